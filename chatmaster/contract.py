@@ -1,0 +1,179 @@
+"""What the master hands a worker, what the two say to each other, and the exit codes both share.
+
+The master knows the workers as one string, `WORKERS_ENTRY`, and by this file; the workers know the master
+by this file, `settings.py` and `stats.py`. Neither imports anything else of the other.
+
+Every process that the master forks for the workers runs `WORKERS_ENTRY` with one `Task`:
+
+* `Probe` — import the application, send one `Declares` (or `Failed`) over the channel, return;
+* `Launch` — serve until told to drain.
+
+The channel is one end of a `SOCK_SEQPACKET` pair: one message a packet, encoded with `encode`, at most
+`MAX_PACKET` bytes; descriptors travel beside it (SCM_RIGHTS). Both ends are non-blocking, and neither
+side may wait for the other.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from chatmaster.settings import Settings
+from chatmaster.stats import WorkerStats
+
+WORKERS_ENTRY = "workers.main:main"
+CONTRACT_VERSION = 1
+MAX_PACKET = 65_536
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `chatctl`, of the master and of a worker."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2  # wrong usage or configuration
+    NOT_RUNNING = 3
+    ALREADY_RUNNING = 4
+    NOT_READY = 5  # the application could not be loaded, or a worker did not get ready
+    STORE_UNREACHABLE = 6  # at the first start only
+    TIMED_OUT = 7  # chatctl itself ran out of time
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket that the master opened (or was given) and keeps open."""
+
+    address: str  # as configured: ws://HOST:PORT, wss://HOST:PORT, unix:/PATH
+    sock: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Import the application and say what it declares."""
+
+    settings: Settings
+    channel: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything a worker is given."""
+
+    settings: Settings
+    channel: socket.socket
+    worker: str  # the name of the program's Worker that this slot serves
+    slot: int  # the place in the master's table; also the index of its counters
+    index: int  # the place among the workers of that name, from 0 (Workerman's worker.id)
+    generation: int  # grows with each reload
+    incarnation: str  # random, unique for each process: the owner of its presence and counts
+    store_url: str  # resolved: never "embedded"
+    durability: str  # "disk", "second", "memory", "replica" where the master knows, else ""
+    stats: WorkerStats
+    listeners: tuple[Listener, ...] = field(default=())
+    store_required: bool = True  # first start: get ready only with the store; later: serve degraded
+
+
+Task = Probe | Launch
+
+
+class Declared(Struct, frozen=True):
+    """One `Worker(...)` of the program, as far as the master must know it."""
+
+    name: str
+    listen: tuple[str, ...] = ()
+    count: int = 0  # 0: not said
+
+
+# ---- worker → master -------------------------------------------------------------------------------
+
+
+class Declares(Struct, frozen=True, tag="declares"):
+    """A probe's answer: the Workers of the program, in order of definition."""
+
+    workers: tuple[Declared, ...]
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """The process cannot do its task and ends with `exit_code`; `reason` is one sentence for people."""
+
+    exit_code: int
+    reason: str
+    traceback: str = ""
+
+
+class Ready(Struct, frozen=True, tag="ready"):
+    """The worker accepts connections and its bus has answered."""
+
+    contract: int = CONTRACT_VERSION
+
+
+class Drained(Struct, frozen=True, tag="drained"):
+    """The worker serves nobody any more and is about to exit with 0."""
+
+
+class Answer(Struct, frozen=True, tag="answer"):
+    """Part of the answer to `Query` `id`; rows come in packets, `last` ends them."""
+
+    id: int
+    rows: list[dict[str, Any]] = []
+    last: bool = True
+    error: str = ""
+    exit_code: int = 0
+
+
+# ---- master → worker -------------------------------------------------------------------------------
+
+
+class Drain(Struct, frozen=True, tag="drain"):
+    """Stop accepting, send the clients away spread over `seconds`, then exit with 0.
+
+    `graceful` waits for the clients to leave by themselves instead. `final` says that the whole server
+    goes away (close code 1001) and not only this worker (1012).
+    """
+
+    seconds: float
+    graceful: bool = False
+    final: bool = False
+
+
+class Query(Struct, frozen=True, tag="query"):
+    """Answer with what only a worker knows: `connections rooms who tail say kick ban ...`."""
+
+    id: int
+    what: str
+    args: dict[str, Any] = {}
+
+
+class CancelQuery(Struct, frozen=True, tag="cancel_query"):
+    """Nobody waits for that answer any more (a `tail` that ended)."""
+
+    id: int
+
+
+class Adopt(Struct, frozen=True, tag="adopt"):
+    """Accept on this listener too: its slot was scaled away. The descriptor comes with the packet."""
+
+    address: str
+
+
+class Reaped(Struct, frozen=True, tag="reaped"):
+    """A sibling is dead and waited for: what it owned in the store is nobody's now."""
+
+    incarnation: str
+
+
+class ReopenLogs(Struct, frozen=True, tag="reopen_logs"):
+    """Open the log file again: it was rotated."""
+
+
+FromWorker = Declares | Failed | Ready | Drained | Answer
+ToWorker = Drain | Query | CancelQuery | Adopt | Reaped | ReopenLogs
+
+encode = msgspec.msgpack.Encoder().encode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

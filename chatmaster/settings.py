@@ -1,0 +1,142 @@
+"""The settings of an instance: every key, its type, its default and its bounds.
+
+This file owns what a setting *is*; `config.py` owns where its value comes from. Everything here is
+frozen: a reload makes a new `Settings` and hands it to new workers.
+
+Durations are in seconds, sizes in bytes, unless a name says otherwise. `0` means "no limit" only where
+the comment beside the key says so.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Seconds = Annotated[float, Meta(ge=0.0)]
+PositiveSeconds = Annotated[float, Meta(gt=0.0)]
+Count = Annotated[int, Meta(ge=0)]
+Bytes = Annotated[int, Meta(ge=1)]
+
+# One mark in process titles, socket names and key prefixes, so it has to be harmless in all three.
+InstanceName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
+
+
+class Master(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The master process: its name, its directory and its deadlines."""
+
+    name: InstanceName = "chat"
+    state_dir: str = ""  # "": $STATE_DIRECTORY, else $XDG_STATE_HOME/chatmaster, else ~/.local/state/chatmaster
+    user: str = ""
+    group: str = ""
+    ready_timeout: PositiveSeconds = 30.0
+    drain_timeout: Seconds = 10.0
+    stop_timeout: PositiveSeconds = 15.0
+    hang_timeout: PositiveSeconds = 15.0
+
+
+class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is served, where, and by how many workers."""
+
+    app: str = "workers.chat:worker"
+    listen: tuple[str, ...] = ("ws://127.0.0.1:8000",)
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0  # 0: one for each core that this process may use
+    backlog: Annotated[int, Meta(ge=1, le=65535)] = 4096
+    max_batch_delay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    max_lifetime: Seconds = 0.0  # 0: no limit
+    max_memory: Count = 0  # 0: no limit
+    tls_cert: str = ""
+    tls_key: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+
+
+class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The Redis or Valkey server that carries and keeps the messages."""
+
+    url: str = "embedded"
+    history_size: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    history_ttl: Annotated[int, Meta(ge=1)] = 604_800
+    timeout: PositiveSeconds = 5.0
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one client may cost."""
+
+    message_size: Bytes = 65_536
+    queue_size: Annotated[int, Meta(ge=4096)] = 1_048_576
+    lag_timeout: PositiveSeconds = 30.0
+    key_ttl: Annotated[int, Meta(ge=1)] = 600
+    rate: Annotated[float, Meta(ge=0.0)] = 20.0  # 0: unlimited
+    burst: Annotated[int, Meta(ge=1)] = 40
+    header_size: Annotated[int, Meta(ge=256, le=65_536)] = 8192
+    connections: Count = 0  # 0: no limit, likewise the next two
+    per_address: Count = 0
+    per_user: Count = 0
+    hello_timeout: PositiveSeconds = 10.0
+    handshake_timeout: PositiveSeconds = 10.0
+    ping_interval: PositiveSeconds = 25.0
+    ping_timeout: PositiveSeconds = 10.0
+    rooms_per_connection: Annotated[int, Meta(ge=1)] = 100
+
+
+class Chat(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The chat application."""
+
+    presence_interval: PositiveSeconds = 0.5
+    presence_names: Count = 100
+
+
+class RoomRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options for the rooms whose name matches a pattern; the first matching table wins."""
+
+    match: str
+    join: tuple[str, ...] = ("*",)  # user patterns, or "role:moderator"
+    say: tuple[str, ...] = ("*",)
+    history_size: Count | None = None
+    history_ttl: Count | None = None
+    presence: bool = True
+    message_size: Bytes | None = None
+    slow_mode: Seconds = 0.0
+    members: Count = 0  # 0: no limit
+
+
+class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may come in. `secret` or `public_key` verifies JSON Web Tokens (RFC 7519)."""
+
+    mode: Literal["guest", "token"] = "guest"
+    secret: str = ""
+    public_key: str = ""
+    algorithms: tuple[str, ...] = ()
+    issuer: str = ""
+    audience: str = ""
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the same port answers to plain HTTP."""
+
+    origins: tuple[str, ...] = ()  # empty: same origin only
+    page: bool = True
+    metrics: bool = True
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the log goes and what it looks like."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    file: str = ""  # "": standard error
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings of one instance."""
+
+    master: Master = msgspec.field(default_factory=Master)
+    server: Server = msgspec.field(default_factory=Server)
+    store: Store = msgspec.field(default_factory=Store)
+    limits: Limits = msgspec.field(default_factory=Limits)
+    chat: Chat = msgspec.field(default_factory=Chat)
+    rooms: tuple[RoomRule, ...] = ()
+    auth: Auth = msgspec.field(default_factory=Auth)
+    http: Http = msgspec.field(default_factory=Http)
+    log: Log = msgspec.field(default_factory=Log)

@@ -1,0 +1,117 @@
+"""The counters: a row of 64-bit integers for each slot, in memory that master and workers share.
+
+A worker writes only its own row, the master and any worker read all of them, and nobody locks: one field is
+one aligned 8-byte store. The memory is a memfd, so it also outlives an exec of the master in place.
+
+Hot code counts in plain attributes and copies them here a few times a second; see `workers/main.py`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from enum import IntEnum
+from typing import Final
+
+MAX_SLOTS: Final = 1024
+HISTOGRAM_BUCKETS: Final = 16  # upper bounds in stats.BUCKET_BOUNDS, the last one is open
+
+# Upper bounds in seconds of the histograms' buckets; what is larger counts in the last one.
+BUCKET_BOUNDS: Final = (
+    0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
+)  # fmt: skip
+
+
+class Field(IntEnum):
+    """One counter or gauge of a worker. Times are nanoseconds of CLOCK_MONOTONIC unless said."""
+
+    PID = 0
+    GENERATION = 1
+    STARTED = 2  # Unix time, ns
+    HEARTBEAT = 3  # written by the worker's loop
+    READY = 4  # 1 once it accepts and its bus has answered
+    CONNECTIONS = 5
+    CONNECTIONS_TOTAL = 6
+    ROOMS = 7
+    MESSAGES_IN = 8
+    MESSAGES_OUT = 9  # messages published by this worker's clients and acknowledged by the store
+    DELIVERIES = 10  # messages written to members
+    BYTES_IN = 11
+    BYTES_OUT = 12
+    DROPPED = 13  # what was not delivered and said so: gap, cut readers, typing notes are not counted
+    LOOP_LAG = 14  # of the last heartbeat
+    STORE_PROBE = 15  # age of the last full round trip: when it came back, ns of CLOCK_MONOTONIC
+    STORE_PROBE_RTT = 16
+    STORE_STATE = 17  # 0 starting, 1 ready, 2 away
+    GAPS = 18
+    RESETS = 19
+    LAGGING = 20  # members that read on from the log now
+    CUT = 21  # readers closed with 4008
+    RATE_LIMITED = 22
+    PROTOCOL_ERRORS = 23
+    CALLBACK_ERRORS = 24
+    CATCH_UPS = 25
+    HANDSHAKE_FAILURES = 26
+    HANDED_OVER = 27
+    HAND_OVER_FAILED = 28
+    DEAF = 29  # times the bus was found deaf and connected again
+    LOGS_DROPPED = 30
+    PUBLISH_FAILURES = 31
+    ACCEPT_PAUSES = 32  # accepting paused at the reserve of descriptors
+    SPARE = 33
+    DELIVERY_LAG = 40  # histogram: publish time to last write; HISTOGRAM_BUCKETS fields, then the sum in ns
+    PUBLISH_LATENCY = 60  # histogram
+    LOOP_LAG_HISTOGRAM = 80  # histogram
+
+
+ROW: Final = 100  # fields of a row
+
+
+class WorkerStats:
+    """One worker's row: `stats[Field.X]` reads, `stats[Field.X] = n` writes."""
+
+    __slots__ = ("_row", "slot")
+
+    def __init__(self, row: memoryview, slot: int) -> None:
+        self._row = row
+        self.slot = slot
+
+    def __getitem__(self, field: int) -> int:
+        return self._row[field]
+
+    def __setitem__(self, field: int, value: int) -> None:
+        self._row[field] = value
+
+    def clear(self) -> None:
+        """Zero the row: a new process begins in this slot."""
+        for field in range(ROW):
+            self._row[field] = 0
+
+    def observe(self, histogram: Field, seconds: float) -> None:
+        """Count one observation in a histogram."""
+        bucket = 0
+        for bound in BUCKET_BOUNDS:
+            if seconds <= bound:
+                break
+            bucket += 1
+        self._row[histogram + bucket] += 1
+        self._row[histogram + HISTOGRAM_BUCKETS] += int(seconds * 1e9)
+
+
+class StatsTable:
+    """All rows; made by the master before it forks, inherited by every worker."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        size = MAX_SLOTS * ROW * 8
+        if fd is None:
+            fd = os.memfd_create("chatmaster-stats", os.MFD_CLOEXEC)
+            os.ftruncate(fd, size)
+        self.fd = fd
+        self._map = mmap.mmap(fd, size)
+        self._cells = memoryview(self._map).cast("q")
+
+    def row(self, slot: int) -> WorkerStats:
+        """The row of a slot. Raises IndexError outside 0 … MAX_SLOTS-1."""
+        if not 0 <= slot < MAX_SLOTS:
+            raise IndexError(f"no slot {slot}: slots are 0 to {MAX_SLOTS - 1}")
+        return WorkerStats(self._cells[slot * ROW : (slot + 1) * ROW], slot)

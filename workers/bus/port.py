@@ -1,0 +1,159 @@
+"""The port: what the rest of a worker may ask of the bus, and what the bus promises.
+
+Guarantees, whatever adapter is behind it:
+
+* `publish` calls `done` exactly once, on the loop, with a `Placed` or a `BusError`. After `Placed` the store has
+  the message at that room, epoch and offset. `Unavailable` means that the outcome is unknown; every other
+  error means that nothing was written.
+* Commands of one worker take effect in the order they were given (one FIFO).
+* Everything a subscribed room gets is handed to the `Sink` in the order of the store's publications, but may
+  have holes: a lost connection loses what was published meanwhile. Offsets show it. A fresh `subscribed` says
+  that a hole may lie before it.
+
+Error tree::
+
+    BusError
+    ├── Unavailable   no answer in time, or the connection broke: the outcome is unknown
+    ├── StoreRefused  the store answered with an error: nothing was written (OOM, READONLY, a script's own check)
+    └── KeyConflict   the idempotency key was used before with other content
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+MAX_OFFSET = 2**53 - 1
+
+
+class BusError(Exception):
+    """The bus could not do it; the subclass says whether the outcome is known."""
+
+
+class Unavailable(BusError):
+    """No answer in time, or the connection broke: the outcome is unknown."""
+
+
+class StoreRefused(BusError):
+    """The store answered with an error: nothing was written."""
+
+
+class KeyConflict(BusError):
+    """The idempotency key was used before with other content: nothing was written."""
+
+
+class Position(Struct, frozen=True):
+    """A place in a room's log, as a client or a follower remembers it."""
+
+    epoch: str
+    offset: int
+
+
+class Placed(Struct, frozen=True):
+    """Where a message was kept; `duplicate` says that an earlier call with the same key kept it."""
+
+    epoch: str
+    offset: int
+    time: int  # ms since 1970, the store's clock, never going back within a room
+    duplicate: bool = False
+
+
+class Entry(Struct, frozen=True):
+    """One entry of a room's log, as stored or as published.
+
+    `form` says how it becomes a WebSocket message: ``j`` a JSON object into which offset, epoch and time are
+    spliced, ``t`` text as it is, ``b`` binary as it is.
+    """
+
+    offset: int
+    time: int
+    form: str
+    payload: bytes
+    author: str = ""  # user id; its connections see `key`
+    key: str = ""
+
+
+class Publication(Struct, frozen=True):
+    """An entry that came by pub/sub, with the epoch it was written under."""
+
+    epoch: str
+    entry: Entry
+
+
+class Reign(Struct, frozen=True):
+    """One reign of the store over a log: its epoch, and the first offset written (or to be written) under it."""
+
+    epoch: str
+    first: int
+
+
+class LogState(Struct, frozen=True):
+    """What a log looks like now: everything that judging a position needs."""
+
+    epoch: str  # of the present reign
+    top: int  # the last offset; 0: nothing was ever written
+    first: int  # the lowest offset that can still be read; top + 1 where nothing can
+    reigns: tuple[Reign, ...]  # oldest first; the last one is the present
+
+
+class Page(Struct, frozen=True):
+    """Entries after a position, oldest first, read together with the state of the log."""
+
+    state: LogState
+    entries: tuple[Entry, ...]
+    more: bool  # entries up to state.top remain beyond this page
+
+
+class Sink(Protocol):
+    """Who the bus tells. Every method is called on the loop and must not raise."""
+
+    def received(self, room: str, publication: Publication) -> None:
+        """A logged message came by pub/sub."""
+
+    def received_note(self, room: str, note: bytes) -> None:
+        """Something that is not logged came by pub/sub (presence, typing): its bytes as given to `publish_note`."""
+
+    def subscribed(self, room: str) -> None:
+        """The store confirmed the subscription; what was published before may have been missed."""
+
+    def unsubscribed(self, room: str) -> None:
+        """The store confirmed the end of the subscription."""
+
+    def disconnected(self) -> None:
+        """The subscription connection is gone; the bus reconnects and subscribes to everything wanted again."""
+
+
+class Bus(Protocol):
+    """One worker's way to the store."""
+
+    def publish(
+        self,
+        room: str,
+        payload: bytes,
+        *,
+        form: str,
+        author: str,
+        key: str,
+        done: Callable[[Placed | BusError], None],
+    ) -> None:
+        """Append to the room's log and publish to every follower."""
+
+    def publish_note(self, room: str, note: bytes) -> None:
+        """Publish without keeping; may be lost."""
+
+    def subscribe(self, room: str) -> None:
+        """Ask for a room; `Sink.subscribed` answers."""
+
+    def unsubscribe(self, room: str) -> None:
+        """Ask for it no longer; `Sink.unsubscribed` answers."""
+
+    async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page:
+        """Entries after an offset; creates the log's epoch where there is none. Raises BusError."""
+
+    async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
+        """The last entries below an offset, oldest first. Raises BusError."""
+
+    async def states(self, rooms: list[str]) -> list[LogState]:
+        """The state of many logs in one round trip. Raises BusError."""

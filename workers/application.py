@@ -1,0 +1,197 @@
+"""What sits on top of the connections of a process: the port, and the one that calls a Worker's callbacks.
+
+The chat is another `Application`; both are told the same five things about a connection.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from workers.events import call
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from workers.connection import Connection
+    from workers.node import Node
+
+logger = logging.getLogger(__name__)
+
+# Messages of one connection that may wait for a coroutine of on_message; then its socket is not read.
+INBOX_LIMIT = 16
+
+ALL_ROOM = "!all"  # every connection of a program is in it: Worker.broadcast
+
+
+class Application(Protocol):
+    """Told what happens to connections. An exception costs the one connection it is about (1011)."""
+
+    any_path: bool
+    binary: bool
+    subprotocols: tuple[str, ...]
+
+    async def start(self) -> None:
+        """Before the first connection is accepted; an exception keeps the worker from getting ready."""
+
+    async def stop(self) -> None:
+        """After the last connection has gone."""
+
+    def opened(self, connection: Connection) -> None:
+        """The handshake is done."""
+
+    def received(self, connection: Connection, data: str | bytes) -> None:
+        """One whole message came."""
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        """It is gone; called once."""
+
+    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
+        """The worker is about to close it with `code`; the client may come back after so many seconds."""
+
+    def frozen(self, connection: Connection) -> Any:
+        """What another worker needs of the application's state, as msgspec can encode it."""
+
+    def thawed(self, connection: Connection, state: Any) -> None:
+        """The connection came from another worker with that state; `opened` is not called."""
+
+    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """Answer a question of the operator's that only the application can; None: not one of mine."""
+
+
+class CallbackApplication:
+    """Calls the callbacks of a `Worker`, one message of a connection at a time."""
+
+    any_path = True
+    binary = True
+    subprotocols: tuple[str, ...] = ()
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._callbacks = node.worker.callbacks
+        self._inboxes: dict[str, deque[str | bytes]] = {}
+
+    async def start(self) -> None:
+        await call(self._callbacks.get("worker_start"), self._node.worker)
+
+    async def stop(self) -> None:
+        await call(self._callbacks.get("worker_stop"), self._node.worker)
+
+    def opened(self, connection: Connection) -> None:
+        self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, _ignore)
+        self._fire("connect", connection)
+        self._fire("websocket_connect", connection)
+
+    def received(self, connection: Connection, data: str | bytes) -> None:
+        inbox = self._inboxes.get(connection.id)
+        if inbox is not None:
+            inbox.append(data)
+            if len(inbox) == INBOX_LIMIT:
+                connection.ws.pause_reading()
+            return
+        waiting = self._message(connection, data)
+        if waiting is not None:
+            self._inboxes[connection.id] = deque()
+            self._node.tasks.start(self._work_off(connection, waiting), what="on_message")
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        self._inboxes.pop(connection.id, None)
+        self._fire("close", connection, code, reason)
+
+    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
+        """A program's own protocol has no word for it; the close code says it."""
+
+    def frozen(self, connection: Connection) -> None:
+        return None
+
+    def thawed(self, connection: Connection, state: Any) -> None:
+        """All that a program keeps is in `connection.session`, which travels by itself."""
+
+    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
+        return None
+
+    def paused(self, connection: Connection) -> None:
+        self._fire("buffer_full", connection)
+
+    def resumed(self, connection: Connection) -> None:
+        self._fire("buffer_drain", connection)
+
+    def _message(self, connection: Connection, data: str | bytes) -> Awaitable[Any] | None:
+        callback = self._callbacks.get("message")
+        if callback is None:
+            return None
+        try:
+            result = callback(connection, data)
+        except Exception as error:
+            self.failed(connection, error)
+            return None
+        return result if inspect.isawaitable(result) else None
+
+    async def _work_off(self, connection: Connection, waiting: Awaitable[Any] | None) -> None:
+        """Await one message's coroutine after the other, in the order the messages came."""
+        inbox = self._inboxes[connection.id]
+        while True:
+            if waiting is not None:
+                try:
+                    await waiting
+                except Exception as error:
+                    self.failed(connection, error)
+            if not inbox:
+                break
+            data = inbox.popleft()
+            if len(inbox) == INBOX_LIMIT - 1:
+                connection.ws.resume_reading()
+            waiting = self._message(connection, data)
+        self._inboxes.pop(connection.id, None)
+
+    def _fire(self, event: str, connection: Connection, *args: Any) -> None:
+        callback = self._callbacks.get(event)
+        if callback is None:
+            return
+        try:
+            result = callback(connection, *args)
+        except Exception as error:
+            self.failed(connection, error)
+            return
+        if inspect.isawaitable(result):
+            self._node.tasks.start(self._guarded(connection, result), what=f"on_{event}")
+
+    async def _guarded(self, connection: Connection, waiting: Awaitable[Any]) -> None:
+        try:
+            await waiting
+        except Exception as error:
+            self.failed(connection, error)
+
+    def failed(self, connection: Connection, error: BaseException) -> None:
+        """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""
+        self._node.counters.callback_errors += 1
+        logger.error("a callback failed for connection %s; it is closed (1011)", connection.id, exc_info=error)
+        connection.close(1011, "internal error")
+        self.errored(connection, error)
+
+    def errored(self, connection: Connection, error: BaseException) -> None:
+        """Tell on_error of a bug, of a connection that was lost, or of one that gave no answer in time."""
+        callback = self._callbacks.get("error")
+        if callback is None:
+            return
+        try:
+            result = callback(connection, error)
+        except Exception:
+            logger.exception("on_error itself failed")
+            return
+        if inspect.isawaitable(result):
+            self._node.tasks.start(_awaited(result), what="on_error")
+
+
+async def _awaited(waiting: Awaitable[Any]) -> None:
+    await waiting
+
+
+def _announce_nothing(joined: Any) -> None:
+    """A program's connection is not told what it joined."""
+
+
+def _ignore(error: BaseException) -> None:
+    logger.warning("a connection could not join the room of everyone: %s", error)

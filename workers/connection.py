@@ -1,0 +1,153 @@
+"""`Connection`: one client, as an application sees it.
+
+It is the transport's owner and the rooms' member at once, so that a connection costs one object here and one in
+the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from workers.node import Node
+    from workers.rooms.hub import Joined
+    from workers.transport.websocket import WebSocket
+
+logger = logging.getLogger(__name__)
+
+
+class ConnectionLost(ConnectionError):
+    """The client went away without a closing handshake (close code 1006)."""
+
+
+class ConnectionTimedOut(TimeoutError):
+    """The client did not answer a ping in time (close code 4010), or reads too slowly (4008)."""
+
+
+LOST, NO_PONG, TOO_SLOW = 1006, 4010, 4008
+
+
+class Session(dict[str, Any]):
+    """A connection's own dictionary; it survives a reload, so it holds only what msgspec can encode."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        try:
+            msgspec.msgpack.encode((key, value))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(f"session[{key!r}] cannot travel to another worker: {error}") from None
+        super().__setitem__(key, value)
+
+    def update(self, *args: Any, **values: Any) -> None:
+        for key, value in dict(*args, **values).items():
+            self[key] = value
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+
+class Connection:
+    """One client. Every method must be called on the worker's loop."""
+
+    __slots__ = ("_node", "_session", "app", "deflate", "id", "messages_in", "opened_at", "paused", "user", "ws")
+
+    def __init__(self, node: Node, ws: WebSocket, connection_id: str) -> None:
+        self._node = node
+        self.ws = ws
+        self.id = connection_id  # unique over all workers and machines, and never names a worker
+        self.user = ""  # "" until bound
+        self.deflate: bool = ws.deflate
+        self.paused = False
+        self.app: Any = None  # the application's own state of this connection
+        self.opened_at = time.time()
+        self.messages_in = 0
+        self._session: Session | None = None
+
+    # ---- for the application -----------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """A dictionary of the application's own, which survives a reload."""
+        if self._session is None:
+            self._session = Session()
+        return self._session
+
+    @property
+    def remote_ip(self) -> str:
+        """The client's address, behind trusted proxies the one they name."""
+        return self.ws.remote[0]
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait to be sent to this client."""
+        return self.ws.buffered
+
+    @property
+    def rooms(self) -> list[str]:
+        """The rooms it is in, without those that the server itself keeps (`!…`)."""
+        return [room for room in self._node.hub.rooms_of(self) if not room.startswith("!")]
+
+    def send(self, data: str | bytes) -> None:
+        """Send one message, text for str and binary for bytes; it leaves at the end of this turn of the loop."""
+        self.ws.send(data)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close with a closing handshake, for which the client has a bounded time."""
+        self._node.hub.leave_all(self)
+        self.ws.close(code, reason)
+
+    async def join(self, room: str) -> None:
+        """Be in a room from now on. Raises BusError where the store cannot be reached in time."""
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def announce(joined: list[Joined]) -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        def failed(error: BaseException) -> None:
+            if not ready.done():
+                ready.set_exception(error)
+
+        self._node.hub.join(self, [(room, None)], announce, failed)
+        await ready
+        if self.user:
+            self._node.entered(self, room)
+
+    async def leave(self, room: str) -> None:
+        """Be in it no longer; nothing where it was not."""
+        self._node.hub.leave(self, room)
+        if self.user:
+            self._node.left(self, room)
+
+    async def bind(self, user: str) -> None:
+        """Say who this is: it gets what is sent to that user from now on, on every worker."""
+        await self._node.bind_user(self, user)
+
+    # ---- told by the transport ---------------------------------------------------------------------
+
+    def received(self, data: str | bytes) -> None:
+        self.messages_in += 1
+        self._node.received(self, data)
+
+    def closed(self, code: int, reason: str) -> None:
+        self._node.closed(self, code, reason)
+
+    def paused_writing(self) -> None:
+        self._node.paused(self)
+
+    def resumed_writing(self) -> None:
+        self._node.resumed(self)
+
+    # ---- told by the rooms -------------------------------------------------------------------------
+
+    def cut(self, code: int) -> None:
+        """The rooms gave up on it: it reads too slowly."""
+        self._node.cut(self, code)

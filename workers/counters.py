@@ -1,0 +1,31 @@
+"""What a worker counts while it works: plain attributes, copied into the shared row by the heartbeat.
+
+An attribute costs a third of a store into shared memory, and the row is read once a second at most.
+"""
+
+from __future__ import annotations
+
+from chatmaster.stats import Field, WorkerStats
+
+_FIELDS: dict[str, Field] = {
+    "connections_total": Field.CONNECTIONS_TOTAL,
+    "messages_in": Field.MESSAGES_IN,
+    "callback_errors": Field.CALLBACK_ERRORS,
+    "rate_limited": Field.RATE_LIMITED,
+}
+
+
+class Counters:
+    """The counters of the parts that the composition root itself owns."""
+
+    __slots__ = tuple(_FIELDS)
+
+    def __init__(self) -> None:
+        self.connections_total = 0
+        self.messages_in = 0
+        self.callback_errors = 0
+        self.rate_limited = 0
+
+    def copy_to(self, row: WorkerStats) -> None:
+        for name, field in _FIELDS.items():
+            row[field] = getattr(self, name)

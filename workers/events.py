@@ -1,0 +1,99 @@
+"""The callbacks of a `Worker`: how they are set, and how a plain function and a coroutine are called alike."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
+
+logger = logging.getLogger(__name__)
+
+Callback = Callable[..., Any]
+F = TypeVar("F", bound=Callback)
+
+EVENTS = (
+    "worker_start",
+    "worker_stop",
+    "worker_reload",
+    "connect",
+    "websocket_connect",
+    "message",
+    "close",
+    "error",
+    "buffer_full",
+    "buffer_drain",
+)
+
+
+class Event:
+    """One callback of a Worker: `@worker.on_message` and `worker.on_message = fn` both set it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name.removeprefix("on_")
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Event: ...
+
+    @overload
+    def __get__(self, instance: Any, owner: type) -> Callable[[F], F]: ...
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+
+        def register(callback: F) -> F:
+            instance.callbacks[self._name] = _checked(self._name, callback)
+            return callback
+
+        return register
+
+    def __set__(self, instance: Any, callback: Callback | None) -> None:
+        if callback is None:
+            instance.callbacks.pop(self._name, None)
+        else:
+            instance.callbacks[self._name] = _checked(self._name, callback)
+
+
+def _checked(name: str, callback: Callback) -> Callback:
+    if not callable(callback):
+        raise TypeError(f"on_{name} takes a function or a coroutine function, not {callback!r}")
+    return callback
+
+
+class Tasks:
+    """The one place where a task is started that nobody awaits: it is kept alive, and its failure is logged once."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], *, what: str) -> asyncio.Task[Any]:
+        """Run a coroutine by itself; `what` names it in the log."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=what)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s failed", task.get_name(), exc_info=error)
+
+    async def cancel(self) -> None:
+        """End all that still run."""
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def call(callback: Callback | None, *args: Any) -> Any:
+    """Call a callback that may be missing, plain or a coroutine; its exception is the caller's to handle."""
+    if callback is None:
+        return None
+    result = callback(*args)
+    return await result if inspect.isawaitable(result) else result

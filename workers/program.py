@@ -1,0 +1,89 @@
+"""The application: finds and imports the program, and says which Workers it declares.
+
+A program is `module:attribute`, `module`, or the path of a `.py` file. Its Workers are the values of its
+namespace that are `Worker`s, in the order of their definition.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from chatmaster.contract import Declared
+from workers.worker import Worker
+
+
+class ProgramError(Exception):
+    """The application cannot be used; the message says which and why, in one sentence."""
+
+
+def load(app: str) -> dict[str, Worker]:
+    """Import the program and return its Workers by name. Raises ProgramError, or what the import raises."""
+    target, _, attribute = app.partition(":") if not app.endswith(".py") else (app, "", "")
+    module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
+    found = [_attribute(module, attribute)] if attribute else _workers_of(module)
+    if not found:
+        raise ProgramError(f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000')")
+    return _by_name(found, app)
+
+
+def declared(workers: dict[str, Worker]) -> tuple[Declared, ...]:
+    """What the master must know of them."""
+    return tuple(
+        Declared(name=name, listen=(worker.listen,) if worker.listen else (), count=worker.count)
+        for name, worker in workers.items()
+    )
+
+
+def _import_module(name: str) -> ModuleType:
+    # The directory that one stands in is where one expects one's own module to be found.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return importlib.import_module(name)
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise ProgramError(f"{path}: no such file")
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    # Not under its own name: a program called redis.py or chat.py must not hide a library from itself.
+    spec = importlib.util.spec_from_file_location("__chatmaster_app__", path)
+    if spec is None or spec.loader is None:
+        raise ProgramError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _attribute(module: ModuleType, name: str) -> Worker:
+    value = getattr(module, name, None)
+    if not isinstance(value, Worker):
+        what = "has no such attribute" if value is None else f"it is {type(value).__name__}, not a Worker"
+        raise ProgramError(f"{module.__name__}:{name}: {what}")
+    return value
+
+
+def _workers_of(module: ModuleType) -> list[Worker]:
+    found: dict[int, Worker] = {}
+    for value in vars(module).values():
+        if isinstance(value, Worker):
+            found.setdefault(id(value), value)
+    return list(found.values())
+
+
+def _by_name(found: list[Worker], app: str) -> dict[str, Worker]:
+    workers: dict[str, Worker] = {}
+    for number, worker in enumerate(found):
+        name = worker.name or (f"worker{number}" if len(found) > 1 else "worker")
+        if name in workers:
+            raise ProgramError(f"{app} defines two Workers of the name {name!r}: give each its own")
+        workers[name] = worker
+    return workers

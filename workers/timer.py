@@ -1,0 +1,122 @@
+"""Timers in the manner of Workerman: `Timer.add` calls a function again and again on the worker's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import logging
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class _Entry:
+    __slots__ = ("args", "due", "function", "handle", "interval", "persistent")
+
+    def __init__(self, interval: float, function: Callable[..., Any], args: tuple[Any, ...], persistent: bool) -> None:
+        self.interval = interval
+        self.function = function
+        self.args = args
+        self.persistent = persistent
+        self.due = 0.0
+        self.handle: asyncio.TimerHandle | None = None
+
+
+class TimerWheel:
+    """The timers of one worker; the composition root makes one and installs it for `Timer`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.entries: dict[int, _Entry] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._ids = itertools.count(1)
+
+    def install(self) -> None:
+        """Make `Timer` in this context, and in all that it starts from here on, mean this wheel."""
+        _installed.set(self)
+
+    def add(self, interval: float, function: Callable[..., Any], args: tuple[Any, ...], persistent: bool) -> int:
+        timer_id = next(self._ids)
+        entry = self.entries[timer_id] = _Entry(interval, function, args, persistent)
+        self._schedule(timer_id, entry)
+        return timer_id
+
+    def _schedule(self, timer_id: int, entry: _Entry) -> None:
+        # Counted from when it was due, not from when it ran, so that a clock does not drift; what was missed
+        # while the loop was busy is skipped, not made up for in a burst.
+        now = self.loop.time()
+        entry.due = max(entry.due + entry.interval, now) if entry.due else now + entry.interval
+        entry.handle = self.loop.call_at(entry.due, self._run, timer_id)
+
+    def _run(self, timer_id: int) -> None:
+        entry = self.entries.get(timer_id)
+        if entry is None:
+            return
+        if entry.persistent:
+            self._schedule(timer_id, entry)
+        else:
+            del self.entries[timer_id]
+        try:
+            result = entry.function(*entry.args)
+            if inspect.isawaitable(result):
+                self._watch(asyncio.ensure_future(result, loop=self.loop))
+        except Exception:
+            logger.exception("timer %d failed; it goes on", timer_id)
+
+    def _watch(self, task: asyncio.Future[Any]) -> None:
+        assert isinstance(task, asyncio.Task)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a timer's coroutine failed; the timer goes on", exc_info=error)
+
+    def cancel(self, timer_id: int) -> bool:
+        entry = self.entries.pop(timer_id, None)
+        if entry is None:
+            return False
+        if entry.handle is not None:
+            entry.handle.cancel()
+        return True
+
+
+_installed: ContextVar[TimerWheel] = ContextVar("timers")
+
+
+class Timer:
+    """Timers of the running worker. Every method must be called on its loop (inside a callback)."""
+
+    @staticmethod
+    def add(interval: float, function: Callable[..., Any], args: Iterable[Any] = (), persistent: bool = True) -> int:
+        """Call `function(*args)` every `interval` seconds, or once where `persistent` is false.
+
+        A coroutine function is run as a task. An exception is logged and does not end the timer. Returns the
+        timer's id. Raises ValueError for an interval that is not positive, RuntimeError outside a worker.
+        """
+        if not interval > 0:
+            raise ValueError(f"a timer's interval must be more than 0 seconds, not {interval!r}")
+        return _wheel().add(interval, function, tuple(args), persistent)
+
+    @staticmethod
+    def delete(timer_id: int) -> bool:
+        """End a timer; False where there is none of that id (any more)."""
+        return _wheel().cancel(timer_id)
+
+    @staticmethod
+    def delete_all() -> None:
+        """End every timer of this worker."""
+        wheel = _wheel()
+        for timer_id in list(wheel.entries):
+            wheel.cancel(timer_id)
+
+
+def _wheel() -> TimerWheel:
+    try:
+        return _installed.get()
+    except LookupError:
+        raise RuntimeError("Timer works inside a running worker: use it in on_worker_start or a later callback") from None

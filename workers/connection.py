@@ -86,6 +86,11 @@ class Connection:
         return self.ws.remote[0]
 
     @property
+    def query(self) -> str:
+        """The query string of the address that the client opened, without the question mark."""
+        return self.ws.query
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait to be sent to this client."""
         return self.ws.buffered

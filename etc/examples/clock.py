@@ -1,0 +1,26 @@
+"""The clock: every connection gets the time once a second.
+
+Start it with `chatctl start etc/examples/clock.py`, or as a script: `python etc/examples/clock.py start -d`.
+"""
+
+import time
+
+from workers import Timer, Worker
+
+worker = Worker("websocket://127.0.0.1:8000", name="clock", count=4)
+
+
+@worker.on_worker_start
+def started(worker: Worker) -> None:
+    Timer.add(1, tell_the_time, (worker,))
+
+
+def tell_the_time(worker: Worker) -> None:
+    # Each process has its own timer and tells its own connections, so nothing has to travel.
+    now = time.strftime("%H:%M:%S")
+    for connection in list(worker.connections.values()):
+        connection.send(now)
+
+
+if __name__ == "__main__":
+    Worker.run_all()

@@ -1,0 +1,17 @@
+"""The echo: text is answered with text, binary with binary. Conformance suites speak to it.
+
+    chatctl start etc/examples/echo.py
+"""
+
+from workers import Connection, Worker
+
+worker = Worker("websocket://127.0.0.1:8000", name="echo")
+
+
+@worker.on_message
+def echo(connection: Connection, data: str | bytes) -> None:
+    connection.send(data)
+
+
+if __name__ == "__main__":
+    Worker.run_all()

@@ -1,0 +1,40 @@
+"""The error handler: on_error hears of lost connections, of clients that do not answer, and of bugs.
+
+What it hears is written to the log, and counted over all of this process's connections; a client that sends
+"errors" is told the counts, one that sends "fail" makes the callback raise.
+
+    chatctl start etc/examples/errors.py --set limits.ping_interval=2 --set limits.ping_timeout=1
+"""
+
+import collections
+import json
+import logging
+
+from workers import Connection, ConnectionLost, ConnectionTimedOut, Worker
+
+worker = Worker("websocket://127.0.0.1:8000", name="errors", count=4)
+heard: collections.Counter[str] = collections.Counter()
+
+
+@worker.on_error
+def failed(connection: Connection, error: Exception) -> None:
+    if isinstance(error, ConnectionLost):
+        kind = "lost"
+    elif isinstance(error, ConnectionTimedOut):
+        kind = "timed out"
+    else:
+        kind = "bug"
+    heard[kind] += 1
+    logging.getLogger("errors").warning("%s: %s (%s)", kind, connection.id, error)
+
+
+@worker.on_message
+def message(connection: Connection, data: str | bytes) -> None:
+    if data == "fail":
+        raise ValueError("the client asked for it")
+    if data == "errors":
+        connection.send(json.dumps(heard))
+
+
+if __name__ == "__main__":
+    Worker.run_all()

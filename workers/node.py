@@ -1,0 +1,181 @@
+"""`Node`: one worker process at work. It ties connections, rooms, presence and the application together.
+
+`main.py` builds it; everything that happens to a connection passes through here on its way to the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from workers import control
+from workers.application import ALL_ROOM, CallbackApplication
+from workers.bus.port import BusError, Entry, Placed
+from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
+from workers.counters import Counters
+from workers.events import Tasks
+from workers.ids import connection_id
+
+if TYPE_CHECKING:
+    from chatmaster.contract import Launch
+    from workers.application import Application
+    from workers.bus.port import Bus
+    from workers.presence import Presence
+    from workers.registry import Registry
+    from workers.rooms.hub import Hub
+    from workers.transport.endpoint import Endpoint
+    from workers.transport.websocket import WebSocket
+    from workers.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Node:
+    """One worker process: its connections and all that they reach."""
+
+    # Set by the composition root, in this order, before anything is accepted.
+    bus: Bus
+    hub: Hub
+    presence: Presence
+    registry: Registry
+    application: Application
+
+    def __init__(self, launch: Launch, worker: Worker) -> None:
+        self.launch = launch
+        self.settings = launch.settings
+        self.worker = worker
+        self.loop = asyncio.get_running_loop()
+        self.tasks = Tasks()
+        self.counters = Counters()
+        self.connections: dict[str, Connection] = {}
+        self.endpoints: list[Endpoint] = []
+        self.when_empty = asyncio.Event()
+
+    # ---- told by the transport ---------------------------------------------------------------------
+
+    def opened(self, ws: WebSocket) -> Connection:
+        """A handshake is done; the returned object owns the transport from now on."""
+        connection = Connection(self, ws, connection_id())
+        self.connections[connection.id] = connection
+        self.counters.connections_total += 1
+        self.application.opened(connection)
+        return connection
+
+    def received(self, connection: Connection, data: str | bytes) -> None:
+        self.counters.messages_in += 1
+        self.application.received(connection, data)
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        self.hub.leave_all(connection)
+        self.connections.pop(connection.id, None)
+        if isinstance(self.application, CallbackApplication):
+            if code == LOST:
+                self.application.errored(connection, ConnectionLost(f"{connection.remote_ip} went away"))
+            elif code in (NO_PONG, TOO_SLOW):
+                self.application.errored(connection, ConnectionTimedOut(reason or f"closed with {code}"))
+        self.application.closed(connection, code, reason)
+        self.registry.disconnected(connection)
+        if not self.connections:
+            self.when_empty.set()
+
+    def paused(self, connection: Connection) -> None:
+        connection.paused = True
+        self.hub.paused(connection)
+        if isinstance(self.application, CallbackApplication):
+            self.application.paused(connection)
+
+    def resumed(self, connection: Connection) -> None:
+        connection.paused = False
+        self.hub.resumed(connection)
+        if isinstance(self.application, CallbackApplication):
+            self.application.resumed(connection)
+
+    def cut(self, connection: Connection, code: int) -> None:
+        logger.info("connection %s reads too slowly and does not catch up: closed with %d", connection.id, code)
+        connection.close(code, "reads too slowly")
+
+    # ---- over all workers --------------------------------------------------------------------------
+
+    async def publish(self, room: str, payload: bytes, *, form: str, author: str = "", key: str = "") -> Placed:
+        """Append to a room's log. Raises BusError."""
+        answered: asyncio.Future[Placed] = self.loop.create_future()
+
+        def done(result: Placed | BusError) -> None:
+            if answered.done():
+                return
+            if isinstance(result, BusError):
+                answered.set_exception(result)
+            else:
+                answered.set_result(result)
+
+        self.hub.publish(room, payload, form=form, author=author, key=key, done=done)
+        return await answered
+
+    async def _publish_data(self, room: str, data: str | bytes, exclude: tuple[str, ...]) -> None:
+        payload, form = (data.encode(), "t") if isinstance(data, str) else (data, "b")
+        await self.publish(room, payload, form=form, key=",".join(exclude))
+
+    async def broadcast(self, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._publish_data(ALL_ROOM, data, exclude)
+
+    async def send_to_room(self, room: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._publish_data(room, data, exclude)
+
+    async def send_to_user(self, user: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._publish_data(f"@{user}", data, exclude)
+
+    async def send_to_connection(self, connection: str, data: str | bytes) -> None:
+        await self.order(control.send_to(connection, data))
+
+    async def kick(self, connection: str, *, reason: str = "") -> None:
+        await self.order(control.KickConnection(connection, reason))
+
+    async def order(self, order: control.Order) -> None:
+        """Have every worker carry it out. Raises BusError."""
+        await self.publish(control.CONTROL_ROOM, control.encode(order), form="t")
+
+    def ordered(self, entry: Entry) -> None:
+        """An order came through the control room."""
+        order = control.decode(entry.payload)
+        if isinstance(order, control.Tell):
+            self.application.told(bytes(order.body))
+            return
+        connection = self.connections.get(order.connection)
+        if connection is None:
+            return
+        if isinstance(order, control.SendTo):
+            connection.send(control.data_of(order))
+        else:
+            connection.close(4003, order.reason or "kicked")
+
+    async def is_online(self, user: str) -> bool:
+        return await self.registry.is_online(user)
+
+    async def online(self) -> int:
+        return await self.registry.count()
+
+    async def members(self, room: str) -> list[dict[str, Any]]:
+        return await self.presence.members(room)
+
+    # ---- users and rooms ---------------------------------------------------------------------------
+
+    async def bind_user(self, connection: Connection, user: str) -> None:
+        connection.user = user
+        await connection.join(f"@{user}")
+        for room in connection.rooms:
+            self.entered(connection, room)
+
+    def entered(self, connection: Connection, room: str) -> None:
+        if not room.startswith("@"):
+            self.presence.entered(room, connection.user, connection.user)
+
+    def left(self, connection: Connection, room: str) -> None:
+        if not room.startswith("@"):
+            self.presence.left(room, connection.user)
+
+    # ---- coming and going --------------------------------------------------------------------------
+
+    async def stop_accepting(self) -> None:
+        for endpoint in self.endpoints:
+            await endpoint.stop_accepting()

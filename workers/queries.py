@@ -1,0 +1,137 @@
+"""Answers what only a worker knows: its connections, its rooms, who is in one, what is said there now.
+
+The questions come from the master, for `chatctl`; rows go back in packets that fit the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from chatmaster import contract
+from workers.bus.port import BusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workers.channel import Channel
+    from workers.connection import Connection
+    from workers.node import Node
+
+logger = logging.getLogger(__name__)
+
+ROWS_A_PACKET = 100
+Row = dict[str, Any]
+
+
+class Queries:
+    """Answers the master's queries, one task each."""
+
+    def __init__(self, node: Node, channel: Channel) -> None:
+        self._node = node
+        self._channel = channel
+        self._running: dict[int, asyncio.Task[Any]] = {}
+
+    def ask(self, query: contract.Query) -> None:
+        """A query came; its answer is sent when it is known."""
+        task = self._node.tasks.start(self._answer(query), what=f"query {query.what}")
+        self._running[query.id] = task
+        task.add_done_callback(lambda _: self._running.pop(query.id, None))
+
+    def cancel(self, query_id: int) -> None:
+        """Nobody waits for that one any more."""
+        task = self._running.get(query_id)
+        if task is not None:
+            task.cancel()
+
+    async def _answer(self, query: contract.Query) -> None:
+        try:
+            if query.what == "tail":
+                await self._tail(query)
+                return
+            rows = await self._rows(query.what, query.args)
+        except BusError as error:
+            self._fail(query.id, f"the store did not do it: {error}")
+        except LookupError as error:
+            self._fail(query.id, str(error.args[0] if error.args else error))
+        except ValueError as error:
+            self._fail(query.id, str(error), contract.ExitCode.USAGE)
+        else:
+            self._send(query.id, rows)
+
+    async def _rows(self, what: str, args: Row) -> list[Row]:
+        match what:
+            case "connections":
+                return self._connections(args)
+            case "rooms":
+                return list(self._node.hub.rows())
+            case "who":
+                return await self._node.members(_room(args))
+        rows = await self._node.application.query(what, args)
+        if rows is None:
+            raise ValueError(f"this application does not know {what!r}")
+        return rows
+
+    def _connections(self, args: Row) -> list[Row]:
+        room, user = args.get("room"), args.get("user")
+        return [
+            self._row(connection)
+            for connection in self._node.connections.values()
+            if (not user or connection.user == user) and (not room or room in connection.rooms)
+        ]
+
+    def _row(self, connection: Connection) -> Row:
+        ws = connection.ws
+        return {
+            "id": connection.id,
+            "slot": self._node.launch.slot,
+            "user": connection.user,
+            "address": ws.remote[0],
+            "since": connection.opened_at,
+            "rooms": connection.rooms,
+            "bytes_in": ws.bytes_in,
+            "bytes_out": ws.bytes_out,
+            "messages_in": connection.messages_in,
+            "queue": ws.buffered,
+            "lag": self._node.hub.lag_of(connection),
+        }
+
+    async def _tail(self, query: contract.Query) -> None:
+        """Follow a room until the query is cancelled; each entry is a row."""
+        room = _room(query.args)
+        lines: asyncio.Queue[Row] = asyncio.Queue(maxsize=1000)
+        stop = self._follow(room, lines)
+        try:
+            while True:
+                self._channel.send(contract.Answer(query.id, [await lines.get()], last=False))
+        finally:
+            stop()
+
+    def _follow(self, room: str, lines: asyncio.Queue[Row]) -> Callable[[], None]:
+        def received(entry: Any) -> None:
+            if not lines.full():
+                lines.put_nowait(
+                    {"room": room, "offset": entry.offset, "time": entry.time / 1000, "payload": _shown(entry.payload)}
+                )
+
+        return self._node.hub.follow(room, received)
+
+    def _send(self, query_id: int, rows: list[Row]) -> None:
+        for start in range(0, len(rows), ROWS_A_PACKET):
+            self._channel.send(contract.Answer(query_id, rows[start : start + ROWS_A_PACKET], last=False))
+        self._channel.send(contract.Answer(query_id))
+
+    def _fail(self, query_id: int, error: str, code: int = contract.ExitCode.FAILED) -> None:
+        self._channel.send(contract.Answer(query_id, error=error, exit_code=code))
+
+
+def _room(args: Row) -> str:
+    room = args.get("room")
+    if not isinstance(room, str) or not room:
+        raise ValueError("a room is missing")
+    return room
+
+
+def _shown(payload: bytes) -> str:
+    return payload.decode("utf-8", "replace")

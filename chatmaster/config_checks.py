@@ -1,0 +1,139 @@
+"""What settings must be together, and what a type cannot say: addresses, TLS pairs, tokens, the store's URL."""
+
+from __future__ import annotations
+
+import grp
+import ipaddress
+import os
+import pwd
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from chatmaster import addresses
+from chatmaster.config_describe import shown
+from chatmaster.errors import Fault
+from chatmaster.settings import Settings
+
+STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+_SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
+_KEY_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+
+# A key path, what was found there ("" for a key that is missing), what is allowed.
+_Complaint = tuple[str, str, str]
+
+
+def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping[str, str]) -> list[Fault]:
+    """Everything that is wrong although each value alone is allowed."""
+    checks: list[Callable[[], Iterator[_Complaint]]] = [
+        lambda: _listen(settings),
+        lambda: _tls(settings, directory),
+        lambda: _proxies(settings),
+        lambda: _store(settings.store.url),
+        lambda: _auth(settings),
+        lambda: _accounts(settings),
+        lambda: _paths(settings, state_dir),
+    ]
+    return [
+        Fault(key, origins.get(key.partition("[")[0], "default"), found, allowed)
+        for one in checks
+        for key, found, allowed in one()
+    ]
+
+
+def _listen(settings: Settings) -> Iterator[_Complaint]:
+    if not settings.server.listen:
+        yield "server.listen", "[]", "allowed: one address or more"
+    seen: set[str] = set()
+    for index, text in enumerate(settings.server.listen):
+        key = f"server.listen[{index}]"
+        if text in seen:
+            yield key, shown(text), "it is listed twice"
+        seen.add(text)
+        try:
+            address = addresses.parse(text)
+        except ValueError as error:
+            yield key, shown(text), str(error)
+            continue
+        if address.tls and not settings.server.tls_cert:
+            yield key, shown(text), "wss needs server.tls_cert and server.tls_key"
+
+
+def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:
+    pair = {"server.tls_cert": settings.server.tls_cert, "server.tls_key": settings.server.tls_key}
+    for key, value in pair.items():
+        if not value and any(pair.values()):
+            yield key, '""', "server.tls_cert and server.tls_key only work together"
+        elif value and not os.access(directory / value, os.R_OK):
+            yield key, shown(value), "allowed: a PEM file that can be read"
+
+
+def _proxies(settings: Settings) -> Iterator[_Complaint]:
+    for index, text in enumerate(settings.server.trusted_proxies):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            yield f"server.trusted_proxies[{index}]", shown(text), "allowed: a network, as 10.0.0.0/8 or ::1"
+
+
+def _store(url: str) -> Iterator[_Complaint]:
+    if url == "embedded":
+        return
+    allowed = "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError for one that is no number
+    except ValueError:
+        yield "store.url", "no URL", allowed
+        return
+    if parts.scheme == "redis+cluster":
+        yield "store.url", "redis+cluster://…", f"Redis Cluster is not supported yet; {allowed}"
+    elif parts.scheme not in STORE_SCHEMES:
+        # Not shown: what has no known scheme may still hold a password.
+        yield "store.url", f"a URL of the scheme {shown(parts.scheme)}", allowed
+    elif parts.scheme == "unix" and not parts.path:
+        yield "store.url", "a unix URL without a path", allowed
+    elif parts.scheme == "redis+sentinel" and not parts.path.strip("/"):
+        yield "store.url", "a sentinel URL without a service", allowed
+    elif parts.scheme.startswith("redis") and not parts.hostname:
+        yield "store.url", "a URL without a host", allowed
+
+
+def _auth(settings: Settings) -> Iterator[_Complaint]:
+    auth = settings.auth
+    if auth.secret and auth.public_key:
+        yield "auth.public_key", "given", "allowed: auth.secret or auth.public_key, not both"
+    if auth.public_key and "-----BEGIN" not in auth.public_key:
+        yield "auth.public_key", shown(auth.public_key), "allowed: a public key as PEM text, or a file with one"
+    if auth.mode == "token" and not (auth.secret or auth.public_key):
+        yield "auth.mode", '"token"', "it needs auth.secret or auth.public_key to verify tokens with"
+    fitting = _KEY_ALGORITHMS if auth.public_key else _SECRET_ALGORITHMS
+    for index, name in enumerate(auth.algorithms):
+        if name not in fitting:
+            using = "auth.public_key" if auth.public_key else "auth.secret"
+            yield f"auth.algorithms[{index}]", shown(name), f"allowed with {using}: {', '.join(fitting)}"
+
+
+def _accounts(settings: Settings) -> Iterator[_Complaint]:
+    lookups: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+        ("user", settings.master.user, pwd.getpwnam),
+        ("group", settings.master.group, grp.getgrnam),
+    )
+    for kind, name, find in lookups:
+        try:
+            if name:
+                find(name)
+        except KeyError:
+            yield f"master.{kind}", shown(name), f"allowed: a {kind} of this machine"
+
+
+def _paths(settings: Settings, state_dir: Path) -> Iterator[_Complaint]:
+    longest = state_dir / f"{settings.master.name}.store" / "store.sock"
+    length = len(os.fsencode(longest))
+    if length > addresses.MAX_UNIX_PATH:
+        allowed = (
+            f"a shorter path: {longest} has {length} bytes, a unix socket's path may have {addresses.MAX_UNIX_PATH}"
+        )
+        yield "master.state_dir", shown(str(state_dir)), f"allowed: {allowed}"

@@ -1,0 +1,78 @@
+"""How values and types are told to people: what was found, what is allowed, what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec.inspect
+
+_SHOWN = 60  # characters of a value in a message
+
+
+def shown(value: Any) -> str:
+    """A value as TOML would write it, shortened."""
+    text = toml(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def toml(value: Any) -> str:
+    """A value as one line of TOML."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list() | tuple():
+            return "[" + ", ".join(toml(item) for item in value) + "]"
+        case dict():
+            return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + "}"
+        case _:
+            return str(value)
+
+
+def closest(key: str, known: Iterable[str]) -> str:
+    """The known key that was probably meant, or ""."""
+    candidates = list(known)
+    if near := difflib.get_close_matches(key, candidates, 1, 0.7):
+        return near[0]
+    last = key.rpartition(".")[2]
+    same = [candidate for candidate in candidates if candidate.rpartition(".")[2] == last]
+    return same[0] if len(same) == 1 else ""
+
+
+def allowed_by(wanted: Any) -> str:
+    """What a type allows, in words."""
+    return _words(msgspec.inspect.type_info(wanted))
+
+
+def _words(kind: msgspec.inspect.Type) -> str:
+    match kind:
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.IntType():
+            return "a whole number" + _range(kind)
+        case msgspec.inspect.FloatType():
+            return "a number" + _range(kind)
+        case msgspec.inspect.StrType():
+            return "a string" + (f" that matches {kind.pattern}" if kind.pattern else "")
+        case msgspec.inspect.LiteralType():
+            return " or ".join(toml(value) for value in kind.values)
+        case msgspec.inspect.VarTupleType():
+            return f"a list, each {_words(kind.item_type)}"
+        case msgspec.inspect.UnionType():
+            return " or ".join(_words(part) for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+        case _:
+            return str(kind)
+
+
+def _range(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
+    if kind.ge is not None and kind.le is not None:
+        return f" from {kind.ge} to {kind.le}"
+    if kind.ge is not None:
+        return f", {kind.ge} or more"
+    if kind.gt is not None:
+        return f" above {kind.gt}"
+    return ""

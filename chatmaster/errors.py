@@ -1,0 +1,102 @@
+"""The errors that end a command or refuse a start, each with its exit code and one sentence for people.
+
+::
+
+    ChatmasterError                1  it failed
+    ├── ConfigError                2  every fault of the configuration at once
+    ├── UsageError                 2  the command does not make sense as given
+    ├── NotRunning                 3  no master answers at the control socket
+    ├── AlreadyRunning             4  another master holds the pid file
+    ├── ApplicationError           5  the application could not be loaded, or a worker did not get ready
+    ├── StoreUnreachable           6  the configured store did not answer at the first start
+    ├── StoreUnusable              6  the embedded store cannot be run, or cannot read its data
+    ├── TimedOut                   7  chatctl itself ran out of time
+    └── Refused                    n  the master said no; it also said which exit code
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chatmaster.contract import ExitCode
+
+
+class ChatmasterError(Exception):
+    """It failed; the text is one sentence for people."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a configuration."""
+
+    key: str  # full key path: server.workers, rooms[0].match; "" for a file that is no TOML
+    origin: str  # FILE:LINE, environment NAME, flag --NAME
+    found: str  # as TOML, shortened
+    allowed: str
+
+    def __str__(self) -> str:
+        what = f"{self.key} is {self.found}" if self.found else self.key
+        return f"{self.origin}: {what}{'; ' if what else ''}{self.allowed}"
+
+
+class ConfigError(ChatmasterError):
+    """The configuration is wrong; `faults` has everything that is."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = tuple(faults)
+
+
+class UsageError(ChatmasterError):
+    """The command does not make sense as given."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotRunning(ChatmasterError):
+    """No master answers at the control socket."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class AlreadyRunning(ChatmasterError):
+    """Another master holds the pid file."""
+
+    exit_code = ExitCode.ALREADY_RUNNING
+
+
+class ApplicationError(ChatmasterError):
+    """The application could not be loaded, or a worker did not get ready."""
+
+    exit_code = ExitCode.NOT_READY
+
+
+class StoreUnreachable(ChatmasterError):
+    """The configured store did not answer at the first start."""
+
+    exit_code = ExitCode.STORE_UNREACHABLE
+
+
+class StoreUnusable(ChatmasterError):
+    """The embedded store cannot be run, or cannot read its data."""
+
+    exit_code = ExitCode.STORE_UNREACHABLE
+
+
+class TimedOut(ChatmasterError):
+    """chatctl itself ran out of time."""
+
+    exit_code = ExitCode.TIMED_OUT
+
+
+class Refused(ChatmasterError):
+    """The master said no."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = ExitCode(exit_code)

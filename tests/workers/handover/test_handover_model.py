@@ -83,8 +83,6 @@ def carry_out_old(world: World, actions: list[g.Action]) -> None:
                 resume(world, ids)
             case g.AskKill():
                 world.kill_ordered = True
-                if not world.fence:
-                    carry_out_old(world, world.giver.taker_reaped())
 
 
 def carry_out_new(world: World, actions: list[t.Action]) -> None:
@@ -186,7 +184,8 @@ def successors(world: World) -> Iterator[World]:
         if world.to_taker:
             for arrived in range(len(IDS) + 1) if world.to_taker[0][0] == "offer" else (0,):
                 yield after(new_reads, arrived)
-        if not world.old_alive and not world.new_told:
+        # Without the fence the new worker takes a long silence for a death.
+        if not (world.old_alive and world.fence) and not world.new_told:
             yield after(new_told)
         yield after(new_dies)
 
@@ -241,9 +240,11 @@ def test_no_order_of_events_and_deaths_breaks_a_hand_over() -> None:
 
 @pytest.mark.parametrize(
     ("fence", "compare", "expected"),
-    [(False, True, "two writers"), (True, False, "")],
+    [(False, True, ("two writers", "saw")), (True, False, ("saw", "misses"))],
     ids=["without the master's word", "without comparing positions"],
 )
-def test_the_model_finds_the_bug_when_a_rule_is_taken_out(fence: bool, compare: bool, expected: str) -> None:
+def test_the_model_finds_the_bug_when_a_rule_is_taken_out(
+    fence: bool, compare: bool, expected: tuple[str, ...]
+) -> None:
     _, wrong = explore(World(fence=fence, compare=compare))
-    assert wrong is not None and expected in wrong
+    assert wrong is not None and any(word in wrong for word in expected), wrong

@@ -205,6 +205,7 @@ def _file_layer(file: config_file.ConfigFile, faults: list[Fault]) -> _Layer:
 
 def _environment_layer(environ: Mapping[str, str], faults: list[Fault]) -> _Layer:
     variables = {ENVIRONMENT_PREFIX + key.replace(".", "_").upper(): key for key in KEYS}
+    bare = [name.removeprefix(ENVIRONMENT_PREFIX) for name in variables]
     layer: dict[str, _Value] = {}
     for name, text in environ.items():
         if not name.startswith(ENVIRONMENT_PREFIX) or name == "CHATMASTER_CONFIG":
@@ -212,8 +213,8 @@ def _environment_layer(environ: Mapping[str, str], faults: list[Fault]) -> _Laye
         if key := variables.get(name):
             layer[key] = _Value(_parse(key, text), f"environment {name}")
         elif not _FOREIGN_VARIABLE.fullmatch(name):
-            near = closest(name, variables)
-            hint = f"; did you mean {near}?" if near else ""
+            near = closest(name.removeprefix(ENVIRONMENT_PREFIX), bare)
+            hint = f"; did you mean {ENVIRONMENT_PREFIX}{near}?" if near else ""
             faults.append(Fault("", f"environment {name}", "", f"unknown key{hint}"))
     return layer
 

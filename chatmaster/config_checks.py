@@ -84,7 +84,8 @@ def _store(url: str) -> Iterator[_Complaint]:
     allowed = "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE"
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises ValueError for one that is no number
+        if parts.scheme in ("redis", "rediss"):
+            _ = parts.port  # raises ValueError for one that is no number; a sentinel URL lists several
     except ValueError:
         yield "store.url", "no URL", allowed
         return

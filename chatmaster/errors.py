@@ -38,8 +38,8 @@ class Fault:
     allowed: str
 
     def __str__(self) -> str:
-        what = f"{self.key} is {self.found}" if self.found else self.key
-        return f"{self.origin}: {what}{'; ' if what else ''}{self.allowed}"
+        what = f"{self.key} is {self.found}; " if self.found else f"{self.key}: " if self.key else ""
+        return f"{self.origin}: {what}{self.allowed}"
 
 
 class ConfigError(ChatmasterError):

@@ -1,0 +1,243 @@
+"""Logging that never blocks: lines of text or JSON, written without waiting, dropped and counted where that fails.
+
+The standard library's logging does the rest, because websockets and redis log through it. A full disk, a pipe whose
+reader stopped or a terminal held by Ctrl-S costs lines, never time: the number of lost ones is written before the next
+line that gets through.
+
+Standard error is shared with whoever started us, so it must not be made non-blocking: a terminal or pipe is opened
+anew through /proc, which gives a file description of our own; a socket (journald's) is written with MSG_DONTWAIT.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import select
+import socket
+import stat
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import msgspec
+
+from chatmaster.settings import Log
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+_CREDENTIALS = re.compile(r"(://)[^/@\s]*@")
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
+_CONTROL_IN_MESSAGE = {**_CONTROL, 10: "\\n"}  # a message is one line: nobody may forge a second one
+
+
+class LogHandler(logging.Handler):
+    """Writes records to standard error or a file, without ever waiting."""
+
+    def __init__(
+        self, path: str, formatter: logging.Formatter, *, secrets: Sequence[str], on_drop: Callable[[int], None] | None
+    ) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.dropped = 0  # lines lost since the start
+        self._path = path
+        # As they are, and as JSON writes them.
+        self._secrets = {form for text in secrets if text for form in (text, msgspec.json.encode(text).decode()[1:-1])}
+        self._on_drop = on_drop
+        self._unreported = 0
+        self._torn = False  # the last write ended inside a line
+        self._fd = _open_file(path) if path else _open_stderr()
+        self._is_socket = stat.S_ISSOCK(os.fstat(self._fd).st_mode)
+
+    def fileno(self) -> int:
+        """The descriptor, for faulthandler; it stays the same number over `reopen`."""
+        return self._fd
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, or drop it."""
+        try:
+            line = self._hide(self.format(record))
+            if self._unreported:
+                note = logging.makeLogRecord(
+                    {
+                        "name": __name__,
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "msg": "%d log lines were dropped: the log could not be written",
+                        "args": (self._unreported,),
+                    }
+                )
+                line = f"{self.format(note)}\n{line}"
+        except Exception:
+            self.handleError(record)
+            return
+        if self._write(f"{line}\n".encode(errors="backslashreplace")):
+            self._unreported = 0
+        else:
+            self.dropped += 1
+            self._unreported += 1
+            if self._on_drop is not None:
+                self._on_drop(self.dropped)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A record that cannot be formatted is a bug of its author: say where, without traceback storms."""
+        where = f"{record.pathname}:{record.lineno}"
+        self._write(f"a log record of {where} cannot be formatted: {record.msg!r}\n".encode(errors="replace"))
+
+    def reopen(self) -> None:
+        """Open the file again after it was rotated. Raises OSError; then the old one stays in use."""
+        if not self._path:
+            return
+        old = os.fstat(self._fd)
+        fresh = _open_file(self._path)
+        # In the background, standard output and error are this file too.
+        for fd in (1, 2):
+            if _is(fd, old):
+                os.dup2(fresh, fd)
+        os.dup2(fresh, self._fd, inheritable=False)
+        os.close(fresh)
+        self._torn = False
+
+    def close(self) -> None:
+        """Let the descriptor go."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        super().close()
+
+    def _hide(self, line: str) -> str:
+        line = _CREDENTIALS.sub(r"\1***@", line)
+        for secret in self._secrets:
+            line = line.replace(secret, "***")
+        return line
+
+    def _write(self, data: bytes) -> bool:
+        """Whether all of it was written; a part that was not is lost."""
+        if self._torn:
+            data = b"\n" + data
+        try:
+            written = self._write_some(data)
+        except OSError:
+            return False
+        self._torn = written < len(data)
+        return not self._torn
+
+    def _write_some(self, data: bytes) -> int:
+        if self._is_socket:
+            with socket.socket(fileno=os.dup(self._fd)) as sock:
+                return sock.send(data, socket.MSG_DONTWAIT)
+        if os.get_blocking(self._fd) and not _writable(self._fd):
+            raise BlockingIOError
+        return os.write(self._fd, data)
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-23 20:43:01.250 worker 0 [1234] warning rooms: text`, in UTC; a traceback follows on its own lines."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback where there is one."""
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
+        message = record.getMessage().translate(_CONTROL_IN_MESSAGE)
+        line = (
+            f"{clock}.{int(record.msecs):03d}Z {self._process} [{os.getpid()}] "
+            f"{record.levelname.lower()} {record.name}: {message}"
+        )
+        if record.exc_info or record.stack_info:
+            line += "\n" + _traceback(record).translate(_CONTROL)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (Unix), level, process, pid, logger, message, traceback?."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        fields: dict[str, object] = {
+            "time": round(record.created, 6),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "pid": os.getpid(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info or record.stack_info:
+            fields["traceback"] = _traceback(record)
+        return msgspec.json.encode(fields).decode()
+
+
+def configure(
+    log: Log,
+    process: str,
+    *,
+    secrets: Sequence[str] = (),
+    on_drop: Callable[[int], None] | None = None,
+) -> LogHandler:
+    """Set up logging for this process, instead of what was set up before.
+
+    `process` is the name in each line, as "master" or "worker 0"; `secrets` are never written; `on_drop` is
+    called with the number of lines lost so far. Raises OSError where `log.file` cannot be opened.
+    """
+    formatter = JsonFormatter(process) if log.format == "json" else TextFormatter(process)
+    handler = LogHandler(log.file, formatter, secrets=secrets, on_drop=on_drop)
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(LEVELS[log.level])
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    return handler
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("chatmaster").critical("uncaught exception", exc_info=(kind, error, trace))
+
+
+def _traceback(record: logging.LogRecord) -> str:
+    parts = []
+    if record.exc_info and record.exc_info[1] is not None:
+        parts.append("".join(traceback.format_exception(record.exc_info[1])).rstrip("\n"))
+    if record.stack_info:
+        parts.append(record.stack_info)
+    return "\n".join(parts)
+
+
+def _open_file(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+
+
+def _writable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def _open_stderr() -> int:
+    try:
+        mode = os.fstat(2).st_mode
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # started without standard error
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        try:
+            return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:
+            pass  # another user's terminal: `_write_some` asks before it writes
+    return os.dup(2)
+
+
+def _is(fd: int, known: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), known)
+    except OSError:
+        return False

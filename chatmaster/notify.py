@@ -1,0 +1,81 @@
+"""What systemd is told, by sd_notify(3): READY, RELOADING, STOPPING, STATUS and WATCHDOG.
+
+Without NOTIFY_SOCKET every method does nothing. A datagram that cannot be sent at once is dropped: the supervisor
+must never block the master.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+
+class Notifier:
+    """The supervisor's notification socket."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._address = _address(environ.get("NOTIFY_SOCKET", ""))
+        self._socket: socket.socket | None = None
+        if self._address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+        self.watchdog_interval = _watchdog_interval(environ) if self._socket else None
+        """Seconds between two `watchdog` calls: half of what the supervisor waits; None: it does not watch."""
+
+    def ready(self, status: str = "") -> None:
+        """Every worker accepts and its bus answers; also ends a reload."""
+        self._send("READY=1", f"MAINPID={os.getpid()}", *_status(status))
+
+    def reloading(self, status: str = "") -> None:
+        """A reload begins; `ready` ends it. Newer systemd wants the time it began with."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", *_status(status))
+
+    def stopping(self, status: str = "") -> None:
+        """The end begins."""
+        self._send("STOPPING=1", *_status(status))
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send(*_status(text))
+
+    def watchdog(self) -> None:
+        """The loop is alive."""
+        self._send("WATCHDOG=1")
+
+    def close(self) -> None:
+        """Let the socket go, as in a forked child."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, *lines: str) -> None:
+        if self._socket is None or not lines:
+            return
+        try:
+            self._socket.sendto("\n".join(lines).encode(), self._address)
+        except OSError:
+            pass  # a supervisor that does not listen is no reason to end
+
+
+def _address(path: str) -> str:
+    """An abstract socket is written with @ for its leading NUL; what begins otherwise is not supported by sd_notify."""
+    if path.startswith("@"):
+        return "\0" + path[1:]
+    return path if path.startswith("/") else ""
+
+
+def _status(text: str) -> tuple[str, ...]:
+    return (f"STATUS={' '.join(text.split())}",) if text else ()
+
+
+def _watchdog_interval(environ: Mapping[str, str]) -> float | None:
+    """Half of WATCHDOG_USEC, as sd_watchdog_enabled(3) advises; WATCHDOG_PID says whom it is for."""
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    try:
+        microseconds = int(environ.get("WATCHDOG_USEC", "0"))
+    except ValueError:
+        return None
+    return microseconds / 2_000_000 if microseconds > 0 else None

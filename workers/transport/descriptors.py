@@ -1,0 +1,55 @@
+"""How many connections this process may still take: a budget of file descriptors with a reserve.
+
+Out of descriptors, uvloop accepts and closes silently. So accepting stops while some are left, for the
+store's connections, log files and hand-overs; what waits in the accept queue is served later, or by a
+sibling.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+
+SLACK = 16  # so many must be free again before accepting goes on: no flapping at the edge
+
+
+class Descriptors:
+    """Counts the connections of all endpoints of a worker against RLIMIT_NOFILE."""
+
+    __slots__ = ("_on_change", "limit", "paused", "pauses", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit  # connections
+        self.used = 0
+        self.paused = False
+        self.pauses = 0
+        self._on_change: list[Callable[[bool], None]] = []
+
+    @classmethod
+    def of_this_process(cls, reserve: int) -> Descriptors:
+        """A budget of what is free now, less `reserve`."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return cls(max(1, soft - len(os.listdir("/proc/self/fd")) - reserve))
+
+    def watch(self, on_change: Callable[[bool], None]) -> None:
+        """Have `on_change(paused)` called when accepting shall stop or go on."""
+        self._on_change.append(on_change)
+
+    def take(self) -> None:
+        """A connection was accepted."""
+        self.used += 1
+        if self.used >= self.limit and not self.paused:
+            self.pauses += 1
+            self._set(True)
+
+    def give_back(self) -> None:
+        """A connection is gone."""
+        self.used -= 1
+        if self.paused and self.used <= max(0, self.limit - SLACK):
+            self._set(False)
+
+    def _set(self, paused: bool) -> None:
+        self.paused = paused
+        for on_change in self._on_change:
+            on_change(paused)

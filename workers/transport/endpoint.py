@@ -1,0 +1,229 @@
+"""A place where connections come in: it accepts them from listening sockets and knows all that are open.
+
+The listening sockets belong to the master. An endpoint listens on duplicates, so that stopping, pausing and
+the end of this process leave the accept queue as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.http.response import Response
+from workers.transport.config import EndpointConfig
+from workers.transport.descriptors import Descriptors
+from workers.transport.handshake import Handshake
+from workers.transport.inbound import Parsers
+from workers.transport.moving import decode_state
+from workers.transport.opening import Handler
+from workers.transport.proxies import TrustedProxies
+from workers.transport.sweeper import Sweeper
+from workers.transport.upgrade import Negotiator
+from workers.transport.websocket import WebSocket
+
+log = logging.getLogger(__name__)
+
+LOW_WATER_PART = 4  # a paused reader goes on when a quarter of the queue is left
+
+
+class Http(Protocol):
+    """What answers plain HTTP on the endpoint's port; see workers/http/site.py."""
+
+    def answer(self, path: str) -> Response:
+        """The response to GET or HEAD of a path, query included."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened here since the start; copied to the shared counters now and then."""
+
+    connections: int = 0  # open now
+    connections_total: int = 0
+    messages_in: int = 0
+    handshake_failures: int = 0
+    protocol_errors: int = 0
+    callback_errors: int = 0
+
+
+class Endpoint:
+    """Accepts, keeps the set of open connections, and lends them what they share.
+
+    `http` answers plain requests; None: they are refused with 426. `tls` makes it wss://.
+    `descriptors` is shared by all endpoints of a worker.
+    """
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        handler: Handler,
+        http: Http | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        descriptors: Descriptors | None = None,
+    ) -> None:
+        self.config = config
+        self.handler = handler
+        self.http = http
+        self.tls = tls
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.counts = Counts()
+        self.parsers = Parsers(config.message_size)
+        self.proxies = TrustedProxies(config.trusted_proxies)
+        self.negotiator = Negotiator(
+            paths=config.paths,
+            origins=config.origins,
+            subprotocols=config.subprotocols,
+            deflate=config.deflate,
+        )
+        self.connections = Sweeper(config, self.now)
+        self.descriptors = descriptors or Descriptors.of_this_process(config.reserve)
+        self.descriptors.watch(self._descriptors_changed)
+        self._listeners: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._paused_by_application = False
+        self._serving: asyncio.Task[None] | None = None
+
+    # ---- accepting ---------------------------------------------------------------------------------
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accept from a listening socket too. It stays the caller's; keep it open until `stop_accepting`."""
+        self._listeners.append(sock)
+        self.connections.start(self.loop)
+        if not self._must_pause:
+            self._servers.append(await self._serve(sock))
+
+    async def _serve(self, sock: socket.socket) -> asyncio.Server:
+        if sock.family == socket.AF_UNIX:
+            return await self.loop.create_unix_server(
+                self.make, sock=sock.dup(), backlog=self.config.backlog, ssl=self.tls
+            )
+        return await self.loop.create_server(self.make, sock=sock.dup(), backlog=self.config.backlog, ssl=self.tls)
+
+    def make(self) -> Handshake:
+        """The protocol for a connection that was accepted."""
+        self.descriptors.take()
+        return Handshake(self)
+
+    def stop_accepting(self) -> None:
+        """Leave the listening sockets to others, for good. Open connections and handshakes go on."""
+        self._listeners.clear()
+        self._close_servers()
+
+    def pause_accepting(self) -> None:
+        """Let connections wait in the accept queue."""
+        self._paused_by_application = True
+        self._close_servers()
+
+    def resume_accepting(self) -> None:
+        """Go on accepting."""
+        self._paused_by_application = False
+        self._serve_again()
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new connections are taken now."""
+        return bool(self._servers)
+
+    @property
+    def _must_pause(self) -> bool:
+        return self._paused_by_application or self.descriptors.paused
+
+    def _descriptors_changed(self, paused: bool) -> None:
+        if paused:
+            log.warning("accepting pauses at %d connections: descriptors run out", self.descriptors.used)
+            self._close_servers()
+        else:
+            log.info("accepting goes on")
+            self._serve_again()
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    def _serve_again(self) -> None:
+        if self._listeners and (self._serving is None or self._serving.done()):
+            self._serving = self.loop.create_task(self._serve_all())
+
+    async def _serve_all(self) -> None:
+        """Listen on what is not listened on, unless a reason to pause has come up again."""
+        for sock in self._listeners[len(self._servers) :]:
+            server = await self._serve(sock)
+            if self._must_pause or not self._listeners:
+                server.close()
+                return
+            self._servers.append(server)
+
+    def close(self) -> None:
+        """Stop everything; what is still open is dropped."""
+        self.stop_accepting()
+        if self._serving is not None:
+            self._serving.cancel()
+        for ws in list(self.connections):
+            ws.abort(1001)
+        for handshake in list(self.connections.handshakes):
+            handshake.transport.abort()
+        self.connections.stop()
+
+    # ---- connections that move between processes -------------------------------------------------------
+
+    async def attach(self, sock: socket.socket, state: bytes) -> WebSocket:
+        """Go on with a connection that another process detached; the socket becomes the connection's.
+
+        Nothing is read before the caller has set `ws.owner` and called `ws.resume_reading()`.
+        Raises msgspec.MsgspecError for a state that is none, OSError for a socket that is dead.
+        """
+        known = decode_state(state)
+        ws = WebSocket(self, known.opening, known.remote)
+        ws.adopt(known)
+        self.descriptors.take()
+        self.connections.start(self.loop)
+        try:
+            await self.loop.connect_accepted_socket(lambda: ws, sock)
+        except OSError:
+            self.descriptors.give_back()
+            raise
+        return ws
+
+    # ---- what connections report -----------------------------------------------------------------------
+
+    def handshake_began(self, handshake: Handshake) -> None:
+        """A connection was accepted."""
+        self.connections.handshakes.set(handshake, self.now())
+
+    def handshake_answered(self, handshake: Handshake) -> None:
+        """It has got a response that is no 101, and some time to read it."""
+        self.connections.handshakes.set(handshake, self.now())
+
+    def lost_in_handshake(self, handshake: Handshake) -> None:
+        """It is gone without having become a WebSocket."""
+        self.connections.handshakes.clear(handshake)
+        self.descriptors.give_back()
+
+    def upgraded(self, handshake: Handshake, ws: WebSocket) -> None:
+        """It has become a WebSocket."""
+        self.connections.handshakes.clear(handshake)
+        self.opened(ws)
+
+    def opened(self, ws: WebSocket) -> None:
+        """A WebSocket is open on its transport."""
+        high = self.config.queue_size
+        ws.transport.set_write_buffer_limits(high, high // LOW_WATER_PART)
+        self.connections.add(ws)
+        self.counts.connections += 1
+        self.counts.connections_total += 1
+
+    def closing_began(self, ws: WebSocket) -> None:
+        """A WebSocket waits for its peer to finish the closing handshake."""
+        self.connections.closings.set(ws, self.now())
+
+    def lost(self, ws: WebSocket) -> None:
+        """A WebSocket's socket is closed."""
+        self.connections.remove(ws)
+        self.counts.connections -= 1
+        self.descriptors.give_back()

@@ -1,0 +1,166 @@
+"""A connection before it is a WebSocket: the bytes up to the end of the request's header, and the answer.
+
+Whatever a client does here costs one connection, a buffer of `header_size` bytes and `handshake_timeout`
+seconds. A request for an upgrade becomes a `WebSocket`, which takes the transport over; any other request
+gets one HTTP response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from websockets.http11 import Request
+
+from workers.http.response import Response
+from workers.transport.proxies import BadProxyHeader, parse_proxy_header
+from workers.transport.upgrade import BadRequest, Refused, parse_request
+from workers.transport.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from workers.transport.endpoint import Endpoint
+
+log = logging.getLogger(__name__)
+
+
+class Handshake(asyncio.Protocol):
+    """Reads one request and answers it."""
+
+    __slots__ = ("_answered", "_buffer", "_claims_proxy", "_remote", "endpoint", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._buffer = b""
+        self._remote: tuple[str, int] | None = None  # by the word of a PROXY header
+        self._claims_proxy = bool(endpoint.proxies)  # whether such a header may still come
+        self._answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection was accepted."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.endpoint.handshake_began(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client left, or the answer is out."""
+        self.endpoint.lost_in_handshake(self)
+
+    def expire(self) -> None:
+        """`handshake_timeout` is over: before the request was complete, or while its answer is being read."""
+        if self._answered:
+            self.transport.abort()
+        else:
+            self._refuse(Response.text(HTTPStatus.REQUEST_TIMEOUT))
+
+    def data_received(self, data: bytes) -> None:
+        """Collect until the header is complete."""
+        if self._answered:
+            return  # what follows the header of a plain request, such as the body of a POST, is thrown away
+        data = self._buffer + data
+        if self._claims_proxy:
+            rest = self._receive_proxy_header(data)
+            if rest is None:
+                return
+            data = rest
+        end = data.find(b"\r\n\r\n", 0, self.endpoint.config.header_size) + 4
+        if end >= 4:
+            self._receive_request(data[:end], data[end:])
+        elif len(data) >= self.endpoint.config.header_size:
+            self._refuse(Response.text(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+        else:
+            self._buffer = data
+
+    def _receive_proxy_header(self, data: bytes) -> bytes | None:
+        """What follows the PROXY header, if a trusted peer sent one; None until that is known."""
+        if not self.endpoint.proxies.trusts(self._peer()[0]):
+            self._claims_proxy = False
+            return data
+        try:
+            found = parse_proxy_header(data)
+        except BadProxyHeader as error:
+            self._refuse(Response.text(HTTPStatus.BAD_REQUEST, str(error)))
+            return None
+        if found is None:
+            self._buffer = data
+            return None
+        self._remote, length = found
+        self._claims_proxy = False
+        self._buffer = b""
+        return data[length:]
+
+    def _receive_request(self, block: bytes, rest: bytes) -> None:
+        method = block.partition(b" ")[0]
+        if method not in (b"GET", b"HEAD") and method.isalpha():
+            allow = (("Allow", "GET, HEAD"),)
+            self._answer(Response.text(HTTPStatus.METHOD_NOT_ALLOWED, headers=allow).serialize())
+            return
+        try:
+            request = parse_request(block)
+        except BadRequest as error:
+            self._refuse(Response.text(HTTPStatus.BAD_REQUEST, str(error)))
+            return
+        if "Upgrade" in request.headers or self.endpoint.http is None:
+            self._receive_upgrade(request, rest)
+        else:
+            self._receive_plain(request)
+
+    def _receive_upgrade(self, request: Request, rest: bytes) -> None:
+        agreed = self.endpoint.negotiator.negotiate(request)
+        if isinstance(agreed, Refused):
+            self._refuse(Response.text(agreed.status, agreed.reason, agreed.headers))
+            return
+        ws = WebSocket(self.endpoint, agreed.opening, self._client(request))
+        ws.transport = self.transport
+        self.transport.set_protocol(ws)
+        self.endpoint.upgraded(self, ws)
+        self.transport.write(agreed.response)
+        ws.begin(self.endpoint.handler)
+        if rest:
+            ws.data_received(rest)
+
+    def _receive_plain(self, request: Request) -> None:
+        assert self.endpoint.http is not None
+        try:
+            response = self.endpoint.http.answer(request.path)
+        except Exception:
+            self.endpoint.counts.callback_errors += 1
+            log.exception("answering %s failed", request.path.partition("?")[0])
+            response = Response.text(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self._answer(response.serialize(head=request.method == "HEAD"))
+
+    def _client(self, request: Request) -> tuple[str, int] | None:
+        """Who is behind trusted proxies; None: the peer itself."""
+        proxies = self.endpoint.proxies
+        if not proxies:
+            return None
+        peer = self._remote or self._peer()
+        if not proxies.trusts(peer[0]):
+            return peer
+        headers = request.headers
+        return proxies.client(peer, headers.get_all("Forwarded"), headers.get_all("X-Forwarded-For"))
+
+    def _peer(self) -> tuple[str, int]:
+        peer = self.transport.get_extra_info("peername")
+        return (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
+
+    def _refuse(self, response: Response) -> None:
+        self.endpoint.counts.handshake_failures += 1
+        self._answer(response.serialize())
+
+    def _answer(self, response: bytes) -> None:
+        """Write the answer and close, but not before the client has read it.
+
+        Closing a socket while the body of a POST lies unread in it resets the connection, answer and all.
+        So only our side is closed; the client's follows, or `expire` comes.
+        """
+        self._answered = True
+        self._buffer = b""
+        self.endpoint.handshake_answered(self)
+        self.transport.write(response)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()

@@ -1,0 +1,71 @@
+"""A live connection written down: what another process needs to go on with it, beside the descriptor.
+
+Between two whole frames, outside a fragmented message and without bytes to write, that is little:
+permessage-deflate without context takeover leaves nothing behind, and ages travel instead of times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from workers.transport.opening import Opening
+
+if TYPE_CHECKING:
+    from workers.transport.websocket import WebSocket
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A frozen connection: its descriptor, still owned by the transport, and its state as bytes."""
+
+    fd: int
+    state: bytes
+
+
+class ConnectionState(Struct, frozen=True, array_like=True):
+    """Everything but the descriptor. `age` is in seconds, `unparsed` the bytes that were read but not used."""
+
+    unparsed: bytes
+    age: float
+    bytes_in: int
+    bytes_out: int
+    frames_in: int
+    remote: tuple[str, int]
+    path: str
+    query: str
+    subprotocol: str | None
+    deflate: bool
+    origin: str
+    user_agent: str
+
+    @classmethod
+    def of(cls, ws: WebSocket, unparsed: bytes) -> ConnectionState:
+        """Write down `ws`."""
+        opening = ws.opening
+        return cls(
+            unparsed=unparsed,
+            age=ws.endpoint.now() - ws.opened_at,
+            bytes_in=ws.bytes_in,
+            bytes_out=ws.bytes_out,
+            frames_in=ws.frames_in,
+            remote=ws.remote,
+            path=opening.path,
+            query=opening.query,
+            subprotocol=opening.subprotocol,
+            deflate=opening.deflate,
+            origin=opening.origin,
+            user_agent=opening.user_agent,
+        )
+
+    @property
+    def opening(self) -> Opening:
+        """The outcome of the handshake."""
+        return Opening(self.path, self.query, self.subprotocol, self.deflate, self.origin, self.user_agent)
+
+
+encode_state = msgspec.msgpack.Encoder().encode
+decode_state = msgspec.msgpack.Decoder(ConnectionState).decode

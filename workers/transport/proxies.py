@@ -1,0 +1,147 @@
+"""Who the client is when a proxy stands between: `Forwarded`, `X-Forwarded-For` and the PROXY protocol.
+
+All of them are claims that anyone can make, so they are believed only from peers within the configured
+networks, and a chain of addresses is read from its end: each proxy appends whom it saw (RFC 7239, 7.4).
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+Remote = tuple[str, int]
+
+V1_PREFIX: Final = b"PROXY "
+V1_LONGEST: Final = 107  # bytes, with the line's end (haproxy's proxy-protocol.txt, 2.1)
+V2_PREFIX: Final = b"\r\n\r\n\0\r\nQUIT\n"
+V2_HEADER: Final = 16
+V2_LONGEST: Final = 4096  # bytes: its addresses take at most 216, the rest is options that are skipped
+
+_forwarded_for = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"([^"]*)"|([^;"\s]+))', re.IGNORECASE)
+
+
+class BadProxyHeader(ValueError):
+    """A trusted peer sent a PROXY header that is none."""
+
+
+class TrustedProxies:
+    """The networks whose word counts; `"unix"` among them means peers behind a unix socket.
+
+    Raises ValueError for what is no network.
+    """
+
+    def __init__(self, networks: tuple[str, ...]) -> None:
+        self.unix = "unix" in networks
+        self.networks = [ip_network(network, strict=False) for network in networks if network != "unix"]
+        self._configured = bool(networks)
+
+    def __bool__(self) -> bool:
+        return self._configured
+
+    def trusts(self, address: str) -> bool:
+        """Whether the word of the peer at `address` counts; `""` is a unix socket."""
+        if not address:
+            return self.unix
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            return False
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        return any(ip in network for network in self.networks)
+
+    def client(self, peer: Remote, forwarded: list[str], x_forwarded_for: list[str]) -> Remote:
+        """The client behind the trusted `peer`: the last address of the chain that is not a trusted proxy.
+
+        A proxy that writes one of the two headers lets the other pass as the client sent it. Where both are
+        there and name different clients, neither is believed.
+        """
+        claims = {
+            self._last_untrusted(chain) for chain in (_forwarded_chain(forwarded), _split(x_forwarded_for)) if chain
+        }
+        claimed = claims.pop() if len(claims) == 1 else None
+        return claimed or peer
+
+    def _last_untrusted(self, chain: list[str]) -> Remote | None:
+        remote: Remote | None = None
+        for text in reversed(chain):
+            node = _parse_node(text)
+            if node is None:
+                break
+            remote = node
+            if not self.trusts(node[0]):
+                break
+        return remote
+
+
+def _split(values: list[str]) -> list[str]:
+    return [item.strip() for value in values for item in value.split(",") if item.strip()]
+
+
+def _forwarded_chain(values: list[str]) -> list[str]:
+    found = [_forwarded_for.search(element) for element in _split(values)]
+    return [match[1] or match[2] or "" if match else "" for match in found]
+
+
+def _parse_node(text: str) -> Remote | None:
+    """`1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]` or `[::1]:80`; None for `unknown` and the like."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, port = text.split(":")
+    try:
+        return str(ip_address(host)), int(port) if port.isascii() and port.isdigit() else 0
+    except ValueError:
+        return None
+
+
+def parse_proxy_header(data: bytes) -> tuple[Remote | None, int] | None:
+    """What a PROXY header at the start of `data` says: the client and the header's length in bytes.
+
+    The length is 0 if there is no such header; the client is None if it says nothing about one (`UNKNOWN`,
+    `LOCAL`). None if more bytes are needed. Raises BadProxyHeader.
+    """
+    for prefix, parse in ((V1_PREFIX, _parse_v1), (V2_PREFIX, _parse_v2)):
+        if data.startswith(prefix):
+            return parse(data)
+        if prefix.startswith(data):
+            return None
+    return None, 0
+
+
+def _parse_v1(data: bytes) -> tuple[Remote | None, int] | None:
+    end = data.find(b"\r\n", 0, V1_LONGEST)
+    if end < 0:
+        if len(data) >= V1_LONGEST:
+            raise BadProxyHeader("a PROXY line of more than 107 bytes")
+        return None
+    words = data[:end].decode("latin-1").split(" ")
+    if words[1] == "UNKNOWN":
+        return None, end + 2
+    if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
+        raise BadProxyHeader("a malformed PROXY line")
+    remote = _parse_node(f"[{words[2]}]:{words[4]}")
+    if remote is None:
+        raise BadProxyHeader("a PROXY line without an address")
+    return remote, end + 2
+
+
+def _parse_v2(data: bytes) -> tuple[Remote | None, int] | None:
+    if len(data) < V2_HEADER:
+        return None
+    version, command, family = data[12] >> 4, data[12] & 0x0F, data[13]
+    size = V2_HEADER + int.from_bytes(data[14:16], "big")
+    if version != 2 or command > 1 or size > V2_LONGEST:
+        raise BadProxyHeader("a malformed PROXY header, version 2")
+    if len(data) < size:
+        return None
+    body = data[V2_HEADER:size]
+    if command == 0:  # LOCAL: the proxy itself, such as its health check
+        return None, size
+    if family == 0x11 and len(body) >= 12:
+        return (str(ip_address(body[:4])), int.from_bytes(body[8:10], "big")), size
+    if family == 0x21 and len(body) >= 36:
+        return (str(ip_address(body[:16])), int.from_bytes(body[32:34], "big")), size
+    return None, size

@@ -1,0 +1,202 @@
+"""The opening handshake as a decision: a request goes in, an agreement or a refusal comes out. No I/O.
+
+Header syntax, the key and the extensions are judged by `websockets`; what is ours: which paths and origins
+are welcome, which subprotocol is chosen, and that permessage-deflate is agreed on in one form only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from http import HTTPStatus
+from sys import intern
+from urllib.parse import urlsplit
+
+from websockets.datastructures import Headers, MultipleValuesError
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidMethod,
+    InvalidOrigin,
+    InvalidProtocol,
+    InvalidUpgrade,
+    NegotiationError,
+)
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import ExtensionParameter, Subprotocol
+
+from workers.transport.inbound import WINDOW_BITS
+from workers.transport.opening import Opening
+
+_unprintable = re.compile(r"[^\x21-\x7e]")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """The handshake succeeded: what to answer, and what was agreed on."""
+
+    response: bytes
+    opening: Opening
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The handshake failed; `reason` is for people."""
+
+    status: HTTPStatus
+    reason: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class BadRequest(ValueError):
+    """The bytes are no HTTP request."""
+
+
+def parse_request(block: bytes) -> Request:
+    """Parse a complete header block, from the request line to the empty line. Raises BadRequest."""
+    lines = iter(block.splitlines(keepends=True))
+
+    def read_line(limit: int, too_long: type[Exception]) -> Generator[None, None, bytes]:
+        line = next(lines, b"")
+        if len(line) > limit:
+            raise too_long(f"a header line of {len(line)} bytes")
+        return line
+        yield
+
+    parsing = Request.parse(read_line)
+    try:
+        next(parsing)
+    except StopIteration as stop:
+        request: Request = stop.value
+    except Exception as error:  # the library raises many kinds, EOFError and NotImplementedError among them
+        raise BadRequest(str(error)) from error
+    else:
+        raise BadRequest("a header block without an end")
+    if _unprintable.search(request.path):
+        raise BadRequest("a control character in the path")
+    return request
+
+
+class SharedDeflate(ServerPerMessageDeflateFactory):
+    """permessage-deflate in the one form that lets all readers share a frame and a parser.
+
+    No context takeover on either side, and a window of 15 bits for what we send: an offer that demands a
+    smaller one is declined. What the client uses may be smaller, a decoder of 15 bits reads it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(server_no_context_takeover=True, client_no_context_takeover=True)
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        """See the base class. Raises NegotiationError to decline the offer."""
+        response, extension = super().process_request_params(params, accepted_extensions)
+        if extension.local_max_window_bits != WINDOW_BITS:
+            raise NegotiationError("the server's window is not negotiable")
+        return response, extension
+
+
+class Negotiator:
+    """Judges handshakes. One for each endpoint: it keeps nothing of a request."""
+
+    def __init__(
+        self,
+        *,
+        paths: frozenset[str] | None,
+        origins: tuple[str, ...],
+        subprotocols: tuple[str, ...],
+        deflate: bool,
+    ) -> None:
+        self._paths = paths  # None: any
+        self._origins = [re.compile(translate(pattern), re.IGNORECASE) for pattern in origins]
+        self._subprotocols = subprotocols
+        self._judge = ServerProtocol(
+            extensions=[SharedDeflate()] if deflate else None,
+            select_subprotocol=lambda _, offered: self._select(offered),
+        )
+
+    def negotiate(self, request: Request, *, secure: bool = False) -> Agreed | Refused:
+        """Answer a request that asks for an upgrade."""
+        path, _, query = request.path.partition("?")
+        if self._paths is not None and path not in self._paths:
+            return Refused(HTTPStatus.NOT_FOUND, "no WebSocket here")
+        try:
+            accept, extensions, subprotocol = self._judge.process_request(request)
+            origin = _single(request.headers, "Origin")
+            if origin and not self._welcome(origin, request.headers):
+                raise InvalidOrigin(origin)
+        except InvalidHandshake as error:
+            return _refusal(error)
+        opening = Opening(
+            path=intern(path),
+            query=query,
+            subprotocol=subprotocol,
+            deflate=extensions is not None,
+            origin=intern(origin),
+            user_agent=intern(", ".join(request.headers.get_all("User-Agent"))),
+        )
+        return Agreed(_switching_protocols(accept, extensions, subprotocol), opening)
+
+    def _select(self, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        """The first of ours that was offered. Who offers none speaks the only one there is."""
+        if not self._subprotocols or not offered:
+            return None
+        for ours in self._subprotocols:
+            if ours in offered:
+                return Subprotocol(ours)
+        raise NegotiationError(f"this server speaks {', '.join(self._subprotocols)}")
+
+    def _welcome(self, origin: str, headers: Headers) -> bool:
+        return _same_origin(origin, headers) or any(pattern.match(origin) for pattern in self._origins)
+
+
+def _same_origin(origin: str, headers: Headers) -> bool:
+    """Whether the page comes from the host that it connects to; the scheme may change at a proxy."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    port = _DEFAULT_PORTS.get(parts.scheme, "")
+    host = _single(headers, "Host").lower().removesuffix(port)
+    return bool(host) and parts.netloc.lower().removesuffix(port) == host
+
+
+def _single(headers: Headers, name: str) -> str:
+    """The value of a header that must not come twice; "" without it. Raises NegotiationError."""
+    try:
+        return headers.get(name) or ""
+    except MultipleValuesError:
+        raise NegotiationError(f"more than one {name}") from None
+
+
+def _refusal(error: InvalidHandshake) -> Refused:
+    reason = f"{error}; {error.__cause__}" if error.__cause__ else str(error)
+    if isinstance(error, InvalidOrigin):
+        return Refused(HTTPStatus.FORBIDDEN, reason)
+    if isinstance(error, InvalidMethod):
+        return Refused(HTTPStatus.METHOD_NOT_ALLOWED, reason, (("Allow", "GET"),))
+    if isinstance(error, InvalidProtocol):
+        return Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, reason)
+    if isinstance(error, InvalidUpgrade):
+        return Refused(HTTPStatus.UPGRADE_REQUIRED, reason, (("Upgrade", "websocket"),))
+    return Refused(HTTPStatus.BAD_REQUEST, reason)
+
+
+def _switching_protocols(accept: str, extensions: str | None, subprotocol: str | None) -> bytes:
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept}",
+    ]
+    if extensions is not None:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1")

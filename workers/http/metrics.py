@@ -1,0 +1,126 @@
+"""The metrics of the whole machine as Prometheus text (exposition format 0.0.4), from the shared counters.
+
+Any worker can render all rows, so it does not matter which one a scrape reaches. Every sample carries the
+worker's row as a label: a row starts at zero again with a new process, which Prometheus takes for a reset.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+from chatmaster.stats import BUCKET_BOUNDS, HISTOGRAM_BUCKETS, Field, WorkerStats
+
+NANO: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One field of a row under its public name; `scale` turns the field's unit into the metric's."""
+
+    field: Field
+    name: str
+    kind: str  # counter, gauge or histogram
+    help: str
+    scale: float = 1.0
+
+
+def _counter(field: Field, name: str, help: str) -> Metric:
+    return Metric(field, f"chatmaster_{name}_total", "counter", help)
+
+
+def _gauge(field: Field, name: str, help: str, scale: float = 1.0) -> Metric:
+    return Metric(field, f"chatmaster_{name}", "gauge", help, scale)
+
+
+def _histogram(field: Field, name: str, help: str) -> Metric:
+    return Metric(field, f"chatmaster_{name}", "histogram", help)
+
+
+METRICS: Final = (
+    _gauge(Field.READY, "worker_ready", "1 where the worker accepts and its store connection has answered."),
+    _gauge(Field.GENERATION, "worker_generation", "Generation of the worker; grows with each reload."),
+    _gauge(Field.STARTED, "worker_start_time_seconds", "Unix time of the worker's start.", NANO),
+    _gauge(Field.CONNECTIONS, "connections", "Open WebSocket connections."),
+    _gauge(Field.ROOMS, "rooms", "Rooms that the worker follows."),
+    _gauge(Field.LAGGING, "lagging_members", "Members that read on from the log because they read slowly."),
+    _gauge(Field.LOOP_LAG, "loop_lag_seconds", "How late the worker's last heartbeat was.", NANO),
+    _gauge(Field.STORE_STATE, "store_state", "The store as the worker sees it: 0 starting, 1 ready, 2 away."),
+    _gauge(Field.STORE_PROBE_RTT, "store_probe_seconds", "Last full round trip through the store.", NANO),
+    _counter(Field.CONNECTIONS_TOTAL, "connections_accepted", "WebSocket connections accepted."),
+    _counter(Field.MESSAGES_IN, "messages_received", "Messages received from clients."),
+    _counter(Field.MESSAGES_OUT, "messages_published", "Messages of clients that the store has acknowledged."),
+    _counter(Field.DELIVERIES, "deliveries", "Messages written to members of rooms."),
+    _counter(Field.BYTES_IN, "received_bytes", "Bytes received from clients."),
+    _counter(Field.BYTES_OUT, "sent_bytes", "Bytes written to clients."),
+    _counter(Field.DROPPED, "dropped", "Messages that a reader was told it cannot have."),
+    _counter(Field.GAPS, "gaps", "Gaps in a room's log that were found."),
+    _counter(Field.RESETS, "resets", "Logs that were found reset."),
+    _counter(Field.CATCH_UPS, "catch_ups", "Times that missed messages were read from the log."),
+    _counter(Field.CUT, "readers_cut", "Readers closed because they did not catch up (4008)."),
+    _counter(Field.RATE_LIMITED, "rate_limited", "Requests refused because they came too fast."),
+    _counter(Field.PROTOCOL_ERRORS, "protocol_errors", "Connections closed for a breach of the protocol."),
+    _counter(Field.CALLBACK_ERRORS, "callback_errors", "Exceptions of the application's callbacks."),
+    _counter(Field.HANDSHAKE_FAILURES, "handshake_failures", "Handshakes refused or not finished in time."),
+    _counter(Field.HANDED_OVER, "handed_over", "Connections passed on to another process."),
+    _counter(Field.HAND_OVER_FAILED, "hand_over_failures", "Connections that could not be passed on."),
+    _counter(Field.DEAF, "store_reconnects", "Times the subscription was found deaf and made again."),
+    _counter(Field.LOGS_DROPPED, "log_lines_dropped", "Log lines dropped because the log could not be written."),
+    _counter(Field.PUBLISH_FAILURES, "publish_failures", "Messages that the store did not acknowledge."),
+    _counter(Field.ACCEPT_PAUSES, "accept_pauses", "Times accepting paused for lack of descriptors."),
+    _histogram(Field.DELIVERY_LAG, "delivery_lag_seconds", "From a message's time in the store to its last write."),
+    _histogram(Field.PUBLISH_LATENCY, "publish_latency_seconds", "From a publish to the store's answer."),
+    _histogram(Field.LOOP_LAG_HISTOGRAM, "loop_lag_distribution_seconds", "How late heartbeats were."),
+)
+
+
+def render(rows: Iterable[WorkerStats], *, monotonic: Callable[[], int] = time.monotonic_ns) -> str:
+    """The text for all rows that belong to a process."""
+    live = [row for row in rows if row[Field.PID]]
+    lines: list[str] = []
+    for metric in METRICS:
+        lines += _head(metric.name, metric.kind, metric.help)
+        for row in live:
+            lines += _histogram_samples(metric, row) if metric.kind == "histogram" else [_sample(metric, row)]
+    lines += _ages(live, monotonic())
+    return "\n".join((*lines, ""))
+
+
+def _head(name: str, kind: str, help: str) -> list[str]:
+    return [f"# HELP {name} {help}", f"# TYPE {name} {kind}"]
+
+
+def _sample(metric: Metric, row: WorkerStats) -> str:
+    value = row[metric.field]
+    number = value if metric.scale == 1.0 else f"{value * metric.scale:.15g}"
+    return f'{metric.name}{{worker="{row.slot}"}} {number}'
+
+
+def _histogram_samples(metric: Metric, row: WorkerStats) -> list[str]:
+    """Rows count each bucket by itself, Prometheus wants each with all below it."""
+    counts = accumulate(row[metric.field + bucket] for bucket in range(HISTOGRAM_BUCKETS))
+    bounds = (*map(str, BUCKET_BOUNDS), "+Inf")
+    samples = list(zip(bounds, counts, strict=True))
+    lines = [f'{metric.name}_bucket{{worker="{row.slot}",le="{bound}"}} {count}' for bound, count in samples]
+    total = row[metric.field + HISTOGRAM_BUCKETS] * NANO
+    lines.append(f'{metric.name}_sum{{worker="{row.slot}"}} {total:.15g}')
+    lines.append(f'{metric.name}_count{{worker="{row.slot}"}} {samples[-1][1]}')
+    return lines
+
+
+def _ages(rows: list[WorkerStats], now: int) -> list[str]:
+    """What is kept as a time of the monotonic clock means something only as an age."""
+    lines = []
+    for field, name, help in (
+        (Field.HEARTBEAT, "chatmaster_heartbeat_age_seconds", "Since the worker's loop last gave a sign of life."),
+        (Field.STORE_PROBE, "chatmaster_store_probe_age_seconds", "Since the last full round trip through the store."),
+    ):
+        lines += _head(name, "gauge", help)
+        for row in rows:
+            if row[field]:
+                age = max(0, now - row[field]) * NANO
+                lines.append(f'{name}{{worker="{row.slot}"}} {age:.15g}')
+    return lines

@@ -1,0 +1,61 @@
+"""Which path gets which response: the page and its script, health, readiness, metrics.
+
+`/health` says that this worker's loop runs, by answering at all; `/ready` that it can do its work, by the
+word of the caller. Everything is decided at the start but these two and the metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from workers.http.policy import content_security_policy
+from workers.http.response import HTML, SCRIPT, Response
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_UNCACHED = (("Cache-Control", "no-store"),)
+# The files change with the version of the server: a browser may keep them, but asks each time.
+_REVALIDATED = (("Cache-Control", "no-cache"), ("Referrer-Policy", "no-referrer"))
+
+
+class Http:
+    """The plain HTTP side of an endpoint.
+
+    `page` and `script` are the bytes of `/` and `/chat.js`, `metrics` makes the Prometheus text; None: the path
+    is not there. `ready` answers None, or a sentence that says why this worker is not ready.
+    """
+
+    def __init__(
+        self,
+        *,
+        page: bytes | None = None,
+        script: bytes | None = None,
+        ready: Callable[[], str | None] | None = None,
+        metrics: Callable[[], str] | None = None,
+    ) -> None:
+        self._ready = ready
+        self._metrics = metrics
+        self._files: dict[str, Response] = {"/health": Response.text(HTTPStatus.OK, "ok", _UNCACHED)}
+        if page is not None:
+            policy = ("Content-Security-Policy", content_security_policy(page))
+            self._files["/"] = Response(HTTPStatus.OK, page, HTML, (policy, *_REVALIDATED))
+        if script is not None:
+            self._files["/chat.js"] = Response(HTTPStatus.OK, script, SCRIPT, _REVALIDATED)
+
+    def answer(self, path: str) -> Response:
+        """The response to GET or HEAD of a path; what follows a `?` is ignored."""
+        path = path.partition("?")[0]
+        if path in self._files:
+            return self._files[path]
+        if path == "/ready":
+            return self._readiness()
+        if path == "/metrics" and self._metrics is not None:
+            return Response(HTTPStatus.OK, self._metrics().encode(), METRICS_TYPE, _UNCACHED)
+        return Response.text(HTTPStatus.NOT_FOUND)
+
+    def _readiness(self) -> Response:
+        reason = self._ready() if self._ready is not None else None
+        if reason is None:
+            return Response.text(HTTPStatus.OK, "ready", _UNCACHED)
+        return Response.text(HTTPStatus.SERVICE_UNAVAILABLE, reason, _UNCACHED)

@@ -111,14 +111,16 @@ def load(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    only: str = "",
 ) -> Loaded:
     """Read the configuration.
 
     `file` is --config; `overrides` are the texts of --set; `flags` are other flags by key, e.g.
-    ``{"server.workers": 4}``; `directory` is where relative paths begin. Raises ConfigError with every fault.
+    ``{"server.workers": 4}``; `directory` is where relative paths begin; `only` names the one section whose faults
+    count. Raises ConfigError with every fault.
     """
     environ = dict(os.environ) if environ is None else environ
-    return _load(Sources(file, tuple(overrides), flags or {}, environ, directory or Path.cwd()))
+    return _load(Sources(file, tuple(overrides), flags or {}, environ, directory or Path.cwd()), only)
 
 
 def state_dir(settings: Settings, environ: Mapping[str, str], directory: Path) -> Path:
@@ -131,7 +133,7 @@ def state_dir(settings: Settings, environ: Mapping[str, str], directory: Path) -
     return directory / home / "chatmaster"
 
 
-def _load(sources: Sources) -> Loaded:
+def _load(sources: Sources, only: str = "") -> Loaded:
     path = config_file.find(sources.file, sources.environ, sources.directory)
     read = config_file.read(path) if path is not None else None
     faults: list[Fault] = []
@@ -146,9 +148,11 @@ def _load(sources: Sources) -> Loaded:
         merged.update(layer)
     settings = _with_key_file(_convert(merged, faults), sources.directory)
     origins = {key: merged[key].origin if key in merged else DEFAULT for key in KEYS}
+    loaded = Loaded(settings, origins, path, sources)
     if not faults:
-        loaded = Loaded(settings, origins, path, sources)
         faults += config_checks.check(settings, loaded.state_dir, sources.directory, origins)
+    if only:
+        faults = [fault for fault in faults if fault.key.partition(".")[0] == only]
     if faults:
         raise ConfigError(faults)
     return loaded

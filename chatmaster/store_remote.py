@@ -66,12 +66,12 @@ def connect(url: str, timeout: float) -> redis.Redis:
     }
     parts = urlsplit(url)
     if parts.scheme != "redis+sentinel":
-        return cast(redis.Redis, redis.Redis.from_url(url, **options))
+        return redis.Redis.from_url(url, **options)
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     service, _, database = parts.path.strip("/").partition("/")
     asked = {key: values[0] for key, values in parse_qs(parts.query).items()}
-    sentinel = Sentinel(
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves this class unannotated
         [_host(host) for host in hosts.split(",")],
         sentinel_kwargs={**options, "password": asked.get("sentinel_password")},
         username=unquote(user) or None,
@@ -79,7 +79,7 @@ def connect(url: str, timeout: float) -> redis.Redis:
         db=int(database or 0),
         **options,
     )
-    return cast(redis.Redis, sentinel.master_for(service))
+    return cast(redis.Redis, sentinel.master_for(service))  # type: ignore[no-untyped-call]  # the same
 
 
 def shown_url(url: str) -> str:
@@ -94,7 +94,7 @@ def _host(text: str) -> tuple[str, int]:
 
 
 def _facts(client: redis.Redis) -> StoreFacts:
-    seconds, microseconds = cast(tuple[int, int], client.time())
+    seconds, microseconds = client.time()
     offset = seconds + microseconds / 1e6 - time.time()
     info = cast(Mapping[str, Any], client.info())
     program = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"

@@ -1,0 +1,354 @@
+"""The commands of chatctl: their options, their text and their exit codes.
+
+Each command only declares what it takes and hands on to the file that does it; those, and what they import, are
+loaded when the command runs, so that `chatctl` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from chatmaster import __version__
+from chatmaster.cli_instance import Instance, is_gone, wait_until
+from chatmaster.contract import ExitCode
+from chatmaster.errors import ChatmasterError, UsageError
+
+_INSTANCE_OPTIONS = {
+    "file": ("--config", "FILE", "the configuration file"),
+    "name": ("--name", "NAME", "the instance, as master.name"),
+    "state_dir": ("--state-dir", "DIR", "as master.state_dir"),
+}
+
+
+def _instance_options(hidden: bool) -> list[click.Option]:
+    """Which instance; shown before the command, and understood after it as well."""
+
+    def remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
+        if value is not None and option.name is not None:
+            setattr(context.ensure_object(Instance), option.name, value)
+
+    return [
+        click.Option(
+            [flag, field],
+            metavar=metavar,
+            help=text,
+            hidden=hidden,
+            expose_value=False,
+            callback=remember,
+            is_eager=True,
+        )
+        for field, (flag, metavar, text) in _INSTANCE_OPTIONS.items()
+    ]
+
+
+class _Commands(click.Group):
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.params.extend(_instance_options(hidden=True))
+        super().add_command(cmd, name)
+
+
+@click.group(
+    cls=_Commands,
+    params=list(_instance_options(hidden=False)),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run and operate a chatmaster: a chat and WebSocket server with worker processes."""
+    context.ensure_object(Instance)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
+overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
+
+
+def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
+    """The answer on stdout: JSON for programs, text for people."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        click.echo(text())
+
+
+# ---- running ---------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("app", required=False)
+@click.option("-d", "--daemon", is_flag=True, help="in the background; returns when every worker answers")
+@click.option("-n", "--workers", type=int, metavar="N", help="as server.workers")
+@click.option("-b", "--listen", multiple=True, metavar="URL", help="as server.listen; may be given again")
+@overrides
+@click.pass_obj
+def start(
+    instance: Instance,
+    app: str | None,
+    daemon: bool,
+    workers: int | None,
+    listen: tuple[str, ...],
+    overrides: tuple[str, ...],
+) -> int:
+    """Start the server. APP is module:attribute or a .py file; without it, the chat."""
+    from chatmaster import cli_start
+
+    flags: dict[str, Any] = {"server.app": app, "server.workers": workers, "server.listen": list(listen) or None}
+    loaded = instance.load(overrides, {key: value for key, value in flags.items() if value is not None})
+    if not daemon:
+        return cli_start.run_in_foreground(loaded)
+    again = [app] if app is not None else []
+    again += ["-n", str(workers)] if workers is not None else []
+    again += [part for url in listen for part in ("-b", url)]
+    again += [part for text in overrides for part in ("--set", text)]
+    return cli_start.run_detached(instance, loaded, again)
+
+
+@cli.command()
+@click.option("--graceful", is_flag=True, help="wait for the clients to leave by themselves")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="seconds for all of it")
+@click.pass_obj
+def stop(instance: Instance, graceful: bool, timeout: float | None) -> None:
+    """Drain and end everything."""
+    place = instance.locate()
+    master = place.settings.master
+    wait = timeout if timeout is not None or graceful else master.drain_timeout + master.stop_timeout + 10
+    instance.call("stop", {"graceful": graceful, "timeout": timeout}, timeout=wait)
+    wait_until(lambda: is_gone(place.pid_file), wait, "the master was told to stop and is still there")
+    click.echo(f"{master.name} has stopped", err=True)
+
+
+@cli.command()
+@click.pass_obj
+def restart(instance: Instance) -> None:
+    """Drain everything and start again, as the same process."""
+    from chatmaster import cli_start
+
+    cli_start.restart(instance)
+
+
+@cli.command()
+@click.pass_obj
+def reload(instance: Instance) -> None:
+    """Read the configuration and the application again, worker by worker, without dropping anyone."""
+    answer = instance.call("reload", timeout=None)
+    for key in answer.get("needs_restart", ()):
+        click.echo(f"{key} needs restart: it stays as it was", err=True)
+    click.echo(f"reloaded: generation {answer.get('generation', '?')}", err=True)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("count", metavar="N|+N|-N")
+@click.pass_obj
+def scale(instance: Instance, count: str) -> None:
+    """Change the number of workers: 4 sets it, +1 and -1 change it."""
+    try:
+        value = int(count)
+    except ValueError:
+        raise UsageError(f"{count!r} is no number: scale takes N, +N or -N") from None
+    answer = instance.call("scale", {"by" if count[0] in "+-" else "to": value}, timeout=None)
+    click.echo(f"{answer.get('workers', '?')} workers", err=True)
+
+
+# ---- looking ---------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--watch", is_flag=True, help="again every second, until Ctrl-C")
+@as_json
+@click.pass_obj
+def status(instance: Instance, watch: bool, as_json: bool) -> None:
+    """Show master, store and workers."""
+    from chatmaster import cli_status
+
+    if watch and not as_json:
+        cli_status.watch(lambda: instance.call("status"))
+    answer = instance.call("status")
+    show(answer, lambda: cli_status.render(answer), as_json=as_json)
+
+
+@cli.command()
+@click.option("--room", help="only those in this room")
+@click.option("--user", help="only those of this user")
+@as_json
+@click.pass_obj
+def connections(instance: Instance, room: str | None, user: str | None, as_json: bool) -> None:
+    """List the connections, over all workers."""
+    _rows(instance, "connections", {"room": room, "user": user}, as_json=as_json)
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def rooms(instance: Instance, as_json: bool) -> None:
+    """List the rooms that have members here."""
+    _rows(instance, "rooms", {}, as_json=as_json)
+
+
+@cli.command()
+@click.argument("room")
+@as_json
+@click.pass_obj
+def who(instance: Instance, room: str, as_json: bool) -> None:
+    """List the members of a room."""
+    _rows(instance, "who", {"room": room}, as_json=as_json)
+
+
+@cli.command()
+@click.argument("room")
+@as_json
+@click.pass_obj
+def tail(instance: Instance, room: str, as_json: bool) -> None:
+    """Follow a room, until Ctrl-C."""
+    import json
+
+    from chatmaster import cli_rows
+
+    for row in instance.follow("tail", {"room": room}):
+        click.echo(json.dumps(row, ensure_ascii=False) if as_json else cli_rows.message(row))
+        sys.stdout.flush()
+
+
+@cli.command()
+@click.option("--room", help="only what was done in this room")
+@click.option("--user", help="only what was done to this user")
+@as_json
+@click.pass_obj
+def audit(instance: Instance, room: str | None, user: str | None, as_json: bool) -> None:
+    """Show who moderated whom, when and why."""
+    _rows(instance, "audit", {"room": room, "user": user}, as_json=as_json)
+
+
+def _rows(instance: Instance, what: str, args: Mapping[str, Any], *, as_json: bool) -> None:
+    from chatmaster import cli_rows
+
+    rows = instance.query(what, {key: value for key, value in args.items() if value is not None})
+    rows = cli_rows.merged(what, rows)
+    show(rows, lambda: cli_rows.render(what, rows), as_json=as_json)
+
+
+# ---- acting as the operator ------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("room")
+@click.argument("text")
+@click.pass_obj
+def say(instance: Instance, room: str, text: str) -> None:
+    """Say something in a room, as the operator."""
+    instance.query("say", {"room": room, "text": text})
+
+
+def _moderation(name: str, text: str, *, lasts: bool) -> None:
+    """One command of the kind `kick USER [--room R] [--seconds S] [--reason TEXT]`."""
+
+    def act(instance: Instance, user: str, **given: Any) -> None:
+        instance.query(name, {"user": user, **{key: value for key, value in given.items() if value is not None}})
+
+    options: list[click.Parameter] = [
+        click.Argument(["user"]),
+        click.Option(["--room"], help="only in this room; without it, everywhere"),
+        click.Option(["--reason"], help="told to the user, kept in the audit"),
+    ]
+    if lasts:
+        options.insert(
+            2, click.Option(["--seconds"], type=click.FloatRange(min=0), help="for how long; without it, for ever")
+        )
+    cli.add_command(click.Command(name, params=options, callback=click.pass_obj(act), help=text))
+
+
+_moderation("kick", "Close a user's connections.", lasts=False)
+_moderation("ban", "Keep a user out.", lasts=True)
+_moderation("mute", "Let a user read, but not say.", lasts=True)
+_moderation("unban", "End a ban.", lasts=False)
+_moderation("unmute", "End a mute.", lasts=False)
+
+
+@cli.command()
+@click.argument("user")
+@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, help="seconds")
+@click.option("--moderator", is_flag=True, help="with the role moderator")
+@click.pass_obj
+def token(instance: Instance, user: str, ttl: float, moderator: bool) -> None:
+    """Make a signed token for USER, with the configured secret."""
+    from chatmaster import cli_token
+
+    click.echo(cli_token.make(instance.load().settings.auth, user, ttl=ttl, moderator=moderator))
+
+
+# ---- before and around running ---------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("app", required=False)
+@overrides
+@click.pass_obj
+def check(instance: Instance, app: str | None, overrides: tuple[str, ...]) -> int:
+    """Read the configuration and the application without starting anything."""
+    from chatmaster import cli_check
+
+    return cli_check.check(instance.load(overrides, {"server.app": app} if app else None))
+
+
+@cli.command()
+@overrides
+@as_json
+@click.pass_obj
+def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Print the effective configuration, and where each value came from."""
+    from chatmaster import cli_check
+
+    rows = cli_check.effective(instance.load(overrides))
+    show(rows, lambda: cli_check.render(rows), as_json=as_json)
+
+
+@cli.command()
+@overrides
+@as_json
+@click.pass_obj
+def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Look for what makes a deployment hurt; exits with 1 where something is wrong."""
+    from chatmaster import doctor as doctors
+
+    findings = doctors.examine(instance.load(overrides))
+    show([finding.row() for finding in findings], lambda: doctors.render(findings), as_json=as_json)
+    return ExitCode.FAILED if any(finding.is_wrong for finding in findings) else ExitCode.DONE
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"chatmaster {__version__} (Python {sys.version.split()[0]})")
+
+
+# ---- the process -----------------------------------------------------------------------------------
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        return int(cli.main(list(arguments), prog_name="chatctl", standalone_mode=False) or 0)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
+        return 130  # Ctrl-C, as a shell counts it
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except ChatmasterError as error:
+        click.echo(f"chatctl: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has seen enough
+        return ExitCode.DONE
+
+
+def main() -> NoReturn:
+    """The program."""
+    if sys.platform != "linux":
+        sys.exit("chatctl: chatmaster runs on Linux only (it needs PDEATHSIG, memfd and SO_REUSEPORT balancing)")
+    sys.exit(run(sys.argv[1:]))

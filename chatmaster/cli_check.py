@@ -1,0 +1,72 @@
+"""`chatctl check` and `chatctl config`: what would run, and where each setting comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from chatmaster.config import DEFAULT, KEYS, Loaded
+from chatmaster.config_describe import toml
+from chatmaster.contract import ExitCode
+
+_HIDDEN = "***"
+
+
+def effective(loaded: Loaded) -> list[dict[str, Any]]:
+    """Every key with its value and origin, in the order of the settings; secrets are not shown."""
+    return [{"key": key, "value": _value(loaded, key), "origin": loaded.origins[key]} for key in KEYS]
+
+
+def render(rows: list[dict[str, Any]]) -> str:
+    """The configuration as TOML that could be used again, each value with its origin beside it."""
+    lines: list[str] = []
+    section = ""
+    shown = [(row["key"].rpartition("."), toml(row["value"]), row["origin"]) for row in rows]
+    width = max((len(f"{key} = {value}") for (_, _, key), value, _ in shown if len(value) < 50), default=0)
+    # `rooms` has no section, and in TOML such a key must come before every table.
+    for (table, _, key), value, origin in sorted(shown, key=lambda one: one[0][0] != ""):
+        if table != section:
+            section = table
+            lines += ["", click.style(f"[{table}]", bold=True)]
+        assignment = f"{key} = {value}".ljust(width)
+        comment = click.style(f"# {origin}", dim=True) if origin == DEFAULT else click.style(f"# {origin}", fg="cyan")
+        lines.append(f"{assignment}  {comment}")
+    return "\n".join(lines)
+
+
+def check(loaded: Loaded) -> int:
+    """Look at the application, too. Raises ApplicationError with what is wrong with it."""
+    from chatmaster import probe
+
+    declared = probe.run(loaded.settings)
+    where = str(loaded.file) if loaded.file is not None else "the defaults"
+    click.echo(f"configuration: good ({where})", err=True)
+    for worker in declared.workers:
+        facts = [", ".join(worker.listen) or "no address of its own"]
+        facts += [f"{worker.count} workers"] if worker.count else []
+        click.echo(f"application:   {loaded.settings.server.app} declares {worker.name}: {', '.join(facts)}", err=True)
+    return ExitCode.DONE
+
+
+def _value(loaded: Loaded, key: str) -> Any:
+    section, _, name = key.partition(".")
+    if not name:
+        return [msgspec.to_builtins(rule) for rule in getattr(loaded.settings, section)]
+    value = msgspec.to_builtins(getattr(getattr(loaded.settings, section), name))
+    if key == "auth.secret" and value:
+        return _HIDDEN
+    if key == "store.url":
+        return _without_password(value)
+    return value
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if not at:
+        return url
+    user = login.partition(":")[0]
+    return parts._replace(netloc=f"{user}:{_HIDDEN}@{hosts}").geturl()

@@ -1,0 +1,154 @@
+"""`chatctl start`: the master in the foreground, or detached, with its readiness reported over a pipe.
+
+The detached master is a fresh `chatctl start` in a session of its own, so that `restart`, which executes the same
+command line again, stays in the background and keeps its pid. It writes one JSON line to the descriptor named by
+READY_FD: ``{"ok": true, ...}`` once every worker answers, or ``{"ok": false, "exit": N, "error": TEXT}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatmaster import addresses, pidfile, statedir
+from chatmaster.cli_instance import Instance
+from chatmaster.config import Loaded
+from chatmaster.contract import ExitCode
+from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut
+
+READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
+_MARGIN = 30.0  # seconds beyond master.ready_timeout: for the store, and for the application to be looked at
+
+
+def run_in_foreground(loaded: Loaded) -> int:
+    """Be the master until it ends."""
+    from chatmaster import arbiter
+
+    fd = os.environ.pop(READY_FD, None)
+    ready_fd = int(fd) if fd is not None else None
+    try:
+        return int(arbiter.run(loaded, ready_fd=ready_fd))
+    except ChatmasterError as error:
+        if ready_fd is not None:
+            report = {"ok": False, "exit": int(error.exit_code), "error": str(error)}
+            os.write(ready_fd, json.dumps(report).encode() + b"\n")
+        raise
+
+
+def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> int:
+    """Start a master in the background; return when it is ready, or raise what kept it from that.
+
+    `arguments` are those of the `start` command, without -d.
+    """
+    statedir.prepare(loaded.state_dir, **_future_owner(loaded))
+    if (pid := pidfile.holder(loaded.pid_file)) is not None:
+        raise AlreadyRunning(f"{loaded.settings.master.name} is already running as pid {pid}")
+    log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"
+    if loaded.log_file is None:
+        arguments = [*arguments, "--set", f"log.file={log}"]
+    child, reader = _spawn([*instance.arguments(), "start", *arguments], log)
+    try:
+        report = _wait_for_report(child, reader, loaded.settings.master.ready_timeout + _MARGIN, log)
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGTERM)  # it is in a session of its own: Ctrl-C did not reach it
+        raise
+    finally:
+        os.close(reader)
+    if not report.get("ok"):
+        raise Refused(int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "it did not start")))
+    announce(loaded, report, log)
+    return ExitCode.DONE
+
+
+def announce(loaded: Loaded, report: Mapping[str, Any], log: Path) -> None:
+    """Say where it is and how to end it."""
+    name = loaded.settings.master.name
+    listen = report.get("addresses") or loaded.settings.server.listen
+    places = "  ".join(_for_people(text) for text in listen)
+    other = "" if name == "chat" else f" --name {name}"
+    click.echo(f"{name} is running: {click.style(places, bold=True)}  (pid {report.get('pid', '?')})", err=True)
+    click.echo(f"log: {log}   look: chatctl{other} status   end: chatctl{other} stop", err=True)
+
+
+def _for_people(text: str) -> str:
+    try:
+        return addresses.parse(text).for_people
+    except ValueError:
+        return text
+
+
+def _future_owner(loaded: Loaded) -> dict[str, int]:
+    import grp
+    import pwd
+
+    owner: dict[str, int] = {}
+    if user := loaded.settings.master.user:
+        entry = pwd.getpwnam(user)
+        owner = {"uid": entry.pw_uid, "gid": entry.pw_gid}
+    if group := loaded.settings.master.group:
+        owner["gid"] = grp.getgrnam(group).gr_gid
+    return owner
+
+
+def _spawn(arguments: list[str], log: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """The detached master, and the end of the pipe that its report comes from."""
+    reader, writer = os.pipe()
+    try:
+        out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise ChatmasterError(f"the log {log} cannot be opened: {error.strerror}") from None
+    try:
+        # -P: a directory named workers in the current one must not hide ours.
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "chatmaster", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            pass_fds=[writer],
+            env={**os.environ, READY_FD: str(writer)},
+        )
+    finally:
+        os.close(out)
+        os.close(writer)
+    return child, reader
+
+
+def _wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float, log: Path) -> dict[str, Any]:
+    """The master's line. Raises TimedOut, or ChatmasterError where it died without one."""
+    deadline = time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    received = b""
+    while b"\n" not in received:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            raise TimedOut(f"pid {child.pid} is not ready after {timeout:g} s, and goes on trying; see {log}")
+        part = os.read(reader, 65_536)
+        if not part:
+            raise _obituary(child, log)
+        received += part
+    report: dict[str, Any] = json.loads(received.split(b"\n", 1)[0])
+    return report
+
+
+def _obituary(child: subprocess.Popen[bytes], log: Path) -> Refused:
+    """It died without a word: how, and the end of its log."""
+    code = child.wait()
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    try:
+        last = log.read_text(errors="replace").splitlines()[-5:]
+    except OSError:
+        last = []
+    text = "\n".join([f"the master {how} before it was ready; the end of {log}:", *(f"  {line}" for line in last)])
+    return Refused(code if code in set(ExitCode) and code else ExitCode.FAILED, text)

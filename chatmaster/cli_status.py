@@ -1,0 +1,89 @@
+"""What `chatctl status` shows, once or again every second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from chatmaster.cli_format import Column, duration, milliseconds, number, size, state, table, text
+
+_WATCH_INTERVAL = 1.0  # seconds
+
+_COLUMNS = (
+    Column("worker", "slot", right=True),
+    Column("pid", "pid", right=True),
+    Column("state", "state", state),
+    Column("gen", "generation", right=True),
+    Column("up", "uptime", duration, right=True),
+    Column("conns", "connections", number, right=True),
+    Column("rooms", "rooms", number, right=True),
+    Column("in/s", "in_rate", number, right=True),
+    Column("out/s", "out_rate", number, right=True),
+    Column("in", "messages_in", number, right=True),
+    Column("out", "messages_out", number, right=True),
+    Column("delivered", "deliveries", number, right=True),
+    Column("dropped", "dropped", number, right=True),
+    Column("lag ms", "loop_lag_ms", milliseconds, right=True),
+    Column("memory", "memory", size, right=True),
+    Column("restarts", "restarts", number, right=True),
+    Column("last exit", "last_exit"),
+)
+
+
+def render(status: Mapping[str, Any]) -> str:
+    """The whole status as text."""
+    parts = [_master(status.get("master", {})), _store(status.get("store", {})), "", _workers(status)]
+    return "\n".join(parts)
+
+
+def watch(ask: Callable[[], Mapping[str, Any]]) -> None:
+    """Show it again every second, in place, until Ctrl-C."""
+    with_screen = click.get_text_stream("stdout").isatty()
+    while True:
+        shown = render(ask())
+        if with_screen:
+            click.echo("\x1b[H\x1b[2J", nl=False)
+            shown += f"\n\n{click.style(time.strftime('%H:%M:%S'), dim=True)}  Ctrl-C ends this, not the server"
+        click.echo(shown)
+        time.sleep(_WATCH_INTERVAL)
+
+
+def _master(master: Mapping[str, Any]) -> str:
+    facts = [
+        click.style(text(master.get("name")), bold=True),
+        f"pid {text(master.get('pid'))}",
+        f"up {duration(master.get('uptime'))}",
+        f"generation {text(master.get('generation'))}",
+        f"chatmaster {text(master.get('version'))}",
+    ]
+    if master.get("state") not in (None, "ready"):
+        facts.insert(1, state(master["state"]))
+    if listen := master.get("listen"):
+        facts.append(text(listen))
+    return "master  " + "  ".join(facts)
+
+
+def _store(store: Mapping[str, Any]) -> str:
+    facts = [state(store.get("state")), text(store.get("url"))]
+    if store.get("pid"):
+        facts.append(f"pid {store['pid']}")
+    probe = store.get("probe_ms")
+    facts.append(f"round trip {milliseconds(probe)}{' ms' if probe is not None else ''}")
+    if durability := store.get("durability"):
+        facts.append(f"durability {durability}")
+    return "store   " + "  ".join(facts)
+
+
+def _workers(status: Mapping[str, Any]) -> str:
+    rows = list(status.get("workers", ()))
+    if not rows:
+        return "no workers"
+    if len(rows) > 1 and (totals := status.get("totals")):
+        rows.append({"slot": "all", **totals})
+    columns = [column for column in _COLUMNS if column.key != "last_exit" or any(row.get("last_exit") for row in rows)]
+    if any(row.get("worker") for row in rows) and len({row.get("worker") for row in rows if row.get("worker")}) > 1:
+        columns.insert(1, Column("name", "worker"))
+    return table(columns, rows)

@@ -70,11 +70,12 @@ ROW: Final = 100  # fields of a row
 class WorkerStats:
     """One worker's row: `stats[Field.X]` reads, `stats[Field.X] = n` writes."""
 
-    __slots__ = ("_row", "slot")
+    __slots__ = ("_row", "slot", "table")
 
-    def __init__(self, row: memoryview, slot: int) -> None:
+    def __init__(self, row: memoryview, slot: int, table: StatsTable) -> None:
         self._row = row
         self.slot = slot
+        self.table = table  # so that whoever has one row can read them all
 
     def __getitem__(self, field: int) -> int:
         return self._row[field]
@@ -114,4 +115,8 @@ class StatsTable:
         """The row of a slot. Raises IndexError outside 0 … MAX_SLOTS-1."""
         if not 0 <= slot < MAX_SLOTS:
             raise IndexError(f"no slot {slot}: slots are 0 to {MAX_SLOTS - 1}")
-        return WorkerStats(self._cells[slot * ROW : (slot + 1) * ROW], slot)
+        return WorkerStats(self._cells[slot * ROW : (slot + 1) * ROW], slot, self)
+
+    def rows(self) -> list[WorkerStats]:
+        """The rows that belong to a process now."""
+        return [self.row(slot) for slot in range(MAX_SLOTS) if self._cells[slot * ROW + Field.PID]]

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from chatmaster import config, pidfile
+from chatmaster import pidfile
 from chatmaster.errors import NotRunning, TimedOut
+
+if TYPE_CHECKING:
+    from chatmaster.config import Loaded
 
 ANSWER_TIMEOUT = 10.0  # seconds for what needs no waiting on the master's side
 _POLL = 0.02  # seconds between two looks at what has no descriptor to wait for
@@ -26,12 +29,16 @@ class Instance:
     name: str | None = None
     state_dir: str | None = None
 
-    def load(self, overrides: tuple[str, ...] = (), flags: Mapping[str, Any] | None = None) -> config.Loaded:
+    def load(self, overrides: tuple[str, ...] = (), flags: Mapping[str, Any] | None = None) -> Loaded:
         """The whole configuration. Raises ConfigError."""
+        from chatmaster import config
+
         return config.load(self.file, overrides=overrides, flags={**self._flags(), **(flags or {})})
 
-    def locate(self) -> config.Loaded:
+    def locate(self) -> Loaded:
         """The configuration as far as it says where the master is: a fault elsewhere must not hinder `stop`."""
+        from chatmaster import config
+
         return config.load(self.file, flags=self._flags(), only="master")
 
     def arguments(self) -> list[str]:
@@ -74,7 +81,7 @@ def progress(line: str) -> None:
     click.echo(line, err=True)
 
 
-def wait_for_socket(place: config.Loaded, timeout: float | None) -> None:
+def wait_for_socket(place: Loaded, timeout: float | None) -> None:
     """Return once the control socket is there. Raises NotRunning where no master lives that would make it."""
     deadline = time.monotonic() + (ANSWER_TIMEOUT if timeout is None else timeout)
     while not place.control_socket.exists():

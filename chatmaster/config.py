@@ -181,7 +181,7 @@ _ROOM_KEYS = {key.name: key.type for key in msgspec.structs.fields(RoomRule)}
 
 
 def _unknown(key: str, origin: str, known: Iterable[str]) -> Fault:
-    near = closest(key, known)
+    near = closest(key.rpartition("].")[2], known)
     return Fault(key, origin, "", "unknown key" + (f"; did you mean {near}?" if near else ""))
 
 

@@ -134,7 +134,5 @@ def _paths(settings: Settings, state_dir: Path) -> Iterator[_Complaint]:
     longest = state_dir / f"{settings.master.name}.store" / "store.sock"
     length = len(os.fsencode(longest))
     if length > addresses.MAX_UNIX_PATH:
-        allowed = (
-            f"a shorter path: {longest} has {length} bytes, a unix socket's path may have {addresses.MAX_UNIX_PATH}"
-        )
-        yield "master.state_dir", shown(str(state_dir)), f"allowed: {allowed}"
+        allowed = f"a unix socket's path may have {addresses.MAX_UNIX_PATH} bytes, {longest} has {length}"
+        yield "master.state_dir", shown(str(state_dir)), allowed

@@ -1,0 +1,232 @@
+"""The embedded store, with the real server: private, durable, alone, and gone with its master."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatmaster.errors import StoreUnusable
+from chatmaster.store import EmbeddedStore
+from chatmaster.store_program import Program, can_read, find_program, write_marker
+
+DEADLINE = 10.0
+
+# A master that starts a store, says its pid when it answers, and then stands still.
+MASTER = """
+import sys, time
+from pathlib import Path
+from chatmaster.store import EmbeddedStore
+store = EmbeddedStore("chat", Path(sys.argv[1]))
+store.spawn()
+while not store.answers():
+    time.sleep(0.005)
+print(store.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def wait(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def ask(store: EmbeddedStore, command: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE)
+        sock.connect(str(store.socket_path))
+        sock.sendall(command.encode() + b"\r\n")
+        return sock.recv(65_536)
+
+
+def start(store: EmbeddedStore) -> EmbeddedStore:
+    store.spawn()
+    wait(store.answers)
+    return store
+
+
+def finish(store: EmbeddedStore) -> str:
+    assert store.pid is not None
+    return store.exited(os.waitpid(store.pid, 0)[1])
+
+
+@pytest.fixture
+def store(tmp_path) -> Iterator[EmbeddedStore]:
+    made = EmbeddedStore("chat", tmp_path / "store")
+    yield made
+    if made.pid is not None:
+        made.kill()
+        finish(made)
+
+
+def test_it_answers_on_a_private_socket_and_on_no_port(store):
+    start(store)
+    assert store.socket_path.stat().st_mode & 0o777 == 0o600
+    assert store.directory.stat().st_mode & 0o777 == 0o700
+    assert ask(store, "CONFIG GET port").endswith(b"$1\r\n0\r\n")
+    assert Path(f"/proc/{store.pid}/cmdline").read_bytes().startswith(b"chatmaster: store [chat]")
+    assert os.getsid(store.pid) == store.pid
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction"), ("save", "")],
+)
+def test_it_is_set_up_to_keep_everything(store, key, value):
+    start(store)
+    assert ask(store, f"CONFIG GET {key}").split(b"\r\n")[-2].decode() == value
+
+
+def test_what_was_acknowledged_survives_kill_9(store):
+    start(store)
+    for number in range(100):
+        assert ask(store, f"SET key{number} {number}") == b"+OK\r\n"
+    store.kill()
+    assert "SIGKILL" in finish(store)
+    start(store)
+    assert ask(store, "DBSIZE") == b":100\r\n"
+
+
+def test_a_master_that_is_killed_takes_it_along(tmp_path):
+    master = subprocess.Popen(
+        [sys.executable, "-c", MASTER, tmp_path / "store"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    pid = int(master.stdout.readline())
+    assert alive(pid)
+    master.kill()
+    master.communicate()
+    wait(lambda: not alive(pid))
+
+
+def test_a_quick_restart_waits_for_the_old_one_without_blocking_the_master(store, tmp_path):
+    start(store)
+    old = store.pid
+    os.kill(old, signal.SIGSTOP)  # it cannot end, and still holds the lock
+    successor = EmbeddedStore("chat", tmp_path / "store")
+    began = time.monotonic()
+    successor.spawn()
+    assert time.monotonic() - began < 1
+    assert not successor.answers()
+    assert alive(successor.pid)
+    os.kill(old, signal.SIGCONT)
+    store.terminate()
+    finish(store)
+    wait(successor.answers)
+    successor.terminate()
+    assert finish(successor) == "the store ended with 0"
+
+
+def test_an_old_one_that_is_about_to_end_is_not_taken_for_the_new_one(store, tmp_path):
+    start(store)
+    successor = EmbeddedStore("chat", tmp_path / "store")
+    successor.spawn()
+    assert store.answers()
+    assert not successor.answers()
+    successor.kill()
+    finish(successor)
+
+
+def test_one_that_cannot_run_says_why(store):
+    store.directory.joinpath("appendonlydir").mkdir()
+    store.directory.joinpath("appendonlydir", "appendonly.aof.manifest").write_text("nonsense\n")
+    store.spawn()
+    words = finish(store)
+    assert words.startswith("the store ended with 1: ")
+    assert "manifest" in words.lower()
+
+
+def test_one_that_cannot_be_executed_says_why(tmp_path):
+    broken = EmbeddedStore("chat", tmp_path / "store", Program(tmp_path / "none", "valkey", (9, 1)))
+    broken.spawn()
+    assert "the store could not be executed" in finish(broken)
+
+
+def test_it_inherits_nothing_but_its_lock(store):
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    start(store)
+    links = [os.readlink(link) for link in Path(f"/proc/{store.pid}/fd").iterdir()]
+    assert str(store.directory / "lock") in links
+    assert os.readlink(f"/proc/self/fd/{writer}") not in links
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_path_that_is_too_long_is_a_clear_error(tmp_path):
+    with pytest.raises(StoreUnusable, match=r"has \d+ bytes in its path, a unix socket may have 107"):
+        EmbeddedStore("chat", tmp_path / ("x" * 100))
+
+
+def test_the_data_name_their_server_and_one_that_cannot_read_them_is_refused(tmp_path):
+    directory = tmp_path / "store"
+    EmbeddedStore("chat", directory)
+    write_marker(directory, Program(Path("/x"), "valkey", (9, 1, 2)))
+    EmbeddedStore("chat", directory, Program(Path("/x"), "valkey", (9, 2)))
+    with pytest.raises(StoreUnusable, match=r"written by Valkey 9\.1\.2, and Redis 7\.0\.15 \(/y\) cannot read them"):
+        EmbeddedStore("chat", directory, Program(Path("/y"), "redis", (7, 0, 15)))
+    (directory / "made-by.json").write_text("{")
+    with pytest.raises(StoreUnusable, match="not known which server"):
+        EmbeddedStore("chat", directory)
+
+
+def test_the_refusal_is_right_about_the_real_redis(tmp_path):
+    """Redis 7.0 cannot read what Valkey 9 wrote; Valkey reads what Redis wrote."""
+    import shutil
+
+    from chatmaster.store_program import ask_version
+
+    path = shutil.which("redis-server")
+    redis = ask_version(Path(path)) if path else None
+    ours = find_program()
+    if redis is None or redis.version >= (7, 2) or ours.version < (9,):
+        pytest.skip("needs a Redis before 7.2 beside Valkey 9")
+    first = start(EmbeddedStore("chat", tmp_path / "redis", redis))
+    ask(first, "SET key value")
+    first.terminate()
+    finish(first)
+    second = start(EmbeddedStore("chat", tmp_path / "redis", ours))
+    assert ask(second, "GET key") == b"$5\r\nvalue\r\n"
+    ask(second, "BGREWRITEAOF")
+    wait(lambda: b"aof_rewrite_in_progress:0" in ask(second, "INFO persistence"))
+    second.terminate()
+    finish(second)
+    (tmp_path / "redis" / "made-by.json").unlink()
+    third = EmbeddedStore("chat", tmp_path / "redis", redis)
+    third.spawn()
+    assert "ended with 1" in finish(third)
+
+
+@pytest.mark.parametrize(
+    ("program", "made", "readable"),
+    [
+        (("valkey", (9, 1)), ("redis", (7, 0)), True),
+        (("valkey", (9, 1)), ("redis", (7, 2, 4)), True),
+        (("valkey", (9, 1)), ("redis", (7, 4)), False),
+        (("valkey", (8, 0)), ("valkey", (9, 0)), False),
+        (("valkey", (8, 0)), ("valkey", (8, 1)), True),
+        (("redis", (7, 0)), ("redis", (7, 2)), False),
+        (("redis", (8, 2)), ("redis", (7, 4)), True),
+        (("redis", (7, 4)), ("redis", (8, 2)), False),
+        (("redis", (7, 2)), ("valkey", (8, 1)), True),
+        (("redis", (7, 0)), ("valkey", (7, 2)), False),
+        (("redis", (8, 2)), ("valkey", (9, 1)), False),
+    ],
+)
+def test_which_server_reads_whose_data(program, made, readable):
+    assert can_read(Program(Path("/x"), *program), *made) is readable

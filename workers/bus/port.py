@@ -60,6 +60,13 @@ class Placed(Struct, frozen=True):
     duplicate: bool = False
 
 
+class Change(Struct, frozen=True):
+    """What an entry does to an earlier one of the same log."""
+
+    verb: str  # edit, delete, react, unreact
+    target: int  # the offset of the entry that it changes
+
+
 class Entry(Struct, frozen=True):
     """One entry of a room's log, as stored or as published.
 
@@ -73,6 +80,8 @@ class Entry(Struct, frozen=True):
     payload: bytes
     author: str = ""  # user id; its connections see `key`
     key: str = ""
+    exclude: str = ""  # ids of connections that do not get it, with commas between
+    change: Change | None = None
 
 
 class Publication(Struct, frozen=True):
@@ -134,11 +143,17 @@ class Bus(Protocol):
         payload: bytes,
         *,
         form: str,
-        author: str,
-        key: str,
         done: Callable[[Placed | BusError], None],
+        author: str = "",
+        key: str = "",
+        digest: bytes | None = None,
+        exclude: str = "",
     ) -> None:
-        """Append to the room's log and publish to every follower."""
+        """Append to the room's log and publish to every follower.
+
+        `key` makes a retry by the same author safe. `digest` is what a retry must repeat (the payload where it is
+        None). Raises ValueError for what can never be published: see `envelope.pack_envelope`.
+        """
 
     def publish_note(self, room: str, note: bytes) -> None:
         """Publish without keeping; may be lost."""

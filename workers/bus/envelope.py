@@ -1,0 +1,101 @@
+"""Owns the bytes of an entry: how it is stored, how it is published, and how both are read back.
+
+An envelope is one line and what follows it::
+
+    <form> <author> <key length> <exclude length> <change>\\n<key><exclude><payload>
+
+`change` is ``-`` or what the entry does to an earlier one: a verb's letter and the target's offset, ``e12``. A
+publication is ``<offset> <time> <epoch> `` and the envelope. The store never looks into the payload.
+"""
+
+from __future__ import annotations
+
+from workers.bus.port import Change, Entry, LogState, Page, Placed, Publication, Reign
+
+_VERBS = {"edit": "e", "delete": "d", "react": "r", "unreact": "u"}
+_BY_LETTER = {letter: verb for verb, letter in _VERBS.items()}
+
+
+def pack_envelope(
+    payload: bytes,
+    *,
+    form: str,
+    author: str = "",
+    key: str = "",
+    exclude: str = "",
+    change: Change | None = None,
+) -> bytes:
+    """What the store keeps. Raises ValueError for an author with white space, or a payload that its form forbids."""
+    if form == "j" and payload[:2] != b'{"':
+        raise ValueError('form "j" takes a JSON object with at least one field and no leading space')
+    if author and (" " in author or "\n" in author):
+        raise ValueError(f"a user id has no white space: {author!r}")
+    if not key and not exclude and change is None:
+        return b"%b %b 0 0 -\n%b" % (form.encode(), author.encode(), payload)
+    packed_key, packed_exclude = key.encode(), exclude.encode()
+    what = f"{_VERBS[change.verb]}{change.target}" if change else "-"
+    head = f"{form} {author} {len(packed_key)} {len(packed_exclude)} {what}\n"
+    return head.encode() + packed_key + packed_exclude + payload
+
+
+def unpack_publication(data: bytes) -> Publication:
+    """What came by pub/sub."""
+    head, _, rest = data.partition(b"\n")
+    offset, time, epoch, form, author, key_size, exclude_size, change = head.decode().split(" ")
+    return Publication(epoch, _entry(int(offset), int(time), form, author, key_size, exclude_size, change, rest))
+
+
+def unpack_entry(offset: int, time: int, envelope: bytes) -> Entry:
+    """What was read from the log."""
+    head, _, rest = envelope.partition(b"\n")
+    form, author, key_size, exclude_size, change = head.decode().split(" ")
+    return _entry(offset, time, form, author, key_size, exclude_size, change, rest)
+
+
+def _entry(
+    offset: int, time: int, form: str, author: str, key_size: str, exclude_size: str, change: str, rest: bytes
+) -> Entry:
+    if key_size == "0" and exclude_size == "0" and change == "-":
+        return Entry(offset, time, form, rest, author)
+    key_end = int(key_size)
+    exclude_end = key_end + int(exclude_size)
+    return Entry(
+        offset,
+        time,
+        form,
+        rest[exclude_end:],
+        author,
+        rest[:key_end].decode(),
+        rest[key_end:exclude_end].decode(),
+        None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:])),
+    )
+
+
+def unpack_placed(answer: bytes) -> Placed:
+    """The answer of publish.lua."""
+    parts = answer.decode().split(" ")
+    return Placed(parts[2], int(parts[0]), int(parts[1]), len(parts) == 4)
+
+
+def unpack_state(answer: list[bytes | int]) -> LogState:
+    """The head of read.lua's answer."""
+    epoch, top, first, listed = answer[:4]
+    assert isinstance(epoch, bytes) and isinstance(listed, bytes)
+    return LogState(epoch.decode(), int(top), int(first), _reigns(epoch.decode(), listed.decode()))
+
+
+def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:
+    log = epoch[:8]
+    pairs = (item.split(":") for item in listed.split(" "))
+    return tuple(Reign(log + reign, int(first)) for reign, first in pairs)
+
+
+def unpack_page(answer: list[bytes | int], *, backward: bool = False) -> Page:
+    """The whole of read.lua's answer; entries come out oldest first."""
+    entries = [
+        unpack_entry(int(answer[at]), int(answer[at + 1]), answer[at + 2])  # type: ignore[arg-type]  # a bulk string
+        for at in range(5, len(answer), 3)
+    ]
+    if backward:
+        entries.reverse()
+    return Page(unpack_state(answer), tuple(entries), answer[4] == 1)

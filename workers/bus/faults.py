@@ -1,0 +1,36 @@
+"""Owns what an error reply of the store means for the command that got it. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from workers.bus.port import BusError, KeyConflict, StoreRefused
+
+
+class Fault(Enum):
+    """What to do about an error reply."""
+
+    UNKNOWN_SCRIPT = "load the scripts and send it again"
+    WRONG_SERVER = "nothing was done here: connect anew and send it again"
+    REFUSED = "tell the caller"
+
+
+# Nothing of the command was carried out, and another connection or a little patience helps.
+_ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOAUTH", "UNBLOCKED")
+
+
+def fault_of(message: str) -> Fault:
+    """Sort an error reply by its first word; Redis 7 repeats it inside the errors of scripts."""
+    word = message.split(" ", 1)[0]
+    if word == "NOSCRIPT":
+        return Fault.UNKNOWN_SCRIPT
+    if word in _ELSEWHERE or (word == "ERR" and "READONLY" in message):
+        return Fault.WRONG_SERVER
+    return Fault.REFUSED
+
+
+def refusal(message: str) -> BusError:
+    """The error for the caller of a command that was refused."""
+    if message.startswith("KEYCONFLICT"):
+        return KeyConflict("the key was used before with other content")
+    return StoreRefused(message)

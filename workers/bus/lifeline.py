@@ -1,0 +1,76 @@
+"""Owns that a connection to the store exists again after it was lost: open, serve, back off, open again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from workers.bus.link import Link
+from workers.bus.opening import Opener
+from workers.bus.port import Unavailable
+
+logger = logging.getLogger(__name__)
+
+# A store that restarts is back within a second, so waiting longer than that only makes people wait.
+FIRST_DELAY, LAST_DELAY = 0.05, 1.0
+# A link that lived this long was a good one: the next back-off starts anew.
+GOOD_AFTER = 2.0
+
+
+class Lifeline:
+    """Keeps one link open. `up(link)` and `down()` alternate, on the loop."""
+
+    def __init__(self, what: str, opener: Opener, *, up: Callable[[Link], None], down: Callable[[], None]) -> None:
+        self._what = what
+        self._opener = opener
+        self._up = up
+        self._down = down
+        self.link: Link | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._delay = FIRST_DELAY
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._live(), name=f"store: {self._what}")
+
+    async def stop(self) -> None:
+        """Close for good; `down` is called where a link was up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.link is not None:
+            self.link.abort()
+            await self.link.closed
+
+    def reconnect(self) -> None:
+        """Drop the link, if there is one; another is opened."""
+        if self.link is not None:
+            self.link.abort()
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                link = await self._opener.open()
+            except Unavailable as error:
+                if self._delay == FIRST_DELAY:
+                    logger.warning("%s connection: %s", self._what, error)
+            else:
+                opened = loop.time()
+                self._serve(link)
+                await asyncio.shield(link.closed)
+                logger.warning("%s connection to the store lost", self._what)
+                if loop.time() - opened > GOOD_AFTER:
+                    self._delay = FIRST_DELAY
+            await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))
+            self._delay = min(self._delay * 2, LAST_DELAY)
+
+    def _serve(self, link: Link) -> None:
+        self.link = link
+        link.lost = self._lost
+        self._up(link)
+
+    def _lost(self) -> None:
+        self.link = None
+        self._down()

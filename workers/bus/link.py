@@ -1,0 +1,76 @@
+"""Owns one open connection to the store: bytes in, replies out, and nothing that decides.
+
+`opening.py` makes the connection with redis-py; from then on this protocol has the transport, because a reply
+through redis-py costs ten times what `hiredis` itself costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+logger = logging.getLogger(__name__)
+
+
+class Link(asyncio.Protocol):
+    """A connection whose handshake is done. `replied` and `lost` are called on the loop; `lost` once."""
+
+    __slots__ = ("_opened_by", "_reader", "closed", "heard", "lost", "replied", "transport")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.transport: Any = None
+        self.replied: Callable[[Any], None] = _ignore
+        self.lost: Callable[[], None] = _nothing
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.heard = False  # since somebody last set it to False
+        self._reader = hiredis.Reader()
+        self._opened_by: Any = None
+
+    def take_over(self, connection: Any) -> None:
+        """Be the protocol of the transport that a redis-py connection opened, which is kept alive beside it."""
+        self._opened_by = connection
+        self.transport = connection._writer.transport
+        self.transport.set_protocol(self)
+        self.transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """Send; nothing happens on a link that is going down."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def abort(self) -> None:
+        """Drop it now; `lost` is called in a later turn of the loop."""
+        self.transport.abort()
+
+    # ---- asyncio.Protocol --------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not False:
+                self.replied(reply)
+        except hiredis.ProtocolError:
+            logger.exception("the store sent what is no RESP; the connection is dropped")
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        connection = self._opened_by
+        if connection is not None:
+            connection._reader = connection._writer = None  # closed already: nothing for its finalizer to do
+        if not self.closed.done():
+            self.closed.set_result(None)
+            self.lost()
+
+
+def _ignore(reply: Any) -> None:
+    """A reply that nobody asked for."""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

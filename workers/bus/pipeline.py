@@ -1,0 +1,257 @@
+"""Owns the order of commands on one connection: a queue, batches, and what happens to them when something breaks.
+
+Theory of operation. Commands are collected for one turn of the loop and sent as one batch; the next batch waits for
+the answers of the last. With one batch under way, an error that concerns the connection and not the command (no
+such script, a read-only replica) can be healed and the same commands sent again before any later one: nothing
+overtakes. redis-py's own retries are not used because they did just that. With `atomic` a batch is a
+MULTI/EXEC, so that either all of it was carried out or none.
+
+When the connection is lost under a batch, nobody knows what was done. Commands that may be sent twice go back to
+the head of the queue; the others get `Unavailable`. Whatever was not sent yet waits for its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+from workers.bus.faults import Fault, fault_of, refusal
+from workers.bus.link import Link
+from workers.bus.packing import pack
+from workers.bus.port import BusError, Unavailable
+from workers.bus.script import Script
+
+logger = logging.getLogger(__name__)
+
+BATCH = 256  # commands: about 4 ms of the store's time
+BATCH_BYTES = 1 << 20
+QUEUE_BYTES = 16 << 20  # 4 ms of full frames for a second; beyond it callers are told at once
+SWEEP = 0.25  # seconds between looks at the deadlines
+
+_MULTI = b"*1\r\n$5\r\nMULTI\r\n"
+_EXEC = b"*1\r\n$4\r\nEXEC\r\n"
+
+
+class Command:
+    """One packed command and who waits for its answer. `again`: sending it twice does no harm."""
+
+    __slots__ = ("again", "deadline", "done", "packed")
+
+    def __init__(self, packed: bytes, done: Callable[[Any], None], *, again: bool) -> None:
+        self.packed = packed
+        self.done = done  # gets the reply or a BusError
+        self.again = again
+        self.deadline = 0.0
+
+    def answered(self, reply: Any) -> None:
+        self.done(reply)
+
+    def failed(self, error: BusError) -> None:
+        self.done(error)
+
+
+class Pipeline:
+    """The commands of one connection."""
+
+    def __init__(self, *, atomic: bool, timeout: float, reconnect: Callable[[], None], batch: int = BATCH) -> None:
+        self._atomic = atomic
+        self._timeout = timeout
+        self._reconnect = reconnect
+        self._batch = batch
+        self._loop = asyncio.get_running_loop()
+        self._scripts: dict[str, Script] = {}
+        self._link: Link | None = None
+        self._queue: deque[Command] = deque()
+        self._queued_bytes = 0
+        self._flight: list[Command] = []
+        self._replies: list[Any] = []
+        self._expected = 0  # replies to the batch under way
+        self._loading = 0  # scripts whose load was not confirmed yet
+        self._scheduled = False
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._flight)
+
+    @property
+    def usable(self) -> bool:
+        """The connection is up and knows the scripts."""
+        return self._link is not None and not self._loading
+
+    def register(self, script: Script) -> None:
+        """Have a script loaded on this connection, before anything uses it."""
+        self._scripts[script.sha] = script
+        if self._link is not None:
+            self._load([script])
+
+    def send(self, command: Command) -> None:
+        """Queue a command; it is answered or failed exactly once, not before this returns."""
+        size = len(command.packed)
+        if self._queued_bytes + size > QUEUE_BYTES:
+            self._loop.call_soon(command.failed, Unavailable("the queue to the store is full"))
+            return
+        command.deadline = self._loop.time() + self._timeout
+        self._queued_bytes += size
+        self._queue.append(command)
+        if not self._scheduled and not self._flight:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    # ---- the connection ----------------------------------------------------------------------------
+
+    def up(self, link: Link) -> None:
+        """A connection is there; the scripts go first."""
+        self._link = link
+        link.replied = self._replied
+        self._load(list(self._scripts.values()))
+
+    def down(self) -> None:
+        """The connection is gone."""
+        self._link = None
+        self._loading = self._expected = 0
+        self._replies = []
+        flight, self._flight = self._flight, []
+        for command in flight:
+            if not command.again:
+                command.failed(Unavailable("the connection to the store broke"))
+        self._put_back([command for command in flight if command.again])
+
+    def start(self) -> None:
+        self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+
+    def stop(self) -> None:
+        """Fail whatever is left."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for command in [*self._flight, *self._queue]:
+            command.failed(Unavailable("the bus was stopped"))
+        self._flight = []
+        self._queue.clear()
+
+    # ---- out ---------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._flight or not self._queue or self._link is None or self._loading:
+            return
+        self._send_batch(self._next_batch())
+
+    def _next_batch(self) -> list[Command]:
+        queue = self._queue
+        batch: list[Command] = []
+        size = 0
+        while queue and len(batch) < self._batch and size < BATCH_BYTES:
+            command = queue.popleft()
+            size += len(command.packed)
+            batch.append(command)
+        self._queued_bytes -= size
+        return batch
+
+    def _send_batch(self, batch: list[Command]) -> None:
+        assert self._link is not None
+        self._flight = batch
+        if len(batch) == 1:
+            self._expected = 1
+            self._link.write(batch[0].packed)
+            return
+        packed = [command.packed for command in batch]
+        if self._atomic:
+            self._expected = len(batch) + 2
+            self._link.write(b"".join((_MULTI, *packed, _EXEC)))
+        else:
+            self._expected = len(batch)
+            self._link.write(b"".join(packed))
+
+    def _put_back(self, commands: list[Command]) -> None:
+        """Be sent first when that is possible again, in the old order."""
+        self._queue.extendleft(reversed(commands))
+        self._queued_bytes += sum(len(command.packed) for command in commands)
+
+    def _load(self, scripts: list[Script]) -> None:
+        assert self._link is not None
+        self._loading += len(scripts)
+        self._link.write(b"".join(pack("SCRIPT", "LOAD", one.source) for one in scripts))
+        if not self._loading:
+            self._flush()
+
+    # ---- in ----------------------------------------------------------------------------------------
+
+    def _replied(self, reply: Any) -> None:
+        if self._expected:
+            self._replies.append(reply)
+            if len(self._replies) == self._expected:
+                replies, self._replies, self._expected = self._replies, [], 0
+                self._settle(self._results(replies))
+        elif self._loading:
+            self._loaded(reply)
+        else:
+            logger.error("the store answered what nobody asked; the connection is dropped")
+            self._reconnect()
+
+    def _loaded(self, reply: Any) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            logger.warning("the store does not take scripts now: %s", reply)
+            self._reconnect()
+            return
+        self._loading -= 1
+        if not self._loading:
+            self._flush()
+
+    def _results(self, replies: list[Any]) -> list[Any]:
+        """One result for each command of the batch."""
+        if not self._atomic or len(replies) == 1:
+            return replies
+        last = replies[-1]
+        if isinstance(last, list):
+            return last
+        # EXEC was refused and nothing was done; the first complaint says why.
+        reason = next((one for one in replies if isinstance(one, hiredis.ReplyError)), last)
+        return [reason] * len(self._flight)
+
+    def _settle(self, results: list[Any]) -> None:
+        flight, self._flight = self._flight, []
+        undone: list[Command] = []
+        worst = Fault.REFUSED
+        for command, result in zip(flight, results, strict=True):
+            if not isinstance(result, hiredis.ReplyError):
+                command.answered(result)
+                continue
+            fault = fault_of(str(result))
+            if fault is Fault.REFUSED:
+                command.failed(refusal(str(result)))
+            else:
+                undone.append(command)
+                worst = fault if worst is not Fault.WRONG_SERVER else worst
+        if undone:
+            self._put_back(undone)
+            self._heal(worst)
+        elif not self._scheduled:
+            self._flush()
+
+    def _heal(self, fault: Fault) -> None:
+        if fault is Fault.UNKNOWN_SCRIPT and self._link is not None:
+            logger.info("the store forgot the scripts; they are loaded again")
+            self._load(list(self._scripts.values()))
+        else:
+            logger.warning("the store cannot take commands now; connecting anew")
+            self._reconnect()
+
+    # ---- deadlines ---------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+        now = self._loop.time()
+        while self._queue and self._queue[0].deadline <= now:
+            command = self._queue.popleft()
+            self._queued_bytes -= len(command.packed)
+            command.failed(Unavailable("the store did not answer in time"))
+        if self._flight and self._flight[0].deadline <= now:
+            # A frozen store: it may still carry this out, so nobody may be told that it did not.
+            for command in self._flight:
+                command.again = command.again and command.deadline > now
+            self._reconnect()

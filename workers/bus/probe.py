@@ -1,0 +1,90 @@
+"""Owns the question whether this worker would hear a message: published on one connection, received on the other.
+
+`PING` would also succeed on a store that was deposed, and on a subscription that nobody serves any more.
+
+* every `INTERVAL` a stamp is published by a script that refuses on a replica;
+* when none has come back for `DEAF_AFTER`, every connection is opened anew;
+* when none has come back for `HOPELESS_AFTER` although the store answers a connection made just now, something
+  is wrong with this process, and `deaf` is told, so that it can be replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 2.0
+# Three stamps in a row: one may be late behind a large history read or a slow disk.
+DEAF_AFTER = 6.0
+# Two more rounds of connecting anew, each with time for a store that restarts.
+HOPELESS_AFTER = 20.0
+LOOK = 0.5
+
+
+class Probe:
+    """Sends stamps and watches their return. `age` is the time since one came back, `rtt` what the last one took."""
+
+    def __init__(
+        self,
+        *,
+        publish: Callable[[bytes], None],
+        reconnect: Callable[[], None],
+        store_answers: Callable[[], Awaitable[bool]],
+        deaf: Callable[[], None],
+    ) -> None:
+        self._publish = publish
+        self._reconnect = reconnect
+        self._store_answers = store_answers
+        self._deaf = deaf
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self.back_at = 0.0  # time.monotonic() of the last return; 0: none yet
+        self.rtt = 0.0
+        self.reconnects = 0
+        self._waiting_since = time.monotonic()  # for the present limit
+
+    @property
+    def age(self) -> float:
+        """Seconds since a stamp came back; infinite before the first."""
+        return time.monotonic() - self.back_at if self.back_at else float("inf")
+
+    def start(self) -> None:
+        self._task = self._loop.create_task(self._watch(), name="store: probe")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def send(self) -> None:
+        """Publish a stamp now; also called when the connections have just come up."""
+        self._publish(b"%d" % time.monotonic_ns())
+
+    def returned(self, stamp: bytes) -> None:
+        """A stamp came back, perhaps a late one."""
+        now = time.monotonic()
+        self.rtt = now - int(stamp) / 1e9
+        self.back_at = self._waiting_since = now
+
+    async def _watch(self) -> None:
+        began = last_sent = time.monotonic()
+        self.send()
+        while True:
+            await asyncio.sleep(LOOK)
+            now = time.monotonic()
+            if now - last_sent >= INTERVAL:
+                last_sent = now
+                self.send()
+            if now - self._waiting_since > DEAF_AFTER:
+                self._waiting_since = now
+                self.reconnects += 1
+                logger.warning("nothing published came back for %.0f s; connecting anew", DEAF_AFTER)
+                self._reconnect()
+            if now - (self.back_at or began) > HOPELESS_AFTER and await self._store_answers():
+                logger.error("nothing published comes back although the store answers; this worker is deaf")
+                self._deaf()
+                began = self.back_at = now  # say it again only after as long

@@ -1,0 +1,56 @@
+-- Owns how a room's log is opened: its identity, its list of reigns, how long it is kept.
+-- It is put in front of every script that says "uses log.lua"; all of them share
+--   KEYS[1] meta     hash: id top time reign reigns kept
+--   KEYS[2] log      stream: <offset>-0 -> t <time> e <envelope>
+--   KEYS[3] overlay  hash: what later entries changed about earlier ones
+--
+-- The epoch of an entry is the log's id and the reign of the store that wrote it: two times eight characters.
+-- A reign is the store's master_replid, which changes at every restart and every promotion, and these are the only
+-- moments at which a store can forget what it had acknowledged. `reigns` lists "reign:first offset", oldest first;
+-- it is rolled back together with the log, so a reader can always tell whether what it saw is still there.
+
+local REIGNS = 64 -- the newest; a position under an older one gets a reset
+
+-- Lua's own conversion turns 2^53 into 9.007e+15.
+local function text(number) return string.format('%.0f', number) end
+
+local function present_reign()
+  local info = redis.call('INFO', 'replication')
+  local _, stop = string.find(info, 'master_replid:', 1, true)
+  return string.sub(info, stop + 1, stop + 8)
+end
+
+local function now_ms()
+  local now = redis.call('TIME')
+  return now[1] * 1000 + math.floor(now[2] / 1000), now
+end
+
+-- The log as it is, or a new one that begins; nothing is written yet. `seed` makes a new id unlike any other.
+local function open_log(seed)
+  local meta = redis.call('HMGET', KEYS[1], 'id', 'top', 'time', 'reign', 'kept')
+  local ms, now = now_ms()
+  local log = { now = ms, reign = present_reign() }
+  if meta[1] then
+    log.id, log.top, log.kept = meta[1], tonumber(meta[2]), tonumber(meta[5])
+    log.time = math.max(ms, tonumber(meta[3]))
+    log.changed = meta[4] ~= log.reign
+  else
+    log.id = string.sub(redis.sha1hex(seed .. now[1] .. '.' .. now[2]), 1, 8)
+    log.top, log.kept, log.time, log.fresh, log.changed = 0, 0, ms, true, true
+  end
+  log.epoch = log.id .. log.reign
+  return log
+end
+
+-- What the meta hash lists once the present reign is in it.
+local function reigns_of(log)
+  local list = (not log.fresh) and redis.call('HGET', KEYS[1], 'reigns') or ''
+  if not log.changed then return list end
+  local _, count = string.gsub(list, ':', ':')
+  while count >= REIGNS do
+    list = string.gsub(list, '^[^ ]* ', '', 1)
+    count = count - 1
+  end
+  local this = log.reign .. ':' .. text(log.top + 1)
+  return list == '' and this or (list .. ' ' .. this)
+end

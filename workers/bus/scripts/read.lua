@@ -1,0 +1,66 @@
+-- Reads a room's state and a page of its log at one moment; creates the log's identity where there is none.
+-- uses log.lua
+--
+-- ARGV[1]  seed of a new log's id
+-- ARGV[2]  history ttl, seconds
+-- ARGV[3]  "after" or "before"
+-- ARGV[4]  the offset after, or before, which the page lies
+-- ARGV[5]  entries at most (0: only the state)
+-- ARGV[6]  bytes of envelopes at most; one entry comes in any case
+--
+-- Returns {epoch, top, first, reigns, more, offset, time, envelope, offset, time, envelope, ...}: oldest first for
+-- "after", newest first for "before". `first` is the lowest offset that can be read, top + 1 where none can.
+
+local log = open_log(ARGV[1])
+local reigns = reigns_of(log)
+local ttl = tonumber(ARGV[2])
+
+if log.changed then
+  -- A position that is handed out must be known later, so the reign is written down here too. A store that
+  -- is out of memory cannot: then only a position in a log that exists is good for something.
+  if log.fresh then redis.call('DEL', KEYS[2], KEYS[3]) end
+  local wrote = redis.pcall('HSET', KEYS[1], 'id', log.id, 'top', text(log.top), 'time', text(log.time),
+    'reign', log.reign, 'reigns', reigns, 'kept', text(log.kept))
+  if type(wrote) == 'table' and wrote.err and log.fresh then return wrote end
+end
+if redis.call('TTL', KEYS[1]) < 2 * ttl then redis.call('EXPIRE', KEYS[1], 4 * ttl) end
+
+local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
+
+local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+local first = oldest and offset_of(oldest) or log.top + 1
+local answer = { log.epoch, text(log.top), text(first), reigns, 0 }
+
+local backward = ARGV[3] == 'before'
+local edge, limit, room = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local taken = 0
+
+local function range(count)
+  if backward then
+    if edge <= 1 then return {} end
+    return redis.call('XREVRANGE', KEYS[2], text(edge - 1), '-', 'COUNT', count)
+  end
+  return redis.call('XRANGE', KEYS[2], text(edge + 1), '+', 'COUNT', count)
+end
+
+-- In small steps, so that large entries beyond the page are not even looked at.
+while taken < limit and room > 0 do
+  local step = math.min(32, limit - taken)
+  local entries = range(step)
+  for _, entry in ipairs(entries) do
+    local time, envelope = entry[2][2], entry[2][4]
+    room = room - #envelope
+    if room < 0 and taken > 0 then break end
+    edge, taken = offset_of(entry), taken + 1
+    local at = #answer
+    answer[at + 1], answer[at + 2], answer[at + 3] = text(edge), time, envelope
+  end
+  if #entries < step then break end
+end
+
+if backward then
+  if edge > first then answer[5] = 1 end
+elseif edge < log.top and first <= log.top then
+  answer[5] = 1
+end
+return answer

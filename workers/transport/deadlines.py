@@ -21,6 +21,9 @@ class Deadlines(Generic[Item]):
     def __len__(self) -> int:
         return len(self._due)
 
+    def __contains__(self, item: Item) -> bool:
+        return item in self._due
+
     def __iter__(self) -> Iterator[Item]:
         return iter(self._due)
 

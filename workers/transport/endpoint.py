@@ -136,12 +136,15 @@ class Endpoint:
     def _descriptors_changed(self, paused: bool) -> None:
         if paused:
             log.warning("accepting pauses at %d connections: descriptors run out", self.descriptors.used)
-            self._close_servers()
+            # Not at once: this is called while the server is in the middle of handing a connection over.
+            self.loop.call_soon(self._close_servers)
         else:
             log.info("accepting goes on")
             self._serve_again()
 
     def _close_servers(self) -> None:
+        if self._listeners and not self._must_pause:
+            return  # it was asked for, but meanwhile the reason has gone
         for server in self._servers:
             server.close()
         self._servers.clear()

@@ -16,7 +16,7 @@ from websockets.http11 import Request
 
 from workers.http.response import Response
 from workers.transport.proxies import BadProxyHeader, parse_proxy_header
-from workers.transport.upgrade import BadRequest, Refused, parse_request
+from workers.transport.upgrade import BadRequest, Refused, has_other_method, parse_request
 from workers.transport.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ class Handshake(asyncio.Protocol):
         return data[length:]
 
     def _receive_request(self, block: bytes, rest: bytes) -> None:
-        method = block.partition(b" ")[0]
-        if method not in (b"GET", b"HEAD") and method.isalpha():
+        if has_other_method(block):  # said before parsing, which refuses a request with a body
             allow = (("Allow", "GET, HEAD"),)
             self._answer(Response.text(HTTPStatus.METHOD_NOT_ALLOWED, headers=allow).serialize())
             return

@@ -91,7 +91,7 @@ class Sweeper:
         self._visiting = (self._visiting + 1) % len(self._buckets)
 
     def _visit(self, ws: WebSocket, now: float) -> None:
-        if not ws.is_open:
+        if not ws.is_open or ws in self._answers:
             return
         if ws.writing_paused:
             self._watch_stall(ws, now)

@@ -57,6 +57,12 @@ class BadRequest(ValueError):
     """The bytes are no HTTP request."""
 
 
+def has_other_method(block: bytes) -> bool:
+    """Whether it is a request of HTTP/1.x, but none for reading."""
+    line = block.partition(b"\r\n")[0]
+    return line.endswith((b" HTTP/1.1", b" HTTP/1.0")) and not line.startswith((b"GET ", b"HEAD "))
+
+
 def parse_request(block: bytes) -> Request:
     """Parse a complete header block, from the request line to the empty line. Raises BadRequest."""
     lines = iter(block.splitlines(keepends=True))

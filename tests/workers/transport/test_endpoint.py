@@ -1,0 +1,155 @@
+"""Accepting: from sockets that stay the master's, with a reserve of descriptors, over TLS and unix sockets."""
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from tests.workers.transport.serving import Peer, text, until, upgrade
+from workers.transport.descriptors import Descriptors
+from workers.transport.tls import server_context
+
+
+async def test_stopping_leaves_the_listening_socket_and_what_is_open(serve) -> None:
+    served = await serve()
+    peer = await served.open()
+    served.endpoint.stop_accepting()
+    assert not served.endpoint.accepting
+    waiting = await served.connect()
+    waiting.write(upgrade())
+    peer.write(text("still here"))
+    assert await peer.message() == "still here"
+    sibling = await serve(listener=served.listener)
+    await waiting.accepted()
+    assert len(sibling.app.seen) == 1
+
+
+async def test_a_pause_lets_clients_wait(serve) -> None:
+    served = await serve()
+    served.endpoint.pause_accepting()
+    peer = await served.connect()
+    peer.write(upgrade())
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(peer.reader.read(1), 0.1)
+    assert served.endpoint.descriptors.used == 0
+    served.endpoint.resume_accepting()
+    await peer.accepted()
+
+
+async def test_accepting_pauses_at_the_reserve_and_goes_on(serve, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    descriptors = Descriptors(limit=20)
+    served = await serve(descriptors=descriptors)
+    peers = [await served.open() for _ in range(19)]
+    last = await served.open()
+    await until(lambda: descriptors.paused)
+    assert not served.endpoint.accepting
+    waiting = await served.connect()
+    waiting.write(upgrade())
+    for peer in (*peers, last):
+        peer.writer.close()
+    await waiting.accepted()
+    assert descriptors.pauses == 1
+    assert not descriptors.paused
+    assert "accepting pauses at 20 connections" in caplog.text
+
+
+async def test_one_budget_serves_several_endpoints(serve) -> None:
+    descriptors = Descriptors(limit=17)
+    first, second = await serve(descriptors=descriptors), await serve(descriptors=descriptors)
+    peers = [await first.open() for _ in range(17)]
+    await until(lambda: not second.endpoint.accepting)
+    for peer in peers:
+        peer.writer.close()
+    await second.open()
+    assert first.endpoint.accepting
+
+
+async def test_a_burst_beyond_the_reserve_is_served_later_and_nobody_is_reset(serve) -> None:
+    served = await serve(descriptors=Descriptors(limit=20))
+
+    async def visit() -> None:
+        peer = await served.open()
+        peer.write(text("hello"))
+        assert await peer.message() == "hello"
+        peer.writer.close()
+
+    await asyncio.wait_for(asyncio.gather(*(visit() for _ in range(100))), 20)
+
+
+def test_the_budget_is_what_the_process_has_left() -> None:
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    budget = Descriptors.of_this_process(reserve=64)
+    assert soft - 64 - 200 < budget.limit < soft - 64
+
+
+async def test_a_listener_can_be_added_later(serve) -> None:
+    served = await serve()
+    with socket.create_server(("127.0.0.1", 0)) as adopted:
+        await served.endpoint.listen(adopted)
+        reader, writer = await asyncio.open_connection(*adopted.getsockname())
+        peer = Peer(reader, writer)
+        served.peers.append(peer)
+        peer.write(upgrade())
+        await peer.accepted()
+
+
+async def test_a_unix_socket_is_served_and_its_path_stays(serve, tmp_path) -> None:
+    path = str(tmp_path / "chat.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        served = await serve(listener=listener, trusted_proxies=("unix",))
+        peer = Peer(*await asyncio.open_unix_connection(path))
+        served.peers.append(peer)
+        peer.write(upgrade("X-Forwarded-For: 203.0.113.9"))
+        await peer.accepted()
+        await until(lambda: served.app.seen)
+        assert served.app.seen[0].ws.remote == ("203.0.113.9", 0)
+        peer.write(text("hello"))
+        assert await peer.message() == "hello"
+        await served.close()
+        assert os.path.exists(path)
+
+
+@pytest.fixture
+def certificate(tmp_path) -> tuple[str, str]:
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
+
+
+async def test_the_same_over_tls(serve, certificate) -> None:
+    served = await serve(tls=server_context(*certificate))
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    connecting = asyncio.open_connection("127.0.0.1", served.port, ssl=trusting, server_hostname="localhost")
+    peer = Peer(*await connecting)
+    served.peers.append(peer)
+    peer.write(upgrade())
+    await peer.accepted()
+    peer.write(text("secret"))
+    assert await peer.message() == "secret"
+    assert served.app.seen[0].ws.detach() is None
+    served.app.seen[0].ws.close(4003, "kicked")
+    assert (await peer.next()).payload[0] == 4003
+    peer.write(b"\x88\x82\0\0\0\0\x03\xe8")
+    await until(lambda: served.endpoint.counts.connections == 0)
+
+
+async def test_counts_follow_connections(serve) -> None:
+    served = await serve()
+    peers = [await served.open() for _ in range(3)]
+    assert (served.endpoint.counts.connections, served.endpoint.counts.connections_total) == (3, 3)
+    assert len(list(served.endpoint.connections)) == 3
+    peers[0].writer.close()
+    await until(lambda: served.endpoint.counts.connections == 2)
+    assert served.endpoint.counts.connections_total == 3
+    await until(lambda: served.app.seen[0].closes == [(1006, "")])

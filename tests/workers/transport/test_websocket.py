@@ -1,0 +1,243 @@
+"""An open connection: closing it, bad applications, silent and slow peers, pausing."""
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.workers.transport.serving import App, frame, text, until
+
+CLOSE = 8
+
+
+async def open_pair(serve, **config):
+    """A server's connection with its owner, and the peer."""
+    served = await serve(**config)
+    peer = await served.open()
+    await until(lambda: served.app.seen)
+    return served, served.app.seen[0], peer
+
+
+async def test_the_server_closes_with_a_code_and_waits_for_the_peer(serve) -> None:
+    served, owner, peer = await open_pair(serve)
+    owner.ws.close(4003, "kicked")
+    received = await peer.next()
+    assert (int(received.payload[0]), received.payload[1]) == (4003, "kicked")
+    assert served.endpoint.counts.connections == 1
+    peer.write(text("crossing") + frame(CLOSE, b"\x03\xe8"))
+    assert await peer.rest() == b""
+    await until(lambda: served.endpoint.counts.connections == 1)
+    assert owner.closes == [(4003, "kicked")]
+    assert owner.messages == []
+
+
+async def test_a_peer_that_does_not_answer_a_close_is_dropped_in_time(serve) -> None:
+    served, owner, peer = await open_pair(serve, close_timeout=0.2)
+    owner.ws.close(1012)
+    assert await peer.closed_with() == 1012
+    await until(lambda: served.endpoint.counts.connections == 0)
+    assert owner.closes == [(1012, "")]
+
+
+async def test_closing_twice_and_writing_after_it_do_nothing(serve) -> None:
+    _, owner, peer = await open_pair(serve)
+    owner.ws.close(4001)
+    owner.ws.close(4002)
+    owner.ws.send("too late")
+    owner.ws.abort(4004)
+    assert await peer.rest() in (b"", b"\x88\x02\x0f\xa1")
+    assert owner.closes == [(4001, "")]
+
+
+async def test_a_lost_connection_is_1006(serve) -> None:
+    _, owner, peer = await open_pair(serve)
+    peer.writer.transport.abort()
+    await until(lambda: owner.closes)
+    assert owner.closes == [(1006, "")]
+
+
+async def test_a_half_closed_connection_is_over(serve) -> None:
+    served, owner, peer = await open_pair(serve)
+    peer.writer.write_eof()
+    assert await peer.rest() == b""
+    await until(lambda: served.endpoint.counts.connections == 0)
+    assert owner.closes == [(1006, "")]
+
+
+async def test_the_reason_of_a_failure_reaches_a_peer_that_is_still_sending(serve) -> None:
+    _, owner, peer = await open_pair(serve, message_size=1000)
+    peer.write(text("x" * 1001))
+    for _ in range(50):
+        peer.write(bytes(65536))
+    assert await peer.close_code() == 1009
+    await until(lambda: owner.closes)
+    assert owner.closes[0][0] == 1009
+
+
+async def test_an_exception_in_a_callback_is_logged_once_and_costs_that_connection(serve, caplog) -> None:
+    def stumble(seen, data):
+        raise LookupError("a bug")
+
+    served, _, peer = await open_pair(serve, app=App(stumble))
+    other = await served.open()
+    peer.write(text("a") + text("b"))
+    received = await peer.next()
+    assert int(received.payload[0]) == 1011
+    assert "bug" not in received.payload[1]
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.exc_info[0] for record in errors] == [LookupError]
+    assert served.endpoint.counts.callback_errors == 1
+    other.write(frame(9, b"alive"))
+    assert (await other.next()).payload == b"alive"
+
+
+async def test_an_exception_in_closed_or_paused_is_caught_too(serve, caplog) -> None:
+    served, owner, peer = await open_pair(serve, queue_size=4096)
+    owner.paused_writing = owner.closed = lambda *_: 1 / 0
+    owner.ws.send(bytes(8_000_000))
+    await until(lambda: owner.ws.state != 0)
+    peer.writer.transport.abort()
+    await until(lambda: served.endpoint.counts.connections == 0)
+    assert served.endpoint.counts.callback_errors == 2
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 2
+
+
+async def test_pings_keep_a_live_peer_and_end_a_dead_one(serve) -> None:
+    served = await serve(ping_interval=0.2, ping_timeout=0.4)
+    live, dead = await served.open(), await served.open()
+    pings = 0
+
+    async def answer() -> None:
+        nonlocal pings
+        while True:
+            received = await live.next()
+            if received.opcode == 9 and answering:
+                pings += 1
+                live.write(frame(10, received.payload))
+
+    answering = asyncio.create_task(answer())
+    assert (await dead.next()).opcode == 9
+    await until(lambda: served.app.seen[1].closes)
+    assert served.app.seen[1].closes[0][0] == 4010
+    await until(lambda: pings > 5)
+    assert served.app.seen[0].closes == []
+    answering.cancel()
+
+
+async def test_any_traffic_is_a_sign_of_life(serve) -> None:
+    served, owner, peer = await open_pair(serve, ping_interval=0.1, ping_timeout=0.2)
+    end = asyncio.get_running_loop().time() + 1
+    while asyncio.get_running_loop().time() < end:
+        peer.write(frame(10, b""))
+        await asyncio.sleep(0.05)
+    assert owner.closes == []
+
+
+async def test_a_slow_reader_pauses_and_resumes(serve) -> None:
+    served, owner, peer = await open_pair(serve, queue_size=65536)
+    while "paused" not in owner.flow:
+        owner.ws.send(bytes(16384))
+        await asyncio.sleep(0)
+    assert owner.ws.writing_paused
+    assert owner.ws.buffered > 65536
+    while "resumed" not in owner.flow:
+        await peer.next()
+    assert owner.flow == ["paused", "resumed"]
+    assert not owner.ws.writing_paused
+
+
+async def test_a_reader_that_takes_nothing_is_cut_at_twice_its_queue(serve) -> None:
+    served, owner, _ = await open_pair(serve, queue_size=65536)
+    most = 0
+    while owner.ws.is_open:
+        owner.ws.send(bytes(4096))
+        most = max(most, owner.ws.buffered if owner.ws.is_open else 0)
+        await asyncio.sleep(0)
+    assert most <= 2 * 65536 + 8192
+    await until(lambda: served.endpoint.counts.connections == 0)
+    assert [code for code, _ in owner.closes] == [4008]
+
+
+async def test_pings_without_reading_the_answers_end_at_the_same_bound(serve) -> None:
+    served, owner, peer = await open_pair(serve, queue_size=8192)
+    flood = frame(9, b"x" * 125) * 500
+
+    async def write() -> None:
+        peer.reader._limit = 0  # asyncio's reader stops reading from the socket beyond twice its limit
+        while True:
+            peer.write(flood)
+            await peer.writer.drain()
+
+    flooding = asyncio.create_task(write())
+    await until(lambda: owner.closes, 20)
+    assert [code for code, _ in owner.closes] == [4008]
+    flooding.cancel()
+
+
+async def test_a_stalled_reader_is_cut_by_the_sweeper(serve) -> None:
+    served, owner, _ = await open_pair(
+        serve, queue_size=65536, ping_interval=0.1, ping_timeout=0.2, lag_timeout=0.3
+    )
+    while not owner.ws.writing_paused:
+        owner.ws.send(bytes(4096))
+        await asyncio.sleep(0)
+    await until(lambda: owner.closes)
+    assert [code for code, _ in owner.closes] == [4008]
+
+
+async def test_pausing_reads_stops_at_the_next_message_and_loses_nothing(serve) -> None:
+    def pause(seen, data):
+        seen.ws.pause_reading()
+
+    _, owner, peer = await open_pair(serve, app=App(pause))
+    tail = text("tail")
+    peer.write(b"".join(text(str(number)) for number in range(5)) + tail[:4])
+    for count in range(1, 6):
+        await until(lambda count=count: len(owner.messages) == count)
+        await asyncio.sleep(0.01)
+        assert len(owner.messages) == count, "delivered while paused"
+        if count == 3:
+            peer.write(tail[4:])
+        owner.ws.resume_reading()
+    await until(lambda: owner.messages == ["0", "1", "2", "3", "4", "tail"])
+
+
+async def test_closing_while_reading_is_paused_still_sees_the_answer(serve) -> None:
+    served, owner, peer = await open_pair(serve)
+    owner.ws.pause_reading()
+    owner.ws.close(1001)
+    assert await peer.close_code() == 1001
+    peer.write(frame(CLOSE, b"\x03\xe9"))
+    assert await peer.rest() == b""
+    peer.writer.close()
+    await until(lambda: served.endpoint.counts.connections == 0)
+
+
+async def test_remote_is_the_peer(serve) -> None:
+    _, owner, peer = await open_pair(serve)
+    assert owner.ws.remote == peer.writer.get_extra_info("sockname")[:2]
+
+
+async def test_bytes_are_counted(serve) -> None:
+    _, owner, peer = await open_pair(serve)
+    peer.write(text("hello"))
+    assert await peer.message() == "hello"
+    assert (owner.ws.bytes_in, owner.ws.bytes_out, owner.ws.frames_in) == (11, 7, 1)
+
+
+async def test_a_message_is_compressed_for_who_wants_it(serve) -> None:
+    served = await serve()
+    peer = await served.open("Sec-WebSocket-Extensions: permessage-deflate")
+    await until(lambda: served.app.seen)
+    served.app.seen[0].ws.send("hello " * 1000)
+    head = await asyncio.wait_for(peer.reader.readexactly(2), 5)
+    assert head[0] == 0xC1
+    assert head[1] < 125
+
+
+@pytest.mark.parametrize("code", [1005, 1006, 99])
+async def test_a_close_code_that_must_not_be_sent_is_the_callers_bug(serve, code: int) -> None:
+    _, owner, _ = await open_pair(serve)
+    with pytest.raises(Exception, match="status code"):
+        owner.ws.close(code)
+    assert owner.ws.is_open

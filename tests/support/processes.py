@@ -1,0 +1,104 @@
+"""What tests ask of /proc, a free port, and the end of processes that a test started itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.support import wait
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that is dead and not waited for does not."""
+    return state(pid) not in ("", "Z", "X")
+
+
+def state(pid: int) -> str:
+    """The letter of proc(5): R, S, D, T (stopped), Z (dead, not waited for); "" when there is no such process."""
+    fields = _stat(pid)
+    return fields[0] if fields else ""
+
+
+def children(pid: int) -> list[int]:
+    """The direct children, dead ones that nobody waited for included."""
+    return [other for other in _all() if (fields := _stat(other)) and int(fields[1]) == pid]
+
+
+def tree(pid: int) -> list[int]:
+    """The process and everything below it."""
+    parents = {other: int(fields[1]) for other in _all() if (fields := _stat(other))}
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def title(pid: int) -> str:
+    """What `ps` shows for it."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """Its open descriptors and what they lead to."""
+    found: dict[int, str] = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found[int(entry.name)] = os.readlink(entry)
+        except OSError:
+            pass  # closed meanwhile
+    return found
+
+
+def resident(pid: int) -> int:
+    """Bytes of its memory that are its own or its share of what is shared (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def end(pids: Iterable[int], timeout: float = 10.0) -> None:
+    """Kill these processes and wait until they are gone. Only for those that the test started."""
+    left = list(pids)
+    for pid in left:
+        send(pid, signal.SIGKILL)
+    wait.until(lambda: not any(alive(pid) for pid in left), timeout, f"{left} are gone")
+
+
+def send(pid: int, number: signal.Signals) -> bool:
+    """Signal a process; False: it is not there any more."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on.
+
+    Asked of the kernel just before it is used: it hands the ports of its range out at random, so that two tests are
+    unlikely to be given the same one.
+    """
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _all() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name, from the state on."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []

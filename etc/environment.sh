@@ -4,7 +4,8 @@
 #
 # An environment lives in .venv/KIND-<hash of the lock>-<Python version>, so that a changed lock or another Python
 # never touches what a running server has loaded. `.venv/KIND.found` remembers which one the last start used, which
-# makes the second start fast: no Python is asked for its version. $PYTHON names an interpreter of one's own choice.
+# makes the second start fast: no Python is asked for its version. $PYTHON names an interpreter of one's own choice, and
+# is remembered so, too.
 
 needed="3.11"
 

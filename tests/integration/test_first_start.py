@@ -1,0 +1,136 @@
+"""bin/chatctl makes its own environment, once, and says what is missing where it cannot.
+
+The lock of the copied checkout is empty, so that no package need be fetched; everything else is real.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def copy_of_the_checkout(place: Path) -> Path:
+    """A checkout whose chatmaster only says which Python runs it, and its arguments."""
+    for name in ("bin", "etc"):
+        shutil.copytree(ROOT / name, place / name)
+    (place / "etc/requirements/server.txt").write_text("# nothing\n")
+    (place / "chatmaster").mkdir()
+    (place / "chatmaster/__init__.py").touch()
+    (place / "chatmaster/__main__.py").write_text("import sys\nprint(sys.executable, *sys.argv[1:], sep='|')\n")
+    return place
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """One where nothing was made yet."""
+    return copy_of_the_checkout(tmp_path / "a checkout")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, list[tuple[str, str]]]:
+    """One that was started three times at once, and what those starts said."""
+    checkout = copy_of_the_checkout(tmp_path_factory.mktemp("made") / "a checkout")
+    starts = [
+        subprocess.Popen(
+            [checkout / "bin/chatctl"], env=environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    return checkout, [start.communicate(timeout=60) for start in starts]
+
+
+def environ(**more: str) -> dict[str, str]:
+    """Without uv: the plain way must work, too."""
+    path = [place for place in os.environ["PATH"].split(":") if not Path(place, "uv").exists()]
+    return {**os.environ, "PATH": ":".join(path), "PYTHON": sys.executable, **more}
+
+
+def chatctl(checkout: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [checkout / "bin/chatctl", *arguments], env=environ(**more), capture_output=True, text=True, timeout=60, cwd="/"
+    )
+
+
+def test_first_starts_at_once_make_it_once_with_one_line(made):
+    checkout, said = made
+    (python,) = {out.strip() for out, _ in said}
+    assert python.startswith(f"{checkout}/.venv/server-")
+    (line,) = [err for _, err in said if err]
+    assert line.startswith("chatmaster: making the server environment")
+    assert line.count("\n") == 1
+
+
+def test_the_second_start_is_silent_and_fast_and_hands_on_its_arguments(made):
+    checkout, said = made
+    began = time.monotonic()
+    second = chatctl(checkout, "an argument", "*", PYTHON="")
+    assert time.monotonic() - began < 1
+    assert (second.stdout, second.stderr) == (f"{said[0][0].strip()}|an argument|*\n", "")
+
+
+def test_it_works_through_a_link_from_anywhere(made, tmp_path):
+    checkout, said = made
+    (tmp_path / "chatctl").symlink_to(checkout / "bin/chatctl")
+    done = subprocess.run([tmp_path / "chatctl"], env=environ(), capture_output=True, text=True, timeout=60, cwd="/")
+    assert done.stdout == said[0][0]
+
+
+def test_one_that_was_left_half_made_is_made_again(made):
+    checkout, said = made
+    place = Path(said[0][0].strip()).parents[1]
+    (place / ".complete").unlink()
+    (place / "pyvenv.cfg").unlink()
+    assert chatctl(checkout).stdout == said[0][0]
+    assert (place / "pyvenv.cfg").exists()
+
+
+def test_a_changed_lock_makes_another_one_and_says_why_it_cannot_and_the_old_one_stays(made):
+    checkout, said = made
+    lock = checkout / "etc/requirements/server.txt"
+    lock.write_text("click==8.5.1\n")  # it has no hash
+    done = chatctl(checkout)
+    assert done.returncode == 1
+    assert "hash" in done.stderr.lower()
+    lock.write_text("# nothing\n")
+    assert chatctl(checkout).stdout == said[0][0]
+
+
+def wrapper(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_python_that_is_too_old_is_named(checkout, tmp_path):
+    old = wrapper(tmp_path / "python3.9", "echo 3.9.1; exit 1")
+    done = chatctl(checkout, PYTHON=old)
+    assert (done.returncode, done.stderr) == (1, f"chatmaster: PYTHON={old} is no Python 3.11 or later (it is 3.9.1)\n")
+
+
+def test_no_python_at_all_says_what_to_install(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("sh", "readlink", "sha256sum"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    done = chatctl(checkout, PATH=str(tools), PYTHON="")
+    assert done.returncode == 1
+    assert "Python 3.11 or later is needed" in done.stderr
+    assert "apt install python3" in done.stderr
+
+
+def test_a_python_without_ensurepip_says_what_to_install(checkout, tmp_path):
+    """As Debian's is without python3-venv."""
+    bare = wrapper(tmp_path / "python3", f'case "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"')
+    done = chatctl(checkout, PYTHON=bare)
+    assert done.returncode == 1
+    assert "ensurepip or venv module is missing" in done.stderr
+    assert "python3-venv" in done.stderr
+    assert not list((checkout / ".venv").glob("server-*/"))

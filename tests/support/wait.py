@@ -1,6 +1,7 @@
 """Waiting for a condition with a deadline: the only way in which a test waits for another process.
 
-`until` sleeps between two looks, `until_async` gives the loop back instead. Both return the first true value of the condition, and raise `WaitedTooLong`, which says what was waited for and what was last seen.
+`until` sleeps between two looks, `until_async` gives the loop back instead. Both return the first true value of the
+condition, and raise `WaitedTooLong`, which says what was waited for and what was last seen.
 """
 
 from __future__ import annotations

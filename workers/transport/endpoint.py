@@ -178,7 +178,9 @@ class Endpoint:
     async def attach(self, sock: socket.socket, state: bytes) -> WebSocket:
         """Go on with a connection that another process detached; the socket becomes the connection's.
 
-        Nothing is read before the caller has set `ws.owner` and called `ws.resume_reading()`.
+        Nothing is delivered before the caller has set `ws.owner` and called `ws.resume_reading()`. But bytes may
+        be read from the socket at once (uvloop starts reading before it lets anyone stop it), so this is for a
+        move that cannot be taken back any more; until then the descriptor is only held.
         Raises msgspec.MsgspecError for a state that is none, OSError for a socket that is dead.
         """
         known = decode_state(state)

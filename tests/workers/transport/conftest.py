@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import uvloop
@@ -14,7 +15,7 @@ def pytest_asyncio_loop_factories(config, item) -> dict[str, Callable[[], asynci
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable]:
+async def serve() -> AsyncIterator[Callable[..., Any]]:
     """`await serve(option=…)` starts an endpoint with these options; it is closed after the test."""
     started: list[Served] = []
 

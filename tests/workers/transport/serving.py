@@ -4,8 +4,10 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from websockets.frames import Frame, Opcode
+from wsproto.frame_protocol import Frame as WsprotoFrame
 from wsproto.frame_protocol import FrameProtocol
 
 from workers.transport.config import EndpointConfig
@@ -41,6 +43,14 @@ class Seen:
 
     def closed(self, code: int, reason: str) -> None:
         self.closes.append((code, reason))
+
+    def has(self, count: int) -> bool:
+        """Whether so many messages came."""
+        return len(self.messages) == count
+
+    async def ended(self) -> None:
+        """Wait until `closed` was called."""
+        await until(lambda: self.closes)
 
     def paused_writing(self) -> None:
         self.flow.append("paused")
@@ -80,7 +90,7 @@ class Served:
 
     @property
     def port(self) -> int:
-        return self.listener.getsockname()[1]
+        return int(self.listener.getsockname()[1])
 
     async def close(self) -> None:
         self.endpoint.close()
@@ -133,7 +143,7 @@ class Peer:
         self.reader = reader
         self.writer = writer
         self.headers = ""
-        self._frames: list = []
+        self._frames: list[WsprotoFrame] = []
         self._parser = FrameProtocol(client=True, extensions=[])
 
     def write(self, data: bytes) -> None:
@@ -160,7 +170,7 @@ class Peer:
         """Everything until the server closes."""
         return await asyncio.wait_for(self.reader.read(-1), 5)
 
-    async def next(self):
+    async def next(self) -> WsprotoFrame:
         """The next frame or part of one."""
         while not self._frames:
             data = await asyncio.wait_for(self.reader.read(65536), 5)
@@ -169,10 +179,10 @@ class Peer:
             self._frames.extend(self._parser.received_frames())
         return self._frames.pop(0)
 
-    async def message(self) -> str | bytes | bytearray:
+    async def message(self) -> Any:
         """The next whole data message."""
         part = await self.next()
-        whole = part.payload
+        whole: Any = part.payload
         while not part.message_finished:
             part = await self.next()
             whole += part.payload
@@ -181,7 +191,7 @@ class Peer:
     async def close_code(self) -> int:
         """The code of the next frame, which must be a Close; then the server must end the connection."""
         received = await self.next()
-        assert received.opcode == Opcode.CLOSE, received
+        assert int(received.opcode) == 8, received
         return int(received.payload[0])
 
     async def closed_with(self) -> int:

@@ -50,7 +50,7 @@ def read_compressed(frame: bytes) -> str:
     extension._enabled = True
     parser = FrameProtocol(client=True, extensions=[extension])
     parser.receive_bytes(frame)
-    return "".join(part.payload for part in parser.received_frames())
+    return "".join(str(part.payload) for part in parser.received_frames())
 
 
 @given(st.text(max_size=3000))

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from tests.workers.transport.serving import ACCEPT, KEY, frame, text, until, upgrade
+from tests.workers.transport.serving import ACCEPT, KEY, Served, frame, text, until, upgrade
 from workers.http.site import Http
 
 
-async def status_of(served, request: bytes) -> int:
+async def status_of(served: Served, request: bytes) -> int:
     peer = await served.connect()
     peer.write(request)
     return await peer.refused()
@@ -138,7 +138,11 @@ async def test_what_is_no_handshake_is_refused(serve, request_: bytes, status: i
 async def test_header_names_and_values_are_compared_as_the_rfc_says(serve) -> None:
     served = await serve()
     peer = await served.connect()
-    peer.write(upgrade().replace(b"websocket", b"WebSocket").replace(b"Connection: Upgrade", b"CONNECTION: keep-alive, upgrade"))
+    peer.write(
+        upgrade()
+        .replace(b"websocket", b"WebSocket")
+        .replace(b"Connection: Upgrade", b"CONNECTION: keep-alive, upgrade")
+    )
     await peer.accepted()
 
 

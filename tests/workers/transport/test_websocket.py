@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 
@@ -125,7 +126,7 @@ async def test_pings_keep_a_live_peer_and_end_a_dead_one(serve) -> None:
 
 
 async def test_any_traffic_is_a_sign_of_life(serve) -> None:
-    served, owner, peer = await open_pair(serve, ping_interval=0.1, ping_timeout=0.2)
+    _, owner, peer = await open_pair(serve, ping_interval=0.1, ping_timeout=0.2)
     end = asyncio.get_running_loop().time() + 1
     while asyncio.get_running_loop().time() < end:
         peer.write(frame(10, b""))
@@ -134,7 +135,7 @@ async def test_any_traffic_is_a_sign_of_life(serve) -> None:
 
 
 async def test_a_slow_reader_pauses_and_resumes(serve) -> None:
-    served, owner, peer = await open_pair(serve, queue_size=65536)
+    _, owner, peer = await open_pair(serve, queue_size=65536)
     while "paused" not in owner.flow:
         owner.ws.send(bytes(16384))
         await asyncio.sleep(0)
@@ -159,7 +160,7 @@ async def test_a_reader_that_takes_nothing_is_cut_at_twice_its_queue(serve) -> N
 
 
 async def test_pings_without_reading_the_answers_end_at_the_same_bound(serve) -> None:
-    served, owner, peer = await open_pair(serve, queue_size=8192)
+    _, owner, peer = await open_pair(serve, queue_size=8192)
     flood = frame(9, b"x" * 125) * 500
 
     async def write() -> None:
@@ -175,9 +176,7 @@ async def test_pings_without_reading_the_answers_end_at_the_same_bound(serve) ->
 
 
 async def test_a_stalled_reader_is_cut_by_the_sweeper(serve) -> None:
-    served, owner, _ = await open_pair(
-        serve, queue_size=65536, ping_interval=0.1, ping_timeout=0.2, lag_timeout=0.3
-    )
+    _, owner, _ = await open_pair(serve, queue_size=65536, ping_interval=0.1, ping_timeout=0.2, lag_timeout=0.3)
     while not owner.ws.writing_paused:
         owner.ws.send(bytes(4096))
         await asyncio.sleep(0)
@@ -193,7 +192,7 @@ async def test_pausing_reads_stops_at_the_next_message_and_loses_nothing(serve) 
     tail = text("tail")
     peer.write(b"".join(text(str(number)) for number in range(5)) + tail[:4])
     for count in range(1, 6):
-        await until(lambda count=count: len(owner.messages) == count)
+        await until(partial(owner.has, count))
         await asyncio.sleep(0.01)
         assert len(owner.messages) == count, "delivered while paused"
         if count == 3:

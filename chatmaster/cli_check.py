@@ -54,7 +54,8 @@ def check(loaded: Loaded) -> int:
 def _value(loaded: Loaded, key: str) -> Any:
     section, _, name = key.partition(".")
     if not name:
-        return [msgspec.to_builtins(rule) for rule in getattr(loaded.settings, section)]
+        rules = [msgspec.to_builtins(rule) for rule in getattr(loaded.settings, section)]
+        return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
     value = msgspec.to_builtins(getattr(getattr(loaded.settings, section), name))
     if key == "auth.secret" and value:
         return _HIDDEN
@@ -64,9 +65,9 @@ def _value(loaded: Loaded, key: str) -> Any:
 
 
 def _without_password(url: str) -> str:
+    """The URL with its user, without what is secret: the password, and one of a sentinel in the query."""
     parts = urlsplit(url)
     login, at, hosts = parts.netloc.rpartition("@")
-    if not at:
-        return url
-    user = login.partition(":")[0]
-    return parts._replace(netloc=f"{user}:{_HIDDEN}@{hosts}").geturl()
+    user, colon, _ = login.partition(":")
+    netloc = f"{user}{colon}{_HIDDEN if colon else ''}{at}{hosts}"
+    return parts._replace(netloc=netloc, query=_HIDDEN if "password" in parts.query else parts.query).geturl()

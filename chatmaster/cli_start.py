@@ -21,12 +21,13 @@ from typing import Any
 import click
 
 from chatmaster import addresses, pidfile, statedir
-from chatmaster.cli_instance import Instance
+from chatmaster.cli_instance import Instance, is_gone
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
-from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut
+from chatmaster.errors import AlreadyRunning, ChatmasterError, NotRunning, Refused, TimedOut
 
 READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
+_POLL = 0.05  # seconds between two looks at a master that restarts
 _MARGIN = 30.0  # seconds beyond master.ready_timeout: for the store, and for the application to be looked at
 
 
@@ -68,6 +69,36 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
         raise Refused(int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "it did not start")))
     announce(loaded, report, log)
     return ExitCode.DONE
+
+
+def restart(instance: Instance) -> None:
+    """Tell the master to execute itself again, and return when the new one is ready.
+
+    Raises Refused where it ended instead, and TimedOut where it takes longer than a stop and a start may.
+    """
+    place = instance.locate()
+    master = place.settings.master
+    before = instance.call("status")["master"]["started"]
+    instance.call("restart", timeout=None)
+    allowed = master.drain_timeout + master.stop_timeout + master.ready_timeout + _MARGIN
+    deadline = time.monotonic() + allowed
+    while not _is_newer(instance, before):
+        if is_gone(place.pid_file):
+            raise Refused(ExitCode.FAILED, f"{master.name} ended instead of starting again: its log says why")
+        if time.monotonic() > deadline:
+            raise TimedOut(f"{master.name} is not ready {allowed:g} s after it was told to restart")
+        time.sleep(_POLL)
+    click.echo(f"{master.name} has restarted", err=True)
+
+
+def _is_newer(instance: Instance, before: float) -> bool:
+    """Whether a master that started later answers, and all of its workers are ready."""
+    try:
+        status = instance.call("status", timeout=_POLL * 10)
+    except (NotRunning, TimedOut, Refused):
+        return False
+    workers = status.get("workers", [])
+    return status["master"]["started"] != before and bool(workers) and all(w["state"] == "ready" for w in workers)
 
 
 def announce(loaded: Loaded, report: Mapping[str, Any], log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,7 +42,7 @@ def render(status: Mapping[str, Any]) -> str:
 
 def watch(ask: Callable[[], Mapping[str, Any]]) -> None:
     """Show it again every second, in place, until Ctrl-C."""
-    with_screen = click.get_text_stream("stdout").isatty()
+    with_screen = sys.stdout.isatty()
     while True:
         shown = render(ask())
         if with_screen:

@@ -1,0 +1,124 @@
+"""chatctl as far as it goes without a master: its options, its exit codes, what it prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import tomllib
+
+import jwt
+import pytest
+
+from chatmaster import __version__, cli
+from chatmaster.contract import ExitCode
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    return tmp_path
+
+
+def test_version(capsys):
+    assert cli.run(["version"]) == ExitCode.DONE
+    assert capsys.readouterr().out.startswith(f"chatmaster {__version__} ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"], ["stop"], ["restart"], ["reload"], ["scale", "-1"], ["connections"], ["rooms"], ["who", "lobby"],
+        ["tail", "lobby"], ["say", "lobby", "hi"], ["kick", "ann"], ["audit"],
+    ],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_without_a_master_every_command_that_needs_one_says_so(command, capsys):
+    assert cli.run(command) == ExitCode.NOT_RUNNING
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("chatctl: chat is not running")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fly"], [], ["start", "--fly"], ["scale", "many"], ["scale"], ["token", "ann"],
+        ["start", "--set", "server.workers=four"], ["check", "--set", "nonsense"], ["config", "--config", "none.toml"],
+        ["--config", "none.toml", "status"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_and_configuration_is_2_with_the_reason_on_stderr(command, capsys):
+    assert cli.run(command) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert (out, bool(err)) == ("", True)
+
+
+def test_the_instance_may_be_named_before_and_after_the_command(capsys, tmp_path):
+    for command in (["--name", "two", "status"], ["status", "--name", "two", "--state-dir", str(tmp_path)]):
+        assert cli.run(command) == ExitCode.NOT_RUNNING
+        assert capsys.readouterr().err.startswith("chatctl: two is not running")
+
+
+def test_a_fault_in_another_section_does_not_hinder_asking_the_master(capsys, home):
+    (home / "chatmaster.toml").write_text("[limits]\nburst = 'x'\n")
+    assert cli.run(["stop"]) == ExitCode.NOT_RUNNING
+    (home / "chatmaster.toml").write_text("[master]\nname = 'x y'\n")
+    assert cli.run(["stop"]) == ExitCode.USAGE
+
+
+def test_config_prints_toml_that_says_the_same_and_where_it_came_from(capsys, home):
+    (home / "chatmaster.toml").write_text('[limits]\nburst = 7\n[[rooms]]\nmatch = "a*"\nslow_mode = 1.5\n')
+    assert cli.run(["config", "--set", "log.level=debug"]) == 0
+    printed = capsys.readouterr().out
+    values = tomllib.loads(printed)
+    assert values["limits"]["burst"] == 7
+    assert values["log"]["level"] == "debug"
+    assert f"# {home}/chatmaster.toml:2\n" in printed
+    assert "# flag --set\n" in printed
+    (home / "again.toml").write_text(printed)
+    assert cli.run(["config", "--config", "again.toml"]) == 0
+    assert tomllib.loads(capsys.readouterr().out) == values
+
+
+def test_config_shows_no_secret(capsys):
+    secrets = ["--set", f"auth.secret={SECRET}", "--set", "store.url=redis://me:hunter2@h/1?password=hunter3"]
+    for form in ([], ["--json"]):
+        assert cli.run(["config", *secrets, *form]) == 0
+        printed = capsys.readouterr().out
+        assert SECRET not in printed
+        assert "hunter" not in printed
+        assert "redis://me:***@h/1" in printed
+
+
+def test_config_as_json_is_an_array_of_objects(capsys):
+    assert cli.run(["config", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"key": "server.backlog", "value": 4096, "origin": "default"} in rows
+
+
+def test_a_token_says_what_it_should(capsys, monkeypatch):
+    monkeypatch.setenv("CHATMASTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("CHATMASTER_AUTH_AUDIENCE", "chat")
+    assert cli.run(["token", "ann", "--ttl", "60", "--moderator"]) == 0
+    claims = jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"], audience="chat")
+    assert (claims["sub"], claims["role"], claims["exp"] - claims["iat"]) == ("ann", "moderator", 60)
+
+
+def test_chatctl_answers_at_once():
+    """Most of the time is Python's own: what is heavy is only imported by the command that needs it."""
+    heavy = "{'redis', 'asyncio', 'uvloop', 'websockets', 'jwt', 'workers', 'ssl', 'subprocess'}"
+    code = f"import sys; from chatmaster import cli; cli.run(['version']); print(sorted({heavy} & set(sys.modules)))"
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cli.__file__.rsplit("/", 2)[0], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[1:] == ["[]"]
+    assert time.monotonic() - began < 1.0  # 0.1 on an idle machine

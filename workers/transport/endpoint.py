@@ -18,6 +18,7 @@ from workers.transport.config import EndpointConfig
 from workers.transport.descriptors import Descriptors
 from workers.transport.handshake import Handshake
 from workers.transport.inbound import Parsers
+from workers.transport.lifecycle import Lifecycle
 from workers.transport.moving import decode_state
 from workers.transport.opening import Handler
 from workers.transport.proxies import TrustedProxies
@@ -98,15 +99,17 @@ class Endpoint:
             self._servers.append(await self._serve(sock))
 
     async def _serve(self, sock: socket.socket) -> asyncio.Server:
-        if sock.family == socket.AF_UNIX:
-            return await self.loop.create_unix_server(
-                self.make, sock=sock.dup(), backlog=self.config.backlog, ssl=self.tls
-            )
-        return await self.loop.create_server(self.make, sock=sock.dup(), backlog=self.config.backlog, ssl=self.tls)
+        serve = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
+        return await serve(
+            self.make,
+            sock=sock.dup(),
+            backlog=self.config.backlog,
+            ssl=self.tls,
+            ssl_handshake_timeout=self.config.handshake_timeout if self.tls else None,
+        )
 
     def make(self) -> Handshake:
         """The protocol for a connection that was accepted."""
-        self.descriptors.take()
         return Handshake(self)
 
     def stop_accepting(self) -> None:
@@ -199,6 +202,7 @@ class Endpoint:
 
     def handshake_began(self, handshake: Handshake) -> None:
         """A connection was accepted."""
+        self.descriptors.take()
         self.connections.handshakes.set(handshake, self.now())
 
     def handshake_answered(self, handshake: Handshake) -> None:
@@ -223,7 +227,7 @@ class Endpoint:
         self.counts.connections += 1
         self.counts.connections_total += 1
 
-    def closing_began(self, ws: WebSocket) -> None:
+    def closing_began(self, ws: Lifecycle) -> None:
         """A WebSocket waits for its peer to finish the closing handshake."""
         self.connections.closings.set(ws, self.now())
 

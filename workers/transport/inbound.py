@@ -18,6 +18,13 @@ from websockets.frames import Frame
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the C extension
+    from websockets.utils import apply_mask
+
+__all__ = ["PARTIAL", "REFUSED", "Fragments", "Parsers", "apply_mask", "find_frame"]
+
 PARTIAL: Final = (0, sys.maxsize)  # the frame ends after what has come
 REFUSED: Final = (0, 0)  # the header alone is a reason to fail the connection: let the parser say which
 WINDOW_BITS: Final = 15

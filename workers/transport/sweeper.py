@@ -20,6 +20,7 @@ from workers.transport.deadlines import Deadlines
 if TYPE_CHECKING:
     from workers.transport.config import EndpointConfig
     from workers.transport.handshake import Handshake
+    from workers.transport.lifecycle import Lifecycle
     from workers.transport.websocket import WebSocket
 
 LONGEST_TICK: Final = 1.0  # seconds: how late a deadline may be noticed
@@ -37,7 +38,7 @@ class Sweeper:
         self._visiting = 0  # the bucket that comes next
         self._filling = 0  # the bucket that the next connection goes to
         self.handshakes: Deadlines[Handshake] = Deadlines(config.handshake_timeout)
-        self.closings: Deadlines[WebSocket] = Deadlines(config.close_timeout)
+        self.closings: Deadlines[Lifecycle] = Deadlines(config.close_timeout)
         self._answers: Deadlines[WebSocket] = Deadlines(config.ping_timeout)
         self._backlogs: dict[WebSocket, int] = {}  # pinged behind so many bytes
         self._stalls: dict[WebSocket, tuple[int, float]] = {}  # paused with so many bytes, since when

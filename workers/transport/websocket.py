@@ -1,88 +1,56 @@
-"""An open WebSocket connection: incoming bytes become messages, the closing handshake ends, memory stays small.
+"""Reading from an open WebSocket connection: bytes become messages, and memory stays small.
 
-Thousands of these sit idle, so an idle one holds no parser, no task, no timer and no buffer: what is
+Thousands of connections sit idle, so an idle one holds no parser, no task, no timer and no buffer: what is
 shared lives in the `Endpoint`, what is rare is made when it is needed. Outgoing frames are made elsewhere
 (`frames.py`) and may be written straight to `transport`, which is what the hub does in its inner loop.
-
-    OPEN ──close()──► CLOSING ──peer's Close──► DRAINING ──peer's FIN or time──► gone
-      └──peer's Close, or its mistake──────────────┘
-
-CLOSING: our Close is written, the peer's is awaited. DRAINING: both are there, or the connection has
-failed; our side is shut and what still comes is thrown away, since closing a socket with unread data resets
-the connection, and the peer would never see why. The endpoint's sweeper aborts both when their time is up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, Frame
 from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
-from websockets.speedups import apply_mask
 
 from workers.transport import frames
-from workers.transport.inbound import Fragments, find_frame
+from workers.transport.inbound import Fragments, apply_mask, find_frame
+from workers.transport.lifecycle import CLOSING, FROZEN, OPEN, Lifecycle
 from workers.transport.moving import ConnectionState, Detached, encode_state
-from workers.transport.opening import Handler, Opening, Owner
+from workers.transport.opening import Handler, Opening
 
 if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint
 
-log = logging.getLogger(__name__)
-
-OPEN: Final = 0
-CLOSING: Final = 1
-DRAINING: Final = 2
-GONE: Final = 3
-FROZEN: Final = 4  # offered to another process: neither read nor written here
-
-ABNORMAL: Final = 1006
 _PING: Final = frames.ping_frame()
 _PLAIN_TEXT: Final = 0x81  # FIN, no reserved bit, opcode text: nearly every frame there is
 
 
-class WebSocket(asyncio.Protocol):
+class WebSocket(Lifecycle):
     """One connection, from the 101 to its end. Made by `Handshake`, or by `Endpoint.attach`."""
 
     __slots__ = (
         "__weakref__",
         "_fragments",
-        "_reading_paused",
-        "_remote",
         "_tail",
         "bucket",
         "bytes_in",
-        "bytes_out",
-        "endpoint",
         "frames_in",
         "heard",
         "opened_at",
         "opening",
-        "owner",
-        "state",
-        "transport",
-        "writing_paused",
     )
 
-    owner: Owner
-    transport: asyncio.Transport
     bucket: set[WebSocket]  # of the sweeper
 
     def __init__(self, endpoint: Endpoint, opening: Opening, remote: tuple[str, int] | None) -> None:
-        self.endpoint = endpoint
+        super().__init__(endpoint, remote)
         self.opening = opening
-        self.state = OPEN
-        self.heard = True  # something came since the last ping
-        self.writing_paused = False
-        self.bytes_in = 0
-        self.bytes_out = 0  # by `send` and `write_frame`; what the hub writes, the hub counts
-        self.frames_in = 0
         self.opened_at = endpoint.now()
-        self._remote = remote
-        self._reading_paused = False
+        self.heard = True  # something came since the last ping
+        self.bytes_in = 0
+        self.frames_in = 0  # whole messages
         self._tail: bytearray | None = None  # bytes of a frame that is not complete, or not to be read yet
         self._fragments: Fragments | None = None
 
@@ -108,24 +76,6 @@ class WebSocket(asyncio.Protocol):
         """Whether this reader takes compressed frames."""
         return self.opening.deflate
 
-    @property
-    def remote(self) -> tuple[str, int]:
-        """Address and port of the client, by the word of trusted proxies; `("", 0)` behind a unix socket."""
-        if self._remote is None:
-            peer = self.transport.get_extra_info("peername")
-            self._remote = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
-        return self._remote
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that wait in this process for the reader."""
-        return self.transport.get_write_buffer_size()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether messages can still be sent."""
-        return self.state == OPEN
-
     # ---- what the application does -----------------------------------------------------------------
 
     def send(self, data: str | bytes) -> None:
@@ -137,39 +87,6 @@ class WebSocket(asyncio.Protocol):
             payload = data
             make = frames.compressed_binary_frame if self.opening.deflate else frames.binary_frame
         self.write_frame(make(payload))
-
-    def write_frame(self, frame: bytes) -> None:
-        """Write one or more whole frames; nothing happens on a connection that is not open.
-
-        A reader that takes nothing is cut at twice the queue size: the application has been told at once the
-        size (`Owner.paused_writing`), and what still comes, such as answers to its own pings, needs an end too.
-        """
-        if self.state != OPEN:
-            return
-        self.bytes_out += len(frame)
-        self.transport.write(frame)
-        if self.writing_paused and self.buffered > 2 * self.endpoint.config.queue_size:
-            self.abort(4008, "reads too slowly")
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Start the closing handshake. `Owner.closed` follows in the next turn of the loop, with this code.
-
-        Raises websockets.exceptions.ProtocolError for a code that must not be sent.
-        """
-        if self.state == OPEN:
-            frame = frames.close_frame(code, reason)
-            self.state = CLOSING
-            self.transport.write(frame)
-            self._forget_input()
-            self.transport.resume_reading()
-            self.endpoint.closing_began(self)
-            self.endpoint.loop.call_soon(self._tell_closed, code, reason)
-
-    def abort(self, code: int = ABNORMAL, reason: str = "") -> None:
-        """Drop the connection and what waits to be written; `Owner.closed` follows in the next turn."""
-        if self.state == OPEN:
-            self.endpoint.loop.call_soon(self._tell_closed, code, reason)
-        self._drop()
 
     def pause_reading(self) -> None:
         """Deliver no more messages, not even those that have come already; the peer feels it through TCP."""
@@ -271,7 +188,7 @@ class WebSocket(asyncio.Protocol):
 
     def _receive_data_frame(self, parser: ServerProtocol, frame: Frame) -> None:
         if frame.opcode is BINARY and not self.endpoint.config.binary:
-            self._refuse(1003, "text messages only")
+            self.refuse(1003, "text messages only")
             return
         if frame.opcode is not CONT and frame.fin:
             self._receive_message(frame.opcode is BINARY, bytes(frame.data))
@@ -296,7 +213,7 @@ class WebSocket(asyncio.Protocol):
         try:
             text = payload.decode()
         except UnicodeDecodeError:
-            self._refuse(1007, "invalid UTF-8")
+            self.refuse(1007, "invalid UTF-8")
             return
         self._deliver(text)
 
@@ -320,11 +237,7 @@ class WebSocket(asyncio.Protocol):
         """The peer broke the protocol: the parser has written a Close that says how."""
         ours = parser.close_sent
         assert ours is not None
-        self._refuse(ours.code, ours.reason)
-
-    def _refuse(self, code: int, reason: str) -> None:
-        self.endpoint.counts.protocol_errors += 1
-        self.fail(code, reason)
+        self.refuse(ours.code, ours.reason)
 
     def _receive_while_ending(self, data: bytes | bytearray) -> None:
         """Look for the peer's Close and for nothing else; whatever is no frame ends the wait too."""
@@ -341,86 +254,15 @@ class WebSocket(asyncio.Protocol):
                 return
             pos = end
 
-    # ---- the end ------------------------------------------------------------------------------------
-
-    def failed(self, doing: str) -> None:
-        """The application raised (call this in the `except`): log it once, count it, close with 1011."""
-        self.endpoint.counts.callback_errors += 1
-        log.exception("a callback failed on %s of %s", doing, self.remote[0] or "a unix socket")
-        self.fail(1011, "internal error")
-
-    def fail(self, code: int, reason: str) -> None:
-        """Close without waiting for the peer's Close (RFC 6455, 7.1.7)."""
-        if self.state == OPEN:
-            self.transport.write(frames.close_frame(code, reason))
-            self._begin_draining()
-            self._tell_closed(code, reason)
-
-    def _begin_draining(self) -> None:
-        self.state = DRAINING
-        self._forget_input()
-        self.endpoint.closing_began(self)
-        self.transport.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-
-    def _forget_input(self) -> None:
-        self._tail = None
-        self._fragments = None
-        self._reading_paused = False
-
-    def _drop(self) -> None:
-        self.state = GONE
-        self._forget_input()
-        self.transport.abort()
-
-    def expire(self) -> None:
-        """The closing handshake took too long."""
-        if self.state in (CLOSING, DRAINING):
-            self._drop()
-
-    def _tell_closed(self, code: int, reason: str) -> None:
-        """Tell the owner, once: the owner is let go here."""
-        owner = getattr(self, "owner", None)
-        if owner is None:
-            return
-        del self.owner
-        try:
-            owner.closed(code, reason)
-        except Exception:
-            self.endpoint.counts.callback_errors += 1
-            log.exception("a callback failed on the close of a connection")
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed, by either side."""
         self.endpoint.lost(self)
-        if self.state != FROZEN:
-            self.state = GONE
-            self._tell_closed(ABNORMAL, "")
-        self._forget_input()
+        super().connection_lost(exc)
 
-    # ---- flow control towards the reader --------------------------------------------------------------
-
-    def pause_writing(self) -> None:
-        """More than the high-water mark waits."""
-        self.writing_paused = True
-        self._tell_flow("paused")
-
-    def resume_writing(self) -> None:
-        """Less than the low-water mark waits."""
-        self.writing_paused = False
-        self._tell_flow("resumed")
-
-    def _tell_flow(self, what: str) -> None:
-        owner = getattr(self, "owner", None)
-        if self.state != OPEN or owner is None:
-            return
-        try:
-            owner.paused_writing() if what == "paused" else owner.resumed_writing()
-        except Exception:
-            self.failed(f"'{what}'")
+    def _forget_input(self) -> None:
+        super()._forget_input()
+        self._tail = None
+        self._fragments = None
 
     # ---- moving to another process ---------------------------------------------------------------------
 

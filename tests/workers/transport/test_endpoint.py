@@ -71,14 +71,19 @@ async def test_one_budget_serves_several_endpoints(serve) -> None:
 
 async def test_a_burst_beyond_the_reserve_is_served_later_and_nobody_is_reset(serve) -> None:
     served = await serve(descriptors=Descriptors(limit=20))
+    most = 0
 
     async def visit() -> None:
+        nonlocal most
         peer = await served.open()
+        most = max(most, served.endpoint.descriptors.used)
         peer.write(text("hello"))
         assert await peer.message() == "hello"
         peer.writer.close()
 
     await asyncio.wait_for(asyncio.gather(*(visit() for _ in range(100))), 20)
+    if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+        assert most < 20 + 64, "went beyond the reserve"  # asyncio itself accepts as many at once as wait
 
 
 def test_the_budget_is_what_the_process_has_left() -> None:
@@ -142,6 +147,19 @@ async def test_the_same_over_tls(serve, certificate) -> None:
     assert (await peer.next()).payload[0] == 4003
     peer.write(b"\x88\x82\0\0\0\0\x03\xe8")
     await until(lambda: served.endpoint.counts.connections == 0)
+
+
+async def test_a_client_without_tls_costs_nothing_lasting(serve, certificate) -> None:
+    served = await serve(tls=server_context(*certificate), handshake_timeout=0.3)
+    silent = await served.connect()
+    plain = await served.connect()
+    plain.write(upgrade())
+    for peer in (silent, plain):
+        try:
+            await peer.rest()
+        except ConnectionResetError:
+            pass
+    await until(lambda: served.endpoint.descriptors.used == 0)
 
 
 async def test_counts_follow_connections(serve) -> None:

@@ -1,0 +1,195 @@
+"""The life of a WebSocket connection: what is written to it, and the ways in which it ends.
+
+    OPEN ──close()──► CLOSING ──peer's Close──► DRAINING ──peer's FIN or time──► GONE
+      └──peer's Close, or its mistake──────────────┘
+
+CLOSING: our Close is written, the peer's is awaited. DRAINING: both are there, or the connection has
+failed; our side is shut and what still comes is thrown away, since closing a socket with unread data resets
+the connection, and the peer would never see why. The endpoint's sweeper aborts both when their time is up.
+
+The owner is told once, as soon as the connection is of no more use to it, however long the peer takes then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from workers.transport import frames
+from workers.transport.opening import Owner
+
+if TYPE_CHECKING:
+    from workers.transport.endpoint import Endpoint
+
+log = logging.getLogger(__name__)
+
+OPEN: Final = 0
+CLOSING: Final = 1
+DRAINING: Final = 2
+GONE: Final = 3
+FROZEN: Final = 4  # offered to another process: neither read nor written here
+
+ABNORMAL: Final = 1006  # the connection was lost without a Close (RFC 6455, 7.1.5)
+TOO_SLOW: Final = 4008
+
+
+class Lifecycle(asyncio.Protocol):
+    """A connection as far as it is written to and ends; reading is `WebSocket`'s."""
+
+    __slots__ = (
+        "_reading_paused",
+        "_remote",
+        "bytes_out",
+        "endpoint",
+        "owner",
+        "state",
+        "transport",
+        "writing_paused",
+    )
+
+    owner: Owner
+    transport: asyncio.Transport
+
+    def __init__(self, endpoint: Endpoint, remote: tuple[str, int] | None) -> None:
+        self.endpoint = endpoint
+        self.state = OPEN
+        self.writing_paused = False
+        self.bytes_out = 0  # by `write_frame`; what the hub writes, the hub counts
+        self._remote = remote  # None: whoever is at the other end of the socket
+        self._reading_paused = False
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """Address and port of the client, by the word of trusted proxies; `("", 0)` behind a unix socket."""
+        if self._remote is None:
+            peer = self.transport.get_extra_info("peername")
+            self._remote = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
+        return self._remote
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in this process for the reader."""
+        return self.transport.get_write_buffer_size()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self.state == OPEN
+
+    # ---- writing -----------------------------------------------------------------------------------
+
+    def write_frame(self, frame: bytes) -> None:
+        """Write one or more whole frames; nothing happens on a connection that is not open.
+
+        A reader that takes nothing is cut at twice the queue size: the application has been told at once the
+        size (`Owner.paused_writing`), and what still comes, such as answers to its own pings, needs an end too.
+        """
+        if self.state != OPEN:
+            return
+        self.bytes_out += len(frame)
+        self.transport.write(frame)
+        if self.writing_paused and self.buffered > 2 * self.endpoint.config.queue_size:
+            self.abort(TOO_SLOW, "reads too slowly")
+
+    def pause_writing(self) -> None:
+        """More than the high-water mark waits."""
+        self.writing_paused = True
+        self._tell_flow("paused")
+
+    def resume_writing(self) -> None:
+        """Less than the low-water mark waits."""
+        self.writing_paused = False
+        self._tell_flow("resumed")
+
+    def _tell_flow(self, what: str) -> None:
+        owner = getattr(self, "owner", None)
+        if self.state != OPEN or owner is None:
+            return
+        try:
+            owner.paused_writing() if what == "paused" else owner.resumed_writing()
+        except Exception:
+            self.failed(f"'{what}'")
+
+    # ---- ending ------------------------------------------------------------------------------------
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Start the closing handshake. `Owner.closed` follows in the next turn of the loop, with this code.
+
+        Raises websockets.exceptions.ProtocolError for a code that must not be sent.
+        """
+        if self.state == OPEN:
+            frame = frames.close_frame(code, reason)
+            self.state = CLOSING
+            self.transport.write(frame)
+            self._forget_input()
+            self.transport.resume_reading()
+            self.endpoint.closing_began(self)
+            self.endpoint.loop.call_soon(self._tell_closed, code, reason)
+
+    def abort(self, code: int = ABNORMAL, reason: str = "") -> None:
+        """Drop the connection and what waits to be written; `Owner.closed` follows in the next turn."""
+        if self.state == OPEN:
+            self.endpoint.loop.call_soon(self._tell_closed, code, reason)
+        self._drop()
+
+    def refuse(self, code: int, reason: str) -> None:
+        """The peer broke the protocol."""
+        self.endpoint.counts.protocol_errors += 1
+        self.fail(code, reason)
+
+    def failed(self, doing: str) -> None:
+        """The application raised (call this in the `except`): log it once, count it, close with 1011."""
+        self.endpoint.counts.callback_errors += 1
+        log.exception("a callback failed on %s of %s", doing, self.remote[0] or "a unix socket")
+        self.fail(1011, "internal error")
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close without waiting for the peer's Close (RFC 6455, 7.1.7)."""
+        if self.state == OPEN:
+            self.transport.write(frames.close_frame(code, reason))
+            self._begin_draining()
+            self._tell_closed(code, reason)
+
+    def _begin_draining(self) -> None:
+        self.state = DRAINING
+        self._forget_input()
+        self.endpoint.closing_began(self)
+        self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _drop(self) -> None:
+        self.state = GONE
+        self._forget_input()
+        self.transport.abort()
+
+    def expire(self) -> None:
+        """The closing handshake took too long."""
+        if self.state in (CLOSING, DRAINING):
+            self._drop()
+
+    def _tell_closed(self, code: int, reason: str) -> None:
+        """Tell the owner, once: the owner is let go here."""
+        owner = getattr(self, "owner", None)
+        if owner is None:
+            return
+        del self.owner
+        try:
+            owner.closed(code, reason)
+        except Exception:
+            self.endpoint.counts.callback_errors += 1
+            log.exception("a callback failed on the close of a connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed, by either side."""
+        if self.state != FROZEN:
+            self.state = GONE
+            self._tell_closed(ABNORMAL, "")
+        self._forget_input()
+
+    def _forget_input(self) -> None:
+        """Nobody reads on: let go of what has come."""
+        self._reading_paused = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,9 @@ import click
 from chatmaster.cli_format import Column, duration, milliseconds, number, size, state, table, text
 
 _WATCH_INTERVAL = 1.0  # seconds
+
+# What a narrow terminal does without, in this order.
+_DISPENSABLE = ("messages_in", "messages_out", "deliveries", "rooms", "generation", "restarts", "memory")
 
 _COLUMNS = (
     Column("worker", "slot", right=True),
@@ -87,4 +91,18 @@ def _workers(status: Mapping[str, Any]) -> str:
     columns = [column for column in _COLUMNS if column.key != "last_exit" or any(row.get("last_exit") for row in rows)]
     if any(row.get("worker") for row in rows) and len({row.get("worker") for row in rows if row.get("worker")}) > 1:
         columns.insert(1, Column("name", "worker"))
-    return table(columns, rows)
+    return _fitting(columns, rows)
+
+
+def _fitting(columns: list[Column], rows: list[dict[str, Any]]) -> str:
+    """The table without what the terminal has no room for; all of it where it goes into a file."""
+    shown = table(columns, rows)
+    if not sys.stdout.isatty():
+        return shown
+    room = shutil.get_terminal_size().columns
+    for key in _DISPENSABLE:
+        if max(len(click.unstyle(line)) for line in shown.splitlines()) <= room:
+            break
+        columns = [column for column in columns if column.key != key]
+        shown = table(columns, rows)
+    return shown

@@ -19,6 +19,7 @@ def test_it_says_every_key_at_its_default():
 
 def test_the_example_of_a_rooms_table_is_right(tmp_path):
     example = re.search(r"# (\[\[rooms\]\]\n(?:# .*\n)+)", FILE.read_text())
+    assert example is not None
     file = tmp_path / "rooms.toml"
     file.write_text(example[1].replace("# ", ""))
     (rule,) = config.load(str(file), environ={"HOME": "/"}).settings.rooms

@@ -140,6 +140,11 @@ def test_a_record_that_cannot_be_formatted_is_named(file):
     assert "test_logs.py" in file.read_text()
 
 
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 def start_storm(stderr: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", STORM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -151,7 +156,7 @@ def test_a_reader_that_stopped_blocks_nobody_and_hears_how_much_it_missed(kind):
     reader, writer = os.pipe() if kind == "pipe" else os.openpty()
     process = start_storm(writer)
     os.close(writer)
-    result = json.loads(process.stdout.readline())
+    result = json.loads(line_of(process))
     assert result["dropped"] > 1000
     assert result["told"] == [result["dropped"]]
     received = b""
@@ -162,6 +167,7 @@ def test_a_reader_that_stopped_blocks_nobody_and_hears_how_much_it_missed(kind):
         except BlockingIOError:
             break
     os.set_blocking(reader, True)
+    assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
     while b"after the storm" not in received:
@@ -175,7 +181,7 @@ def test_standard_error_itself_stays_blocking():
     """It is shared with the shell that started us."""
     reader, writer = os.pipe()
     process = start_storm(writer)
-    process.stdout.readline()
+    line_of(process)
     assert os.get_blocking(writer)
     process.kill()
     process.communicate()
@@ -189,7 +195,7 @@ def test_a_socket_as_standard_error_like_journald_works_and_does_not_block():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = start_storm(theirs.fileno())
-        assert json.loads(process.stdout.readline())["dropped"] > 1000
+        assert json.loads(line_of(process))["dropped"] > 1000
         assert theirs.getblocking()
         assert json.loads(ours.recv(65_536).split(b"\n")[0])["message"].startswith("line 0")
         process.kill()

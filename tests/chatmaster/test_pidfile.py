@@ -24,6 +24,11 @@ held.release()
 """
 
 
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "chat.pid"
@@ -34,7 +39,7 @@ def other(path):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "held\n"
+    assert line_of(process) == "held\n"
     yield process
     process.kill()
     process.communicate()
@@ -93,7 +98,7 @@ def test_the_lock_survives_an_exec_in_place(path):
     process = subprocess.Popen(
         [sys.executable, "-c", first, path, again], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "held\n"
+    assert line_of(process) == "held\n"
     assert pidfile.holder(path) == process.pid
     process.communicate("")
     assert process.returncode == 0

@@ -107,6 +107,7 @@ def test_a_master_that_is_killed_takes_it_along(tmp_path):
     master = subprocess.Popen(
         [sys.executable, "-c", MASTER, tmp_path / "store"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    assert master.stdout is not None
     pid = int(master.stdout.readline())
     assert alive(pid)
     master.kill()
@@ -117,13 +118,14 @@ def test_a_master_that_is_killed_takes_it_along(tmp_path):
 def test_a_quick_restart_waits_for_the_old_one_without_blocking_the_master(store, tmp_path):
     start(store)
     old = store.pid
+    assert old is not None
     os.kill(old, signal.SIGSTOP)  # it cannot end, and still holds the lock
     successor = EmbeddedStore("chat", tmp_path / "store")
     began = time.monotonic()
     successor.spawn()
     assert time.monotonic() - began < 1
     assert not successor.answers()
-    assert alive(successor.pid)
+    assert successor.pid is not None and alive(successor.pid)
     os.kill(old, signal.SIGCONT)
     store.terminate()
     finish(store)

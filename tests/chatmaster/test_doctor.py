@@ -12,6 +12,7 @@ from chatmaster import config, doctor
 from chatmaster.doctor import Finding
 from chatmaster.store import EmbeddedStore
 from chatmaster.store_remote import connect
+from tests.support.wait import until
 
 
 def findings(tmp_path: Path, *overrides: str, file: str | None = None) -> dict[str, Finding]:
@@ -23,14 +24,9 @@ def findings(tmp_path: Path, *overrides: str, file: str | None = None) -> dict[s
 
 @pytest.fixture
 def url(tmp_path) -> Iterator[str]:
-    import time
-
     store = EmbeddedStore("chat", tmp_path / "store")
     pid = store.spawn()
-    deadline = time.monotonic() + 10
-    while not store.answers():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(store.answers)
     yield store.url
     store.kill()
     os.waitpid(pid, 0)

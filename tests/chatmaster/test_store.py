@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chatmaster.errors import StoreUnusable
 from chatmaster.store import EmbeddedStore
-from chatmaster.store_program import Program, can_read, find_program, write_marker
+from chatmaster.store_program import Program, ask_version, can_read, find_program, write_marker
+from tests.support.processes import alive, descriptors
+from tests.support.wait import until
 
 DEADLINE = 10.0
 
@@ -33,20 +36,6 @@ sys.stdin.read()
 """
 
 
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
 def ask(store: EmbeddedStore, command: str) -> bytes:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(DEADLINE)
@@ -57,7 +46,7 @@ def ask(store: EmbeddedStore, command: str) -> bytes:
 
 def start(store: EmbeddedStore) -> EmbeddedStore:
     store.spawn()
-    wait(store.answers)
+    until(store.answers)
     return store
 
 
@@ -112,7 +101,7 @@ def test_a_master_that_is_killed_takes_it_along(tmp_path):
     assert alive(pid)
     master.kill()
     master.communicate()
-    wait(lambda: not alive(pid))
+    until(lambda: not alive(pid))
 
 
 def test_a_quick_restart_waits_for_the_old_one_without_blocking_the_master(store, tmp_path):
@@ -129,7 +118,7 @@ def test_a_quick_restart_waits_for_the_old_one_without_blocking_the_master(store
     os.kill(old, signal.SIGCONT)
     store.terminate()
     finish(store)
-    wait(successor.answers)
+    until(successor.answers)
     successor.terminate()
     assert finish(successor) == "the store ended with 0"
 
@@ -163,7 +152,8 @@ def test_it_inherits_nothing_but_its_lock(store):
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     start(store)
-    links = [os.readlink(link) for link in Path(f"/proc/{store.pid}/fd").iterdir()]
+    assert store.pid is not None
+    links = descriptors(store.pid).values()
     assert str(store.directory / "lock") in links
     assert os.readlink(f"/proc/self/fd/{writer}") not in links
     os.close(reader)
@@ -189,10 +179,6 @@ def test_the_data_name_their_server_and_one_that_cannot_read_them_is_refused(tmp
 
 def test_the_refusal_is_right_about_the_real_redis(tmp_path):
     """Redis 7.0 cannot read what Valkey 9 wrote; Valkey reads what Redis wrote."""
-    import shutil
-
-    from chatmaster.store_program import ask_version
-
     path = shutil.which("redis-server")
     redis = ask_version(Path(path)) if path else None
     ours = find_program()
@@ -205,7 +191,7 @@ def test_the_refusal_is_right_about_the_real_redis(tmp_path):
     second = start(EmbeddedStore("chat", tmp_path / "redis", ours))
     assert ask(second, "GET key") == b"$5\r\nvalue\r\n"
     ask(second, "BGREWRITEAOF")
-    wait(lambda: b"aof_rewrite_in_progress:0" in ask(second, "INFO persistence"))
+    until(lambda: b"aof_rewrite_in_progress:0" in ask(second, "INFO persistence"))
     second.terminate()
     finish(second)
     (tmp_path / "redis" / "made-by.json").unlink()

@@ -1,0 +1,94 @@
+"""Coming in: who says hello, under which name, to which rooms; and the second hello, which renews the first.
+
+Each function takes the session and returns effects, or raises Mistake.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workers.chat import commands as c
+from workers.chat import effects as e
+from workers.chat import names
+from workers.chat.identity import Identity, Refusal
+from workers.chat.mistake import Mistake
+from workers.chat.rights import Role, may
+
+if TYPE_CHECKING:
+    from workers.chat.context import Context
+    from workers.chat.session import Effects, Session
+
+
+def identify(session: Session, command: c.Hello, now: float) -> Identity | Refusal:
+    """Who says this hello, with the name that it asks for."""
+    found = session.context.identities.identify(command.token, now)
+    if isinstance(found, Refusal) or command.name is None:
+        return found
+    return msgspec.structs.replace(found, name=checked_name(session.context, command.name, found))
+
+
+def admit(session: Session, identity: Identity, command: c.Hello, now: float) -> e.Admit:
+    """The inbox, and those of the wanted rooms that are for this user; each of the others gets an `error`."""
+    inbox = f"@{identity.user}"
+    chosen = {inbox: c.Wanted(inbox)}
+    refused = []
+    for place, wanted in enumerate(command.rooms):
+        try:
+            check_entry(session.context, identity, wanted.room, len(chosen) - 1, now)
+        except Mistake as mistake:
+            mistake.field = f"rooms[{place}].room"
+            refused.append(mistake.reply(None))
+        else:
+            chosen[wanted.room] = wanted
+    return e.Admit(command.id, identity, tuple(chosen.values()), tuple(refused))
+
+
+def check_entry(context: Context, identity: Identity, room: str, inside: int, now: float) -> None:
+    """Whether somebody who is in `inside` rooms may join (or read) another. Raises Mistake."""
+    if not may(identity, "join", room, context.options.of(room)):
+        raise Mistake("forbidden", "this room is not for you", field="room")
+    reason = context.sanctions.banned(identity.user, "", room, now)
+    if reason is not None:
+        raise Mistake("banned", reason or "you are banned from this room", field="room")
+    if inside >= context.limits.rooms_per_connection and not room.startswith("@"):
+        raise Mistake("limit_reached", "one connection cannot be in more rooms", field="room")
+
+
+def renew(session: Session, command: c.Hello, now: float) -> Effects:
+    """A second hello may renew the token or the name of the same user, nothing else."""
+    if command.rooms:
+        raise Mistake("bad_request", "a second hello joins no rooms: use join", field="rooms")
+    identity = session.identity
+    if command.token is not None:
+        found = session.context.identities.identify(command.token, now)
+        if isinstance(found, Refusal):
+            raise Mistake("unauthorized", found.reason, field="token")
+        if found.user != identity.user:
+            raise Mistake("unauthorized", "this token is another user's", field="token")
+        identity = msgspec.structs.replace(found, name=identity.name, token="", fresh=False)
+    if command.name is not None:
+        identity = msgspec.structs.replace(identity, name=checked_name(session.context, command.name, identity))
+    renamed = identity.name != session.identity.name
+    session.identity = identity
+    rename = (e.SetName(identity.name),) if renamed else ()
+    return (*rename, *_leave_forbidden(session), e.Greet(command.id))
+
+
+def checked_name(context: Context, name: str, identity: Identity) -> str:
+    """The name as it is kept. Raises Mistake where it breaks the rules or could be taken for a moderator's."""
+    try:
+        name = names.cleaned(name)
+    except names.NameRefused as refused:
+        raise Mistake("bad_request", str(refused), field="name") from None
+    if identity.role < Role.MODERATOR and context.staff.looks_like(name, identity.user):
+        raise Mistake("bad_request", "this name could be taken for a moderator's", field="name")
+    return name
+
+
+def _leave_forbidden(session: Session) -> list[e.Effect]:
+    """Leave the rooms that a new token does not allow any more."""
+    options = session.context.options
+    lost = [room for room in session.rooms if not may(session.identity, "join", room, options.of(room))]
+    return [effect for room in lost for effect in session.expelled(room, "your new token does not allow this room")]

@@ -1,0 +1,48 @@
+"""How fast one connection may ask: a token bucket that also notices who does not stop when refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chatmaster.settings import Limits
+
+BYTES_A_TOKEN: Final = 16_384  # a larger request costs more than one
+_ONE: Final = 0.999  # Unix time in a float is good for a microsecond only
+FLOOD_FACTOR: Final = 5  # so many bursts of refused requests end the connection (4009)
+
+
+class Bucket:
+    """Holds up to `limits.burst` tokens and gains `limits.rate` a second; times are in seconds of any one clock."""
+
+    __slots__ = ("at", "refused", "tokens")
+
+    def __init__(self, burst: float, now: float) -> None:
+        self.tokens = burst
+        self.at = now
+        self.refused = 0  # since it was last full
+
+    def take(self, limits: Limits, now: float, size: int) -> float:
+        """Take what a request of `size` bytes costs. Returns 0, or in how many seconds there will be enough.
+
+        A single request may leave the bucket in debt, so that one which costs more than a burst is possible.
+        """
+        elapsed = now - self.at
+        if elapsed > 0:
+            self.tokens += elapsed * limits.rate
+        self.at = now
+        if self.tokens >= limits.burst:
+            self.tokens = limits.burst
+            self.refused = 0
+        if self.tokens < _ONE:
+            self.refused += 1
+            return (1.0 - self.tokens) / limits.rate
+        self.tokens -= max(1.0, size / BYTES_A_TOKEN)
+        return 0.0
+
+    def charge(self, tokens: float) -> None:
+        """Take tokens for what turned out to be costly."""
+        self.tokens -= tokens
+
+    def flooded(self, limits: Limits) -> bool:
+        """Whether it was refused so often that this is no mistake any more."""
+        return self.refused > FLOOD_FACTOR * limits.burst

@@ -1,0 +1,267 @@
+"""What a client may say: every request as a type, the one decoder, and what a request that is not one is told.
+
+The types carry the exact limits of each field. Only the name of a room that must have been joined already is
+left to the session: it compares it with the rooms of the connection, and a regular expression there would
+cost more than the rest of the decoding.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+MAX_INTEGER: Final = 2**53 - 1  # what a JavaScript number holds exactly
+MAX_DEPTH: Final = 64  # of `data`: other JSON readers give up soon after
+MAX_SECONDS: Final = 10 * 366 * 86_400
+HISTORY_LIMIT: Final = 100
+
+ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
+INBOX_NAME: Final = re.compile(r"@[A-Za-z0-9_.:%-]{1,63}\Z")
+
+RequestId = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None
+Room = Annotated[str, Meta(pattern=r"^(?:[A-Za-z0-9_.:-]{1,64}|@[A-Za-z0-9_.:%-]{1,63})\Z")]
+JoinedRoom = Annotated[str, Meta(min_length=1, max_length=64)]
+User = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:%-]{1,63}\Z")]
+Key = Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType
+Offset = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+OffsetOrZero = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Text = Annotated[str, Meta(min_length=1)] | UnsetType
+Emoji = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f]{1,32}\Z")]
+GivenName = Annotated[str, Meta(min_length=1, max_length=256)]
+Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | None
+Reason = Annotated[str, Meta(max_length=256)]
+
+
+class Since(Struct, frozen=True, forbid_unknown_fields=True):
+    """A place in a room's log up to which the client has everything."""
+
+    epoch: Annotated[str, Meta(min_length=1, max_length=128)]
+    offset: OffsetOrZero
+
+
+class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """A room to join with the hello."""
+
+    room: Room
+    since: Since | None = None
+
+
+class Command(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag=str.lower, kw_only=True, gc=False):
+    """Any request; `id` comes back with its answer."""
+
+    id: RequestId = None
+
+
+class Hello(Command, frozen=True, gc=True):
+    token: Annotated[str, Meta(max_length=16_384)] | None = None
+    name: GivenName | None = None
+    rooms: Annotated[tuple[Wanted, ...], Meta(max_length=1000)] = ()
+
+
+class Join(Command, frozen=True):
+    room: Room
+    since: Since | None = None
+
+
+class Leave(Command, frozen=True):
+    room: JoinedRoom
+
+
+class Say(Command, frozen=True):
+    room: JoinedRoom
+    text: Text = UNSET
+    data: Raw | UnsetType = UNSET
+    key: Key = UNSET
+    reply_to: Offset | None = None
+
+
+class Direct(Command, frozen=True):
+    to: User
+    text: Text = UNSET
+    data: Raw | UnsetType = UNSET
+    key: Key = UNSET
+
+
+class Edit(Command, frozen=True):
+    room: JoinedRoom
+    offset: Offset
+    text: Text = UNSET
+    data: Raw | UnsetType = UNSET
+    key: Key = UNSET
+
+
+class Delete(Command, frozen=True):
+    room: JoinedRoom
+    offset: Offset
+    key: Key = UNSET
+
+
+class React(Command, frozen=True):
+    room: JoinedRoom
+    offset: Offset
+    emoji: Emoji
+    remove: bool = False
+    key: Key = UNSET
+
+
+class Read(Command, frozen=True):
+    room: JoinedRoom
+    offset: OffsetOrZero
+
+
+class Typing(Command, frozen=True):
+    room: JoinedRoom
+
+
+class History(Command, frozen=True):
+    room: Room
+    before: Offset | None = None
+    after: OffsetOrZero | None = None
+    limit: Annotated[int, Meta(ge=1, le=HISTORY_LIMIT)] = 50
+
+
+class Members(Command, frozen=True):
+    room: Room
+
+
+class Rename(Command, frozen=True):
+    name: GivenName
+
+
+class Moderation(Command, frozen=True):
+    """A moderator's request; without a room it is about every room and the server itself."""
+
+    user: User
+    room: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}\Z")] | None = None
+    seconds: Seconds = None
+    reason: Reason = ""
+
+
+class Kick(Moderation, frozen=True): ...
+
+
+class Ban(Moderation, frozen=True): ...
+
+
+class Mute(Moderation, frozen=True): ...
+
+
+class Unban(Moderation, frozen=True): ...
+
+
+class Unmute(Moderation, frozen=True): ...
+
+
+class Ping(Command, frozen=True): ...
+
+
+AnyCommand = (
+    Hello
+    | Join
+    | Leave
+    | Say
+    | Direct
+    | Edit
+    | Delete
+    | React
+    | Read
+    | Typing
+    | History
+    | Members
+    | Rename
+    | Kick
+    | Ban
+    | Mute
+    | Unban
+    | Unmute
+    | Ping
+)
+
+decode: Final = msgspec.json.Decoder(AnyCommand).decode
+
+
+class Envelope(Struct):
+    """The part of a request that its refusal repeats."""
+
+    id: RequestId = None
+
+
+class Invalid(Struct, frozen=True):
+    """Why a request is none: for the client's eyes, with the field where one is to blame."""
+
+    message: str
+    field: str = ""
+    id: str | int | None = None
+
+
+class InvalidData(ValueError):
+    """`data` is JSON that others could not read."""
+
+
+_decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
+_UNKNOWN = re.compile(r"unknown field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
+_PATH = re.compile(r" - at `\$\.?(.*)`\Z", re.DOTALL)
+_SHOWN = 200  # characters of what was wrong
+
+
+def explain(error: Exception, data: str | bytes) -> Invalid:
+    """What to tell a client whose request `decode` or `check_data` refused with a ValueError or RecursionError."""
+    if isinstance(error, RecursionError):
+        return Invalid("nested too deeply", id=id_of(data))
+    if isinstance(error, InvalidData):
+        return Invalid(str(error), "data", id_of(data))
+    if isinstance(error, UnicodeError):
+        return Invalid("not valid Unicode", id=id_of(data))
+    if isinstance(error, msgspec.ValidationError):
+        message = str(error)
+        return Invalid(_PATH.sub("", message)[:_SHOWN], _field_of(message)[:_SHOWN], id_of(data))
+    return Invalid(f"not a JSON object: {error}"[:_SHOWN])
+
+
+def check_data(data: Raw) -> None:
+    """Refuse `data` that some receiver could not read. Raises ValueError or RecursionError.
+
+    `Raw` skips numbers and surrogates without looking at them, so that only decoding it shows.
+    """
+    raw = bytes(data)
+    try:
+        value = msgspec.json.decode(raw)
+    except ValueError as error:
+        raise InvalidData(f"not JSON that every client can read: {error}") from None
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+        raise InvalidData(f"nested more than {MAX_DEPTH} levels deep")
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return any(isinstance(one, list | dict) for one in level)
+
+
+def _field_of(message: str) -> str:
+    for pattern in (_UNKNOWN, _MISSING):
+        found = pattern.search(message)
+        if found:
+            path = (found[2] or "$").removeprefix("$").removeprefix(".")
+            return f"{path}.{found[1]}" if path else found[1]
+    found = _PATH.search(message)
+    return found[1] if found else ""
+
+
+def id_of(data: str | bytes) -> str | int | None:
+    try:
+        return _decode_envelope(data).id
+    except (ValueError, RecursionError):
+        return None

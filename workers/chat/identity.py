@@ -1,0 +1,207 @@
+"""Who somebody is: guests with a signed identity of their own, and users with a JSON Web Token (RFC 7519).
+
+A guest's token is ``guest.<user>.<signature>``; who presents it again is the same guest, so a retry after a lost
+connection is recognised and nobody can take another's inbox. The user ids of guests and operators begin with
+``guest:`` and ``operator:``, which no token's `sub` can become.
+
+Pure but for PyJWT's arithmetic: the time, the secret and new ids are given.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from chatmaster.settings import Auth
+from workers.chat import names
+from workers.chat.rights import Role
+
+GUEST_PREFIX: Final = "guest:"
+OPERATOR: Final = "operator:chatctl"
+MAX_USER: Final = 63
+
+_RESERVED: Final = (GUEST_PREFIX, "operator:")
+_TO_ENCODE: Final = re.compile(rb"[^A-Za-z0-9_.:-]")
+_GUEST_TOKEN: Final = re.compile(r"guest\.(guest:[0-9a-f]{16})\.([A-Za-z0-9_-]{22})\Z")
+
+# What PyJWT and the claims' conversions raise for tokens that are wrong in ways of their own.
+_WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+class Identity(Struct, frozen=True):
+    """Somebody who said who they are."""
+
+    user: str
+    name: str
+    role: Role = Role.USER
+    patterns: tuple[str, ...] | None = None  # the token's rooms
+    expires: float = 0.0  # Unix time; 0: never
+    guest: bool = False
+    token: str = ""  # a guest's, to come back with
+    fresh: bool = False  # a guest who was never here before
+
+
+class Refusal(Struct, frozen=True):
+    """Why somebody is not let in."""
+
+    reason: str  # for the client
+    note: str = ""  # for the log; never the token
+
+
+class Identities:
+    """Decides who somebody is.
+
+    `guest_secret` signs guests' tokens and is the same on every worker and machine. `new_guest` gives 16
+    random hexadecimal digits. Raises ValueError for a public key that is none.
+    """
+
+    def __init__(self, auth: Auth, *, guest_secret: bytes, new_guest: Callable[[], str]) -> None:
+        self._auth = auth
+        self._guest_secret = guest_secret
+        self._new_guest = new_guest
+        self._verify = _verifier(auth)
+
+    @property
+    def guests_allowed(self) -> bool:
+        return self._auth.mode == "guest"
+
+    def identify(self, token: str | None, now: float) -> Identity | Refusal:
+        """Who presents this token at `now` (Unix time); without one a new guest, where guests are allowed."""
+        if token and not token.startswith("guest."):
+            return self._by_token(token, now)
+        if not self.guests_allowed:
+            return Refusal("a token is needed")
+        if not token:
+            return self._guest(GUEST_PREFIX + self._new_guest(), fresh=True)
+        found = _GUEST_TOKEN.match(token)
+        if found is None or not hmac.compare_digest(found[2], self._sign(found[1])):
+            return Refusal("this guest token is not valid", note="a guest token with a wrong signature")
+        return self._guest(found[1], fresh=False)
+
+    def _guest(self, user: str, *, fresh: bool) -> Identity:
+        number = int(user.removeprefix(GUEST_PREFIX), 16)
+        token = f"guest.{user}.{self._sign(user)}"
+        return Identity(user, names.generated(number), guest=True, token=token, fresh=fresh)
+
+    def _sign(self, user: str) -> str:
+        """The first 128 bits of HMAC-SHA-256."""
+        digest = hmac.digest(self._guest_secret, b"guest\0" + user.encode(), "sha256")
+        return urlsafe_b64encode(digest[:16]).decode().rstrip("=")
+
+    def _by_token(self, token: str, now: float) -> Identity | Refusal:
+        if self._verify is None:
+            return Refusal("tokens are not accepted here", note="a token came, but neither secret nor key is set")
+        claims = self._verify(token)
+        if isinstance(claims, Refusal):
+            return claims
+        try:
+            return _identity_of(claims, now)
+        except _WRONG as error:
+            return Refusal("this token is not valid", note=f"its claims: {_shown(error)}")
+
+
+def encoded_user(sub: str) -> str:
+    """A token's `sub` as a user id: what is not allowed in one is percent-encoded. Raises ValueError."""
+    user = _TO_ENCODE.sub(lambda found: b"%%%02X" % found[0][0], sub.encode()).decode()
+    for prefix in _RESERVED:
+        if user.startswith(prefix):
+            user = user.replace(":", "%3A", 1)
+    if not 1 <= len(user) <= MAX_USER:
+        raise ValueError(f"sub becomes a user id of {len(user)} characters; 1 to {MAX_USER} are allowed")
+    return user
+
+
+def _identity_of(claims: dict[str, Any], now: float) -> Identity | Refusal:
+    expires = float(claims["exp"]) if "exp" in claims else 0.0
+    if "exp" in claims and not expires > now:
+        return Refusal("this token has expired", note="exp has passed")
+    if "nbf" in claims and not float(claims["nbf"]) <= now:
+        return Refusal("this token is not valid yet", note="nbf is to come")
+    user = encoded_user(claims["sub"])
+    return Identity(user, _name_of(claims, user), _role_of(claims), _patterns_of(claims), expires)
+
+
+def _name_of(claims: dict[str, Any], user: str) -> str:
+    """The issuer vouches for the name, so that one that breaks our rules only gives way to the user id."""
+    for name in (claims.get("name"), claims.get("sub")):
+        try:
+            if isinstance(name, str):
+                return names.cleaned(name)
+        except names.NameRefused:
+            pass
+    return user[: names.MAX_LENGTH]
+
+
+def _role_of(claims: dict[str, Any]) -> Role:
+    role = claims.get("role", "user")
+    if not isinstance(role, str) or role.upper() not in Role.__members__:
+        raise ValueError("role is none of user, moderator, admin")
+    return Role[role.upper()]
+
+
+def _patterns_of(claims: dict[str, Any]) -> tuple[str, ...] | None:
+    rooms = claims.get("rooms")
+    if rooms is None:
+        return None
+    if not isinstance(rooms, list) or not all(isinstance(one, str) for one in rooms) or len(rooms) > 100:
+        raise ValueError("rooms is not a list of at most 100 patterns")
+    return tuple(rooms)
+
+
+def _verifier(auth: Auth) -> Callable[[str], dict[str, Any] | Refusal] | None:
+    """The check of a token's signature, issuer and audience; the claims that need a clock are checked here."""
+    if not (auth.secret or auth.public_key):
+        return None
+    import jwt  # 0.1 s with its cryptography, which a server of guests need not spend
+
+    key, fitting = _key_of(auth)
+    algorithms = list(auth.algorithms or fitting)
+    options: Any = {
+        "verify_exp": False,
+        "verify_nbf": False,
+        "verify_iat": False,
+        "verify_aud": bool(auth.audience),
+        "require": ["sub"],
+    }
+
+    def verify(token: str) -> dict[str, Any] | Refusal:
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=algorithms,
+                options=options,
+                issuer=auth.issuer or None,
+                audience=auth.audience or None,
+            )
+        except (jwt.PyJWTError, *_WRONG) as error:
+            return Refusal("this token is not valid", note=_shown(error))
+
+    return verify
+
+
+def _key_of(auth: Auth) -> tuple[Any, list[str]]:
+    """The key, parsed once, and the algorithms that fit its kind. Raises ValueError."""
+    if auth.secret:
+        return auth.secret.encode(), ["HS256"]
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    key = load_pem_public_key(auth.public_key.encode())
+    if isinstance(key, rsa.RSAPublicKey):
+        return key, ["RS256"]
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key, ["ES256"]
+    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        return key, ["EdDSA"]
+    raise ValueError(f"auth.public_key: a key of type {type(key).__name__} cannot verify tokens")
+
+
+def _shown(error: Exception) -> str:
+    """An error for the log: PyJWT's sentences do not repeat the token, but nothing long is trusted with it."""
+    return f"{type(error).__name__}: {error}"[:100]

@@ -1,0 +1,106 @@
+"""Who may do what in which room: one function, `may`, for every verb, and the options of rooms by name.
+
+Nobody can tell a room that is forbidden from one that does not exist: rooms come into being when somebody
+joins, so every refusal reads the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final, Protocol
+
+from chatmaster.settings import RoomRule
+
+ROLE_PREFIX: Final = "role:"
+_CACHED_ROOMS: Final = 4096  # options are looked up by name; a client may make up names without end
+
+
+class Role(IntEnum):
+    """What somebody may do to others; a higher one may do all that a lower one may."""
+
+    USER = 0
+    MODERATOR = 1
+    ADMIN = 2
+
+
+class Who(Protocol):
+    """Whose rights are asked for."""
+
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def role(self) -> Role: ...
+
+    @property
+    def patterns(self) -> tuple[str, ...] | None:
+        """The rooms that the token names; None: no token, or one that names none."""
+
+
+MODERATE: Final = frozenset({"kick", "ban", "mute", "unban", "unmute"})
+_INBOX: Final = frozenset({"join", "history", "read", "edit", "delete", "react"})
+_SPEAK: Final = frozenset({"say", "edit", "delete", "react", "typing"})
+EVERYONE: Final = ("*",)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))) + r"\Z", re.DOTALL)
+
+
+def matches(patterns: Iterable[str], name: str) -> bool:
+    """Whether any pattern fits the whole name; `*` stands for any characters, nothing else is special."""
+    return any(pattern in ("*", name) or ("*" in pattern and _compiled(pattern).match(name)) for pattern in patterns)
+
+
+class Options:
+    """The options of rooms, by the first `[[rooms]]` table whose pattern fits."""
+
+    def __init__(self, rules: tuple[RoomRule, ...]) -> None:
+        self._rules = rules
+        self._default = RoomRule(match="*")
+        self._found: dict[str, RoomRule] = {}
+
+    def of(self, room: str) -> RoomRule:
+        """The options of a room; an inbox has the defaults, without presence."""
+        rule = self._found.get(room)
+        if rule is None:
+            if len(self._found) >= _CACHED_ROOMS:
+                self._found.clear()
+            rule = self._found[room] = self._find(room)
+        return rule
+
+    def _find(self, room: str) -> RoomRule:
+        if room.startswith("@"):
+            return RoomRule(match=room, presence=False)
+        return next((rule for rule in self._rules if matches((rule.match,), room)), self._default)
+
+
+def may(who: Who, verb: str, room: str, rule: RoomRule) -> bool:
+    """Whether `who` may do `verb` in `room`, whose options are `rule`; room "" stands for everywhere.
+
+    `@x` is for x alone, and no pattern of a token covers it. What a token or a rule keeps somebody from
+    joining, it keeps them from in every other way too.
+    """
+    if room.startswith("@"):
+        return room[1:] == who.user and verb in _INBOX
+    if verb in MODERATE and who.role < Role.MODERATOR:
+        return False
+    if who.patterns is not None and not matches(who.patterns, room or "*"):
+        return False
+    if not room:
+        return verb in MODERATE
+    if rule.join != EVERYONE and not _listed(rule.join, who):
+        return False
+    return verb not in _SPEAK or rule.say == EVERYONE or _listed(rule.say, who)
+
+
+def _listed(allowed: tuple[str, ...], who: Who) -> bool:
+    """Whether a rule's list names somebody, as a user pattern or by the role."""
+    if matches((one for one in allowed if not one.startswith(ROLE_PREFIX)), who.user):
+        return True
+    roles = (one.removeprefix(ROLE_PREFIX) for one in allowed if one.startswith(ROLE_PREFIX))
+    return any(name.upper() in Role.__members__ and who.role >= Role[name.upper()] for name in roles)

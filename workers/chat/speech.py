@@ -1,0 +1,168 @@
+"""Speaking in a room: say, direct, edit, delete, react, typing. What is checked, and what is to be kept.
+
+Each function takes the session, the request and the time, and returns effects or raises Mistake. Where the
+application has a say in what is said, the checks come before it is asked, and the text it gives back is checked again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Raw
+
+from chatmaster.settings import RoomRule
+from workers.bus.port import Change
+from workers.chat import commands as c
+from workers.chat import effects as e
+from workers.chat import messages, replies
+from workers.chat.mistake import Mistake
+from workers.chat.rights import Role, may
+
+if TYPE_CHECKING:
+    from workers.chat.session import Effects, Session
+
+
+def say(session: Session, command: c.Say, now: float) -> Effects:
+    """A message for a room."""
+    _may_speak(session, "say", command.room, now)
+    if "say" in session.context.consulted:
+        return _consult(session, command, command.room)
+    return say_approved(session, command, now)
+
+
+def say_approved(session: Session, command: c.Say, now: float) -> Effects:
+    """Nothing is against it."""
+    room, identity = command.room, session.identity
+    rule = session.context.options.of(room)
+    body = _body(session, command, room, rule)
+    payload = messages.message(room, _sender(session), body, reply_to=command.reply_to)
+    if command.key is UNSET and not rule.slow_mode:
+        return (e.Publish(command.id, room, payload),)
+    slow_mode = rule.slow_mode if identity.role < Role.MODERATOR else 0.0
+    content = _content("say", command.reply_to or 0, command)
+    return (e.Publish(command.id, room, payload, command.key or "", content, slow_mode),)
+
+
+def direct(session: Session, command: c.Direct, now: float) -> Effects:
+    """A message for a user's inbox; a copy goes to one's own."""
+    session.require_voice("", now)
+    if "say" in session.context.consulted:
+        return _consult(session, command, f"@{command.to}")
+    return direct_approved(session, command, now)
+
+
+def direct_approved(session: Session, command: c.Direct, now: float) -> Effects:
+    """Nothing is against it."""
+    inbox, own = f"@{command.to}", f"@{session.identity.user}"
+    body = _body(session, command, inbox, session.context.options.of(inbox))
+    payload, copy = (messages.message(room, _sender(session), body, to=command.to) for room in (inbox, own))
+    content = b"%b %b" % (command.to.encode(), _content("direct", 0, command))
+    return (e.PublishDirect(command.id, command.to, payload, copy, command.key or "", content),)
+
+
+def edit(session: Session, command: c.Edit, now: float) -> Effects:
+    """Other words for an earlier message."""
+    _may_speak(session, "edit", command.room, now)
+    if "say" in session.context.consulted:
+        return _consult(session, command, command.room)
+    return edit_approved(session, command, now)
+
+
+def edit_approved(session: Session, command: c.Edit, now: float) -> Effects:
+    """Nothing is against it."""
+    body = _body(session, command, command.room, session.context.options.of(command.room))
+    payload = messages.edited(command.room, _sender(session), command.offset, body)
+    content = _content("edit", command.offset, command)
+    return (_amend(session, "edit", command, payload, content, body=body),)
+
+
+def delete(session: Session, command: c.Delete, now: float) -> Effects:
+    """An earlier message is taken back."""
+    _may_speak(session, "delete", command.room, now)
+    payload = messages.deleted(command.room, _sender(session), command.offset)
+    return (_amend(session, "delete", command, payload, b"delete %d" % command.offset),)
+
+
+def react(session: Session, command: c.React, now: float) -> Effects:
+    """An emoji on an earlier message, or off it."""
+    _may_speak(session, "react", command.room, now)
+    verb = "unreact" if command.remove else "react"
+    payload = messages.reacted(command.room, _sender(session), command.offset, command.emoji, remove=command.remove)
+    content = f"{verb} {command.offset} {command.emoji}".encode()
+    return (_amend(session, verb, command, payload, content, emoji=command.emoji),)
+
+
+def typing(session: Session, command: c.Typing, now: float) -> Effects:
+    """Somebody writes; it is told and not kept."""
+    _may_speak(session, "typing", command.room, now)
+    return (e.Note(command.room, replies.typing(command.room, session.identity.user, session.identity.name)),)
+
+
+def _amend(
+    session: Session,
+    verb: str,
+    command: c.Edit | c.Delete | c.React,
+    payload: bytes,
+    content: bytes,
+    *,
+    body: bytes = b"",
+    emoji: str = "",
+) -> e.Amend:
+    return e.Amend(
+        command.id,
+        command.room,
+        Change(verb, command.offset),
+        payload,
+        content,
+        command.key or "",
+        any_author=bool(emoji) or (session.identity.role >= Role.MODERATOR and not command.room.startswith("@")),
+        body=body,
+        emoji=emoji,
+    )
+
+
+def _consult(session: Session, command: c.Say | c.Direct | c.Edit, room: str) -> Effects:
+    _check_body(command, session.context.options.of(room))
+    return (e.Consult("say", command, session.identity),)
+
+
+def _may_speak(session: Session, verb: str, room: str, now: float) -> None:
+    session.require_joined(room)
+    if not may(session.identity, verb, room, session.context.options.of(room)):
+        raise Mistake("forbidden", "you may not speak in this room", field="room")
+    session.require_voice(room, now)
+
+
+def _sender(session: Session) -> bytes:
+    return messages.sender(session.identity.user, session.identity.name)
+
+
+def _body(session: Session, command: c.Say | c.Direct | c.Edit, room: str, rule: RoomRule) -> bytes:
+    _check_body(command, rule)
+    if isinstance(command.data, Raw):
+        return messages.body_of_data(command.data)
+    text = command.text or ""
+    return messages.body_of_text(text, session.context.people.mentioned(room, text) if "@" in text else ())
+
+
+def _check_body(command: c.Say | c.Direct | c.Edit, rule: RoomRule) -> None:
+    """Exactly one of text and data, within the room's size. Raises Mistake."""
+    text, data = command.text, command.data
+    if isinstance(text, str) == isinstance(data, Raw):
+        raise Mistake("bad_request", "give text or data, and not both", field="text")
+    if isinstance(data, Raw):
+        try:
+            c.check_data(data)
+        except (ValueError, RecursionError) as error:
+            raise Mistake("bad_request", c.explain(error, b"").message, field="data") from None
+    if rule.message_size is not None:
+        size = len(bytes(data)) if isinstance(data, Raw) else len(str(text).encode())
+        if size > rule.message_size:
+            field = "data" if isinstance(data, Raw) else "text"
+            raise Mistake("too_large", f"a message in this room has at most {rule.message_size} bytes", field=field)
+
+
+def _content(verb: str, number: int, command: c.Say | c.Direct | c.Edit) -> bytes:
+    """What a retry must repeat: the request as it came, not what the server made of it."""
+    given = b"d" + bytes(command.data) if isinstance(command.data, Raw) else b"t" + str(command.text).encode()
+    return b"%b %d %b" % (verb.encode(), number, given)

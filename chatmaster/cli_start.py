@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from chatmaster import addresses, pidfile, statedir
+from chatmaster import addresses, pidfile, privileges, statedir
 from chatmaster.cli_instance import Instance, is_gone
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
@@ -51,7 +51,8 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
 
     `arguments` are those of the `start` command, without -d.
     """
-    statedir.prepare(loaded.state_dir, **_future_owner(loaded))
+    owner = privileges.account(loaded.settings.master)
+    statedir.prepare(loaded.state_dir, uid=owner.uid, gid=owner.gid)
     if (pid := pidfile.holder(loaded.pid_file)) is not None:
         raise AlreadyRunning(f"{loaded.settings.master.name} is already running as pid {pid}")
     log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"
@@ -116,19 +117,6 @@ def _for_people(text: str) -> str:
         return addresses.parse(text).for_people
     except ValueError:
         return text
-
-
-def _future_owner(loaded: Loaded) -> dict[str, int]:
-    import grp
-    import pwd
-
-    owner: dict[str, int] = {}
-    if user := loaded.settings.master.user:
-        entry = pwd.getpwnam(user)
-        owner = {"uid": entry.pw_uid, "gid": entry.pw_gid}
-    if group := loaded.settings.master.group:
-        owner["gid"] = grp.getgrnam(group).gr_gid
-    return owner
 
 
 def _spawn(arguments: list[str], log: Path) -> tuple[subprocess.Popen[bytes], int]:

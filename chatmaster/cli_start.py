@@ -58,7 +58,7 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
     log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"
     if loaded.log_file is None:
         arguments = [*arguments, "--set", f"log.file={log}"]
-    child, reader = _spawn([*instance.arguments(), "start", *arguments], log)
+    child, reader = _spawn([*instance.arguments(), "start", *arguments], log, owner)
     try:
         report = _wait_for_report(child, reader, loaded.settings.master.ready_timeout + _MARGIN, log)
     except KeyboardInterrupt:
@@ -119,11 +119,13 @@ def _for_people(text: str) -> str:
         return text
 
 
-def _spawn(arguments: list[str], log: Path) -> tuple[subprocess.Popen[bytes], int]:
+def _spawn(arguments: list[str], log: Path, owner: privileges.Account) -> tuple[subprocess.Popen[bytes], int]:
     """The detached master, and the end of the pipe that its report comes from."""
     reader, writer = os.pipe()
     try:
         out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if owner.uid is not None:
+            os.fchown(out, owner.uid, -1)  # it is opened again once privileges are dropped
     except OSError as error:
         raise ChatmasterError(f"the log {log} cannot be opened: {error.strerror}") from None
     try:

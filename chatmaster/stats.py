@@ -59,12 +59,29 @@ class Field(IntEnum):
     PUBLISH_FAILURES = 31
     ACCEPT_PAUSES = 32  # accepting paused at the reserve of descriptors
     SPARE = 33
+    # The next four are written by the master.
+    SLOT = 34
+    RESTARTS = 35  # unplanned ones of the slot
+    STATE = 36  # the place of the worker's state in STATES
+    MEMORY = 37  # resident bytes
     DELIVERY_LAG = 40  # histogram: publish time to last write; HISTOGRAM_BUCKETS fields, then the sum in ns
     PUBLISH_LATENCY = 60  # histogram
     LOOP_LAG_HISTOGRAM = 80  # histogram
 
 
 ROW: Final = 100  # fields of a row
+
+STATES: Final = ("starting", "ready", "draining", "stopped", "hung")
+
+# What the processes that have ended had counted: a total over all rows and this one never goes down.
+RETIRED_ROW: Final = MAX_SLOTS - 1
+GAUGES: Final = frozenset(
+    {
+        Field.PID, Field.GENERATION, Field.STARTED, Field.HEARTBEAT, Field.READY, Field.CONNECTIONS, Field.ROOMS,
+        Field.LOOP_LAG, Field.STORE_PROBE, Field.STORE_PROBE_RTT, Field.STORE_STATE, Field.LAGGING, Field.SLOT,
+        Field.RESTARTS, Field.STATE, Field.MEMORY,
+    }
+)  # fmt: skip
 
 
 class WorkerStats:

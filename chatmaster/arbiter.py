@@ -1,0 +1,392 @@
+"""The master: runs the loop, tells the policy what happened, carries out what it decides.
+
+One `selectors` loop, no thread, nothing that waits. `boot.py` prepares what the first worker finds, `policy.py`
+decides, `operations.py` carries reload, scaling and restart through their steps, `handle.py` holds a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from chatmaster import children, contract, status, succession
+from chatmaster import decisions as d
+from chatmaster.boot import Boot, Interrupted, Site, open_log
+from chatmaster.channel import Channel
+from chatmaster.config import Loaded
+from chatmaster.contract import WORKERS_ENTRY, ExitCode
+from chatmaster.control_server import ControlServer
+from chatmaster.crew import State
+from chatmaster.errors import ApplicationError, ChatmasterError, StoreUnreachable
+from chatmaster.handle import Handle, Rows
+from chatmaster.notify import Notifier
+from chatmaster.operations import Operations
+from chatmaster.policy import Phase, Policy
+from chatmaster.questions import Questions
+from chatmaster.reactor import Reactor
+from chatmaster.readiness import Readiness
+from chatmaster.reaper import Reaper
+from chatmaster.stats import STATES, Field
+from chatmaster.storekeeper import StoreKeeper
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 0.5  # seconds between two looks at heartbeats and deadlines
+SAMPLE_EVERY: Final = 1.0  # seconds between two samples for the rates
+
+
+def run(loaded: Loaded, *, ready_fd: int | None = None, entry: str = WORKERS_ENTRY) -> int:
+    """Be the master until the server has ended; returns its exit code.
+
+    `ready_fd` gets one JSON line when every worker is ready, or when the start has failed (see `readiness.py`).
+    `entry` is what a worker runs. Raises ChatmasterError for a start that failed, after it was reported.
+    """
+    left = succession.take(os.environ)
+    askers = left.askers if left is not None else ()
+    readiness = Readiness([*([] if ready_fd is None else [ready_fd]), *askers])
+    try:
+        with ExitStack() as stack:
+            return _run(stack, loaded, entry, readiness, left)
+    except Interrupted:
+        readiness.failed(ExitCode.FAILED, "it was told to stop before it was ready")
+        return ExitCode.DONE
+    except ChatmasterError as error:
+        readiness.failed(error.exit_code, str(error))
+        raise
+    except BaseException as error:
+        readiness.failed(ExitCode.FAILED, f"a bug in the master: {error!r}")
+        raise
+
+
+def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: Readiness, left: succession.Succession | None) -> int:
+    reactor = Reactor()
+    stack.callback(reactor.close)
+    reaper = Reaper(reactor)
+    stack.callback(_end_children, reaper)
+    site = Boot(loaded, entry, reactor, reaper, left).run(stack)
+    arbiter = Arbiter(site, entry, reactor, reaper, readiness)
+    stack.callback(arbiter.close)
+    return arbiter.run()
+
+
+def _end_children(reaper: Reaper) -> None:
+    """Nobody is left but where the master itself fails; the kernel would do the same when we exit."""
+    for pid in reaper.pids():
+        os.kill(pid, signal.SIGKILL)
+
+
+class Arbiter:
+    """The running master."""
+
+    def __init__(self, site: Site, entry: str, reactor: Reactor, reaper: Reaper, readiness: Readiness) -> None:
+        self.site = site
+        self.entry = entry
+        self.reactor = reactor
+        self.reaper = reaper
+        self.policy = Policy(d.Timing.of(site.settings), random=random.random)
+        self.settings_of = {self.policy.generation: site.settings}
+        self.handles: dict[int, Handle] = {}
+        self.rows = Rows()
+        self.notifier = Notifier(os.environ)
+        self.operations = Operations(self)
+        self._readiness = readiness
+        self._questions = Questions(reactor, self._askable)
+        self._keeper = StoreKeeper(reactor, reaper, site.store) if site.store is not None else None
+        self._started = time.time()
+        self._failure: ChatmasterError | None = None
+        self._over = False
+        self._sampled = 0.0
+        self._control = ControlServer(reactor, site.loaded.control_socket, self._commands())
+
+    def run(self) -> int:
+        """Until everything has ended. Raises the ChatmasterError of a start that failed."""
+        self._listen_to_signals()
+        if self.notifier.watchdog_interval is not None:
+            self._watchdog()
+        self._look()
+        if self._keeper is not None:
+            patience = self.site.settings.master.ready_timeout
+            self._keeper.start(patience=patience, ready=self._start_workers, failed=self._fail_start)
+        else:
+            self._start_workers()
+        self.reactor.run_until(lambda: self._over)
+        if self._failure is not None:
+            raise self._failure
+        if self.operations.restarting:
+            self._execute_again()
+        self.operations.tell_stopped()
+        return ExitCode.DONE
+
+    def close(self) -> None:
+        """Let go of what other processes see of us."""
+        self._control.close()
+
+    # ---- the policy --------------------------------------------------------------------------------
+
+    def decide(self, event: d.Event) -> None:
+        """Tell the policy what happened and carry out what follows."""
+        for action in self.policy.receive(event, time.monotonic()):
+            self._carry_out(action)
+
+    def _carry_out(self, action: d.Action) -> None:
+        match action:
+            case d.Spawn():
+                self._spawn(action)
+            case d.Drain(number, seconds, graceful, final):
+                self._tell(number, contract.Drain(seconds, graceful, final))
+            case d.Kill(number, what):
+                if number in self.handles:
+                    self.handles[number].kill(what)
+            case d.Adopt(number, key):
+                for listener in self.site.listeners.of([key]):
+                    self._tell(number, contract.Adopt(listener.address), [listener.sock.fileno()])
+            case d.TellReaped(number):
+                self._reaped(number)
+            case d.AnnounceReady():
+                self._announce()
+            case d.FailStart(code, reason):
+                self._failure = StoreUnreachable(reason) if code == 6 else ApplicationError(reason)
+            case d.EndOperation(operation, code, reason):
+                self.operations.ended(operation, code, reason)
+            case d.Note(level, text):
+                log.log(level, "%s", text)
+            case d.Finish():
+                self._stop_store()
+
+    def _tell(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
+        handle = self.handles.get(number)
+        if handle is not None and not handle.send(message, descriptors):
+            log.warning("worker %d takes no %s now", handle.slot, type(message).__name__)
+
+    # ---- workers -----------------------------------------------------------------------------------
+
+    def _spawn(self, spawn: d.Spawn) -> None:
+        settings = self.settings_of[spawn.generation]
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            handle = Handle(spawn.process, spawn.slot, secrets.token_hex(8), self.rows.take())
+            handle.row[Field.SLOT] = spawn.slot
+            launch = contract.Launch(
+                settings=settings,
+                channel=theirs,
+                worker=spawn.group,
+                slot=spawn.slot,
+                index=spawn.index,
+                generation=spawn.generation,
+                incarnation=handle.incarnation,
+                store_url=self.site.store_url,
+                durability=self.site.durability,
+                stats=handle.row,
+                listeners=self.site.listeners.of(spawn.listeners),
+                store_required=spawn.store_required,
+            )
+            title = children.worker_title(spawn.slot, settings.master.name)
+            handle.pid = children.fork(launch, entry=self.entry, title=title, process=f"worker {spawn.slot}")
+        except (OSError, IndexError, ChatmasterError) as error:
+            ours.close()
+            reason = str(error)
+            self.reactor.call_later(0.0, lambda: self.decide(d.CouldNotFork(spawn.process, reason)))
+            return
+        finally:
+            theirs.close()
+        self.handles[spawn.process] = handle
+        handle.channel = Channel(self.reactor, ours, lambda message: self._said(handle, message))
+        self.reaper.expect(
+            handle.pid,
+            lambda code: self._ended(handle, code),
+            stopped=lambda: self.decide(d.WasStopped(handle.number)),
+            continued=lambda: self.decide(d.WasContinued(handle.number)),
+        )
+
+    def _said(self, handle: Handle, message: contract.FromWorker) -> None:
+        match message:
+            case contract.Ready(version):
+                if version != contract.CONTRACT_VERSION:
+                    log.warning("worker %d speaks version %d of the contract", handle.slot, version)
+                self.decide(d.BecameReady(handle.number))
+            case contract.Failed():
+                self.decide(d.ReportedFailure(handle.number, message))
+            case contract.Answer():
+                self._questions.answered(handle.number, message)
+            case contract.Drained() | contract.Declares():
+                """Its exit says the same."""
+
+    def _ended(self, handle: Handle, code: int) -> None:
+        if handle.channel is not None:
+            handle.channel.read_rest()
+            handle.channel.close()
+        self._questions.gone(handle.number)
+        self.decide(d.Exited(handle.number, os.waitstatus_to_exitcode(code)))
+
+    def _reaped(self, number: int) -> None:
+        dead = self.handles.pop(number, None)
+        if dead is None:
+            return  # it could not be forked
+        self.rows.give_back(dead.row)
+        for handle in self.handles.values():
+            handle.send(contract.Reaped(dead.incarnation))
+
+    def _askable(self) -> tuple[Sequence[Handle], Sequence[Handle]]:
+        able: list[Handle] = []
+        unable: list[Handle] = []
+        for number, handle in sorted(self.handles.items(), key=lambda item: -item[1].beat):
+            process = self.policy.processes[number]
+            if process.state is not State.STARTING:
+                (able if process.state in (State.READY, State.DRAINING) else unable).append(handle)
+        able.sort(key=lambda handle: self.policy.processes[handle.number].state is State.DRAINING)
+        return able, unable
+
+    # ---- beginning and end -------------------------------------------------------------------------
+
+    def _start_workers(self) -> None:
+        if self.policy.phase is Phase.IDLE:
+            self.decide(d.StartAsked({group.name: group.count for group in self.site.groups}))
+
+    def _announce(self) -> None:
+        self._readiness.ready(self.addresses)
+        self.notifier.ready(self.summary())
+        log.info("%s, on %s", self.summary(), ", ".join(self.addresses))
+        self.reactor.call_later(0.0, self.operations.next)
+
+    def _fail_start(self, code: ExitCode, reason: str) -> None:
+        self._failure = StoreUnreachable(reason)
+        self.decide(d.StopAsked(0.0))
+
+    def _stop_store(self) -> None:
+        if self._keeper is not None:
+            self._keeper.stop(self._finish)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._over = True
+
+    def _execute_again(self) -> None:
+        """Become the program anew: same pid, same sockets, same lock."""
+        left = succession.Succession(
+            pid=os.getpid(),
+            pid_file=self.site.pid_file.keep_over_exec(),
+            listeners=tuple(self.site.listeners.kept()),
+            askers=self.operations.give_askers_away(),
+        )
+        self._control.close()
+        self.reactor.close()
+        succession.execute(left)
+
+    # ---- now and then ------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Heartbeats, deadlines, rates. Comes again by itself."""
+        now = time.monotonic()
+        if now - self._sampled >= SAMPLE_EVERY:
+            self._sampled = now
+            for handle in self.handles.values():
+                handle.look(now)
+        self._note_states()
+        self.decide(
+            d.TimePassed(
+                {number: handle.beat for number, handle in self.handles.items()},
+                {number: handle.row[Field.MEMORY] for number, handle in self.handles.items()},
+            )
+        )
+        due = self.policy.next_look()
+        self.reactor.call_at(min(now + LOOK_EVERY, max(due or now + LOOK_EVERY, now + 0.01)), self._look)
+
+    def _note_states(self) -> None:
+        """For the workers' own /metrics."""
+        for number, handle in self.handles.items():
+            process = self.policy.processes[number]
+            handle.row[Field.STATE] = STATES.index(process.state)
+            handle.row[Field.RESTARTS] = self.policy.slots[process.slot].restarts
+
+    def _watchdog(self) -> None:
+        self.notifier.watchdog()
+        self.reactor.call_later(self.notifier.watchdog_interval or 1.0, self._watchdog)
+
+    # ---- signals and commands ----------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        operations = self.operations
+        for number, act in {
+            signal.SIGTERM: operations.stop,
+            signal.SIGINT: operations.interrupt,
+            signal.SIGQUIT: lambda: operations.stop(graceful=True),
+            signal.SIGHUP: operations.reload,
+            signal.SIGUSR1: self.reopen_logs,
+            signal.SIGUSR2: operations.upgrade,
+            signal.SIGTTIN: lambda: operations.scale(by=1),
+            signal.SIGTTOU: lambda: operations.scale(by=-1),
+        }.items():
+            self.reactor.on_signal(number, act)
+
+    def _commands(self) -> dict[str, Any]:
+        return {
+            "status": lambda peer, args: peer.done(self.status()),
+            "query": lambda peer, args: self._questions.ask(peer, str(args.get("what")), args.get("args") or {}),
+            **self.operations.commands(),
+        }
+
+    def reopen_logs(self) -> None:
+        """The log file was rotated."""
+        try:
+            self.site.log_handler.reopen()
+        except OSError as error:
+            log.error("the log could not be opened again: %s", error.strerror)
+        for handle in self.handles.values():
+            handle.send(contract.ReopenLogs())
+
+    def forget_settings(self) -> None:
+        """Only generations that a slot may still spawn are kept."""
+        used = {slot.generation for slot in self.policy.slots.values()} | {self.policy.generation}
+        self.settings_of = {number: kept for number, kept in self.settings_of.items() if number in used}
+
+    def reconfigure_log(self) -> None:
+        """As the reloaded settings say."""
+        try:
+            self.site.log_handler = open_log(self.site.loaded)
+        except ChatmasterError as error:
+            log.error("%s; the log stays where it was", error)
+
+    # ---- what is known -----------------------------------------------------------------------------
+
+    @property
+    def addresses(self) -> list[str]:
+        """Everything that is listened on."""
+        return [address for group in self.site.groups for address in group.listen]
+
+    def summary(self) -> str:
+        """One line for people."""
+        ready = sum(process.serves for process in self.policy.processes.values())
+        return f"{ready} workers ready, generation {self.policy.generation}"
+
+    def status(self) -> dict[str, Any]:
+        """What `chatctl status` shows."""
+        rows = status.workers(self.policy.slots, self.handles, time.monotonic())
+        keeper = self._keeper
+        return {
+            "master": status.master(
+                pid=os.getpid(),
+                name=self.site.settings.master.name,
+                state=self.operations.state(),
+                generation=self.policy.generation,
+                started=self._started,
+                listen=self.addresses,
+            ),
+            "store": status.store(
+                url=self.site.store_url,
+                state=keeper.state if keeper is not None else "ready",
+                pid=keeper.store.pid if keeper is not None else None,
+                durability=self.site.durability,
+                handles=list(self.handles.values()),
+            ),
+            "workers": rows,
+            "totals": status.totals(rows, self.rows.retired),
+        }

@@ -1,0 +1,201 @@
+"""Everything before the first worker: directory, lock, log, libraries, the program's declaration, sockets, privileges.
+
+The order matters: the lock comes before anything that a running master owns is touched; sockets are bound before
+privileges are dropped; the application is only ever imported in a child that has dropped them already.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import setproctitle
+
+from chatmaster import children, listeners, logs, privileges, probe, statedir, storecheck
+from chatmaster.config import Loaded
+from chatmaster.contract import Answer, Declares, ExitCode, Failed
+from chatmaster.errors import ChatmasterError, StoreUnreachable
+from chatmaster.groups import Group, declarations, groups
+from chatmaster.listeners import AddressInUse, Listeners
+from chatmaster.pidfile import PidFile
+from chatmaster.reactor import Reactor
+from chatmaster.reaper import Reaper
+from chatmaster.settings import Settings
+from chatmaster.store import EmbeddedStore
+from chatmaster.succession import Succession
+
+log = logging.getLogger(__name__)
+
+# How long the workers of a master that was killed may still hold its port: the kernel ends them with it.
+OLD_WORKERS: Final = 2.0  # seconds
+
+
+class Interrupted(Exception):
+    """A signal asked to end before anything ran."""
+
+
+@dataclass
+class Site:
+    """What the first worker finds."""
+
+    loaded: Loaded
+    settings: Settings
+    groups: tuple[Group, ...]
+    listeners: Listeners
+    pid_file: PidFile
+    log_handler: logs.LogHandler
+    store: EmbeddedStore | None  # None: a configured one
+    store_url: str
+    durability: str
+
+
+@dataclass
+class _Answers:
+    application: probe.Answer | None = None
+    store: probe.Answer | None = None
+    wanted: list[Callable[[], object]] = field(default_factory=list)
+
+
+class Boot:
+    """Prepares the site, step by step, in the loop, so that signals and children are seen meanwhile."""
+
+    def __init__(
+        self, loaded: Loaded, entry: str, reactor: Reactor, reaper: Reaper, succession: Succession | None
+    ) -> None:
+        self._loaded = loaded
+        self._entry = entry
+        self._reactor = reactor
+        self._reaper = reaper
+        self._succession = succession
+        self._interrupted = False
+
+    def run(self, stack: ExitStack) -> Site:
+        """Everything; what must be undone in the end is left on the stack. Raises ChatmasterError or Interrupted."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            self._reactor.on_signal(number, self._interrupt)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+            self._reactor.on_signal(number, lambda: None)  # nothing runs yet that it could be meant for
+        settings = self._loaded.settings
+        setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
+        account = privileges.account(settings.master)
+        statedir.prepare(self._loaded.state_dir, uid=account.uid, gid=account.gid)
+        # Left over: the last master was killed, and its workers may just be dying.
+        killed_before = self._loaded.pid_file.exists() and self._succession is None
+        pid_file = self._lock(stack)
+        handler = open_log(self._loaded, account)
+        children.preload(self._entry)
+        durability = self._ask()
+        settings = effective_settings(self._loaded)
+        found = Listeners(settings.server.backlog)
+        stack.callback(found.close)
+        made = self._listen(found, killed_before=killed_before)
+        privileges.drop(account)
+        store = None
+        if settings.store.url == "embedded":
+            store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
+            durability = store.durability
+        return Site(
+            loaded=self._loaded,
+            settings=settings,
+            groups=made,
+            listeners=found,
+            pid_file=pid_file,
+            log_handler=handler,
+            store=store,
+            store_url=store.url if store is not None else settings.store.url,
+            durability=durability,
+        )
+
+    # ---- steps -------------------------------------------------------------------------------------
+
+    def _lock(self, stack: ExitStack) -> PidFile:
+        path = self._loaded.pid_file
+        if self._succession is not None:
+            pid_file = PidFile.adopt(path, self._succession.pid_file)
+        else:
+            pid_file = PidFile.acquire(path)
+        stack.callback(pid_file.release)
+        return pid_file
+
+    def _ask(self) -> str:
+        """Ask the application what it declares and, at the same time, a configured store how it is set up."""
+        answers = _Answers()
+        self._fork(self._entry, lambda answer: setattr(answers, "application", answer))
+        asks_store = self._loaded.settings.store.url != "embedded"
+        if asks_store:
+            self._fork(storecheck.ENTRY, lambda answer: setattr(answers, "store", answer))
+        self._wait(lambda: answers.application is not None and (answers.store is not None or not asks_store))
+        if isinstance(answers.store, Failed):
+            raise StoreUnreachable(answers.store.reason)
+        assert answers.application is not None
+        self._declared = probe.declared(answers.application)
+        app = self._loaded.settings.server.app
+        self._loaded = self._loaded.declare(declarations(self._declared.workers), app)
+        facts = answers.store.rows if isinstance(answers.store, Answer) else []
+        return str(facts[0].get("durability", "")) if facts else ""
+
+    def _fork(self, entry: str, done: Callable[[probe.Answer], None]) -> None:
+        asking = probe.Asking(self._reactor, effective_settings(self._loaded), entry, done)
+        self._reaper.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
+
+    def _listen(self, found: Listeners, *, killed_before: bool) -> tuple[Group, ...]:
+        settings = self._loaded.settings
+        made = groups(self._declared.workers, settings, self._loaded.origins)
+        if self._succession is not None:
+            found.adopt(self._succession.listeners)
+        elif inherited := listeners.from_systemd(os.environ):
+            made = found.inherit(made, inherited, tls=bool(settings.server.tls_cert))
+        deadline = time.monotonic() + (OLD_WORKERS if killed_before else 0.0)
+        while True:
+            try:
+                found.open(made)
+                return made
+            except AddressInUse:
+                if time.monotonic() >= deadline:
+                    raise
+            again = time.monotonic() + 0.05
+            self._reactor.call_at(again, lambda: None)
+            self._wait(lambda again=again: time.monotonic() >= again)  # type: ignore[misc]
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        self._reactor.run_until(lambda: self._interrupted or done())
+        if self._interrupted:
+            raise Interrupted
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+
+
+def effective_settings(loaded: Loaded) -> Settings:
+    """The settings with paths that do not depend on the directory one stands in."""
+    settings = loaded.settings
+    file = str(loaded.log_file or "")
+    return msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, file=file))
+
+
+def open_log(loaded: Loaded, account: privileges.Account | None = None) -> logs.LogHandler:
+    """The master's own log. Raises ChatmasterError."""
+    settings = effective_settings(loaded)
+    try:
+        handler = logs.configure(settings.log, "master", secrets=(settings.auth.secret,))
+        if settings.log.file and account is not None and os.geteuid() == 0:
+            # The workers, who are not root, open it themselves.
+            os.fchown(handler.fileno(), -1 if account.uid is None else account.uid, -1)
+    except OSError as error:
+        raise ChatmasterError(f"the log {settings.log.file} cannot be opened: {error.strerror}") from None
+    return handler
+
+
+def exit_code_of(failed: Failed) -> ExitCode:
+    """The exit code that a failed probe or worker stands for."""
+    return ExitCode.STORE_UNREACHABLE if failed.exit_code == ExitCode.STORE_UNREACHABLE else ExitCode.NOT_READY
+
+
+__all__ = ["Boot", "Declares", "Interrupted", "Site", "effective_settings", "exit_code_of", "open_log"]

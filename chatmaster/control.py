@@ -1,0 +1,105 @@
+"""chatctl's side of the control socket: ask the running master, follow what it says.
+
+The wire: one JSON object a line, one request a connection. Request: ``{"command": NAME, "args": {…}}``. Replies:
+any number of ``{"progress": TEXT}`` and ``{"row": {…}}``, and in the end ``{"ok": true, "result": {…}}`` or
+``{"ok": false, "exit": N, "error": TEXT}``. `control_server.py` has the other side.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from chatmaster.contract import ExitCode
+from chatmaster.errors import NotRunning, Refused, TimedOut
+
+__all__ = ["NotRunning", "Refused", "TimedOut", "call", "stream"]
+
+Reply = dict[str, Any]
+
+_CHUNK: Final = 262_144
+
+
+def call(
+    path: str | Path,
+    command: str,
+    args: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> Reply:
+    """Ask and wait at most `timeout` seconds (None: for ever) for the result; rows are its "rows".
+
+    Raises Refused with the master's exit code and sentence, NotRunning, or TimedOut.
+    """
+    rows: list[Reply] = []
+    for reply in _replies(path, command, args or {}, timeout):
+        if "progress" in reply:
+            if on_progress is not None:
+                on_progress(reply["progress"])
+        elif "row" in reply:
+            rows.append(reply["row"])
+        else:
+            result = dict(_result(reply) or {})
+            return {**result, "rows": rows} if rows else result
+    raise NotRunning("the master ended before it answered")
+
+
+def stream(path: str | Path, command: str, args: Mapping[str, Any] | None = None) -> Iterator[Reply]:
+    """Rows as they come, without a deadline, until the master ends them. Raises as `call`."""
+    for reply in _replies(path, command, args or {}, None):
+        if "row" in reply:
+            yield reply["row"]
+        elif "progress" not in reply:
+            _result(reply)
+            return
+    raise NotRunning("the master ended")
+
+
+def _result(reply: Reply) -> Reply | None:
+    if not reply.get("ok"):
+        raise Refused(int(reply.get("exit", ExitCode.FAILED)), str(reply.get("error", "it failed")))
+    result: Reply | None = reply.get("result")
+    return result
+
+
+def _replies(path: str | Path, command: str, args: Mapping[str, Any], timeout: float | None) -> Iterator[Reply]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.settimeout(timeout)
+            sock.connect(str(path))
+            sock.sendall(msgspec.json.encode({"command": command, "args": args}) + b"\n")
+            yield from _lines(sock, deadline)
+        except TimeoutError:
+            raise TimedOut(f"the master did not answer within {timeout:g} s") from None
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunning(f"no master at {path}") from None
+        except (ConnectionResetError, BrokenPipeError):
+            raise NotRunning("the master ended before it answered") from None
+        except PermissionError:
+            raise Refused(ExitCode.FAILED, f"{path}: only its owner may use it") from None
+
+
+def _lines(sock: socket.socket, deadline: float | None) -> Iterator[Reply]:
+    received = bytearray()
+    while True:
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            sock.settimeout(left)
+        part = sock.recv(_CHUNK)
+        if not part:
+            return
+        received += part
+        if b"\n" in part:
+            *lines, rest = received.split(b"\n")
+            received = rest
+            for line in lines:
+                reply: Reply = msgspec.json.decode(line)
+                yield reply

@@ -1,0 +1,60 @@
+"""What runs where: the Workers of a program with their addresses and counts, from declaration and settings. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chatmaster.contract import Declared
+from chatmaster.settings import Settings
+
+_WEAKER = ("default", "program")  # origins of a value that the operator did not ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The slots of one Worker of the program."""
+
+    name: str
+    listen: tuple[str, ...]
+    count: int
+
+
+def declarations(declared: Sequence[Declared]) -> dict[str, object]:
+    """What the program says about settings: only the declaration of a lone Worker stands for the whole."""
+    if len(declared) != 1:
+        return {}
+    only = declared[0]
+    said: dict[str, object] = {}
+    if only.listen:
+        said["server.listen"] = list(only.listen)
+    if only.count:
+        said["server.workers"] = only.count
+    return said
+
+
+def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[str, str]) -> tuple[Group, ...]:
+    """The groups of a program, in its order.
+
+    A lone Worker has the settings' address and count. Of several, each has its own, and what the operator
+    says by file, environment or flag is for the first.
+    """
+    count = settings.server.workers or cores()
+    if len(declared) == 1:
+        return (Group(declared[0].name, settings.server.listen, count),)
+    made = [Group(one.name, one.listen, one.count or cores()) for one in declared]
+    if made and _asked(origins, "server.listen"):
+        made[0] = Group(made[0].name, settings.server.listen, made[0].count)
+    if made and _asked(origins, "server.workers"):
+        made[0] = Group(made[0].name, made[0].listen, count)
+    return tuple(made)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return max(len(os.sched_getaffinity(0)), 1)
+
+
+def _asked(origins: Mapping[str, str], key: str) -> bool:
+    return not origins.get(key, "default").startswith(_WEAKER)

@@ -1,0 +1,137 @@
+"""The master's loop: descriptors, timers and signals on one `selectors` selector, without threads.
+
+Signal handlers only record the number; the wake-up descriptor ends the wait, and the recorded signals are handled in
+the loop like everything else, so a fork is safe at any point. An exception in a callback is a bug of the
+master's: it is logged with its traceback, and the loop goes on, because the workers depend on it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+
+IDLE: Final = 1.0  # seconds: the longest wait, should ever a wake-up be lost
+
+
+class Timer:
+    """A callback that is due at a time of the monotonic clock."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Never call it."""
+        self.callback = None
+
+
+class Reactor:
+    """Waits for what happens and calls whoever is concerned."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._signals: deque[int] = deque()
+        self._on_signal: dict[int, Callable[[], None]] = {}
+        self._awake, self._wake = socket.socketpair()
+        for end in (self._awake, self._wake):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        self.watch(self._awake.fileno(), READ, self._drain_wakeups)
+
+    # ---- what to wait for --------------------------------------------------------------------------
+
+    def watch(self, fd: int, events: int, callback: Callable[[], None]) -> None:
+        """Call back whenever `fd` is ready for one of `events` (READ, WRITE); replaces an earlier watch."""
+        if fd in self._selector.get_map():
+            self._selector.modify(fd, events, callback)
+        else:
+            self._selector.register(fd, events, callback)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching, before the descriptor is closed."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call once, when `time.monotonic()` has reached `when`."""
+        timer = Timer(when, callback)
+        heapq.heappush(self._timers, (when, next(self._order), timer))
+        return timer
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call once, after so many seconds."""
+        return self.call_at(time.monotonic() + seconds, callback)
+
+    def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
+        """Call in the loop whenever the signal has come."""
+        self._on_signal[int(number)] = callback
+        signal.signal(number, self._record)
+
+    # ---- the loop ----------------------------------------------------------------------------------
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Run the loop until `done()` is true; it is asked after each turn."""
+        while not done():
+            self._turn()
+
+    def close(self) -> None:
+        """Let go of the signals and the descriptors of the loop itself."""
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        self._awake.close()
+        self._wake.close()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._wait()):
+            if key.fd in self._selector.get_map():  # not forgotten by a callback before it
+                self._call(key.data)
+        while self._signals:
+            self._call(self._on_signal[self._signals.popleft()])
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            callback = heapq.heappop(self._timers)[2].callback
+            if callback is not None:
+                self._call(callback)
+
+    def _wait(self) -> float:
+        if self._signals:
+            return 0.0
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return IDLE
+        return min(max(self._timers[0][0] - time.monotonic(), 0.0), IDLE)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:
+            log.exception("a bug in the master; it goes on")
+
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _drain_wakeups(self) -> None:
+        try:
+            while self._awake.recv(4096):
+                pass
+        except BlockingIOError:
+            pass

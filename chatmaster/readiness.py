@@ -1,0 +1,42 @@
+"""Tells whoever waits for the start how it went: one JSON line to each of their descriptors.
+
+``{"ok": true, "pid": N, "addresses": […], "result": {…}}`` or ``{"ok": false, "exit": N, "error": TEXT}``: the same
+line serves the pipe of `chatctl start -d` and, after a restart, those who asked for it over the control socket.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+
+class Readiness:
+    """Everybody who waits for this start."""
+
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        self._descriptors = list(descriptors)
+        for fd in self._descriptors:
+            os.set_inheritable(fd, False)
+            os.set_blocking(fd, False)
+
+    def ready(self, addresses: Sequence[str]) -> None:
+        """Every worker answers."""
+        facts = {"pid": os.getpid(), "addresses": list(addresses)}
+        self._tell({"ok": True, **facts, "result": facts})
+
+    def failed(self, exit_code: int, error: str) -> None:
+        """It did not start, and why."""
+        self._tell({"ok": False, "exit": int(exit_code), "error": error})
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        data = msgspec.json.encode(line) + b"\n"
+        for fd in self._descriptors:
+            try:
+                os.write(fd, data)
+            except OSError:
+                pass  # it has stopped waiting
+            os.close(fd)
+        self._descriptors.clear()

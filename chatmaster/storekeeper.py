@@ -1,0 +1,113 @@
+"""Keeps the embedded store running: starts it before the workers, restarts it, stops it last.
+
+It is restarted at once, with the back-off of a worker that dies quickly again and again. Before it has answered
+for the first time, its death ends the start.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from chatmaster.contract import ExitCode
+from chatmaster.crew import QUICK_DEATH, backoff
+from chatmaster.reactor import Reactor, Timer
+from chatmaster.reaper import Reaper
+from chatmaster.store import EmbeddedStore
+
+log = logging.getLogger(__name__)
+
+ASK_EVERY: Final = 0.02  # seconds, while it comes up
+STOP_GRACE: Final = 10.0  # seconds to sync and end; what was acknowledged is on the disk anyway
+
+
+class StoreKeeper:
+    """Watches over one embedded store."""
+
+    def __init__(self, reactor: Reactor, reaper: Reaper, store: EmbeddedStore) -> None:
+        self.store = store
+        self.state = "starting"  # starting, ready, away
+        self.restarts = 0
+        self._reactor = reactor
+        self._reaper = reaper
+        self._ready: Callable[[], None] | None = None
+        self._failed: Callable[[ExitCode, str], None] | None = None
+        self._gone: Callable[[], None] | None = None
+        self._answered_at: float | None = None
+        self._quick_deaths = 0
+        self._timer: Timer | None = None
+
+    def start(self, *, patience: float, ready: Callable[[], None], failed: Callable[[ExitCode, str], None]) -> None:
+        """Start it; then one of the two is called, at the latest after `patience` seconds."""
+        self._ready, self._failed = ready, failed
+        self._reactor.call_later(patience, self._out_of_patience)
+        self._spawn()
+
+    def stop(self, gone: Callable[[], None]) -> None:
+        """End it and call back when it has ended."""
+        self._gone, self._ready, self._failed = gone, None, None
+        self._cancel()
+        if self.store.pid is None:
+            gone()
+            return
+        self.store.terminate()
+        self._timer = self._reactor.call_later(STOP_GRACE, self.store.kill)
+
+    def _spawn(self) -> None:
+        self.state, self._answered_at = "starting", None
+        try:
+            pid = self.store.spawn()
+        except OSError as error:
+            log.error("the store could not be started: %s", error)
+            self._again()
+            return
+        self._reaper.expect(pid, self._ended, stopped=self._was_stopped, continued=self._was_continued)
+        self._ask()
+
+    def _ask(self) -> None:
+        if not self.store.answers():
+            self._timer = self._reactor.call_later(ASK_EVERY, self._ask)
+            return
+        self.state, self._answered_at = "ready", time.monotonic()
+        log.info("the store is ready (pid %s, %s)", self.store.pid, self.store.program)
+        if self._ready is not None:
+            ready, self._ready, self._failed = self._ready, None, None
+            ready()
+
+    def _ended(self, status: int) -> None:
+        self._cancel()
+        what = self.store.exited(status)
+        self.state = "away"
+        if self._gone is not None:
+            self._gone()
+            return
+        log.error("%s", what)
+        if self._failed is not None:
+            self._failed(ExitCode.STORE_UNREACHABLE, what)
+            return
+        self._again()
+
+    def _again(self) -> None:
+        self.restarts += 1
+        lived = self._answered_at is not None and time.monotonic() - self._answered_at >= QUICK_DEATH
+        self._quick_deaths = 0 if lived else self._quick_deaths + 1
+        self._timer = self._reactor.call_later(backoff(self._quick_deaths), self._spawn)
+
+    def _was_stopped(self) -> None:
+        log.warning("the store was stopped by a signal; it stays, and waits for SIGCONT")
+        self.state = "away"
+
+    def _was_continued(self) -> None:
+        log.info("the store was continued")
+        self.state = "ready" if self._answered_at is not None else "starting"
+
+    def _out_of_patience(self) -> None:
+        if self._failed is not None:
+            self._failed(ExitCode.STORE_UNREACHABLE, f"the store does not answer; see {self.store.log_path}")
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -39,6 +39,9 @@ class Application(Protocol):
     async def stop(self) -> None:
         """After the last connection has gone."""
 
+    def page(self) -> tuple[bytes | None, bytes | None]:
+        """The page at `/` and the script at `/chat.js`, where it has them."""
+
     def opened(self, connection: Connection) -> None:
         """The handshake is done."""
 
@@ -56,6 +59,9 @@ class Application(Protocol):
 
     def thawed(self, connection: Connection, state: Any) -> None:
         """The connection came from another worker with that state; `opened` is not called."""
+
+    def told(self, body: bytes) -> None:
+        """Something that an application of any worker told all of them through the control room."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         """Answer a question of the operator's that only the application can; None: not one of mine."""
@@ -78,6 +84,9 @@ class CallbackApplication:
 
     async def stop(self) -> None:
         await call(self._callbacks.get("worker_stop"), self._node.worker)
+
+    def page(self) -> tuple[None, None]:
+        return None, None
 
     def opened(self, connection: Connection) -> None:
         self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, _ignore)
@@ -108,6 +117,9 @@ class CallbackApplication:
 
     def thawed(self, connection: Connection, state: Any) -> None:
         """All that a program keeps is in `connection.session`, which travels by itself."""
+
+    def told(self, body: bytes) -> None:
+        """A program has its own rooms to talk through."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         return None

@@ -8,10 +8,10 @@ from __future__ import annotations
 from chatmaster.stats import Field, WorkerStats
 
 _FIELDS: dict[str, Field] = {
-    "connections_total": Field.CONNECTIONS_TOTAL,
-    "messages_in": Field.MESSAGES_IN,
     "callback_errors": Field.CALLBACK_ERRORS,
     "rate_limited": Field.RATE_LIMITED,
+    "handed_over": Field.HANDED_OVER,
+    "hand_over_failed": Field.HAND_OVER_FAILED,
 }
 
 
@@ -21,8 +21,8 @@ class Counters:
     __slots__ = tuple(_FIELDS)
 
     def __init__(self) -> None:
-        self.connections_total = 0
-        self.messages_in = 0
+        self.handed_over = 0
+        self.hand_over_failed = 0
         self.callback_errors = 0
         self.rate_limited = 0
 

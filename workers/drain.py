@@ -26,7 +26,7 @@ class Drain:
 
     async def run(self, *, seconds: float, graceful: bool, final: bool) -> None:
         """Return when nobody is connected any more, or when the time is over."""
-        await self._node.stop_accepting()
+        self._node.stop_accepting()
         if graceful:
             await self._empty(None)
             return

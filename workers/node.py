@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workers import control
@@ -51,6 +52,7 @@ class Node:
         self.connections: dict[str, Connection] = {}
         self.endpoints: list[Endpoint] = []
         self.when_empty = asyncio.Event()
+        self.on_deaf: Callable[[], None] = _nobody
 
     # ---- told by the transport ---------------------------------------------------------------------
 
@@ -58,12 +60,10 @@ class Node:
         """A handshake is done; the returned object owns the transport from now on."""
         connection = Connection(self, ws, connection_id())
         self.connections[connection.id] = connection
-        self.counters.connections_total += 1
         self.application.opened(connection)
         return connection
 
     def received(self, connection: Connection, data: str | bytes) -> None:
-        self.counters.messages_in += 1
         self.application.received(connection, data)
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
@@ -97,7 +97,7 @@ class Node:
 
     # ---- over all workers --------------------------------------------------------------------------
 
-    async def publish(self, room: str, payload: bytes, *, form: str, author: str = "", key: str = "") -> Placed:
+    async def publish(self, room: str, payload: bytes, *, form: str, exclude: str = "") -> Placed:
         """Append to a room's log. Raises BusError."""
         answered: asyncio.Future[Placed] = self.loop.create_future()
 
@@ -109,12 +109,12 @@ class Node:
             else:
                 answered.set_result(result)
 
-        self.hub.publish(room, payload, form=form, author=author, key=key, done=done)
+        self.hub.publish(room, payload, form=form, done=done, exclude=exclude)
         return await answered
 
     async def _publish_data(self, room: str, data: str | bytes, exclude: tuple[str, ...]) -> None:
         payload, form = (data.encode(), "t") if isinstance(data, str) else (data, "b")
-        await self.publish(room, payload, form=form, key=",".join(exclude))
+        await self.publish(room, payload, form=form, exclude=",".join(exclude))
 
     async def broadcast(self, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
         await self._publish_data(ALL_ROOM, data, exclude)
@@ -174,8 +174,17 @@ class Node:
         if not room.startswith("@"):
             self.presence.left(room, connection.user)
 
+    def deaf(self) -> None:
+        """The store answers others but not this process: only a new one helps."""
+        logger.error("this worker hears nothing from a store that answers others: it asks to be replaced")
+        self.on_deaf()
+
     # ---- coming and going --------------------------------------------------------------------------
 
-    async def stop_accepting(self) -> None:
+    def stop_accepting(self) -> None:
         for endpoint in self.endpoints:
-            await endpoint.stop_accepting()
+            endpoint.stop_accepting()
+
+
+def _nobody() -> None:
+    """Until the composition root says who is to be told."""

@@ -1,0 +1,221 @@
+"""The old worker's side: quiesce, write down, offer, and let go, batch after batch.
+
+A connection is taken out of its rooms first, at a position that is noted, and offered when its write buffer has
+run empty; so nothing of it waits here in user space when another process begins to write to it. Whatever comes back
+goes on from the noted positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from workers.handover.giver import Action, AskKill, Giver, Resume, SendAbort, SendGo
+from workers.handover.link import PeerLink
+from workers.handover.protocol import (
+    MAX_BATCH,
+    MAX_OUTSTANDING,
+    MAX_PACKET,
+    VERSION,
+    Abort,
+    Finished,
+    Go,
+    Held,
+    Offer,
+    Parcel,
+    Prepare,
+    Prepared,
+    Released,
+    decode_from_taker,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from workers.connection import Connection
+    from workers.node import Node
+
+logger = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held, and again for an abort to be answered
+PREPARE_TIMEOUT = 5.0  # seconds for the other side to follow our rooms
+RETRY = 0.02  # seconds until a connection that could not be moved is looked at again
+
+
+class Outgoing:
+    """Gives this worker's connections to another one. `ask_kill` has the master end it."""
+
+    def __init__(self, node: Node, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]) -> None:
+        self.peer = peer
+        self._node = node
+        self._ask_kill = ask_kill
+        self._giver = Giver()
+        self._link = PeerLink(sock, received=self._received, lost=self._lost)
+        self._loop = asyncio.get_running_loop()
+        self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
+        self._parcels: dict[str, tuple[Connection, Parcel]] = {}  # offered, not answered
+        self._credit = 0
+        self._batch = 0
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    async def run(self, seconds: float) -> int:
+        """Give away what can be given in time. Returns how many are left."""
+        deadline = self._loop.time() + seconds
+        rooms = tuple(self._node.hub.room_names())
+        self._link.send(encode(Prepare(VERSION, rooms)))
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(self._prepared), min(PREPARE_TIMEOUT, seconds))
+        except TimeoutError:
+            answer = None
+        if answer is None or answer.version != VERSION:
+            logger.warning("the new worker takes no connections over: they are sent away instead")
+            self._link.close()
+            return len(self._node.connections)
+        self._credit = answer.credit
+        while self._loop.time() < deadline and not self._closed:
+            if not self._node.connections:
+                break
+            if not await self._next_batch():
+                await self._pause()
+        await self._settle(deadline)
+        self._link.send(encode(Finished()))
+        self._link.close()
+        return len(self._node.connections)
+
+    def peer_reaped(self) -> None:
+        """The master has waited for the other side: what it never got is ours for certain."""
+        self._closed = True
+        self._act(self._giver.taker_reaped())
+        self._changed.set()
+
+    # ---- one batch -------------------------------------------------------------------------------------
+
+    async def _next_batch(self) -> bool:
+        """Offer one batch; False where nothing could be moved now."""
+        if len(self._giver.out) >= MAX_OUTSTANDING or self._credit <= 0:
+            return False
+        leaving = self._take_out(min(MAX_BATCH, self._credit))
+        if not leaving:
+            return False
+        await asyncio.sleep(0)  # what was just written leaves at the end of this turn
+        offered, fds = self._write_down(leaving)
+        if offered:
+            self._offer(offered, fds)
+        return bool(offered)
+
+    def _take_out(self, most: int) -> list[tuple[Connection, list[tuple[str, str, int]]]]:
+        """Quiesce up to `most` connections: out of their rooms, at positions that are noted."""
+        leaving = []
+        for connection in list(self._node.connections.values()):
+            if len(leaving) == most:
+                break
+            if connection.id in self._parcels or not self._node.may_leave(connection):
+                continue
+            positions = self._node.hub.depart(connection)
+            if positions is not None:
+                leaving.append((connection, positions))
+        return leaving
+
+    def _write_down(
+        self, leaving: list[tuple[Connection, list[tuple[str, str, int]]]]
+    ) -> tuple[list[tuple[Connection, Parcel]], list[int]]:
+        offered: list[tuple[Connection, Parcel]] = []
+        fds: list[int] = []
+        size = 0
+        for connection, positions in leaving:
+            detached = connection.ws.detach() if size < MAX_PACKET // 2 else None
+            if detached is None:
+                self._node.come_back(connection, positions)
+                continue
+            parcel = self._node.parcel(connection, positions, detached.state)
+            size += len(encode(parcel))
+            if size > MAX_PACKET - 1024:  # a session of its own size: it is sent away, not moved
+                self._node.keep(connection)
+                connection.ws.reattach()
+                self._node.come_back(connection, positions)
+                continue
+            offered.append((connection, parcel))
+            fds.append(os.dup(detached.fd))
+        return offered, fds
+
+    def _offer(self, offered: list[tuple[Connection, Parcel]], fds: list[int]) -> None:
+        self._batch += 1
+        batch, ids = self._batch, tuple(parcel.id for _, parcel in offered)
+        for connection, parcel in offered:
+            self._parcels[parcel.id] = (connection, parcel)
+        self._credit -= len(ids)
+        self._giver.offered(batch, ids)
+        self._link.send(encode(Offer(batch, tuple(parcel for _, parcel in offered))), fds)
+        self._loop.call_later(ANSWER_TIMEOUT, self._late, batch, fds)
+
+    def _late(self, batch: int, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)  # the copies in the packet; it has long been sent, or never will be
+        if batch not in self._giver.out or self._closed:
+            return
+        logger.warning("the new worker does not answer: asking for %d connections back", len(self._giver.out[batch][1]))
+        self._node.counters.hand_over_failed += len(self._giver.out[batch][1])
+        self._act(self._giver.ran_out_of_time(batch))
+        self._loop.call_later(ANSWER_TIMEOUT, self._silent, batch)
+
+    def _silent(self, batch: int) -> None:
+        if batch in self._giver.out and not self._closed:
+            self._act(self._giver.got_no_answer())
+
+    # ---- answers -----------------------------------------------------------------------------------------
+
+    def _received(self, packet: bytes, fds: list[int]) -> None:
+        match decode_from_taker(packet):
+            case Prepared() as answer:
+                if not self._prepared.done():
+                    self._prepared.set_result(answer)
+            case Held(batch, ids):
+                self._act(self._giver.held(batch, ids))
+            case Released(batch):
+                self._act(self._giver.released(batch))
+        self._changed.set()
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case SendGo(batch, ids):
+                    self._link.send(encode(Go(batch, ids)))
+                    for one in ids:
+                        connection, _ = self._parcels.pop(one)
+                        self._node.moved_away(connection)
+                case SendAbort(batch):
+                    self._link.send(encode(Abort(batch)))
+                case Resume(ids):
+                    for one in ids:
+                        connection, parcel = self._parcels.pop(one)
+                        connection.ws.reattach()
+                        self._node.come_back(connection, [(at.room, at.epoch, at.offset) for at in parcel.rooms])
+                case AskKill():
+                    logger.error("the new worker holds connections and does not answer: it has to end")
+                    self._ask_kill(self.peer)
+
+    def _lost(self) -> None:
+        """The pair is closed on the other side; only the master knows what that means."""
+        if not self._prepared.done():
+            self._prepared.set_result(None)
+        self._closed = True
+        self._changed.set()
+
+    # ---- waiting -----------------------------------------------------------------------------------------
+
+    async def _pause(self) -> None:
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), RETRY)
+        except TimeoutError:
+            return
+
+    async def _settle(self, deadline: float) -> None:
+        """Wait until every batch that is out has an end; the fence may take longer than the deadline."""
+        last = max(deadline, self._loop.time()) + 3 * ANSWER_TIMEOUT
+        while (self._giver.out or not self._link.idle) and self._loop.time() < last:
+            await self._pause()

@@ -1,0 +1,58 @@
+"""The composition root of a worker process: builds every part, runs it, returns an exit code.
+
+The master calls `main` in a process that it has just forked (see `chatmaster/contract.py`); nothing here knows
+more of the master than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+
+from chatmaster import contract
+from chatmaster.contract import ExitCode, Launch, Probe, Task
+from workers import program
+from workers.channel import send_blocking
+from workers.serving import Serving
+from workers.worker import Worker
+
+try:
+    import uvloop
+
+    _new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+except ImportError:  # no wheel for this platform: asyncio's own loop does the same, slower
+    _new_loop = asyncio.new_event_loop
+
+logger = logging.getLogger(__name__)
+
+
+def main(task: Task) -> int:
+    """Do what the master asks of this process. Returns its exit code."""
+    try:
+        workers = program.load(task.settings.server.app)
+    except Exception as error:
+        return _could_not_load(task, error)
+    if isinstance(task, Probe):
+        send_blocking(task.channel, contract.Declares(program.declared(workers)))
+        return ExitCode.DONE
+    return _serve(task, workers)
+
+
+def _serve(launch: Launch, workers: dict[str, Worker]) -> int:
+    worker = workers.get(launch.worker)
+    if worker is None:
+        reason = f"{launch.settings.server.app} no longer defines the Worker {launch.worker!r}"
+        send_blocking(launch.channel, contract.Failed(ExitCode.NOT_READY, reason))
+        return ExitCode.NOT_READY
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(Serving.run(launch, worker))
+
+
+def _could_not_load(task: Task, error: Exception) -> int:
+    expected = isinstance(error, program.ProgramError)
+    text = "" if expected else "".join(traceback.format_exception(error))
+    reason = str(error) if expected else f"{task.settings.server.app} could not be loaded: {error!r}"
+    send_blocking(task.channel, contract.Failed(ExitCode.NOT_READY, reason, text))
+    return ExitCode.NOT_READY

@@ -1,0 +1,125 @@
+"""What a worker is made of, put together and taken apart in order.
+
+Bus before rooms, rooms before presence, all of them before the first connection; and back.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from chatmaster.contract import Listener
+from chatmaster.stats import Field, WorkerStats
+from workers.bus.port import Unavailable
+from workers.bus.redis_bus import RedisBus
+from workers.http import metrics
+from workers.http.site import Http
+from workers.node import Node
+from workers.rooms.hub import Hub
+from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
+from workers.transport.endpoint import Endpoint
+from workers.transport.tls import server_context
+
+logger = logging.getLogger(__name__)
+
+# Seconds that a worker waits for the store where it may do without: a replacement while the store is away.
+DEGRADED_AFTER = 1.0
+
+_TRANSPORT_FIELDS = (
+    (Field.CONNECTIONS_TOTAL, "connections_total"),
+    (Field.MESSAGES_IN, "messages_in"),
+    (Field.HANDSHAKE_FAILURES, "handshake_failures"),
+    (Field.PROTOCOL_ERRORS, "protocol_errors"),
+)
+
+
+class StoreUnreachable(Exception):
+    """The store did not answer before the first start's deadline."""
+
+
+async def build(node: Node) -> None:
+    """Connect to the store and build what stands on it. Raises StoreUnreachable where the store is required."""
+    launch, settings = node.launch, node.settings
+    node.hub = Hub(settings)
+    node.bus = RedisBus(launch.store_url, settings, node.hub, on_deaf=node.deaf)
+    node.hub.bind(node.bus)
+    node.hub.find = node.connections.get
+    node.bus.start()
+    node.hub.start()
+    try:
+        await node.bus.ready(settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER)
+    except Unavailable as error:
+        if launch.store_required:
+            raise StoreUnreachable(f"the store cannot be reached: {error}") from error
+        logger.warning("the store is away: this worker serves without it until it is back")
+
+
+async def close(node: Node) -> None:
+    """Take everything apart that `build` put together."""
+    for endpoint in node.endpoints:
+        endpoint.close()
+    await node.tasks.cancel()
+    await node.hub.stop()
+    await node.bus.stop()
+
+
+def copy_counters(node: Node, row: WorkerStats) -> None:
+    """Write what every part has counted into the worker's row."""
+    if hasattr(node, "bus"):
+        node.bus.copy_to(row)
+        node.hub.tally.copy_to(row)
+        row[Field.ROOMS] = len(node.hub.rooms)
+    row[Field.CONNECTIONS] = len(node.connections)
+    for field, name in _TRANSPORT_FIELDS:
+        row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
+    node.counters.copy_to(row)
+
+
+# ---- accepting -----------------------------------------------------------------------------------------
+
+
+async def listen(node: Node) -> None:
+    """Accept on every listener that the master gave."""
+    for listener in node.launch.listeners:
+        await adopt(node, listener)
+
+
+async def adopt(node: Node, listener: Listener) -> None:
+    """Accept on one more listener, with the endpoint that serves its kind of address."""
+    secure = listener.address.startswith("wss://")
+    endpoint = next((one for one in node.endpoints if (one.tls is not None) is secure), None)
+    if endpoint is None:
+        endpoint = _endpoint(node, secure=secure)
+        node.endpoints.append(endpoint)
+    await endpoint.listen(listener.sock)
+
+
+def _endpoint(node: Node, *, secure: bool) -> Endpoint:
+    application, settings = node.application, node.settings
+    config = EndpointConfig.of(
+        settings,
+        binary=application.binary,
+        subprotocols=application.subprotocols,
+        paths=None if application.any_path else WEBSOCKET_PATHS,
+    )
+    tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
+    return Endpoint(config, node, _http(node), tls=tls)
+
+
+def _http(node: Node) -> Http:
+    """What the port answers to plain HTTP: the application's page, and what operators ask."""
+    table = node.launch.stats.table
+    page, script = node.application.page()
+    return Http(
+        page=page if node.settings.http.page else None,
+        script=script,
+        ready=lambda: _why_not_ready(node),
+        metrics=(lambda: metrics.render(table.rows())) if node.settings.http.metrics else None,
+    )
+
+
+def _why_not_ready(node: Node) -> str | None:
+    if node.bus.state == "ready":
+        return None
+    age = node.bus.probe_age
+    since = "nothing has come back from it yet" if age == float("inf") else f"last round trip {age:.1f} s ago"
+    return f"the store is {node.bus.state}: {since}"

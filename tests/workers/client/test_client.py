@@ -1,0 +1,280 @@
+"""The client over real sockets, against a server that plays scenes: lost connections, close codes, slow readers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.server import ServerConnection, serve
+
+from tests.support.wait import until_async
+from workers.client import (
+    Client,
+    ConnectionEnded,
+    Disconnected,
+    Message,
+    OutcomeUnknown,
+    RequestRefused,
+    comeback,
+    connect,
+)
+
+Scene = Callable[[ServerConnection], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Nobody waits for a back-off here; its lengths are tested where they are reckoned."""
+    monkeypatch.setattr(comeback, "BASE", 0.01)
+    monkeypatch.setattr(comeback, "LATER_AT_LEAST", 0.01)
+
+
+@asynccontextmanager
+async def playing(*scenes: Scene):
+    """A server whose n-th connection plays the n-th scene, the last one again and again; gives its URL."""
+    left = list(scenes)
+
+    async def play(ws: ServerConnection) -> None:
+        scene = left.pop(0) if len(left) > 1 else left[0]
+        try:
+            await scene(ws)
+        except websockets.ConnectionClosed:
+            pass
+
+    async with serve(play, "127.0.0.1", 0, subprotocols=[websockets.Subprotocol("chat.v1.json")]) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def greet(ws: ServerConnection, offset: int = 0, **more: Any) -> dict[str, Any]:
+    hello: dict[str, Any] = json.loads(await ws.recv())
+    assert hello["type"] == "hello"
+    rooms = [{"room": wanted["room"], "epoch": "e", "offset": offset} for wanted in hello["rooms"]]
+    fields = {"connection": "c", "user": "u1", "name": "Ada", "server_time": 1, "rooms": rooms, **more}
+    await ws.send(json.dumps({"type": "welcome", "id": hello["id"], **fields}))
+    return hello
+
+
+async def answer(ws: ServerConnection, offset: int) -> dict[str, Any]:
+    request: dict[str, Any] = json.loads(await ws.recv())
+    place = {"room": "lobby", "epoch": "e", "offset": offset}
+    await ws.send(json.dumps({"type": "ack", "id": request["id"], **place}))
+    return request
+
+
+def entry(offset: int, text: str = "hi") -> str:
+    sender = {"user": "u2", "name": "Bob"}
+    fields = {"room": "lobby", "epoch": "e", "offset": offset, "time": 1, "from": sender, "text": text}
+    return json.dumps({"type": "message", **fields})
+
+
+async def test_say_returns_with_the_place():
+    async def scene(ws):
+        await greet(ws)
+        await answer(ws, 7)
+        await ws.wait_closed()
+
+    async with playing(scene) as url, Client(url, rooms=["lobby"]) as chat:
+        assert chat.user == "u1"
+        assert (await chat.say("lobby", "hi")).offset == 7
+
+
+async def test_what_was_said_is_said_again_on_the_next_connection_and_kept_once():
+    keys = []
+
+    async def dies(ws):
+        await greet(ws)
+        keys.append(json.loads(await ws.recv())["key"])
+        ws.transport.abort()
+
+    async def answers(ws):
+        await greet(ws)
+        keys.append((await answer(ws, 1))["key"])
+        await ws.wait_closed()
+
+    async with playing(dies, answers) as url, Client(url, rooms=["lobby"]) as chat:
+        assert (await chat.say("lobby", "hi")).offset == 1
+    assert keys[0] == keys[1]
+
+
+async def test_it_resumes_where_it_was_and_shows_what_it_missed_once():
+    hellos = []
+
+    async def dies(ws):
+        await greet(ws, token="guest.u1.sig")
+        await ws.send(entry(1))
+        await ws.send(entry(2))
+        await ws.close(1012)
+
+    async def goes_on(ws):
+        hellos.append(await greet(ws, offset=3))
+        for offset in (2, 3):
+            await ws.send(entry(offset))
+        await ws.wait_closed()
+
+    seen: list[int] = []
+
+    async def watch(chat: Client) -> None:
+        async for event in chat.events():
+            if isinstance(event, Message):
+                seen.append(event.offset)
+
+    async with playing(dies, goes_on) as url, Client(url, rooms=["lobby"]) as chat:
+        watching = asyncio.create_task(watch(chat))
+        await until_async(lambda: len(seen) >= 3)
+        await chat.close()
+        await watching
+    assert seen == [1, 2, 3]
+    assert hellos[0]["token"] == "guest.u1.sig"
+    assert hellos[0]["rooms"] == [{"room": "lobby", "since": {"epoch": "e", "offset": 2}}]
+
+
+async def test_the_bye_says_when_to_come_back():
+    async def leaves(ws):
+        await greet(ws)
+        await ws.send(json.dumps({"type": "bye", "code": 1012, "reason": "restart", "retry_after_ms": 30}))
+        await ws.close(1012)
+
+    async def stays(ws):
+        await greet(ws)
+        await ws.wait_closed()
+
+    events: list[Any] = []
+    async with playing(leaves, stays) as url, Client(url, on_event=events.append) as chat:
+        await until_async(lambda: any(isinstance(event, Disconnected) for event in events) and chat.connected)
+    lost = next(event for event in events if isinstance(event, Disconnected))
+    assert lost == Disconnected(1012, "restart", 0.03)
+
+
+async def test_who_was_banned_is_told_and_stays_away():
+    async def bans(ws):
+        await greet(ws)
+        await json_of(ws)
+        await ws.close(4003, "banned")
+
+    async with playing(bans) as url, Client(url) as chat:
+        with pytest.raises(ConnectionEnded) as caught:
+            await chat.say("lobby", "hi")
+        assert caught.value.code == 4003
+        with pytest.raises(ConnectionEnded):
+            await chat.ping()
+
+
+async def json_of(ws: ServerConnection) -> Any:
+    return json.loads(await ws.recv())
+
+
+async def test_a_refusal_is_raised_and_a_busy_server_is_asked_again():
+    async def scene(ws):
+        await greet(ws)
+        first = await json_of(ws)
+        refusal = {"type": "error", "id": first["id"], "code": "rate_limited", "retry_after_ms": 10}
+        await ws.send(json.dumps(refusal))
+        again = await json_of(ws)
+        assert again == first
+        await ws.send(json.dumps({"type": "error", "id": first["id"], "code": "muted", "message": "no"}))
+        await ws.wait_closed()
+
+    async with playing(scene) as url, Client(url, rooms=["lobby"]) as chat:
+        with pytest.raises(RequestRefused) as caught:
+            await chat.say("lobby", "hi")
+    assert caught.value.code == "muted"
+
+
+async def test_no_answer_in_time_leaves_the_key_to_try_again():
+    async def silent(ws):
+        await greet(ws)
+        await ws.wait_closed()
+
+    async with playing(silent) as url, Client(url, rooms=["lobby"]) as chat:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await chat.say("lobby", "hi", timeout=0.05)
+    assert caught.value.key
+
+
+async def test_a_slow_application_makes_the_server_wait_and_loses_nothing():
+    total = 5000
+    sent = 0
+
+    async def floods(ws):
+        nonlocal sent
+        await greet(ws)
+        for offset in range(1, total + 1):
+            await ws.send(entry(offset, "x" * 2000))
+            sent = offset
+        await ws.wait_closed()
+
+    async with playing(floods) as url, Client(url, rooms=["lobby"]) as chat:
+        before = -1
+        while before != sent:  # that it stands still shows only over a time
+            before = sent
+            await asyncio.sleep(0.2)
+        assert sent < total
+        seen = []
+        async for event in chat.events():
+            if isinstance(event, Message):
+                seen.append(event.offset)
+            if len(seen) == total:
+                break
+    assert seen == list(range(1, total + 1))
+
+
+async def test_a_guest_that_the_server_does_not_know_comes_as_a_new_one():
+    hellos = []
+
+    async def knows(ws):
+        hellos.append(await greet(ws, token="guest.old"))
+        ws.transport.abort()
+
+    async def does_not(ws):
+        hellos.append(await json_of(ws))
+        await ws.close(4001)
+
+    async def new(ws):
+        hellos.append(await greet(ws, token="guest.new"))
+        await ws.wait_closed()
+
+    async with playing(knows, does_not, new) as url, Client(url) as chat:
+        await until_async(lambda: len(hellos) == 3 and chat.connected)
+    assert [hello.get("token") for hello in hellos] == [None, "guest.old", None]
+
+
+async def test_a_fresh_token_is_asked_for_each_connection():
+    tokens = iter(["first", "second"])
+    hellos = []
+
+    async def expires(ws):
+        hellos.append(await greet(ws))
+        await ws.close(4001)
+
+    async def stays(ws):
+        hellos.append(await greet(ws))
+        await ws.wait_closed()
+
+    async def token() -> str:
+        return next(tokens)
+
+    async with playing(expires, stays) as url, Client(url, token=token) as chat:
+        await until_async(lambda: len(hellos) == 2 and chat.connected)
+    assert [hello["token"] for hello in hellos] == ["first", "second"]
+
+
+async def test_a_server_that_says_403_is_not_asked_again():
+    async def never(ws):
+        raise AssertionError
+
+    async def forbid(ws, request):
+        return ws.respond(403, "no\n")
+
+    async with serve(never, "127.0.0.1", 0, process_request=forbid) as server:
+        with pytest.raises(ConnectionEnded, match="HTTP 403"):
+            await connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+
+async def test_a_start_that_finds_nobody_gives_up_in_time():
+    with pytest.raises(OutcomeUnknown):
+        await connect("ws://127.0.0.1:1/", timeout=0.2)

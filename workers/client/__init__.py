@@ -1,0 +1,73 @@
+"""A client of the chat for Python programs: typed, on asyncio, and back by itself after whatever happens.
+
+::
+
+    from workers.client import Client, Message
+
+    async with Client("ws://127.0.0.1:8000/", rooms=["lobby"], name="Ada") as chat:
+        await chat.say("lobby", "Hello!")              # returns when the store has it
+        async for event in chat.events():
+            if isinstance(event, Message):
+                print(event.sender.name, event.text)
+
+Messages of a room come in order, each once, over lost connections, reloads and dead servers; where some cannot be had
+any more, a `Gap` or `Reset` says so.
+"""
+
+from workers.client.client import Client, connect
+from workers.client.errors import ClientError, ConnectionEnded, OutcomeUnknown, RequestRefused
+from workers.client.events import (
+    Ack,
+    Bye,
+    Deleted,
+    Disconnected,
+    Edited,
+    Entry,
+    Error,
+    Event,
+    Gap,
+    History,
+    Joined,
+    Left,
+    Members,
+    Message,
+    Person,
+    Position,
+    Presence,
+    Reacted,
+    Read,
+    Reset,
+    Typing,
+    Welcome,
+)
+
+__all__ = [
+    "Ack",
+    "Bye",
+    "Client",
+    "ClientError",
+    "ConnectionEnded",
+    "Deleted",
+    "Disconnected",
+    "Edited",
+    "Entry",
+    "Error",
+    "Event",
+    "Gap",
+    "History",
+    "Joined",
+    "Left",
+    "Members",
+    "Message",
+    "OutcomeUnknown",
+    "Person",
+    "Position",
+    "Presence",
+    "Reacted",
+    "Read",
+    "RequestRefused",
+    "Reset",
+    "Typing",
+    "Welcome",
+    "connect",
+]

@@ -1,0 +1,294 @@
+"""The shell of the client: one WebSocket at a time, the tasks round it, and the methods an application calls.
+
+Whatever the connection does, a call stays a call: `say` returns when the server has kept the message, over as many
+connections as that takes, and what was said while nobody listened comes first after the return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, Final, Self
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.typing import Subprotocol
+
+from workers.client import comeback, core
+from workers.client import events as ev
+from workers.client.comeback import Comeback, End
+from workers.client.errors import ConnectionEnded, OutcomeUnknown, RequestRefused
+from workers.client.verbs import Answer, Verbs
+
+TIMEOUT: Final = 30.0  # seconds for a request, over all connections it takes
+MAX_MESSAGE: Final = 4 * 2**20  # bytes: a page of history is the largest message of a server
+SUBPROTOCOL: Final = Subprotocol("chat.v1.json")
+_LIMIT: Final = 1000  # events that wait for the application before the client stops reading
+
+Token = str | Callable[[], str | Awaitable[str]] | None
+
+_log = logging.getLogger(__name__)
+
+
+class Client(Verbs):
+    """A chat client. Use it as ``async with Client(url, rooms=["lobby"]) as chat:``."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        rooms: Iterable[str] = (),
+        name: str | None = None,
+        token: Token = None,
+        on_event: Callable[[ev.Event], None] | None = None,
+        timeout: float = TIMEOUT,
+        **websocket: Any,
+    ) -> None:
+        """Nothing happens before `start`.
+
+        `token`: a string, or a function (a coroutine function, too) that gives a fresh one for each connection.
+        `on_event` is called with every event, in order, on the loop; without it they wait for `events`.
+        `timeout`: seconds until a request gives up. Further arguments go to `websockets`' `connect`.
+        """
+        self.url = url
+        self.timeout = timeout
+        self.core = core.Core(rooms, name=name, key_prefix=os.urandom(6).hex() + "-")
+        self._token = token
+        self._on_event = on_event
+        self._websocket = {"max_size": MAX_MESSAGE, "compression": None, **websocket}
+        self._ws: ClientConnection | None = None
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._events: deque[ev.Event] = deque()
+        self._changed = asyncio.Event()  # something for `events`, or for a reader that waits for room
+        self._first: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Future[None]] = set()  # the loop keeps no hold of its tasks
+        self._ended: ConnectionEnded | None = None
+
+    # ---- its life ----------------------------------------------------------------------------------
+
+    async def start(self) -> Self:
+        """Connect. Returns after the first `welcome`; raises ConnectionEnded, or OutcomeUnknown after `timeout`."""
+        self._first = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(), name=f"chat client of {self.url}")
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._first
+        except TimeoutError:
+            await self.close()
+            raise OutcomeUnknown("hello", self.timeout, None) from None
+        return self
+
+    async def close(self) -> None:
+        """Leave. What waits for an answer gets ConnectionEnded."""
+        self._end(ConnectionEnded(1000, "closed by this side"))
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @property
+    def user(self) -> str:
+        """Who the server says we are; "" before the first `welcome`."""
+        return self.core.user
+
+    @property
+    def connected(self) -> bool:
+        return self.core.online
+
+    @property
+    def rooms(self) -> dict[str, ev.Position | None]:
+        """Where we are in each room."""
+        return {room: place.position for room, place in self.core.rooms.items()}
+
+    async def events(self) -> AsyncIterator[ev.Event]:
+        """Every event in order, until the client ends. A slow loop makes the server wait, and loses nothing."""
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                self._changed.set()
+                yield event
+            if self._ended is not None:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    # ---- inside ------------------------------------------------------------------------------------
+
+    async def _request(self, expected: type[Answer], kind: str, timeout: float | None, **fields: Any) -> Answer:
+        if self._ended is not None:
+            raise ConnectionEnded(self._ended.code, self._ended.reason)
+        request = self.core.ask(kind, **fields)
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers[request.id] = answered
+        seconds = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await self._send(request.data if self.core.online else None)
+                answer = await answered
+        except TimeoutError:
+            raise OutcomeUnknown(kind, seconds, request.key) from None
+        finally:
+            self._answers.pop(request.id, None)
+            self.core.forget(request.id)
+        if not isinstance(answer, expected):
+            raise RequestRefused("internal", f"{type(answer).__name__} is no answer to {kind}")
+        return answer
+
+    async def _mark_read(self, room: str, offset: int) -> None:
+        await self._send(self.core.mark_read(room, offset))
+
+    async def _note(self, kind: str, **fields: Any) -> None:
+        await self._send(core.encode({"type": kind, **fields}) if self.core.online else None)
+
+    async def _send(self, data: bytes | None) -> None:
+        """Send if there is something and somebody; a connection that breaks meanwhile is the reader's affair."""
+        if data is None or self._ws is None:
+            return
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await self._ws.send(data, text=True)
+
+    async def _run(self) -> None:
+        """Until there is a reason not to come back; a bug of ours is one."""
+        why = ConnectionEnded(1006, "the client failed")
+        try:
+            why = await self._come_and_go()
+        finally:
+            self._end(why)
+
+    async def _come_and_go(self) -> ConnectionEnded:
+        """One connection after another."""
+        back = Comeback(random.random, renewable=callable(self._token) or self._token is None)
+        while True:
+            end = await self._connection()
+            self.core.lost()
+            delay = back.after(end)
+            if end.code == comeback.UNAUTHORIZED and self._token is None:
+                self.core.become_a_stranger()
+            self._tell(ev.Disconnected(end.code, end.reason, delay))
+            if delay is None:
+                return ConnectionEnded(end.code, end.reason)
+            await asyncio.sleep(delay)
+
+    async def _connection(self) -> End:
+        """Open one, and serve it to its end."""
+        try:
+            token = await self._fresh_token()
+            async with open_websocket(self.url, subprotocols=[SUBPROTOCOL], **self._websocket) as ws:
+                return await self._serve(ws, token)
+        except websockets.InvalidStatus as error:
+            return _refused(error)
+        except (OSError, TimeoutError, websockets.WebSocketException) as error:
+            return End(comeback.LOST, str(error) or type(error).__name__)
+
+    async def _serve(self, ws: ClientConnection, token: str | None) -> End:
+        self._ws = ws
+        answered = False
+        try:
+            await ws.send(self.core.hello(token), text=True)
+            while True:
+                await self._receive(await ws.recv())
+                answered = answered or self.core.online
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self._ws = None
+        if (bye := self.core.bye) is not None:  # the close frame may be lost, and says the same
+            return End(bye.code, bye.reason, bye.retry_after_ms / 1000, answered)
+        return End(ws.close_code or comeback.LOST, ws.close_reason or "", answered=answered)
+
+    async def _fresh_token(self) -> str | None:
+        if not callable(self._token):
+            return self._token
+        given = self._token()
+        return given if isinstance(given, str) else await given
+
+    async def _receive(self, data: str | bytes) -> None:
+        event = ev.decode(data)
+        if event is None:
+            return
+        for action in self.core.receive(event):
+            match action:
+                case core.Send(data=wanted):
+                    await self._send(wanted)
+                case core.Tell(event=told):
+                    self._tell(told)
+                case core.Finish(id=number, answer=answer):
+                    self._finish(number, answer)
+                case core.Again(id=number, delay=delay):
+                    asyncio.get_running_loop().call_later(delay, self._again, number)
+                case core.Resume():
+                    _log.warning("something is missing in a room: resuming")
+                    assert self._ws is not None
+                    self._ws.transport.abort()
+                    return
+        await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        """Stop reading while the application is behind; not while it waits for an answer, which has to be read."""
+        while len(self._events) >= _LIMIT and not self._answers:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _again(self, number: int) -> None:
+        data = self.core.resend(number)
+        if data is not None:
+            task = asyncio.ensure_future(self._send(data))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    def _finish(self, number: int, answer: ev.FromServer | RequestRefused) -> None:
+        waiting = self._answers.get(number)
+        if waiting is None or waiting.done():
+            return
+        if isinstance(answer, RequestRefused):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
+
+    def _tell(self, event: ev.Event) -> None:
+        if isinstance(event, ev.Welcome) and self._first is not None and not self._first.done():
+            self._first.set_result(None)
+        if self._on_event is None:
+            self._events.append(event)
+            self._changed.set()
+            return
+        try:
+            self._on_event(event)
+        except Exception:
+            _log.exception("on_event failed")
+
+    def _end(self, why: ConnectionEnded) -> None:
+        if self._ended is None:
+            self._ended = why
+        for waiting in [*self._answers.values(), *([self._first] if self._first is not None else [])]:
+            if not waiting.done():
+                waiting.set_exception(self._ended)
+        self._changed.set()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def connect(url: str, **options: Any) -> Client:
+    """A client that is connected; the options are those of `Client`. Call its `close` at the end."""
+    return await Client(url, **options).start()
+
+
+def _refused(error: websockets.InvalidStatus) -> End:
+    """The handshake was answered with an HTTP status: what a request cannot mend is for good."""
+    status = error.response.status_code
+    lasting = 400 <= status < 500 and status not in (408, 425, 429)
+    return End(1008 if lasting else comeback.LOST, f"HTTP {status}")

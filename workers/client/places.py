@@ -1,0 +1,59 @@
+"""Where the client is in each room's log, and whether the next entry may be shown: pure.
+
+The server promises offsets without holes, each once, but for `gap` and `reset`. This is the guard that makes it
+true for the application whatever happens between: an entry that is known is dropped, and one that comes too early is
+a hole, for which the connection is cut and resumed from the last known place. Where the same hole is there again after
+that, it is told as a gap: going round for ever would help nobody.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from workers.client.events import Entry, Position
+
+
+class Verdict(Enum):
+    """What to do with an entry."""
+
+    SHOW = "show"
+    DROP = "drop"
+    RESUME = "resume"  # something before it is missing: come back with `since`
+    SHOW_AFTER_HOLE = "show after hole"  # still missing after a resume
+
+
+class Place:
+    """The place in one room's log. `position` is None until the server has said where the log stands."""
+
+    __slots__ = ("dropped", "hole", "position")
+
+    def __init__(self, position: Position | None = None) -> None:
+        self.position = position
+        self.hole: int | None = None  # the offset after which a hole was seen once
+        self.dropped = 0  # entries that came twice
+
+    def entered(self, epoch: str, top: int) -> None:
+        """The server let us in. Who came with a place keeps it: what was missed follows."""
+        if self.position is None:
+            self.position = Position(epoch, top)
+
+    def judge(self, entry: Entry) -> Verdict:
+        """Move on to `entry` if it is the next one."""
+        if self.position is None:  # cannot be by the protocol: `joined` comes first
+            self.position = Position(entry.epoch, entry.offset - 1)
+        known = self.position.offset
+        if entry.offset <= known:
+            self.dropped += 1
+            return Verdict.DROP
+        if entry.offset > known + 1 and self.hole != known:
+            self.hole = known
+            return Verdict.RESUME
+        verdict = Verdict.SHOW if entry.offset == known + 1 else Verdict.SHOW_AFTER_HOLE
+        self.position = Position(entry.epoch, entry.offset)
+        self.hole = None
+        return verdict
+
+    def moved(self, epoch: str, offset: int) -> None:
+        """After `gap` or `reset`: what comes next is `offset` + 1."""
+        self.position = Position(epoch, offset)
+        self.hole = None

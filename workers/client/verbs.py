@@ -1,0 +1,137 @@
+"""What a client can ask of the server: a method for each request of the protocol.
+
+Every one but `read` and `typing` returns when the server has answered, and raises RequestRefused, OutcomeUnknown (no
+answer within `timeout` seconds, by default the client's) or ConnectionEnded.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from workers.client import events as ev
+
+Answer = TypeVar("Answer", bound=ev.FromServer)
+
+
+class Verbs:
+    """The requests, without the connection that carries them."""
+
+    async def _request(self, expected: type[Answer], kind: str, timeout: float | None, **fields: Any) -> Answer:
+        """Send it, again where that is needed, and wait for its answer."""
+        raise NotImplementedError
+
+    async def _mark_read(self, room: str, offset: int) -> None:
+        """Send how far one has read, now or with the next connection."""
+        raise NotImplementedError
+
+    async def _note(self, kind: str, **fields: Any) -> None:
+        """Send what has no answer and may be lost."""
+        raise NotImplementedError
+
+    async def say(
+        self,
+        room: str,
+        text: str | None = None,
+        *,
+        data: Any = None,
+        reply_to: int | None = None,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> ev.Ack:
+        """Say it in a room. Returns when the store has it; under the same key it is kept once.
+
+        Raises RequestRefused, OutcomeUnknown, ConnectionEnded, as every request here.
+        """
+        fields = {"room": room, "text": text, "data": data, "reply_to": reply_to, "key": key}
+        return await self._request(ev.Ack, "say", timeout, **fields)
+
+    async def direct(
+        self,
+        to: str,
+        text: str | None = None,
+        *,
+        data: Any = None,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> ev.Ack:
+        """Say it to one user; the place is that in one's own inbox."""
+        return await self._request(ev.Ack, "direct", timeout, to=to, text=text, data=data, key=key)
+
+    async def edit(
+        self, room: str, offset: int, text: str | None = None, *, data: Any = None, key: str | None = None
+    ) -> ev.Ack:
+        """Replace what the message at `offset` says."""
+        return await self._request(ev.Ack, "edit", None, room=room, offset=offset, text=text, data=data, key=key)
+
+    async def delete(self, room: str, offset: int, *, key: str | None = None) -> ev.Ack:
+        """Take a message away."""
+        return await self._request(ev.Ack, "delete", None, room=room, offset=offset, key=key)
+
+    async def react(
+        self, room: str, offset: int, emoji: str, *, remove: bool = False, key: str | None = None
+    ) -> ev.Ack:
+        """React to a message, or take the reaction back."""
+        fields = {"room": room, "offset": offset, "emoji": emoji, "remove": remove or None, "key": key}
+        return await self._request(ev.Ack, "react", None, **fields)
+
+    async def join(self, room: str, since: ev.Position | None = None) -> ev.Joined:
+        """Join a room; with `since` what was missed follows as events."""
+        return await self._request(ev.Joined, "join", None, room=room, since=since)
+
+    async def leave(self, room: str) -> ev.Left:
+        """Leave a room."""
+        return await self._request(ev.Left, "leave", None, room=room)
+
+    async def history(
+        self, room: str, *, before: int | None = None, after: int | None = None, limit: int | None = None
+    ) -> ev.History:
+        """A page of the log, next to one of the two offsets; without them the latest."""
+        return await self._request(ev.History, "history", None, room=room, before=before, after=after, limit=limit)
+
+    async def members(self, room: str) -> ev.Members:
+        """Who is in a room."""
+        return await self._request(ev.Members, "members", None, room=room)
+
+    async def rename(self, name: str) -> ev.Ack:
+        """Be called otherwise from now on, after a reconnect too."""
+        return await self._request(ev.Ack, "rename", None, name=name)
+
+    async def renew(self, token: str) -> ev.Welcome:
+        """Present a fresh token of the same user before the old one expires."""
+        return await self._request(ev.Welcome, "hello", None, token=token)
+
+    async def kick(self, user: str, *, room: str | None = None, reason: str | None = None) -> ev.Ack:
+        """Close a user's connections, or put them out of a room."""
+        return await self._request(ev.Ack, "kick", None, user=user, room=room, reason=reason)
+
+    async def ban(
+        self, user: str, *, room: str | None = None, seconds: float | None = None, reason: str | None = None
+    ) -> ev.Ack:
+        """Keep a user out, for ever where no seconds are given."""
+        return await self._request(ev.Ack, "ban", None, user=user, room=room, seconds=seconds, reason=reason)
+
+    async def mute(
+        self, user: str, *, room: str | None = None, seconds: float | None = None, reason: str | None = None
+    ) -> ev.Ack:
+        """Let a user read, but not say."""
+        return await self._request(ev.Ack, "mute", None, user=user, room=room, seconds=seconds, reason=reason)
+
+    async def unban(self, user: str, *, room: str | None = None) -> ev.Ack:
+        """End a ban."""
+        return await self._request(ev.Ack, "unban", None, user=user, room=room)
+
+    async def unmute(self, user: str, *, room: str | None = None) -> ev.Ack:
+        """End a mute."""
+        return await self._request(ev.Ack, "unmute", None, user=user, room=room)
+
+    async def ping(self) -> ev.Pong:
+        """A round trip to the chat; the answer has the server's time."""
+        return await self._request(ev.Pong, "ping", None)
+
+    async def read(self, room: str, offset: int) -> None:
+        """Say how far one has read; kept for the next connection where there is none."""
+        await self._mark_read(room, offset)
+
+    async def typing(self, room: str) -> None:
+        """Say that one is writing; dropped while there is no connection."""
+        await self._note("typing", room=room)

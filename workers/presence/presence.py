@@ -1,0 +1,376 @@
+"""Owns the shell of presence: it carries the ledger's writes to the store, and the store's notes to the views.
+
+The load on the store is bounded whatever happens at the clients: a room has one write under way, with up to 256 users;
+a worker has at most `CONCURRENT` writes under way, and collects for `DELAY` before the next; a large room is written
+once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from chatmaster.settings import Settings
+from workers.bus.keys import tag
+from workers.bus.port import BusError, StoreRefused
+from workers.events import Tasks
+from workers.presence import keys
+from workers.presence.calls import Argument, Calls, scripts_of
+from workers.presence.lease import Lease
+from workers.presence.ledger import GRACE, MAX_WRITE, Claims, Ledger, Write
+from workers.presence.reaper import Reaper
+from workers.presence.view import LARGE, LARGE_INTERVAL, PresenceChange, View, decode_note
+
+logger = logging.getLogger(__name__)
+
+DELAY = 0.05  # seconds that changes are collected before they are written
+CONCURRENT = 64  # writes under way
+CLAIMS = 500  # rooms in one claim
+RETRY = 1.0  # seconds after the store refused a write
+REFRESH = 30.0  # seconds in which every room with members here is compared with the store once
+REFRESH_STEPS = 30
+STOP_TIMEOUT = 2.0  # seconds for the last writes
+MARK = b"p"  # the first byte of a note of presence; other notes of a room begin otherwise
+
+
+class Member(Struct, frozen=True):
+    """A user in a room, over all workers."""
+
+    user: str
+    name: str
+    connections: int
+
+
+class Members(Struct, frozen=True):
+    """Who is in a room: some or all of `count` users."""
+
+    members: tuple[Member, ...]
+    count: int
+
+    @property
+    def truncated(self) -> bool:
+        """There are more than listed."""
+        return self.count > len(self.members)
+
+
+Announce = Callable[[str, PresenceChange], None]
+
+
+class Presence:
+    """Who is in which room, over all workers and machines. Made inside the running loop.
+
+    `announce(room, change)` is called on the loop with what the members of a room on this worker have to be told.
+    """
+
+    def __init__(
+        self, calls: Calls, lease: Lease, settings: Settings, announce: Announce, *, grace: float = GRACE
+    ) -> None:
+        self._calls = calls
+        self._lease = lease
+        self._name = settings.master.name
+        self._interval = settings.chat.presence_interval
+        self._names = settings.chat.presence_names
+        self._announce = announce
+        self._grace = grace
+        self._loop = asyncio.get_running_loop()
+        self._tasks = Tasks()
+        self._write_script, self._claim_script, self._members_script = scripts_of(
+            Path(__file__).parent, "write", "claim", "members"
+        )
+        for script in (self._write_script, self._claim_script, self._members_script):
+            calls.script(script)
+        self._ledger = Ledger(grace=grace)
+        self._views: dict[str, View] = {}  # of the rooms in the ledger
+        self._astir: set[str] = set()  # rooms whose view has something to do at some time
+        self._reaper = Reaper(calls, self._name, names=self._names, start=self._tasks.start, grace=grace)
+        self._former: list[str] = []  # incarnations of this process to reap once everything is written again
+        self._under_way = 0
+        self._claiming = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
+        self._stopping = False
+        lease.when_reborn(self._reborn)
+        lease.suspected = self._suspected
+        lease.renewed = self._wake
+
+    # ---- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to write; the lease has been started."""
+        self._tasks.start(self._refresh(), what="presence refresh")
+        self._wake()
+
+    async def stop(self) -> None:
+        """Leave: write what there is to write. Who is still expected back is left to the siblings' grace.
+
+        Call it before `Lease.stop`, with `after=grace_left()`.
+        """
+        self._stopping = True
+        deadline = self._loop.time() + STOP_TIMEOUT
+        while not self._ledger.clean and self._lease.registered and self._loop.time() < deadline:
+            await asyncio.sleep(DELAY / 2)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._tasks.cancel()
+
+    @property
+    def grace_left(self) -> float:
+        """Seconds that the incarnation has to outlive the process: what it left must not vanish before its time."""
+        return 0.0 if self._ledger.empty else self._grace
+
+    # ---- told by the rooms -------------------------------------------------------------------------
+
+    def entered(self, room: str, user: str, name: str) -> None:
+        """One more connection of `user` is in `room`."""
+        if room not in self._views:
+            self._views[room] = View()
+        self._ledger.entered(room, user, name)
+        self._wake(DELAY)
+
+    def left(self, room: str, user: str) -> None:
+        """One connection of `user` is in `room` no longer; nothing happens without its `entered`."""
+        self._ledger.left(room, user, self._loop.time())
+        self._wake(DELAY)
+
+    def renamed(self, room: str, user: str, name: str) -> None:
+        """A user who is in `room` is called otherwise now."""
+        self._ledger.renamed(room, user, name)
+        self._wake(DELAY)
+
+    def received_note(self, room: str, note: bytes) -> bool:
+        """A note came through the room's channel; False: it is not about presence."""
+        if not note.startswith(MARK):
+            return False
+        view = self._views.get(room)
+        if view is not None:
+            view.noted(decode_note(note[1:]), self._loop.time(), self._interval)
+            self._stir(room, view)
+        return True
+
+    def resubscribed(self, room: str) -> None:
+        """The room's channel was subscribed to anew: notes may have been missed."""
+        if room in self._views:
+            self._tasks.start(self._confirm([room]), what="presence after a reconnect")
+
+    # ---- asked -------------------------------------------------------------------------------------
+
+    def count(self, room: str) -> int:
+        """Users in a room as far as this worker knows; exact a moment after its first member is here."""
+        view = self._views.get(room)
+        return max(view.count if view else 0, self._ledger.users(room))
+
+    async def counted(self, room: str) -> int:
+        """Users in a room; asks the store where this worker does not know. Raises BusError."""
+        view = self._views.get(room)
+        if view is not None and view.version >= 0:
+            return self.count(room)
+        return max((await self.members(room, 0)).count, self._ledger.users(room))
+
+    async def members(self, room: str, limit: int) -> Members:
+        """Some users of a room, at most `limit`, and how many there are. Raises BusError."""
+        reply = await self._read(room, limit)
+        fields = iter(reply[2:])
+        found = tuple(
+            Member(user.decode(), name.decode(), int(connections))
+            for user, connections, name in zip(fields, fields, fields, strict=True)
+        )
+        return Members(found, reply[1])
+
+    async def _read(self, room: str, limit: int) -> Any:
+        return await self._calls.call_read(self._members_script, keys.of_room(self._name, room), [limit])
+
+    # ---- the dead ----------------------------------------------------------------------------------
+
+    def reap(self, process: str) -> None:
+        """The master says that a process is dead and waited for: its users leave when the grace is over."""
+        self._lease.lost(process)
+        self._reaper.dead(process)
+
+    def _suspected(self, incarnation: str) -> None:
+        if incarnation not in self._former:
+            self._reaper.suspect(incarnation)
+
+    def _reborn(self, old: str) -> None:
+        self._former.append(old)
+        self._ledger.reborn()
+        self._under_way, self._claiming = 0, False
+        now = self._loop.time()
+        for room, view in self._views.items():
+            view.doubt(now, self._interval)
+            self._stir(room, view)
+
+    async def _reap_former(self, former: list[str]) -> None:
+        for one in former:
+            try:
+                await self._reaper.reap(one, sure=True)
+            except BusError as error:
+                logger.warning("%s is left to others to reap: %s", one, error)
+
+    # ---- writing -----------------------------------------------------------------------------------
+
+    def _wake(self, delay: float = 0.0) -> None:
+        """Look what there is to do, at the latest in `delay` seconds."""
+        when = self._loop.time() + delay
+        if self._timer is not None:
+            if self._wakes_at <= when:
+                return
+            self._timer.cancel()
+        self._wakes_at = when
+        self._timer = self._loop.call_at(when, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        self._ledger.expire(now)
+        self._write(now)
+        self._tell(now)
+        due = self._next_due(now)
+        if due is not None:
+            self._wake(max(due - now, DELAY))
+
+    def _next_due(self, now: float) -> float | None:
+        due = [when for room in self._astir if (when := self._views[room].next_due())]
+        if (leaving := self._ledger.next_due()) is not None:
+            due.append(leaving)
+        if not self._ledger.clean and self._lease.registered and self._under_way < CONCURRENT:
+            due.append(now + DELAY)
+        return min(due, default=None)
+
+    def _write(self, now: float) -> None:
+        if not self._lease.registered:
+            return  # `renewed` wakes us
+        if not self._claiming and (claims := self._ledger.take_claims(CLAIMS)) is not None:
+            self._claim(claims)
+        if self._under_way < CONCURRENT:
+            for write in self._ledger.take_writes(now, CONCURRENT - self._under_way):
+                self._send(write)
+        if self._former and self._ledger.clean:
+            former, self._former = self._former, []
+            self._tasks.start(self._reap_former(former), what="reap oneself")
+
+    def _claim(self, claims: Claims) -> None:
+        incarnation = self._lease.incarnation
+        self._claiming = True
+
+        def done(reply: Any) -> None:
+            if incarnation != self._lease.incarnation:
+                return
+            if reply == 1:
+                self._claiming = False
+                self._ledger.claimed(claims)
+                self._wake()
+                return
+            self._ledger.not_claimed(claims)
+            if isinstance(reply, BusError):
+                self._loop.call_later(RETRY, self._claim_again, incarnation)
+            else:
+                self._found_dead(incarnation)
+
+        args: list[Argument] = [incarnation, len(claims.taken)]
+        args += [part for pair in (*claims.taken, *claims.given_up) for part in pair]
+        own = keys.of_incarnations(self._name, incarnation)
+        self._calls.send(self._claim_script, own, args, done, again=True)
+
+    def _claim_again(self, incarnation: str) -> None:
+        if incarnation == self._lease.incarnation:
+            self._claiming = False
+            self._wake()
+
+    def _send(self, write: Write) -> None:
+        incarnation = self._lease.incarnation
+        self._under_way += 1
+
+        def done(reply: Any) -> None:
+            if incarnation != self._lease.incarnation:
+                return
+            self._under_way -= 1
+            self._answered(write, reply, incarnation)
+
+        own = [*keys.of_room(self._name, write.room), keys.of_incarnation(self._name, write.room, incarnation)]
+        args: list[Argument] = [tag(self._name, write.room), self._names, LARGE, write.number]
+        args += [part for value in write.values for part in value]
+        self._calls.send(self._write_script, own, args, done, again=True)
+
+    def _answered(self, write: Write, reply: Any, incarnation: str) -> None:
+        now = self._loop.time()
+        if isinstance(reply, BusError):
+            if isinstance(reply, StoreRefused):
+                logger.warning("the store did not take who is in %s: %s", write.room, reply)
+            self._ledger.not_written(write, not_before=now + RETRY)
+        elif reply[0] == 0:
+            self._ledger.not_written(write, not_before=now)
+            self._found_dead(incarnation)
+        else:
+            self._written(write, int(reply[1]), reply[2], now)
+        self._wake(DELAY)
+
+    def _written(self, write: Write, version: int, count: int, now: float) -> None:
+        full = len(write.values) == MAX_WRITE  # a storm: the rest follows at once
+        self._ledger.written(write, not_before=now + LARGE_INTERVAL if count > LARGE and not full else 0.0)
+        if self._ledger.users(write.room):
+            self._learn(write.room, version, count, now)
+        else:
+            self._views.pop(write.room, None)
+            self._astir.discard(write.room)
+
+    def _found_dead(self, incarnation: str) -> None:
+        """Others took this incarnation for dead: it was stopped, or cut off from the store."""
+        if self._lease.registered and incarnation == self._lease.incarnation:
+            self._lease.registered = False
+            self._tasks.start(self._begin_anew(), what="new incarnation")
+
+    async def _begin_anew(self) -> None:
+        try:
+            await self._lease.begin_anew()
+        except BusError as error:
+            logger.warning("cannot register with the store now: %s", error)
+
+    # ---- telling -----------------------------------------------------------------------------------
+
+    def _learn(self, room: str, version: int, count: int, now: float) -> None:
+        view = self._views.get(room)
+        if view is not None:
+            view.confirmed(version, count, now)
+            self._stir(room, view)
+
+    def _stir(self, room: str, view: View) -> None:
+        due = view.next_due()
+        if due:
+            self._astir.add(room)
+            self._wake(max(due - self._loop.time(), 0.0))
+
+    def _tell(self, now: float) -> None:
+        for room in list(self._astir):
+            view = self._views[room]
+            view.tick(now, self._interval)
+            change = view.take(now, self._names)
+            if not view.next_due():
+                self._astir.discard(room)
+            if change is not None and self._ledger.present(room):
+                self._announce(room, change)
+
+    async def _refresh(self) -> None:
+        """Compare each view with the store now and then: the last note of a room may have been lost."""
+        while True:
+            for step in range(REFRESH_STEPS):
+                await asyncio.sleep(REFRESH / REFRESH_STEPS)
+                rooms = list(self._views)[step::REFRESH_STEPS]
+                for batch in _batches(rooms, CONCURRENT):
+                    await self._confirm(batch)
+
+    async def _confirm(self, rooms: list[str]) -> None:
+        replies = await asyncio.gather(*(self._read(room, 0) for room in rooms), return_exceptions=True)
+        now = self._loop.time()
+        for room, reply in zip(rooms, replies, strict=True):
+            if not isinstance(reply, BaseException):
+                self._learn(room, int(reply[0]), reply[1], now)
+
+
+def _batches(items: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

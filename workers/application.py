@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from workers.connection import Connection
     from workers.node import Node
+    from workers.presence import PresenceChange
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +55,23 @@ class Application(Protocol):
     def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
         """The worker is about to close it with `code`; the client may come back after so many seconds."""
 
+    def busy(self, connection: Connection) -> bool:
+        """Whether a request of it is not answered yet."""
+
+    def moved(self, connection: Connection) -> None:
+        """It belongs to another worker now; `closed` is not called."""
+
     def frozen(self, connection: Connection) -> Any:
         """What another worker needs of the application's state, as msgspec can encode it."""
 
     def thawed(self, connection: Connection, state: Any) -> None:
         """The connection came from another worker with that state; `opened` is not called."""
+
+    def noted(self, room: str, note: bytes) -> None:
+        """Something that is not kept, and is no presence, came through a room's channel."""
+
+    def presence_changed(self, room: str, change: PresenceChange) -> None:
+        """Who is in a room that this worker has members in has changed."""
 
     def told(self, body: bytes) -> None:
         """Something that an application of any worker told all of them through the control room."""
@@ -112,11 +125,23 @@ class CallbackApplication:
     def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
         """A program's own protocol has no word for it; the close code says it."""
 
+    def busy(self, connection: Connection) -> bool:
+        return connection.id in self._inboxes
+
+    def moved(self, connection: Connection) -> None:
+        """Its session went with it."""
+
     def frozen(self, connection: Connection) -> None:
         return None
 
     def thawed(self, connection: Connection, state: Any) -> None:
         """All that a program keeps is in `connection.session`, which travels by itself."""
+
+    def noted(self, room: str, note: bytes) -> None:
+        """A program has no notes."""
+
+    def presence_changed(self, room: str, change: PresenceChange) -> None:
+        """A program asks for `members`."""
 
     def told(self, body: bytes) -> None:
         """A program has its own rooms to talk through."""

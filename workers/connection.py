@@ -15,7 +15,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from workers.node import Node
-    from workers.rooms.hub import Joined
+    from workers.rooms.member import Joined
     from workers.transport.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Session(dict[str, Any]):
 class Connection:
     """One client. Every method must be called on the worker's loop."""
 
-    __slots__ = ("_node", "_session", "app", "deflate", "id", "messages_in", "opened_at", "paused", "user", "ws")
+    __slots__ = ("_node", "_session", "app", "deflate", "id", "messages_in", "opened_at", "ordered", "paused", "user", "ws")
 
     def __init__(self, node: Node, ws: WebSocket, connection_id: str) -> None:
         self._node = node
@@ -69,6 +69,7 @@ class Connection:
         self.app: Any = None  # the application's own state of this connection
         self.opened_at = time.time()
         self.messages_in = 0
+        self.ordered = 0  # orders of the control room up to here were carried out for it, or came before it
         self._session: Session | None = None
 
     # ---- for the application -----------------------------------------------------------------------

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from workers import control
 from workers.application import ALL_ROOM, CallbackApplication
@@ -21,9 +23,8 @@ from workers.ids import connection_id
 if TYPE_CHECKING:
     from chatmaster.contract import Launch
     from workers.application import Application
-    from workers.bus.port import Bus
-    from workers.presence import Presence
-    from workers.registry import Registry
+    from workers.bus.redis_bus import RedisBus
+    from workers.presence import Lease, Presence, PresenceChange
     from workers.rooms.hub import Hub
     from workers.transport.endpoint import Endpoint
     from workers.transport.websocket import WebSocket
@@ -31,15 +32,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MEMBERS_MOST = 1000  # users that `Worker.members` lists
+
+
+class Transfer(Protocol):
+    """One side of a hand-over."""
+
+    peer: str  # the sibling's process
+
+    def peer_reaped(self) -> None:
+        """The master has waited for it."""
+
 
 class Node:
     """One worker process: its connections and all that they reach."""
 
     # Set by the composition root, in this order, before anything is accepted.
-    bus: Bus
+    bus: RedisBus
     hub: Hub
+    lease: Lease
     presence: Presence
-    registry: Registry
     application: Application
 
     def __init__(self, launch: Launch, worker: Worker) -> None:
@@ -51,6 +63,8 @@ class Node:
         self.counters = Counters()
         self.connections: dict[str, Connection] = {}
         self.endpoints: list[Endpoint] = []
+        self.transfers: list[Transfer] = []  # hand-overs with siblings that are under way
+        self.moving: set[str] = set()  # ids of connections that are on their way to another worker
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
 
@@ -68,14 +82,17 @@ class Node:
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         self.hub.leave_all(connection)
-        self.connections.pop(connection.id, None)
         if isinstance(self.application, CallbackApplication):
             if code == LOST:
                 self.application.errored(connection, ConnectionLost(f"{connection.remote_ip} went away"))
             elif code in (NO_PONG, TOO_SLOW):
                 self.application.errored(connection, ConnectionTimedOut(reason or f"closed with {code}"))
         self.application.closed(connection, code, reason)
-        self.registry.disconnected(connection)
+        self.forget(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """It is not this process's any more."""
+        self.connections.pop(connection.id, None)
         if not self.connections:
             self.when_empty.set()
 
@@ -142,8 +159,10 @@ class Node:
             self.application.told(bytes(order.body))
             return
         connection = self.connections.get(order.connection)
-        if connection is None:
+        # Each order once, by whichever worker has the connection: one that is on its way gets it where it arrives.
+        if connection is None or connection.id in self.moving or entry.offset <= connection.ordered:
             return
+        connection.ordered = entry.offset
         if isinstance(order, control.SendTo):
             connection.send(control.data_of(order))
         else:
@@ -156,7 +175,25 @@ class Node:
         return await self.registry.count()
 
     async def members(self, room: str) -> list[dict[str, Any]]:
-        return await self.presence.members(room)
+        found = await self.presence.members(room, MEMBERS_MOST)
+        return [msgspec.to_builtins(member) for member in found.members]
+
+    def noted(self, room: str, note: bytes) -> None:
+        """Something that is not kept came through a room's channel."""
+        if not self.presence.received_note(room, note):
+            self.application.noted(room, note)
+
+    def presence_changed(self, room: str, change: PresenceChange) -> None:
+        """Who is in a room has changed."""
+        self.application.presence_changed(room, change)
+
+    def reaped(self, process: str) -> None:
+        """A sibling is dead and waited for."""
+        self.lease.lost(process)
+        self.presence.reap(process)
+        for transfer in list(self.transfers):
+            if transfer.peer == process:
+                transfer.peer_reaped()
 
     # ---- users and rooms ---------------------------------------------------------------------------
 
@@ -173,6 +210,12 @@ class Node:
     def left(self, connection: Connection, room: str) -> None:
         if not room.startswith("@"):
             self.presence.left(room, connection.user)
+
+    def left_all(self, connection: Connection) -> None:
+        """It is in no room any more; call it before the rooms forget it."""
+        if connection.user:
+            for room in connection.rooms:
+                self.left(connection, room)
 
     def deaf(self) -> None:
         """The store answers others but not this process: only a new one helps."""

@@ -14,6 +14,7 @@ from workers.bus.redis_bus import RedisBus
 from workers.http import metrics
 from workers.http.site import Http
 from workers.node import Node
+from workers.presence import Lease, Presence
 from workers.rooms.hub import Hub
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
 from workers.transport.endpoint import Endpoint
@@ -45,12 +46,17 @@ async def build(node: Node) -> None:
     node.hub.find = node.connections.get
     node.bus.start()
     node.hub.start()
+    node.lease = Lease(node.bus, settings.master.name, launch.incarnation)
+    node.presence = Presence(node.bus, node.lease, settings, node.presence_changed)
+    node.hub.on_note = node.noted
     try:
         await node.bus.ready(settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER)
     except Unavailable as error:
         if launch.store_required:
             raise StoreUnreachable(f"the store cannot be reached: {error}") from error
         logger.warning("the store is away: this worker serves without it until it is back")
+    await node.lease.start()
+    await node.presence.start()
 
 
 async def close(node: Node) -> None:
@@ -58,6 +64,8 @@ async def close(node: Node) -> None:
     for endpoint in node.endpoints:
         endpoint.close()
     await node.tasks.cancel()
+    await node.presence.stop()
+    await node.lease.stop(after=node.presence.grace_left)
     await node.hub.stop()
     await node.bus.stop()
 

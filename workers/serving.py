@@ -105,7 +105,7 @@ class Serving:
                 listener = contract.Listener(address, socket.socket(fileno=fds[0]))
                 self._node.tasks.start(parts.adopt(self._node, listener), what=f"adopt {address}")
             case contract.Reaped(incarnation):
-                self._node.tasks.start(self._node.presence.reap(incarnation), what="reap a sibling")
+                self._node.reaped(incarnation)
             case contract.ReopenLogs():
                 """The child shell that the master put round this process owns the log."""
 

@@ -12,6 +12,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from workers.handover.arrivals import Arrivals
 from workers.handover.link import PeerLink
 from workers.handover.protocol import (
     VERSION,
@@ -41,6 +42,7 @@ class Incoming:
     def __init__(self, node: Node, sock: socket.socket, *, peer: str) -> None:
         self.peer = peer
         self._node = node
+        self._arrivals = Arrivals(node)
         self._taker = Taker()
         self._held: dict[str, tuple[Parcel, int]] = {}
         self._link = PeerLink(sock, received=self._received, lost=self._lost)
@@ -68,8 +70,9 @@ class Incoming:
     async def _prepare(self, version: int, rooms: tuple[str, ...]) -> None:
         """Follow the rooms before their members come, so that they need no page of the log then."""
         if version == VERSION:
-            await self._node.hub.prepare(rooms)
-        credit = self._node.endpoints[0].descriptors.free if self._node.endpoints else 0
+            await self._arrivals.prepare(rooms)
+        descriptors = self._node.endpoints[0].descriptors if self._node.endpoints else None
+        credit = descriptors.limit - descriptors.used if descriptors else 0
         self._link.send(encode(Prepared(VERSION, credit)))
 
     def _offered(self, batch: int, parcels: tuple[Parcel, ...], fds: list[int]) -> None:
@@ -94,11 +97,11 @@ class Incoming:
     async def _activate(self, arrived: list[tuple[Parcel, int]]) -> None:
         for parcel, fd in arrived:
             try:
-                await self._node.take_over(parcel, socket.socket(fileno=fd))
+                await self._arrivals.take_over(parcel, socket.socket(fileno=fd))
             except OSError as error:
                 # The client went away while it moved; it is told nothing any more.
                 logger.info("connection %s was gone when it arrived: %s", parcel.id, error)
-        await self._node.make_up_for_orders([parcel for parcel, _ in arrived])
+        await self._arrivals.make_up_for_orders([parcel for parcel, _ in arrived])
 
     def _lost(self) -> None:
         """The pair is closed on the other side: after Finished that is its end, else the master's word decides."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from workers.handover.giver import Action, AskKill, Giver, Resume, SendAbort, SendGo
 from workers.handover.link import PeerLink
+from workers.handover.moves import Moves, Positions
 from workers.handover.protocol import (
     MAX_BATCH,
     MAX_OUTSTANDING,
@@ -51,6 +52,7 @@ class Outgoing:
     def __init__(self, node: Node, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]) -> None:
         self.peer = peer
         self._node = node
+        self._moves = Moves(node)
         self._ask_kill = ask_kill
         self._giver = Giver()
         self._link = PeerLink(sock, received=self._received, lost=self._lost)
@@ -65,7 +67,7 @@ class Outgoing:
     async def run(self, seconds: float) -> int:
         """Give away what can be given in time. Returns how many are left."""
         deadline = self._loop.time() + seconds
-        rooms = tuple(self._node.hub.room_names())
+        rooms = tuple(self._node.hub.rooms)
         self._link.send(encode(Prepare(VERSION, rooms)))
         try:
             answer = await asyncio.wait_for(asyncio.shield(self._prepared), min(PREPARE_TIMEOUT, seconds))
@@ -107,21 +109,21 @@ class Outgoing:
             self._offer(offered, fds)
         return bool(offered)
 
-    def _take_out(self, most: int) -> list[tuple[Connection, list[tuple[str, str, int]]]]:
+    def _take_out(self, most: int) -> list[tuple[Connection, Positions]]:
         """Quiesce up to `most` connections: out of their rooms, at positions that are noted."""
-        leaving = []
+        leaving: list[tuple[Connection, Positions]] = []
         for connection in list(self._node.connections.values()):
             if len(leaving) == most:
                 break
-            if connection.id in self._parcels or not self._node.may_leave(connection):
+            if connection.id in self._parcels or not self._moves.may_leave(connection):
                 continue
-            positions = self._node.hub.depart(connection)
+            positions = self._moves.depart(connection)
             if positions is not None:
                 leaving.append((connection, positions))
         return leaving
 
     def _write_down(
-        self, leaving: list[tuple[Connection, list[tuple[str, str, int]]]]
+        self, leaving: list[tuple[Connection, Positions]]
     ) -> tuple[list[tuple[Connection, Parcel]], list[int]]:
         offered: list[tuple[Connection, Parcel]] = []
         fds: list[int] = []
@@ -129,14 +131,14 @@ class Outgoing:
         for connection, positions in leaving:
             detached = connection.ws.detach() if size < MAX_PACKET // 2 else None
             if detached is None:
-                self._node.come_back(connection, positions)
+                self._moves.come_back(connection, positions)
                 continue
-            parcel = self._node.parcel(connection, positions, detached.state)
+            parcel = self._moves.parcel(connection, positions, detached.state)
             size += len(encode(parcel))
             if size > MAX_PACKET - 1024:  # a session of its own size: it is sent away, not moved
-                self._node.keep(connection)
+                self._moves.keep(connection)
                 connection.ws.reattach()
-                self._node.come_back(connection, positions)
+                self._moves.come_back(connection, positions)
                 continue
             offered.append((connection, parcel))
             fds.append(os.dup(detached.fd))
@@ -186,14 +188,14 @@ class Outgoing:
                     self._link.send(encode(Go(batch, ids)))
                     for one in ids:
                         connection, _ = self._parcels.pop(one)
-                        self._node.moved_away(connection)
+                        self._moves.moved_away(connection)
                 case SendAbort(batch):
                     self._link.send(encode(Abort(batch)))
                 case Resume(ids):
                     for one in ids:
                         connection, parcel = self._parcels.pop(one)
                         connection.ws.reattach()
-                        self._node.come_back(connection, [(at.room, at.epoch, at.offset) for at in parcel.rooms])
+                        self._moves.come_back(connection, parcel.rooms)
                 case AskKill():
                     logger.error("the new worker holds connections and does not answer: it has to end")
                     self._ask_kill(self.peer)

@@ -34,7 +34,7 @@ class Parcel(Struct, frozen=True, array_like=True):
     session: dict[str, Any]
     rooms: tuple[RoomPosition, ...]
     control: RoomPosition
-    socket: dict[str, Any]  # the transport's own state
+    socket: bytes  # the transport's own state
     app: Any = None  # the application's own state
 
 

@@ -33,7 +33,7 @@ local answer = { log.epoch, text(log.top), text(first), reigns, 0 }
 
 local backward = ARGV[3] == 'before'
 local edge, limit, room = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local taken = 0
+local taken, exhausted = 0, false
 
 local function range(count)
   if backward then
@@ -55,12 +55,15 @@ while taken < limit and room > 0 do
     local at = #answer
     answer[at + 1], answer[at + 2], answer[at + 3] = text(edge), time, envelope
   end
-  if #entries < step then break end
+  if #entries < step then
+    exhausted = true
+    break
+  end
 end
 
 if backward then
   if edge > first then answer[5] = 1 end
-elseif edge < log.top and first <= log.top then
+elseif edge < log.top and not exhausted then
   answer[5] = 1
 end
 return answer

@@ -1,0 +1,110 @@
+"""Members for tests of the rooms: real asyncio transports over socket pairs, and the far end that reads frames."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import socket
+from typing import Any
+
+_ids = itertools.count(1)
+
+
+class Peer(asyncio.Protocol):
+    """A member of rooms; `far` is the client's end of its connection."""
+
+    def __init__(self, hub: Any, *, user: str = "", deflate: bool = False) -> None:
+        self.hub = hub
+        self.id = f"c{next(_ids)}"
+        self.user = user
+        self.deflate = deflate
+        self.paused = False
+        self.transport: Any = None
+        self.cut_with: int | None = None
+        self.joined: list[Any] = []
+        self.failures: list[Any] = []
+        self._received = bytearray()
+        self.far: socket.socket
+
+    @property
+    def ws(self) -> Peer:
+        return self
+
+    @classmethod
+    async def connect(cls, hub: Any, *, high_water: int = 1 << 20, buffer: int = 0, **options: Any) -> Peer:
+        near, far = socket.socketpair()
+        if buffer:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        near.setblocking(False)
+        far.setblocking(False)
+        peer = cls(hub, **options)
+        peer.far = far
+        peer.transport, _ = await asyncio.get_running_loop().create_connection(lambda: peer, sock=near)
+        peer.transport.set_write_buffer_limits(high=high_water)
+        return peer
+
+    # ---- the server's side -------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        self.paused = True
+        self.hub.paused(self)
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.hub.resumed(self)
+
+    def cut(self, code: int) -> None:
+        self.cut_with = code
+        self.close()
+
+    def close(self) -> None:
+        self.hub.leave_all(self)
+        self.transport.abort()
+        self.far.close()
+
+    async def join(self, *wanted: Any) -> list[Any]:
+        """Join rooms: names, or (name, since). Raises the BusError that it failed with."""
+        done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        pairs = [one if isinstance(one, tuple) else (one, None) for one in wanted]
+        self.hub.join(self, pairs, done.set_result, done.set_exception)
+        self.joined = await done
+        return self.joined
+
+    # ---- the client's side -------------------------------------------------------------------------
+
+    def read_available(self) -> int:
+        """Take what has come to the far end; the number of bytes."""
+        taken = 0
+        while True:
+            try:
+                data = self.far.recv(1 << 20)
+            except BlockingIOError:
+                return taken
+            if not data:
+                return taken
+            self._received += data
+            taken += len(data)
+
+    def payloads(self) -> list[bytes]:
+        """The payload of every whole frame so far."""
+        self.read_available()
+        data, at, found = bytes(self._received), 0, []
+        while len(data) >= at + 2:
+            size, head = data[at + 1], 2
+            if size == 126:
+                size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
+            elif size == 127:
+                size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
+            if len(data) < at + head + size:
+                break
+            found.append(data[at + head : at + head + size])
+            at += head + size
+        return found
+
+    def messages(self) -> list[dict[str, Any]]:
+        return [json.loads(payload) for payload in self.payloads()]
+
+    def offsets(self, room: str) -> list[int]:
+        return [one["offset"] for one in self.messages() if one.get("room") == room and one["type"] == "message"]

@@ -1,0 +1,107 @@
+"""Rooms over two workers on a real store: live delivery, joins with `since`, who sees what."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.workers.rooms.conftest import until
+from workers.bus.port import Position
+
+
+async def test_a_message_reaches_members_on_every_worker_once_and_in_order(sides, connect):
+    one, two = await sides(), await sides()
+    near, far = await connect(one), await connect(two)
+    await near.join("lobby")
+    await far.join("lobby")
+    placed = await asyncio.gather(*(one.publish("lobby", str(n)) for n in range(200)))
+    assert [one.offset for one in placed] == list(range(1, 201))
+    for peer in (near, far):
+        await until(lambda peer=peer: len(peer.offsets("lobby")) == 200)
+        assert peer.offsets("lobby") == list(range(1, 201))
+        assert peer.messages()[0] == {
+            "epoch": placed[0].epoch,
+            "offset": 1,
+            "time": placed[0].time,
+            "type": "message",
+            "room": "lobby",
+            "text": "0",
+        }
+
+
+async def test_joining_with_since_brings_what_was_missed_before_what_is_new(sides, connect):
+    one, two = await sides(), await sides()
+    first = await one.publish("lobby", "0")
+    for n in range(1, 1000):
+        last = one.publish("lobby", str(n))
+        if n % 100 == 0:
+            await last
+        else:
+            task = asyncio.ensure_future(last)
+    await task
+    peer = await connect(two)
+    (joined,) = await peer.join(("lobby", Position(first.epoch, 3)))
+    assert (joined.offset, joined.recovered, joined.missing) == (1000, True, None)
+    await one.publish("lobby", "new")
+    await until(lambda: len(peer.offsets("lobby")) == 998)
+    assert peer.offsets("lobby") == list(range(4, 1002))
+    assert two.hub.rooms["lobby"].laggers == {}
+
+
+async def test_a_since_that_another_worker_has_seen_and_this_one_not_yet_is_no_reset(sides, connect):
+    one, two = await sides(), await sides()
+    early = await connect(two)
+    await early.join("lobby")
+    placed = await one.publish("lobby", "0")
+    peer = await connect(two)
+    (joined,) = await peer.join(("lobby", Position(placed.epoch, placed.offset)))
+    assert joined.recovered is True
+    assert joined.offset == placed.offset
+
+
+async def test_a_since_in_the_future_is_a_reset(sides, connect):
+    side = await sides()
+    placed = await side.publish("lobby", "0")
+    peer = await connect(side)
+    (joined,) = await peer.join(("lobby", Position(placed.epoch, 9)))
+    assert joined.recovered is False
+    await until(lambda: peer.messages())
+    assert peer.messages()[0]["type"] == "reset"
+
+
+async def test_what_history_no_longer_has_is_a_gap(sides, connect):
+    side = await sides(history_size=10)
+    first = await side.publish("lobby", "0")
+    await asyncio.gather(*(side.publish("lobby", str(n)) for n in range(1, 30)))
+    peer = await connect(side)
+    (joined,) = await peer.join(("lobby", Position(first.epoch, 1)))
+    assert joined.recovered is False
+    await until(lambda: len(peer.messages()) == 11)
+    assert peer.messages()[0] == {"type": "gap", "room": "lobby", "from": 2, "to": 20}
+    assert peer.offsets("lobby") == list(range(21, 31))
+
+
+async def test_only_the_author_sees_the_key_and_a_retry_is_kept_once(sides, connect):
+    side = await sides()
+    author, other = await connect(side, user="ann"), await connect(side, user="bob")
+    await author.join("lobby", "@ann")
+    await other.join("lobby", "@bob")
+    first = await side.publish("lobby", "hi", author="ann", key="k 1")
+    again = await side.publish("lobby", "hi", author="ann", key="k 1")
+    assert (again.offset, again.duplicate) == (first.offset, True)
+    await until(lambda: author.messages() and other.messages())
+    assert author.messages()[0]["key"] == "k 1"
+    assert "key" not in other.messages()[0]
+    assert len(author.messages()) == len(other.messages()) == 1
+
+
+async def test_the_worker_itself_follows_a_room(sides):
+    one, two = await sides(), await sides()
+    seen: list[int] = []
+    live = asyncio.Event()
+    stop = two.hub.follow("!control", lambda entry: seen.append(entry.offset), live=live.set)
+    await live.wait()
+    for n in range(5):
+        await one.publish("!control", str(n))
+    await until(lambda: seen == [1, 2, 3, 4, 5])
+    stop()
+    assert two.hub.rooms["!control"].follower.phase.value == "linger"

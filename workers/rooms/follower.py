@@ -1,0 +1,306 @@
+"""Follows one room's log for a worker: a pure state machine.
+
+Theory of operation. ::
+
+    OFF ── wanted ──► SUBSCRIBING ── confirmed ──► LIVE ── unwanted ──► LINGER ── time ──► UNSUBSCRIBING ──► OFF
+
+Pub/sub is only the fast path. While the follower is *current*, a publication that continues its position (same
+epoch, next offset) is delivered; anything else makes it not current, and then only a page read from the log is
+delivered until a page reaches the top. Whatever came by pub/sub before a page was asked for is in that page (or
+lost for ever), so only what comes while a read is under way is kept, and replayed after it; if that is too much
+it is dropped and read again. A confirmed subscription always starts with a look at the log, and a read that was
+asked for before the confirmation does not count.
+
+Events are methods in the past tense, effects come back as a list.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+from workers.bus.port import Entry, LogState, Page, Position, Publication
+from workers.rooms.lineage import Restart, epoch_at, judge
+
+HELD_BYTES = 256 * 1024  # publications kept while one read is under way
+
+
+class Phase(Enum):
+    """Where a room is on this worker."""
+
+    OFF = "off"
+    SUBSCRIBING = "subscribing"
+    LIVE = "live"
+    LINGER = "linger"
+    UNSUBSCRIBING = "unsubscribing"
+
+
+class Order(Enum):
+    """What the shell is to do."""
+
+    SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
+    CHECK = "ask for the state of the log, together with that of others"
+    READ = "read a page after the position"
+    LINGER = "tell me when nobody has wanted it for a while"
+    CURRENT = "everything up to the top was delivered"
+    FORGET = "it is off"
+
+
+class Deliver(Struct, frozen=True):
+    """The next entry of the room, and the epoch it was written under."""
+
+    epoch: str
+    entry: Entry
+
+
+class TellGap(Struct, frozen=True):
+    """Offsets that nobody can have any more."""
+
+    epoch: str
+    first: int
+    last: int
+
+
+class TellReset(Struct, frozen=True):
+    """The log was lost; it goes on after `offset`."""
+
+    epoch: str
+    offset: int
+
+
+Effect = Order | Deliver | TellGap | TellReset
+
+
+class Follower:
+    """One room's position on this worker."""
+
+    __slots__ = ("_again", "_held", "_held_bytes", "_overflowed", "_reading", "_ticket", "_wanted", "current", "epoch",
+                 "offset", "phase", "state")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.phase = Phase.OFF
+        self.current = False
+        self.epoch = ""  # "": no position yet
+        self.offset = 0
+        self.state: LogState | None = None  # as of the last read
+        self._wanted = False
+        self._again = False  # subscribe once the end of the last subscription is confirmed
+        self._reading = False
+        self._ticket = 0  # of the last read: the answer to an earlier one proves nothing
+        self._held: list[Publication] | None = None
+        self._held_bytes = 0
+        self._overflowed = False
+
+    @property
+    def position(self) -> Position:
+        """Everything up to here was delivered."""
+        return Position(self.epoch, self.offset)
+
+    # ---- members come and go -----------------------------------------------------------------------
+
+    def wanted(self) -> list[Effect]:
+        """Somebody wants this room."""
+        self._wanted = True
+        if self.phase is Phase.OFF:
+            self.phase = Phase.SUBSCRIBING
+            return [Order.SUBSCRIBE]
+        if self.phase is Phase.UNSUBSCRIBING:
+            self._again = True
+        if self.phase is Phase.LINGER:
+            self.phase = Phase.LIVE
+            return [Order.CURRENT] if self.current else self._look(Order.CHECK)
+        return []
+
+    def unwanted(self) -> list[Effect]:
+        """The last one who wanted it is gone."""
+        self._wanted = self._again = False
+        if self.phase is Phase.LIVE:
+            self.phase = Phase.LINGER
+            return [Order.LINGER]
+        return []
+
+    def lingered(self) -> list[Effect]:
+        """Nobody came back in time."""
+        if self.phase is not Phase.LINGER:
+            return []
+        self._lose_position()
+        self.phase = Phase.UNSUBSCRIBING
+        return [Order.UNSUBSCRIBE]
+
+    # ---- the subscription --------------------------------------------------------------------------
+
+    def subscribed(self) -> list[Effect]:
+        """The store confirmed a subscription, the first or one after a lost connection."""
+        if self.phase in (Phase.OFF, Phase.UNSUBSCRIBING):
+            return []
+        effects: list[Effect] = []
+        if self.phase is Phase.SUBSCRIBING:
+            self.phase = Phase.LIVE
+            if not self._wanted:
+                effects = self.unwanted()
+        self._stray()
+        return effects + self._look(Order.CHECK)
+
+    def unsubscribed(self) -> list[Effect]:
+        """The store confirmed the end of the subscription."""
+        if self.phase is not Phase.UNSUBSCRIBING:
+            return []
+        if self._again:
+            self._again = False
+            self.phase = Phase.SUBSCRIBING
+            return [Order.SUBSCRIBE]
+        self.phase = Phase.OFF
+        return [Order.FORGET]
+
+    def disconnected(self) -> list[Effect]:
+        """The subscription is gone with its connection; the bus asks for it again."""
+        self._stray()
+        if self.phase is Phase.UNSUBSCRIBING:
+            return self.unsubscribed()
+        return []
+
+    # ---- what came by pub/sub ----------------------------------------------------------------------
+
+    def received(self, publication: Publication) -> bool:
+        """True: deliver it now. False: it was held, is old, or `strayed` says what to do."""
+        entry = publication.entry
+        if self.current:
+            if publication.epoch == self.epoch:
+                if entry.offset == self.offset + 1:
+                    self.offset += 1
+                    return True
+                if entry.offset <= self.offset:
+                    return False
+            self.current = False
+        elif self._held is not None:
+            self._hold(publication)
+        return False
+
+    def strayed(self) -> list[Effect]:
+        """After `received` said False."""
+        return [] if self.current or self._reading else self._look(Order.READ)
+
+    def _hold(self, publication: Publication) -> None:
+        assert self._held is not None
+        self._held_bytes += len(publication.entry.payload) + 200
+        if self._held_bytes > HELD_BYTES:
+            self._held, self._held_bytes, self._overflowed = [], 0, True
+        elif not self._overflowed:
+            self._held.append(publication)
+
+    def behind(self, epoch: str, top: int) -> list[Effect]:
+        """The log was seen at (epoch, top) some time ago, and what belongs there has not come."""
+        if not self.current or (epoch == self.epoch and top <= self.offset):
+            return []
+        self.current = False
+        return self._look(Order.READ)
+
+    # ---- reading -----------------------------------------------------------------------------------
+
+    def read_started(self) -> int | None:
+        """The page or state is asked for now: what comes from here on may be newer.
+
+        The ticket goes with the answer; None says that no read is wanted any more.
+        """
+        if not self._reading:
+            return None
+        self._ticket += 1
+        self._held, self._held_bytes, self._overflowed = [], 0, False
+        return self._ticket
+
+    def read_failed(self, ticket: int) -> list[Effect]:
+        """The store did not give it; time has passed since."""
+        if ticket != self._ticket:
+            return []
+        self._reading, self._held = False, None
+        return self._look(Order.READ)
+
+    def state_came(self, state: LogState, ticket: int) -> list[Effect]:
+        """The answer to CHECK."""
+        if ticket != self._ticket:
+            return []
+        if not self.epoch:
+            self.epoch, self.offset = state.epoch, state.top
+        if (state.epoch, state.top) != (self.epoch, self.offset):
+            self._reading, self._held = False, None
+            return self._look(Order.READ)
+        return self._caught_up(state)
+
+    def page_came(self, page: Page, *, after: int, ticket: int) -> list[Effect]:
+        """The answer to READ; it was asked for entries after `after`."""
+        if ticket != self._ticket:
+            return []
+        effects = self._advance(page, after)
+        if self.offset < page.state.top or self._overflowed:
+            self._reading, self._held = False, None
+            return effects + self._look(Order.READ)
+        return effects + self._caught_up(page.state)
+
+    def _advance(self, page: Page, after: int) -> list[Effect]:
+        state = page.state
+        effects: list[Effect] = []
+        if not self.epoch:
+            self.epoch, self.offset = state.epoch, state.top
+        verdict = judge(self.position, state)
+        if isinstance(verdict, Restart):
+            self.epoch, self.offset = state.epoch, verdict.after
+            effects.append(TellReset(state.epoch, verdict.after))
+        elif verdict.gap is not None:
+            self.offset = verdict.after
+            effects.append(TellGap(state.epoch, *verdict.gap))
+        if self.offset >= after:  # else a restart went back to before this page
+            effects += self._take(page)
+        return effects
+
+    def _take(self, page: Page) -> list[Effect]:
+        """Deliver what the page has beyond the position; a hole (somebody deleted entries by hand) is a gap."""
+        effects: list[Effect] = []
+        for entry in page.entries:
+            if entry.offset <= self.offset:
+                continue
+            if entry.offset > self.offset + 1:
+                effects.append(TellGap(page.state.epoch, self.offset + 1, entry.offset - 1))
+            self.epoch, self.offset = epoch_at(entry.offset, page.state), entry.offset
+            effects.append(Deliver(self.epoch, entry))
+        if not page.more and self.offset < page.state.top:
+            effects.append(TellGap(page.state.epoch, self.offset + 1, page.state.top))
+            self.offset = page.state.top
+        return effects
+
+    def _caught_up(self, state: LogState) -> list[Effect]:
+        """The position is the log's top as of `state`, whose reign it is in from now on."""
+        held, self._held = self._held or [], None
+        overflowed, self._overflowed = self._overflowed, False
+        self._reading = False
+        self.epoch, self.offset, self.state = state.epoch, state.top, state
+        if overflowed:
+            return self._look(Order.READ)
+        self.current = True
+        effects: list[Effect] = []
+        for publication in held:
+            if self.received(publication):
+                effects.append(Deliver(publication.epoch, publication.entry))
+            elif not self.current:
+                return effects + self._look(Order.READ)
+        return [*effects, Order.CURRENT]
+
+    def _look(self, order: Order) -> list[Effect]:
+        if self._reading or not self._following:
+            return []
+        self._reading = True
+        return [order]
+
+    @property
+    def _following(self) -> bool:
+        return self.phase is Phase.LIVE
+
+    def _stray(self) -> None:
+        self._ticket += 1
+        self.current = self._reading = self._overflowed = False
+        self._held = None
+
+    def _lose_position(self) -> None:
+        self._stray()
+        self.epoch, self.offset, self.state = "", 0, None

@@ -1,0 +1,90 @@
+"""Owns how an entry becomes frames: encoded once for a worker, spliced, and in up to two classes and two variants.
+
+Form ``j``: the place goes in front of the first field of the stored object. The author's own connections also get
+the `key`. The compressed class exists only where somebody negotiated it, so it is made when first asked for.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from workers.bus.port import Change, Entry
+from workers.transport.frames import binary_frame, compressed_binary_frame, compressed_text_frame, text_frame
+
+# What an item costs beside its frame: the two objects, and a place in the ring.
+OVERHEAD = 250
+
+
+class Item(Struct, gc=False):
+    """One thing to send to a room's members: an entry of the log, or, with offset 0, something that is not kept."""
+
+    frame: bytes
+    offset: int = 0
+    epoch: str = ""
+    time: int = 0
+    binary: bool = False
+    tail: int = 0  # bytes at the frame's end that are the payload without its opening brace; 0: not spliced
+    author: str = ""
+    key: str = ""
+    exclude: str = ""
+    change: Change | None = None
+    squeezed: bytes = b""  # the frame for readers with permessage-deflate, once it was asked for
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return len(self.frame) + OVERHEAD
+
+    @property
+    def special(self) -> bool:
+        """Not the same for everybody."""
+        return bool(self.exclude or (self.key and self.author))
+
+    def compressed(self) -> bytes:
+        """The frame for readers with permessage-deflate."""
+        if not self.squeezed:
+            self.squeezed = _compress(self.frame, binary=self.binary)
+        return self.squeezed
+
+    def frame_for(self, user: str, member_id: str, *, deflate: bool) -> bytes:
+        """What one member gets: nothing where it is excluded, the author's variant where it is the author."""
+        if self.exclude and member_id in self.exclude.split(","):
+            return b""
+        if self.key and self.author == user and user and self.tail:
+            frame = text_frame(
+                _place(self.epoch, self.offset, self.time)
+                + b'"key":%b,%b' % (msgspec.json.encode(self.key), self.frame[-self.tail :])
+            )
+            return _compress(frame, binary=False) if deflate else frame
+        return self.compressed() if deflate else self.frame
+
+
+def item_of(epoch: str, entry: Entry) -> Item:
+    """Encode an entry of the log."""
+    payload = entry.payload
+    if entry.form == "j":
+        # Spelled out in one format: this runs for every message.
+        frame = text_frame(
+            b'{"epoch":"%b","offset":%d,"time":%d,%b' % (epoch.encode(), entry.offset, entry.time, payload[1:])
+        )
+        tail = len(payload) - 1
+    else:
+        frame = text_frame(payload) if entry.form == "t" else binary_frame(payload)
+        tail = 0
+    return Item(frame, entry.offset, epoch, entry.time, entry.form == "b", tail, entry.author, entry.key,
+                entry.exclude, entry.change)  # fmt: skip
+
+
+def _place(epoch: str, offset: int, time: int) -> bytes:
+    return b'{"epoch":"%b","offset":%d,"time":%d,' % (epoch.encode(), offset, time)
+
+
+def _compress(frame: bytes, *, binary: bool) -> bytes:
+    message = frame[_header(frame) :]
+    return compressed_binary_frame(message) if binary else compressed_text_frame(message)
+
+
+def _header(frame: bytes) -> int:
+    """Bytes before the payload of an unmasked frame (RFC 6455, 5.2)."""
+    return {126: 4, 127: 10}.get(frame[1], 2)

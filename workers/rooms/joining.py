@@ -1,0 +1,187 @@
+"""Owns how members come in: every room of a join is made current, then one turn announces and admits.
+
+A `since` is answered from the ring where that covers it. Where it does not, or where it lies beyond what this worker
+has seen (the client may have seen more at another worker), it is judged by a page that was asked for after the join.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from workers.bus.port import BusError, LogState, Position
+from workers.rooms.follower import Effect
+from workers.rooms.item import Item
+from workers.rooms.lineage import Restart, judge
+from workers.rooms.member import Gap, Joined, Member, Reset
+from workers.rooms.room import Room
+
+logger = logging.getLogger(__name__)
+
+
+class Front(Protocol):
+    """What a join needs of the hub."""
+
+    def ask(self, asker: JoinPart) -> None:
+        """Read a page after its offset; `page_came` follows."""
+
+    def run(self, room: Room, effects: list[Effect]) -> None:
+        """Carry out what a follower wants."""
+
+    def admit(self, member: Member, part: JoinPart) -> None:
+        """It is a member now."""
+
+    def ended(self, join: Join) -> None:
+        """The join is over, one way or the other."""
+
+
+class JoinPart:
+    """One room of a join."""
+
+    __slots__ = ("already", "cursor", "join", "line", "missing", "room", "since", "waiting")
+
+    def __init__(self, join: Join, room: Room, since: Position | None) -> None:
+        self.join = join
+        self.room = room
+        self.since = since
+        self.already = join.member in room
+        self.cursor: Position | None = None  # where it reads on, once that is known
+        self.missing: Gap | Reset | None = None
+        self.line = -1
+        self.waiting = False
+
+    @property
+    def offset(self) -> int:
+        """Where the page has to begin."""
+        assert self.since is not None
+        return self.since.offset
+
+    def ready(self, front: Front) -> bool:
+        """Whether it can be announced now; if not, what is missing is under way."""
+        room = self.room
+        if not room.current:
+            room.joins = room.joins or []
+            if self.join not in room.joins:
+                room.joins.append(self.join)
+            return False
+        if self.since is None or self.already:
+            return True
+        if self.cursor is not None:
+            return self._caught_up_with(front)
+        if self._judge_by_ring():
+            return True
+        if not self.waiting:
+            self.waiting = True
+            front.ask(self)
+        return False
+
+    def _judge_by_ring(self) -> bool:
+        room, since, follower = self.room, self.since, self.room.follower
+        if since is None or follower.state is None or since.offset > room.offset or not room.covers(since.offset):
+            return False
+        start = room.ring.start if room.ring is not None else room.offset
+        state = LogState(follower.epoch, room.offset, start + 1, follower.state.reigns)
+        if isinstance(judge(since, state), Restart):
+            return False  # for the log to say
+        self.cursor, self.line = since, room.line
+        return True
+
+    def page_came(self, state: LogState, items: list[Item], front: Front) -> None:
+        """The log as it is now judges the `since`."""
+        self.waiting = False
+        if self.join.over or self.since is None:
+            return
+        verdict = judge(self.since, state)
+        if isinstance(verdict, Restart):
+            self.missing = Reset(state.epoch, verdict.after)
+        elif verdict.gap is not None:
+            self.missing = Gap(state.epoch, *verdict.gap)
+        same = self.missing is None
+        self.cursor = self.since if same else Position(state.epoch, verdict.after)
+        self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
+        self.join.advance()
+
+    def _caught_up_with(self, front: Front) -> bool:
+        """This worker has seen as much as the client; else it looks first."""
+        assert self.cursor is not None
+        follower = self.room.follower
+        if self.line != self.room.line or self.cursor.offset <= follower.offset:
+            return True
+        front.run(self.room, follower.behind(follower.epoch, self.cursor.offset))
+        return self.room.current
+
+    @property
+    def at_boundary(self) -> bool:
+        """The room's members have been sent as much as this one has, and no batch is being written."""
+        return not self.room.busy and (
+            self.cursor is None or self.line != self.room.line or self.cursor.offset <= self.room.position.offset
+        )
+
+    def joined(self) -> Joined:
+        position = self.room.position
+        recovered = None if self.since is None or self.already else self.missing is None
+        return Joined(self.room.name, position.epoch, position.offset, recovered, self.missing)
+
+
+class Join:
+    """One call of `Hub.join`."""
+
+    __slots__ = ("_announce", "_announcing", "_failed", "_front", "deadline", "member", "over", "parts")
+
+    def __init__(
+        self,
+        front: Front,
+        member: Member,
+        announce: Callable[[list[Joined]], None],
+        failed: Callable[[BusError], None],
+        *,
+        deadline: float,
+    ) -> None:
+        self._front = front
+        self.member = member
+        self._announce = announce
+        self._failed = failed
+        self.deadline = deadline
+        self._announcing = False
+        self.over = False
+        self.parts: list[JoinPart] = []
+
+    def advance(self) -> None:
+        """Announce and admit if everything is there."""
+        if self.over or self._announcing:
+            return
+        # All of them are asked, so that what they wait for is under way together.
+        missing = [part for part in self.parts if not part.ready(self._front)]
+        if missing:
+            return
+        for part in self.parts:
+            part.room.settle()
+            if not part.at_boundary:
+                part.room.when_idle(self.advance)
+                return
+        self._enter()
+
+    def _enter(self) -> None:
+        """Announce and admit in one turn, unless what is announced makes the member leave."""
+        if self.over or self._announcing:
+            return
+        self._announcing = True
+        try:
+            self._announce([part.joined() for part in self.parts])
+        except Exception:
+            logger.exception("announcing a join failed")
+            self.fail(BusError("announcing the join failed"))
+        if self.over:
+            return
+        self.over = True
+        for part in self.parts:
+            self._front.admit(self.member, part)
+        self._front.ended(self)
+
+    def fail(self, error: BusError) -> None:
+        """Give up: nothing was joined."""
+        if not self.over:
+            self.over = True
+            self._front.ended(self)
+            self._failed(error)

@@ -1,0 +1,137 @@
+"""Owns the LAGGING state: a cursor into the log instead of a queue. Joins with `since`, readers that pause, gaps and
+connections that came from another worker all pass through it.
+
+It reads page after page, from the room's ring where that reaches back far enough, else from the log, as its transport
+drains, and becomes LIVE between two batches when it has reached the room's position.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from workers.bus.port import LogState, Position
+from workers.rooms.item import Item
+from workers.rooms.lineage import Restart, judge
+from workers.rooms.member import Gap, Member, Reset
+from workers.rooms.room import Room
+from workers.transport.frames import text_frame
+
+STEP = 64 * 1024  # bytes written at a time: it may be told to pause after each
+TURN = 256 * 1024  # bytes for one member in one turn of the loop
+
+
+class Desk(Protocol):
+    """What a lagging member needs of the hub."""
+
+    def ask(self, asker: Lagger) -> None:
+        """Read a page after its offset; `page_came` follows."""
+
+    def promote(self, lagger: Lagger) -> None:
+        """It has reached the room's position: make it LIVE."""
+
+    def pump_later(self, lagger: Lagger) -> None:
+        """Go on with it in a later turn."""
+
+    def told(self, lagger: Lagger, what: Gap | Reset) -> bytes | None:
+        """Count and log what is lost; the payload to tell it with."""
+
+
+class Lagger:
+    """One member that reads from the log in one room."""
+
+    __slots__ = ("_tellings", "arrived", "epoch", "least", "line", "member", "offset", "queued", "room", "since",
+                 "waiting", "written")  # fmt: skip
+
+    def __init__(self, member: Member, room: Room, position: Position, *, line: int, now: float) -> None:
+        self.member = member
+        self.room = room
+        self.epoch = position.epoch
+        self.offset = position.offset
+        self.line = line  # the room's line that the cursor was judged on; -1: it was not
+        self.since = now  # when its lag last shrank
+        self.least: float = float("inf")  # the smallest lag so far
+        self.arrived = room.arrived
+        self.written = 0
+        self.waiting = False  # for a page
+        self.queued = False  # for its turn
+        self._tellings: list[bytes] = []
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.offset)
+
+    def lag(self) -> int:
+        """Bytes that it has not been sent, up to a constant: enough to see whether it shrinks."""
+        buffered = int(self.member.ws.transport.get_write_buffer_size())
+        return self.room.arrived - self.arrived - self.written + buffered
+
+    def tell(self, payload: bytes | None) -> None:
+        """Send this before anything else."""
+        if payload is not None:
+            self._tellings.append(text_frame(payload))
+
+    def pump(self, desk: Desk) -> None:
+        """Write what it may have now."""
+        room, left = self.room, TURN
+        if self._tellings and not self.member.paused:
+            tellings, self._tellings = self._tellings, []
+            self.member.ws.transport.write(b"".join(tellings))
+        while not self.member.paused and not self.waiting:
+            if self.line != room.line or not room.covers(self.offset):
+                if room.current:  # else it goes on when the room is
+                    desk.ask(self)
+                return
+            goal = room.goal
+            if self.offset == goal and self.line == room.goal_line:
+                desk.promote(self)
+                return
+            if left <= 0 or self.offset >= goal or self.line != room.goal_line:
+                desk.pump_later(self)  # the batch that is gathered now has to be written first
+                return
+            assert room.ring is not None
+            left -= self._write([item for item in room.ring.after(self.offset, STEP) if item.offset <= goal])
+
+    def page_came(self, state: LogState, items: list[Item], desk: Desk) -> None:
+        """Judge the cursor by the log as it is, and write what follows it on the page."""
+        self.waiting = False
+        verdict = judge(self.position, state)
+        if isinstance(verdict, Restart):
+            self.epoch, self.offset = state.epoch, verdict.after
+            self.tell(desk.told(self, Reset(state.epoch, verdict.after)))
+        elif verdict.gap is not None:
+            self.offset = verdict.after
+            self.tell(desk.told(self, Gap(state.epoch, *verdict.gap)))
+        self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
+        if self._tellings:
+            self.member.ws.transport.write(b"".join(self._tellings))
+            self._tellings = []
+        self._write_page(items)
+        if not self.member.paused:
+            desk.pump_later(self)
+
+    def _write_page(self, items: list[Item]) -> None:
+        """Write what follows the cursor, as far as the transport takes it and the LIVE members have come."""
+        goal = self.room.goal if self.line == self.room.goal_line else self.room.offset
+        start = next((at for at, item in enumerate(items) if item.offset == self.offset + 1), len(items))
+        while start < len(items) and not self.member.paused:
+            stop, size = start, 0
+            while stop < len(items) and size < STEP and items[stop].offset <= goal:
+                size += len(items[stop].frame)
+                stop += 1
+            if stop == start:
+                return
+            self._write(items[start:stop])
+            start = stop
+
+    def _write(self, items: list[Item]) -> int:
+        member = self.member
+        if member.deflate or any(item.special for item in items):
+            data = b"".join([item.frame_for(member.user, member.id, deflate=member.deflate) for item in items])
+        else:
+            data = b"".join([item.frame for item in items])
+        self.epoch, self.offset = items[-1].epoch, items[-1].offset
+        # Counted as the room counts what arrives, whatever class or variant goes out.
+        self.written += sum(len(item.frame) for item in items)
+        if data:
+            member.ws.transport.write(data)
+        return len(data)

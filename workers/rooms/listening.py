@@ -1,0 +1,33 @@
+"""Owns how the worker itself follows a room: every entry once, in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from workers.bus.port import Entry
+
+logger = logging.getLogger(__name__)
+
+
+class Listener:
+    """One call of `Hub.follow`."""
+
+    __slots__ = ("_live", "_received")
+
+    def __init__(self, received: Callable[[Entry], None], live: Callable[[], None] | None) -> None:
+        self._received = received
+        self._live = live
+
+    def received(self, room: str, entry: Entry) -> None:
+        """The room's next entry. What a listener raises is a bug of its own and must not stop the room."""
+        try:
+            self._received(entry)
+        except Exception:
+            logger.exception("a listener of room %s failed at offset %d", room, entry.offset)
+
+    def became_current(self) -> None:
+        """The room is followed from now on; told once."""
+        if self._live is not None:
+            live, self._live = self._live, None
+            live()

@@ -1,0 +1,66 @@
+"""The words that the rooms and their users share: who can be a member, and what a member is told. Only types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+
+class Transport(Protocol):
+    """What of asyncio's transport the rooms use."""
+
+    def write(self, data: bytes) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+
+
+class Member(Protocol):
+    """A connection, as the rooms see it."""
+
+    id: str
+    user: str  # "": nobody in particular
+    deflate: bool  # gets the compressed class of frames
+    paused: bool  # its transport's buffer is above the high-water mark
+    ws: Any  # `.transport` is a Transport
+
+    def cut(self, code: int) -> None:
+        """Close it: it reads too slowly."""
+
+
+class Gap(Struct, frozen=True):
+    """Offsets that cannot be had any more; delivery goes on after `last`."""
+
+    epoch: str
+    first: int
+    last: int
+
+
+class Reset(Struct, frozen=True):
+    """The log was lost; it goes on after `offset`."""
+
+    epoch: str
+    offset: int
+
+
+class Joined(Struct, frozen=True):
+    """A room that a member is in from now on.
+
+    `offset` is the top of the log: everything above will come. `recovered` answers a `since`: True where every message
+    after it is on its way, False where `missing` says what is gone, None where no `since` was given.
+    """
+
+    room: str
+    epoch: str
+    offset: int
+    recovered: bool | None = None
+    missing: Gap | Reset | None = None
+
+
+# What the application makes of a gap or a reset: the payload of a text message, or None to say nothing.
+Teller = Callable[[str, Gap | Reset], bytes | None]
+
+
+def tell_nothing(room: str, what: Gap | Reset) -> bytes | None:
+    """For applications whose protocol has no word for it."""
+    return None

@@ -1,0 +1,169 @@
+"""Owns every look at the store for the rooms: at most one page at a time for a room, and 64 in all.
+
+After a lost connection all states are read first, many in one go, and then only the rooms that are behind. A page is
+shared by all who wait for one; who asked after it was asked for waits for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Protocol
+
+from workers.bus.port import MAX_OFFSET, Bus, BusError, LogState, Page
+from workers.events import Tasks
+from workers.rooms.follower import Effect
+from workers.rooms.item import Item, item_of
+from workers.rooms.joining import JoinPart
+from workers.rooms.lagger import Lagger
+from workers.rooms.lineage import epoch_at
+from workers.rooms.room import Room
+
+logger = logging.getLogger(__name__)
+
+PAGE_ENTRIES = 512  # as many as a ring holds
+PAGE_BYTES = 256 * 1024
+UNDER_WAY = 64  # pages
+STATES = 256  # rooms in one question for states
+RETRY = 0.5  # seconds after a failed read
+
+Asker = Lagger | JoinPart
+
+
+class Owner(Protocol):
+    """What reading needs of the hub."""
+
+    def run(self, room: Room, effects: list[Effect]) -> None:
+        """Carry out what a follower wants."""
+
+    def gave(self, asker: Asker, page: Page, items: list[Item]) -> None:
+        """A page came that begins at or before what the asker wanted."""
+
+    def seen(self, room: Room, state: LogState) -> None:
+        """The log was like that when the store was last asked for whatever reason."""
+
+    def prefill(self, room: Room, items: list[Item]) -> None:
+        """These touch what the ring holds."""
+
+
+class Reading:
+    """The reads of one worker."""
+
+    def __init__(self, bus: Bus, owner: Owner, tasks: Tasks) -> None:
+        self._bus = bus
+        self._owner = owner
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._checks: list[Room] = []
+        self._waiting: deque[Room] = deque()
+        self._under_way = 0
+        self.catch_ups = 0
+
+    # ---- states ------------------------------------------------------------------------------------
+
+    def check(self, room: Room) -> None:
+        """Read the state of a room's log, together with those of all others that are asked for in this turn."""
+        if not self._checks:
+            self._loop.call_soon(self._check)
+        self._checks.append(room)
+
+    def _check(self) -> None:
+        rooms, self._checks = self._checks, []
+        for start in range(0, len(rooms), STATES):
+            chunk = rooms[start : start + STATES]
+            asked = [(room, ticket) for room in chunk if (ticket := room.follower.read_started()) is not None]
+            if asked:
+                self._tasks.start(self._read_states(asked), what="reading states")
+
+    async def _read_states(self, asked: list[tuple[Room, int]]) -> None:
+        try:
+            states = await self._bus.states([room.name for room, _ in asked])
+        except BusError as error:
+            logger.debug("states of %d rooms: %s", len(asked), error)
+            self._loop.call_later(RETRY, self._failed, asked)
+            return
+        for (room, ticket), state in zip(asked, states, strict=True):
+            self._owner.run(room, room.follower.state_came(state, ticket))
+
+    def _failed(self, asked: list[tuple[Room, int]]) -> None:
+        for room, ticket in asked:
+            self._owner.run(room, room.follower.read_failed(ticket))
+
+    # ---- pages -------------------------------------------------------------------------------------
+
+    def read(self, room: Room) -> None:
+        """The follower wants the page after its position."""
+        room.follower_waits = True
+        self.catch_ups += 1
+        self._queue(room)
+
+    def ask(self, asker: Asker) -> None:
+        """Somebody wants the page after its offset."""
+        room = asker.room
+        if room.asked is None:
+            room.asked = []
+        room.asked.append(asker)
+        self._queue(room)
+
+    def _queue(self, room: Room) -> None:
+        if not room.reading:
+            room.reading = True
+            self._waiting.append(room)
+            self._next()
+
+    def _next(self) -> None:
+        while self._waiting and self._under_way < UNDER_WAY:
+            room = self._waiting.popleft()
+            if room.follower_waits or room.asked:
+                self._under_way += 1
+                self._tasks.start(self._page(room), what=f"reading {room.name}")
+            else:
+                room.reading = False
+
+    async def _page(self, room: Room) -> None:
+        try:
+            if room.follower_waits:
+                await self._page_for_follower(room)
+            else:
+                await self._page_for_askers(room)
+        except BusError as error:
+            logger.debug("history of room %s: %s", room.name, error)
+            await asyncio.sleep(RETRY)
+        finally:
+            self._under_way -= 1
+            room.reading = False
+            if room.follower_waits or room.asked:
+                self._queue(room)
+            self._next()
+
+    async def _page_for_follower(self, room: Room) -> None:
+        follower = room.follower
+        room.follower_waits = False
+        after, limit = follower.offset, PAGE_ENTRIES if follower.epoch else 0
+        ticket = follower.read_started()
+        if ticket is None:
+            return
+        try:
+            page = await self._bus.read(room.name, after=after, limit=limit, max_bytes=PAGE_BYTES)
+        except BusError:
+            self._loop.call_later(RETRY, self._failed, [(room, ticket)])
+            raise
+        self._owner.run(room, follower.page_came(page, after=after, ticket=ticket))
+
+    async def _page_for_askers(self, room: Room) -> None:
+        askers = room.asked or []
+        after = min(asker.offset for asker in askers)
+        before = len(askers)
+        page = await self._bus.read(room.name, after=after, limit=PAGE_ENTRIES, max_bytes=PAGE_BYTES)
+        items = [item_of(epoch_at(entry.offset, page.state), entry) for entry in page.entries]
+        if page.state.epoch == room.follower.epoch:
+            self._owner.prefill(room, items)
+        # Without more, this was the whole log: whoever wants to go on beyond it learns that from the state.
+        end = items[-1].offset if page.more and items else MAX_OFFSET
+        askers = room.asked or []
+        served = [asker for asker in askers[:before] if asker.offset <= end]
+        room.asked = [asker for asker in askers[:before] if asker.offset > end] + askers[before:] or None
+        for asker in served:
+            self._owner.gave(asker, page, items)
+        self._owner.seen(room, page.state)

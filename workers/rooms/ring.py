@@ -1,0 +1,90 @@
+"""Owns a room's recent entries as frames, so that most of those who lag are served without a look at the store.
+
+The ring is one unbroken stretch of the log that ends at the follower's position. It is pure, bounded in entries and
+in bytes, and forgets its oldest first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from workers.rooms.item import Item
+
+ENTRIES = 512  # half of the default history; a page of the log holds as many
+
+
+class Ring:
+    """Items with the offsets start+1 … end."""
+
+    __slots__ = ("_items", "bytes", "end")
+
+    def __init__(self, end: int) -> None:
+        self._items: deque[Item] = deque()
+        self.end = end
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def start(self) -> int:
+        """The offset below the first item."""
+        return self.end - len(self._items)
+
+    def append(self, item: Item, limit: int) -> int:
+        """Add the next item, keeping to `limit` bytes; the change in bytes is returned."""
+        before = self.bytes
+        self._items.append(item)
+        self.end = item.offset
+        self.bytes += item.size
+        while self.bytes > limit or len(self._items) > ENTRIES:
+            self.bytes -= self._items.popleft().size
+        return self.bytes - before
+
+    def prepend(self, items: list[Item], limit: int) -> int:
+        """Put older items, the last of which touches the first here, in front as far as they fit."""
+        before = self.bytes
+        for item in reversed(items):
+            if item.offset != self.start or self.bytes + item.size > limit or len(self._items) >= ENTRIES:
+                break
+            self._items.appendleft(item)
+            self.bytes += item.size
+        return self.bytes - before
+
+    def restart(self, end: int) -> int:
+        """Forget everything: the log goes on after `end`. The change in bytes is returned."""
+        freed, self.bytes = self.bytes, 0
+        self._items.clear()
+        self.end = end
+        return -freed
+
+    def covers(self, offset: int) -> bool:
+        """Whether everything after `offset` up to the end is here."""
+        return self.start <= offset <= self.end
+
+    def after(self, offset: int, max_bytes: int) -> list[Item]:
+        """The items that follow `offset`, at least one and at most about `max_bytes`; covers(offset) must hold."""
+        taken: list[Item] = []
+        size = 0
+        for item in islice(self._items, offset - self.start, None):
+            taken.append(item)
+            size += len(item.frame)
+            if size >= max_bytes:
+                break
+        return taken
+
+    def replace(self, item: Item) -> bool:
+        """Put a changed item in the place of the one with its offset; False where it is not here."""
+        if not self.start < item.offset <= self.end:
+            return False
+        index = item.offset - self.start - 1
+        self.bytes += item.size - self._items[index].size
+        self._items[index] = item
+        return True
+
+    def at(self, offset: int) -> Item | None:
+        """The item with that offset."""
+        if not self.start < offset <= self.end:
+            return None
+        return self._items[offset - self.start - 1]

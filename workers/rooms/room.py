@@ -1,0 +1,276 @@
+"""Owns one room on a worker: its members, the batch for them, and that membership changes between batches only.
+
+A member is LIVE, then it is in one of two sets that are written to without looking at anybody, or it is LAGGING, then
+it has a cursor (`lagger.py`) and no queue.
+
+Two places in the log matter. `epoch` and `offset` say how far the worker has come: the ring ends there, and so does the
+batch. `taken_…` says what the LIVE members were sent, or are being sent: it is the place before the batch that is
+gathered now. Since a change of membership waits until no batch is being written, and everybody gets whole batches,
+a member that comes, goes or begins to lag is exactly at `position`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from workers.bus.port import Position
+from workers.rooms.follower import Follower, Phase
+from workers.rooms.item import Item
+from workers.rooms.member import Member, Transport
+from workers.rooms.ring import Ring
+
+if TYPE_CHECKING:
+    from workers.rooms.joining import Join, JoinPart
+    from workers.rooms.lagger import Lagger
+    from workers.rooms.listening import Listener
+
+logger = logging.getLogger(__name__)
+
+# Up to so many members are written to without a break: a write costs up to 2.4 µs, most of it in the kernel.
+AT_ONCE = 256
+
+
+class House(Protocol):
+    """What a room needs of the hub."""
+
+    def mark(self, room: Room) -> None:
+        """There is something to be flushed."""
+
+    def special_members(self, item: Item) -> Iterable[Member]:
+        """This worker's members for whom an item may look different."""
+
+    def written(self, room: Room, items: int, members: int, size: int) -> None:
+        """Count what was delivered."""
+
+
+class Room:
+    """One room; slots only, because every connected user has one of its own, the inbox."""
+
+    __slots__ = (
+        "_changes", "_flight", "_flushing", "_house", "arrived", "asked", "batch", "dirty", "epoch",
+        "follower", "follower_waits", "joins", "laggers", "line", "linger", "listeners", "live",
+        "name", "offset", "pins", "reading", "ring", "squeezed", "taken_epoch", "taken_line",
+        "taken_offset",
+    )  # fmt: skip
+
+    def __init__(self, name: str, house: House) -> None:
+        self.name = name
+        self._house = house
+        self.follower = Follower()
+        self.epoch = ""
+        self.offset = 0
+        self.taken_epoch = ""
+        self.taken_offset = 0
+        self.taken_line = 0
+        self.ring: Ring | None = None  # None: nothing has come yet
+        self.live: dict[Member, Transport] = {}
+        self.squeezed: dict[Member, Transport] | None = None  # LIVE too: those with permessage-deflate
+        self.laggers: dict[Member, Lagger] | None = None
+        self.listeners: list[Listener] | None = None
+        self.pins = 0  # joins under way
+        self.joins: list[Join] | None = None  # those that wait for this room to be current
+        self.asked: list[Lagger | JoinPart] | None = None  # who waits for a page of the log
+        self.reading = False  # a page is being read, for whomever
+        self.follower_waits = False  # the follower wants the next page
+        self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
+        self.arrived = 0  # bytes of frames since the beginning
+        self.batch: list[Item] = []
+        self.dirty = False  # it is on the hub's list of those to flush
+        self.linger = 0.0  # when it may be given up, where nobody is in it
+        self._flight: Iterator[int] | None = None  # a batch that is written slice by slice
+        self._flushing = False
+        self._changes: deque[Callable[[], None]] | None = None
+
+    # ---- who is in it ------------------------------------------------------------------------------
+
+    @property
+    def needed(self) -> bool:
+        """Somebody is in it, or about to be."""
+        return bool(self.live or self.squeezed or self.laggers or self.listeners or self.pins)
+
+    @property
+    def current(self) -> bool:
+        """Followed, and everything up to the top has been seen."""
+        return self.follower.current and self.follower.phase is Phase.LIVE
+
+    @property
+    def position(self) -> Position:
+        """What the LIVE members have been sent, or will have been when the batch that is being written is."""
+        if self.batch or self._flight is not None:
+            return Position(self.taken_epoch, self.taken_offset)
+        return Position(self.epoch, self.offset)
+
+    @property
+    def goal(self) -> int:
+        """The offset at which somebody who lags can become LIVE."""
+        return self.taken_offset if self.batch or self._flight is not None else self.offset
+
+    @property
+    def goal_line(self) -> int:
+        """The line that `goal` is on."""
+        return self.taken_line if self.batch or self._flight is not None else self.line
+
+    def __contains__(self, member: Member) -> bool:
+        return self.is_live(member) or (self.laggers is not None and member in self.laggers)
+
+    def is_live(self, member: Member) -> bool:
+        return member in self.live or (self.squeezed is not None and member in self.squeezed)
+
+    def __len__(self) -> int:
+        return self.live_count + len(self.laggers or ())
+
+    @property
+    def live_count(self) -> int:
+        return len(self.live) + len(self.squeezed or ())
+
+    def members(self) -> list[Member]:
+        return [*self.live, *(self.squeezed or ()), *(self.laggers or ())]
+
+    def enliven(self, member: Member) -> None:
+        """Make it LIVE; it is at the room's position, and the room is settled."""
+        if member.deflate:
+            if self.squeezed is None:
+                self.squeezed = {}
+            self.squeezed[member] = member.ws.transport
+        else:
+            self.live[member] = member.ws.transport
+
+    def remove(self, member: Member) -> None:
+        """Take it out of whatever set it is in."""
+        self.live.pop(member, None)
+        if self.squeezed is not None:
+            self.squeezed.pop(member, None)
+        if self.laggers is not None:
+            self.laggers.pop(member, None)
+
+    # ---- the ring ----------------------------------------------------------------------------------
+
+    def remember(self, item: Item, limit: int) -> int:
+        """Put an entry into the ring; the change in bytes is returned."""
+        if self.ring is None:
+            self.ring = Ring(item.offset - 1)
+        return self.ring.append(item, limit)
+
+    def forget(self, end: int) -> int:
+        """The log goes on after `end`, and what is remembered does not touch it; the change in bytes is returned."""
+        return self.ring.restart(end) if self.ring is not None else 0
+
+    def covers(self, offset: int) -> bool:
+        """Everything after `offset` is in memory."""
+        return offset == self.offset if self.ring is None else self.ring.covers(offset)
+
+    # ---- batches -----------------------------------------------------------------------------------
+
+    def put(self, item: Item) -> None:
+        """Add to the batch; before `epoch` and `offset` move on."""
+        if not self.batch and self._flight is None:
+            self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
+        self.batch.append(item)
+        if not self.dirty:
+            self._house.mark(self)
+
+    @property
+    def busy(self) -> bool:
+        """A batch is being written."""
+        return self._flight is not None
+
+    def settle(self) -> None:
+        """Write the batch now if that is a matter of microseconds, so that `position` is the top."""
+        if self.batch and not self.busy and self.live_count <= AT_ONCE:
+            self.flush(AT_ONCE)
+
+    def when_idle(self, change: Callable[[], None]) -> None:
+        """Run `change` while no batch is being written: now where that is possible, else when this one is done."""
+        if not self.busy:
+            change()
+            return
+        if self._changes is None:
+            self._changes = deque()
+        self._changes.append(change)
+
+    def flush(self, budget: int) -> int:
+        """Write the batch, or go on with it, to about `budget` members; returns to how many.
+
+        `busy` afterwards says that it is not finished. What comes meanwhile is the next batch.
+        """
+        if self._flushing:
+            return 0  # called from inside a write
+        if self._flight is None and self.batch:
+            items, self.batch = self.batch, []
+            self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
+            self._flight = self._write_batch(items)
+        self._flushing = True
+        done = 0
+        try:
+            while self._flight is not None and done < budget:
+                step = next(self._flight, 0)
+                if not step:
+                    self._flight = None
+                    break
+                done += step
+        finally:
+            self._flushing = False
+        while self._changes and not self.busy:
+            self._changes.popleft()()
+        return done
+
+    def _write_batch(self, items: list[Item]) -> Iterator[int]:
+        """Write a batch to everybody, up to AT_ONCE members a step, whose number each step gives."""
+        apart = self._apart(items)
+        for members, squeeze in ((self.live, False), (self.squeezed, True)):
+            if not members:
+                continue
+            data = _joined(items, squeeze=squeeze)
+            if not data:
+                continue
+            self._house.written(self, len(items), len(members), len(data))
+            if len(members) <= AT_ONCE and not apart:
+                _write(members.values(), data)
+                yield len(members)
+                continue
+            targets = _without(members, apart)
+            for start in range(0, len(targets), AT_ONCE):
+                _write(targets[start : start + AT_ONCE], data)
+                yield AT_ONCE
+        for member, transport in apart.items():
+            own = (item.frame_for(member.user, member.id, deflate=member.deflate) for item in items)
+            _write((transport,), b"".join(own))
+            yield 1
+
+    def _apart(self, items: list[Item]) -> dict[Member, Transport]:
+        """Members who get something else than the others."""
+        apart: dict[Member, Transport] = {}
+        for item in items:
+            if item.special:
+                for member in self._house.special_members(item):
+                    if self.is_live(member):
+                        apart[member] = member.ws.transport
+        return apart
+
+
+def _without(members: dict[Member, Transport], apart: dict[Member, Transport]) -> list[Transport]:
+    """The transports of the others; taking a few out and putting them back beats asking each of a thousand."""
+    taken = [member for member in apart if members.pop(member, None) is not None]
+    rest = list(members.values())
+    for member in taken:
+        members[member] = apart[member]
+    return rest
+
+
+def _joined(items: list[Item], *, squeeze: bool) -> bytes:
+    if len(items) == 1:
+        return items[0].compressed() if squeeze else items[0].frame
+    if squeeze:
+        return b"".join([item.compressed() for item in items])
+    return b"".join([item.frame for item in items])
+
+
+def _write(transports: Iterable[Transport], data: bytes) -> None:
+    for transport in transports:
+        try:
+            transport.write(data)
+        except RuntimeError:
+            logger.debug("a member's transport was closed between two slices")

@@ -1,0 +1,126 @@
+"""Owns what the rooms need from time to time: deadlines of joins, rooms nobody is in, silent tails, readers too slow.
+
+A message whose publication was lost after the last one that came leaves no hole in the offsets, so nothing would
+notice it. Two things do: an ack whose message has not come within `ACK_WITHOUT_MESSAGE`, and a look at the top of
+every active room each `PATROL`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from workers.bus.port import Bus, BusError, LogState, Unavailable
+from workers.events import Tasks
+from workers.rooms.follower import Effect
+from workers.rooms.joining import Join
+from workers.rooms.lagger import Lagger
+from workers.rooms.room import Room
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.25
+ACK_WITHOUT_MESSAGE = 1.0
+PATROL = 20.0
+PATROL_ROOMS = 64  # in one question
+LINGER = 30.0  # a reload of a page, or a lost connection, comes back within it
+
+
+class Hub(Protocol):
+    """What upkeep needs of the hub."""
+
+    @property
+    def rooms(self) -> dict[str, Room]: ...
+    def run(self, room: Room, effects: list[Effect]) -> None: ...
+    def seen(self, room: Room, state: LogState) -> None: ...
+    def cut(self, lagger: Lagger) -> None: ...
+
+
+class Upkeep:
+    """Looks after the rooms of one worker four times a second."""
+
+    def __init__(self, hub: Hub, bus: Bus, *, lag_timeout: float) -> None:
+        self._hub = hub
+        self._bus = bus
+        self._lag_timeout = lag_timeout
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._expected: dict[str, tuple[float, str, int]] = {}
+        self._lingering: dict[Room, None] = {}
+        self.joins: set[Join] = set()
+        self.laggers: set[Lagger] = set()
+
+    def start(self, tasks: Tasks) -> None:
+        self._tick()
+        tasks.start(self._patrol(), what="looking at the tops of rooms")
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def expect(self, room: str, epoch: str, offset: int) -> None:
+        """The log has this entry; the room's follower should have it soon."""
+        self._expected.setdefault(room, (self._loop.time(), epoch, offset))
+
+    def linger(self, room: Room) -> None:
+        """Nobody is in it any more."""
+        room.linger = self._loop.time() + LINGER
+        self._lingering.pop(room, None)
+        self._lingering[room] = None
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK, self._tick)
+        now = self._loop.time()
+        self._check_expected(now)
+        self._end_lingering(now)
+        self._check_laggers(now)
+        for join in [one for one in self.joins if one.deadline <= now]:
+            join.fail(Unavailable("the store did not answer in time"))
+
+    def _check_expected(self, now: float) -> None:
+        due = [name for name, (since, _, _) in self._expected.items() if now - since >= ACK_WITHOUT_MESSAGE]
+        for name in due:
+            _, epoch, offset = self._expected.pop(name)
+            room = self._hub.rooms.get(name)
+            if room is not None:
+                self._hub.run(room, room.follower.behind(epoch, offset))
+
+    def _end_lingering(self, now: float) -> None:
+        while self._lingering:
+            room = next(iter(self._lingering))
+            if room.linger > now:
+                break
+            del self._lingering[room]
+            if not room.needed:
+                self._hub.run(room, room.follower.lingered())
+
+    def _check_laggers(self, now: float) -> None:
+        for lagger in list(self.laggers):
+            if not lagger.member.paused:
+                lagger.since = now  # it waits for us, not we for it
+                continue
+            lag = lagger.lag()
+            if lag < lagger.least:
+                lagger.least, lagger.since = lag, now
+            elif now - lagger.since > self._lag_timeout:
+                self._hub.cut(lagger)
+
+    async def _patrol(self) -> None:
+        while True:
+            names = [name for name, room in self._hub.rooms.items() if room.current]
+            chunks = [names[at : at + PATROL_ROOMS] for at in range(0, len(names), PATROL_ROOMS)] or [[]]
+            for chunk in chunks:
+                await asyncio.sleep(PATROL / len(chunks))
+                await self._look(chunk)
+
+    async def _look(self, names: list[str]) -> None:
+        try:
+            states = await self._bus.states(names) if names else []
+        except BusError as error:
+            logger.debug("the tops of %d rooms: %s", len(names), error)
+            return
+        for name, state in zip(names, states, strict=True):
+            room = self._hub.rooms.get(name)
+            if room is not None and room.current:
+                self._hub.seen(room, state)

@@ -126,6 +126,18 @@ class Answer(Struct, frozen=True, tag="answer"):
     exit_code: int = 0
 
 
+class KillPeer(Struct, frozen=True, tag="kill_peer"):
+    """The sibling `incarnation` holds connections of ours and does not answer: end it, and say `Reaped`."""
+
+    incarnation: str
+
+
+class Replace(Struct, frozen=True, tag="replace"):
+    """This worker should be replaced, new before old; `reason` is for the log."""
+
+    reason: str
+
+
 # ---- master → worker -------------------------------------------------------------------------------
 
 
@@ -139,6 +151,23 @@ class Drain(Struct, frozen=True, tag="drain"):
     seconds: float
     graceful: bool = False
     final: bool = False
+
+
+class HandOver(Struct, frozen=True, tag="hand_over"):
+    """Like `Drain`, but first give the connections to the sibling `peer` over the descriptor that comes along.
+
+    The other end of that SOCK_SEQPACKET pair goes to the sibling with `TakeOver`. What could not be given away in
+    `seconds` is drained.
+    """
+
+    peer: str  # incarnation
+    seconds: float
+
+
+class TakeOver(Struct, frozen=True, tag="take_over"):
+    """Take connections over from the sibling `peer`, over the descriptor that comes along."""
+
+    peer: str  # incarnation
 
 
 class Query(Struct, frozen=True, tag="query"):
@@ -171,8 +200,8 @@ class ReopenLogs(Struct, frozen=True, tag="reopen_logs"):
     """Open the log file again: it was rotated."""
 
 
-FromWorker = Declares | Failed | Ready | Drained | Answer
-ToWorker = Drain | Query | CancelQuery | Adopt | Reaped | ReopenLogs
+FromWorker = Declares | Failed | Ready | Drained | Answer | KillPeer | Replace
+ToWorker = Drain | HandOver | TakeOver | Query | CancelQuery | Adopt | Reaped | ReopenLogs
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode

@@ -22,6 +22,9 @@ from workers.application import CallbackApplication
 from workers.channel import Channel
 from workers.control import CONTROL_ROOM
 from workers.drain import Drain
+from workers.events import call
+from workers.handover.incoming import Incoming
+from workers.handover.outgoing import Outgoing
 from workers.heartbeat import Heartbeat
 from workers.node import Node
 from workers.queries import Queries
@@ -41,6 +44,7 @@ class Serving:
         self._node = Node(launch, worker)
         self._channel = Channel(launch.channel, receive=self._receive, lost=self._master_lost)
         self._queries = Queries(self._node, self._channel)
+        self._giving: tuple[contract.HandOver, socket.socket] | None = None
         self._ending: asyncio.Future[contract.Drain] = self._node.loop.create_future()
         self._heartbeat = Heartbeat(launch.stats, self._copy_counters)
         self._node.on_deaf = self._deaf
@@ -81,11 +85,28 @@ class Serving:
 
     async def _go(self, order: contract.Drain) -> None:
         self._launch.stats[Field.READY] = 0
+        if self._giving is not None:
+            await self._give_away(*self._giving)
         await Drain(self._node).run(seconds=order.seconds, graceful=order.graceful, final=order.final)
         await self._node.application.stop()
         await parts.close(self._node)
         self._heartbeat.stop()
         self._channel.send(contract.Drained())
+
+    async def _give_away(self, order: contract.HandOver, sock: socket.socket) -> None:
+        """Hand the connections over; what is left is drained afterwards."""
+        node = self._node
+        node.stop_accepting()
+        await call(node.worker.callbacks.get("worker_reload"), node.worker)
+        outgoing = Outgoing(node, sock, peer=order.peer, ask_kill=self._ask_kill)
+        node.transfers.append(outgoing)
+        left = await outgoing.run(order.seconds)
+        node.transfers.remove(outgoing)
+        if left:
+            logger.warning("%d connections could not be handed over and are sent away", left)
+
+    def _ask_kill(self, incarnation: str) -> None:
+        self._channel.send(contract.KillPeer(incarnation))
 
     def _fail(self, code: ExitCode, reason: str, text: str) -> None:
         self._channel.send(contract.Failed(code, reason, text))
@@ -97,6 +118,12 @@ class Serving:
             case contract.Drain():
                 if not self._ending.done():
                     self._ending.set_result(message)
+            case contract.HandOver():
+                if not self._ending.done():
+                    self._giving = message, socket.socket(fileno=fds[0])
+                    self._ending.set_result(contract.Drain(seconds=message.seconds))
+            case contract.TakeOver(peer):
+                self._node.transfers.append(Incoming(self._node, socket.socket(fileno=fds[0]), peer=peer))
             case contract.Query():
                 self._queries.ask(message)
             case contract.CancelQuery():

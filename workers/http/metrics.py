@@ -1,20 +1,22 @@
 """The metrics of the whole machine as Prometheus text (exposition format 0.0.4), from the shared counters.
 
-Any worker can render all rows, so it does not matter which one a scrape reaches. Every sample carries the
-worker's row as a label: a row starts at zero again with a new process, which Prometheus takes for a reset.
+Any worker can render all rows, so it does not matter which one a scrape reaches. Counters and histograms are
+sums over all workers and over those that have ended, so they never go down. Gauges are told by slot, and by
+generation, since two processes serve one slot for a while during a reload.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from chatmaster.stats import BUCKET_BOUNDS, HISTOGRAM_BUCKETS, Field, WorkerStats
+from chatmaster.stats import BUCKET_BOUNDS, HISTOGRAM_BUCKETS, RETIRED_ROW, Field, StatsTable, WorkerStats
 
 NANO: Final = 1e-9
+_AGES: Final = (Field.HEARTBEAT, Field.STORE_PROBE)  # kept as a time of the monotonic clock: shown as an age
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,17 @@ METRICS: Final = (
     _gauge(Field.READY, "worker_ready", "1 where the worker accepts and its store connection has answered."),
     _gauge(Field.GENERATION, "worker_generation", "Generation of the worker; grows with each reload."),
     _gauge(Field.STARTED, "worker_start_time_seconds", "Unix time of the worker's start.", NANO),
+    _gauge(Field.STATE, "worker_state", "0 starting, 1 ready, 2 draining, 3 stopped, 4 hung."),
+    _gauge(Field.RESTARTS, "worker_restarts", "Times that a process of this slot ended unplanned."),
+    _gauge(Field.MEMORY, "worker_memory_bytes", "Resident memory of the worker."),
+    _gauge(Field.HEARTBEAT, "heartbeat_age_seconds", "Since the worker's loop last gave a sign of life.", NANO),
     _gauge(Field.CONNECTIONS, "connections", "Open WebSocket connections."),
     _gauge(Field.ROOMS, "rooms", "Rooms that the worker follows."),
     _gauge(Field.LAGGING, "lagging_members", "Members that read on from the log because they read slowly."),
     _gauge(Field.LOOP_LAG, "loop_lag_seconds", "How late the worker's last heartbeat was.", NANO),
     _gauge(Field.STORE_STATE, "store_state", "The store as the worker sees it: 0 starting, 1 ready, 2 away."),
     _gauge(Field.STORE_PROBE_RTT, "store_probe_seconds", "Last full round trip through the store.", NANO),
+    _gauge(Field.STORE_PROBE, "store_probe_age_seconds", "Since the last full round trip through the store.", NANO),
     _counter(Field.CONNECTIONS_TOTAL, "connections_accepted", "WebSocket connections accepted."),
     _counter(Field.MESSAGES_IN, "messages_received", "Messages received from clients."),
     _counter(Field.MESSAGES_OUT, "messages_published", "Messages of clients that the store has acknowledged."),
@@ -77,50 +84,41 @@ METRICS: Final = (
 )
 
 
-def render(rows: Iterable[WorkerStats], *, monotonic: Callable[[], int] = time.monotonic_ns) -> str:
-    """The text for all rows that belong to a process."""
-    live = [row for row in rows if row[Field.PID]]
+def render(table: StatsTable, *, monotonic: Callable[[], int] = time.monotonic_ns) -> str:
+    """The text for the whole machine."""
+    rows = table.rows()
+    everything = [*(row for row in rows if row.slot != RETIRED_ROW), table.row(RETIRED_ROW)]
     lines: list[str] = []
     for metric in METRICS:
-        lines += _head(metric.name, metric.kind, metric.help)
-        for row in live:
-            lines += _histogram_samples(metric, row) if metric.kind == "histogram" else [_sample(metric, row)]
-    lines += _ages(live, monotonic())
+        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
+        if metric.kind == "gauge":
+            lines += [_gauge_sample(metric, row, monotonic()) for row in rows]
+        elif metric.kind == "counter":
+            lines.append(f"{metric.name} {_sum(everything, metric.field)}")
+        else:
+            lines += _histogram_samples(metric, everything)
     return "\n".join((*lines, ""))
 
 
-def _head(name: str, kind: str, help: str) -> list[str]:
-    return [f"# HELP {name} {help}", f"# TYPE {name} {kind}"]
-
-
-def _sample(metric: Metric, row: WorkerStats) -> str:
+def _gauge_sample(metric: Metric, row: WorkerStats, now: int) -> str:
     value = row[metric.field]
+    if metric.field in _AGES:
+        value = max(0, now - value) if value else now
     number = value if metric.scale == 1.0 else f"{value * metric.scale:.15g}"
-    return f'{metric.name}{{worker="{row.slot}"}} {number}'
+    return f'{metric.name}{{slot="{row[Field.SLOT]}",generation="{row[Field.GENERATION]}"}} {number}'
 
 
-def _histogram_samples(metric: Metric, row: WorkerStats) -> list[str]:
+def _sum(rows: list[WorkerStats], field: int) -> int:
+    return sum(row[field] for row in rows)
+
+
+def _histogram_samples(metric: Metric, rows: list[WorkerStats]) -> list[str]:
     """Rows count each bucket by itself, Prometheus wants each with all below it."""
-    counts = accumulate(row[metric.field + bucket] for bucket in range(HISTOGRAM_BUCKETS))
-    bounds = (*map(str, BUCKET_BOUNDS), "+Inf")
-    samples = list(zip(bounds, counts, strict=True))
-    lines = [f'{metric.name}_bucket{{worker="{row.slot}",le="{bound}"}} {count}' for bound, count in samples]
-    total = row[metric.field + HISTOGRAM_BUCKETS] * NANO
-    lines.append(f'{metric.name}_sum{{worker="{row.slot}"}} {total:.15g}')
-    lines.append(f'{metric.name}_count{{worker="{row.slot}"}} {samples[-1][1]}')
-    return lines
-
-
-def _ages(rows: list[WorkerStats], now: int) -> list[str]:
-    """What is kept as a time of the monotonic clock means something only as an age."""
-    lines = []
-    for field, name, help in (
-        (Field.HEARTBEAT, "chatmaster_heartbeat_age_seconds", "Since the worker's loop last gave a sign of life."),
-        (Field.STORE_PROBE, "chatmaster_store_probe_age_seconds", "Since the last full round trip through the store."),
-    ):
-        lines += _head(name, "gauge", help)
-        for row in rows:
-            if row[field]:
-                age = max(0, now - row[field]) * NANO
-                lines.append(f'{name}{{worker="{row.slot}"}} {age:.15g}')
-    return lines
+    counts = accumulate(_sum(rows, metric.field + bucket) for bucket in range(HISTOGRAM_BUCKETS))
+    samples = list(zip((*map(str, BUCKET_BOUNDS), "+Inf"), counts, strict=True))
+    total = _sum(rows, metric.field + HISTOGRAM_BUCKETS) * NANO
+    return [
+        *(f'{metric.name}_bucket{{le="{bound}"}} {count}' for bound, count in samples),
+        f"{metric.name}_sum {total:.15g}",
+        f"{metric.name}_count {samples[-1][1]}",
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chatmaster.settings import Settings
+from workers.transport import frames
 
 WEBSOCKET_PATHS = frozenset({"/", "/ws"})
 
@@ -24,6 +25,8 @@ class EndpointConfig:
     backlog: int = 4096
     binary: bool = True  # False: a binary message is refused with 1003
     deflate: bool = True
+    compress_from: int = frames.COMPRESS_FROM
+    side_frames: int = 2000  # control frames and fragments of one peer in a ping interval; more: 4009
     subprotocols: tuple[str, ...] = ()  # in order of preference; who offers none gets none
     paths: frozenset[str] | None = WEBSOCKET_PATHS  # None: any path
     origins: tuple[str, ...] = ()  # patterns, beside the origin of the endpoint itself

@@ -16,6 +16,7 @@ from typing import Protocol
 from workers.http.response import Response
 from workers.transport.config import EndpointConfig
 from workers.transport.descriptors import Descriptors
+from workers.transport.familiar import Familiar
 from workers.transport.handshake import Handshake
 from workers.transport.inbound import Parsers
 from workers.transport.lifecycle import Lifecycle
@@ -81,6 +82,7 @@ class Endpoint:
             subprotocols=config.subprotocols,
             deflate=config.deflate,
         )
+        self.familiar = Familiar()
         self.connections = Sweeper(config, self.now)
         self.descriptors = descriptors or Descriptors.of_this_process(config.reserve)
         self.descriptors.watch(self._descriptors_changed)

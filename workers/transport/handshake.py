@@ -16,7 +16,7 @@ from websockets.http11 import Request
 
 from workers.http.response import Response
 from workers.transport.proxies import BadProxyHeader, parse_proxy_header
-from workers.transport.upgrade import BadRequest, Refused, has_other_method, parse_request
+from workers.transport.upgrade import Agreed, BadRequest, Refused, has_other_method, parse_request
 from workers.transport.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ class Handshake(asyncio.Protocol):
         return data[length:]
 
     def _receive_request(self, block: bytes, rest: bytes) -> None:
+        agreed = self.endpoint.familiar.recall(block)
+        if agreed is not None:
+            self._accept(agreed, rest)
+            return
         if has_other_method(block):  # said before parsing, which refuses a request with a body
             allow = (("Allow", "GET, HEAD"),)
             self._answer(Response.text(HTTPStatus.METHOD_NOT_ALLOWED, headers=allow).serialize())
@@ -102,16 +106,21 @@ class Handshake(asyncio.Protocol):
             self._refuse(Response.text(HTTPStatus.BAD_REQUEST, str(error)))
             return
         if "Upgrade" in request.headers or self.endpoint.http is None:
-            self._receive_upgrade(request, rest)
+            self._receive_upgrade(request, block, rest)
         else:
             self._receive_plain(request)
 
-    def _receive_upgrade(self, request: Request, rest: bytes) -> None:
+    def _receive_upgrade(self, request: Request, block: bytes, rest: bytes) -> None:
         agreed = self.endpoint.negotiator.negotiate(request)
         if isinstance(agreed, Refused):
             self._refuse(Response.text(agreed.status, agreed.reason, agreed.headers))
-            return
-        ws = WebSocket(self.endpoint, agreed.opening, self._client(request))
+        else:
+            self.endpoint.familiar.remember(block, agreed)
+            self._accept(agreed, rest)
+
+    def _accept(self, agreed: Agreed, rest: bytes) -> None:
+        """Become a WebSocket."""
+        ws = WebSocket(self.endpoint, agreed.opening, self._client(agreed))
         ws.transport = self.transport
         self.transport.set_protocol(ws)
         self.endpoint.upgraded(self, ws)
@@ -130,7 +139,7 @@ class Handshake(asyncio.Protocol):
             response = Response.text(HTTPStatus.INTERNAL_SERVER_ERROR)
         self._answer(response.serialize(head=request.method == "HEAD"))
 
-    def _client(self, request: Request) -> tuple[str, int] | None:
+    def _client(self, agreed: Agreed) -> tuple[str, int] | None:
         """Who is behind trusted proxies; None: the peer itself."""
         proxies = self.endpoint.proxies
         if not proxies:
@@ -138,8 +147,7 @@ class Handshake(asyncio.Protocol):
         peer = self._remote or self._peer()
         if not proxies.trusts(peer[0]):
             return peer
-        headers = request.headers
-        return proxies.client(peer, headers.get_all("Forwarded"), headers.get_all("X-Forwarded-For"))
+        return proxies.client(peer, agreed.forwarded, agreed.x_forwarded_for)
 
     def _peer(self) -> tuple[str, int]:
         peer = self.transport.get_extra_info("peername")

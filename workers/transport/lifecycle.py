@@ -32,6 +32,8 @@ FROZEN: Final = 4  # offered to another process: neither read nor written here
 
 ABNORMAL: Final = 1006  # the connection was lost without a Close (RFC 6455, 7.1.5)
 TOO_SLOW: Final = 4008
+FLOOD: Final = 4009
+NO_ANSWER: Final = 4010
 
 
 class Lifecycle(asyncio.Protocol):

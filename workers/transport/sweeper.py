@@ -16,11 +16,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from workers.transport.deadlines import Deadlines
+from workers.transport.lifecycle import NO_ANSWER, TOO_SLOW, Lifecycle
 
 if TYPE_CHECKING:
     from workers.transport.config import EndpointConfig
     from workers.transport.handshake import Handshake
-    from workers.transport.lifecycle import Lifecycle
     from workers.transport.websocket import WebSocket
 
 LONGEST_TICK: Final = 1.0  # seconds: how late a deadline may be noticed
@@ -92,6 +92,7 @@ class Sweeper:
         self._visiting = (self._visiting + 1) % len(self._buckets)
 
     def _visit(self, ws: WebSocket, now: float) -> None:
+        ws.side_frames = 0
         if not ws.is_open or ws in self._answers:
             return
         if ws.writing_paused:
@@ -114,7 +115,7 @@ class Sweeper:
             self._backlogs[ws] = waiting
             self._answers.set(ws, now)
         else:
-            ws.close(4010, "no answer to a ping")
+            ws.close(NO_ANSWER, "no answer to a ping")
 
     def _watch_stall(self, ws: WebSocket, now: float) -> None:
         waiting = ws.buffered
@@ -122,4 +123,4 @@ class Sweeper:
         if waiting < before:
             self._stalls[ws] = (waiting, now)
         elif now - since >= self._lag_timeout:
-            ws.abort(4008, "reads too slowly")
+            ws.abort(TOO_SLOW, "reads too slowly")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from http import HTTPStatus
 from sys import intern
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers, MultipleValuesError
@@ -36,12 +37,13 @@ _unprintable = re.compile(r"[^\x21-\x7e]")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """The handshake succeeded: what to answer, and what was agreed on."""
+class Agreed(NamedTuple):
+    """The handshake succeeded: what to answer, what was agreed on, and what proxies claim about the client."""
 
     response: bytes
     opening: Opening
+    forwarded: list[str]
+    x_forwarded_for: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Negotiator:
             select_subprotocol=lambda _, offered: self._select(offered),
         )
 
-    def negotiate(self, request: Request, *, secure: bool = False) -> Agreed | Refused:
+    def negotiate(self, request: Request) -> Agreed | Refused:
         """Answer a request that asks for an upgrade."""
         path, _, query = request.path.partition("?")
         if self._paths is not None and path not in self._paths:
@@ -147,7 +149,12 @@ class Negotiator:
             origin=intern(origin),
             user_agent=intern(", ".join(request.headers.get_all("User-Agent"))),
         )
-        return Agreed(_switching_protocols(accept, extensions, subprotocol), opening)
+        return Agreed(
+            _switching_protocols(accept, extensions, subprotocol),
+            opening,
+            request.headers.get_all("Forwarded"),
+            request.headers.get_all("X-Forwarded-For"),
+        )
 
     def _select(self, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         """The first of ours that was offered. Who offers none speaks the only one there is."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, Frame
+from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Frame
 from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
 
 from workers.transport import frames
 from workers.transport.inbound import Fragments, apply_mask, find_frame
-from workers.transport.lifecycle import CLOSING, FROZEN, OPEN, Lifecycle
+from workers.transport.lifecycle import CLOSING, FLOOD, FROZEN, OPEN, Lifecycle
 from workers.transport.moving import ConnectionState, Detached, encode_state
 from workers.transport.opening import Handler, Opening
 
@@ -31,7 +31,6 @@ class WebSocket(Lifecycle):
     """One connection, from the 101 to its end. Made by `Handshake`, or by `Endpoint.attach`."""
 
     __slots__ = (
-        "__weakref__",
         "_fragments",
         "_tail",
         "bucket",
@@ -40,6 +39,7 @@ class WebSocket(Lifecycle):
         "heard",
         "opened_at",
         "opening",
+        "side_frames",
     )
 
     bucket: set[WebSocket]  # of the sweeper
@@ -51,6 +51,7 @@ class WebSocket(Lifecycle):
         self.heard = True  # something came since the last ping
         self.bytes_in = 0
         self.frames_in = 0  # whole messages
+        self.side_frames = 0  # control frames and fragments since the sweeper's last visit
         self._tail: bytearray | None = None  # bytes of a frame that is not complete, or not to be read yet
         self._fragments: Fragments | None = None
 
@@ -82,11 +83,12 @@ class WebSocket(Lifecycle):
         """Send one message: `str` as text, `bytes` as binary; compressed where that was agreed and pays."""
         if isinstance(data, str):
             payload = data.encode()
-            make = frames.compressed_text_frame if self.opening.deflate else frames.text_frame
+            plain, compressed = frames.text_frame, frames.compressed_text_frame
         else:
             payload = data
-            make = frames.compressed_binary_frame if self.opening.deflate else frames.binary_frame
-        self.write_frame(make(payload))
+            plain, compressed = frames.binary_frame, frames.compressed_binary_frame
+        compress = self.opening.deflate and len(payload) >= self.endpoint.config.compress_from
+        self.write_frame(compressed(payload, threshold=0) if compress else plain(payload))
 
     def pause_reading(self) -> None:
         """Deliver no more messages, not even those that have come already; the peer feels it through TCP."""
@@ -127,6 +129,12 @@ class WebSocket(Lifecycle):
         """Ask for a sign of life; `heard` tells whether there was one."""
         self.heard = False
         self.write_frame(_PING)
+
+    def _count_side_frame(self) -> None:
+        """Messages are the application's to limit; what it never sees is limited here."""
+        self.side_frames += 1
+        if self.side_frames > self.endpoint.config.side_frames:
+            self.refuse(FLOOD, "too many frames that are no messages")
 
     # ---- bytes come ------------------------------------------------------------------------------
 
@@ -181,6 +189,8 @@ class WebSocket(Lifecycle):
                 self.write_frame(b"".join(parser.data_to_send()))
             elif event.opcode is not PONG:
                 self._receive_data_frame(parser, event)
+            if event.opcode is not CLOSE and not (event.fin and event.opcode in (TEXT, BINARY)):
+                self._count_side_frame()
         if parser.parser_exc is not None:
             self._receive_failure(parser)
         if parser.state is not PARSER_OPEN or parser.current_size is not None:

@@ -1,12 +1,15 @@
 """An open connection: closing it, bad applications, silent and slow peers, pausing."""
 
 import asyncio
+import gc
 import logging
 from functools import partial
 
 import pytest
 
 from tests.workers.transport.serving import App, frame, text, until
+from workers.transport.handshake import Handshake
+from workers.transport.websocket import WebSocket
 
 CLOSE = 8
 
@@ -160,7 +163,7 @@ async def test_a_reader_that_takes_nothing_is_cut_at_twice_its_queue(serve) -> N
 
 
 async def test_pings_without_reading_the_answers_end_at_the_same_bound(serve) -> None:
-    _, owner, peer = await open_pair(serve, queue_size=8192)
+    _, owner, peer = await open_pair(serve, queue_size=8192, side_frames=10**9)
     flood = frame(9, b"x" * 125) * 500
 
     async def write() -> None:
@@ -173,6 +176,41 @@ async def test_pings_without_reading_the_answers_end_at_the_same_bound(serve) ->
     await until(lambda: owner.closes, 20)
     assert [code for code, _ in owner.closes] == [4008]
     flooding.cancel()
+
+
+@pytest.mark.parametrize("flood", [frame(9), frame(10), frame(0, b"", fin=False)], ids=["pings", "pongs", "fragments"])
+async def test_a_flood_of_frames_that_are_no_messages_is_ended(serve, flood: bytes) -> None:
+    served, owner, peer = await open_pair(serve)
+    peer.write(frame(1, b"", fin=False) + flood * 5000)
+    await owner.ended()
+    assert owner.closes[0][0] == 4009
+    assert served.endpoint.counts.protocol_errors == 1
+
+
+async def test_frames_that_come_slowly_are_no_flood(serve) -> None:
+    _, owner, peer = await open_pair(serve, ping_interval=0.05, ping_timeout=5, side_frames=10)
+    for _ in range(6):
+        peer.write(frame(10) * 5)
+        await until(lambda: owner.ws.side_frames == 5)
+        await until(lambda: owner.ws.side_frames == 0)
+    assert owner.closes == []
+
+
+async def test_what_is_over_is_let_go_without_the_garbage_collector(serve) -> None:
+    served = await serve()
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(20):
+            peer = await served.open()
+            peer.write(frame(8, b"\x03\xe8") if number % 2 else text("bye"))
+            await peer.next()
+            peer.writer.close()
+        await until(lambda: served.endpoint.descriptors.used == 0)
+        served.app.seen.clear()
+        await until(lambda: not any(type(thing) in (WebSocket, Handshake) for thing in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 async def test_a_stalled_reader_is_cut_by_the_sweeper(serve) -> None:

@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -43,15 +43,22 @@ LOOK_EVERY: Final = 0.5  # seconds between two looks at heartbeats and deadlines
 SAMPLE_EVERY: Final = 1.0  # seconds between two samples for the rates
 
 
-def run(loaded: Loaded, *, ready_fd: int | None = None, entry: str = WORKERS_ENTRY) -> int:
+def run(
+    loaded: Loaded,
+    *,
+    ready_fd: int | None = None,
+    on_ready: Callable[[Mapping[str, Any]], None] | None = None,
+    entry: str = WORKERS_ENTRY,
+) -> int:
     """Be the master until the server has ended; returns its exit code.
 
-    `ready_fd` gets one JSON line when every worker is ready, or when the start has failed (see `readiness.py`).
+    `ready_fd` gets one JSON line when every worker is ready, or when the start has failed (see `readiness.py`);
+    `on_ready` is called with the facts of the first.
     `entry` is what a worker runs. Raises ChatmasterError for a start that failed, after it was reported.
     """
     left = succession.take(os.environ)
     askers = left.askers if left is not None else ()
-    readiness = Readiness([*([] if ready_fd is None else [ready_fd]), *askers])
+    readiness = Readiness([*([] if ready_fd is None else [ready_fd]), *askers], on_ready)
     try:
         with ExitStack() as stack:
             return _run(stack, loaded, entry, readiness, left)

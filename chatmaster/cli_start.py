@@ -21,13 +21,12 @@ from typing import Any
 import click
 
 from chatmaster import addresses, pidfile, privileges, statedir
-from chatmaster.cli_instance import Instance, is_gone
+from chatmaster.cli_instance import Instance
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
-from chatmaster.errors import AlreadyRunning, ChatmasterError, NotRunning, Refused, TimedOut
+from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut
 
 READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
-_POLL = 0.05  # seconds between two looks at a master that restarts
 _MARGIN = 30.0  # seconds beyond master.ready_timeout: for the store, and for the application to be looked at
 
 
@@ -36,14 +35,9 @@ def run_in_foreground(loaded: Loaded) -> int:
     from chatmaster import arbiter
 
     fd = os.environ.pop(READY_FD, None)
-    ready_fd = int(fd) if fd is not None else None
-    try:
-        return int(arbiter.run(loaded, ready_fd=ready_fd))
-    except ChatmasterError as error:
-        if ready_fd is not None:
-            report = {"ok": False, "exit": int(error.exit_code), "error": str(error)}
-            os.write(ready_fd, json.dumps(report).encode() + b"\n")
-        raise
+    if fd is not None:  # somebody else tells the people
+        return arbiter.run(loaded, ready_fd=int(fd))
+    return arbiter.run(loaded, on_ready=lambda report: announce(loaded, report))
 
 
 def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> int:
@@ -73,43 +67,24 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
 
 
 def restart(instance: Instance) -> None:
-    """Tell the master to execute itself again, and return when the new one is ready.
-
-    Raises Refused where it ended instead, and TimedOut where it takes longer than a stop and a start may.
-    """
+    """Tell the master to execute itself again; the new one answers when it is ready, or says why it is not."""
     place = instance.locate()
     master = place.settings.master
-    before = instance.call("status")["master"]["started"]
-    instance.call("restart", timeout=None)
-    allowed = master.drain_timeout + master.stop_timeout + master.ready_timeout + _MARGIN
-    deadline = time.monotonic() + allowed
-    while not _is_newer(instance, before):
-        if is_gone(place.pid_file):
-            raise Refused(ExitCode.FAILED, f"{master.name} ended instead of starting again: its log says why")
-        if time.monotonic() > deadline:
-            raise TimedOut(f"{master.name} is not ready {allowed:g} s after it was told to restart")
-        time.sleep(_POLL)
-    click.echo(f"{master.name} has restarted", err=True)
+    answer = instance.call(
+        "restart", timeout=master.drain_timeout + master.stop_timeout + master.ready_timeout + _MARGIN
+    )
+    announce(place, answer)
 
 
-def _is_newer(instance: Instance, before: float) -> bool:
-    """Whether a master that started later answers, and all of its workers are ready."""
-    try:
-        status = instance.call("status", timeout=_POLL * 10)
-    except (NotRunning, TimedOut, Refused):
-        return False
-    workers = status.get("workers", [])
-    return status["master"]["started"] != before and bool(workers) and all(w["state"] == "ready" for w in workers)
-
-
-def announce(loaded: Loaded, report: Mapping[str, Any], log: Path) -> None:
-    """Say where it is and how to end it."""
+def announce(loaded: Loaded, report: Mapping[str, Any], log: Path | None = None) -> None:
+    """Say where it is, and how to look at it and end it."""
     name = loaded.settings.master.name
     listen = report.get("addresses") or loaded.settings.server.listen
     places = "  ".join(_for_people(text) for text in listen)
     other = "" if name == "chat" else f" --name {name}"
     click.echo(f"{name} is running: {click.style(places, bold=True)}  (pid {report.get('pid', '?')})", err=True)
-    click.echo(f"log: {log}   look: chatctl{other} status   end: chatctl{other} stop", err=True)
+    if log is not None:
+        click.echo(f"log: {log}   look: chatctl{other} status   end: chatctl{other} stop", err=True)
 
 
 def _for_people(text: str) -> str:

@@ -7,7 +7,7 @@ line serves the pipe of `chatctl start -d` and, after a restart, those who asked
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,8 +16,9 @@ import msgspec
 class Readiness:
     """Everybody who waits for this start."""
 
-    def __init__(self, descriptors: Sequence[int]) -> None:
+    def __init__(self, descriptors: Sequence[int], on_ready: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self._descriptors = list(descriptors)
+        self._on_ready = on_ready
         for fd in self._descriptors:
             os.set_inheritable(fd, False)
             os.set_blocking(fd, False)
@@ -26,6 +27,8 @@ class Readiness:
         """Every worker answers."""
         facts = {"pid": os.getpid(), "addresses": list(addresses)}
         self._tell({"ok": True, **facts, "result": facts})
+        if self._on_ready is not None:
+            self._on_ready(facts)
 
     def failed(self, exit_code: int, error: str) -> None:
         """It did not start, and why."""

@@ -21,6 +21,9 @@ from tests.support.server import ROOT, Chatmaster
 from tests.support.wait import until
 
 
+ECHO = str(ROOT / "etc" / "examples" / "echo.py")
+
+
 def serves(server: Chatmaster) -> bool:
     """Whether a worker of it answers as ready."""
     try:
@@ -31,9 +34,8 @@ def serves(server: Chatmaster) -> bool:
 
 
 def start_command(server: Chatmaster) -> list[str]:
-    return server.command(
-        "start", "-n", "2", "-b", f"ws://127.0.0.1:{server.port}", "--set", "master.drain_timeout=1.0"
-    )
+    listen = f"ws://127.0.0.1:{server.port}"
+    return server.command("start", ECHO, "-n", "2", "-b", listen, "--set", "master.drain_timeout=1.0")
 
 
 class Supervisor:
@@ -62,24 +64,24 @@ def supervisor(tmp_path) -> Iterator[Supervisor]:
 
 def test_systemd_hears_ready_reloading_watchdog_and_stopping(supervisor, tmp_path):
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
-    with Chatmaster(workers=1, environment=environment) as server:
+    with Chatmaster(ECHO, workers=1, environment=environment) as server:
         ready = supervisor.wait_for("READY=1")
         assert ready["MAINPID"] == str(server.pid)
         assert ready["STATUS"]
         assert serves(server)
         supervisor.wait_for("WATCHDOG=1")
         supervisor.wait_for("WATCHDOG=1")
-        server.process.send_signal(signal.SIGHUP)
+        processes.send(server.pid, signal.SIGHUP)
         assert int(supervisor.wait_for("RELOADING=1")["MONOTONIC_USEC"]) > 0
         supervisor.wait_for("READY=1")
-        server.process.send_signal(signal.SIGTERM)
+        processes.send(server.pid, signal.SIGTERM)
         supervisor.wait_for("STOPPING=1")
-        assert server.process.wait(20) == 0
+        assert server.process is not None and server.process.wait(20) == 0
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is not installed")
 def test_the_socket_that_systemd_opened_is_used_and_the_first_client_is_served():
-    server = Chatmaster(workers=2)
+    server = Chatmaster(ECHO, workers=2)
     server.prefix = ("systemd-socket-activate", "-l", f"127.0.0.1:{server.port}", "-E", f"PYTHONPATH={ROOT}")
     try:
         process = server.spawn()
@@ -153,7 +155,7 @@ class Supervisord:
 
 @pytest.mark.timeout(120)
 def test_supervisord_starts_restarts_and_stops_it(tmp_path):
-    server = Chatmaster(workers=2)
+    server = Chatmaster(ECHO, workers=2)
     supervisord = Supervisord(server, tmp_path)
     try:
         until(lambda: serves(server), 40, "it serves")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import setproctitle
@@ -138,7 +138,7 @@ class Boot:
         self._declared = probe.declared(answers.application)
         app = self._loaded.settings.server.app
         self._loaded = self._loaded.declare(declarations(self._declared.workers), app)
-        facts = answers.store.rows if isinstance(answers.store, Answer) else []
+        facts: list[dict[str, Any]] = answers.store.rows if isinstance(answers.store, Answer) else []
         return str(facts[0].get("durability", "")) if facts else ""
 
     def _fork(self, entry: str, done: Callable[[probe.Answer], None]) -> None:

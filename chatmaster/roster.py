@@ -1,0 +1,162 @@
+"""All slots and processes of the policy, and the single steps that can be taken with one of them. Pure.
+
+Each step changes the view and appends the actions that make it true.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from chatmaster import decisions as d
+from chatmaster.crew import Process, Slot, State
+from chatmaster.stats import MAX_SLOTS
+
+ABORT_GRACE: Final = 2.0  # seconds for a hung worker to write its stack
+JITTER: Final = 0.1  # of max_lifetime, either way
+
+
+class Roster:
+    """The view of all workers, and the actions that have been decided in this turn."""
+
+    def __init__(self, timing: d.Timing, random: Callable[[], float]) -> None:
+        self.timing = timing
+        self.now = 0.0
+        self.generation = 1  # of slots that are added
+        self.counts: dict[str, int] = {}
+        self.slots: dict[int, Slot] = {}
+        self.processes: dict[int, Process] = {}
+        self.starting = False  # for the first time
+        self._random = random
+        self._actions: list[d.Action] = []
+        self._last_number = 0
+
+    # ---- actions -----------------------------------------------------------------------------------
+
+    def do(self, action: d.Action) -> None:
+        """Have it done."""
+        self._actions.append(action)
+
+    def note(self, level: int, text: str) -> None:
+        """Have it logged."""
+        self.do(d.Note(level, text))
+
+    def decided(self) -> list[d.Action]:
+        """What has been decided since the last call."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    # ---- slots -------------------------------------------------------------------------------------
+
+    def group(self, name: str) -> list[Slot]:
+        """The slots of a group that are to stay, by index."""
+        present = [slot for slot in self.slots.values() if slot.group == name and not slot.removed]
+        return sorted(present, key=lambda slot: slot.index)
+
+    def add_slot(self, group: str) -> Slot:
+        """The first free place of the group; its accept queues come home from whoever had adopted them."""
+        used = {slot.index for slot in self.slots.values() if slot.group == group}
+        index = next(i for i in _naturals() if i not in used)
+        number = next(i for i in _naturals() if i not in self.slots)
+        for other in self.slots.values():
+            if (group, index) in other.adopted:
+                other.adopted.remove((group, index))
+        slot = self.slots[number] = Slot(number, group, index, self.generation)
+        return slot
+
+    def remove_slot(self, slot: Slot) -> None:
+        """Scale it away: a sibling takes its accept queues first, then its clients are sent away."""
+        slot.removed, slot.respawn = True, None
+        keys, slot.adopted = slot.listeners, []
+        self.hand_on(keys, slot.group)
+        for process in slot.processes:
+            if not process.ending:
+                self.drain(process, "scaled away")
+        self.drop_if_empty(slot)
+
+    def drop_if_empty(self, slot: Slot) -> None:
+        """A slot that was scaled away is gone with its last process."""
+        if slot.removed and not slot.processes:
+            self.slots.pop(slot.number, None)
+
+    def hand_on(self, keys: tuple[d.ListenerKey, ...], group: str, *, keep: bool = True) -> None:
+        """Give accept queues to the sibling that has the fewest; `keep`: its successors get them, too."""
+        siblings = [slot for slot in self.group(group) if slot.current is not None]
+        for key in keys if siblings else ():
+            serving = [slot for slot in siblings if slot.current is not None and slot.current.serves]
+            heir = min(serving or siblings, key=lambda slot: (len(slot.adopted), slot.number))
+            if keep:
+                heir.adopted.append(key)
+            for process in (heir.current, heir.successor):
+                if process is not None:
+                    self.do(d.Adopt(process.number, key))
+
+    # ---- processes ---------------------------------------------------------------------------------
+
+    def spawn(self, slot: Slot, *, successor_of: int | None = None) -> Process:
+        """Fork for a slot. `successor_of`: beside the one that is there, of that generation."""
+        slot.respawn = None
+        self._last_number += 1
+        process = Process(
+            number=self._last_number,
+            slot=slot.number,
+            generation=slot.generation if successor_of is None else successor_of,
+            spawned=self.now,
+            alive=self.now,
+            deadline=self.now + self.timing.ready_timeout,
+        )
+        if self.timing.max_lifetime:
+            process.lifetime = self.timing.max_lifetime * (1 + JITTER * (2 * self._random() - 1))
+        self.processes[process.number] = process
+        if successor_of is None:
+            slot.current = process
+        else:
+            slot.successor = process
+        self.do(
+            d.Spawn(
+                process=process.number,
+                slot=slot.number,
+                group=slot.group,
+                index=slot.index,
+                generation=process.generation,
+                listeners=slot.listeners,
+                store_required=self.starting,
+            )
+        )
+        return process
+
+    def drain(self, process: Process, why: str) -> None:
+        """Send a worker away, its clients to its siblings; after `stop_timeout` it is killed."""
+        self.send_away(process, why, self.timing.stop_timeout, final=False)
+
+    def send_away(self, process: Process, why: str, seconds: float | None, *, final: bool) -> None:
+        """Have a worker end; after `seconds` it is killed. None: it waits until its clients have left."""
+        process.ending = why
+        if process.phase is State.STARTING:
+            self.kill(process)  # it serves nobody
+            return
+        if process.aborted or process.killed:
+            return
+        process.phase = State.DRAINING
+        process.deadline = None if seconds is None else self.now + seconds
+        # The last clients need a moment for their closing handshakes.
+        spread = self.timing.drain_timeout if seconds is None else min(self.timing.drain_timeout, seconds * 0.8)
+        self.do(d.Drain(process.number, spread, graceful=seconds is None, final=final))
+
+    def abort(self, process: Process, text: str) -> None:
+        """Have it write its stack and die."""
+        process.aborted = True
+        process.deadline = self.now + ABORT_GRACE
+        self.note(logging.ERROR, f"{text}; its stack follows")
+        self.do(d.Kill(process.number, signal.SIGABRT))
+
+    def kill(self, process: Process) -> None:
+        """End it now."""
+        process.killed, process.deadline = True, None
+        self.do(d.Kill(process.number, signal.SIGKILL))
+
+
+def _naturals() -> Iterator[int]:
+    return iter(range(MAX_SLOTS))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from workers.events import call
@@ -15,6 +16,7 @@ from workers.events import call
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from workers.bus.port import Entry
     from workers.connection import Connection
     from workers.node import Node
     from workers.presence import PresenceChange
@@ -50,7 +52,7 @@ class Application(Protocol):
         """One whole message came."""
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
-        """It is gone; called once."""
+        """It is gone; called once, while it still is in its rooms."""
 
     def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
         """The worker is about to close it with `code`; the client may come back after so many seconds."""
@@ -59,7 +61,7 @@ class Application(Protocol):
         """Whether a request of it is not answered yet."""
 
     def moved(self, connection: Connection) -> None:
-        """It belongs to another worker now; `closed` is not called."""
+        """It is another worker's now; `closed` is not called."""
 
     def frozen(self, connection: Connection) -> Any:
         """What another worker needs of the application's state, as msgspec can encode it."""
@@ -93,6 +95,7 @@ class CallbackApplication:
         self._inboxes: dict[str, deque[str | bytes]] = {}
 
     async def start(self) -> None:
+        self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it
         await call(self._callbacks.get("worker_start"), self._node.worker)
 
     async def stop(self) -> None:
@@ -102,7 +105,7 @@ class CallbackApplication:
         return None, None
 
     def opened(self, connection: Connection) -> None:
-        self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, _ignore)
+        self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
         self._fire("connect", connection)
         self._fire("websocket_connect", connection)
 
@@ -121,6 +124,7 @@ class CallbackApplication:
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         self._inboxes.pop(connection.id, None)
         self._fire("close", connection, code, reason)
+        self._node.left_all(connection)
 
     def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
         """A program's own protocol has no word for it; the close code says it."""
@@ -230,5 +234,12 @@ def _announce_nothing(joined: Any) -> None:
     """A program's connection is not told what it joined."""
 
 
-def _ignore(error: BaseException) -> None:
-    logger.warning("a connection could not join the room of everyone: %s", error)
+def _pass_over(entry: Entry) -> None:
+    """The members get it."""
+
+
+def _not_joined(connection: Connection, error: BaseException) -> None:
+    if connection.ws.is_open:
+        # Broadcasts would never reach it: better it comes back when the store is there.
+        logger.warning("connection %s could not join the room of everyone: %s", connection.id, error)
+        connection.close(1012, "the store is away")

@@ -107,8 +107,8 @@ class Connection:
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a closing handshake, for which the client has a bounded time."""
-        self._node.hub.leave_all(self)
         self.ws.close(code, reason)
+        self._node.hub.leave_all(self)
 
     async def join(self, room: str) -> None:
         """Be in a room from now on. Raises BusError where the store cannot be reached in time."""

@@ -81,13 +81,13 @@ class Node:
         self.application.received(connection, data)
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
-        self.hub.leave_all(connection)
         if isinstance(self.application, CallbackApplication):
             if code == LOST:
                 self.application.errored(connection, ConnectionLost(f"{connection.remote_ip} went away"))
             elif code in (NO_PONG, TOO_SLOW):
                 self.application.errored(connection, ConnectionTimedOut(reason or f"closed with {code}"))
         self.application.closed(connection, code, reason)
+        self.hub.leave_all(connection)
         self.forget(connection)
 
     def forget(self, connection: Connection) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from workers.bus.port import BusError
 from workers.events import call
 
 if TYPE_CHECKING:
@@ -106,8 +107,15 @@ class CallbackApplication:
 
     def opened(self, connection: Connection) -> None:
         self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
+        self._node.tasks.start(self._counted(connection), what="count a connection")
         self._fire("connect", connection)
         self._fire("websocket_connect", connection)
+
+    async def _counted(self, connection: Connection) -> None:
+        try:
+            await self._node.admit(connection)
+        except BusError as error:
+            logger.debug("connection %s is not counted yet: %s", connection.id, error)
 
     def received(self, connection: Connection, data: str | bytes) -> None:
         inbox = self._inboxes.get(connection.id)

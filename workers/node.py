@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workers.application import Application
     from workers.bus.redis_bus import RedisBus
     from workers.presence import Lease, Presence, PresenceChange
+    from workers.registry import Registry
     from workers.rooms.hub import Hub
     from workers.transport.endpoint import Endpoint
     from workers.transport.websocket import WebSocket
@@ -52,6 +53,7 @@ class Node:
     hub: Hub
     lease: Lease
     presence: Presence
+    registry: Registry
     application: Application
 
     def __init__(self, launch: Launch, worker: Worker) -> None:
@@ -92,6 +94,7 @@ class Node:
 
     def forget(self, connection: Connection) -> None:
         """It is not this process's any more."""
+        self.registry.disconnected(connection)
         self.connections.pop(connection.id, None)
         if not self.connections:
             self.when_empty.set()
@@ -195,10 +198,17 @@ class Node:
             if transfer.peer == process:
                 transfer.peer_reaped()
 
+    async def admit(self, connection: Connection) -> None:
+        """Count a connection of a program over all workers; one too many is closed with 4004. Raises BusError."""
+        limit = await self.registry.arrive(connection.id, user=connection.user, address=connection.remote_ip)
+        if limit is not None and connection.ws.is_open:
+            connection.close(4004, f"limit reached: {limit}")
+
     # ---- users and rooms ---------------------------------------------------------------------------
 
     async def bind_user(self, connection: Connection, user: str) -> None:
         connection.user = user
+        await self.admit(connection)
         await connection.join(f"@{user}")
         for room in connection.rooms:
             self.entered(connection, room)

@@ -15,6 +15,7 @@ from workers.http import metrics
 from workers.http.site import Http
 from workers.node import Node
 from workers.presence import Lease, Presence
+from workers.registry import Registry
 from workers.rooms.hub import Hub
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
 from workers.transport.endpoint import Endpoint
@@ -48,6 +49,7 @@ async def build(node: Node) -> None:
     node.hub.start()
     node.lease = Lease(node.bus, settings.master.name, launch.incarnation)
     node.presence = Presence(node.bus, node.lease, settings, node.presence_changed)
+    node.registry = Registry(node.bus, node.lease, settings)
     node.hub.on_note = node.noted
     try:
         await node.bus.ready(settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER)
@@ -57,6 +59,7 @@ async def build(node: Node) -> None:
         logger.warning("the store is away: this worker serves without it until it is back")
     await node.lease.start()
     await node.presence.start()
+    await node.registry.start()
 
 
 async def close(node: Node) -> None:
@@ -64,6 +67,7 @@ async def close(node: Node) -> None:
     for endpoint in node.endpoints:
         endpoint.close()
     await node.tasks.cancel()
+    await node.registry.stop()
     await node.presence.stop()
     await node.lease.stop(after=node.presence.grace_left)
     await node.hub.stop()
@@ -121,7 +125,7 @@ def _http(node: Node) -> Http:
         page=page if node.settings.http.page else None,
         script=script,
         ready=lambda: _why_not_ready(node),
-        metrics=(lambda: metrics.render(table.rows())) if node.settings.http.metrics else None,
+        metrics=(lambda: metrics.render(table)) if node.settings.http.metrics else None,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from chatmaster.contract import ExitCode
 from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut
 
 READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
+COMMAND = "_CHATMASTER_COMMAND"  # in the environment: how the person called chatctl
 _MARGIN = 30.0  # seconds beyond master.ready_timeout: for the store, and for the application to be looked at
 
 
@@ -37,7 +39,10 @@ def run_in_foreground(loaded: Loaded) -> int:
     fd = os.environ.pop(READY_FD, None)
     if fd is not None:  # somebody else tells the people
         return arbiter.run(loaded, ready_fd=int(fd))
-    return arbiter.run(loaded, on_ready=lambda report: announce(loaded, report))
+    log = loaded.settings.log
+    if not os.isatty(2) and (log.file or log.format == "json"):  # nobody looks, or only a program does
+        return arbiter.run(loaded)
+    return arbiter.run(loaded, on_ready=lambda report: _tell_without_waiting(_where(loaded, report)))
 
 
 def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> int:
@@ -62,7 +67,9 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
         os.close(reader)
     if not report.get("ok"):
         raise Refused(int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "it did not start")))
-    announce(loaded, report, log)
+    click.echo(_where(loaded, report), err=True)
+    again = shlex.join([os.environ.get(COMMAND, "chatctl"), *instance.arguments()])
+    click.echo(f"log: {log}   look: {again} status   end: {again} stop", err=True)
     return ExitCode.DONE
 
 
@@ -73,18 +80,24 @@ def restart(instance: Instance) -> None:
     answer = instance.call(
         "restart", timeout=master.drain_timeout + master.stop_timeout + master.ready_timeout + _MARGIN
     )
-    announce(place, answer)
+    click.echo(_where(place, answer), err=True)
 
 
-def announce(loaded: Loaded, report: Mapping[str, Any], log: Path | None = None) -> None:
-    """Say where it is, and how to look at it and end it."""
-    name = loaded.settings.master.name
+def _where(loaded: Loaded, report: Mapping[str, Any]) -> str:
     listen = report.get("addresses") or loaded.settings.server.listen
     places = "  ".join(_for_people(text) for text in listen)
-    other = "" if name == "chat" else f" --name {name}"
-    click.echo(f"{name} is running: {click.style(places, bold=True)}  (pid {report.get('pid', '?')})", err=True)
-    if log is not None:
-        click.echo(f"log: {log}   look: chatctl{other} status   end: chatctl{other} stop", err=True)
+    return f"{loaded.settings.master.name} is running: {places}  (pid {report.get('pid', '?')})"
+
+
+def _tell_without_waiting(line: str) -> None:
+    """On standard error, where that takes it at once: the master waits for nobody who reads."""
+    poll = select.poll()
+    try:
+        poll.register(2, select.POLLOUT)
+        if poll.poll(0):
+            os.write(2, f"{line}\n".encode())
+    except OSError:
+        pass
 
 
 def _for_people(text: str) -> str:

@@ -20,7 +20,6 @@ from tests.support import processes
 from tests.support.server import ROOT, Chatmaster
 from tests.support.wait import until
 
-
 ECHO = str(ROOT / "etc" / "examples" / "echo.py")
 
 

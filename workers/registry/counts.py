@@ -1,0 +1,161 @@
+"""Owns the counts of connections over all workers: by user, by address, in all; and the limits on them.
+
+Each incarnation writes its own absolute number for each subject, so a retry cannot drift, and the numbers of
+the dead are ignored, and removed where one is met. A connection is counted and checked against the limit in one script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from chatmaster.settings import Settings
+from workers.bus.port import BusError
+from workers.presence.calls import Argument, Calls, scripts_of
+from workers.presence.lease import Lease
+from workers.registry import keys
+from workers.registry.tally import Tally
+
+logger = logging.getLogger(__name__)
+
+DELAY = 0.05  # seconds that changes are collected before they are written
+CONCURRENT = 64  # writes under way
+RETRY = 1.0  # seconds after a write failed
+KEEP = 86_400  # seconds that a count is kept without being written again: what the dead leave goes by itself
+REFRESH = 21_600.0  # seconds in which every count is written again once
+REFRESH_STEPS = 360
+
+
+class Counts:
+    """How many connections there are. `lease` says who is alive."""
+
+    def __init__(self, calls: Calls, lease: Lease, settings: Settings) -> None:
+        self._calls = calls
+        self._lease = lease
+        self._name = settings.master.name
+        limits = settings.limits
+        self._limits = {keys.ALL: limits.connections, "u": limits.per_user, "a": limits.per_address}
+        self._loop = asyncio.get_running_loop()
+        self._arrive, self._count, self._counts = scripts_of(Path(__file__).parent, "arrive", "count", "counts")
+        for script in (self._arrive, self._count, self._counts):
+            calls.script(script)
+        self.tally = Tally()
+        self._under_way: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        lease.when_reborn(self._reborn)
+
+    def limit(self, subject: str) -> int:
+        """The most connections of a subject; 0: no limit."""
+        return self._limits[subject[:1]]
+
+    @property
+    def incarnation(self) -> str:
+        """Under which this worker counts."""
+        return self._lease.incarnation
+
+    def to_be_asked(self, subject: str) -> bool:
+        """Whether the store has to say something before a connection is let in: a limit, or sanctions."""
+        return subject != keys.ALL or bool(self.limit(subject))
+
+    def _counted(self, subject: str) -> bool:
+        # Nobody asks for the number of an address but its limit.
+        return not subject.startswith("a:") or bool(self.limit(subject))
+
+    # ---- coming ------------------------------------------------------------------------------------
+
+    async def arrive(self, subject: str) -> tuple[bool, list[bytes]]:
+        """Count this worker's connections of a subject, where the limit allows it, and read its sanctions.
+
+        Returns whether it is allowed, and the sanctions as the store keeps them. Raises BusError.
+        """
+        own = [keys.counts(self._name, subject), keys.sanctions(self._name, subject)]
+        limit = self.limit(subject)
+        dead: list[str] = []
+        for _ in range(3):
+            live = self._lease.live() if limit else []
+            args: list[Argument] = [self._lease.incarnation, self._number(subject), limit, KEEP, len(live)]
+            sent = self.tally.count(subject)
+            reply = await self._calls.call(self._arrive, own, [*args, *live, *dead], again=True)
+            if reply[0] == 1 and sent == self.tally.count(subject):
+                self.tally.dirty.pop(subject, None)
+            if reply[0] != 2:
+                return reply[0] == 1, reply[1:]
+            await self._lease.renew()  # someone new, or someone dead
+            dead = sorted({one.decode() for one in reply[1:]} - set(self._lease.live()))
+        raise BusError("who is alive changes too fast")
+
+    def _number(self, subject: str) -> int | str:
+        return self.tally.count(subject) if self._counted(subject) else ""
+
+    # ---- writing -----------------------------------------------------------------------------------
+
+    def wake(self, delay: float = DELAY) -> None:
+        """Write what is dirty soon."""
+        if self._timer is None and self.tally.dirty:
+            self._timer = self._loop.call_later(delay, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        if not self._lease.registered:
+            return self.wake(RETRY)
+        held = []
+        for subject, count in self.tally.take(CONCURRENT - len(self._under_way)):
+            if subject in self._under_way:
+                held.append(subject)
+            elif self._counted(subject):
+                self._write(subject, count)
+        self.tally.mark(held)
+        self.wake()
+
+    def _write(self, subject: str, count: int, *giver: str | int) -> None:
+        self._under_way.add(subject)
+
+        def done(reply: Any) -> None:
+            self._under_way.discard(subject)
+            if isinstance(reply, BusError):
+                logger.debug("the count of %s was not written: %s", subject, reply)
+                self.tally.mark([subject])
+                self.wake(RETRY)
+            else:
+                self.wake()
+
+        args: list[Argument] = [self._lease.incarnation, count, KEEP, *giver]
+        self._calls.send(self._count, [keys.counts(self._name, subject)], args, done, again=True)
+
+    def take_over(self, subject: str, giver: str, left: int) -> None:
+        """A connection came from another incarnation, which has `left` at most: both numbers in one script."""
+        if self._counted(subject):
+            self._write(subject, self.tally.count(subject), giver, left)
+
+    def _reborn(self, old: str) -> None:
+        self.tally.mark(self.tally.subjects())
+        self.wake()
+
+    async def refresh(self) -> None:
+        """Write every count again now and then, for ever: the store forgets what nobody repeats."""
+        while True:
+            for step in range(REFRESH_STEPS):
+                await asyncio.sleep(REFRESH / REFRESH_STEPS)
+                self.tally.mark(self.tally.subjects()[step::REFRESH_STEPS])
+                self.wake()
+
+    async def stop(self, timeout: float) -> None:
+        """Write what is left to write, for `timeout` seconds at most."""
+        deadline = self._loop.time() + timeout
+        while (self.tally.dirty or self._under_way) and self._lease.registered and self._loop.time() < deadline:
+            await asyncio.sleep(DELAY / 2)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ---- asked -------------------------------------------------------------------------------------
+
+    async def total(self, subject: str) -> int:
+        """Connections over all workers. Raises BusError."""
+        reply = await self._calls.call_read(self._counts, [keys.counts(self._name, subject)], [])
+        counts = {reply[at].decode(): int(reply[at + 1]) for at in range(0, len(reply), 2)}
+        if not counts.keys() <= set(self._lease.live()):
+            await self._lease.renew()
+        live = set(self._lease.live()) - {self._lease.incarnation}
+        return self.tally.count(subject) + sum(count for one, count in counts.items() if one in live)

@@ -1,0 +1,214 @@
+"""Owns the shell of the registry: who is connected anywhere, who may come in, who is banned or muted, who did it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chatmaster.settings import Settings
+from workers.events import Tasks
+from workers.presence.calls import Calls, scripts_of
+from workers.presence.lease import Lease
+from workers.registry import keys
+from workers.registry.counts import Counts
+from workers.registry.sanctions import Sanction, Sanctions, Verb, pack_details, unpack
+
+logger = logging.getLogger(__name__)
+
+AUDIT_SIZE = 10_000  # deeds that are remembered, about
+TRAIL_PAGE = 200
+REFUSED: Final = {
+    keys.ALL: "the server has too many connections",
+    "a": "too many connections from this address",
+    "u": "too many connections of this user",
+}
+STOP_TIMEOUT = 2.0  # seconds for the last writes
+
+
+class Deed(Struct, frozen=True, omit_defaults=True):
+    """A line of the audit trail."""
+
+    verb: str
+    user: str  # to whom
+    by: str
+    room: str = ""  # "": everywhere
+    seconds: float = 0.0  # 0: without end
+    reason: str = ""
+    time: float = 0.0  # Unix time by the store's clock; set by the store
+
+
+_encode_deed = msgspec.json.Encoder().encode
+_decode_deed = msgspec.json.Decoder(Deed).decode
+
+
+class Carried(Struct, frozen=True):
+    """What a connection takes along to another worker."""
+
+    incarnation: str  # that it comes from
+    left: dict[str, int]  # subject → connections that stay there
+    sanctions: dict[str, list[Sanction]]
+
+
+class Registry:
+    """Connections, bans and mutes over all workers and machines. Made inside the running loop."""
+
+    def __init__(self, calls: Calls, lease: Lease, settings: Settings) -> None:
+        self._calls = calls
+        self._name = settings.master.name
+        self._sanction, self._record, self._trail = scripts_of(Path(__file__).parent, "sanction", "record", "trail")
+        for script in (self._sanction, self._record, self._trail):
+            calls.script(script)
+        self._counts = Counts(calls, lease, settings)
+        self._tasks = Tasks()
+        self.sanctions = Sanctions()
+
+    # ---- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin; the lease has been started."""
+        self._tasks.start(self._counts.refresh(), what="registry refresh")
+
+    async def stop(self) -> None:
+        """Write the last changes. Call it before `Lease.stop`."""
+        await self._counts.stop(STOP_TIMEOUT)
+        await self._tasks.cancel()
+
+    # ---- connections -------------------------------------------------------------------------------
+
+    async def admit(self, connection: str, user: str, address: str) -> str | None:
+        """Count a connection, check the limits, and learn of its bans and mutes.
+
+        Returns None where it may stay, else why not, for people to read; then it is not counted. Bans are asked of
+        `sanctions` afterwards. One that is counted already is counted under the new user. Raises BusError: then it
+        is not counted either.
+        """
+        subjects = [one for one in self._add(connection, user, address) if self._counts.to_be_asked(one)]
+        try:
+            answers = await asyncio.gather(*(self._counts.arrive(one) for one in subjects))
+        except BaseException:
+            self.release(connection)
+            raise
+        for subject, (allowed, _) in zip(subjects, answers, strict=True):
+            if not allowed:
+                self.release(connection)
+                return REFUSED[subject[:1]]
+        for subject, (_, fields) in zip(subjects, answers, strict=True):
+            found = [unpack(fields[at], fields[at + 1]) for at in range(0, len(fields), 2)]
+            self.sanctions.loaded(subject, found)
+        return None
+
+    def release(self, connection: str) -> None:
+        """Count it no longer; nothing happens where it was not."""
+        for subject in self._counts.tally.remove(connection):
+            self.sanctions.release(subject)
+        self._counts.wake()
+
+    def _add(self, connection: str, user: str, address: str) -> tuple[str, ...]:
+        self.release(connection)
+        subjects = self._counts.tally.add(connection, user, address)
+        for subject in subjects:
+            self.sanctions.hold(subject)
+        self._counts.wake()
+        return subjects
+
+    # ---- handing over ------------------------------------------------------------------------------
+
+    def freeze(self, connection: str) -> Carried:
+        """What another worker needs in order to count a connection; it is counted here until `release`."""
+        tally, subjects = self._counts.tally, self._counts.tally.subjects_of(connection)
+        left = {subject: tally.count(subject) - 1 for subject in subjects}
+        known = {subject: found for subject in subjects if (found := self.sanctions.known(subject))}
+        return Carried(self._counts.incarnation, left, known)
+
+    def thaw(self, connection: str, user: str, address: str, carried: Carried) -> None:
+        """A connection came from another worker: no limit is checked, and the store moves it in one script."""
+        for subject in self._add(connection, user, address):
+            self.sanctions.loaded(subject, carried.sanctions.get(subject, []))
+            self._counts.take_over(subject, carried.incarnation, carried.left.get(subject, 0))
+
+    # ---- asked -------------------------------------------------------------------------------------
+
+    async def is_online(self, user: str) -> bool:
+        """Whether the user has a connection to any worker. Raises BusError."""
+        return await self._counts.total(keys.of_user(user)) > 0
+
+    async def count(self) -> int:
+        """Connections to all workers. Raises BusError."""
+        return await self._counts.total(keys.ALL)
+
+    # ---- bans and mutes ----------------------------------------------------------------------------
+
+    async def sanction(
+        self,
+        verb: Verb,
+        user: str,
+        *,
+        by: str,
+        room: str = "",
+        seconds: float = 0.0,
+        reason: str = "",
+        address: str = "",
+    ) -> Sanction:
+        """Keep a ban or a mute and write it into the audit trail; 0 seconds: without end.
+
+        The result has to be told to every worker, which gives it to `sanctions.apply`. With `address` a ban holds for
+        that too. May be repeated. Raises BusError.
+        """
+        asked = Sanction(verb, user, room, 0, reason, by, 0, address)
+        until, at, _ = await self._keep(keys.of_user(user), asked, seconds)
+        if address:
+            await self._keep(keys.of_address(address), asked, seconds)
+        await self.record(Deed(verb, user, by, room, seconds, reason))
+        return msgspec.structs.replace(asked, until=until, at=at)
+
+    async def lift(self, verb: Verb, user: str, *, by: str, room: str = "", reason: str = "") -> Sanction:
+        """End a ban or a mute, also for the address that it held for; told and repeated as `sanction`.
+
+        Raises BusError.
+        """
+        asked = Sanction(verb, user, room, by=by, reason=reason, lifted=True)
+        _, at, before = await self._keep(keys.of_user(user), asked, -1)
+        address = unpack(_field(asked), before).address if before else ""
+        if address:
+            await self._keep(keys.of_address(address), asked, -1)
+        await self.record(Deed(f"un{verb}", user, by, room, 0.0, reason))
+        return msgspec.structs.replace(asked, at=at, address=address)
+
+    async def _keep(self, subject: str, asked: Sanction, seconds: float) -> tuple[int, int, bytes]:
+        own = [keys.sanctions(self._name, subject)]
+        reply = await self._calls.call(self._sanction, own, [_field(asked), seconds, pack_details(asked)], again=True)
+        return int(reply[0]), int(reply[1]), reply[2]
+
+    # ---- the audit trail ---------------------------------------------------------------------------
+
+    async def record(self, deed: Deed) -> None:
+        """Write down what was done, a kick for example. Raises BusError."""
+        await self._calls.call(self._record, [keys.audit(self._name)], [AUDIT_SIZE, _encode_deed(deed)], again=True)
+
+    async def trail(self, *, room: str = "", user: str = "", limit: int = 100) -> list[Deed]:
+        """The last deeds, newest first; of one room or to one user where given. Raises BusError."""
+        found: list[Deed] = []
+        start = "+"
+        while len(found) < limit:
+            page: list[Any] = await self._calls.call_read(self._trail, [keys.audit(self._name)], [start, TRAIL_PAGE])
+            found += [deed for deed in _deeds(page) if room in ("", deed.room) and user in ("", deed.user)]
+            if len(page) < 2 * TRAIL_PAGE:
+                break
+            start = f"({page[-2].decode()}"
+        return found[:limit]
+
+
+def _field(sanction: Sanction) -> bytes:
+    return f"{sanction.verb} {sanction.room}".encode()
+
+
+def _deeds(page: list[bytes]) -> list[Deed]:
+    return [
+        msgspec.structs.replace(_decode_deed(page[at + 1]), time=int(page[at].partition(b"-")[0]) / 1000)
+        for at in range(0, len(page), 2)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -82,15 +82,31 @@ def progress(line: str) -> None:
 
 
 def wait_for_socket(place: Loaded, timeout: float | None) -> None:
-    """Return once the control socket is there. Raises NotRunning where no master lives that would make it."""
+    """Return once somebody listens at the control socket. Raises NotRunning where no master lives that would.
+
+    A master that starts holds its pid file for a while before it listens, and the socket file of one that was killed may
+    still be there.
+    """
     deadline = time.monotonic() + (ANSWER_TIMEOUT if timeout is None else timeout)
-    while not place.control_socket.exists():
+    while not _is_listened_on(place.control_socket):
         pid = pidfile.holder(place.pid_file)
         if pid is None:
             raise NotRunning(f"{place.settings.master.name} is not running (no master at {place.control_socket})")
         if time.monotonic() > deadline:
-            raise TimedOut(f"the master (pid {pid}) runs, but has no control socket at {place.control_socket}")
+            raise TimedOut(f"the master (pid {pid}) runs, but does not listen at {place.control_socket}")
         time.sleep(_POLL)
+
+
+def _is_listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            pass  # a full queue, or not ours: the command itself will say
+    return True
 
 
 def wait_until(condition: Callable[[], bool], timeout: float | None, otherwise: str) -> None:
@@ -105,8 +121,3 @@ def wait_until(condition: Callable[[], bool], timeout: float | None, otherwise: 
 def is_gone(pid_file: Path) -> bool:
     """Whether no master holds the pid file any more."""
     return pidfile.holder(pid_file) is None
-
-
-def absolute(path: str) -> str:
-    """As seen from another directory."""
-    return os.path.abspath(path)

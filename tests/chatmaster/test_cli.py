@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
 import tomllib
+from pathlib import Path
 
 import jwt
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from chatmaster import __version__, cli
 from chatmaster.contract import ExitCode
 
+ROOT = Path(__file__).parents[2]
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
@@ -117,8 +120,27 @@ def test_chatctl_answers_at_once():
     heavy = "{'redis', 'asyncio', 'uvloop', 'websockets', 'jwt', 'workers', 'ssl', 'subprocess'}"
     code = f"import sys; from chatmaster import cli; cli.run(['version']); print(sorted({heavy} & set(sys.modules)))"
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cli.__file__.rsplit("/", 2)[0], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[1:] == ["[]"]
     assert time.monotonic() - began < 1.0  # 0.1 on an idle machine
+
+
+def test_a_socket_that_a_killed_master_left_is_no_master(home, capsys):
+    (home / "chatmaster").mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(home / "chatmaster" / "chat.sock"))
+    assert cli.run(["status"]) == ExitCode.NOT_RUNNING
+
+
+def test_a_master_that_starts_and_does_not_listen_yet_is_waited_for(home, capsys):
+    (home / "chatmaster").mkdir()
+    hold = "import sys; from pathlib import Path; from chatmaster.pidfile import PidFile;" \
+        "held = PidFile.acquire(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"  # fmt: skip
+    starting = subprocess.Popen(
+        [sys.executable, "-c", hold, home / "chatmaster" / "chat.pid"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert starting.stdout is not None and starting.stdout.readline() == "held\n"
+    assert cli.run(["stop", "--timeout", "0.2"]) == ExitCode.TIMED_OUT
+    assert f"pid {starting.pid}" in capsys.readouterr().err
+    starting.communicate("")

@@ -84,8 +84,8 @@ def progress(line: str) -> None:
 def wait_for_socket(place: Loaded, timeout: float | None) -> None:
     """Return once somebody listens at the control socket. Raises NotRunning where no master lives that would.
 
-    A master that starts holds its pid file for a while before it listens, and the socket file of one that was killed may
-    still be there.
+    A master that starts holds its pid file for a while before it listens, and the socket file of one that was killed
+    may still be there.
     """
     deadline = time.monotonic() + (ANSWER_TIMEOUT if timeout is None else timeout)
     while not _is_listened_on(place.control_socket):

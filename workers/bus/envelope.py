@@ -10,10 +10,14 @@ publication is ``<offset> <time> <epoch> `` and the envelope. The store never lo
 
 from __future__ import annotations
 
-from workers.bus.port import Change, Entry, LogState, Page, Placed, Publication, Reign
+from typing import Any
 
-_VERBS = {"edit": "e", "delete": "d", "react": "r", "unreact": "u"}
-_BY_LETTER = {letter: verb for verb, letter in _VERBS.items()}
+import msgspec
+
+from workers.bus.port import Amendment, Change, Entry, LogState, Page, Placed, Publication, Reign
+
+VERBS = {"edit": "e", "delete": "d", "react": "r", "unreact": "u"}
+_BY_LETTER = {letter: verb for verb, letter in VERBS.items()}
 
 
 def pack_envelope(
@@ -33,7 +37,7 @@ def pack_envelope(
     if not key and not exclude and change is None:
         return b"%b %b 0 0 -\n%b" % (form.encode(), author.encode(), payload)
     packed_key, packed_exclude = key.encode(), exclude.encode()
-    what = f"{_VERBS[change.verb]}{change.target}" if change else "-"
+    what = f"{VERBS[change.verb]}{change.target}" if change else "-"
     head = f"{form} {author} {len(packed_key)} {len(packed_exclude)} {what}\n"
     return head.encode() + packed_key + packed_exclude + payload
 
@@ -45,11 +49,12 @@ def unpack_publication(data: bytes) -> Publication:
     return Publication(epoch, _entry(int(offset), int(time), form, author, key_size, exclude_size, change, rest))
 
 
-def unpack_entry(offset: int, time: int, envelope: bytes) -> Entry:
+def unpack_entry(offset: int, time: int, envelope: bytes, amendments: tuple[Amendment, ...] = ()) -> Entry:
     """What was read from the log."""
     head, _, rest = envelope.partition(b"\n")
     form, author, key_size, exclude_size, change = head.decode().split(" ")
-    return _entry(offset, time, form, author, key_size, exclude_size, change, rest)
+    entry = _entry(offset, time, form, author, key_size, exclude_size, change, rest)
+    return msgspec.structs.replace(entry, amendments=amendments) if amendments else entry
 
 
 def _entry(
@@ -77,10 +82,9 @@ def unpack_placed(answer: bytes) -> Placed:
     return Placed(parts[2], int(parts[0]), int(parts[1]), len(parts) == 4)
 
 
-def unpack_state(answer: list[bytes | int]) -> LogState:
+def unpack_state(answer: list[Any]) -> LogState:
     """The head of read.lua's answer."""
     epoch, top, first, listed = answer[:4]
-    assert isinstance(epoch, bytes) and isinstance(listed, bytes)
     return LogState(epoch.decode(), int(top), int(first), _reigns(epoch.decode(), listed.decode()))
 
 
@@ -90,12 +94,34 @@ def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:
     return tuple(Reign(log + reign, int(first)) for reign, first in pairs)
 
 
-def unpack_page(answer: list[bytes | int], *, backward: bool = False) -> Page:
+def unpack_page(answer: list[Any], *, backward: bool = False) -> Page:
     """The whole of read.lua's answer; entries come out oldest first."""
+    changes = _amendments(answer[5])
     entries = [
-        unpack_entry(int(answer[at]), int(answer[at + 1]), answer[at + 2])  # type: ignore[arg-type]  # a bulk string
-        for at in range(5, len(answer), 3)
+        unpack_entry(int(answer[at]), int(answer[at + 1]), answer[at + 2], changes.get(int(answer[at]), ()))
+        for at in range(6, len(answer), 3)
     ]
     if backward:
         entries.reverse()
     return Page(unpack_state(answer), tuple(entries), answer[4] == 1)
+
+
+def _amendments(changes: list[bytes]) -> dict[int, tuple[Amendment, ...]]:
+    """What the overlay says, by offset."""
+    found: dict[int, tuple[Amendment, ...]] = {}
+    for field, value in zip(changes[::2], changes[1::2], strict=True):
+        offset, kind = int(field[:-1]), field[-1:].decode()
+        if kind == "r":
+            told = [
+                _amendment("react", one.encode()) for one in msgspec.json.decode(value, type=dict[str, str]).values()
+            ]
+            told.sort(key=lambda one: one.time)
+        else:
+            told = [_amendment(_BY_LETTER[kind], value)]
+        found[offset] = (*found.get(offset, ()), *told)
+    return found
+
+
+def _amendment(verb: str, value: bytes) -> Amendment:
+    time, _, payload = value.partition(b" ")
+    return Amendment(verb, int(time), payload)

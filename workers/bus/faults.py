@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from workers.bus.port import BusError, KeyConflict, StoreRefused
+from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, StoreRefused, TooMany
 
 
 class Fault(Enum):
@@ -19,6 +19,15 @@ class Fault(Enum):
 _ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOAUTH", "UNBLOCKED")
 
 
+# The first words of our own scripts' errors.
+_REFUSALS: dict[str, type[BusError]] = {
+    "KEYCONFLICT": KeyConflict,
+    "NOTARGET": NoTarget,
+    "NOTAUTHOR": NotAuthor,
+    "TOOMANY": TooMany,
+}
+
+
 def fault_of(message: str) -> Fault:
     """Sort an error reply by its first word; Redis 7 repeats it inside the errors of scripts."""
     word = message.split(" ", 1)[0]
@@ -31,6 +40,5 @@ def fault_of(message: str) -> Fault:
 
 def refusal(message: str) -> BusError:
     """The error for the caller of a command that was refused."""
-    if message.startswith("KEYCONFLICT"):
-        return KeyConflict("the key was used before with other content")
-    return StoreRefused(message)
+    word, _, reason = message.partition(" ")
+    return _REFUSALS.get(word, StoreRefused)(reason if word in _REFUSALS else message)

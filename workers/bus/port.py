@@ -14,7 +14,10 @@ Error tree::
 
     BusError
     ├── Unavailable   no answer in time, or the connection broke: the outcome is unknown
-    ├── StoreRefused  the store answered with an error: nothing was written (OOM, READONLY, a script's own check)
+    ├── StoreRefused  the store answered with an error: nothing was written (OOM, MISCONF, …)
+    │   ├── NoTarget      what the entry would change is not there any more, or was deleted
+    │   ├── NotAuthor     somebody else wrote what it would change
+    │   └── TooMany       the message has reactions enough
     └── KeyConflict   the idempotency key was used before with other content
 """
 
@@ -38,6 +41,18 @@ class Unavailable(BusError):
 
 class StoreRefused(BusError):
     """The store answered with an error: nothing was written."""
+
+
+class NoTarget(StoreRefused):
+    """What the entry would change is not there any more, or was deleted."""
+
+
+class NotAuthor(StoreRefused):
+    """Somebody else wrote what the entry would change."""
+
+
+class TooMany(StoreRefused):
+    """The message has as many reactions as it may have."""
 
 
 class KeyConflict(BusError):
@@ -65,6 +80,15 @@ class Change(Struct, frozen=True):
 
     verb: str  # edit, delete, react, unreact
     target: int  # the offset of the entry that it changes
+    emoji: str = ""  # of a reaction: a user's with the same emoji exists once
+
+
+class Amendment(Struct, frozen=True):
+    """What a later entry changed about this one, as the overlay keeps it."""
+
+    verb: str  # edit, delete, react
+    time: int  # of the later entry, ms since 1970
+    payload: bytes  # the later entry's
 
 
 class Entry(Struct, frozen=True):
@@ -82,6 +106,7 @@ class Entry(Struct, frozen=True):
     key: str = ""
     exclude: str = ""  # ids of connections that do not get it, with commas between
     change: Change | None = None
+    amendments: tuple[Amendment, ...] = ()  # known only to what was read from the log; oldest first
 
 
 class Publication(Struct, frozen=True):
@@ -148,11 +173,14 @@ class Bus(Protocol):
         key: str = "",
         digest: bytes | None = None,
         exclude: str = "",
+        change: Change | None = None,
+        any_author: bool = False,
     ) -> None:
         """Append to the room's log and publish to every follower.
 
         `key` makes a retry by the same author safe. `digest` is what a retry must repeat (the payload where it is
-        None). Raises ValueError for what can never be published: see `envelope.pack_envelope`.
+        None). `change` names an earlier entry by the same author, or by any with `any_author`, that this one
+        changes. Raises ValueError for what can never be published: see `envelope.pack_envelope`.
         """
 
     def publish_note(self, room: str, note: bytes) -> None:

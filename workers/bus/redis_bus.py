@@ -15,7 +15,7 @@ from typing import Any, Literal
 from chatmaster.settings import Settings
 from chatmaster.stats import Field, WorkerStats
 from workers.bus import keys
-from workers.bus.envelope import pack_envelope, unpack_page, unpack_placed, unpack_state
+from workers.bus.envelope import VERBS, pack_envelope, unpack_page, unpack_placed, unpack_state
 from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
@@ -54,7 +54,8 @@ class RedisBus:
         self._name = settings.master.name
         self._retention = retention or self._default_retention
         self._seed = secrets.token_hex(4)
-        self._publish_script, self._read_script = load_own("publish"), load_own("read")
+        self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
+        self._read_script = load_own("read")
         self._probe_script = load_own("probe")
         self._prefixes: dict[str, tuple[bytes, bytes, bytes]] = {}
         self._key_ttl = str(settings.limits.key_ttl).encode()
@@ -80,7 +81,7 @@ class RedisBus:
             probed=self._probe.returned,
             reconnect=self._reconnect_subscription,
         )
-        for script in (self._publish_script, self._probe_script):
+        for script in (self._publish_script, self._amend_script, self._probe_script):
             self._commands.register(script)
         self._reads.register(self._read_script)
         self._lines = (
@@ -156,17 +157,43 @@ class RedisBus:
         digest: bytes | None = None,
         exclude: str = "",
         change: Change | None = None,
+        any_author: bool = False,
     ) -> None:
         """See the port."""
         plain, keyed, middle = self._prefixes.get(room) or self._prefix(room)
         envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, change=change)
-        if key:
+        if change is not None:
+            writer = "" if any_author else author
+            packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
+        elif key:
             entry = keys.key_entry(keys.tag(self._name, room), user=author, room=room, key=key)
             content = keys.digest(payload if digest is None else digest)
             packed = b"".join((keyed, bulk(entry), middle, bulk(envelope), bulk(content), bulk(self._key_ttl)))
         else:
             packed = b"%b%b$%d\r\n%b\r\n" % (plain, middle, len(envelope), envelope)
         self._commands.send(Publish(packed, done, again=bool(key), bus=self))
+
+    def _pack_amend(
+        self,
+        room: str,
+        envelope: bytes,
+        payload: bytes,
+        author: str,
+        writer: str,
+        key: str,
+        digest: bytes | None,
+        change: Change,
+    ) -> bytes:
+        base = keys.tag(self._name, room)
+        size, ttl = self._retention(room)
+        names: list[str] = [f"{base}:{part}" for part in ("meta", "log", "overlay")]
+        idempotency: tuple[bytes, bytes] = b"", b""
+        if key:
+            names.append(keys.key_entry(base, user=author, room=room, key=key).decode())
+            idempotency = keys.digest(payload if digest is None else digest), self._key_ttl
+        slot = f"{author} {change.emoji}"
+        args = (base, self._seed, size, ttl, envelope, *idempotency, VERBS[change.verb], change.target, writer, slot)
+        return pack_evalsha(self._amend_script.sha, names, (*args, payload))
 
     def _prefix(self, room: str) -> tuple[bytes, bytes, bytes]:
         """What is the same in every EVALSHA for a room: up to the keys without one of its own, with one, and after."""

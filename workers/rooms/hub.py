@@ -13,7 +13,19 @@ from functools import partial
 from typing import Any
 
 from chatmaster.settings import Settings
-from workers.bus.port import Bus, BusError, Entry, LogState, Page, Placed, Position, Publication, Unavailable
+from workers.bus.port import (
+    Amendment,
+    Bus,
+    BusError,
+    Change,
+    Entry,
+    LogState,
+    Page,
+    Placed,
+    Position,
+    Publication,
+    Unavailable,
+)
 from workers.events import Tasks
 from workers.rooms.delivery import Delivery
 from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
@@ -21,7 +33,7 @@ from workers.rooms.item import Item, item_of
 from workers.rooms.joining import Join, JoinPart
 from workers.rooms.lagger import Lagger
 from workers.rooms.listening import Listener
-from workers.rooms.member import Gap, Joined, Member, Reset, Teller, tell_nothing
+from workers.rooms.member import Amender, Gap, Joined, Member, Reset, Teller, amend_nothing, tell_nothing
 from workers.rooms.reading import Asker, Reading
 from workers.rooms.ring import Ring
 from workers.rooms.room import Room
@@ -43,7 +55,8 @@ class Hub:
     """All rooms of one worker; it is the bus's sink. Every method is called on the loop.
 
     The application may set `on_note(room, note)` for what is published without being kept, `teller` for what members
-    are told about gaps and resets, and `find(id)` to find a member that a publication excludes.
+    are told about gaps and resets, `amender` for what edits do to earlier messages, and `find(id)` to find a member
+    that a publication excludes.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,6 +70,7 @@ class Hub:
         self.tally = Tally()
         self.on_note: Callable[[str, bytes], None] = _no_note
         self.teller: Teller = tell_nothing
+        self.amender: Amender = amend_nothing
         self.find: Callable[[str], Member | None] = _nobody
         self._delivery = Delivery(settings.server.max_batch_delay)
 
@@ -300,8 +314,24 @@ class Hub:
         for lagger in list((room.laggers or {}).values()):
             self.pump_later(lagger)
 
-    def _deliver(self, room: Room, epoch: str, entry: Entry) -> None:
+    def item(self, epoch: str, entry: Entry) -> Item:
+        """An entry as frames, as it looks with what later ones changed."""
         item = item_of(epoch, entry)
+        if entry.amendments and item.tail:
+            return item.with_payload(self.amender(entry.payload, entry.amendments))
+        return item
+
+    def _amend_ring(self, room: Room, entry: Entry, change: Change) -> None:
+        """Let those who catch up from memory see what those see who catch up from the store."""
+        target = room.ring.at(change.target) if room.ring is not None else None
+        if room.ring is not None and target is not None and target.tail:
+            amendment = Amendment(change.verb, entry.time, entry.payload)
+            self._ring_bytes += room.ring.replace(target.with_payload(self.amender(target.payload, (amendment,))))
+
+    def _deliver(self, room: Room, epoch: str, entry: Entry) -> None:
+        item = self.item(epoch, entry) if entry.amendments else item_of(epoch, entry)
+        if entry.change is not None:
+            self._amend_ring(room, entry, entry.change)
         if room.live or room.squeezed:
             room.put(item)
         room.epoch, room.offset = epoch, entry.offset

@@ -47,6 +47,16 @@ class Item(Struct, gc=False):
             self.squeezed = _compress(self.frame, binary=self.binary)
         return self.squeezed
 
+    @property
+    def payload(self) -> bytes:
+        """What the store keeps of a spliced one."""
+        return b"{" + self.frame[-self.tail :]
+
+    def with_payload(self, payload: bytes) -> Item:
+        """The same entry as it looks after a later one changed it."""
+        frame = text_frame(_place(self.epoch, self.offset, self.time) + payload[1:])
+        return msgspec.structs.replace(self, frame=frame, tail=len(payload) - 1, squeezed=b"")
+
     def frame_for(self, user: str, member_id: str, *, deflate: bool) -> bytes:
         """What one member gets: nothing where it is excluded, the author's variant where it is the author."""
         if self.exclude and member_id in self.exclude.split(","):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
+
+from workers.bus.port import Amendment
 
 
 class Transport(Protocol):
@@ -59,6 +61,15 @@ class Joined(Struct, frozen=True):
 
 # What the application makes of a gap or a reset: the payload of a text message, or None to say nothing.
 Teller = Callable[[str, Gap | Reset], bytes | None]
+
+
+# How the application applies later entries to an earlier one: its payload and they give the payload to be shown.
+Amender = Callable[[bytes, Sequence[Amendment]], bytes]
+
+
+def amend_nothing(payload: bytes, amendments: Sequence[Amendment]) -> bytes:
+    """For applications without edits: what was said stays."""
+    return payload
 
 
 def tell_nothing(room: str, what: Gap | Reset) -> bytes | None:

@@ -11,10 +11,10 @@ import logging
 from collections import deque
 from typing import Protocol
 
-from workers.bus.port import MAX_OFFSET, Bus, BusError, LogState, Page
+from workers.bus.port import MAX_OFFSET, Bus, BusError, Entry, LogState, Page
 from workers.events import Tasks
 from workers.rooms.follower import Effect
-from workers.rooms.item import Item, item_of
+from workers.rooms.item import Item
 from workers.rooms.joining import JoinPart
 from workers.rooms.lagger import Lagger
 from workers.rooms.lineage import epoch_at
@@ -36,6 +36,9 @@ class Owner(Protocol):
 
     def run(self, room: Room, effects: list[Effect]) -> None:
         """Carry out what a follower wants."""
+
+    def item(self, epoch: str, entry: Entry) -> Item:
+        """An entry as frames."""
 
     def gave(self, asker: Asker, page: Page, items: list[Item]) -> None:
         """A page came that begins at or before what the asker wanted."""
@@ -156,7 +159,7 @@ class Reading:
         after = min(asker.offset for asker in askers)
         before = len(askers)
         page = await self._bus.read(room.name, after=after, limit=PAGE_ENTRIES, max_bytes=PAGE_BYTES)
-        items = [item_of(epoch_at(entry.offset, page.state), entry) for entry in page.entries]
+        items = [self._owner.item(epoch_at(entry.offset, page.state), entry) for entry in page.entries]
         if page.state.epoch == room.follower.epoch:
             self._owner.prefill(room, items)
         # Without more, this was the whole log: whoever wants to go on beyond it learns that from the state.

@@ -74,14 +74,13 @@ class Ring:
                 break
         return taken
 
-    def replace(self, item: Item) -> bool:
-        """Put a changed item in the place of the one with its offset; False where it is not here."""
-        if not self.start < item.offset <= self.end:
-            return False
+    def replace(self, item: Item) -> int:
+        """Put a changed item in the place of the one with its offset, which is here; the change in bytes."""
         index = item.offset - self.start - 1
-        self.bytes += item.size - self._items[index].size
+        change = item.size - self._items[index].size
         self._items[index] = item
-        return True
+        self.bytes += change
+        return change
 
     def at(self, offset: int) -> Item | None:
         """The item with that offset."""

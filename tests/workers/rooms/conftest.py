@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 
 from chatmaster.settings import Limits, Settings, Store
 from tests.contract.stores import RealStore
@@ -105,3 +106,8 @@ async def connect() -> AsyncIterator[Callable[..., Any]]:
     for peer in made:
         peer.close()
     await asyncio.sleep(0)
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """The loop that workers run on: it calls `pause_writing` from inside `write`."""
+    return {"uvloop": uvloop.new_event_loop}

@@ -8,8 +8,9 @@
 -- ARGV[5]  entries at most (0: only the state)
 -- ARGV[6]  bytes of envelopes at most; one entry comes in any case
 --
--- Returns {epoch, top, first, reigns, more, offset, time, envelope, offset, time, envelope, ...}: oldest first for
--- "after", newest first for "before". `first` is the lowest offset that can be read, top + 1 where none can.
+-- Returns {epoch, top, first, reigns, more, changes, offset, time, envelope, offset, time, envelope, ...}: oldest first
+-- for "after", newest first for "before". `first` is the lowest offset that can be read, top + 1 where none can.
+-- `changes` is {field, value, ...} of what the overlay says about these entries; see amend.lua.
 
 local log = open_log(ARGV[1])
 local reigns = reigns_of(log)
@@ -29,7 +30,7 @@ local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) 
 
 local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local first = oldest and offset_of(oldest) or log.top + 1
-local answer = { log.epoch, text(log.top), text(first), reigns, 0 }
+local answer = { log.epoch, text(log.top), text(first), reigns, 0, {} }
 
 local backward = ARGV[3] == 'before'
 local edge, limit, room = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -60,6 +61,21 @@ while taken < limit and room > 0 do
     break
   end
 end
+
+local function changes()
+  local fields, told = {}, {}
+  for at = 7, #answer, 3 do
+    for _, kind in ipairs({ 'e', 'd', 'r' }) do fields[#fields + 1] = answer[at] .. kind end
+  end
+  for at, value in ipairs(redis.call('HMGET', KEYS[3], unpack(fields))) do
+    if value then
+      told[#told + 1] = fields[at]
+      told[#told + 1] = value
+    end
+  end
+  return told
+end
+if taken > 0 and redis.call('EXISTS', KEYS[3]) == 1 then answer[6] = changes() end
 
 if backward then
   if edge > first then answer[5] = 1 end

@@ -1,0 +1,73 @@
+-- Appends an entry that changes an earlier one, and writes down in the overlay how that one now looks.
+-- uses log.lua
+-- uses append.lua
+--
+-- ARGV[6] and ARGV[7] are empty without KEYS[4]
+-- ARGV[8]   e, d, r or u: edit, delete, react, unreact
+-- ARGV[9]   offset of the entry to be changed
+-- ARGV[10]  who may have written it (empty: anybody)
+-- ARGV[11]  what of a reaction exists once: who and which
+-- ARGV[12]  the payload of the envelope
+--
+-- The overlay has, for the entry at offset N: Ne the last edit, Nd the deletion, Nr the reactions as a JSON object; an
+-- edit and a deletion as "<time> <payload>". A deletion wins over everything before and after it.
+--
+-- Returns as publish.lua. Errors: KEYCONFLICT, OFFSETS, NOTARGET, NOTAUTHOR, TOOMANY.
+
+local REACTIONS = 256 -- pairs of a user and an emoji, for one message
+
+local function prune(first)
+  for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
+    if tonumber(string.match(field, '^%d+')) < first then redis.call('HDEL', KEYS[3], field) end
+  end
+end
+
+local log = open_log(ARGV[2])
+local again = first_answer(log)
+if again then return again end
+
+local verb, target = ARGV[8], ARGV[9]
+local found = (not log.fresh) and redis.call('XRANGE', KEYS[2], target .. '-0', target .. '-0')[1]
+local author, change
+if found then author, change = string.match(found[2][4], '^%S* (%S*) %S* %S* (%S*)\n') end
+if not found or change ~= '-' or redis.call('HEXISTS', KEYS[3], target .. 'd') == 1 then
+  return redis.error_reply('NOTARGET there is no such message any more')
+end
+if ARGV[10] ~= '' and ARGV[10] ~= author then
+  return redis.error_reply('NOTAUTHOR somebody else wrote it')
+end
+
+local reactions
+if verb == 'r' or verb == 'u' then
+  reactions = cjson.decode(redis.call('HGET', KEYS[3], target .. 'r') or '{}')
+  local count = 0
+  for _ in pairs(reactions) do count = count + 1 end
+  if verb == 'r' and not reactions[ARGV[11]] and count >= REACTIONS then
+    return redis.error_reply('TOOMANY this message has reactions enough')
+  end
+end
+
+local answer = append(log)
+if type(answer) ~= 'string' then return answer end
+
+local value = text(log.time) .. ' ' .. ARGV[12]
+if verb == 'e' then
+  redis.call('HSET', KEYS[3], target .. 'e', value)
+elseif verb == 'd' then
+  redis.call('HDEL', KEYS[3], target .. 'e', target .. 'r')
+  redis.call('HSET', KEYS[3], target .. 'd', value)
+else
+  reactions[ARGV[11]] = verb == 'r' and value or nil
+  if next(reactions) then
+    redis.call('HSET', KEYS[3], target .. 'r', cjson.encode(reactions))
+  else
+    redis.call('HDEL', KEYS[3], target .. 'r')
+  end
+end
+
+if redis.call('TTL', KEYS[3]) == -1 then redis.call('EXPIRE', KEYS[3], 4 * tonumber(ARGV[4])) end
+if redis.call('HLEN', KEYS[3]) > 3 * tonumber(ARGV[3]) + 64 then
+  local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  prune(oldest and tonumber(string.match(oldest[1], '^%d+')) or log.top + 2)
+end
+return answer

@@ -7,6 +7,7 @@ more of the master than that.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import traceback
 from collections.abc import Callable
@@ -46,6 +47,9 @@ def _serve(launch: Launch, workers: dict[str, Worker]) -> int:
         reason = f"{launch.settings.server.app} no longer defines the Worker {launch.worker!r}"
         send_blocking(launch.channel, contract.Failed(ExitCode.NOT_READY, reason))
         return ExitCode.NOT_READY
+    # What was there before the fork is frozen; a full collection would only touch, and so copy, shared pages. The young
+    # generations are made of messages that reference counting frees: looking at them often finds nothing.
+    gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(Serving.run(launch, worker))
 

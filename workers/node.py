@@ -94,7 +94,7 @@ class Node:
 
     def forget(self, connection: Connection) -> None:
         """It is not this process's any more."""
-        self.registry.disconnected(connection)
+        self.registry.release(connection.id)
         self.connections.pop(connection.id, None)
         if not self.connections:
             self.when_empty.set()
@@ -200,7 +200,7 @@ class Node:
 
     async def admit(self, connection: Connection) -> None:
         """Count a connection of a program over all workers; one too many is closed with 4004. Raises BusError."""
-        limit = await self.registry.arrive(connection.id, user=connection.user, address=connection.remote_ip)
+        limit = await self.registry.admit(connection.id, connection.user, connection.remote_ip)
         if limit is not None and connection.ws.is_open:
             connection.close(4004, f"limit reached: {limit}")
 

@@ -83,6 +83,8 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     row[Field.CONNECTIONS] = len(node.connections)
     for field, name in _TRANSPORT_FIELDS:
         row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
+    if node.endpoints:
+        row[Field.ACCEPT_PAUSES] = node.endpoints[0].descriptors.pauses
     node.counters.copy_to(row)
 
 
@@ -114,7 +116,9 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         paths=None if application.any_path else WEBSOCKET_PATHS,
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
-    return Endpoint(config, node, _http(node), tls=tls)
+    # One budget of descriptors for all of a worker's endpoints.
+    shared = node.endpoints[0].descriptors if node.endpoints else None
+    return Endpoint(config, node, _http(node), tls=tls, descriptors=shared)
 
 
 def _http(node: Node) -> Http:

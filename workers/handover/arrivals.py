@@ -60,6 +60,7 @@ class Arrivals:
             connection.session.update(parcel.session)
         ws.owner = connection
         self._node.connections[connection.id] = connection
+        self._node.registry.thaw(connection.id, parcel.user, connection.remote_ip, parcel.counted)
         self._node.application.thawed(connection, parcel.app)
         rejoin(self._node, connection, parcel.rooms)
         ws.resume_reading()

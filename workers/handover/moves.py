@@ -60,6 +60,7 @@ class Moves:
             rooms=rooms,
             control=RoomPosition(CONTROL_ROOM, control.epoch, connection.ordered),
             socket=socket_state,
+            counted=self._node.registry.freeze(connection.id),
             app=self._node.application.frozen(connection),
         )
 

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from workers.registry.registry import Carried
+
 VERSION = 1
 
 # The kernel passes at most 253 descriptors in one message (SCM_MAX_FD); a quarter of it leaves the receiver time to
@@ -35,6 +37,7 @@ class Parcel(Struct, frozen=True, array_like=True):
     rooms: tuple[RoomPosition, ...]
     control: RoomPosition
     socket: bytes  # the transport's own state
+    counted: Carried  # where it is counted
     app: Any = None  # the application's own state
 
 

@@ -1,0 +1,71 @@
+"""The gateway: another program speaks into a running server through the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Chatmaster
+from tests.support.wait import until_async
+from tests.support.ws import RawSocket
+from workers import Gateway
+
+PROGRAM = """
+from urllib.parse import parse_qs
+from workers import Worker
+
+worker = Worker("websocket://127.0.0.1:8000")
+
+@worker.on_connect
+async def came(connection):
+    await connection.bind(parse_qs(connection.query)["user"][0])
+    await connection.join("hall")
+    connection.send(connection.id)
+"""
+
+
+@pytest.fixture
+def server(chatmaster: Callable[..., Chatmaster], tmp_path: Path) -> Chatmaster:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    return chatmaster(str(program), workers=2)
+
+
+async def test_another_program_reaches_rooms_users_and_connections_and_asks_who_is_there(server: Chatmaster) -> None:
+    async with AsyncExitStack() as stack:
+        sockets: dict[str, RawSocket] = {}
+        ids: dict[str, str] = {}
+        for user in ("ada", "bob", "cyd", "dan"):
+            sockets[user] = await stack.enter_async_context(await RawSocket.open(f"{server.url}?user={user}"))
+            ids[user] = str(await sockets[user].read_message())
+        gateway = stack.enter_context(Gateway(server.status()["store"]["url"]))
+        gateway.broadcast("all")
+        gateway.send_to_room("hall", b"room", exclude=[ids["bob"]])
+        gateway.send_to_user("cyd", "only cyd")
+        gateway.send_to_connection(ids["dan"], "only dan")
+        assert [await sockets["ada"].read_message() for _ in range(2)] == ["all", b"room"]
+        assert await sockets["bob"].read_message() == "all"
+        # Rooms have an order each; between two rooms there is none.
+        assert {await sockets["cyd"].read_message() for _ in range(3)} == {"all", b"room", "only cyd"}
+        assert {await sockets["dan"].read_message() for _ in range(3)} == {"all", b"room", "only dan"}
+        await until_async(lambda: gateway.count() == 4, what="four connections are counted")
+        await until_async(lambda: len(gateway.members("hall")) == 4, what="four users are in the room")
+        assert gateway.is_online("ada") and not gateway.is_online("eve")
+        gateway.kick(ids["bob"], reason="enough")
+        closed = await sockets["bob"].wait_closed()
+        assert (closed.code, closed.reason) == (4003, "enough")
+        await until_async(lambda: not gateway.is_online("bob"), what="bob is gone")
+
+
+async def test_a_repetition_with_the_same_key_is_kept_once(server: Chatmaster) -> None:
+    async with await RawSocket.open(f"{server.url}?user=ada") as socket:
+        await socket.read_message()
+        with Gateway(server.status()["store"]["url"]) as gateway:
+            first = gateway.send_to_room("hall", "once", key="k1")
+            again = gateway.send_to_room("hall", "once", key="k1")
+            gateway.send_to_room("hall", "end")
+        assert (again.offset, again.duplicate) == (first.offset, True)
+        assert [await socket.read_message() for _ in range(2)] == ["once", "end"]

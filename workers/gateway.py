@@ -1,0 +1,136 @@
+"""`Gateway`: the same rooms and users for other programs, such as a web application or a cron job.
+
+It needs nothing but the store: a message takes the path of every other one, through the same script, and reaches
+every member on every worker and machine, once and in the room's order. It is synchronous and may be used by one
+thread at a time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import redis
+
+from chatmaster.settings import Settings
+from workers import control
+from workers.application import ALL_ROOM
+from workers.bus import keys as bus_keys
+from workers.bus.envelope import pack_envelope, unpack_placed
+from workers.bus.port import Placed
+from workers.bus.script import load_own
+from workers.presence import keys as presence_keys
+from workers.registry import keys as registry_keys
+
+MEMBERS_MOST = 1000
+
+
+class Gateway:
+    """A way into a running server from outside.
+
+    `url` is the store's (`redis://…`, `unix:///…`; `chatctl status` shows it), `name` the instance's (`master.name`),
+    `timeout` in seconds for each answer. Every method raises redis.RedisError where the store does not do it; after a
+    lost connection the outcome is unknown, and a repetition is kept once only with a `key`.
+    """
+
+    def __init__(self, url: str, *, name: str = "chat", timeout: float = 5.0, settings: Settings | None = None) -> None:
+        # No retries of its own: one would write twice.
+        self._client: Any = redis.Redis.from_url(
+            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, protocol=2
+        )
+        self._name = name
+        self._settings = settings or Settings()
+        self._seed = secrets.token_hex(4)
+        self._publish = self._client.register_script(load_own("publish").source)
+
+    # ---- sending -----------------------------------------------------------------------------------
+
+    def broadcast(self, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> None:
+        """Send to every connection of a program (see `Worker.broadcast`)."""
+        self.send_to_room(ALL_ROOM, data, exclude=exclude, key=key)
+
+    def send_to_room(self, room: str, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> Placed:
+        """Send to every member of a room, text for str and binary for bytes; `exclude` names connections."""
+        payload, form = (data.encode(), "t") if isinstance(data, str) else (data, "b")
+        return self._append(room, payload, form, ",".join(exclude), key)
+
+    def send_to_user(self, user: str, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> Placed:
+        """Send to every connection of a user."""
+        return self.send_to_room(f"@{user}", data, exclude=exclude, key=key)
+
+    def send_to_connection(self, connection: str, data: str | bytes) -> None:
+        """Send to one connection, wherever it is."""
+        self._order(control.send_to(connection, data))
+
+    def kick(self, connection: str, *, reason: str = "") -> None:
+        """Close one connection with 4003, wherever it is."""
+        self._order(control.KickConnection(connection, reason))
+
+    def say(
+        self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = ""
+    ) -> Placed:
+        """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text."""
+        content = {"data": data} if data is not None else {"text": text}
+        message = {"type": "message", "room": room, "from": {"user": user, "name": name or user}, **content}
+        return self._append(room, msgspec.json.encode(message), "j", "", key, author=user)
+
+    # ---- asking ------------------------------------------------------------------------------------
+
+    def is_online(self, user: str) -> bool:
+        """Whether the user has a connection to any worker."""
+        return self._count(registry_keys.of_user(user)) > 0
+
+    def count(self) -> int:
+        """Connections to all workers and machines."""
+        return self._count(registry_keys.ALL)
+
+    def members(self, room: str) -> list[dict[str, Any]]:
+        """The users in a room: `user`, `name`, `connections`; at most 1,000."""
+        _, users, names = presence_keys.of_room(self._name, room)
+        found: list[tuple[bytes, bytes]] = []
+        for entry in self._client.hscan_iter(users, count=MEMBERS_MOST):
+            found.append(entry)
+            if len(found) == MEMBERS_MOST:
+                break
+        called = self._client.hmget(names, [user for user, _ in found]) if found else []
+        return [
+            {"user": user.decode(), "name": (name or user).decode(), "connections": int(connections)}
+            for (user, connections), name in zip(found, called, strict=True)
+        ]
+
+    # ---- life --------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the connection to the store."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # ---- the store ---------------------------------------------------------------------------------
+
+    def _order(self, order: control.Order) -> None:
+        self._append(control.CONTROL_ROOM, control.encode(order), "t", "", "")
+
+    def _append(self, room: str, payload: bytes, form: str, exclude: str, key: str, *, author: str = "gateway") -> Placed:
+        base = bus_keys.tag(self._name, room)
+        own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
+        envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude)
+        store = self._settings.store
+        args: list[Any] = [base, self._seed, store.history_size, store.history_ttl, envelope]
+        if key:
+            own.append(bus_keys.key_entry(base, user=author, room=room, key=key).decode())
+            args += [bus_keys.digest(payload), self._settings.limits.key_ttl]
+        return unpack_placed(self._publish(keys=own, args=args))
+
+    def _count(self, subject: str) -> int:
+        leases = presence_keys.of_incarnations(self._name)[0]
+        counts = self._client.hgetall(registry_keys.counts(self._name, subject))
+        alive = set(self._client.zrange(leases, 0, -1))
+        return sum(int(number) for incarnation, number in counts.items() if incarnation in alive)

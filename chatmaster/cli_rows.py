@@ -62,7 +62,10 @@ _EMPTY = {
 def merged(what: str, rows: Iterable[Row]) -> list[Row]:
     """One row for each room or user, whichever workers told of it, in an order that can be read."""
     if what == "rooms":
-        return sorted(_by(rows, "room", _join_rooms), key=lambda row: (-row.get("members", 0), row["room"]))
+        here = [{**row, "slots": [row["slot"]]} for row in rows if "slot" in row]
+        for row in here:
+            del row["slot"]
+        return sorted(_by(here, "room", _join_rooms), key=lambda row: (-row.get("members", 0), row["room"]))
     if what == "who":
         return sorted(_by(rows, "user", lambda one, _: one), key=lambda row: str(row["user"]))
     if what == "connections":
@@ -112,5 +115,6 @@ def _join_rooms(one: Row, other: Row) -> Row:
     for key in ("members", "lagging"):
         if key in one or key in other:
             total[key] = one.get(key, 0) + other.get(key, 0)
+    total["slots"] = sorted({*one["slots"], *other["slots"]})
     total["offset"] = max(one.get("offset", 0), other.get("offset", 0))
     return total

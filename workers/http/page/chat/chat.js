@@ -1,0 +1,318 @@
+/**
+ * A client of the chat for browsers and Node, without dependencies: back by itself after whatever happens, each message
+ * of a room in order and once, each request of yours done once.
+ *
+ *     import { connect } from "https://chat.example.org/chat.js";
+ *
+ *     const chat = connect("wss://chat.example.org/", { rooms: ["lobby"], name: "Ada", storage: localStorage });
+ *     chat.on("message", ({ from, text }) => console.log(from.name, text));
+ *     await chat.say("lobby", "Hello!"); // the store has it
+ *
+ * Events are the server's messages by their `type` (`welcome`, `joined`, `left`, `message`, `edited`, `deleted`,
+ * `reacted`, `presence`, `typing`, `read`, `gap`, `reset`, `error`, `bye`) and the client's own: `state` (see State),
+ * `caughtup` ({recovered, lost, resets}, after a reconnect), `sent` and `retrying` (about a request).
+ */
+import { Comeback, LOST, UNAUTHORIZED } from "./comeback.js";
+import { Core } from "./core.js";
+import { ChatError } from "./errors.js";
+import { Verbs } from "./verbs.js";
+
+export { ChatError };
+
+const SUBPROTOCOL = "chat.v1.json";
+const TIMEOUT = 60; // seconds for a request, over all connections it takes
+const MOST_WAITING = 200; // requests
+const PONG_WITHIN = 10_000; // ms; a browser does not tell us about the server's own pings
+const OPEN_WITHIN = 20_000;
+const STORAGE_KEY = "chatmaster.guest";
+
+/**
+ * @typedef {object} Options
+ * @property {string[]} [rooms] to join from the start
+ * @property {string} [name] to be called
+ * @property {string | (() => string | Promise<string>)} [token] or what gives a fresh one for each connection
+ * @property {Pick<Storage, "getItem" | "setItem" | "removeItem">} [storage] keeps a guest's identity, so that the
+ *   same guest comes back after a reload
+ * @property {string} [storageKey]
+ * @property {number} [timeout] seconds until a request gives up
+ * @property {number} [queue] the most requests that may wait for an answer
+ * @property {any} [WebSocket] the class, where there is no global one
+ * @property {() => number} [random]
+ *
+ * @typedef {object} State
+ * @property {"connecting" | "connected" | "waiting" | "closed"} state `closed`: it does not come back by itself
+ * @property {number} [retryAt] ms since 1970: when it tries again
+ * @property {number} [code] how the last connection ended
+ * @property {string} [reason]
+ */
+
+/**
+ * A client that connects at once and stays connected until `close`.
+ * @param {string | URL} url
+ * @param {Options} [options]
+ * @returns {Chat}
+ */
+export function connect(url, options = {}) {
+  const chat = new Chat(url, options);
+  chat.open();
+  return chat;
+}
+
+/** One client, over all its connections. Made by `connect`. */
+export class Chat extends Verbs {
+  /**
+   * @param {string | URL} url
+   * @param {Options} options
+   */
+  constructor(url, options) {
+    super();
+    this.url = String(url);
+    this.options = options;
+    const keyPrefix = `${Array.from(crypto.getRandomValues(new Uint32Array(2)), (n) => n.toString(36)).join("")}-`;
+    this.core = new Core({ rooms: options.rooms ?? [], name: options.name, keyPrefix, most: options.queue ?? MOST_WAITING });
+    this.core.guestToken = this.stored("getItem") ?? "";
+    this.comeback = new Comeback(options.random ?? Math.random, typeof options.token !== "string");
+    /** @type {State} */
+    this.state = { state: "connecting" };
+    this.ws = null;
+    this.answered = false; // this connection got as far as `welcome`
+    this.heardAt = 0;
+    this.pingInterval = 25_000;
+    /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, timer: any}>} */
+    this.waiting = new Map();
+    this.timers = { retry: undefined, wake: undefined, watch: undefined };
+  }
+
+  /** Who the server says we are; "" before the first `welcome`. */
+  get user() {
+    return this.core.user;
+  }
+
+  get name() {
+    return this.core.name ?? "";
+  }
+
+  /** Where we are in each room. */
+  get rooms() {
+    return new Map([...this.core.rooms].map(([room, place]) => [room, place.position]));
+  }
+
+  /**
+   * Call `listener` with the detail of each event of that type; returns what ends it.
+   * @param {string} type
+   * @param {(detail: any) => void} listener
+   * @returns {() => void}
+   */
+  on(type, listener) {
+    const handle = (event) => listener(event.detail);
+    this.addEventListener(type, handle);
+    return () => this.removeEventListener(type, handle);
+  }
+
+  /**
+   * Say how far one has read; kept for the next connection where there is none.
+   * @param {string} room
+   * @param {number} offset
+   */
+  read(room, offset) {
+    const message = this.core.markRead(room, offset);
+    if (message) this.send(message);
+  }
+
+  /**
+   * Say that one is writing; dropped while there is no connection.
+   * @param {string} room
+   */
+  typing(room) {
+    if (this.core.online) this.send({ type: "typing", room });
+  }
+
+  /** Connect now: instead of waiting any longer, or after it had ended. */
+  open() {
+    if (this.ws) return;
+    clearTimeout(this.timers.retry);
+    this.become({ state: "connecting" });
+    this.dial().catch((error) => this.ended(LOST, String(error?.message ?? error)));
+  }
+
+  /** The network or the machine may be back: look whether the connection lives, and do not wait for no reason. */
+  nudge() {
+    if (this.core.online) this.checkAlive(true);
+    else if (this.state.state === "waiting" && !this.core.bye) this.open();
+  }
+
+  /** Leave. What waits for an answer gets ChatError `ended`. */
+  close() {
+    this.letGo(1000);
+    this.finish({ state: "closed", code: 1000, reason: "closed by this side" });
+  }
+
+  // ---- one connection ------------------------------------------------------------------------------
+
+  async dial() {
+    const marker = (this.ws = {}); // taken, while the token is fetched
+    const { token } = this.options;
+    const given = typeof token === "function" ? await token() : token;
+    if (this.ws !== marker) return;
+    const Socket = this.options.WebSocket ?? globalThis.WebSocket;
+    const ws = (this.ws = new Socket(this.url, SUBPROTOCOL));
+    this.answered = false;
+    ws.onopen = () => ws.send(JSON.stringify(this.core.hello(given ?? "")));
+    ws.onmessage = ({ data }) => this.received(data);
+    ws.onclose = ({ code, reason }) => this.ended(code, reason);
+    ws.onerror = () => {}; // a close follows, and says as much as there is to know
+    this.timers.watch = setTimeout(() => this.cut("no answer"), OPEN_WITHIN);
+  }
+
+  /** @param {unknown} data */
+  received(data) {
+    this.heardAt = Date.now();
+    let message;
+    try {
+      message = JSON.parse(String(data));
+    } catch {
+      return;
+    }
+    if (message.type === "welcome") this.welcomed(message);
+    this.carryOut(this.core.receive(message, Date.now()));
+    this.pump();
+  }
+
+  welcomed(welcome) {
+    const first = !this.answered;
+    this.answered = true;
+    if (welcome.token) this.stored("setItem", welcome.token);
+    if (welcome.ping_interval) this.pingInterval = welcome.ping_interval * 1000;
+    clearTimeout(this.timers.watch);
+    this.timers.watch = setTimeout(() => this.checkAlive(), this.pingInterval);
+    if (first) this.become({ state: "connected" });
+  }
+
+  /** Where nothing was heard for long, ask; where no answer comes, the connection is dead without knowing. */
+  checkAlive(now = false) {
+    clearTimeout(this.timers.watch);
+    if (!now && Date.now() - this.heardAt < this.pingInterval) {
+      this.timers.watch = setTimeout(() => this.checkAlive(), this.pingInterval);
+      return;
+    }
+    const asked = Date.now();
+    this.send({ type: "ping" });
+    this.timers.watch = setTimeout(() => {
+      if (this.heardAt < asked) this.cut("no answer to a ping");
+      else this.checkAlive();
+    }, PONG_WITHIN);
+  }
+
+  /** Do not wait for the closing handshake of a connection that is of no use. */
+  cut(reason) {
+    this.letGo();
+    this.ended(LOST, reason);
+  }
+
+  letGo(code) {
+    const ws = this.ws;
+    this.ws = null;
+    if (!ws?.close) return;
+    ws.onopen = ws.onmessage = ws.onclose = null;
+    ws.close(code);
+  }
+
+  ended(code, reason) {
+    this.ws = null;
+    clearTimeout(this.timers.watch);
+    this.core.lost();
+    const { bye } = this.core;
+    // `bye` may come and the close frame be lost; it says the same.
+    const end = bye
+      ? { code: bye.code, reason: bye.reason, retryAfter: bye.retry_after_ms, answered: this.answered }
+      : { code, reason, answered: this.answered };
+    const delay = this.comeback.after(end);
+    this.answered = false;
+    if (end.code === UNAUTHORIZED && !this.options.token) this.becomeStranger();
+    if (delay === null) {
+      this.finish({ state: "closed", code: end.code, reason: end.reason });
+      return;
+    }
+    this.timers.retry = setTimeout(() => this.open(), delay);
+    this.become({ state: "waiting", retryAt: Date.now() + delay, code: end.code, reason: end.reason });
+  }
+
+  becomeStranger() {
+    this.core.becomeStranger();
+    this.stored("removeItem");
+  }
+
+  finish(state) {
+    clearTimeout(this.timers.retry);
+    clearTimeout(this.timers.wake);
+    clearTimeout(this.timers.watch);
+    this.core.lost();
+    for (const id of [...this.waiting.keys()]) {
+      this.core.requests.take(id);
+      this.settle(id, undefined, new ChatError("ended", state.reason || "the connection has ended"));
+    }
+    this.become(state);
+  }
+
+  // ---- requests ------------------------------------------------------------------------------------
+
+  request(kind, fields, timeout = this.options.timeout ?? TIMEOUT) {
+    return new Promise((resolve, reject) => {
+      if (this.state.state === "closed") throw new ChatError("ended", "the client is closed");
+      const { id } = this.core.ask(kind, fields);
+      const giveUp = () => this.carryOut([this.core.giveUp(id, `within ${timeout} s`)]);
+      const timer = Number.isFinite(timeout) ? setTimeout(giveUp, timeout * 1000) : undefined;
+      this.waiting.set(id, { resolve, reject, timer });
+      this.pump();
+    });
+  }
+
+  /** Send what is due, and come back when more is. */
+  pump() {
+    clearTimeout(this.timers.wake);
+    const now = Date.now();
+    const { actions, wakeAt } = this.core.due(now);
+    if (wakeAt !== Infinity) this.timers.wake = setTimeout(() => this.pump(), Math.max(0, wakeAt - now));
+    this.carryOut(actions);
+  }
+
+  /** @param {import("./core.js").Action[]} actions */
+  carryOut(actions) {
+    for (const action of actions) {
+      if (action.do === "tell") this.dispatchEvent(new CustomEvent(action.type, { detail: action.detail }));
+      else if (action.do === "send") this.send(action.message);
+      else if (action.do === "finish") this.settle(action.id, action.answer, action.error);
+      else this.cut("something is missing: resuming");
+    }
+  }
+
+  settle(id, answer, error) {
+    const request = this.waiting.get(id);
+    if (!request) return;
+    this.waiting.delete(id);
+    clearTimeout(request.timer);
+    if (error) request.reject(error);
+    else request.resolve(answer);
+  }
+
+  // ---- inside --------------------------------------------------------------------------------------
+
+  send(message) {
+    if (this.ws?.readyState === 1) this.ws.send(JSON.stringify(message));
+  }
+
+  /** @param {State} state */
+  become(state) {
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  }
+
+  /** Storage may be full or forbidden; then a reload makes another guest. */
+  stored(method, ...value) {
+    try {
+      return this.options.storage?.[method](this.options.storageKey ?? STORAGE_KEY, ...value);
+    } catch {
+      return null;
+    }
+  }
+}

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def identify(session: Session, command: c.Hello, now: float) -> Identity | Refusal:
-    """Who says this hello, with the name that it asks for."""
+    """Who says this hello, with the name that it asks for. Raises Mistake."""
+    if not session.context.identities.ready_for(command.token):
+        raise Mistake("unavailable", "the store does not answer", retry_after=1.0)
     found = session.context.identities.identify(command.token, now)
     if isinstance(found, Refusal) or command.name is None:
         return found

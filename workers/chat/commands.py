@@ -19,6 +19,7 @@ MAX_SECONDS: Final = 10 * 366 * 86_400
 HISTORY_LIMIT: Final = 100
 
 ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
+USER_ID: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,63}\Z")
 INBOX_NAME: Final = re.compile(r"@[A-Za-z0-9_.:%-]{1,63}\Z")
 
 RequestId = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None

@@ -37,7 +37,10 @@ class Bye(Effect, frozen=True, gc=False):
 
 
 class Admit(Effect, frozen=True):
-    """Let this user in: limits and bans first, then the rooms; answer with `Session.admitted` or `not_admitted`."""
+    """Let this user in: limits and bans first, then the rooms.
+
+    The answer is `Session.admitted`, `turned_away` or `refused`.
+    """
 
     id: RequestId
     identity: Identity
@@ -98,8 +101,6 @@ class Amend(Effect, frozen=True, gc=False):
     content: bytes
     key: str = ""
     any_author: bool = False  # a moderator's, and every reaction
-    body: bytes = b""  # of an edit: the members that replace the message's own, without braces
-    emoji: str = ""  # of a reaction
 
 
 class MarkRead(Effect, frozen=True, gc=False):

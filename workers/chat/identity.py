@@ -56,13 +56,14 @@ class Refusal(Struct, frozen=True):
 class Identities:
     """Decides who somebody is.
 
-    `guest_secret` signs guests' tokens and is the same on every worker and machine. `new_guest` gives 16
-    random hexadecimal digits. Raises ValueError for a public key that is none.
+    `guest_secret` signs guests' tokens and is the same on every worker and machine; it may be set later, since it
+    comes from the store. `new_guest` gives 16 random hexadecimal digits. Raises ValueError for a public key that
+    is none.
     """
 
-    def __init__(self, auth: Auth, *, guest_secret: bytes, new_guest: Callable[[], str]) -> None:
+    def __init__(self, auth: Auth, *, guest_secret: bytes | None, new_guest: Callable[[], str]) -> None:
         self._auth = auth
-        self._guest_secret = guest_secret
+        self.guest_secret = guest_secret
         self._new_guest = new_guest
         self._verify = _verifier(auth)
 
@@ -70,9 +71,13 @@ class Identities:
     def guests_allowed(self) -> bool:
         return self._auth.mode == "guest"
 
+    def ready_for(self, token: str | None) -> bool:
+        """Whether it can be decided now who presents this."""
+        return self.guest_secret is not None or not self.guests_allowed or _is_users(token)
+
     def identify(self, token: str | None, now: float) -> Identity | Refusal:
         """Who presents this token at `now` (Unix time); without one a new guest, where guests are allowed."""
-        if token and not token.startswith("guest."):
+        if token and _is_users(token):
             return self._by_token(token, now)
         if not self.guests_allowed:
             return Refusal("a token is needed")
@@ -90,7 +95,8 @@ class Identities:
 
     def _sign(self, user: str) -> str:
         """The first 128 bits of HMAC-SHA-256."""
-        digest = hmac.digest(self._guest_secret, b"guest\0" + user.encode(), "sha256")
+        assert self.guest_secret is not None  # see `ready_for`
+        digest = hmac.digest(self.guest_secret, b"guest\0" + user.encode(), "sha256")
         return urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
     def _by_token(self, token: str, now: float) -> Identity | Refusal:
@@ -103,6 +109,10 @@ class Identities:
             return _identity_of(claims, now)
         except _WRONG as error:
             return Refusal("this token is not valid", note=f"its claims: {_shown(error)}")
+
+
+def _is_users(token: str | None) -> bool:
+    return bool(token) and not str(token).startswith("guest.")
 
 
 def encoded_user(sub: str) -> str:

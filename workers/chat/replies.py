@@ -121,10 +121,17 @@ def members(request: RequestId, *, room: str, members: Sequence[dict[str, Any]],
 
 
 def presence(
-    room: str, *, joined: Sequence[dict[str, str]] | None, left: Sequence[dict[str, str]] | None, count: int
+    room: str,
+    *,
+    joined: Sequence[dict[str, str]],
+    left: Sequence[dict[str, str]],
+    renamed: Sequence[dict[str, str]],
+    count: int,
 ) -> bytes:
-    """Who came and went; where there were too many, only how many there are."""
-    return _answer("presence", None, room=room, joined=joined or None, left=left or None, count=count)
+    """Who came, went, and is called otherwise now; where there were too many, only how many there are."""
+    return _answer(
+        "presence", None, room=room, joined=joined or None, left=left or None, renamed=renamed or None, count=count
+    )
 
 
 def typing(room: str, user: str, name: str) -> bytes:

@@ -4,7 +4,7 @@ Commands and past-tense events come in, effects go out; `app.py` carries them ou
 
     NEW ──hello, any request of a guest──► ADMITTING ──admitted──► OPEN ──Bye──► ENDED
      ▲ └──silence: hello_timed_out─────────┘    │
-     └────────────not_admitted──────────────────┘
+     └───────────────refused────────────────────┘
 
 While a session waits for `admitted`, `joined` or `approved`, nobody hands it a command: requests of one connection
 take effect in the order they came. `now` is Unix time in seconds throughout, and may jump.
@@ -121,8 +121,9 @@ class Session:
             return self._come_in(command, now)
         if not self.context.identities.guests_allowed:
             raise Mistake("unauthorized", "say hello with a token first")
+        effects = self._come_in(c.Hello(), now)
         self._first = command
-        return self._come_in(c.Hello(), now)
+        return effects
 
     def _come_in(self, command: c.Hello, now: float) -> Effects:
         identity = admission.identify(self, command, now)
@@ -142,11 +143,12 @@ class Session:
         first, self._first = self._first, None
         return (welcome, *admit.refused, *(self.receive(first, now) if first else ()))
 
-    def not_admitted(self, request: RequestId, mistake: Mistake) -> Effects:
-        """For now the user is not let in; another hello may follow."""
-        self.phase = Phase.NEW
-        if self._first is not None:
-            request, self._first = self._first.id, None
+    def refused(self, request: RequestId, mistake: Mistake) -> Effects:
+        """What was asked could not be done. Who was to be let in may say hello again."""
+        if self.phase is Phase.ADMITTING:
+            self.phase = Phase.NEW
+            if self._first is not None:
+                request, self._first = self._first.id, None
         return (mistake.reply(request),)
 
     def turned_away(self, code: int, reason: str) -> Effects:
@@ -183,9 +185,12 @@ class Session:
         """Nothing came for `limits.hello_timeout`."""
         if self.phase is not Phase.NEW:
             return ()
-        if self.context.identities.guests_allowed:
+        if not self.context.identities.guests_allowed:
+            return self._end(NO_HELLO, "no hello in time")
+        try:
             return self._come_in(c.Hello(), now)
-        return self._end(NO_HELLO, "no hello in time")
+        except Mistake:
+            return ()  # the store is away: nobody asked, so nobody is told; the next look may find it
 
     def token_timed_out(self, now: float) -> Effects:
         """It may be the time at which the token ends; nothing happens where it was renewed."""

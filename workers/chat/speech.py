@@ -73,7 +73,7 @@ def edit_approved(session: Session, command: c.Edit, now: float) -> Effects:
     body = _body(session, command, command.room, session.context.options.of(command.room))
     payload = messages.edited(command.room, _sender(session), command.offset, body)
     content = _content("edit", command.offset, command)
-    return (_amend(session, "edit", command, payload, content, body=body),)
+    return (_amend(session, "edit", command, payload, content),)
 
 
 def delete(session: Session, command: c.Delete, now: float) -> Effects:
@@ -105,19 +105,16 @@ def _amend(
     payload: bytes,
     content: bytes,
     *,
-    body: bytes = b"",
     emoji: str = "",
 ) -> e.Amend:
     return e.Amend(
         command.id,
         command.room,
-        Change(verb, command.offset),
+        Change(verb, command.offset, emoji),
         payload,
         content,
         command.key or "",
         any_author=bool(emoji) or (session.identity.role >= Role.MODERATOR and not command.room.startswith("@")),
-        body=body,
-        emoji=emoji,
     )
 
 

@@ -1,0 +1,330 @@
+"""The chat as an application of a worker: it ties the rules to rooms, presence, the store and the connections.
+
+`create(worker, node)` builds it in the process that serves. What the rules want is carried out at each connection's
+`Desk`; what concerns everybody is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from workers.bus.port import BusError, Placed
+from workers.chat import effects as e
+from workers.chat import messages, reading, replies
+from workers.chat.commands import ROOM_NAME, USER_ID
+from workers.chat.context import Context
+from workers.chat.counsel import Counsel
+from workers.chat.desk import Desk
+from workers.chat.entrance import Entrance
+from workers.chat.gate import Gate
+from workers.chat.hooks import Hooks
+from workers.chat.identity import Identities, Identity
+from workers.chat.marks import Marks
+from workers.chat.moderation import Moderation
+from workers.chat.names import cleaned
+from workers.chat.overlay import amended
+from workers.chat.people import People
+from workers.chat.session import Effects, Phase, Session, SessionState
+from workers.chat.staff import Staff
+from workers.registry.registry import Carried
+from workers.rooms.member import Gap, Reset
+
+if TYPE_CHECKING:
+    from workers.connection import Connection
+    from workers.node import Node
+    from workers.presence import PresenceChange
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL: Final = "chat.v1.json"
+TICK: Final = 0.25  # seconds between two looks at the clock for all sessions
+RETRY: Final = 1.0  # seconds between two tries to read from a store that is away
+
+
+class Parcel(Struct, frozen=True, array_like=True):
+    """A session on its way to another worker, with its place in the registry."""
+
+    session: SessionState
+    registered: Carried
+
+
+class ChatApplication:
+    """The chat on one worker; see `workers.application.Application` for what it is told."""
+
+    any_path = False
+    binary = False
+    subprotocols = (SUBPROTOCOL,)
+
+    def __init__(self, node: Node, hooks: Hooks) -> None:
+        self.node = node
+        self.hub = node.hub
+        self.presence = node.presence
+        self.tasks = node.tasks
+        self.hooks = hooks
+        self.marks = Marks(node.bus, node.settings)
+        self.people = People()
+        self.staff = Staff()
+        self.gate = Gate(node.registry)
+        self.moderation = Moderation(self)
+        self.counsel = Counsel(hooks, self.tasks)
+        self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
+        self._entrance = Entrance(self)
+        self._identities = Identities(node.settings.auth, guest_secret=None, new_guest=_new_guest)
+        self.context = Context(
+            node.settings,
+            identities=self._identities,
+            sanctions=node.registry.sanctions,
+            staff=self.staff,
+            people=self.people,
+            consulted=hooks.consulted,
+        )
+        self._hello_timeout = node.settings.limits.hello_timeout
+        self._new: deque[tuple[float, Desk]] = deque()  # until when each has to have said hello, in order
+        self._expiring: list[tuple[float, int, Desk]] = []  # when tokens end, a heap
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ---- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Learn what the store keeps for the chat; while it is away, only who needs it has to wait."""
+        self.hub.teller = _told
+        self.hub.amender = amended
+        self._timer = self.node.loop.call_later(TICK, self._tick)
+        try:
+            await self._learn()
+        except BusError:
+            self.tasks.start(self._learn_later(), what="the chat's start")
+
+    async def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _learn(self) -> None:
+        for officer in await self.marks.staff():
+            self.staff.enlist(officer)
+        self._identities.guest_secret = await self.marks.guest_secret()
+
+    async def _learn_later(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY)
+            try:
+                await self._learn()
+                return
+            except BusError as error:
+                logger.debug("the chat still waits for the store: %s", error)
+
+    def page(self) -> tuple[bytes | None, bytes | None]:
+        """The page at `/` and the script at `/chat.js`."""
+        return None, None
+
+    # ---- connections -------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """The handshake is done: a session begins."""
+        now = time.time()
+        desk = connection.app = Desk(self, connection, Session(self.context, connection.id, now))
+        self._new.append((now + self._hello_timeout, desk))
+
+    def received(self, connection: Connection, data: str | bytes) -> None:
+        """One message came."""
+        connection.app.received(data)
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        """It is gone."""
+        self.ended(connection.app)
+        connection.app.session.phase = Phase.ENDED
+
+    def ended(self, desk: Desk) -> None:
+        """Nothing more comes from this session: it is in no room, and counts no longer. Called once or twice."""
+        session, rooms = desk.session, desk.session.rooms
+        session.rooms = ()
+        for room in rooms:
+            self.went(desk, room)
+        self.gate.release(desk.connection)
+
+    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
+        """The worker is about to close it."""
+        reason = "service restart" if code == 1012 else "going away"
+        connection.ws.send(replies.bye(code, reason, int(retry_after * 1000)).decode())
+
+    def _tick(self) -> None:
+        """Look for whom a deadline has come: one timer for all sessions."""
+        self._timer = self.node.loop.call_later(TICK, self._tick)
+        now = time.time()
+        while self._new and self._new[0][0] <= now:
+            _, desk = self._new.popleft()
+            if desk.session.phase is Phase.NEW:
+                desk.carry_out(desk.session.hello_timed_out(now))
+                if desk.session.phase is Phase.NEW:
+                    self._new.append((now + self._hello_timeout, desk))
+        while self._expiring and self._expiring[0][0] <= now:
+            desk = heapq.heappop(self._expiring)[2]
+            desk.carry_out(desk.session.token_timed_out(now))
+
+    # ---- moving to another worker --------------------------------------------------------------------
+
+    def busy(self, connection: Connection) -> bool:
+        """Whether a request of it is not answered yet, or it is not in yet."""
+        return not connection.app.idle
+
+    def frozen(self, connection: Connection) -> Any:
+        """The session on paper."""
+        state = connection.app.session.freeze(time.time())
+        return msgspec.to_builtins(Parcel(state, self.node.registry.freeze(connection.id)))
+
+    def moved(self, connection: Connection) -> None:
+        """It belongs to another worker now, which counts it from now on."""
+        self.ended(connection.app)
+
+    def thawed(self, connection: Connection, state: Any) -> None:
+        """It comes from another worker, and is in its rooms already."""
+        parcel = msgspec.convert(state, Parcel)
+        session = Session.thaw(self.context, connection.id, parcel.session, time.time())
+        desk = connection.app = Desk(self, connection, session)
+        self.introduce(desk, session.identity)
+        for room in session.rooms:
+            self.came(desk, room)
+        self.node.registry.thaw(connection.id, connection.user, connection.remote_ip, parcel.registered)
+
+    # ---- who is where ------------------------------------------------------------------------------
+
+    def introduce(self, desk: Desk, identity: Identity) -> None:
+        """Somebody comes in: from now on the rooms know whose connection this is."""
+        desk.connection.user = identity.user
+        desk.session.identity = identity
+        self.people.called(identity.user, identity.name)
+        self.watch_expiry(desk, identity)
+
+    def watch_expiry(self, desk: Desk, identity: Identity) -> None:
+        """Look at this session again when its token ends."""
+        if identity.expires:
+            heapq.heappush(self._expiring, (identity.expires, id(desk), desk))
+
+    def came(self, desk: Desk, room: str) -> None:
+        """A connection is in a room."""
+        if self._shown(room):
+            self.presence.entered(room, desk.connection.user, desk.session.identity.name)
+
+    def went(self, desk: Desk, room: str) -> None:
+        """A connection is in a room no longer."""
+        if self._shown(room):
+            self.presence.left(room, desk.connection.user)
+
+    def leave(self, desk: Desk, room: str) -> None:
+        """Take a connection out of a room."""
+        self.went(desk, room)
+        self.hub.leave(desk.connection, room)
+
+    def renamed(self, desk: Desk, name: str) -> None:
+        """Somebody is called otherwise now."""
+        user = desk.connection.user
+        self.people.called(user, name)
+        for room in desk.session.rooms:
+            if self._shown(room):
+                self.presence.renamed(room, user, name)
+
+    def _shown(self, room: str) -> bool:
+        return not room.startswith("@") and self.context.options.of(room).presence
+
+    def presence_changed(self, room: str, change: PresenceChange) -> None:
+        """Who is in a room that this worker has members in has changed."""
+        for user, name in (*change.joined, *change.renamed):
+            self.people.called(user, name)
+        joined, left, renamed = ([{"user": u, "name": n} for u, n in one] for one in
+                                 (change.joined, change.left, change.renamed))  # fmt: skip
+        self.hub.show(room, replies.presence(room, joined=joined, left=left, renamed=renamed, count=change.count))
+
+    # ---- what is not kept ----------------------------------------------------------------------------
+
+    def note(self, room: str, payload: bytes) -> None:
+        """Tell a room something that is not kept."""
+        self.hub.note(room, payload)
+
+    def noted(self, room: str, note: bytes) -> None:
+        """Such a note came."""
+        self.hub.show(room, note)
+
+    def mark_read(self, room: str, user: str, offset: int) -> None:
+        """Keep how far somebody has read, and tell the room if that is news."""
+        self.marks.mark(room, user, offset, lambda moved: self.note(room, replies.read(room, user, moved)))
+
+    # ---- carried out for a desk ------------------------------------------------------------------------
+
+    async def admit(self, desk: Desk, admit: e.Admit) -> Effects:
+        return await self._entrance.admit(desk, admit)
+
+    async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
+        identity = desk.session.identity
+        self.watch_expiry(desk, identity)
+        await self.moderation.enlist(identity)
+        return await self._entrance.greet(desk, greet)
+
+    async def join(self, desk: Desk, join: e.Join) -> Effects:
+        return await self._entrance.join(desk, join)
+
+    async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:
+        return (await reading.history(self.node.bus, asked, user=desk.connection.user),)
+
+    async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
+        return (await reading.members(self.presence.members, asked),)
+
+    async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
+        """Ask the application. Raises Mistake where it refuses."""
+        text = await self.counsel.ask(desk.connection, consult)
+        return desk.session.approved(consult, time.time(), text=text)
+
+    # ---- for the application -----------------------------------------------------------------------
+
+    async def say(self, room: str, text: str, *, user: str, name: str) -> int:
+        """See `Chat.say`."""
+        if USER_ID.match(user) is None:
+            raise ValueError(f"{user!r} is no user id")
+        return (await self.place(room, text, user=user, name=cleaned(name))).offset
+
+    async def place(self, room: str, text: str, *, user: str, name: str) -> Placed:
+        """Append somebody's text to a room's log. Raises ValueError for what is no room, BusError."""
+        if ROOM_NAME.match(room) is None:
+            raise ValueError(f"{room!r} is no name of a room")
+        body = messages.body_of_text(text, self.people.mentioned(room, text) if "@" in text else ())
+        return await self._publish(room, messages.message(room, messages.sender(user, name), body), author=user)
+
+    async def _publish(self, room: str, payload: bytes, *, author: str) -> Placed:
+        answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
+
+        def done(result: Placed | BusError) -> None:
+            if isinstance(result, Placed):
+                answered.set_result(result)
+            else:
+                answered.set_exception(result)
+
+        self.hub.publish(room, payload, form="j", done=done, author=author)
+        return await asyncio.shield(answered)
+
+    # ---- the operator, and other workers ---------------------------------------------------------------
+
+    def told(self, body: bytes) -> None:
+        """An order about a user, from any worker."""
+        self.moderation.told(body)
+
+    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """What the operator asks of the chat."""
+        return await self.moderation.query(what, args)
+
+
+def _told(room: str, what: Gap | Reset) -> bytes:
+    if isinstance(what, Gap):
+        return replies.gap(room, what.epoch, what.first, what.last)
+    return replies.reset(room, what.epoch, what.offset)
+
+
+def _new_guest() -> str:
+    return os.urandom(8).hex()

@@ -1,0 +1,318 @@
+"""The desk of one connection: it hands what comes to the session, and carries out what the session wants.
+
+The hot path, `say`, is a callback from end to end: no task, no future, and the ack is written as bytes where the
+store's answer arrives. What needs more than one answer of the store (`hello`, `join`, `history`, …) is a coroutine, one
+at a time: meanwhile the connection's next requests wait here, a few of them, and then in its socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, Placed, TooMany
+from workers.chat import effects as e
+from workers.chat import replies
+from workers.chat.mistake import Mistake
+from workers.chat.replies import RequestId
+from workers.chat.session import Effects, Phase, Session
+from workers.transport.frames import text_frame
+
+if TYPE_CHECKING:
+    from workers.chat.app import ChatApplication
+    from workers.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+BACKLOG: Final = 16  # requests that wait here; then the socket is not read
+IN_FLIGHT: Final = 256  # publications without an answer; then the socket is not read
+UNAVAILABLE_MS: Final = 1000
+
+
+class Desk:
+    """One connection of the chat."""
+
+    __slots__ = ("_app", "_backlog", "_in_flight", "_waiting", "connection", "session")
+
+    def __init__(self, app: ChatApplication, connection: Connection, session: Session) -> None:
+        self._app = app
+        self.connection = connection
+        self.session = session
+        self._backlog: list[str | bytes] | None = None  # None: nothing is under way
+        self._in_flight = 0
+        self._waiting = False  # the socket is not read
+
+    # ---- in ----------------------------------------------------------------------------------------
+
+    def received(self, data: str | bytes) -> None:
+        """One message came."""
+        if self._backlog is None:
+            self.carry_out(self.session.receive_data(data, time.time()))
+            return
+        self._backlog.append(data)
+        if len(self._backlog) == BACKLOG:
+            self._pause()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way: every request was answered."""
+        return self._backlog is None and not self._in_flight and self.session.phase is Phase.OPEN
+
+    def _pause(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self.connection.ws.pause_reading()
+
+    def _go_on(self) -> None:
+        """Work off what came meanwhile, as far as nothing new is under way."""
+        backlog, self._backlog = self._backlog or [], None
+        while backlog and self._backlog is None and self.session.phase is not Phase.ENDED:
+            self.carry_out(self.session.receive_data(backlog.pop(0), time.time()))
+        if self._backlog is not None:
+            self._backlog = [*backlog, *self._backlog]
+        elif self._waiting and self._in_flight < IN_FLIGHT // 2:
+            self._waiting = False
+            self.connection.ws.resume_reading()
+
+    def _start(self, work: Coroutine[Any, Any, Effects], request: RequestId, what: str) -> None:
+        """Carry out a coroutine and then what it returns; until then the connection's requests wait."""
+        if self._backlog is None:
+            self._backlog = []
+        self._app.tasks.start(self._worked(work, request), what=what)
+
+    async def _worked(self, work: Awaitable[Effects], request: RequestId) -> None:
+        try:
+            effects = await work
+        except Mistake as mistake:
+            effects = self.session.refused(request, mistake)
+        except BusError as error:
+            effects = self.session.refused(request, _why(error))
+        except Exception as error:
+            self.failed(error)
+            return
+        self._finish(effects)
+
+    def _finish(self, effects: Effects) -> None:
+        try:
+            if self.session.phase is not Phase.ENDED:
+                self.carry_out(effects)
+            self._go_on()
+        except Exception as error:
+            self.failed(error)
+
+    def failed(self, error: BaseException) -> None:
+        """A bug: it is logged once, and costs this connection."""
+        self._app.node.counters.callback_errors += 1
+        logger.error("the chat failed for connection %s; it is closed (1011)", self.connection.id, exc_info=error)
+        self.session.phase = Phase.ENDED
+        self._backlog = None
+        self.connection.close(1011, "internal error")
+
+    # ---- out ---------------------------------------------------------------------------------------
+
+    def carry_out(self, effects: Effects) -> None:
+        """Do what the session wants, in order."""
+        for effect in effects:
+            _CARRY_OUT[type(effect)](self, effect)
+
+    def _reply(self, effect: e.Reply) -> None:
+        self.connection.ws.write_frame(text_frame(effect.payload))
+
+    def _bye(self, effect: e.Bye) -> None:
+        if effect.note:
+            address = self.connection.remote_ip or "a unix socket"
+            logger.info(
+                "connection %s from %s is refused (%d): %s", self.connection.id, address, effect.code, effect.note
+            )
+        self._reply(e.Reply(replies.bye(effect.code, effect.reason, effect.retry_after_ms)))
+        self._app.ended(self)
+        self.connection.close(effect.code, effect.reason)
+
+    # ---- messages ----------------------------------------------------------------------------------
+
+    def _publish(self, effect: e.Publish) -> None:
+        if effect.slow_mode:
+            self._publish_slowly(effect)
+            return
+        request, room, ws = effect.id, effect.room, self.connection.ws
+
+        def done(result: Placed | BusError) -> None:
+            if isinstance(result, Placed):
+                ws.write_frame(
+                    text_frame(
+                        replies.ack(
+                            request,
+                            room=room,
+                            epoch=result.epoch,
+                            offset=result.offset,
+                            duplicate=result.duplicate,
+                        )
+                    )
+                )
+                if kept is not None and not result.duplicate:
+                    kept(room, result, effect.payload)
+            else:
+                self._reply(_why(result).reply(request))
+            self._landed()
+
+        kept = self._app.kept
+        self._took_off()
+        self._app.hub.publish(
+            room,
+            effect.payload,
+            form="j",
+            done=done,
+            author=self.session.identity.user,
+            key=effect.key,
+            digest=effect.content or None,
+        )
+
+    def _publish_slowly(self, effect: e.Publish) -> None:
+        room, user = effect.room, self.session.identity.user
+
+        def paced(wait: float | BusError) -> None:
+            self._landed()
+            if isinstance(wait, BusError):
+                self._reply(_why(wait).reply(effect.id))
+            elif wait:
+                self._reply(Mistake("rate_limited", "this room is slow", retry_after=wait).reply(effect.id))
+            else:
+                self._publish(e.Publish(effect.id, room, effect.payload, effect.key, effect.content))
+
+        self._took_off()
+        self._app.marks.pace(room, user, effect.key, effect.slow_mode, paced)
+
+    def _publish_direct(self, effect: e.PublishDirect) -> None:
+        """The receiver's inbox first, then one's own, under the same key: a retry finishes what a fault broke off."""
+        user = self.session.identity.user
+        own = e.Publish(effect.id, f"@{user}", effect.own_payload, effect.key, effect.content)
+        if effect.to == user:
+            self._publish(own)
+            return
+
+        def done(result: Placed | BusError) -> None:
+            self._landed()
+            if isinstance(result, BusError):
+                self._reply(_why(result).reply(effect.id))
+            else:
+                self._publish(own)
+
+        self._took_off()
+        self._app.hub.publish(
+            f"@{effect.to}",
+            effect.payload,
+            form="j",
+            done=done,
+            author=user,
+            key=effect.key,
+            digest=effect.content,
+        )
+
+    def _amend(self, effect: e.Amend) -> None:
+        request, room = effect.id, effect.room
+
+        def done(result: Placed | BusError) -> None:
+            if isinstance(result, Placed):
+                answer = replies.ack(
+                    request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
+                )
+                self._reply(e.Reply(answer))
+            else:
+                self._reply(_why(result).reply(request))
+            self._landed()
+
+        self._took_off()
+        self._app.hub.publish(
+            room,
+            effect.payload,
+            form="j",
+            done=done,
+            author=self.session.identity.user,
+            key=effect.key,
+            digest=effect.content,
+            change=effect.change,
+            any_author=effect.any_author,
+        )
+
+    def _took_off(self) -> None:
+        self._in_flight += 1
+        if self._in_flight == IN_FLIGHT:
+            self._pause()
+
+    def _landed(self) -> None:
+        self._in_flight -= 1
+        if self._waiting and self._backlog is None and self._in_flight < IN_FLIGHT // 2:
+            self._waiting = False
+            self.connection.ws.resume_reading()
+
+    # ---- what is not kept in a log -------------------------------------------------------------------
+
+    def _mark_read(self, effect: e.MarkRead) -> None:
+        self._app.mark_read(effect.room, self.session.identity.user, effect.offset)
+
+    def _note(self, effect: e.Note) -> None:
+        self._app.note(effect.room, effect.payload)
+
+    def _set_name(self, effect: e.SetName) -> None:
+        self._app.renamed(self, effect.name)
+
+    # ---- rooms -------------------------------------------------------------------------------------
+
+    def _leave(self, effect: e.Leave) -> None:
+        self._app.leave(self, effect.room)
+
+    def _join(self, effect: e.Join) -> None:
+        self._start(self._app.join(self, effect), effect.id, "join")
+
+    def _admit(self, effect: e.Admit) -> None:
+        self._start(self._app.admit(self, effect), effect.id, "hello")
+
+    def _greet(self, effect: e.Greet) -> None:
+        self._start(self._app.greet(self, effect), effect.id, "hello")
+
+    def _read_history(self, effect: e.ReadHistory) -> None:
+        self._start(self._app.read_history(self, effect), effect.id, "history")
+
+    def _read_members(self, effect: e.ReadMembers) -> None:
+        self._start(self._app.read_members(self, effect), effect.id, "members")
+
+    def _moderate(self, effect: e.Moderate) -> None:
+        self._start(self._app.moderation.moderate(self, effect), effect.id, str(effect.verb))
+
+    def _consult(self, effect: e.Consult) -> None:
+        self._start(self._app.consult(self, effect), effect.command.id, f"the hook {effect.hook}")
+
+
+def _why(error: BusError) -> Mistake:
+    """What a client is told when the store did not do it."""
+    if isinstance(error, KeyConflict):
+        return Mistake("bad_request", "this key was used with other content", field="key")
+    if isinstance(error, NoTarget):
+        return Mistake("not_found", "there is no such message any more", field="offset")
+    if isinstance(error, NotAuthor):
+        return Mistake("forbidden", "somebody else wrote this message", field="offset")
+    if isinstance(error, TooMany):
+        return Mistake("limit_reached", "this message has reactions enough", field="offset")
+    return Mistake("unavailable", "the store did not answer; the outcome is unknown", retry_after=UNAVAILABLE_MS / 1000)
+
+
+_CARRY_OUT: Final[dict[type[e.Effect], Callable[[Desk, Any], None]]] = {
+    e.Reply: Desk._reply,
+    e.Bye: Desk._bye,
+    e.Admit: Desk._admit,
+    e.Greet: Desk._greet,
+    e.Join: Desk._join,
+    e.Leave: Desk._leave,
+    e.Publish: Desk._publish,
+    e.PublishDirect: Desk._publish_direct,
+    e.Amend: Desk._amend,
+    e.MarkRead: Desk._mark_read,
+    e.Note: Desk._note,
+    e.SetName: Desk._set_name,
+    e.ReadHistory: Desk._read_history,
+    e.ReadMembers: Desk._read_members,
+    e.Moderate: Desk._moderate,
+    e.Consult: Desk._consult,
+}

@@ -1,0 +1,198 @@
+"""How a connection comes into the chat and into rooms: hello and join carried out, answered in the turn of admission.
+
+The rooms call back in the very turn in which the member is admitted, and what is written then comes before the first
+message. So everything that the answer needs of the store (counts, read positions) is asked for first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workers.bus.port import BusError, Position, Unavailable
+from workers.chat import commands as c
+from workers.chat import effects as e
+from workers.chat.identity import Identity
+from workers.chat.marks import Mark
+from workers.chat.mistake import Mistake
+from workers.chat.replies import RoomState
+from workers.chat.session import Effects, Phase
+
+if TYPE_CHECKING:
+    from workers.chat.app import ChatApplication
+    from workers.chat.desk import Desk
+    from workers.rooms.member import Joined
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What is known of a room before it is joined."""
+
+    members: int | None  # users; None: not shown
+    mark: Mark | None  # None: the user is new, and has read nothing anywhere
+
+
+class Entrance:
+    """Carries out hello and join for the connections of a worker."""
+
+    def __init__(self, app: ChatApplication) -> None:
+        self._app = app
+
+    # ---- hello -------------------------------------------------------------------------------------
+
+    async def admit(self, desk: Desk, admit: e.Admit) -> Effects:
+        """Let a user in. Returns what follows; the welcome has been sent already."""
+        session = desk.session
+        try:
+            refusal = await self._app.gate.admit(desk.connection, admit.identity)
+            if refusal is not None:
+                return session.turned_away(*refusal)
+            admit = await self._consulted(desk, self._without_banned(admit))
+            await self._app.moderation.enlist(admit.identity)
+            before = await self._look(admit.identity, [one.room for one in admit.wanted])
+            self._app.introduce(desk, admit.identity)
+            return await self._enter(
+                desk, admit.wanted, before, lambda states: session.admitted(admit, states, time.time())
+            )
+        except BusError:
+            self._app.gate.release(desk.connection)
+            raise
+
+    def _without_banned(self, admit: e.Admit) -> e.Admit:
+        """Now that this worker has been told who this is, it knows of bans from single rooms too."""
+        wanted, refused = [], list(admit.refused)
+        for one in admit.wanted:
+            reason = self._app.context.sanctions.banned(admit.identity.user, "", one.room, time.time())
+            if reason is None:
+                wanted.append(one)
+            else:
+                mistake = Mistake("banned", reason or "you are banned from this room", field=f"rooms: {one.room}")
+                refused.append(mistake.reply(None))
+        return admit if len(wanted) == len(admit.wanted) else _with_rooms(admit, wanted, refused)
+
+    async def _consulted(self, desk: Desk, admit: e.Admit) -> e.Admit:
+        """Ask the application about each room of a hello."""
+        if "join" not in desk.session.context.consulted:
+            return admit
+        wanted, refused = list(admit.wanted[:1]), list(admit.refused)
+        for one in admit.wanted[1:]:
+            try:
+                await self._app.counsel.ask_join(desk.connection, admit.identity, one.room)
+            except Mistake as mistake:
+                mistake.field = f"rooms: {one.room}"
+                refused.append(mistake.reply(None))
+            else:
+                wanted.append(one)
+        return _with_rooms(admit, wanted, refused)
+
+    async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
+        """Answer a second hello with the rooms as they are."""
+        states = await self._present(desk, desk.session.rooms)
+        return desk.session.greeted(greet.id, states, time.time())
+
+    # ---- join --------------------------------------------------------------------------------------
+
+    async def join(self, desk: Desk, join: e.Join) -> Effects:
+        """Join one room, or say where one is that was joined before."""
+        session, room = desk.session, join.wanted.room
+        if join.again and join.wanted.since is None:
+            (state,) = await self._present(desk, [room])
+            return session.joined(join, state)
+        if join.again:
+            await self._left(desk, room)
+        before = await self._look(session.identity, [room])
+        rule = session.context.options.of(room)
+        if rule.members and (before[0].members or 0) >= rule.members:
+            raise Mistake("limit_reached", "this room is full", field="room")
+        return await self._enter(desk, [join.wanted], before, lambda states: session.joined(join, states[0]))
+
+    async def _left(self, desk: Desk, room: str) -> None:
+        """Out and in again, to read on from another place."""
+        left = asyncio.Event()
+        self._app.hub.leave(desk.connection, room, left.set)
+        self._app.went(desk, room)
+        await left.wait()
+
+    # ---- both --------------------------------------------------------------------------------------
+
+    async def _enter(
+        self,
+        desk: Desk,
+        wanted: Sequence[c.Wanted],
+        before: Sequence[Before],
+        answer: Callable[[list[RoomState]], Effects],
+    ) -> Effects:
+        """Become a member of all these rooms at once. Raises BusError."""
+        app = self._app
+        entered: asyncio.Future[Effects] = asyncio.get_running_loop().create_future()
+        if desk.session.phase is Phase.ENDED:  # closed while we asked
+            raise Unavailable("the connection was closed")
+
+        def announce(joined: list[Joined]) -> None:
+            for one in joined:
+                app.came(desk, one.room)
+            # The first effect is the answer, and has to be written in this very turn.
+            first, *rest = answer([self._state(one, known) for one, known in zip(joined, before, strict=True)])
+            desk.carry_out((first,))
+            entered.set_result(rest)
+
+        def failed(error: BusError) -> None:
+            if not entered.done():
+                entered.set_exception(error)
+
+        positions = [(one.room, _position(one.since)) for one in wanted]
+        app.hub.join(desk.connection, positions, announce, failed)
+        return await entered
+
+    def _state(self, joined: Joined, before: Before) -> RoomState:
+        counted = before.members is not None
+        return RoomState(
+            room=joined.room,
+            epoch=joined.epoch,
+            offset=joined.offset,
+            recovered=joined.recovered,
+            members=max(self._app.presence.count(joined.room), before.members or 0) if counted else None,
+            unread=before.mark.unread if before.mark else None,
+            read=before.mark.read if before.mark else None,
+        )
+
+    async def _look(self, identity: Identity, rooms: Sequence[str]) -> list[Before]:
+        """What the answer needs to know of each room. Raises BusError."""
+        if identity.fresh or len(rooms) == 1:  # next to nothing to ask: without tasks it costs a tenth
+            return [await self._before(identity, room) for room in rooms]
+        return list(await asyncio.gather(*(self._before(identity, room) for room in rooms)))
+
+    async def _before(self, identity: Identity, room: str) -> Before:
+        members = mark = None
+        if not room.startswith("@") and self._app.context.options.of(room).presence:
+            members = await self._app.presence.counted(room)
+        if not identity.fresh:
+            mark = await self._app.marks.look(room, identity.user)
+        return Before(members, mark)
+
+    async def _present(self, desk: Desk, rooms: Sequence[str]) -> list[RoomState]:
+        """Where a member stands. Raises BusError."""
+        before = await self._look(desk.session.identity, rooms)
+        positions = [self._app.hub.position(room) for room in rooms]
+        return [
+            RoomState(
+                room=room,
+                epoch=position.epoch if position else "",
+                offset=position.offset if position else 0,
+                members=known.members,
+                unread=known.mark.unread if known.mark else None,
+                read=known.mark.read if known.mark else None,
+            )
+            for room, position, known in zip(rooms, positions, before, strict=True)
+        ]
+
+
+def _with_rooms(admit: e.Admit, wanted: Sequence[c.Wanted], refused: Sequence[e.Reply]) -> e.Admit:
+    return msgspec.structs.replace(admit, wanted=tuple(wanted), refused=tuple(refused))
+
+
+def _position(since: c.Since | None) -> Position | None:
+    return None if since is None else Position(since.epoch, since.offset)

@@ -1,0 +1,143 @@
+"""What an application may say to the chat: whom it lets in, who joins, what is said; and what it sees.
+
+    from workers.chat import Chat, Refuse
+
+    chat = Chat()
+
+    @chat.on_say
+    def polite(message):
+        return message.text.replace("damn", "d***") if message.text else None
+
+    worker = chat.worker
+
+A callback that returns None accepts. One that returns (or raises) `Refuse` refuses, with an error code and a sentence
+for the client. `on_say` may also return another text. Plain functions and coroutines both work; while a coroutine runs,
+the connection's next requests wait. A callback that fails with anything else refuses with `internal`, and is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+
+HOOKS: Final = ("hello", "join", "say", "kept")
+
+
+class Refuse(Exception):
+    """The application says no: `code` is one of the protocol's error codes, `reason` is for the client."""
+
+    def __init__(self, reason: str, *, code: str = "forbidden") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class Person(Struct, frozen=True):
+    """Who asks."""
+
+    user: str
+    name: str
+    role: str  # user, moderator, admin
+    address: str
+    guest: bool
+
+
+class HelloRequest(Struct, frozen=True):
+    """Somebody wants to come in."""
+
+    person: Person
+
+
+class JoinRequest(Struct, frozen=True):
+    """Somebody wants to join a room."""
+
+    person: Person
+    room: str
+
+
+class SayRequest(Struct, frozen=True):
+    """Somebody wants to say something: in a room, to a user, or in the place of what was said at `offset`."""
+
+    person: Person
+    room: str = ""  # "" where it is direct
+    to: str = ""
+    text: str | None = None
+    data: Any = None
+    offset: int | None = None  # of the message that is edited
+
+
+class Kept(Struct, frozen=True):
+    """A message that the store has. Only the worker that took it is told, once."""
+
+    room: str
+    epoch: str
+    offset: int
+    time: int  # ms since 1970
+    message: dict[str, Any]  # as clients get it, without its place
+
+
+Verdict = str | Refuse | None
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Hooks:
+    """The callbacks of an application, by hook."""
+
+    def __init__(self) -> None:
+        self.callbacks: dict[str, Callable[[Any], Verdict | Awaitable[Verdict]]] = {}
+
+    @property
+    def consulted(self) -> frozenset[str]:
+        """The hooks that may refuse something."""
+        return frozenset(self.callbacks) - {"kept"}
+
+    def on_hello(self, callback: F) -> F:
+        """Called with a HelloRequest before anybody is let in."""
+        return self._set("hello", callback)
+
+    def on_join(self, callback: F) -> F:
+        """Called with a JoinRequest before `join`, and for each room of a hello."""
+        return self._set("join", callback)
+
+    def on_say(self, callback: F) -> F:
+        """Called with a SayRequest before `say`, `direct` and `edit`."""
+        return self._set("say", callback)
+
+    def on_kept(self, callback: F) -> F:
+        """Called with each message that the store has, after its sender's ack: for archives and bots."""
+        return self._set("kept", callback)
+
+    def _set(self, hook: str, callback: F) -> F:
+        if not callable(callback):
+            raise TypeError(f"on_{hook} takes a function or a coroutine function, not {callback!r}")
+        self.callbacks[hook] = callback
+        return callback
+
+
+class WordFilter:
+    """An `on_say` that stars out words, in text that people write; `refuse` refuses the message instead.
+
+    Whole words only, whatever their case and whichever look-alike letters they are written with.
+    """
+
+    def __init__(self, words: list[str], *, refuse: bool = False) -> None:
+        from workers.chat.names import keys_of
+
+        self._keys_of = keys_of
+        self._keys = frozenset(key for word in words for key in keys_of(word))
+        self._refuse = refuse
+
+    def __call__(self, request: SayRequest) -> Verdict:
+        if request.text is None:
+            return None
+        import re
+
+        cleaned = re.sub(r"\w+", lambda found: self._starred(found[0]), request.text)
+        if cleaned == request.text:
+            return None
+        return Refuse("watch your language") if self._refuse else cleaned
+
+    def _starred(self, word: str) -> str:
+        return word[0] + "*" * (len(word) - 1) if self._keys & self._keys_of(word) else word

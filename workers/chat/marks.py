@@ -1,0 +1,90 @@
+"""What the chat keeps in the store beside the logs: read positions, the pace of slow rooms, guests' secret, the staff.
+
+Each is a script on the keys of one room, or of the chat as a whole. Positions outlive the messages as the room's own
+position does.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chatmaster.settings import Settings
+from workers.bus.keys import tag
+from workers.bus.port import BusError
+from workers.chat.staff import Officer
+from workers.presence.calls import Calls, scripts_of
+
+TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
+_encode_officer: Final = msgspec.json.Encoder().encode
+_decode_officer: Final = msgspec.json.Decoder(Officer).decode
+
+
+class Mark(Struct, frozen=True):
+    """How far a user has read in a room: the offset, if it was ever said, and the messages since."""
+
+    read: int | None
+    unread: int
+
+
+class Marks:
+    """Read positions and paces, over all workers. Made inside the running loop."""
+
+    def __init__(self, bus: Calls, settings: Settings) -> None:
+        self._bus = bus
+        self._name = settings.master.name
+        self._ttl = TTL_FACTOR * settings.store.history_ttl
+        names = ("look", "mark", "pace", "secret", "enlist", "roll")
+        scripts = scripts_of(Path(__file__).parent, *names)
+        self._look, self._mark, self._pace, self._secret, self._enlist, self._roll = map(bus.script, scripts)
+
+    def mark(self, room: str, user: str, offset: int, moved: Callable[[int], None]) -> None:
+        """Keep a position; `moved` is called with it only where it went forward. A failure is forgotten: the
+        client marks again with the next message it reads."""
+
+        def done(reply: Any) -> None:
+            if not isinstance(reply, BusError) and reply[1]:
+                moved(int(reply[0]))
+
+        self._bus.send(self._mark, self._keys(room), [user, offset, self._ttl], done, again=True)
+
+    async def look(self, room: str, user: str) -> Mark:
+        """A user's position in a room. Raises BusError."""
+        offset, unread = await self._bus.call(self._look, self._keys(room), [user], again=True)
+        return Mark(None if int(offset) < 0 else int(offset), int(unread))
+
+    def pace(self, room: str, user: str, key: str, interval: float, done: Callable[[float | BusError], None]) -> None:
+        """Ask for the right to speak in a slow room; `done` gets the seconds to wait, 0 for none."""
+
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else int(reply) / 1000)
+
+        own = [f"{tag(self._name, room)}:pace:{user}"]
+        self._bus.send(self._pace, own, [key, max(1, int(interval * 1000))], answered, again=bool(key))
+
+    async def guest_secret(self) -> bytes:
+        """The secret that guests' identities are signed with, made by whoever asks first. Raises BusError."""
+        own = [f"{tag(self._name, '!chat')}:secret"]
+        return bytes(await self._bus.call(self._secret, own, [secrets.token_bytes(32)], again=True))
+
+    async def enlist(self, officer: Officer) -> None:
+        """Keep who is a moderator, or is none any more. Raises BusError."""
+        value = _encode_officer(officer) if officer.role else b""
+        await self._bus.call(self._enlist, [self._staff_key], [officer.user, value], again=True)
+
+    async def staff(self) -> list[Officer]:
+        """All moderators and admins that ever came. Raises BusError."""
+        return [_decode_officer(one) for one in await self._bus.call(self._roll, [self._staff_key], [], again=True)]
+
+    @property
+    def _staff_key(self) -> str:
+        return f"{tag(self._name, '!chat')}:staff"
+
+    def _keys(self, room: str) -> list[str]:
+        base = tag(self._name, room)
+        return [f"{base}:meta", f"{base}:log", f"{base}:marks"]

@@ -1,0 +1,181 @@
+"""Moderation carried out: what a moderator or the operator orders is kept, told to every worker, and done by each.
+
+What is told travels through the control room, which has offsets, so no worker misses it. A ban holds because the
+registry has it; that it is told only makes it hold at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from workers import control
+from workers.chat import effects as e
+from workers.chat import replies
+from workers.chat.effects import Verb
+from workers.chat.identity import GUEST_PREFIX, OPERATOR, Identity
+from workers.chat.rights import Role
+from workers.chat.session import Effects
+from workers.chat.staff import Officer
+from workers.registry import Deed, Sanction
+
+if TYPE_CHECKING:
+    from workers.chat.app import ChatApplication
+    from workers.chat.desk import Desk
+
+logger = logging.getLogger(__name__)
+
+OPERATOR_NAME: Final = "operator"
+
+
+class Kicked(Struct, frozen=True, tag="kicked"):
+    """A user is to leave a room, or with room "" the server."""
+
+    user: str
+    room: str
+    reason: str
+
+
+class Sanctioned(Struct, frozen=True, tag="sanctioned"):
+    """A ban or a mute holds from now on, or no longer."""
+
+    sanction: Sanction
+
+
+class Enlisted(Struct, frozen=True, tag="enlisted"):
+    """Somebody has a role, or another name or role than before."""
+
+    officer: Officer
+
+
+Told = Kicked | Sanctioned | Enlisted
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Told).decode
+
+
+class Moderation:
+    """Carries out orders about users, on this worker and by telling the others."""
+
+    def __init__(self, app: ChatApplication) -> None:
+        self._app = app
+
+    # ---- ordered here ------------------------------------------------------------------------------
+
+    async def moderate(self, desk: Desk, order: e.Moderate) -> Effects:
+        """A moderator's request. Raises BusError."""
+        await self.carry_out(order, by=desk.session.identity.user)
+        return (e.Reply(replies.done(order.id, room=order.room or None)),)
+
+    async def carry_out(self, order: e.Moderate, *, by: str) -> None:
+        """Keep it, write it into the audit trail, have every worker do it. Raises BusError."""
+        registry, user, room = self._app.node.registry, order.user, order.room
+        match order.verb:
+            case Verb.KICK:
+                await registry.record(Deed("kick", user, by, room, 0.0, order.reason))
+                await self._tell(Kicked(user, room, order.reason))
+            case Verb.BAN | Verb.MUTE:
+                sanction = await registry.sanction(
+                    "ban" if order.verb is Verb.BAN else "mute",
+                    user,
+                    by=by,
+                    room=room,
+                    seconds=order.seconds,
+                    reason=order.reason,
+                    address=self._address_of(user) if order.verb is Verb.BAN and not room else "",
+                )
+                await self._tell(Sanctioned(sanction))
+            case _:
+                verb = "ban" if order.verb is Verb.UNBAN else "mute"
+                lifted = await registry.lift(verb, user, by=by, room=room, reason=order.reason)  # type: ignore[arg-type]
+                await self._tell(Sanctioned(lifted))
+
+    def _address_of(self, user: str) -> str:
+        """A guest who is banned would only come back as another: the ban holds for the address too."""
+        if not user.startswith(GUEST_PREFIX):
+            return ""
+        return next((desk.connection.remote_ip for desk in self._desks(user)), "")
+
+    async def enlist(self, identity: Identity) -> None:
+        """Somebody with a role came, or who is known to have had one. Raises BusError."""
+        officer = Officer(identity.user, identity.name, identity.role)
+        if identity.role is Role.USER and self._app.staff.role_of(identity.user) is Role.USER:
+            return
+        if self._app.staff.enlist(officer):
+            await self._app.marks.enlist(officer)
+            await self._tell(Enlisted(officer))
+
+    async def _tell(self, told: Told) -> None:
+        await self._app.node.order(control.Tell(msgspec.Raw(_encode(told))))
+
+    # ---- told by any worker --------------------------------------------------------------------------
+
+    def told(self, body: bytes) -> None:
+        """Do here what was ordered somewhere."""
+        match _decode(body):
+            case Kicked(user, room, reason):
+                self._remove(user, room, reason or "you were kicked")
+            case Sanctioned(sanction):
+                self._app.node.registry.sanctions.apply(sanction)
+                if sanction.verb == "ban" and not sanction.lifted:
+                    self._remove(sanction.user, sanction.room, sanction.reason or "you are banned")
+            case Enlisted(officer):
+                self._app.staff.enlist(officer)
+
+    def _remove(self, user: str, room: str, reason: str) -> None:
+        for desk in list(self._desks(user)):
+            desk.carry_out(desk.session.expelled(room, reason) if room else desk.session.removed(reason))
+
+    def _desks(self, user: str) -> Iterator[Desk]:
+        """This worker's connections of a user: all of them are in the inbox."""
+        for member in self._app.hub.members(f"@{user}"):
+            connection = self._app.node.connections.get(member.id)
+            if connection is not None and connection.app is not None:
+                yield connection.app
+
+    # ---- the operator's ------------------------------------------------------------------------------
+
+    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """`say`, `audit`, and the moderator's verbs as the operator. None: something else.
+
+        Raises ValueError for wrong arguments, BusError.
+        """
+        if what == "say":
+            return [await self._say(_text(args, "room"), _text(args, "text"))]
+        if what == "audit":
+            trail = await self._app.node.registry.trail(room=args.get("room") or "", user=args.get("user") or "")
+            return [_row(deed) for deed in trail]
+        if what not in Verb.__members__.values():
+            return None
+        seconds = float(args.get("seconds") or 0.0)
+        order = e.Moderate(
+            None, Verb(what), _text(args, "user"), args.get("room") or "", seconds, args.get("reason") or ""
+        )
+        await self.carry_out(order, by=OPERATOR)
+        return []
+
+    async def _say(self, room: str, text: str) -> dict[str, Any]:
+        placed = await self._app.place(room, text, user=OPERATOR, name=OPERATOR_NAME)
+        return {"room": room, "epoch": placed.epoch, "offset": placed.offset, "time": placed.time / 1000}
+
+
+def _row(deed: Deed) -> dict[str, Any]:
+    return {
+        "time": deed.time,
+        "action": deed.verb,
+        "user": deed.user,
+        "room": deed.room,
+        "by": deed.by,
+        "seconds": deed.seconds,
+        "reason": deed.reason,
+    }
+
+
+def _text(args: dict[str, Any], name: str) -> str:
+    value = args.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is missing")
+    return value

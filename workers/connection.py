@@ -57,7 +57,19 @@ class Session(dict[str, Any]):
 class Connection:
     """One client. Every method must be called on the worker's loop."""
 
-    __slots__ = ("_node", "_session", "app", "deflate", "id", "messages_in", "opened_at", "ordered", "paused", "user", "ws")
+    __slots__ = (
+        "_node",
+        "_session",
+        "app",
+        "deflate",
+        "id",
+        "messages_in",
+        "opened_at",
+        "ordered",
+        "paused",
+        "user",
+        "ws",
+    )
 
     def __init__(self, node: Node, ws: WebSocket, connection_id: str) -> None:
         self._node = node

@@ -69,9 +69,7 @@ class Gateway:
         """Close one connection with 4003, wherever it is."""
         self._order(control.KickConnection(connection, reason))
 
-    def say(
-        self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = ""
-    ) -> Placed:
+    def say(self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = "") -> Placed:
         """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text."""
         content = {"data": data} if data is not None else {"text": text}
         message = {"type": "message", "room": room, "from": {"user": user, "name": name or user}, **content}
@@ -118,7 +116,9 @@ class Gateway:
     def _order(self, order: control.Order) -> None:
         self._append(control.CONTROL_ROOM, control.encode(order), "t", "", "")
 
-    def _append(self, room: str, payload: bytes, form: str, exclude: str, key: str, *, author: str = "gateway") -> Placed:
+    def _append(
+        self, room: str, payload: bytes, form: str, exclude: str, key: str, *, author: str = "gateway"
+    ) -> Placed:
         base = bus_keys.tag(self._name, room)
         own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
         envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude)

@@ -26,7 +26,9 @@ def load(app: str) -> dict[str, Worker]:
     module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
     found = [_attribute(module, attribute)] if attribute else _workers_of(module)
     if not found:
-        raise ProgramError(f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000')")
+        raise ProgramError(
+            f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000')"
+        )
     return _by_name(found, app)
 
 

@@ -119,4 +119,6 @@ def _wheel() -> TimerWheel:
     try:
         return _installed.get()
     except LookupError:
-        raise RuntimeError("Timer works inside a running worker: use it in on_worker_start or a later callback") from None
+        raise RuntimeError(
+            "Timer works inside a running worker: use it in on_worker_start or a later callback"
+        ) from None

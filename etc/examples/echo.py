@@ -1,6 +1,6 @@
 """The echo: text is answered with text, binary with binary. Conformance suites speak to it.
 
-    chatctl start etc/examples/echo.py
+chatctl start etc/examples/echo.py
 """
 
 from workers import Connection, Worker

@@ -1,6 +1,6 @@
 """The relay: whatever one client sends reaches every client on every worker.
 
-    chatctl start etc/examples/relay.py -n 4
+chatctl start etc/examples/relay.py -n 4
 """
 
 from workers import Connection, Worker

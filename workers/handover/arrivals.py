@@ -44,7 +44,9 @@ class Arrivals:
             try:
                 await asyncio.wait_for(done.wait(), PREPARE_TIMEOUT)
             except TimeoutError:
-                logger.warning("%d of %d rooms are not followed yet; their members will read the log", waiting, len(rooms))
+                logger.warning(
+                    "%d of %d rooms are not followed yet; their members will read the log", waiting, len(rooms)
+                )
         for stop in stops:
             stop()
 

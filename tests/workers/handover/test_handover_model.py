@@ -156,6 +156,16 @@ def old_told(world: World) -> None:
     carry_out_old(world, world.giver.taker_reaped())
 
 
+def old_follows(world: World) -> None:
+    world.old_at += 1
+    deliver(world, "old", world.old_at)
+
+
+def new_follows(world: World) -> None:
+    world.new_at += 1
+    deliver(world, "new", world.new_at)
+
+
 def successors(world: World) -> Iterator[World]:
     """Every next state."""
 
@@ -166,7 +176,7 @@ def successors(world: World) -> Iterator[World]:
 
     if world.old_alive:
         if world.old_at < LOG:
-            yield after(lambda w: (setattr(w, "old_at", w.old_at + 1), deliver(w, "old", w.old_at)))
+            yield after(old_follows)
         if not world.offered:
             yield after(offer)
         if world.to_giver:
@@ -180,7 +190,7 @@ def successors(world: World) -> Iterator[World]:
         yield after(old_dies)
     if world.new_alive:
         if world.new_at < LOG:
-            yield after(lambda w: (setattr(w, "new_at", w.new_at + 1), deliver(w, "new", w.new_at)))
+            yield after(new_follows)
         if world.to_taker:
             for arrived in range(len(IDS) + 1) if world.to_taker[0][0] == "offer" else (0,):
                 yield after(new_reads, arrived)

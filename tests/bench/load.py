@@ -1,0 +1,420 @@
+"""The load: a process with many raw WebSocket connections, told what to do by JSON lines on its standard input.
+
+Started by `loaders.py` as ``python -m tests.bench.load HOST PORT``; answers each command with one JSON line:
+
+* ``open``: more connections, each with its handshake and, where given, a hello; until the 101 or the `welcome`;
+* ``settle``: wait until the server has nothing more to say;
+* ``send``: keep so many messages in flight, or send so many a second, for a while;
+* ``count``: what came since the last ``reset``;
+* ``close``: end all connections.
+
+Nothing is parsed: every message carries the time it was sent as ``T=`` and 19 digits, and the reader counts those.
+So the load costs less than the server, and measures any server that relays the text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import resource
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import uvloop
+
+from tests.bench import measure
+
+MARK = b"T="
+_T, _EQUALS, _PING = 0x54, 0x3D, 0x89
+_DIGITS = 19
+_PER_ADDRESS = 20_000  # connections from one source address: the kernel has 28,000 ports for each
+
+
+def frame(payload: bytes) -> bytes:
+    """A client's text frame. Its mask is zero, which RFC 6455 allows and costs nobody anything."""
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("!BB", 0x81, 0x80 | size)
+    elif size < 65_536:
+        head = struct.pack("!BBH", 0x81, 0xFE, size)
+    else:
+        head = struct.pack("!BBQ", 0x81, 0xFF, size)
+    return head + b"\0\0\0\0" + payload
+
+
+class Opening(asyncio.Protocol):
+    """A connection until it is open: until the 101, or until the answer to its hello."""
+
+    def __init__(self, load: Load, index: int) -> None:
+        self.load = load
+        self.index = index
+        self.received = b""
+        self.shaken = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self.transport.write(self.load.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        if not self.shaken:
+            head, end, rest = self.received.partition(b"\r\n\r\n")
+            if not end:
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                return self.transport.abort()
+            self.shaken, self.received = True, rest
+            if not self.load.hello:
+                return self.become_member()
+            self.transport.write(frame(self.load.filled(self.load.hello, self.index)))
+        if b'"welcome"' in self.received:
+            self.become_member()
+
+    def become_member(self) -> None:
+        member = self.load.member(self.load, self.transport, self.index)
+        self.transport.set_protocol(member)
+        self.load.opened(member)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.load.failed += 1
+        self.load.changed()
+
+
+class Member(asyncio.Protocol):
+    """An open connection: counts markers."""
+
+    __slots__ = ("ended_with_t", "index", "load", "transport")
+
+    def __init__(self, load: Load, transport: asyncio.Transport, index: int) -> None:
+        self.load = load
+        self.transport = transport
+        self.index = index
+        self.ended_with_t = False
+
+    def data_received(self, data: bytes) -> None:
+        load = self.load
+        number = data.count(MARK)
+        if self.ended_with_t and data[0] == _EQUALS:  # the marker lay across two reads
+            number += 1
+        self.ended_with_t = data[-1] == _T
+        load.reads += 1
+        if number:
+            load.delivered += number
+            if load.reads & load.sample_mask == 0:
+                self.sample(data)
+            if load.window:
+                load.fill_window()
+        if _PING in data:
+            self.answer_ping(data)
+
+    def sample(self, data: bytes) -> None:
+        """The age of the first message in a read, which is the oldest."""
+        at = data.find(MARK) + 2
+        stamp = data[at : at + _DIGITS]
+        if at > 1 and len(stamp) == _DIGITS and stamp.isdigit():
+            self.load.ages.append(time.monotonic_ns() - int(stamp))
+
+    def answer_ping(self, data: bytes) -> None:
+        """That byte is a ping's first, or part of some length; a pong too many is no harm."""
+        at = data.index(_PING)
+        if at + 1 < len(data) and data[at + 1] < 126:
+            payload = data[at + 2 : at + 2 + data[at + 1]]
+            self.transport.write(struct.pack("!BB", 0x8A, 0x80 | len(payload)) + b"\0\0\0\0" + payload)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.load.dropped += 1
+        self.load.members.pop(self.index, None)
+        self.load.changed()
+
+
+class CompressedMember(Member):
+    """A connection with permessage-deflate: a marker cannot be seen, so it follows the frames and counts those."""
+
+    __slots__ = ("rest",)
+
+    def __init__(self, load: Load, transport: asyncio.Transport, index: int) -> None:
+        super().__init__(load, transport, index)
+        self.rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        load = self.load
+        data = self.rest + data
+        at, size = 0, len(data)
+        while size - at >= 2:
+            length = data[at + 1]
+            begin = at + 2
+            if length == 126:
+                if size - at < 4:
+                    break
+                length, begin = data[at + 2] << 8 | data[at + 3], at + 4
+            if begin + length > size:
+                break
+            load.delivered += data[at] == 0xC1  # a compressed text: acks and the like are too short for that
+            at = begin + length
+        self.rest = data[at:]
+        if load.window:
+            load.fill_window()
+
+
+class Load:
+    """All connections of this process, and what they do."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.members: dict[int, Member] = {}
+        self.failed = self.dropped = self.begun = 0
+        self.delivered = self.reads = self.sent = 0
+        self.ages: list[int] = []
+        self.sample_mask = 0
+        self.window = 0
+        self.hello = b""
+        self.message = b""
+        self.each_room = 0
+        self.request = b""
+        self.member: type[Member] = Member
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Future[None] | None = None
+        self._senders: list[tuple[asyncio.Transport, bytes, bytes]] = []
+        self._room_size = 1
+
+    # ---- opening -----------------------------------------------------------------------------------
+
+    async def open(
+        self,
+        *,
+        count: int,
+        hello: str = "",
+        at_once: int = 128,
+        each_room: int = 0,
+        compressed: bool = False,
+        first: int = 0,
+        timeout: float = 120.0,
+    ) -> dict[str, Any]:
+        """`hello`: %I becomes the number of the connection, %R that of its room: number / each_room."""
+        self.hello, self.each_room = hello.encode(), each_room
+        self.member = CompressedMember if compressed else Member
+        self.request = _request(self.host, self.port, compressed=compressed)
+        started = time.monotonic()
+        begin, settled = self.begun, self._settled()
+        while (done := self._settled() - settled) < count and time.monotonic() - started < timeout:
+            while self.begun - begin < min(count, done + at_once):
+                self._begin(first + self.begun)
+                self.begun += 1
+            await self._change(0.5)
+        return {"opened": len(self.members), "failed": self.failed, "seconds": time.monotonic() - started}
+
+    def _settled(self) -> int:
+        return len(self.members) + self.failed
+
+    def _begin(self, index: int) -> None:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if index >= _PER_ADDRESS:
+            sock.bind((f"127.0.0.{1 + index // _PER_ADDRESS}", 0))
+        task = asyncio.ensure_future(self._connect(sock, index))
+        task.add_done_callback(_ignore)
+
+    async def _connect(self, sock: socket.socket, index: int) -> None:
+        try:
+            await self._loop.sock_connect(sock, (self.host, self.port))
+            await self._loop.create_connection(lambda: Opening(self, index), sock=sock)
+        except OSError:
+            sock.close()
+            self.failed += 1
+            self.changed()
+
+    def opened(self, member: Member) -> None:
+        self.members[member.index] = member
+        self.changed()
+
+    def changed(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _change(self, timeout: float) -> None:
+        self._waiting = self._loop.create_future()
+        await asyncio.wait([self._waiting], timeout=timeout)
+        self._waiting = None
+
+    # ---- loading -----------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        *,
+        message: str,
+        seconds: float,
+        senders: int,
+        window: int = 0,
+        rate: float = 0.0,
+        warmup: float = 0.0,
+        padding: int = 0,
+        drain: float = 5.0,
+        cpu_of: int = 0,
+        without: tuple[int, ...] = (),
+        sample_mask: int = 0,
+    ) -> dict[str, Any]:
+        """`message`: %T the time, %P padding, %R the sender's room.
+
+        CPU and deliveries are those between the end of the warm-up and the end of the sending.
+        """
+        self.message = message.replace("%P", "x" * padding).encode()
+        self._choose_senders(senders)
+        self._room_size = self.each_room or len(self.members)
+        self.sample_mask = sample_mask
+        self._reset()
+        step = self._pace(rate) if rate else self._keep_full(window)
+        await step(warmup)
+        before = self.delivered, measure.cpu_seconds(cpu_of, without) if cpu_of else 0.0, time.monotonic()
+        own = time.process_time()
+        self.ages.clear()
+        await step(seconds)
+        delivered = self.delivered - before[0]
+        cpu = measure.cpu_seconds(cpu_of, without) - before[1] if cpu_of else 0.0
+        elapsed, own = time.monotonic() - before[2], time.process_time() - own
+        self.window = 0
+        expected = self.sent * self._room_size
+        await self._drain(expected, drain)
+        figures = {"sent": self.sent, "delivered": self.delivered, "expected": expected, "dropped": self.dropped}
+        measured = {"deliveries": delivered, "seconds": elapsed, "cpu": cpu, "load_cpu": own}
+        return {**figures, **measured, **_quantiles(self.ages)}
+
+    def fill_window(self) -> None:
+        """Send until `window` messages of those sent have not reached everybody."""
+        due = self.window + self.delivered // self._room_size
+        while self.sent < due:
+            self._say()
+
+    def _keep_full(self, window: int) -> Callable[[float], Any]:
+        async def step(seconds: float) -> None:
+            self.window = window
+            self.fill_window()
+            await asyncio.sleep(seconds)
+
+        return step
+
+    def _pace(self, rate: float) -> Callable[[float], Any]:
+        async def step(seconds: float) -> None:
+            begin, sent = time.monotonic(), self.sent
+            while (now := time.monotonic() - begin) < seconds:
+                while self.sent - sent < now * rate:
+                    self._say()
+                due = (self.sent - sent) / rate - (time.monotonic() - begin)
+                await asyncio.sleep(max(due, 0.0))
+
+        return step
+
+    def _say(self) -> None:
+        transport, head, tail = self._senders[self.sent % len(self._senders)]
+        transport.write(b"%b%019d%b" % (head, time.monotonic_ns(), tail))
+        self.sent += 1
+
+    def _choose_senders(self, count: int) -> None:
+        """The first of each room, or spread over the one room; frames made but for the time."""
+        members = [self.members[index] for index in sorted(self.members)]
+        stride = self.each_room or max(len(members) // count, 1)
+        self._senders = []
+        for member in members[::stride][:count]:
+            whole = frame(self.filled(self.message, member.index).replace(b"%T", b"0" * _DIGITS))
+            head, _, tail = whole.partition(MARK + b"0" * _DIGITS)
+            self._senders.append((member.transport, head + MARK, tail))
+
+    def filled(self, template: bytes, index: int) -> bytes:
+        room = index // self.each_room if self.each_room else 0
+        return template.replace(b"%I", b"%d" % index).replace(b"%R", b"%d" % room)
+
+    def _reset(self) -> None:
+        self.sent = self.delivered = self.reads = 0
+        self.ages.clear()
+
+    async def _drain(self, expected: int, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self.delivered < expected and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+
+    # ---- the other commands ------------------------------------------------------------------------
+
+    async def settle(self, *, quiet: float = 1.0, timeout: float = 30.0) -> dict[str, Any]:
+        """Wait until nothing has come for `quiet` seconds."""
+        end = time.monotonic() + timeout
+        reads = -1
+        while reads != self.reads and time.monotonic() < end:
+            reads = self.reads
+            await asyncio.sleep(quiet)
+        return {"quiet": reads == self.reads}
+
+    async def reset(self, *, sample_mask: int = 0) -> dict[str, Any]:
+        self.sample_mask = sample_mask
+        self._reset()
+        return {}
+
+    async def count(self) -> dict[str, Any]:
+        found = {"delivered": self.delivered, "members": len(self.members), "dropped": self.dropped}
+        return {**found, "failed": self.failed, **_quantiles(self.ages)}
+
+    async def close(self) -> dict[str, Any]:
+        for member in list(self.members.values()):
+            member.transport.abort()
+        while self.members:
+            await self._change(0.5)
+        self.dropped = 0
+        return {}
+
+
+def _request(host: str, port: int, *, compressed: bool) -> bytes:
+    lines = [
+        "GET / HTTP/1.1",
+        f"Host: {host}:{port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    ]
+    if compressed:
+        offer = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
+        lines.append(f"Sec-WebSocket-Extensions: {offer}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _quantiles(ages: list[int]) -> dict[str, float]:
+    """In ms; nothing where nothing was sampled."""
+    if not ages:
+        return {}
+    ages = sorted(ages)
+    at = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
+    return {name: ages[min(int(len(ages) * part), len(ages) - 1)] / 1e6 for name, part in at.items()}
+
+
+def _ignore(task: asyncio.Future[None]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+async def serve(host: str, port: int) -> None:
+    """Do what the lines say, until there are no more."""
+    load = Load(host, port)
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        command = json.loads(line)
+        try:
+            answer = await getattr(load, command.pop("do"))(**command)
+        except Exception as error:  # told to the one who asked, which ends the run
+            answer = {"error": repr(error)}
+        print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.disable()  # nothing here makes cycles, and a pause would be taken for the server's
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Results as a table for people and as JSON for the next run to compare with."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from tests.bench import measure
+from tests.bench.run import Figure
+from tests.bench.scenarios import SCENARIOS, Scenario
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Report(Struct):
+    """One run of the benchmark."""
+
+    machine: dict[str, str] = field(default_factory=measure.machine)
+    when: str = field(default_factory=lambda: time.strftime("%Y-%m-%d"))
+    runs: int = 0
+    seconds: float = 0.0
+    figures: dict[str, dict[str, Figure]] = field(default_factory=dict)  # by scenario and server
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+
+
+def load(path: Path) -> Report:
+    return msgspec.json.decode(path.read_bytes(), type=Report)
+
+
+def table(report: Report, saved: Report | None = None) -> str:
+    """Markdown: a row a scenario; with a saved run the change against it."""
+    head = ["scenario", "unit", "median", "spread", "at most", "reach", "baseline", "times better"]
+    head += ["before", "change"] if saved is not None else []
+    rows = [head, ["---"] * len(head)]
+    for scenario in SCENARIOS:
+        if scenario.name in report.figures:
+            rows.append(_row(scenario, report, saved))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def faults(report: Report) -> list[str]:
+    """What makes a figure worthless."""
+    return [
+        f"{scenario} ({server}): {fault}"
+        for scenario, by_server in report.figures.items()
+        for server, figure in by_server.items()
+        for fault in figure.faults
+    ]
+
+
+def missed(report: Report) -> list[str]:
+    """The scenarios whose figure is beyond its bound."""
+    return [
+        scenario.name
+        for scenario in SCENARIOS
+        if (figure := report.figures.get(scenario.name, {}).get("chatmaster")) is not None
+        and (figure.median < scenario.at_most if scenario.more_is_better else figure.median > scenario.at_most)
+    ]
+
+
+def _row(scenario: Scenario, report: Report, saved: Report | None) -> list[str]:
+    ours = report.figures[scenario.name].get("chatmaster", Figure())
+    other = report.figures[scenario.name].get("baseline")
+    row = [scenario.title, scenario.unit, _short(ours.median), f"±{ours.spread:.0%}"]
+    row += [_short(scenario.at_most), _short(scenario.reach)]
+    row += [_short(other.median), f"{_ratio(scenario, ours, other):.1f}"] if other is not None else ["", ""]
+    if saved is not None:
+        before = saved.figures.get(scenario.name, {}).get("chatmaster")
+        row += [_short(before.median), f"{ours.median / before.median - 1:+.0%}"] if before is not None else ["", ""]
+    return row
+
+
+def _ratio(scenario: Scenario, ours: Figure, other: Figure) -> float:
+    return ours.median / other.median if scenario.more_is_better else other.median / ours.median
+
+
+def _short(number: float) -> str:
+    if number != number:
+        return "–"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,0 +1,136 @@
+"""What is measured: each row of the table, the load behind it, and what it may cost at most.
+
+Every scenario runs through the whole chat path: parsed, checked, stored with an offset, acknowledged, delivered in
+order, with presence and metrics on. Only the limit on a connection's requests is lifted.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["cpu", "memory", "connects", "latency"]
+
+HELLO = '{"type":"hello","rooms":[{"room":"r%R"}]}'
+SAY = '{"type":"say","room":"r%R","text":"T=%T %P"}'
+PADDING = 100  # bytes
+
+
+class Scenario(Struct, frozen=True, kw_only=True):
+    """One row."""
+
+    name: str
+    title: str
+    unit: str
+    at_most: float  # at least, where more is better
+    reach: float
+    kind: Kind = "cpu"
+    workers: int = 1
+    connections: int = 1000
+    each_room: int = 0  # members of a room; 0: one room for all
+    senders: int = 10
+    window: int = 0  # messages in flight
+    rate: float = 0.0  # messages a second; half of what saturates where it is 0
+    hello: bool = True
+    compressed: bool = False
+    history_size: int = 1000
+
+    @property
+    def more_is_better(self) -> bool:
+        return self.kind == "connects"
+
+
+US = "µs CPU / delivery"
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        name="room-16", title="1 worker, room of 1,000, 16 in flight", unit=US, at_most=0.40, reach=0.33, window=16
+    ),
+    Scenario(name="room-1", title="1 worker, room of 1,000, 1 in flight", unit=US, at_most=3.6, reach=2.9, window=1),
+    Scenario(
+        name="two-16",
+        title="2 workers, room of 1,000, 16 in flight",
+        unit=US,
+        at_most=0.60,
+        reach=0.46,
+        window=16,
+        workers=2,
+    ),
+    Scenario(
+        name="two-small",
+        title="2 workers, 1 room of 10, 32 in flight",
+        unit=US,
+        at_most=2.5,
+        reach=1.5,
+        window=32,
+        workers=2,
+        connections=10,
+    ),
+    Scenario(
+        name="two-rooms",
+        title="2 workers, 100 rooms of 10, 200 in flight",
+        unit=US,
+        at_most=4.0,
+        reach=2.5,
+        window=200,
+        workers=2,
+        each_room=10,
+        senders=100,
+    ),
+    Scenario(
+        name="idle",
+        title="an idle connection in one room",
+        unit="KiB",
+        at_most=5,
+        reach=3,
+        kind="memory",
+        connections=5000,
+    ),
+    Scenario(
+        name="connect",
+        title="connects up to the 101, a core",
+        unit="1/s",
+        at_most=8000,
+        reach=12_000,
+        kind="connects",
+        connections=5000,
+        hello=False,
+    ),
+    Scenario(
+        name="welcome",
+        title="connects up to `welcome` with one room, a core",
+        unit="1/s",
+        at_most=5000,
+        reach=9000,
+        kind="connects",
+        connections=5000,
+    ),
+    Scenario(
+        name="half-load",
+        title="p99 at half of the throughput that saturates, room of 1,000",
+        unit="ms",
+        at_most=10,
+        reach=5,
+        kind="latency",
+        window=16,
+    ),
+    Scenario(
+        name="rate-50",
+        title="p99 of 50 messages/s to 1,000 members",
+        unit="ms",
+        at_most=6,
+        reach=4,
+        kind="latency",
+        rate=50,
+    ),
+    Scenario(
+        name="deflate",
+        title="a message to 1,000 members, compressed, 16 in flight",
+        unit=US,
+        at_most=0.80,
+        reach=0.45,
+        window=16,
+        compressed=True,
+    ),
+)

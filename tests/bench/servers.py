@@ -1,0 +1,80 @@
+"""The servers that are measured, each pinned to the server's core: chatmaster, and the baseline with a store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from tests.support import processes, wait
+from tests.support.server import ROOT, Chatmaster
+from tests.support.store import RedisServer
+
+# The load says far more than a person; everything else is as it comes.
+LIFTED: Mapping[str, Any] = {"limits.rate": 0.0, "log.level": "warning"}
+
+
+class Server(Struct, frozen=True):
+    """Something that listens."""
+
+    port: int
+    pid: int
+    without: tuple[int, ...] = ()  # pids below `pid` that are not the server's cost
+
+
+@contextmanager
+def chatmaster(workers: int, cores: Collection[int], settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
+    """Ours: master, workers and the embedded store, which is left out of the figures."""
+    with pinned(cores), Chatmaster(workers=workers, settings={**LIFTED, **(settings or {})}) as server:
+        yield Server(server.port, server.pid, (server.store_pid,))
+
+
+@contextmanager
+def baseline(workers: int, cores: Collection[int], settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
+    """Plain websockets and redis-py, with a store that keeps nothing."""
+    port = processes.free_port()
+    with (
+        pinned(cores),
+        tempfile.TemporaryDirectory(prefix="cm-bench-") as directory,
+        RedisServer(Path(directory)) as store,
+    ):
+        command = [sys.executable, "-m", "tests.bench.baseline", str(port), store.url, str(workers)]
+        process = subprocess.Popen(command, cwd=ROOT)
+        try:
+            wait.until(lambda: len(processes.children(process.pid)) == workers and _listens(port), 20)
+            yield Server(port, process.pid)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        processes.end(processes.tree(process.pid))
+
+
+@contextmanager
+def pinned(cores: Collection[int]) -> Iterator[None]:
+    """What is started inside runs on these cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0

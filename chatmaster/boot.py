@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -60,7 +60,6 @@ class Site:
 class _Answers:
     application: probe.Answer | None = None
     store: probe.Answer | None = None
-    wanted: list[Callable[[], object]] = field(default_factory=list)
 
 
 class Boot:
@@ -130,7 +129,7 @@ class Boot:
         self._fork(self._entry, lambda answer: setattr(answers, "application", answer))
         asks_store = self._loaded.settings.store.url != "embedded"
         if asks_store:
-            self._fork(storecheck.ENTRY, lambda answer: setattr(answers, "store", answer))
+            self._fork(storecheck.ENTRY, lambda answer: setattr(answers, "store", answer), what="asking the store")
         self._wait(lambda: answers.application is not None and (answers.store is not None or not asks_store))
         if isinstance(answers.store, Failed):
             raise StoreUnreachable(answers.store.reason)
@@ -141,8 +140,8 @@ class Boot:
         facts: list[dict[str, Any]] = answers.store.rows if isinstance(answers.store, Answer) else []
         return str(facts[0].get("durability", "")) if facts else ""
 
-    def _fork(self, entry: str, done: Callable[[probe.Answer], None]) -> None:
-        asking = probe.Asking(self._reactor, effective_settings(self._loaded), entry, done)
+    def _fork(self, entry: str, done: Callable[[probe.Answer], None], *, what: str = "") -> None:
+        asking = probe.Asking(self._reactor, effective_settings(self._loaded), entry, done, what=what)
         self._reaper.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
 
     def _listen(self, found: Listeners, *, killed_before: bool) -> tuple[Group, ...]:

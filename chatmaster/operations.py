@@ -221,9 +221,10 @@ class Operations:
         arbiter = self._arbiter
         arbiter.notifier.reloading(job.kind)
         loaded = arbiter.site.loaded.reload()
+        settings, _ = changes.reloaded(arbiter.site.settings, boot.effective_settings(loaded))
         asking = probe.Asking(
             arbiter.reactor,
-            boot.effective_settings(loaded),
+            settings,
             arbiter.entry,
             lambda answer: self._application_answered(job, loaded, answer),
         )

@@ -22,16 +22,19 @@ from chatmaster.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Answer = contract.Declares | contract.Failed
+Answer = contract.Declares | contract.Answer | contract.Failed
 
 
 class Asking:
     """One probe child: from its fork to its end."""
 
-    def __init__(self, reactor: Reactor, settings: Settings, entry: str, done: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, reactor: Reactor, settings: Settings, entry: str, done: Callable[[Answer], None], *, what: str = ""
+    ) -> None:
         """`done` is called once, after the child was waited for. Raises OSError where nothing can be forked.
 
-        The child gets `master.ready_timeout` seconds. Whoever waits for children calls `exited`.
+        `entry` is what the child runs, and answers with the message that its task is for. It gets
+        `master.ready_timeout` seconds. Whoever waits for children calls `exited`.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -47,6 +50,7 @@ class Asking:
         finally:
             theirs.close()
         self._settings = settings
+        self._what = what or f"importing {settings.server.app}"
         self._answer: Answer | None = None
         self._overdue = False
         self._done = done
@@ -61,7 +65,7 @@ class Asking:
         self._done(self._answer or self._unanswered(code))
 
     def _received(self, message: contract.FromWorker) -> None:
-        if isinstance(message, contract.Declares | contract.Failed) and self._answer is None:
+        if isinstance(message, Answer) and self._answer is None:
             self._answer = message
 
     def _too_slow(self) -> None:
@@ -69,18 +73,18 @@ class Asking:
         os.kill(self.pid, signal.SIGKILL)
 
     def _unanswered(self, code: int) -> contract.Failed:
-        app, limit = self._settings.server.app, self._settings.master.ready_timeout
+        limit = self._settings.master.ready_timeout
         if self._overdue:
-            return contract.Failed(ExitCode.NOT_READY, f"{app} was not imported within {limit:g} s")
-        return contract.Failed(ExitCode.NOT_READY, f"importing {app} ended the process ({words(code)})")
+            return contract.Failed(ExitCode.NOT_READY, f"{self._what} did not end within {limit:g} s")
+        return contract.Failed(ExitCode.NOT_READY, f"{self._what} ended the process ({words(code)})")
 
 
 def declared(answer: Answer) -> contract.Declares:
     """The declaration, or ApplicationError with the reason and the traceback."""
-    if isinstance(answer, contract.Failed):
-        trace = f"\n{answer.traceback.rstrip()}" if answer.traceback else ""
-        raise ApplicationError(f"{answer.reason}{trace}")
-    return answer
+    if isinstance(answer, contract.Declares):
+        return answer
+    reason, trace = (answer.reason, answer.traceback) if isinstance(answer, contract.Failed) else ("no declaration", "")
+    raise ApplicationError(f"{reason}\n{trace.rstrip()}" if trace else reason)
 
 
 def run(settings: Settings, entry: str = contract.WORKERS_ENTRY) -> contract.Declares:

@@ -20,7 +20,7 @@ from chatmaster.store import EmbeddedStore
 log = logging.getLogger(__name__)
 
 ASK_EVERY: Final = 0.02  # seconds, while it comes up
-STOP_GRACE: Final = 10.0  # seconds to sync and end; what was acknowledged is on the disk anyway
+STOP_GRACE: Final = 5.0  # seconds to close its files; what was acknowledged is on the disk anyway
 
 
 class StoreKeeper:
@@ -37,6 +37,7 @@ class StoreKeeper:
         self._gone: Callable[[], None] | None = None
         self._answered_at: float | None = None
         self._quick_deaths = 0
+        self._stopped = False  # by SIGSTOP
         self._timer: Timer | None = None
 
     def start(self, *, patience: float, ready: Callable[[], None], failed: Callable[[ExitCode, str], None]) -> None:
@@ -53,10 +54,11 @@ class StoreKeeper:
             gone()
             return
         self.store.terminate()
-        self._timer = self._reactor.call_later(STOP_GRACE, self.store.kill)
+        # One that was stopped by a signal does not hear it.
+        self._timer = self._reactor.call_later(0.0 if self._stopped else STOP_GRACE, self.store.kill)
 
     def _spawn(self) -> None:
-        self.state, self._answered_at = "starting", None
+        self.state, self._answered_at, self._stopped = "starting", None, False
         try:
             pid = self.store.spawn()
         except OSError as error:
@@ -97,10 +99,11 @@ class StoreKeeper:
 
     def _was_stopped(self) -> None:
         log.warning("the store was stopped by a signal; it stays, and waits for SIGCONT")
-        self.state = "away"
+        self.state, self._stopped = "away", True
 
     def _was_continued(self) -> None:
         log.info("the store was continued")
+        self._stopped = False
         self.state = "ready" if self._answered_at is not None else "starting"
 
     def _out_of_patience(self) -> None:

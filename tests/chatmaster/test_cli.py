@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -115,14 +114,12 @@ def test_a_token_says_what_it_should(capsys, monkeypatch):
     assert (claims["sub"], claims["role"], claims["exp"] - claims["iat"]) == ("ann", "moderator", 60)
 
 
-def test_chatctl_answers_at_once():
-    """Most of the time is Python's own: what is heavy is only imported by the command that needs it."""
+def test_what_is_heavy_is_only_imported_by_the_command_that_needs_it():
+    """So that chatctl answers at once: most of the time is Python's own."""
     heavy = "{'redis', 'asyncio', 'uvloop', 'websockets', 'jwt', 'workers', 'ssl', 'subprocess'}"
     code = f"import sys; from chatmaster import cli; cli.run(['version']); print(sorted({heavy} & set(sys.modules)))"
-    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[1:] == ["[]"]
-    assert time.monotonic() - began < 1.0  # 0.1 on an idle machine
 
 
 def test_a_socket_that_a_killed_master_left_is_no_master(home, capsys):

@@ -40,10 +40,12 @@ class RealStore:
         self.directory = Path(tempfile.mkdtemp(prefix="store-"))
         self.path = self.directory / "s.sock"
         self.url = f"unix://{self.path}"
+        self._password: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, password: str | None = None) -> None:
         """Start, and return when it answers."""
+        self._password = password
         log = (self.directory / "log").open("ab")
         self._process = subprocess.Popen(
             [
@@ -67,7 +69,7 @@ class RealStore:
 
     def client(self) -> redis.Redis:
         """A client for the test itself."""
-        return redis.Redis(unix_socket_path=str(self.path), socket_timeout=5.0)
+        return redis.Redis(unix_socket_path=str(self.path), socket_timeout=5.0, password=self._password)
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,121 @@
+"""One suite for every adapter and store: a bus on a real server, and what it told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+from chatmaster.settings import Limits, Master, Settings, Store
+from tests.contract.stores import RealStore, server_of
+from workers.bus.port import BusError, Placed, Publication
+from workers.bus.redis_bus import RedisBus
+
+
+class Heard:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.publications: list[tuple[str, Publication]] = []
+        self.notes: list[tuple[str, bytes]] = []
+        self.events: list[str] = []
+
+    def received(self, room: str, publication: Publication) -> None:
+        self.publications.append((room, publication))
+
+    def received_note(self, room: str, note: bytes) -> None:
+        self.notes.append((room, note))
+
+    def subscribed(self, room: str) -> None:
+        self.events.append(f"subscribed {room}")
+
+    def unsubscribed(self, room: str) -> None:
+        self.events.append(f"unsubscribed {room}")
+
+    def disconnected(self) -> None:
+        self.events.append("disconnected")
+
+    def offsets(self, room: str) -> list[int]:
+        return [publication.entry.offset for name, publication in self.publications if name == room]
+
+
+class Under:
+    """A bus under test, with what it told."""
+
+    def __init__(self, store: RealStore, settings: Settings) -> None:
+        self.store = store
+        self.heard = Heard()
+        self.deaf: list[bool] = []
+        self.bus = RedisBus(store.url, settings, self.heard, on_deaf=lambda: self.deaf.append(True))
+
+    async def publish(self, room: str, payload: bytes = b'{"a":1}', **options: Any) -> Placed:
+        """Publish and wait for the ack. Raises BusError."""
+        done: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
+
+        def placed(result: Placed | BusError) -> None:
+            assert not done.done(), "told twice"
+            if isinstance(result, BusError):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+
+        self.bus.publish(room, payload, form=options.pop("form", "j"), done=placed, **options)
+        return await done
+
+    async def subscribe(self, room: str) -> None:
+        count = len(self.heard.events)
+        self.bus.subscribe(room)
+        await until(lambda: f"subscribed {room}" in self.heard.events[count:])
+
+
+async def until(condition: Callable[[], Any], *, within: float = 10.0) -> None:
+    """Wait for a condition. Raises AssertionError after `within` seconds."""
+    deadline = asyncio.get_running_loop().time() + within
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it did not come about in time"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def store(request: pytest.FixtureRequest) -> Iterator[RealStore]:
+    """A real server of each kind that is installed."""
+    if server_of(request.param) is None:
+        pytest.skip(f"no {request.param} server here")
+    real = RealStore(request.param)
+    real.start()
+    yield real
+    real.close()
+
+
+@pytest.fixture
+async def make(store: RealStore) -> AsyncIterator[Callable[..., Any]]:
+    """Makes buses on the store; all are stopped afterwards."""
+    made: list[Under] = []
+
+    async def make_one(*, key_ttl: int = 600, name: str = "chat", **options: Any) -> Under:
+        settings = Settings(
+            master=Master(name=name), store=Store(url=store.url, **options), limits=Limits(key_ttl=key_ttl)
+        )
+        under = Under(store, settings)
+        made.append(under)
+        under.bus.start()
+        await under.bus.ready(10)
+        return under
+
+    yield make_one
+    for under in made:
+        await under.bus.stop()
+
+
+@pytest.fixture
+async def under(make: Callable[..., Any]) -> Any:
+    """One bus with the default settings."""
+    return await make()
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """The loop that workers run on."""
+    return {"uvloop": uvloop.new_event_loop}

@@ -1,0 +1,209 @@
+"""What every bus promises when connections, scripts, memory or the store itself go away."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.contract.conftest import until
+from tests.contract.stores import RealStore
+from workers.bus.port import Placed, Position, StoreRefused, Unavailable
+from workers.rooms.lineage import Continue, Restart, judge
+
+
+async def steady(under, count: int, *, key: bool):
+    """Publish one after the other as they are answered, 50 under way; what each was told."""
+    results: list[object] = [None] * count
+
+    async def one(number: int) -> None:
+        try:
+            results[number] = await under.publish(
+                "lobby", b'{"n":%d}' % number, author="ann", key=f"k{number}" if key else ""
+            )
+        except Unavailable as error:
+            results[number] = error
+
+    running: set[asyncio.Task[None]] = set()
+    for number in range(count):
+        running.add(asyncio.create_task(one(number)))
+        if len(running) >= 50:
+            _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.gather(*running)
+    return results
+
+
+async def kept(under) -> list[bytes]:
+    page = await under.bus.read("lobby", after=0, limit=1_000_000, max_bytes=1 << 30)
+    return [entry.payload for entry in page.entries]
+
+
+async def test_scripts_that_the_store_forgets_are_loaded_again_and_nothing_overtakes(under):
+    with under.store.client() as client:
+        for round_ in range(20):
+            burst = [under.publish("lobby", b'{"n":%d}' % (round_ * 10 + n)) for n in range(10)]
+            answers = asyncio.gather(*burst)
+            client.script_flush()
+            await answers
+    assert await kept(under) == [b'{"n":%d}' % n for n in range(200)]
+
+
+async def test_cut_connections_lose_and_double_nothing_that_has_a_key(make):
+    under = await make(history_size=100_000)
+
+    async def cut() -> None:
+        with under.store.client() as client:
+            for _ in range(10):
+                await asyncio.sleep(0.05)
+                client.client_kill_filter(_type="normal", skipme=True)
+                client.client_kill_filter(_type="pubsub")
+
+    results, _ = await asyncio.gather(steady(under, 3000, key=True), cut())
+    assert all(isinstance(one, Placed) for one in results)
+    payloads = await kept(under)
+    assert sorted(payloads) == sorted(b'{"n":%d}' % n for n in range(3000))
+
+
+async def test_cut_connections_double_nothing_that_has_no_key_and_say_unavailable(make):
+    under = await make(history_size=100_000)
+
+    async def cut() -> None:
+        with under.store.client() as client:
+            for _ in range(10):
+                await asyncio.sleep(0.05)
+                client.client_kill_filter(_type="normal", skipme=True)
+
+    results, _ = await asyncio.gather(steady(under, 3000, key=False), cut())
+    payloads = await kept(under)
+    assert len(set(payloads)) == len(payloads)
+    for number, result in enumerate(results):
+        if isinstance(result, Placed):
+            assert payloads[result.offset - 1] == b'{"n":%d}' % number
+
+
+async def test_a_lost_subscription_is_told_and_confirmed_again(under):
+    await under.subscribe("lobby")
+    with under.store.client() as client:
+        client.client_kill_filter(_type="pubsub")
+    await until(lambda: under.heard.events == ["subscribed lobby", "disconnected", "subscribed lobby"])
+    await under.publish("lobby")
+    await until(lambda: under.heard.publications)
+
+
+async def test_a_store_that_was_killed_and_comes_back_is_used_again(make):
+    under = await make(timeout=10.0)
+    first = await under.publish("lobby")
+    under.store.kill()
+    await until(lambda: under.bus.state == "away")
+    waiting = asyncio.ensure_future(under.publish("lobby"))
+    under.store.start()
+    second = await waiting
+    assert second.offset == first.offset + 1
+    assert second.epoch != first.epoch
+    (state,) = await under.bus.states(["lobby"])
+    assert judge(Position(first.epoch, first.offset), state) == Continue(first.offset)
+    await until(lambda: under.bus.state == "ready")
+
+
+async def test_a_store_that_stays_away_means_unavailable_in_time(make):
+    under = await make(timeout=0.5)
+    await under.publish("lobby")
+    under.store.kill()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(Unavailable):
+        await under.publish("lobby", author="ann", key="k")
+    assert loop.time() - began < 2.0
+    with pytest.raises(Unavailable):
+        await under.bus.read("lobby", after=0, limit=1, max_bytes=1)
+
+
+async def test_a_frozen_store_means_unavailable_in_time_and_keyed_retries_are_kept_once(make):
+    under = await make(timeout=0.5)
+    await under.publish("lobby")
+    under.store.signal(signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await under.publish("lobby", author="ann", key="k")
+    finally:
+        under.store.signal(signal.SIGCONT)
+    await until(lambda: under.bus.state == "ready")
+    placed = await under.publish("lobby", author="ann", key="k")
+    assert placed.offset == 2
+    assert (await under.bus.states(["lobby"]))[0].top == 2
+
+
+async def test_a_full_store_refuses_and_burns_no_offset(under):
+    await under.publish("lobby")
+    with under.store.client() as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreRefused, match="OOM"):
+            await under.publish("lobby", author="ann", key="k")
+        assert (await under.bus.states(["lobby"]))[0].top == 1
+        client.config_set("maxmemory", 0)
+    assert (await under.publish("lobby", author="ann", key="k")).offset == 2
+
+
+async def test_what_a_restart_lost_is_seen_from_every_lost_position(under):
+    """Kept to an append-only file that is older than what was acknowledged."""
+    for _ in range(5):
+        await under.publish("lobby")
+    old = {path.name: path.read_bytes() for path in (under.store.directory / "appendonlydir").iterdir()}
+    lost = [await under.publish("lobby") for _ in range(5)]
+    under.store.kill()
+    for name, data in old.items():
+        (under.store.directory / "appendonlydir" / name).write_bytes(data)
+    under.store.start()
+    again = [await under.publish("lobby", author="a", key=str(n)) for n in range(5)]
+    assert [one.offset for one in again] == [one.offset for one in lost]
+    (state,) = await under.bus.states(["lobby"])
+    for one in lost:
+        assert isinstance(judge(Position(one.epoch, one.offset), state), Restart)
+    assert judge(Position(lost[0].epoch, 5), state) == Continue(5)
+
+
+async def test_a_replica_that_is_promoted_is_another_reign(under):
+    with under.store.client() as client:
+        before = await under.publish("lobby")
+        client.slaveof("127.0.0.1", 1)
+        waiting = asyncio.ensure_future(under.publish("lobby", author="ann", key="k"))
+        await until(lambda: not under.bus._commands.usable)
+        client.slaveof()
+        placed = await waiting
+    assert placed.offset == before.offset + 1
+    assert placed.epoch[:8] == before.epoch[:8] and placed.epoch != before.epoch
+
+
+async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_replaced(make, monkeypatch):
+    from workers.bus import probe
+
+    for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 1.2), ("LOOK", 0.05)):
+        monkeypatch.setattr(probe, name, value)
+    under = await make()
+    assert under.bus.probe_age < 1
+    # A store without PUBLISH answers everything else.
+    with under.store.client() as client:
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", "-publish"])
+        await until(lambda: under.bus._probe.reconnects >= 1)
+        await until(lambda: under.deaf)
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
+    await until(lambda: under.bus.state == "ready")
+
+
+async def test_a_store_with_a_password_and_a_database(tmp_path):
+    real = RealStore("valkey", "--requirepass", "s3cret")
+    from chatmaster.settings import Settings
+    from tests.contract.conftest import Under
+
+    real.url = f"unix://:s3cret@{real.path}?db=2"
+    try:
+        real.start(password="s3cret")
+        under = Under(real, Settings())
+        under.bus.start()
+        await under.bus.ready(10)
+        assert (await under.publish("lobby")).offset == 1
+        await under.bus.stop()
+    finally:
+        real.close()

@@ -1,0 +1,196 @@
+"""What every bus promises about publishing and reading."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.contract.conftest import until
+from workers.bus.port import MAX_OFFSET, KeyConflict, StoreRefused
+from workers.rooms.lineage import Restart, judge
+
+
+async def test_offsets_are_one_two_three_and_everybody_gets_them_in_that_order(make):
+    one, two = await make(), await make()
+    await two.subscribe("lobby")
+    placed = await asyncio.gather(*(one.publish("lobby") for _ in range(1000)))
+    assert [at.offset for at in placed] == list(range(1, 1001))
+    await until(lambda: len(two.heard.publications) == 1000)
+    assert two.heard.offsets("lobby") == list(range(1, 1001))
+
+
+async def test_what_is_published_comes_back_as_it_was_given(under):
+    await under.subscribe("lobby")
+    payload = b'{"text":"a\\nb \xc3\xa9"}'
+    placed = await under.publish("lobby", payload, author="ann", key="sp ace\n\xe9", exclude="c1,c2")
+    await under.publish("lobby", b"\x00\xff\n", form="b")
+    await until(lambda: len(under.heard.publications) == 2)
+    page = await under.bus.read("lobby", after=0, limit=10, max_bytes=1000)
+    for number, (_, publication) in enumerate(under.heard.publications):
+        assert publication.entry == page.entries[number]
+        assert publication.epoch == placed.epoch
+    entry = page.entries[0]
+    assert (entry.payload, entry.author, entry.key, entry.exclude) == (payload, "ann", "sp ace\n\xe9", "c1,c2")
+    assert (page.entries[1].payload, page.entries[1].form) == (b"\x00\xff\n", "b")
+
+
+async def test_a_key_makes_a_retry_the_same_message(under):
+    first = await under.publish("lobby", author="ann", key="k")
+    again = await under.publish("lobby", author="ann", key="k")
+    assert (again.offset, again.epoch, again.time, again.duplicate) == (first.offset, first.epoch, first.time, True)
+    other = [
+        await under.publish("lobby", author="bob", key="k"),
+        await under.publish("lobby", author="ann", key="kk"),
+        await under.publish("other", author="ann", key="k"),
+    ]
+    assert not any(one.duplicate for one in other)
+
+
+async def test_the_same_key_with_other_content_is_refused(under):
+    await under.publish("lobby", author="ann", key="k")
+    with pytest.raises(KeyConflict):
+        await under.publish("lobby", b'{"b":2}', author="ann", key="k")
+    assert (await under.bus.states(["lobby"]))[0].top == 1
+
+
+async def test_the_caller_says_what_a_retry_must_repeat(under):
+    await under.publish("lobby", b'{"name":"Ann"}', author="ann", key="k", digest=b"hi")
+    again = await under.publish("lobby", b'{"name":"Anna"}', author="ann", key="k", digest=b"hi")
+    assert again.duplicate
+
+
+async def test_keys_are_hashed_over_their_parts_and_not_over_their_sum(under):
+    await under.publish("lobby", author="ab", key="c")
+    assert not (await under.publish("lobby", author="a", key="bc")).duplicate
+
+
+async def test_pages_are_bounded_in_entries_and_in_bytes_and_say_whether_there_is_more(under):
+    payload = b'{"text":"' + b"x" * 1000 + b'"}'
+    await asyncio.gather(*(under.publish("lobby", payload) for _ in range(100)))
+    page = await under.bus.read("lobby", after=10, limit=5, max_bytes=1 << 20)
+    assert ([entry.offset for entry in page.entries], page.more) == ([11, 12, 13, 14, 15], True)
+    page = await under.bus.read("lobby", after=90, limit=512, max_bytes=1 << 20)
+    assert ([entry.offset for entry in page.entries], page.more) == (list(range(91, 101)), False)
+    page = await under.bus.read("lobby", after=0, limit=512, max_bytes=10_000)
+    assert 8 <= len(page.entries) <= 10 and page.more
+    page = await under.bus.read("lobby", after=0, limit=512, max_bytes=10)
+    assert len(page.entries) == 1 and page.more
+    page = await under.bus.read_before("lobby", before=4, limit=2, max_bytes=1 << 20)
+    assert ([entry.offset for entry in page.entries], page.more) == ([2, 3], True)
+    page = await under.bus.read_before("lobby", before=3, limit=512, max_bytes=1 << 20)
+    assert ([entry.offset for entry in page.entries], page.more) == ([1, 2], False)
+
+
+async def test_looking_at_a_room_gives_it_an_epoch_that_its_first_message_keeps(under):
+    (before,) = await under.bus.states(["fresh"])
+    assert (before.top, before.first) == (0, 1)
+    assert (await under.publish("fresh")).epoch == before.epoch
+
+
+async def test_history_that_is_gone_does_not_look_like_nothing_missed(make):
+    under = await make(history_size=10)
+    await asyncio.gather(*(under.publish("lobby") for _ in range(50)))
+    page = await under.bus.read("lobby", after=20, limit=512, max_bytes=1 << 20)
+    assert (page.state.top, page.state.first) == (50, 41)
+    with under.store.client() as client:
+        client.delete("chat:{lobby}:log")
+    page = await under.bus.read("lobby", after=20, limit=512, max_bytes=1 << 20)
+    assert (page.state.top, page.state.first, page.entries, page.more) == (50, 51, (), False)
+    assert (await under.publish("lobby")).offset == 51
+
+
+async def test_a_room_whose_position_is_gone_begins_a_log_of_another_epoch(under):
+    old = await under.publish("lobby")
+    with under.store.client() as client:
+        client.delete("chat:{lobby}:meta")
+    new = await under.publish("lobby")
+    assert new.offset == 1 and new.epoch != old.epoch
+    page = await under.bus.read("lobby", after=0, limit=10, max_bytes=1000)
+    assert [entry.offset for entry in page.entries] == [1]
+
+
+async def test_a_key_of_a_log_that_is_gone_is_forgotten_with_it(under):
+    await under.publish("lobby", author="ann", key="k")
+    with under.store.client() as client:
+        client.delete("chat:{lobby}:meta")
+    assert not (await under.publish("lobby", author="ann", key="k")).duplicate
+
+
+async def test_time_never_goes_back_within_a_room(under):
+    first = await under.publish("lobby")
+    with under.store.client() as client:
+        client.hset("chat:{lobby}:meta", "time", first.time + 60_000)
+    later = [await under.publish("lobby") for _ in range(2)]
+    assert [one.time for one in later] == [first.time + 60_000] * 2
+
+
+async def test_offsets_are_exact_up_to_the_last_and_refused_beyond(under):
+    await under.publish("lobby")
+    with under.store.client() as client:
+        client.hset("chat:{lobby}:meta", "top", MAX_OFFSET - 1)
+    assert (await under.publish("lobby")).offset == MAX_OFFSET
+    with pytest.raises(StoreRefused):
+        await under.publish("lobby")
+    page = await under.bus.read("lobby", after=MAX_OFFSET - 1, limit=10, max_bytes=1000)
+    assert [entry.offset for entry in page.entries] == [MAX_OFFSET]
+
+
+async def test_what_a_room_keeps_ends_and_its_position_lives_four_times_as_long(make):
+    under = await make(history_ttl=100)
+    await under.publish("lobby", author="ann", key="k")
+    with under.store.client() as client:
+        assert 90 < client.ttl("chat:{lobby}:log") <= 100
+        assert 390 < client.ttl("chat:{lobby}:meta") <= 400
+        (key,) = client.keys("chat:{lobby}:k:*")
+        assert 590 < client.ttl(key) <= 600
+
+
+async def test_only_so_many_reigns_are_remembered_and_a_position_of_a_forgotten_one_is_told(under):
+    first = await under.publish("lobby")
+    with under.store.client() as client:
+        listed = " ".join(f"{n:08x}:1" for n in range(64))
+        client.hset("chat:{lobby}:meta", mapping={"reigns": listed, "reign": f"{63:08x}"})
+    await under.publish("lobby")
+    (state,) = await under.bus.states(["lobby"])
+    assert len(state.reigns) == 64
+    assert state.reigns[0].epoch.endswith(f"{1:08x}")
+    assert (state.reigns[-1].epoch, state.reigns[-1].first) == (first.epoch, 2)
+    from workers.bus.port import Position
+
+    assert isinstance(judge(Position(first.epoch[:8] + f"{0:08x}", 1), state), Restart)
+
+
+async def test_notes_reach_followers_and_are_not_kept(make):
+    one, two = await make(), await make()
+    await two.subscribe("lobby")
+    one.bus.publish_note("lobby", b"\x00n 1\n")
+    await until(lambda: two.heard.notes)
+    assert two.heard.notes == [("lobby", b"\x00n 1\n")]
+    assert (await one.bus.states(["lobby"]))[0].top == 0
+
+
+async def test_instances_of_different_names_do_not_hear_each_other(make):
+    one, two = await make(name="one"), await make(name="two")
+    await two.subscribe("lobby")
+    await one.publish("lobby")
+    await two.publish("lobby")
+    await until(lambda: two.heard.publications)
+    assert two.heard.offsets("lobby") == [1]
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[1]", b' {"a":1}'])
+async def test_what_cannot_be_spliced_is_refused_at_once(under, payload):
+    with pytest.raises(ValueError, match="JSON object"):
+        await under.publish("lobby", payload)
+
+
+async def test_subscriptions_that_change_quickly_end_as_wanted_last(under):
+    for _ in range(3):
+        under.bus.subscribe("lobby")
+        under.bus.unsubscribe("lobby")
+    under.bus.subscribe("lobby")
+    await until(lambda: under.heard.events)
+    await under.publish("lobby")
+    await until(lambda: under.heard.publications)
+    assert under.heard.events == ["subscribed lobby"]

@@ -134,7 +134,7 @@ class Serving:
             case contract.Reaped(incarnation):
                 self._node.reaped(incarnation)
             case contract.ReopenLogs():
-                """The child shell that the master put round this process owns the log."""
+                reopen_logs()
 
     def _master_lost(self) -> None:
         # The kernel's own signal (PDEATHSIG) is on its way; this is for a master that closed its end only.
@@ -151,6 +151,14 @@ class Serving:
 
     def _copy_counters(self, row: WorkerStats) -> None:
         parts.copy_counters(self._node, row)
+
+
+def reopen_logs() -> None:
+    """Have the handlers that write to a file open it again; the master's shell round this process installed them."""
+    for handler in logging.getLogger().handlers:
+        reopen = getattr(handler, "reopen", None)
+        if reopen is not None:
+            reopen()
 
 
 def _callbacks(worker: Worker, node: Node) -> CallbackApplication:

@@ -124,4 +124,5 @@ class Worker:
         script = os.path.abspath(sys.argv[0])
         command, options = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("start", [])
         words = [command, script, *options] if command in ("start", "check") else [command, *options]
-        os.execv(sys.executable, [sys.executable, "-m", "chatmaster", *words])
+        # -P: a folder named `workers` beside the script must not hide this package.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "chatmaster", *words])

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -62,7 +63,7 @@ class ChatApplication:
 
     any_path = False
     binary = False
-    subprotocols = (SUBPROTOCOL,)
+    subprotocols: tuple[str, ...] = (SUBPROTOCOL,)
 
     def __init__(self, node: Node, hooks: Hooks) -> None:
         self.node = node
@@ -232,6 +233,13 @@ class ChatApplication:
             if self._shown(room):
                 self.presence.renamed(room, user, name)
 
+    def desks(self, room: str) -> Iterator[Desk]:
+        """This worker's connections in a room; all of a user's are in the inbox."""
+        for member in self.hub.members(room):
+            connection = self.node.connections.get(member.id)
+            if connection is not None and connection.app is not None:
+                yield connection.app
+
     def _shown(self, room: str) -> bool:
         return not room.startswith("@") and self.context.options.of(room).presence
 
@@ -275,7 +283,8 @@ class ChatApplication:
         return (await reading.history(self.node.bus, asked, user=desk.connection.user),)
 
     async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
-        return (await reading.members(self.presence.members, asked),)
+        here = [one.session.identity for one in self.desks(asked.room)]
+        return (await reading.members(self.presence.members, asked, here=here),)
 
     async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""

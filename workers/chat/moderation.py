@@ -7,7 +7,6 @@ registry has it; that it is told only makes it hold at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -97,7 +96,7 @@ class Moderation:
         """A guest who is banned would only come back as another: the ban holds for the address too."""
         if not user.startswith(GUEST_PREFIX):
             return ""
-        return next((desk.connection.remote_ip for desk in self._desks(user)), "")
+        return next((desk.connection.remote_ip for desk in self._app.desks(f"@{user}")), "")
 
     async def enlist(self, identity: Identity) -> None:
         """Somebody with a role came, or who is known to have had one. Raises BusError."""
@@ -126,15 +125,8 @@ class Moderation:
                 self._app.staff.enlist(officer)
 
     def _remove(self, user: str, room: str, reason: str) -> None:
-        for desk in list(self._desks(user)):
+        for desk in list(self._app.desks(f"@{user}")):
             desk.carry_out(desk.session.expelled(room, reason) if room else desk.session.removed(reason))
-
-    def _desks(self, user: str) -> Iterator[Desk]:
-        """This worker's connections of a user: all of them are in the inbox."""
-        for member in self._app.hub.members(f"@{user}"):
-            connection = self._app.node.connections.get(member.id)
-            if connection is not None and connection.app is not None:
-                yield connection.app
 
     # ---- the operator's ------------------------------------------------------------------------------
 

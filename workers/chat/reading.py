@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from msgspec import to_builtins
@@ -10,6 +10,7 @@ from msgspec import to_builtins
 from workers.bus.port import MAX_OFFSET, Entry, Page
 from workers.chat import effects as e
 from workers.chat import replies
+from workers.chat.identity import Identity
 from workers.chat.messages import is_message, spliced
 from workers.chat.overlay import amended
 from workers.presence import Members
@@ -62,10 +63,23 @@ def _shown(entry: Entry, epoch: str, user: str) -> bytes:
     return spliced(payload, epoch=epoch, offset=entry.offset, time=entry.time, key=key)
 
 
-async def members(read: Callable[[str, int], Awaitable[Members]], asked: e.ReadMembers) -> e.Reply:
-    """Who is in a room. Raises BusError."""
+async def members(
+    read: Callable[[str, int], Awaitable[Members]], asked: e.ReadMembers, *, here: Sequence[Identity]
+) -> e.Reply:
+    """Who is in a room. Raises BusError.
+
+    The store learns of who comes a moment later, so this worker's own, `here`, are put in where they are missing:
+    at least everyone finds themselves.
+    """
     found = await read(asked.room, MEMBERS_MOST)
-    people = [to_builtins(one) for one in found.members]
+    people = {one.user: to_builtins(one) for one in found.members}
+    count = found.count
+    for identity in here if not found.truncated else ():
+        if identity.user not in people:
+            connections = sum(other.user == identity.user for other in here)
+            people[identity.user] = {"user": identity.user, "name": identity.name, "connections": connections}
+            count += 1
+    members = list(people.values())[:MEMBERS_MOST]
     return e.Reply(
-        replies.members(asked.id, room=asked.room, members=people, count=found.count, truncated=found.truncated)
+        replies.members(asked.id, room=asked.room, members=members, count=count, truncated=count > len(members))
     )

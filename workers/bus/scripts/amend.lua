@@ -49,6 +49,7 @@ end
 
 local answer = append(log)
 if type(answer) ~= 'string' then return answer end
+redis.call('HINCRBY', KEYS[1], 'changes', 1) -- entries that are no messages: unread messages are counted without them
 
 local value = text(log.time) .. ' ' .. ARGV[12]
 if verb == 'e' then

@@ -1,6 +1,6 @@
 -- Owns how a room's log is opened: its identity, its list of reigns, how long it is kept.
 -- It is put in front of every script that says "uses log.lua"; all of them share
---   KEYS[1] meta     hash: id top time reign reigns kept
+--   KEYS[1] meta     hash: id top time reign reigns kept changes
 --   KEYS[2] log      stream: <offset>-0 -> t <time> e <envelope>
 --   KEYS[3] overlay  hash: what later entries changed about earlier ones
 --

@@ -44,7 +44,7 @@ class Lease:
         self._reign = ""
         self._store_ahead = 0.0  # ms since 1970 at the store, less ms of the loop's clock
         self._alive: frozenset[str] = frozenset()
-        self._gone: set[str] = set()  # processes known to be dead that the store may still count
+        self._gone: set[str] = set()  # incarnations known to be dead that the store may still count
         self._task: asyncio.Task[None] | None = None
         self._reborn: list[Callable[[str], None]] = []
         self.registered = False
@@ -62,8 +62,7 @@ class Lease:
 
     def live(self) -> list[str]:
         """The incarnations that counted as alive at the last renewal, this one first."""
-        others = (one for one in self._alive if one.rpartition(".")[0] not in self._gone)
-        return [self.incarnation, *(one for one in others if one != self.incarnation)]
+        return [self.incarnation, *(self._alive - self._gone - {self.incarnation})]
 
     def when_reborn(self, callback: Callable[[str], None]) -> None:
         """Have `callback(old)` called when a new incarnation has begun: everything must be written again."""
@@ -71,7 +70,7 @@ class Lease:
 
     def lost(self, process: str) -> None:
         """The master says that a sibling is dead."""
-        self._gone.add(process)
+        self._gone |= {one for one in self._alive if one.rpartition(".")[0] == process}
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -85,12 +84,19 @@ class Lease:
 
     async def stop(self, *, after: float) -> None:
         """Let the lease run out `after` seconds from now."""
+        await self.stop_renewing()
+        if self.registered:
+            self.registered = False
+            try:
+                await self._call(after, "")
+            except BusError as error:
+                logger.info("the lease runs out by itself: %s", error)
+
+    async def stop_renewing(self) -> None:
+        """Do nothing more for the lease."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self.registered:
-            self.registered = False
-            await self._call(after, "")
 
     async def _keep(self) -> None:
         while True:
@@ -107,7 +113,7 @@ class Lease:
         alive, now, reign, everyone, suspects = await self._call(self._duration, "" if registered else "new")
         self._store_ahead = int(now) - self._loop.time() * 1000
         self._alive = frozenset(one.decode() for one in everyone)
-        self._gone &= {one.rpartition(".")[0] for one in self._alive}
+        self._gone &= self._alive
         changed = registered and self._reign not in ("", reign.decode())
         self._reign = reign.decode()
         if incarnation != self.incarnation:

@@ -306,14 +306,14 @@ class Presence:
             self._ledger.not_written(write, not_before=now)
             self._found_dead(incarnation)
         else:
-            self._written(write, int(reply[1]), reply[2], now)
+            self._written(write, int(reply[1]), reply[2], now, published=reply[3] == 1)
         self._wake(DELAY)
 
-    def _written(self, write: Write, version: int, count: int, now: float) -> None:
+    def _written(self, write: Write, version: int, count: int, now: float, *, published: bool) -> None:
         full = len(write.values) == MAX_WRITE  # a storm: the rest follows at once
         self._ledger.written(write, not_before=now + LARGE_INTERVAL if count > LARGE and not full else 0.0)
         if self._ledger.users(write.room):
-            self._learn(write.room, version, count, now)
+            self._learn(write.room, version, count, now, published=published)
         else:
             self._views.pop(write.room, None)
             self._astir.discard(write.room)
@@ -332,10 +332,10 @@ class Presence:
 
     # ---- telling -----------------------------------------------------------------------------------
 
-    def _learn(self, room: str, version: int, count: int, now: float) -> None:
+    def _learn(self, room: str, version: int, count: int, now: float, *, published: bool = False) -> None:
         view = self._views.get(room)
         if view is not None:
-            view.confirmed(version, count, now)
+            view.confirmed(version, count, now, published=published)
             self._stir(room, view)
 
     def _stir(self, room: str, view: View) -> None:

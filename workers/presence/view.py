@@ -56,6 +56,7 @@ class View:
     expected: int = 0  # a version that is known to exist
     expected_count: int = 0
     patience: float = 0.0  # until when its note may take
+    published: bool = False  # before the first version was known: a note was published that has to come
     due: float = 0.0  # of the next push; 0: nothing to tell
     complete: bool = True
     joined: dict[str, str] = field(default_factory=dict)
@@ -66,17 +67,19 @@ class View:
         """A note came."""
         if note.version <= self.version:
             return
-        if self.version >= 0 and note.version != self.version + 1:
+        before = self.version if self.version >= 0 else self.expected
+        if note.version > before + 1 and before:
             self.complete = False
         self.version, self.count = note.version, note.count
         self._collect(note)
         self._arm(now, interval)
 
-    def confirmed(self, version: int, count: int, now: float) -> None:
-        """The store said what is true; the note for it may still be on its way."""
+    def confirmed(self, version: int, count: int, now: float, *, published: bool = False) -> None:
+        """The store said what is true; the note for it may still be on its way, and surely is with `published`."""
         if self.version < 0:
-            self.version, self.count, self.told = version, count, count
-        elif version > self.version and version > self.expected:
+            self.count = count
+            self.published = self.published or published
+        if version > self.version and version > self.expected:
             self.expected, self.expected_count = version, count
             self.patience = self.patience or now + PATIENCE
 
@@ -85,13 +88,19 @@ class View:
         if not self.patience or now < self.patience:
             return
         self.patience = 0.0
-        if self.expected > self.version:
-            self.version, self.count, self.complete = self.expected, self.expected_count, False
+        if self.expected <= self.version:
+            return
+        begun, self.version, self.count = self.version >= 0, self.expected, self.expected_count
+        if begun or self.published:
+            self.complete = False
             self._arm(now, interval)
+        else:
+            self.told = self.told if self.told >= 0 else self.count  # nothing has happened since the first member came
 
     def doubt(self, now: float, interval: float) -> None:
         """The store may have forgotten: versions may begin anew, and anyone may have come or gone."""
-        self.version, self.expected, self.patience, self.complete = -1, 0, 0.0, False
+        self.version, self.expected, self.patience = -1, 0, 0.0
+        self.published = self.complete = False
         self._arm(now, interval)
 
     def next_due(self) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.store import RedisServer
+from tests.workers.presence.site import Site
 
 _numbers = itertools.count()
 
@@ -19,6 +21,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def name() -> str:
-    """An instance's name that no other test uses."""
-    return f"t{next(_numbers)}"
+async def start(store: RedisServer) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
+    """`await start("process")` brings up one more worker of the same instance, followed by the room "lobby"."""
+    name, sites = f"t{next(_numbers)}", []
+
+    async def one(process: str, *, url: str = store.url, **options: Any) -> Site:
+        site = Site(url, name, process, **options)
+        sites.append(site)
+        await site.start()
+        site.bus.subscribe("lobby")
+        return site
+
+    yield one
+    for site in sites:
+        await site.stop()

@@ -48,7 +48,7 @@ local function add(user, delta, name)
   end
 end
 
--- Publishes what `add` found as one note with the next version. Returns {1, version, count}.
+-- Publishes what `add` found as one note with the next version. Returns {1, version, count, notes published}.
 local function tell()
   local count = redis.call('HLEN', KEYS[2])
   local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
@@ -67,5 +67,5 @@ local function tell()
     end
     redis.call('PUBLISH', ARGV[1], table.concat(parts) .. '}')
   end
-  return { 1, text(version), count }
+  return { 1, text(version), count, changes > 0 and 1 or 0 }
 end

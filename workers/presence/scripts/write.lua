@@ -4,7 +4,7 @@
 -- ARGV[4]  number of this write, growing with each of the incarnation's; one that comes late changes nothing
 -- ARGV[5…] user, connections, name; user, connections, name; …
 --
--- Returns {1, version, count of users}, or {0} to an incarnation that was reaped: it has to begin anew.
+-- Returns {1, version, count of users, notes published}, or {0} to an incarnation that was reaped: it has to begin anew.
 
 if redis.call('HEXISTS', KEYS[4], DEAD) == 1 then return { 0 } end
 if tonumber(redis.call('HGET', KEYS[4], SEQ) or 0) >= tonumber(ARGV[4]) then return tell() end

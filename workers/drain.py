@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 SERVICE_RESTART, GOING_AWAY = 1012, 1001
 CLOSE_GRACE = 2.0  # seconds for the last closing handshakes
+HANDSHAKE_GRACE = 2.0  # seconds for those who had been accepted and are still shaking hands
 
 
 class Drain:
@@ -27,6 +28,7 @@ class Drain:
     async def run(self, *, seconds: float, graceful: bool, final: bool) -> None:
         """Return when nobody is connected any more, or when the time is over."""
         self._node.stop_accepting()
+        await self._shake_last_hands()
         if graceful:
             await self._empty(None)
             return
@@ -41,6 +43,13 @@ class Drain:
             logger.warning("%d connections did not close in time and are cut", len(self._node.connections))
             for connection in list(self._node.connections.values()):
                 connection.ws.abort()
+
+    async def _shake_last_hands(self) -> None:
+        """Whoever was accepted is let in before it is sent away: a handshake is never cut."""
+        deadline = self._loop.time() + HANDSHAKE_GRACE
+        await asyncio.sleep(0.01)  # the loop may just have accepted one, and tells of it in a later turn
+        while self._loop.time() < deadline and any(len(e.connections.handshakes) for e in self._node.endpoints):
+            await asyncio.sleep(0.01)
 
     def _send_off(self, connection: Connection, code: int, retry_after: float) -> None:
         if connection.id in self._node.connections:

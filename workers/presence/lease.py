@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 RENEW = 3.0  # seconds between two renewals
 LEASE = 10.0  # seconds: three renewals may fail
+RETRY = 0.5  # seconds between two tries to register
+PATIENCE = 1.0  # seconds that starting and stopping wait for a store that may be away
 
 
 class Lease:
@@ -77,9 +79,9 @@ class Lease:
     async def start(self) -> None:
         """Register; without the store that happens as soon as it is there."""
         try:
-            await self.renew()
-        except BusError as error:
-            logger.warning("cannot register with the store yet: %s", error)
+            await asyncio.wait_for(self.renew(), PATIENCE)
+        except (BusError, TimeoutError):
+            logger.warning("cannot register with the store yet")
         self._task = self._loop.create_task(self._keep(), name="lease")
 
     async def stop(self, *, after: float) -> None:
@@ -88,9 +90,9 @@ class Lease:
         if self.registered:
             self.registered = False
             try:
-                await self._call(after, "")
-            except BusError as error:
-                logger.info("the lease runs out by itself: %s", error)
+                await asyncio.wait_for(self._call(after, ""), PATIENCE)
+            except (BusError, TimeoutError):
+                logger.info("the store is away: the lease runs out by itself")
 
     async def stop_renewing(self) -> None:
         """Do nothing more for the lease."""
@@ -101,7 +103,8 @@ class Lease:
     async def _keep(self) -> None:
         while True:
             # Spread, so that a thousand workers do not come at once.
-            await asyncio.sleep(self._renew_every * random.uniform(0.8, 1.0))
+            every = self._renew_every if self.registered else min(self._renew_every, RETRY)
+            await asyncio.sleep(every * random.uniform(0.8, 1.0))
             try:
                 await self.renew()
             except BusError as error:

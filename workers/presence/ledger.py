@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 GRACE = 3.0  # seconds; a browser that loads its page again is back in less
-MAX_WRITE = 256  # users in one write: under a millisecond of the store's time
+MAX_WRITE = 128  # users in one write: about 3 ms of the store's time
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Owns the shell of presence: it carries the ledger's writes to the store, and the store's notes to the views.
 
-The load on the store is bounded whatever happens at the clients: a room has one write under way, with up to 256 users;
+The load on the store is bounded whatever happens at the clients: a room has one write under way, with up to 128 users;
 a worker has at most `CONCURRENT` writes under way, and collects for `DELAY` before the next; a large room is written
 once a second.
 """
@@ -147,9 +147,16 @@ class Presence:
         if not note.startswith(MARK):
             return False
         view = self._views.get(room)
-        if view is not None:
-            view.noted(decode_note(note[1:]), self._loop.time(), self._interval)
-            self._stir(room, view)
+        if view is None:
+            return True
+        now = self._loop.time()
+        try:
+            view.noted(decode_note(note[1:]), now, self._interval)
+        except ValueError as error:  # of another version of this program, during an upgrade
+            logger.warning("a note of presence in %s cannot be read: %s", room, error)
+            view.doubt(now, self._interval)
+            self.resubscribed(room)
+        self._stir(room, view)
         return True
 
     def resubscribed(self, room: str) -> None:

@@ -8,7 +8,7 @@
 local more, taken = false, 0
 local cursor = '0'
 repeat
-  local page = redis.call('HSCAN', KEYS[4], cursor, 'COUNT', 512)
+  local page = redis.call('HSCAN', KEYS[4], cursor, 'COUNT', ARGV[4])
   cursor = page[1]
   for at = 1, #page[2], 2 do
     local user, count = page[2][at], tonumber(page[2][at + 1])

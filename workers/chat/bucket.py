@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 from chatmaster.settings import Limits
 
 BYTES_A_TOKEN: Final = 16_384  # a larger request costs more than one
@@ -11,15 +13,12 @@ _ONE: Final = 0.999  # Unix time in a float is good for a microsecond only
 FLOOD_FACTOR: Final = 5  # so many bursts of refused requests end the connection (4009)
 
 
-class Bucket:
+class Bucket(Struct, gc=False):
     """Holds up to `limits.burst` tokens and gains `limits.rate` a second; times are in seconds of any one clock."""
 
-    __slots__ = ("at", "refused", "tokens")
-
-    def __init__(self, burst: float, now: float) -> None:
-        self.tokens = burst
-        self.at = now
-        self.refused = 0  # since it was last full
+    tokens: float
+    at: float
+    refused: int = 0  # since it was last full
 
     def take(self, limits: Limits, now: float, size: int) -> float:
         """Take what a request of `size` bytes costs. Returns 0, or in how many seconds there will be enough.

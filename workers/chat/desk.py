@@ -34,23 +34,26 @@ UNAVAILABLE_MS: Final = 1000
 class Desk:
     """One connection of the chat."""
 
-    __slots__ = ("_app", "_backlog", "_in_flight", "_waiting", "connection", "session")
+    __slots__ = ("_app", "_backlog", "_in_flight", "_waiting", "_working", "connection", "session")
 
     def __init__(self, app: ChatApplication, connection: Connection, session: Session) -> None:
         self._app = app
         self.connection = connection
         self.session = session
-        self._backlog: list[str | bytes] | None = None  # None: nothing is under way
-        self._in_flight = 0
+        self._working = 0  # coroutines under way: one, or for a moment the next as well
+        self._backlog: list[str | bytes] | None = None  # what came meanwhile
+        self._in_flight = 0  # publications under way
         self._waiting = False  # the socket is not read
 
     # ---- in ----------------------------------------------------------------------------------------
 
     def received(self, data: str | bytes) -> None:
         """One message came."""
-        if self._backlog is None:
+        if not self._working:
             self.carry_out(self.session.receive_data(data, time.time()))
             return
+        if self._backlog is None:
+            self._backlog = []
         self._backlog.append(data)
         if len(self._backlog) == BACKLOG:
             self._pause()
@@ -58,47 +61,43 @@ class Desk:
     @property
     def idle(self) -> bool:
         """Nothing is under way: every request was answered."""
-        return self._backlog is None and not self._in_flight and self.session.phase is Phase.OPEN
+        return not self._working and not self._in_flight and self.session.phase is Phase.OPEN
 
     def _pause(self) -> None:
         if not self._waiting:
             self._waiting = True
             self.connection.ws.pause_reading()
 
-    def _go_on(self) -> None:
-        """Work off what came meanwhile, as far as nothing new is under way."""
-        backlog, self._backlog = self._backlog or [], None
-        while backlog and self._backlog is None and self.session.phase is not Phase.ENDED:
-            self.carry_out(self.session.receive_data(backlog.pop(0), time.time()))
-        if self._backlog is not None:
-            self._backlog = [*backlog, *self._backlog]
-        elif self._waiting and self._in_flight < IN_FLIGHT // 2:
+    def _resume(self) -> None:
+        if self._waiting and not self._working and self._in_flight < IN_FLIGHT // 2:
             self._waiting = False
             self.connection.ws.resume_reading()
 
     def _start(self, work: Coroutine[Any, Any, Effects], request: RequestId, what: str) -> None:
         """Carry out a coroutine and then what it returns; until then the connection's requests wait."""
-        if self._backlog is None:
-            self._backlog = []
+        self._working += 1
         self._app.tasks.start(self._worked(work, request), what=what)
+
+    def _finish(self, effects: Effects) -> None:
+        """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
+        self._working -= 1
+        if self.session.phase is not Phase.ENDED:
+            self.carry_out(effects)
+        while self._backlog and not self._working and self.session.phase is not Phase.ENDED:
+            self.carry_out(self.session.receive_data(self._backlog.pop(0), time.time()))
+        if not self._backlog:
+            self._backlog = None
+        self._resume()
 
     async def _worked(self, work: Awaitable[Effects], request: RequestId) -> None:
         try:
-            effects = await work
-        except Mistake as mistake:
-            effects = self.session.refused(request, mistake)
-        except BusError as error:
-            effects = self.session.refused(request, _why(error))
-        except Exception as error:
-            self.failed(error)
-            return
-        self._finish(effects)
-
-    def _finish(self, effects: Effects) -> None:
-        try:
-            if self.session.phase is not Phase.ENDED:
-                self.carry_out(effects)
-            self._go_on()
+            try:
+                effects = await work
+            except Mistake as mistake:
+                effects = self.session.refused(request, mistake)
+            except BusError as error:
+                effects = self.session.refused(request, _why(error))
+            self._finish(effects)
         except Exception as error:
             self.failed(error)
 
@@ -106,6 +105,7 @@ class Desk:
         """A bug: it is logged once, and costs this connection."""
         self._app.node.counters.callback_errors += 1
         logger.error("the chat failed for connection %s; it is closed (1011)", self.connection.id, exc_info=error)
+        self._app.ended(self)
         self.session.phase = Phase.ENDED
         self._backlog = None
         self.connection.close(1011, "internal error")
@@ -243,9 +243,7 @@ class Desk:
 
     def _landed(self) -> None:
         self._in_flight -= 1
-        if self._waiting and self._backlog is None and self._in_flight < IN_FLIGHT // 2:
-            self._waiting = False
-            self.connection.ws.resume_reading()
+        self._resume()
 
     # ---- what is not kept in a log -------------------------------------------------------------------
 

@@ -1,0 +1,449 @@
+"""Every request of the protocol over real sockets: two workers, a real store, users on both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.support.server import Chatmaster
+from tests.support.wait import until_async
+from tests.support.ws import ChatSocket
+
+SECRET = "a secret of more than thirty-two characters"
+CONFIG = """
+[[rooms]]
+match = "slow-*"
+slow_mode = 30
+
+[[rooms]]
+match = "news"
+say = ["role:moderator"]
+
+[[rooms]]
+match = "staff"
+join = ["role:moderator"]
+
+[[rooms]]
+match = "tiny"
+message_size = 10
+
+[[rooms]]
+match = "two"
+members = 2
+
+[[rooms]]
+match = "hidden"
+presence = false
+"""
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Chatmaster]:
+    settings = {
+        "auth.secret": SECRET, "limits.hello_timeout": 1.0, "limits.per_user": 6, "chat.presence_interval": 0.05,
+        "limits.rate": 200, "limits.burst": 400,
+    }  # fmt: skip
+    made = Chatmaster(workers=2, settings=settings, config=CONFIG)
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+def token(user: str, **claims: Any) -> str:
+    return jwt.encode({"sub": user, "name": user.title(), "exp": time.time() + 60, **claims}, SECRET, algorithm="HS256")
+
+
+@asynccontextmanager
+async def people(server: Chatmaster, room: str, *users: str) -> AsyncIterator[list[ChatSocket]]:
+    """Users in a room; those called mod… are moderators."""
+    sockets = []
+    try:
+        for user in users:
+            role = "moderator" if user.startswith("mod") else "user"
+            rooms = (room,) if room else ()
+            sockets.append(await ChatSocket.enter(server.url, *rooms, token=token(user, role=role)))
+        yield sockets
+    finally:
+        for one in sockets:
+            one.abort()
+
+
+async def see(socket: ChatSocket, kind: str, **fields: Any) -> dict[str, Any]:
+    """A push that has come already, or comes now."""
+    for message in socket.passed:
+        if message.get("type") == kind and all(message.get(key) == value for key, value in fields.items()):
+            socket.passed.remove(message)
+            return message
+    return await socket.expect(kind, **fields)
+
+
+async def test_hello_welcomes_with_everything(server: Chatmaster):
+    async with people(server, "r-hello", "alice") as (alice,):
+        welcome = alice.welcome
+        assert (welcome["user"], welcome["name"], welcome["role"]) == ("alice", "Alice", "user")
+        assert [room["room"] for room in welcome["rooms"]] == ["@alice", "r-hello"]
+        assert welcome["rooms"][1]["members"] == 1 and welcome["ping_interval"] == 25
+        assert abs(welcome["server_time"] / 1000 - time.time()) < 10 and "token" not in welcome
+
+
+async def test_a_guest_comes_back_as_the_same_guest(server: Chatmaster):
+    async with await ChatSocket.enter(server.url) as guest:
+        welcome = guest.welcome
+    async with await ChatSocket.enter(server.url, token=welcome["token"]) as again:
+        assert (again.user, again.welcome["name"]) == (guest.user, welcome["name"])
+
+
+async def test_whoever_says_something_else_first_is_welcomed_as_a_guest(server: Chatmaster):
+    async with await ChatSocket.open(server.url) as person:
+        person.send_text('{"type":"join","room":"r-first","id":1}')
+        person.send_text('{"type":"say","room":"r-first","text":"hi","id":2}')
+        assert (await person.receive_json())["type"] == "welcome"
+        assert (await person.receive_json())["type"] == "joined"
+        await person.expect("ack", id=2)
+
+
+async def test_silence_is_welcomed_too(server: Chatmaster):
+    async with await ChatSocket.open(server.url) as person:
+        assert (await person.receive_json())["user"].startswith("guest:")
+
+
+async def test_join_and_leave(server: Chatmaster):
+    async with people(server, "", "alice", "bob") as (alice, bob):
+        for one in (alice, bob):
+            joined = await one.ask(type="join", room="r-join")
+            assert (joined["type"], joined["offset"]) == ("joined", 0)
+        assert (await see(alice, "presence", room="r-join", count=2))["joined"]
+        assert (await alice.ask(type="leave", room="r-join"))["type"] == "left"
+        assert (await alice.ask(type="say", room="r-join", text="x"))["code"] == "not_joined"
+        assert (await alice.ask(type="leave", room="r-join"))["code"] == "not_joined"
+        gone = await see(bob, "presence", room="r-join", count=1)
+        assert gone["left"] == [{"user": "alice", "name": "Alice"}]
+
+
+async def test_say_reaches_everyone_once_and_a_retry_nobody(server: Chatmaster):
+    async with people(server, "r-say", "alice", "alice", "bob") as sockets:
+        alice, _, bob = sockets
+        ack = await alice.ask(type="say", room="r-say", text="<i>hi</i> @Bob", key="k1")
+        assert (ack["type"], ack["room"], ack["offset"]) == ("ack", "r-say", 1) and "duplicate" not in ack
+        again = await alice.ask(type="say", room="r-say", text="<i>hi</i> @Bob", key="k1")
+        assert again["duplicate"] is True and again["offset"] == 1
+        other = await alice.ask(type="say", room="r-say", text="other", key="k1")
+        assert (other["code"], other["field"]) == ("bad_request", "key")
+        for one in sockets:
+            message = await see(one, "message", room="r-say")
+            assert message["text"] == "<i>hi</i> @Bob" and message["mentions"] == ["bob"]
+            assert message["from"] == {"user": "alice", "name": "Alice"}
+            assert message.get("key") == (None if one is bob else "k1")
+        await alice.ask(type="say", room="r-say", data={"a": [1, None]}, reply_to=1)
+        second = await see(bob, "message", room="r-say")
+        assert (second["offset"], second["data"], second["reply_to"]) == (2, {"a": [1, None]}, 1)
+
+
+async def test_what_was_missed_comes_after_the_joined(server: Chatmaster):
+    async with people(server, "r-since", "alice") as (alice,):
+        first = await alice.ask(type="say", room="r-since", text="1")
+        for text in ("2", "3"):
+            await alice.ask(type="say", room="r-since", text=text)
+        async with people(server, "", "bob") as (bob,):
+            since = {"epoch": first["epoch"], "offset": 1}
+            joined = await bob.ask(type="join", room="r-since", since=since)
+            assert joined["recovered"] is True and joined["offset"] == 3
+            assert [(await bob.expect("message", room="r-since"))["text"] for _ in range(2)] == ["2", "3"]
+            future = await bob.ask(type="join", room="r-since", since={"epoch": first["epoch"], "offset": 99})
+            assert future["recovered"] is False
+            await see(bob, "reset", room="r-since")
+
+
+async def test_direct_messages_reach_both_sides_and_wait(server: Chatmaster):
+    async with people(server, "", "alice", "alice") as (alice, twin):
+        ack = await alice.ask(type="direct", to="carol", text="psst", key="d1")
+        assert ack["room"] == "@alice"
+        again = await alice.ask(type="direct", to="carol", text="psst", key="d1")
+        assert again["duplicate"] is True
+        copy = await see(twin, "message", room="@alice", to="carol")
+        assert (copy["text"], copy["offset"]) == ("psst", ack["offset"])
+        async with people(server, "", "carol") as (carol,):
+            assert carol.welcome["rooms"][0]["unread"] == 1
+            history = await carol.ask(type="history", room="@carol")
+            assert [(one["text"], one["from"]["user"]) for one in history["messages"]] == [("psst", "alice")]
+        assert (await alice.ask(type="history", room="@carol"))["code"] == "forbidden"
+        assert (await alice.ask(type="join", room="@carol"))["code"] == "forbidden"
+
+
+async def test_edit_delete_and_react_are_for_the_author_or_a_moderator(server: Chatmaster):
+    async with people(server, "r-edit", "alice", "bob", "mod-e") as (alice, bob, moderator):
+        await alice.ask(type="say", room="r-edit", text="one")
+        await alice.ask(type="say", room="r-edit", text="two")
+        assert (await bob.ask(type="edit", room="r-edit", offset=1, text="x"))["code"] == "forbidden"
+        assert (await bob.ask(type="delete", room="r-edit", offset=9))["code"] == "not_found"
+        assert (await alice.ask(type="edit", room="r-edit", offset=1, text="1"))["offset"] == 3
+        assert (await bob.ask(type="react", room="r-edit", offset=1, emoji="👍"))["offset"] == 4
+        assert (await moderator.ask(type="delete", room="r-edit", offset=2))["offset"] == 5
+        assert (await alice.ask(type="edit", room="r-edit", offset=2, text="x"))["code"] == "not_found"
+        assert (await see(bob, "edited", room="r-edit"))["text"] == "1"
+        assert (await see(alice, "reacted", room="r-edit"))["emoji"] == "👍"
+        assert (await see(alice, "deleted", room="r-edit"))["target"] == 2
+        one, two = (await bob.ask(type="history", room="r-edit"))["messages"]
+        assert (one["text"], one["reactions"]) == ("1", {"👍": ["bob"]}) and one["edited"] >= one["time"]
+        assert two["deleted"] is True and "text" not in two
+        await bob.ask(type="react", room="r-edit", offset=1, emoji="👍", remove=True)
+        assert "reactions" not in (await bob.ask(type="history", room="r-edit"))["messages"][0]
+
+
+async def test_read_positions_survive_and_count_messages(server: Chatmaster):
+    async with people(server, "r-read", "alice", "bob") as (alice, bob):
+        for text in "123":
+            await alice.ask(type="say", room="r-read", text=text)
+        await alice.ask(type="react", room="r-read", offset=1, emoji="x")
+        bob.send_json({"type": "read", "room": "r-read", "offset": 2})
+        assert await see(alice, "read", room="r-read", user="bob", offset=2)
+        bob.send_json({"type": "read", "room": "r-read", "offset": 1})
+        await alice.ask(type="say", room="r-read", text="4")
+        async with people(server, "r-read", "bob") as (again,):
+            room = again.welcome["rooms"][1]
+            assert (room["read"], room["unread"], room["offset"]) == (2, 2, 5)
+        bob.send_json({"type": "read", "room": "r-read", "offset": 999})
+        assert await see(alice, "read", room="r-read", user="bob", offset=5)
+        assert (await bob.ask(type="join", room="r-read"))["unread"] == 0
+
+
+async def test_typing_is_told_to_the_room(server: Chatmaster):
+    async with people(server, "r-typing", "alice", "bob") as (alice, bob):
+        alice.send_json({"type": "typing", "room": "r-typing"})
+        assert (await see(bob, "typing", room="r-typing"))["user"] == "alice"
+
+
+async def test_history_pages_both_ways(server: Chatmaster):
+    async with people(server, "r-history", "alice") as (alice,):
+        for number in range(1, 8):
+            await alice.ask(type="say", room="r-history", text=str(number))
+        await alice.ask(type="edit", room="r-history", offset=7, text="7!")
+
+        async def texts(**asked: Any) -> tuple[list[str], bool]:
+            answer = await alice.ask(type="history", room="r-history", **asked)
+            return [one["text"] for one in answer["messages"]], answer["more"]
+
+        assert await texts() == (["1", "2", "3", "4", "5", "6", "7!"], False)
+        assert await texts(limit=3) == (["5", "6", "7!"], True)
+        assert await texts(before=5, limit=2) == (["3", "4"], True)
+        assert await texts(before=1) == ([], False)
+        assert await texts(after=0, limit=2) == (["1", "2"], True)
+        assert await texts(after=6) == (["7!"], False)
+
+
+async def test_members_lists_users_once(server: Chatmaster):
+    async with people(server, "r-members", "alice", "alice", "bob") as (alice, _, bob):
+
+        async def everyone() -> list[tuple[str, int]]:
+            answer = await bob.ask(type="members", room="r-members")
+            return sorted((one["user"], one["connections"]) for one in answer["members"])
+
+        assert ("bob", 1) in await everyone()
+        await until_async(lambda: _equal(everyone, [("alice", 2), ("bob", 1)]))
+        assert (await alice.ask(type="members", room="elsewhere"))["code"] == "not_joined"
+        await alice.ask(type="join", room="hidden")
+        assert (await alice.ask(type="members", room="hidden"))["code"] == "forbidden"
+
+
+async def _equal(get: Any, expected: Any) -> bool:
+    return bool(await get() == expected)
+
+
+async def test_rename_shows_in_what_follows(server: Chatmaster):
+    async with people(server, "r-rename", "alice", "bob") as (alice, bob):
+        assert (await alice.ask(type="rename", name="Queen"))["type"] == "ack"
+        await alice.ask(type="say", room="r-rename", text="x")
+        assert (await see(bob, "message", room="r-rename"))["from"] == {"user": "alice", "name": "Queen"}
+        renewed = await alice.ask(type="hello", name="King")
+        assert (renewed["type"], renewed["name"]) == ("welcome", "King")
+        assert (await alice.ask(type="hello", token=token("bob")))["code"] == "unauthorized"
+
+
+async def test_ping(server: Chatmaster):
+    async with people(server, "", "alice") as (alice,):
+        assert (await alice.ask(type="ping"))["type"] == "pong"
+
+
+async def test_rooms_have_rules(server: Chatmaster):
+    async with people(server, "", "alice", "mod-r", "carol") as (alice, moderator, carol):
+        assert (await alice.ask(type="join", room="staff"))["code"] == "forbidden"
+        assert (await moderator.ask(type="join", room="staff"))["type"] == "joined"
+        await alice.ask(type="join", room="news")
+        assert (await alice.ask(type="say", room="news", text="x"))["code"] == "forbidden"
+        await alice.ask(type="join", room="tiny")
+        assert (await alice.ask(type="say", room="tiny", text="x" * 11))["code"] == "too_large"
+        await alice.ask(type="join", room="slow-1")
+        assert (await alice.ask(type="say", room="slow-1", text="a", key="s1"))["type"] == "ack"
+        assert (await alice.ask(type="say", room="slow-1", text="a", key="s1"))["duplicate"] is True
+        refused = await alice.ask(type="say", room="slow-1", text="b", key="s2")
+        assert refused["code"] == "rate_limited" and 0 < refused["retry_after_ms"] <= 30_000
+        for one in (alice, moderator):
+            assert (await one.ask(type="join", room="two"))["type"] == "joined"
+        await until_async(lambda: _full(carol))
+
+
+async def _full(socket: ChatSocket) -> bool:
+    answer = await socket.ask(type="join", room="two")
+    if answer["type"] == "joined":
+        await socket.ask(type="leave", room="two")
+    return bool(answer.get("code") == "limit_reached")
+
+
+async def test_a_kick_from_a_room_and_from_everything(server: Chatmaster):
+    async with people(server, "r-kick", "mod-k", "dave", "dave", "mod-k2") as (moderator, dave, twin, other):
+        assert (await dave.ask(type="kick", user="mod-k"))["code"] == "forbidden"
+        assert (await moderator.ask(type="kick", user="mod-k2"))["code"] == "forbidden"
+        assert (await moderator.ask(type="kick", room="r-kick", user="dave", reason="calm"))["type"] == "ack"
+        for one in (dave, twin):
+            assert (await see(one, "left", room="r-kick"))["reason"] == "calm"
+        assert (await dave.ask(type="join", room="r-kick"))["type"] == "joined"
+        assert (await moderator.ask(type="kick", user="dave", reason="out"))["type"] == "ack"
+        for one in (dave, twin):
+            bye = await see(one, "bye")
+            assert (bye["code"], bye["reason"]) == (4003, "out")
+            assert (await one.wait_closed()).code == 4003
+        assert (await other.ask(type="ping"))["type"] == "pong"
+
+
+async def test_a_ban_holds_on_every_worker_until_it_is_lifted(server: Chatmaster):
+    async with people(server, "r-ban", "mod-b", "eve") as (moderator, eve):
+        await moderator.ask(type="ban", room="r-ban", user="eve", reason="spam")
+        assert (await see(eve, "left", room="r-ban"))["reason"] == "spam"
+        assert (await eve.ask(type="join", room="r-ban"))["code"] == "banned"
+        async with people(server, "r-ban", "eve") as (again,):
+            assert [room["room"] for room in again.welcome["rooms"]] == ["@eve"]
+            assert (await again.expect("error"))["code"] == "banned"
+        await moderator.ask(type="unban", room="r-ban", user="eve")
+        await until_async(lambda: _joins(eve, "r-ban"))
+        await moderator.ask(type="ban", user="eve", seconds=3600)
+        assert (await eve.wait_closed()).code == 4003
+        for _ in range(4):
+            async with await ChatSocket.open(server.url) as refused:
+                refused.send_json({"type": "hello", "token": token("eve")})
+                assert (await refused.expect("bye"))["code"] == 4003
+        await moderator.ask(type="unban", user="eve")
+        async with people(server, "", "eve") as (back,):
+            assert back.user == "eve"
+    actions = [(row["action"], row["by"]) for row in server.query("audit", user="eve")]
+    assert actions == [(verb, "mod-b") for verb in ("unban", "ban", "unban", "ban")]
+
+
+async def _joins(socket: ChatSocket, room: str) -> bool:
+    return bool((await socket.ask(type="join", room=room))["type"] == "joined")
+
+
+async def test_a_mute_keeps_quiet_and_ends(server: Chatmaster):
+    async with people(server, "r-mute", "mod-m", "frank") as (moderator, frank):
+        await moderator.ask(type="mute", room="r-mute", user="frank", seconds=600)
+        refused = await frank.ask(type="say", room="r-mute", text="x")
+        assert refused["code"] == "muted" and 0 < refused["retry_after_ms"] <= 600_000
+        await moderator.ask(type="unmute", room="r-mute", user="frank")
+        await until_async(lambda: _says(frank, "r-mute"))
+
+
+async def _says(socket: ChatSocket, room: str) -> bool:
+    return bool((await socket.ask(type="say", room=room, text="x"))["type"] == "ack")
+
+
+async def test_a_name_that_looks_like_a_moderators_is_refused_on_every_worker(server: Chatmaster):
+    async with people(server, "", "mod-n", "gina", "gina", "gina") as (moderator, *others):
+        await moderator.ask(type="rename", name="Boss")
+        for one in others:
+            await until_async(lambda one=one: _refused_name(one, "B\u043ess"))
+
+
+async def _refused_name(socket: ChatSocket, name: str) -> bool:
+    return (await socket.ask(type="rename", name=name)).get("field") == "name"
+
+
+async def test_a_token_that_ends_ends_the_connection_unless_it_is_renewed(server: Chatmaster):
+    async with await ChatSocket.enter(server.url, token=token("hugo", exp=time.time() + 1.5)) as hugo, \
+            await ChatSocket.enter(server.url, token=token("hugo", exp=time.time() + 1.5)) as renewing:  # fmt: skip
+        assert (await renewing.ask(type="hello", token=token("hugo")))["type"] == "welcome"
+        assert (await hugo.expect("bye"))["code"] == 4001
+        assert (await hugo.wait_closed()).code == 4001
+        assert (await renewing.ask(type="ping"))["type"] == "pong"
+
+
+async def test_a_wrong_token_is_4001_and_not_in_the_log(server: Chatmaster):
+    wrong = jwt.encode({"sub": "alice"}, "another secret of more than thirty-two", algorithm="HS256")
+    async with await ChatSocket.open(server.url) as person:
+        person.send_json({"type": "hello", "token": wrong})
+        assert (await person.expect("bye"))["code"] == 4001
+        assert (await person.wait_closed()).code == 4001
+    await until_async(lambda: "InvalidSignatureError" in server.log())
+    assert wrong not in server.log() and wrong.split(".")[2] not in server.log()
+
+
+async def test_too_many_connections_of_a_user_are_4004(server: Chatmaster):
+    async with people(server, "", *["ivan"] * 6), await ChatSocket.open(server.url) as seventh:
+        seventh.send_json({"type": "hello", "token": token("ivan")})
+        assert (await seventh.expect("bye"))["code"] == 4004
+
+
+async def test_a_flood_is_4009(server: Chatmaster):
+    async with people(server, "", "judy") as (judy,):
+        for _ in range(3000):
+            judy.send_text('{"type":"ping"}')
+        bye = await judy.expect("bye")
+        assert bye["code"] == 4009 and bye["retry_after_ms"] > 0
+        codes = {one.get("code", one["type"]) for one in judy.passed}
+        assert codes == {"pong", "rate_limited"}
+
+
+async def test_hostile_requests_cost_nobody_anything(server: Chatmaster):
+    hostile = ["", "x", "{}", "[" * 60_000, '{"type":"say","room":"r-h","data":1e999}', '{"type":"ping","id":1e400}',
+               '{"type":"say","room":"r-h","text":"\\ud800"}', '{"type":"join","room":"@bob"}']  # fmt: skip
+    async with people(server, "r-h", "alice", "bob") as (alice, bob):
+        for one in hostile:
+            alice.send_text(one)
+        codes = [(await alice.expect("error"))["code"] for _ in hostile]
+        assert codes == ["bad_request"] * 7 + ["forbidden"]
+        await alice.ask(type="say", room="r-h", text="still here")
+        assert (await see(bob, "message", room="r-h"))["text"] == "still here"
+    assert "Traceback" not in server.log()
+
+
+async def test_the_operator_speaks_and_moderates(server: Chatmaster):
+    async with people(server, "r-op", "kim") as (kim,):
+        server.query("say", room="r-op", text="attention")
+        message = await see(kim, "message", room="r-op")
+        assert message["text"] == "attention" and message["from"]["name"] == "operator"
+        server.query("kick", user="kim", reason="bye")
+        assert (await kim.wait_closed()).code == 4003
+
+
+async def test_pipelined_requests_are_answered_in_order(server: Chatmaster):
+    async with await ChatSocket.open(server.url) as person:
+        requests = [{"type": "hello"}, *({"type": "join", "room": f"r-p{n}"} for n in range(30)), {"type": "ping"}]
+        for number, request in enumerate(requests):
+            person.send_text(json.dumps({**request, "id": number}))
+        ids = []
+        while len(ids) < len(requests):
+            message = await person.receive_json()
+            if "id" in message:
+                ids.append(message["id"])
+        assert ids == list(range(len(requests)))
+
+
+async def test_many_leave_at_once_and_nothing_is_left(server: Chatmaster):
+    sockets = [await ChatSocket.enter(server.url, "r-many") for _ in range(20)]
+    for one in sockets:
+        one.abort()
+    async with people(server, "r-many", "lena") as (lena,):
+
+        async def alone() -> bool:
+            return bool((await lena.ask(type="members", room="r-many"))["count"] == 1)
+
+        await until_async(alone)
+    await asyncio.sleep(0)

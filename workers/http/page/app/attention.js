@@ -1,0 +1,63 @@
+/** Owns how the page calls for attention: the title, the live region, and notifications where the person allows them. */
+import { byId } from "./dom.js";
+import { textOf } from "./message.js";
+import { kept } from "./storage.js";
+
+export class Attention {
+  /** @param {any} app see main.js */
+  constructor(app) {
+    this.app = app;
+    byId("notify").addEventListener("click", () => this.toggle());
+    this.show();
+  }
+
+  get wanted() {
+    return "Notification" in window && Notification.permission === "granted" && kept.get("notify", false);
+  }
+
+  async toggle() {
+    if (!("Notification" in window)) {
+      this.app.toast("This browser has no notifications");
+      return;
+    }
+    const permission = Notification.permission === "default" ? await Notification.requestPermission() : Notification.permission;
+    if (permission !== "granted") this.app.toast("The browser does not allow notifications here");
+    else kept.set("notify", !kept.get("notify", false));
+    this.show();
+  }
+
+  show() {
+    const button = byId("notify");
+    const words = this.wanted ? "Notifications are on: mentions and direct messages" : "Notifications are off";
+    button.setAttribute("aria-pressed", String(this.wanted));
+    button.setAttribute("aria-label", "Notifications");
+    button.title = words;
+    button.querySelector("use").setAttribute("href", this.wanted ? "#i-bell" : "#i-bell-off");
+  }
+
+  /** A message of somebody else came. */
+  arrived(conversation, message, forMe) {
+    const { model } = this.app;
+    const here = conversation === model.current;
+    const where = conversation.direct ? "to you" : `in ${model.titleOf(conversation)}`;
+    if (here || forMe) byId("said").textContent = `${message.from.name}${here ? "" : ` ${where}`}: ${textOf(message)}`;
+    if (forMe && this.wanted && !document.hasFocus()) this.notify(conversation, message, where);
+  }
+
+  notify(conversation, message, where) {
+    const note = new Notification(`${message.from.name} ${where}`, { body: textOf(message), tag: conversation.id });
+    note.onclick = () => {
+      window.focus();
+      this.app.open(conversation.id);
+      note.close();
+    };
+  }
+
+  /** The number of unread messages in the tab's title. */
+  title() {
+    const { model } = this.app;
+    const unread = [...model.conversations.values()].reduce((sum, one) => sum + one.unread, 0);
+    const title = model.current ? `${model.current.direct ? "" : "#"}${model.titleOf(model.current)} – Chatmaster` : "Chatmaster";
+    document.title = unread ? `(${unread}) ${title}` : title;
+  }
+}

@@ -1,0 +1,177 @@
+/** Owns the box in which one writes: drafts, replying, editing, sending, and saying that one is writing. */
+import { bdi, byId } from "./dom.js";
+import { openEmojiPicker } from "./emoji.js";
+import { Mentions } from "./mentions.js";
+import { textOf } from "./message.js";
+import { kept } from "./storage.js";
+
+const TYPING_EVERY = 3000; // ms
+const SAVE_AFTER = 300;
+
+export class Composer {
+  /** @param {any} app see main.js */
+  constructor(app) {
+    this.app = app;
+    this.text = byId("text");
+    this.mentions = new Mentions(this.text, app);
+    /** @type {{mode: "reply" | "edit", message: any} | null} */
+    this.about = null;
+    this.conversation = null;
+    this.typedAt = 0;
+    this.listen();
+  }
+
+  listen() {
+    let timer;
+    this.text.addEventListener("input", () => {
+      this.grow();
+      this.tellTyping();
+      clearTimeout(timer);
+      timer = setTimeout(() => this.save(), SAVE_AFTER);
+    });
+    addEventListener("pagehide", () => this.save());
+    this.text.addEventListener("keydown", (event) => this.pressed(event));
+    byId("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.send();
+    });
+    byId("context-cancel").addEventListener("click", () => this.cancel());
+    byId("emoji").addEventListener("click", () => openEmojiPicker(byId("emoji"), (emoji) => this.insert(emoji), this.text));
+  }
+
+  /** Another conversation is shown. */
+  show(conversation) {
+    this.save();
+    this.conversation = conversation;
+    this.about = null;
+    this.text.value = conversation ? this.draft(conversation.id) : "";
+    this.refresh();
+  }
+
+  /** Whether one can write, and what the empty box says. */
+  refresh() {
+    const { conversation } = this;
+    const { model } = this.app;
+    const open = Boolean(conversation?.joined);
+    this.text.disabled = !open;
+    const title = conversation ? model.titleOf(conversation) : "";
+    const words = !conversation ? "" : !open ? "You are not in this room" : conversation.direct ? `Write to ${title}` : `Write to #${title}`;
+    this.text.placeholder = words;
+    this.text.setAttribute("aria-label", words || "Message");
+    this.showContext();
+    this.grow();
+  }
+
+  // ---- drafts --------------------------------------------------------------------------------------
+
+  draft(id) {
+    return kept.get(`draft.${id}`, "");
+  }
+
+  save() {
+    if (!this.conversation || this.about?.mode === "edit") return;
+    const before = this.draft(this.conversation.id);
+    if (before === this.text.value) return;
+    kept.set(`draft.${this.conversation.id}`, this.text.value);
+    if (!before !== !this.text.value) this.app.model.changed("list");
+  }
+
+  // ---- replying and editing ------------------------------------------------------------------------
+
+  reply(message) {
+    if (this.about?.mode === "edit") this.cancel();
+    this.about = { mode: "reply", message };
+    this.showContext();
+    this.text.focus();
+  }
+
+  edit(message) {
+    this.save();
+    this.about = { mode: "edit", message };
+    this.text.value = message.text;
+    this.showContext();
+    this.grow();
+    this.text.focus();
+  }
+
+  cancel() {
+    const wasEdit = this.about?.mode === "edit";
+    this.about = null;
+    if (wasEdit && this.conversation) this.text.value = this.draft(this.conversation.id);
+    this.refresh();
+    this.text.focus();
+  }
+
+  showContext() {
+    const { about } = this;
+    byId("context").hidden = !about;
+    if (!about) return;
+    const words = about.mode === "edit" ? ["Editing your message: "] : ["Replying to ", bdi(about.message.from.name), ": "];
+    byId("context-text").replaceChildren(...words, textOf(about.message));
+  }
+
+  // ---- sending -------------------------------------------------------------------------------------
+
+  send() {
+    const text = this.text.value.trim();
+    const { conversation, about } = this;
+    if (!text || !conversation?.joined) return;
+    const size = new TextEncoder().encode(text).length;
+    const most = this.app.model.limits.message_size;
+    if (size > most) {
+      this.app.toast(`This is too long: ${size} bytes, and ${most} are allowed`);
+      return;
+    }
+    this.about = null;
+    if (about?.mode === "edit") this.sendEdit(conversation, about.message, text);
+    else this.app.say(conversation, text, about?.message.offset);
+    this.text.value = about?.mode === "edit" ? this.draft(conversation.id) : "";
+    this.typedAt = 0;
+    this.save();
+    this.refresh();
+  }
+
+  sendEdit(conversation, message, text) {
+    if (text !== message.text) this.app.change(conversation, message, text);
+  }
+
+  tellTyping() {
+    const now = Date.now();
+    const { conversation } = this;
+    if (!conversation || conversation.direct || this.about?.mode === "edit" || !this.text.value) return;
+    if (now - this.typedAt < TYPING_EVERY) return;
+    this.typedAt = now;
+    this.app.chat.typing(conversation.id);
+  }
+
+  // ---- the box -------------------------------------------------------------------------------------
+
+  pressed(event) {
+    if (event.isComposing || this.mentions.pressed(event)) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      this.send();
+    } else if (event.key === "Escape" && this.about) this.cancel();
+    else if (event.key === "ArrowUp" && !this.text.value) this.editLast(event);
+  }
+
+  editLast(event) {
+    const message = this.conversation?.direct ? undefined : this.conversation?.lastOf(this.app.model.me);
+    if (message?.text === undefined) return;
+    event.preventDefault();
+    this.edit(message);
+  }
+
+  insert(words) {
+    this.text.focus();
+    this.text.setRangeText(words, this.text.selectionStart, this.text.selectionEnd, "end");
+    this.text.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  /** As high as the text. */
+  grow() {
+    this.text.style.height = "auto";
+    this.text.style.height = `${this.text.scrollHeight}px`;
+    byId("send").disabled = !this.text.value.trim() || this.text.disabled;
+  }
+}

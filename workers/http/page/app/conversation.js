@@ -1,0 +1,251 @@
+/**
+ * Owns one conversation, a room or the direct messages with one person: its messages in order, what changed about them,
+ * what is unread, who is there. Pure: no DOM, no network; the time is given.
+ *
+ * `segment` counts the times the log was lost: offsets begin again, and what was shown before stays above, out of reach.
+ */
+
+export const ROOM_MENTION = "@room";
+const MOST_KEPT = 600; // messages; older ones are loaded again when they are scrolled to
+const TYPING_FOR = 6000; // ms
+
+/**
+ * @typedef {{user: string, name: string}} Person
+ * @typedef {object} Message
+ * @property {"message"} kind
+ * @property {number} segment
+ * @property {number} offset
+ * @property {number} time
+ * @property {Person} from
+ * @property {string | undefined} text
+ * @property {any} data
+ * @property {number | undefined} replyTo
+ * @property {string[]} mentions
+ * @property {boolean} edited
+ * @property {boolean} deleted
+ * @property {Map<string, Set<string>>} reactions emoji to users
+ * @property {number} version grows with each change
+ *
+ * @typedef {{kind: "gap", segment: number, offset: number, to: number}} Gap
+ * @typedef {{kind: "reset", segment: number, offset: number}} Reset
+ * @typedef {Message | Gap | Reset} Item
+ */
+
+/** What the server says of a message, in history, in a recovery or live, in our words. */
+export function messageFrom(entry, segment) {
+  return {
+    kind: "message",
+    segment,
+    offset: entry.offset,
+    time: entry.time,
+    from: entry.from,
+    text: entry.text,
+    data: entry.data,
+    replyTo: entry.reply_to,
+    mentions: entry.mentions ?? [],
+    edited: Boolean(entry.edited),
+    deleted: Boolean(entry.deleted),
+    reactions: reactionsFrom(entry.reactions),
+    version: 0,
+  };
+}
+
+function reactionsFrom(given) {
+  const idOf = (one) => (typeof one === "string" ? one : one.user);
+  return new Map(Object.entries(given ?? {}).map(([emoji, users]) => [emoji, new Set(users.map(idOf))]));
+}
+
+/** A room, or the direct messages with one person. */
+export class Conversation {
+  /**
+   * @param {string} id the room's name, or "@" and the other's user id
+   */
+  constructor(id) {
+    this.id = id;
+    this.direct = id.startsWith("@");
+    this.peer = this.direct ? id.slice(1) : "";
+    /** @type {Item[]} in order */
+    this.items = [];
+    /** @type {Map<number, Message>} of the present segment */
+    this.byOffset = new Map();
+    /** @type {import("./outbox.js").Outgoing[]} */
+    this.outgoing = [];
+    this.segment = 0;
+    this.joined = this.direct;
+    this.loaded = false;
+    this.loading = false;
+    this.more = true; // older messages than the first one here
+    this.top = 0; // the highest offset seen
+    this.unread = 0;
+    this.countedTo = 0; // `unread` includes everything up to there
+    this.mentioned = false; // among the unread
+    this.readTo = 0; // how far the user has read
+    /** @type {number | null} where the line "new messages" goes: after this offset */
+    this.newAfter = null;
+    /** @type {Map<string, {user: string, name: string, connections: number}>} */
+    this.members = new Map();
+    this.memberCount = 0;
+    this.membersNote = "";
+    /** @type {Map<string, {name: string, until: number}>} */
+    this.typing = new Map();
+    /** @type {Map<string, number>} user to how far they have read */
+    this.readers = new Map();
+  }
+
+  // ---- messages ----------------------------------------------------------------------------------
+
+  /** Take in a message, new or known. Returns it. */
+  put(entry) {
+    const message = messageFrom(entry, this.segment);
+    const known = this.byOffset.get(entry.offset);
+    if (known) {
+      Object.assign(known, message, { version: known.version + 1 });
+      return known;
+    }
+    this.byOffset.set(entry.offset, message);
+    this.insert(message);
+    this.top = Math.max(this.top, entry.offset);
+    return message;
+  }
+
+  /** @param {Item} item */
+  insert(item) {
+    let place = this.items.length;
+    while (place > 0 && isAfter(this.items[place - 1], item)) place -= 1;
+    this.items.splice(place, 0, item);
+  }
+
+  /** Take in what changes an earlier message. Returns that, if it is here. */
+  change(entry) {
+    this.top = Math.max(this.top, entry.offset);
+    const message = this.byOffset.get(entry.target);
+    if (!message) return undefined;
+    if (entry.type === "edited" && !message.deleted) {
+      Object.assign(message, { text: entry.text, data: entry.data, mentions: entry.mentions ?? [], edited: true });
+    } else if (entry.type === "deleted") {
+      Object.assign(message, { text: undefined, data: undefined, mentions: [], deleted: true, reactions: new Map() });
+    } else if (entry.type === "reacted" && !message.deleted) {
+      react(message.reactions, entry.emoji, entry.from.user, !entry.remove);
+    }
+    message.version += 1;
+    return message;
+  }
+
+  /** These offsets cannot be had any more. */
+  lose(from, to) {
+    this.insert({ kind: "gap", segment: this.segment, offset: from, to });
+    this.top = Math.max(this.top, to);
+  }
+
+  /** The log begins again after `offset`. */
+  reset(offset) {
+    this.segment += 1;
+    this.byOffset = new Map();
+    this.insert({ kind: "reset", segment: this.segment, offset: -1 });
+    this.top = offset;
+    this.countedTo = offset;
+    this.readTo = Math.min(this.readTo, offset);
+    this.newAfter = null;
+    this.more = false;
+    this.readers.clear();
+  }
+
+  /** The lowest offset of the present log that is here; undefined: none is. */
+  get first() {
+    return this.items.find((item) => item.kind === "message" && item.segment === this.segment)?.offset;
+  }
+
+  /** @returns {Message | undefined} */
+  get last() {
+    const item = this.items.findLast((one) => one.kind === "message");
+    return item?.kind === "message" ? item : undefined;
+  }
+
+  /** @returns {Message | undefined} the last one of this user's that can still be changed */
+  lastOf(user) {
+    const ours = (item) => item.kind === "message" && item.from.user === user && !item.deleted && item.segment === this.segment;
+    return /** @type {Message | undefined} */ (this.items.findLast(ours));
+  }
+
+  /** Let go of old messages that nobody looks at. */
+  trim() {
+    if (this.items.length <= MOST_KEPT) return;
+    for (const item of this.items.splice(0, this.items.length - MOST_KEPT)) this.byOffset.delete(item.offset);
+    if (this.items[0].segment === this.segment) this.more = true;
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------
+
+  /** What the server knows of our reading. */
+  counted({ offset, unread, read }) {
+    this.readTo = Math.max(this.readTo, read ?? 0);
+    if (unread === undefined) return;
+    this.unread = unread;
+    this.countedTo = offset;
+    if (!unread) this.mentioned = false;
+  }
+
+  /** A message of somebody else came that is not being looked at. */
+  addUnread(message, mentionsMe) {
+    if (message.offset <= this.readTo) return;
+    if (message.offset > this.countedTo) {
+      this.unread += 1;
+      this.countedTo = message.offset;
+    }
+    if (mentionsMe) this.mentioned = true;
+  }
+
+  /** Everything that is here was read. Returns whether that is news. */
+  readAll() {
+    const news = this.unread > 0 || this.readTo < this.top;
+    this.readTo = Math.max(this.readTo, this.top);
+    this.countedTo = Math.max(this.countedTo, this.top);
+    this.unread = 0;
+    this.mentioned = false;
+    return news;
+  }
+
+  // ---- people ------------------------------------------------------------------------------------
+
+  /** @param {{members: any[], count: number}} answer */
+  setMembers({ members, count }) {
+    this.members = new Map(members.map((member) => [member.user, member]));
+    this.memberCount = count;
+    this.membersNote = "";
+  }
+
+  /** Who came and went. Returns whether the list is still complete; else ask for it again. */
+  changeMembers({ joined, left, renamed, count }) {
+    for (const { user, name } of [...(joined ?? []), ...(renamed ?? [])]) {
+      this.members.set(user, { connections: 1, ...this.members.get(user), user, name });
+    }
+    for (const { user } of left ?? []) {
+      this.members.delete(user);
+      this.typing.delete(user);
+    }
+    this.memberCount = count;
+    return this.members.size === count;
+  }
+
+  /** Who writes at this moment. @returns {string[]} */
+  typers(now) {
+    for (const [user, { until }] of this.typing) if (until <= now) this.typing.delete(user);
+    return [...this.typing.values()].map(({ name }) => name);
+  }
+
+  types(user, name, now) {
+    this.typing.set(user, { name, until: now + TYPING_FOR });
+  }
+}
+
+function isAfter(one, other) {
+  return one.segment > other.segment || (one.segment === other.segment && one.offset > other.offset);
+}
+
+function react(reactions, emoji, user, on) {
+  const users = reactions.get(emoji) ?? new Set();
+  if (on) users.add(user);
+  else users.delete(user);
+  if (users.size) reactions.set(emoji, users);
+  else reactions.delete(emoji);
+}

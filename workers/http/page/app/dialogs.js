@@ -1,0 +1,45 @@
+/** Owns the questions that the page asks in a dialog: a text, a yes, a moderator's decision. */
+import { el } from "./dom.js";
+
+/**
+ * Show a form in a modal dialog until `submit` has succeeded or the person has thought better of it.
+ * @param {{title: string, text?: string, fields: any[], action: string, danger?: boolean,
+ *   submit: () => void | Promise<unknown>, reason: (error: any) => string}} options
+ */
+export function openDialog({ title, text, fields, action, danger, submit, reason }) {
+  const complaint = el("p", { class: "field-error", role: "alert" });
+  const confirm = el("button", { type: "submit", class: danger ? "button primary danger" : "button primary", text: action });
+  const cancel = el("button", { type: "button", class: "button", text: "Cancel", on: { click: () => dialog.close() } });
+  const heading = el("h2", { id: "dialog-title", text: title, dir: "auto" });
+  const form = el("form", {}, heading, text && el("p", { text, dir: "auto" }), ...fields, complaint);
+  form.append(el("div", { class: "buttons" }, cancel, confirm));
+  const dialog = el("dialog", { "aria-labelledby": "dialog-title" }, form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    confirm.disabled = true;
+    try {
+      await submit();
+      dialog.close();
+    } catch (error) {
+      complaint.textContent = reason(error);
+      confirm.disabled = false;
+    }
+  });
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/** A labelled input. @returns {[any, any]} the field and its input */
+export function textField(label, props = {}) {
+  const input = el("input", { type: "text", dir: "auto", autocomplete: "off", ...props });
+  return [el("label", { class: "field" }, label, input), input];
+}
+
+/** A labelled choice. @returns {[any, any]} the field and its select */
+export function choiceField(label, choices, chosen) {
+  const options = choices.map(([value, text]) => el("option", { value, text, selected: value === chosen }));
+  const select = el("select", {}, ...options);
+  return [el("label", { class: "field" }, label, select), select];
+}

@@ -1,0 +1,94 @@
+/** Owns how elements are made. Text only ever becomes a text node: there is no way to markup in here. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @param {string} id @returns {any} */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * Make an element. `props`: `class`, `text`, `on` ({event: listener}), `data` (dataset), else attributes; undefined,
+ * null and false leave an attribute out, true makes it empty.
+ * @param {string} tag
+ * @param {Record<string, any>} [props]
+ * @param {...(Node | string | null | undefined | false)} children
+ * @returns {any}
+ */
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) set(node, name, value);
+  node.append(...children.filter((child) => child || child === "").map((child) => /** @type {Node | string} */ (child)));
+  return node;
+}
+
+function set(node, name, value) {
+  if (value === undefined || value === null || value === false) return;
+  if (name === "class") node.className = value;
+  else if (name === "text") node.textContent = value;
+  else if (name === "on") for (const [type, listener] of Object.entries(value)) node.addEventListener(type, listener);
+  else if (name === "data") Object.assign(node.dataset, value);
+  else node.setAttribute(name, value === true ? "" : String(value));
+}
+
+/** One of the page's icons, by its name in index.html. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A button that is only an icon, with its name for those who do not see it. */
+export function iconButton(name, label, onclick, props = {}) {
+  return el("button", { type: "button", class: "icon-button", "aria-label": label, title: label, ...props, on: { click: onclick } }, icon(name));
+}
+
+/** A name as it was given, whatever its direction. */
+export const bdi = (text, props = {}) => el("bdi", { ...props, text });
+
+/** A small coloured tile with a person's initials; the colour is the user's own. */
+export function avatar(user, name, size = "") {
+  const node = el("span", { class: `avatar ${size}`, "aria-hidden": "true", text: initials(name, size === "tiny" ? 1 : 2) });
+  node.style.setProperty("--hue", String(hueOf(user)));
+  return node;
+}
+
+function initials(name, most) {
+  const words = name.replace(/([\p{Ll}])(?=\p{Lu})/gu, "$1 ").split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const letters = (words[1] && /^\p{L}/u.test(words[1]) ? words.slice(0, 2) : words.slice(0, 1)).map((word) => [...word][0]);
+  return letters.slice(0, most).join("").toLocaleUpperCase() || "?";
+}
+
+function hueOf(user) {
+  let hash = 0;
+  for (const character of user) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 360_007;
+  return (hash * 47) % 360;
+}
+
+/** Make a list of nodes the children of `parent`, moving as little as possible, so that focus and selection stay. */
+export function replaceChildren(parent, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...parent.childNodes]) if (!wanted.has(child)) child.remove();
+  let next = parent.firstChild;
+  for (const node of nodes) {
+    if (node === next) next = next.nextSibling;
+    else parent.insertBefore(node, next);
+  }
+}
+
+/** Call once in the next frame, however often it was asked for. Hidden tabs have no frames: then soon. */
+export function onceAFrame(work) {
+  let asked = false;
+  const run = () => {
+    asked = false;
+    work();
+  };
+  return () => {
+    if (asked) return;
+    asked = true;
+    if (document.hidden) setTimeout(run, 50);
+    else requestAnimationFrame(run);
+  };
+}

@@ -1,0 +1,58 @@
+/** Owns the two panels at the sides: columns where there is room, drawers over the page where there is not. */
+import { byId } from "./dom.js";
+import { kept } from "./storage.js";
+
+const NARROW = matchMedia("(max-width: 719px)");
+const NO_ROOM_FOR_PEOPLE = matchMedia("(max-width: 1099px)");
+
+export class Drawers {
+  constructor() {
+    this.app = byId("app");
+    this.people = !NO_ROOM_FOR_PEOPLE.matches && kept.get("people", true);
+    this.sidebar = false; // open as a drawer
+    byId("open-sidebar").addEventListener("click", () => this.set({ sidebar: true }));
+    byId("close-sidebar").addEventListener("click", () => this.set({ sidebar: false }));
+    byId("open-people").addEventListener("click", () => this.togglePeople());
+    byId("close-people").addEventListener("click", () => this.togglePeople());
+    byId("veil").addEventListener("click", () => this.close());
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.isOver && this.close());
+    NARROW.addEventListener("change", () => this.set({ sidebar: false }));
+    NO_ROOM_FOR_PEOPLE.addEventListener("change", ({ matches }) => this.set({ people: !matches && kept.get("people", true) }));
+    this.show();
+  }
+
+  /** Whether a drawer covers the page. */
+  get isOver() {
+    return (this.sidebar && NARROW.matches) || (this.people && NO_ROOM_FOR_PEOPLE.matches);
+  }
+
+  togglePeople() {
+    if (!NO_ROOM_FOR_PEOPLE.matches) kept.set("people", !this.people);
+    this.set({ people: !this.people, sidebar: false });
+  }
+
+  close() {
+    if (this.isOver) this.set({ sidebar: false, people: this.people && !NO_ROOM_FOR_PEOPLE.matches });
+  }
+
+  /** The focus goes into a drawer that opens, and back to its button when it closes. */
+  set(change) {
+    const before = { sidebar: this.sidebar, people: this.people };
+    Object.assign(this, change);
+    this.show();
+    for (const name of ["sidebar", "people"]) {
+      if (this[name] && !before[name] && this.isOver) byId(name).querySelector("button:not([hidden])")?.focus();
+      if (!this[name] && before[name]) byId(`open-${name}`).focus();
+    }
+  }
+
+  show() {
+    this.app.classList.toggle("with-people", this.people);
+    this.app.classList.toggle("with-sidebar", this.sidebar);
+    byId("open-people").setAttribute("aria-expanded", String(this.people));
+    byId("open-sidebar").setAttribute("aria-expanded", String(this.sidebar));
+    byId("veil").hidden = !this.isOver;
+    byId("main").inert = this.isOver;
+    byId("sidebar").inert = NARROW.matches ? !this.sidebar : this.isOver;
+  }
+}

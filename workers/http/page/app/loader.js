@@ -1,0 +1,91 @@
+/** Owns asking the server for what the page shows: history, members, the inbox. What failed is asked again when needed. */
+import { reasonOf } from "./outbox.js";
+
+const PAGE = 50;
+const INBOX_PAGE = 100;
+const INBOX_PAGES = 5; // at the start, while there is something unread further up
+
+export class Loader {
+  /** @param {any} app see main.js */
+  constructor(app) {
+    this.app = app;
+    this.asking = new Set(); // rooms whose members are being asked for
+  }
+
+  /** The latest messages of a conversation that is opened for the first time. */
+  async latest(conversation) {
+    if (conversation.loaded || conversation.loading) return;
+    if (conversation.direct) await this.olderOfInbox(conversation);
+    else await this.page(conversation, {});
+  }
+
+  async older(conversation) {
+    if (conversation.loading || !conversation.more) return;
+    if (conversation.direct) await this.olderOfInbox(conversation);
+    else await this.page(conversation, { before: conversation.first });
+  }
+
+  async page(conversation, where) {
+    await this.whileLoading(conversation, async () => {
+      const { segment } = conversation;
+      const answer = await this.app.chat.history(conversation.id, { ...where, limit: PAGE });
+      if (conversation.segment === segment) this.app.model.addPage(conversation, answer);
+    });
+  }
+
+  /** One log holds the messages with everybody: read on until something of this one comes. */
+  async olderOfInbox(conversation) {
+    await this.whileLoading(conversation, async () => {
+      const had = conversation.items.length;
+      while (this.app.model.inbox.more && conversation.items.length === had) await this.inboxPage();
+      conversation.loaded = true;
+      conversation.more = this.app.model.inbox.more;
+    });
+  }
+
+  async whileLoading(conversation, work) {
+    conversation.loading = true;
+    this.app.model.changed("messages", conversation);
+    try {
+      await work();
+    } catch (error) {
+      if (error.code !== "ended") this.app.toast(reasonOf(error));
+      conversation.more = false; // until the next welcome
+    } finally {
+      conversation.loading = false;
+      this.app.model.changed("messages", conversation);
+    }
+  }
+
+  /** The list of people to whom one has written lately, and what is unread. */
+  async inbox() {
+    const { inbox } = this.app.model;
+    try {
+      for (let pages = 0; pages < INBOX_PAGES && inbox.more && (!inbox.loaded || inbox.first > inbox.readTo + 1); pages += 1) {
+        await this.inboxPage();
+      }
+    } catch {
+      // It is asked for again when a conversation is opened.
+    }
+    this.app.model.changed("list");
+  }
+
+  async inboxPage() {
+    const { inbox, me } = this.app.model;
+    const before = inbox.first === Infinity ? undefined : inbox.first;
+    this.app.model.addInboxPage(await this.app.chat.history(`@${me}`, { before, limit: INBOX_PAGE }));
+  }
+
+  async members(conversation) {
+    if (conversation.direct || !conversation.joined || this.asking.has(conversation.id)) return;
+    this.asking.add(conversation.id);
+    try {
+      this.app.model.setMembers(conversation, await this.app.chat.members(conversation.id));
+    } catch (error) {
+      if (error.code === "forbidden") conversation.membersNote = reasonOf(error);
+      this.app.model.changed("people", conversation);
+    } finally {
+      this.asking.delete(conversation.id);
+    }
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * Owns the page as a whole: makes the parts, connects the client's events with them, and does what a person asks for.
+ * The parts know each other through the one object `app`.
+ */
+import { connect } from "/chat.js";
+import { Attention } from "./attention.js";
+import { Composer } from "./composer.js";
+import { openDialog, textField } from "./dialogs.js";
+import { byId } from "./dom.js";
+import { Drawers } from "./drawers.js";
+import { Loader } from "./loader.js";
+import { Model } from "./model.js";
+import { openModeration, openPersonMenu } from "./moderation.js";
+import { Outbox, reasonOf } from "./outbox.js";
+import { People } from "./people.js";
+import { openMenu } from "./popup.js";
+import { Sidebar } from "./sidebar.js";
+import { Status } from "./status.js";
+import { browserStorage, kept, keptInTab } from "./storage.js";
+import { startTheme } from "./theme.js";
+import { Timeline } from "./timeline.js";
+import { toast } from "./toasts.js";
+
+const FIRST_ROOM = "lobby";
+const ROOM_NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
+const READ_EVERY = 1000; // ms
+
+class App {
+  constructor() {
+    this.toast = toast;
+    this.model = new Model((what, conversation) => this.changed(what, conversation), (...came) => this.attention.arrived(...came));
+    this.model.attentive = () => document.visibilityState === "visible" && document.hasFocus() && this.timeline.atEnd && this.timeline.toPlace === false;
+    this.chat = connect(address(), { rooms: this.rooms(), name: kept.get("name", undefined), token: this.token(), storage: browserStorage() });
+    this.loader = new Loader(this);
+    this.outbox = new Outbox(this.chat, this.model);
+    this.drawers = new Drawers();
+    this.sidebar = new Sidebar(this);
+    this.people = new People(this);
+    this.composer = new Composer(this);
+    this.timeline = new Timeline(this);
+    this.attention = new Attention(this);
+    this.status = new Status(this.chat);
+    this.readTimer = 0;
+    this.listen();
+    this.listenToPage();
+  }
+
+  // ---- what the server says ------------------------------------------------------------------------
+
+  listen() {
+    const { chat, model } = this;
+    chat.on("welcome", (welcome) => this.welcomed(welcome));
+    chat.on("joined", (state) => model.joined(state));
+    chat.on("left", (left) => this.leftRoom(left));
+    chat.on("message", (entry) => model.message(entry));
+    for (const type of ["edited", "deleted", "reacted"]) chat.on(type, (entry) => model.changedMessage(entry));
+    for (const type of ["gap", "reset", "read"]) chat.on(type, (event) => model[type](event));
+    chat.on("typing", (event) => model.typing(event, Date.now()));
+    chat.on("presence", (change) => model.presence(change) && this.membersLater(change.room));
+    chat.on("error", (error) => toast(reasonOf(error)));
+    chat.on("state", ({ state, code }) => state === "closed" && code === 4001 && this.askToken());
+  }
+
+  welcomed(welcome) {
+    const first = !this.model.me;
+    this.model.welcome(welcome);
+    // A page that failed, or that a lost connection interrupted, can be asked for again.
+    for (const conversation of this.model.conversations.values()) conversation.more ||= !conversation.loaded;
+    if (!this.model.inbox.loaded) this.loader.inbox();
+    if (first) this.outbox.restore();
+    if (first || !this.model.current) this.open(idFromAddress() || this.rooms()[0] || FIRST_ROOM);
+    else this.refresh();
+  }
+
+  leftRoom({ room, reason }) {
+    this.model.left({ room });
+    if (reason) toast(reason === "refused" ? `You may not be in #${room}` : `You were taken out of #${room}: ${reason}`);
+    this.keepRooms();
+    this.composer.refresh();
+  }
+
+  membersLater(room) {
+    const conversation = this.model.conversations.get(room);
+    if (conversation && conversation === this.model.current && conversation.memberCount <= 1000) this.loader.members(conversation);
+  }
+
+  /** Draw what is affected, soon. */
+  changed(what, conversation) {
+    if (what === "list" || what === "me") {
+      this.sidebar.draw();
+      this.attention.title();
+    }
+    if (what === "me") this.composer.refresh();
+    if (conversation && conversation !== this.model.current) return;
+    if (what === "messages" || what === "me") this.timeline.draw();
+    if (what === "people" || what === "typing" || what === "me") this.people.draw();
+  }
+
+  // ---- where we are --------------------------------------------------------------------------------
+
+  listenToPage() {
+    addEventListener("hashchange", () => this.open(idFromAddress()));
+    addEventListener("focus", () => this.looked());
+    document.addEventListener("visibilitychange", () => this.looked());
+    byId("room-menu").addEventListener("click", ({ currentTarget }) => this.openRoomMenu(currentTarget));
+    document.addEventListener("keydown", (event) => {
+      if (!event.altKey || !["ArrowUp", "ArrowDown"].includes(event.key)) return;
+      event.preventDefault();
+      this.step(event.key === "ArrowUp" ? -1 : 1);
+    });
+  }
+
+  /** Show a conversation; a room is joined where we are not in it yet. */
+  open(id) {
+    if (!id || (!id.startsWith("@") && !ROOM_NAME.test(id))) return;
+    const { model } = this;
+    const conversation = model.conversation(id);
+    if (model.current && model.current !== conversation) model.current.newAfter = null;
+    model.current = conversation;
+    if (idFromAddress() !== id) history.pushState(null, "", `#${encodeURIComponent(id)}`);
+    kept.set("last", id);
+    if (!conversation.unread) conversation.newAfter = null;
+    else conversation.newAfter ??= conversation.readTo;
+    this.drawers.close();
+    this.composer.show(conversation);
+    this.timeline.show();
+    this.refresh();
+    if (matchMedia("(pointer: fine)").matches) byId("text").focus();
+  }
+
+  /** Ask for what the current conversation lacks. */
+  async refresh() {
+    const { current } = this.model;
+    if (!current) return;
+    this.sidebar.draw();
+    this.people.draw();
+    this.attention.title();
+    if (!current.joined && !(await this.join(current))) return;
+    this.loader.members(current);
+    this.loader.latest(current);
+  }
+
+  async join(conversation) {
+    try {
+      await this.chat.join(conversation.id);
+    } catch (error) {
+      toast(`#${conversation.id}: ${reasonOf(error)}`);
+      return false;
+    }
+    this.keepRooms();
+    this.composer.refresh();
+    return true;
+  }
+
+  /** The next conversation in the list, or the one before. */
+  step(by) {
+    const ids = [...document.querySelectorAll("[data-conversation]")].map((one) => one.getAttribute("data-conversation"));
+    this.open(ids[(ids.indexOf(this.model.current?.id ?? "") + by + ids.length) % ids.length]);
+  }
+
+  /** The end of the current conversation is being looked at: say so, at most once a second. */
+  looked() {
+    if (!this.model.current?.loaded || !this.model.attentive() || this.readTimer) return;
+    const read = this.model.readCurrent();
+    if (!read) return;
+    this.chat.read(...read);
+    this.timeline.showJump();
+    this.readTimer = window.setTimeout(() => {
+      this.readTimer = 0;
+      this.looked();
+    }, READ_EVERY);
+  }
+
+  rooms() {
+    const rooms = kept.get("rooms", [FIRST_ROOM]).filter((room) => ROOM_NAME.test(room));
+    const asked = idFromAddress();
+    return asked && ROOM_NAME.test(asked) && !rooms.includes(asked) ? [asked, ...rooms] : rooms;
+  }
+
+  keepRooms() {
+    kept.set("rooms", [...this.model.conversations.values()].filter((one) => !one.direct && one.joined).map((one) => one.id));
+  }
+
+  // ---- what a person asks for ----------------------------------------------------------------------
+
+  say(conversation, text, replyTo) {
+    conversation.newAfter = null;
+    this.outbox.say(conversation, text, replyTo);
+    this.timeline.toEnd();
+  }
+
+  discard(outgoing) {
+    this.outbox.discard(outgoing);
+    if (!byId("text").value) this.composer.insert(outgoing.text);
+  }
+
+  change(conversation, message, text) {
+    this.attempt(this.chat.edit(conversation.id, message.offset, text));
+  }
+
+  remove(conversation, message) {
+    const submit = () => this.chat.delete(conversation.id, message.offset);
+    openDialog({ title: "Delete this message?", text: message.text ?? "", fields: [], action: "Delete", danger: true, submit, reason: reasonOf });
+  }
+
+  react(conversation, message, emoji, only = false) {
+    const has = message.reactions.get(emoji)?.has(this.model.me) ?? false;
+    if (has && only) return;
+    this.attempt(this.chat.react(conversation.id, message.offset, emoji, { remove: has }));
+  }
+
+  async copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      toast("Copied");
+    } catch {
+      toast("The browser does not allow copying here");
+    }
+  }
+
+  openPerson(anchor, person) {
+    openPersonMenu(this, anchor, person);
+  }
+
+  openRoomMenu(anchor) {
+    const { current, moderates } = this.model;
+    if (!current) return;
+    const items = [
+      !current.direct && { icon: "check", text: "Copy a link to this room", act: () => this.copy(location.href) },
+      moderates && { icon: "shield", text: "Moderate…", act: () => openModeration(this, current.peer) },
+      !current.direct && current.joined && { icon: "close", text: "Leave this room", danger: true, act: () => this.leave(current) },
+      current.direct && { icon: "check", text: "Copy the user's id", act: () => this.copy(current.peer) },
+    ];
+    openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));
+  }
+
+  async leave(conversation) {
+    await this.attempt(this.chat.leave(conversation.id));
+    this.model.left({ room: conversation.id });
+    this.model.conversations.delete(conversation.id);
+    this.keepRooms();
+    this.open(this.rooms().find((room) => room !== conversation.id) ?? FIRST_ROOM);
+  }
+
+  askRoom() {
+    const [field, input] = textField("Name of the room", { required: true, maxlength: 64, placeholder: "for example: garden", autocapitalize: "none" });
+    const submit = async () => {
+      const room = input.value.trim().replace(/^#/, "").replace(/\s+/g, "-");
+      if (!ROOM_NAME.test(room)) throw new Error("Letters, digits and _ . : - only");
+      await this.chat.join(room);
+      this.open(room);
+      this.keepRooms();
+    };
+    const text = "A room begins when the first person joins it.";
+    openDialog({ title: "Join or create a room", text, fields: [field], action: "Join", submit, reason: reasonOf });
+  }
+
+  askName() {
+    const [field, input] = textField("Your name", { value: this.model.name, required: true, maxlength: this.model.limits.name ?? 32 });
+    const submit = async () => {
+      const name = input.value.trim();
+      await this.chat.rename(name);
+      kept.set("name", name);
+      this.model.name = name;
+      this.model.names.set(this.model.me, name);
+      this.changed("me");
+    };
+    openDialog({ title: "What should people call you?", fields: [field], action: "Save", submit, reason: reasonOf });
+    input.select();
+  }
+
+  /** A token may come in the address, which then forgets it; it is kept for this tab. */
+  token() {
+    const given = new URLSearchParams(location.search).get("token");
+    if (given) {
+      keptInTab.set("token", given);
+      history.replaceState(null, "", location.pathname + location.hash);
+    }
+    return keptInTab.get("token", undefined);
+  }
+
+  askToken() {
+    const [field, input] = textField("Token", { required: true, autocapitalize: "none", spellcheck: "false" });
+    const submit = () => {
+      keptInTab.set("token", input.value.trim());
+      location.reload();
+    };
+    openDialog({ title: "Sign in", text: this.chat.state.reason, fields: [field], action: "Sign in", submit, reason: reasonOf });
+  }
+
+  async attempt(promise) {
+    try {
+      await promise;
+    } catch (error) {
+      toast(reasonOf(error));
+    }
+  }
+}
+
+function address() {
+  const url = new URL(location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.hash = url.search = "";
+  return url;
+}
+
+function idFromAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+startTheme();
+new App();

@@ -1,0 +1,93 @@
+/** Owns the list that offers people after an @ (WAI-ARIA combobox with a listbox: the focus stays in the text). */
+import { avatar, bdi, byId, el } from "./dom.js";
+
+const MOST = 6;
+const BEFORE_CARET = /(?:^|[\s(])@([\p{L}\p{N}_.-]*(?: [\p{L}\p{N}_.-]+)?)$/u;
+
+export class Mentions {
+  /**
+   * @param {any} text the textarea
+   * @param {any} app see main.js
+   */
+  constructor(text, app) {
+    this.text = text;
+    this.app = app;
+    this.list = byId("suggestions");
+    this.found = [];
+    this.chosen = 0;
+    this.begun = 0; // where the name begins, after the @
+    text.addEventListener("input", () => this.look());
+    text.addEventListener("blur", () => this.close());
+    this.list.addEventListener("pointerdown", (event) => this.clicked(event));
+  }
+
+  look() {
+    const caret = this.text.selectionStart;
+    const match = this.text.value.slice(0, caret).match(BEFORE_CARET);
+    this.found = match ? this.fitting(match[1].toLocaleLowerCase()) : [];
+    this.begun = match ? caret - match[1].length : 0;
+    this.chosen = 0;
+    this.show();
+  }
+
+  fitting(wanted) {
+    const { model } = this.app;
+    const conversation = model.current;
+    if (!conversation || conversation.direct) return [];
+    const people = [...conversation.members.values()].filter(({ user }) => user !== model.me);
+    const everyone = { user: "@room", name: "room", everyone: true };
+    const fits = ({ name }) => name.toLocaleLowerCase().split(/\s+/).some((word) => word.startsWith(wanted)) || name.toLocaleLowerCase().startsWith(wanted);
+    return [...people.sort((a, b) => a.name.localeCompare(b.name)), everyone].filter(fits).slice(0, MOST);
+  }
+
+  show() {
+    const open = this.found.length > 0;
+    this.list.hidden = !open;
+    this.text.setAttribute("aria-expanded", String(open));
+    if (open) this.text.setAttribute("role", "combobox");
+    else this.text.removeAttribute("role");
+    if (!open) this.text.removeAttribute("aria-expanded");
+    if (open) this.text.setAttribute("aria-activedescendant", `suggestion-${this.chosen}`);
+    else this.text.removeAttribute("aria-activedescendant");
+    this.list.replaceChildren(...this.found.map((one, place) => this.option(one, place)));
+  }
+
+  option({ user, name, everyone }, place) {
+    const props = { id: `suggestion-${place}`, class: "suggestion", role: "option", "aria-selected": String(place === this.chosen), data: { place } };
+    return el("li", props, avatar(user, everyone ? "@" : name, "small"), bdi(name), everyone && el("span", { class: "hint", text: "everyone here" }));
+  }
+
+  /** A key in the text. Returns whether it was for the list. */
+  pressed(event) {
+    if (!this.found.length) return false;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      this.chosen = (this.chosen + step + this.found.length) % this.found.length;
+      this.show();
+    } else if ((event.key === "Enter" && !event.shiftKey) || event.key === "Tab") this.take();
+    else if (event.key === "Escape") this.close();
+    else return false;
+    event.preventDefault();
+    return true;
+  }
+
+  clicked(event) {
+    const option = event.target.closest(".suggestion");
+    if (!option) return;
+    event.preventDefault(); // the focus stays
+    this.chosen = Number(option.dataset.place);
+    this.take();
+  }
+
+  take() {
+    const { name } = this.found[this.chosen];
+    this.text.setRangeText(`${name} `, this.begun, this.text.selectionStart, "end");
+    this.close();
+    this.text.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  close() {
+    this.found = [];
+    this.show();
+  }
+}

@@ -1,0 +1,123 @@
+/** Owns how one row of the timeline looks: a message, one of our own on its way, a line between them. */
+import { avatar, bdi, el, icon } from "./dom.js";
+import { excerpt, isEmojiOnly, rendered } from "./text.js";
+import { clockTime, wholeTime } from "./time.js";
+
+const READERS_SHOWN = 4;
+
+/**
+ * The node of a row.
+ * @param {import("./rows.js").Row} row
+ * @param {import("./conversation.js").Conversation} conversation
+ * @param {any} app see main.js
+ */
+export function nodeOf(row, conversation, app) {
+  if (row.kind === "message") return messageNode(row, conversation, app);
+  if (row.kind === "outgoing") return outgoingNode(row, app);
+  if (row.kind === "start") return startNode(conversation, app);
+  return el("li", { class: row.kind === "loading" ? "loading" : `line ${row.kind}`, text: row.text, role: row.kind === "loading" ? undefined : "separator", "aria-label": row.text });
+}
+
+function startNode(conversation, app) {
+  const { model } = app;
+  const title = model.titleOf(conversation);
+  const heading = conversation.direct ? [bdi(title)] : ["This is the beginning of ", bdi(`#${title}`)];
+  const words = conversation.direct ? "What is said here stays between the two of you." : "Say hello. Everyone in this room can read it, and so can those who join later.";
+  return el("li", { class: "start" }, el("h3", {}, ...heading), el("p", { text: words }));
+}
+
+function messageNode(row, conversation, app) {
+  const { message, first } = row;
+  const { model } = app;
+  const forMe = message.mentions.includes(model.me) || message.mentions.includes("@room");
+  const mine = message.from.user === model.me;
+  const classes = ["message", first && "first", mine && "mine", forMe && "mentioned"].filter(Boolean).join(" ");
+  const node = el("li", { class: classes, tabindex: "-1", data: { offset: message.offset, segment: message.segment } });
+  node.append(gutter(row, app), el("div", { class: "body" }, first && head(message, app), quote(message, conversation, app), content(message, model)));
+  const body = node.lastElementChild;
+  if (message.reactions.size) body.append(reactions(message, conversation, app));
+  if (row.last || row.readers?.length) body.append(foot(row, app));
+  if (!first) body.prepend(el("span", { class: "unseen", text: `${message.from.name}: ` }));
+  return node;
+}
+
+function gutter({ message, first }, app) {
+  const time = () => el("time", { datetime: new Date(message.time).toISOString(), title: wholeTime(message.time), text: clockTime(message.time) });
+  if (!first) return el("div", { class: "gutter" }, time());
+  const open = ({ currentTarget }) => app.openPerson(currentTarget, message.from);
+  const props = { type: "button", tabindex: "-1", "aria-label": `About ${message.from.name}`, on: { click: open } };
+  return el("div", { class: "gutter" }, el("div", {}, el("button", props, avatar(message.from.user, message.from.name))));
+}
+
+function head(message, app) {
+  const open = ({ currentTarget }) => app.openPerson(currentTarget, message.from);
+  const name = el("button", { type: "button", class: "name", tabindex: "-1", on: { click: open } }, bdi(message.from.name));
+  const time = el("time", { datetime: new Date(message.time).toISOString(), title: wholeTime(message.time), text: clockTime(message.time) });
+  return el("div", { class: "head" }, name, time);
+}
+
+function quote(message, conversation, app) {
+  if (message.replyTo === undefined) return null;
+  const target = conversation.byOffset.get(message.replyTo);
+  const words = target ? textOf(target) : "An earlier message";
+  const props = { type: "button", class: "quote", on: { click: () => app.timeline.find(message.replyTo) } };
+  return el("button", props, el("span", { class: "unseen", text: "In reply to " }), target && bdi(target.from.name), el("span", { text: words, dir: "auto" }));
+}
+
+/** What a message says, on one line. */
+export function textOf(message) {
+  if (message.deleted) return "A deleted message";
+  if (message.text === undefined) return "Data";
+  return excerpt(message.text);
+}
+
+function content(message, model) {
+  if (message.deleted) return el("div", { class: "text tombstone", text: "Message deleted" });
+  if (message.text === undefined) return el("pre", { class: "data", tabindex: "0", "aria-label": "Data", text: JSON.stringify(message.data, null, 2) });
+  const mentions = message.mentions.map((user) => ({ name: user === "@room" ? "room" : model.nameOf(user), me: user === model.me || user === "@room" }));
+  const large = isEmojiOnly(message.text);
+  const node = el("div", { class: large ? "text large" : "text", dir: "auto" }, ...rendered(message.text, mentions));
+  if (message.edited) node.append(el("span", { class: "edited", text: "(edited)" }));
+  return node;
+}
+
+function reactions(message, conversation, app) {
+  const { model } = app;
+  const chips = [...message.reactions].map(([emoji, users]) => {
+    const names = [...users].map((user) => (user === model.me ? "you" : model.nameOf(user))).join(", ");
+    const mine = users.has(model.me);
+    const props = { type: "button", class: "reaction", "aria-pressed": String(mine), "aria-label": `${emoji} ${users.size}: ${names}`, title: names };
+    const toggle = () => app.react(conversation, message, emoji);
+    return el("button", { ...props, on: { click: toggle } }, el("span", { text: emoji }), el("span", { text: String(users.size) }));
+  });
+  return el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...chips);
+}
+
+function foot({ last, readers }, app) {
+  const names = readers.map((user) => app.model.nameOf(user));
+  const node = el("div", { class: "foot" });
+  if (last) node.append(el("span", { class: "mark", title: "The server has kept it" }, icon("check"), el("span", { class: names.length ? "unseen" : "", text: "Kept" })));
+  if (names.length) {
+    const faces = readers.slice(0, READERS_SHOWN).map((user) => avatar(user, app.model.nameOf(user), "tiny"));
+    const rest = readers.length - READERS_SHOWN;
+    node.append(el("span", { class: "readers", title: `Read by ${names.join(", ")}` }, el("span", { class: "unseen", text: `Read by ${names.join(", ")}` }), ...faces, rest > 0 && el("span", { text: `+${rest}`, "aria-hidden": "true" })));
+  }
+  return node;
+}
+
+const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["clock", "Sent, not yet kept"], failed: ["alert", ""] };
+
+function outgoingNode(row, app) {
+  const outgoing = row.message;
+  const [symbol, words] = MARKS[outgoing.status];
+  const mark = el("span", { class: "mark" }, icon(symbol), el("span", { text: outgoing.error || words, dir: "auto" }));
+  const foot = el("div", { class: "foot" }, mark);
+  if (outgoing.status === "failed") {
+    foot.append(el("button", { type: "button", class: "link-button", text: "Try again", on: { click: () => app.outbox.send(outgoing) } }));
+    foot.append(el("button", { type: "button", class: "link-button", text: "Discard", on: { click: () => app.discard(outgoing) } }));
+  }
+  const message = { ...outgoing, mentions: [] };
+  const classes = `message mine ${row.first ? "first" : ""} ${outgoing.status === "failed" ? "failed" : "waiting"}`;
+  const text = el("div", { class: "text", dir: "auto", text: outgoing.text });
+  return el("li", { class: classes, data: { key: outgoing.key } }, gutter({ message, first: row.first }, app), el("div", { class: "body" }, row.first && head(message, app), text, foot));
+}

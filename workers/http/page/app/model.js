@@ -1,0 +1,274 @@
+/**
+ * Owns what the page knows: all conversations, who we are, what everybody is called; and what each event of the client
+ * changes about it. It tells `changed(what, conversation)`; no DOM in here.
+ */
+import { Conversation, ROOM_MENTION } from "./conversation.js";
+
+/** @typedef {"me" | "list" | "messages" | "people" | "typing"} What */
+
+/** Everything but the connection. */
+export class Model {
+  /**
+   * @param {(what: What, conversation?: Conversation) => void} changed
+   * @param {(conversation: Conversation, message: any, mentionsMe: boolean) => void} arrived a message of somebody else
+   */
+  constructor(changed, arrived) {
+    this.changed = changed;
+    this.arrived = arrived;
+    this.me = "";
+    this.name = "";
+    this.role = "user";
+    this.limits = { message_size: 65_536, name: 32 };
+    /** @type {Map<string, Conversation>} */
+    this.conversations = new Map();
+    /** @type {Map<string, string>} what users are called */
+    this.names = new Map();
+    /** @type {Conversation | null} the one that is shown */
+    this.current = null;
+    this.attentive = () => false; // whether the end of the current one is being looked at
+    this.inbox = { readTo: 0, first: Infinity, top: 0, more: true, loaded: false };
+  }
+
+  get moderates() {
+    return this.role === "moderator" || this.role === "admin";
+  }
+
+  /** @param {string} id */
+  conversation(id) {
+    let found = this.conversations.get(id);
+    if (!found) {
+      found = new Conversation(id);
+      if (found.direct) found.readTo = this.inbox.readTo;
+      this.conversations.set(id, found);
+    }
+    return found;
+  }
+
+  /** @param {string} user */
+  nameOf(user) {
+    if (user === ROOM_MENTION) return "room";
+    return this.names.get(user) ?? user.replace(/^guest:/, "Guest ").slice(0, 14);
+  }
+
+  titleOf(conversation) {
+    if (!conversation.direct) return conversation.id;
+    return conversation.peer === this.me ? `${this.name} (you)` : this.nameOf(conversation.peer);
+  }
+
+  /** Whether the user is in a room that we are in, too. */
+  isOnline(user) {
+    return [...this.conversations.values()].some((one) => !one.direct && one.joined && one.members.has(user));
+  }
+
+  /** Where a log's entry belongs: an inbox holds the messages with many people. */
+  homeOf(entry) {
+    if (!entry.room.startsWith("@")) return this.conversations.get(entry.room);
+    if (entry.type !== "message") return [...this.conversations.values()].find((one) => one.direct && one.byOffset.has(entry.target));
+    return this.conversation(`@${entry.from.user === this.me ? entry.to : entry.from.user}`);
+  }
+
+  // ---- events --------------------------------------------------------------------------------------
+
+  welcome({ user, name, role, limits, rooms }) {
+    if (this.me && this.me !== user) this.forgetDirects();
+    Object.assign(this, { me: user, name, role: role ?? "user", limits: { ...this.limits, ...limits } });
+    this.names.set(user, name);
+    for (const state of rooms) this.joined(state);
+    this.changed("me");
+    this.changed("list");
+  }
+
+  joined(state) {
+    if (state.room.startsWith("@")) {
+      this.inbox.readTo = Math.max(this.inbox.readTo, state.read ?? 0);
+      this.inbox.top = Math.max(this.inbox.top, state.offset);
+      return;
+    }
+    const conversation = this.conversation(state.room);
+    conversation.joined = true;
+    conversation.memberCount = state.members ?? conversation.memberCount;
+    conversation.counted(state);
+    this.changed("list");
+    this.changed("people", conversation);
+  }
+
+  left({ room }) {
+    const conversation = this.conversations.get(room);
+    if (!conversation) return;
+    conversation.joined = false;
+    conversation.members.clear();
+    this.changed("list");
+    this.changed("people", conversation);
+  }
+
+  message(entry) {
+    const conversation = this.homeOf(entry);
+    if (!conversation) return;
+    this.names.set(entry.from.user, entry.from.name);
+    if (entry.key) this.kept(conversation, entry.key);
+    const known = conversation.byOffset.has(entry.offset);
+    const message = conversation.put(entry);
+    conversation.typing.delete(entry.from.user);
+    if (entry.room.startsWith("@")) this.inbox.top = Math.max(this.inbox.top, entry.offset);
+    if (!known && message.from.user !== this.me) this.came(conversation, message);
+    this.changed("messages", conversation);
+    this.changed("list");
+  }
+
+  /** Somebody else's new message. */
+  came(conversation, message) {
+    const mentionsMe = message.mentions.includes(this.me) || message.mentions.includes(ROOM_MENTION);
+    if (conversation !== this.current || !this.attentive()) {
+      conversation.newAfter ??= conversation.readTo || message.offset - 1;
+      if (conversation.direct) this.countDirect(conversation);
+      else conversation.addUnread(message, mentionsMe);
+    }
+    this.arrived(conversation, message, mentionsMe || conversation.direct);
+  }
+
+  changedMessage(entry) {
+    const conversation = this.homeOf(entry);
+    if (entry.room.startsWith("@")) this.inbox.top = Math.max(this.inbox.top, entry.offset);
+    if (!conversation) return;
+    conversation.change(entry);
+    this.changed("messages", conversation);
+  }
+
+  gap({ room, from, to }) {
+    for (const conversation of this.homesOf(room)) {
+      conversation.lose(from, to);
+      this.changed("messages", conversation);
+    }
+  }
+
+  reset({ room, offset }) {
+    if (room.startsWith("@")) Object.assign(this.inbox, { readTo: 0, top: offset, more: false });
+    for (const conversation of this.homesOf(room)) {
+      conversation.reset(offset);
+      this.changed("messages", conversation);
+    }
+  }
+
+  homesOf(room) {
+    return [...this.conversations.values()].filter((one) => (room.startsWith("@") ? one.direct : one.id === room));
+  }
+
+  /** Returns whether the list of members has to be asked for again. */
+  presence(change) {
+    const conversation = this.conversations.get(change.room);
+    if (!conversation) return false;
+    for (const { user, name } of [...(change.joined ?? []), ...(change.renamed ?? [])]) this.names.set(user, name);
+    const complete = conversation.changeMembers(change);
+    this.changed("people", conversation);
+    return !complete;
+  }
+
+  typing({ room, user, name }, now) {
+    const conversation = this.conversations.get(room);
+    if (!conversation || user === this.me) return;
+    if (name) this.names.set(user, name);
+    conversation.types(user, name || this.nameOf(user), now);
+    this.changed("typing", conversation);
+  }
+
+  read({ room, user, offset }) {
+    if (user === this.me) {
+      this.readElsewhere(room, offset);
+      return;
+    }
+    const conversation = this.conversations.get(room);
+    if (!conversation) return;
+    conversation.readers.set(user, Math.max(offset, conversation.readers.get(user) ?? 0));
+    this.changed("messages", conversation);
+  }
+
+  /** On another of our own connections. */
+  readElsewhere(room, offset) {
+    if (room.startsWith("@")) {
+      this.inbox.readTo = Math.max(this.inbox.readTo, offset);
+      for (const conversation of this.homesOf(room)) {
+        conversation.readTo = Math.max(conversation.readTo, offset);
+        this.countDirect(conversation);
+      }
+    } else {
+      const conversation = this.conversations.get(room);
+      if (conversation && offset >= conversation.top) conversation.readAll();
+    }
+    this.changed("list");
+  }
+
+  // ---- what was asked for --------------------------------------------------------------------------
+
+  /** A page of a room's history; entries that are changes are in their messages already. */
+  addPage(conversation, { messages, more }) {
+    for (const entry of messages) if (entry.type === "message") this.addOld(conversation, entry);
+    conversation.more = more;
+    conversation.loaded = true;
+  }
+
+  /** A page of the inbox. */
+  addInboxPage({ messages, more }) {
+    for (const entry of messages) {
+      this.inbox.first = Math.min(this.inbox.first, entry.offset);
+      if (entry.type !== "message") continue;
+      const conversation = this.homeOf(entry);
+      if (conversation) this.addOld(conversation, entry);
+    }
+    Object.assign(this.inbox, { more: more && messages.length > 0, loaded: true });
+    for (const conversation of this.homesOf("@")) {
+      conversation.more = this.inbox.more;
+      this.countDirect(conversation);
+    }
+  }
+
+  addOld(conversation, entry) {
+    if (!this.names.has(entry.from.user)) this.names.set(entry.from.user, entry.from.name);
+    // What came live is newer than a page that was asked for before it.
+    if (!conversation.byOffset.has(entry.offset)) conversation.put(entry);
+  }
+
+  setMembers(conversation, answer) {
+    conversation.setMembers(answer);
+    for (const { user, name } of answer.members) this.names.set(user, name);
+    this.changed("people", conversation);
+    this.changed("list");
+  }
+
+  // ---- reading and writing -------------------------------------------------------------------------
+
+  /** The current conversation was looked at to its end. What to tell the server: [room, offset], or null. */
+  readCurrent() {
+    const conversation = this.current;
+    if (!conversation || !conversation.readAll()) return null;
+    this.changed("list");
+    if (!conversation.direct) return /** @type {[string, number]} */ ([conversation.id, conversation.top]);
+    const unread = this.homesOf("@").flatMap((one) => this.unreadIn(one).map(({ offset }) => offset));
+    const offset = unread.length ? Math.min(...unread) - 1 : this.inbox.top;
+    if (offset <= this.inbox.readTo) return null;
+    this.inbox.readTo = offset;
+    return /** @type {[string, number]} */ ([`@${this.me}`, offset]);
+  }
+
+  countDirect(conversation) {
+    const unread = this.unreadIn(conversation);
+    conversation.unread = unread.length;
+    conversation.mentioned = unread.length > 0;
+    if (unread.length) conversation.newAfter ??= unread[0].offset - 1;
+  }
+
+  unreadIn(conversation) {
+    const isUnread = (item) => item.kind === "message" && item.offset > conversation.readTo && item.from.user !== this.me;
+    return conversation.items.filter((item) => isUnread(item) && item.segment === conversation.segment);
+  }
+
+  /** One of our own messages has its place. */
+  kept(conversation, key) {
+    conversation.outgoing = conversation.outgoing.filter((one) => one.key !== key);
+  }
+
+  forgetDirects() {
+    for (const conversation of this.homesOf("@")) this.conversations.delete(conversation.id);
+    this.inbox = { readTo: 0, first: Infinity, top: 0, more: true, loaded: false };
+    if (this.current?.direct) this.current = null;
+  }
+}

@@ -1,0 +1,67 @@
+/** Owns the menu about a person, and a moderator's dialog. */
+import { choiceField, openDialog, textField } from "./dialogs.js";
+import { reasonOf } from "./outbox.js";
+import { openMenu } from "./popup.js";
+
+const VERBS = [
+  ["mute", "Mute: may read, not write"],
+  ["kick", "Kick: put out once"],
+  ["ban", "Ban: keep out"],
+  ["unmute", "Unmute"],
+  ["unban", "Unban"],
+];
+const TIMES = [
+  ["600", "10 minutes"],
+  ["3600", "1 hour"],
+  ["86400", "1 day"],
+  ["604800", "1 week"],
+  ["", "For ever"],
+];
+
+/**
+ * What one can do about a person.
+ * @param {any} app see main.js
+ * @param {HTMLElement} anchor
+ * @param {{user: string, name: string}} person
+ */
+export function openPersonMenu(app, anchor, { user, name }) {
+  const { model } = app;
+  const mine = user === model.me;
+  const inRoom = model.current && !model.current.direct && model.current.joined;
+  const items = [
+    { icon: "send", text: mine ? "Write a note to yourself" : "Write directly", act: () => app.open(`@${user}`) },
+    !mine && inRoom && { icon: "reply", text: "Mention", act: () => app.composer.insert(`@${model.nameOf(user)} `) },
+    mine && { icon: "edit", text: "Change your name", act: () => app.askName() },
+    !mine && model.moderates && null,
+    !mine && model.moderates && { icon: "shield", text: "Moderate…", danger: true, act: () => openModeration(app, user) },
+  ];
+  openMenu(anchor, name, items.filter((item) => item !== false && item !== undefined));
+}
+
+/**
+ * Decide about a user, in this room or everywhere.
+ * @param {any} app see main.js
+ * @param {string} [user]
+ */
+export function openModeration(app, user = "") {
+  const { model } = app;
+  const room = model.current && !model.current.direct ? model.current.id : "";
+  const [userField, userInput] = textField("User", { value: user, required: true, maxlength: 63 });
+  const [verbField, verb] = choiceField("What to do", VERBS, "mute");
+  const places = [["", "Everywhere"]];
+  if (room) places.unshift([room, `In #${room}`]);
+  const [placeField, place] = choiceField("Where", places, room);
+  const [timeField, time] = choiceField("For how long", TIMES, "600");
+  const [reasonField, reason] = textField("Reason, which the person is told", { maxlength: 256 });
+  const show = () => (timeField.hidden = !["mute", "ban"].includes(verb.value));
+  verb.addEventListener("change", show);
+  show();
+  const submit = async () => {
+    const timed = ["mute", "ban"].includes(verb.value) && time.value;
+    const sanction = { room: place.value || undefined, seconds: timed ? Number(time.value) : undefined, reason: reason.value || undefined };
+    await app.chat[verb.value](userInput.value.trim(), sanction);
+    app.toast(`Done: ${verb.value} ${model.nameOf(userInput.value.trim())}`);
+  };
+  const title = user ? `Moderate ${model.nameOf(user)}` : "Moderate";
+  openDialog({ title, fields: [userField, verbField, placeField, timeField, reasonField], action: "Do it", danger: true, submit, reason: reasonOf });
+}

@@ -1,0 +1,71 @@
+/** Owns the list of the people in a room, the head of the page, and the line that says who is writing. */
+import { avatar, bdi, byId, el, onceAFrame } from "./dom.js";
+
+const SHOWN = 200;
+
+export class People {
+  /** @param {any} app see main.js */
+  constructor(app) {
+    this.app = app;
+    this.draw = onceAFrame(() => this.render());
+    setInterval(() => this.renderTyping(), 1000);
+  }
+
+  render() {
+    const conversation = this.app.model.current;
+    if (!conversation) return;
+    this.renderHead(conversation);
+    this.renderTyping();
+    const members = this.membersOf(conversation).sort((a, b) => a.name.localeCompare(b.name));
+    const typing = new Set(conversation.typing.keys());
+    const focused = document.activeElement?.closest?.(".member")?.getAttribute("data-user");
+    const rows = members.slice(0, SHOWN).map((member) => el("li", {}, this.entry(member, typing.has(member.user))));
+    byId("members").replaceChildren(...rows);
+    const hidden = conversation.memberCount - rows.length;
+    const note = conversation.membersNote || (!conversation.direct && hidden > 0 ? `And ${hidden} more` : "");
+    byId("people-note").textContent = note;
+    byId("people-note").hidden = !note;
+    if (focused) byId("members").querySelector(`[data-user="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  membersOf(conversation) {
+    const { model } = this.app;
+    if (!conversation.direct) return [...conversation.members.values()];
+    const both = new Set([model.me, conversation.peer]);
+    return [...both].map((user) => ({ user, name: model.nameOf(user), connections: user === model.me || model.isOnline(user) ? 1 : 0 }));
+  }
+
+  entry({ user, name, connections }, typing) {
+    const { model } = this.app;
+    const state = typing ? "writing…" : connections > 1 ? `online, ${connections} connections` : connections ? "online" : "away";
+    const props = { type: "button", class: "member", "aria-haspopup": "menu", data: { user }, "aria-label": `${name}${user === model.me ? " (you)" : ""}, ${state}` };
+    const open = ({ currentTarget }) => this.app.openPerson(currentTarget, { user, name });
+    const face = el("span", { class: "with-presence" }, avatar(user, name), el("span", { class: connections ? "presence" : "presence away" }));
+    const words = el("span", { class: "member-text" }, bdi(user === model.me ? `${name} (you)` : name), el("span", { class: "hint", text: state }));
+    return el("button", { ...props, on: { click: open } }, face, words);
+  }
+
+  renderHead(conversation) {
+    const { model } = this.app;
+    const title = model.titleOf(conversation);
+    byId("title-text").textContent = title;
+    const mark = byId("title").querySelector(".hash");
+    if (conversation.direct) mark?.remove();
+    else if (!mark) byId("title").prepend(el("span", { class: "hash", "aria-hidden": "true", text: "#" }));
+    const { memberCount } = conversation;
+    const online = model.isOnline(conversation.peer) ? "online" : "away";
+    const here = memberCount === 1 ? "1 person here" : `${memberCount} people here`;
+    byId("subtitle").textContent = conversation.direct ? online : !conversation.joined ? "You are not in this room" : memberCount ? here : "";
+  }
+
+  renderTyping() {
+    const conversation = this.app.model.current;
+    const names = conversation?.typers(Date.now()) ?? [];
+    const words = names.length > 3 ? ["Several people are writing…"] : names.length === 0 ? [] : [...joined(names), names.length === 1 ? " is writing…" : " are writing…"];
+    byId("typing").replaceChildren(...words);
+  }
+}
+
+function joined(names) {
+  return names.flatMap((name, place) => [place === 0 ? "" : place === names.length - 1 ? " and " : ", ", bdi(name)]);
+}

@@ -1,0 +1,83 @@
+/** Owns what opens over the page next to a button: placing it, closing it, giving the focus back; and menus in it. */
+import { el, icon } from "./dom.js";
+
+const GAP = 6; // px to the anchor and to the window's edge
+
+/**
+ * Show `content` next to `anchor`. It closes by Escape or a press elsewhere, and the focus goes back.
+ * @param {HTMLElement} anchor
+ * @param {any} content
+ * @param {{onclose?: () => void, focusBack?: HTMLElement}} [options]
+ * @returns {() => void} closes it
+ */
+export function openPopup(anchor, content, { onclose, focusBack = anchor } = {}) {
+  content.classList.add("popup");
+  content.setAttribute("popover", "auto");
+  document.body.append(content);
+  content.showPopover();
+  place(anchor, content);
+  anchor.setAttribute("aria-expanded", "true");
+  const close = () => content.isConnected && content.hidePopover();
+  content.addEventListener("toggle", (event) => {
+    if (event.newState !== "closed") return;
+    const hadFocus = content.contains(document.activeElement) || document.activeElement === document.body;
+    content.remove();
+    anchor.removeAttribute("aria-expanded");
+    if (hadFocus && focusBack.isConnected) focusBack.focus();
+    onclose?.();
+  });
+  return close;
+}
+
+/** Below the anchor or above it, wherever there is room, inside the window. */
+function place(anchor, content) {
+  const at = anchor.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = content;
+  const below = at.bottom + GAP + height <= innerHeight - GAP;
+  const top = below ? at.bottom + GAP : Math.max(GAP, at.top - GAP - height);
+  const end = getComputedStyle(content).direction === "rtl" ? at.left : at.right - width;
+  const left = at.left + width <= innerWidth - GAP ? at.left : end;
+  content.style.top = `${top}px`;
+  content.style.left = `${Math.max(GAP, Math.min(left, innerWidth - width - GAP))}px`;
+}
+
+/**
+ * @typedef {{icon: string, text: string, danger?: boolean, act: () => void} | null} MenuItem null: a line
+ */
+
+/**
+ * Open a menu (WAI-ARIA menu pattern: arrows move, Home, End, Escape).
+ * @param {HTMLElement} anchor
+ * @param {string} title
+ * @param {MenuItem[]} items
+ */
+export function openMenu(anchor, title, items) {
+  const menu = el("div", { class: "menu", role: "menu", "aria-label": title });
+  menu.append(el("div", { class: "menu-title", "aria-hidden": "true" }, el("bdi", { text: title })));
+  const close = openPopup(anchor, menu);
+  for (const item of items) menu.append(item ? menuItem(item, close) : el("hr"));
+  place(anchor, menu);
+  const buttons = [...menu.querySelectorAll("button")];
+  menu.addEventListener("keydown", (event) => moveFocus(event, buttons));
+  buttons[0]?.focus();
+}
+
+function menuItem(item, close) {
+  const act = () => {
+    close();
+    item.act();
+  };
+  const props = { type: "button", role: "menuitem", tabindex: "-1", class: item.danger ? "menu-item danger" : "menu-item" };
+  return el("button", { ...props, on: { click: act } }, icon(item.icon), el("span", { text: item.text, dir: "auto" }));
+}
+
+/** Arrow keys among `nodes`; `columns` of a grid. */
+export function moveFocus(event, nodes, columns = 1) {
+  const at = nodes.indexOf(document.activeElement);
+  const steps = { ArrowDown: columns, ArrowUp: -columns, Home: -at, End: nodes.length - 1 - at };
+  if (columns > 1) Object.assign(steps, { ArrowRight: 1, ArrowLeft: -1 });
+  const step = steps[event.key];
+  if (step === undefined || !nodes.length) return;
+  event.preventDefault();
+  nodes[(at + step + nodes.length) % nodes.length]?.focus();
+}

@@ -1,0 +1,101 @@
+/**
+ * Owns what the timeline shows of a conversation: a list of rows, each with a key and what it depends on, so that a row
+ * that did not change is not drawn again. Pure.
+ */
+import { dayName, dayOf } from "./time.js";
+
+const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under one name
+
+/**
+ * @typedef {object} Row
+ * @property {string} kind start, loading, day, new, lost, message, outgoing
+ * @property {string} key
+ * @property {string} depends
+ * @property {string} [text]
+ * @property {any} [message]
+ * @property {boolean} [first] of its group: shows name and picture
+ * @property {boolean} [last] the user's own last message: shows that it was kept
+ * @property {string[]} [readers]
+ */
+
+/**
+ * @param {import("./conversation.js").Conversation} conversation
+ * @param {{me: string, now: number, nameOf: (user: string) => string}} context
+ * @returns {Row[]}
+ */
+export function rowsOf(conversation, { me, now, nameOf }) {
+  const rows = [opening(conversation)];
+  const readers = readersByOffset(conversation, me);
+  const lastOwn = conversation.lastOf(me);
+  let before = null;
+  let day = 0;
+  let marked = conversation.newAfter === null;
+  for (const item of conversation.items) {
+    if (item.kind !== "message") {
+      rows.push(lost(item));
+      before = null;
+      continue;
+    }
+    if (dayOf(item.time) !== day) {
+      day = dayOf(item.time);
+      rows.push(line("day", `day ${day} ${item.segment}`, dayName(item.time, now)));
+      before = null;
+    }
+    if (!marked && item.segment === conversation.segment && item.offset > (conversation.newAfter ?? 0) && item.from.user !== me) {
+      marked = true;
+      rows.push(line("new", "new", "New messages"));
+      before = null;
+    }
+    const shown = { first: !continues(before, item), last: item === lastOwn && !conversation.outgoing.length };
+    rows.push(messageRow(item, { ...shown, readers: readers.get(item.offset) ?? [], conversation, nameOf }));
+    before = item;
+  }
+  for (const outgoing of conversation.outgoing) {
+    const first = !continues(before, outgoing);
+    const depends = `${first} ${outgoing.status} ${outgoing.error}`;
+    rows.push({ kind: "outgoing", key: `out ${outgoing.key}`, depends, message: outgoing, first });
+    before = outgoing;
+  }
+  return rows.filter((row) => row !== null);
+}
+
+function opening(conversation) {
+  if (conversation.loading) return line("loading", "loading", "Loading earlier messages…");
+  if (!conversation.loaded || conversation.more) return line("loading", "waiting", "");
+  return { kind: "start", key: "start", depends: `${conversation.id} ${conversation.items.length === 0}` };
+}
+
+const line = (kind, key, text) => ({ kind, key, depends: text, text });
+
+function lost(item) {
+  if (item.kind === "reset") {
+    return line("lost", `reset ${item.segment}`, "The server lost what was said before. It begins again here.");
+  }
+  const count = item.to - item.offset + 1;
+  const text = count === 1 ? "1 message could not be recovered" : `${count} messages could not be recovered`;
+  return line("lost", `gap ${item.segment} ${item.offset}`, text);
+}
+
+function messageRow(message, { first, last, readers, conversation, nameOf }) {
+  const target = message.replyTo === undefined ? undefined : conversation.byOffset.get(message.replyTo);
+  const quoted = target ? `${target.version}` : "";
+  const names = [...message.reactions.values(), readers].flatMap((users) => [...users]).map(nameOf);
+  const depends = [message.version, first, last, quoted, readers, names, message.mentions.map(nameOf)].join(" ");
+  return { kind: "message", key: `${message.segment} ${message.offset}`, depends, message, first, last, readers };
+}
+
+function continues(before, item) {
+  if (!before || before.from.user !== item.from.user || before.from.name !== item.from.name) return false;
+  return item.time - before.time < GROUP_WITHIN && dayOf(before.time) === dayOf(item.time) && item.replyTo === undefined;
+}
+
+/** Each reader's mark goes to the last message that they have read. */
+function readersByOffset(conversation, me) {
+  const found = new Map();
+  const messages = conversation.items.filter((item) => item.kind === "message" && item.segment === conversation.segment);
+  for (const [user, offset] of conversation.readers) {
+    const at = user === me ? undefined : messages.findLast((message) => message.offset <= offset);
+    if (at && at.from.user !== user) found.set(at.offset, [...(found.get(at.offset) ?? []), user]);
+  }
+  return found;
+}

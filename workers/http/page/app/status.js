@@ -1,0 +1,91 @@
+/**
+ * Owns the line that tells the truth about the connection. Those who hear the page are told changes, not every second
+ * of a countdown.
+ */
+import { byId } from "./dom.js";
+
+const SHORTLY = 5000; // ms: how long good news stays
+const LONGER = 20_000; // and bad news
+const TROUBLE_FOR = 3000; // after the last refusal
+
+export class Status {
+  /** @param {any} chat */
+  constructor(chat) {
+    this.chat = chat;
+    this.was = false; // connected before
+    this.news = null; // {kind, text, until}
+    this.trouble = 0; // until when the store is thought to be away
+    this.said = "";
+    chat.on("state", ({ state }) => this.became(state));
+    chat.on("caughtup", (missed) => this.caughtUp(missed));
+    chat.on("retrying", ({ code }) => code !== "rate_limited" && this.troubled());
+    byId("state-button").addEventListener("click", () => chat.open());
+    for (const event of ["online", "offline"]) addEventListener(event, () => this.show());
+    addEventListener("online", () => chat.nudge());
+    document.addEventListener("visibilitychange", () => !document.hidden && chat.nudge());
+    setInterval(() => this.show(), 500);
+    this.show();
+  }
+
+  became(state) {
+    if (state === "connected") {
+      if (this.was) this.news = { kind: "busy", text: "Catching up…", until: Date.now() + LONGER };
+      this.was = true;
+    }
+    this.show();
+  }
+
+  caughtUp({ recovered, lost, resets }) {
+    const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+    if (lost) this.news = { kind: "bad", text: `${many(lost, "message")} could not be recovered`, until: Date.now() + LONGER };
+    else if (resets) this.news = { kind: "bad", text: "The server lost what was said before", until: Date.now() + LONGER };
+    else this.news = { kind: "good", text: recovered ? `Caught up: ${many(recovered, "message")}` : "Caught up", until: Date.now() + SHORTLY };
+    this.show();
+  }
+
+  troubled() {
+    this.trouble = Date.now() + TROUBLE_FOR;
+    this.show();
+  }
+
+  /** @returns {{kind: "good" | "busy" | "bad", text: string, spoken?: string, button?: string}} */
+  get line() {
+    const { state, retryAt = 0, code, reason } = this.chat.state;
+    const now = Date.now();
+    if (state === "closed") return { kind: "bad", text: closedText(code, reason), button: "Try again" };
+    if (state === "connecting") return { kind: "busy", text: this.was ? "Reconnecting…" : "Connecting…" };
+    if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
+    if (now < this.trouble) return { kind: "busy", text: "The server cannot reach its store; trying again" };
+    if (this.news && now < this.news.until) return this.news;
+    return { kind: "good", text: "Connected" };
+  }
+
+  waitingLine(seconds, code) {
+    const why = navigator.onLine === false ? "No network. " : code === 1012 ? "The server restarts. " : "";
+    const spoken = `${why}Reconnecting…`;
+    if (seconds <= 1) return { kind: "busy", text: spoken };
+    return { kind: "busy", text: `${why}Reconnecting in ${seconds} s`, spoken, button: "Try now" };
+  }
+
+  show() {
+    const { kind, text, spoken = text, button } = this.line;
+    byId("state").dataset.kind = kind;
+    if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
+    byId("state-button").hidden = !button;
+    if (button) byId("state-button").textContent = button;
+    if (spoken === this.said) return;
+    this.said = spoken;
+    byId("told").textContent = spoken;
+  }
+}
+
+function closedText(code, reason) {
+  const words = {
+    1008: "This page may not connect here",
+    4001: "You have to sign in",
+    4003: "You were removed",
+    1009: "A message was too big for the server",
+  };
+  const text = words[code] ?? "Disconnected";
+  return reason && code !== 1000 ? `${text}: ${reason}` : text;
+}

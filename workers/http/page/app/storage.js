@@ -1,0 +1,43 @@
+/** Owns what the browser keeps: JSON values that may be missing, broken or forbidden without harm. */
+
+const PREFIX = "chatmaster.";
+
+/** Values under names; `area` gives the storage, which the browser may refuse. */
+class Kept {
+  constructor(area) {
+    this.area = area;
+  }
+
+  get(name, otherwise) {
+    try {
+      return JSON.parse(this.area().getItem(PREFIX + name)) ?? otherwise;
+    } catch {
+      return otherwise;
+    }
+  }
+
+  /** Undefined, null and "" remove it. */
+  set(name, value) {
+    try {
+      if (value === undefined || value === null || value === "") this.area().removeItem(PREFIX + name);
+      else this.area().setItem(PREFIX + name, JSON.stringify(value));
+    } catch {
+      // Full or forbidden: the page works without.
+    }
+  }
+}
+
+/** For this browser. */
+export const kept = new Kept(() => localStorage);
+
+/** For this tab, over reloads. */
+export const keptInTab = new Kept(() => sessionStorage);
+
+/** localStorage for the client, where there is one. */
+export function browserStorage() {
+  try {
+    return localStorage;
+  } catch {
+    return undefined;
+  }
+}

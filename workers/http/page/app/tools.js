@@ -1,0 +1,92 @@
+/** Owns what can be done to a message: the small bar on the one that is pointed at or has the focus, its menu, its keys. */
+import { el, iconButton } from "./dom.js";
+import { openEmojiPicker, QUICK } from "./emoji.js";
+import { openMenu } from "./popup.js";
+
+/** The bar; there is one, and it moves. */
+export class Tools {
+  /** @param {any} app see main.js */
+  constructor(app) {
+    this.app = app;
+    this.bar = el("div", { class: "tools", role: "toolbar", "aria-label": "Message actions" });
+    this.on = null; // the message's node
+  }
+
+  /** What this user may do to this message. */
+  rights(message) {
+    const { model } = this.app;
+    const conversation = model.current;
+    const open = Boolean(conversation?.joined && !message.deleted && message.segment === conversation.segment);
+    const mine = message.from.user === model.me;
+    const room = open && !conversation.direct;
+    return { react: room, reply: room, edit: room && mine && message.text !== undefined, remove: room && (mine || model.moderates) };
+  }
+
+  /** @param {any} node of a message, or null */
+  show(node) {
+    const message = node && this.app.timeline.messageAt(node);
+    if (!message || message.deleted) {
+      this.hide();
+      return;
+    }
+    if (this.on === node && this.bar.parentNode === node) return;
+    this.on = node;
+    this.bar.replaceChildren(...this.buttons(message));
+    node.append(this.bar);
+  }
+
+  hide() {
+    this.on = null;
+    this.bar.remove();
+  }
+
+  buttons(message) {
+    const rights = this.rights(message);
+    const { app } = this;
+    const found = [];
+    if (rights.react) {
+      found.push(...QUICK.map((emoji) => quick(emoji, () => app.react(app.model.current, message, emoji))));
+      found.push(iconButton("smile", "React", ({ currentTarget }) => this.pick(currentTarget, message)));
+    }
+    if (rights.reply) found.push(iconButton("reply", "Reply", () => app.composer.reply(message)));
+    if (rights.edit) found.push(iconButton("edit", "Edit", () => app.composer.edit(message)));
+    found.push(iconButton("more", "More actions", ({ currentTarget }) => this.menu(currentTarget, message), { "aria-haspopup": "menu" }));
+    return found;
+  }
+
+  pick(anchor, message) {
+    const conversation = this.app.model.current;
+    openEmojiPicker(anchor, (emoji) => this.app.react(conversation, message, emoji, true), this.on ?? anchor);
+  }
+
+  menu(anchor, message) {
+    const rights = this.rights(message);
+    const { app } = this;
+    const mine = message.from.user === app.model.me;
+    const items = [
+      rights.reply && { icon: "reply", text: "Reply", act: () => app.composer.reply(message) },
+      rights.edit && { icon: "edit", text: "Edit", act: () => app.composer.edit(message) },
+      message.text !== undefined && { icon: "check", text: "Copy text", act: () => app.copy(message.text) },
+      rights.remove && { icon: "trash", text: mine ? "Delete" : "Delete as moderator", danger: true, act: () => app.remove(app.model.current, message) },
+      !mine && null,
+      !mine && { icon: "people", text: `About ${message.from.name}`, act: () => app.openPerson(anchor.isConnected ? anchor : this.on, message.from) },
+    ];
+    openMenu(anchor, message.from.name, items.filter((item) => item !== false));
+  }
+
+  /** A key on a message that has the focus. Returns whether it meant something. */
+  pressed(key, node) {
+    const message = this.app.timeline.messageAt(node);
+    if (!message) return false;
+    const rights = this.rights(message);
+    if (key === "r" && rights.reply) this.app.composer.reply(message);
+    else if (key === "e" && rights.edit) this.app.composer.edit(message);
+    else if (key === "Delete" && rights.remove) this.app.remove(this.app.model.current, message);
+    else if (key === "Enter" || key === "ContextMenu") this.menu(node, message);
+    else return false;
+    return true;
+  }
+}
+
+const quick = (emoji, act) => el("button", { type: "button", class: "icon-button quick", "aria-label": `React with ${emoji}`, text: emoji, on: { click: act } });
+

@@ -1,0 +1,343 @@
+"""The follower against a model of the store, its pub/sub and its connections, in random order.
+
+What must hold whatever happens: everything in the log is delivered once and in order, or a gap or a reset says why
+not. Each mutant leaves out one of the follower's rules and must be caught.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from workers.bus.port import Entry, LogState, Page, Publication, Reign
+from workers.rooms.follower import Deliver, Follower, Order, TellGap, TellReset
+
+PAGE = 3
+ACTIONS = (
+    ["publish"] * 5 + ["hear"] * 6 + ["execute"] * 4 + ["answer"] * 2 + ["cut"] * 2
+    + ["fail", "restart", "rollback", "promote", "trim", "patrol", "leave", "linger", "return", "lose"]
+)  # fmt: skip
+
+
+@dataclass
+class Read:
+    order: Order
+    ticket: int
+    after: int
+    answer: Any = None
+
+
+@dataclass
+class World:
+    """One room at the store, and one worker's follower of it."""
+
+    follower: Follower
+    entries: list[int] = field(default_factory=list)  # by offset - 1: identities
+    firsts: list[tuple[str, int]] = field(default_factory=lambda: [("r0", 1)])
+    reign: int = 0
+    written: int = 0
+    first: int = 1
+    saved: tuple[int, list[tuple[str, int]]] = (0, [("r0", 1)])
+    subscribed: bool = False
+    connected: bool = True
+    channel: deque[Any] = field(default_factory=deque)  # what the store sent and the worker has not read
+    reads: list[Read] = field(default_factory=list)
+    wanted: bool = False
+    seen: dict[int, int] = field(default_factory=dict)
+    position: int | None = None  # what the room's members have
+    lost_silently: bool = False
+
+    # ---- the store ---------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        epoch = f"r{self.reign}"
+        if self.firsts[-1][0] != epoch:
+            self.firsts.append((epoch, len(self.entries) + 1))
+        self.written += 1
+        self.entries.append(self.written)
+        if self.subscribed:
+            self.channel.append(Publication(epoch, self.entry(len(self.entries))))
+
+    def entry(self, offset: int) -> Entry:
+        return Entry(offset, 0, "t", str(self.entries[offset - 1]).encode())
+
+    def state(self) -> LogState:
+        firsts = list(self.firsts)
+        if firsts[-1][0] != f"r{self.reign}":
+            firsts.append((f"r{self.reign}", len(self.entries) + 1))
+        self.firsts = firsts  # a look writes it down
+        return LogState(firsts[-1][0], len(self.entries), self.first, tuple(Reign(*one) for one in firsts))
+
+    def execute(self, read: Read) -> None:
+        """The store carries a read out; the answer is on its way."""
+        if read.order is Order.CHECK:
+            read.answer = self.state()
+            return
+        state = self.state()
+        start = max(read.after + 1, self.first)
+        entries = tuple(self.entry(at) for at in range(start, min(start + PAGE, state.top + 1)))
+        read.answer = Page(state, entries, bool(entries) and entries[-1].offset < state.top)
+
+    def restart(self, *, rollback: bool) -> None:
+        self.cut()
+        self.promote(rollback=rollback)
+
+    def promote(self, *, rollback: bool) -> None:
+        """Another server is master now; a subscription may well live on, through its replica."""
+        self.reign += 1
+        if rollback:
+            top, firsts = self.saved
+            del self.entries[top:]
+            self.firsts = list(firsts)
+            self.first = min(self.first, top + 1)
+        self.saved = (len(self.entries), list(self.firsts))
+
+    # ---- the worker --------------------------------------------------------------------------------
+
+    def cut(self) -> None:
+        self.subscribed, self.connected = False, False
+        self.channel.clear()
+        self.run(self.follower.disconnected())
+        self.connected = True
+        if self.follower.phase.value in ("subscribing", "live", "linger"):
+            self.subscribe()
+
+    def subscribe(self) -> None:
+        if not self.connected:
+            return
+        self.subscribed = True
+        self.channel.append("subscribed")
+
+    def hear(self) -> None:
+        if not self.channel:
+            return
+        message = self.channel.popleft()
+        if message == "subscribed":
+            self.run(self.follower.subscribed())
+        elif message == "unsubscribed":
+            self.run(self.follower.unsubscribed())
+        elif self.follower.received(message):
+            self.deliver(message.epoch, message.entry)
+        else:
+            self.run(self.follower.strayed())
+
+    def answer(self, read: Read) -> None:
+        self.reads.remove(read)
+        if read.order is Order.CHECK:
+            self.run(self.follower.state_came(read.answer, read.ticket))
+        else:
+            self.run(self.follower.page_came(read.answer, after=read.after, ticket=read.ticket))
+
+    def run(self, effects: list[Any]) -> None:
+        for effect in effects:
+            if isinstance(effect, Deliver):
+                self.deliver(effect.epoch, effect.entry)
+            elif isinstance(effect, TellGap):
+                assert self.position is None or effect.first == self.position + 1, "the gap does not touch"
+                self.position = effect.last
+            elif isinstance(effect, TellReset):
+                self.seen.clear()
+                self.position = effect.offset
+            elif effect is Order.SUBSCRIBE:
+                self.subscribe()
+            elif effect is Order.UNSUBSCRIBE:
+                self.subscribed = False
+                self.seen.clear()
+                self.position = None
+                self.channel.append("unsubscribed")
+            elif effect in (Order.CHECK, Order.READ):
+                after = self.follower.offset
+                ticket = self.follower.read_started()
+                if ticket is not None:
+                    self.reads.append(Read(effect, ticket, after))
+            elif effect is Order.CURRENT and self.position is None:
+                self.position = self.follower.offset
+
+    def deliver(self, epoch: str, entry: Entry) -> None:
+        identity = int(entry.payload)
+        if self.position is None:
+            self.position = entry.offset - 1
+        assert entry.offset == self.position + 1, f"{entry.offset} after {self.position}"
+        assert identity not in self.seen.values(), "the same message twice"
+        self.position = entry.offset
+        self.seen[entry.offset] = identity
+
+    # ---- the end -----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let everything that is under way come to its end; then the follower must be at the top, on the line."""
+        if not self.wanted:
+            return
+        for _ in range(1000):
+            if self.channel:
+                self.hear()
+            elif self.reads:
+                read = self.reads[0]
+                if read.answer is None:
+                    self.execute(read)
+                self.answer(read)
+            else:
+                break
+        follower = self.follower
+        if self.lost_silently:
+            state = self.state()
+            self.lost_silently = False
+            self.run(follower.behind(state.epoch, state.top))
+            self.settle()
+            return
+        assert follower.current, "it waits for nothing, and is not current"
+        assert follower.offset == len(self.entries), "it does not know the top"
+        assert self.position == len(self.entries), "what is in the log was not delivered"
+        for offset, identity in self.seen.items():
+            assert self.entries[offset - 1] == identity, "what was delivered is not what the log says; nobody was told"
+
+
+def play(make: Callable[[], Follower], seed: int, length: int) -> None:
+    chance = random.Random(seed)
+    world = World(make())
+    world.wanted = True
+    world.run(world.follower.wanted())
+    for _ in range(length):
+        step(world, chance.choice(ACTIONS), chance)
+    if not world.wanted:
+        world.wanted = True
+        world.run(world.follower.wanted())
+    world.settle()
+
+
+def step(world: World, action: str, chance: random.Random) -> None:
+    follower = world.follower
+    pending = [read for read in world.reads if read.answer is None]
+    answered = [read for read in world.reads if read.answer is not None]
+    if action == "publish":
+        world.publish()
+    elif action == "hear":
+        world.hear()
+    elif action == "execute" and pending:
+        world.execute(chance.choice(pending))
+    elif action == "answer" and answered:
+        world.answer(chance.choice(answered))
+    elif action == "fail" and world.reads:
+        read = chance.choice(world.reads)
+        world.reads.remove(read)
+        world.run(follower.read_failed(read.ticket))
+    elif action == "cut":
+        world.cut()
+    elif action in ("restart", "rollback"):
+        world.restart(rollback=action == "rollback")
+    elif action == "promote":
+        world.promote(rollback=True)
+        world.lost_silently = True  # nothing says so until the next message or look
+    elif action == "trim":
+        world.first = min(world.first + 2, len(world.entries) + 1)
+    elif action == "patrol":
+        state = world.state()
+        world.run(follower.behind(state.epoch, state.top))
+    elif action == "leave" and world.wanted:
+        world.wanted = False
+        world.run(follower.unwanted())
+    elif action == "return" and not world.wanted:
+        world.wanted = True
+        world.run(follower.wanted())
+    elif action == "linger":
+        world.run(follower.lingered())
+    elif action == "lose" and world.channel and isinstance(world.channel[-1], Publication):
+        world.channel.pop()
+        world.lost_silently = True
+
+
+def model(make: Callable[[], Follower], examples: int):
+    @settings(
+        max_examples=examples, deadline=None, database=None, derandomize=True,
+        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.integers(0, 2**32), st.integers(5, 120))
+    def run(seed, length):
+        play(make, seed, length)
+
+    return run
+
+
+def test_whatever_happens_everything_is_delivered_once_in_order_or_told():
+    model(Follower, 2000)()
+
+
+# ---- each rule, left out ---------------------------------------------------------------------------------
+
+
+class NoLookAfterSubscribing(Follower):
+    """Takes a confirmed subscription for a continuation."""
+
+    def subscribed(self):
+        was = (self.epoch, self.offset)
+        effects = super().subscribed()
+        if was[0] and Order.CHECK in effects:
+            self._reading, self.current = False, True
+            effects.remove(Order.CHECK)
+        return effects
+
+
+class EarlierReadsCount(Follower):
+    """Takes the answer to a read from before the subscription for the look after it."""
+
+    def _stray(self):
+        if self._reading and self._held is not None:
+            self.current = False
+        else:
+            super()._stray()
+
+
+class NothingHeld(Follower):
+    """Forgets what comes while a read is under way."""
+
+    def _hold(self, publication):
+        pass
+
+
+class NoReigns(Follower):
+    """Takes the next offset for the next message, whatever the epoch."""
+
+    def received(self, publication):
+        return super().received(Publication(self.epoch, publication.entry))
+
+
+class NoGapCheck(Follower):
+    """Delivers whatever is newer."""
+
+    def received(self, publication):
+        if self.current and publication.epoch == self.epoch and publication.entry.offset > self.offset:
+            self.offset = publication.entry.offset
+            return True
+        return super().received(publication)
+
+
+class NoTailCheck(Follower):
+    """Does not care that the log's top was seen to be higher."""
+
+    def behind(self, epoch, top):
+        return []
+
+
+class OverflowForgotten(Follower):
+    """Drops what it cannot hold and goes on as if nothing had been."""
+
+    def _hold(self, publication):
+        if len(self._held) < 1:
+            self._held.append(publication)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [NoLookAfterSubscribing, EarlierReadsCount, NothingHeld, NoReigns, NoGapCheck, NoTailCheck, OverflowForgotten],
+    ids=lambda mutant: mutant.__name__,
+)
+def test_the_model_finds_the_fault_when_a_rule_is_left_out(mutant):
+    with pytest.raises((AssertionError, TypeError)):
+        model(mutant, 4000)()

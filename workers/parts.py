@@ -51,6 +51,7 @@ async def build(node: Node) -> None:
     node.presence = Presence(node.bus, node.lease, settings, node.presence_changed)
     node.registry = Registry(node.bus, node.lease, settings)
     node.hub.on_note = node.noted
+    node.hub.on_subscribed = node.presence.resubscribed
     try:
         await node.bus.ready(settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER)
     except Unavailable as error:

@@ -69,6 +69,7 @@ class Hub:
         self._ring_bytes = 0
         self.tally = Tally()
         self.on_note: Callable[[str, bytes], None] = _no_note
+        self.on_subscribed: Callable[[str], None] = _nothing
         self.teller: Teller = tell_nothing
         self.amender: Amender = amend_nothing
         self.find: Callable[[str], Member | None] = _nobody
@@ -260,6 +261,7 @@ class Hub:
         found = self._rooms.get(room)
         if found is not None:
             self.run(found, found.follower.subscribed())
+            self.on_subscribed(room)
 
     def unsubscribed(self, room: str) -> None:
         found = self._rooms.get(room)
@@ -554,6 +556,10 @@ class Hub:
             for room in self._rooms.values()
             if not room.name.startswith("!")
         ]
+
+
+def _nothing(room: str) -> None:
+    """Notes that may have been missed are nobody's business."""
 
 
 def _no_note(room: str, note: bytes) -> None:

@@ -34,6 +34,7 @@ from workers.chat.moderation import Moderation
 from workers.chat.names import cleaned
 from workers.chat.overlay import amended
 from workers.chat.people import People
+from workers.chat.rights import Role
 from workers.chat.session import Effects, Phase, Session, SessionState
 from workers.chat.staff import Staff
 from workers.registry.registry import Carried
@@ -227,11 +228,19 @@ class ChatApplication:
 
     def renamed(self, desk: Desk, name: str) -> None:
         """Somebody is called otherwise now."""
-        user = desk.connection.user
+        user, identity = desk.connection.user, desk.session.identity
         self.people.called(user, name)
+        if self.staff.role_of(user) is not Role.USER:
+            self.tasks.start(self._enlist(identity), what="enlist a moderator")
         for room in desk.session.rooms:
             if self._shown(room):
                 self.presence.renamed(room, user, name)
+
+    async def _enlist(self, identity: Identity) -> None:
+        try:
+            await self.moderation.enlist(identity)
+        except BusError as error:
+            logger.warning("not every worker knows yet that %s is called %s: %s", identity.user, identity.name, error)
 
     def desks(self, room: str) -> Iterator[Desk]:
         """This worker's connections in a room; all of a user's are in the inbox."""

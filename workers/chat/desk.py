@@ -81,7 +81,7 @@ class Desk:
     def _finish(self, effects: Effects) -> None:
         """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
         self._working -= 1
-        if self.session.phase is not Phase.ENDED:
+        if self.connection.ws.is_open:
             self.carry_out(effects)
         while self._backlog and not self._working and self.session.phase is not Phase.ENDED:
             self.carry_out(self.session.receive_data(self._backlog.pop(0), time.time()))

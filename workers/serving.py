@@ -44,6 +44,7 @@ class Serving:
         self._node = Node(launch, worker)
         self._channel = Channel(launch.channel, receive=self._receive, lost=self._master_lost)
         self._queries = Queries(self._node, self._channel)
+        self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
         self._giving: tuple[contract.HandOver, socket.socket] | None = None
         self._ending: asyncio.Future[contract.Drain] = self._node.loop.create_future()
         self._heartbeat = Heartbeat(launch.stats, self._copy_counters)
@@ -77,6 +78,7 @@ class Serving:
         node.hub.follow(CONTROL_ROOM, node.ordered)
         await node.application.start()
         await parts.listen(node)
+        self._catch_up_with_master()
         launch.stats[Field.READY] = 1
         self._channel.send(contract.Ready())
         order = await self._ending
@@ -114,6 +116,9 @@ class Serving:
     # ---- told by the master ------------------------------------------------------------------------
 
     def _receive(self, message: contract.ToWorker, fds: list[int]) -> None:
+        if self._early is not None and not isinstance(message, contract.Drain | contract.HandOver):
+            self._early.append((message, fds))  # a sibling died meanwhile: its accept queue is ours, once we have one
+            return
         match message:
             case contract.Drain():
                 if not self._ending.done():
@@ -135,6 +140,11 @@ class Serving:
                 self._node.reaped(incarnation)
             case contract.ReopenLogs():
                 reopen_logs()
+
+    def _catch_up_with_master(self) -> None:
+        early, self._early = self._early or [], None
+        for message, fds in early:
+            self._receive(message, fds)
 
     def _master_lost(self) -> None:
         # The kernel's own signal (PDEATHSIG) is on its way; this is for a master that closed its end only.

@@ -1,0 +1,54 @@
+"""What a store has of a room: read behind the server's back, from the store's own keys."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+from msgspec import Struct
+
+from tests.chaos.witness import Place
+from workers.bus.envelope import unpack_entry
+
+
+class Archive(Struct, frozen=True):
+    """A room's log as it was at one moment: texts by place, and the highest offset ever given."""
+
+    texts: Mapping[Place, str]
+    first: int  # the lowest offset that is kept
+    top: int
+
+    @property
+    def by_offset(self) -> dict[int, Place]:
+        return {place.offset: place for place in self.texts}
+
+
+NOTHING = Archive({}, 1, 0)
+
+
+def read(client: redis.Redis, room: str, *, name: str = "chat") -> Archive:
+    """The whole log of a room. `name` is the instance's."""
+    base = f"{name}:{{{room}}}"
+    meta: Any = client.hgetall(f"{base}:meta")
+    if not meta:
+        return NOTHING
+    log = meta[b"id"].decode()
+    reigns = [item.split(":") for item in meta[b"reigns"].decode().split()]
+    firsts = [int(first) for _, first in reigns]
+    texts: dict[Place, str] = {}
+    entries: Any = client.xrange(f"{base}:log")
+    for number, fields in entries:
+        offset = int(number.partition(b"-")[0])
+        reign = reigns[max(bisect_right(firsts, offset) - 1, 0)][0]
+        payload = unpack_entry(offset, int(fields[b"t"]), fields[b"e"]).payload
+        texts[Place(log + reign, offset)] = _text(payload)
+    top = int(meta[b"top"])
+    return Archive(texts, min((place.offset for place in texts), default=top + 1), top)
+
+
+def _text(payload: bytes) -> str:
+    text: str = json.loads(payload).get("text", "")
+    return text

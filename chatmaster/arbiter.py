@@ -149,6 +149,8 @@ class Arbiter:
                 self._spawn(action)
             case d.Drain(number, seconds, graceful, final):
                 self._tell(number, contract.Drain(seconds, graceful, final))
+            case d.HandOver():
+                self._hand_over(action)
             case d.Kill(number, what):
                 if number in self.handles:
                     self.handles[number].kill(what)
@@ -167,6 +169,15 @@ class Arbiter:
                 log.log(level, "%s", text)
             case d.Finish():
                 self._stop_store()
+
+    def _hand_over(self, order: d.HandOver) -> None:
+        """Give the two a socket pair of their own."""
+        giver, heir = self.handles[order.process], self.handles[order.heir]
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._tell(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
+        self._tell(giver.number, contract.HandOver(heir.incarnation, order.seconds), [ends[1].fileno()])
+        for end in ends:
+            end.close()
 
     def _tell(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
         handle = self.handles.get(number)
@@ -223,6 +234,11 @@ class Arbiter:
                 self.decide(d.ReportedFailure(handle.number, message))
             case contract.Answer():
                 self._questions.answered(handle.number, message)
+            case contract.Replace(reason):
+                self.decide(d.ReplacementAsked(handle.number, reason))
+            case contract.KillPeer(incarnation):
+                for peer in [one for one in self.handles.values() if one.incarnation == incarnation]:
+                    self.decide(d.FellSilent(peer.number))
             case contract.Drained() | contract.Declares():
                 """Its exit says the same."""
 
@@ -337,7 +353,7 @@ class Arbiter:
     def _commands(self) -> dict[str, Any]:
         return {
             "status": lambda peer, args: peer.done(self.status()),
-            "query": lambda peer, args: self._questions.ask(peer, str(args.get("what")), args.get("args") or {}),
+            "query": self._questions.command,
             **self.operations.commands(),
         }
 

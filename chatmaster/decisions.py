@@ -97,6 +97,21 @@ class WasContinued:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacementAsked:
+    """The worker itself asks to be replaced, new before old."""
+
+    process: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FellSilent:
+    """A sibling that gives its connections to this worker gets no answer: it has to be gone for certain."""
+
+    process: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Look at the clock. `beats` has each worker's last sign of life, `memory` its size in bytes."""
 
@@ -143,6 +158,8 @@ Event = (
     | CouldNotFork
     | WasStopped
     | WasContinued
+    | ReplacementAsked
+    | FellSilent
     | TimePassed
     | ReloadAsked
     | ScaleAsked
@@ -175,6 +192,15 @@ class Drain:
     seconds: float
     graceful: bool = False
     final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Tell a worker to give its connections to `heir`, within `seconds`, before it drains and exits."""
+
+    process: int
+    heir: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,5 +262,5 @@ class Finish:
 
 
 Action = (
-    Spawn | Drain | Kill | Adopt | TellReaped | AnnounceReady | FailStart | EndOperation | Note | Finish
+    Spawn | Drain | HandOver | Kill | Adopt | TellReaped | AnnounceReady | FailStart | EndOperation | Note | Finish
 )  # fmt: skip

@@ -100,6 +100,10 @@ class Policy:
                 self._with(number, self._was_stopped)
             case d.WasContinued(number):
                 self._with(number, self._was_continued)
+            case d.ReplacementAsked(number, reason):
+                self._with(number, lambda process: self._replace(process, reason))
+            case d.FellSilent(number):
+                self._with(number, self._fell_silent)
             case d.TimePassed():
                 self._time_passed(event)
             case d.ReloadAsked(operation, generation, timing):
@@ -134,7 +138,7 @@ class Policy:
             slot.generation = process.generation
             if old is not None:
                 slot.leaving.append(old)
-                self._roster.drain(old, REPLACED)
+                self._roster.drain(old, REPLACED, heir=process)
         if self._undertaking is not None:
             self._undertaking.awaited.discard(process.number)
         if self.phase is Phase.STARTING and all(s.current and s.current.ready is not None for s in self.slots.values()):
@@ -247,10 +251,21 @@ class Policy:
         """Replace the first one that is too old or too large."""
         for slot in self.slots.values():
             why = self._due(slot, event)
-            if why:
-                self._roster.note(logging.INFO, f"worker {slot.number} is replaced: {why}")
-                self._waiting.append(Rolling(slot.generation, slots=deque([slot.number])))
+            if why and slot.current is not None:
+                self._replace(slot.current, why)
                 return
+
+    def _replace(self, process: Process, why: str) -> None:
+        """New before old, for this slot alone; it asks again should something else be going on now."""
+        slot = self.slots[process.slot]
+        idle = self.phase is Phase.RUNNING and self._undertaking is None and not self._waiting
+        if idle and slot.current is process and not slot.removed:
+            self._roster.note(logging.INFO, f"worker {slot.number} is replaced: {why}")
+            self._waiting.append(Rolling(slot.generation, slots=deque([slot.number])))
+
+    def _fell_silent(self, process: Process) -> None:
+        self._roster.note(logging.ERROR, f"{_name(process)} gives a sibling no answer and is killed")
+        self._roster.kill(process)
 
     def _due(self, slot: Slot, event: d.TimePassed) -> str:
         process, timing, now = slot.current, self._roster.timing, self._roster.now

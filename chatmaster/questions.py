@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from chatmaster import contract
 from chatmaster.contract import ExitCode
 from chatmaster.control_server import Peer
+from chatmaster.errors import UsageError
 from chatmaster.reactor import Reactor, Timer
 
 DEADLINE: Final = 5.0  # seconds; chatctl itself waits for ten
@@ -49,6 +50,13 @@ class Questions:
         self._workers = workers
         self._open: dict[int, _Question] = {}
         self._ids = itertools.count(1)
+
+    def command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+        """The command `query` of the control socket. Raises UsageError."""
+        what, given = args.get("what"), args.get("args", {})
+        if not isinstance(what, str) or not isinstance(given, dict):
+            raise UsageError("query takes what: NAME and args: {…}")
+        self.ask(peer, what, given)
 
     def ask(self, peer: Peer, what: str, args: Mapping[str, Any]) -> None:
         """Ask, and answer the peer when there is an answer."""

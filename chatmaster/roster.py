@@ -16,6 +16,7 @@ from chatmaster.stats import MAX_SLOTS
 
 ABORT_GRACE: Final = 2.0  # seconds for a hung worker to write its stack
 JITTER: Final = 0.1  # of max_lifetime, either way
+HANDS_OVER: Final = True  # an old worker gives its connections to the new one instead of sending them away
 
 
 class Roster:
@@ -70,10 +71,10 @@ class Roster:
         """Scale it away: a sibling takes its accept queues first, then its clients are sent away."""
         slot.removed, slot.respawn = True, None
         keys, slot.adopted = slot.listeners, []
-        self.hand_on(keys, slot.group)
+        heir = self.hand_on(keys, slot.group)
         for process in slot.processes:
             if not process.ending:
-                self.drain(process, "scaled away")
+                self.drain(process, "scaled away", heir=heir)
         self.drop_if_empty(slot)
 
     def drop_if_empty(self, slot: Slot) -> None:
@@ -81,17 +82,23 @@ class Roster:
         if slot.removed and not slot.processes:
             self.slots.pop(slot.number, None)
 
-    def hand_on(self, keys: tuple[d.ListenerKey, ...], group: str, *, keep: bool = True) -> None:
-        """Give accept queues to the sibling that has the fewest; `keep`: its successors get them, too."""
+    def hand_on(self, keys: tuple[d.ListenerKey, ...], group: str, *, keep: bool = True) -> Process | None:
+        """Give each accept queue to the sibling that has the fewest; `keep`: its successors get them, too.
+
+        Returns the process that got the first one.
+        """
+        first: Process | None = None
         siblings = [slot for slot in self.group(group) if slot.current is not None]
         for key in keys if siblings else ():
             serving = [slot for slot in siblings if slot.current is not None and slot.current.serves]
             heir = min(serving or siblings, key=lambda slot: (len(slot.adopted), slot.number))
+            first = first or heir.current
             if keep:
                 heir.adopted.append(key)
             for process in (heir.current, heir.successor):
                 if process is not None:
                     self.do(d.Adopt(process.number, key))
+        return first
 
     # ---- processes ---------------------------------------------------------------------------------
 
@@ -127,11 +134,14 @@ class Roster:
         )
         return process
 
-    def drain(self, process: Process, why: str) -> None:
-        """Send a worker away, its clients to its siblings; after `stop_timeout` it is killed."""
-        self.send_away(process, why, self.timing.stop_timeout, final=False)
+    def drain(self, process: Process, why: str, *, heir: Process | None) -> None:
+        """Send a worker away, its connections to `heir`, where both can; after `stop_timeout` it is killed."""
+        hands_over = HANDS_OVER and heir is not None and heir.serves and process.serves
+        self.send_away(process, why, self.timing.stop_timeout, final=False, heir=heir if hands_over else None)
 
-    def send_away(self, process: Process, why: str, seconds: float | None, *, final: bool) -> None:
+    def send_away(
+        self, process: Process, why: str, seconds: float | None, *, final: bool, heir: Process | None = None
+    ) -> None:
         """Have a worker end; after `seconds` it is killed. None: it waits until its clients have left."""
         process.ending = why
         if process.phase is State.STARTING:
@@ -143,7 +153,11 @@ class Roster:
         process.deadline = None if seconds is None else self.now + seconds
         # The last clients need a moment for their closing handshakes.
         spread = self.timing.drain_timeout if seconds is None else min(self.timing.drain_timeout, seconds * 0.8)
-        self.do(d.Drain(process.number, spread, graceful=seconds is None, final=final))
+        if heir is not None and seconds is not None:
+            # As long again is for sending away those that could not be moved.
+            self.do(d.HandOver(process.number, heir.number, seconds * 0.4))
+        else:
+            self.do(d.Drain(process.number, spread, graceful=seconds is None, final=final))
 
     def abort(self, process: Process, text: str) -> None:
         """Have it write its stack and die."""

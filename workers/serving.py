@@ -126,7 +126,8 @@ class Serving:
             case contract.HandOver():
                 if not self._ending.done():
                     self._giving = message, socket.socket(fileno=fds[0])
-                    self._ending.set_result(contract.Drain(seconds=message.seconds))
+                    drain_timeout = self._launch.settings.master.drain_timeout
+                    self._ending.set_result(contract.Drain(seconds=min(message.seconds, drain_timeout)))
             case contract.TakeOver(peer):
                 self._node.transfers.append(Incoming(self._node, socket.socket(fileno=fds[0]), peer=peer))
             case contract.Query():

@@ -219,9 +219,9 @@ def test_reload_goes_slot_by_slot_new_before_old():
     old = [play.current(0), play.current(1)]
     first = only(play.tell(reload_to(2)))
     assert isinstance(first, d.Spawn) and (first.slot, first.generation, first.listeners) == (0, 2, (("web", 0),))
-    drain, second = play.tell(d.BecameReady(first.process))
-    assert drain == d.Drain(old[0], 10) and isinstance(second, d.Spawn) and second.slot == 1
-    assert play.tell(d.BecameReady(second.process)) == [d.Drain(old[1], 10)]
+    leave, second = play.tell(d.BecameReady(first.process))
+    assert leave == d.HandOver(old[0], first.process, 6) and isinstance(second, d.Spawn) and second.slot == 1
+    assert play.tell(d.BecameReady(second.process)) == [d.HandOver(old[1], second.process, 6)]
     assert play.tell(d.Exited(old[0], 0)) == []
     assert play.tell(d.Exited(old[1], 0)) == [d.EndOperation(1)]
     assert play.policy.generation == 2 and play.policy.slots[0].restarts == 0
@@ -281,6 +281,23 @@ def test_an_old_worker_that_does_not_leave_is_killed():
     assert play.tell(d.Exited(old, -9)) == [d.EndOperation(1)]
 
 
+def test_an_old_worker_that_is_stopped_is_only_told_to_drain():
+    play = Play(web=1).start()
+    old = play.current(0)
+    play.tell(d.WasStopped(old))
+    new = only(play.tell(reload_to(2))).process
+    assert play.tell(d.BecameReady(new)) == [d.Drain(old, 10)]
+
+
+def test_an_heir_that_gives_no_answer_is_killed_and_replaced():
+    play = Play(web=1).start()
+    new = only(play.tell(reload_to(2))).process
+    play.tell(d.BecameReady(new))
+    assert play.tell(d.FellSilent(new)) == [d.Kill(new, signal.SIGKILL)]
+    actions = play.tell(d.Exited(new, -9))
+    assert [spawn.slot for spawn in spawns(actions)] == [0]
+
+
 def test_what_is_asked_during_a_reload_comes_after_it():
     play = Play(web=1).start()
     old = play.current(0)
@@ -315,7 +332,7 @@ def test_scaling_up_ends_when_the_new_ones_are_ready():
 def test_scaling_down_hands_the_queue_on_before_the_worker_leaves():
     play = Play(web=2).start()
     stays, leaves = play.current(0), play.current(1)
-    assert play.tell(d.ScaleAsked(1, "web", 1)) == [d.Adopt(stays, ("web", 1)), d.Drain(leaves, 10)]
+    assert play.tell(d.ScaleAsked(1, "web", 1)) == [d.Adopt(stays, ("web", 1)), d.HandOver(leaves, stays, 6)]
     assert play.tell(d.Exited(leaves, 0)) == [d.EndOperation(1)]
     spawn = only(play.tell(d.Exited(stays, -9)))
     assert isinstance(spawn, d.Spawn) and spawn.listeners == (("web", 0), ("web", 1))
@@ -327,7 +344,8 @@ def test_orphans_are_spread_and_none_goes_to_one_that_leaves_too():
     actions = play.tell(d.ScaleAsked(1, "web", 2))
     adopted = [action for action in actions if isinstance(action, d.Adopt)]
     assert [action.process for action in adopted] == stays
-    assert [action.process for action in actions if isinstance(action, d.Drain)] == leaves
+    handed = [(action.process, action.heir) for action in actions if isinstance(action, d.HandOver)]
+    assert handed == list(zip(leaves, stays, strict=True))
 
 
 def test_a_slot_that_comes_back_gets_its_queue_back():
@@ -376,7 +394,7 @@ def test_a_worker_is_replaced_at_its_age_with_jitter_one_at_a_time():
     assert isinstance(new, d.Spawn) and (new.slot, new.generation) == (0, 1)
     assert play.after(25) == []  # the other one is due as well by now, and waits
     actions = play.tell(d.BecameReady(new.process))
-    assert actions == [d.Drain(old, 10)]
+    assert actions == [d.HandOver(old, new.process, 6)]
     assert play.tell(d.Exited(old, 0)) == []
     assert [spawn.slot for spawn in spawns(play.after(1))] == [1]
 
@@ -386,6 +404,16 @@ def test_a_worker_that_is_too_large_is_replaced():
     process = play.current(0)
     assert play.tell(d.TimePassed({process: play.now}, {process: 1000})) == []
     assert len(spawns(play.tell(d.TimePassed({process: play.now}, {process: 1001})))) == 1
+
+
+def test_a_worker_can_ask_to_be_replaced():
+    play = Play(web=2).start()
+    old = play.current(1)
+    new = only(play.tell(d.ReplacementAsked(old, "its bus is deaf")))
+    assert isinstance(new, d.Spawn) and new.slot == 1
+    assert play.tell(d.ReplacementAsked(old, "its bus is deaf")) == []
+    assert play.tell(d.BecameReady(new.process)) == [d.HandOver(old, new.process, 6)]
+    assert play.tell(d.ReplacementAsked(old, "its bus is deaf")) == []
 
 
 # ---- the end ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from chatmaster.contract import ExitCode
 from tests.support import processes
 from tests.support.server import Chatmaster
 from tests.support.wait import until
-from tests.support.ws import Closed, RawSocket
+from tests.support.ws import RawSocket
 
 GREETING = """
 from workers import Worker
@@ -55,13 +55,25 @@ async def test_reload_brings_new_code_in_new_processes_of_the_same_master(chatma
     assert [row["restarts"] for row in server.status()["workers"]] == [0, 0]
 
 
-async def test_a_client_of_an_old_worker_is_sent_away_with_1012(chatmaster, app):
+async def test_a_client_of_an_old_worker_stays_connected_and_is_served_by_the_new_one(chatmaster, app):
     server = chatmaster(str(app), workers=1)
     async with await RawSocket.open(server.url) as client:
+        app.write_text(GREETING.format(text="two"))
         process = await asyncio.create_subprocess_exec(*server.command("reload"), env=server.environment)
-        closed = await client.wait_closed()
-        assert isinstance(closed, Closed) and closed.code == 1012
         assert await process.wait() == 0
+        client.send_text("still here")
+        assert await client.read_message() == "two"
+
+
+async def test_a_client_of_a_frozen_old_worker_is_cut_when_its_time_is_over(chatmaster, app):
+    server = chatmaster(str(app), workers=1, settings={"master.stop_timeout": 1.5})
+    async with await RawSocket.open(server.url) as client:
+        processes.send(server.pids[0], signal.SIGSTOP)
+        until(lambda: server.states() == ["stopped"])
+        process = await asyncio.create_subprocess_exec(*server.command("reload"), env=server.environment)
+        assert (await client.wait_closed()).code == 1006
+        assert await process.wait() == 0
+    assert server.states() == ["ready"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from chatmaster.contract import Listener
 from chatmaster.stats import Field, WorkerStats
 from workers.bus.port import Unavailable
 from workers.bus.redis_bus import RedisBus
+from workers.chat.rights import retention
 from workers.http import metrics
 from workers.http.site import Http
 from workers.node import Node
@@ -42,7 +43,7 @@ async def build(node: Node) -> None:
     """Connect to the store and build what stands on it. Raises StoreUnreachable where the store is required."""
     launch, settings = node.launch, node.settings
     node.hub = Hub(settings)
-    node.bus = RedisBus(launch.store_url, settings, node.hub, on_deaf=node.deaf)
+    node.bus = RedisBus(launch.store_url, settings, node.hub, retention=retention(settings), on_deaf=node.deaf)
     node.hub.bind(node.bus)
     node.hub.find = node.connections.get
     node.bus.start()

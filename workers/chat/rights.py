@@ -7,12 +7,12 @@ joins, so every refusal reads the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final, Protocol
 
-from chatmaster.settings import RoomRule
+from chatmaster.settings import RoomRule, Settings
 
 ROLE_PREFIX: Final = "role:"
 _CACHED_ROOMS: Final = 4096  # options are looked up by name; a client may make up names without end
@@ -77,6 +77,18 @@ class Options:
         if room.startswith("@"):
             return RoomRule(match=room, presence=False)
         return next((rule for rule in self._rules if matches((rule.match,), room)), self._default)
+
+
+def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
+    """How much of a room's history the store keeps: entries and seconds, by the room's options."""
+    options, store = Options(settings.rooms), settings.store
+
+    def of(room: str) -> tuple[int, int]:
+        rule = options.of(room)
+        size = store.history_size if rule.history_size is None else rule.history_size
+        return size, store.history_ttl if rule.history_ttl is None else rule.history_ttl
+
+    return of
 
 
 def may(who: Who, verb: str, room: str, rule: RoomRule) -> bool:

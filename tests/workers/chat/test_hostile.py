@@ -54,18 +54,24 @@ RAW: list[tuple[str | bytes, str]] = [
     ),
 ]  # fmt: skip
 
+
+def _each(*values: Any) -> list[Any]:
+    """Values of any types, for one field."""
+    return list(values)
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
-    *(({"type": "join", "room": room}, "room") for room in (
+    *(({"type": "join", "room": room}, "room") for room in _each(
         "", " ", "a b", "a/b", "a\n", "ä", "lobby\u0000", "x" * 65, "!control", "!all", "@", "@a b", "#a", "a,b", "{a}",
         "a\u200b", "*", 1, None, True, [], {}, ["lobby"],
     )),
-    *(({"type": "say", "room": room, "text": "a"}, "room") for room in (
+    *(({"type": "say", "room": room, "text": "a"}, "room") for room in _each(
         "", " lobby", "lobby ", "a b", "{lobby}", "!control", "x" * 65, "l\u00f6bby", "lobby\n", 1, None, [], {},
     )),
-    *(({"type": "say", "room": "lobby", "text": text}, "text") for text in (
+    *(({"type": "say", "room": "lobby", "text": text}, "text") for text in _each(
         "", None, 1, 1.5, True, [], {}, ["a"], {"toString": "x"},
     )),
-    *(({"type": "join", "room": "a", "since": since}, field) for since, field in (
+    *(({"type": "join", "room": "a", "since": since}, field) for since, field in _each(
         (1, "since"), ([], "since"), ({}, "since.epoch"), ({"epoch": "e"}, "since.offset"),
         ({"epoch": 1, "offset": 1}, "since.epoch"), ({"epoch": "", "offset": 1}, "since.epoch"),
         ({"epoch": "e" * 200, "offset": 1}, "since.epoch"), ({"epoch": "e", "offset": -1}, "since.offset"),
@@ -73,13 +79,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         ({"epoch": "e", "offset": "1"}, "since.offset"), ({"epoch": "e", "offset": 1, "x": 1}, "since.x"),
         ("e:1", "since"), (True, "since"),
     )),
-    *(({"type": "direct", "to": to, "text": "a"}, "to") for to in (
+    *(({"type": "direct", "to": to, "text": "a"}, "to") for to in _each(
         "", "@bob", "a b", "x" * 64, "b\u00f6b", "bob\n", None, 1, ["bob"],
     )),
-    *(({"type": "edit", "room": "lobby", "text": "a", "offset": offset}, "offset") for offset in (
+    *(({"type": "edit", "room": "lobby", "text": "a", "offset": offset}, "offset") for offset in _each(
         0, -1, BIG, 1.5, "1", None, True, [], 10**400,
     )),
-    *(({"type": "react", "room": "lobby", "offset": 1, "emoji": emoji}, "emoji") for emoji in (
+    *(({"type": "react", "room": "lobby", "offset": 1, "emoji": emoji}, "emoji") for emoji in _each(
         "", " ", "a b", "x" * 33, "\u0000", "a\n", None, 1, [], "\u007f",
     )),
     ({"type": "react", "room": "lobby", "offset": 1, "emoji": "x", "remove": 1}, "remove"),
@@ -90,12 +96,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         ({"after": -1}, "after"), ({"after": BIG}, "after"), ({"before": 5, "after": 1}, "after"),
         ({"before": "9"}, "before"), ({"offset": 1}, "offset"),
     )),
-    *(({"type": "read", "room": "lobby", "offset": offset}, "offset") for offset in (-1, BIG, 1.5, "1", None, [])),
-    *(({"type": "rename", "name": name}, "name") for name in (
+    *(({"type": "read", "room": "lobby", "offset": offset}, "offset") for offset in _each(-1, BIG, 1.5, "1", None, [])),
+    *(({"type": "rename", "name": name}, "name") for name in _each(
         "", " ", "\u200b", "\u200d", "a\u202eb", "a\u0000b", "a\nb", "x" * 33, "x" * 300, "\u2028", "a\u2066b",
         "z\u0300\u0301\u0302\u0303\u0304\u0305", "\ufdfa\ufdfa", "\uffff", "\ue000", None, 1, [], {},
     )),
-    *(({"type": "kick", "user": user}, "user") for user in ("", "a b", "x" * 64, None, 1, "@a", "*", [])),
+    *(({"type": "kick", "user": user}, "user") for user in _each("", "a b", "x" * 64, None, 1, "@a", "*", [])),
     *(({"type": "ban", "user": "bob", **more}, field) for more, field in (
         ({"seconds": -1}, "seconds"), ({"seconds": 0}, "seconds"), ({"seconds": 1e18}, "seconds"),
         ({"seconds": "60"}, "seconds"), ({"room": "@bob"}, "room"), ({"room": ""}, "room"), ({"reason": 1}, "reason"),

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import jwt
@@ -364,7 +365,7 @@ async def test_a_name_that_looks_like_a_moderators_is_refused_on_every_worker(se
     async with people(server, "", "mod-n", "gina", "gina", "gina") as (moderator, *others):
         await moderator.ask(type="rename", name="Boss")
         for one in others:
-            await until_async(lambda one=one: _refused_name(one, "B\u043ess"))
+            await until_async(partial(_refused_name, one, "B\u043ess"))
 
 
 async def _refused_name(socket: ChatSocket, name: str) -> bool:
@@ -433,7 +434,7 @@ async def test_pipelined_requests_are_answered_in_order(server: Chatmaster):
         requests = [{"type": "hello"}, *({"type": "join", "room": f"r-p{n}"} for n in range(30)), {"type": "ping"}]
         for number, request in enumerate(requests):
             person.send_text(json.dumps({**request, "id": number}))
-        ids = []
+        ids: list[int] = []
         while len(ids) < len(requests):
             message = await person.receive_json()
             if "id" in message:

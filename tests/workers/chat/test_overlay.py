@@ -27,7 +27,8 @@ DELETE = Amendment("delete", 7, messages.deleted("r", BY, 1))
 
 
 def now(*amendments: Amendment, message: bytes = MESSAGE) -> dict[str, Any]:
-    return json.loads(amended(message, amendments))
+    shown: dict[str, Any] = json.loads(amended(message, amendments))
+    return shown
 
 
 def test_an_edit_replaces_the_body_and_its_mentions():

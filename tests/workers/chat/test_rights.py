@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chatmaster.settings import RoomRule
+from chatmaster.settings import RoomRule, Settings, Store
 from workers.chat.identity import Identity
-from workers.chat.rights import Options, Role, matches, may
+from workers.chat.rights import Options, Role, matches, may, retention
 
 PLAIN = RoomRule(match="*")
 ALICE = Identity("alice", "Alice")
@@ -92,3 +92,9 @@ def test_options_of_made_up_rooms_do_not_pile_up():
     for number in range(10_000):
         options.of(f"a{number}")
     assert len(options._found) <= 4096
+
+
+def test_a_rooms_history_is_kept_as_its_options_say():
+    rules = (RoomRule(match="log-*", history_size=5), RoomRule(match="tmp", history_ttl=60))
+    keep = retention(Settings(rooms=rules, store=Store(history_size=100, history_ttl=1000)))
+    assert [keep(room) for room in ("log-1", "tmp", "x", "@log-1")] == [(5, 1000), (100, 60), (100, 1000), (100, 1000)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -217,7 +218,8 @@ def test_say_keeps_data_byte_for_byte():
 
 
 def test_data_may_be_null_or_false():
-    for value in (None, False, 0, "", [], {}):
+    values: list[Any] = [None, False, 0, "", [], {}]
+    for value in values:
         assert kinds(guest("lobby").sends(type="say", room="lobby", data=value)) == ["Publish"]
 
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 # A store that restarts is back within a second, so waiting longer than that only makes people wait.
 FIRST_DELAY, LAST_DELAY = 0.05, 1.0
-# A link that lived this long was a good one: the next back-off starts anew.
+# A link that lived this long was a good one: the next is tried at once, and the back-off starts anew.
 GOOD_AFTER = 2.0
 
 
@@ -29,7 +29,7 @@ class Lifeline:
         self._down = down
         self.link: Link | None = None
         self._task: asyncio.Task[None] | None = None
-        self._delay = FIRST_DELAY
+        self._delay = 0.0
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"store: {self._what}")
@@ -54,7 +54,7 @@ class Lifeline:
             try:
                 link = await self._opener.open()
             except Unavailable as error:
-                if self._delay == FIRST_DELAY:
+                if self._delay <= FIRST_DELAY:
                     logger.warning("%s connection: %s", self._what, error)
             else:
                 opened = loop.time()
@@ -62,9 +62,9 @@ class Lifeline:
                 await asyncio.shield(link.closed)
                 logger.warning("%s connection to the store lost", self._what)
                 if loop.time() - opened > GOOD_AFTER:
-                    self._delay = FIRST_DELAY
+                    self._delay = 0.0
             await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))
-            self._delay = min(self._delay * 2, LAST_DELAY)
+            self._delay = min(max(self._delay * 2, FIRST_DELAY), LAST_DELAY)
 
     def _serve(self, link: Link) -> None:
         self.link = link

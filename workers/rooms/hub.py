@@ -428,7 +428,7 @@ class Hub:
     def admit(self, member: Member, part: JoinPart) -> None:
         """Make it a member, LIVE or LAGGING, in the turn in which it was announced."""
         room = part.room
-        if part.already or member in room:
+        if part.already:
             return
         self._of[member] = (*self._of.get(member, ()), room)
         if part.cursor is None and not member.paused:
@@ -439,6 +439,10 @@ class Hub:
         if part.missing is not None:
             lagger.tell(self.told(lagger, part.missing))
         lagger.pump(self)
+
+    def later(self, advance: Callable[[], None]) -> None:
+        """Call it in the next turn."""
+        self._loop.call_soon(advance)
 
     def ended(self, join: Join) -> None:
         """A join is over: what it held is let go."""

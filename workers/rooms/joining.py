@@ -29,6 +29,9 @@ class Front(Protocol):
     def run(self, room: Room, effects: list[Effect]) -> None:
         """Carry out what a follower wants."""
 
+    def later(self, advance: Callable[[], None]) -> None:
+        """Call it in a later turn of the loop."""
+
     def admit(self, member: Member, part: JoinPart) -> None:
         """It is a member now."""
 
@@ -39,17 +42,21 @@ class Front(Protocol):
 class JoinPart:
     """One room of a join."""
 
-    __slots__ = ("already", "cursor", "join", "line", "missing", "room", "since", "waiting")
+    __slots__ = ("cursor", "join", "line", "missing", "room", "since", "waiting")
 
     def __init__(self, join: Join, room: Room, since: Position | None) -> None:
         self.join = join
         self.room = room
         self.since = since
-        self.already = join.member in room
         self.cursor: Position | None = None  # where it reads on, once that is known
         self.missing: Gap | Reset | None = None
         self.line = -1
         self.waiting = False
+
+    @property
+    def already(self) -> bool:
+        """It is in the room, perhaps since after it asked."""
+        return self.join.member in self.room
 
     @property
     def offset(self) -> int:
@@ -112,11 +119,10 @@ class JoinPart:
         return self.room.current
 
     @property
-    def at_boundary(self) -> bool:
-        """The room's members have been sent as much as this one has, and no batch is being written."""
-        return not self.room.busy and (
-            self.cursor is None or self.line != self.room.line or self.cursor.offset <= self.room.position.offset
-        )
+    def ahead(self) -> bool:
+        """It has seen what still waits in the room's batch."""
+        room = self.room
+        return self.cursor is not None and self.line == room.line and self.cursor.offset > room.position.offset
 
     def joined(self) -> Joined:
         position = self.room.position
@@ -151,14 +157,20 @@ class Join:
         """Announce and admit if everything is there."""
         if self.over or self._announcing:
             return
+        for part in self.parts:
+            part.room.settle()
+        if self.over:
+            return  # settling let a waiting call of this get ahead
         # All of them are asked, so that what they wait for is under way together.
         missing = [part for part in self.parts if not part.ready(self._front)]
         if missing:
             return
         for part in self.parts:
-            part.room.settle()
-            if not part.at_boundary:
+            if part.room.busy:
                 part.room.when_idle(self.advance)
+                return
+            if part.ahead:
+                self._front.later(self.advance)
                 return
         self._enter()
 

@@ -1,0 +1,146 @@
+"""A bus whose store, pub/sub and answers move only when a test says so: for models of everything above it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from workers.bus.port import BusError, Entry, LogState, Page, Placed, Publication, Reign
+
+
+class ModelLog:
+    """One room's log; a rollback goes back to what was saved last."""
+
+    def __init__(self) -> None:
+        self.entries: list[int] = []  # identities, by offset - 1
+        self.reigns: list[tuple[str, int]] = []
+        self.first = 1
+        self.saved: tuple[int, list[tuple[str, int]]] = (0, [])
+
+
+class ModelBus:
+    """One worker's bus over one store."""
+
+    def __init__(self) -> None:
+        self.sink: Any = None
+        self.logs: dict[str, ModelLog] = {}
+        self.reign = 0
+        self.written = 0
+        self.subscribed: set[str] = set()
+        self.wanted: set[str] = set()
+        self.channel: deque[tuple[str, str, Any]] = deque()
+        self.questions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+
+    # ---- the store ---------------------------------------------------------------------------------
+
+    def log(self, room: str) -> ModelLog:
+        return self.logs.setdefault(room, ModelLog())
+
+    def entry(self, room: str, offset: int) -> Entry:
+        payload = json.dumps({"type": "message", "room": room, "n": self.log(room).entries[offset - 1]})
+        return Entry(offset, 0, "j", payload.encode())
+
+    def epoch(self) -> str:
+        return f"r{self.reign:07d}"
+
+    def state(self, room: str) -> LogState:
+        log = self.log(room)
+        if not log.reigns or log.reigns[-1][0] != self.epoch():
+            log.reigns.append((self.epoch(), len(log.entries) + 1))
+        reigns = tuple(Reign(*one) for one in log.reigns)
+        return LogState(self.epoch(), len(log.entries), log.first, reigns)
+
+    def page(self, room: str, after: int, limit: int) -> Page:
+        state = self.state(room)
+        start = max(after + 1, state.first)
+        entries = tuple(self.entry(room, at) for at in range(start, min(start + min(limit, 3), state.top + 1)))
+        return Page(state, entries, bool(entries) and entries[-1].offset < state.top)
+
+    def write(self, room: str) -> None:
+        self.state(room)
+        log = self.log(room)
+        self.written += 1
+        log.entries.append(self.written)
+        if room in self.subscribed:
+            self.channel.append(("message", room, Publication(self.epoch(), self.entry(room, len(log.entries)))))
+
+    def save(self) -> None:
+        for log in self.logs.values():
+            log.saved = (len(log.entries), list(log.reigns))
+
+    def roll_back(self) -> None:
+        """The store comes back as it was saved; every connection is new."""
+        self.reign += 1
+        for log in self.logs.values():
+            top, reigns = log.saved
+            del log.entries[top:]
+            log.reigns = list(reigns)
+            log.first = min(log.first, top + 1)
+        self.cut()
+
+    def cut(self) -> None:
+        self.subscribed.clear()
+        self.channel.clear()
+        self.sink.disconnected()
+        for room in sorted(self.wanted):
+            self._confirm(room)
+
+    # ---- what happens when the test says so --------------------------------------------------------
+
+    def hear(self) -> None:
+        """The worker reads the next thing that the store sent."""
+        if self.channel:
+            kind, room, what = self.channel.popleft()
+            if kind == "message":
+                self.sink.received(room, what)
+            elif kind == "subscribed":
+                self.sink.subscribed(room)
+            else:
+                self.sink.unsubscribed(room)
+
+    def answer(self) -> None:
+        """The store answers the oldest question, as it is now."""
+        if self.questions:
+            question, answer = self.questions.pop(0)
+            if not answer.done():
+                answer.set_result(question())
+
+    # ---- the port ----------------------------------------------------------------------------------
+
+    def publish(self, room: str, payload: bytes, *, done: Callable[[Placed | BusError], None], **_: Any) -> None:
+        raise NotImplementedError
+
+    def publish_note(self, room: str, note: bytes) -> None:
+        raise NotImplementedError
+
+    def subscribe(self, room: str) -> None:
+        self.wanted.add(room)
+        self._confirm(room)
+
+    def _confirm(self, room: str) -> None:
+        self.subscribed.add(room)
+        self.channel.append(("subscribed", room, None))
+
+    def unsubscribe(self, room: str) -> None:
+        self.wanted.discard(room)
+        self.subscribed.discard(room)
+        self.channel.append(("unsubscribed", room, None))
+
+    async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page:
+        page: Page = await self._ask(lambda: self.page(room, after, limit))
+        return page
+
+    async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
+        raise NotImplementedError
+
+    async def states(self, rooms: list[str]) -> list[LogState]:
+        states: list[LogState] = await self._ask(lambda: [self.state(room) for room in rooms])
+        return states
+
+    def _ask(self, question: Callable[[], Any]) -> asyncio.Future[Any]:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.questions.append((question, answer))
+        return answer

@@ -44,6 +44,7 @@ class Incoming:
         self._node = node
         self._arrivals = Arrivals(node)
         self._taker = Taker()
+        self._expected: tuple[str, ...] = ()  # rooms whose members will come
         self._held: dict[str, tuple[Parcel, int]] = {}
         self._link = PeerLink(sock, received=self._received, lost=self._lost)
         self._loop = asyncio.get_running_loop()
@@ -56,8 +57,10 @@ class Incoming:
 
     def _received(self, packet: bytes, fds: list[int]) -> None:
         match decode_from_giver(packet):
-            case Prepare(version, rooms):
-                self._node.tasks.start(self._prepare(version, rooms), what="prepare a hand-over")
+            case Prepare(version, rooms, last):
+                self._expected += rooms
+                if last:
+                    self._node.tasks.start(self._prepare(version), what="prepare a hand-over")
             case Offer(batch, parcels):
                 self._offered(batch, parcels, fds)
             case Go(batch, ids):
@@ -67,10 +70,10 @@ class Incoming:
             case Finished():
                 logger.info("took %s over", self.peer)
 
-    async def _prepare(self, version: int, rooms: tuple[str, ...]) -> None:
+    async def _prepare(self, version: int) -> None:
         """Follow the rooms before their members come, so that they need no page of the log then."""
         if version == VERSION:
-            await self._arrivals.prepare(rooms)
+            await self._arrivals.prepare(self._expected)
         descriptors = self._node.endpoints[0].descriptors if self._node.endpoints else None
         credit = descriptors.limit - descriptors.used if descriptors else 0
         self._link.send(encode(Prepared(VERSION, credit)))

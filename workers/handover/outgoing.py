@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from workers.handover.protocol import (
     MAX_BATCH,
     MAX_OUTSTANDING,
     MAX_PACKET,
+    ROOMS_A_PACKET,
     VERSION,
     Abort,
     Finished,
@@ -43,7 +45,8 @@ logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held, and again for an abort to be answered
 PREPARE_TIMEOUT = 5.0  # seconds for the other side to follow our rooms
-RETRY = 0.02  # seconds until a connection that could not be moved is looked at again
+RETRY = 0.005  # seconds until it is tried again where nothing could be moved
+LOOKED_AT = 256  # connections that one batch is chosen from, so that the loop is never held up for long
 
 
 class Outgoing:
@@ -59,6 +62,7 @@ class Outgoing:
         self._loop = asyncio.get_running_loop()
         self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
         self._parcels: dict[str, tuple[Connection, Parcel]] = {}  # offered, not answered
+        self._queue: deque[Connection] = deque()  # who is looked at next
         self._credit = 0
         self._batch = 0
         self._changed = asyncio.Event()
@@ -67,8 +71,7 @@ class Outgoing:
     async def run(self, seconds: float) -> int:
         """Give away what can be given in time. Returns how many are left."""
         deadline = self._loop.time() + seconds
-        rooms = tuple(self._node.hub.rooms)
-        self._link.send(encode(Prepare(VERSION, rooms)))
+        self._ask_to_prepare()
         try:
             answer = await asyncio.wait_for(asyncio.shield(self._prepared), min(PREPARE_TIMEOUT, seconds))
         except TimeoutError:
@@ -87,6 +90,12 @@ class Outgoing:
         self._link.send(encode(Finished()))
         self._link.close()
         return len(self._node.connections)
+
+    def _ask_to_prepare(self) -> None:
+        rooms = [room for room in self._node.hub.rooms if not room.startswith("@")]
+        for start in range(0, max(len(rooms), 1), ROOMS_A_PACKET):
+            some = tuple(rooms[start : start + ROOMS_A_PACKET])
+            self._link.send(encode(Prepare(VERSION, some, last=start + ROOMS_A_PACKET >= len(rooms))))
 
     def peer_reaped(self) -> None:
         """The master has waited for the other side: what it never got is ours for certain."""
@@ -112,14 +121,19 @@ class Outgoing:
     def _take_out(self, most: int) -> list[tuple[Connection, Positions]]:
         """Quiesce up to `most` connections: out of their rooms, at positions that are noted."""
         leaving: list[tuple[Connection, Positions]] = []
-        for connection in list(self._node.connections.values()):
+        if not self._queue:  # those that came last, and those that could not go yet
+            self._queue.extend(one for one in self._node.connections.values() if one.id not in self._parcels)
+        for _ in range(min(len(self._queue), LOOKED_AT)):
             if len(leaving) == most:
                 break
-            if connection.id in self._parcels or not self._moves.may_leave(connection):
+            connection = self._queue.popleft()
+            if connection.id not in self._node.connections or not self._moves.may_leave(connection):
                 continue
             positions = self._moves.depart(connection)
-            if positions is not None:
-                leaving.append((connection, positions))
+            if positions is None:  # a batch is being written to one of its rooms, and so it will be with others
+                self._queue.appendleft(connection)
+                break
+            leaving.append((connection, positions))
         return leaving
 
     def _write_down(

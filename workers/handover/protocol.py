@@ -16,6 +16,7 @@ VERSION = 1
 MAX_BATCH = 64
 MAX_PACKET = 131_072
 MAX_OUTSTANDING = 2  # batches
+ROOMS_A_PACKET = 1000  # of at most 64 bytes each
 
 
 class RoomPosition(Struct, frozen=True, array_like=True):
@@ -75,10 +76,14 @@ class Released(Struct, frozen=True, tag="released"):
 
 
 class Prepare(Struct, frozen=True, tag="prepare"):
-    """O → N: the rooms whose members will come, so that N follows them before the first arrives."""
+    """O → N: rooms whose members will come, so that N follows them before the first arrives; `last` ends them.
+
+    Inboxes are not among them: each has one member or two, and is followed when that arrives.
+    """
 
     version: int
     rooms: tuple[str, ...]
+    last: bool
 
 
 class Prepared(Struct, frozen=True, tag="prepared"):

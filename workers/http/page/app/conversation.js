@@ -180,7 +180,7 @@ export class Conversation {
   counted({ offset, unread, read }) {
     this.readTo = Math.max(this.readTo, read ?? 0);
     if (unread === undefined) return;
-    this.unread = unread;
+    this.unread = read === undefined ? 0 : unread; // to who was never here, nothing is news
     this.countedTo = offset;
     if (!unread) this.mentioned = false;
   }

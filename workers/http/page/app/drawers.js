@@ -38,11 +38,12 @@ export class Drawers {
   /** The focus goes into a drawer that opens, and back to its button when it closes. */
   set(change) {
     const before = { sidebar: this.sidebar, people: this.people };
+    const hadFocus = byId("sidebar").contains(document.activeElement) || byId("people").contains(document.activeElement);
     Object.assign(this, change);
     this.show();
     for (const name of ["sidebar", "people"]) {
       if (this[name] && !before[name] && this.isOver) byId(name).querySelector("button:not([hidden])")?.focus();
-      if (!this[name] && before[name]) byId(`open-${name}`).focus();
+      if (!this[name] && before[name] && hadFocus) byId(`open-${name}`).focus();
     }
   }
 

@@ -22,8 +22,15 @@ function startNode(conversation, app) {
   const { model } = app;
   const title = model.titleOf(conversation);
   const heading = conversation.direct ? [bdi(title)] : ["This is the beginning of ", bdi(`#${title}`)];
+  const empty = !conversation.items.length;
   const words = conversation.direct ? "What is said here stays between the two of you." : "Say hello. Everyone in this room can read it, and so can those who join later.";
-  return el("li", { class: "start" }, el("h3", {}, ...heading), el("p", { text: words }));
+  const node = el("li", { class: "start" }, el("h3", {}, ...heading), el("p", { text: words }));
+  if (empty && !conversation.direct) {
+    const name = el("button", { type: "button", class: "button", on: { click: () => app.askName() } }, "You are ", bdi(model.name), ". Change your name");
+    const invite = el("button", { type: "button", class: "button", text: "Copy a link for others", on: { click: () => app.copy(location.href) } });
+    node.append(el("div", { class: "buttons start-buttons" }, name, invite));
+  }
+  return node;
 }
 
 function messageNode(row, conversation, app) {
@@ -36,7 +43,7 @@ function messageNode(row, conversation, app) {
   node.append(gutter(row, app), el("div", { class: "body" }, first && head(message, app), quote(message, conversation, app), content(message, model)));
   const body = node.lastElementChild;
   if (message.reactions.size) body.append(reactions(message, conversation, app));
-  if (row.last || row.readers?.length) body.append(foot(row, app));
+  if (row.last || row.readers?.length) node.append(side(row, app));
   if (!first) body.prepend(el("span", { class: "unseen", text: `${message.from.name}: ` }));
   return node;
 }
@@ -93,10 +100,10 @@ function reactions(message, conversation, app) {
   return el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...chips);
 }
 
-function foot({ last, readers }, app) {
+function side({ last, readers }, app) {
   const names = readers.map((user) => app.model.nameOf(user));
-  const node = el("div", { class: "foot" });
-  if (last) node.append(el("span", { class: "mark", title: "The server has kept it" }, icon("check"), el("span", { class: names.length ? "unseen" : "", text: "Kept" })));
+  const node = el("div", { class: "side" });
+  if (last) node.append(mark("checks", "Kept by the server"));
   if (names.length) {
     const faces = readers.slice(0, READERS_SHOWN).map((user) => avatar(user, app.model.nameOf(user), "tiny"));
     const rest = readers.length - READERS_SHOWN;
@@ -105,19 +112,20 @@ function foot({ last, readers }, app) {
   return node;
 }
 
-const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["clock", "Sent, not yet kept"], failed: ["alert", ""] };
+const mark = (symbol, words) => el("span", { class: "mark", title: words }, icon(symbol), el("span", { class: "unseen", text: words }));
+const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["check", "Sent, not yet kept"] };
 
 function outgoingNode(row, app) {
   const outgoing = row.message;
-  const [symbol, words] = MARKS[outgoing.status];
-  const mark = el("span", { class: "mark" }, icon(symbol), el("span", { text: outgoing.error || words, dir: "auto" }));
-  const foot = el("div", { class: "foot" }, mark);
-  if (outgoing.status === "failed") {
-    foot.append(el("button", { type: "button", class: "link-button", text: "Try again", on: { click: () => app.outbox.send(outgoing) } }));
-    foot.append(el("button", { type: "button", class: "link-button", text: "Discard", on: { click: () => app.discard(outgoing) } }));
-  }
-  const message = { ...outgoing, mentions: [] };
-  const classes = `message mine ${row.first ? "first" : ""} ${outgoing.status === "failed" ? "failed" : "waiting"}`;
+  const failed = outgoing.status === "failed";
   const text = el("div", { class: "text", dir: "auto", text: outgoing.text });
-  return el("li", { class: classes, data: { key: outgoing.key } }, gutter({ message, first: row.first }, app), el("div", { class: "body" }, row.first && head(message, app), text, foot));
+  const body = el("div", { class: "body" }, row.first && head(outgoing, app), text, failed && complaint(outgoing, app));
+  const classes = `message mine ${row.first ? "first" : ""} ${outgoing.status}`;
+  return el("li", { class: classes, data: { key: outgoing.key } }, gutter(row, app), body, !failed && el("div", { class: "side" }, mark(...MARKS[outgoing.status])));
+}
+
+function complaint(outgoing, app) {
+  const again = el("button", { type: "button", class: "link-button", text: "Try again", on: { click: () => app.outbox.send(outgoing) } });
+  const discard = el("button", { type: "button", class: "link-button", text: "Discard", on: { click: () => app.discard(outgoing) } });
+  return el("div", { class: "foot" }, el("span", { class: "mark" }, icon("alert"), el("span", { text: outgoing.error, dir: "auto" })), again, discard);
 }

@@ -108,7 +108,7 @@ export class Model {
     if (entry.key) this.kept(conversation, entry.key);
     const known = conversation.byOffset.has(entry.offset);
     const message = conversation.put(entry);
-    conversation.typing.delete(entry.from.user);
+    if (conversation.typing.delete(entry.from.user)) this.changed("typing", conversation);
     if (entry.room.startsWith("@")) this.inbox.top = Math.max(this.inbox.top, entry.offset);
     if (!known && message.from.user !== this.me) this.came(conversation, message);
     this.changed("messages", conversation);
@@ -202,7 +202,7 @@ export class Model {
   /** A page of a room's history; entries that are changes are in their messages already. */
   addPage(conversation, { messages, more }) {
     for (const entry of messages) if (entry.type === "message") this.addOld(conversation, entry);
-    conversation.more = more;
+    conversation.more = more && messages.length > 0;
     conversation.loaded = true;
   }
 

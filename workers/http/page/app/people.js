@@ -8,7 +8,8 @@ export class People {
   constructor(app) {
     this.app = app;
     this.draw = onceAFrame(() => this.render());
-    setInterval(() => this.renderTyping(), 1000);
+    this.typing = 0; // how many were last shown
+    setInterval(() => this.forgetTyping(), 1000);
   }
 
   render() {
@@ -58,9 +59,14 @@ export class People {
     byId("subtitle").textContent = conversation.direct ? online : !conversation.joined ? "You are not in this room" : memberCount ? here : "";
   }
 
+  forgetTyping() {
+    if (this.typing && this.app.model.current?.typers(Date.now()).length !== this.typing) this.draw();
+  }
+
   renderTyping() {
     const conversation = this.app.model.current;
     const names = conversation?.typers(Date.now()) ?? [];
+    this.typing = names.length;
     const words = names.length > 3 ? ["Several people are writing…"] : names.length === 0 ? [] : [...joined(names), names.length === 1 ? " is writing…" : " are writing…"];
     byId("typing").replaceChildren(...words);
   }

@@ -24,7 +24,7 @@ const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under 
  * @returns {Row[]}
  */
 export function rowsOf(conversation, { me, now, nameOf }) {
-  const rows = [opening(conversation)];
+  const rows = [opening(conversation, nameOf(me))];
   const readers = readersByOffset(conversation, me);
   const lastOwn = conversation.lastOf(me);
   let before = null;
@@ -46,7 +46,7 @@ export function rowsOf(conversation, { me, now, nameOf }) {
       rows.push(line("new", "new", "New messages"));
       before = null;
     }
-    const shown = { first: !continues(before, item), last: item === lastOwn && !conversation.outgoing.length };
+    const shown = { first: !continues(before, item), last: item === lastOwn && item === conversation.items.at(-1) && !conversation.outgoing.length };
     rows.push(messageRow(item, { ...shown, readers: readers.get(item.offset) ?? [], conversation, nameOf }));
     before = item;
   }
@@ -59,10 +59,10 @@ export function rowsOf(conversation, { me, now, nameOf }) {
   return rows.filter((row) => row !== null);
 }
 
-function opening(conversation) {
+function opening(conversation, name) {
   if (conversation.loading) return line("loading", "loading", "Loading earlier messages…");
   if (!conversation.loaded || conversation.more) return line("loading", "waiting", "");
-  return { kind: "start", key: "start", depends: `${conversation.id} ${conversation.items.length === 0}` };
+  return { kind: "start", key: "start", depends: `${conversation.id} ${name} ${conversation.items.length === 0}` };
 }
 
 const line = (kind, key, text) => ({ kind, key, depends: text, text });

@@ -71,7 +71,7 @@ function mentionOf(text, names) {
 export function rendered(text, mentions) {
   return tokens(text, mentions).map((token) => {
     if (token.type === "text") return document.createTextNode(token.text);
-    if (token.type === "mention") return el("span", { class: token.me ? "mention me" : "mention", text: token.text });
+    if (token.type === "mention") return el("span", { class: token.me ? "mention mine" : "mention", text: token.text });
     // The host, since an address can be written so that it seems to lead elsewhere.
     return el("a", { href: token.href, title: token.host, target: "_blank", rel: "noopener noreferrer nofollow", text: token.text });
   });

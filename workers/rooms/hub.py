@@ -411,7 +411,7 @@ class Hub:
         """LIVE → LAGGING at the room's position, between two batches."""
         if room.is_live(member):
             room.remove(member)
-            lagger = self._lag(member, room, room.position, line=room.line)
+            lagger = self._lag(member, room, room.position, line=room.goal_line)
             if not member.paused:
                 self.pump_later(lagger)
 
@@ -434,7 +434,7 @@ class Hub:
         if part.cursor is None and not member.paused:
             room.enliven(member)
             return
-        line = room.line if part.cursor is None else part.line
+        line = room.goal_line if part.cursor is None else part.line
         lagger = self._lag(member, room, part.cursor or room.position, line=line)
         if part.missing is not None:
             lagger.tell(self.told(lagger, part.missing))

@@ -120,9 +120,11 @@ class JoinPart:
 
     @property
     def ahead(self) -> bool:
-        """It has seen what still waits in the room's batch."""
+        """It has seen what still waits in the room's batch, or a reset waits there."""
         room = self.room
-        return self.cursor is not None and self.line == room.line and self.cursor.offset > room.position.offset
+        if room.goal_line != room.line:
+            return True
+        return self.cursor is not None and self.line == room.line and self.cursor.offset > room.goal
 
     def joined(self) -> Joined:
         position = self.room.position

@@ -60,7 +60,7 @@ class SessionState(Struct, frozen=True, array_like=True):
 class Session:
     """The chat's view of one connection."""
 
-    __slots__ = ("_bucket", "_first", "connection", "context", "identity", "phase", "rooms")
+    __slots__ = ("_bucket", "_first", "_was_refused", "connection", "context", "identity", "phase", "rooms")
 
     def __init__(self, context: Context, connection: str, now: float) -> None:
         self.context = context
@@ -71,6 +71,7 @@ class Session:
         self.rooms: tuple[str, ...] = ()
         self._bucket = Bucket(context.limits.burst, now)
         self._first: c.Command | None = None  # what a guest began with, to be done after the welcome
+        self._was_refused = False  # it said hello, and the store was away
 
     # ---- commands ----------------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class Session:
         """What was asked could not be done. Who was to be let in may say hello again."""
         if self.phase is Phase.ADMITTING:
             self.phase = Phase.NEW
+            self._was_refused = True
             if self._first is not None:
                 request, self._first = self._first.id, None
         return (mistake.reply(request),)
@@ -186,7 +188,8 @@ class Session:
         """Nothing came for `limits.hello_timeout`."""
         if self.phase is not Phase.NEW:
             return ()
-        if not self.context.identities.guests_allowed:
+        # Who said hello once is somebody, and must not be made a stranger in no room.
+        if self._was_refused or not self.context.identities.guests_allowed:
             return self._end(NO_HELLO, "no hello in time")
         try:
             return self._come_in(c.Hello(), now)

@@ -92,12 +92,15 @@ class Core:
         self.bye: ev.Bye | None = None
         self._key_prefix = key_prefix
         self._last_id = HELLO
+        self._hello_token: str | None = None
+        self._refused_hello: bytes | None = None  # to be said again on this connection
 
     # ---- towards the server ------------------------------------------------------------------------
 
     def hello(self, token: str | None) -> bytes:
         """The first message of a connection."""
-        self.bye = None
+        self.bye = self._refused_hello = None
+        self._hello_token = token
         fields: dict[str, Any] = {"type": "hello", "id": HELLO, "rooms": [self._wanted(room) for room in self.rooms]}
         optional = {"token": token or self.guest_token, "name": self.name}
         return encode(fields | {key: value for key, value in optional.items() if value})
@@ -118,6 +121,9 @@ class Core:
 
     def resend(self, request_id: int) -> bytes | None:
         """The request again, if it still waits and can be sent now."""
+        if request_id == HELLO:
+            again, self._refused_hello = self._refused_hello, None
+            return again
         request = self.pending.get(request_id)
         return request.data if request is not None and self.online else None
 
@@ -135,6 +141,7 @@ class Core:
     def lost(self) -> None:
         """The connection ended."""
         self.online = False
+        self._refused_hello = None
 
     def become_a_stranger(self) -> None:
         """The server does not know the guest that we were: come as a new one, without the old one's inbox."""
@@ -187,8 +194,8 @@ class Core:
 
     def _moved(self, event: ev.Gap | ev.Reset, offset: int) -> list[Action]:
         place = self.rooms.get(event.room)
-        if place is None:
-            return []
+        if place is None or (isinstance(event, ev.Gap) and place.position is not None and offset <= place.position.offset):
+            return []  # left already, or told already
         place.moved(event.epoch, offset)
         return [Tell(event)]
 
@@ -220,12 +227,14 @@ class Core:
         return Send(request.data)
 
     def _receive_error(self, error: ev.Error) -> list[Action]:
+        if error.id == HELLO and not self.online and error.code in WORTH_A_RETRY:
+            self._refused_hello = self.hello(self._hello_token)
+            return [Tell(error), _again(error)]
         request = self.pending.get(error.id) if isinstance(error.id, int) else None
         if request is None:
             return [Tell(error)]
         if error.code in WORTH_A_RETRY:
-            after = error.retry_after_ms
-            return [Again(request.id, after / 1000 if after is not None else RETRY_AFTER)]
+            return [_again(error)]
         del self.pending[request.id]
         if request.kind == "join":
             self.rooms.pop(request.fields["room"], None)
@@ -254,3 +263,9 @@ class Core:
 
     def _read(self, room: str) -> bytes:
         return encode({"type": "read", "room": room, "offset": self.read_up_to[room]})
+
+
+def _again(error: ev.Error) -> Again:
+    """When the request that got this error may be sent once more."""
+    assert isinstance(error.id, int)
+    return Again(error.id, error.retry_after_ms / 1000 if error.retry_after_ms is not None else RETRY_AFTER)

@@ -251,3 +251,16 @@ def test_a_stranger_comes_without_the_old_inbox():
 
 def test_messages_of_a_type_to_come_are_ignored():
     assert ev.decode('{"type":"hologram","room":"lobby"}') is None
+
+
+def test_a_hello_that_found_no_store_is_said_again_on_the_same_connection():
+    one = core("lobby")
+    first = one.hello("token")
+    error = server(type="error", id=0, code="unavailable", retry_after_ms=250)
+    assert one.receive(error) == [Tell(error), Again(0, 0.25)]
+    assert one.resend(0) == first
+    assert one.resend(0) is None, "not twice for one refusal"
+    one.receive(error)
+    one.lost()
+    one.hello("token")
+    assert one.resend(0) is None, "the next connection says its own"

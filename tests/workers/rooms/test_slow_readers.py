@@ -1,0 +1,155 @@
+"""Readers that are slower than their room, over real sockets on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+from tests.workers.rooms.conftest import until
+from workers.bus.port import Position
+
+KIB = 1024
+
+
+def memory() -> int:
+    """Resident bytes of this process now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+async def fill(side, room: str, total: int, size: int) -> None:
+    """Publish `total` bytes in messages of `size`."""
+    text = "x" * size
+    for _ in range(total // size // 100):
+        await asyncio.gather(*(side.publish(room, text) for _ in range(100)))
+
+
+async def test_a_reader_that_pauses_gets_everything_once_it_reads_and_others_notice_nothing(sides, connect):
+    side = await sides(history_size=10_000)
+    slow = await connect(side, high_water=64 * KIB, buffer=8 * KIB)
+    fast = await connect(side)
+    for peer in (slow, fast):
+        await peer.join("lobby")
+    for _ in range(20):
+        await fill(side, "lobby", 200 * KIB, 2 * KIB)
+        fast.read_available()
+    assert slow.paused
+    assert side.hub.rooms["lobby"].laggers
+    await until(lambda: len(fast.offsets("lobby")) == 2000)
+    await until(lambda: len(slow.offsets("lobby")) == 2000)
+    assert slow.offsets("lobby") == fast.offsets("lobby") == list(range(1, 2001))
+    await until(lambda: not side.hub.rooms["lobby"].laggers)
+
+
+async def test_one_that_never_reads_is_cut_and_costs_little_memory(sides, connect):
+    side = await sides(lag_timeout=1.0, history_size=100_000)
+    stuck = await connect(side, high_water=1 << 20, buffer=8 * KIB)
+    other = await connect(side)
+    await stuck.join("lobby")
+    await other.join("lobby")
+    await fill(side, "lobby", 2 << 20, 8 * KIB)
+    other.read_available()
+    before = memory()
+    while stuck.cut_with is None:
+        await fill(side, "lobby", 800 * KIB, 8 * KIB)
+        other.read_available()
+        other._received.clear()
+    assert stuck.cut_with == 4008
+    assert side.hub.tally.cut == 1
+    # The ring and the other's socket have their share of it; a queue for the one that is stuck would be far more.
+    assert memory() - before < 8 << 20
+    assert side.hub.members("lobby") == [other]
+
+
+async def test_one_that_is_far_behind_but_reads_is_not_cut(sides, connect):
+    side = await sides(lag_timeout=0.5, history_size=20_000)
+    first = await side.publish("lobby", "0")
+    await fill(side, "lobby", 12 << 20, 4 * KIB)
+    peer = await connect(side, high_water=64 * KIB, buffer=8 * KIB)
+    (joined,) = await peer.join(("lobby", Position(first.epoch, first.offset)))
+    assert joined.recovered is True
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    taken = 0
+    while taken < 12 << 20:  # 4 MiB/s, in the steps of a slow line
+        taken += peer.read_available()
+        wait = began + taken / (4 << 20) - loop.time()
+        await asyncio.sleep(max(wait, 0.001))
+    assert loop.time() - began > 2 * 0.5
+    assert peer.cut_with is None
+    await until(lambda: len(peer.offsets("lobby")) == joined.offset - 1)
+    assert peer.offsets("lobby") == list(range(2, joined.offset + 1))
+
+
+async def test_a_storm_of_returns_costs_few_reads(sides, connect, monkeypatch):
+    one, two = await sides(), await sides()
+    first = await one.publish("lobby", "0")
+    await fill(one, "lobby", 40 * KIB, 100)
+    reads = 0
+    read = two.bus.read
+
+    def counted(*args, **options):
+        nonlocal reads
+        reads += 1
+        return read(*args, **options)
+
+    monkeypatch.setattr(two.bus, "read", counted)
+    peers = [await connect(two) for _ in range(200)]
+    joined = await asyncio.gather(
+        *(peer.join(("lobby", Position(first.epoch, n))) for n, peer in enumerate(peers, start=1))
+    )
+    top = joined[0][0].offset
+    for n, peer in enumerate(peers, start=1):
+        await until(lambda peer=peer, n=n: len(peer.offsets("lobby")) == top - n)
+        assert peer.offsets("lobby") == list(range(n + 1, top + 1))
+    assert reads <= 3
+
+
+async def test_positions_that_are_written_down_are_resumed_on_another_worker(sides, connect):
+    one, two = await sides(), await sides()
+    live = await connect(one)
+    slow = await connect(one, high_water=16 * KIB, buffer=8 * KIB)
+    for peer in (live, slow):
+        await peer.join("lobby", "other")
+    await one.publish("other", "x")
+    await fill(one, "lobby", 400 * KIB, 1 * KIB)
+    await until(lambda: one.hub.rooms["lobby"].offset == 400)
+    assert slow.paused
+    for peer in (live, slow):
+        positions = one.hub.positions_of(peer)
+        assert positions is not None and set(positions) == {"lobby", "other"}
+        one.hub.leave_all(peer)
+        assert one.hub.rooms_of(peer) == []
+        await one.publish("lobby", "meanwhile")
+        peer.hub = two.hub
+        await peer.join(*positions.items())
+    assert slow.paused  # what its transport had buffered travels with it
+    await one.publish("lobby", "later")
+    top = (await one.bus.states(["lobby"]))[0].top
+    for peer in (live, slow):
+        await until(lambda peer=peer: len(peer.offsets("lobby")) == top)
+        assert peer.offsets("lobby") == list(range(1, top + 1))
+
+
+async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batches(sides, connect, monkeypatch):
+    from workers.rooms import delivery
+
+    monkeypatch.setattr(delivery, "BUDGET", 256)
+    side = await sides()
+    peers = [await connect(side) for _ in range(700)]
+    await asyncio.gather(*(peer.join("lobby") for peer in peers))
+    room = side.hub.rooms["lobby"]
+    placed = asyncio.ensure_future(side.publish("lobby", "0"))
+    await until(lambda: room.busy)
+    leaver, late = peers[-1], await connect(side)
+    gone: list[int] = []
+    side.hub.leave(leaver, "lobby", lambda: gone.append(len(leaver.payloads())))
+    assert not gone
+    await late.join("lobby")
+    assert gone == [1]
+    assert late.joined[0].offset == (await placed).offset
+    await side.publish("lobby", "1")
+    for peer in peers[:-1]:
+        await until(lambda peer=peer: peer.offsets("lobby") == [1, 2])
+    assert leaver.offsets("lobby") == [1]
+    await until(lambda: late.offsets("lobby") == [2])

@@ -37,6 +37,7 @@ from workers.chat.people import People
 from workers.chat.rights import Role
 from workers.chat.session import Effects, Phase, Session, SessionState
 from workers.chat.staff import Staff
+from workers.http import page
 from workers.registry.registry import Carried
 from workers.rooms.member import Gap, Reset
 
@@ -126,7 +127,8 @@ class ChatApplication:
 
     def page(self) -> tuple[bytes | None, bytes | None]:
         """The page at `/` and the script at `/chat.js`."""
-        return None, None
+        built = page.build()
+        return built.html, built.script
 
     # ---- connections -------------------------------------------------------------------------------
 

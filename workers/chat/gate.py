@@ -22,7 +22,7 @@ class Gate:
     async def admit(self, connection: Connection, identity: Identity) -> tuple[int, str] | None:
         """Close code and reason for somebody who is not let in. Raises BusError."""
         address = connection.remote_ip
-        exceeded = await self._registry.admit(connection.id, identity.user, address)
+        exceeded = await self._registry.admit(connection.id, identity.user, address, new=identity.fresh)
         if exceeded is not None:
             return TOO_MANY, exceeded
         by_address = address if identity.guest else ""

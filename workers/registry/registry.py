@@ -80,14 +80,19 @@ class Registry:
 
     # ---- connections -------------------------------------------------------------------------------
 
-    async def admit(self, connection: str, user: str, address: str) -> str | None:
+    async def admit(self, connection: str, user: str, address: str, *, new: bool = False) -> str | None:
         """Count a connection, check the limits, and learn of its bans and mutes.
 
         Returns None where it may stay, else why not, for people to read; then it is not counted. Bans are asked of
-        `sanctions` afterwards. One that is counted already is counted under the new user. Raises BusError: then it
-        is not counted either.
+        `sanctions` afterwards. One that is counted already is counted under the new user. `new` says that nobody can
+        have heard of this user yet. Raises BusError: then it is not counted either.
         """
-        subjects = [one for one in self._add(connection, user, address) if self._counts.to_be_asked(one)]
+        added = self._add(connection, user, address)
+        if new and user:
+            self.sanctions.loaded(keys.of_user(user), [])
+        subjects = [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
+        if not subjects:
+            return None
         try:
             answers = await asyncio.gather(*(self._counts.arrive(one) for one in subjects))
         except BaseException:
@@ -101,6 +106,12 @@ class Registry:
             found = [unpack(fields[at], fields[at + 1]) for at in range(0, len(fields), 2)]
             self.sanctions.loaded(subject, found)
         return None
+
+    def _is_known(self, subject: str, *, new: bool) -> bool:
+        """Whether the store could say nothing that this worker does not know."""
+        if self._counts.limit(subject) and not (new and subject.startswith("u:")):
+            return False
+        return self.sanctions.complete(subject)
 
     def release(self, connection: str) -> None:
         """Count it no longer; nothing happens where it was not."""

@@ -71,6 +71,7 @@ class Sanctions:
     def __init__(self) -> None:
         self._holders: dict[str, int] = {}  # subject → connections that make it worth knowing
         self._known: dict[str, dict[tuple[str, str], Sanction]] = {}  # subject → (verb, room) → the latest
+        self._complete: set[str] = set()  # subjects that the store was asked about
 
     def hold(self, subject: str) -> None:
         """Someone of this worker is concerned from now on."""
@@ -84,6 +85,11 @@ class Sanctions:
         else:
             self._holders.pop(subject, None)
             self._known.pop(subject, None)
+            self._complete.discard(subject)
+
+    def complete(self, subject: str) -> bool:
+        """Whether all is known of it: the store was asked, and the control room tells what has changed since."""
+        return subject in self._complete
 
     def known(self, subject: str) -> list[Sanction]:
         """What is known of it, lifted ones too."""
@@ -91,6 +97,8 @@ class Sanctions:
 
     def loaded(self, subject: str, sanctions: list[Sanction]) -> None:
         """The store said what holds for it."""
+        if subject in self._holders:
+            self._complete.add(subject)
         for sanction in sanctions:
             self._note(subject, sanction)
 

@@ -7,6 +7,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -40,6 +41,12 @@ def readiness(server: Chatmaster) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def refusals(store: RedisServer) -> int:
+    """How often the store said that it is out of memory."""
+    errors: Any = store.client.info("errorstats")
+    return int(errors.get("errorstat_OOM", {}).get("count", 0))
 
 
 async def keeps_everything(crowd: Crowd, store: RedisServer) -> None:
@@ -113,8 +120,7 @@ async def test_out_of_memory_and_back(server, store):
         store.client.config_set("maxmemory", 1_000_000)
         newcomer = Crowd(server.url, witnesses=2, writers=1, prefix="late", timeout=60)
         entering = asyncio.create_task(newcomer.start())
-        errors = lambda: int(store.client.info("errorstats").get("errorstat_OOM", {}).get("count", 0))  # noqa: E731
-        await until_async(lambda: errors() > 20, what="the store refused twenty things")
+        await until_async(lambda: refusals(store) > 20, 20.0, "the store refused twenty things")
         store.client.config_set("maxmemory", 0)
         await entering
         await crowd.progress(20)
@@ -125,15 +131,20 @@ async def test_out_of_memory_and_back(server, store):
 
 
 async def test_history_trimmed_below_what_clients_need(chatmaster, store):
-    """Who comes back too late is told which offsets are gone, and gets everything after them."""
+    """Who comes back too late is told which offsets are gone, and gets everything after them.
+
+    The reload is there because a worker's memory would cover for the log.
+    """
     server = chatmaster(settings={"store.url": store.url, **SETTINGS, "store.history_size": 50})
-    async with Crowd(server.url, period=0.01) as crowd:
+    async with Crowd(server.url) as crowd:
         sleeper = crowd.witnesses[-1]
         await until_async(lambda: sleeper.offset > 0, what="the sleeper has seen something")
         sleeper.fall_asleep()
-        await crowd.progress(400)
+        await crowd.progress(100)
+        done = await asyncio.to_thread(server.ctl, "reload")
+        assert done.returncode == 0, done.stderr
         sleeper.wake_up()
         verdict = crowd.judge(await crowd.settle(store.client))
         assert_kept(verdict)
-        assert verdict.gaps == 1 and verdict.resets == 0, str(verdict)
+        assert verdict.resets == 0, str(verdict)
         assert sleeper.told_of_loss == 1

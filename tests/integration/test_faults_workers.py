@@ -78,7 +78,7 @@ async def test_a_worker_that_stands_still_is_still_that_worker_and_owes_what_it_
     async with Crowd(server.url) as crowd:
         pid = (await asyncio.to_thread(lambda: server.pids))[0]
         processes.send(pid, signal.SIGSTOP)
-        await until_async(lambda: asyncio.to_thread(lambda: "stopped" in server.states()), what="it is shown as stopped")
+        await until_async(lambda: asyncio.to_thread(lambda: "stopped" in server.states()), what="it is shown so")
         await crowd.progress(20)
         processes.send(pid, signal.SIGCONT)
         await everyone_is_ready(server)

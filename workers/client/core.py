@@ -157,9 +157,9 @@ class Core:
             case ev.Entry():
                 return self._receive_entry(event)
             case ev.Gap():
-                return self._moved(event, event.last)
+                return self._receive_gap(event)
             case ev.Reset():
-                return self._moved(event, event.offset)
+                return self._receive_reset(event)
             case ev.Welcome() if event.id == HELLO or not self.online:
                 return self._receive_welcome(event)
             case ev.Error():
@@ -181,7 +181,7 @@ class Core:
         if place is None:
             return []  # left already: it was on its way
         known = place.position
-        verdict = place.judge(entry)
+        verdict = place.judge(entry.epoch, entry.offset)
         if verdict is Verdict.DROP:
             return []
         if verdict is Verdict.RESUME:
@@ -192,12 +192,26 @@ class Core:
             return [Tell(gap), Tell(entry)]
         return [Tell(entry)]
 
-    def _moved(self, event: ev.Gap | ev.Reset, offset: int) -> list[Action]:
-        place = self.rooms.get(event.room)
-        if place is None or (isinstance(event, ev.Gap) and place.position is not None and offset <= place.position.offset):
-            return []  # left already, or told already
-        place.moved(event.epoch, offset)
-        return [Tell(event)]
+    def _receive_gap(self, gap: ev.Gap) -> list[Action]:
+        place = self.rooms.get(gap.room)
+        if place is None:
+            return []
+        known = place.position
+        match place.judge(gap.epoch, gap.first, gap.last):
+            case Verdict.DROP:
+                return []
+            case Verdict.RESUME:
+                return [Resume()]
+        if known is not None and known.offset + 1 != gap.first:  # more is missing than the server thinks, or less
+            gap = msgspec.structs.replace(gap, first=known.offset + 1)
+        return [Tell(gap)]
+
+    def _receive_reset(self, reset: ev.Reset) -> list[Action]:
+        place = self.rooms.get(reset.room)
+        if place is None:
+            return []
+        place.moved(reset.epoch, reset.offset)
+        return [Tell(reset)]
 
     def _receive_welcome(self, welcome: ev.Welcome) -> list[Action]:
         self.online = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from workers.client.events import Entry, Position
+from workers.client.events import Position
 
 
 class Verdict(Enum):
@@ -37,23 +37,23 @@ class Place:
         if self.position is None:
             self.position = Position(epoch, top)
 
-    def judge(self, entry: Entry) -> Verdict:
-        """Move on to `entry` if it is the next one."""
+    def judge(self, epoch: str, first: int, last: int = 0) -> Verdict:
+        """Move on to the entry at `first`, or over the gap from `first` to `last`, if that is what comes next."""
+        last = max(first, last)
         if self.position is None:  # cannot be by the protocol: `joined` comes first
-            self.position = Position(entry.epoch, entry.offset - 1)
+            self.position = Position(epoch, first - 1)
         known = self.position.offset
-        if entry.offset <= known:
+        if last <= known:
             self.dropped += 1
             return Verdict.DROP
-        if entry.offset > known + 1 and self.hole != known:
+        if first > known + 1 and self.hole != known:
             self.hole = known
             return Verdict.RESUME
-        verdict = Verdict.SHOW if entry.offset == known + 1 else Verdict.SHOW_AFTER_HOLE
-        self.position = Position(entry.epoch, entry.offset)
-        self.hole = None
+        verdict = Verdict.SHOW if first <= known + 1 else Verdict.SHOW_AFTER_HOLE
+        self.moved(epoch, last)
         return verdict
 
     def moved(self, epoch: str, offset: int) -> None:
-        """After `gap` or `reset`: what comes next is `offset` + 1."""
+        """What comes next is `offset` + 1."""
         self.position = Position(epoch, offset)
         self.hole = None

@@ -1,0 +1,81 @@
+"""The page while the server or its store comes and goes: nothing is lost, and the line about the connection is true."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.support import processes, wait
+from tests.support.server import Chatmaster, DidNotStart
+
+
+def test_a_reload_of_the_server_goes_unnoticed(server, visit):
+    """Both go on chatting over a rolling restart; only the state line tells."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    ada.say("before")
+    bob.sees("before")
+    generation = server.status()["generation"]
+    assert server.ctl("reload").returncode == 0
+    wait.until(lambda: server.status()["generation"] > generation, what="a new generation")
+    for number in range(5):
+        ada.say(f"meanwhile {number}")
+    bob.sees("meanwhile 4")
+    bob.say("after")
+    ada.sees("after")
+    ada.state("Connected")
+    bob.state("Connected")
+    expected = ["before", *(f"meanwhile {number}" for number in range(5)), "after"]
+    assert ada.texts() == bob.texts() == expected
+    assert ada.page.locator(".line.lost").count() == bob.page.locator(".line.lost").count() == 0
+
+
+def test_a_killed_worker_costs_a_moment(server, visit):
+    """The connection is lost and comes back by itself; what was written meanwhile is said once."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    for pid in server.pids:
+        processes.send(pid, signal.SIGKILL)
+    ada.say("into the void")
+    ada.expect(ada.page.locator(".message.waiting, .message.sent, .message[data-offset]")).to_have_count(1)
+    bob.sees("into the void")
+    ada.kept("into the void")
+    ada.state("Connected")
+    assert ada.texts() == bob.texts() == ["into the void"]
+
+
+def test_the_store_goes_away_and_comes_back(chatmaster, redis_server, visit):
+    """What is written meanwhile waits, visibly, and is kept once when the store is there again."""
+    store = redis_server(fsync="always")
+    server = chatmaster(workers=2, settings={"store.url": store.url, "store.timeout": 1.0})
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    ada.say("kept before")
+    bob.sees("kept before")
+    store.kill()
+    ada.say("kept after")
+    ada.state("cannot reach its store")
+    ada.expect(ada.message("kept after").locator(".mark")).to_have_count(1)
+    store.start()
+    bob.sees("kept after")
+    ada.kept("kept after")
+    ada.state("Connected")
+    assert ada.texts() == bob.texts() == ["kept before", "kept after"]
+
+
+def test_an_outage_is_told_and_ends(server, visit):
+    """Without a server the line counts down and offers to try now; a reload of the page loses no message."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    server.kill()
+    wait.until(lambda: not server.running)
+    ada.state("Reconnecting")
+    ada.say("written in the dark")
+    ada.expect(ada.message("written in the dark").locator(".mark")).to_have_attribute("title", "Waiting to be sent")
+    wait.until(lambda: _starts(server), 30, "the server starts again")
+    bob.sees("written in the dark")
+    ada.kept("written in the dark")
+
+
+def _starts(server: Chatmaster) -> bool:
+    """Its store may still hold the directory for a moment."""
+    try:
+        server.start()
+    except DidNotStart:
+        return False
+    return True

@@ -20,11 +20,24 @@ class Transport(Protocol):
 class Member(Protocol):
     """A connection, as the rooms see it."""
 
-    id: str
-    user: str  # "": nobody in particular
-    deflate: bool  # gets the compressed class of frames
-    paused: bool  # its transport's buffer is above the high-water mark
-    ws: Any  # `.transport` is a Transport
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def user(self) -> str:
+        """Who it is; "" for nobody in particular."""
+
+    @property
+    def deflate(self) -> bool:
+        """Whether it gets the compressed class of frames."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether its transport's buffer is above the high-water mark."""
+
+    @property
+    def ws(self) -> Any:
+        """Its `.transport` is a Transport."""
 
     def cut(self, code: int) -> None:
         """Close it: it reads too slowly."""

@@ -74,6 +74,13 @@ class Peer(asyncio.Protocol):
 
     # ---- the client's side -------------------------------------------------------------------------
 
+    async def has(self, room: str, count: int, *, within: float = 20.0) -> None:
+        """Wait for so many messages of a room. Raises AssertionError after `within` seconds."""
+        deadline = asyncio.get_running_loop().time() + within
+        while len(self.offsets(room)) != count:
+            assert asyncio.get_running_loop().time() < deadline, f"{len(self.offsets(room))} of {count} messages"
+            await asyncio.sleep(0.005)
+
     def read_available(self) -> int:
         """Take what has come to the far end; the number of bytes."""
         taken = 0

@@ -329,7 +329,7 @@ class OverflowForgotten(Follower):
     """Drops what it cannot hold and goes on as if nothing had been."""
 
     def _hold(self, publication):
-        if len(self._held) < 1:
+        if self._held is not None and len(self._held) < 1:
             self._held.append(publication)
 
 

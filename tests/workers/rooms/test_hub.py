@@ -16,7 +16,7 @@ async def test_a_message_reaches_members_on_every_worker_once_and_in_order(sides
     placed = await asyncio.gather(*(one.publish("lobby", str(n)) for n in range(200)))
     assert [one.offset for one in placed] == list(range(1, 201))
     for peer in (near, far):
-        await until(lambda peer=peer: len(peer.offsets("lobby")) == 200)
+        await peer.has("lobby", 200)
         assert peer.offsets("lobby") == list(range(1, 201))
         assert peer.messages()[0] == {
             "epoch": placed[0].epoch,

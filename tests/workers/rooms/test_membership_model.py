@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from functools import partial
 from typing import Any
 
 import pytest
@@ -108,8 +107,11 @@ class Reader:
 
         self.hub.join(self, [(where, since)], announce, lambda error: None)
 
+    def left(self, where: str) -> None:
+        self.at.pop(where, None)
+
     def leave(self, where: str) -> None:
-        self.hub.leave(self, where, partial(self.at.pop, where, None))
+        self.hub.leave(self, where, lambda: self.left(where))
 
 
 async def play(seed: int, length: int) -> None:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 
 from tests.workers.rooms.conftest import until
-from workers.bus.port import Unavailable
+from workers.bus.port import Placed, Unavailable
 from workers.rooms import upkeep
 
 
-async def acked(side, count: int, *, prefix: str = "") -> list:
+async def acked(side, count: int, *, prefix: str = "") -> list[Placed]:
     """Publish with keys until each is acknowledged, as a client does."""
 
-    async def one(number: int):
+    async def one(number: int) -> Placed:
         while True:
             try:
-                return await side.publish("lobby", f"{prefix}{number}", author="ann", key=f"{prefix}{number}")
+                placed: Placed = await side.publish("lobby", f"{prefix}{number}", author="ann", key=f"{prefix}{number}")
+                return placed
             except Unavailable:
                 pass
 
     return await asyncio.gather(*(one(number) for number in range(count)))
+
+
+def seen_more_than(peer, count: int) -> bool:
+    return len(peer.offsets("lobby")) > count
 
 
 def texts(peer) -> list[str]:
@@ -53,12 +59,12 @@ async def test_a_store_that_is_killed_under_load_loses_and_doubles_nothing(sides
         await peer.join("lobby")
     for round_ in range(3):
         publishing = asyncio.ensure_future(acked(one, 300, prefix=f"{round_}-"))
-        await until(lambda round_=round_: len(peers[1].offsets("lobby")) > round_ * 300)
+        await until(partial(seen_more_than, peers[1], round_ * 300))
         store.kill()
         store.start()
         await publishing
     for peer in peers:
-        await until(lambda peer=peer: len(peer.offsets("lobby")) == 900, within=20)
+        await peer.has("lobby", 900)
         assert peer.offsets("lobby") == list(range(1, 901))
         assert len(set(texts(peer))) == 900
         assert not told(peer)
@@ -89,14 +95,14 @@ async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(side
     old = {path.name: path.read_bytes() for path in files.iterdir()}
     await acked(one, 5, prefix="lost")
     for peer in peers:
-        await until(lambda peer=peer: len(texts(peer)) == 10)
+        await peer.has("lobby", 10)
     store.kill()
     for name, data in old.items():
         (files / name).write_bytes(data)
     store.start()
     await acked(one, 7, prefix="new")
     for peer in peers:
-        await until(lambda peer=peer: len(texts(peer)) == 17)
+        await peer.has("lobby", 17)
         assert told(peer) == ["reset"]
         kinds = [one.get("text", one["type"])[:4] for one in peer.messages()]
         assert kinds == ["kept"] * 5 + ["lost"] * 5 + ["rese"] + ["new" + kind[3:] for kind in kinds[11:]]

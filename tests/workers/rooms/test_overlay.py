@@ -31,7 +31,7 @@ async def test_recovery_shows_edits_whether_it_comes_from_the_store_or_from_the_
     for side in (one, two):
         peer = await connect(side)
         await peer.join(("lobby", Position(first.epoch, first.offset)))
-        await until(lambda peer=peer: len(peer.messages()) == 2)
+        await peer.has("lobby", 2)
         shown.append(peer.messages())
     assert shown[0] == shown[1]
     assert (shown[0][0]["offset"], shown[0][0]["text"]) == (said.offset, "hello")

@@ -100,7 +100,7 @@ async def test_a_storm_of_returns_costs_few_reads(sides, connect, monkeypatch):
     )
     top = joined[0][0].offset
     for n, peer in enumerate(peers, start=1):
-        await until(lambda peer=peer, n=n: len(peer.offsets("lobby")) == top - n)
+        await peer.has("lobby", top - n)
         assert peer.offsets("lobby") == list(range(n + 1, top + 1))
     assert reads <= 3
 
@@ -127,7 +127,7 @@ async def test_positions_that_are_written_down_are_resumed_on_another_worker(sid
     await one.publish("lobby", "later")
     top = (await one.bus.states(["lobby"]))[0].top
     for peer in (live, slow):
-        await until(lambda peer=peer: len(peer.offsets("lobby")) == top)
+        await peer.has("lobby", top)
         assert peer.offsets("lobby") == list(range(1, top + 1))
 
 
@@ -140,7 +140,8 @@ async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batc
     await asyncio.gather(*(peer.join("lobby") for peer in peers))
     room = side.hub.rooms["lobby"]
     placed = asyncio.ensure_future(side.publish("lobby", "0"))
-    await until(lambda: room.busy)
+    while not room.busy:
+        await asyncio.sleep(0)
     leaver, late = peers[-1], await connect(side)
     gone: list[int] = []
     side.hub.leave(leaver, "lobby", lambda: gone.append(len(leaver.payloads())))
@@ -150,6 +151,6 @@ async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batc
     assert late.joined[0].offset == (await placed).offset
     await side.publish("lobby", "1")
     for peer in peers[:-1]:
-        await until(lambda peer=peer: peer.offsets("lobby") == [1, 2])
+        await peer.has("lobby", 2)
     assert leaver.offsets("lobby") == [1]
     await until(lambda: late.offsets("lobby") == [2])

@@ -139,6 +139,7 @@ class Policy:
             if old is not None:
                 slot.leaving.append(old)
                 self._roster.drain(old, REPLACED, heir=process)
+        self._roster.serve_the_waiting(slot, process)
         if self._undertaking is not None:
             self._undertaking.awaited.discard(process.number)
         if self.phase is Phase.STARTING and all(s.current and s.current.ready is not None for s in self.slots.values()):
@@ -205,8 +206,10 @@ class Policy:
             self._roster.spawn(slot)
             return
         slot.respawn = self._roster.now + delay
+        self._roster.hasten(slot.group)
+        seconds = slot.respawn - self._roster.now
         text = (
-            f"worker {slot.number} died quickly {slot.quick_deaths} times in a row: the next one comes in {delay:g} s"
+            f"worker {slot.number} died quickly {slot.quick_deaths} times in a row: the next one comes in {seconds:g} s"
         )
         self._roster.note(logging.ERROR, text)
         self._roster.hand_on(slot.listeners, slot.group, keep=False)

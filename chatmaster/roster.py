@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from chatmaster import decisions as d
-from chatmaster.crew import Process, Slot, State
+from chatmaster.crew import FIRST_DELAY, Process, Slot, State
 from chatmaster.stats import MAX_SLOTS
 
 ABORT_GRACE: Final = 2.0  # seconds for a hung worker to write its stack
@@ -99,6 +99,24 @@ class Roster:
                 if process is not None:
                     self.do(d.Adopt(process.number, key))
         return first
+
+    def serve_the_waiting(self, slot: Slot, process: Process) -> None:
+        """Give a process that has become ready the accept queues of siblings that wait for their next process.
+
+        Whoever had them may have died, and nobody would answer there until the wait is over.
+        """
+        for other in self.group(slot.group):
+            if other is not slot and other.respawn is not None:
+                for key in other.listeners:
+                    self.do(d.Adopt(process.number, key))
+
+    def hasten(self, group: str) -> None:
+        """Where nobody is left in a group, the slot whose turn comes first waits no longer than FIRST_DELAY."""
+        slots = self.group(group)
+        waiting = [slot for slot in slots if slot.respawn is not None]
+        if waiting and not any(slot.current or slot.successor for slot in slots):
+            first = min(waiting, key=lambda slot: slot.respawn or 0.0)
+            first.respawn = min(first.respawn or 0.0, self.now + FIRST_DELAY)
 
     # ---- processes ---------------------------------------------------------------------------------
 

@@ -153,6 +153,29 @@ def test_while_a_slot_backs_off_a_sibling_serves_its_queue():
     assert play.tell(d.Exited(play.current(0), 1)) == [d.Adopt(play.current(1), ("web", 0))]
 
 
+def test_who_takes_the_place_of_a_sibling_that_died_serves_the_queue_of_a_slot_that_backs_off():
+    play = Play(web=2).start()
+    for _ in range(2):
+        play.tell(d.BecameReady(only(play.tell(d.Exited(play.current(0), 1))).process))
+    play.tell(d.Exited(play.current(0), 1))
+    spawn = only(play.tell(d.Exited(play.current(1), -9)))
+    assert play.tell(d.BecameReady(spawn.process)) == [d.Adopt(spawn.process, ("web", 0))]
+
+
+def test_where_nobody_is_left_one_slot_tries_every_second():
+    play = Play(web=2).start()
+    for _ in range(5):
+        for slot in (0, 1):
+            while play.policy.slots[slot].current is None:
+                play.after(1)
+            spawned = play.tell(d.Exited(play.current(slot), 1))
+            for spawn in spawns(spawned):
+                play.tell(d.BecameReady(spawn.process))
+    assert not any(slot.current for slot in play.policy.slots.values())
+    waits = sorted((slot.respawn or 0.0) - play.now for slot in play.policy.slots.values())
+    assert waits[0] <= 1 < waits[1]
+
+
 def test_a_system_without_processes_left_is_a_death_with_back_off():
     play = Play(web=1).start()
     spawn = only(play.tell(d.Exited(play.current(0), -9)))

@@ -11,6 +11,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from workers.bucket import Bucket
 from workers.bus.port import BusError
 from workers.events import call
 
@@ -93,6 +94,7 @@ class CallbackApplication:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._callbacks = node.worker.callbacks
+        self._limits = node.settings.limits
         self._inboxes: dict[str, deque[str | bytes]] = {}
 
     async def start(self) -> None:
@@ -111,6 +113,27 @@ class CallbackApplication:
         self._fire("connect", connection)
         self._fire("websocket_connect", connection)
 
+    def _slow_down(self, connection: Connection, size: int) -> None:
+        """A program's protocol has no word for "too fast": the socket is not read until there are tokens again.
+
+        Nothing is lost by that, and a flood fills only the client's own buffers.
+        """
+        bucket = connection.app
+        now = self._node.loop.time()
+        if bucket is None:
+            bucket = connection.app = Bucket(self._limits.burst, now)
+        if bucket.take(self._limits, now, size) and not connection.ws.reading_paused:
+            bucket.charge(1.0)  # this one is not refused, only the next has to wait longer
+            wait = (1.0 - bucket.tokens) / self._limits.rate
+            self._node.counters.rate_limited += 1
+            connection.ws.pause_reading()
+            self._node.loop.call_later(wait, self._read_on, connection)
+
+    def _read_on(self, connection: Connection) -> None:
+        inbox = self._inboxes.get(connection.id)
+        if connection.id not in self._node.moving and (inbox is None or len(inbox) < INBOX_LIMIT):
+            connection.ws.resume_reading()
+
     async def _counted(self, connection: Connection) -> None:
         try:
             await self._node.admit(connection)
@@ -118,6 +141,8 @@ class CallbackApplication:
             logger.debug("connection %s is not counted yet: %s", connection.id, error)
 
     def received(self, connection: Connection, data: str | bytes) -> None:
+        if self._limits.rate:
+            self._slow_down(connection, len(data))
         inbox = self._inboxes.get(connection.id)
         if inbox is not None:
             inbox.append(data)

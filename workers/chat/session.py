@@ -23,7 +23,7 @@ from msgspec import Struct
 from workers.chat import admission, replies, speech
 from workers.chat import commands as c
 from workers.chat import effects as e
-from workers.chat.bucket import Bucket
+from workers.bucket import Bucket
 from workers.chat.context import Context
 from workers.chat.identity import Identity, Refusal
 from workers.chat.mistake import Mistake
@@ -60,7 +60,7 @@ class SessionState(Struct, frozen=True, array_like=True):
 class Session:
     """The chat's view of one connection."""
 
-    __slots__ = ("_bucket", "_first", "_was_refused", "connection", "context", "identity", "phase", "rooms")
+    __slots__ = ("_bucket", "_first", "_said_hello", "connection", "context", "identity", "phase", "rooms")
 
     def __init__(self, context: Context, connection: str, now: float) -> None:
         self.context = context
@@ -71,7 +71,7 @@ class Session:
         self.rooms: tuple[str, ...] = ()
         self._bucket = Bucket(context.limits.burst, now)
         self._first: c.Command | None = None  # what a guest began with, to be done after the welcome
-        self._was_refused = False  # it said hello, and the store was away
+        self._said_hello = False  # and was refused for the time being
 
     # ---- commands ----------------------------------------------------------------------------------
 
@@ -120,6 +120,7 @@ class Session:
     def _begin(self, command: c.Command, now: float) -> Effects:
         """Where guests are allowed, whoever begins with anything but hello is one."""
         if isinstance(command, c.Hello):
+            self._said_hello = True
             return self._come_in(command, now)
         if not self.context.identities.guests_allowed:
             raise Mistake("unauthorized", "say hello with a token first")
@@ -149,7 +150,6 @@ class Session:
         """What was asked could not be done. Who was to be let in may say hello again."""
         if self.phase is Phase.ADMITTING:
             self.phase = Phase.NEW
-            self._was_refused = True
             if self._first is not None:
                 request, self._first = self._first.id, None
         return (mistake.reply(request),)
@@ -189,7 +189,7 @@ class Session:
         if self.phase is not Phase.NEW:
             return ()
         # Who said hello once is somebody, and must not be made a stranger in no room.
-        if self._was_refused or not self.context.identities.guests_allowed:
+        if self._said_hello or not self.context.identities.guests_allowed:
             return self._end(NO_HELLO, "no hello in time")
         try:
             return self._come_in(c.Hello(), now)

@@ -30,6 +30,7 @@ from workers.chat.gate import Gate
 from workers.chat.hooks import Hooks
 from workers.chat.identity import Identities, Identity
 from workers.chat.marks import Marks
+from workers.chat.mirror import Mirror
 from workers.chat.moderation import Moderation
 from workers.chat.names import cleaned
 from workers.chat.overlay import amended
@@ -78,6 +79,7 @@ class ChatApplication:
         self.staff = Staff()
         self.gate = Gate(node.registry)
         self.moderation = Moderation(self)
+        self.mirror = Mirror(self)
         self.counsel = Counsel(hooks, self.tasks)
         self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
         self._entrance = Entrance(self)

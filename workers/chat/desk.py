@@ -12,9 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, Placed, TooMany
 from workers.chat import effects as e
 from workers.chat import replies
+from workers.chat.mirror import with_peer
 from workers.chat.mistake import Mistake
 from workers.chat.replies import RequestId
 from workers.chat.session import Effects, Phase, Session
@@ -132,7 +135,7 @@ class Desk:
 
     # ---- messages ----------------------------------------------------------------------------------
 
-    def _publish(self, effect: e.Publish) -> None:
+    def _publish(self, effect: e.Publish, *, placed: Callable[[Placed], None] | None = None) -> None:
         if effect.slow_mode:
             self._publish_slowly(effect)
             return
@@ -151,6 +154,8 @@ class Desk:
                         )
                     )
                 )
+                if placed is not None:
+                    placed(result)
                 if kept is not None and not result.duplicate:
                     kept(room, result, effect.payload)
             else:
@@ -196,12 +201,14 @@ class Desk:
             self._landed()
             if isinstance(result, BusError):
                 self._reply(_why(result).reply(effect.id))
-            else:
-                self._publish(own)
+                return
+            copy = msgspec.structs.replace(own, payload=with_peer(own.payload, result.offset))
+            self._publish(copy, placed=lambda place: self._app.marks.pair(inbox, result.offset, place.offset))
 
+        inbox = f"@{effect.to}"
         self._took_off()
         self._app.hub.publish(
-            f"@{effect.to}",
+            inbox,
             effect.payload,
             form="j",
             done=done,
@@ -211,6 +218,9 @@ class Desk:
         )
 
     def _amend(self, effect: e.Amend) -> None:
+        if effect.room.startswith("@"):
+            self._start(self._app.mirror.amend(self, effect), effect.id, effect.change.verb)
+            return
         request, room = effect.id, effect.room
 
         def done(result: Placed | BusError) -> None:

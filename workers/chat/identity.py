@@ -1,8 +1,8 @@
 """Who somebody is: guests with a signed identity of their own, and users with a JSON Web Token (RFC 7519).
 
 A guest's token is ``guest.<user>.<signature>``; who presents it again is the same guest, so a retry after a lost
-connection is recognised and nobody can take another's inbox. The user ids of guests and operators begin with
-``guest:`` and ``operator:``, which no token's `sub` can become.
+connection is recognised and nobody can take another's inbox. User ids that begin with ``guest:``, ``operator:`` or
+``bot:`` are no token's: a `sub` that begins so is encoded.
 
 Pure but for PyJWT's arithmetic: the time, the secret and new ids are given.
 """
@@ -26,7 +26,7 @@ GUEST_PREFIX: Final = "guest:"
 OPERATOR: Final = "operator:chatctl"
 MAX_USER: Final = 63
 
-_RESERVED: Final = (GUEST_PREFIX, "operator:")
+_RESERVED: Final = (GUEST_PREFIX, "operator:", "bot:")
 _TO_ENCODE: Final = re.compile(rb"[^A-Za-z0-9_.:-]")
 _GUEST_TOKEN: Final = re.compile(r"guest\.(guest:[0-9a-f]{16})\.([A-Za-z0-9_-]{22})\Z")
 

@@ -1,4 +1,4 @@
-"""What the chat keeps in the store beside the logs: read positions, the pace of slow rooms, guests' secret, the staff.
+"""What the chat keeps in the store beside the logs: read positions, paces, pairs of inboxes, a secret, the staff.
 
 Each is a script on the keys of one room, or of the chat as a whole. Positions outlive the messages as the room's own
 position does.
@@ -39,9 +39,12 @@ class Marks:
         self._bus = bus
         self._name = settings.master.name
         self._ttl = TTL_FACTOR * settings.store.history_ttl
-        names = ("look", "mark", "pace", "secret", "enlist", "roll")
+        names = ("look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired")
         scripts = scripts_of(Path(__file__).parent, *names)
-        self._look, self._mark, self._pace, self._secret, self._enlist, self._roll = map(bus.script, scripts)
+        self._look, self._mark, self._pace, self._secret, self._enlist, self._roll, self._pair, self._paired = map(
+            bus.script, scripts
+        )
+        self._history_size = settings.store.history_size
 
     def mark(self, room: str, user: str, offset: int, moved: Callable[[int], None]) -> None:
         """Keep a position; `moved` is called with it only where it went forward. A failure is forgotten: the
@@ -67,6 +70,16 @@ class Marks:
         own = [f"{tag(self._name, room)}:pace:{user}"]
         self._bus.send(self._pace, own, [key, max(1, int(interval * 1000))], answered, again=bool(key))
 
+    def pair(self, inbox: str, offset: int, copy: int) -> None:
+        """Note that the message at `offset` of an inbox has its copy at `copy` of the sender's; may be lost."""
+        args = [offset, copy, self._history_size, self._ttl]
+        self._bus.send(self._pair, [f"{tag(self._name, inbox)}:copies"], args, _forget, again=True)
+
+    async def paired(self, inbox: str, offset: int) -> int | None:
+        """Where the sender's copy of a message lies; None: nobody knows. Raises BusError."""
+        found = await self._bus.call(self._paired, [f"{tag(self._name, inbox)}:copies"], [offset], again=True)
+        return None if found is None else int(found)
+
     async def guest_secret(self) -> bytes:
         """The secret that guests' identities are signed with, made by whoever asks first. Raises BusError."""
         own = [f"{tag(self._name, '!chat')}:secret"]
@@ -88,3 +101,7 @@ class Marks:
     def _keys(self, room: str) -> list[str]:
         base = tag(self._name, room)
         return [f"{base}:meta", f"{base}:log", f"{base}:marks"]
+
+
+def _forget(reply: Any) -> None:
+    """Nothing depends on it."""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from workers import control
+from workers.bus.port import BusError
 from workers.chat import effects as e
 from workers.chat import replies
 from workers.chat.effects import Verb
@@ -93,7 +94,7 @@ class Moderation:
                 await self._tell(Sanctioned(lifted))
 
     def _address_of(self, user: str) -> str:
-        """A guest who is banned would only come back as another: the ban holds for the address too."""
+        """Where a guest of this worker comes from; "" for users, and for guests of other workers."""
         if not user.startswith(GUEST_PREFIX):
             return ""
         return next((desk.connection.remote_ip for desk in self._app.desks(f"@{user}")), "")
@@ -120,9 +121,22 @@ class Moderation:
             case Sanctioned(sanction):
                 self._app.node.registry.sanctions.apply(sanction)
                 if sanction.verb == "ban" and not sanction.lifted:
+                    self._hold_for_address(sanction)
                     self._remove(sanction.user, sanction.room, sanction.reason or "you are banned")
             case Enlisted(officer):
                 self._app.staff.enlist(officer)
+
+    def _hold_for_address(self, sanction: Sanction) -> None:
+        """A guest who is banned would only come back as another; where the guest is, the address is known."""
+        address = "" if sanction.room or sanction.address else self._address_of(sanction.user)
+        if address:
+            self._app.tasks.start(self._extend(sanction, address), what="ban an address")
+
+    async def _extend(self, sanction: Sanction, address: str) -> None:
+        try:
+            await self._tell(Sanctioned(await self._app.node.registry.extend(sanction, address)))
+        except BusError as error:
+            logger.warning("the ban of %s does not hold for the guest's address: %s", sanction.user, error)
 
     def _remove(self, user: str, room: str, reason: str) -> None:
         for desk in list(self._app.desks(f"@{user}")):

@@ -20,10 +20,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from workers.bucket import Bucket
 from workers.chat import admission, replies, speech
 from workers.chat import commands as c
 from workers.chat import effects as e
-from workers.bucket import Bucket
 from workers.chat.context import Context
 from workers.chat.identity import Identity, Refusal
 from workers.chat.mistake import Mistake

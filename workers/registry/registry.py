@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,6 +176,17 @@ class Registry:
         if address:
             await self._keep(keys.of_address(address), asked, seconds)
         await self.record(Deed(verb, user, by, room, seconds, reason))
+        return msgspec.structs.replace(asked, until=until, at=at)
+
+    async def extend(self, sanction: Sanction, address: str) -> Sanction:
+        """Have a ban of a guest hold for an address too, which only the worker with the connection knows.
+
+        The result has to be told to every worker. Raises BusError.
+        """
+        seconds = max(0.001, sanction.until / 1000 - time.time()) if sanction.until else 0.0
+        asked = msgspec.structs.replace(sanction, address=address)
+        until, at, _ = await self._keep(keys.of_user(sanction.user), asked, seconds)
+        await self._keep(keys.of_address(address), asked, seconds)
         return msgspec.structs.replace(asked, until=until, at=at)
 
     async def lift(self, verb: Verb, user: str, *, by: str, room: str = "", reason: str = "") -> Sanction:

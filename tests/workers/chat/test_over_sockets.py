@@ -65,14 +65,14 @@ def token(user: str, **claims: Any) -> str:
 
 
 @asynccontextmanager
-async def people(server: Chatmaster, room: str, *users: str) -> AsyncIterator[list[ChatSocket]]:
+async def people(server: Chatmaster, room: str, *users: str, **how: Any) -> AsyncIterator[list[ChatSocket]]:
     """Users in a room; those called mod… are moderators."""
     sockets = []
     try:
         for user in users:
             role = "moderator" if user.startswith("mod") else "user"
             rooms = (room,) if room else ()
-            sockets.append(await ChatSocket.enter(server.url, *rooms, token=token(user, role=role)))
+            sockets.append(await ChatSocket.enter(server.url, *rooms, token=token(user, role=role), **how))
         yield sockets
     finally:
         for one in sockets:
@@ -179,6 +179,47 @@ async def test_direct_messages_reach_both_sides_and_wait(server: Chatmaster):
             assert [(one["text"], one["from"]["user"]) for one in history["messages"]] == [("psst", "alice")]
         assert (await alice.ask(type="history", room="@carol"))["code"] == "forbidden"
         assert (await alice.ask(type="join", room="@carol"))["code"] == "forbidden"
+
+
+async def test_what_changes_a_direct_message_changes_both_copies(server: Chatmaster):
+    async with people(server, "", "alice", "nora") as (alice, nora):
+        await nora.ask(type="direct", to="nora", text="a note to myself")
+        own = (await alice.ask(type="direct", to="nora", text="one", key="m1"))["offset"]
+        theirs = (await see(nora, "message", room="@nora", text="one"))["offset"]
+        assert (await alice.ask(type="edit", room="@alice", offset=own, text="two", key="m2"))["room"] == "@alice"
+        assert (await see(nora, "edited", room="@nora", target=theirs))["text"] == "two"
+        assert (await nora.ask(type="edit", room="@nora", offset=theirs, text="x"))["code"] == "forbidden"
+        await until_async(partial(_reacts, nora, "@nora", theirs))
+        assert (await see(alice, "reacted", room="@alice", target=own))["emoji"] == "x"
+        assert (await alice.ask(type="delete", room="@alice", offset=own))["type"] == "ack"
+        await see(nora, "deleted", room="@nora", target=theirs)
+        history = (await nora.ask(type="history", room="@nora"))["messages"]
+        assert [one.get("deleted", False) for one in history] == [False, True]
+        assert (await alice.ask(type="edit", room="@alice", offset=own, text="x"))["code"] == "not_found"
+        assert (await nora.ask(type="edit", room="@nora", offset=1, text="to me"))["type"] == "ack"
+
+
+async def _reacts(socket: ChatSocket, room: str, offset: int) -> bool:
+    return bool((await socket.ask(type="react", room=room, offset=offset, emoji="x"))["type"] == "ack")
+
+
+async def test_a_guest_who_is_banned_does_not_come_back_as_another(server: Chatmaster):
+    source = "127.0.0.9"
+    async with await ChatSocket.enter(server.url, source=source) as guest:
+        server.ctl("ban", guest.user, "--reason", "spam")
+        assert (await guest.wait_closed()).code == 4003
+        await until_async(partial(_is_banned, server, source))
+        async with people(server, "", "alice", source=source) as (alice,):
+            assert alice.user == "alice"  # a user who happens to have the same address
+        server.ctl("unban", guest.user)
+        async with await ChatSocket.enter(server.url, source=source) as back:
+            assert back.user != guest.user
+
+
+async def _is_banned(server: Chatmaster, source: str) -> bool:
+    async with await ChatSocket.open(server.url, source=source) as other:
+        other.send_json({"type": "hello"})
+        return bool((await other.receive_json())["type"] == "bye")
 
 
 async def test_edit_delete_and_react_are_for_the_author_or_a_moderator(server: Chatmaster):

@@ -1,0 +1,124 @@
+"""An application's say in the chat: each hook accepts, refuses, changes, fails; and the bot among the examples."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.server import ROOT, Chatmaster
+from tests.support.ws import ChatSocket
+from workers.bus.port import Placed
+from workers.chat import commands as c
+from workers.chat import effects as e
+from workers.chat.counsel import Counsel
+from workers.chat.hooks import Hooks, Kept, Refuse
+from workers.chat.identity import Identity
+from workers.chat.mistake import Mistake
+from workers.events import Tasks
+
+WHO = Identity("u", "U")
+
+
+class Anybody:
+    """As much of a connection as a hook is told of."""
+
+    remote_ip = "192.0.2.1"
+
+
+async def ask(hook: str, callback: Any, command: c.Command) -> str | None:
+    hooks = Hooks()
+    getattr(hooks, f"on_{hook}")(callback)
+    return await Counsel(hooks, Tasks()).ask(Anybody(), e.Consult(hook, command, WHO))  # type: ignore[arg-type]
+
+
+SAY = c.decode('{"type":"say","room":"r","text":"hello"}')
+
+
+async def test_a_hook_accepts_by_saying_nothing_and_changes_by_giving_a_text():
+    assert await ask("say", lambda request: None, SAY) is None
+    assert await ask("say", lambda request: request.text.upper(), SAY) == "HELLO"
+
+    async def slowly(request: Any) -> str:
+        await asyncio.sleep(0)
+        return f"{request.person.name}@{request.person.address}: {request.room}"
+
+    assert await ask("say", slowly, SAY) == "U@192.0.2.1: r"
+
+
+def raises(request: Any) -> None:
+    raise Refuse("not here", code="banned")
+
+
+@pytest.mark.parametrize("callback", [lambda request: Refuse("not here", code="banned"), raises])
+async def test_a_hook_refuses_by_returning_or_raising(callback: Any):
+    with pytest.raises(Mistake) as refused:
+        await ask("say", callback, SAY)
+    assert (refused.value.code, str(refused.value)) == ("banned", "not here")
+
+
+async def test_a_hook_that_fails_refuses_with_internal_and_says_nothing_of_why(caplog: pytest.LogCaptureFixture):
+    with pytest.raises(Mistake) as refused:
+        await ask("say", lambda request: 1 / 0, SAY)
+    assert refused.value.code == "internal" and "division" not in str(refused.value)
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_what_is_not_text_is_asked_about_as_data_and_edits_with_their_offset():
+    seen: list[Any] = []
+    await ask("say", seen.append, c.decode('{"type":"say","room":"r","data":{"a":[1]}}'))
+    await ask("say", seen.append, c.decode('{"type":"edit","room":"r","offset":3,"text":"x"}'))
+    await ask("say", seen.append, c.decode('{"type":"direct","to":"bob","text":"x"}'))
+    assert [(one.room, one.to, one.text, one.data, one.offset) for one in seen] == [
+        ("r", "", None, {"a": [1]}, None),
+        ("r", "", "x", None, 3),
+        ("", "bob", "x", None, None),
+    ]
+
+
+async def test_a_failing_on_kept_costs_nobody_anything(caplog: pytest.LogCaptureFixture):
+    hooks = Hooks()
+    seen: list[Kept] = []
+
+    @hooks.on_kept
+    def fails(message: Kept) -> None:
+        seen.append(message)
+        raise RuntimeError("the archive is full")
+
+    Counsel(hooks, Tasks()).kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
+    assert seen == [Kept("r", "e", 1, 2, {"type": "message", "text": "a"})] and "the archive is full" in caplog.text
+
+
+def test_a_hook_must_be_callable():
+    with pytest.raises(TypeError):
+        Hooks().on_say("polite")  # type: ignore[type-var]
+
+
+@pytest.fixture(scope="module")
+def bot() -> Iterator[Chatmaster]:
+    made = Chatmaster(str(ROOT / "etc/examples/bot.py"), workers=2)
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+async def test_the_bot_answers_and_the_filter_filters(bot: Chatmaster):
+    async with await ChatSocket.enter(bot.url, "lobby") as one, await ChatSocket.enter(bot.url, "lobby") as other:
+        await one.ask(type="say", room="lobby", text="oh darn")
+        assert (await other.expect("message"))["text"] == "oh d***"
+        await one.ask(type="say", room="lobby", text="!time")
+        assert (await other.expect("message"))["text"] == "!time"
+        answer = await other.expect("message")
+        assert answer["from"] == {"user": "bot:clock", "name": "Clock"} and answer["text"].endswith("UTC")
+        await one.ask(type="edit", room="lobby", offset=1, text="heck")
+        assert (await other.expect("edited"))["text"] == "h***"
+
+
+async def test_a_hook_on_join_is_asked_for_every_way_in(bot: Chatmaster):
+    async with await ChatSocket.enter(bot.url, "lobby", "members-1") as guest:
+        assert [room["room"] for room in guest.welcome["rooms"]] == [f"@{guest.user}", "lobby"]
+        assert (await guest.expect("error"))["message"] == "this room is for members"
+        assert (await guest.ask(type="join", room="members-2"))["code"] == "forbidden"

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 
 from tests.support.server import ROOT, Chatmaster
+from tests.support.wait import until_async
 from tests.support.ws import RawSocket
+from workers import Gateway
 
 Make = Callable[..., Chatmaster]
 ECHO = str(ROOT / "etc" / "examples" / "echo.py")
@@ -28,9 +30,8 @@ async def test_a_client_that_is_too_fast_is_read_more_slowly_and_loses_nothing(c
 async def test_one_connection_too_many_is_closed_with_4004_on_whichever_worker(chatmaster: Make) -> None:
     server = chatmaster(ECHO, workers=2, settings={"limits.per_address": 3})
     sockets = [await RawSocket.open(server.url) for _ in range(3)]
-    for socket in sockets:
-        socket.send_text("in")
-        assert await socket.read_message() == "in"
+    with Gateway(server.status()["store"]["url"]) as gateway:
+        await until_async(lambda: gateway.count() == 3, what="all three are counted")
     async with await RawSocket.open(server.url) as late:
         assert (await late.wait_closed()).code == 4004
     for socket in sockets:

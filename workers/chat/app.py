@@ -92,6 +92,7 @@ class ChatApplication:
             people=self.people,
             consulted=hooks.consulted,
         )
+        self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
         self._hello_timeout = node.settings.limits.hello_timeout
         self._new: deque[tuple[float, Desk]] = deque()  # until when each has to have said hello, in order
         self._expiring: list[tuple[float, int, Desk]] = []  # when tokens end, a heap
@@ -165,6 +166,7 @@ class ChatApplication:
     def _tick(self) -> None:
         """Look for whom a deadline has come: one timer for all sessions."""
         self._timer = self.node.loop.call_later(TICK, self._tick)
+        self.node.counters.rate_limited = self.context.rate_limited
         now = time.time()
         while self._new and self._new[0][0] <= now:
             _, desk = self._new.popleft()
@@ -267,8 +269,9 @@ class ChatApplication:
     # ---- what is not kept ----------------------------------------------------------------------------
 
     def note(self, room: str, payload: bytes) -> None:
-        """Tell a room something that is not kept."""
-        self.hub.note(room, payload)
+        """Tell a room something that is not kept: who types, who has read. In a large room nobody is told."""
+        if self.presence.count(room) <= self._told_at_most:
+            self.hub.note(room, payload)
 
     def noted(self, room: str, note: bytes) -> None:
         """Such a note came."""

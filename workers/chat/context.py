@@ -56,6 +56,7 @@ class Context:
         "options",
         "people",
         "ping_interval",
+        "rate_limited",
         "sanctions",
         "staff",
     )
@@ -78,6 +79,7 @@ class Context:
         self.staff = staff
         self.people = people
         self.consulted = consulted  # the hooks that the application has
+        self.rate_limited = 0  # requests that were refused because there were too many
         self.limits_shown = _shown(settings.limits)
 
 

@@ -111,6 +111,7 @@ class Session:
             return (mistake.reply(command.id),)
 
     def _slowed_down(self, data: str | bytes, wait: float) -> Effects:
+        self.context.rate_limited += 1
         if self._bucket.flooded(self.context.limits):
             return self._end(FLOOD, "too many requests", retry_after_ms=COME_BACK_MS)
         return (Mistake("rate_limited", "too many requests", retry_after=wait).reply(c.id_of(data)),)

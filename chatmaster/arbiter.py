@@ -61,16 +61,17 @@ def run(
     readiness = Readiness([*([] if ready_fd is None else [ready_fd]), *askers], on_ready)
     try:
         with ExitStack() as stack:
-            return _run(stack, loaded, entry, readiness, left)
+            code = _run(stack, loaded, entry, readiness, left)
     except Interrupted:
-        readiness.failed(ExitCode.FAILED, "it was told to stop before it was ready")
-        return ExitCode.DONE
+        code = ExitCode.DONE
     except ChatmasterError as error:
         readiness.failed(error.exit_code, str(error))
         raise
     except BaseException as error:
         readiness.failed(ExitCode.FAILED, f"a bug in the master: {error!r}")
         raise
+    readiness.failed(ExitCode.FAILED, "it was told to stop before it was ready")  # says nothing to who has an answer
+    return code
 
 
 def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: Readiness, left: succession.Succession | None) -> int:
@@ -388,7 +389,7 @@ class Arbiter:
     def summary(self) -> str:
         """One line for people."""
         ready = sum(process.serves for process in self.policy.processes.values())
-        return f"{ready} workers ready, generation {self.policy.generation}"
+        return f"{ready} worker{'s' * (ready != 1)} ready, generation {self.policy.generation}"
 
     def status(self) -> dict[str, Any]:
         """What `chatctl status` shows."""
@@ -411,5 +412,5 @@ class Arbiter:
                 handles=list(self.handles.values()),
             ),
             "workers": rows,
-            "totals": status.totals(rows, self.rows.retired),
+            "totals": {**status.totals(rows, self.rows.retired), "hung": self.policy.hangs},
         }

@@ -76,28 +76,25 @@ async def test_a_client_of_a_frozen_old_worker_is_cut_when_its_time_is_over(chat
     assert server.states() == ["ready"]
 
 
-@pytest.mark.parametrize(
-    ("broken", "said"),
-    [
-        ("this is no Python", "SyntaxError"),
-        ("import nothing_of_that_name", "nothing_of_that_name"),
-        # Only the worker notices: the probe imports, but starts nothing.
-        (
-            GREETING.format(text="x")
-            + "\n@worker.on_worker_start\ndef start(worker):\n    raise ValueError('bad day')",
-            "bad day",
-        ),
-        (GREETING.format(text="x") + "\n@worker.on_worker_start\ndef start(worker):\n    import os; os._exit(9)", "9"),
-    ],
-)
-async def test_a_broken_application_is_5_and_the_old_workers_stay(chatmaster, app, broken, said):
+# Only a worker notices the last two: the probe imports, but starts nothing.
+_AT_START = GREETING.format(text="x") + "\n@worker.on_worker_start\ndef start(worker):\n    "
+BROKEN = {
+    "SyntaxError": "this is no Python",
+    "nothing_of_that_name": "import nothing_of_that_name",
+    "bad day": f"{_AT_START}raise ValueError('bad day')",
+    "exit code 9": f"{_AT_START}import os; os._exit(9)",
+}
+
+
+async def test_a_broken_application_is_5_and_the_old_workers_stay(chatmaster, app):
     server = chatmaster(str(app), workers=2)
     old = server.pids
-    app.write_text(broken)
-    done = server.ctl("reload")
-    assert done.returncode == ExitCode.NOT_READY and said in done.stderr
-    assert server.pids == old and generations(server) == [1, 1]
-    assert await greeting(server) == "one"
+    for said, broken in BROKEN.items():
+        app.write_text(broken)
+        done = server.ctl("reload")
+        assert done.returncode == ExitCode.NOT_READY and said in done.stderr
+        assert server.pids == old and generations(server) == [1, 1]
+        assert await greeting(server) == "one"
     app.write_text(GREETING.format(text="two"))
     assert server.ctl("reload").returncode == 0
     assert await greeting(server) == "two"

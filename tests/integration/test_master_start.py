@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chatmaster.contract import ExitCode
 from tests.support import processes
-from tests.support.server import DidNotStart, wait_for_exit
+from tests.support.server import Chatmaster, DidNotStart, wait_for_exit
 from tests.support.wait import until
 
 OBEDIENT = "tests/integration/programs/obedient.py"
@@ -30,8 +31,15 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_processes_have_names_and_files_are_private(chatmaster):
-    server = chatmaster(OBEDIENT, workers=2)
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Chatmaster]:
+    """One that nobody changes."""
+    with Chatmaster(OBEDIENT, workers=2) as server:
+        yield server
+
+
+def test_processes_have_names_and_files_are_private(shared):
+    server = shared
     assert processes.title(server.pid) == "chatmaster: master [chat]"
     assert [processes.title(pid) for pid in server.pids] == [f"chatmaster: worker {slot} [chat]" for slot in (0, 1)]
     assert processes.title(server.store_pid).startswith("chatmaster: store [chat]")
@@ -41,8 +49,8 @@ def test_processes_have_names_and_files_are_private(chatmaster):
     assert (server.state_dir / "chat.pid").read_text() == f"{server.pid}\n"
 
 
-def test_status_has_every_promised_field(chatmaster):
-    status = chatmaster(OBEDIENT, workers=2).status()
+def test_status_has_every_promised_field(shared):
+    status = shared.status()
     assert status.keys() == {"master", "store", "workers", "totals"}
     assert status["master"].keys() >= {"pid", "name", "version", "generation", "started", "uptime"}
     assert status["store"].keys() >= {"url", "state", "pid", "probe_ms"}
@@ -55,17 +63,15 @@ def test_status_has_every_promised_field(chatmaster):
         assert row["uptime"] < 60
 
 
-def test_status_shows_memory_and_rates(chatmaster):
-    server = chatmaster(OBEDIENT, workers=1)
-    assert until(lambda: server.status()["workers"][0]["memory"]) > 1_000_000
+def test_status_shows_memory(shared):
+    assert until(lambda: shared.status()["workers"][0]["memory"]) > 1_000_000
 
 
-def test_workers_only_hold_what_is_theirs(chatmaster):
+def test_workers_only_hold_what_is_theirs(shared):
     """No control socket, no lock, no sibling's listener: a worker that lives on must not keep the next start away."""
-    server = chatmaster(OBEDIENT, workers=3)
-    listening = _listening_sockets(server.port)
-    assert len(listening) == 3
-    for pid in server.pids:
+    listening = _listening_sockets(shared.port)
+    assert len(listening) == 2
+    for pid in shared.pids:
         open_here = processes.descriptors(pid).values()
         assert sum(f"socket:[{inode}]" in open_here for inode in listening) == 1
         assert not any("chat.pid" in target for target in open_here)
@@ -84,8 +90,8 @@ def test_a_port_in_use_is_named(chatmaster):
     assert str(server.port) in server.log()
 
 
-def test_a_second_master_is_refused(chatmaster):
-    server = chatmaster(OBEDIENT)
+def test_a_second_master_is_refused(shared):
+    server = shared
     done = server.ctl("start", OBEDIENT, "-b", f"ws://127.0.0.1:{processes.free_port()}")
     assert done.returncode == ExitCode.ALREADY_RUNNING and str(server.pid) in done.stderr
     assert server.states() == ["ready", "ready"]
@@ -159,6 +165,14 @@ def test_a_failed_start_leaves_nothing_behind(chatmaster, tmp_path):
         server.start()
     left = {path.name for path in server.state_dir.iterdir()}
     assert not left & {"chat.sock", "chat.pid"}
+
+
+def test_a_start_that_is_told_to_stop_says_so(chatmaster, tmp_path):
+    body = "@worker.on_worker_start\ndef start(worker):\n    os.kill(os.getppid(), 15)\n    time.sleep(3600)"
+    server = chatmaster(program(tmp_path, body), start=False)
+    with pytest.raises(DidNotStart, match="told to stop"):
+        server.start()
+    assert server.process.returncode == 0
 
 
 def test_a_signal_ends_a_start_that_goes_on(chatmaster, tmp_path):

@@ -49,6 +49,12 @@ class Proxy:
         else:
             self._server = await asyncio.start_server(self._accept, *self.listen, backlog=4096)
 
+    @property
+    def port(self) -> int:
+        """Of TCP, where port 0 was asked for."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()

@@ -30,6 +30,11 @@ import uvloop
 from tests.bench import measure
 
 MARK = b"T="
+FILLER = (  # words, so that compressing them is no easier than it is for what people say
+    "when the last bus had gone we walked home along the river and talked about nothing much until somebody asked what "
+    "the plan for tomorrow was and nobody had one so we made it up on the bridge with cold hands and two phones that "
+    "were nearly empty and by the time the lamps went out it had become a list of seven things that all sounded easy "
+)
 _T, _EQUALS, _PING = 0x54, 0x3D, 0x89
 _DIGITS = 19
 _LONGEST_PING = 2 + 125  # RFC 6455, section 5.5
@@ -79,6 +84,8 @@ class Opening(asyncio.Protocol):
     def become_member(self) -> None:
         member = self.load.member(self.load, self.transport, self.index)
         self.transport.set_protocol(member)
+        if self.received:
+            member.data_received(self.received)  # a frame may have come in part
         self.load.opened(member)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -272,7 +279,7 @@ class Load:
 
         CPU and deliveries are those between the end of the warm-up and the end of the sending.
         """
-        self.message = message.replace("%P", "x" * padding).encode()
+        self.message = message.replace("%P", (FILLER * (padding // len(FILLER) + 1))[:padding]).encode()
         self._choose_senders(senders)
         self._room_size = self.each_room or len(self.members)
         self.sample_mask = sample_mask

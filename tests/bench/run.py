@@ -75,7 +75,7 @@ def keep_full(load: Loader, scenario: Scenario, server: Server, seconds: float) 
     return load.ask(
         "send",
         message=SAY,
-        padding=PADDING,
+        padding=scenario.padding,
         window=scenario.window,
         senders=min(scenario.senders, scenario.connections),
         seconds=seconds,

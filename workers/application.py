@@ -77,8 +77,12 @@ class Application(Protocol):
     def presence_changed(self, room: str, change: PresenceChange) -> None:
         """Who is in a room that this worker has members in has changed."""
 
-    def told(self, body: bytes) -> None:
-        """Something that an application of any worker told all of them through the control room."""
+    def told(self, body: bytes, offset: int) -> None:
+        """Something that an application of any worker told all of them through the control room.
+
+        It may be told again when connections arrive from another worker; one whose `ordered` is not below `offset`
+        has had it.
+        """
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         """Answer a question of the operator's that only the application can; None: not one of mine."""
@@ -180,7 +184,7 @@ class CallbackApplication:
     def presence_changed(self, room: str, change: PresenceChange) -> None:
         """A program asks for `members`."""
 
-    def told(self, body: bytes) -> None:
+    def told(self, body: bytes, offset: int) -> None:
         """A program has its own rooms to talk through."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:

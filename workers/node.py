@@ -16,6 +16,7 @@ from workers import control
 from workers.application import ALL_ROOM, CallbackApplication
 from workers.bus.port import BusError, Entry, Placed
 from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
+from workers.control import CONTROL_ROOM
 from workers.counters import Counters
 from workers.events import Tasks
 from workers.ids import connection_id
@@ -65,6 +66,7 @@ class Node:
         self.counters = Counters()
         self.connections: dict[str, Connection] = {}
         self.endpoints: list[Endpoint] = []
+        self._ordered = 0  # the last order that came
         self.transfers: list[Transfer] = []  # hand-overs with siblings that are under way
         self.moving: set[str] = set()  # ids of connections that are on their way to another worker
         self.when_empty = asyncio.Event()
@@ -76,6 +78,8 @@ class Node:
         """A handshake is done; the returned object owns the transport from now on."""
         connection = Connection(self, ws, connection_id())
         self.connections[connection.id] = connection
+        ordered = self.hub.position(CONTROL_ROOM)
+        connection.ordered = ordered.offset if ordered is not None else 0
         self.application.opened(connection)
         return connection
 
@@ -153,13 +157,21 @@ class Node:
 
     async def order(self, order: control.Order) -> None:
         """Have every worker carry it out. Raises BusError."""
-        await self.publish(control.CONTROL_ROOM, control.encode(order), form="t")
+        await self.publish(CONTROL_ROOM, control.encode(order), form="t")
 
     def ordered(self, entry: Entry) -> None:
         """An order came through the control room."""
+        if entry.offset <= self._ordered:  # the store lost the room's log, and counts anew
+            for connection in self.connections.values():
+                connection.ordered = 0
+        self._ordered = entry.offset
+        self.carry_out(entry)
+
+    def carry_out(self, entry: Entry) -> None:
+        """Do what an order says; it may be a repetition, for connections that arrived since."""
         order = control.decode(entry.payload)
         if isinstance(order, control.Tell):
-            self.application.told(bytes(order.body))
+            self.application.told(bytes(order.body), entry.offset)
             return
         connection = self.connections.get(order.connection)
         # Each order once, by whichever worker has the connection: one that is on its way gets it where it arrives.

@@ -336,9 +336,9 @@ class ChatApplication:
 
     # ---- the operator, and other workers ---------------------------------------------------------------
 
-    def told(self, body: bytes) -> None:
+    def told(self, body: bytes, offset: int) -> None:
         """An order about a user, from any worker."""
-        self.moderation.told(body)
+        self.moderation.told(body, offset)
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         """What the operator asks of the chat."""

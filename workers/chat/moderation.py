@@ -113,16 +113,16 @@ class Moderation:
 
     # ---- told by any worker --------------------------------------------------------------------------
 
-    def told(self, body: bytes) -> None:
+    def told(self, body: bytes, offset: int) -> None:
         """Do here what was ordered somewhere."""
         match _decode(body):
             case Kicked(user, room, reason):
-                self._remove(user, room, reason or "you were kicked")
+                self._remove(user, room, reason or "you were kicked", offset)
             case Sanctioned(sanction):
                 self._app.node.registry.sanctions.apply(sanction)
                 if sanction.verb == "ban" and not sanction.lifted:
                     self._hold_for_address(sanction)
-                    self._remove(sanction.user, sanction.room, sanction.reason or "you are banned")
+                    self._remove(sanction.user, sanction.room, sanction.reason or "you are banned", offset)
             case Enlisted(officer):
                 self._app.staff.enlist(officer)
 
@@ -138,8 +138,11 @@ class Moderation:
         except BusError as error:
             logger.warning("the ban of %s does not hold for the guest's address: %s", sanction.user, error)
 
-    def _remove(self, user: str, room: str, reason: str) -> None:
+    def _remove(self, user: str, room: str, reason: str, offset: int) -> None:
         for desk in list(self._app.desks(f"@{user}")):
+            if desk.connection.ordered >= offset:
+                continue  # it has been out, and came back since
+            desk.connection.ordered = offset
             desk.carry_out(desk.session.expelled(room, reason) if room else desk.session.removed(reason))
 
     # ---- the operator's ------------------------------------------------------------------------------

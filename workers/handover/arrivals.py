@@ -76,7 +76,7 @@ class Arrivals:
         while after < here.offset:
             page = await self._node.bus.read(CONTROL_ROOM, after=after, limit=ORDERS_A_PAGE, max_bytes=1 << 20)
             for entry in page.entries:
-                self._node.ordered(entry)
+                self._node.carry_out(entry)
             if not page.entries:
                 return
             after = page.entries[-1].offset

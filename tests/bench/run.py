@@ -67,7 +67,9 @@ def _cpu(scenario: Scenario, server: Server, beside: set[int], seconds: float, f
         fill(load, scenario)
         result = keep_full(load, scenario, server, seconds)
     _judge(result, figure)
-    if result["deliveries"]:
+    if not result["deliveries"]:
+        figure.faults.append("nothing was delivered while it was measured")
+    else:
         figure.add(result["cpu"] * 1e6 / result["deliveries"], **_details(result))
 
 

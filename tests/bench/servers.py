@@ -62,6 +62,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
     except subprocess.TimeoutExpired:
         processes.end(processes.tree(process.pid))
+        process.wait(10)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import hiredis
@@ -215,26 +215,26 @@ class Pipeline:
 
     def _settle(self, results: list[Any]) -> None:
         flight, self._flight = self._flight, []
-        undone: list[Command] = []
-        worst = Fault.REFUSED
-        for command, result in zip(flight, results, strict=True):
-            if not isinstance(result, hiredis.ReplyError):
-                command.answered(result)
-                continue
-            fault = fault_of(str(result))
-            if fault is Fault.REFUSED:
-                command.failed(refusal(str(result)))
-            else:
-                undone.append(command)
-                worst = fault if worst is not Fault.WRONG_SERVER else worst
+        faults = {
+            at: fault_of(str(result)) for at, result in enumerate(results) if isinstance(result, hiredis.ReplyError)
+        }
+        undone = [flight[at] for at, fault in faults.items() if fault is not Fault.REFUSED]
         if undone:
             self._put_back(undone)
-            self._heal(worst)
-        elif not self._scheduled:
-            self._flush()
+            self._heal(faults.values())
+        else:
+            self._flush()  # the store works on the next batch while the callers hear of this one
+        for at, result in enumerate(results):
+            try:
+                if not faults or at not in faults:
+                    flight[at].answered(result)
+                elif faults[at] is Fault.REFUSED:
+                    flight[at].failed(refusal(str(result)))
+            except Exception:  # a bug of one caller must not keep the answers from the others
+                logger.exception("what was to be done with an answer of the store failed")
 
-    def _heal(self, fault: Fault) -> None:
-        if fault is Fault.UNKNOWN_SCRIPT and self._link is not None:
+    def _heal(self, faults: Collection[Fault]) -> None:
+        if Fault.WRONG_SERVER not in faults and self._link is not None:
             logger.info("the store forgot the scripts; they are loaded again")
             self._load(list(self._scripts.values()))
         else:

@@ -1,7 +1,7 @@
 """The master: runs the loop, tells the policy what happened, carries out what it decides.
 
 One `selectors` loop, no thread, nothing that waits. `boot.py` prepares what the first worker finds, `policy.py`
-decides, `operations.py` carries reload, scaling and restart through their steps, `handle.py` holds a worker.
+decides, `operations.py` carries reload, scaling and restart through their steps, `foreman.py` has the workers.
 """
 
 from __future__ import annotations
@@ -9,24 +9,22 @@ from __future__ import annotations
 import logging
 import os
 import random
-import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import children, contract, status, succession
+from chatmaster import contract, status, succession
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
-from chatmaster.channel import Channel
 from chatmaster.config import Loaded
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.control_server import ControlServer
 from chatmaster.crew import State
 from chatmaster.errors import ApplicationError, ChatmasterError, StoreUnreachable
-from chatmaster.handle import Handle, Rows
+from chatmaster.foreman import Foreman
+from chatmaster.handle import Handle
 from chatmaster.notify import Notifier
 from chatmaster.operations import Operations
 from chatmaster.policy import Phase, Policy
@@ -101,8 +99,7 @@ class Arbiter:
         self.reaper = reaper
         self.policy = Policy(d.Timing.of(site.settings), random=random.random)
         self.settings_of = {self.policy.generation: site.settings}
-        self.handles: dict[int, Handle] = {}
-        self.rows = Rows()
+        self.foreman = Foreman(reactor, reaper, site, entry, tell=self.decide, said=self._said)
         self.notifier = Notifier(os.environ)
         self.operations = Operations(self)
         self._readiness = readiness
@@ -147,19 +144,18 @@ class Arbiter:
     def _carry_out(self, action: d.Action) -> None:
         match action:
             case d.Spawn():
-                self._spawn(action)
+                self.foreman.spawn(action, self.settings_of[action.generation])
             case d.Drain(number, seconds, graceful, final):
-                self._tell(number, contract.Drain(seconds, graceful, final))
+                self.foreman.tell(number, contract.Drain(seconds, graceful, final))
             case d.HandOver():
-                self._hand_over(action)
-            case d.Kill(number, what):
-                if number in self.handles:
-                    self.handles[number].kill(what)
-            case d.Adopt(number, key):
-                for listener in self.site.listeners.of([key]):
-                    self._tell(number, contract.Adopt(listener.address), [listener.sock.fileno()])
+                self.foreman.hand_over(action)
+            case d.Kill():
+                self.foreman.kill(action)
+            case d.Adopt():
+                self.foreman.adopt(action)
             case d.TellReaped(number):
-                self._reaped(number)
+                self._questions.gone(number)
+                self.foreman.reaped(number)
             case d.AnnounceReady():
                 self._announce()
             case d.FailStart(code, reason):
@@ -171,59 +167,7 @@ class Arbiter:
             case d.Finish():
                 self._stop_store()
 
-    def _hand_over(self, order: d.HandOver) -> None:
-        """Give the two a socket pair of their own."""
-        giver, heir = self.handles[order.process], self.handles[order.heir]
-        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._tell(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
-        self._tell(giver.number, contract.HandOver(heir.incarnation, order.seconds), [ends[1].fileno()])
-        for end in ends:
-            end.close()
-
-    def _tell(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
-        handle = self.handles.get(number)
-        if handle is not None and not handle.send(message, descriptors):
-            log.warning("worker %d takes no %s now", handle.slot, type(message).__name__)
-
-    # ---- workers -----------------------------------------------------------------------------------
-
-    def _spawn(self, spawn: d.Spawn) -> None:
-        settings = self.settings_of[spawn.generation]
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            handle = Handle(spawn.process, spawn.slot, secrets.token_hex(8), self.rows.take())
-            handle.row[Field.SLOT] = spawn.slot
-            launch = contract.Launch(
-                settings=settings,
-                channel=theirs,
-                worker=spawn.group,
-                slot=spawn.slot,
-                index=spawn.index,
-                generation=spawn.generation,
-                incarnation=handle.incarnation,
-                store_url=self.site.store_url,
-                durability=self.site.durability,
-                stats=handle.row,
-                listeners=self.site.listeners.of(spawn.listeners),
-                store_required=spawn.store_required,
-            )
-            title = children.worker_title(spawn.slot, settings.master.name)
-            handle.pid = children.fork(launch, entry=self.entry, title=title, process=f"worker {spawn.slot}")
-        except (OSError, IndexError, ChatmasterError) as error:
-            ours.close()
-            reason = str(error)
-            self.reactor.call_later(0.0, lambda: self.decide(d.CouldNotFork(spawn.process, reason)))
-            return
-        finally:
-            theirs.close()
-        self.handles[spawn.process] = handle
-        handle.channel = Channel(self.reactor, ours, lambda message: self._said(handle, message))
-        self.reaper.expect(
-            handle.pid,
-            lambda code: self._ended(handle, code),
-            stopped=lambda: self.decide(d.WasStopped(handle.number)),
-            continued=lambda: self.decide(d.WasContinued(handle.number)),
-        )
+    # ---- workers ---------------------------------------------------------------------------------
 
     def _said(self, handle: Handle, message: contract.FromWorker) -> None:
         match message:
@@ -238,30 +182,15 @@ class Arbiter:
             case contract.Replace(reason):
                 self.decide(d.ReplacementAsked(handle.number, reason))
             case contract.KillPeer(incarnation):
-                for peer in [one for one in self.handles.values() if one.incarnation == incarnation]:
+                if (peer := self.foreman.called(incarnation)) is not None:
                     self.decide(d.FellSilent(peer.number))
             case contract.Drained() | contract.Declares():
                 """Its exit says the same."""
 
-    def _ended(self, handle: Handle, code: int) -> None:
-        if handle.channel is not None:
-            handle.channel.read_rest()
-            handle.channel.close()
-        self._questions.gone(handle.number)
-        self.decide(d.Exited(handle.number, os.waitstatus_to_exitcode(code)))
-
-    def _reaped(self, number: int) -> None:
-        dead = self.handles.pop(number, None)
-        if dead is None:
-            return  # it could not be forked
-        self.rows.give_back(dead.row)
-        for handle in self.handles.values():
-            handle.send(contract.Reaped(dead.incarnation))
-
     def _askable(self) -> tuple[Sequence[Handle], Sequence[Handle]]:
         able: list[Handle] = []
         unable: list[Handle] = []
-        for number, handle in sorted(self.handles.items(), key=lambda item: -item[1].beat):
+        for number, handle in sorted(self.foreman.handles.items(), key=lambda item: -item[1].beat):
             process = self.policy.processes[number]
             if process.state is not State.STARTING:
                 (able if process.state in (State.READY, State.DRAINING) else unable).append(handle)
@@ -312,13 +241,13 @@ class Arbiter:
         now = time.monotonic()
         if now - self._sampled >= SAMPLE_EVERY:
             self._sampled = now
-            for handle in self.handles.values():
+            for handle in self.foreman.handles.values():
                 handle.look(now)
         self._note_states()
         self.decide(
             d.TimePassed(
-                {number: handle.beat for number, handle in self.handles.items()},
-                {number: handle.row[Field.MEMORY] for number, handle in self.handles.items()},
+                {number: handle.beat for number, handle in self.foreman.handles.items()},
+                {number: handle.row[Field.MEMORY] for number, handle in self.foreman.handles.items()},
             )
         )
         due = self.policy.next_look()
@@ -326,7 +255,7 @@ class Arbiter:
 
     def _note_states(self) -> None:
         """For the workers' own /metrics."""
-        for number, handle in self.handles.items():
+        for number, handle in self.foreman.handles.items():
             process = self.policy.processes[number]
             handle.row[Field.STATE] = STATES.index(process.state)
             handle.row[Field.RESTARTS] = self.policy.slots[process.slot].restarts
@@ -364,8 +293,7 @@ class Arbiter:
             self.site.log_handler.reopen()
         except OSError as error:
             log.error("the log could not be opened again: %s", error.strerror)
-        for handle in self.handles.values():
-            handle.send(contract.ReopenLogs())
+        self.foreman.tell_everyone(contract.ReopenLogs())
 
     def forget_settings(self) -> None:
         """Only generations that a slot may still spawn are kept."""
@@ -393,7 +321,7 @@ class Arbiter:
 
     def status(self) -> dict[str, Any]:
         """What `chatctl status` shows."""
-        rows = status.workers(self.policy.slots, self.handles, time.monotonic())
+        rows = status.workers(self.policy.slots, self.foreman.handles, time.monotonic())
         keeper = self._keeper
         return {
             "master": status.master(
@@ -409,8 +337,8 @@ class Arbiter:
                 state=keeper.state if keeper is not None else "ready",
                 pid=keeper.store.pid if keeper is not None else None,
                 durability=self.site.durability,
-                handles=list(self.handles.values()),
+                handles=list(self.foreman.handles.values()),
             ),
             "workers": rows,
-            "totals": {**status.totals(rows, self.rows.retired), "hung": self.policy.hangs},
+            "totals": {**status.totals(rows, self.foreman.rows.retired), "hung": self.policy.hangs},
         }

@@ -1,0 +1,134 @@
+"""Has the worker processes: forks them, talks to them, notices their end, remembers what the dead have counted.
+
+It does what the arbiter says and tells it what happened; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+
+from chatmaster import children, contract
+from chatmaster import decisions as d
+from chatmaster.boot import Site
+from chatmaster.channel import Channel
+from chatmaster.errors import ChatmasterError
+from chatmaster.handle import Handle, Rows
+from chatmaster.reactor import Reactor
+from chatmaster.reaper import Reaper
+from chatmaster.settings import Settings
+from chatmaster.stats import Field
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[d.Event], None]
+Said = Callable[[Handle, contract.FromWorker], None]
+
+
+class Foreman:
+    """All worker processes, by their number."""
+
+    def __init__(self, reactor: Reactor, reaper: Reaper, site: Site, entry: str, *, tell: Tell, said: Said) -> None:
+        """`tell` hears of deaths and stops, `said` of every message of a worker."""
+        self.handles: dict[int, Handle] = {}
+        self.rows = Rows()
+        self._reactor = reactor
+        self._reaper = reaper
+        self._site = site
+        self._entry = entry
+        self._told = tell
+        self._said = said
+
+    def spawn(self, order: d.Spawn, settings: Settings) -> None:
+        """Fork a worker; where that fails, CouldNotFork is told."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            handle = Handle(order.process, order.slot, secrets.token_hex(8), self.rows.take())
+            handle.row[Field.SLOT] = order.slot
+            self._fork(handle, order, settings, theirs)
+        except (OSError, ChatmasterError) as error:
+            ours.close()
+            self.rows.give_back(handle.row)
+            reason = str(error)
+            # In a turn of its own: the policy is in the middle of its orders.
+            self._reactor.call_later(0.0, lambda: self._told(d.CouldNotFork(order.process, reason)))
+            return
+        finally:
+            theirs.close()
+        self.handles[order.process] = handle
+        handle.channel = Channel(self._reactor, ours, lambda message: self._said(handle, message))
+        self._reaper.expect(
+            handle.pid,
+            lambda status: self._ended(handle, status),
+            stopped=lambda: self._told(d.WasStopped(handle.number)),
+            continued=lambda: self._told(d.WasContinued(handle.number)),
+        )
+
+    def tell(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
+        """Send a worker a message, should it still be there."""
+        handle = self.handles.get(number)
+        if handle is not None and not handle.send(message, descriptors):
+            log.warning("worker %d takes no %s now", handle.slot, type(message).__name__)
+
+    def tell_everyone(self, message: contract.ToWorker) -> None:
+        """Send all workers a message."""
+        for handle in self.handles.values():
+            handle.send(message)
+
+    def adopt(self, order: d.Adopt) -> None:
+        """Hand a worker the listening sockets of a slot that has no process."""
+        for listener in self._site.listeners.of([order.listener]):
+            self.tell(order.process, contract.Adopt(listener.address), [listener.sock.fileno()])
+
+    def hand_over(self, order: d.HandOver) -> None:
+        """Give the two a socket pair of their own."""
+        giver, heir = self.handles[order.process], self.handles[order.heir]
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.tell(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
+        self.tell(giver.number, contract.HandOver(heir.incarnation, order.seconds), [ends[1].fileno()])
+        for end in ends:
+            end.close()
+
+    def kill(self, order: d.Kill) -> None:
+        """Signal a worker, should it still be there."""
+        if order.process in self.handles:
+            self.handles[order.process].kill(order.number)
+
+    def reaped(self, number: int) -> None:
+        """Forget the dead, and tell its siblings."""
+        dead = self.handles.pop(number, None)
+        if dead is not None:  # else it could not even be forked
+            self.rows.give_back(dead.row)
+            self.tell_everyone(contract.Reaped(dead.incarnation))
+
+    def called(self, incarnation: str) -> Handle | None:
+        """The worker of that incarnation, should it still be there."""
+        return next((handle for handle in self.handles.values() if handle.incarnation == incarnation), None)
+
+    def _fork(self, handle: Handle, order: d.Spawn, settings: Settings, channel: socket.socket) -> None:
+        site = self._site
+        launch = contract.Launch(
+            settings=settings,
+            channel=channel,
+            worker=order.group,
+            slot=order.slot,
+            index=order.index,
+            generation=order.generation,
+            incarnation=handle.incarnation,
+            store_url=site.store_url,
+            durability=site.durability,
+            stats=handle.row,
+            listeners=site.listeners.of(order.listeners),
+            store_required=order.store_required,
+        )
+        title = children.worker_title(order.slot, settings.master.name)
+        handle.pid = children.fork(launch, entry=self._entry, title=title, process=f"worker {order.slot}")
+
+    def _ended(self, handle: Handle, status: int) -> None:
+        if handle.channel is not None:
+            handle.channel.read_rest()
+            handle.channel.close()
+        self._told(d.Exited(handle.number, os.waitstatus_to_exitcode(status)))

@@ -23,6 +23,7 @@ __all__ = ["NotRunning", "Refused", "TimedOut", "call", "stream"]
 Reply = dict[str, Any]
 
 _CHUNK: Final = 262_144
+_RETRY: Final = 0.02  # seconds
 
 
 def call(
@@ -72,7 +73,7 @@ def _replies(path: str | Path, command: str, args: Mapping[str, Any], timeout: f
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             sock.settimeout(timeout)
-            sock.connect(str(path))
+            _connect(sock, str(path), deadline)
             sock.sendall(msgspec.json.encode({"command": command, "args": args}) + b"\n")
             yield from _lines(sock, deadline)
         except TimeoutError:
@@ -83,6 +84,17 @@ def _replies(path: str | Path, command: str, args: Mapping[str, Any], timeout: f
             raise NotRunning("the master ended before it answered") from None
         except PermissionError:
             raise Refused(ExitCode.FAILED, f"{path}: only its owner may use it") from None
+
+
+def _connect(sock: socket.socket, path: str, deadline: float | None) -> None:
+    while True:
+        try:
+            sock.connect(path)
+            return
+        except BlockingIOError:  # its accept queue is full: for a unix socket the kernel does not wait
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError from None
+            time.sleep(_RETRY)
 
 
 def _lines(sock: socket.socket, deadline: float | None) -> Iterator[Reply]:

@@ -23,6 +23,7 @@ from chatmaster.reactor import READ, WRITE, Reactor
 log = logging.getLogger(__name__)
 
 MOST_PEERS: Final = 64
+BACKLOG: Final = 1024  # further ones wait here
 MOST_REQUEST: Final = 262_144  # bytes
 MOST_WAITING: Final = 16_777_216  # bytes of answers that a peer does not read
 PATIENCE: Final = 10.0  # seconds for a peer to write its request
@@ -239,7 +240,7 @@ def _bind(path: Path) -> socket.socket:
     before = os.umask(0o177)
     try:
         sock.bind(str(path))
-        sock.listen(MOST_PEERS)
+        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise ChatmasterError(f"the control socket {path} cannot be made: {error.strerror}") from None

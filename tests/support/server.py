@@ -14,14 +14,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from chatmaster import control
 from chatmaster.cli_start import READY_FD
+from chatmaster.deathsig import die_with_parent
 from tests.support import processes, wait
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +141,7 @@ class Chatmaster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_end_with_the_test() if "preexec_fn" not in popen else popen.pop("preexec_fn"),
                 **popen,
             )
         return self.process
@@ -255,6 +258,17 @@ def wait_for_exit(process: subprocess.Popen[bytes], timeout: float = STOP_TIMEOU
     code = wait.until(lambda: (process.poll(),) if process.poll() is not None else None, timeout, "the process ends")
     assert code is not None and code[0] is not None
     return code[0]
+
+
+def _end_with_the_test() -> Callable[[], None] | None:
+    """A test run that is killed must leave no server behind.
+
+    The signal comes when the *thread* that forked ends, so it is only asked for where that is the main one.
+    """
+    parent = os.getpid()
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return lambda: die_with_parent(signal.SIGKILL, parent)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,19 @@ class Archive(Struct, frozen=True):
     texts: Mapping[Place, str]
     first: int  # the lowest offset that is kept
     top: int
+    reigns: tuple[tuple[int, str], ...] = ()  # the first offset of each reign, and its epoch
+
+    def has_had(self, place: Place) -> bool:
+        """Whether the entry lies on this log's line, even if it was trimmed since."""
+        if not self.reigns or place.offset > self.top:
+            return False
+        at = bisect_right(self.reigns, (place.offset, "~")) - 1
+        return self.reigns[max(at, 0)][1] == place.epoch
+
+    def with_trimmed(self, trimmed: Mapping[Place, str]) -> Archive:
+        """The same with entries that were trimmed from it."""
+        texts = {place: text for place, text in trimmed.items() if self.has_had(place)} | dict(self.texts)
+        return Archive(texts, min((place.offset for place in texts), default=self.top + 1), self.top, self.reigns)
 
     @property
     def by_offset(self) -> dict[int, Place]:
@@ -46,7 +59,8 @@ def read(client: redis.Redis, room: str, *, name: str = "chat") -> Archive:
         payload = unpack_entry(offset, int(fields[b"t"]), fields[b"e"]).payload
         texts[Place(log + reign, offset)] = _text(payload)
     top = int(meta[b"top"])
-    return Archive(texts, min((place.offset for place in texts), default=top + 1), top)
+    lines = tuple((first, log + reigns[at][0]) for at, first in enumerate(firsts))
+    return Archive(texts, min((place.offset for place in texts), default=top + 1), top, lines)
 
 
 def _text(payload: bytes) -> str:

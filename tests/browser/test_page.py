@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from tests.support import wait
+
 
 def test_two_people_chat(server, visit):
     """What one writes comes to both, in order, grouped under the author's name."""
@@ -112,13 +114,16 @@ def test_history_comes_by_scrolling(server, visit):
     bob = visit(server, "Bob")
     bob.page.goto(f"{bob.url}/#lobby")
     bob.sees("message 160.")
+    scroller, to_top = bob.page.locator("#scroll"), "node => { node.scrollTop = 0 }"
     before = bob.page.locator(".message").count()
     assert before < 160
-    bob.page.locator("#scroll").evaluate("node => node.scrollTo(0, 300)")
-    bob.expect(bob.page.locator("#timeline .start")).to_be_attached()
-    bob.expect(bob.page.locator(".message")).to_have_count(160)
+    looked_at = bob.page.locator(".message").first.inner_text()
+    scroller.evaluate(to_top)
+    bob.expect(bob.page.locator(".message")).not_to_have_count(before)
+    assert scroller.evaluate("node => node.scrollTop") > 300, f"{looked_at} was pushed away"
+    start = bob.page.locator("#timeline .start")
+    wait.until(lambda: scroller.evaluate(to_top) or start.count(), what="the room's beginning")
     assert bob.texts() == [f"message {number}." for number in range(1, 161)]
-    assert bob.page.locator("#scroll").evaluate("node => node.scrollTop") > 300
 
 
 def test_drafts_and_the_guest_survive_a_reload(server, visit):
@@ -137,14 +142,14 @@ def test_rename_and_join_a_room(server, visit):
     """The dialogs: a name that is taken over by the others' lists, a room that appears in one's own."""
     ada, bob = visit(server).come(), visit(server, "Bob").come()
     ada.page.locator("#my-name").click()
-    ada.page.get_by_label("Your name").fill("Ada Lovelace")
+    ada.page.get_by_role("textbox", name="Your name").fill("Ada Lovelace")
     ada.page.get_by_role("button", name="Save").click()
     bob.expect(bob.page.locator(".member", has_text="Ada Lovelace")).to_be_visible()
     ada.page.get_by_role("button", name="Join or create a room").click()
-    ada.page.get_by_label("Name of the room").fill("no/good")
+    ada.page.get_by_role("textbox", name="Name of the room").fill("no/good")
     ada.page.get_by_role("button", name="Join", exact=True).click()
     ada.expect(ada.page.get_by_role("dialog")).to_contain_text("Letters, digits")
-    ada.page.get_by_label("Name of the room").fill("garden")
+    ada.page.get_by_role("textbox", name="Name of the room").fill("garden")
     ada.page.get_by_role("button", name="Join", exact=True).click()
     ada.expect(ada.page.locator("#title-text")).to_have_text("garden")
     ada.page.reload()

@@ -107,8 +107,7 @@ export class Timeline {
   keepTabStop(focused) {
     const node = focused && this.drawn.get(focused)?.node;
     if (node && !node.contains(document.activeElement) && node.matches(".message")) node.focus({ preventScroll: true });
-    const messages = this.messages();
-    if (messages.length && !this.list.querySelector('.message[tabindex="0"]')) messages.at(-1).tabIndex = 0;
+    if (!this.list.contains(document.activeElement)) this.stopAt(this.messages().at(-1));
     if (this.tools.on && !this.tools.on.isConnected) this.tools.show(this.drawn.get(this.tools.on.dataset.row)?.node ?? null);
   }
 
@@ -178,9 +177,15 @@ export class Timeline {
 
   focused(node) {
     if (!node) return;
+    this.stopAt(node);
+    this.tools.show(node);
+  }
+
+  /** The one message that Tab reaches. */
+  stopAt(node) {
+    if (!node || node.tabIndex === 0) return;
     for (const other of this.list.querySelectorAll('.message[tabindex="0"]')) other.tabIndex = -1;
     node.tabIndex = 0;
-    this.tools.show(node);
   }
 
   pressed(event) {

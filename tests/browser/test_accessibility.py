@@ -1,0 +1,162 @@
+"""The page without a mouse, without eyes, on a small screen: names for all controls, keys, focus, nothing cut off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+CONTROLS = {
+    "button", "checkbox", "combobox", "dialog", "link", "listbox", "menu", "menuitem", "navigation", "option", "region",
+    "searchbox", "switch", "tab", "textbox", "toolbar",
+}  # fmt: skip
+# Colours of text and what is behind it: WCAG 2.2, 1.4.3.
+CONTRAST = """() => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        context.clearRect(0, 0, 1, 1);
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data];
+    };
+    const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, c, place) => sum + c * [0.2126, 0.7152, 0.0722][place], 0);
+    const behind = (node) => {
+        for (let at = node; at; at = at.parentElement) {
+            const colour = rgba(getComputedStyle(at).backgroundColor);
+            if (colour[3] > 250) return colour;
+        }
+        return [255, 255, 255, 255];
+    };
+    const found = [];
+    for (const node of document.querySelectorAll("body *")) {
+        const text = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+        if (!text || !node.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || node.closest(".unseen, :disabled, svg, script, style")) continue;
+        const [one, other] = [luminance(rgba(getComputedStyle(node).color)), luminance(behind(node))].sort((a, b) => b - a);
+        const ratio = (one + 0.05) / (other + 0.05);
+        if (ratio < 4.5) found.push(`${node.tagName}.${node.className} ${node.textContent.slice(0, 30)}: ${ratio.toFixed(2)}`);
+    }
+    return found;
+}"""
+
+
+def nameless(person: Any) -> list[str]:
+    """The controls of Chromium's own accessibility tree that have no name."""
+    session = person.page.context.new_cdp_session(person.page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    session.detach()
+    controls = [node for node in nodes if not node["ignored"] and node["role"]["value"] in CONTROLS]
+    assert len(controls) > 3, "the tree has hardly any controls"
+    return [str(node["role"]["value"]) for node in controls if not node.get("name", {}).get("value", "").strip()]
+
+
+def converse(ada: Any, bob: Any) -> None:
+    """A little of everything."""
+    ada.say("Hello @Bob, see https://example.org")
+    bob.sees("Hello")
+    bob.act("Hello", "React with 👍")
+    ada.act("Hello", "Reply")
+    ada.say("an answer")
+    ada.kept("an answer")
+    ada.page.locator(".member", has_text="Bob").click()
+    ada.page.get_by_role("menuitem", name="Write directly").click()
+    ada.say("privately")
+    bob.expect(bob.page.locator("#directs .badge")).to_have_text("1")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_control_has_a_name_and_every_text_contrast(server, visit, scheme):
+    """On the page itself, in its menus, its pickers and its dialogs."""
+    ada = visit(server, "Ada", color_scheme=scheme).come()
+    bob = visit(server, "Bob", color_scheme=scheme).come()
+    converse(ada, bob)
+    page = bob.page
+    page.locator("#text").focus()
+    assert nameless(bob) == [] and page.evaluate(CONTRAST) == []
+    bob.message("Hello").hover()
+    assert nameless(bob) == []
+    for opening in ("More actions", "Insert an emoji", "About this conversation", "React"):
+        bob.message("Hello").hover()
+        page.get_by_role("button", name=opening, exact=True).click()
+        page.locator(".popup").wait_for()
+        assert nameless(bob) == [] and page.evaluate(CONTRAST) == [], opening
+        page.keyboard.press("Escape")
+        page.locator(".popup").wait_for(state="detached")
+    for opening in ("Join or create a room", "Change your name, Bob"):
+        page.get_by_role("button", name=opening).click()
+        assert nameless(bob) == [] and page.evaluate(CONTRAST) == [], opening
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1440])
+def test_nothing_is_cut_off(server, visit, width):
+    """No width makes the page scroll sideways, whatever is written."""
+    ada = visit(server, "A" * 32, width=width, height=700).come()
+    ada.say("https://example.org/" + "long" * 60)
+    ada.say("W" * 200)
+    ada.kept("WWW")
+    assert ada.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    assert ada.page.evaluate("() => { const s = document.getElementById('scroll'); return s.scrollWidth <= s.clientWidth; }")
+    for node in ("#text", "#send", "#open-people", "#title"):
+        box = ada.page.locator(node).bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width, node
+
+
+def test_drawers_of_a_narrow_screen(server, visit):
+    """The focus goes in, stays in, and comes back with Escape."""
+    ada = visit(server, "Ada", width=360, height=700).come()
+    page = ada.page
+    assert not page.locator("#sidebar").is_visible()
+    page.get_by_role("button", name="Conversations").click()
+    ada.expect(page.get_by_role("button", name="Close the list of conversations")).to_be_focused()
+    assert page.locator("#main").evaluate("node => node.inert")
+    assert nameless(ada) == []
+    page.keyboard.press("Escape")
+    ada.expect(page.locator("#open-sidebar")).to_be_focused()
+    page.get_by_role("button", name="People", exact=True).click()
+    ada.expect(page.locator("#people")).to_be_visible()
+    page.locator("#veil").click(position={"x": 5, "y": 300})
+    ada.expect(page.locator("#people")).to_be_hidden()
+
+
+def test_all_by_keyboard(server, visit):
+    """Through the messages with the arrows, their actions by Tab, Enter and single keys, and back by Escape."""
+    ada = visit(server, "Ada").come()
+    page = ada.page
+    for text in ("one", "two", "three"):
+        ada.say(text)
+    ada.kept("three")
+    page.locator(".message[tabindex='0']").focus()
+    ada.expect(ada.message("three")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    ada.expect(ada.message("two")).to_be_focused()
+    page.keyboard.press("Tab")
+    ada.expect(page.get_by_role("button", name="React with 👍")).to_be_focused()
+    page.keyboard.press("Enter")
+    ada.expect(ada.message("two").locator(".reaction")).to_be_visible()
+    ada.message("two").focus()
+    page.keyboard.press("e")
+    ada.expect(page.locator("#text")).to_have_value("two")
+    page.keyboard.press("Escape")
+    ada.expect(page.locator("#text")).to_have_value("")
+    page.keyboard.press("ArrowUp")
+    ada.expect(page.locator("#text")).to_have_value("three")
+
+
+def test_new_messages_are_read_out(server, visit):
+    """A live region says who wrote what; the line about the connection is said, too."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    ada.say("hear me")
+    bob.expect(bob.page.get_by_role("log")).to_have_text("Ada: hear me")
+    bob.expect(bob.page.locator("#told")).to_have_text("Connected")
+
+
+def test_right_to_left(server, visit):
+    """Each text has its own direction."""
+    ada = visit(server, "ليلى").come()
+    ada.say("مرحبا بالجميع")
+    ada.say("hello")
+    ada.kept("hello")
+    directions = ada.page.locator(".message .text").evaluate_all("nodes => nodes.map((node) => node.matches(':dir(rtl)'))")
+    assert directions == [True, False]

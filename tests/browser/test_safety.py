@@ -1,0 +1,89 @@
+"""What strangers send stays text: in messages, names, reactions and addresses; and the browser itself would run nothing."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+
+SCRIPTS = (
+    "<script>window.broken = 1</script>",
+    "<img src=x onerror='window.broken = 2'>",
+    "<svg/onload=window.broken=3>",
+    '"><iframe src="javascript:parent.broken=4">',
+    "javascript:window.broken=5",
+    "[x](javascript:window.broken=6)",
+    "https://example.org/\"onmouseover=\"window.broken=7",
+    "${window.broken=8} {{constructor.constructor('window.broken=9')()}}",
+    "\u202ehttps://example.org/gpj.exe\u202c",
+)
+NAMES = ("<img src=x onerror=broken=1>", "'\"><b>Bold</b>")
+
+
+def test_messages_stay_text(server, visit):
+    """Each is shown as it was written; only real web addresses become links."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    for text in SCRIPTS:
+        ada.say(text)
+    bob.sees("gpj.exe")
+    assert bob.texts() == list(SCRIPTS)
+    links = bob.page.locator(".message a").evaluate_all("nodes => nodes.map((node) => [node.href, node.rel, node.target])")
+    assert [link[0] for link in links] == ["https://example.org/", "https://example.org/gpj.exe"]
+    assert {(link[1], link[2]) for link in links} == {("noopener noreferrer nofollow", "_blank")}
+    bob.act("<script>", "Reply")
+    bob.say("quoting")
+    ada.expect(ada.message("quoting").locator(".quote")).to_contain_text("<script>")
+    for person in (ada, bob):
+        assert person.page.evaluate("() => window.broken") is None
+        assert person.page.locator("#timeline :is(img, script, iframe, b)").count() == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_stay_text(server, visit, name):
+    """In the list of people, at messages, while writing, in menus and in the title."""
+    ada, eve = visit(server, "Ada").come(), visit(server, name).come()
+    eve.page.locator("#text").press_sequentially("hi")
+    ada.expect(ada.page.locator("#typing")).to_have_text(f"{name} is writing…")
+    eve.page.keyboard.press("Enter")
+    ada.sees("hi")
+    assert ada.page.locator(".message .name").all_inner_texts() == [name]
+    member = ada.page.locator(".member bdi").filter(has_text=name)
+    ada.expect(member).to_have_text(name)
+    member.click()
+    ada.page.get_by_role("menuitem", name="Write directly").click()
+    ada.expect(ada.page.locator("#title-text")).to_have_text(name)
+    ada.say("hello")
+    eve.expect(eve.page.locator("#directs .room", has_text="Ada")).to_be_visible()
+    assert ada.page.evaluate("() => window.broken") is None
+
+
+def test_links_that_pretend_are_no_links(server, visit):
+    """An address with a user name in it only looks like another one's; punctuation belongs to the sentence."""
+    ada = visit(server, "Ada").come()
+    ada.say("https://bank.example@evil.example/ and (see https://example.org/a_(b), https://example.org/c).")
+    ada.kept("bank.example")
+    found = ada.page.locator(".message a").evaluate_all("nodes => nodes.map((node) => node.textContent)")
+    assert found == ["https://example.org/a_(b)", "https://example.org/c"]
+
+
+def test_the_policy_allows_only_what_was_in_the_file(server, visit):
+    """An inline handler or script that got into the page would not run."""
+    with urllib.request.urlopen(server.http) as response:
+        policy = response.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy and "default-src 'none'" in policy and "sha256-" in policy
+    ada = visit(server, "Ada").come()
+    ada.page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.broken = 1";
+            document.body.append(script);
+            const image = document.createElement("img");
+            image.setAttribute("onerror", "window.broken = 2");
+            image.src = "data:,";
+            document.body.append(image);
+        }"""
+    )
+    ada.expect(ada.page.locator("img")).to_have_js_property("complete", True)
+    assert ada.page.evaluate("() => window.broken") is None
+    assert [complaint for complaint in ada.complaints if "Content Security Policy" in complaint]
+    ada.complaints.clear()

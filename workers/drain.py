@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chatmaster import contract
     from workers.connection import Connection
     from workers.node import Node
 
@@ -25,13 +26,21 @@ class Drain:
         self._node = node
         self._loop = asyncio.get_running_loop()
 
-    async def run(self, *, seconds: float, graceful: bool, final: bool) -> None:
-        """Return when nobody is connected any more, or when the time is over."""
+    async def wait(self, until: asyncio.Future[contract.Drain]) -> contract.Drain | None:
+        """Accept nobody and wait for the clients to leave; None, or the order that ends the patience."""
         self._node.stop_accepting()
         await self._shake_last_hands()
-        if graceful:
-            await self._empty(None)
-            return
+        empty = asyncio.ensure_future(self._empty(None))
+        await asyncio.wait((empty, until), return_when=asyncio.FIRST_COMPLETED)
+        if empty.done():
+            return None
+        empty.cancel()
+        return until.result()
+
+    async def run(self, *, seconds: float, final: bool) -> None:
+        """Send everybody away. Returns when nobody is connected any more, or when the time is over."""
+        self._node.stop_accepting()
+        await self._shake_last_hands()
         code = GOING_AWAY if final else SERVICE_RESTART
         leaving = list(self._node.connections.values())
         random.shuffle(leaving)

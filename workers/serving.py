@@ -46,6 +46,7 @@ class Serving:
         self._queries = Queries(self._node, self._channel)
         self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
         self._giving: tuple[contract.HandOver, socket.socket] | None = None
+        self._hurrying: asyncio.Future[contract.Drain] | None = None
         self._ending: asyncio.Future[contract.Drain] = self._node.loop.create_future()
         self._heartbeat = Heartbeat(launch.stats, self._copy_counters)
         self._node.on_deaf = self._deaf
@@ -89,7 +90,12 @@ class Serving:
         self._launch.stats[Field.READY] = 0
         if self._giving is not None:
             await self._give_away(*self._giving)
-        await Drain(self._node).run(seconds=order.seconds, graceful=order.graceful, final=order.final)
+        drain = Drain(self._node)
+        final_order: contract.Drain | None = order
+        while final_order is not None and final_order.graceful:
+            final_order = await drain.wait(self._next_order())
+        if final_order is not None:
+            await drain.run(seconds=final_order.seconds, final=final_order.final)
         await self._node.application.stop()
         await parts.close(self._node)
         self._heartbeat.stop()
@@ -123,6 +129,8 @@ class Serving:
             case contract.Drain():
                 if not self._ending.done():
                     self._ending.set_result(message)
+                elif self._hurrying is not None and not self._hurrying.done():
+                    self._hurrying.set_result(message)
             case contract.HandOver():
                 if not self._ending.done():
                     self._giving = message, socket.socket(fileno=fds[0])
@@ -151,6 +159,11 @@ class Serving:
         # The kernel's own signal (PDEATHSIG) is on its way; this is for a master that closed its end only.
         logger.error("the master is gone: this worker ends")
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def _next_order(self) -> asyncio.Future[contract.Drain]:
+        """What the master orders while clients are waited for: to wait no longer."""
+        self._hurrying = self._node.loop.create_future()
+        return self._hurrying
 
     def _deaf(self) -> None:
         # The master replaces a worker that ends with another code than 0 at once.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from workers.rooms.lagger import Desk, Lagger
+from workers.rooms.lagger import Lagger
 from workers.rooms.room import AT_ONCE, Room
 
 BUDGET = 2048  # writes a turn: 5 ms at 2.4 µs
@@ -24,7 +24,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._max_batch_delay = max_batch_delay
         self._dirty: deque[Room] = deque()
-        self._pumping: deque[tuple[Lagger, Desk]] = deque()
+        self._pumping: deque[Lagger] = deque()
         self._scheduled = False
         self._last = 0.0
 
@@ -67,20 +67,20 @@ class Delivery:
 
     # ---- lagging members ---------------------------------------------------------------------------
 
-    def pump(self, lagger: Lagger, desk: Desk) -> None:
+    def pump(self, lagger: Lagger) -> None:
         """Let it go on in a later turn."""
         if lagger.queued:
             return
         lagger.queued = True
         if not self._pumping:
             self._loop.call_soon(self._pump)
-        self._pumping.append((lagger, desk))
+        self._pumping.append(lagger)
 
     def _pump(self) -> None:
         for _ in range(min(len(self._pumping), PUMPS)):
-            lagger, desk = self._pumping.popleft()
+            lagger = self._pumping.popleft()
             lagger.queued = False
-            if (lagger.room.laggers or {}).get(lagger.member) is lagger:
-                lagger.pump(desk)
+            if lagger.alive:
+                lagger.pump()
         if self._pumping:
             self._loop.call_soon(self._pump)

@@ -20,7 +20,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from workers.bus.port import Entry, LogState, Page, Position, Publication
+from workers.bus.port import Entry, LogState, Page, Position, Publication, Reign
 from workers.rooms.lineage import Restart, epoch_at, judge
 
 HELD_BYTES = 256 * 1024  # publications kept while one read is under way
@@ -77,14 +77,14 @@ class Follower:
     """One room's position on this worker."""
 
     __slots__ = ("_again", "_held", "_held_bytes", "_overflowed", "_reading", "_ticket", "_wanted", "current", "epoch",
-                 "offset", "phase", "state")  # fmt: skip
+                 "offset", "phase", "reigns")  # fmt: skip
 
     def __init__(self) -> None:
         self.phase = Phase.OFF
         self.current = False
         self.epoch = ""  # "": no position yet
         self.offset = 0
-        self.state: LogState | None = None  # as of the last read
+        self.reigns: tuple[Reign, ...] = ()  # as of the last read
         self._wanted = False
         self._again = False  # subscribe once the end of the last subscription is confirmed
         self._reading = False
@@ -274,7 +274,7 @@ class Follower:
         held, self._held = self._held or [], None
         overflowed, self._overflowed = self._overflowed, False
         self._reading = False
-        self.epoch, self.offset, self.state = state.epoch, state.top, state
+        self.epoch, self.offset, self.reigns = state.epoch, state.top, state.reigns
         if overflowed:
             return self._look(Order.READ)
         self.current = True
@@ -303,4 +303,4 @@ class Follower:
 
     def _lose_position(self) -> None:
         self._stray()
-        self.epoch, self.offset, self.state = "", 0, None
+        self.epoch, self.offset, self.reigns = "", 0, ()

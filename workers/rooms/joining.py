@@ -64,7 +64,7 @@ class JoinPart:
         assert self.since is not None
         return self.since.offset
 
-    def ready(self, front: Front) -> bool:
+    def ready(self) -> bool:
         """Whether it can be announced now; if not, what is missing is under way."""
         room = self.room
         if not room.current:
@@ -75,26 +75,26 @@ class JoinPart:
         if self.since is None or self.already:
             return True
         if self.cursor is not None:
-            return self._caught_up_with(front)
+            return self._caught_up()
         if self._judge_by_ring():
             return True
         if not self.waiting:
             self.waiting = True
-            front.ask(self)
+            self.join.front.ask(self)
         return False
 
     def _judge_by_ring(self) -> bool:
         room, since, follower = self.room, self.since, self.room.follower
-        if since is None or follower.state is None or since.offset > room.offset or not room.covers(since.offset):
+        if since is None or not follower.reigns or since.offset > room.offset or not room.covers(since.offset):
             return False
         start = room.ring.start if room.ring is not None else room.offset
-        state = LogState(follower.epoch, room.offset, start + 1, follower.state.reigns)
+        state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
         if isinstance(judge(since, state), Restart):
             return False  # for the log to say
         self.cursor, self.line = since, room.line
         return True
 
-    def page_came(self, state: LogState, items: list[Item], front: Front) -> None:
+    def page_came(self, state: LogState, items: list[Item]) -> None:
         """The log as it is now judges the `since`."""
         self.waiting = False
         if self.join.over or self.since is None:
@@ -109,13 +109,13 @@ class JoinPart:
         self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
         self.join.advance()
 
-    def _caught_up_with(self, front: Front) -> bool:
+    def _caught_up(self) -> bool:
         """This worker has seen as much as the client; else it looks first."""
         assert self.cursor is not None
         follower = self.room.follower
         if self.line != self.room.line or self.cursor.offset <= follower.offset:
             return True
-        front.run(self.room, follower.behind(follower.epoch, self.cursor.offset))
+        self.join.front.run(self.room, follower.behind(follower.epoch, self.cursor.offset))
         return self.room.current
 
     @property
@@ -135,7 +135,7 @@ class JoinPart:
 class Join:
     """One call of `Hub.join`."""
 
-    __slots__ = ("_announce", "_announcing", "_failed", "_front", "deadline", "member", "over", "parts")
+    __slots__ = ("_announce", "_announcing", "_failed", "deadline", "front", "member", "over", "parts")
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Join:
         *,
         deadline: float,
     ) -> None:
-        self._front = front
+        self.front = front
         self.member = member
         self._announce = announce
         self._failed = failed
@@ -164,7 +164,7 @@ class Join:
         if self.over:
             return  # settling let a waiting call of this get ahead
         # All of them are asked, so that what they wait for is under way together.
-        missing = [part for part in self.parts if not part.ready(self._front)]
+        missing = [part for part in self.parts if not part.ready()]
         if missing:
             return
         for part in self.parts:
@@ -172,7 +172,7 @@ class Join:
                 part.room.when_idle(self.advance)
                 return
             if part.ahead:
-                self._front.later(self.advance)
+                self.front.later(self.advance)
                 return
         self._enter()
 
@@ -190,12 +190,12 @@ class Join:
             return
         self.over = True
         for part in self.parts:
-            self._front.admit(self.member, part)
-        self._front.ended(self)
+            self.front.admit(self.member, part)
+        self.front.ended(self)
 
     def fail(self, error: BusError) -> None:
         """Give up: nothing was joined."""
         if not self.over:
             self.over = True
-            self._front.ended(self)
+            self.front.ended(self)
             self._failed(error)

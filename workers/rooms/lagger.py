@@ -39,10 +39,11 @@ class Desk(Protocol):
 class Lagger:
     """One member that reads from the log in one room."""
 
-    __slots__ = ("_tellings", "arrived", "epoch", "least", "line", "member", "offset", "queued", "room", "since",
-                 "waiting", "written")  # fmt: skip
+    __slots__ = ("_desk", "_tellings", "arrived", "epoch", "least", "line", "member", "offset", "queued", "room",
+                 "since", "waiting", "written")  # fmt: skip
 
-    def __init__(self, member: Member, room: Room, position: Position, *, line: int, now: float) -> None:
+    def __init__(self, member: Member, room: Room, position: Position, desk: Desk, *, line: int, now: float) -> None:
+        self._desk = desk
         self.member = member
         self.room = room
         self.epoch = position.epoch
@@ -60,6 +61,11 @@ class Lagger:
     def position(self) -> Position:
         return Position(self.epoch, self.offset)
 
+    @property
+    def alive(self) -> bool:
+        """It still is what its member is in the room."""
+        return (self.room.laggers or {}).get(self.member) is self
+
     def lag(self) -> int:
         """Bytes that it has not been sent, up to a constant: enough to see whether it shrinks."""
         buffered = int(self.member.ws.transport.get_write_buffer_size())
@@ -70,7 +76,7 @@ class Lagger:
         if payload is not None:
             self._tellings.append(text_frame(payload))
 
-    def pump(self, desk: Desk) -> None:
+    def pump(self) -> None:
         """Write what it may have now."""
         room, left = self.room, TURN
         if self._tellings and not self.member.paused:
@@ -79,35 +85,37 @@ class Lagger:
         while not self.member.paused and not self.waiting:
             if self.line != room.line or not room.covers(self.offset):
                 if room.current:  # else it goes on when the room is
-                    desk.ask(self)
+                    self._desk.ask(self)
                 return
             goal = room.goal
             if self.offset == goal and self.line == room.goal_line:
-                desk.promote(self)
+                self._desk.promote(self)
                 return
             if left <= 0 or self.offset >= goal or self.line != room.goal_line:
-                desk.pump_later(self)  # the batch that is gathered now has to be written first
+                self._desk.pump_later(self)  # the batch that is gathered now has to be written first
                 return
             assert room.ring is not None
             left -= self._write([item for item in room.ring.after(self.offset, STEP) if item.offset <= goal])
 
-    def page_came(self, state: LogState, items: list[Item], desk: Desk) -> None:
+    def page_came(self, state: LogState, items: list[Item]) -> None:
         """Judge the cursor by the log as it is, and write what follows it on the page."""
         self.waiting = False
+        if not self.alive:
+            return
         verdict = judge(self.position, state)
         if isinstance(verdict, Restart):
             self.epoch, self.offset = state.epoch, verdict.after
-            self.tell(desk.told(self, Reset(state.epoch, verdict.after)))
+            self.tell(self._desk.told(self, Reset(state.epoch, verdict.after)))
         elif verdict.gap is not None:
             self.offset = verdict.after
-            self.tell(desk.told(self, Gap(state.epoch, *verdict.gap)))
+            self.tell(self._desk.told(self, Gap(state.epoch, *verdict.gap)))
         self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
         if self._tellings:
             self.member.ws.transport.write(b"".join(self._tellings))
             self._tellings = []
         self._write_page(items)
         if not self.member.paused:
-            desk.pump_later(self)
+            self._desk.pump_later(self)
 
     def _write_page(self, items: list[Item]) -> None:
         """Write what follows the cursor, as far as the transport takes it and the LIVE members have come."""

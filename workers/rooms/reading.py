@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from typing import Protocol
 
-from workers.bus.port import MAX_OFFSET, Bus, BusError, Entry, LogState, Page
+from workers.bus.port import MAX_OFFSET, Bus, BusError, Entry, LogState
 from workers.events import Tasks
 from workers.rooms.follower import Effect
 from workers.rooms.item import Item
@@ -19,6 +19,7 @@ from workers.rooms.joining import JoinPart
 from workers.rooms.lagger import Lagger
 from workers.rooms.lineage import epoch_at
 from workers.rooms.room import Room
+from workers.rooms.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +41,6 @@ class Owner(Protocol):
     def item(self, epoch: str, entry: Entry) -> Item:
         """An entry as frames."""
 
-    def gave(self, asker: Asker, page: Page, items: list[Item]) -> None:
-        """A page came that begins at or before what the asker wanted."""
-
     def seen(self, room: Room, state: LogState) -> None:
         """The log was like that when the store was last asked for whatever reason."""
 
@@ -53,15 +51,15 @@ class Owner(Protocol):
 class Reading:
     """The reads of one worker."""
 
-    def __init__(self, bus: Bus, owner: Owner, tasks: Tasks) -> None:
+    def __init__(self, bus: Bus, owner: Owner, tally: Tally, tasks: Tasks) -> None:
         self._bus = bus
+        self._tally = tally
         self._owner = owner
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._checks: list[Room] = []
         self._waiting: deque[Room] = deque()
         self._under_way = 0
-        self.catch_ups = 0
 
     # ---- states ------------------------------------------------------------------------------------
 
@@ -98,7 +96,7 @@ class Reading:
     def read(self, room: Room) -> None:
         """The follower wants the page after its position."""
         room.follower_waits = True
-        self.catch_ups += 1
+        self._tally.catch_ups += 1
         self._queue(room)
 
     def ask(self, asker: Asker) -> None:
@@ -133,12 +131,14 @@ class Reading:
         except BusError as error:
             logger.debug("history of room %s: %s", room.name, error)
             await asyncio.sleep(RETRY)
-        finally:
-            self._under_way -= 1
-            room.reading = False
-            if room.follower_waits or room.asked:
-                self._queue(room)
-            self._next()
+        except Exception:
+            logger.exception("reading room %s failed", room.name)
+            await asyncio.sleep(RETRY)
+        self._under_way -= 1
+        room.reading = False
+        if room.follower_waits or room.asked:
+            self._queue(room)
+        self._next()
 
     async def _page_for_follower(self, room: Room) -> None:
         follower = room.follower
@@ -168,5 +168,5 @@ class Reading:
         served = [asker for asker in askers[:before] if asker.offset <= end]
         room.asked = [asker for asker in askers[:before] if asker.offset > end] + askers[before:] or None
         for asker in served:
-            self._owner.gave(asker, page, items)
+            asker.page_came(page.state, items)
         self._owner.seen(room, page.state)

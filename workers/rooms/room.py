@@ -42,7 +42,7 @@ class House(Protocol):
     def special_members(self, item: Item) -> Iterable[Member]:
         """This worker's members for whom an item may look different."""
 
-    def written(self, room: Room, items: int, members: int, size: int) -> None:
+    def written(self, items: list[Item], members: int, size: int) -> None:
         """Count what was delivered."""
 
 
@@ -226,7 +226,7 @@ class Room:
             data = _joined(items, squeeze=squeeze)
             if not data:
                 continue
-            self._house.written(self, len(items), len(members), len(data))
+            self._house.written(items, len(members), len(data))
             if len(members) <= AT_ONCE and not apart:
                 _write(members.values(), data)
                 yield len(members)

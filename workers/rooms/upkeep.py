@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from workers.bus.port import Bus, BusError, LogState, Unavailable
@@ -17,6 +18,7 @@ from workers.rooms.follower import Effect
 from workers.rooms.joining import Join
 from workers.rooms.lagger import Lagger
 from workers.rooms.room import Room
+from workers.rooms.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -27,22 +29,34 @@ PATROL_ROOMS = 64  # in one question
 LINGER = 30.0  # a reload of a page, or a lost connection, comes back within it
 
 
-class Hub(Protocol):
-    """What upkeep needs of the hub."""
+class Follows(Protocol):
+    """What upkeep needs of the followers' shell."""
 
-    @property
-    def rooms(self) -> dict[str, Room]: ...
-    def run(self, room: Room, effects: list[Effect]) -> None: ...
-    def seen(self, room: Room, state: LogState) -> None: ...
-    def cut(self, lagger: Lagger) -> None: ...
+    def run(self, room: Room, effects: list[Effect]) -> None:
+        """Carry out what a follower wants."""
+
+    def seen(self, room: Room, state: LogState) -> None:
+        """The log was like that when the store was asked."""
 
 
 class Upkeep:
     """Looks after the rooms of one worker four times a second."""
 
-    def __init__(self, hub: Hub, bus: Bus, *, lag_timeout: float) -> None:
-        self._hub = hub
+    def __init__(
+        self,
+        rooms: dict[str, Room],
+        follows: Follows,
+        bus: Bus,
+        tally: Tally,
+        *,
+        lag_timeout: float,
+        cut: Callable[[Lagger], None],
+    ) -> None:
+        self._rooms = rooms
+        self._follows = follows
         self._bus = bus
+        self._tally = tally
+        self._cut = cut
         self._lag_timeout = lag_timeout
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -82,9 +96,9 @@ class Upkeep:
         due = [name for name, (since, _, _) in self._expected.items() if now - since >= ACK_WITHOUT_MESSAGE]
         for name in due:
             _, epoch, offset = self._expected.pop(name)
-            room = self._hub.rooms.get(name)
+            room = self._rooms.get(name)
             if room is not None:
-                self._hub.run(room, room.follower.behind(epoch, offset))
+                self._follows.run(room, room.follower.behind(epoch, offset))
 
     def _end_lingering(self, now: float) -> None:
         while self._lingering:
@@ -93,9 +107,10 @@ class Upkeep:
                 break
             del self._lingering[room]
             if not room.needed:
-                self._hub.run(room, room.follower.lingered())
+                self._follows.run(room, room.follower.lingered())
 
     def _check_laggers(self, now: float) -> None:
+        self._tally.lagging = len(self.laggers)
         for lagger in list(self.laggers):
             if not lagger.member.paused:
                 lagger.since = now  # it waits for us, not we for it
@@ -104,11 +119,11 @@ class Upkeep:
             if lag < lagger.least:
                 lagger.least, lagger.since = lag, now
             elif now - lagger.since > self._lag_timeout:
-                self._hub.cut(lagger)
+                self._cut(lagger)
 
     async def _patrol(self) -> None:
         while True:
-            names = [name for name, room in self._hub.rooms.items() if room.current]
+            names = [name for name, room in self._rooms.items() if room.current]
             chunks = [names[at : at + PATROL_ROOMS] for at in range(0, len(names), PATROL_ROOMS)] or [[]]
             for chunk in chunks:
                 await asyncio.sleep(PATROL / len(chunks))
@@ -121,6 +136,6 @@ class Upkeep:
             logger.debug("the tops of %d rooms: %s", len(names), error)
             return
         for name, state in zip(names, states, strict=True):
-            room = self._hub.rooms.get(name)
+            room = self._rooms.get(name)
             if room is not None and room.current:
-                self._hub.seen(room, state)
+                self._follows.seen(room, state)

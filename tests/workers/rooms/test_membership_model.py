@@ -247,10 +247,10 @@ def newest_goal(self: Room) -> int:
     return self.offset
 
 
-def no_lines(self: Lagger, desk: Any) -> None:
+def no_lines(self: Lagger) -> None:
     """A cursor from before a reset is taken for one after it."""
     self.line = self.room.line
-    pump(self, desk)
+    pump(self)
 
 
 pump = Lagger.pump

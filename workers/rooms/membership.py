@@ -1,0 +1,296 @@
+"""Owns who is in which room: how members come in, lag, catch up and go, and what they are told on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
+
+from workers.bus.port import BusError, Position, Unavailable
+from workers.rooms.delivery import Delivery
+from workers.rooms.follower import Effect
+from workers.rooms.following import Following
+from workers.rooms.item import Item
+from workers.rooms.joining import Join, JoinPart
+from workers.rooms.lagger import Lagger
+from workers.rooms.member import Gap, Joined, Member, Reset, Teller
+from workers.rooms.reading import Asker, Reading
+from workers.rooms.room import Room
+from workers.rooms.tally import Tally
+from workers.rooms.upkeep import Upkeep
+
+logger = logging.getLogger(__name__)
+
+TOO_SLOW = 4008
+
+
+class Words(Protocol):
+    """What the application said about its members."""
+
+    teller: Teller
+    find: Callable[[str], Member | None]
+
+
+class Membership:
+    """The members of all rooms of a worker."""
+
+    # Set once by `bind`.
+    _reading: Reading
+    _upkeep: Upkeep
+
+    def __init__(
+        self,
+        rooms: dict[str, Room],
+        words: Words,
+        following: Following,
+        delivery: Delivery,
+        tally: Tally,
+        *,
+        join_timeout: float,
+    ) -> None:
+        self._rooms = rooms
+        self._words = words
+        self._following = following
+        self._delivery = delivery
+        self._tally = tally
+        self._join_timeout = join_timeout
+        self._loop = asyncio.get_running_loop()
+        self._of: dict[Member, tuple[Room, ...]] = {}
+        self._joins: dict[Member, list[Join]] = {}
+
+    def bind(self, reading: Reading, upkeep: Upkeep) -> None:
+        """What came into being after this."""
+        self._reading, self._upkeep = reading, upkeep
+
+    def join(
+        self,
+        member: Member,
+        wanted: list[tuple[str, Position | None]],
+        announce: Callable[[list[Joined]], None],
+        failed: Callable[[BusError], None],
+    ) -> None:
+        """Bring a member into rooms, each with the position after which it wants to read on.
+
+        When all of them are followed up to the top, `announce` is called, in the same turn in which the member is
+        admitted: what it writes comes before the first message, and every offset above the one announced will come.
+        After it the hub writes gaps, resets and what was missed. `failed` is called instead where the store does not
+        answer in `store.timeout`, or where the member left.
+        """
+        join = Join(self, member, announce, failed, deadline=self._loop.time() + self._join_timeout)
+        for name, since in wanted:
+            room = self.room(name)
+            room.pins += 1
+            join.parts.append(JoinPart(join, room, since))
+            self.run(room, room.follower.wanted())
+        self._joins.setdefault(member, []).append(join)
+        self._upkeep.joins.add(join)
+        join.advance()
+
+    def leave(self, member: Member, room: str, left: Callable[[], None] | None = None) -> None:
+        """Take a member out of a room after the batch under way; then `left` is called."""
+        found = self._rooms.get(room)
+        if found is None or member not in found:
+            if left is not None:
+                left()
+            return
+
+        def change() -> None:
+            self._remove(member, found)
+            if left is not None:
+                left()
+
+        found.when_idle(change)
+
+    def leave_all(self, member: Member) -> None:
+        """It is gone, or about to be closed: nothing more is written to it, but for a batch that is being written."""
+        for join in list(self._joins.get(member, ())):
+            join.fail(Unavailable("the connection was closed"))
+        for room in self._of.get(member, ()):
+            room.when_idle(partial(self._remove, member, room))
+
+    def paused(self, member: Member) -> None:
+        """Its transport's buffer is full: from the end of the batch under way it lags."""
+        for room in self._of.get(member, ()):
+            if room.is_live(member):
+                room.when_idle(partial(self._demote, member, room))
+
+    def resumed(self, member: Member) -> None:
+        """Its transport has room again."""
+        for room in self._of.get(member, ()):
+            lagger = room.laggers.get(member) if room.laggers else None
+            if lagger is not None:
+                self.pump_later(lagger)
+
+    def positions_of(self, member: Member) -> dict[str, Position] | None:
+        """Where it stands in every room, after what waits for it was written; None while a batch is being written."""
+        rooms = self._of.get(member, ())
+        for room in rooms:
+            room.settle()
+        if any(room.busy for room in rooms):
+            return None
+        return {room.name: self._position(member, room) for room in rooms}
+
+    def _position(self, member: Member, room: Room) -> Position:
+        lagger = room.laggers.get(member) if room.laggers else None
+        return lagger.position if lagger is not None else room.position
+
+    def joining(self, member: Member) -> bool:
+        """Whether a join of its is under way."""
+        return member in self._joins
+
+    def lag_of(self, member: Member) -> int:
+        """Messages of its rooms that it has not been sent yet."""
+        return sum(
+            max(room.offset - self._position(member, room).offset, 0)
+            for room in self._of.get(member, ())
+            if not room.is_live(member)
+        )
+
+    def rooms_of(self, member: Member) -> list[str]:
+        return [room.name for room in self._of.get(member, ())]
+
+    def members(self, room: str) -> list[Member]:
+        """This worker's members of a room."""
+        found = self._rooms.get(room)
+        return found.members() if found is not None else []
+
+    # ---- in and out of the sets ----------------------------------------------------------------------------
+
+    def room(self, name: str) -> Room:
+        """The room of that name, which begins to be one now if need be."""
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = Room(name, self)
+        return room
+
+    def _remove(self, member: Member, room: Room) -> None:
+        if member not in room:
+            return
+        lagger = room.laggers.get(member) if room.laggers else None
+        if lagger is not None:
+            self._upkeep.laggers.discard(lagger)
+        room.remove(member)
+        rest = tuple(one for one in self._of.get(member, ()) if one is not room)
+        if rest:
+            self._of[member] = rest
+        else:
+            self._of.pop(member, None)
+        self.let_go(room)
+
+    def let_go(self, room: Room) -> None:
+        """Somebody left it; perhaps it is no longer needed."""
+        if not room.needed:
+            self.run(room, room.follower.unwanted())
+
+    def _demote(self, member: Member, room: Room) -> None:
+        """LIVE → LAGGING at the room's position, between two batches."""
+        if room.is_live(member):
+            room.remove(member)
+            lagger = self._lag(member, room, room.position, line=room.goal_line)
+            if not member.paused:
+                self.pump_later(lagger)
+
+    def _lag(self, member: Member, room: Room, position: Position, *, line: int) -> Lagger:
+        lagger = Lagger(member, room, position, self, line=line, now=self._loop.time())
+        if room.laggers is None:
+            room.laggers = {}
+        room.laggers[member] = lagger
+        self._upkeep.laggers.add(lagger)
+        return lagger
+
+    # ---- what joins, laggers and rooms want --------------------------------------------------------
+
+    def run(self, room: Room, effects: list[Effect]) -> None:
+        """Carry out what a follower wants."""
+        self._following.run(room, effects)
+
+    def admit(self, member: Member, part: JoinPart) -> None:
+        """Make it a member, LIVE or LAGGING, in the turn in which it was announced."""
+        room = part.room
+        if part.already:
+            return
+        self._of[member] = (*self._of.get(member, ()), room)
+        if part.cursor is None and not member.paused:
+            room.enliven(member)
+            return
+        line = room.goal_line if part.cursor is None else part.line
+        lagger = self._lag(member, room, part.cursor or room.position, line=line)
+        if part.missing is not None:
+            lagger.tell(self.told(lagger, part.missing))
+        lagger.pump()
+
+    def later(self, advance: Callable[[], None]) -> None:
+        """Call it in the next turn."""
+        self._loop.call_soon(advance)
+
+    def ended(self, join: Join) -> None:
+        """A join is over: what it held is let go."""
+        mine = self._joins.get(join.member, [])
+        if join in mine:
+            mine.remove(join)
+        if not mine:
+            self._joins.pop(join.member, None)
+        self._upkeep.joins.discard(join)
+        for part in join.parts:
+            part.room.pins -= 1
+            self.let_go(part.room)
+
+    def ask(self, asker: Asker) -> None:
+        """Read a page for somebody."""
+        asker.waiting = True
+        self._reading.ask(asker)
+
+    def promote(self, lagger: Lagger) -> None:
+        """LAGGING → LIVE, between two batches."""
+        lagger.room.when_idle(partial(self._promote, lagger))
+
+    def _promote(self, lagger: Lagger) -> None:
+        room, member = lagger.room, lagger.member
+        if (room.laggers or {}).get(member) is not lagger:
+            return
+        if member.paused or lagger.line != room.line or room.goal_line != room.line or lagger.offset != room.goal:
+            self.pump_later(lagger)
+            return
+        room.remove(member)
+        self._upkeep.laggers.discard(lagger)
+        room.enliven(member)
+
+    def pump_later(self, lagger: Lagger) -> None:
+        """Let a lagging member go on in a later turn."""
+        self._delivery.pump(lagger)
+
+    def told(self, lagger: Lagger, what: Gap | Reset) -> bytes | None:
+        """Count and log what a lagging member cannot have."""
+        room = lagger.room.name
+        if isinstance(what, Gap):
+            self._tally.gaps += 1
+            self._tally.dropped += what.last - what.first + 1
+            logger.info("room %s: offsets %d to %d are gone for %s", room, what.first, what.last, lagger.member.id)
+        else:
+            self._tally.resets += 1
+            logger.info("room %s: %s starts again after offset %d", room, lagger.member.id, what.offset)
+        return self._words.teller(room, what)
+
+    def cut(self, lagger: Lagger) -> None:
+        """Its lag has not shrunk for too long."""
+        self._tally.cut += 1
+        lagger.member.cut(TOO_SLOW)
+
+    def mark(self, room: Room) -> None:
+        """There is something to be flushed."""
+        self._delivery.mark(room)
+
+    def special_members(self, item: Item) -> Iterable[Member]:
+        """The author's own connections, found through the inbox that all of them are in, and those left out."""
+        if item.key and item.author:
+            yield from self.members(f"@{item.author}")
+        for member_id in item.exclude.split(",") if item.exclude else ():
+            member = self._words.find(member_id)
+            if member is not None:
+                yield member
+
+    def written(self, items: list[Item], members: int, size: int) -> None:
+        """Count what was delivered."""
+        self._tally.delivered(len(items), members, size, items[0].time)

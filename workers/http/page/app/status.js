@@ -53,9 +53,9 @@ export class Status {
     const { state, retryAt = 0, code, reason } = this.chat.state;
     const now = Date.now();
     if (state === "closed") return { kind: "bad", text: closedText(code, reason), button: "Try again" };
+    if (state !== "waiting" && now < this.trouble) return { kind: "busy", text: "The server cannot reach its store; trying again" };
     if (state === "connecting") return { kind: "busy", text: this.was ? "Reconnecting…" : "Connecting…" };
     if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
-    if (now < this.trouble) return { kind: "busy", text: "The server cannot reach its store; trying again" };
     if (this.news && now < this.news.until) return this.news;
     return { kind: "good", text: "Connected" };
   }

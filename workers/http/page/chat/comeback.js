@@ -28,6 +28,7 @@ export class Comeback {
     this.random = random;
     this.renewable = renewable;
     this.failures = 0;
+    this.refusals = 0; // of a token, in a row
   }
 
   /**
@@ -36,18 +37,21 @@ export class Comeback {
    * @returns {number | null}
    */
   after(end) {
-    if (FOR_GOOD.has(end.code) || (end.code === UNAUTHORIZED && !this.mayRenew(end))) return null;
     this.failures = end.answered ? 1 : this.failures + 1;
+    if (FOR_GOOD.has(end.code) || !this.isAdmissible(end)) return null;
     if (end.retryAfter) return end.retryAfter;
     const delay = this.random() * Math.min(CAP, BASE * 2 ** Math.min(this.failures - 1, 16));
     return LATER.has(end.code) ? delay + LATER_AT_LEAST : delay;
   }
 
   /**
-   * A second refusal in a row means that the fresh token was no better.
+   * False once a token was refused and there is no other, or the fresh one was no better.
    * @param {End} end
    */
-  mayRenew(end) {
-    return this.renewable && (end.answered || this.failures === 0);
+  isAdmissible(end) {
+    if (end.answered) this.refusals = 0;
+    if (end.code !== UNAUTHORIZED) return true;
+    this.refusals += 1;
+    return this.renewable && (end.answered || this.refusals === 1);
   }
 }

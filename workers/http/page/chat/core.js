@@ -32,6 +32,7 @@ export class Core {
   constructor({ rooms, name, keyPrefix, most }) {
     this.name = name;
     this.token = ""; // of this connection's hello
+    this.helloAt = Infinity; // when to say it again, ms
     this.user = "";
     this.guestToken = "";
     this.online = false; // between `welcome` and the end of the connection
@@ -55,6 +56,7 @@ export class Core {
    */
   hello(token) {
     this.bye = null;
+    this.helloAt = Infinity;
     const rooms = [...this.rooms].map(([room, { position }]) => (position ? { room, since: position } : { room }));
     this.token = token || this.guestToken;
     // JSON leaves out what is undefined.
@@ -82,7 +84,7 @@ export class Core {
    * @returns {{actions: Action[], wakeAt: number}}
    */
   due(now) {
-    if (!this.online) return { actions: [], wakeAt: Infinity };
+    if (!this.online) return this.helloDue(now);
     const { send, expired, wakeAt } = this.requests.next(now);
     const actions = expired.map((request) => this.giveUp(request.id, "its key may be forgotten by now"));
     for (const request of send) {
@@ -92,6 +94,11 @@ export class Core {
       actions.push(tell("sent", { kind: request.kind, key: request.fields.key, room: request.fields.room }));
     }
     return { actions, wakeAt };
+  }
+
+  helloDue(now) {
+    if (this.helloAt > now) return { actions: [], wakeAt: this.helloAt };
+    return { actions: [/** @type {Action} */ ({ do: "send", message: this.hello(this.token) })], wakeAt: Infinity };
   }
 
   /**
@@ -120,6 +127,7 @@ export class Core {
   /** The connection ended. */
   lost() {
     this.online = false;
+    this.helloAt = Infinity;
     this.requests.lost();
   }
 
@@ -156,7 +164,7 @@ export class Core {
     const place = this.rooms.get(entry.room);
     if (!place) return []; // left already: it was on its way
     const known = place.position?.offset ?? 0;
-    const verdict = place.judge(entry);
+    const verdict = place.judge(entry.epoch, entry.offset);
     if (verdict === DROP) return [];
     if (verdict === RESUME) return [{ do: "resume" }];
     const actions = [];
@@ -168,11 +176,15 @@ export class Core {
     return actions;
   }
 
+  /** More may be missing than the server thinks, or less. */
   receiveGap({ room, epoch, from, to }) {
     const place = this.rooms.get(room);
     if (!place) return [];
-    place.moved(epoch, to);
-    return [...this.miss(room, epoch, from, to), ...this.caughtUp(room, to)];
+    const known = place.position?.offset ?? from - 1;
+    const verdict = place.judge(epoch, from, to);
+    if (verdict === DROP) return [];
+    if (verdict === RESUME) return [{ do: "resume" }];
+    return [...this.miss(room, epoch, known + 1, to), ...this.caughtUp(room, to)];
   }
 
   receiveReset(reset) {
@@ -236,7 +248,7 @@ export class Core {
   }
 
   receiveError(error, now) {
-    if (error.id === HELLO && !this.online) return this.helloRefused(error);
+    if (error.id === HELLO && !this.online) return this.helloRefused(error, now);
     const request = this.requests.pending.get(error.id);
     if (!request) return [tell("error", error)];
     if (WORTH_A_RETRY.has(error.code)) {
@@ -249,8 +261,12 @@ export class Core {
     return [{ do: "finish", id: request.id, error: new ChatError(error.code, error.message, error.field) }];
   }
 
-  /** A name that is not allowed here costs the name, not the way in. */
-  helloRefused(error) {
+  /** What passes is waited for; a name that is not allowed here costs the name, not the way in. */
+  helloRefused(error, now) {
+    if (WORTH_A_RETRY.has(error.code)) {
+      this.helloAt = now + (error.retry_after_ms ?? RETRY_AFTER);
+      return [tell("retrying", { kind: "hello", code: error.code, at: this.helloAt })];
+    }
     if (error.field !== "name" || !this.name) return [tell("error", error), { do: "resume" }];
     this.name = undefined;
     return [tell("error", error), { do: "send", message: this.hello(this.token) }];

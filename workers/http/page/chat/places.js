@@ -33,19 +33,21 @@ export class Place {
   }
 
   /**
-   * Move on to `entry` if it is the next one.
-   * @param {Position} entry
+   * Move on to the entry at `first`, or over the gap from `first` to `last`, if that is what comes next.
+   * @param {string} epoch
+   * @param {number} first
+   * @param {number} [last]
    * @returns {string}
    */
-  judge(entry) {
-    const known = this.position ? this.position.offset : entry.offset - 1;
-    if (entry.offset <= known) return DROP;
-    const hole = entry.offset > known + 1;
+  judge(epoch, first, last = first) {
+    const known = this.position?.offset ?? first - 1;
+    if (last <= known) return DROP;
+    const hole = first > known + 1;
     if (hole && this.hole !== known) {
       this.hole = known;
       return RESUME;
     }
-    this.moved(entry.epoch, entry.offset);
+    this.moved(epoch, last);
     return hole ? SHOW_AFTER_HOLE : SHOW;
   }
 

@@ -1,0 +1,64 @@
+"""How the page is put together from its modules, without a browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from workers.http.page import build
+from workers.http.page.modules import NotBundled, bundle
+
+
+def read_from(files: dict[str, str]):
+    return files.__getitem__
+
+
+def test_modules_come_in_the_order_in_which_they_need_each_other():
+    """Each once; imports go, exports stay only where the world imports."""
+    files = {
+        "a/main.js": 'import { one } from "./one.js";\nimport { two } from "./two.js";\nexport const all = one + two;\n',
+        "a/one.js": 'import { two } from "./two.js";\nexport const one = two;\n',
+        "a/two.js": "export const two = 2;\n",
+    }
+    assert bundle("a/main.js", read_from(files)) == "const two = 2;\n\nconst one = two;\n\nexport const all = one + two;\n"
+
+
+def test_an_import_from_outside_stays_at_the_top():
+    """The page gets its client from where everybody else gets it."""
+    files = {"a/main.js": 'import { b } from "./b.js";\nb;\n', "a/b.js": 'import { c } from "/c.js";\nexport const b = c;\n'}
+    assert bundle("a/main.js", read_from(files), keep="/c.js") == 'import { c } from "/c.js";\nconst b = c;\n\nb;\n'
+
+
+@pytest.mark.parametrize("text", ["export default 1;\n", 'import * as x from "./x.js";\n', "export { a };\n"])
+def test_what_cannot_be_joined_is_refused(text):
+    """A module in a form that is not understood would fail only in the browser."""
+    files = {"a/main.js": 'import { b } from "./b.js";\n', "a/b.js": text}
+    with pytest.raises(NotBundled):
+        bundle("a/main.js", read_from(files))
+
+
+def test_only_modules_of_the_same_directory():
+    """So that a module's address is its name."""
+    with pytest.raises(NotBundled):
+        bundle("a/main.js", read_from({"a/main.js": 'import { b } from "../b.js";\n'}))
+
+
+def test_the_page_needs_no_other_host():
+    """Nothing is loaded from anywhere but the script beside it, and every inline part has its hash."""
+    page = build()
+    html = page.html.decode()
+    assert "/* style */" not in html and "/* app */" not in html and "/* early */" not in html
+    assert re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"(?!data:)[^\"]*\"", html) == []
+    assert re.findall(r"^import .* from \"(.*)\";$", html, re.MULTILINE) == ["/chat.js"]
+    assert re.findall(r"\s(?:on[a-z]+|style)=\"", html) == []
+    assert page.csp.count("'sha256-") == 3
+    assert "innerHTML" not in html and "insertAdjacentHTML" not in html and "outerHTML" not in html
+
+
+def test_the_client_stands_alone():
+    """`/chat.js` is one module without imports that exports what other sites need."""
+    script = build().script.decode()
+    assert re.findall(r"^import\b", script, re.MULTILINE) == []
+    assert re.findall(r"^export (?:function|class) (\w+)", script, re.MULTILINE) == ["connect", "Chat"]
+    assert "export { ChatError };" in script

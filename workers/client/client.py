@@ -171,7 +171,8 @@ class Client(Verbs):
             self.core.lost()
             delay = back.after(end)
             if end.code == comeback.UNAUTHORIZED and self._token is None:
-                self.core.become_a_stranger()
+                for request in self.core.become_a_stranger():
+                    self._finish(request.id, OutcomeUnknown(request.kind, self.timeout, request.key))
             self._tell(ev.Disconnected(end.code, end.reason, delay))
             if delay is None:
                 return ConnectionEnded(end.code, end.reason)
@@ -244,11 +245,11 @@ class Client(Verbs):
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
-    def _finish(self, number: int, answer: ev.FromServer | RequestRefused) -> None:
+    def _finish(self, number: int, answer: ev.FromServer | RequestRefused | OutcomeUnknown) -> None:
         waiting = self._answers.get(number)
         if waiting is None or waiting.done():
             return
-        if isinstance(answer, RequestRefused):
+        if isinstance(answer, RequestRefused | OutcomeUnknown):
             waiting.set_exception(answer)
         else:
             waiting.set_result(answer)

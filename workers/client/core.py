@@ -93,6 +93,7 @@ class Core:
         self._key_prefix = key_prefix
         self._last_id = HELLO
         self._hello_token: str | None = None
+        self._sent: set[int] = set()  # requests that a server may have carried out already
         self._refused_hello: bytes | None = None  # to be said again on this connection
 
     # ---- towards the server ------------------------------------------------------------------------
@@ -117,6 +118,8 @@ class Core:
             self.rooms.pop(given["room"], None)
         request = Request(self._last_id, kind, given)
         self.pending[request.id] = request
+        if self.online:
+            self._sent.add(request.id)
         return request
 
     def resend(self, request_id: int) -> bytes | None:
@@ -130,6 +133,7 @@ class Core:
     def forget(self, request_id: int) -> None:
         """Nobody waits for that answer any more."""
         self.pending.pop(request_id, None)
+        self._sent.discard(request_id)
 
     def mark_read(self, room: str, offset: int) -> bytes | None:
         """Note how far the user has read; what to send now, or nothing: then it goes after the next `welcome`."""
@@ -143,11 +147,19 @@ class Core:
         self.online = False
         self._refused_hello = None
 
-    def become_a_stranger(self) -> None:
-        """The server does not know the guest that we were: come as a new one, without the old one's inbox."""
+    def become_a_stranger(self) -> list[Request]:
+        """The server does not know the guest that we were: come as a new one, without the old one's inbox.
+
+        Returns what was sent and not answered. A key is its user's own, so what the stranger says under it is said
+        twice if the guest had said it.
+        """
+        unknown = [one for one in self.pending.values() if one.id in self._sent and one.kind in WITH_KEY]
+        for request in unknown:
+            self.forget(request.id)
         self.guest_token = None
         self.rooms.pop(f"@{self.user}", None)
         self.user = ""
+        return unknown
 
     # ---- from the server ---------------------------------------------------------------------------
 
@@ -238,6 +250,7 @@ class Core:
         if request.kind == "leave":
             del self.pending[request.id]
             return Finish(request.id, ev.Left(id=request.id, room=room))
+        self._sent.add(request.id)
         return Send(request.data)
 
     def _receive_error(self, error: ev.Error) -> list[Action]:

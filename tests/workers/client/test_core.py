@@ -264,3 +264,14 @@ def test_a_hello_that_found_no_store_is_said_again_on_the_same_connection():
     one.lost()
     one.hello("token")
     assert one.resend(0) is None, "the next connection says its own"
+
+
+def test_what_a_guest_may_have_said_already_is_not_said_again_by_a_stranger():
+    one = greeted("lobby")
+    said = one.ask("say", room="lobby", text="once")
+    one.lost()
+    waiting = one.ask("say", room="lobby", text="not yet")
+    assert one.become_a_stranger() == [said]
+    one.hello(None)
+    actions = one.receive(welcome(state("lobby", 5), user="u2"))
+    assert [message["key"] for message in sent(actions)] == [waiting.key]

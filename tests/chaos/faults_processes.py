@@ -11,7 +11,7 @@ from tests.support import processes
 from tests.support.wait import until_async
 
 BROKEN_CODE = "\nraise ImportError('broken on purpose')\n"
-BROKEN_CONFIG = "[limits]\nrate = 'fast'\n"
+BROKEN_CONFIG = "[limits]\nspeed = 'fast'\n"
 
 
 def send(pid: int, number: signal.Signals) -> bool:

@@ -151,8 +151,10 @@ class Proxy:
             return
         for byte in data:
             writer.write(bytes((byte,)))
+            await writer.drain()
             await asyncio.sleep(0)
-        await writer.drain()
+            if writer.is_closing():
+                raise ConnectionResetError
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import resource
 import shutil
@@ -183,12 +184,14 @@ class Site:
         return done.returncode == 0
 
     def fill_disk(self) -> None:
-        with (self.server.state_dir / "ballast").open("wb") as file:
-            try:
-                while file.write(bytes(4096)):
-                    file.flush()
-            except OSError:
+        ballast = os.open(self.server.state_dir / "ballast", os.O_WRONLY | os.O_CREAT)
+        try:
+            while os.write(ballast, bytes(4096)):
                 pass
+        except OSError:
+            pass  # that was the last of it
+        finally:
+            os.close(ballast)
 
     def free_disk(self) -> None:
         (self.server.state_dir / "ballast").unlink(missing_ok=True)

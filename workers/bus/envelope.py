@@ -85,13 +85,15 @@ def unpack_placed(answer: bytes) -> Placed:
 def unpack_state(answer: list[Any]) -> LogState:
     """The head of read.lua's answer."""
     epoch, top, first, listed = answer[:4]
-    return LogState(epoch.decode(), int(top), int(first), _reigns(epoch.decode(), listed.decode()))
+    present = epoch.decode()
+    return LogState(present, int(top), int(first), _reigns(present, listed.decode()))
 
 
 def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:
-    log = epoch[:8]
-    pairs = (item.split(":") for item in listed.split(" "))
-    return tuple(Reign(log + reign, int(first)) for reign, first in pairs)
+    log, present = epoch[:8], epoch[8:]
+    pairs = [item.split(":") for item in listed.split(" ")]
+    # The present one shares the epoch's string: a follower keeps both, and each user's inbox has a follower.
+    return tuple([Reign(epoch if reign == present else log + reign, int(first)) for reign, first in pairs])
 
 
 def unpack_page(answer: list[Any], *, backward: bool = False) -> Page:

@@ -116,7 +116,7 @@ class Publication(Struct, frozen=True):
     entry: Entry
 
 
-class Reign(Struct, frozen=True):
+class Reign(Struct, frozen=True, gc=False):
     """One reign of the store over a log: its epoch, and the first offset written (or to be written) under it."""
 
     epoch: str

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from chatmaster.settings import RoomRule, Settings
 
 ROLE_PREFIX: Final = "role:"
+_INBOX_RULE: Final = RoomRule(match="@*", presence=False)
 _CACHED_ROOMS: Final = 4096  # options are looked up by name; a client may make up names without end
 
 
@@ -68,14 +69,14 @@ class Options:
         """The options of a room; an inbox has the defaults, without presence."""
         rule = self._found.get(room)
         if rule is None:
+            if room.startswith("@"):
+                return _INBOX_RULE  # nobody's room is worth a place in the cache, and everybody has one
             if len(self._found) >= _CACHED_ROOMS:
                 self._found.clear()
             rule = self._found[room] = self._find(room)
         return rule
 
     def _find(self, room: str) -> RoomRule:
-        if room.startswith("@"):
-            return RoomRule(match=room, presence=False)
         return next((rule for rule in self._rules if matches((rule.match,), room)), self._default)
 
 

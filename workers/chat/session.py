@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from sys import intern
 from typing import Any, Final
 
 import msgspec
@@ -141,7 +140,7 @@ class Session:
     def admitted(self, admit: e.Admit, rooms: Sequence[RoomState], now: float) -> Effects:
         """The user is in, and in these rooms; what a guest began with follows the welcome."""
         self.phase = Phase.OPEN
-        self.rooms = tuple(intern(state.room) for state in rooms)  # one string for all who are in a room
+        self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one for all who are inside
         self.identity = msgspec.structs.replace(admit.identity, token="")
         welcome = self._welcome(admit.id, rooms, now, token=admit.identity.token)
         first, self._first = self._first, None
@@ -234,7 +233,7 @@ class Session:
     def joined(self, join: e.Join, state: RoomState) -> Effects:
         """The connection is in the room."""
         if state.room not in self.rooms:
-            self.rooms = (*self.rooms, intern(state.room))
+            self.rooms = (*self.rooms, state.room)
         if state.members:
             self._bucket.charge(state.members // LARGE_ROOM)
         return (e.Reply(replies.joined(join.id, state)),)

@@ -89,8 +89,9 @@ class Registry:
         have heard of this user yet. Raises BusError: then it is not counted either.
         """
         added = self._add(connection, user, address)
-        if new and user:
-            self.sanctions.loaded(keys.of_user(user), [])
+        for subject in added if new else ():
+            if subject.startswith("u:"):
+                self.sanctions.loaded(subject, [])
         subjects = [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
         if not subjects:
             return None

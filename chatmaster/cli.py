@@ -320,6 +320,22 @@ def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int
 
 
 @cli.command()
+@click.option("--connections", type=click.IntRange(2, 10_000), default=50, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.2, max=3600), default=5.0, show_default=True, help="of load")
+@click.option("--in-flight", type=click.IntRange(1, 1000), default=16, show_default=True, help="in the second half")
+@click.option("--token", default="", help="for a server that wants one")
+@as_json
+@click.pass_obj
+def bench(instance: Instance, connections: int, seconds: float, in_flight: int, token: str, as_json: bool) -> int:
+    """Put a small load on the running chat, in a room of its own, and show the figures."""
+    from chatmaster import bench as load
+
+    result = load.run(instance, connections=connections, seconds=seconds, in_flight=in_flight, token=token)
+    show(result, lambda: load.render(result), as_json=as_json)
+    return ExitCode.FAILED if result["missing"] or result["lost_connections"] else ExitCode.DONE
+
+
+@cli.command()
 def version() -> None:
     """Print the version."""
     click.echo(f"chatmaster {__version__} (Python {sys.version.split()[0]})")

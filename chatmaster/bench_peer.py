@@ -1,0 +1,163 @@
+"""One connection of `chatctl bench`: as much of WebSocket and of the chat's protocol as the load needs, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import struct
+from typing import Any, Final, Protocol, cast
+
+from chatmaster.addresses import Address
+
+_TEXT: Final = b'"text":"bench '
+_TEXT_OP, _CLOSE_OP, _PING_OP = 1, 8, 9
+
+
+class Refused(Exception):
+    """The server does not want this connection; `code` is the protocol's word or number for why."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}" if reason else code)
+        self.code = code
+
+
+class Listener(Protocol):
+    """Who is told what a connection hears."""
+
+    def heard(self, mark: bytes) -> None:
+        """A message came."""
+
+    def denied(self, mark: bytes) -> None:
+        """A message was refused."""
+
+
+class Peer(asyncio.Protocol):
+    """A client. Made by `open`."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, address: Address, room: str, token: str, listener: Listener) -> None:
+        self.address = address
+        self.welcome: dict[str, Any] = {}
+        self.lost = False
+        self._room, self._token = room, token
+        self._listener = listener
+        self._data = b""
+        self._shaken = self._closing = False
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def open(cls, address: Address, room: str, token: str, listener: Listener) -> Peer:
+        """Connect and join the room. Raises OSError, Refused."""
+        loop = asyncio.get_running_loop()
+        peer = cls(address, room, token, listener)
+        if address.is_unix:
+            await loop.create_unix_connection(lambda: peer, address.path)
+        else:
+            await loop.create_connection(lambda: peer, _reachable(address.host), address.port)
+        await peer._ready
+        return peer
+
+    def say(self, mark: bytes) -> None:
+        """The mark comes back in the message, and as the id of what refuses it."""
+        self._send(b'{"type":"say","id":"%b","room":"%b","text":"bench %b"}' % (mark, self._room.encode(), mark))
+
+    def close(self) -> None:
+        self._closing = True
+        self.transport.write(_frame(_CLOSE_OP, struct.pack("!H", 1000)))
+        self.transport.close()
+
+    # ---- asyncio -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        host = "localhost" if self.address.is_unix else f"{_reachable(self.address.host)}:{self.address.port}"
+        lines = ["GET / HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
+        lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
+        self.transport.write("\r\n".join([*lines, "Sec-WebSocket-Protocol: chat.v1.json", "", ""]).encode())
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if not self._shaken and not self._shake():
+            return
+        at, size = 0, len(self._data)
+        while (found := _next_frame(self._data, at, size)) is not None:
+            start, end = found
+            self._frame(self._data[at] & 0x0F, self._data[start:end])
+            at = end
+        self._data = self._data[at:]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost = not self._closing
+        self._give_up(Refused("the connection was lost", str(error or "")))
+
+    # ---- what comes --------------------------------------------------------------------------------
+
+    def _shake(self) -> bool:
+        head, end, rest = self._data.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        if not head.startswith(b"HTTP/1.1 101"):
+            self._give_up(Refused(head.split(b"\r\n")[0].decode("latin-1"), ""))
+            self.transport.abort()
+            return False
+        self._shaken, self._data = True, rest
+        hello = {"type": "hello", "rooms": [{"room": self._room}], **({"token": self._token} if self._token else {})}
+        self._send(json.dumps(hello).encode())
+        return True
+
+    def _frame(self, opcode: int, payload: bytes) -> None:
+        if opcode == _TEXT_OP:
+            self._message(payload)
+        elif opcode == _PING_OP:
+            self.transport.write(_frame(10, payload))
+        elif opcode == _CLOSE_OP:
+            code = struct.unpack("!H", payload[:2])[0] if len(payload) >= 2 else 1005
+            self._give_up(Refused(str(code), payload[2:].decode(errors="replace")))
+
+    def _message(self, payload: bytes) -> None:
+        at = payload.find(_TEXT)
+        if at >= 0:
+            start = at + len(_TEXT)
+            self._listener.heard(payload[start : payload.index(b'"', start)])
+        elif b'"type":"error"' in payload:
+            error = json.loads(payload)
+            if self._ready.done():
+                self._listener.denied(str(error.get("id", "")).encode())
+            self._give_up(Refused(error.get("code", "error"), error.get("message", "")))
+        elif not self._ready.done() and b'"type":"welcome"' in payload:
+            self.welcome = json.loads(payload)
+            self._ready.set_result(None)
+
+    def _give_up(self, why: Refused) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(why)
+
+    def _send(self, payload: bytes) -> None:
+        self.transport.write(_frame(_TEXT_OP, payload))
+
+
+def _reachable(host: str) -> str:
+    """A host to connect to for one to listen on."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    """A client's frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    head = bytes((0x80 | opcode, 0x80 | size)) if size < 126 else struct.pack("!BBH", 0x80 | opcode, 0xFE, size)
+    mask = os.urandom(4)
+    key = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
+
+
+def _next_frame(data: bytes, at: int, size: int) -> tuple[int, int] | None:
+    """Begin and end of the payload of the frame at `at`, once all of it is there."""
+    if size - at < 2:
+        return None
+    length, start = data[at + 1] & 0x7F, at + 2
+    if length >= 126:
+        width = 2 if length == 126 else 8
+        length, start = int.from_bytes(data[start : start + width], "big"), start + width
+    return (start, start + length) if start + length <= size else None

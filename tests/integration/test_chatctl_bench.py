@@ -1,0 +1,51 @@
+"""`chatctl bench` against a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatmaster.contract import ExitCode
+from tests.support.server import Chatmaster
+
+Make = Callable[..., Chatmaster]
+
+
+def test_a_small_load_says_what_the_server_does_and_misses_nothing(chatmaster: Make) -> None:
+    server = chatmaster(workers=2, settings={"limits.rate": 0})
+    result = server.ask("bench", "--connections", "20", "--seconds", "1", "--in-flight", "4")
+    assert (result["connections"], result["missing"], result["refused"], result["lost_connections"]) == (20, 0, 0, 0)
+    assert [row["in_flight"] for row in result["phases"]] == [1, 4]
+    for row in result["phases"]:
+        assert 0 < row["p50_ms"] <= row["p99_ms"]
+        assert row["deliveries_per_s"] > 20
+        assert not row["held_back_by_rate"]
+    assert result["connects_per_s"] > 0
+    shown = server.ctl("bench", "--connections", "5", "--seconds", "0.4")
+    assert shown.returncode == 0, shown.stderr
+    assert "µs of server CPU a delivery" in shown.stdout
+    assert "missing 0 of" in shown.stdout
+
+
+def test_it_stays_within_the_rate_that_a_connection_may_have(chatmaster: Make) -> None:
+    server = chatmaster(workers=1)
+    done = server.ctl("bench", "--connections", "3", "--seconds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "limits.rate (20/s for a connection) held it back: 3 connections may say 60 messages/s" in done.stdout
+    assert "missing 0 of" in done.stdout
+
+
+def test_a_server_that_wants_tokens_gets_one_or_is_left_alone(chatmaster: Make) -> None:
+    settings = {"auth.mode": "token", "auth.secret": "0123456789abcdef0123456789abcdef"}
+    server = chatmaster(workers=1, settings=settings)
+    refused = server.ctl("bench")
+    assert refused.returncode == ExitCode.USAGE
+    assert "--token" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_without_a_server_it_says_so(tmp_path) -> None:
+    done = Chatmaster(workers=1)
+    try:
+        assert done.ctl("bench").returncode == ExitCode.NOT_RUNNING
+    finally:
+        done.close()

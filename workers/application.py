@@ -1,34 +1,15 @@
-"""What sits on top of the connections of a process: the port, and the one that calls a Worker's callbacks.
+"""What sits on top of the connections of a process: the port.
 
-The chat is another `Application`; both are told the same five things about a connection.
+`callbacks.py` calls a Worker's callbacks, the chat is another `Application`; both are told the same things.
 """
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from workers.bucket import Bucket
-from workers.bus.port import BusError
-from workers.events import call
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from workers.bus.port import Entry
     from workers.connection import Connection
-    from workers.node import Node
     from workers.presence import PresenceChange
-
-logger = logging.getLogger(__name__)
-
-# Messages of one connection that may wait for a coroutine of on_message; then its socket is not read.
-INBOX_LIMIT = 16
-
-ALL_ROOM = "!all"  # every connection of a program is in it: Worker.broadcast
 
 
 class Application(Protocol):
@@ -55,6 +36,15 @@ class Application(Protocol):
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         """It is gone; called once, while it still is in its rooms."""
+
+    def lost(self, connection: Connection, error: Exception) -> None:
+        """It went away without a word, or did not answer in time; `closed` follows."""
+
+    def paused(self, connection: Connection) -> None:
+        """More waits to be sent to it than `limits.queue_size`."""
+
+    def resumed(self, connection: Connection) -> None:
+        """It takes messages again."""
 
     def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
         """The worker is about to close it with `code`; the client may come back after so many seconds."""
@@ -86,197 +76,3 @@ class Application(Protocol):
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         """Answer a question of the operator's that only the application can; None: not one of mine."""
-
-
-class CallbackApplication:
-    """Calls the callbacks of a `Worker`, one message of a connection at a time."""
-
-    any_path = True
-    binary = True
-    subprotocols: tuple[str, ...] = ()
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._callbacks = node.worker.callbacks
-        self._limits = node.settings.limits
-        self._inboxes: dict[str, deque[str | bytes]] = {}
-
-    async def start(self) -> None:
-        self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it
-        await call(self._callbacks.get("worker_start"), self._node.worker)
-
-    async def stop(self) -> None:
-        await call(self._callbacks.get("worker_stop"), self._node.worker)
-
-    def page(self) -> tuple[None, None]:
-        return None, None
-
-    def opened(self, connection: Connection) -> None:
-        self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
-        self._node.tasks.start(self._counted(connection), what="count a connection")
-        self._fire("connect", connection)
-        self._fire("websocket_connect", connection)
-
-    def _slow_down(self, connection: Connection, size: int) -> None:
-        """A program's protocol has no word for "too fast": the socket is not read until there are tokens again.
-
-        Nothing is lost by that, and a flood fills only the client's own buffers.
-        """
-        bucket = connection.app
-        now = self._node.loop.time()
-        if bucket is None:
-            bucket = connection.app = Bucket(self._limits.burst, now)
-        if bucket.take(self._limits, now, size) and not connection.ws.reading_paused:
-            bucket.charge(1.0)  # this one is not refused, only the next has to wait longer
-            wait = (1.0 - bucket.tokens) / self._limits.rate
-            self._node.counters.rate_limited += 1
-            connection.ws.pause_reading()
-            self._node.loop.call_later(wait, self._read_on, connection)
-
-    def _read_on(self, connection: Connection) -> None:
-        inbox = self._inboxes.get(connection.id)
-        if connection.id not in self._node.moving and (inbox is None or len(inbox) < INBOX_LIMIT):
-            connection.ws.resume_reading()
-
-    async def _counted(self, connection: Connection) -> None:
-        try:
-            await self._node.admit(connection)
-        except BusError as error:
-            logger.debug("connection %s is not counted yet: %s", connection.id, error)
-
-    def received(self, connection: Connection, data: str | bytes) -> None:
-        if self._limits.rate:
-            self._slow_down(connection, len(data))
-        inbox = self._inboxes.get(connection.id)
-        if inbox is not None:
-            inbox.append(data)
-            if len(inbox) == INBOX_LIMIT:
-                connection.ws.pause_reading()
-            return
-        waiting = self._message(connection, data)
-        if waiting is not None:
-            self._inboxes[connection.id] = deque()
-            self._node.tasks.start(self._work_off(connection, waiting), what="on_message")
-
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
-        self._inboxes.pop(connection.id, None)
-        self._fire("close", connection, code, reason)
-        self._node.left_all(connection)
-
-    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
-        """A program's own protocol has no word for it; the close code says it."""
-
-    def busy(self, connection: Connection) -> bool:
-        return connection.id in self._inboxes
-
-    def moved(self, connection: Connection) -> None:
-        """Its session went with it."""
-
-    def frozen(self, connection: Connection) -> None:
-        return None
-
-    def thawed(self, connection: Connection, state: Any) -> None:
-        """All that a program keeps is in `connection.session`, which travels by itself."""
-
-    def noted(self, room: str, note: bytes) -> None:
-        """A program has no notes."""
-
-    def presence_changed(self, room: str, change: PresenceChange) -> None:
-        """A program asks for `members`."""
-
-    def told(self, body: bytes, offset: int) -> None:
-        """A program has its own rooms to talk through."""
-
-    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        return None
-
-    def paused(self, connection: Connection) -> None:
-        self._fire("buffer_full", connection)
-
-    def resumed(self, connection: Connection) -> None:
-        self._fire("buffer_drain", connection)
-
-    def _message(self, connection: Connection, data: str | bytes) -> Awaitable[Any] | None:
-        callback = self._callbacks.get("message")
-        if callback is None:
-            return None
-        try:
-            result = callback(connection, data)
-        except Exception as error:
-            self.failed(connection, error)
-            return None
-        return result if inspect.isawaitable(result) else None
-
-    async def _work_off(self, connection: Connection, waiting: Awaitable[Any] | None) -> None:
-        """Await one message's coroutine after the other, in the order the messages came."""
-        inbox = self._inboxes[connection.id]
-        while True:
-            if waiting is not None:
-                try:
-                    await waiting
-                except Exception as error:
-                    self.failed(connection, error)
-            if not inbox:
-                break
-            data = inbox.popleft()
-            if len(inbox) == INBOX_LIMIT - 1:
-                connection.ws.resume_reading()
-            waiting = self._message(connection, data)
-        self._inboxes.pop(connection.id, None)
-
-    def _fire(self, event: str, connection: Connection, *args: Any) -> None:
-        callback = self._callbacks.get(event)
-        if callback is None:
-            return
-        try:
-            result = callback(connection, *args)
-        except Exception as error:
-            self.failed(connection, error)
-            return
-        if inspect.isawaitable(result):
-            self._node.tasks.start(self._guarded(connection, result), what=f"on_{event}")
-
-    async def _guarded(self, connection: Connection, waiting: Awaitable[Any]) -> None:
-        try:
-            await waiting
-        except Exception as error:
-            self.failed(connection, error)
-
-    def failed(self, connection: Connection, error: BaseException) -> None:
-        """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""
-        self._node.counters.callback_errors += 1
-        logger.error("a callback failed for connection %s; it is closed (1011)", connection.id, exc_info=error)
-        connection.close(1011, "internal error")
-        self.errored(connection, error)
-
-    def errored(self, connection: Connection, error: BaseException) -> None:
-        """Tell on_error of a bug, of a connection that was lost, or of one that gave no answer in time."""
-        callback = self._callbacks.get("error")
-        if callback is None:
-            return
-        try:
-            result = callback(connection, error)
-        except Exception:
-            logger.exception("on_error itself failed")
-            return
-        if inspect.isawaitable(result):
-            self._node.tasks.start(_awaited(result), what="on_error")
-
-
-async def _awaited(waiting: Awaitable[Any]) -> None:
-    await waiting
-
-
-def _announce_nothing(joined: Any) -> None:
-    """A program's connection is not told what it joined."""
-
-
-def _pass_over(entry: Entry) -> None:
-    """The members get it."""
-
-
-def _not_joined(connection: Connection, error: BaseException) -> None:
-    if connection.ws.is_open:
-        # Broadcasts would never reach it: better it comes back when the store is there.
-        logger.warning("connection %s could not join the room of everyone: %s", connection.id, error)
-        connection.close(1012, "the store is away")

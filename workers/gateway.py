@@ -17,11 +17,11 @@ import redis
 
 from chatmaster.settings import Settings
 from workers import control
-from workers.application import ALL_ROOM
 from workers.bus import keys as bus_keys
 from workers.bus.envelope import pack_envelope, unpack_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
+from workers.callbacks import ALL_ROOM
 from workers.presence import keys as presence_keys
 from workers.registry import keys as registry_keys
 

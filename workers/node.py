@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from workers import control
-from workers.application import ALL_ROOM, CallbackApplication
 from workers.bus.port import BusError, Entry, Placed
+from workers.callbacks import ALL_ROOM
 from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
 from workers.control import CONTROL_ROOM
 from workers.counters import Counters
@@ -87,11 +87,10 @@ class Node:
         self.application.received(connection, data)
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
-        if isinstance(self.application, CallbackApplication):
-            if code == LOST:
-                self.application.errored(connection, ConnectionLost(f"{connection.remote_ip} went away"))
-            elif code in (NO_PONG, TOO_SLOW):
-                self.application.errored(connection, ConnectionTimedOut(reason or f"closed with {code}"))
+        if code == LOST:
+            self.application.lost(connection, ConnectionLost(f"{connection.remote_ip} went away"))
+        elif code in (NO_PONG, TOO_SLOW):
+            self.application.lost(connection, ConnectionTimedOut(reason or f"closed with {code}"))
         self.application.closed(connection, code, reason)
         self.hub.leave_all(connection)
         self.forget(connection)
@@ -106,14 +105,12 @@ class Node:
     def paused(self, connection: Connection) -> None:
         connection.paused = True
         self.hub.paused(connection)
-        if isinstance(self.application, CallbackApplication):
-            self.application.paused(connection)
+        self.application.paused(connection)
 
     def resumed(self, connection: Connection) -> None:
         connection.paused = False
         self.hub.resumed(connection)
-        if isinstance(self.application, CallbackApplication):
-            self.application.resumed(connection)
+        self.application.resumed(connection)
 
     def cut(self, connection: Connection, code: int) -> None:
         logger.info("connection %s reads too slowly and does not catch up: closed with %d", connection.id, code)

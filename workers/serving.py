@@ -18,7 +18,7 @@ from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch
 from chatmaster.stats import Field, WorkerStats
 from workers import parts
-from workers.application import CallbackApplication
+from workers.callbacks import CallbackApplication
 from workers.channel import Channel
 from workers.control import CONTROL_ROOM
 from workers.drain import Drain

@@ -158,6 +158,15 @@ class ChatApplication:
             self.went(desk, room)
         self.gate.release(desk.connection)
 
+    def lost(self, connection: Connection, error: Exception) -> None:
+        """Its client comes back by itself; `closed` follows."""
+
+    def paused(self, connection: Connection) -> None:
+        """The rooms hold back what it does not take."""
+
+    def resumed(self, connection: Connection) -> None:
+        """The rooms go on with it."""
+
     def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
         """The worker is about to close it."""
         reason = "service restart" if code == 1012 else "going away"

@@ -1,0 +1,46 @@
+"""The two packages: the master knows the workers as one string, the workers know three files of the master."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ROOT
+
+KNOWN_TO_WORKERS = {"chatmaster.contract", "chatmaster.settings", "chatmaster.stats"}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports name their package"
+            assert node.module is not None
+            yield from (
+                f"{node.module}.{alias.name}" if node.module == "chatmaster" else node.module for alias in node.names
+            )
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", files("chatmaster"), ids=str)
+def test_the_master_imports_nothing_of_the_workers(path: Path) -> None:
+    assert not [name for name in imports_of(path) if name.split(".")[0] == "workers"]
+
+
+@pytest.mark.parametrize("path", files("workers"), ids=str)
+def test_the_workers_import_only_the_contract_the_settings_and_the_counters(path: Path) -> None:
+    assert {name for name in imports_of(path) if name.split(".")[0] == "chatmaster"} <= KNOWN_TO_WORKERS
+
+
+def test_the_master_has_no_thread_and_no_event_loop() -> None:
+    used = {(path.name, name) for path in files("chatmaster") for name in imports_of(path)}
+    found = {pair for pair in used if pair[1].split(".")[0] in ("threading", "asyncio", "multiprocessing")}
+    # `chatctl bench` is a client; the master never imports it.
+    assert {file for file, _ in found if not file.startswith("bench")} == set()

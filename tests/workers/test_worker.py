@@ -1,0 +1,83 @@
+"""What an application declares: Workers, callbacks, sessions; and how its program is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chatmaster.contract import Declared
+from workers import Worker
+from workers.connection import Session
+from workers.program import ProgramError, declared, load
+
+
+def test_a_callback_is_set_by_decorator_or_by_assignment_and_must_be_callable() -> None:
+    worker = Worker("websocket://127.0.0.1:1")
+
+    @worker.on_message
+    def message(connection: object, data: object) -> None: ...
+
+    worker.on_close = print
+    assert worker.callbacks == {"message": message, "close": print}
+    with pytest.raises(TypeError, match="on_connect takes a function"):
+        worker.on_connect = 3  # type: ignore[assignment]
+
+
+def test_an_address_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="an address begins with"):
+        Worker("tcp://127.0.0.1:1")
+
+
+def test_outside_a_started_server_a_worker_says_so() -> None:
+    with pytest.raises(RuntimeError, match="does not run here"):
+        _ = Worker().connections
+
+
+def test_a_session_refuses_at_once_what_could_not_travel() -> None:
+    session = Session()
+    session["ok"] = {"list": [1, "x", None]}
+    session.update(more=b"bytes")
+    for value in (object(), {1, 2, 3}.__iter__(), lambda: None):
+        with pytest.raises(TypeError, match=r"session\['bad'\] cannot travel"):
+            session["bad"] = value
+    with pytest.raises(TypeError):
+        session.setdefault("bad", object())
+    assert dict(session) == {"ok": {"list": [1, "x", None]}, "more": b"bytes"}
+
+
+def test_a_program_declares_its_workers_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(
+        "from workers import Worker\n"
+        "one = Worker('websocket://0.0.0.0:8001', name='one', count=2)\n"
+        "again = one\n"
+        "two = Worker(name='two')\n"
+    )
+    assert declared(load(str(path))) == (
+        Declared(name="one", listen=("ws://0.0.0.0:8001",), count=2),
+        Declared(name="two"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x = 1\n", "defines no Worker"),
+        ("from workers import Worker\na = Worker(name='x')\nb = Worker(name='x')\n", "two Workers of the name 'x'"),
+    ],
+)
+def test_a_program_that_cannot_be_used_says_why(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(text)
+    with pytest.raises(ProgramError, match=reason):
+        load(str(path))
+
+
+def test_a_missing_file_and_a_wrong_attribute_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ProgramError, match="no such file"):
+        load(str(tmp_path / "nothing.py"))
+    with pytest.raises(ProgramError, match="no such attribute"):
+        load("workers.chat:nothing")
+    with pytest.raises(ProgramError, match="not a Worker"):
+        load("workers.chat:create")

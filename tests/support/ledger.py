@@ -1,0 +1,250 @@
+"""What a crowd of chat users knows together, and what follows from it: the model that a scenario is held against.
+
+Every entry that anybody sees is written down by its place, so that two who saw different things are found at once.
+`Ledger.judge` compares the rest at the end: acknowledged requests with the logs, history with the logs replayed,
+orders of moderators with who was where. Times are Unix times of this machine, whose clock the store uses too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct, field
+
+SLACK = 0.75  # seconds until an acknowledged order must hold for everybody, on a busy machine
+
+Entry = dict[str, Any]
+
+
+class Order(Struct):
+    """A ban, a mute or a kick. It may hold from `sent` to `ends_by`; it must from `done` to `ends_from`."""
+
+    verb: str
+    user: str
+    room: str  # "": everywhere
+    sent: float
+    done: float = math.inf
+    ends_from: float = math.inf
+    ends_by: float = math.inf
+
+    def is_about(self, verbs: tuple[str, ...], user: str, room: str) -> bool:
+        return self.verb in verbs and self.user == user and self.room in ("", room)
+
+    @property
+    def certain_from(self) -> float:
+        return self.done + SLACK
+
+
+class Presence(Struct):
+    """That a connection was in a room, from its point of view."""
+
+    user: str
+    room: str
+    begin: float
+    end: float = math.inf
+
+
+class Asked(Struct):
+    """A request that writes, and what is known of its outcome."""
+
+    user: str
+    names: set[str]  # the user's name when it was sent, each time
+    request: dict[str, Any]
+    room: str  # where its entry would be
+    outcome: str = "unknown"  # or "kept", "refused"
+    offset: int = 0
+
+
+class Looked(Struct):
+    """A page of history, or a message that came already amended."""
+
+    room: str
+    messages: list[Entry]
+    whole: bool = False  # a page, in which no message may be missing
+
+
+class Ledger(Struct):
+    """The common knowledge; `faults` is empty while nothing contradicts anything."""
+
+    logs: defaultdict[str, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))
+    epochs: dict[str, str] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    stays: list[Presence] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    looked: list[Looked] = field(default_factory=list)
+    deleting: set[tuple[str, int]] = field(default_factory=set)  # messages that somebody tried to delete
+    faults: list[str] = field(default_factory=list)
+    entries: int = 0  # that anybody was shown
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+
+    # ---- while it runs -----------------------------------------------------------------------------
+
+    def note(self, entry: Entry) -> None:
+        """Somebody was shown an entry."""
+        self.entries += 1
+        room, offset = entry["room"], entry["offset"]
+        entry = {name: value for name, value in entry.items() if name != "key"}
+        if self.epochs.setdefault(room, entry["epoch"]) != entry["epoch"]:
+            self.fault(f"{room} {offset}: epoch {entry['epoch']}, before {self.epochs[room]}")
+        if is_amended(entry):
+            self.looked.append(Looked(room, [entry]))
+        elif self.logs[room].setdefault(offset, entry) != entry:
+            self.fault(f"{room} {offset} is {entry}, for others {self.logs[room][offset]}")
+
+    def top(self, room: str) -> int:
+        return max(self.logs[room], default=0)
+
+    def may(self, verbs: tuple[str, ...], user: str, room: str, begin: float, end: float) -> bool:
+        """Whether such an order can have held at some time of this span."""
+        return any(
+            one.is_about(verbs, user, room) and one.sent <= end and one.ends_by + SLACK >= begin for one in self.orders
+        )
+
+    def must(self, verbs: tuple[str, ...], user: str, room: str, begin: float, end: float) -> bool:
+        """Whether such an order held all the time."""
+        return any(
+            one.is_about(verbs, user, room) and one.certain_from <= begin and one.ends_from >= end
+            for one in self.orders
+        )
+
+    # ---- at the end --------------------------------------------------------------------------------
+
+    def judge(self) -> list[str]:
+        """All that is wrong. Call it when everybody has everything."""
+        for asked in self.asked:
+            self._judge_asked(asked)
+        self._judge_texts()
+        self._judge_orders()
+        stories = {room: Story(log) for room, log in self.logs.items()}
+        for looked in self.looked:
+            self._judge_looked(looked, stories[looked.room])
+        return self.faults
+
+    def _judge_asked(self, asked: Asked) -> None:
+        """What was acknowledged is at its place, as it was asked for."""
+        if asked.outcome != "kept":
+            return
+        entry = self.logs[asked.room].get(asked.offset)
+        if entry is None:
+            self.fault(f"{asked.request} was acknowledged at {asked.room} {asked.offset}, and nobody saw it")
+            return
+        types = {"say": "message", "direct": "message", "edit": "edited", "delete": "deleted", "react": "reacted"}
+        wanted = {"type": types[asked.request["type"]], "target": asked.request.get("offset")}
+        wanted |= {name: asked.request.get(name) for name in ("text", "data", "emoji", "reply_to", "remove", "to")}
+        found = {name: entry.get(name) for name in wanted}
+        if found != wanted or entry["from"]["user"] != asked.user or entry["from"]["name"] not in asked.names:
+            self.fault(f"{asked.user} {asked.names} asked for {asked.request}, and there is {entry}")
+
+    def _judge_texts(self) -> None:
+        """Each text is somebody's own, so it is there once if it was kept, and never if it was refused."""
+        places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        for room, log in self.logs.items():
+            for offset, entry in log.items():
+                if "text" in entry:
+                    places[room, entry["text"]].append(offset)
+        for asked in self.asked:
+            if (text := asked.request.get("text")) is None:
+                continue
+            allowed = {"kept": [1], "refused": [0], "unknown": [0, 1]}[asked.outcome]
+            for room in {asked.room, f"@{asked.request['to']}" if "to" in asked.request else asked.room}:
+                found = places.pop((room, text), [])
+                if len(found) not in allowed:
+                    self.fault(f"{text!r} is {asked.outcome} and stands in {room} at {found}")
+        for (room, text), offsets in places.items():
+            self.fault(f"nobody said {text!r}, which stands in {room} at {offsets}")
+
+    def _judge_orders(self) -> None:
+        """Who was put out was out: no stay outlasts an order that holds, and none begins while it does."""
+        for order in self.orders:
+            if order.verb == "mute" or order.done == math.inf:
+                continue
+            for stay in self.stays:
+                if stay.user != order.user or order.room not in ("", stay.room):
+                    continue
+                outlasts = stay.begin < order.sent and stay.end > order.certain_from
+                inside = max(stay.begin, order.certain_from) < min(stay.end, order.ends_from)
+                if outlasts or (order.verb == "ban" and inside):
+                    self.fault(f"{order} did not end {stay}")
+
+    def _judge_looked(self, looked: Looked, story: Story) -> None:
+        for message in looked.messages:
+            seen = plain(message)
+            states = story.states.get(message["offset"], [])
+            if seen not in states:
+                self.fault(f"{looked.room}: {seen} was shown, which was never so: {states}")
+        if looked.whole and looked.messages:
+            offsets = [one["offset"] for one in looked.messages]
+            there = [one for one in story.states if offsets[0] <= one <= offsets[-1]]
+            if offsets != sorted(there):
+                self.fault(f"{looked.room}: history showed {offsets}, where there is {sorted(there)}")
+
+
+class Story:
+    """A room's log replayed: what each message looked like after each change."""
+
+    def __init__(self, log: dict[int, Entry]) -> None:
+        self.states: dict[int, list[Entry]] = {}
+        for offset in sorted(log):
+            entry = log[offset]
+            if entry["type"] == "message":
+                self.states[offset] = [plain(entry)]
+            elif states := self.states.get(entry["target"]):
+                states.append(_changed(states[-1], entry))
+
+    def now(self) -> list[Entry]:
+        """All messages as they stand at the end."""
+        return [states[-1] for states in self.states.values()]
+
+    def messages_after(self, offset: int) -> int:
+        return sum(one > offset for one in self.states)
+
+
+def _changed(message: Entry, change: Entry) -> Entry:
+    if message.get("deleted"):
+        return message
+    if change["type"] == "deleted":
+        kept = ("offset", "time", "type", "room", "from", "to")
+        return {name: message[name] for name in kept if name in message} | {"deleted": True}
+    if change["type"] == "edited":
+        body = ("text", "data", "mentions")
+        rest = {name: value for name, value in message.items() if name not in body}
+        return rest | {name: change[name] for name in body if name in change} | {"edited": change["time"]}
+    return _reacted(message, change)
+
+
+def _reacted(message: Entry, change: Entry) -> Entry:
+    reactions = {emoji: set(users) for emoji, users in message.get("reactions", {}).items()}
+    users = reactions.setdefault(change["emoji"], set())
+    if change.get("remove"):
+        users.discard(change["from"]["user"])
+    else:
+        users.add(change["from"]["user"])
+    left = {emoji: sorted(users) for emoji, users in reactions.items() if users}
+    bare = {name: value for name, value in message.items() if name != "reactions"}
+    return {**bare, "reactions": left} if left else bare
+
+
+def is_amended(entry: Entry) -> bool:
+    return any(name in entry for name in ("edited", "deleted", "reactions")) and entry["type"] == "message"
+
+
+def plain(message: Entry) -> Entry:
+    """A message for comparison: without its key and epoch, reactions in a fixed order."""
+    bare = {name: value for name, value in message.items() if name not in ("key", "epoch")}
+    if "reactions" in bare:
+        bare["reactions"] = {emoji: sorted(users) for emoji, users in bare["reactions"].items()}
+    return bare
+
+
+def differences(expected: list[Entry], found: list[Entry]) -> Iterator[str]:
+    """Where two lists of messages differ."""
+    if len(expected) != len(found):
+        yield f"{len(found)} messages instead of {len(expected)}"
+    for wanted, message in zip(expected, found, strict=False):
+        if wanted != plain(message):
+            yield f"{message} instead of {wanted}"

@@ -8,19 +8,22 @@ from pathlib import Path
 import click
 import msgspec
 
-from tests.bench import curves, report, run
+from tests.bench import curves, handover, report, run
 from tests.bench.scenarios import SCENARIOS
 
 NAMES = [scenario.name for scenario in SCENARIOS]
+HANDOVER = "handover"  # measured in its own way, and only when asked for
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.argument("names", nargs=-1, type=click.Choice([*NAMES, HANDOVER]))
 @click.option("--runs", default=3, show_default=True, help="runs of each scenario; the median counts")
 @click.option("--seconds", default=5.0, show_default=True, help="of load in each run")
 @click.option("--baseline/--no-baseline", default=True, show_default=True, help="plain websockets + redis-py beside it")
 @click.option("--compare", type=click.Path(path_type=Path, exists=True), help="a saved run")
 @click.option("--save", default="latest", show_default=True, help="name of the results")
+@click.option("--connections", default=10_000, show_default=True, help="of the hand-over")
+@click.option("--rate", default=5.0, show_default=True, help="messages a second during the hand-over")
 @click.option("--curve", "wanted", multiple=True, type=click.Choice([one.name for one in curves.CURVES] + ["all"]))
 def main(
     names: tuple[str, ...],
@@ -29,11 +32,18 @@ def main(
     baseline: bool,
     compare: Path | None,
     save: str,
+    connections: int,
+    rate: float,
     wanted: tuple[str, ...],
 ) -> None:
-    """Measure the scenarios NAMES, by default all; with --curve how the cost grows instead."""
+    """Measure the scenarios NAMES, by default all; with --curve how the cost grows instead.
+
+    `handover` moves --connections live ones from a worker to its successor.
+    """
     if wanted:
         return _draw(wanted, seconds, save)
+    if HANDOVER in names:
+        sys.exit(0 if handover.run(connections, rate, runs) else 1)
     on, beside = run.cores()
     click.echo(f"server on core {sorted(on)}, load on {sorted(beside)}", err=True)
     if on == beside:

@@ -5,7 +5,9 @@ Started by `loaders.py` as ``python -m tests.bench.load HOST PORT``; answers eac
 * ``open``: more connections, each with its handshake and, where given, a hello; until the 101 or the `welcome`;
 * ``settle``: wait until the server has nothing more to say;
 * ``send``: keep so many messages in flight, or send so many a second, for a while;
+* ``talk``, ``hush``: begin and end to send so many a second;
 * ``count``: what came since the last ``reset``;
+* ``seen``: what connections that were opened to watch have missed, and their longest silence, since the last ``seen``;
 * ``close``: end all connections.
 
 Nothing is parsed: every message carries the time it was sent as ``T=`` and 19 digits, and the reader counts those.
@@ -185,6 +187,9 @@ class Load:
         self.failed = self.dropped = self.begun = 0
         self.delivered = self.reads = self.sent = 0
         self.heard = 0  # reads of more than a ping
+        self._hushed = False
+        self._talking: asyncio.Task[None] | None = None
+        self.oldest = 0  # ns, the age of the message that took longest, where members watch
         self.ages: list[int] = []
         self.sample_mask = 0
         self.window = 0
@@ -208,12 +213,13 @@ class Load:
         at_once: int = 128,
         each_room: int = 0,
         compressed: bool = False,
+        watching: bool = False,
         first: int = 0,
         timeout: float = 120.0,
     ) -> dict[str, Any]:
         """`hello`: %I becomes the number of the connection, %R that of its room: number / each_room."""
         self.hello, self.each_room = hello.encode(), each_room
-        self.member = CompressedMember if compressed else Member
+        self.member = _kind(compressed=compressed, watching=watching)
         self.request = _request(self.host, self.port, compressed=compressed)
         started = time.monotonic()
         begin, settled = self.begun, self._settled()
@@ -279,7 +285,7 @@ class Load:
 
         CPU and deliveries are those between the end of the warm-up and the end of the sending.
         """
-        self.message = message.replace("%P", (FILLER * (padding // len(FILLER) + 1))[:padding]).encode()
+        self.message = _padded(message, padding)
         self._choose_senders(senders)
         self._room_size = self.each_room or len(self.members)
         self.sample_mask = sample_mask
@@ -300,6 +306,20 @@ class Load:
         measured = {"deliveries": delivered, "seconds": elapsed, "cpu": cpu, "load_cpu": own}
         return {**figures, **measured, **_quantiles(self.ages)}
 
+    async def talk(self, *, message: str, senders: int, rate: float, padding: int = 0) -> dict[str, Any]:
+        """Begin to say so many messages a second, until `hush`."""
+        self.message = _padded(message, padding)
+        self._choose_senders(senders)
+        self.sent, self._hushed = 0, False
+        self._talking = asyncio.create_task(self._pace(rate)(float("inf")))
+        return {}
+
+    async def hush(self) -> dict[str, Any]:
+        self._hushed = True
+        if self._talking is not None:
+            await self._talking
+        return {"sent": self.sent}
+
     def fill_window(self) -> None:
         """Send until `window` messages of those sent have not reached everybody."""
         due = self.window + self.delivered // self._room_size
@@ -317,7 +337,7 @@ class Load:
     def _pace(self, rate: float) -> Callable[[float], Any]:
         async def step(seconds: float) -> None:
             begin, sent = time.monotonic(), self.sent
-            while (now := time.monotonic() - begin) < seconds:
+            while (now := time.monotonic() - begin) < seconds and not self._hushed:
                 while self.sent - sent < now * rate:
                     self._say()
                 due = (self.sent - sent) / rate - (time.monotonic() - begin)
@@ -373,6 +393,11 @@ class Load:
         found = {"delivered": self.delivered, "members": len(self.members), "dropped": self.dropped}
         return {**found, "failed": self.failed, **_quantiles(self.ages)}
 
+    async def seen(self) -> dict[str, Any]:
+        from tests.bench import watching
+
+        return watching.seen(self)
+
     async def close(self) -> dict[str, Any]:
         for member in list(self.members.values()):
             member.transport.abort()
@@ -380,6 +405,18 @@ class Load:
             await self._change(0.5)
         self.dropped = 0
         return {}
+
+
+def _padded(message: str, padding: int) -> bytes:
+    return message.replace("%P", (FILLER * (padding // len(FILLER) + 1))[:padding]).encode()
+
+
+def _kind(*, compressed: bool, watching: bool) -> type[Member]:
+    if watching:
+        from tests.bench.watching import WatchingMember
+
+        return WatchingMember
+    return CompressedMember if compressed else Member
 
 
 def _request(host: str, port: int, *, compressed: bool) -> bytes:

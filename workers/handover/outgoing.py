@@ -70,7 +70,8 @@ class Outgoing:
 
     async def run(self, seconds: float) -> int:
         """Give away what can be given in time. Returns how many are left."""
-        deadline = self._loop.time() + seconds
+        started, before = self._loop.time(), len(self._node.connections)
+        deadline = started + seconds
         self._ask_to_prepare()
         try:
             answer = await asyncio.wait_for(asyncio.shield(self._prepared), min(PREPARE_TIMEOUT, seconds))
@@ -89,7 +90,10 @@ class Outgoing:
         await self._settle(deadline)
         self._link.send(encode(Finished()))
         self._link.close()
-        return len(self._node.connections)
+        left = len(self._node.connections)
+        took = self._loop.time() - started
+        logger.info("handed %d of %d connections over in %.2f s", before - left, before, took)
+        return left
 
     def _ask_to_prepare(self) -> None:
         rooms = [room for room in self._node.hub.rooms if not room.startswith("@")]

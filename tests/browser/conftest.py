@@ -1,7 +1,7 @@
 """A real Chromium for the tests of the page, and people who use it.
 
-Where there is no Chromium the tests are skipped, but never in CI. A page that reports an error on its console, or throws
-one, fails its test.
+Where there is no Chromium the tests are skipped, but never in CI. A page that reports an error on its console, or
+throws one, fails its test.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from tests.support.server import Chatmaster
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 sync_api.expect.set_options(timeout=10_000)
@@ -119,7 +125,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Person]]:
         page = context.new_page()
         if name:
             value = json.dumps(json.dumps(name))
-            page.add_init_script(f"localStorage.getItem('chatmaster.name') ?? localStorage.setItem('chatmaster.name', {value})")
+            page.add_init_script(f"localStorage['chatmaster.name'] ??= {value}")
         people.append(Person(page, server.http))
         return people[-1]
 

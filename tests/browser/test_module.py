@@ -67,7 +67,8 @@ def greet(ws: ServerConnection, offset: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def entry(ws: ServerConnection, offset: int) -> None:
-    tell(ws, "message", room="lobby", epoch="e", offset=offset, time=1, text=f"m{offset}", **{"from": {"user": "u2", "name": "B"}})
+    sender = {"user": "u2", "name": "B"}
+    tell(ws, "message", room="lobby", epoch="e", offset=offset, time=1, text=f"m{offset}", **{"from": sender})
 
 
 def cut(ws: ServerConnection) -> None:
@@ -81,25 +82,29 @@ def linger(ws: ServerConnection) -> None:
         pass
 
 
+START = """async ([address, url, options]) => {
+    const { connect } = await import(address);
+    const told = (window.told = []);
+    const kept = new Map();
+    const storage = {
+        getItem: (name) => kept.get(name) ?? null,
+        setItem: (name, value) => kept.set(name, value),
+        removeItem: (name) => kept.delete(name),
+    };
+    const usual = { rooms: ["lobby"], random: () => 0.01, storage };
+    const chat = (window.chat = connect(url, { ...usual, ...options }));
+    const types = ["welcome", "message", "gap", "reset", "caughtup", "state", "error", "left", "retrying"];
+    for (const type of types) chat.on(type, (detail) => told.push([type, detail]));
+}"""
+
+
 class Client:
     """A client of `/chat.js` in the browser, and what it told."""
 
-    def __init__(self, page: Any, url: str, options: str) -> None:
+    def __init__(self, page: Any, url: str, options: dict[str, Any]) -> None:
         self.page = page
         address = "data:text/javascript;base64," + base64.b64encode(build().script).decode()
-        page.evaluate(
-            """async ([address, url, options]) => {
-                const { connect } = await import(address);
-                const told = (window.told = []);
-                const kept = new Map();
-                const storage = { getItem: (k) => kept.get(k) ?? null, setItem: (k, v) => kept.set(k, v), removeItem: (k) => kept.delete(k) };
-                const chat = (window.chat = connect(url, { rooms: ["lobby"], random: () => 0.01, storage, ...eval(`(${options})`) }));
-                for (const type of ["welcome", "message", "gap", "reset", "caughtup", "state", "error", "left", "retrying"]) {
-                    chat.on(type, (detail) => told.push([type, detail]));
-                }
-            }""",
-            [address, url, options],
-        )
+        page.evaluate(START, [address, url, options])
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         return [detail for told, detail in self.page.evaluate("() => window.told") if told == kind]
@@ -115,7 +120,7 @@ class Client:
 @pytest.fixture
 def client(browser: Any) -> Iterator[Callable[..., Client]]:
     page = browser.new_page()
-    yield lambda url, options="{}": Client(page, url, options)
+    yield lambda url, **options: Client(page, url, options)
     page.close()
 
 
@@ -214,7 +219,7 @@ def test_close_codes(client, code):
         wait.until(lambda: chat.told("state")[1:])
         state = chat.told("state")[-1]
         assert state["state"] in (("closed",) if code in FOR_GOOD else ("waiting", "connecting", "connected"))
-        assert [one["code"] for one in chat.told("state") if "code" in one][0] == code
+        assert next(one["code"] for one in chat.told("state") if "code" in one) == code
 
 
 def test_a_request_is_sent_again_under_its_key(client):
@@ -259,7 +264,8 @@ def test_a_room_is_a_lane(client):
 
     with playing(scene) as url:
         chat = client(url)
-        chat.page.evaluate("() => Promise.all([chat.say('lobby', 'one'), chat.say('lobby', 'two'), chat.say('garden', 'other')])")
+        said = [["lobby", "one"], ["lobby", "two"], ["garden", "other"]]
+        chat.page.evaluate("(said) => Promise.all(said.map(([room, text]) => chat.say(room, text)))", said)
     assert heard == ["one", "other", "one", "two"]
 
 
@@ -273,15 +279,17 @@ def test_refusals_and_limits_reject(client):
         linger(ws)
 
     with playing(scene) as url:
-        chat = client(url, "{ queue: 2 }")
+        chat = client(url, queue=2)
+        wait.until(lambda: chat.state() == "connected")
         code = "async (ask) => { try { await eval(ask)() } catch (error) { return [error.code, error.field] } }"
         assert chat.page.evaluate(code, "() => chat.join('secret')") == ["forbidden", "room"]
         chat.page.evaluate("() => { chat.say('lobby', '1').catch(() => {}); chat.say('lobby', '2').catch(() => {}) }")
         assert chat.page.evaluate(code, "() => chat.say('lobby', '3')") == ["queue_full", None]
         chat.page.evaluate("() => { chat.core.requests.pending.clear() }")
         assert chat.page.evaluate(code, "() => chat.say('lobby', '4', { timeout: 0.05 })") == ["outcome_unknown", None]
-        closing = "() => { const said = chat.say('lobby', '5'); chat.close(); return said.catch((error) => error.code) }"
-        assert chat.page.evaluate(closing) == "ended"
+        said = chat.page.evaluate_handle("() => ({ failed: chat.say('lobby', '5').catch((error) => error.code) })")
+        chat.page.evaluate("() => chat.close()")
+        assert said.evaluate("({ failed }) => failed") == "ended"
         assert chat.state() == "closed"
 
 
@@ -320,7 +328,7 @@ def test_a_name_that_is_refused_costs_only_the_name(client):
         linger(ws)
 
     with playing(scene) as url:
-        chat = client(url, "{ name: 'x'.repeat(99) }")
+        chat = client(url, name="x" * 99)
         wait.until(lambda: chat.state() == "connected")
     assert names == ["x" * 99, None]
 

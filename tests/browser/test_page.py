@@ -44,7 +44,7 @@ def test_edit_delete_react_reply(server, visit):
     bob.sees("Message deleted")
     bob.page.reload()
     bob.sees("Message deleted")
-    assert [re.sub(r"\s+", " ", text) for text in bob.texts()] == ["first", "second(edited)", "Message deleted", "an answer"]
+    assert bob.texts() == ["first", "second(edited)", "Message deleted", "an answer"]
     bob.expect(bob.message("first").locator(".reaction")).to_contain_text("2")
 
 

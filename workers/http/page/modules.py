@@ -1,4 +1,4 @@
-"""Joins the page's ES modules into one script, so that they are written and tested as modules and served without a build.
+"""Joins the page's ES modules into one script: they are written as modules and served without a build.
 
 Only one form of import and export is understood, which is checked; every name is therefore unique over all modules, or
 the browser says so at once. Modules come in the order in which they need each other.

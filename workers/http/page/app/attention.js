@@ -20,7 +20,8 @@ export class Attention {
       this.app.toast("This browser has no notifications");
       return;
     }
-    const permission = Notification.permission === "default" ? await Notification.requestPermission() : Notification.permission;
+    const permission =
+      Notification.permission === "default" ? await Notification.requestPermission() : Notification.permission;
     if (permission !== "granted") this.app.toast("The browser does not allow notifications here");
     else kept.set("notify", !kept.get("notify", false));
     this.show();
@@ -57,7 +58,9 @@ export class Attention {
   title() {
     const { model } = this.app;
     const unread = [...model.conversations.values()].reduce((sum, one) => sum + one.unread, 0);
-    const title = model.current ? `${model.current.direct ? "" : "#"}${model.titleOf(model.current)} – Chatmaster` : "Chatmaster";
+    const title = model.current
+      ? `${model.current.direct ? "" : "#"}${model.titleOf(model.current)} – Chatmaster`
+      : "Chatmaster";
     document.title = unread ? `(${unread}) ${title}` : title;
   }
 }

@@ -36,7 +36,9 @@ export class Composer {
       this.send();
     });
     byId("context-cancel").addEventListener("click", () => this.cancel());
-    byId("emoji").addEventListener("click", () => openEmojiPicker(byId("emoji"), (emoji) => this.insert(emoji), this.text));
+    byId("emoji").addEventListener("click", () =>
+      openEmojiPicker(byId("emoji"), (emoji) => this.insert(emoji), this.text),
+    );
   }
 
   /** Another conversation is shown. */
@@ -55,7 +57,13 @@ export class Composer {
     const open = Boolean(conversation?.joined);
     this.text.disabled = !open;
     const title = conversation ? model.titleOf(conversation) : "";
-    const words = !conversation ? "" : !open ? "You are not in this room" : conversation.direct ? `Write to ${title}` : `Write to #${title}`;
+    const words = !conversation
+      ? ""
+      : !open
+        ? "You are not in this room"
+        : conversation.direct
+          ? `Write to ${title}`
+          : `Write to #${title}`;
     this.text.placeholder = words;
     this.text.setAttribute("aria-label", words || "Message");
     this.showContext();
@@ -106,7 +114,8 @@ export class Composer {
     const { about } = this;
     byId("context").hidden = !about;
     if (!about) return;
-    const words = about.mode === "edit" ? ["Editing your message: "] : ["Replying to ", bdi(about.message.from.name), ": "];
+    const words =
+      about.mode === "edit" ? ["Editing your message: "] : ["Replying to ", bdi(about.message.from.name), ": "];
     byId("context-text").replaceChildren(...words, textOf(about.message));
   }
 

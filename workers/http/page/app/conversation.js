@@ -31,7 +31,10 @@ const TYPING_FOR = 6000; // ms
  * @typedef {Message | Gap | Reset} Item
  */
 
-/** What the server says of a message, in history, in a recovery or live, in our words. */
+/**
+ * What the server says of a message, in history, in a recovery or live, in our words.
+ * @returns {Message}
+ */
 export function messageFrom(entry, segment) {
   return {
     kind: "message",
@@ -163,7 +166,8 @@ export class Conversation {
 
   /** @returns {Message | undefined} the last one of this user's that can still be changed */
   lastOf(user) {
-    const ours = (item) => item.kind === "message" && item.from.user === user && !item.deleted && item.segment === this.segment;
+    const ours = (item) =>
+      item.kind === "message" && item.from.user === user && !item.deleted && item.segment === this.segment;
     return /** @type {Message | undefined} */ (this.items.findLast(ours));
   }
 

@@ -8,7 +8,11 @@ import { el } from "./dom.js";
  */
 export function openDialog({ title, text, fields, action, danger, submit, reason }) {
   const complaint = el("p", { class: "field-error", role: "alert" });
-  const confirm = el("button", { type: "submit", class: danger ? "button primary danger" : "button primary", text: action });
+  const confirm = el("button", {
+    type: "submit",
+    class: danger ? "button primary danger" : "button primary",
+    text: action,
+  });
   const cancel = el("button", { type: "button", class: "button", text: "Cancel", on: { click: () => dialog.close() } });
   const heading = el("h2", { id: "dialog-title", text: title, dir: "auto" });
   const form = el("form", {}, heading, text && el("p", { text, dir: "auto" }), ...fields, complaint);

@@ -16,7 +16,9 @@ export const byId = (id) => document.getElementById(id);
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) set(node, name, value);
-  node.append(...children.filter((child) => child || child === "").map((child) => /** @type {Node | string} */ (child)));
+  node.append(
+    ...children.filter((child) => child || child === "").map((child) => /** @type {Node | string} */ (child)),
+  );
   return node;
 }
 
@@ -42,7 +44,11 @@ export function icon(name) {
 
 /** A button that is only an icon, with its name for those who do not see it. */
 export function iconButton(name, label, onclick, props = {}) {
-  return el("button", { type: "button", class: "icon-button", "aria-label": label, title: label, ...props, on: { click: onclick } }, icon(name));
+  return el(
+    "button",
+    { type: "button", class: "icon-button", "aria-label": label, title: label, ...props, on: { click: onclick } },
+    icon(name),
+  );
 }
 
 /** A name as it was given, whatever its direction. */
@@ -50,14 +56,23 @@ export const bdi = (text, props = {}) => el("bdi", { ...props, text });
 
 /** A small coloured tile with a person's initials; the colour is the user's own. */
 export function avatar(user, name, size = "") {
-  const node = el("span", { class: `avatar ${size}`, "aria-hidden": "true", text: initials(name, size === "tiny" ? 1 : 2) });
+  const node = el("span", {
+    class: `avatar ${size}`,
+    "aria-hidden": "true",
+    text: initials(name, size === "tiny" ? 1 : 2),
+  });
   node.style.setProperty("--hue", String(hueOf(user)));
   return node;
 }
 
 function initials(name, most) {
-  const words = name.replace(/([\p{Ll}])(?=\p{Lu})/gu, "$1 ").split(/[^\p{L}\p{N}]+/u).filter(Boolean);
-  const letters = (words[1] && /^\p{L}/u.test(words[1]) ? words.slice(0, 2) : words.slice(0, 1)).map((word) => [...word][0]);
+  const words = name
+    .replace(/([\p{Ll}])(?=\p{Lu})/gu, "$1 ")
+    .split(/[^\p{L}\p{N}]+/u)
+    .filter(Boolean);
+  const letters = (words[1] && /^\p{L}/u.test(words[1]) ? words.slice(0, 2) : words.slice(0, 1)).map(
+    (word) => [...word][0],
+  );
   return letters.slice(0, most).join("").toLocaleUpperCase() || "?";
 }
 

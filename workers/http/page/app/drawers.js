@@ -17,7 +17,9 @@ export class Drawers {
     byId("veil").addEventListener("click", () => this.close());
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.isOver && this.close());
     NARROW.addEventListener("change", () => this.set({ sidebar: false }));
-    NO_ROOM_FOR_PEOPLE.addEventListener("change", ({ matches }) => this.set({ people: !matches && kept.get("people", true) }));
+    NO_ROOM_FOR_PEOPLE.addEventListener("change", ({ matches }) =>
+      this.set({ people: !matches && kept.get("people", true) }),
+    );
     this.show();
   }
 
@@ -38,7 +40,8 @@ export class Drawers {
   /** The focus goes into a drawer that opens, and back to its button when it closes. */
   set(change) {
     const before = { sidebar: this.sidebar, people: this.people };
-    const hadFocus = byId("sidebar").contains(document.activeElement) || byId("people").contains(document.activeElement);
+    const hadFocus =
+      byId("sidebar").contains(document.activeElement) || byId("people").contains(document.activeElement);
     Object.assign(this, change);
     this.show();
     for (const name of ["sidebar", "people"]) {

@@ -73,9 +73,18 @@ function cells(wanted, choose) {
   const recent = kept.get(RECENT, []);
   const first = ALL.filter(({ character }) => recent.includes(character));
   const ordered = wanted ? ALL : [...first, ...ALL.filter((one) => !first.includes(one))];
-  const fitting = ordered.filter(({ names }) => names.split(" ").some((name) => name.startsWith(wanted)) || names.startsWith(wanted));
+  const fitting = ordered.filter(
+    ({ names }) => names.split(" ").some((name) => name.startsWith(wanted)) || names.startsWith(wanted),
+  );
   if (!fitting.length) return [el("p", { class: "emoji-none", text: "Nothing by that name" })];
   return fitting.map(({ character, names }, place) =>
-    el("button", { type: "button", tabindex: place ? "-1" : "0", "aria-label": names, title: names, text: character, on: { click: () => choose(character) } }),
+    el("button", {
+      type: "button",
+      tabindex: place ? "-1" : "0",
+      "aria-label": names,
+      title: names,
+      text: character,
+      on: { click: () => choose(character) },
+    }),
   );
 }

@@ -48,7 +48,7 @@ export class Loader {
     this.app.model.changed("messages", conversation);
     try {
       await work();
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       if (error.code !== "ended") this.app.toast(reasonOf(error));
       conversation.more = false; // until the next welcome
     } finally {
@@ -61,7 +61,11 @@ export class Loader {
   async inbox() {
     const { inbox } = this.app.model;
     try {
-      for (let pages = 0; pages < INBOX_PAGES && inbox.more && (!inbox.loaded || inbox.first > inbox.readTo + 1); pages += 1) {
+      for (
+        let pages = 0;
+        pages < INBOX_PAGES && inbox.more && (!inbox.loaded || inbox.first > inbox.readTo + 1);
+        pages += 1
+      ) {
         await this.inboxPage();
       }
     } catch {
@@ -81,7 +85,7 @@ export class Loader {
     this.asking.add(conversation.id);
     try {
       this.app.model.setMembers(conversation, await this.app.chat.members(conversation.id));
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       if (error.code === "forbidden") conversation.membersNote = reasonOf(error);
       this.app.model.changed("people", conversation);
     } finally {

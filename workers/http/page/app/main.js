@@ -28,9 +28,21 @@ const READ_EVERY = 1000; // ms
 class App {
   constructor() {
     this.toast = toast;
-    this.model = new Model((what, conversation) => this.changed(what, conversation), (...came) => this.attention.arrived(...came));
-    this.model.attentive = () => document.visibilityState === "visible" && document.hasFocus() && this.timeline.atEnd && this.timeline.toPlace === false;
-    this.chat = connect(address(), { rooms: this.rooms(), name: kept.get("name", undefined), token: this.token(), storage: browserStorage() });
+    this.model = new Model(
+      (what, conversation) => this.changed(what, conversation),
+      (...came) => this.attention.arrived(...came),
+    );
+    this.model.attentive = () =>
+      document.visibilityState === "visible" &&
+      document.hasFocus() &&
+      this.timeline.atEnd &&
+      this.timeline.toPlace === false;
+    this.chat = connect(address(), {
+      rooms: this.rooms(),
+      name: kept.get("name", undefined),
+      token: this.token(),
+      storage: browserStorage(),
+    });
     this.loader = new Loader(this);
     this.outbox = new Outbox(this.chat, this.model);
     this.drawers = new Drawers();
@@ -74,14 +86,16 @@ class App {
 
   leftRoom({ room, reason }) {
     this.model.left({ room });
-    if (reason) toast(reason === "refused" ? `You may not be in #${room}` : `You were taken out of #${room}: ${reason}`);
+    if (reason)
+      toast(reason === "refused" ? `You may not be in #${room}` : `You were taken out of #${room}: ${reason}`);
     this.keepRooms();
     this.composer.refresh();
   }
 
   membersLater(room) {
     const conversation = this.model.conversations.get(room);
-    if (conversation && conversation === this.model.current && conversation.memberCount <= 1000) this.loader.members(conversation);
+    if (conversation && conversation === this.model.current && conversation.memberCount <= 1000)
+      this.loader.members(conversation);
   }
 
   /** Draw what is affected, soon. */
@@ -154,7 +168,9 @@ class App {
 
   /** The next conversation in the list, or the one before. */
   step(by) {
-    const ids = [...document.querySelectorAll("[data-conversation]")].map((one) => one.getAttribute("data-conversation"));
+    const ids = [...document.querySelectorAll("[data-conversation]")].map((one) =>
+      one.getAttribute("data-conversation"),
+    );
     this.open(ids[(ids.indexOf(this.model.current?.id ?? "") + by + ids.length) % ids.length]);
   }
 
@@ -178,7 +194,10 @@ class App {
   }
 
   keepRooms() {
-    kept.set("rooms", [...this.model.conversations.values()].filter((one) => !one.direct && one.joined).map((one) => one.id));
+    kept.set(
+      "rooms",
+      [...this.model.conversations.values()].filter((one) => !one.direct && one.joined).map((one) => one.id),
+    );
   }
 
   // ---- what a person asks for ----------------------------------------------------------------------
@@ -200,7 +219,15 @@ class App {
 
   remove(conversation, message) {
     const submit = () => this.chat.delete(conversation.id, message.offset);
-    openDialog({ title: "Delete this message?", text: message.text ?? "", fields: [], action: "Delete", danger: true, submit, reason: reasonOf });
+    openDialog({
+      title: "Delete this message?",
+      text: message.text ?? "",
+      fields: [],
+      action: "Delete",
+      danger: true,
+      submit,
+      reason: reasonOf,
+    });
   }
 
   react(conversation, message, emoji, only = false) {
@@ -225,10 +252,12 @@ class App {
   openRoomMenu(anchor) {
     const { current, moderates } = this.model;
     if (!current) return;
+    /** @type {any[]} */
     const items = [
       !current.direct && { icon: "check", text: "Copy a link to this room", act: () => this.copy(location.href) },
       moderates && { icon: "shield", text: "Moderate…", act: () => openModeration(this, current.peer) },
-      !current.direct && current.joined && { icon: "close", text: "Leave this room", danger: true, act: () => this.leave(current) },
+      !current.direct &&
+        current.joined && { icon: "close", text: "Leave this room", danger: true, act: () => this.leave(current) },
       current.direct && { icon: "check", text: "Copy the user's id", act: () => this.copy(current.peer) },
     ];
     openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));
@@ -243,7 +272,12 @@ class App {
   }
 
   askRoom() {
-    const [field, input] = textField("Name of the room", { required: true, maxlength: 64, placeholder: "for example: garden", autocapitalize: "none" });
+    const [field, input] = textField("Name of the room", {
+      required: true,
+      maxlength: 64,
+      placeholder: "for example: garden",
+      autocapitalize: "none",
+    });
     const submit = async () => {
       const room = input.value.trim().replace(/^#/, "").replace(/\s+/g, "-");
       if (!ROOM_NAME.test(room)) throw new Error("Letters, digits and _ . : - only");
@@ -256,7 +290,11 @@ class App {
   }
 
   askName() {
-    const [field, input] = textField("Your name", { value: this.model.name, required: true, maxlength: this.model.limits.name ?? 32 });
+    const [field, input] = textField("Your name", {
+      value: this.model.name,
+      required: true,
+      maxlength: this.model.limits.name ?? 32,
+    });
     const submit = async () => {
       const name = input.value.trim();
       await this.chat.rename(name);
@@ -285,7 +323,14 @@ class App {
       keptInTab.set("token", input.value.trim());
       location.reload();
     };
-    openDialog({ title: "Sign in", text: this.chat.state.reason, fields: [field], action: "Sign in", submit, reason: reasonOf });
+    openDialog({
+      title: "Sign in",
+      text: this.chat.state.reason,
+      fields: [field],
+      action: "Sign in",
+      submit,
+      reason: reasonOf,
+    });
   }
 
   async attempt(promise) {

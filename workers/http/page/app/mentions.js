@@ -36,7 +36,11 @@ export class Mentions {
     if (!conversation || conversation.direct) return [];
     const people = [...conversation.members.values()].filter(({ user }) => user !== model.me);
     const everyone = { user: "@room", name: "room", everyone: true };
-    const fits = ({ name }) => name.toLocaleLowerCase().split(/\s+/).some((word) => word.startsWith(wanted)) || name.toLocaleLowerCase().startsWith(wanted);
+    const fits = ({ name }) =>
+      name
+        .toLocaleLowerCase()
+        .split(/\s+/)
+        .some((word) => word.startsWith(wanted)) || name.toLocaleLowerCase().startsWith(wanted);
     return [...people.sort((a, b) => a.name.localeCompare(b.name)), everyone].filter(fits).slice(0, MOST);
   }
 
@@ -53,8 +57,20 @@ export class Mentions {
   }
 
   option({ user, name, everyone }, place) {
-    const props = { id: `suggestion-${place}`, class: "suggestion", role: "option", "aria-selected": String(place === this.chosen), data: { place } };
-    return el("li", props, avatar(user, everyone ? "@" : name, "small"), bdi(name), everyone && el("span", { class: "hint", text: "everyone here" }));
+    const props = {
+      id: `suggestion-${place}`,
+      class: "suggestion",
+      role: "option",
+      "aria-selected": String(place === this.chosen),
+      data: { place },
+    };
+    return el(
+      "li",
+      props,
+      avatar(user, everyone ? "@" : name, "small"),
+      bdi(name),
+      everyone && el("span", { class: "hint", text: "everyone here" }),
+    );
   }
 
   /** A key in the text. Returns whether it was for the list. */

@@ -15,7 +15,12 @@ export function nodeOf(row, conversation, app) {
   if (row.kind === "message") return messageNode(row, conversation, app);
   if (row.kind === "outgoing") return outgoingNode(row, app);
   if (row.kind === "start") return startNode(conversation, app);
-  return el("li", { class: row.kind === "loading" ? "loading" : `line ${row.kind}`, text: row.text, role: row.kind === "loading" ? undefined : "separator", "aria-label": row.text });
+  return el("li", {
+    class: row.kind === "loading" ? "loading" : `line ${row.kind}`,
+    text: row.text,
+    role: row.kind === "loading" ? undefined : "separator",
+    "aria-label": row.text,
+  });
 }
 
 function startNode(conversation, app) {
@@ -23,11 +28,24 @@ function startNode(conversation, app) {
   const title = model.titleOf(conversation);
   const heading = conversation.direct ? [bdi(title)] : ["This is the beginning of ", bdi(`#${title}`)];
   const empty = !conversation.items.length;
-  const words = conversation.direct ? "What is said here stays between the two of you." : "Say hello. Everyone in this room can read it, and so can those who join later.";
+  const words = conversation.direct
+    ? "What is said here stays between the two of you."
+    : "Say hello. Everyone in this room can read it, and so can those who join later.";
   const node = el("li", { class: "start" }, el("h3", {}, ...heading), el("p", { text: words }));
   if (empty && !conversation.direct) {
-    const name = el("button", { type: "button", class: "button", on: { click: () => app.askName() } }, "You are ", bdi(model.name), ". Change your name");
-    const invite = el("button", { type: "button", class: "button", text: "Copy a link for others", on: { click: () => app.copy(location.href) } });
+    const name = el(
+      "button",
+      { type: "button", class: "button", on: { click: () => app.askName() } },
+      "You are ",
+      bdi(model.name),
+      ". Change your name",
+    );
+    const invite = el("button", {
+      type: "button",
+      class: "button",
+      text: "Copy a link for others",
+      on: { click: () => app.copy(location.href) },
+    });
     node.append(el("div", { class: "buttons start-buttons" }, name, invite));
   }
   return node;
@@ -40,7 +58,16 @@ function messageNode(row, conversation, app) {
   const mine = message.from.user === model.me;
   const classes = ["message", first && "first", mine && "mine", forMe && "mentioned"].filter(Boolean).join(" ");
   const node = el("li", { class: classes, tabindex: "-1", data: { offset: message.offset, segment: message.segment } });
-  node.append(gutter(row, app), el("div", { class: "body" }, first && head(message, app), quote(message, conversation, app), content(message, model)));
+  node.append(
+    gutter(row, app),
+    el(
+      "div",
+      { class: "body" },
+      first && head(message, app),
+      quote(message, conversation, app),
+      content(message, model),
+    ),
+  );
   const body = node.lastElementChild;
   if (message.reactions.size) body.append(reactions(message, conversation, app));
   if (row.last || row.readers?.length) node.append(side(row, app));
@@ -49,17 +76,34 @@ function messageNode(row, conversation, app) {
 }
 
 function gutter({ message, first }, app) {
-  const time = () => el("time", { datetime: new Date(message.time).toISOString(), title: wholeTime(message.time), text: clockTime(message.time) });
+  const time = () =>
+    el("time", {
+      datetime: new Date(message.time).toISOString(),
+      title: wholeTime(message.time),
+      text: clockTime(message.time),
+    });
   if (!first) return el("div", { class: "gutter" }, time());
   const open = ({ currentTarget }) => app.openPerson(currentTarget, message.from);
   const props = { type: "button", tabindex: "-1", "aria-label": `About ${message.from.name}`, on: { click: open } };
-  return el("div", { class: "gutter" }, el("div", {}, el("button", props, avatar(message.from.user, message.from.name))));
+  return el(
+    "div",
+    { class: "gutter" },
+    el("div", {}, el("button", props, avatar(message.from.user, message.from.name))),
+  );
 }
 
 function head(message, app) {
   const open = ({ currentTarget }) => app.openPerson(currentTarget, message.from);
-  const name = el("button", { type: "button", class: "name", tabindex: "-1", on: { click: open } }, bdi(message.from.name));
-  const time = el("time", { datetime: new Date(message.time).toISOString(), title: wholeTime(message.time), text: clockTime(message.time) });
+  const name = el(
+    "button",
+    { type: "button", class: "name", tabindex: "-1", on: { click: open } },
+    bdi(message.from.name),
+  );
+  const time = el("time", {
+    datetime: new Date(message.time).toISOString(),
+    title: wholeTime(message.time),
+    text: clockTime(message.time),
+  });
   return el("div", { class: "head" }, name, time);
 }
 
@@ -68,7 +112,13 @@ function quote(message, conversation, app) {
   const target = conversation.byOffset.get(message.replyTo);
   const words = target ? textOf(target) : "An earlier message";
   const props = { type: "button", class: "quote", on: { click: () => app.timeline.find(message.replyTo) } };
-  return el("button", props, el("span", { class: "unseen", text: "In reply to " }), target && bdi(target.from.name), el("span", { text: words, dir: "auto" }));
+  return el(
+    "button",
+    props,
+    el("span", { class: "unseen", text: "In reply to " }),
+    target && bdi(target.from.name),
+    el("span", { text: words, dir: "auto" }),
+  );
 }
 
 /** What a message says, on one line. */
@@ -80,8 +130,17 @@ export function textOf(message) {
 
 function content(message, model) {
   if (message.deleted) return el("div", { class: "text tombstone", text: "Message deleted" });
-  if (message.text === undefined) return el("pre", { class: "data", tabindex: "0", "aria-label": "Data", text: JSON.stringify(message.data, null, 2) });
-  const mentions = message.mentions.map((user) => ({ name: user === "@room" ? "room" : model.nameOf(user), me: user === model.me || user === "@room" }));
+  if (message.text === undefined)
+    return el("pre", {
+      class: "data",
+      tabindex: "0",
+      "aria-label": "Data",
+      text: JSON.stringify(message.data, null, 2),
+    });
+  const mentions = message.mentions.map((user) => ({
+    name: user === "@room" ? "room" : model.nameOf(user),
+    me: user === model.me || user === "@room",
+  }));
   const large = isEmojiOnly(message.text);
   const node = el("div", { class: large ? "text large" : "text", dir: "auto" }, ...rendered(message.text, mentions));
   if (message.edited) node.append(el("span", { class: "edited", text: "(edited)" }));
@@ -93,9 +152,20 @@ function reactions(message, conversation, app) {
   const chips = [...message.reactions].map(([emoji, users]) => {
     const names = [...users].map((user) => (user === model.me ? "you" : model.nameOf(user))).join(", ");
     const mine = users.has(model.me);
-    const props = { type: "button", class: "reaction", "aria-pressed": String(mine), "aria-label": `${emoji} ${users.size}: ${names}`, title: names };
+    const props = {
+      type: "button",
+      class: "reaction",
+      "aria-pressed": String(mine),
+      "aria-label": `${emoji} ${users.size}: ${names}`,
+      title: names,
+    };
     const toggle = () => app.react(conversation, message, emoji);
-    return el("button", { ...props, on: { click: toggle } }, el("span", { text: emoji }), el("span", { text: String(users.size) }));
+    return el(
+      "button",
+      { ...props, on: { click: toggle } },
+      el("span", { text: emoji }),
+      el("span", { text: String(users.size) }),
+    );
   });
   return el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...chips);
 }
@@ -107,12 +177,21 @@ function side({ last, readers }, app) {
   if (names.length) {
     const faces = readers.slice(0, READERS_SHOWN).map((user) => avatar(user, app.model.nameOf(user), "tiny"));
     const rest = readers.length - READERS_SHOWN;
-    node.append(el("span", { class: "readers", title: `Read by ${names.join(", ")}` }, el("span", { class: "unseen", text: `Read by ${names.join(", ")}` }), ...faces, rest > 0 && el("span", { text: `+${rest}`, "aria-hidden": "true" })));
+    node.append(
+      el(
+        "span",
+        { class: "readers", title: `Read by ${names.join(", ")}` },
+        el("span", { class: "unseen", text: `Read by ${names.join(", ")}` }),
+        ...faces,
+        rest > 0 && el("span", { text: `+${rest}`, "aria-hidden": "true" }),
+      ),
+    );
   }
   return node;
 }
 
-const mark = (symbol, words) => el("span", { class: "mark", title: words }, icon(symbol), el("span", { class: "unseen", text: words }));
+const mark = (symbol, words) =>
+  el("span", { class: "mark", title: words }, icon(symbol), el("span", { class: "unseen", text: words }));
 const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["check", "Sent, not yet kept"] };
 
 function outgoingNode(row, app) {
@@ -121,11 +200,33 @@ function outgoingNode(row, app) {
   const text = el("div", { class: "text", dir: "auto", text: outgoing.text });
   const body = el("div", { class: "body" }, row.first && head(outgoing, app), text, failed && complaint(outgoing, app));
   const classes = `message mine ${row.first ? "first" : ""} ${outgoing.status}`;
-  return el("li", { class: classes, data: { key: outgoing.key } }, gutter(row, app), body, !failed && el("div", { class: "side" }, mark(...MARKS[outgoing.status])));
+  return el(
+    "li",
+    { class: classes, data: { key: outgoing.key } },
+    gutter(row, app),
+    body,
+    !failed && el("div", { class: "side" }, mark(...MARKS[outgoing.status])),
+  );
 }
 
 function complaint(outgoing, app) {
-  const again = el("button", { type: "button", class: "link-button", text: "Try again", on: { click: () => app.outbox.send(outgoing) } });
-  const discard = el("button", { type: "button", class: "link-button", text: "Discard", on: { click: () => app.discard(outgoing) } });
-  return el("div", { class: "foot" }, el("span", { class: "mark" }, icon("alert"), el("span", { text: outgoing.error, dir: "auto" })), again, discard);
+  const again = el("button", {
+    type: "button",
+    class: "link-button",
+    text: "Try again",
+    on: { click: () => app.outbox.send(outgoing) },
+  });
+  const discard = el("button", {
+    type: "button",
+    class: "link-button",
+    text: "Discard",
+    on: { click: () => app.discard(outgoing) },
+  });
+  return el(
+    "div",
+    { class: "foot" },
+    el("span", { class: "mark" }, icon("alert"), el("span", { text: outgoing.error, dir: "auto" })),
+    again,
+    discard,
+  );
 }

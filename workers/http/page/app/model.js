@@ -63,7 +63,8 @@ export class Model {
   /** Where a log's entry belongs: an inbox holds the messages with many people. */
   homeOf(entry) {
     if (!entry.room.startsWith("@")) return this.conversations.get(entry.room);
-    if (entry.type !== "message") return [...this.conversations.values()].find((one) => one.direct && one.byOffset.has(entry.target));
+    if (entry.type !== "message")
+      return [...this.conversations.values()].find((one) => one.direct && one.byOffset.has(entry.target));
     return this.conversation(`@${entry.from.user === this.me ? entry.to : entry.from.user}`);
   }
 
@@ -257,7 +258,8 @@ export class Model {
   }
 
   unreadIn(conversation) {
-    const isUnread = (item) => item.kind === "message" && item.offset > conversation.readTo && item.from.user !== this.me;
+    const isUnread = (item) =>
+      item.kind === "message" && item.offset > conversation.readTo && item.from.user !== this.me;
     return conversation.items.filter((item) => isUnread(item) && item.segment === conversation.segment);
   }
 

@@ -28,14 +28,20 @@ export function openPersonMenu(app, anchor, { user, name }) {
   const { model } = app;
   const mine = user === model.me;
   const inRoom = model.current && !model.current.direct && model.current.joined;
+  /** @type {any[]} */
   const items = [
     { icon: "send", text: mine ? "Write a note to yourself" : "Write directly", act: () => app.open(`@${user}`) },
     !mine && inRoom && { icon: "reply", text: "Mention", act: () => app.composer.insert(`@${model.nameOf(user)} `) },
     mine && { icon: "edit", text: "Change your name", act: () => app.askName() },
     !mine && model.moderates && null,
-    !mine && model.moderates && { icon: "shield", text: "Moderate…", danger: true, act: () => openModeration(app, user) },
+    !mine &&
+      model.moderates && { icon: "shield", text: "Moderate…", danger: true, act: () => openModeration(app, user) },
   ];
-  openMenu(anchor, name, items.filter((item) => item !== false && item !== undefined));
+  openMenu(
+    anchor,
+    name,
+    items.filter((item) => item !== false && item !== undefined),
+  );
 }
 
 /**
@@ -58,10 +64,21 @@ export function openModeration(app, user = "") {
   show();
   const submit = async () => {
     const timed = ["mute", "ban"].includes(verb.value) && time.value;
-    const sanction = { room: place.value || undefined, seconds: timed ? Number(time.value) : undefined, reason: reason.value || undefined };
+    const sanction = {
+      room: place.value || undefined,
+      seconds: timed ? Number(time.value) : undefined,
+      reason: reason.value || undefined,
+    };
     await app.chat[verb.value](userInput.value.trim(), sanction);
     app.toast(`Done: ${verb.value} ${model.nameOf(userInput.value.trim())}`);
   };
   const title = user ? `Moderate ${model.nameOf(user)}` : "Moderate";
-  openDialog({ title, fields: [userField, verbField, placeField, timeField, reasonField], action: "Do it", danger: true, submit, reason: reasonOf });
+  openDialog({
+    title,
+    fields: [userField, verbField, placeField, timeField, reasonField],
+    action: "Do it",
+    danger: true,
+    submit,
+    reason: reasonOf,
+  });
 }

@@ -41,6 +41,7 @@ export class Outbox {
   say(conversation, text, replyTo) {
     const from = { user: this.model.me, name: this.model.name };
     const key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
+    /** @type {Outgoing} */
     const outgoing = { key, id: conversation.id, text, replyTo, time: Date.now(), from, status: "waiting", error: "" };
     conversation.outgoing.push(outgoing);
     this.send(outgoing);
@@ -53,7 +54,8 @@ export class Outbox {
       if (conversation.outgoing.some((one) => one.key === outgoing.key)) continue;
       conversation.outgoing.push(outgoing);
       const safe = Date.now() - outgoing.time < SAFE_AGAIN && outgoing.from.user === this.model.me;
-      if (outgoing.status === "failed" || !safe) this.fail(outgoing, outgoing.error || "Not confirmed before the page was closed");
+      if (outgoing.status === "failed" || !safe)
+        this.fail(outgoing, outgoing.error || "Not confirmed before the page was closed");
       else this.send(outgoing);
     }
   }
@@ -64,7 +66,9 @@ export class Outbox {
     this.changed(outgoing);
     const { id, text, key, replyTo } = outgoing;
     const options = { key, timeout: Infinity };
-    const asked = id.startsWith("@") ? this.chat.direct(id.slice(1), text, options) : this.chat.say(id, text, { ...options, replyTo });
+    const asked = id.startsWith("@")
+      ? this.chat.direct(id.slice(1), text, options)
+      : this.chat.say(id, text, { ...options, replyTo });
     asked.then(
       (ack) => this.acknowledged(outgoing, ack),
       (error) => this.fail(outgoing, reasonOf(error)),

@@ -26,23 +26,52 @@ export class People {
     const note = conversation.membersNote || (!conversation.direct && hidden > 0 ? `And ${hidden} more` : "");
     byId("people-note").textContent = note;
     byId("people-note").hidden = !note;
-    if (focused) byId("members").querySelector(`[data-user="${CSS.escape(focused)}"]`)?.focus();
+    if (focused)
+      byId("members")
+        .querySelector(`[data-user="${CSS.escape(focused)}"]`)
+        ?.focus();
   }
 
   membersOf(conversation) {
     const { model } = this.app;
     if (!conversation.direct) return [...conversation.members.values()];
     const both = new Set([model.me, conversation.peer]);
-    return [...both].map((user) => ({ user, name: model.nameOf(user), connections: user === model.me || model.isOnline(user) ? 1 : 0 }));
+    return [...both].map((user) => ({
+      user,
+      name: model.nameOf(user),
+      connections: user === model.me || model.isOnline(user) ? 1 : 0,
+    }));
   }
 
   entry({ user, name, connections }, typing) {
     const { model } = this.app;
-    const state = typing ? "writing…" : connections > 1 ? `online, ${connections} connections` : connections ? "online" : "away";
-    const props = { type: "button", class: "member", "aria-haspopup": "menu", data: { user }, "aria-label": `${name}${user === model.me ? " (you)" : ""}, ${state}` };
+    const state = typing
+      ? "writing…"
+      : connections > 1
+        ? `online, ${connections} connections`
+        : connections
+          ? "online"
+          : "away";
+    const props = {
+      type: "button",
+      class: "member",
+      "aria-haspopup": "menu",
+      data: { user },
+      "aria-label": `${name}${user === model.me ? " (you)" : ""}, ${state}`,
+    };
     const open = ({ currentTarget }) => this.app.openPerson(currentTarget, { user, name });
-    const face = el("span", { class: "with-presence" }, avatar(user, name), el("span", { class: connections ? "presence" : "presence away" }));
-    const words = el("span", { class: "member-text" }, bdi(user === model.me ? `${name} (you)` : name), el("span", { class: "hint", text: state }));
+    const face = el(
+      "span",
+      { class: "with-presence" },
+      avatar(user, name),
+      el("span", { class: connections ? "presence" : "presence away" }),
+    );
+    const words = el(
+      "span",
+      { class: "member-text" },
+      bdi(user === model.me ? `${name} (you)` : name),
+      el("span", { class: "hint", text: state }),
+    );
     return el("button", { ...props, on: { click: open } }, face, words);
   }
 
@@ -56,7 +85,13 @@ export class People {
     const { memberCount } = conversation;
     const online = model.isOnline(conversation.peer) ? "online" : "away";
     const here = memberCount === 1 ? "1 person here" : `${memberCount} people here`;
-    byId("subtitle").textContent = conversation.direct ? online : !conversation.joined ? "You are not in this room" : memberCount ? here : "";
+    byId("subtitle").textContent = conversation.direct
+      ? online
+      : !conversation.joined
+        ? "You are not in this room"
+        : memberCount
+          ? here
+          : "";
   }
 
   forgetTyping() {
@@ -67,7 +102,12 @@ export class People {
     const conversation = this.app.model.current;
     const names = conversation?.typers(Date.now()) ?? [];
     this.typing = names.length;
-    const words = names.length > 3 ? ["Several people are writing…"] : names.length === 0 ? [] : [...joined(names), names.length === 1 ? " is writing…" : " are writing…"];
+    const words =
+      names.length > 3
+        ? ["Several people are writing…"]
+        : names.length === 0
+          ? []
+          : [...joined(names), names.length === 1 ? " is writing…" : " are writing…"];
     byId("typing").replaceChildren(...words);
   }
 }

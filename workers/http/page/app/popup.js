@@ -67,7 +67,12 @@ function menuItem(item, close) {
     close();
     item.act();
   };
-  const props = { type: "button", role: "menuitem", tabindex: "-1", class: item.danger ? "menu-item danger" : "menu-item" };
+  const props = {
+    type: "button",
+    role: "menuitem",
+    tabindex: "-1",
+    class: item.danger ? "menu-item danger" : "menu-item",
+  };
   return el("button", { ...props, on: { click: act } }, icon(item.icon), el("span", { text: item.text, dir: "auto" }));
 }
 

@@ -24,6 +24,7 @@ const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under 
  * @returns {Row[]}
  */
 export function rowsOf(conversation, { me, now, nameOf }) {
+  /** @type {Row[]} */
   const rows = [opening(conversation, nameOf(me))];
   const readers = readersByOffset(conversation, me);
   const lastOwn = conversation.lastOf(me);
@@ -41,12 +42,20 @@ export function rowsOf(conversation, { me, now, nameOf }) {
       rows.push(line("day", `day ${day} ${item.segment}`, dayName(item.time, now)));
       before = null;
     }
-    if (!marked && item.segment === conversation.segment && item.offset > (conversation.newAfter ?? 0) && item.from.user !== me) {
+    if (
+      !marked &&
+      item.segment === conversation.segment &&
+      item.offset > (conversation.newAfter ?? 0) &&
+      item.from.user !== me
+    ) {
       marked = true;
       rows.push(line("new", "new", "New messages"));
       before = null;
     }
-    const shown = { first: !continues(before, item), last: item === lastOwn && item === conversation.items.at(-1) && !conversation.outgoing.length };
+    const shown = {
+      first: !continues(before, item),
+      last: item === lastOwn && item === conversation.items.at(-1) && !conversation.outgoing.length,
+    };
     rows.push(messageRow(item, { ...shown, readers: readers.get(item.offset) ?? [], conversation, nameOf }));
     before = item;
   }
@@ -86,13 +95,17 @@ function messageRow(message, { first, last, readers, conversation, nameOf }) {
 
 function continues(before, item) {
   if (!before || before.from.user !== item.from.user || before.from.name !== item.from.name) return false;
-  return item.time - before.time < GROUP_WITHIN && dayOf(before.time) === dayOf(item.time) && item.replyTo === undefined;
+  return (
+    item.time - before.time < GROUP_WITHIN && dayOf(before.time) === dayOf(item.time) && item.replyTo === undefined
+  );
 }
 
 /** Each reader's mark goes to the last message that they have read. */
 function readersByOffset(conversation, me) {
   const found = new Map();
-  const messages = conversation.items.filter((item) => item.kind === "message" && item.segment === conversation.segment);
+  const messages = conversation.items.filter(
+    (item) => item.kind === "message" && item.segment === conversation.segment,
+  );
   for (const [user, offset] of conversation.readers) {
     const at = user === me ? undefined : messages.findLast((message) => message.offset <= offset);
     if (at && at.from.user !== user) found.set(at.offset, [...(found.get(at.offset) ?? []), user]);

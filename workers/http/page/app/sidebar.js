@@ -14,8 +14,11 @@ export class Sidebar {
   render() {
     const { model } = this.app;
     const all = [...model.conversations.values()];
-    const rooms = all.filter((one) => !one.direct && (one.joined || one === model.current)).sort((a, b) => a.id.localeCompare(b.id));
-    const shown = (one) => one.items.length || one.outgoing.length || one === model.current || kept.get(`draft.${one.id}`);
+    const rooms = all
+      .filter((one) => !one.direct && (one.joined || one === model.current))
+      .sort((a, b) => a.id.localeCompare(b.id));
+    const shown = (one) =>
+      one.items.length || one.outgoing.length || one === model.current || kept.get(`draft.${one.id}`);
     const directs = all.filter((one) => one.direct && shown(one)).sort((a, b) => latest(b) - latest(a));
     const focused = document.activeElement?.closest?.("[data-conversation]")?.getAttribute("data-conversation");
     byId("rooms").replaceChildren(...rooms.map((one) => this.entry(one)));
@@ -33,18 +36,35 @@ export class Sidebar {
     const title = model.titleOf(conversation);
     const unread = current && model.attentive() ? 0 : conversation.unread;
     const loud = unread > 0 && (conversation.mentioned || conversation.direct);
-    const label = [title, unread && `${unread} unread`, loud && !conversation.direct && "you are mentioned"].filter(Boolean).join(", ");
-    const props = { type: "button", class: unread ? "room unread" : "room", "aria-current": current && "true", "aria-label": label, data: { conversation: conversation.id } };
+    const label = [title, unread && `${unread} unread`, loud && !conversation.direct && "you are mentioned"]
+      .filter(Boolean)
+      .join(", ");
+    const props = {
+      type: "button",
+      class: unread ? "room unread" : "room",
+      "aria-current": current && "true",
+      "aria-label": label,
+      data: { conversation: conversation.id },
+    };
     return el(
       "li",
       {},
       el(
         "button",
         { ...props, on: { click: () => this.app.open(conversation.id) } },
-        conversation.direct ? this.face(conversation) : el("span", { class: "room-mark", "aria-hidden": "true", text: "#" }),
+        conversation.direct
+          ? this.face(conversation)
+          : el("span", { class: "room-mark", "aria-hidden": "true", text: "#" }),
         bdi(title, { class: "room-name" }),
-        !unread && !current && kept.get(`draft.${conversation.id}`) && el("span", { class: "draft", title: "A draft" }, icon("edit")),
-        unread > 0 && el("span", { class: loud ? "badge loud" : "badge", text: `${loud && !conversation.direct ? "@ " : ""}${unread > 99 ? "99+" : unread}` }),
+        !unread &&
+          !current &&
+          kept.get(`draft.${conversation.id}`) &&
+          el("span", { class: "draft", title: "A draft" }, icon("edit")),
+        unread > 0 &&
+          el("span", {
+            class: loud ? "badge loud" : "badge",
+            text: `${loud && !conversation.direct ? "@ " : ""}${unread > 99 ? "99+" : unread}`,
+          }),
       ),
     );
   }
@@ -52,11 +72,18 @@ export class Sidebar {
   face({ peer }) {
     const { model } = this.app;
     const online = peer === model.me || model.isOnline(peer);
-    return el("span", { class: "with-presence" }, avatar(peer, model.nameOf(peer), "small"), el("span", { class: online ? "presence" : "presence away" }));
+    return el(
+      "span",
+      { class: "with-presence" },
+      avatar(peer, model.nameOf(peer), "small"),
+      el("span", { class: online ? "presence" : "presence away" }),
+    );
   }
 
   focus(id) {
-    const found = [...document.querySelectorAll("[data-conversation]")].find((one) => one.getAttribute("data-conversation") === id);
+    const found = [...document.querySelectorAll("[data-conversation]")].find(
+      (one) => one.getAttribute("data-conversation") === id,
+    );
     /** @type {HTMLElement | undefined} */ (found)?.focus();
   }
 

@@ -8,12 +8,15 @@ const SHORTLY = 5000; // ms: how long good news stays
 const LONGER = 20_000; // and bad news
 const TROUBLE_FOR = 3000; // after the last refusal
 
+/** @typedef {{kind: "good" | "busy" | "bad", text: string, spoken?: string, button?: string}} Line */
+
 export class Status {
   /** @param {any} chat */
   constructor(chat) {
     this.chat = chat;
     this.was = false; // connected before
-    this.news = null; // {kind, text, until}
+    /** @type {(Line & {until: number}) | null} */
+    this.news = null;
     this.trouble = 0; // until when the store is thought to be away
     this.said = "";
     chat.on("state", ({ state }) => this.became(state));
@@ -37,9 +40,16 @@ export class Status {
 
   caughtUp({ recovered, lost, resets }) {
     const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
-    if (lost) this.news = { kind: "bad", text: `${many(lost, "message")} could not be recovered`, until: Date.now() + LONGER };
-    else if (resets) this.news = { kind: "bad", text: "The server lost what was said before", until: Date.now() + LONGER };
-    else this.news = { kind: "good", text: recovered ? `Caught up: ${many(recovered, "message")}` : "Caught up", until: Date.now() + SHORTLY };
+    if (lost)
+      this.news = { kind: "bad", text: `${many(lost, "message")} could not be recovered`, until: Date.now() + LONGER };
+    else if (resets)
+      this.news = { kind: "bad", text: "The server lost what was said before", until: Date.now() + LONGER };
+    else
+      this.news = {
+        kind: "good",
+        text: recovered ? `Caught up: ${many(recovered, "message")}` : "Caught up",
+        until: Date.now() + SHORTLY,
+      };
     this.show();
   }
 
@@ -48,18 +58,20 @@ export class Status {
     this.show();
   }
 
-  /** @returns {{kind: "good" | "busy" | "bad", text: string, spoken?: string, button?: string}} */
+  /** @returns {Line} */
   get line() {
     const { state, retryAt = 0, code, reason } = this.chat.state;
     const now = Date.now();
     if (state === "closed") return { kind: "bad", text: closedText(code, reason), button: "Try again" };
-    if (state !== "waiting" && now < this.trouble) return { kind: "busy", text: "The server cannot reach its store; trying again" };
+    if (state !== "waiting" && now < this.trouble)
+      return { kind: "busy", text: "The server cannot reach its store; trying again" };
     if (state === "connecting") return { kind: "busy", text: this.was ? "Reconnecting…" : "Connecting…" };
     if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
     if (this.news && now < this.news.until) return this.news;
     return { kind: "good", text: "Connected" };
   }
 
+  /** @returns {Line} */
   waitingLine(seconds, code) {
     const why = navigator.onLine === false ? "No network. " : code === 1012 ? "The server restarts. " : "";
     const spoken = `${why}Reconnecting…`;

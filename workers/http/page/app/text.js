@@ -56,7 +56,9 @@ function withMentions(text, mentions) {
   if (!text || !names.length) return text ? [{ type: "text", text }] : [];
   const either = names.map(({ name }) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|");
   const parts = text.split(new RegExp(`(@(?:${either}))(?![\\p{L}\\p{N}_])`, "giu"));
-  return parts.map((part, place) => (place % 2 ? mentionOf(part, names) : { type: "text", text: part })).filter(({ text }) => text);
+  return parts
+    .map((part, place) => (place % 2 ? mentionOf(part, names) : { type: "text", text: part }))
+    .filter(({ text }) => text);
 }
 
 function mentionOf(text, names) {
@@ -73,7 +75,13 @@ export function rendered(text, mentions) {
     if (token.type === "text") return document.createTextNode(token.text);
     if (token.type === "mention") return el("span", { class: token.me ? "mention mine" : "mention", text: token.text });
     // The host, since an address can be written so that it seems to lead elsewhere.
-    return el("a", { href: token.href, title: token.host, target: "_blank", rel: "noopener noreferrer nofollow", text: token.text });
+    return el("a", {
+      href: token.href,
+      title: token.host,
+      target: "_blank",
+      rel: "noopener noreferrer nofollow",
+      text: token.text,
+    });
   });
 }
 

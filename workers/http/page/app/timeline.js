@@ -32,11 +32,17 @@ export class Timeline {
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.scroller);
     byId("jump").addEventListener("click", () => this.toEnd(true));
-    this.list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.tools.show(messageOf(event.target)));
+    this.list.addEventListener(
+      "pointerover",
+      (event) => event.pointerType === "mouse" && this.tools.show(messageOf(event.target)),
+    );
     this.list.addEventListener("click", (event) => this.tools.show(messageOf(event.target)));
     this.list.addEventListener("focusin", (event) => this.focused(messageOf(event.target)));
     this.list.addEventListener("keydown", (event) => this.pressed(event));
-    this.scroller.addEventListener("pointerleave", () => !this.list.contains(document.activeElement) && this.tools.hide());
+    this.scroller.addEventListener(
+      "pointerleave",
+      () => !this.list.contains(document.activeElement) && this.tools.hide(),
+    );
   }
 
   /** Another conversation. */
@@ -72,7 +78,7 @@ export class Timeline {
     this.drawn = new Map();
     return rows.map((row) => {
       const known = before.get(row.key);
-      const node = known?.depends === row.depends ? known.node : nodeOf(row, conversation, this.app);
+      const node = known && known.depends === row.depends ? known.node : nodeOf(row, conversation, this.app);
       node.dataset.row = row.key;
       this.drawn.set(row.key, { depends: row.depends, node });
       return node;
@@ -108,7 +114,8 @@ export class Timeline {
     const node = focused && this.drawn.get(focused)?.node;
     if (node && !node.contains(document.activeElement) && node.matches(".message")) node.focus({ preventScroll: true });
     if (!this.list.contains(document.activeElement)) this.stopAt(this.messages().at(-1));
-    if (this.tools.on && !this.tools.on.isConnected) this.tools.show(this.drawn.get(this.tools.on.dataset.row)?.node ?? null);
+    if (this.tools.on && !this.tools.on.isConnected)
+      this.tools.show(this.drawn.get(this.tools.on.dataset.row)?.node ?? null);
   }
 
   // ---- scrolling -----------------------------------------------------------------------------------
@@ -123,14 +130,23 @@ export class Timeline {
 
   toEnd(smooth = false) {
     this.atEnd = true;
-    this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: smooth && !reducedMotion() ? "smooth" : "instant" });
+    this.scroller.scrollTo({
+      top: this.scroller.scrollHeight,
+      behavior: smooth && !reducedMotion() ? "smooth" : "instant",
+    });
     this.app.looked();
   }
 
   /** Ask for older messages before the reader gets to the first one. */
   fill() {
     const conversation = this.app.model.current;
-    if (conversation?.loaded && conversation.more && !conversation.loading && !this.toPlace && this.scroller.scrollTop < NEAR_START) {
+    if (
+      conversation?.loaded &&
+      conversation.more &&
+      !conversation.loading &&
+      !this.toPlace &&
+      this.scroller.scrollTop < NEAR_START
+    ) {
       this.app.loader.older(conversation);
     }
   }

@@ -19,7 +19,12 @@ export class Tools {
     const open = Boolean(conversation?.joined && !message.deleted && message.segment === conversation.segment);
     const mine = message.from.user === model.me;
     const room = open && !conversation.direct;
-    return { react: room, reply: room, edit: room && mine && message.text !== undefined, remove: room && (mine || model.moderates) };
+    return {
+      react: room,
+      reply: room,
+      edit: room && mine && message.text !== undefined,
+      remove: room && (mine || model.moderates),
+    };
   }
 
   /** @param {any} node of a message, or null */
@@ -50,7 +55,11 @@ export class Tools {
     }
     if (rights.reply) found.push(iconButton("reply", "Reply", () => app.composer.reply(message)));
     if (rights.edit) found.push(iconButton("edit", "Edit", () => app.composer.edit(message)));
-    found.push(iconButton("more", "More actions", ({ currentTarget }) => this.menu(currentTarget, message), { "aria-haspopup": "menu" }));
+    found.push(
+      iconButton("more", "More actions", ({ currentTarget }) => this.menu(currentTarget, message), {
+        "aria-haspopup": "menu",
+      }),
+    );
     return found;
   }
 
@@ -63,15 +72,29 @@ export class Tools {
     const rights = this.rights(message);
     const { app } = this;
     const mine = message.from.user === app.model.me;
+    /** @type {any[]} */
     const items = [
       rights.reply && { icon: "reply", text: "Reply", act: () => app.composer.reply(message) },
       rights.edit && { icon: "edit", text: "Edit", act: () => app.composer.edit(message) },
       message.text !== undefined && { icon: "check", text: "Copy text", act: () => app.copy(message.text) },
-      rights.remove && { icon: "trash", text: mine ? "Delete" : "Delete as moderator", danger: true, act: () => app.remove(app.model.current, message) },
+      rights.remove && {
+        icon: "trash",
+        text: mine ? "Delete" : "Delete as moderator",
+        danger: true,
+        act: () => app.remove(app.model.current, message),
+      },
       !mine && null,
-      !mine && { icon: "people", text: `About ${message.from.name}`, act: () => app.openPerson(anchor.isConnected ? anchor : this.on, message.from) },
+      !mine && {
+        icon: "people",
+        text: `About ${message.from.name}`,
+        act: () => app.openPerson(anchor.isConnected ? anchor : this.on, message.from),
+      },
     ];
-    openMenu(anchor, message.from.name, items.filter((item) => item !== false));
+    openMenu(
+      anchor,
+      message.from.name,
+      items.filter((item) => item !== false),
+    );
   }
 
   /** A key on a message that has the focus. Returns whether it meant something. */
@@ -88,5 +111,11 @@ export class Tools {
   }
 }
 
-const quick = (emoji, act) => el("button", { type: "button", class: "icon-button quick", "aria-label": `React with ${emoji}`, text: emoji, on: { click: act } });
-
+const quick = (emoji, act) =>
+  el("button", {
+    type: "button",
+    class: "icon-button quick",
+    "aria-label": `React with ${emoji}`,
+    text: emoji,
+    on: { click: act },
+  });

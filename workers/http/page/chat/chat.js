@@ -69,17 +69,24 @@ export class Chat extends Verbs {
     this.url = String(url);
     this.options = options;
     const keyPrefix = `${Array.from(crypto.getRandomValues(new Uint32Array(2)), (n) => n.toString(36)).join("")}-`;
-    this.core = new Core({ rooms: options.rooms ?? [], name: options.name, keyPrefix, most: options.queue ?? MOST_WAITING });
+    this.core = new Core({
+      rooms: options.rooms ?? [],
+      name: options.name,
+      keyPrefix,
+      most: options.queue ?? MOST_WAITING,
+    });
     this.core.guestToken = this.stored("getItem") ?? "";
     this.comeback = new Comeback(options.random ?? Math.random, typeof options.token !== "string");
     /** @type {State} */
     this.state = { state: "connecting" };
+    /** @type {any} */
     this.ws = null;
     this.answered = false; // this connection got as far as `welcome`
     this.heardAt = 0;
     this.pingInterval = 25_000;
     /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, timer: any}>} */
     this.waiting = new Map();
+    /** @type {Record<string, any>} */
     this.timers = { retry: undefined, wake: undefined, watch: undefined };
   }
 

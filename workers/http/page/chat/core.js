@@ -86,6 +86,7 @@ export class Core {
   due(now) {
     if (!this.online) return this.helloDue(now);
     const { send, expired, wakeAt } = this.requests.next(now);
+    /** @type {Action[]} */
     const actions = expired.map((request) => this.giveUp(request.id, "its key may be forgotten by now"));
     for (const request of send) {
       request.sent = true;
@@ -96,9 +97,10 @@ export class Core {
     return { actions, wakeAt };
   }
 
+  /** @returns {{actions: Action[], wakeAt: number}} */
   helloDue(now) {
     if (this.helloAt > now) return { actions: [], wakeAt: this.helloAt };
-    return { actions: [/** @type {Action} */ ({ do: "send", message: this.hello(this.token) })], wakeAt: Infinity };
+    return { actions: [{ do: "send", message: this.hello(this.token) }], wakeAt: Infinity };
   }
 
   /**
@@ -160,6 +162,7 @@ export class Core {
     return this.receiveAnswer(message);
   }
 
+  /** @returns {Action[]} */
   receiveEntry(entry) {
     const place = this.rooms.get(entry.room);
     if (!place) return []; // left already: it was on its way
@@ -167,6 +170,7 @@ export class Core {
     const verdict = place.judge(entry.epoch, entry.offset);
     if (verdict === DROP) return [];
     if (verdict === RESUME) return [{ do: "resume" }];
+    /** @type {Action[]} */
     const actions = [];
     if (verdict === SHOW_AFTER_HOLE) {
       actions.push(...this.miss(entry.room, entry.epoch, known + 1, entry.offset - 1));
@@ -176,7 +180,10 @@ export class Core {
     return actions;
   }
 
-  /** More may be missing than the server thinks, or less. */
+  /**
+   * More may be missing than the server thinks, or less.
+   * @returns {Action[]}
+   */
   receiveGap({ room, epoch, from, to }) {
     const place = this.rooms.get(room);
     if (!place) return [];
@@ -187,6 +194,7 @@ export class Core {
     return [...this.miss(room, epoch, known + 1, to), ...this.caughtUp(room, to)];
   }
 
+  /** @returns {Action[]} */
   receiveReset(reset) {
     const place = this.rooms.get(reset.room);
     if (!place) return [];
@@ -195,11 +203,13 @@ export class Core {
     return [tell("reset", reset), ...this.caughtUp(reset.room, reset.offset)];
   }
 
+  /** @returns {Action[]} */
   miss(room, epoch, from, to) {
     this.missed.lost += to - from + 1;
     return [tell("gap", { type: "gap", room, epoch, from, to })];
   }
 
+  /** @returns {Action[]} */
   receiveWelcome(welcome) {
     const again = this.user === welcome.user;
     this.online = true;
@@ -211,6 +221,7 @@ export class Core {
     this.behind.clear();
     const entered = new Map(welcome.rooms.map((state) => [state.room, state]));
     for (const state of welcome.rooms) this.enterAgain(state);
+    /** @type {Action[]} */
     const actions = [tell("welcome", welcome), ...this.settle(entered), ...this.dropRefused(entered)];
     for (const [room, offset] of this.readUpTo) {
       if (entered.has(room)) actions.push({ do: "send", message: { type: "read", room, offset } });
@@ -225,7 +236,10 @@ export class Core {
     if (known && (known.offset < offset || recovered === false)) this.behind.set(room, offset);
   }
 
-  /** What the hello has settled is done. */
+  /**
+   * What the hello has settled is done.
+   * @returns {Action[]}
+   */
   settle(entered) {
     /** @type {Action[]} */
     const actions = [];
@@ -240,13 +254,17 @@ export class Core {
     return actions;
   }
 
+  /** @returns {Action[]} */
   dropRefused(entered) {
-    const asked = [...this.requests.pending.values()].filter((one) => one.kind === "join").map((one) => one.fields.room);
+    const asked = [...this.requests.pending.values()]
+      .filter((one) => one.kind === "join")
+      .map((one) => one.fields.room);
     const refused = [...this.rooms.keys()].filter((room) => !entered.has(room) && !asked.includes(room));
     for (const room of refused) this.rooms.delete(room);
     return refused.map((room) => tell("left", { type: "left", room, reason: "refused" }));
   }
 
+  /** @returns {Action[]} */
   receiveError(error, now) {
     if (error.id === HELLO && !this.online) return this.helloRefused(error, now);
     const request = this.requests.pending.get(error.id);
@@ -254,14 +272,19 @@ export class Core {
     if (WORTH_A_RETRY.has(error.code)) {
       request.sent = false;
       request.notBefore = now + (error.retry_after_ms ?? RETRY_AFTER);
-      return [tell("retrying", { kind: request.kind, key: request.fields.key, code: error.code, at: request.notBefore })];
+      return [
+        tell("retrying", { kind: request.kind, key: request.fields.key, code: error.code, at: request.notBefore }),
+      ];
     }
     this.requests.take(request.id);
     if (request.kind === "join") this.rooms.delete(request.fields.room);
     return [{ do: "finish", id: request.id, error: new ChatError(error.code, error.message, error.field) }];
   }
 
-  /** What passes is waited for; a name that is not allowed here costs the name, not the way in. */
+  /**
+   * What passes is waited for; a name that is not allowed here costs the name, not the way in.
+   * @returns {Action[]}
+   */
   helloRefused(error, now) {
     if (WORTH_A_RETRY.has(error.code)) {
       this.helloAt = now + (error.retry_after_ms ?? RETRY_AFTER);
@@ -272,7 +295,10 @@ export class Core {
     return [tell("error", error), { do: "send", message: this.hello(this.token) }];
   }
 
-  /** Answers that the page shows are told as events too; one that nobody waits for was given up, or came twice. */
+  /**
+   * Answers that an application shows are told as events too; one that nobody waits for was given up, or came twice.
+   * @returns {Action[]}
+   */
   receiveAnswer(message) {
     const request = this.requests.take(message.id);
     if (!request) return [];
@@ -290,7 +316,10 @@ export class Core {
     return place;
   }
 
-  /** After a reconnect: everything that was missed is here, or known to be lost. */
+  /**
+   * After a reconnect: everything that was missed is here, or known to be lost.
+   * @returns {Action[]}
+   */
   caughtUp(room, offset) {
     const target = this.behind.get(room);
     if (target !== undefined && offset >= target) this.behind.delete(room);

@@ -1,0 +1,82 @@
+"""A moderator at the page, who comes with a token; and what those are told whom they act upon."""
+
+from __future__ import annotations
+
+import jwt
+import pytest
+
+SECRET = "a secret for tests, and long enough"
+
+
+@pytest.fixture
+def server(chatmaster):
+    return chatmaster(workers=2, settings={"auth.secret": SECRET})
+
+
+def token(user: str, role: str = "user") -> str:
+    return jwt.encode({"sub": user, "name": user.title(), "role": role}, SECRET, "HS256")
+
+
+def come_as_moderator(visit, server):
+    """The token goes from the address into the tab, and the address forgets it."""
+    mia = visit(server)
+    mia.page.goto(f"{server.http}/?token={token('mia', 'moderator')}#lobby")
+    mia.expect(mia.page.locator("#my-role")).to_have_text("moderator")
+    assert "token" not in mia.page.url
+    return mia
+
+
+def moderate(mia, name: str, what: str, where: str = "", reason: str = "") -> None:
+    """Fill in the dialog about a person."""
+    mia.page.locator(".member", has_text=name).click()
+    mia.page.get_by_role("menuitem", name="Moderate…").click()
+    dialog = mia.page.get_by_role("dialog")
+    dialog.get_by_label("What to do").select_option(what)
+    if where:
+        dialog.get_by_label("Where").select_option(label=where)
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_role("button", name="Do it").click()
+    mia.expect(dialog).to_be_hidden()
+
+
+def test_mute_and_unmute(server, visit):
+    """Who is muted keeps what they wrote, with the reason at it, and may try again."""
+    mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()
+    moderate(mia, "Bob", "mute")
+    bob.say("may I?")
+    bob.expect(bob.message("may I?").locator(".foot")).to_contain_text("You are muted")
+    moderate(mia, "Bob", "unmute")
+    bob.page.get_by_role("button", name="Try again").click()
+    mia.sees("may I?")
+
+
+def test_delete_a_strangers_message(server, visit):
+    """A moderator may, others are not even offered it."""
+    mia, bob, eve = come_as_moderator(visit, server), visit(server, "Bob").come(), visit(server, "Eve").come()
+    bob.say("spam")
+    eve.sees("spam")
+    eve.act("spam", "More actions")
+    assert eve.page.get_by_role("menuitem", name="Delete").count() == 0
+    mia.act("spam", "More actions")
+    mia.page.get_by_role("menuitem", name="Delete as moderator").click()
+    mia.page.get_by_role("button", name="Delete", exact=True).click()
+    eve.sees("Message deleted")
+
+
+def test_ban_everywhere(server, visit):
+    """The page says so and why, and does not come back by itself."""
+    mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()
+    moderate(mia, "Bob", "ban", "Everywhere", "for a reason")
+    bob.state("You were removed: for a reason")
+    bob.expect(bob.page.get_by_role("button", name="Try again")).to_be_visible()
+    mia.expect(mia.page.locator(".member", has_text="Bob")).to_have_count(0)
+
+
+def test_a_wrong_token_asks_for_another(server, visit):
+    """A person can sign in by hand."""
+    ada = visit(server)
+    ada.page.goto(f"{server.http}/?token=wrong#lobby")
+    ada.expect(ada.page.get_by_role("dialog")).to_contain_text("Sign in")
+    ada.page.get_by_role("textbox", name="Token").fill(token("ada"))
+    ada.page.get_by_role("button", name="Sign in", exact=True).click()
+    ada.expect(ada.page.locator("#my-name-text")).to_have_text("Ada")

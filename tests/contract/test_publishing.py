@@ -80,6 +80,22 @@ async def test_pages_are_bounded_in_entries_and_in_bytes_and_say_whether_there_i
     assert ([entry.offset for entry in page.entries], page.more) == ([2, 3], True)
     page = await under.bus.read_before("lobby", before=3, limit=512, max_bytes=1 << 20)
     assert ([entry.offset for entry in page.entries], page.more) == ([1, 2], False)
+    # Fewer are left than are looked at in one step, and the bytes cut the page before its end.
+    for after, most in ((95, 2500), (95, 10), (98, 10)):
+        page = await under.bus.read("lobby", after=after, limit=512, max_bytes=most)
+        assert page.entries[-1].offset < 100 and page.more
+    page = await under.bus.read_before("lobby", before=6, limit=512, max_bytes=2500)
+    assert page.entries[0].offset > 1 and page.more
+    page = await under.bus.read("lobby", after=99, limit=512, max_bytes=10)
+    assert ([entry.offset for entry in page.entries], page.more) == ([100], False)
+
+
+async def test_an_empty_log_has_no_more_in_either_direction(under):
+    for page in (
+        await under.bus.read("empty", after=0, limit=10, max_bytes=1000),
+        await under.bus.read_before("empty", before=MAX_OFFSET, limit=10, max_bytes=1000),
+    ):
+        assert not page.entries and not page.more
 
 
 async def test_looking_at_a_room_gives_it_an_epoch_that_its_first_message_keeps(under):

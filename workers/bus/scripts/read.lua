@@ -47,15 +47,19 @@ end
 -- In small steps, so that large entries beyond the page are not even looked at.
 while taken < limit and room > 0 do
   local step = math.min(32, limit - taken)
-  local entries = range(step)
+  local entries, full = range(step), false
   for _, entry in ipairs(entries) do
     local time, envelope = entry[2][2], entry[2][4]
     room = room - #envelope
-    if room < 0 and taken > 0 then break end
+    if room < 0 and taken > 0 then
+      full = true -- what the page has no room for is still to come
+      break
+    end
     edge, taken = offset_of(entry), taken + 1
     local at = #answer
     answer[at + 1], answer[at + 2], answer[at + 3] = text(edge), time, envelope
   end
+  if full then break end
   if #entries < step then
     exhausted = true
     break
@@ -78,7 +82,7 @@ end
 if taken > 0 and redis.call('EXISTS', KEYS[3]) == 1 then answer[6] = changes() end
 
 if backward then
-  if edge > first then answer[5] = 1 end
+  if edge > first and not exhausted then answer[5] = 1 end
 elseif edge < log.top and not exhausted then
   answer[5] = 1
 end

@@ -137,10 +137,9 @@ class Actor:
         for asked in left:
             if asked.room in self.stays:
                 asked.names.add(self.name)
-                await self._write(asked)
+                await self._write(asked, again=True)
 
-    async def _write(self, asked: Asked) -> dict[str, Any]:
-        again = len(asked.names) > 1 or asked.outcome != "unknown"
+    async def _write(self, asked: Asked, *, again: bool = False) -> dict[str, Any]:
         if asked.request["type"] == "delete":
             self.ledger.deleting.add((asked.room, asked.request["offset"]))
         try:
@@ -151,7 +150,7 @@ class Actor:
             raise
         if answer["type"] == "ack":
             asked.outcome, asked.offset = "kept", answer["offset"]
-        elif not again and answer.get("code") != "unavailable":
+        elif not again:  # what refuses a retry says nothing about the first try
             asked.outcome = "refused"
         return answer
 

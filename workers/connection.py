@@ -153,7 +153,7 @@ class Connection:
 
     def received(self, data: str | bytes) -> None:
         self.messages_in += 1
-        self._node.received(self, data)
+        self._node.application.received(self, data)
 
     def closed(self, code: int, reason: str) -> None:
         self._node.closed(self, code, reason)

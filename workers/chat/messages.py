@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -21,8 +22,9 @@ ROOM_MENTION: Final = "@room"
 _MESSAGE: Final = b'{"type":"message"'
 
 
+@lru_cache(maxsize=4096)
 def sender(user: str, name: str) -> bytes:
-    """The member `from`."""
+    """The member `from`; who speaks goes on speaking."""
     return b'"from":{"user":"%b","name":%b}' % (user.encode(), encode(name))
 
 

@@ -34,13 +34,14 @@ class Ring:
 
     def append(self, item: Item, limit: int) -> int:
         """Add the next item, keeping to `limit` bytes; the change in bytes is returned."""
-        before = self.bytes
-        self._items.append(item)
+        items = self._items
+        items.append(item)
         self.end = item.offset
-        self.bytes += item.size
-        while self.bytes > limit or len(self._items) > ENTRIES:
-            self.bytes -= self._items.popleft().size
-        return self.bytes - before
+        change = item.size
+        while self.bytes + change > limit or len(items) > ENTRIES:
+            change -= items.popleft().size
+        self.bytes += change
+        return change
 
     def prepend(self, items: list[Item], limit: int) -> int:
         """Put older items, the last of which touches the first here, in front as far as they fit."""

@@ -83,9 +83,6 @@ class Node:
         self.application.opened(connection)
         return connection
 
-    def received(self, connection: Connection, data: str | bytes) -> None:
-        self.application.received(connection, data)
-
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         if code == LOST:
             self.application.lost(connection, ConnectionLost(f"{connection.remote_ip} went away"))

@@ -77,6 +77,7 @@ export class Conversation {
     this.joined = this.direct;
     this.loaded = false;
     this.loading = false;
+    this.stuck = false; // asking for older ones failed; not again before the next connection
     this.more = true; // older messages than the first one here
     this.top = 0; // the highest offset seen
     this.unread = 0;

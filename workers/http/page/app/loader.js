@@ -50,7 +50,7 @@ export class Loader {
       await work();
     } catch (/** @type {any} */ error) {
       if (error.code !== "ended") this.app.toast(reasonOf(error));
-      conversation.more = false; // until the next welcome
+      conversation.stuck = true;
     } finally {
       conversation.loading = false;
       this.app.model.changed("messages", conversation);

@@ -70,14 +70,17 @@ class App {
     chat.on("typing", (event) => model.typing(event, Date.now()));
     chat.on("presence", (change) => model.presence(change) && this.membersLater(change.room));
     chat.on("error", (error) => toast(reasonOf(error)));
-    chat.on("state", ({ state, code }) => state === "closed" && code === 4001 && this.askToken());
+    chat.on("state", ({ state, code }) => {
+      if (state !== "connected") model.disconnected();
+      if (state === "closed" && code === 4001) this.askToken();
+    });
   }
 
   welcomed(welcome) {
     const first = !this.model.me;
     this.model.welcome(welcome);
     // A page that failed, or that a lost connection interrupted, can be asked for again.
-    for (const conversation of this.model.conversations.values()) conversation.more ||= !conversation.loaded;
+    for (const conversation of this.model.conversations.values()) conversation.stuck = false;
     if (!this.model.inbox.loaded) this.loader.inbox();
     if (first) this.outbox.restore();
     if (first || !this.model.current) this.open(idFromAddress() || this.rooms()[0] || FIRST_ROOM);

@@ -33,13 +33,13 @@ function startNode(conversation, app) {
     : "Say hello. Everyone in this room can read it, and so can those who join later.";
   const node = el("li", { class: "start" }, el("h3", {}, ...heading), el("p", { text: words }));
   if (empty && !conversation.direct) {
-    const name = el(
-      "button",
-      { type: "button", class: "button", on: { click: () => app.askName() } },
-      "You are ",
-      bdi(model.name),
-      ". Change your name",
-    );
+    const name = el("button", {
+      type: "button",
+      class: "button",
+      text: "Change your name",
+      on: { click: () => app.askName() },
+    });
+    node.append(el("p", {}, "You are called ", bdi(model.name), "."));
     const invite = el("button", {
       type: "button",
       class: "button",

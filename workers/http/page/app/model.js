@@ -164,6 +164,12 @@ export class Model {
     return !complete;
   }
 
+  /** The connection is gone: whoever was writing then is not known to write any more. */
+  disconnected() {
+    for (const conversation of this.conversations.values()) conversation.typing.clear();
+    if (this.current) this.changed("typing", this.current);
+  }
+
   typing({ room, user, name }, now) {
     const conversation = this.conversations.get(room);
     if (!conversation || user === this.me) return;

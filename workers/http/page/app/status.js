@@ -82,6 +82,7 @@ export class Status {
   show() {
     const { kind, text, spoken = text, button } = this.line;
     byId("state").dataset.kind = kind;
+    byId("app").classList.toggle("offline", this.chat.state.state !== "connected");
     if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
     byId("state-button").hidden = !button;
     if (button) byId("state-button").textContent = button;

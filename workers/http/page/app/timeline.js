@@ -143,6 +143,7 @@ export class Timeline {
     if (
       conversation?.loaded &&
       conversation.more &&
+      !conversation.stuck &&
       !conversation.loading &&
       !this.toPlace &&
       this.scroller.scrollTop < NEAR_START

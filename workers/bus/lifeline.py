@@ -19,6 +19,13 @@ FIRST_DELAY, LAST_DELAY = 0.05, 1.0
 GOOD_AFTER = 2.0
 
 
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it is over: a timeout inside redis-py that expires just then swallows a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
+
+
 class Lifeline:
     """Keeps one link open. `up(link)` and `down()` alternate, on the loop."""
 
@@ -37,8 +44,7 @@ class Lifeline:
     async def stop(self) -> None:
         """Close for good; `down` is called where a link was up."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         if self.link is not None:
             self.link.abort()
             await self.link.closed

@@ -31,7 +31,13 @@ class Link(asyncio.Protocol):
         self._opened_by: Any = None
 
     def take_over(self, connection: Any) -> None:
-        """Be the protocol of the transport that a redis-py connection opened, which is kept alive beside it."""
+        """Be the protocol of the transport that a redis-py connection opened, which is kept alive beside it.
+
+        Raises ConnectionError where it is closed already.
+        """
+        if connection._reader.at_eof() or connection._writer.transport.is_closing():
+            # Its end was told to redis-py's protocol already, and would never be told to this one.
+            raise ConnectionError("the connection was closed as soon as it was open")
         self._opened_by = connection
         self.transport = connection._writer.transport
         self.transport.set_protocol(self)

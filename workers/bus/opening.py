@@ -81,11 +81,11 @@ class Opener:
         connection = self._class(**options)
         try:
             await connection.connect()
+            link = Link(asyncio.get_running_loop())
+            link.take_over(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        link = Link(asyncio.get_running_loop())
-        link.take_over(connection)
         return link
 
     async def close(self) -> None:

@@ -15,6 +15,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from workers.bus.lifeline import end
+
 logger = logging.getLogger(__name__)
 
 INTERVAL = 2.0
@@ -57,8 +59,7 @@ class Probe:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     def send(self) -> None:
         """Publish a stamp now; also called when the connections have just come up."""

@@ -25,6 +25,8 @@ class Peer(asyncio.Protocol):
         self.joined: list[Any] = []
         self.failures: list[Any] = []
         self._received = bytearray()
+        self._payloads: list[bytes] = []
+        self._messages: list[dict[str, Any]] = []
         self.far: socket.socket
 
     @property
@@ -97,7 +99,7 @@ class Peer(asyncio.Protocol):
     def payloads(self) -> list[bytes]:
         """The payload of every whole frame so far."""
         self.read_available()
-        data, at, found = bytes(self._received), 0, []
+        data, at = self._received, 0
         while len(data) >= at + 2:
             size, head = data[at + 1], 2
             if size == 126:
@@ -106,12 +108,15 @@ class Peer(asyncio.Protocol):
                 size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
             if len(data) < at + head + size:
                 break
-            found.append(data[at + head : at + head + size])
+            self._payloads.append(bytes(data[at + head : at + head + size]))
             at += head + size
-        return found
+        del data[:at]
+        return self._payloads
 
     def messages(self) -> list[dict[str, Any]]:
-        return [json.loads(payload) for payload in self.payloads()]
+        payloads = self.payloads()
+        self._messages += [json.loads(payload) for payload in payloads[len(self._messages) :]]
+        return self._messages
 
     def offsets(self, room: str) -> list[int]:
         return [one["offset"] for one in self.messages() if one.get("room") == room and one["type"] == "message"]

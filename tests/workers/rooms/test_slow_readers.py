@@ -35,8 +35,8 @@ async def test_a_reader_that_pauses_gets_everything_once_it_reads_and_others_not
         fast.read_available()
     assert slow.paused
     assert side.hub.rooms["lobby"].laggers
-    await until(lambda: len(fast.offsets("lobby")) == 2000)
-    await until(lambda: len(slow.offsets("lobby")) == 2000)
+    await fast.has("lobby", 2000)
+    await slow.has("lobby", 2000)
     assert slow.offsets("lobby") == fast.offsets("lobby") == list(range(1, 2001))
     await until(lambda: not side.hub.rooms["lobby"].laggers)
 

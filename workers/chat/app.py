@@ -12,11 +12,10 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
@@ -39,7 +38,6 @@ from workers.chat.rights import Role
 from workers.chat.session import Effects, Phase, Session, SessionState
 from workers.chat.staff import Staff
 from workers.http import page
-from workers.registry.registry import Carried
 from workers.rooms.member import Gap, Reset
 
 if TYPE_CHECKING:
@@ -52,13 +50,6 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL: Final = "chat.v1.json"
 TICK: Final = 0.25  # seconds between two looks at the clock for all sessions
 RETRY: Final = 1.0  # seconds between two tries to read from a store that is away
-
-
-class Parcel(Struct, frozen=True, array_like=True):
-    """A session on its way to another worker, with its place in the registry."""
-
-    session: SessionState
-    registered: Carried
 
 
 class ChatApplication:
@@ -105,10 +96,15 @@ class ChatApplication:
         self.hub.teller = _told
         self.hub.amender = amended
         self._timer = self.node.loop.call_later(TICK, self._tick)
+        self.node.lease.when_reborn(lambda old: self._learn_again())
         try:
             await self._learn()
         except BusError:
-            self.tasks.start(self._learn_later(), what="the chat's start")
+            self._learn_again()
+
+    def _learn_again(self) -> None:
+        """The store was away, or may have forgotten."""
+        self.tasks.start(self._learn_later(), what="the chat's start")
 
     async def stop(self) -> None:
         if self._timer is not None:
@@ -117,16 +113,17 @@ class ChatApplication:
     async def _learn(self) -> None:
         for officer in await self.marks.staff():
             self.staff.enlist(officer)
-        self._identities.guest_secret = await self.marks.guest_secret()
+        # After the store was wiped, those who still know the old secret bring it back, so that guests stay themselves.
+        self._identities.signs_with(await self.marks.guest_secret(self._identities.guest_secret))
 
     async def _learn_later(self) -> None:
         while True:
-            await asyncio.sleep(RETRY)
             try:
                 await self._learn()
                 return
             except BusError as error:
                 logger.debug("the chat still waits for the store: %s", error)
+            await asyncio.sleep(RETRY)
 
     def page(self) -> tuple[bytes | None, bytes | None]:
         """The page at `/` and the script at `/chat.js`."""
@@ -195,22 +192,19 @@ class ChatApplication:
 
     def frozen(self, connection: Connection) -> Any:
         """The session on paper."""
-        state = connection.app.session.freeze(time.time())
-        return msgspec.to_builtins(Parcel(state, self.node.registry.freeze(connection.id)))
+        return msgspec.to_builtins(connection.app.session.freeze(time.time()))
 
     def moved(self, connection: Connection) -> None:
         """It belongs to another worker now, which counts it from now on."""
         self.ended(connection.app)
 
-    def thawed(self, connection: Connection, state: Any) -> None:
-        """It comes from another worker, and is in its rooms already."""
-        parcel = msgspec.convert(state, Parcel)
-        session = Session.thaw(self.context, connection.id, parcel.session, time.time())
+    def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
+        """It comes from another worker."""
+        session = Session.thaw(self.context, connection.id, msgspec.convert(state, SessionState), time.time())
         desk = connection.app = Desk(self, connection, session)
         self.introduce(desk, session.identity)
         for room in session.rooms:
             self.came(desk, room)
-        self.node.registry.thaw(connection.id, connection.user, connection.remote_ip, parcel.registered)
 
     # ---- who is where ------------------------------------------------------------------------------
 

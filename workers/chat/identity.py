@@ -66,7 +66,14 @@ class Identities:
         self._auth = auth
         self.guest_secret = guest_secret
         self._new_guest = new_guest
+        self._former: bytes | None = None  # what guests' tokens were signed with before the store lost it
         self._verify = _verifier(auth)
+
+    def signs_with(self, secret: bytes) -> None:
+        """From now on guests' tokens are signed with `secret`; those of the one before are still theirs."""
+        if self.guest_secret not in (None, secret):
+            self._former = self.guest_secret
+        self.guest_secret = secret
 
     @property
     def guests_allowed(self) -> bool:
@@ -85,7 +92,7 @@ class Identities:
         if not token:
             return self._guest(GUEST_PREFIX + self._new_guest(), fresh=True)
         found = _GUEST_TOKEN.match(token)
-        if found is None or not hmac.compare_digest(found[2], self._sign(found[1])):
+        if found is None or not self._is_signed(found[1], found[2]):
             return Refusal("this guest token is not valid", note="a guest token with a wrong signature")
         return self._guest(found[1], fresh=False)
 
@@ -94,11 +101,14 @@ class Identities:
         token = f"guest.{user}.{self._sign(user)}"
         return Identity(user, names.generated(number), guest=True, token=token, fresh=fresh)
 
-    def _sign(self, user: str) -> str:
-        """128 bits of BLAKE2b with a key (RFC 7693), which takes a tenth of what HMAC does: each hello needs it."""
+    def _is_signed(self, user: str, signature: str) -> bool:
         assert self.guest_secret is not None  # see `ready_for`
-        digest = blake2b(user.encode(), key=self.guest_secret, digest_size=16, person=b"guest").digest()
-        return urlsafe_b64encode(digest).decode().rstrip("=")
+        secrets = (self.guest_secret, self._former) if self._former is not None else (self.guest_secret,)
+        return any(hmac.compare_digest(signature, _signature(user, secret)) for secret in secrets)
+
+    def _sign(self, user: str) -> str:
+        assert self.guest_secret is not None  # see `ready_for`
+        return _signature(user, self.guest_secret)
 
     def _by_token(self, token: str, now: float) -> Identity | Refusal:
         if self._verify is None:
@@ -110,6 +120,12 @@ class Identities:
             return _identity_of(claims, now)
         except _WRONG as error:
             return Refusal("this token is not valid", note=f"its claims: {_shown(error)}")
+
+
+def _signature(user: str, secret: bytes) -> str:
+    """128 bits of BLAKE2b with a key (RFC 7693), which takes a tenth of what HMAC does: each hello needs it."""
+    digest = blake2b(user.encode(), key=secret, digest_size=16, person=b"guest").digest()
+    return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _is_users(token: str | None) -> bool:

@@ -80,10 +80,13 @@ class Marks:
         found = await self._bus.call(self._paired, [f"{tag(self._name, inbox)}:copies"], [offset], again=True)
         return None if found is None else int(found)
 
-    async def guest_secret(self) -> bytes:
-        """The secret that guests' identities are signed with, made by whoever asks first. Raises BusError."""
+    async def guest_secret(self, known: bytes | None) -> bytes:
+        """The secret that guests' identities are signed with: `known`, or a new one, of whoever asks first.
+
+        Raises BusError.
+        """
         own = [f"{tag(self._name, '!chat')}:secret"]
-        return bytes(await self._bus.call(self._secret, own, [secrets.token_bytes(32)], again=True))
+        return bytes(await self._bus.call(self._secret, own, [known or secrets.token_bytes(32)], again=True))
 
     async def enlist(self, officer: Officer) -> None:
         """Keep who is a moderator, or is none any more. Raises BusError."""

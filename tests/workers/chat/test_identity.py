@@ -159,3 +159,16 @@ def _signed(claims: dict[str, Any], *, secret: str = SECRET) -> str:
     body = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
     signature = hmac.digest(secret.encode(), body.encode(), "sha256")
     return f"{body}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def test_a_guest_stays_the_same_when_the_store_lost_the_secret() -> None:
+    identities = Identities(Auth(), guest_secret=b"one", new_guest=lambda: "0" * 16)
+    guest = identities.identify(None, 0.0)
+    assert isinstance(guest, Identity)
+    identities.signs_with(b"two")
+    again = identities.identify(guest.token, 0.0)
+    assert isinstance(again, Identity) and again.user == guest.user and again.token != guest.token
+    identities.signs_with(b"two")
+    assert isinstance(identities.identify(guest.token, 0.0), Identity)
+    identities.signs_with(b"three")
+    assert not isinstance(identities.identify(guest.token, 0.0), Identity)

@@ -30,6 +30,8 @@ DEGRADED_AFTER = 1.0
 _TRANSPORT_FIELDS = (
     (Field.CONNECTIONS_TOTAL, "connections_total"),
     (Field.MESSAGES_IN, "messages_in"),
+    (Field.BYTES_IN, "bytes_in"),
+    (Field.BYTES_OUT, "bytes_out"),
     (Field.HANDSHAKE_FAILURES, "handshake_failures"),
     (Field.PROTOCOL_ERRORS, "protocol_errors"),
 )
@@ -85,6 +87,7 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     row[Field.CONNECTIONS] = len(node.connections)
     for field, name in _TRANSPORT_FIELDS:
         row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
+    row[Field.BYTES_OUT] += node.hub.tally.bytes_out if hasattr(node, "hub") else 0
     if node.endpoints:
         row[Field.ACCEPT_PAUSES] = node.endpoints[0].descriptors.pauses
     node.counters.copy_to(row)

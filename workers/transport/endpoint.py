@@ -46,6 +46,8 @@ class Counts:
     connections: int = 0  # open now
     connections_total: int = 0
     messages_in: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0  # by `write_frame`; what the rooms write, they count
     handshake_failures: int = 0
     protocol_errors: int = 0
     callback_errors: int = 0

@@ -90,6 +90,7 @@ class Lifecycle(asyncio.Protocol):
         if self.state != OPEN:
             return
         self.bytes_out += len(frame)
+        self.endpoint.counts.bytes_out += len(frame)
         self.transport.write(frame)
         if self.writing_paused and self.buffered > 2 * self.endpoint.config.queue_size:
             self.abort(TOO_SLOW, "reads too slowly")

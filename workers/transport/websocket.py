@@ -142,6 +142,7 @@ class WebSocket(Lifecycle):
         """Cut what has come into frames and deliver the messages."""
         self.heard = True
         self.bytes_in += len(data)
+        self.endpoint.counts.bytes_in += len(data)
         if self._tail is not None:
             self._tail += data
             if self._reading_paused:
@@ -303,6 +304,11 @@ class WebSocket(Lifecycle):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.pause_reading()
         self.endpoint.opened(self)
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether a message of several frames is on its way in."""
+        return self._fragments is not None
 
     def reattach(self) -> None:
         """The move did not come about: go on here."""

@@ -58,7 +58,7 @@ class Field(IntEnum):
     LOGS_DROPPED = 30
     PUBLISH_FAILURES = 31
     ACCEPT_PAUSES = 32  # accepting paused at the reserve of descriptors
-    SPARE = 33
+    HAND_OVERS_ABORTED = 33  # batches of connections that were asked back
     # The next four are written by the master.
     SLOT = 34
     RESTARTS = 35  # unplanned ones of the slot

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -58,8 +59,11 @@ class Application(Protocol):
     def frozen(self, connection: Connection) -> Any:
         """What another worker needs of the application's state, as msgspec can encode it."""
 
-    def thawed(self, connection: Connection, state: Any) -> None:
-        """The connection came from another worker with that state; `opened` is not called."""
+    def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
+        """The connection came from another worker, where it had that state and was in these rooms.
+
+        It is brought into them afterwards; `opened` is not called.
+        """
 
     def noted(self, room: str, note: bytes) -> None:
         """Something that is not kept, and is no presence, came through a room's channel."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +116,11 @@ class CallbackApplication:
     def frozen(self, connection: Connection) -> None:
         return None
 
-    def thawed(self, connection: Connection, state: Any) -> None:
+    def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """All that a program keeps is in `connection.session`, which travels by itself."""
+        if connection.user:
+            for room in rooms:
+                self._node.entered(connection, room)
 
     def noted(self, room: str, note: bytes) -> None:
         """A program has no notes."""

@@ -12,6 +12,7 @@ _FIELDS: dict[str, Field] = {
     "rate_limited": Field.RATE_LIMITED,
     "handed_over": Field.HANDED_OVER,
     "hand_over_failed": Field.HAND_OVER_FAILED,
+    "hand_overs_aborted": Field.HAND_OVERS_ABORTED,
 }
 
 
@@ -23,6 +24,7 @@ class Counters:
     def __init__(self) -> None:
         self.handed_over = 0
         self.hand_over_failed = 0
+        self.hand_overs_aborted = 0
         self.callback_errors = 0
         self.rate_limited = 0
 

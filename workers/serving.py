@@ -24,7 +24,7 @@ from workers.control import CONTROL_ROOM
 from workers.drain import Drain
 from workers.events import call
 from workers.handover.incoming import Incoming
-from workers.handover.outgoing import Outgoing
+from workers.handover.outgoing import PATIENCE, Outgoing
 from workers.heartbeat import Heartbeat
 from workers.node import Node
 from workers.queries import Queries
@@ -108,7 +108,7 @@ class Serving:
         await call(node.worker.callbacks.get("worker_reload"), node.worker)
         outgoing = Outgoing(node, sock, peer=order.peer, ask_kill=self._ask_kill)
         node.transfers.append(outgoing)
-        left = await outgoing.run(order.seconds)
+        left = await outgoing.run(order.seconds, max(node.settings.master.drain_timeout, PATIENCE))
         node.transfers.remove(outgoing)
         if left:
             logger.warning("%d connections could not be handed over and are sent away", left)

@@ -24,7 +24,8 @@ CALM = 3.0  # seconds of the same load without a reload, for comparison
 AFTER = 2.0  # seconds of load after the reload
 PER_LOADER = 10_000  # connections; a process here may hold 20,000 descriptors
 AT_MOST = {"reload_s": 2.0, "silence_ms": 500.0, "missing": 0, "doubled": 0, "disconnects": 0}
-_HANDED = re.compile(r"handed (\d+) of (\d+) connections over in ([\d.]+) s")
+_HANDED = re.compile(r"handed (\d+) of \d+ connections over in ([\d.]+) s, ([\d.]+) s of it to prepare")
+_TAKEN = re.compile(r"took \d+ connections over from \S+ the longest was in no room for (\d+) ms")
 
 
 class Result(Struct):
@@ -33,7 +34,9 @@ class Result(Struct):
     connections: int
     rate: float  # messages a second
     reload_s: float  # until chatctl has its answer
-    hand_over_s: float  # the part in which connections moved
+    hand_over_s: float  # the part between the two workers
+    prepare_s: float  # of that, until the new one follows the rooms; everybody is served meanwhile
+    roomless_ms: float  # the longest that a connection was in no room, by the new worker's word
     moved: int
     calm_silence_ms: float
     silence_ms: float  # the longest that a client heard nothing
@@ -67,7 +70,7 @@ def measure(connections: int, rate: float) -> Result:
             time.sleep(AFTER)
             _finish(loads)
             found = _seen(loads)
-            handed = _HANDED.search(server.log())
+            handed, taken = _HANDED.search(server.log()), _TAKEN.search(server.log())
         finally:
             for load in loads:
                 load.close()
@@ -75,7 +78,9 @@ def measure(connections: int, rate: float) -> Result:
         connections=connections,
         rate=rate,
         reload_s=took,
-        hand_over_s=float(handed[3]) if handed else float("nan"),
+        hand_over_s=float(handed[2]) if handed else float("nan"),
+        prepare_s=float(handed[3]) if handed else float("nan"),
+        roomless_ms=float(taken[1]) if taken else float("nan"),
         moved=int(handed[1]) if handed else 0,
         calm_silence_ms=calm["silence_ms"],
         **found,
@@ -126,7 +131,9 @@ def render(result: Result) -> str:
         [
             f"{result.connections:,} connections in one room on one worker, {result.rate:g} messages/s",
             f"  reload in all           {result.reload_s:.2f} s",
-            f"  connections moved       {result.moved:,} in {result.hand_over_s:.2f} s",
+            f"  connections moved       {result.moved:,} in {result.hand_over_s:.2f} s, "
+            f"{result.prepare_s:.2f} s of it before the first one left",
+            f"  longest in no room      {result.roomless_ms:.0f} ms",
             f"  longest silence         {result.silence_ms:.0f} ms (without a reload {result.calm_silence_ms:.0f} ms)",
             f"  oldest message          {result.oldest_ms:.0f} ms",
             f"  disconnects             {result.disconnects}",

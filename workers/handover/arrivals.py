@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.connection import Connection
@@ -15,11 +16,14 @@ from workers.handover.protocol import Parcel
 if TYPE_CHECKING:
     from workers.bus.port import Entry
     from workers.node import Node
+    from workers.transport.endpoint import Endpoint
+    from workers.transport.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 
-PREPARE_TIMEOUT = 4.0  # seconds; less than the old worker waits
+PREPARE_TIMEOUT = 8.0  # seconds; less than the old worker waits
 ORDERS_A_PAGE = 500
+STOPS_A_TURN = 500  # rooms let go of without a break
 
 
 class Arrivals:
@@ -27,33 +31,63 @@ class Arrivals:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._stops: list[Callable[[], None]] = []
+        self._waiting = 0  # rooms that are not followed yet
+        self._followed = asyncio.Event()
+        self.came = 0
+        self.longest_pause = 0.0  # seconds that a connection was in no room
 
-    async def prepare(self, rooms: tuple[str, ...]) -> None:
-        """Follow these rooms. A follower lingers for half a minute without members, which is long enough."""
-        waiting = len(rooms)
-        done = asyncio.Event()
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where connections go on: one without TLS."""
+        return next((one for one in self._node.endpoints if one.tls is None), None)
 
-        def live() -> None:
-            nonlocal waiting
-            waiting -= 1
-            if waiting <= 0:
-                done.set()
+    def expect(self, rooms: tuple[str, ...]) -> None:
+        """Begin to follow these rooms, so that those who come need not wait for that."""
+        self._waiting += len(rooms)
+        self._stops += [self._node.hub.follow(room, _ignore, live=self._live) for room in rooms]
 
-        stops = [self._node.hub.follow(room, _ignore, live=live) for room in rooms]
-        if rooms:
-            try:
-                await asyncio.wait_for(done.wait(), PREPARE_TIMEOUT)
-            except TimeoutError:
-                logger.warning(
-                    "%d of %d rooms are not followed yet; their members will read the log", waiting, len(rooms)
-                )
-        for stop in stops:
+    def _live(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._followed.set()
+
+    async def prepare(self) -> None:
+        """Wait until what is expected is followed. A follower lingers for half a minute without members."""
+        try:
+            if self._waiting:
+                self._followed.clear()
+                await asyncio.wait_for(self._followed.wait(), PREPARE_TIMEOUT)
+        except TimeoutError:
+            logger.warning("%d rooms are not followed yet; their members will read the log", self._waiting)
+        stops, self._stops = self._stops, []
+        for number, stop in enumerate(stops):
             stop()
+            if number % STOPS_A_TURN == 0:
+                await asyncio.sleep(0)
 
-    async def take_over(self, parcel: Parcel, sock: socket.socket) -> None:
-        """Go on with a connection. Raises OSError where the socket is dead."""
-        ws = await self._node.endpoints[0].attach(sock, parcel.socket)
-        connection = Connection(self._node, ws, parcel.id)
+    async def take_over(self, arrived: list[tuple[Parcel, int]]) -> None:
+        """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
+        endpoint = self.endpoint
+        assert endpoint is not None  # else nobody was offered
+        attached = await asyncio.gather(
+            *(endpoint.attach(socket.socket(fileno=fd), parcel.socket) for parcel, fd in arrived),
+            return_exceptions=True,
+        )
+        for (parcel, _), ws in zip(arrived, attached, strict=True):
+            if isinstance(ws, BaseException) or not ws.is_open:
+                # The client went away while it moved; it is told nothing any more.
+                logger.info("connection %s was gone when it arrived: %s", parcel.id, ws)
+                continue
+            try:
+                self._go_on(parcel, ws)
+            except Exception:  # a bug costs the connection that it is about
+                ws.failed("the arrival")
+            self.came += 1
+
+    def _go_on(self, parcel: Parcel, ws: WebSocket) -> None:
+        node = self._node
+        connection = Connection(node, ws, parcel.id)
         connection.user = parcel.user
         connection.opened_at = parcel.opened_at
         connection.messages_in = parcel.messages_in
@@ -61,11 +95,14 @@ class Arrivals:
         if parcel.session:
             connection.session.update(parcel.session)
         ws.owner = connection
-        self._node.connections[connection.id] = connection
-        self._node.registry.thaw(connection.id, parcel.user, connection.remote_ip, parcel.counted)
-        self._node.application.thawed(connection, parcel.app)
-        rejoin(self._node, connection, parcel.rooms)
+        node.connections[connection.id] = connection
+        node.registry.thaw(connection.id, parcel.user, connection.remote_ip, parcel.counted)
+        node.application.thawed(connection, parcel.app, [at.room for at in parcel.rooms])
+        rejoin(node, connection, parcel.rooms, lambda now: self._heard_again(now - parcel.left_at))
         ws.resume_reading()
+
+    def _heard_again(self, pause: float) -> None:
+        self.longest_pause = max(self.longest_pause, pause)
 
     async def make_up_for_orders(self, parcels: list[Parcel]) -> None:
         """Carry out the orders that came for them after they were written down and before they were here."""

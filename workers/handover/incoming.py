@@ -25,6 +25,7 @@ from workers.handover.protocol import (
     Prepare,
     Prepared,
     Released,
+    Taken,
     decode_from_giver,
     encode,
 )
@@ -44,38 +45,42 @@ class Incoming:
         self._node = node
         self._arrivals = Arrivals(node)
         self._taker = Taker()
-        self._expected: tuple[str, ...] = ()  # rooms whose members will come
         self._held: dict[str, tuple[Parcel, int]] = {}
         self._link = PeerLink(sock, received=self._received, lost=self._lost)
-        self._loop = asyncio.get_running_loop()
+        self._begun: asyncio.Queue[tuple[int, list[tuple[Parcel, int]]] | None] = asyncio.Queue()
+        self._over = False  # nothing more will come
+        node.tasks.start(self._begin(), what="take connections over")
 
     def peer_reaped(self) -> None:
         """The old worker is dead for certain: what it said last is read, then what is held is ours."""
         self._link.drain()
         self._act(self._taker.giver_reaped())
         self._link.close()
+        self._over = True
+        self._begun.put_nowait(None)
+        self._node.transfers.remove(self)
 
     def _received(self, packet: bytes, fds: list[int]) -> None:
         match decode_from_giver(packet):
             case Prepare(version, rooms, last):
-                self._expected += rooms
+                if version == VERSION:
+                    self._arrivals.expect(rooms)
                 if last:
-                    self._node.tasks.start(self._prepare(version), what="prepare a hand-over")
+                    self._node.tasks.start(self._prepare(), what="prepare a hand-over")
             case Offer(batch, parcels):
                 self._offered(batch, parcels, fds)
             case Go(batch, ids):
-                self._act(self._taker.went(batch, ids))
+                self._act(self._taker.went(batch, ids), batch)
             case Abort(batch):
                 self._act(self._taker.aborted(batch))
             case Finished():
-                logger.info("took %s over", self.peer)
+                self._begun.put_nowait(None)
 
-    async def _prepare(self, version: int) -> None:
+    async def _prepare(self) -> None:
         """Follow the rooms before their members come, so that they need no page of the log then."""
-        if version == VERSION:
-            await self._arrivals.prepare(self._expected)
-        descriptors = self._node.endpoints[0].descriptors if self._node.endpoints else None
-        credit = descriptors.limit - descriptors.used if descriptors else 0
+        await self._arrivals.prepare()
+        endpoint = self._arrivals.endpoint
+        credit = endpoint.descriptors.limit - endpoint.descriptors.used if endpoint else 0
         self._link.send(encode(Prepared(VERSION, credit)))
 
     def _offered(self, batch: int, parcels: tuple[Parcel, ...], fds: list[int]) -> None:
@@ -83,7 +88,7 @@ class Incoming:
             self._held[parcel.id] = (parcel, fd)
         self._act(self._taker.offered(batch, tuple(parcel.id for parcel in parcels), len(fds)))
 
-    def _act(self, actions: list[Action]) -> None:
+    def _act(self, actions: list[Action], batch_of_go: int = 0) -> None:
         for action in actions:
             match action:
                 case SendHeld(batch, ids):
@@ -94,17 +99,28 @@ class Incoming:
                     for one in ids:
                         os.close(self._held.pop(one)[1])
                 case Activate(ids):
-                    arrived = [self._held.pop(one) for one in ids]
-                    self._node.tasks.start(self._activate(arrived), what="take connections over")
+                    self._begun.put_nowait((batch_of_go, [self._held.pop(one) for one in ids]))
 
-    async def _activate(self, arrived: list[tuple[Parcel, int]]) -> None:
-        for parcel, fd in arrived:
-            try:
-                await self._arrivals.take_over(parcel, socket.socket(fileno=fd))
-            except OSError as error:
-                # The client went away while it moved; it is told nothing any more.
-                logger.info("connection %s was gone when it arrived: %s", parcel.id, error)
-        await self._arrivals.make_up_for_orders([parcel for parcel, _ in arrived])
+    async def _begin(self) -> None:
+        """Begin with what is ours, batch after batch, as long as something may come."""
+        while not (self._over and self._begun.empty()):
+            next_one = await self._begun.get()
+            if next_one is None:
+                self._say_what_came()
+                continue
+            batch, arrived = next_one
+            await self._arrivals.take_over(arrived)
+            self._link.send(encode(Taken(batch)))
+            orders = self._arrivals.make_up_for_orders([parcel for parcel, _ in arrived])
+            self._node.tasks.start(orders, what="make up for orders")
+
+    def _say_what_came(self) -> None:
+        came, pause = self._arrivals.came, self._arrivals.longest_pause * 1000
+        self._arrivals.came = 0
+        if came:
+            logger.info(
+                "took %d connections over from %s; the longest was in no room for %.0f ms", came, self.peer, pause
+            )
 
     def _lost(self) -> None:
         """The pair is closed on the other side: after Finished that is its end, else the master's word decides."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from workers.handover.protocol import MAX_BATCH, MAX_PACKET
 
 _INT = array.array("i").itemsize
+_A_TURN = 4  # packets read before others get their turn
 
 
 class PeerLink:
@@ -32,13 +33,13 @@ class PeerLink:
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
-        """Send now, or as soon as the other side takes it; the descriptors must stay open until then."""
+        """Send now, or as soon as the other side takes it; copies of the descriptors wait with it."""
         if not self._open:
             return
         if self._waiting or not self._try(packet, fds):
             if not self._waiting:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
-            self._waiting.append((packet, fds))
+            self._waiting.append((packet, [os.dup(fd) for fd in fds]))
 
     @property
     def idle(self) -> bool:
@@ -48,7 +49,7 @@ class PeerLink:
     def drain(self) -> None:
         """Read all that the pair still holds; for when the other side is known to be dead."""
         if self._open:
-            self._readable()
+            self._read(most=None)
 
     def close(self) -> None:
         if self._open:
@@ -56,6 +57,9 @@ class PeerLink:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()
+            for _, copies in self._waiting:
+                _close(copies)
+            self._waiting.clear()
 
     def _try(self, packet: bytes, fds: Sequence[int]) -> bool:
         try:
@@ -72,14 +76,21 @@ class PeerLink:
     def _writable(self) -> None:
         while self._waiting and self._try(*self._waiting[0]):
             if self._waiting:
-                self._waiting.popleft()
+                _close(self._waiting.popleft()[1])
         if self._open and not self._waiting:
             self._loop.remove_writer(self._sock.fileno())
 
     def _readable(self) -> None:
-        while self._open:
+        self._read(most=_A_TURN)
+
+    def _read(self, most: int | None) -> None:
+        done = 0
+        while self._open and done != most:
+            done += 1
             try:
-                packet, ancillary, _, _ = self._sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(MAX_BATCH * _INT))
+                packet, ancillary, _, _ = self._sock.recvmsg(
+                    MAX_PACKET, socket.CMSG_SPACE(MAX_BATCH * _INT), socket.MSG_CMSG_CLOEXEC
+                )
             except BlockingIOError:
                 return
             except OSError:
@@ -92,7 +103,6 @@ class PeerLink:
     def _gone(self) -> None:
         """The other end is closed. That is no proof of a death: only the master's word is."""
         if self._open:
-            self._waiting.clear()
             self.close()
             self._lost()
 
@@ -103,6 +113,9 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             found.frombytes(data[: len(data) - len(data) % _INT])
-    for fd in found:
-        os.set_inheritable(fd, False)
     return list(found)
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 Positions = tuple[RoomPosition, ...]
 
+TOLD_APART = 20  # connections of one reason that get a line of their own
+
 
 class Moves:
     """What the old worker does with its own connections while they move."""
@@ -32,10 +36,47 @@ class Moves:
 
         A connection that is asked about is not read any more, so that its last request is soon the last.
         """
-        if connection.id in self._kept or not connection.ws.is_open:
+        if self.stays(connection) or not connection.ws.is_open:
             return False
         connection.ws.pause_reading()
         return not self._node.application.busy(connection) and not self._node.hub.joining(connection)
+
+    def stays(self, connection: Connection) -> bool:
+        """Whether it can never be moved: waiting does not help."""
+        return connection.id in self._kept or connection.ws.endpoint.tls is not None
+
+    def obstacle(self, connection: Connection) -> str:
+        """Why it could not be moved, for people."""
+        ws = connection.ws
+        if ws.endpoint.tls is not None:
+            return "its TLS ends in this process, and only the descriptor could be handed over"
+        if connection.id in self._kept:
+            return "its session is too large"
+        if not ws.is_open:
+            return "it is being closed"
+        if ws.mid_message:
+            return "the client is in the middle of a message"
+        if ws.buffered:
+            return "the client does not read what waits for it"
+        if self._node.application.busy(connection):
+            return "a request of it is not answered, or it has not said hello"
+        if self._node.hub.joining(connection):
+            return "it is joining a room"
+        return "there was no time, or the new worker did not take it"
+
+    def left_behind(self) -> int:
+        """Count and log those that are still here. Returns how many."""
+        reasons: dict[str, list[str]] = {}
+        for connection in self._node.connections.values():
+            reasons.setdefault(self.obstacle(connection), []).append(connection.id)
+        for reason, ids in reasons.items():
+            for one in ids[:TOLD_APART]:
+                logger.warning("connection %s could not be handed over: %s", one, reason)
+            if len(ids) > TOLD_APART:
+                logger.warning("%d more could not be handed over: %s", len(ids) - TOLD_APART, reason)
+        left = len(self._node.connections)
+        self._node.counters.hand_over_failed += left
+        return left
 
     def depart(self, connection: Connection) -> Positions | None:
         """Take it out of its rooms, at positions up to which it got everything; None while a batch is written."""
@@ -48,7 +89,7 @@ class Moves:
         self._node.hub.leave_all(connection)
         return tuple(RoomPosition(room, at.epoch, at.offset) for room, at in found.items())
 
-    def parcel(self, connection: Connection, rooms: Positions, socket_state: bytes) -> Parcel:
+    def parcel(self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float) -> Parcel:
         """Write it down. `socket_state` is the transport's part."""
         control = self._node.hub.position(CONTROL_ROOM) or Position("", 0)
         return Parcel(
@@ -60,6 +101,7 @@ class Moves:
             rooms=rooms,
             control=RoomPosition(CONTROL_ROOM, control.epoch, connection.ordered),
             socket=socket_state,
+            left_at=left_at,
             counted=self._node.registry.freeze(connection.id),
             app=self._node.application.frozen(connection),
         )
@@ -71,25 +113,30 @@ class Moves:
         connection.ws.resume_reading()
 
     def keep(self, connection: Connection) -> None:
-        """It cannot be moved at all; it will be sent away."""
+        """It cannot be moved at all: its session is too large for a packet. It will be sent away."""
         self._kept.add(connection.id)
-        self._node.counters.hand_over_failed += 1
-        logger.warning("connection %s cannot be moved: its session is too large", connection.id)
 
     def moved_away(self, connection: Connection) -> None:
         """It belongs to another worker now: our copy of the descriptor is closed, and nobody is told."""
         self._node.moving.discard(connection.id)
+        self._node.registry.gave_away(connection.id)
         self._node.application.moved(connection)
         self._node.forget(connection)
         self._node.counters.handed_over += 1
         connection.ws.release()
 
 
-def rejoin(node: Node, connection: Connection, rooms: Positions) -> None:
-    """Bring it into its rooms at the positions it had, without a word to the client."""
+def rejoin(
+    node: Node, connection: Connection, rooms: Positions, heard_again: Callable[[float], None] | None = None
+) -> None:
+    """Bring it into its rooms at the positions it had, without a word to the client.
+
+    The rooms that are followed here do not wait for the others. `heard_again` is told when it is in the first ones.
+    """
 
     def announce(joined: list[Joined]) -> None:
-        """The client knows where it is."""
+        if heard_again is not None:
+            heard_again(time.monotonic())
 
     def failed(error: BusError) -> None:
         # A connection outside its rooms would be silent for ever: better it comes back by itself.
@@ -98,5 +145,8 @@ def rejoin(node: Node, connection: Connection, rooms: Positions) -> None:
             connection.close(1012, "service restart")
 
     wanted = [(at.room, Position(at.epoch, at.offset)) for at in rooms]
-    if wanted:
-        node.hub.join(connection, list(wanted), announce, failed)
+    here = [one for one in wanted if node.hub.position(one[0]) is not None]
+    rest = [one for one in wanted if node.hub.position(one[0]) is None]
+    for some in (here, rest):
+        if some:
+            node.hub.join(connection, list(some), announce, failed)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from msgspec import Raw
 
 from workers.handover.giver import Action, AskKill, Giver, Resume, SendAbort, SendGo
 from workers.handover.link import PeerLink
@@ -28,11 +30,12 @@ from workers.handover.protocol import (
     Finished,
     Go,
     Held,
-    Offer,
+    Packed,
     Parcel,
     Prepare,
     Prepared,
     Released,
+    Taken,
     decode_from_taker,
     encode,
 )
@@ -44,7 +47,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held, and again for an abort to be answered
-PREPARE_TIMEOUT = 5.0  # seconds for the other side to follow our rooms
+PREPARE_TIMEOUT = 10.0  # seconds for the other side to follow our rooms; meanwhile they are served here
+PATIENCE = 5.0  # seconds at least in which something has to move, or it is over
+MAX_PARCEL = MAX_PACKET // 2 - 1024  # bytes; a packet is closed when it is half full
 RETRY = 0.005  # seconds until it is tried again where nothing could be moved
 LOOKED_AT = 256  # connections that one batch is chosen from, so that the loop is never held up for long
 
@@ -62,17 +67,22 @@ class Outgoing:
         self._loop = asyncio.get_running_loop()
         self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
         self._parcels: dict[str, tuple[Connection, Parcel]] = {}  # offered, not answered
+        self._untaken: set[int] = set()  # batches given away that are not served there yet
         self._queue: deque[Connection] = deque()  # who is looked at next
         self._credit = 0
         self._batch = 0
+        self._moved_at = 0.0  # when the last one got away
         self._changed = asyncio.Event()
         self._closed = False
 
-    async def run(self, seconds: float) -> int:
-        """Give away what can be given in time. Returns how many are left."""
+    async def run(self, seconds: float, patience: float = PATIENCE) -> int:
+        """Give away what can be given in time: `seconds` at most, and `patience` without any that gets away.
+
+        Returns how many are left; each of them was logged.
+        """
         started, before = self._loop.time(), len(self._node.connections)
         deadline = started + seconds
-        self._ask_to_prepare()
+        await self._ask_to_prepare()
         try:
             answer = await asyncio.wait_for(asyncio.shield(self._prepared), min(PREPARE_TIMEOUT, seconds))
         except TimeoutError:
@@ -80,26 +90,37 @@ class Outgoing:
         if answer is None or answer.version != VERSION:
             logger.warning("the new worker takes no connections over: they are sent away instead")
             self._link.close()
-            return len(self._node.connections)
+            return self._moves.left_behind()
         self._credit = answer.credit
-        while self._loop.time() < deadline and not self._closed:
-            if not self._node.connections:
-                break
-            if not await self._next_batch():
-                await self._pause()
+        prepared = self._moved_at = self._loop.time()
+        await self._give_all(deadline, patience)
         await self._settle(deadline)
         self._link.send(encode(Finished()))
         self._link.close()
-        left = len(self._node.connections)
-        took = self._loop.time() - started
-        logger.info("handed %d of %d connections over in %.2f s", before - left, before, took)
+        left = self._moves.left_behind()
+        took = self._loop.time() - started, prepared - started
+        logger.info("handed %d of %d connections over in %.2f s, %.2f s of it to prepare", before - left, before, *took)
         return left
 
-    def _ask_to_prepare(self) -> None:
-        rooms = [room for room in self._node.hub.rooms if not room.startswith("@")]
+    async def _give_all(self, deadline: float, patience: float) -> None:
+        while self._loop.time() < min(deadline, self._moved_at + patience) and not self._closed:
+            if await self._next_batch():
+                continue
+            if not self._parcels and (self._credit <= 0 or not self._hopeful()):
+                return
+            await self._pause()
+
+    def _hopeful(self) -> bool:
+        """Whether somebody is left who may be able to leave later."""
+        return not all(self._moves.stays(connection) for connection in self._node.connections.values())
+
+    async def _ask_to_prepare(self) -> None:
+        """Shared rooms first; piece by piece, so that neither loop is held up."""
+        rooms = sorted(self._node.hub.rooms, key=lambda room: room.startswith("@"))
         for start in range(0, max(len(rooms), 1), ROOMS_A_PACKET):
             some = tuple(rooms[start : start + ROOMS_A_PACKET])
             self._link.send(encode(Prepare(VERSION, some, last=start + ROOMS_A_PACKET >= len(rooms))))
+            await asyncio.sleep(0)
 
     def peer_reaped(self) -> None:
         """The master has waited for the other side: what it never got is ours for certain."""
@@ -111,16 +132,14 @@ class Outgoing:
 
     async def _next_batch(self) -> bool:
         """Offer one batch; False where nothing could be moved now."""
-        if len(self._giver.out) >= MAX_OUTSTANDING or self._credit <= 0:
+        if len(self._giver.out) + len(self._untaken) >= MAX_OUTSTANDING or self._credit <= 0:
             return False
         leaving = self._take_out(min(MAX_BATCH, self._credit))
         if not leaving:
             return False
+        left_at = time.monotonic()
         await asyncio.sleep(0)  # what was just written leaves at the end of this turn
-        offered, fds = self._write_down(leaving)
-        if offered:
-            self._offer(offered, fds)
-        return bool(offered)
+        return self._offer(leaving, left_at)
 
     def _take_out(self, most: int) -> list[tuple[Connection, Positions]]:
         """Quiesce up to `most` connections: out of their rooms, at positions that are noted."""
@@ -140,45 +159,45 @@ class Outgoing:
             leaving.append((connection, positions))
         return leaving
 
-    def _write_down(
-        self, leaving: list[tuple[Connection, Positions]]
-    ) -> tuple[list[tuple[Connection, Parcel]], list[int]]:
-        offered: list[tuple[Connection, Parcel]] = []
+    def _offer(self, leaving: list[tuple[Connection, Positions]], left_at: float) -> bool:
+        """Write them down and send them; whoever cannot go now comes back. False where none could."""
+        ids: list[str] = []
         fds: list[int] = []
+        packed: list[Raw] = []
         size = 0
         for connection, positions in leaving:
             detached = connection.ws.detach() if size < MAX_PACKET // 2 else None
             if detached is None:
                 self._moves.come_back(connection, positions)
                 continue
-            parcel = self._moves.parcel(connection, positions, detached.state)
-            size += len(encode(parcel))
-            if size > MAX_PACKET - 1024:  # a session of its own size: it is sent away, not moved
+            parcel = self._moves.parcel(connection, positions, detached.state, left_at)
+            raw = encode(parcel)
+            if len(raw) > MAX_PARCEL:
                 self._moves.keep(connection)
-                connection.ws.reattach()
-                self._moves.come_back(connection, positions)
+                self._take_back(connection, positions)
                 continue
-            offered.append((connection, parcel))
-            fds.append(os.dup(detached.fd))
-        return offered, fds
-
-    def _offer(self, offered: list[tuple[Connection, Parcel]], fds: list[int]) -> None:
-        self._batch += 1
-        batch, ids = self._batch, tuple(parcel.id for _, parcel in offered)
-        for connection, parcel in offered:
+            size += len(raw)
+            packed.append(Raw(raw))
+            fds.append(detached.fd)
+            ids.append(parcel.id)
             self._parcels[parcel.id] = (connection, parcel)
-        self._credit -= len(ids)
-        self._giver.offered(batch, ids)
-        self._link.send(encode(Offer(batch, tuple(parcel for _, parcel in offered))), fds)
-        self._loop.call_later(ANSWER_TIMEOUT, self._late, batch, fds)
+        if ids:
+            self._batch += 1
+            self._credit -= len(ids)
+            self._giver.offered(self._batch, tuple(ids))
+            self._link.send(encode(Packed(self._batch, tuple(packed))), fds)
+            self._loop.call_later(ANSWER_TIMEOUT, self._late, self._batch)
+        return bool(ids)
 
-    def _late(self, batch: int, fds: list[int]) -> None:
-        for fd in fds:
-            os.close(fd)  # the copies in the packet; it has long been sent, or never will be
+    def _take_back(self, connection: Connection, positions: Positions) -> None:
+        connection.ws.reattach()
+        self._moves.come_back(connection, positions)
+
+    def _late(self, batch: int) -> None:
         if batch not in self._giver.out or self._closed:
             return
         logger.warning("the new worker does not answer: asking for %d connections back", len(self._giver.out[batch][1]))
-        self._node.counters.hand_over_failed += len(self._giver.out[batch][1])
+        self._node.counters.hand_overs_aborted += 1
         self._act(self._giver.ran_out_of_time(batch))
         self._loop.call_later(ANSWER_TIMEOUT, self._silent, batch)
 
@@ -195,6 +214,8 @@ class Outgoing:
                     self._prepared.set_result(answer)
             case Held(batch, ids):
                 self._act(self._giver.held(batch, ids))
+            case Taken(batch):
+                self._untaken.discard(batch)
             case Released(batch):
                 self._act(self._giver.released(batch))
         self._changed.set()
@@ -204,6 +225,8 @@ class Outgoing:
             match action:
                 case SendGo(batch, ids):
                     self._link.send(encode(Go(batch, ids)))
+                    self._untaken.add(batch)
+                    self._moved_at = self._loop.time()
                     for one in ids:
                         connection, _ = self._parcels.pop(one)
                         self._moves.moved_away(connection)
@@ -212,8 +235,7 @@ class Outgoing:
                 case Resume(ids):
                     for one in ids:
                         connection, parcel = self._parcels.pop(one)
-                        connection.ws.reattach()
-                        self._moves.come_back(connection, parcel.rooms)
+                        self._take_back(connection, parcel.rooms)
                 case AskKill():
                     logger.error("the new worker holds connections and does not answer: it has to end")
                     self._ask_kill(self.peer)

@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from workers.registry.registry import Carried
 
-VERSION = 1
+VERSION = 2
 
 # The kernel passes at most 253 descriptors in one message (SCM_MAX_FD); a quarter of it leaves the receiver time to
 # work between batches.
 MAX_BATCH = 64
 MAX_PACKET = 131_072
-MAX_OUTSTANDING = 2  # batches
-ROOMS_A_PACKET = 1000  # of at most 64 bytes each
+MAX_OUTSTANDING = 4  # batches that are under way: as long as they take, a client hears nothing
+ROOMS_A_PACKET = 200  # of at most 64 bytes each; following them must not hold up a loop for long
 
 
 class RoomPosition(Struct, frozen=True, array_like=True):
@@ -38,6 +38,7 @@ class Parcel(Struct, frozen=True, array_like=True):
     rooms: tuple[RoomPosition, ...]
     control: RoomPosition
     socket: bytes  # the transport's own state
+    left_at: float  # when it was taken out of its rooms: seconds of CLOCK_MONOTONIC, which all processes share
     counted: Carried  # where it is counted
     app: Any = None  # the application's own state
 
@@ -47,6 +48,13 @@ class Offer(Struct, frozen=True, tag="offer"):
 
     batch: int
     parcels: tuple[Parcel, ...]
+
+
+class Packed(Struct, frozen=True, tag="offer"):
+    """An Offer as it is sent: each parcel was encoded once, when its size was looked at."""
+
+    batch: int
+    parcels: tuple[msgspec.Raw, ...]
 
 
 class Held(Struct, frozen=True, tag="held"):
@@ -63,6 +71,12 @@ class Go(Struct, frozen=True, tag="go"):
     ids: tuple[str, ...]
 
 
+class Taken(Struct, frozen=True, tag="taken"):
+    """N → O: all of the batch are served again; so O lets no more go at a time than N takes."""
+
+    batch: int
+
+
 class Abort(Struct, frozen=True, tag="abort"):
     """O → N: let go of the batch."""
 
@@ -76,10 +90,7 @@ class Released(Struct, frozen=True, tag="released"):
 
 
 class Prepare(Struct, frozen=True, tag="prepare"):
-    """O → N: rooms whose members will come, so that N follows them before the first arrives; `last` ends them.
-
-    Inboxes are not among them: each has one member or two, and is followed when that arrives.
-    """
+    """O → N: rooms whose members will come, so that N follows them before the first arrives; `last` ends them."""
 
     version: int
     rooms: tuple[str, ...]
@@ -98,7 +109,7 @@ class Finished(Struct, frozen=True, tag="finished"):
 
 
 FromGiver = Prepare | Offer | Go | Abort | Finished
-FromTaker = Prepared | Held | Released
+FromTaker = Prepared | Held | Taken | Released
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_giver = msgspec.msgpack.Decoder(FromGiver).decode

@@ -74,6 +74,9 @@ METRICS: Final = (
     _counter(Field.HANDSHAKE_FAILURES, "handshake_failures", "Handshakes refused or not finished in time."),
     _counter(Field.HANDED_OVER, "handed_over", "Connections passed on to another process."),
     _counter(Field.HAND_OVER_FAILED, "hand_over_failures", "Connections that could not be passed on."),
+    _counter(
+        Field.HAND_OVERS_ABORTED, "hand_overs_aborted", "Batches of connections that were asked back on their way."
+    ),
     _counter(Field.DEAF, "store_reconnects", "Times the subscription was found deaf and made again."),
     _counter(Field.LOGS_DROPPED, "log_lines_dropped", "Log lines dropped because the log could not be written."),
     _counter(Field.PUBLISH_FAILURES, "publish_failures", "Messages that the store did not acknowledge."),

@@ -43,6 +43,7 @@ class Counts:
             calls.script(script)
         self.tally = Tally()
         self._under_way: set[str] = set()
+        self._taken_over: tuple[str | int, ...] = ()  # from whom connections came since, and how many are left there
         self._timer: asyncio.TimerHandle | None = None
         lease.when_reborn(self._reborn)
 
@@ -104,6 +105,9 @@ class Counts:
         for subject, count in self.tally.take(CONCURRENT - len(self._under_way)):
             if subject in self._under_way:
                 held.append(subject)
+            elif subject == keys.ALL:
+                taken, self._taken_over = self._taken_over, ()
+                self._write(subject, count, *taken)
             elif self._counted(subject):
                 self._write(subject, count)
         self.tally.mark(held)
@@ -126,7 +130,10 @@ class Counts:
 
     def take_over(self, subject: str, giver: str, left: int) -> None:
         """A connection came from another incarnation, which has `left` at most: both numbers in one script."""
-        if self._counted(subject):
+        if subject == keys.ALL:
+            self._taken_over = (giver, left)  # every arrival changes it: written with the others' changes
+        elif self._counted(subject):
+            self.tally.dirty.pop(subject, None)
             self._write(subject, self.tally.count(subject), giver, left)
 
     def _reborn(self, old: str) -> None:

@@ -138,6 +138,13 @@ class Registry:
         known = {subject: found for subject in subjects if (found := self.sanctions.known(subject))}
         return Carried(self._counts.incarnation, left, known)
 
+    def gave_away(self, connection: str) -> None:
+        """Another worker has it: the script that counts it there takes it away here; only the number of all is ours."""
+        for subject in self._counts.tally.discard(connection):
+            self.sanctions.release(subject)
+        self._counts.tally.mark([keys.ALL])
+        self._counts.wake()
+
     def thaw(self, connection: str, user: str, address: str, carried: Carried) -> None:
         """A connection came from another worker: no limit is checked, and the store moves it in one script."""
         for subject in self._add(connection, user, address):

@@ -41,6 +41,12 @@ class Tally:
 
     def remove(self, connection: str) -> tuple[str, ...]:
         """Count it no longer; returns the subjects that it was counted under: none for one that is not known."""
+        subjects = self.discard(connection)
+        self.mark(subjects)
+        return subjects
+
+    def discard(self, connection: str) -> tuple[str, ...]:
+        """As `remove`, where the store learns of it from somebody else."""
         subjects = self._subjects.pop(connection, ())
         for subject in subjects:
             left = self._counts[subject] - 1
@@ -48,7 +54,6 @@ class Tally:
                 self._counts[subject] = left
             else:
                 del self._counts[subject]
-        self.mark(subjects)
         return subjects
 
     def subjects_of(self, connection: str) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def test_a_histogram_is_cumulative_over_all(table) -> None:
 
 def test_every_field_is_shown_or_left_out_on_purpose() -> None:
     shown = {metric.field for metric in METRICS}
-    assert set(Field) - shown == {Field.PID, Field.SLOT, Field.SPARE}
+    assert set(Field) - shown == {Field.PID, Field.SLOT}
 
 
 def test_without_processes_there_are_only_sums() -> None:

@@ -10,12 +10,13 @@ import logging
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import contract, status, succession
+from chatmaster import contract, status, succession, takeover
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
@@ -77,8 +78,17 @@ def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: Readiness, lef
     stack.callback(reactor.close)
     reaper = Reaper(reactor)
     stack.callback(_end_children, reaper)
-    site = Boot(loaded, entry, reactor, reaper, left).run(stack)
-    arbiter = Arbiter(site, entry, reactor, reaper, readiness)
+    boot = Boot(loaded, entry, reactor, reaper, left)
+    if left is not None and left.running is not None:
+        try:
+            arbiter = Arbiter(boot.resume(stack, left, left.running), entry, reactor, reaper, readiness, left.running)
+            arbiter.resume(left.running)
+        except Exception as error:
+            succession.turn_back(left, str(error) or repr(error))
+            raise
+    else:
+        arbiter = Arbiter(boot.run(stack), entry, reactor, reaper, readiness)
+        arbiter.start()
     stack.callback(arbiter.close)
     return arbiter.run()
 
@@ -92,36 +102,60 @@ def _end_children(reaper: Reaper) -> None:
 class Arbiter:
     """The running master."""
 
-    def __init__(self, site: Site, entry: str, reactor: Reactor, reaper: Reaper, readiness: Readiness) -> None:
+    def __init__(
+        self,
+        site: Site,
+        entry: str,
+        reactor: Reactor,
+        reaper: Reaper,
+        readiness: Readiness,
+        running: succession.Running | None = None,
+    ) -> None:
+        """`running`: what the image before this one has left, for `resume`."""
         self.site = site
         self.entry = entry
         self.reactor = reactor
         self.reaper = reaper
-        self.policy = Policy(d.Timing.of(site.settings), random=random.random)
-        self.settings_of = {self.policy.generation: site.settings}
+        timing = d.Timing.of(site.settings)
+        if running is None:
+            self.policy = Policy(timing, random=random.random)
+        else:
+            self.policy = Policy.of(running.view, timing, random=random.random)
+        generations = {self.policy.generation, *(slot.generation for slot in self.policy.slots.values())}
+        self.settings_of = dict.fromkeys(generations, site.settings)
         self.foreman = Foreman(reactor, reaper, site, entry, tell=self.decide, said=self._said)
         self.notifier = Notifier(os.environ)
         self.operations = Operations(self)
         self._readiness = readiness
-        self._questions = Questions(reactor, self._askable)
-        self._keeper = StoreKeeper(reactor, reaper, site.store) if site.store is not None else None
-        self._started = time.time()
+        self.questions = Questions(reactor, self._askable)
+        self.keeper = StoreKeeper(reactor, reaper, site.store) if site.store is not None else None
+        self.started = time.time() if running is None else running.started
         self._failure: ChatmasterError | None = None
         self._over = False
         self._sampled = 0.0
-        self._control = ControlServer(reactor, site.loaded.control_socket, self._commands())
+        listening = socket.socket(fileno=running.control) if running is not None else None
+        self.control = ControlServer(reactor, site.loaded.control_socket, self._commands(), listening)
+
+    def start(self) -> None:
+        """Begin with the store, then the workers."""
+        self._listen_to_signals()
+        if self.keeper is not None:
+            patience = self.site.settings.master.ready_timeout
+            self.keeper.start(patience=patience, ready=self._start_workers, failed=self._fail_start)
+        else:
+            self._start_workers()
+
+    def resume(self, running: succession.Running) -> None:
+        """Begin where the image before this one has executed us."""
+        takeover.put_back(self, running)
+        self._listen_to_signals()
+        succession.release_signals()
 
     def run(self) -> int:
         """Until everything has ended. Raises the ChatmasterError of a start that failed."""
-        self._listen_to_signals()
         if self.notifier.watchdog_interval is not None:
             self._watchdog()
         self._look()
-        if self._keeper is not None:
-            patience = self.site.settings.master.ready_timeout
-            self._keeper.start(patience=patience, ready=self._start_workers, failed=self._fail_start)
-        else:
-            self._start_workers()
         self.reactor.run_until(lambda: self._over)
         if self._failure is not None:
             raise self._failure
@@ -132,7 +166,7 @@ class Arbiter:
 
     def close(self) -> None:
         """Let go of what other processes see of us."""
-        self._control.close()
+        self.control.close()
 
     # ---- the policy --------------------------------------------------------------------------------
 
@@ -154,7 +188,7 @@ class Arbiter:
             case d.Adopt():
                 self.foreman.adopt(action)
             case d.TellReaped(number):
-                self._questions.gone(number)
+                self.questions.gone(number)
                 self.foreman.reaped(number)
             case d.AnnounceReady():
                 self._announce()
@@ -172,13 +206,11 @@ class Arbiter:
     def _said(self, handle: Handle, message: contract.FromWorker) -> None:
         match message:
             case contract.Ready(version):
-                if version != contract.CONTRACT_VERSION:
-                    log.warning("worker %d speaks version %d of the contract", handle.slot, version)
-                self.decide(d.BecameReady(handle.number))
+                self.decide(d.BecameReady(handle.number, version))
             case contract.Failed():
                 self.decide(d.ReportedFailure(handle.number, message))
             case contract.Answer():
-                self._questions.answered(handle.number, message)
+                self.questions.answered(handle.number, message)
             case contract.Replace(reason):
                 self.decide(d.ReplacementAsked(handle.number, reason))
             case contract.KillPeer(incarnation):
@@ -214,8 +246,8 @@ class Arbiter:
         self.decide(d.StopAsked(0.0))
 
     def _stop_store(self) -> None:
-        if self._keeper is not None:
-            self._keeper.stop(self._finish)
+        if self.keeper is not None:
+            self.keeper.stop(self._finish)
         else:
             self._finish()
 
@@ -230,7 +262,7 @@ class Arbiter:
             listeners=tuple(self.site.listeners.kept()),
             askers=self.operations.give_askers_away(),
         )
-        self._control.close()
+        self.control.close()
         self.reactor.close()
         succession.execute(left)
 
@@ -283,7 +315,7 @@ class Arbiter:
     def _commands(self) -> dict[str, Any]:
         return {
             "status": lambda peer, args: peer.done(self.status()),
-            "query": self._questions.command,
+            "query": self.questions.command,
             **self.operations.commands(),
         }
 
@@ -322,14 +354,14 @@ class Arbiter:
     def status(self) -> dict[str, Any]:
         """What `chatctl status` shows."""
         rows = status.workers(self.policy.slots, self.foreman.handles, time.monotonic())
-        keeper = self._keeper
+        keeper = self.keeper
         return {
             "master": status.master(
                 pid=os.getpid(),
                 name=self.site.settings.master.name,
                 state=self.operations.state(),
                 generation=self.policy.generation,
-                started=self._started,
+                started=self.started,
                 listen=self.addresses,
             ),
             "store": status.store(

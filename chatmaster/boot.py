@@ -12,13 +12,13 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 import setproctitle
 
-from chatmaster import children, listeners, logs, privileges, probe, statedir, storecheck
+from chatmaster import changes, children, listeners, logs, privileges, probe, statedir, storecheck, succession
 from chatmaster.config import Loaded
 from chatmaster.contract import Answer, Declares, ExitCode, Failed
 from chatmaster.errors import ChatmasterError, StoreUnreachable
@@ -29,7 +29,6 @@ from chatmaster.reactor import Reactor
 from chatmaster.reaper import Reaper
 from chatmaster.settings import Settings
 from chatmaster.store import EmbeddedStore
-from chatmaster.succession import Succession
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +65,13 @@ class Boot:
     """Prepares the site, step by step, in the loop, so that signals and children are seen meanwhile."""
 
     def __init__(
-        self, loaded: Loaded, entry: str, reactor: Reactor, reaper: Reaper, succession: Succession | None
+        self, loaded: Loaded, entry: str, reactor: Reactor, reaper: Reaper, left: succession.Succession | None
     ) -> None:
         self._loaded = loaded
         self._entry = entry
         self._reactor = reactor
         self._reaper = reaper
-        self._succession = succession
+        self._succession = left
         self._interrupted = False
 
     def run(self, stack: ExitStack) -> Site:
@@ -81,6 +80,7 @@ class Boot:
             self._reactor.on_signal(number, self._interrupt)
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
             self._reactor.on_signal(number, lambda: None)  # nothing runs yet that it could be meant for
+        succession.release_signals()
         settings = self._loaded.settings
         setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
         account = privileges.account(settings.master)
@@ -110,6 +110,34 @@ class Boot:
             store=store,
             store_url=store.url if store is not None else settings.store.url,
             durability=durability,
+        )
+
+    def resume(self, stack: ExitStack, left: succession.Succession, running: succession.Running) -> Site:
+        """After an upgrade: the site as it is. Nothing is asked and nothing opened; a reload follows."""
+        keep, _ = changes.keep(self._loaded.settings, running.settings)
+        self._loaded = replace(self._loaded, settings=keep)
+        settings = effective_settings(self._loaded)
+        setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
+        pid_file = self._lock(stack)
+        handler = open_log(self._loaded)
+        children.preload(self._entry)
+        found = Listeners(settings.server.backlog)
+        stack.callback(found.close)
+        found.adopt(left.listeners)
+        found.open(running.groups)
+        store = None
+        if settings.store.url == "embedded":
+            store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
+        return Site(
+            loaded=self._loaded,
+            settings=settings,
+            groups=running.groups,
+            listeners=found,
+            pid_file=pid_file,
+            log_handler=handler,
+            store=store,
+            store_url=store.url if store is not None else settings.store.url,
+            durability=running.durability,
         )
 
     # ---- steps -------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from chatmaster.settings import Settings
@@ -19,12 +22,22 @@ NEED_RESTART = (
 
 def reloaded(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
     """The settings after a reload, and the keys whose new value needs a restart."""
+    return keep(new, kept(old))
+
+
+def kept(settings: Settings) -> dict[str, Any]:
+    """What needs a restart to change, by key path."""
+    return {f"{section}.{key}": getattr(getattr(settings, section), key) for section, key in NEED_RESTART}
+
+
+def keep(new: Settings, before: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
+    """The new settings but for what `kept` gave, and the keys that would differ."""
     stay: list[str] = []
-    for section, key in NEED_RESTART:
-        before = getattr(getattr(old, section), key)
-        part = getattr(new, section)
-        if getattr(part, key) != before:
-            stay.append(f"{section}.{key}")
-            part = msgspec.structs.replace(part, **{key: before})
+    for path, value in before.items():
+        section, _, key = path.partition(".")
+        part, value = getattr(new, section), tuple(value) if isinstance(value, list) else value
+        if getattr(part, key) != value:
+            stay.append(path)
+            part = msgspec.structs.replace(part, **{key: value})
             new = msgspec.structs.replace(new, **{section: part})
     return new, tuple(stay)

@@ -50,6 +50,17 @@ class Channel:
         self._reactor.watch(self._sock.fileno(), READ | WRITE, self._ready)
         return True
 
+    def kept(self) -> tuple[int, list[tuple[bytes, list[int]]]]:
+        """For another image of this program: the socket, and what waits, each packet with its descriptors."""
+        return self._sock.fileno(), list(self._waiting)
+
+    def wait_with(self, packets: Sequence[tuple[bytes, list[int]]]) -> None:
+        """Send what waited in the image before this one."""
+        self._waiting.extend(packets)
+        self._bytes += sum(len(packet) for packet, _ in packets)
+        if self._waiting:
+            self._reactor.watch(self._sock.fileno(), READ | WRITE, self._ready)
+
     def read_rest(self) -> None:
         """Hand on everything that the worker said before it died."""
         while self._sock.fileno() >= 0 and self._read_one():

@@ -6,6 +6,7 @@ loaded when the command runs, so that `chatctl` answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,8 @@ from chatmaster import __version__
 from chatmaster.cli_instance import Instance, is_gone, wait_until
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
+
+SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `succession.VARIABLE`, which costs time to import
 
 _INSTANCE_OPTIONS = {
     "file": ("--config", "FILE", "the configuration file"),
@@ -139,6 +142,16 @@ def reload(instance: Instance) -> None:
     for key in answer.get("needs_restart", ()):
         click.echo(f"{key} needs restart: it stays as it was", err=True)
     click.echo(f"reloaded: generation {answer.get('generation', '?')}", err=True)
+
+
+@cli.command()
+@click.option("--program", metavar="PATH", help="another chatctl, or a directory with its package")
+@click.pass_obj
+def upgrade(instance: Instance, program: str | None) -> None:
+    """Replace the running program in place: same process, sockets and clients."""
+    from chatmaster import cli_start
+
+    cli_start.upgrade(instance, program)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -367,4 +380,11 @@ def main() -> NoReturn:
     """The program."""
     if sys.platform != "linux":
         sys.exit("chatctl: chatmaster runs on Linux only (it needs PDEATHSIG, memfd and SO_REUSEPORT balancing)")
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        if SUCCESSION in os.environ:  # the master became us, and we did not get as far as to be it
+            from chatmaster import succession
+
+            succession.turn_back(succession.take(os.environ), "it did not come to its start")
+    sys.exit(code)

@@ -12,8 +12,10 @@ import os
 import select
 import shlex
 import signal
+import site
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +27,7 @@ from chatmaster import addresses, pidfile, privileges, statedir
 from chatmaster.cli_instance import Instance
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
-from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut
+from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut, UsageError
 
 READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
 COMMAND = "_CHATMASTER_COMMAND"  # in the environment: how the person called chatctl
@@ -34,8 +36,10 @@ _MARGIN = 30.0  # seconds beyond master.ready_timeout: for the store, and for th
 
 def run_in_foreground(loaded: Loaded) -> int:
     """Be the master until it ends."""
-    from chatmaster import arbiter
+    from chatmaster import arbiter, rehearsal
 
+    if rehearsal.VARIABLE in os.environ:  # a master that runs wants to know whether we could take its place
+        return rehearsal.rehearse(loaded)
     fd = os.environ.pop(READY_FD, None)
     if fd is not None:  # somebody else tells the people
         return arbiter.run(loaded, ready_fd=int(fd))
@@ -81,6 +85,33 @@ def restart(instance: Instance) -> None:
         "restart", timeout=master.drain_timeout + master.stop_timeout + master.ready_timeout + _MARGIN
     )
     click.echo(_where(place, answer), err=True)
+
+
+def upgrade(instance: Instance, path: str | None) -> None:
+    """Have the master replace itself by the program at `path`, or by the one that we are."""
+    from chatmaster import __version__
+
+    command, root = _program(path)
+    answer = instance.call("upgrade", {"command": command, "root": root}, timeout=None)
+    for key in answer.get("needs_restart", ()):
+        click.echo(f"{key} needs restart: it stays as it was", err=True)
+    version, generation = answer.get("version", __version__), answer.get("generation", "?")
+    click.echo(f"upgraded: chatmaster {version}, generation {generation}", err=True)
+
+
+def _program(path: str | None) -> tuple[list[str], str]:
+    """The words to execute before those of the master's own command line, and where its packages are imported from."""
+    ourselves = [sys.executable, "-P", "-m", "chatmaster"]
+    if path is None:
+        root = str(Path(__file__).resolve().parents[1])
+        installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
+        return ourselves, "" if root in installed else root
+    place = Path(os.path.abspath(path))  # not resolved: a link may lead elsewhere tomorrow
+    if (place / "chatmaster" / "__main__.py").is_file():
+        return ourselves, str(place)
+    if place.is_file() and os.access(place, os.X_OK):
+        return [str(place)], ""
+    raise UsageError(f"{path} is neither a program nor a directory with the package chatmaster in it")
 
 
 def _where(loaded: Loaded, report: Mapping[str, Any]) -> str:

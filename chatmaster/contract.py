@@ -27,6 +27,10 @@ from chatmaster.settings import Settings
 from chatmaster.stats import WorkerStats
 
 WORKERS_ENTRY = "workers.main:main"
+
+# Of the messages here, of the counters in `stats.py`, and of what one worker hands to another. After an upgrade in
+# place workers of two versions run side by side: where the number differs, the old ones drain instead of handing
+# over, and their counters are not read. `Drain` and `Failed` must therefore never change.
 CONTRACT_VERSION = 1
 MAX_PACKET = 65_536
 

@@ -44,15 +44,18 @@ Command = Callable[["Peer", Mapping[str, Any]], None]
 class Peer:
     """One connection with its one request."""
 
-    def __init__(self, server: ControlServer, sock: socket.socket) -> None:
+    def __init__(self, server: ControlServer, sock: socket.socket, *, asked: bool = False) -> None:
+        """`asked`: its request was read already, by the image of this program before this one."""
         self._server = server
         self._sock = sock
         self._received = bytearray()
         self._waiting = bytearray()
-        self._asked = False
+        self._asked = asked
         self._answered = False
         self._on_gone: list[Callable[[], None]] = []
         self._patience = server.reactor.call_later(PATIENCE, self._too_slow)
+        if asked:
+            self._patience.cancel()
         server.reactor.watch(sock.fileno(), READ, self._readable)
 
     # ---- answering ---------------------------------------------------------------------------------
@@ -89,6 +92,15 @@ class Peer:
         fd = os.dup(self._sock.fileno())
         os.set_inheritable(fd, True)
         return fd
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was asked yet."""
+        return not self._asked and not self._received
+
+    def fileno(self) -> int:
+        """The connection's descriptor."""
+        return self._sock.fileno()
 
     def close(self) -> None:
         """Hang up."""
@@ -189,14 +201,35 @@ class Peer:
 class ControlServer:
     """Listens on the control socket."""
 
-    def __init__(self, reactor: Reactor, path: Path, commands: Mapping[str, Command]) -> None:
-        """Replaces a socket that is left over: only the holder of the pid file comes here. Raises ChatmasterError."""
+    def __init__(
+        self, reactor: Reactor, path: Path, commands: Mapping[str, Command], sock: socket.socket | None = None
+    ) -> None:
+        """Replaces a socket that is left over: only the holder of the pid file comes here. Raises ChatmasterError.
+
+        `sock` listens there already: the image of this program before this one has left it.
+        """
         self.reactor = reactor
         self.commands = commands
         self._path = path
         self._peers: set[Peer] = set()
-        self._sock = _bind(path)
+        self._sock = sock or _bind(path)
         self._listen()
+
+    def fileno(self) -> int:
+        """The descriptor that it listens on."""
+        return self._sock.fileno()
+
+    def visitors(self) -> tuple[int, ...]:
+        """The descriptors of those who have not asked yet."""
+        return tuple(peer.fileno() for peer in self._peers if peer.silent)
+
+    def welcome(self, fd: int, *, asked: bool) -> Peer:
+        """Go on with a connection of the image before this one."""
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        peer = Peer(self, sock, asked=asked)
+        self._peers.add(peer)
+        return peer
 
     def gone(self, peer: Peer) -> None:
         """A peer has hung up, or was."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from chatmaster.contract import Failed
+from chatmaster.contract import CONTRACT_VERSION, Failed
 from chatmaster.decisions import ListenerKey
 
 QUICK_DEATH: Final = 5.0  # seconds after it was ready: one that dies earlier counts towards a back-off
@@ -48,6 +48,7 @@ class Process:
     ending: str = ""  # why the master ends it; "": it does not
     failure: Failed | None = None
     lifetime: float | None = None  # seconds until it is replaced for its age
+    contract: int = CONTRACT_VERSION  # which version of it the worker speaks
 
     @property
     def state(self) -> State:
@@ -122,6 +123,17 @@ class Slot:
         self.restarts += 1
         self.quick_deaths = self.quick_deaths + 1 if process.died_quickly(now) else 0
         return backoff(self.quick_deaths)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the policy knows while nothing is going on: what one image of the master leaves to the next."""
+
+    generation: int
+    counts: dict[str, int]
+    slots: list[Slot]
+    last_number: int
+    hangs: int = 0
 
 
 def backoff(quick_deaths: int) -> float:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chatmaster.contract import ExitCode, Failed
+from chatmaster.contract import CONTRACT_VERSION, ExitCode, Failed
 from chatmaster.settings import Settings
 
 # Whose accept queue: the name of the program's Worker, and the place among its slots.
@@ -56,6 +56,7 @@ class BecameReady:
     """The worker accepts connections and its bus has answered."""
 
     process: int
+    contract: int = CONTRACT_VERSION
 
 
 @dataclass(frozen=True, slots=True)

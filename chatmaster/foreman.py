@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from chatmaster import children, contract
 from chatmaster import decisions as d
@@ -21,6 +21,7 @@ from chatmaster.reactor import Reactor
 from chatmaster.reaper import Reaper
 from chatmaster.settings import Settings
 from chatmaster.stats import Field
+from chatmaster.succession import KeptWorker
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,11 @@ class Foreman:
             return
         finally:
             theirs.close()
-        self.handles[order.process] = handle
-        handle.channel = Channel(self._reactor, ours, lambda message: self._said(handle, message))
+        self._watch(handle, ours)
+
+    def _watch(self, handle: Handle, channel: socket.socket) -> None:
+        self.handles[handle.number] = handle
+        handle.channel = Channel(self._reactor, channel, lambda message: self._said(handle, message))
         self._reaper.expect(
             handle.pid,
             lambda status: self._ended(handle, status),
@@ -101,12 +105,39 @@ class Foreman:
         """Forget the dead, and tell its siblings."""
         dead = self.handles.pop(number, None)
         if dead is not None:  # else it could not even be forked
-            self.rows.give_back(dead.row)
+            if not dead.foreign:
+                self.rows.give_back(dead.row)
             self.tell_everyone(contract.Reaped(dead.incarnation))
 
     def called(self, incarnation: str) -> Handle | None:
         """The worker of that incarnation, should it still be there."""
         return next((handle for handle in self.handles.values() if handle.incarnation == incarnation), None)
+
+    # ---- an upgrade in place -----------------------------------------------------------------------
+
+    def kept(self) -> tuple[KeptWorker, ...]:
+        """What the next image must know of each."""
+        found = []
+        for one in self.handles.values():
+            assert one.channel is not None
+            fd, waiting = one.channel.kept()
+            packets = tuple((packet, tuple(fds)) for packet, fds in waiting)
+            found.append(
+                KeptWorker(
+                    one.number, one.slot, one.pid, one.incarnation, one.started, one.row.slot, one.contract, fd, packets
+                )
+            )
+        return tuple(found)
+
+    def take_over(self, kept: Sequence[KeptWorker], tables: Mapping[int, int]) -> None:
+        """Go on with the workers of the image before this one."""
+        self.rows = Rows(tables, {one.row for one in kept if one.contract == contract.CONTRACT_VERSION})
+        for one in kept:
+            handle = Handle(one.number, one.slot, one.incarnation, self.rows.of(one))
+            handle.pid, handle.started, handle.contract = one.pid, one.started, one.contract
+            self._watch(handle, socket.socket(fileno=one.channel))
+            assert handle.channel is not None
+            handle.channel.wait_with([(packet, list(fds)) for packet, fds in one.waiting])
 
     def _fork(self, handle: Handle, order: d.Spawn, settings: Settings, channel: socket.socket) -> None:
         site = self._site

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chatmaster.contract import Declared
+from chatmaster.errors import ChatmasterError
 from chatmaster.settings import Settings
 
 _WEAKER = ("default", "program")  # origins of a value that the operator did not ask for
@@ -49,6 +50,15 @@ def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[st
     if made and _asked(origins, "server.workers"):
         made[0] = Group(made[0].name, made[0].listen, count)
     return tuple(made)
+
+
+def check_names(new: Sequence[Group], old: Sequence[Group]) -> None:
+    """Raises ChatmasterError where a program does not declare the Workers that run."""
+    if sorted(group.name for group in new) != sorted(group.name for group in old):
+        raise ChatmasterError(
+            f"the program now declares {', '.join(group.name for group in new)} instead of "
+            f"{', '.join(group.name for group in old)}: that needs a restart"
+        )
 
 
 def cores() -> int:

@@ -9,12 +9,13 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from chatmaster import contract
 from chatmaster.channel import Channel
 from chatmaster.stats import GAUGES, MAX_SLOTS, RETIRED_ROW, ROW, Field, StatsTable, WorkerStats
+from chatmaster.succession import KeptWorker
 
 RATE_WINDOW: Final = 5.0  # seconds over which a rate is taken
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -31,6 +32,7 @@ class Handle:
         self.pid = 0
         self.started = time.time()
         self.channel: Channel | None = None
+        self.contract = contract.CONTRACT_VERSION  # whose table `row` is in
         self._samples: deque[tuple[float, int, int]] = deque()
 
     def send(self, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> bool:
@@ -43,8 +45,18 @@ class Handle:
             os.kill(self.pid, number)
 
     @property
+    def foreign(self) -> bool:
+        """Whether its counters are of another version than ours."""
+        return self.contract != contract.CONTRACT_VERSION
+
+    @property
     def beat(self) -> float:
-        """The last sign of life of its loop, on the monotonic clock; 0: none yet."""
+        """The last sign of life of its loop, on the monotonic clock; 0: none yet.
+
+        That of a worker whose counters we do not understand cannot be read; it leaves at once anyway.
+        """
+        if self.foreign:
+            return time.monotonic()
         return self.row[Field.HEARTBEAT] / 1e9
 
     def look(self, now: float) -> None:
@@ -72,16 +84,28 @@ class Handle:
 class Rows:
     """The rows of counters: one for each process, handed out and taken back."""
 
-    def __init__(self) -> None:
-        self.table = StatsTable()
+    def __init__(self, tables: Mapping[int, int] | None = None, used: Collection[int] = ()) -> None:
+        """`tables`: what an earlier image of this program has left, memfds by the contract that they are of.
+
+        `used` are the rows of ours that belong to processes now.
+        """
+        self.tables = dict(tables or {})
+        self.table = StatsTable(self.tables.get(contract.CONTRACT_VERSION))
+        self.tables[contract.CONTRACT_VERSION] = self.table.fd
         self.retired = self.table.row(RETIRED_ROW)
-        self._free = deque(range(MAX_SLOTS - 1))
+        self._free = deque(number for number in range(MAX_SLOTS - 1) if number not in used)
 
     def take(self) -> WorkerStats:
         """A clean row. Raises IndexError when there are as many processes as rows."""
         row = self.table.row(self._free.popleft())
         row.clear()
         return row
+
+    def of(self, kept: KeptWorker) -> WorkerStats:
+        """The row of a worker that an earlier image has forked; a blank one, where that was of another contract."""
+        if kept.contract == contract.CONTRACT_VERSION:
+            return self.table.row(kept.row)
+        return WorkerStats(memoryview(bytearray(ROW * 8)).cast("q"), kept.row, self.table)
 
     def give_back(self, row: WorkerStats) -> None:
         """Its process is dead: what it counted goes to the retired, and the row to the next."""

@@ -113,7 +113,7 @@ class Listeners:
         return tuple(found.values())
 
     def kept(self) -> list[Kept]:
-        """Everything that is open, made to survive an exec."""
+        """Everything that is open, for the image that this one executes."""
         kept = [
             Kept(address, group, index, sock.fileno(), made=True)
             for (group, address, index), sockets in self._own.items()
@@ -122,8 +122,6 @@ class Listeners:
         for (group, address), sock in self._shared.items():
             path = addresses.parse(address).path
             kept.append(Kept(address, group, -1, sock.fileno(), made=path in self._made))
-        for one in kept:
-            os.set_inheritable(one.fd, True)
         return kept
 
     def close(self) -> None:

@@ -9,64 +9,30 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from chatmaster import boot, changes, decisions, probe
+from chatmaster import __version__, boot, changes, decisions, probe, rehearsal, succession, takeover
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
 from chatmaster.control_server import Peer
-from chatmaster.errors import ChatmasterError, UsageError
-from chatmaster.groups import Group, declarations, groups
+from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
+from chatmaster.groups import Group, check_names, declarations, groups
+from chatmaster.jobs import Asker, Job, Plan, Signal
 from chatmaster.policy import Phase
-from chatmaster.settings import Settings
+from chatmaster.succession import KeptJob, Program, Running
 
 if TYPE_CHECKING:
     from chatmaster.arbiter import Arbiter
 
 log = logging.getLogger(__name__)
 
-
-class Asker(Protocol):
-    """Somebody who wants to know how it went."""
-
-    def done(self, result: Mapping[str, Any] | None = None) -> None: ...
-    def fail(self, exit_code: int, error: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Log:
-    """Asks on behalf of a signal."""
-
-    what: str
-
-    def done(self, result: Mapping[str, Any] | None = None) -> None:
-        log.info("%s: done", self.what)
-
-    def fail(self, exit_code: int, error: str) -> None:
-        log.error("%s failed: %s", self.what, error)
-
-
-@dataclass(slots=True)
-class _Job:
-    kind: str  # reload, scale, restart
-    askers: list[Asker]
-    to: int | None = None
-    by: int = 0
-    worker: str = ""
-    result: dict[str, Any] = field(default_factory=dict)
-    plan: _Plan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a reload brings, once configuration and application are known to be good."""
-
-    loaded: Loaded
-    settings: Settings
-    groups: tuple[Group, ...]
+_DOING: Final = {"reload": "reloading", "upgrade": "upgrading"}
+_LEAVING: Final = 60.0  # seconds for workers that are on their way out before an upgrade
+_LOOK_AGAIN: Final = 0.05  # seconds
 
 
 class Operations:
@@ -75,11 +41,11 @@ class Operations:
     def __init__(self, arbiter: Arbiter) -> None:
         self.restarting = False
         self._arbiter = arbiter
-        self._queue: deque[_Job] = deque()
-        self._job: _Job | None = None
+        self._queue: deque[Job] = deque()
+        self._job: Job | None = None
         self._number = 0
-        self._generation = arbiter.policy.generation
-        self._scaled: set[str] = set()  # groups whose count was changed by hand
+        self.highest = arbiter.policy.generation  # that was ever begun
+        self.scaled: set[str] = set()  # groups whose count was changed by hand
         self._interrupted = False
         self._stop_askers: list[Peer] = []
 
@@ -87,9 +53,9 @@ class Operations:
         """For the control socket."""
         return {
             "stop": self._stop_command,
-            "restart": lambda peer, args: self._add(_Job("restart", [peer])),
+            "restart": lambda peer, args: self._add(Job("restart", [peer])),
             "reload": lambda peer, args: self.reload(peer),
-            "upgrade": lambda peer, args: self.upgrade(peer),
+            "upgrade": self._upgrade_command,
             "scale": self._scale_command,
         }
 
@@ -100,26 +66,27 @@ class Operations:
             return "restarting" if self.restarting else "stopping"
         if phase in (Phase.IDLE, Phase.STARTING):
             return "starting"
-        return "reloading" if self._job is not None and self._job.kind == "reload" else "ready"
+        return _DOING.get(self._job.kind, "ready") if self._job is not None else "ready"
 
     # ---- asked -------------------------------------------------------------------------------------
 
     def reload(self, asker: Asker | None = None) -> None:
         """Bring configuration and application up to date."""
-        who = asker or _Log("reload")
+        who = asker or Signal("reload")
         waiting = next((job for job in self._queue if job.kind == "reload"), None)
         if waiting is not None:
             waiting.askers.append(who)
         else:
-            self._add(_Job("reload", [who]))
+            self._add(Job("reload", [who]))
 
     def scale(self, *, by: int = 0, to: int | None = None, worker: str = "", asker: Asker | None = None) -> None:
         """Change the number of workers."""
-        self._add(_Job("scale", [asker or _Log("scale")], to=to, by=by, worker=worker))
+        self._add(Job("scale", [asker or Signal("scale")], to=to, by=by, worker=worker))
 
-    def upgrade(self, asker: Asker | None = None) -> None:
-        """Replace the program in place: not built yet."""
-        (asker or _Log("upgrade")).fail(ExitCode.FAILED, "upgrade is not built yet; restart does it with a pause")
+    def upgrade(self, asker: Asker | None = None, program: Program | None = None) -> None:
+        """Replace the program in place; without `program` by what is now where ours came from."""
+        who = asker or Signal("upgrade")
+        self._add(Job("upgrade", [who], program=program or succession.own_program()))
 
     def stop(self, *, graceful: bool = False, seconds: float | None = None) -> None:
         """End everything. `seconds` until what is left is killed; without it `stop_timeout`, graceful: for ever."""
@@ -141,6 +108,12 @@ class Operations:
             raise UsageError("timeout: a number of seconds")
         self._stop_askers.append(peer)
         self.stop(graceful=bool(args.get("graceful")), seconds=seconds)
+
+    def _upgrade_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+        command, root = args.get("command"), args.get("root", "")
+        if not isinstance(command, list) or not all(isinstance(word, str) for word in [*command, root]) or not command:
+            raise UsageError("upgrade takes command: [PATH, …] and root: PATH")
+        self.upgrade(peer, rehearsal.chosen(command, root, sys.argv[1:]))
 
     def _scale_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
         to, by = args.get("to"), args.get("by", 0)
@@ -175,7 +148,7 @@ class Operations:
 
     # ---- one after the other -----------------------------------------------------------------------
 
-    def _add(self, job: _Job) -> None:
+    def _add(self, job: Job) -> None:
         phase = self._arbiter.policy.phase
         if phase in (Phase.STOPPING, Phase.FINISHED):
             for asker in job.askers:
@@ -192,6 +165,8 @@ class Operations:
         try:
             if self._job.kind == "scale":
                 self._begin_scaling(self._job)
+            elif self._job.kind == "upgrade":
+                self._begin_rehearsal(self._job)
             else:
                 self._begin_reading(self._job)
         except (ChatmasterError, OSError) as error:
@@ -201,13 +176,19 @@ class Operations:
         self._finish(lambda asker, job: asker.done(job.result))
 
     def _fail(self, code: int, reason: str) -> None:
+        job = self._job
+        if job is not None and job.kind == "upgrade" and job.upgraded and job.program is not None:
+            program, job.program = job.program, None
+            log.error("upgrade: %s; back to the old program", reason)
+            self._become(job, program, time.monotonic() + _LEAVING, refused=reason)
+            return
         self._finish(lambda asker, _: asker.fail(code, reason))
 
-    def _finish(self, answer: Callable[[Asker, _Job], None]) -> None:
+    def _finish(self, answer: Callable[[Asker, Job], None]) -> None:
         job, self._job = self._job, None
         if job is None:
             return
-        if job.kind == "reload" and self._arbiter.policy.phase is Phase.RUNNING:
+        if job.kind in ("reload", "upgrade") and self._arbiter.policy.phase is Phase.RUNNING:
             self._arbiter.notifier.ready(self._arbiter.summary())
         for asker in job.askers:
             answer(asker, job)
@@ -216,7 +197,7 @@ class Operations:
 
     # ---- reload and restart ------------------------------------------------------------------------
 
-    def _begin_reading(self, job: _Job) -> None:
+    def _begin_reading(self, job: Job) -> None:
         """Both begin by seeing that what they would start is good."""
         arbiter = self._arbiter
         arbiter.notifier.reloading(job.kind)
@@ -230,7 +211,7 @@ class Operations:
         )
         arbiter.reaper.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
 
-    def _application_answered(self, job: _Job, loaded: Loaded, answer: probe.Answer) -> None:
+    def _application_answered(self, job: Job, loaded: Loaded, answer: probe.Answer) -> None:
         if self._job is not job:
             return  # the server stops meanwhile
         try:
@@ -240,28 +221,24 @@ class Operations:
                 self.restarting = True
                 self._end(self._arbiter.site.settings.master.stop_timeout)
             else:
-                self._roll(job, loaded, groups(declared.workers, loaded.settings, loaded.origins))
+                new = groups(declared.workers, loaded.settings, loaded.origins)
+                check_names(new, self._arbiter.site.groups)
+                self._roll(job, loaded, new)
         except ChatmasterError as error:
             self._fail(error.exit_code, str(error))
 
-    def _roll(self, job: _Job, loaded: Loaded, new: tuple[Group, ...]) -> None:
+    def _roll(self, job: Job, loaded: Loaded, new: tuple[Group, ...]) -> None:
         site = self._arbiter.site
         settings, stay = changes.reloaded(site.settings, boot.effective_settings(loaded))
-        names = [group.name for group in site.groups]
-        if sorted(group.name for group in new) != sorted(names):
-            raise ChatmasterError(
-                f"the program now declares {', '.join(group.name for group in new)} instead of {', '.join(names)}: "
-                "that needs a restart"
-            )
-        self._generation += 1
-        job.plan = _Plan(loaded, settings, new)
-        job.result = {"generation": self._generation, "needs_restart": list(stay)}
-        self._arbiter.settings_of[self._generation] = settings
+        self.highest += 1
+        job.plan = Plan(loaded, settings, new)
+        job.result |= {"generation": self.highest, "needs_restart": list(stay)}
+        self._arbiter.settings_of[self.highest] = settings
         self._number += 1
         timing = decisions.Timing.of(settings)
-        self._arbiter.decide(decisions.ReloadAsked(self._number, self._generation, timing))
+        self._arbiter.decide(decisions.ReloadAsked(self._number, self.highest, timing))
 
-    def _reloaded(self, plan: _Plan) -> None:
+    def _reloaded(self, plan: Plan) -> None:
         """Every slot runs the new generation; what is left are the counts, unless they were changed by hand."""
         site = self._arbiter.site
         if site.loaded is not plan.loaded:
@@ -270,20 +247,86 @@ class Operations:
             self._arbiter.reconfigure_log()
         counts = self._arbiter.policy.counts
         for group in plan.groups:
-            if group.name not in self._scaled and counts[group.name] != group.count:
+            if group.name not in self.scaled and counts[group.name] != group.count:
                 self._resize(group.name, group.count)
                 return
         self._done()
 
+    # ---- upgrade -----------------------------------------------------------------------------------
+
+    def _begin_rehearsal(self, job: Job) -> None:
+        """See in a child that the new program can go on where we leave off."""
+        arbiter, program = self._arbiter, job.program
+        assert program is not None
+        arbiter.notifier.reloading(job.kind)
+        patience = arbiter.site.settings.master.ready_timeout + rehearsal.PATIENCE
+
+        def done(report: rehearsal.Report | None, error: ChatmasterError | None) -> None:
+            if self._job is not job:
+                return  # the server stops meanwhile
+            if error is not None:
+                self._fail(error.exit_code, str(error))
+                return
+            log.info("upgrade: to %s", report)
+            self._become(job, program, time.monotonic() + _LEAVING)
+
+        try:
+            trial = rehearsal.Rehearsal(arbiter.reactor, program, takeover.gather(arbiter), patience, done)
+        except OSError as error:
+            raise ApplicationError(f"{program.argv[0]} cannot be executed: {error.strerror}") from None
+        arbiter.reaper.expect(trial.pid, trial.exited)
+
+    def _become(self, job: Job, program: Program, deadline: float, refused: str = "") -> None:
+        """Execute the program once nobody is on the way out; what one worker hands another is in neither."""
+        if self._job is not job:
+            return
+        if self._arbiter.policy.settled:
+            try:
+                takeover.execute(self._arbiter, program, refused)
+            except OSError as error:
+                self._fail(ExitCode.NOT_READY, f"{program.argv[0]} cannot be executed: {error.strerror}")
+        elif time.monotonic() < deadline:
+            again = lambda: self._become(job, program, deadline, refused)  # noqa: E731
+            self._arbiter.reactor.call_later(_LOOK_AGAIN, again)
+        else:
+            self._fail(ExitCode.FAILED, refused or "workers are still leaving: try again later")
+
+    def kept(self) -> tuple[KeptJob, ...]:
+        """What is not done, for the next image."""
+        return tuple(job.kept() for job in (self._job, *self._queue) if job is not None)
+
+    def resume(self, running: Running) -> None:
+        """After an upgrade: bring new workers, then what else was asked."""
+        self.highest, self.scaled = running.generation, set(running.scaled)
+        self._queue.extend(Job.of(kept, self._arbiter.control) for kept in running.jobs)
+        job = self._queue.popleft()
+        self._job = job
+        if running.refused:
+            job.program = None
+            self._fail(ExitCode.NOT_READY, f"the new program was given up: {running.refused}")
+            return
+        job.upgraded, job.program = True, running.back
+        job.result["version"] = __version__
+        log.info("upgraded to %s; now its workers", __version__)
+        self._arbiter.reactor.call_later(0.0, self._bring_workers)
+
+    def _bring_workers(self) -> None:
+        job = self._job
+        if job is not None:
+            try:
+                self._begin_reading(job)
+            except (ChatmasterError, OSError) as error:
+                self._fail(getattr(error, "exit_code", ExitCode.FAILED), str(error))
+
     # ---- scaling and the end -----------------------------------------------------------------------
 
-    def _begin_scaling(self, job: _Job) -> None:
+    def _begin_scaling(self, job: Job) -> None:
         counts = self._arbiter.policy.counts
         name = job.worker or next(iter(counts))
         if name not in counts or (not job.worker and len(counts) > 1 and isinstance(job.askers[0], Peer)):
             raise UsageError(f"which Worker? This program has {', '.join(counts)}")
         count = counts[name] + job.by if job.to is None else job.to
-        self._scaled.add(name)
+        self.scaled.add(name)
         total = sum(counts.values()) - counts[name] + count
         job.result = {"worker": name, "workers": total}
         self._resize(name, count)
@@ -298,6 +341,8 @@ class Operations:
             for asker in job.askers:
                 asker.fail(ExitCode.FAILED, "the server is stopping")
         if not self.restarting:
+            if self._job is not None:
+                self._job.program = None  # there is nothing to go back to any more
             self._fail(ExitCode.FAILED, "the server is stopping")
             self._arbiter.notifier.stopping("stopping")
         self._arbiter.decide(decisions.StopAsked(seconds, restart=self.restarting))

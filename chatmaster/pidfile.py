@@ -59,6 +59,10 @@ class PidFile:
         os.set_inheritable(self._fd, True)
         return self._fd
 
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
     def release(self) -> None:
         """Remove the file, then let the lock go."""
         if _is_at(self.path, self._fd):

@@ -19,7 +19,7 @@ from typing import Final
 
 from chatmaster import decisions as d
 from chatmaster.contract import ExitCode, Failed
-from chatmaster.crew import Process, Slot, State
+from chatmaster.crew import Process, Slot, State, View
 from chatmaster.roster import Roster
 from chatmaster.undertakings import REPLACED, Rolling, Scaling, Undertaking
 
@@ -48,6 +48,30 @@ class Policy:
         self._undertaking: Undertaking | None = None
         self._waiting: deque[Undertaking] = deque()
         self._last_look: float | None = None
+
+    @classmethod
+    def of(cls, view: View, timing: d.Timing, *, random: Callable[[], float] = lambda: 0.5) -> Policy:
+        """Go on where another one was `settled` and gave its `view`."""
+        made = cls(timing, random=random)
+        made.phase, made.hangs = Phase.RUNNING, view.hangs
+        roster = made._roster
+        roster.generation, roster.counts, roster.last_number = view.generation, dict(view.counts), view.last_number
+        roster.slots = {slot.number: slot for slot in view.slots}
+        roster.processes = {process.number: process for slot in view.slots for process in slot.processes}
+        return made
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is going on: no step of an undertaking is left, and nobody is on the way out."""
+        if self.phase is not Phase.RUNNING or self._undertaking is not None or self._waiting:
+            return False
+        return not any(process.phase is State.DRAINING for process in self.processes.values())
+
+    @property
+    def view(self) -> View:
+        """Everything that matters while it is settled."""
+        roster = self._roster
+        return View(roster.generation, roster.counts, list(roster.slots.values()), roster.last_number, self.hangs)
 
     def receive(self, event: d.Event, now: float) -> list[d.Action]:
         """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
@@ -88,8 +112,8 @@ class Policy:
         match event:
             case d.StartAsked(counts):
                 self._start(dict(counts))
-            case d.BecameReady(number):
-                self._with(number, self._became_ready)
+            case d.BecameReady(number, version):
+                self._with(number, lambda process: self._became_ready(process, version))
             case d.ReportedFailure(number, failure):
                 self._with(number, lambda process: setattr(process, "failure", failure))
             case d.Exited(number, code):
@@ -128,10 +152,11 @@ class Policy:
             for _ in range(count):
                 self._roster.spawn(self._roster.add_slot(group))
 
-    def _became_ready(self, process: Process) -> None:
+    def _became_ready(self, process: Process, version: int) -> None:
         if process.phase is not State.STARTING or process.aborted or process.killed:
             return
         now, slot = self._roster.now, self.slots[process.slot]
+        process.contract = version
         process.phase, process.ready, process.alive, process.deadline = State.READY, now, now, None
         if slot.successor is process:
             old, slot.current, slot.successor = slot.current, process, None

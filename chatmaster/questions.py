@@ -7,6 +7,7 @@ all (who is in a room, follow it) or must do it only once (say, kick).
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -49,7 +50,8 @@ class Questions:
         self._reactor = reactor
         self._workers = workers
         self._open: dict[int, _Question] = {}
-        self._ids = itertools.count(1)
+        # Not from 1: after an upgrade in place a worker may still answer what the image before this one asked.
+        self._ids = itertools.count(time.time_ns())
 
     def command(self, peer: Peer, args: Mapping[str, Any]) -> None:
         """The command `query` of the control socket. Raises UsageError."""
@@ -90,6 +92,14 @@ class Questions:
         elif answer.last:
             del question.waiting[worker]
             self._finish_if_complete(answer.id)
+
+    def refuse_all(self, reason: str) -> None:
+        """Nobody gets an answer any more."""
+        for number in list(self._open):
+            question = self._close(number)
+            if question is not None:
+                self._tell_cancelled(number, question)
+                question.peer.fail(ExitCode.FAILED, reason)
 
     def gone(self, worker: int) -> None:
         """A worker will not answer any more."""

@@ -32,7 +32,7 @@ class Roster:
         self.starting = False  # for the first time
         self._random = random
         self._actions: list[d.Action] = []
-        self._last_number = 0
+        self.last_number = 0  # of a process
 
     # ---- actions -----------------------------------------------------------------------------------
 
@@ -123,9 +123,9 @@ class Roster:
     def spawn(self, slot: Slot, *, successor_of: int | None = None) -> Process:
         """Fork for a slot. `successor_of`: beside the one that is there, of that generation."""
         slot.respawn = None
-        self._last_number += 1
+        self.last_number += 1
         process = Process(
-            number=self._last_number,
+            number=self.last_number,
             slot=slot.number,
             generation=slot.generation if successor_of is None else successor_of,
             spawned=self.now,
@@ -154,7 +154,8 @@ class Roster:
 
     def drain(self, process: Process, why: str, *, heir: Process | None) -> None:
         """Send a worker away, its connections to `heir`, where both can; after `stop_timeout` it is killed."""
-        hands_over = HANDS_OVER and heir is not None and heir.serves and process.serves
+        able = HANDS_OVER and heir is not None and heir.serves and process.serves
+        hands_over = able and heir is not None and heir.contract == process.contract
         self.send_away(process, why, self.timing.stop_timeout, final=False, heir=heir if hands_over else None)
 
     def send_away(

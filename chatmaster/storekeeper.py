@@ -16,6 +16,7 @@ from chatmaster.crew import QUICK_DEATH, backoff
 from chatmaster.reactor import Reactor, Timer
 from chatmaster.reaper import Reaper
 from chatmaster.store import EmbeddedStore
+from chatmaster.succession import KeptStore
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,24 @@ class StoreKeeper:
         self._ready, self._failed = ready, failed
         self._reactor.call_later(patience, self._out_of_patience)
         self._spawn()
+
+    def kept(self) -> KeptStore:
+        """For the next image of this program."""
+        return KeptStore(
+            self.store.pid, self.state, self._answered_at, self._quick_deaths, self.restarts, self._stopped
+        )
+
+    def take_over(self, kept: KeptStore) -> None:
+        """Go on with the store of the image before this one."""
+        self.state, self.restarts = kept.state, kept.restarts
+        self._answered_at, self._quick_deaths, self._stopped = kept.answered_at, kept.quick_deaths, kept.stopped
+        if kept.pid is None:
+            self._timer = self._reactor.call_later(backoff(kept.quick_deaths), self._spawn)
+            return
+        self.store.pid = kept.pid
+        self._reaper.expect(kept.pid, self._ended, stopped=self._was_stopped, continued=self._was_continued)
+        if kept.answered_at is None:
+            self._ask()
 
     def stop(self, gone: Callable[[], None]) -> None:
         """End it and call back when it has ended."""

@@ -6,11 +6,12 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatmaster import decisions as d
-from chatmaster.contract import ExitCode, Failed
-from chatmaster.crew import State, backoff
+from chatmaster.contract import CONTRACT_VERSION, ExitCode, Failed
+from chatmaster.crew import State, View, backoff
 from chatmaster.policy import Phase, Policy
 
 TIMING = d.Timing(ready_timeout=30, drain_timeout=10, stop_timeout=15, hang_timeout=15)
@@ -504,3 +505,67 @@ def test_every_death_is_told_to_the_siblings():
     play = Play(web=2).start()
     dead = play.current(0)
     assert d.TellReaped(dead) in play.policy.receive(d.Exited(dead, -9), play.now)
+
+
+# ---- upgrade ---------------------------------------------------------------------------------------
+
+
+def handed_on(play: Play) -> Play:
+    """The same play with a policy of another image, made from what this one would leave."""
+    assert play.policy.settled
+    data = msgspec.msgpack.encode(play.policy.view)
+    after = Play()
+    after.policy = Policy.of(msgspec.msgpack.decode(data, type=View), TIMING)
+    after.now = play.now
+    return after
+
+
+def checkered() -> Play:
+    """A server with a past: scaled down, one slot backing off with its queue lent out, one worker stopped."""
+    play = Play(web=3).start()
+    leaves = play.current(2)
+    play.tell(d.ScaleAsked(1, "web", 2))
+    play.tell(d.Exited(leaves, 0))
+    for _ in range(3):
+        play.tell(d.BecameReady(play.current(0)))
+        play.tell(d.Exited(play.current(0), -9))
+    play.tell(d.WasStopped(play.current(1)))
+    return play
+
+
+FUTURES: dict[str, Callable[[Play], list[d.Action]]] = {
+    "reload": lambda play: play.tell(reload_to(2)),
+    "scale": lambda play: play.tell(d.ScaleAsked(2, "web", 4)),
+    "a death": lambda play: play.tell(d.Exited(play.current(1), -11)),
+    "continued": lambda play: play.tell(d.WasContinued(play.current(1))) + play.after(20, silent=(play.current(1),)),
+    "much time": lambda play: play.after(60),
+    "stop": lambda play: play.tell(d.StopAsked(15)),
+    "impatience": lambda play: play.tell(d.StopAsked(None)) + play.tell(d.HurryAsked()),
+}
+
+
+@pytest.mark.parametrize("future", FUTURES)
+def test_a_policy_made_from_the_view_of_another_decides_the_same(future):
+    left, right = checkered(), handed_on(checkered())
+    assert right.policy.slots == left.policy.slots and right.policy.processes == left.policy.processes
+    assert FUTURES[future](left) == FUTURES[future](right) != []
+    assert left.after(40) == right.after(40)
+    assert left.policy.slots == right.policy.slots
+
+
+def test_nothing_is_handed_on_while_connections_move_or_workers_leave():
+    play = Play(web=1).start()
+    old = play.current(0)
+    new = only(play.tell(reload_to(2))).process
+    assert not play.policy.settled
+    play.tell(d.BecameReady(new))
+    assert not play.policy.settled
+    play.tell(d.Exited(old, 0))
+    assert play.policy.settled
+
+
+def test_a_worker_of_another_contract_drains_instead_of_handing_over():
+    play = handed_on(Play(web=1).start())
+    old = play.current(0)
+    new = only(play.tell(reload_to(2))).process
+    assert play.tell(d.BecameReady(new, CONTRACT_VERSION + 1)) == [d.Drain(old, 10)]

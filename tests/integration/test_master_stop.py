@@ -212,11 +212,11 @@ def test_usr1_opens_the_log_again(chatmaster, tmp_path):
     assert "killed by SIGKILL" not in (tmp_path / "rotated.log").read_text()
 
 
-def test_usr2_does_no_harm(chatmaster):
+def test_usr2_executes_the_program_again_and_replaces_its_workers(chatmaster):
     server = chatmaster(OBEDIENT, workers=1)
     os.kill(server.pid, signal.SIGUSR2)
-    until(lambda: "upgrade" in server.log())
-    assert server.states() == ["ready"]
+    until(lambda: "upgrade: done" in server.log(), 30)
+    assert server.states() == ["ready"] and server.status()["master"]["generation"] == 2
 
 
 # ---- the store -------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_start_in_the_background_returns_when_it_serves_and_says_where(instance)
     assert os.getsid(pid) == pid
     assert instance.states() == ["ready"]
     log = (instance.state_dir / "chat.log").read_text()
-    assert "workers ready" in log
+    assert "ready, generation 1" in log
     assert instance.ctl("stop").returncode == ExitCode.DONE
     assert not processes.alive(pid)
 

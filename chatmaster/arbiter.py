@@ -233,7 +233,8 @@ class Arbiter:
 
     def _start_workers(self) -> None:
         if self.policy.phase is Phase.IDLE:
-            self.decide(d.StartAsked({group.name: group.count for group in self.site.groups}))
+            counts = {group.name: group.count for group in self.site.groups}
+            self.decide(d.StartAsked(counts, self.site.listeners.keys()))
 
     def _announce(self) -> None:
         self._readiness.ready(self.addresses)

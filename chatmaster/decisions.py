@@ -46,9 +46,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class StartAsked:
-    """Begin: so many workers of each name, in the program's order."""
+    """Begin: so many workers of each name, in the program's order.
+
+    `orphans` are accept queues that are open already, from before a restart; those beyond the slots need an heir.
+    """
 
     counts: Mapping[str, int]
+    orphans: tuple[ListenerKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

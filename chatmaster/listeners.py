@@ -112,6 +112,10 @@ class Listeners:
                     found.setdefault(sock.fileno(), Listener(text, sock))
         return tuple(found.values())
 
+    def keys(self) -> tuple[ListenerKey, ...]:
+        """Every slot's own accept queues that are open, also of slots that were scaled away."""
+        return tuple(sorted({(group, index) for group, _, index in self._own}))
+
     def kept(self) -> list[Kept]:
         """Everything that is open, for the image that this one executes."""
         kept = [

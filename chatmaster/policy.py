@@ -110,8 +110,8 @@ class Policy:
 
     def _take(self, event: d.Event) -> None:
         match event:
-            case d.StartAsked(counts):
-                self._start(dict(counts))
+            case d.StartAsked(counts, orphans):
+                self._start(dict(counts), orphans)
             case d.BecameReady(number, version):
                 self._with(number, lambda process: self._became_ready(process, version))
             case d.ReportedFailure(number, failure):
@@ -144,13 +144,17 @@ class Policy:
         if process is not None:
             act(process)
 
-    def _start(self, counts: dict[str, int]) -> None:
+    def _start(self, counts: dict[str, int], orphans: tuple[d.ListenerKey, ...]) -> None:
         self.phase = Phase.STARTING
         self._roster.starting = True
         self._roster.counts = counts
         for group, count in counts.items():
-            for _ in range(count):
-                self._roster.spawn(self._roster.add_slot(group))
+            slots = [self._roster.add_slot(group) for _ in range(count)]
+            left = [key for key in orphans if key[0] == group and key[1] >= count]
+            for number, key in enumerate(left):
+                slots[number % count].adopted.append(key)
+            for slot in slots:
+                self._roster.spawn(slot)
 
     def _became_ready(self, process: Process, version: int) -> None:
         if process.phase is not State.STARTING or process.aborted or process.killed:

@@ -49,11 +49,14 @@ class Gateway:
     # ---- sending -----------------------------------------------------------------------------------
 
     def broadcast(self, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> None:
-        """Send to every connection of a program (see `Worker.broadcast`)."""
+        """Send to every connection of a program (see `Worker.broadcast`); the chat's are not reached, see `say`."""
         self.send_to_room(ALL_ROOM, data, exclude=exclude, key=key)
 
     def send_to_room(self, room: str, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> Placed:
-        """Send to every member of a room, text for str and binary for bytes; `exclude` names connections."""
+        """Send to every member of a room, text for str and binary for bytes; `exclude` names connections.
+
+        It goes out as it is: into a room of the chat, `say` is what the clients there understand.
+        """
         payload, form = (data.encode(), "t") if isinstance(data, str) else (data, "b")
         return self._append(room, payload, form, ",".join(exclude), key)
 
@@ -81,7 +84,7 @@ class Gateway:
         """Whether the user has a connection to any worker."""
         return self._count(registry_keys.of_user(user)) > 0
 
-    def count(self) -> int:
+    def online(self) -> int:
         """Connections to all workers and machines."""
         return self._count(registry_keys.ALL)
 

@@ -569,3 +569,12 @@ def test_a_worker_of_another_contract_drains_instead_of_handing_over():
     old = play.current(0)
     new = only(play.tell(reload_to(2))).process
     assert play.tell(d.BecameReady(new, CONTRACT_VERSION + 1)) == [d.Drain(old, 10)]
+
+
+def test_accept_queues_of_slots_that_were_scaled_away_before_a_restart_have_an_heir():
+    policy = Policy(d.Timing())
+    actions = policy.receive(d.StartAsked({"w": 2}, (("w", 0), ("w", 1), ("w", 2), ("w", 3))), 0.0)
+    assert [action.listeners for action in actions if isinstance(action, d.Spawn)] == [
+        (("w", 0), ("w", 2)),
+        (("w", 1), ("w", 3)),
+    ]

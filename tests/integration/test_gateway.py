@@ -51,7 +51,7 @@ async def test_another_program_reaches_rooms_users_and_connections_and_asks_who_
         # Rooms have an order each; between two rooms there is none.
         assert {await sockets["cyd"].read_message() for _ in range(3)} == {"all", b"room", "only cyd"}
         assert {await sockets["dan"].read_message() for _ in range(3)} == {"all", b"room", "only dan"}
-        await until_async(lambda: gateway.count() == 4, what="four connections are counted")
+        await until_async(lambda: gateway.online() == 4, what="four connections are counted")
         await until_async(lambda: len(gateway.members("hall")) == 4, what="four users are in the room")
         assert gateway.is_online("ada") and not gateway.is_online("eve")
         gateway.kick(ids["bob"], reason="enough")

@@ -75,7 +75,7 @@ async def test_session_user_and_rooms_survive_a_reload_and_orders_still_find_the
         gateway.send_to_connection(ids[3], "for you")
         assert [await socket.read_message() for socket in sockets] == ["still here"] * 20
         assert await sockets[3].read_message() == "for you"
-        assert gateway.count() == 20
+        assert gateway.online() == 20
         await until_async(lambda: server.status()["totals"]["connections"] == 20, what="all are counted again")
     assert "on_worker_reload ran" in server.log()
 

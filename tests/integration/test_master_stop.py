@@ -11,7 +11,7 @@ import pytest
 
 from chatmaster.contract import ExitCode
 from tests.support import processes
-from tests.support.server import Chatmaster, wait_for_exit
+from tests.support.server import ROOT, Chatmaster, wait_for_exit
 from tests.support.wait import until
 from tests.support.ws import RawSocket
 
@@ -245,3 +245,14 @@ def _sockets_of(server: Chatmaster) -> set[str]:
         rows = [line.split() for line in table.readlines()[1:]]
     listening = {f"socket:[{row[9]}]" for row in rows if row[1] == f"0100007F:{server.port:04X}" and row[3] == "0A"}
     return listening & set(found)
+
+
+async def test_after_scaling_down_and_a_restart_every_accept_queue_is_served(chatmaster):
+    server = chatmaster(str(ROOT / "etc" / "examples" / "echo.py"), workers=2)
+    for order in (("scale", "4"), ("scale", "2"), ("restart",)):
+        done = server.ctl(*order)
+        assert done.returncode == 0, done.stderr
+    for _ in range(16):
+        async with await RawSocket.open(server.url) as client:
+            client.send_text("in")
+            assert await client.read_message() == "in"

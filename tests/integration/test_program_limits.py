@@ -31,7 +31,7 @@ async def test_one_connection_too_many_is_closed_with_4004_on_whichever_worker(c
     server = chatmaster(ECHO, workers=2, settings={"limits.per_address": 3})
     sockets = [await RawSocket.open(server.url) for _ in range(3)]
     with Gateway(server.status()["store"]["url"]) as gateway:
-        await until_async(lambda: gateway.count() == 3, what="all three are counted")
+        await until_async(lambda: gateway.online() == 3, what="all three are counted")
     async with await RawSocket.open(server.url) as late:
         assert (await late.wait_closed()).code == 4004
     for socket in sockets:

@@ -275,7 +275,7 @@ class Client(Verbs):
         self._changed.set()
 
     async def __aenter__(self) -> Self:
-        return await self.start()
+        return self if self._task is not None else await self.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -255,9 +255,12 @@ _decode: Final = msgspec.json.Decoder(FromServer).decode
 
 
 def decode(data: str | bytes) -> FromServer | None:
-    """A message of the server; None: of a type that this client does not know."""
+    """A message of the server; None: of a type that this client does not know, or none of the chat's at all.
+
+    Another program may have sent the room something of its own, see `Gateway.send_to_room`.
+    """
     try:
         event: FromServer = _decode(data)
         return event
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:  # ValidationError is one
         return None

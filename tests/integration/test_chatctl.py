@@ -126,7 +126,7 @@ def test_start_in_the_background_returns_when_it_serves_and_says_where(instance)
     log = (instance.state_dir / "chat.log").read_text()
     assert "ready, generation 1" in log
     assert instance.ctl("stop").returncode == ExitCode.DONE
-    assert not processes.alive(pid)
+    until(lambda: not processes.alive(pid), what="the master, whose parent is init, was waited for")
 
 
 def test_restart_keeps_the_pid_and_stays_in_the_background(instance):

@@ -36,8 +36,11 @@ async def test_every_request_over_a_real_socket(server):
         await ada.direct(bob.user, "psst")
         page = await bob.history(ROOM)
         assert page.messages[0]["text"] == "hello!"
-        members = await bob.members(ROOM)
-        assert {one.user for one in members.members} == {ada.user, bob.user}
+
+        async def both_are_listed() -> bool:
+            return {one.user for one in (await bob.members(ROOM)).members} == {ada.user, bob.user}
+
+        await until_async(both_are_listed, what="bob's worker has heard of ada, who may be with another")
         await bob.rename("Robert")
         await bob.typing(ROOM)
         await bob.read(ROOM, ack.offset)

@@ -77,6 +77,7 @@ class World:
         self.last_seen = dict.fromkeys(USERS, -1000.0)
         self.left_at: list[tuple[str, float]] = []
         self.dead: list[tuple[float, str]] = []  # when to be reaped, incarnation
+        self.reaped: set[str] = set()  # while their workers were stopped
         self.workers = [self.born() for _ in range(WORKERS)]
 
     def born(self) -> Worker:
@@ -124,6 +125,14 @@ class World:
     def freeze(self, index: int) -> None:
         """It is stopped for so long that the others reap it; then it goes on as if nothing had been."""
         self.reap(self.workers[index].incarnation)
+        self.reaped.add(self.workers[index].incarnation)
+
+    def renew(self, index: int) -> None:
+        """Its lease is renewed: who finds it over begins anew, also where there was nothing to write."""
+        worker = self.workers[index]
+        if worker.incarnation in self.reaped:
+            worker.incarnation = f"i{next(self.lives)}"
+            worker.ledger.reborn()
 
     def flush(self, index: int, fate: str) -> None:
         """Write what there is to write; the network does its worst."""
@@ -221,6 +230,7 @@ class World:
         self.wait(10.0)
         for _ in range(3):
             for index in range(WORKERS):
+                self.renew(index)
                 self.flush(index, "arrives")
         totals = self.totals()
         assert totals == {user: n for user in USERS if (n := self.connections(user))}

@@ -16,6 +16,7 @@ from chatmaster.stats import MAX_SLOTS
 
 ABORT_GRACE: Final = 2.0  # seconds for a hung worker to write its stack
 JITTER: Final = 0.1  # of max_lifetime, either way
+HAND_OVER_DRAINS: Final = 4  # drain_timeouts that a hand-over may take while it goes on
 HANDS_OVER: Final = True  # an old worker gives its connections to the new one instead of sending them away
 
 
@@ -173,8 +174,11 @@ class Roster:
         # The last clients need a moment for their closing handshakes.
         spread = self.timing.drain_timeout if seconds is None else min(self.timing.drain_timeout, seconds * 0.8)
         if heir is not None and seconds is not None:
-            # As long again is for sending away those that could not be moved.
-            self.do(d.HandOver(process.number, heir.number, seconds * 0.4))
+            # Nobody waits for a client meanwhile: the worker itself ends it as soon as nothing moves any more.
+            # After it there is the usual time for sending away those that could not be moved.
+            moving = max(HAND_OVER_DRAINS * self.timing.drain_timeout, seconds * 0.4)
+            process.deadline = self.now + moving + seconds
+            self.do(d.HandOver(process.number, heir.number, moving))
         else:
             self.do(d.Drain(process.number, spread, graceful=seconds is None, final=final))
 

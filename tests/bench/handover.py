@@ -52,7 +52,7 @@ class Result(Struct):
 
 def measure(connections: int, rate: float) -> Result:
     """One server, one reload."""
-    settings = {**LIFTED, "log.level": "info", "limits.burst": 1000, "master.stop_timeout": 60.0}
+    settings = {**LIFTED, "log.level": "info", "limits.burst": 1000, "master.drain_timeout": 10.0}
     with Chatmaster(workers=1, settings=settings) as server:
         loads = [Loader(server.port, range(512)) for _ in range(-(-connections // PER_LOADER))]
         try:

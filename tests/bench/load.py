@@ -347,8 +347,9 @@ class Load:
 
     def _say(self) -> None:
         transport, head, tail = self._senders[self.sent % len(self._senders)]
-        transport.write(b"%b%019d%b" % (head, time.monotonic_ns(), tail))
         self.sent += 1
+        if not transport.is_closing():  # else it was cut, which counts as a connection lost
+            transport.write(b"%b%019d%b" % (head, time.monotonic_ns(), tail))
 
     def _choose_senders(self, count: int) -> None:
         """The first of each room, or spread over the one room; frames made but for the time."""

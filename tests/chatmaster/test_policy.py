@@ -244,8 +244,8 @@ def test_reload_goes_slot_by_slot_new_before_old():
     first = only(play.tell(reload_to(2)))
     assert isinstance(first, d.Spawn) and (first.slot, first.generation, first.listeners) == (0, 2, (("web", 0),))
     leave, second = play.tell(d.BecameReady(first.process))
-    assert leave == d.HandOver(old[0], first.process, 6) and isinstance(second, d.Spawn) and second.slot == 1
-    assert play.tell(d.BecameReady(second.process)) == [d.HandOver(old[1], second.process, 6)]
+    assert leave == d.HandOver(old[0], first.process, 40) and isinstance(second, d.Spawn) and second.slot == 1
+    assert play.tell(d.BecameReady(second.process)) == [d.HandOver(old[1], second.process, 40)]
     assert play.tell(d.Exited(old[0], 0)) == []
     assert play.tell(d.Exited(old[1], 0)) == [d.EndOperation(1)]
     assert play.policy.generation == 2 and play.policy.slots[0].restarts == 0
@@ -300,7 +300,7 @@ def test_an_old_worker_that_does_not_leave_is_killed():
     play = Play(web=1).start()
     old = play.current(0)
     play.tell(d.BecameReady(only(play.tell(reload_to(2))).process))
-    assert play.after(14) == []
+    assert play.after(54) == []  # 40 to hand its connections over, 15 to send the others away
     assert play.after(1) == [d.Kill(old, signal.SIGKILL)]
     assert play.tell(d.Exited(old, -9)) == [d.EndOperation(1)]
 
@@ -356,7 +356,7 @@ def test_scaling_up_ends_when_the_new_ones_are_ready():
 def test_scaling_down_hands_the_queue_on_before_the_worker_leaves():
     play = Play(web=2).start()
     stays, leaves = play.current(0), play.current(1)
-    assert play.tell(d.ScaleAsked(1, "web", 1)) == [d.Adopt(stays, ("web", 1)), d.HandOver(leaves, stays, 6)]
+    assert play.tell(d.ScaleAsked(1, "web", 1)) == [d.Adopt(stays, ("web", 1)), d.HandOver(leaves, stays, 40)]
     assert play.tell(d.Exited(leaves, 0)) == [d.EndOperation(1)]
     spawn = only(play.tell(d.Exited(stays, -9)))
     assert isinstance(spawn, d.Spawn) and spawn.listeners == (("web", 0), ("web", 1))
@@ -418,7 +418,7 @@ def test_a_worker_is_replaced_at_its_age_with_jitter_one_at_a_time():
     assert isinstance(new, d.Spawn) and (new.slot, new.generation) == (0, 1)
     assert play.after(25) == []  # the other one is due as well by now, and waits
     actions = play.tell(d.BecameReady(new.process))
-    assert actions == [d.HandOver(old, new.process, 6)]
+    assert actions == [d.HandOver(old, new.process, 40)]
     assert play.tell(d.Exited(old, 0)) == []
     assert [spawn.slot for spawn in spawns(play.after(1))] == [1]
 
@@ -436,7 +436,7 @@ def test_a_worker_can_ask_to_be_replaced():
     new = only(play.tell(d.ReplacementAsked(old, "its bus is deaf")))
     assert isinstance(new, d.Spawn) and new.slot == 1
     assert play.tell(d.ReplacementAsked(old, "its bus is deaf")) == []
-    assert play.tell(d.BecameReady(new.process)) == [d.HandOver(old, new.process, 6)]
+    assert play.tell(d.BecameReady(new.process)) == [d.HandOver(old, new.process, 40)]
     assert play.tell(d.ReplacementAsked(old, "its bus is deaf")) == []
 
 

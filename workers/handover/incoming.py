@@ -6,7 +6,6 @@ positions, and so do the orders of the control room.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -47,17 +46,12 @@ class Incoming:
         self._taker = Taker()
         self._held: dict[str, tuple[Parcel, int]] = {}
         self._link = PeerLink(sock, received=self._received, lost=self._lost)
-        self._begun: asyncio.Queue[tuple[int, list[tuple[Parcel, int]]] | None] = asyncio.Queue()
-        self._over = False  # nothing more will come
-        node.tasks.start(self._begin(), what="take connections over")
 
     def peer_reaped(self) -> None:
         """The old worker is dead for certain: what it said last is read, then what is held is ours."""
         self._link.drain()
         self._act(self._taker.giver_reaped())
         self._link.close()
-        self._over = True
-        self._begun.put_nowait(None)
         self._node.transfers.remove(self)
 
     def _received(self, packet: bytes, fds: list[int]) -> None:
@@ -74,7 +68,7 @@ class Incoming:
             case Abort(batch):
                 self._act(self._taker.aborted(batch))
             case Finished():
-                self._begun.put_nowait(None)
+                self._say_what_came()
 
     async def _prepare(self) -> None:
         """Follow the rooms before their members come, so that they need no page of the log then."""
@@ -99,20 +93,14 @@ class Incoming:
                     for one in ids:
                         os.close(self._held.pop(one)[1])
                 case Activate(ids):
-                    self._begun.put_nowait((batch_of_go, [self._held.pop(one) for one in ids]))
+                    begin = self._begin(batch_of_go, [self._held.pop(one) for one in ids])
+                    self._node.tasks.start(begin, what="take connections over")
 
-    async def _begin(self) -> None:
-        """Begin with what is ours, batch after batch, as long as something may come."""
-        while not (self._over and self._begun.empty()):
-            next_one = await self._begun.get()
-            if next_one is None:
-                self._say_what_came()
-                continue
-            batch, arrived = next_one
-            await self._arrivals.take_over(arrived)
-            self._link.send(encode(Taken(batch)))
-            orders = self._arrivals.make_up_for_orders([parcel for parcel, _ in arrived])
-            self._node.tasks.start(orders, what="make up for orders")
+    async def _begin(self, batch: int, arrived: list[tuple[Parcel, int]]) -> None:
+        """Begin with what is ours. Batches do so side by side: each waits for turns of the loop more than it works."""
+        await self._arrivals.take_over(arrived)
+        self._link.send(encode(Taken(batch)))
+        await self._arrivals.make_up_for_orders([parcel for parcel, _ in arrived])
 
     def _say_what_came(self) -> None:
         came, pause = self._arrivals.came, self._arrivals.longest_pause * 1000

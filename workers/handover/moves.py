@@ -78,16 +78,19 @@ class Moves:
         self._node.counters.hand_over_failed += left
         return left
 
-    def depart(self, connection: Connection) -> Positions | None:
-        """Take it out of its rooms, at positions up to which it got everything; None while a batch is written."""
-        found = self._node.hub.positions_of(connection)
-        if found is None:
-            return None
-        control = self._node.hub.position(CONTROL_ROOM)
-        connection.ordered = max(connection.ordered, control.offset if control else 0)
-        self._node.moving.add(connection.id)
-        self._node.hub.leave_all(connection)
-        return tuple(RoomPosition(room, at.epoch, at.offset) for room, at in found.items())
+    def depart(self, connection: Connection, gone: Callable[[Connection, Positions], None]) -> None:
+        """Take it out of its rooms; `gone` is told the positions up to which it got everything.
+
+        It is served until then: out of a large room it goes when the batch that is being written is.
+        """
+
+        def left(found: dict[str, Position]) -> None:
+            control = self._node.hub.position(CONTROL_ROOM)
+            connection.ordered = max(connection.ordered, control.offset if control else 0)
+            self._node.moving.add(connection.id)
+            gone(connection, tuple(RoomPosition(room, at.epoch, at.offset) for room, at in found.items()))
+
+        self._node.hub.depart(connection, left)
 
     def parcel(self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float) -> Parcel:
         """Write it down. `socket_state` is the transport's part."""
@@ -109,8 +112,9 @@ class Moves:
     def come_back(self, connection: Connection, rooms: Positions) -> None:
         """It stays after all: it reads on from where it was."""
         self._node.moving.discard(connection.id)
-        rejoin(self._node, connection, rooms)
-        connection.ws.resume_reading()
+        if connection.ws.is_open:
+            rejoin(self._node, connection, rooms)
+            connection.ws.resume_reading()
 
     def keep(self, connection: Connection) -> None:
         """It cannot be moved at all: its session is too large for a packet. It will be sent away."""

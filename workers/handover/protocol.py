@@ -15,7 +15,6 @@ VERSION = 2
 # work between batches.
 MAX_BATCH = 64
 MAX_PACKET = 131_072
-MAX_OUTSTANDING = 4  # batches that are under way: as long as they take, a client hears nothing
 ROOMS_A_PACKET = 200  # of at most 64 bytes each; following them must not hold up a loop for long
 
 

@@ -121,6 +121,10 @@ class Hub:
         """Up to where it was sent everything, in every room; None while a batch is being written: try again."""
         return self._membership.positions_of(member)
 
+    def depart(self, member: Member, gone: Callable[[dict[str, Position]], None]) -> None:
+        """Take it out of all its rooms; then `gone` is told up to where it was sent everything."""
+        self._membership.depart(member, gone)
+
     def lag_of(self, member: Member) -> int:
         """Messages of its rooms that it has not been sent yet."""
         return self._membership.lag_of(member)

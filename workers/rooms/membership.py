@@ -132,6 +132,27 @@ class Membership:
             return None
         return {room.name: self._position(member, room) for room in rooms}
 
+    def depart(self, member: Member, gone: Callable[[dict[str, Position]], None]) -> None:
+        """Take it out of each of its rooms after the batch under way there; then `gone` is told where it stood."""
+        noted: dict[str, Position] = {}
+        rooms = self._of.get(member, ())
+        waiting = len(rooms)
+
+        def leave(room: Room) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if member in room:
+                noted[room.name] = self._position(member, room)
+                self._remove(member, room)
+            if not waiting:
+                gone(noted)
+
+        for room in rooms:
+            room.settle()
+            room.when_idle(partial(leave, room))
+        if not rooms:
+            gone(noted)
+
     def _position(self, member: Member, room: Room) -> Position:
         lagger = room.laggers.get(member) if room.laggers else None
         return lagger.position if lagger is not None else room.position

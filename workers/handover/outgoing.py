@@ -1,6 +1,6 @@
 """The old worker's side: quiesce, write down, offer, and let go, batch after batch.
 
-A connection is taken out of its rooms first, at a position that is noted, and offered when its write buffer has
+A connection is taken out of its rooms first, at positions that are noted, and offered when its write buffer has
 run empty; so nothing of it waits here in user space when another process begins to write to it. Whatever comes back
 goes on from the noted positions.
 """
@@ -22,7 +22,6 @@ from workers.handover.link import PeerLink
 from workers.handover.moves import Moves, Positions
 from workers.handover.protocol import (
     MAX_BATCH,
-    MAX_OUTSTANDING,
     MAX_PACKET,
     ROOMS_A_PACKET,
     VERSION,
@@ -39,6 +38,7 @@ from workers.handover.protocol import (
     decode_from_taker,
     encode,
 )
+from workers.handover.window import Window
 
 if TYPE_CHECKING:
     from workers.connection import Connection
@@ -67,8 +67,11 @@ class Outgoing:
         self._loop = asyncio.get_running_loop()
         self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
         self._parcels: dict[str, tuple[Connection, Parcel]] = {}  # offered, not answered
-        self._untaken: set[int] = set()  # batches given away that are not served there yet
+        self._window = Window()
         self._queue: deque[Connection] = deque()  # who is looked at next
+        self._called: set[str] = set()  # told to leave their rooms, and not offered yet
+        self._gone: deque[tuple[Connection, Positions, float]] = deque()  # have left them, and when
+        self._over = False
         self._credit = 0
         self._batch = 0
         self._moved_at = 0.0  # when the last one got away
@@ -94,6 +97,7 @@ class Outgoing:
         self._credit = answer.credit
         prepared = self._moved_at = self._loop.time()
         await self._give_all(deadline, patience)
+        self._call_back()
         await self._settle(deadline)
         self._link.send(encode(Finished()))
         self._link.close()
@@ -106,7 +110,7 @@ class Outgoing:
         while self._loop.time() < min(deadline, self._moved_at + patience) and not self._closed:
             if await self._next_batch():
                 continue
-            if not self._parcels and (self._credit <= 0 or not self._hopeful()):
+            if not self._parcels and not self._called and (self._credit <= 0 or not self._hopeful()):
                 return
             await self._pause()
 
@@ -132,40 +136,51 @@ class Outgoing:
 
     async def _next_batch(self) -> bool:
         """Offer one batch; False where nothing could be moved now."""
-        if len(self._giver.out) + len(self._untaken) >= MAX_OUTSTANDING or self._credit <= 0:
+        self._call_out()
+        if not self._gone:
             return False
-        leaving = self._take_out(min(MAX_BATCH, self._credit))
-        if not leaving:
-            return False
-        left_at = time.monotonic()
         await asyncio.sleep(0)  # what was just written leaves at the end of this turn
-        return self._offer(leaving, left_at)
+        return self._offer([self._gone.popleft() for _ in range(min(MAX_BATCH, len(self._gone)))])
 
-    def _take_out(self, most: int) -> list[tuple[Connection, Positions]]:
-        """Quiesce up to `most` connections: out of their rooms, at positions that are noted."""
-        leaving: list[tuple[Connection, Positions]] = []
+    def _call_out(self) -> None:
+        """Have some more connections leave their rooms, as soon as each of them can."""
         if not self._queue:  # those that came last, and those that could not go yet
-            self._queue.extend(one for one in self._node.connections.values() if one.id not in self._parcels)
+            self._queue.extend(
+                one
+                for one in self._node.connections.values()
+                if not (one.id in self._parcels or one.id in self._called)
+            )
         for _ in range(min(len(self._queue), LOOKED_AT)):
-            if len(leaving) == most:
-                break
+            if len(self._called) + self._window.given >= self._window.size or len(self._called) >= self._credit:
+                return
             connection = self._queue.popleft()
-            if connection.id not in self._node.connections or not self._moves.may_leave(connection):
-                continue
-            positions = self._moves.depart(connection)
-            if positions is None:  # a batch is being written to one of its rooms, and so it will be with others
-                self._queue.appendleft(connection)
-                break
-            leaving.append((connection, positions))
-        return leaving
+            if connection.id in self._node.connections and self._moves.may_leave(connection):
+                self._called.add(connection.id)
+                self._moves.depart(connection, self._left_rooms)
 
-    def _offer(self, leaving: list[tuple[Connection, Positions]], left_at: float) -> bool:
+    def _left_rooms(self, connection: Connection, positions: Positions) -> None:
+        if self._over or self._node.hub.rooms_of(connection) or self._node.hub.joining(connection):
+            self._called.discard(connection.id)  # too late, or the application has brought it into another room
+            self._moves.come_back(connection, positions)
+            return
+        self._gone.append((connection, positions, time.monotonic()))
+        self._changed.set()
+
+    def _call_back(self) -> None:
+        """It is over: whoever has left its rooms and was not offered comes back, now or when it has."""
+        self._over = True
+        while self._gone:
+            connection, positions, _ = self._gone.popleft()
+            self._moves.come_back(connection, positions)
+
+    def _offer(self, leaving: list[tuple[Connection, Positions, float]]) -> bool:
         """Write them down and send them; whoever cannot go now comes back. False where none could."""
         ids: list[str] = []
         fds: list[int] = []
         packed: list[Raw] = []
         size = 0
-        for connection, positions in leaving:
+        for connection, positions, left_at in leaving:
+            self._called.discard(connection.id)
             detached = connection.ws.detach() if size < MAX_PACKET // 2 else None
             if detached is None:
                 self._moves.come_back(connection, positions)
@@ -184,6 +199,7 @@ class Outgoing:
         if ids:
             self._batch += 1
             self._credit -= len(ids)
+            self._window.sent(self._batch, len(ids), min(left_at for _, _, left_at in leaving))
             self._giver.offered(self._batch, tuple(ids))
             self._link.send(encode(Packed(self._batch, tuple(packed))), fds)
             self._loop.call_later(ANSWER_TIMEOUT, self._late, self._batch)
@@ -213,9 +229,11 @@ class Outgoing:
                 if not self._prepared.done():
                     self._prepared.set_result(answer)
             case Held(batch, ids):
+                if not ids:
+                    self._window.settled(batch)
                 self._act(self._giver.held(batch, ids))
             case Taken(batch):
-                self._untaken.discard(batch)
+                self._window.taken(batch, time.monotonic())
             case Released(batch):
                 self._act(self._giver.released(batch))
         self._changed.set()
@@ -225,12 +243,12 @@ class Outgoing:
             match action:
                 case SendGo(batch, ids):
                     self._link.send(encode(Go(batch, ids)))
-                    self._untaken.add(batch)
                     self._moved_at = self._loop.time()
                     for one in ids:
                         connection, _ = self._parcels.pop(one)
                         self._moves.moved_away(connection)
                 case SendAbort(batch):
+                    self._window.settled(batch)
                     self._link.send(encode(Abort(batch)))
                 case Resume(ids):
                     for one in ids:
@@ -259,8 +277,11 @@ class Outgoing:
     async def _settle(self, deadline: float) -> None:
         """Wait until every batch that is out has an end; the fence may take longer than the deadline."""
         last = max(deadline, self._loop.time()) + 3 * ANSWER_TIMEOUT
-        while (self._giver.out or not self._link.idle) and self._loop.time() < last:
+        while self._unfinished() and self._loop.time() < last and not self._closed:
             await self._pause()
+
+    def _unfinished(self) -> bool:
+        return bool(self._giver.out or self._window.given) or not self._link.idle
 
 
 def _written(parcel: Parcel) -> bytes:

@@ -265,7 +265,7 @@ GENTLE = st.one_of(
 # A rule that was taken out must show for certain: the same search each time, and nobody reads the smallest example.
 SEARCH = {
     True: settings(max_examples=120, deadline=None, database=None),
-    False: settings(max_examples=1000, deadline=None, database=None, derandomize=True, phases=[Phase.generate]),
+    False: settings(max_examples=5000, deadline=None, database=None, derandomize=True, phases=[Phase.generate]),
 }
 Steps = list[tuple[Callable[..., None], tuple[object, ...]]]
 

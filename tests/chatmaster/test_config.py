@@ -15,7 +15,7 @@ from chatmaster.settings import Settings
 def load(tmp_path: Path, text: str = "", **given) -> Loaded:
     file = tmp_path / "a.toml"
     file.write_text(text)
-    given.setdefault("environ", {"HOME": str(tmp_path)})
+    given.setdefault("environ", {"HOME": "/home/x"})  # short: the path of a unix socket below it has a limit
     return config.load(str(file), directory=tmp_path, **given)
 
 

@@ -126,11 +126,21 @@ class Gateway:
         own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
         envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude)
         store = self._settings.store
-        args: list[Any] = [base, self._seed, store.history_size, store.history_ttl, envelope]
+        args: list[Any] = [
+            base,
+            self._seed,
+            store.history_size,
+            store.history_ttl,
+            self._settings.limits.key_ttl,
+            envelope,
+        ]
         if key:
             own.append(bus_keys.key_entry(base, user=author, room=room, key=key).decode())
-            args += [bus_keys.digest(payload), self._settings.limits.key_ttl]
-        return unpack_placed(self._publish(keys=own, args=args))
+            args.append(bus_keys.digest(payload))
+        (answer,) = self._publish(keys=own, args=args)
+        if isinstance(answer, Exception):
+            raise answer
+        return unpack_placed(answer)
 
     def _count(self, subject: str) -> int:
         leases = presence_keys.of_incarnations(self._name)[0]

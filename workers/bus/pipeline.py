@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
@@ -37,22 +38,61 @@ _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 
 
-class Command:
-    """One packed command and who waits for its answer. `again`: sending it twice does no harm."""
+class Command(ABC):
+    """What is sent at once and gets one reply. `again`: sending it twice does no harm."""
 
-    __slots__ = ("again", "deadline", "done", "packed")
+    __slots__ = ("again", "deadline")
+
+    again: bool
+    deadline: float  # set by the pipeline
+
+    @property
+    @abstractmethod
+    def packed(self) -> bytes:
+        """The whole command in RESP."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes, about."""
+
+    @property
+    def count(self) -> int:
+        """How many commands it counts as."""
+        return 1
+
+    @abstractmethod
+    def answered(self, reply: Any) -> None:
+        """The store's reply, unless it is an error."""
+
+    @abstractmethod
+    def failed(self, error: BusError) -> None:
+        """It was refused, or nobody knows."""
+
+
+class Call(Command):
+    """A command that was packed beforehand; `done` gets the reply or a BusError."""
+
+    __slots__ = ("_done", "_packed")
 
     def __init__(self, packed: bytes, done: Callable[[Any], None], *, again: bool) -> None:
-        self.packed = packed
-        self.done = done  # gets the reply or a BusError
+        self._packed = packed
+        self._done = done
         self.again = again
-        self.deadline = 0.0
+
+    @property
+    def packed(self) -> bytes:
+        return self._packed
+
+    @property
+    def size(self) -> int:
+        return len(self._packed)
 
     def answered(self, reply: Any) -> None:
-        self.done(reply)
+        self._done(reply)
 
     def failed(self, error: BusError) -> None:
-        self.done(error)
+        self._done(error)
 
 
 class Pipeline:
@@ -74,6 +114,7 @@ class Pipeline:
         self._loading = 0  # scripts whose load was not confirmed yet
         self._scheduled = False
         self._sweeping: asyncio.TimerHandle | None = None
+        self.turn = 0  # moves on when a command that was queued before must not grow any more
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._flight)
@@ -89,18 +130,28 @@ class Pipeline:
         if self._link is not None:
             self._load([script])
 
-    def send(self, command: Command) -> None:
-        """Queue a command; it is answered or failed exactly once, not before this returns."""
-        size = len(command.packed)
-        if self._queued_bytes + size > QUEUE_BYTES:
+    def send(self, command: Command, *, closing: bool = True) -> None:
+        """Queue a command; it is answered or failed exactly once, not before this returns.
+
+        With `closing`, what was queued before it may not `grow` any more: it would overtake this one.
+        """
+        if closing:
+            self.turn += 1
+        command.deadline = self._loop.time() + self._timeout
+        if not self.grow(command.size):
             self._loop.call_soon(command.failed, Unavailable("the queue to the store is full"))
             return
-        command.deadline = self._loop.time() + self._timeout
-        self._queued_bytes += size
         self._queue.append(command)
         if not self._scheduled and not self._flight:
             self._scheduled = True
             self._loop.call_soon(self._flush)
+
+    def grow(self, size: int) -> bool:
+        """Let the queue be longer by so many bytes; False: it is full."""
+        if self._queued_bytes + size > QUEUE_BYTES:
+            return False
+        self._queued_bytes += size
+        return True
 
     # ---- the connection ----------------------------------------------------------------------------
 
@@ -144,12 +195,14 @@ class Pipeline:
     def _next_batch(self) -> list[Command]:
         queue = self._queue
         batch: list[Command] = []
-        size = 0
-        while queue and len(batch) < self._batch and size < BATCH_BYTES:
+        size = count = 0
+        while queue and count < self._batch and size < BATCH_BYTES:
             command = queue.popleft()
-            size += len(command.packed)
+            size += command.size
+            count += command.count
             batch.append(command)
         self._queued_bytes -= size
+        self.turn += 1
         return batch
 
     def _send_batch(self, batch: list[Command]) -> None:
@@ -170,7 +223,7 @@ class Pipeline:
     def _put_back(self, commands: list[Command]) -> None:
         """Be sent first when that is possible again, in the old order."""
         self._queue.extendleft(reversed(commands))
-        self._queued_bytes += sum(len(command.packed) for command in commands)
+        self._queued_bytes += sum(command.size for command in commands)
 
     def _load(self, scripts: list[Script]) -> None:
         assert self._link is not None
@@ -224,14 +277,9 @@ class Pipeline:
             self._heal(faults.values())
         else:
             self._flush()  # the store works on the next batch while the callers hear of this one
-        for at, result in enumerate(results):
-            try:
-                if not faults or at not in faults:
-                    flight[at].answered(result)
-                elif faults[at] is Fault.REFUSED:
-                    flight[at].failed(refusal(str(result)))
-            except Exception:  # a bug of one caller must not keep the answers from the others
-                logger.exception("what was to be done with an answer of the store failed")
+        # In the next turn, in which the messages that came together with these answers are written, too: who gets an
+        # answer and a message gets them by one write.
+        self._loop.call_soon(_tell, [(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
 
     def _heal(self, faults: Collection[Fault]) -> None:
         if Fault.WRONG_SERVER not in faults and self._link is not None:
@@ -245,13 +293,26 @@ class Pipeline:
 
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+        self.turn += 1  # a command that grows has the deadline of its first part
         now = self._loop.time()
         while self._queue and self._queue[0].deadline <= now:
             command = self._queue.popleft()
-            self._queued_bytes -= len(command.packed)
+            self._queued_bytes -= command.size
             command.failed(Unavailable("the store did not answer in time"))
         if self._flight and self._flight[0].deadline <= now:
             # A frozen store: it may still carry this out, so nobody may be told that it did not.
             for command in self._flight:
                 command.again = command.again and command.deadline > now
             self._reconnect()
+
+
+def _tell(told: list[tuple[Command, Any, Fault | None]]) -> None:
+    """Give every command its reply; those that are sent again have none yet."""
+    for command, result, fault in told:
+        try:
+            if fault is None:
+                command.answered(result)
+            elif fault is Fault.REFUSED:
+                command.failed(refusal(str(result)))
+        except Exception:  # a bug of one caller must not keep the answers from the others
+            logger.exception("what was to be done with an answer of the store failed")

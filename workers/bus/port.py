@@ -5,7 +5,8 @@ Guarantees, whatever adapter is behind it:
 * `publish` calls `done` exactly once, on the loop, with a `Placed` or a `BusError`. After `Placed` the store has
   the message at that room, epoch and offset. `Unavailable` means that the outcome is unknown; every other
   error means that nothing was written.
-* Commands of one worker take effect in the order they were given (one FIFO).
+* Commands of one worker take effect in the order they were given (one FIFO), but for publications to different rooms,
+  which may overtake each other.
 * Everything a subscribed room gets is handed to the `Sink` in the order of the store's publications, but may
   have holes: a lost connection loses what was published meanwhile. Offsets show it. A fresh `subscribed` says
   that a hole may lie before it.

@@ -20,9 +20,10 @@ from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
-from workers.bus.pipeline import Command, Pipeline
+from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, Change, LogState, Page, Placed, Sink, Unavailable
 from workers.bus.probe import DEAF_AFTER, Probe
+from workers.bus.publishing import Done, Head, Publishing
 from workers.bus.script import Script, load_own
 from workers.bus.subscription import Subscription
 
@@ -57,15 +58,14 @@ class RedisBus:
         self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
         self._read_script = load_own("read")
         self._probe_script = load_own("probe")
-        self._prefixes: dict[str, tuple[bytes, bytes, bytes]] = {}
-        self._key_ttl = str(settings.limits.key_ttl).encode()
+        self._heads: dict[str, Head] = {}
         self.deaf_count = 0
-        self.publish_failures = 0
         self._on_deaf = on_deaf or _nobody_to_tell
 
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
         self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all)
+        self._publishing = Publishing(self._commands, self._publish_script)
         self._reads = Pipeline(atomic=False, timeout=timeout, reconnect=self._reconnect_reads, batch=READS)
         self._probe_channel = f"{self._name}:!probe:{secrets.token_hex(8)}".encode()
         self._probe = Probe(
@@ -135,6 +135,11 @@ class RedisBus:
         """Seconds that the last probe took."""
         return self._probe.rtt
 
+    @property
+    def publish_failures(self) -> int:
+        """Publications that the store refused or did not answer."""
+        return self._publishing.failures
+
     def copy_to(self, row: WorkerStats) -> None:
         """Write the bus's counters into the worker's row."""
         row[Field.STORE_PROBE] = int(self._probe.back_at * 1e9)
@@ -160,18 +165,19 @@ class RedisBus:
         any_author: bool = False,
     ) -> None:
         """See the port."""
-        plain, keyed, middle = self._prefixes.get(room) or self._prefix(room)
         envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, change=change)
         if change is not None:
             writer = "" if any_author else author
             packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
-        elif key:
+            self._commands.send(Amend(packed, done, again=bool(key), publishing=self._publishing))
+            return
+        head = self._heads.get(room) or self._head(room)
+        if key:
             entry = keys.key_entry(keys.tag(self._name, room), user=author, room=room, key=key)
             content = keys.digest(payload if digest is None else digest)
-            packed = b"".join((keyed, bulk(entry), middle, bulk(envelope), bulk(content), bulk(self._key_ttl)))
+            self._publishing.publish(room, head, bulk(envelope) + bulk(content), bulk(entry), done)
         else:
-            packed = b"%b%b$%d\r\n%b\r\n" % (plain, middle, len(envelope), envelope)
-        self._commands.send(Publish(packed, done, again=bool(key), bus=self))
+            self._publishing.publish(room, head, bulk(envelope), b"", done)
 
     def _pack_amend(
         self,
@@ -187,27 +193,34 @@ class RedisBus:
         base = keys.tag(self._name, room)
         size, ttl = self._retention(room)
         names: list[str] = [f"{base}:{part}" for part in ("meta", "log", "overlay")]
-        idempotency: tuple[bytes, bytes] = b"", b""
+        content = b""
         if key:
             names.append(keys.key_entry(base, user=author, room=room, key=key).decode())
-            idempotency = keys.digest(payload if digest is None else digest), self._key_ttl
-        slot = f"{author} {change.emoji}"
-        args = (base, self._seed, size, ttl, envelope, *idempotency, VERBS[change.verb], change.target, writer, slot)
+            content = keys.digest(payload if digest is None else digest)
+        slot, key_ttl = f"{author} {change.emoji}", self._settings.limits.key_ttl
+        args = (
+            base,
+            self._seed,
+            size,
+            ttl,
+            key_ttl,
+            envelope,
+            content,
+            VERBS[change.verb],
+            change.target,
+            writer,
+            slot,
+        )
         return pack_evalsha(self._amend_script.sha, names, (*args, payload))
 
-    def _prefix(self, room: str) -> tuple[bytes, bytes, bytes]:
-        """What is the same in every EVALSHA for a room: up to the keys without one of its own, with one, and after."""
+    def _head(self, room: str) -> Head:
         base = keys.tag(self._name, room)
         size, ttl = self._retention(room)
-        sha = bulk(self._publish_script.sha.encode())
-        own = b"".join(bulk(f"{base}:{part}".encode()) for part in ("meta", "log", "overlay"))
-        plain = b"*11\r\n$7\r\nEVALSHA\r\n" + sha + bulk(b"3") + own
-        keyed = b"*14\r\n$7\r\nEVALSHA\r\n" + sha + bulk(b"4") + own
-        rest = (base, self._seed, str(size), str(ttl))
-        found = plain, keyed, b"".join(bulk(one.encode()) for one in rest)
-        if len(self._prefixes) >= CACHED_ROOMS:
-            self._prefixes.clear()
-        self._prefixes[room] = found
+        own = [f"{base}:{part}" for part in ("meta", "log", "overlay")]
+        found = Head(own, (base, self._seed, size, ttl, self._settings.limits.key_ttl))
+        if len(self._heads) >= CACHED_ROOMS:
+            self._heads.clear()
+        self._heads[room] = found
         return found
 
     def _default_retention(self, room: str) -> tuple[int, int]:
@@ -217,7 +230,7 @@ class RedisBus:
         """See the port."""
         channel = keys.tag(self._name, room).encode()
         packed = pack(b"PUBLISH", channel, b"n" + note)
-        self._commands.send(Command(packed, _ignore, again=True))
+        self._commands.send(Call(packed, _ignore, again=True))
 
     # ---- subscribing -------------------------------------------------------------------------------
 
@@ -271,7 +284,7 @@ class RedisBus:
 
         `again` says that running it twice does no harm.
         """
-        self._commands.send(Command(pack_evalsha(script.sha, script_keys, args), done, again=again))
+        self._commands.send(Call(pack_evalsha(script.sha, script_keys, args), done, again=again))
 
     async def call(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument], *, again: bool) -> Any:
         """`send` for coroutines. Raises BusError."""
@@ -292,7 +305,7 @@ class RedisBus:
             else:
                 answer.set_result(reply)
 
-        pipeline.send(Command(packed, done, again=again))
+        pipeline.send(Call(packed, done, again=again))
         return answer
 
     # ---- connections -------------------------------------------------------------------------------
@@ -334,24 +347,21 @@ class RedisBus:
         self._on_deaf()
 
 
-class Publish(Command):
-    """A publication: its answer is a place in the log."""
+class Amend(Call):
+    """A publication that changes an earlier one: its answer is a place in the log."""
 
-    __slots__ = ("_bus",)
+    __slots__ = ("_publishing",)
 
-    def __init__(self, packed: bytes, done: Callable[[Placed | BusError], None], *, again: bool, bus: RedisBus) -> None:
-        self.packed = packed
-        self.done = done
-        self.again = again
-        self.deadline = 0.0
-        self._bus = bus
+    def __init__(self, packed: bytes, done: Done, *, again: bool, publishing: Publishing) -> None:
+        super().__init__(packed, done, again=again)
+        self._publishing = publishing
 
     def answered(self, reply: Any) -> None:
-        self.done(unpack_placed(reply))
+        super().answered(unpack_placed(reply))
 
     def failed(self, error: BusError) -> None:
-        self._bus.publish_failures += 1
-        self.done(error)
+        self._publishing.failures += 1
+        super().failed(error)
 
 
 def _ignore(reply: Any) -> None:

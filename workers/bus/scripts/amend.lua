@@ -2,7 +2,9 @@
 -- uses log.lua
 -- uses append.lua
 --
--- ARGV[6] and ARGV[7] are empty without KEYS[4]
+-- KEYS[4]   key entry, only where the entry has an idempotency key
+-- ARGV[6]   envelope
+-- ARGV[7]   digest of what a retry must repeat (empty without KEYS[4])
 -- ARGV[8]   e, d, r or u: edit, delete, react, unreact
 -- ARGV[9]   offset of the entry to be changed
 -- ARGV[10]  who may have written it (empty: anybody)
@@ -12,7 +14,7 @@
 -- The overlay has, for the entry at offset N: Ne the last edit, Nd the deletion, Nr the reactions as a JSON object; an
 -- edit and a deletion as "<time> <payload>". A deletion wins over everything before and after it.
 --
--- Returns as publish.lua. Errors: KEYCONFLICT, OFFSETS, NOTARGET, NOTAUTHOR, TOOMANY.
+-- Returns what publish.lua does for one message. Errors: KEYCONFLICT, OFFSETS, NOTARGET, NOTAUTHOR, TOOMANY.
 
 local REACTIONS = 256 -- pairs of a user and an emoji, for one message
 
@@ -23,7 +25,7 @@ local function prune(first)
 end
 
 local log = open_log(ARGV[2])
-local again = first_answer(log)
+local again = KEYS[4] and first_answer(log, KEYS[4], ARGV[7])
 if again then return again end
 
 local verb, target = ARGV[8], ARGV[9]
@@ -47,8 +49,10 @@ if verb == 'r' or verb == 'u' then
   end
 end
 
-local answer = append(log)
-if type(answer) ~= 'string' then return answer end
+prepare(log)
+local answer = append(log, ARGV[6], KEYS[4], ARGV[7])
+if answer.err then return answer end
+keep(log)
 redis.call('HINCRBY', KEYS[1], 'changes', 1) -- entries that are no messages: unread messages are counted without them
 
 local value = text(log.time) .. ' ' .. ARGV[12]

@@ -135,8 +135,8 @@ class Gateway:
             envelope,
         ]
         if key:
-            own.append(bus_keys.key_entry(base, user=author, room=room, key=key).decode())
-            args.append(bus_keys.digest(payload))
+            own += bus_keys.keys_of(base)
+            args += [bus_keys.key_field(user=author, room=room, key=key), bus_keys.digest(payload)]
         (answer,) = self._publish(keys=own, args=args)
         if isinstance(answer, Exception):
             raise answer

@@ -141,6 +141,8 @@ async def test_a_full_store_refuses_and_burns_no_offset(under):
         client.config_set("maxmemory", 1)
         with pytest.raises(StoreRefused, match="OOM"):
             await under.publish("lobby", author="ann", key="k")
+        together = await asyncio.gather(*(under.publish("lobby") for _ in range(20)), return_exceptions=True)
+        assert {type(one) for one in together} == {StoreRefused}
         assert (await under.bus.states(["lobby"]))[0].top == 1
         client.config_set("maxmemory", 0)
     assert (await under.publish("lobby", author="ann", key="k")).offset == 2

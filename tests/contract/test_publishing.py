@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tests.contract.conftest import until
-from workers.bus.port import MAX_OFFSET, KeyConflict, StoreRefused
+from workers.bus.port import MAX_OFFSET, Change, KeyConflict, StoreRefused
 from workers.rooms.lineage import Restart, judge
 
 
@@ -52,6 +53,46 @@ async def test_the_same_key_with_other_content_is_refused(under):
     with pytest.raises(KeyConflict):
         await under.publish("lobby", b'{"b":2}', author="ann", key="k")
     assert (await under.bus.states(["lobby"]))[0].top == 1
+
+
+async def test_a_key_is_known_for_its_ttl_and_forgotten_before_twice_that(make):
+    under = await make(key_ttl=1)
+    first = await under.publish("lobby", author="ann", key="k")
+    with under.store.client() as client:
+        began = client.time()
+        count = 0
+        while (again := await under.publish("lobby", author="ann", key="k")).duplicate:
+            assert again.offset == first.offset
+            count += 1
+            await under.publish("lobby", author="ann", key=f"other {count}")
+        seconds = client.time()[0] - began[0] + (client.time()[1] - began[1]) / 1e6
+        assert 0.9 < seconds < 2.5
+        assert len(client.keys("chat:{lobby}:keys:*")) <= 2
+
+
+async def test_messages_that_wait_together_are_answered_one_by_one(under):
+    asked = [("a", b'{"n":1}', "k"), ("b", b'{"n":2}', "k"), ("a", b'{"n":1}', "k"), ("a", b'{"n":3}', "k")]
+    answers: list[Any] = await asyncio.gather(
+        *(under.publish("lobby", payload, author=user, key=key) for user, payload, key in asked),
+        under.publish("lobby", b'{"n":4}'),
+        under.publish("other", b'{"n":5}'),
+        return_exceptions=True,
+    )
+    assert [(one.offset, one.duplicate) for one in answers[:3]] == [(1, False), (2, False), (1, True)]
+    assert isinstance(answers[3], KeyConflict)
+    assert [one.offset for one in answers[4:]] == [3, 1]
+
+
+async def test_a_rooms_publications_keep_their_order_with_keys_and_without_and_with_changes(under):
+    await under.subscribe("lobby")
+    first = await under.publish("lobby", b'{"n":0}', author="ann")
+    for number in range(1, 40):
+        change = Change("edit", first.offset) if number % 7 == 0 else None
+        key = f"k{number}" if number % 3 else ""
+        under.bus.publish("lobby", b'{"n":%d}' % number, form="j", author="ann", key=key, change=change, done=print)
+    await until(lambda: len(under.heard.publications) == 40)
+    payloads = [publication.entry.payload for _, publication in under.heard.publications]
+    assert payloads == [b'{"n":%d}' % number for number in range(40)]
 
 
 async def test_the_caller_says_what_a_retry_must_repeat(under):
@@ -158,8 +199,8 @@ async def test_what_a_room_keeps_ends_and_its_position_lives_four_times_as_long(
     with under.store.client() as client:
         assert 90 < client.ttl("chat:{lobby}:log") <= 100
         assert 390 < client.ttl("chat:{lobby}:meta") <= 400
-        (key,) = client.keys("chat:{lobby}:k:*")
-        assert 590 < client.ttl(key) <= 600
+        (key,) = client.keys("chat:{lobby}:keys:*")
+        assert 1190 < client.ttl(key) <= 1200
 
 
 async def test_only_so_many_reigns_are_remembered_and_a_position_of_a_forgotten_one_is_told(under):

@@ -10,16 +10,21 @@ def tag(name: str, room: str) -> str:
     return f"{name}:{{{room}}}"
 
 
-def key_entry(base: str, *, user: str, room: str, key: str) -> bytes:
-    """The key that remembers an idempotency key.
+def keys_of(base: str) -> list[str]:
+    """The two hashes that remember a room's idempotency keys."""
+    return [f"{base}:keys:0", f"{base}:keys:1"]
+
+
+def key_field(*, user: str, room: str, key: str) -> bytes:
+    """What an idempotency key is remembered as.
 
     The parts are length-prefixed before they are hashed, so that no two triples share one.
     """
     parts = (user.encode(), room.encode(), key.encode())
     whole = b"".join(b"%d:%b" % (len(part), part) for part in parts)
-    return f"{base}:k:{hashlib.blake2b(whole, digest_size=16).hexdigest()}".encode()
+    return hashlib.blake2b(whole, digest_size=16).digest()
 
 
 def digest(content: bytes) -> bytes:
     """What a retry must repeat to count as one."""
-    return hashlib.blake2b(content, digest_size=12).hexdigest().encode()
+    return hashlib.blake2b(content, digest_size=12).digest()

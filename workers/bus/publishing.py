@@ -26,36 +26,35 @@ logger = logging.getLogger(__name__)
 
 MOST = 64  # messages of a group: about half a millisecond of the store's time
 MOST_BYTES = 256 * 1024
-OWN_KEYS = 3  # of a room: meta, log, overlay
 
 Done = Callable[[Placed | BusError], None]
 
 
 class Head:
-    """What is the same in every group of a room: its keys, and the arguments before the messages."""
+    """The command up to the messages, which is the same for all groups of a room that have keys, or have none."""
 
-    __slots__ = ("arguments", "keys")
+    __slots__ = ("packed", "words")
 
-    def __init__(self, keys: Sequence[str], arguments: Sequence[str | int]) -> None:
-        self.keys = b"".join([bulk(one.encode()) for one in keys])
-        self.arguments = b"".join([bulk(str(one).encode()) for one in arguments])
+    def __init__(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> None:
+        words = ["EVALSHA", script.sha, len(keys), *keys, *arguments]
+        self.packed = b"".join([bulk(str(word).encode()) for word in words])
+        self.words = len(words)
 
 
 class Group(Command):
     """Publications to one room. Either all of them have idempotency keys, and may be sent again, or none."""
 
-    __slots__ = ("_arguments", "_done", "_head", "_keys", "_packed", "_publishing", "_size")
+    __slots__ = ("_done", "_messages", "_publishing", "_size", "_words", "head")
 
     def __init__(self, publishing: Publishing, head: Head, *, keyed: bool) -> None:
         self.again = keyed
         self.deadline = 0.0
-        self._size = 0
         self._publishing = publishing
-        self._head = head
-        self._keys: list[bytes] = []
-        self._arguments: list[bytes] = []
+        self.head = head
+        self._words = head.words
+        self._messages: list[bytes] = []
+        self._size = len(head.packed)
         self._done: list[Done] = []
-        self._packed = b""
 
     @property
     def count(self) -> int:
@@ -65,31 +64,20 @@ class Group(Command):
     def size(self) -> int:
         return self._size
 
-    def takes(self, size: int, *, keyed: bool) -> bool:
-        """Whether there is room for a message of so many bytes."""
-        return self.again == keyed and len(self._done) < MOST and self._size + size < MOST_BYTES
-
-    def add(self, arguments: bytes, key: bytes, done: Done) -> None:
-        """One message more: its arguments and its key entry, packed."""
-        self._arguments.append(arguments)
-        if key:
-            self._keys.append(key)
-        self._done.append(done)
-        self._size += len(arguments) + len(key)
-
     @property
     def packed(self) -> bytes:
-        """The whole command; nothing is added once this was asked for."""
-        if not self._packed:
-            keys, own = len(self._keys), len(self._arguments) * (2 if self._keys else 1)
-            start = b"*%d\r\n$7\r\nEVALSHA\r\n%b%b%b" % (
-                3 + OWN_KEYS + keys + 5 + own,
-                self._publishing.sha,
-                bulk(b"%d" % (OWN_KEYS + keys)),
-                self._head.keys,
-            )
-            self._packed = b"".join([start, *self._keys, self._head.arguments, *self._arguments])
-        return self._packed
+        return b"".join([b"*%d\r\n" % self._words, self.head.packed, *self._messages])
+
+    def takes(self, size: int) -> bool:
+        """Whether there is room for a message of so many bytes."""
+        return len(self._done) < MOST and self._size + size < MOST_BYTES
+
+    def add(self, message: bytes, done: Done) -> None:
+        """One message more, packed: an envelope, or three words where it has a key."""
+        self._messages.append(message)
+        self._words += 3 if self.again else 1
+        self._done.append(done)
+        self._size += len(message)
 
     def answered(self, reply: Any) -> None:
         for done, result in zip(self._done, reply, strict=True):
@@ -116,24 +104,23 @@ class Group(Command):
 class Publishing:
     """Puts publications into groups, and groups into the pipeline."""
 
-    def __init__(self, pipeline: Pipeline, script: Script) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.failures = 0  # publications that the store refused, or did not answer
         self._pipeline = pipeline
-        self.sha = bulk(script.sha.encode())
         self._open: dict[str, Group] = {}
         self._turn = -1
-        self.failures = 0
 
-    def publish(self, room: str, head: Head, arguments: bytes, key: bytes, done: Done) -> None:
-        """Queue one message; `arguments` and `key` are packed, `key` is empty where it has none."""
+    def publish(self, room: str, head: Head, message: bytes, done: Done, *, keyed: bool) -> None:
+        """Queue one packed message for the room that `head` is of."""
         pipeline = self._pipeline
         if self._turn != pipeline.turn:
             self._turn = pipeline.turn
             self._open = {}
         group = self._open.get(room)
-        size = len(arguments) + len(key)
-        if group is None or not group.takes(size, keyed=bool(key)) or not pipeline.grow(size):
-            group = self._open[room] = Group(self, head, keyed=bool(key))
-            group.add(arguments, key, done)
-            pipeline.send(group, closing=False)
-        else:
-            group.add(arguments, key, done)
+        size = len(message)
+        if group is not None and group.head is head and group.takes(size) and pipeline.grow(size):
+            group.add(message, done)
+            return
+        group = self._open[room] = Group(self, head, keyed=keyed)
+        group.add(message, done)
+        pipeline.send(group, closing=False)

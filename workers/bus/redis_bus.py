@@ -58,14 +58,14 @@ class RedisBus:
         self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
         self._read_script = load_own("read")
         self._probe_script = load_own("probe")
-        self._heads: dict[str, Head] = {}
+        self._heads: dict[str, tuple[Head, Head]] = {}  # of a room, without and with idempotency keys
         self.deaf_count = 0
         self._on_deaf = on_deaf or _nobody_to_tell
 
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
         self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all)
-        self._publishing = Publishing(self._commands, self._publish_script)
+        self._publishing = Publishing(self._commands)
         self._reads = Pipeline(atomic=False, timeout=timeout, reconnect=self._reconnect_reads, batch=READS)
         self._probe_channel = f"{self._name}:!probe:{secrets.token_hex(8)}".encode()
         self._probe = Probe(
@@ -171,13 +171,13 @@ class RedisBus:
             packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
             self._commands.send(Amend(packed, done, again=bool(key), publishing=self._publishing))
             return
-        head = self._heads.get(room) or self._head(room)
+        plain, keyed = self._heads.get(room) or self._make_heads(room)
         if key:
-            entry = keys.key_entry(keys.tag(self._name, room), user=author, room=room, key=key)
-            content = keys.digest(payload if digest is None else digest)
-            self._publishing.publish(room, head, bulk(envelope) + bulk(content), bulk(entry), done)
+            field, content = keys.key_field(user=author, room=room, key=key), keys.digest(digest or payload)
+            message = b"".join((bulk(envelope), bulk(field), bulk(content)))
+            self._publishing.publish(room, keyed, message, done, keyed=True)
         else:
-            self._publishing.publish(room, head, bulk(envelope), b"", done)
+            self._publishing.publish(room, plain, bulk(envelope), done, keyed=False)
 
     def _pack_amend(
         self,
@@ -190,38 +190,30 @@ class RedisBus:
         digest: bytes | None,
         change: Change,
     ) -> bytes:
-        base = keys.tag(self._name, room)
-        size, ttl = self._retention(room)
-        names: list[str] = [f"{base}:{part}" for part in ("meta", "log", "overlay")]
-        content = b""
+        names, room_args = self._log_of(room)
+        field = content = b""
         if key:
-            names.append(keys.key_entry(base, user=author, room=room, key=key).decode())
-            content = keys.digest(payload if digest is None else digest)
-        slot, key_ttl = f"{author} {change.emoji}", self._settings.limits.key_ttl
-        args = (
-            base,
-            self._seed,
-            size,
-            ttl,
-            key_ttl,
-            envelope,
-            content,
-            VERBS[change.verb],
-            change.target,
-            writer,
-            slot,
+            names += keys.keys_of(room_args[0])
+            field, content = keys.key_field(user=author, room=room, key=key), keys.digest(digest or payload)
+        change_args = (VERBS[change.verb], change.target, writer, f"{author} {change.emoji}")
+        return pack_evalsha(
+            self._amend_script.sha, names, (*room_args, envelope, field, content, *change_args, payload)
         )
-        return pack_evalsha(self._amend_script.sha, names, (*args, payload))
 
-    def _head(self, room: str) -> Head:
-        base = keys.tag(self._name, room)
-        size, ttl = self._retention(room)
-        own = [f"{base}:{part}" for part in ("meta", "log", "overlay")]
-        found = Head(own, (base, self._seed, size, ttl, self._settings.limits.key_ttl))
+    def _make_heads(self, room: str) -> tuple[Head, Head]:
+        names, arguments = self._log_of(room)
+        script = self._publish_script
+        found = Head(script, names, arguments), Head(script, names + keys.keys_of(arguments[0]), arguments)
         if len(self._heads) >= CACHED_ROOMS:
             self._heads.clear()
         self._heads[room] = found
         return found
+
+    def _log_of(self, room: str) -> tuple[list[str], tuple[str, str, int, int, int]]:
+        """The keys and arguments with which every script that appends begins; see append.lua."""
+        base = keys.tag(self._name, room)
+        names = [f"{base}:{part}" for part in ("meta", "log", "overlay")]
+        return names, (base, self._seed, *self._retention(room), self._settings.limits.key_ttl)
 
     def _default_retention(self, room: str) -> tuple[int, int]:
         return self._settings.store.history_size, self._settings.store.history_ttl

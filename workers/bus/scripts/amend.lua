@@ -2,14 +2,14 @@
 -- uses log.lua
 -- uses append.lua
 --
--- KEYS[4]   key entry, only where the entry has an idempotency key
 -- ARGV[6]   envelope
--- ARGV[7]   digest of what a retry must repeat (empty without KEYS[4])
--- ARGV[8]   e, d, r or u: edit, delete, react, unreact
--- ARGV[9]   offset of the entry to be changed
--- ARGV[10]  who may have written it (empty: anybody)
--- ARGV[11]  what of a reaction exists once: who and which
--- ARGV[12]  the payload of the envelope
+-- ARGV[7]   key (16 bytes)                                  } empty without KEYS[4]
+-- ARGV[8]   digest of what a retry must repeat (12 bytes)   }
+-- ARGV[9]   e, d, r or u: edit, delete, react, unreact
+-- ARGV[10]   offset of the entry to be changed
+-- ARGV[11]  who may have written it (empty: anybody)
+-- ARGV[12]  what of a reaction exists once: who and which
+-- ARGV[13]  the payload of the envelope
 --
 -- The overlay has, for the entry at offset N: Ne the last edit, Nd the deletion, Nr the reactions as a JSON object; an
 -- edit and a deletion as "<time> <payload>". A deletion wins over everything before and after it.
@@ -25,17 +25,18 @@ local function prune(first)
 end
 
 local log = open_log(ARGV[2])
-local again = KEYS[4] and first_answer(log, KEYS[4], ARGV[7])
+local keys = KEYS[4] and open_keys({ ARGV[7] })
+local again = keys and first_answer(log, keys, ARGV[7], ARGV[8])
 if again then return again end
 
-local verb, target = ARGV[8], ARGV[9]
+local verb, target = ARGV[9], ARGV[10]
 local found = (not log.fresh) and redis.call('XRANGE', KEYS[2], target .. '-0', target .. '-0')[1]
 local author, change
 if found then author, change = string.match(found[2][4], '^%S* (%S*) %S* %S* (%S*)\n') end
 if not found or change ~= '-' or redis.call('HEXISTS', KEYS[3], target .. 'd') == 1 then
   return redis.error_reply('NOTARGET there is no such message any more')
 end
-if ARGV[10] ~= '' and ARGV[10] ~= author then
+if ARGV[11] ~= '' and ARGV[11] ~= author then
   return redis.error_reply('NOTAUTHOR somebody else wrote it')
 end
 
@@ -44,25 +45,29 @@ if verb == 'r' or verb == 'u' then
   reactions = cjson.decode(redis.call('HGET', KEYS[3], target .. 'r') or '{}')
   local count = 0
   for _ in pairs(reactions) do count = count + 1 end
-  if verb == 'r' and not reactions[ARGV[11]] and count >= REACTIONS then
+  if verb == 'r' and not reactions[ARGV[12]] and count >= REACTIONS then
     return redis.error_reply('TOOMANY this message has reactions enough')
   end
 end
 
 prepare(log)
-local answer = append(log, ARGV[6], KEYS[4], ARGV[7])
+local answer = append(log, ARGV[6])
 if answer.err then return answer end
+if keys then
+  remember(log, keys, ARGV[7], ARGV[8], answer)
+  keep_keys(log, keys)
+end
 keep(log)
 redis.call('HINCRBY', KEYS[1], 'changes', 1) -- entries that are no messages: unread messages are counted without them
 
-local value = text(log.time) .. ' ' .. ARGV[12]
+local value = text(log.time) .. ' ' .. ARGV[13]
 if verb == 'e' then
   redis.call('HSET', KEYS[3], target .. 'e', value)
 elseif verb == 'd' then
   redis.call('HDEL', KEYS[3], target .. 'e', target .. 'r')
   redis.call('HSET', KEYS[3], target .. 'd', value)
 else
-  reactions[ARGV[11]] = verb == 'r' and value or nil
+  reactions[ARGV[12]] = verb == 'r' and value or nil
   if next(reactions) then
     redis.call('HSET', KEYS[3], target .. 'r', cjson.encode(reactions))
   else

@@ -1,5 +1,7 @@
 -- Owns how entries are appended to a room's log and published. It is put in front of every script that says
 -- "uses append.lua", after log.lua, and reads of them
+--   KEYS[4] and KEYS[5]  keys, two hashes: 'from' (ms), and key -> digest, log id and answer; only where the entries
+--                        have idempotency keys
 --   ARGV[1]  channel
 --   ARGV[2]  seed of a new log's id
 --   ARGV[3]  history size, entries (0: keep none)
@@ -9,20 +11,57 @@
 -- A script opens the log once, appends as many entries as it has, and keeps the log's new state once. A failure burns
 -- no offset: what a store without memory, or one that is a replica, refuses is a script's first write, which is the
 -- first XADD; nothing that comes after it in the same script can be refused for these reasons.
+--
+-- Keys are remembered in the younger of two hashes. When that has been written to for the key ttl, whatever is in the
+-- older one is older than that: it is emptied and becomes the younger one. So a key is known for the ttl at least, and
+-- for twice as long at most.
 
--- The answer that an earlier call with the same key got, or an error reply; nil where there was none.
-local function first_answer(log, key, digest)
-  if log.fresh then return nil end
-  local kept = redis.call('GET', key)
-  if not kept then return nil end
-  local before, id, answer = string.match(kept, '^(%S+) (%S+) (.+)$')
-  if id ~= log.id then return nil end -- it names a log that is gone
-  if before ~= digest then return redis.error_reply('KEYCONFLICT this key was used with other content') end
-  return answer .. ' d'
+local DIGEST, ID = 12, 8 -- bytes
+
+-- What is known of these keys. `from` is when the first of the hash `young` was written; below 0: there is none.
+local function open_keys(fields)
+  local one = redis.call('HMGET', KEYS[4], 'from', unpack(fields))
+  local two = redis.call('HMGET', KEYS[5], 'from', unpack(fields))
+  local keys = { young = KEYS[4], old = KEYS[5], from = tonumber(one[1] or -1), known = {}, new = {} }
+  if tonumber(two[1] or -1) > keys.from then
+    keys.young, keys.old, keys.from = KEYS[5], KEYS[4], tonumber(two[1])
+  end
+  for at, field in ipairs(fields) do keys.known[field] = one[at + 1] or two[at + 1] end
+  return keys
 end
 
--- Appends and publishes one entry, `key` nil where it has none; returns "<offset> <time> <epoch>" or an error reply.
-local function append(log, envelope, key, digest)
+-- The answer that an earlier call with the same key got, or an error reply; nil where there was none.
+local function first_answer(log, keys, field, digest)
+  local kept = keys.known[field]
+  if not kept or string.sub(kept, DIGEST + 1, DIGEST + ID) ~= log.id then return nil end -- or the log is gone
+  if string.sub(kept, 1, DIGEST) ~= digest then
+    return redis.error_reply('KEYCONFLICT this key was used with other content')
+  end
+  return string.sub(kept, DIGEST + ID + 1) .. ' d'
+end
+
+local function remember(log, keys, field, digest, answer)
+  local kept = digest .. log.id .. answer
+  keys.known[field] = kept
+  keys.new[#keys.new + 1] = field
+  keys.new[#keys.new + 1] = kept
+end
+
+-- To be called after the last `append`.
+local function keep_keys(log, keys)
+  if #keys.new == 0 then return end
+  local ttl = tonumber(ARGV[5])
+  if keys.from >= 0 and log.now - keys.from < ttl * 1000 then
+    redis.call('HSET', keys.young, unpack(keys.new))
+  else
+    redis.call('DEL', keys.old)
+    redis.call('HSET', keys.old, 'from', text(log.now), unpack(keys.new))
+    redis.call('EXPIRE', keys.old, 2 * ttl)
+  end
+end
+
+-- Appends and publishes one entry; returns "<offset> <time> <epoch>" or an error reply.
+local function append(log, envelope)
   if log.top >= 9007199254740991 then return redis.error_reply('OFFSETS this log is full') end
   if log.fresh then redis.call('DEL', KEYS[2], KEYS[3]) end
   if log.changed and not log.reigns then log.reigns = reigns_of(log) end
@@ -34,7 +73,6 @@ local function append(log, envelope, key, digest)
   log.top, log.appended, log.fresh = log.top + 1, offset, false
 
   local answer = offset .. log.tail
-  if key then redis.call('SET', key, digest .. ' ' .. log.id .. ' ' .. answer, 'EX', ARGV[5]) end
   redis.call('PUBLISH', ARGV[1], answer .. ' ' .. envelope)
   return answer
 end

@@ -2,21 +2,35 @@
 -- uses log.lua
 -- uses append.lua
 --
--- KEYS[4…]  key entries, one a message; none where the messages have no idempotency keys
--- ARGV[6…]  the messages in order: an envelope each, followed by the digest of what a retry must repeat where there
---           are key entries
+-- ARGV[6…]  the messages in order: an envelope each, followed, where there are KEYS[4] and KEYS[5], by its key (16
+--           bytes) and the digest of what a retry must repeat (12 bytes)
 --
 -- Returns for each message "<offset> <time> <epoch>", followed by " d" for a duplicate, or an error: KEYCONFLICT,
 -- OFFSETS.
 
 local log, answers = open_log(ARGV[2]), {}
-local keyed = #KEYS > 3
 prepare(log)
-for at = 6, #ARGV, keyed and 2 or 1 do
-  local number = #answers + 1
-  local key, digest
-  if keyed then key, digest = KEYS[3 + number], ARGV[at + 1] end
-  answers[number] = key and first_answer(log, key, digest) or append(log, ARGV[at], key, digest)
+
+local function publish_keyed()
+  local fields = {}
+  for at = 7, #ARGV, 3 do fields[#fields + 1] = ARGV[at] end
+  local keys = open_keys(fields)
+  for at = 6, #ARGV, 3 do
+    local field, digest = ARGV[at + 1], ARGV[at + 2]
+    local answer = first_answer(log, keys, field, digest)
+    if not answer then
+      answer = append(log, ARGV[at])
+      if not answer.err then remember(log, keys, field, digest, answer) end
+    end
+    answers[#answers + 1] = answer
+  end
+  keep_keys(log, keys)
+end
+
+if KEYS[4] then
+  publish_keyed()
+else
+  for at = 6, #ARGV do answers[at - 5] = append(log, ARGV[at]) end
 end
 keep(log)
 return answers

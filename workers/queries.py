@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from chatmaster import contract
+from workers.answers import answers
 from workers.bus.port import BusError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROWS_A_PACKET = 100
 Row = dict[str, Any]
 
 
@@ -104,7 +104,8 @@ class Queries:
         stop = self._follow(room, lines)
         try:
             while True:
-                self._channel.send(contract.Answer(query.id, [await lines.get()], last=False))
+                for answer in answers(query.id, [await lines.get()]):
+                    self._channel.send(answer)
         finally:
             stop()
 
@@ -118,8 +119,8 @@ class Queries:
         return self._node.hub.follow(room, received)
 
     def _send(self, query_id: int, rows: list[Row]) -> None:
-        for start in range(0, len(rows), ROWS_A_PACKET):
-            self._channel.send(contract.Answer(query_id, rows[start : start + ROWS_A_PACKET], last=False))
+        for answer in answers(query_id, rows):
+            self._channel.send(answer)
         self._channel.send(contract.Answer(query_id))
 
     def _fail(self, query_id: int, error: str, code: int = contract.ExitCode.FAILED) -> None:

@@ -6,12 +6,21 @@ import time
 
 from workers import Connection, Worker
 
+ROOMS, LONG = 60, 150  # what it joins at "join", and the length of their names
+LOUD = 150_000  # characters
+
 worker = Worker(name="obedient")
 
 
 @worker.on_message
-def obey(connection: Connection, data: str) -> None:
+async def obey(connection: Connection, data: str) -> None:
     match data:
+        case "join":
+            for number in range(ROOMS):
+                await connection.join(f"{number:0{LONG}}")
+            connection.send("joined")
+        case "shout":
+            await worker.send_to_room("loud", "x" * LOUD)
         case "pid":
             connection.send(str(os.getpid()))
         case "hang":

@@ -18,6 +18,7 @@ from chatmaster.cli_instance import Instance, is_gone, wait_until
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
 
+STOP_MARGIN = 6.0  # seconds that the store may take after the last worker (`storekeeper.STOP_GRACE`), and the master
 SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `succession.VARIABLE`, which costs time to import
 
 _INSTANCE_OPTIONS = {
@@ -113,13 +114,19 @@ def start(
 
 @cli.command()
 @click.option("--graceful", is_flag=True, help="wait for the clients to leave by themselves")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="seconds for all of it")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="seconds until what is left is killed; with --graceful: until the clients are sent away",
+)
 @click.pass_obj
 def stop(instance: Instance, graceful: bool, timeout: float | None) -> None:
     """Drain and end everything."""
     place = instance.locate()
     master = place.settings.master
-    wait = timeout if timeout is not None or graceful else master.drain_timeout + master.stop_timeout + 10
+    wait = master.stop_timeout if timeout is None else timeout + (master.stop_timeout if graceful else 0.0)
+    wait = None if graceful and timeout is None else wait + STOP_MARGIN
     instance.call("stop", {"graceful": graceful, "timeout": timeout}, timeout=wait)
     wait_until(lambda: is_gone(place.pid_file), wait, "the master was told to stop and is still there")
     click.echo(f"{master.name} has stopped", err=True)

@@ -23,6 +23,7 @@ from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
 from chatmaster.groups import Group, check_names, declarations, groups
 from chatmaster.jobs import Asker, Job, Plan, Signal
 from chatmaster.policy import Phase
+from chatmaster.reactor import Timer
 from chatmaster.succession import KeptJob, Program, Running
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Operations:
         self.scaled: set[str] = set()  # groups whose count was changed by hand
         self._interrupted = False
         self._stop_askers: list[Peer] = []
+        self._patience: Timer | None = None  # of a graceful stop
 
     def commands(self) -> dict[str, Callable[[Peer, Mapping[str, Any]], None]]:
         """For the control socket."""
@@ -89,11 +91,17 @@ class Operations:
         self._add(Job("upgrade", [who], program=program or succession.own_program()))
 
     def stop(self, *, graceful: bool = False, seconds: float | None = None) -> None:
-        """End everything. `seconds` until what is left is killed; without it `stop_timeout`, graceful: for ever."""
+        """End everything. `seconds` until what is left is killed; without it `stop_timeout`.
+
+        Graceful: the clients have `seconds` to leave by themselves, or for ever; who is left is sent away as usual.
+        """
         self.restarting = False
-        if seconds is None and not graceful:
-            seconds = self._arbiter.site.settings.master.stop_timeout
-        self._end(seconds)
+        if self._patience is not None:
+            self._patience.cancel()
+        usual = self._arbiter.site.settings.master.stop_timeout
+        if graceful and seconds is not None:
+            self._patience = self._arbiter.reactor.call_later(seconds, lambda: self._end(usual))
+        self._end(None if graceful else usual if seconds is None else seconds)
 
     def interrupt(self) -> None:
         """Ctrl-C: stop; the second time, at once."""

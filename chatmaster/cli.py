@@ -125,8 +125,11 @@ def stop(instance: Instance, graceful: bool, timeout: float | None) -> None:
     """Drain and end everything."""
     place = instance.locate()
     master = place.settings.master
-    wait = master.stop_timeout if timeout is None else timeout + (master.stop_timeout if graceful else 0.0)
-    wait = None if graceful and timeout is None else wait + STOP_MARGIN
+    wait: float | None = None
+    if timeout is not None:
+        wait = timeout + (master.stop_timeout if graceful else 0.0) + STOP_MARGIN
+    elif not graceful:
+        wait = master.stop_timeout + STOP_MARGIN
     instance.call("stop", {"graceful": graceful, "timeout": timeout}, timeout=wait)
     wait_until(lambda: is_gone(place.pid_file), wait, "the master was told to stop and is still there")
     click.echo(f"{master.name} has stopped", err=True)

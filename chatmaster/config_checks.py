@@ -73,9 +73,11 @@ def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:
 def _proxies(settings: Settings) -> Iterator[_Complaint]:
     for index, text in enumerate(settings.server.trusted_proxies):
         try:
-            ipaddress.ip_network(text)
+            if text != "unix":
+                ipaddress.ip_network(text)
         except ValueError:
-            yield f"server.trusted_proxies[{index}]", shown(text), "allowed: a network, as 10.0.0.0/8 or ::1"
+            allowed = 'allowed: a network, as 10.0.0.0/8 or ::1, or "unix" for who comes by a unix: address'
+            yield f"server.trusted_proxies[{index}]", shown(text), allowed
 
 
 def _store(url: str) -> Iterator[_Complaint]:

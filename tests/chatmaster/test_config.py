@@ -110,7 +110,11 @@ def test_faults_of_the_file(tmp_path, text, fault):
         ("server.listen=[]", "server.listen is []; allowed: one address or more"),
         ("server.listen=x", 'server.listen[0] is "x"; allowed: ws://HOST:PORT, wss://HOST:PORT or unix:/PATH'),
         ("server.listen=wss://a:1", 'server.listen[0] is "wss://a:1"; wss needs server.tls_cert and server.tls_key'),
-        ("server.trusted_proxies=x", 'server.trusted_proxies[0] is "x"; allowed: a network, as 10.0.0.0/8 or ::1'),
+        (
+            "server.trusted_proxies=unix,x",
+            'server.trusted_proxies[1] is "x"; allowed: a network, as 10.0.0.0/8 or ::1, '
+            'or "unix" for who comes by a unix: address',
+        ),
         ("auth.mode=token", 'auth.mode is "token"; it needs auth.secret or auth.public_key to verify tokens with'),
         ("auth.algorithms=none", 'auth.algorithms[0] is "none"; allowed with auth.secret: HS256, HS384, HS512'),
         ("auth.public_key=/none", 'auth.public_key is "/none"; allowed: a public key as PEM text, or a file with one'),

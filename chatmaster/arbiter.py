@@ -20,6 +20,7 @@ from chatmaster import contract, status, succession, takeover
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
+from chatmaster.config_describe import without_password
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.control_server import ControlServer
 from chatmaster.crew import State
@@ -366,7 +367,7 @@ class Arbiter:
                 listen=self.addresses,
             ),
             "store": status.store(
-                url=self.site.store_url,
+                url=without_password(self.site.store_url),
                 state=keeper.state if keeper is not None else "ready",
                 pid=keeper.store.pid if keeper is not None else None,
                 durability=self.site.durability,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import msgspec
 
 from chatmaster.config import DEFAULT, KEYS, Loaded
-from chatmaster.config_describe import toml
+from chatmaster.config_describe import HIDDEN, toml, without_password
 from chatmaster.contract import ExitCode
-
-_HIDDEN = "***"
 
 
 def effective(loaded: Loaded) -> list[dict[str, Any]]:
@@ -58,16 +55,7 @@ def _value(loaded: Loaded, key: str) -> Any:
         return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
     value = msgspec.to_builtins(getattr(getattr(loaded.settings, section), name))
     if key == "auth.secret" and value:
-        return _HIDDEN
+        return HIDDEN
     if key == "store.url":
-        return _without_password(value)
+        return without_password(value)
     return value
-
-
-def _without_password(url: str) -> str:
-    """The URL with its user, without what is secret: the password, and one of a sentinel in the query."""
-    parts = urlsplit(url)
-    login, at, hosts = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    netloc = f"{user}{colon}{_HIDDEN if colon else ''}{at}{hosts}"
-    return parts._replace(netloc=netloc, query=_HIDDEN if "password" in parts.query else parts.query).geturl()

@@ -17,6 +17,10 @@ from tests.support import processes
 from tests.support.server import Chatmaster, DidNotStart, wait_for_exit
 from tests.support.wait import until
 
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
 OBEDIENT = "tests/integration/programs/obedient.py"
 
 
@@ -153,8 +157,9 @@ def test_a_store_that_cannot_be_reached_is_6(chatmaster):
 
 def test_a_store_that_is_there_is_used(chatmaster, redis_server):
     store = redis_server()
-    server = chatmaster(OBEDIENT, settings={"store.url": store.url})
+    server = chatmaster(OBEDIENT, settings={"store.url": f"unix://default:hunter2@{store.socket_path}"})
     status = server.status()["store"]
+    assert status["url"] == f"unix://default:***@{store.socket_path}"
     assert status["state"] == "ready" and "pid" not in status and status["durability"] == "memory"
     assert not (server.state_dir / "chat.store").exists()
 
@@ -194,15 +199,18 @@ def test_several_workers_of_a_program_have_their_own_addresses_and_counts(chatma
         f"two = Worker('unix:{path}', name='two', count=1)\n"
         "three = Worker(name='three', count=1)\n"
     )
-    server = chatmaster(str(source), start=False)
+    server = chatmaster(str(source), start=False, config='[server]\ntrusted_proxies = ["unix"]\n')
     server._start_arguments = lambda: [str(source)]  # neither -n nor -b
     server.start()
     rows = server.status()["workers"]
     assert [(row["slot"], row["worker"]) for row in rows] == [(0, "one"), (1, "one"), (2, "two"), (3, "three")]
     assert len(_listening_sockets(port)) == 2
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+        sock.sendall(HANDSHAKE + b"X-Forwarded-For: 192.0.2.7\r\n\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 101"
+        assert [row["address"] for row in server.ask("connections")] == ["192.0.2.7"]
     server.stop()
     assert not path.exists()
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from chatmaster import __version__
+from chatmaster import __version__, cli_acting
 from chatmaster.cli_instance import Instance, is_gone, wait_until
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
@@ -166,14 +166,16 @@ def upgrade(instance: Instance, program: str | None) -> None:
 
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("count", metavar="N|+N|-N")
+@click.option("--worker", metavar="NAME", help="which Worker of a program that has several; without it, the first")
 @click.pass_obj
-def scale(instance: Instance, count: str) -> None:
+def scale(instance: Instance, count: str, worker: str | None) -> None:
     """Change the number of workers: 4 sets it, +1 and -1 change it."""
     try:
         value = int(count)
     except ValueError:
         raise UsageError(f"{count!r} is no number: scale takes N, +N or -N") from None
-    answer = instance.call("scale", {"by" if count[0] in "+-" else "to": value}, timeout=None)
+    args = {"by" if count[0] in "+-" else "to": value, "worker": worker}
+    answer = instance.call("scale", args, timeout=None)
     click.echo(f"{answer.get('workers', '?')} workers", err=True)
 
 
@@ -254,55 +256,6 @@ def _rows(instance: Instance, what: str, args: Mapping[str, Any], *, as_json: bo
     show(rows, lambda: cli_rows.render(what, rows), as_json=as_json)
 
 
-# ---- acting as the operator ------------------------------------------------------------------------
-
-
-@cli.command()
-@click.argument("room")
-@click.argument("text")
-@click.pass_obj
-def say(instance: Instance, room: str, text: str) -> None:
-    """Say something in a room, as the operator."""
-    instance.query("say", {"room": room, "text": text})
-
-
-def _moderation(name: str, text: str, *, lasts: bool) -> None:
-    """One command of the kind `kick USER [--room R] [--seconds S] [--reason TEXT]`."""
-
-    def act(instance: Instance, user: str, **given: Any) -> None:
-        instance.query(name, {"user": user, **{key: value for key, value in given.items() if value is not None}})
-
-    options: list[click.Parameter] = [
-        click.Argument(["user"]),
-        click.Option(["--room"], help="only in this room; without it, everywhere"),
-        click.Option(["--reason"], help="told to the user, kept in the audit"),
-    ]
-    if lasts:
-        options.insert(
-            2, click.Option(["--seconds"], type=click.FloatRange(min=0), help="for how long; without it, for ever")
-        )
-    cli.add_command(click.Command(name, params=options, callback=click.pass_obj(act), help=text))
-
-
-_moderation("kick", "Close a user's connections.", lasts=False)
-_moderation("ban", "Keep a user out.", lasts=True)
-_moderation("mute", "Let a user read, but not say.", lasts=True)
-_moderation("unban", "End a ban.", lasts=False)
-_moderation("unmute", "End a mute.", lasts=False)
-
-
-@cli.command()
-@click.argument("user")
-@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, help="seconds")
-@click.option("--moderator", is_flag=True, help="with the role moderator")
-@click.pass_obj
-def token(instance: Instance, user: str, ttl: float, moderator: bool) -> None:
-    """Make a signed token for USER, with the configured secret."""
-    from chatmaster import cli_token
-
-    click.echo(cli_token.make(instance.load().settings.auth, user, ttl=ttl, moderator=moderator))
-
-
 # ---- before and around running ---------------------------------------------------------------------
 
 
@@ -362,6 +315,10 @@ def bench(instance: Instance, connections: int, seconds: float, in_flight: int, 
 def version() -> None:
     """Print the version."""
     click.echo(f"chatmaster {__version__} (Python {sys.version.split()[0]})")
+
+
+for command in cli_acting.commands():
+    cli.add_command(command)
 
 
 # ---- the process -----------------------------------------------------------------------------------

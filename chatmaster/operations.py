@@ -331,8 +331,8 @@ class Operations:
     def _begin_scaling(self, job: Job) -> None:
         counts = self._arbiter.policy.counts
         name = job.worker or next(iter(counts))
-        if name not in counts or (not job.worker and len(counts) > 1 and isinstance(job.askers[0], Peer)):
-            raise UsageError(f"which Worker? This program has {', '.join(counts)}")
+        if name not in counts:
+            raise UsageError(f"there is no Worker {name!r}: this program has {', '.join(counts)}")
         count = counts[name] + job.by if job.to is None else job.to
         self.scaled.add(name)
         total = sum(counts.values()) - counts[name] + count

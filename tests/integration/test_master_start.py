@@ -205,6 +205,11 @@ def test_several_workers_of_a_program_have_their_own_addresses_and_counts(chatma
     rows = server.status()["workers"]
     assert [(row["slot"], row["worker"]) for row in rows] == [(0, "one"), (1, "one"), (2, "two"), (3, "three")]
     assert len(_listening_sockets(port)) == 2
+    assert server.ctl("scale", "1").returncode == 0  # the first, as -n and -b
+    assert server.ctl("scale", "+1", "--worker", "two").returncode == 0
+    assert sorted(row["worker"] for row in server.status()["workers"]) == ["one", "three", "two", "two"]
+    unknown = server.ctl("scale", "2", "--worker", "four")
+    assert unknown.returncode == ExitCode.USAGE and "has one, two, three" in unknown.stderr
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))

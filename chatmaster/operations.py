@@ -196,7 +196,8 @@ class Operations:
         job, self._job = self._job, None
         if job is None:
             return
-        if job.kind in ("reload", "upgrade") and self._arbiter.policy.phase is Phase.RUNNING:
+        if job.kind != "scale" and self._arbiter.policy.phase is Phase.RUNNING:
+            # A supervisor that was told of a reload waits for its end, also where a restart came to nothing.
             self._arbiter.notifier.ready(self._arbiter.summary())
         for asker in job.askers:
             answer(asker, job)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from chatmaster.contract import ExitCode
 from tests.support import processes
 from tests.support.server import ROOT, Chatmaster
 from tests.support.wait import until
@@ -72,6 +73,10 @@ def test_systemd_hears_ready_reloading_watchdog_and_stopping(supervisor, tmp_pat
         supervisor.wait_for("WATCHDOG=1")
         processes.send(server.pid, signal.SIGHUP)
         assert int(supervisor.wait_for("RELOADING=1")["MONOTONIC_USEC"]) > 0
+        supervisor.wait_for("READY=1")
+        server.config_path.write_text("nothing = 1\n")
+        assert server.ctl("--name", "chat", "restart").returncode == ExitCode.USAGE
+        supervisor.wait_for("RELOADING=1")
         supervisor.wait_for("READY=1")
         processes.send(server.pid, signal.SIGTERM)
         supervisor.wait_for("STOPPING=1")

@@ -44,7 +44,7 @@ class Kept:
     group: str
     index: int  # of the slot; -1: shared by all of the group
     fd: int
-    made: bool  # by us, so that a unix socket's file is ours to remove
+    made: bool  # by us, not inherited from systemd: a unix socket's file is ours to remove
 
 
 class Listeners:
@@ -203,6 +203,18 @@ def from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
         os.set_inheritable(fd, False)
         sock.setblocking(False)
         sockets.append(sock)
+    return sockets
+
+
+def from_predecessor(kept: Iterable[Kept]) -> list[socket.socket]:
+    """Of what the image before this one left, the sockets that are systemd's: they are to be matched anew."""
+    sockets = []
+    for one in kept:
+        if not one.made:
+            sock = socket.socket(fileno=one.fd)
+            os.set_inheritable(one.fd, False)
+            sock.setblocking(False)
+            sockets.append(sock)
     return sockets
 
 

@@ -236,10 +236,10 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(chatmaster, tmp_p
     assert server.states() == ["ready", "ready"]
 
 
-def test_sockets_of_systemd_are_shared_by_all_slots(chatmaster):
+def test_sockets_of_systemd_are_shared_by_all_slots_also_after_a_restart(chatmaster):
     server = chatmaster(OBEDIENT, workers=2, start=False)
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", server.port))
+        sock.bind(("0.0.0.0", server.port))  # not what -b says: it takes the place of that
         sock.listen()
         script = "import os,sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
         script += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[2], sys.argv[2:])"
@@ -249,14 +249,21 @@ def test_sockets_of_systemd_are_shared_by_all_slots(chatmaster):
         os.close(writer)
         with os.fdopen(reader) as pipe:
             report = json.loads(pipe.readline())
-    assert report["addresses"] == [f"ws://127.0.0.1:{server.port}"]
-    assert len(_listening_sockets(server.port)) == 1
-    with socket.create_connection(("127.0.0.1", server.port)) as client:
+    assert report["addresses"] == [f"ws://0.0.0.0:{server.port}"]
+    before = _listening_sockets(server.port, "00000000")
+    assert len(before) == 1 and _healthy(server.port)
+    assert server.ctl("restart").returncode == 0
+    assert _listening_sockets(server.port, "00000000") == before and _healthy(server.port)
+    assert server.status()["master"]["listen"] == report["addresses"]
+
+
+def _healthy(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        return client.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def _listening_sockets(port: int) -> set[str]:
-    """The inodes of the sockets that listen on 127.0.0.1:port."""
+def _listening_sockets(port: int, host: str = "0100007F") -> set[str]:
+    """The inodes of the sockets that listen on that port, of 127.0.0.1 or another host in the kernel's hexadecimal."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {row[9] for row in rows if row[1] == f"0100007F:{port:04X}" and row[3] == "0A"}
+    return {row[9] for row in rows if row[1] == f"{host}:{port:04X}" and row[3] == "0A"}

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 MAX_SLOTS: Final = 1024
+MOST_WORKERS: Final = MAX_SLOTS // 2 - 1  # a reload has two processes for a slot, each with a row of counters
 HISTOGRAM_BUCKETS: Final = 16  # upper bounds in stats.BUCKET_BOUNDS, the last one is open
 
 # Upper bounds in seconds of the histograms' buckets; what is larger counts in the last one.

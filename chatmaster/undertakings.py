@@ -13,10 +13,9 @@ from typing import Final
 from chatmaster.crew import Process
 from chatmaster.decisions import Timing
 from chatmaster.roster import Roster
-from chatmaster.stats import MAX_SLOTS
+from chatmaster.stats import MOST_WORKERS
 
 RECYCLE_PAUSE: Final = 60.0  # seconds until a failed replacement for age or size is tried again
-MOST_WORKERS: Final = MAX_SLOTS // 2 - 1  # a reload has two processes for a slot, each with a row of counters
 
 REPLACED: Final = "replaced"
 

@@ -76,7 +76,7 @@ membres = 3
         "a.toml:6: server.wrokers: unknown key; did you mean server.workers?",
         "flag --set: x.y: unknown key",
         "flag --set: 'nonsense' has no '='; allowed: section.key=value",
-        'a.toml:7: server.workers is "four"; allowed: a whole number from 0 to 1024',
+        'a.toml:7: server.workers is "four"; allowed: a whole number from 0 to 511',
         "a.toml:10: limits.rate is -1; allowed: a number, 0.0 or more",
         r'a.toml:15: rooms[1].say is "[limits]\n"; allowed: a list, each a string',
         "a.toml:14: rooms[1]: match is missing: which rooms is this for?",

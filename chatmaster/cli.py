@@ -278,7 +278,7 @@ def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> Non
     """Print the effective configuration, and where each value came from."""
     from chatmaster import cli_check
 
-    rows = cli_check.effective(instance.load(overrides))
+    rows = cli_check.effective(cli_check.with_program(instance.load(overrides)))
     show(rows, lambda: cli_check.render(rows), as_json=as_json)
 
 

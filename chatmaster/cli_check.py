@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -10,11 +14,38 @@ import msgspec
 from chatmaster.config import DEFAULT, KEYS, Loaded
 from chatmaster.config_describe import HIDDEN, toml, without_password
 from chatmaster.contract import ExitCode
+from chatmaster.errors import ApplicationError
 
 
 def effective(loaded: Loaded) -> list[dict[str, Any]]:
     """Every key with its value and origin, in the order of the settings; secrets are not shown."""
     return [{"key": key, "value": _value(loaded, key), "origin": loaded.origins[key]} for key in KEYS]
+
+
+def with_program(loaded: Loaded) -> Loaded:
+    """The same with what the program declares, where it can be asked."""
+    from chatmaster import groups, probe
+
+    try:
+        with _printing_to_stderr():
+            declared = probe.run(loaded.settings)
+    except ApplicationError as error:
+        click.echo(f"without what the program declares: {error}", err=True)
+        return loaded
+    return loaded.declare(groups.declarations(declared.workers), loaded.settings.server.app)
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """What a program prints while it is imported does not get among our output."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 def render(rows: list[dict[str, Any]]) -> str:
@@ -35,10 +66,13 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 
 def check(loaded: Loaded) -> int:
-    """Look at the application, too. Raises ApplicationError with what is wrong with it."""
-    from chatmaster import probe
+    """Look at the application, too. Raises ApplicationError or ConfigError with what is wrong with it."""
+    from chatmaster import groups, probe
 
     declared = probe.run(loaded.settings)
+    said = groups.declarations(declared.workers)
+    loaded = loaded.declare(said, loaded.settings.server.app)
+    groups.groups(declared.workers, loaded.settings, loaded.origins)
     where = str(loaded.file) if loaded.file is not None else "the defaults"
     click.echo(f"configuration: good ({where})", err=True)
     for worker in declared.workers:

@@ -52,13 +52,8 @@ def _listen(settings: Settings) -> Iterator[_Complaint]:
         if text in seen:
             yield key, shown(text), "it is listed twice"
         seen.add(text)
-        try:
-            address = addresses.parse(text)
-        except ValueError as error:
-            yield key, shown(text), str(error)
-            continue
-        if address.tls and not settings.server.tls_cert:
-            yield key, shown(text), "wss needs server.tls_cert and server.tls_key"
+        if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
+            yield key, shown(text), complaint
 
 
 def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:

@@ -72,7 +72,9 @@ class Listeners:
             inherited.setdefault(group, []).append(address)
         first = groups[0].name
         return tuple(
-            replace(group, listen=tuple(inherited[group.name])) if group.name == first and first in inherited else group
+            replace(group, listen=tuple(inherited[first]), inherited=True)
+            if group.name == first and first in inherited
+            else group
             for group in groups
         )
 
@@ -93,7 +95,6 @@ class Listeners:
     def open(self, groups: Sequence[Group]) -> None:
         """Open what is not open yet, for every slot. Raises AddressInUse or ChatmasterError; then nothing new stays."""
         self._groups = {group.name: group for group in groups}
-        _check_twice(groups)
         wanted = [(group, addresses.parse(text)) for group in groups for text in group.listen]
         for group, address in wanted:
             if not self._knows(group.name, address.text):
@@ -324,14 +325,3 @@ def _identity(path: str) -> tuple[int, int]:
     except OSError:
         return (-1, -1)
     return (found.st_dev, found.st_ino)
-
-
-def _check_twice(groups: Sequence[Group]) -> None:
-    seen: dict[tuple[str, int, str], str] = {}
-    for group in groups:
-        for text in group.listen:
-            address = addresses.parse(text)
-            place = (address.host, address.port, address.path)
-            if place in seen:
-                raise ChatmasterError(f"{text}: the Workers {seen[place]!r} and {group.name!r} both want it")
-            seen[place] = group.name

@@ -241,7 +241,7 @@ class Operations:
         settings, stay = changes.reloaded(site.settings, boot.effective_settings(loaded))
         self.highest += 1
         job.plan = Plan(loaded, settings, new)
-        job.result |= {"generation": self.highest, "needs_restart": list(stay)}
+        job.result |= {"generation": self.highest, "needs_restart": [*stay, *changes.moved(site.groups, new)]}
         self._arbiter.settings_of[self.highest] = settings
         self._number += 1
         timing = decisions.Timing.of(settings)

@@ -100,6 +100,30 @@ def test_config_shows_no_secret(capsys):
         assert "redis://me:***@h/1" in printed
 
 
+SEVERAL = "from workers import Worker\none = Worker('ws://127.0.0.1:8001', name='one')\n"
+
+
+def test_check_refuses_what_start_would_refuse(capsys, home):
+    (home / "app.py").write_text("from workers import Worker\nworker = Worker('wss://127.0.0.1:8001')\n")
+    assert cli.run(["check", "app.py"]) == ExitCode.USAGE
+    assert "program app.py: server.listen[0]" in capsys.readouterr().err
+    (home / "app.py").write_text(SEVERAL + "two = Worker('ws://localhost', name='two')\n")
+    assert cli.run(["check", "app.py"]) == ExitCode.USAGE
+    assert "Worker 'two': \"ws://localhost\": allowed" in capsys.readouterr().err
+
+
+def test_config_shows_what_the_program_says(capfd, home):
+    says = "import os\nfrom workers import Worker\nos.write(1, b'hello')\nworker = Worker()\nworker.count = 3\n"
+    (home / "app.py").write_text(says)
+    assert cli.run(["config", "--set", "server.app=app.py", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert {"key": "server.workers", "value": 3, "origin": "program app.py"} in json.loads(out)
+    assert "hello" in err
+    assert cli.run(["config", "--set", "server.app=none.py"]) == 0
+    out, err = capfd.readouterr()
+    assert "workers = 0" in out and "no such file" in err
+
+
 def test_config_as_json_is_an_array_of_objects(capsys):
     assert cli.run(["config", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -92,12 +92,6 @@ def test_what_cannot_be_listened_on_is_named(listeners, address):
     assert address in str(raised.value)
 
 
-def test_two_workers_cannot_have_one_address(listeners):
-    address = f"ws://127.0.0.1:{free_port()}"
-    with pytest.raises(ChatmasterError, match="both want it"):
-        listeners.open([Group("one", (address,), 1), Group("two", (address,), 1)])
-
-
 def test_a_unix_socket_is_shared_and_goes_with_the_server(tmp_path, listeners):
     path = tmp_path / "app.sock"
     listeners.open([Group("web", (f"unix:{path}",), 3)])

@@ -61,11 +61,14 @@ class Instance:
         return control.call(place.control_socket, command, dict(args or {}), timeout=timeout, on_progress=progress)
 
     def query(self, what: str, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Ask the workers by way of the master; says on stderr which of them did not answer in time."""
+        """Ask the workers by way of the master; says on stderr what is missing: whose part, or how many rows."""
         answer = self.call("query", {"what": what, "args": dict(args)})
         for slot in answer.get("missing", ()):
             click.echo(f"worker {slot} did not answer in time: its part is missing", err=True)
-        return list(answer.get("rows", ()))
+        rows = list(answer.get("rows", ()))
+        if answer.get("truncated"):
+            click.echo(f"these are {len(rows):,} of {answer.get('count', 0):,}", err=True)
+        return rows
 
     def follow(self, what: str, args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Rows as they come, until the master ends or Ctrl-C."""

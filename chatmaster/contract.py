@@ -133,6 +133,7 @@ class Answer(Struct, frozen=True, tag="answer"):
     exit_code: int = 0
     piece: bytes = b""
     more: bool = False
+    facts: dict[str, Any] = {}  # about all rows together, with the last answer
 
 
 class KillPeer(Struct, frozen=True, tag="kill_peer"):

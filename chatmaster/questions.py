@@ -39,6 +39,7 @@ class _Question:
     peer: Peer
     waiting: dict[int, Askable]
     missing: list[int] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
     pieces: dict[int, bytearray] = field(default_factory=dict)  # of the row that a worker is sending
     timer: Timer | None = None
 
@@ -94,6 +95,7 @@ class Questions:
         if answer.error:
             self._refused(answer, question)
         elif answer.last:
+            question.facts |= answer.facts
             del question.waiting[worker]
             self._finish_if_complete(answer.id)
 
@@ -126,7 +128,7 @@ class Questions:
         if question.missing and question.what not in _OF_EVERYONE:
             question.peer.fail(ExitCode.FAILED, f"worker {question.missing[0]}, which was asked, does not answer")
         else:
-            question.peer.done({"missing": sorted(set(question.missing))})
+            question.peer.done({**question.facts, "missing": sorted(set(question.missing))})
 
     def _overdue(self, number: int) -> None:
         question = self._open.get(number)

@@ -1,7 +1,12 @@
-"""Rows of an answer, put into packets that fit the channel to the master: by their bytes, not by their number. Pure."""
+"""Rows of an answer, put into packets that fit the channel to the master; and those of a room that wait to be sent.
+
+Packets are filled by bytes, not by the number of rows. What cannot be kept for who follows a room is counted.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -35,3 +40,39 @@ def _pieces(query_id: int, encoded: bytes) -> Iterator[contract.Answer]:
     for start in range(0, len(encoded), ROOM):
         end = start + ROOM
         yield contract.Answer(query_id, last=False, piece=encoded[start:end], more=end < len(encoded))
+
+
+class Lines:
+    """A queue that never grows beyond `most` rows and says in a row of its own how many it had to drop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rows: deque[Row] = deque()
+        self._lost = 0
+        self._some = asyncio.Event()
+
+    def put(self, row: Row) -> None:
+        """Add a row; too many at once are only counted."""
+        if len(self._rows) >= self._most:
+            self.lose()
+            return
+        if self._lost:
+            self._rows.append({"lost": self._lost})
+            self._lost = 0
+        self._rows.append(row)
+        self._some.set()
+
+    def lose(self) -> None:
+        """One row is not there any more."""
+        self._lost += 1
+        self._some.set()
+
+    async def next(self) -> Row:
+        """The next row, once there is one."""
+        while not self._rows and not self._lost:
+            self._some.clear()
+            await self._some.wait()
+        if self._rows:
+            return self._rows.popleft()
+        lost, self._lost = self._lost, 0
+        return {"lost": lost}

@@ -52,6 +52,10 @@ class Channel:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
             self._waiting.append(packet)
 
+    def takes(self, packets: int) -> bool:
+        """Whether so many more can be sent, or may wait, without being dropped."""
+        return len(self._waiting) + packets <= MAX_WAITING // 2  # the other half is for what matters more
+
     def close(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -143,6 +144,8 @@ async def test_answers_of_any_size_come_whole(shared):
             assert await client.read_message() == "joined"
         rows = shared.ask("connections")
         assert len(rows) == len(clients) and all(len(row["rooms"]) >= 60 for row in rows)
+        until(lambda: {row["rooms"] for row in shared.status()["workers"]} == {60}, what="only real rooms are counted")
+        assert "rooms" not in shared.status()["totals"]
         assert len(json.dumps(rows)) > 2 * 212_992  # more than two workers can send in a packet each
         tail = subprocess.Popen(
             shared.command("tail", "loud", "--json"), env=shared.environment, stdout=subprocess.PIPE, text=True
@@ -153,6 +156,23 @@ async def test_answers_of_any_size_come_whole(shared):
         tail.send_signal(signal.SIGINT)
         tail.communicate(timeout=10)
     assert shared.pids == pids
+
+
+async def test_who_says_where_there_are_more_than_it_lists(shared):
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            client = await stack.enter_async_context(await RawSocket.open(shared.url))
+            client.send_text("sit")
+            assert await client.read_message() == "seated"
+        until(lambda: "these are 2 of 3" in shared.ctl("who", "hall").stderr, what="all three sit there")
+        assert len(shared.ask("who", "hall")) == 2
+
+
+async def test_bugs_of_an_application_are_counted(shared):
+    async with await RawSocket.open(shared.url) as client:
+        client.send_text("bug")
+        assert (await client.wait_closed()).code == 1011
+    until(lambda: b"\nchatmaster_callback_errors_total 1\n" in urlopen(f"{shared.http}/metrics", timeout=5).read())
 
 
 def test_a_question_that_no_packet_holds_is_refused(shared):

@@ -83,7 +83,10 @@ def _range(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
 def without_password(url: str) -> str:
     """A store's URL with its user, without what is secret: the password, and one of a sentinel in the query."""
     parts = urlsplit(url)
+    if not parts.scheme:
+        return url  # "embedded"
     login, at, hosts = parts.netloc.rpartition("@")
     user, colon, _ = login.partition(":")
     netloc = f"{user}{colon}{HIDDEN if colon else ''}{at}{hosts}"
-    return parts._replace(netloc=netloc, query=HIDDEN if "password" in parts.query else parts.query).geturl()
+    query = HIDDEN if "password" in parts.query else parts.query
+    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")

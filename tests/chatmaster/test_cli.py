@@ -13,6 +13,7 @@ import jwt
 import pytest
 
 from chatmaster import __version__, cli
+from chatmaster.config_describe import without_password
 from chatmaster.contract import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +123,12 @@ def test_config_shows_what_the_program_says(capfd, home):
     assert cli.run(["config", "--set", "server.app=none.py"]) == 0
     out, err = capfd.readouterr()
     assert "workers = 0" in out and "no such file" in err
+
+
+@pytest.mark.parametrize("url", ["embedded", "unix:///run/r.sock?db=1", "redis://h:1/2", "redis+sentinel://a:1,b/main"])
+def test_a_store_without_a_password_is_shown_as_it_is(url):
+    assert without_password(url) == url
+    assert without_password("unix:///run/r.sock?password=x") == "unix:///run/r.sock?***"
 
 
 def test_config_as_json_is_an_array_of_objects(capsys):

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks at heartbeats and deadlines
 SAMPLE_EVERY: Final = 1.0  # seconds between two samples for the rates
+STORE_PATIENCE: Final = 2.0  # hang_timeouts without an answer of the embedded store: a disk may be slow
 
 
 def run(
@@ -129,7 +130,10 @@ class Arbiter:
         self.operations = Operations(self)
         self._readiness = readiness
         self.questions = Questions(reactor, self._askable)
-        self.keeper = StoreKeeper(reactor, reaper, site.store) if site.store is not None else None
+        self.keeper: StoreKeeper | None = None
+        if site.store is not None:
+            patience = STORE_PATIENCE * site.settings.master.hang_timeout
+            self.keeper = StoreKeeper(reactor, reaper, site.store, patience=patience)
         self.started = time.time() if running is None else running.started
         self._failure: ChatmasterError | None = None
         self._over = False
@@ -334,8 +338,10 @@ class Arbiter:
         used = {slot.generation for slot in self.policy.slots.values()} | {self.policy.generation}
         self.settings_of = {number: kept for number, kept in self.settings_of.items() if number in used}
 
-    def reconfigure_log(self) -> None:
+    def reconfigure(self) -> None:
         """As the reloaded settings say."""
+        if self.keeper is not None:
+            self.keeper.be_patient(STORE_PATIENCE * self.site.settings.master.hang_timeout)
         try:
             self.site.log_handler = open_log(self.site.loaded)
         except ChatmasterError as error:

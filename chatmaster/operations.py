@@ -253,7 +253,7 @@ class Operations:
         if site.loaded is not plan.loaded:
             site.loaded, site.settings = plan.loaded, plan.settings
             self._arbiter.forget_settings()
-            self._arbiter.reconfigure_log()
+            self._arbiter.reconfigure()
         counts = self._arbiter.policy.counts
         for group in plan.groups:
             if group.name not in self.scaled and counts[group.name] != group.count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,17 @@ def test_a_fault_elsewhere_does_not_hinder_finding_the_master(tmp_path):
 def test_a_public_key_may_be_a_file(tmp_path):
     (tmp_path / "key.pem").write_text("-----BEGIN PUBLIC KEY-----\n")
     assert load(tmp_path, overrides=["auth.public_key=key.pem"]).settings.auth.public_key.startswith("-----BEGIN")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be about to become somebody else")
+def test_a_key_that_only_root_can_read_is_a_fault_where_workers_are_somebody_else(tmp_path):
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o600)
+    files = ["server.tls_cert=cert.pem", "server.tls_key=key.pem"]
+    load(tmp_path, overrides=files)
+    faults = faults_of(tmp_path, overrides=[*files, "master.user=nobody"])
+    assert [fault.partition(";")[0] for fault in faults] == [
+        'flag --set: server.tls_cert is "cert.pem"', 'flag --set: server.tls_key is "key.pem"',
+    ]  # fmt: skip
+    assert "master.user nobody cannot read it" in faults[1]

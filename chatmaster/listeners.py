@@ -151,10 +151,12 @@ class Listeners:
         if address.is_unix:
             self._shared[group, address.text] = self._open_unix(address)
             return [self._shared[group, address.text]]
+        sibling = next((sockets for known, sockets in self._own.items() if known[:2] == key[:2]), None)
+        # Where a sibling listens already nobody is asked what a name stands for: the running master must not wait.
+        places = _places(address) if sibling is None else [(sock.family, sock.getsockname()) for sock in sibling]
         try:
-            self._own[key] = [_listen(family, place, self._backlog) for family, place in _places(address)]
+            self._own[key] = [_listen(family, place, self._backlog) for family, place in places]
         except OSError as error:
-            sibling = next((sockets for known, sockets in self._own.items() if known[:2] == key[:2]), None)
             if sibling is None:
                 raise _refused(address, error) from None
             # Privileges were dropped: the port is under 1024, or its sockets belong to root. Share a queue instead.

@@ -46,6 +46,13 @@ def test_the_same_slot_always_gets_the_same_socket(listeners):
     assert len(sockets(listeners, ("web", 0), ("web", 5))) == 2
 
 
+def test_a_further_slot_needs_no_resolver(listeners, monkeypatch):
+    listeners.open([Group("web", (f"ws://localhost:{free_port()}",), 1)])
+    first = [sock.getsockname() for sock in sockets(listeners, ("web", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", None)
+    assert [sock.getsockname() for sock in sockets(listeners, ("web", 1))] == first
+
+
 def test_somebody_elses_port_is_refused_even_with_reuseport(listeners):
     port = free_port()
     with socket.socket() as other:

@@ -78,18 +78,23 @@ def run(
 def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: Readiness, left: succession.Succession | None) -> int:
     reactor = Reactor()
     stack.callback(reactor.close)
+    notifier = Notifier(os.environ)
+    stack.callback(notifier.close)
+    # From the beginning: after a restart the supervisor watches while the application is imported.
+    notifier.keep_feeding(reactor.call_later)
     reaper = Reaper(reactor)
     stack.callback(_end_children, reaper)
     boot = Boot(loaded, entry, reactor, reaper, left)
     if left is not None and left.running is not None:
         try:
-            arbiter = Arbiter(boot.resume(stack, left, left.running), entry, reactor, reaper, readiness, left.running)
+            site = boot.resume(stack, left, left.running)
+            arbiter = Arbiter(site, entry, reactor, reaper, notifier, readiness, left.running)
             arbiter.resume(left.running)
         except Exception as error:
             succession.turn_back(left, str(error) or repr(error))
             raise
     else:
-        arbiter = Arbiter(boot.run(stack), entry, reactor, reaper, readiness)
+        arbiter = Arbiter(boot.run(stack), entry, reactor, reaper, notifier, readiness)
         arbiter.start()
     stack.callback(arbiter.close)
     return arbiter.run()
@@ -110,6 +115,7 @@ class Arbiter:
         entry: str,
         reactor: Reactor,
         reaper: Reaper,
+        notifier: Notifier,
         readiness: Readiness,
         running: succession.Running | None = None,
     ) -> None:
@@ -126,7 +132,7 @@ class Arbiter:
         generations = {self.policy.generation, *(slot.generation for slot in self.policy.slots.values())}
         self.settings_of = dict.fromkeys(generations, site.settings)
         self.foreman = Foreman(reactor, reaper, site, entry, tell=self.decide, said=self._said)
-        self.notifier = Notifier(os.environ)
+        self.notifier = notifier
         self.operations = Operations(self)
         self._readiness = readiness
         self.questions = Questions(reactor, self._askable)
@@ -158,8 +164,6 @@ class Arbiter:
 
     def run(self) -> int:
         """Until everything has ended. Raises the ChatmasterError of a start that failed."""
-        if self.notifier.watchdog_interval is not None:
-            self._watchdog()
         self._look()
         self.reactor.run_until(lambda: self._over)
         if self._failure is not None:
@@ -297,10 +301,6 @@ class Arbiter:
             process = self.policy.processes[number]
             handle.row[Field.STATE] = STATES.index(process.state)
             handle.row[Field.RESTARTS] = self.policy.slots[process.slot].restarts
-
-    def _watchdog(self) -> None:
-        self.notifier.watchdog()
-        self.reactor.call_later(self.notifier.watchdog_interval or 1.0, self._watchdog)
 
     # ---- signals and commands ----------------------------------------------------------------------
 

@@ -199,6 +199,8 @@ class Operations:
         if job.kind != "scale" and self._arbiter.policy.phase is Phase.RUNNING:
             # A supervisor that was told of a reload waits for its end, also where a restart came to nothing.
             self._arbiter.notifier.ready(self._arbiter.summary())
+        elif job.kind == "scale":
+            self._arbiter.notifier.status(self._arbiter.summary())
         for asker in job.askers:
             answer(asker, job)
         # Not from within the policy's actions: what follows first has to be carried out.

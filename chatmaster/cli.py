@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from chatmaster import __version__, cli_acting
-from chatmaster.cli_instance import Instance, is_gone, wait_until
+from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
 
@@ -67,7 +67,6 @@ def cli(context: click.Context) -> None:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
-overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
 
 
 def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
@@ -190,8 +189,8 @@ def status(instance: Instance, watch: bool, as_json: bool) -> None:
     """Show master, store and workers."""
     from chatmaster import cli_status
 
-    if watch and not as_json:
-        cli_status.watch(lambda: instance.call("status"))
+    if watch:
+        cli_status.watch(lambda: instance.call("status"), as_json=as_json)
     answer = instance.call("status")
     show(answer, lambda: cli_status.render(answer), as_json=as_json)
 
@@ -262,12 +261,16 @@ def _rows(instance: Instance, what: str, args: Mapping[str, Any], *, as_json: bo
 @cli.command()
 @click.argument("app", required=False)
 @overrides
+@as_json
 @click.pass_obj
-def check(instance: Instance, app: str | None, overrides: tuple[str, ...]) -> int:
+def check(instance: Instance, app: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Read the configuration and the application without starting anything."""
     from chatmaster import cli_check
 
-    return cli_check.check(instance.load(overrides, {"server.app": app} if app else None))
+    loaded = instance.load(overrides, {"server.app": app} if app else None)
+    rows = cli_check.check(loaded)
+    click.echo(f"configuration: good ({loaded.file or 'the defaults'})", err=True)
+    show(rows, lambda: cli_check.render_program(loaded.settings.server.app, rows), as_json=as_json)
 
 
 @cli.command()
@@ -312,9 +315,11 @@ def bench(instance: Instance, connections: int, seconds: float, in_flight: int, 
 
 
 @cli.command()
-def version() -> None:
+@as_json
+def version(as_json: bool) -> None:
     """Print the version."""
-    click.echo(f"chatmaster {__version__} (Python {sys.version.split()[0]})")
+    facts = {"chatmaster": __version__, "python": sys.version.split()[0]}
+    show([facts], lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
 
 
 for command in cli_acting.commands():

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from chatmaster.cli_instance import Instance
+from chatmaster.cli_instance import Instance, overrides
 
 
 def commands() -> list[click.Command]:
@@ -53,9 +53,10 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
 @click.argument("user")
 @click.option("--ttl", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, help="seconds")
 @click.option("--moderator", is_flag=True, help="with the role moderator")
+@overrides
 @click.pass_obj
-def token(instance: Instance, user: str, ttl: float, moderator: bool) -> None:
+def token(instance: Instance, user: str, ttl: float, moderator: bool, overrides: tuple[str, ...]) -> None:
     """Make a signed token for USER, with the configured secret."""
     from chatmaster import cli_token
 
-    click.echo(cli_token.make(instance.load().settings.auth, user, ttl=ttl, moderator=moderator))
+    click.echo(cli_token.make(instance.load(overrides).settings.auth, user, ttl=ttl, moderator=moderator))

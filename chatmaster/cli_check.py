@@ -13,7 +13,6 @@ import msgspec
 
 from chatmaster.config import DEFAULT, KEYS, Loaded
 from chatmaster.config_describe import HIDDEN, toml, without_password
-from chatmaster.contract import ExitCode
 from chatmaster.errors import ApplicationError
 
 
@@ -65,21 +64,23 @@ def render(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def check(loaded: Loaded) -> int:
-    """Look at the application, too. Raises ApplicationError or ConfigError with what is wrong with it."""
+def check(loaded: Loaded) -> list[dict[str, Any]]:
+    """What would run, by the application's own word. Raises ApplicationError or ConfigError with what is wrong."""
     from chatmaster import groups, probe
 
-    declared = probe.run(loaded.settings)
-    said = groups.declarations(declared.workers)
-    loaded = loaded.declare(said, loaded.settings.server.app)
-    groups.groups(declared.workers, loaded.settings, loaded.origins)
-    where = str(loaded.file) if loaded.file is not None else "the defaults"
-    click.echo(f"configuration: good ({where})", err=True)
-    for worker in declared.workers:
-        facts = [", ".join(worker.listen) or "no address of its own"]
-        facts += [f"{worker.count} workers"] if worker.count else []
-        click.echo(f"application:   {loaded.settings.server.app} declares {worker.name}: {', '.join(facts)}", err=True)
-    return ExitCode.DONE
+    with _printing_to_stderr():
+        declared = probe.run(loaded.settings).workers
+    loaded = loaded.declare(groups.declarations(declared), loaded.settings.server.app)
+    made = groups.groups(declared, loaded.settings, loaded.origins)
+    return [{"worker": group.name, "listen": list(group.listen), "count": group.count} for group in made]
+
+
+def render_program(app: str, rows: list[dict[str, Any]]) -> str:
+    """What `check` has found, one line a Worker."""
+    return "\n".join(
+        f"{app}: {row['worker']}: {', '.join(row['listen']) or 'no address of its own'}, {row['count']} workers"
+        for row in rows
+    )
 
 
 def _value(loaded: Loaded, key: str) -> Any:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT = 10.0  # seconds for what needs no waiting on the master's side
 _POLL = 0.02  # seconds between two looks at what has no descriptor to wait for
 
+overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
+
 
 @dataclass
 class Instance:

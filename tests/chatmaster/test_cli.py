@@ -140,8 +140,8 @@ def test_config_as_json_is_an_array_of_objects(capsys):
 def test_a_token_says_what_it_should(capsys, monkeypatch):
     monkeypatch.setenv("CHATMASTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("CHATMASTER_AUTH_AUDIENCE", "chat")
-    assert cli.run(["token", "ann", "--ttl", "60", "--moderator"]) == 0
-    claims = jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"], audience="chat")
+    assert cli.run(["token", "ann", "--ttl", "60", "--moderator", "--set", "auth.issuer=us"]) == 0
+    claims = jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"], audience="chat", issuer="us")
     assert (claims["sub"], claims["role"], claims["exp"] - claims["iat"]) == ("ann", "moderator", 60)
 
 

@@ -57,14 +57,15 @@ def test_status_is_for_people_and_as_json_for_programs(server):
     }  # fmt: skip
 
 
-def test_watch_shows_it_again_until_it_is_interrupted(server):
+@pytest.mark.parametrize(("how", "begin"), [((), "master  chat"), (("--json",), '{"master": {')])
+def test_watch_shows_it_again_until_it_is_interrupted(server, how, begin):
     watching = subprocess.Popen(
-        server.command("status", "--watch"), cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, text=True
+        server.command("status", "--watch", *how), cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, text=True
     )
     assert watching.stdout is not None
     seen = 0
     while seen < 2:
-        seen += watching.stdout.readline().startswith("master  chat")
+        seen += watching.stdout.readline().startswith(begin)
     watching.send_signal(signal.SIGINT)
     assert watching.wait(10) == 130
     watching.stdout.close()
@@ -181,6 +182,9 @@ def test_check_says_what_would_run(instance):
     done = instance.ctl("check", ECHO)
     assert done.returncode == ExitCode.DONE
     assert f"configuration: good ({instance.config_path})" in done.stderr
+    assert instance.ask("check", ECHO, "--set", "server.workers=3") == [
+        {"worker": "echo", "listen": ["ws://127.0.0.1:8000"], "count": 3}
+    ]
 
 
 def test_the_foreground_says_where_it_is_on_stderr_and_ends_with_ctrl_c(instance):

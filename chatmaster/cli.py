@@ -209,7 +209,7 @@ def connections(instance: Instance, room: str | None, user: str | None, as_json:
 @as_json
 @click.pass_obj
 def rooms(instance: Instance, as_json: bool) -> None:
-    """List the rooms that have members here."""
+    """List the rooms that workers follow: with members, just left, followed by tail; inboxes (@USER), too."""
     _rows(instance, "rooms", {}, as_json=as_json)
 
 

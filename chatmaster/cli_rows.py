@@ -53,7 +53,7 @@ _SHAPES: Mapping[str, tuple[Column, ...]] = {
 
 _EMPTY = {
     "connections": "no connections",
-    "rooms": "no rooms with members",
+    "rooms": "no rooms",
     "who": "nobody is in this room",
     "audit": "nobody was moderated",
 }

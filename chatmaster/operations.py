@@ -164,6 +164,10 @@ class Operations:
             return
         self._queue.append(job)
         self.next()
+        if any(one is job for one in self._queue):
+            before = f"{self._job.kind} to end" if self._job is not None else "the server to be ready"
+            for asker in job.askers:
+                asker.progress(f"waiting for {before}")
 
     def next(self) -> None:
         """Begin what waits, unless something goes on or the server still starts."""

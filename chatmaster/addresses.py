@@ -56,3 +56,12 @@ def parse(text: str) -> Address:
     if not 1 <= port <= 65535:
         raise ValueError("allowed: a port from 1 to 65535")
     return Address(text, tls=found["scheme"] == "wss", host=found["host"].strip("[]"), port=port)
+
+
+def complaint(text: str, *, tls: bool) -> str:
+    """Why that cannot be listened on, "" where it can; `tls`: a certificate is configured."""
+    try:
+        address = parse(text)
+    except ValueError as error:
+        return str(error)
+    return "wss needs server.tls_cert and server.tls_key" if address.tls and not tls else ""

@@ -20,6 +20,7 @@ from chatmaster import contract, status, succession, takeover
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
+from chatmaster.config_describe import without_password
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.control_server import ControlServer
 from chatmaster.crew import State
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks at heartbeats and deadlines
 SAMPLE_EVERY: Final = 1.0  # seconds between two samples for the rates
+STORE_PATIENCE: Final = 2.0  # hang_timeouts without an answer of the embedded store: a disk may be slow
 
 
 def run(
@@ -76,18 +78,23 @@ def run(
 def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: Readiness, left: succession.Succession | None) -> int:
     reactor = Reactor()
     stack.callback(reactor.close)
+    notifier = Notifier(os.environ)
+    stack.callback(notifier.close)
+    # From the beginning: after a restart the supervisor watches while the application is imported.
+    notifier.keep_feeding(reactor.call_later)
     reaper = Reaper(reactor)
     stack.callback(_end_children, reaper)
     boot = Boot(loaded, entry, reactor, reaper, left)
     if left is not None and left.running is not None:
         try:
-            arbiter = Arbiter(boot.resume(stack, left, left.running), entry, reactor, reaper, readiness, left.running)
+            site = boot.resume(stack, left, left.running)
+            arbiter = Arbiter(site, entry, reactor, reaper, notifier, readiness, left.running)
             arbiter.resume(left.running)
         except Exception as error:
             succession.turn_back(left, str(error) or repr(error))
             raise
     else:
-        arbiter = Arbiter(boot.run(stack), entry, reactor, reaper, readiness)
+        arbiter = Arbiter(boot.run(stack), entry, reactor, reaper, notifier, readiness)
         arbiter.start()
     stack.callback(arbiter.close)
     return arbiter.run()
@@ -108,6 +115,7 @@ class Arbiter:
         entry: str,
         reactor: Reactor,
         reaper: Reaper,
+        notifier: Notifier,
         readiness: Readiness,
         running: succession.Running | None = None,
     ) -> None:
@@ -124,11 +132,14 @@ class Arbiter:
         generations = {self.policy.generation, *(slot.generation for slot in self.policy.slots.values())}
         self.settings_of = dict.fromkeys(generations, site.settings)
         self.foreman = Foreman(reactor, reaper, site, entry, tell=self.decide, said=self._said)
-        self.notifier = Notifier(os.environ)
+        self.notifier = notifier
         self.operations = Operations(self)
         self._readiness = readiness
         self.questions = Questions(reactor, self._askable)
-        self.keeper = StoreKeeper(reactor, reaper, site.store) if site.store is not None else None
+        self.keeper: StoreKeeper | None = None
+        if site.store is not None:
+            patience = STORE_PATIENCE * site.settings.master.hang_timeout
+            self.keeper = StoreKeeper(reactor, reaper, site.store, patience=patience)
         self.started = time.time() if running is None else running.started
         self._failure: ChatmasterError | None = None
         self._over = False
@@ -153,8 +164,6 @@ class Arbiter:
 
     def run(self) -> int:
         """Until everything has ended. Raises the ChatmasterError of a start that failed."""
-        if self.notifier.watchdog_interval is not None:
-            self._watchdog()
         self._look()
         self.reactor.run_until(lambda: self._over)
         if self._failure is not None:
@@ -293,10 +302,6 @@ class Arbiter:
             handle.row[Field.STATE] = STATES.index(process.state)
             handle.row[Field.RESTARTS] = self.policy.slots[process.slot].restarts
 
-    def _watchdog(self) -> None:
-        self.notifier.watchdog()
-        self.reactor.call_later(self.notifier.watchdog_interval or 1.0, self._watchdog)
-
     # ---- signals and commands ----------------------------------------------------------------------
 
     def _listen_to_signals(self) -> None:
@@ -333,8 +338,10 @@ class Arbiter:
         used = {slot.generation for slot in self.policy.slots.values()} | {self.policy.generation}
         self.settings_of = {number: kept for number, kept in self.settings_of.items() if number in used}
 
-    def reconfigure_log(self) -> None:
+    def reconfigure(self) -> None:
         """As the reloaded settings say."""
+        if self.keeper is not None:
+            self.keeper.be_patient(STORE_PATIENCE * self.site.settings.master.hang_timeout)
         try:
             self.site.log_handler = open_log(self.site.loaded)
         except ChatmasterError as error:
@@ -366,7 +373,7 @@ class Arbiter:
                 listen=self.addresses,
             ),
             "store": status.store(
-                url=self.site.store_url,
+                url=without_password(self.site.store_url),
                 state=keeper.state if keeper is not None else "ready",
                 pid=keeper.store.pid if keeper is not None else None,
                 durability=self.site.durability,

@@ -176,8 +176,11 @@ class Boot:
         settings = self._loaded.settings
         made = groups(self._declared.workers, settings, self._loaded.origins)
         if self._succession is not None:
-            found.adopt(self._succession.listeners)
-        elif inherited := listeners.from_systemd(os.environ):
+            found.adopt(one for one in self._succession.listeners if one.made)
+            inherited = listeners.from_predecessor(self._succession.listeners)
+        else:
+            inherited = listeners.from_systemd(os.environ)
+        if inherited:
             made = found.inherit(made, inherited, tls=bool(settings.server.tls_cert))
         deadline = time.monotonic() + (OLD_WORKERS if killed_before else 0.0)
         while True:

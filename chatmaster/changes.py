@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from chatmaster.groups import Group
 from chatmaster.settings import Settings
 
 # What the running master is built upon: its directory and name, who it is, its sockets, its store.
@@ -23,6 +24,16 @@ NEED_RESTART = (
 def reloaded(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
     """The settings after a reload, and the keys whose new value needs a restart."""
     return keep(new, kept(old))
+
+
+def moved(old: Sequence[Group], new: Sequence[Group]) -> tuple[str, ...]:
+    """Of a program of several Workers, whose address would need a restart; `server.listen` is that of a lone one."""
+    before = {group.name: group for group in old if not group.inherited}
+    return tuple(
+        f"the address of the Worker {group.name}"
+        for group in new
+        if len(new) > 1 and group.name in before and group.listen != before[group.name].listen
+    )
 
 
 def kept(settings: Settings) -> dict[str, Any]:

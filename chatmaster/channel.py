@@ -36,12 +36,12 @@ class Channel:
         reactor.watch(sock.fileno(), READ, self._readable)
 
     def send(self, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> bool:
-        """Send now or when the worker takes it; False: too much waits already, or it has gone.
+        """Send now or when the worker takes it; False: too much waits already, it is too large, or it has gone.
 
         Descriptors are duplicated where they have to wait.
         """
         packet = contract.encode(message)
-        if self._sock.fileno() < 0 or self._bytes + len(packet) > MOST_WAITING:
+        if self._sock.fileno() < 0 or self._bytes + len(packet) > MOST_WAITING or len(packet) > contract.MAX_PACKET:
             return False
         if not self._waiting and self._try(packet, descriptors):
             return True
@@ -87,15 +87,18 @@ class Channel:
     def _read_one(self) -> bool:
         """Whether there may be more."""
         try:
-            packet = self._sock.recv(contract.MAX_PACKET)
+            packet, _, flags, _ = self._sock.recvmsg(contract.MAX_PACKET)
         except BlockingIOError:
             return False
         except OSError:
-            packet = b""
+            packet, flags = b"", 0
         if not packet:
             # The other end is closed: the process is dying, and SIGCHLD follows.
             self._reactor.forget(self._sock.fileno())
             return False
+        if flags & socket.MSG_TRUNC:
+            log.error("a worker's packet has more than %d bytes and is lost", contract.MAX_PACKET)
+            return True
         try:
             message = contract.decode_from_worker(packet)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:

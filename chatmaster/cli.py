@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 
 import click
 
-from chatmaster import __version__
-from chatmaster.cli_instance import Instance, is_gone, wait_until
+from chatmaster import __version__, cli_acting
+from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
 
+STOP_MARGIN = 6.0  # seconds that the store may take after the last worker (`storekeeper.STOP_GRACE`), and the master
 SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `succession.VARIABLE`, which costs time to import
 
 _INSTANCE_OPTIONS = {
@@ -66,7 +67,6 @@ def cli(context: click.Context) -> None:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
-overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
 
 
 def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
@@ -113,13 +113,22 @@ def start(
 
 @cli.command()
 @click.option("--graceful", is_flag=True, help="wait for the clients to leave by themselves")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="seconds for all of it")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="seconds until what is left is killed; with --graceful: until the clients are sent away",
+)
 @click.pass_obj
 def stop(instance: Instance, graceful: bool, timeout: float | None) -> None:
     """Drain and end everything."""
     place = instance.locate()
     master = place.settings.master
-    wait = timeout if timeout is not None or graceful else master.drain_timeout + master.stop_timeout + 10
+    wait: float | None = None
+    if timeout is not None:
+        wait = timeout + (master.stop_timeout if graceful else 0.0) + STOP_MARGIN
+    elif not graceful:
+        wait = master.stop_timeout + STOP_MARGIN
     instance.call("stop", {"graceful": graceful, "timeout": timeout}, timeout=wait)
     wait_until(lambda: is_gone(place.pid_file), wait, "the master was told to stop and is still there")
     click.echo(f"{master.name} has stopped", err=True)
@@ -156,14 +165,16 @@ def upgrade(instance: Instance, program: str | None) -> None:
 
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("count", metavar="N|+N|-N")
+@click.option("--worker", metavar="NAME", help="which Worker of a program that has several; without it, the first")
 @click.pass_obj
-def scale(instance: Instance, count: str) -> None:
+def scale(instance: Instance, count: str, worker: str | None) -> None:
     """Change the number of workers: 4 sets it, +1 and -1 change it."""
     try:
         value = int(count)
     except ValueError:
         raise UsageError(f"{count!r} is no number: scale takes N, +N or -N") from None
-    answer = instance.call("scale", {"by" if count[0] in "+-" else "to": value}, timeout=None)
+    args = {"by" if count[0] in "+-" else "to": value, "worker": worker}
+    answer = instance.call("scale", args, timeout=None)
     click.echo(f"{answer.get('workers', '?')} workers", err=True)
 
 
@@ -178,8 +189,8 @@ def status(instance: Instance, watch: bool, as_json: bool) -> None:
     """Show master, store and workers."""
     from chatmaster import cli_status
 
-    if watch and not as_json:
-        cli_status.watch(lambda: instance.call("status"))
+    if watch:
+        cli_status.watch(lambda: instance.call("status"), as_json=as_json)
     answer = instance.call("status")
     show(answer, lambda: cli_status.render(answer), as_json=as_json)
 
@@ -198,7 +209,7 @@ def connections(instance: Instance, room: str | None, user: str | None, as_json:
 @as_json
 @click.pass_obj
 def rooms(instance: Instance, as_json: bool) -> None:
-    """List the rooms that have members here."""
+    """List the rooms that workers follow: with members, just left, followed by tail; inboxes (@USER), too."""
     _rows(instance, "rooms", {}, as_json=as_json)
 
 
@@ -244,67 +255,22 @@ def _rows(instance: Instance, what: str, args: Mapping[str, Any], *, as_json: bo
     show(rows, lambda: cli_rows.render(what, rows), as_json=as_json)
 
 
-# ---- acting as the operator ------------------------------------------------------------------------
-
-
-@cli.command()
-@click.argument("room")
-@click.argument("text")
-@click.pass_obj
-def say(instance: Instance, room: str, text: str) -> None:
-    """Say something in a room, as the operator."""
-    instance.query("say", {"room": room, "text": text})
-
-
-def _moderation(name: str, text: str, *, lasts: bool) -> None:
-    """One command of the kind `kick USER [--room R] [--seconds S] [--reason TEXT]`."""
-
-    def act(instance: Instance, user: str, **given: Any) -> None:
-        instance.query(name, {"user": user, **{key: value for key, value in given.items() if value is not None}})
-
-    options: list[click.Parameter] = [
-        click.Argument(["user"]),
-        click.Option(["--room"], help="only in this room; without it, everywhere"),
-        click.Option(["--reason"], help="told to the user, kept in the audit"),
-    ]
-    if lasts:
-        options.insert(
-            2, click.Option(["--seconds"], type=click.FloatRange(min=0), help="for how long; without it, for ever")
-        )
-    cli.add_command(click.Command(name, params=options, callback=click.pass_obj(act), help=text))
-
-
-_moderation("kick", "Close a user's connections.", lasts=False)
-_moderation("ban", "Keep a user out.", lasts=True)
-_moderation("mute", "Let a user read, but not say.", lasts=True)
-_moderation("unban", "End a ban.", lasts=False)
-_moderation("unmute", "End a mute.", lasts=False)
-
-
-@cli.command()
-@click.argument("user")
-@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, help="seconds")
-@click.option("--moderator", is_flag=True, help="with the role moderator")
-@click.pass_obj
-def token(instance: Instance, user: str, ttl: float, moderator: bool) -> None:
-    """Make a signed token for USER, with the configured secret."""
-    from chatmaster import cli_token
-
-    click.echo(cli_token.make(instance.load().settings.auth, user, ttl=ttl, moderator=moderator))
-
-
 # ---- before and around running ---------------------------------------------------------------------
 
 
 @cli.command()
 @click.argument("app", required=False)
 @overrides
+@as_json
 @click.pass_obj
-def check(instance: Instance, app: str | None, overrides: tuple[str, ...]) -> int:
+def check(instance: Instance, app: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Read the configuration and the application without starting anything."""
     from chatmaster import cli_check
 
-    return cli_check.check(instance.load(overrides, {"server.app": app} if app else None))
+    loaded = instance.load(overrides, {"server.app": app} if app else None)
+    rows = cli_check.check(loaded)
+    click.echo(f"configuration: good ({loaded.file or 'the defaults'})", err=True)
+    show(rows, lambda: cli_check.render_program(loaded.settings.server.app, rows), as_json=as_json)
 
 
 @cli.command()
@@ -315,7 +281,7 @@ def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> Non
     """Print the effective configuration, and where each value came from."""
     from chatmaster import cli_check
 
-    rows = cli_check.effective(instance.load(overrides))
+    rows = cli_check.effective(cli_check.with_program(instance.load(overrides)))
     show(rows, lambda: cli_check.render(rows), as_json=as_json)
 
 
@@ -349,9 +315,15 @@ def bench(instance: Instance, connections: int, seconds: float, in_flight: int, 
 
 
 @cli.command()
-def version() -> None:
+@as_json
+def version(as_json: bool) -> None:
     """Print the version."""
-    click.echo(f"chatmaster {__version__} (Python {sys.version.split()[0]})")
+    facts = {"chatmaster": __version__, "python": sys.version.split()[0]}
+    show([facts], lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
+
+
+for command in cli_acting.commands():
+    cli.add_command(command)
 
 
 # ---- the process -----------------------------------------------------------------------------------

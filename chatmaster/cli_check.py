@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import msgspec
 
 from chatmaster.config import DEFAULT, KEYS, Loaded
-from chatmaster.config_describe import toml
-from chatmaster.contract import ExitCode
-
-_HIDDEN = "***"
+from chatmaster.config_describe import HIDDEN, toml, without_password
+from chatmaster.errors import ApplicationError
 
 
 def effective(loaded: Loaded) -> list[dict[str, Any]]:
     """Every key with its value and origin, in the order of the settings; secrets are not shown."""
     return [{"key": key, "value": _value(loaded, key), "origin": loaded.origins[key]} for key in KEYS]
+
+
+def with_program(loaded: Loaded) -> Loaded:
+    """The same with what the program declares, where it can be asked."""
+    from chatmaster import groups, probe
+
+    try:
+        with _printing_to_stderr():
+            declared = probe.run(loaded.settings)
+    except ApplicationError as error:
+        click.echo(f"without what the program declares: {error}", err=True)
+        return loaded
+    return loaded.declare(groups.declarations(declared.workers), loaded.settings.server.app)
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """What a program prints while it is imported does not get among our output."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 def render(rows: list[dict[str, Any]]) -> str:
@@ -37,18 +64,23 @@ def render(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def check(loaded: Loaded) -> int:
-    """Look at the application, too. Raises ApplicationError with what is wrong with it."""
-    from chatmaster import probe
+def check(loaded: Loaded) -> list[dict[str, Any]]:
+    """What would run, by the application's own word. Raises ApplicationError or ConfigError with what is wrong."""
+    from chatmaster import groups, probe
 
-    declared = probe.run(loaded.settings)
-    where = str(loaded.file) if loaded.file is not None else "the defaults"
-    click.echo(f"configuration: good ({where})", err=True)
-    for worker in declared.workers:
-        facts = [", ".join(worker.listen) or "no address of its own"]
-        facts += [f"{worker.count} workers"] if worker.count else []
-        click.echo(f"application:   {loaded.settings.server.app} declares {worker.name}: {', '.join(facts)}", err=True)
-    return ExitCode.DONE
+    with _printing_to_stderr():
+        declared = probe.run(loaded.settings).workers
+    loaded = loaded.declare(groups.declarations(declared), loaded.settings.server.app)
+    made = groups.groups(declared, loaded.settings, loaded.origins)
+    return [{"worker": group.name, "listen": list(group.listen), "count": group.count} for group in made]
+
+
+def render_program(app: str, rows: list[dict[str, Any]]) -> str:
+    """What `check` has found, one line a Worker."""
+    return "\n".join(
+        f"{app}: {row['worker']}: {', '.join(row['listen']) or 'no address of its own'}, {row['count']} workers"
+        for row in rows
+    )
 
 
 def _value(loaded: Loaded, key: str) -> Any:
@@ -58,16 +90,7 @@ def _value(loaded: Loaded, key: str) -> Any:
         return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
     value = msgspec.to_builtins(getattr(getattr(loaded.settings, section), name))
     if key == "auth.secret" and value:
-        return _HIDDEN
+        return HIDDEN
     if key == "store.url":
-        return _without_password(value)
+        return without_password(value)
     return value
-
-
-def _without_password(url: str) -> str:
-    """The URL with its user, without what is secret: the password, and one of a sentinel in the query."""
-    parts = urlsplit(url)
-    login, at, hosts = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    netloc = f"{user}{colon}{_HIDDEN if colon else ''}{at}{hosts}"
-    return parts._replace(netloc=netloc, query=_HIDDEN if "password" in parts.query else parts.query).geturl()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT = 10.0  # seconds for what needs no waiting on the master's side
 _POLL = 0.02  # seconds between two looks at what has no descriptor to wait for
 
+overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
+
 
 @dataclass
 class Instance:
@@ -61,11 +63,14 @@ class Instance:
         return control.call(place.control_socket, command, dict(args or {}), timeout=timeout, on_progress=progress)
 
     def query(self, what: str, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Ask the workers by way of the master; says on stderr which of them did not answer in time."""
+        """Ask the workers by way of the master; says on stderr what is missing: whose part, or how many rows."""
         answer = self.call("query", {"what": what, "args": dict(args)})
         for slot in answer.get("missing", ()):
             click.echo(f"worker {slot} did not answer in time: its part is missing", err=True)
-        return list(answer.get("rows", ()))
+        rows = list(answer.get("rows", ()))
+        if answer.get("truncated"):
+            click.echo(f"these are {len(rows):,} of {answer.get('count', 0):,}", err=True)
+        return rows
 
     def follow(self, what: str, args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Rows as they come, until the master ends or Ctrl-C."""

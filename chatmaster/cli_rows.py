@@ -53,7 +53,7 @@ _SHAPES: Mapping[str, tuple[Column, ...]] = {
 
 _EMPTY = {
     "connections": "no connections",
-    "rooms": "no rooms with members",
+    "rooms": "no rooms",
     "who": "nobody is in this room",
     "audit": "nobody was moderated",
 }
@@ -83,6 +83,8 @@ def render(what: str, rows: list[Row]) -> str:
 
 def message(row: Mapping[str, Any]) -> str:
     """One entry of a room's log, as `tail` shows it."""
+    if "lost" in row:
+        return click.style(f"… {row['lost']:,} lost: they came too fast", dim=True)
     who, said = _spoken(str(row.get("payload", "")))
     head = f"{clock(row.get('time'))} {row.get('offset', ''):>6}"
     return f"{click.style(head, dim=True)}  {click.style(who, bold=True) + ': ' if who else ''}{text(said)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -44,15 +45,17 @@ def render(status: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def watch(ask: Callable[[], Mapping[str, Any]]) -> None:
-    """Show it again every second, in place, until Ctrl-C."""
-    with_screen = sys.stdout.isatty()
+def watch(ask: Callable[[], Mapping[str, Any]], *, as_json: bool) -> None:
+    """Show it again every second, in place, until Ctrl-C; as JSON, one object a line."""
+    with_screen = sys.stdout.isatty() and not as_json
     while True:
-        shown = render(ask())
+        answer = ask()
+        shown = json.dumps(answer, ensure_ascii=False) if as_json else render(answer)
         if with_screen:
             click.echo("\x1b[H\x1b[2J", nl=False)
             shown += f"\n\n{click.style(time.strftime('%H:%M:%S'), dim=True)}  Ctrl-C ends this, not the server"
         click.echo(shown)
+        sys.stdout.flush()
         time.sleep(_WATCH_INTERVAL)
 
 

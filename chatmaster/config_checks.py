@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from chatmaster import addresses
+from chatmaster import addresses, privileges
 from chatmaster.config_describe import shown
-from chatmaster.errors import Fault
+from chatmaster.errors import ChatmasterError, Fault
 from chatmaster.settings import Settings
 
 STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
@@ -52,13 +52,8 @@ def _listen(settings: Settings) -> Iterator[_Complaint]:
         if text in seen:
             yield key, shown(text), "it is listed twice"
         seen.add(text)
-        try:
-            address = addresses.parse(text)
-        except ValueError as error:
-            yield key, shown(text), str(error)
-            continue
-        if address.tls and not settings.server.tls_cert:
-            yield key, shown(text), "wss needs server.tls_cert and server.tls_key"
+        if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
+            yield key, shown(text), complaint
 
 
 def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:
@@ -68,14 +63,26 @@ def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:
             yield key, '""', "server.tls_cert and server.tls_key only work together"
         elif value and not os.access(directory / value, os.R_OK):
             yield key, shown(value), "allowed: a PEM file that can be read"
+        elif value and settings.master.user and os.geteuid() == 0 and not _may_be_read(directory / value, settings):
+            user = settings.master.user
+            yield key, shown(value), f"master.user {user} cannot read it, and workers read it as who they are"
+
+
+def _may_be_read(path: Path, settings: Settings) -> bool:
+    try:
+        return privileges.may_read(path, privileges.account(settings.master))
+    except ChatmasterError:
+        return True  # no such user: that is told by itself
 
 
 def _proxies(settings: Settings) -> Iterator[_Complaint]:
     for index, text in enumerate(settings.server.trusted_proxies):
         try:
-            ipaddress.ip_network(text)
+            if text != "unix":
+                ipaddress.ip_network(text)
         except ValueError:
-            yield f"server.trusted_proxies[{index}]", shown(text), "allowed: a network, as 10.0.0.0/8 or ::1"
+            allowed = 'allowed: a network, as 10.0.0.0/8 or ::1, or "unix" for who comes by a unix: address'
+            yield f"server.trusted_proxies[{index}]", shown(text), allowed
 
 
 def _store(url: str) -> Iterator[_Complaint]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec.inspect
 
+HIDDEN: Final = "***"  # instead of what is secret
 _SHOWN = 60  # characters of a value in a message
 
 
@@ -76,3 +78,15 @@ def _range(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
     if kind.gt is not None:
         return f" above {kind.gt}"
     return ""
+
+
+def without_password(url: str) -> str:
+    """A store's URL with its user, without what is secret: the password, and one of a sentinel in the query."""
+    parts = urlsplit(url)
+    if not parts.scheme:
+        return url  # "embedded"
+    login, at, hosts = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    netloc = f"{user}{colon}{HIDDEN if colon else ''}{at}{hosts}"
+    query = HIDDEN if "password" in parts.query else parts.query
+    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")

@@ -121,13 +121,19 @@ class Drained(Struct, frozen=True, tag="drained"):
 
 
 class Answer(Struct, frozen=True, tag="answer"):
-    """Part of the answer to `Query` `id`; rows come in packets, `last` ends them."""
+    """Part of the answer to `Query` `id`; rows come in packets, `last` ends them.
+
+    A row that no packet can hold comes in pieces: `piece` is a part of its msgpack, `more` says that others follow.
+    """
 
     id: int
     rows: list[dict[str, Any]] = []
     last: bool = True
     error: str = ""
     exit_code: int = 0
+    piece: bytes = b""
+    more: bool = False
+    facts: dict[str, Any] = {}  # about all rows together, with the last answer
 
 
 class KillPeer(Struct, frozen=True, tag="kill_peer"):
@@ -208,5 +214,6 @@ FromWorker = Declares | Failed | Ready | Drained | Answer | KillPeer | Replace
 ToWorker = Drain | HandOver | TakeOver | Query | CancelQuery | Adopt | Reaped | ReopenLogs
 
 encode = msgspec.msgpack.Encoder().encode
+decode_row = msgspec.msgpack.Decoder(dict[str, Any]).decode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

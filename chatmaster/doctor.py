@@ -154,7 +154,7 @@ def _configured_store(url: str) -> Iterator[Finding]:
     version = tuple(int(part) for part in facts.program.split()[-1].split(".")[:2] if part.isdigit())
     level: Level = "good" if version >= _OLDEST_STORE else "wrong"
     yield Finding(level, "store", f"{facts.program} at {store_remote.shown_url(url)}, found in {took:.0f} ms")
-    yield _durability(facts.durability)
+    yield _durability(facts.durability, facts.replicas)
     if facts.maxmemory_policy not in ("", "noeviction"):
         advice = "it throws messages away when memory is short: CONFIG SET maxmemory-policy noeviction"
         yield Finding("wrong", "eviction", facts.maxmemory_policy, advice)
@@ -166,13 +166,16 @@ def _configured_store(url: str) -> Iterator[Finding]:
         yield Finding("good", "clock", f"the store's is {facts.clock_offset * 1000:+.0f} ms from ours")
 
 
-def _durability(durability: str) -> Finding:
+def _durability(durability: str, replicas: int) -> Finding:
     match durability:
         case "disk":
             return Finding("good", "durability", "disk: every write is synced before it is answered")
         case "second":
             advice = "a crash of the store's machine may lose acknowledged messages: CONFIG SET appendfsync always"
             return Finding("warning", "durability", "synced once a second", advice)
+        case "replica":
+            advice = "what they have not got yet is lost with the store: CONFIG SET appendonly yes on all of them"
+            return Finding("warning", "durability", f"memory only, of {replicas + 1} servers", advice)
         case "memory":
             advice = "a restart of the store loses the history: CONFIG SET appendonly yes"
             return Finding("warning", "durability", "memory only", advice)

@@ -45,21 +45,31 @@ class Foreman:
 
     def spawn(self, order: d.Spawn, settings: Settings) -> None:
         """Fork a worker; where that fails, CouldNotFork is told."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            handle = Handle(order.process, order.slot, secrets.token_hex(8), self.rows.take())
-            handle.row[Field.SLOT] = order.slot
-            self._fork(handle, order, settings, theirs)
+            self._watch(*self._spawn(order, settings))
         except (OSError, ChatmasterError) as error:
-            ours.close()
-            self.rows.give_back(handle.row)
             reason = str(error)
             # In a turn of its own: the policy is in the middle of its orders.
             self._reactor.call_later(0.0, lambda: self._told(d.CouldNotFork(order.process, reason)))
-            return
+
+    def _spawn(self, order: d.Spawn, settings: Settings) -> tuple[Handle, socket.socket]:
+        row = self.rows.take()
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            self.rows.give_back(row)
+            raise
+        try:
+            handle = Handle(order.process, order.slot, secrets.token_hex(8), row)
+            row[Field.SLOT] = order.slot
+            self._fork(handle, order, settings, theirs)
+        except (OSError, ChatmasterError):
+            ours.close()
+            self.rows.give_back(row)
+            raise
         finally:
             theirs.close()
-        self._watch(handle, ours)
+        return handle, ours
 
     def _watch(self, handle: Handle, channel: socket.socket) -> None:
         self.handles[handle.number] = handle

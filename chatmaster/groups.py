@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from chatmaster import addresses
+from chatmaster.config_describe import shown
 from chatmaster.contract import Declared
-from chatmaster.errors import ChatmasterError
+from chatmaster.errors import ChatmasterError, ConfigError, Fault
 from chatmaster.settings import Settings
+from chatmaster.stats import MOST_WORKERS
 
 _WEAKER = ("default", "program")  # origins of a value that the operator did not ask for
 
@@ -20,6 +23,7 @@ class Group:
     name: str
     listen: tuple[str, ...]
     count: int
+    inherited: bool = False  # systemd's sockets stand in for its own addresses
 
 
 def declarations(declared: Sequence[Declared]) -> dict[str, object]:
@@ -39,8 +43,15 @@ def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[st
     """The groups of a program, in its order.
 
     A lone Worker has the settings' address and count. Of several, each has its own, and what the operator
-    says by file, environment or flag is for the first.
+    says by file, environment or flag is for the first. Raises ConfigError where they cannot run so.
     """
+    made = _groups(declared, settings, origins)
+    if faults := [*_faults(made, settings), *_doubles(made)]:
+        raise ConfigError(faults)
+    return made
+
+
+def _groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[str, str]) -> tuple[Group, ...]:
     count = settings.server.workers or cores()
     if len(declared) == 1:
         return (Group(declared[0].name, settings.server.listen, count),)
@@ -50,6 +61,28 @@ def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[st
     if made and _asked(origins, "server.workers"):
         made[0] = Group(made[0].name, made[0].listen, count)
     return tuple(made)
+
+
+def _faults(made: Sequence[Group], settings: Settings) -> Iterator[Fault]:
+    for group in made:
+        for text in group.listen:
+            if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
+                yield Fault("", f"Worker {group.name!r}", "", f"{shown(text)}: {complaint}")
+    if (total := sum(group.count for group in made)) > MOST_WORKERS:
+        yield Fault("", "the program", "", f"it wants {total} workers; allowed: {MOST_WORKERS}")
+
+
+def _doubles(made: Sequence[Group]) -> Iterator[Fault]:
+    seen: dict[tuple[str, int, str], str] = {}
+    for group in made:
+        for text in group.listen:
+            try:
+                address = addresses.parse(text)
+            except ValueError:
+                continue
+            place = (address.host, address.port, address.path)
+            if (first := seen.setdefault(place, group.name)) != group.name:
+                yield Fault("", f"Worker {group.name!r}", "", f"{shown(text)}: the Worker {first!r} wants it, too")
 
 
 def check_names(new: Sequence[Group], old: Sequence[Group]) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from chatmaster import contract
 from chatmaster.channel import Channel
+from chatmaster.errors import ChatmasterError
 from chatmaster.stats import GAUGES, MAX_SLOTS, RETIRED_ROW, ROW, Field, StatsTable, WorkerStats
 from chatmaster.succession import KeptWorker
 
@@ -96,7 +97,9 @@ class Rows:
         self._free = deque(number for number in range(MAX_SLOTS - 1) if number not in used)
 
     def take(self) -> WorkerStats:
-        """A clean row. Raises IndexError when there are as many processes as rows."""
+        """A clean row. Raises ChatmasterError when there are as many processes as rows."""
+        if not self._free:
+            raise ChatmasterError(f"there are {MAX_SLOTS - 1} processes, counting those that leave")
         row = self.table.row(self._free.popleft())
         row.clear()
         return row

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 class Asker(Protocol):
     """Somebody who wants to know how it went."""
 
+    def progress(self, text: str) -> None: ...
     def done(self, result: Mapping[str, Any] | None = None) -> None: ...
     def fail(self, exit_code: int, error: str) -> None: ...
 
@@ -28,6 +29,9 @@ class Signal:
     """A signal asked: the log is told."""
 
     what: str
+
+    def progress(self, text: str) -> None:
+        log.info("%s: %s", self.what, text)
 
     def done(self, result: Mapping[str, Any] | None = None) -> None:
         log.info("%s: done", self.what)

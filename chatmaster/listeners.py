@@ -44,7 +44,7 @@ class Kept:
     group: str
     index: int  # of the slot; -1: shared by all of the group
     fd: int
-    made: bool  # by us, so that a unix socket's file is ours to remove
+    made: bool  # by us, not inherited from systemd: a unix socket's file is ours to remove
 
 
 class Listeners:
@@ -72,7 +72,9 @@ class Listeners:
             inherited.setdefault(group, []).append(address)
         first = groups[0].name
         return tuple(
-            replace(group, listen=tuple(inherited[group.name])) if group.name == first and first in inherited else group
+            replace(group, listen=tuple(inherited[first]), inherited=True)
+            if group.name == first and first in inherited
+            else group
             for group in groups
         )
 
@@ -93,7 +95,6 @@ class Listeners:
     def open(self, groups: Sequence[Group]) -> None:
         """Open what is not open yet, for every slot. Raises AddressInUse or ChatmasterError; then nothing new stays."""
         self._groups = {group.name: group for group in groups}
-        _check_twice(groups)
         wanted = [(group, addresses.parse(text)) for group in groups for text in group.listen]
         for group, address in wanted:
             if not self._knows(group.name, address.text):
@@ -150,10 +151,12 @@ class Listeners:
         if address.is_unix:
             self._shared[group, address.text] = self._open_unix(address)
             return [self._shared[group, address.text]]
+        sibling = next((sockets for known, sockets in self._own.items() if known[:2] == key[:2]), None)
+        # Where a sibling listens already nobody is asked what a name stands for: the running master must not wait.
+        places = _places(address) if sibling is None else [(sock.family, sock.getsockname()) for sock in sibling]
         try:
-            self._own[key] = [_listen(family, place, self._backlog) for family, place in _places(address)]
+            self._own[key] = [_listen(family, place, self._backlog) for family, place in places]
         except OSError as error:
-            sibling = next((sockets for known, sockets in self._own.items() if known[:2] == key[:2]), None)
             if sibling is None:
                 raise _refused(address, error) from None
             # Privileges were dropped: the port is under 1024, or its sockets belong to root. Share a queue instead.
@@ -203,6 +206,18 @@ def from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
         os.set_inheritable(fd, False)
         sock.setblocking(False)
         sockets.append(sock)
+    return sockets
+
+
+def from_predecessor(kept: Iterable[Kept]) -> list[socket.socket]:
+    """Of what the image before this one left, the sockets that are systemd's: they are to be matched anew."""
+    sockets = []
+    for one in kept:
+        if not one.made:
+            sock = socket.socket(fileno=one.fd)
+            os.set_inheritable(one.fd, False)
+            sock.setblocking(False)
+            sockets.append(sock)
     return sockets
 
 
@@ -312,14 +327,3 @@ def _identity(path: str) -> tuple[int, int]:
     except OSError:
         return (-1, -1)
     return (found.st_dev, found.st_ino)
-
-
-def _check_twice(groups: Sequence[Group]) -> None:
-    seen: dict[tuple[str, int, str], str] = {}
-    for group in groups:
-        for text in group.listen:
-            address = addresses.parse(text)
-            place = (address.host, address.port, address.path)
-            if place in seen:
-                raise ChatmasterError(f"{text}: the Workers {seen[place]!r} and {group.name!r} both want it")
-            seen[place] = group.name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class Notifier:
@@ -44,8 +44,14 @@ class Notifier:
         """The loop is alive."""
         self._send("WATCHDOG=1")
 
+    def keep_feeding(self, call_later: Callable[[float, Callable[[], None]], object]) -> None:
+        """Tell the watchdog now, and then as often as it wants to hear it."""
+        if self.watchdog_interval is not None:
+            self.watchdog()
+            call_later(self.watchdog_interval, lambda: self.keep_feeding(call_later))
+
     def close(self) -> None:
-        """Let the socket go, as in a forked child."""
+        """Let the socket go."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -23,6 +23,7 @@ from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
 from chatmaster.groups import Group, check_names, declarations, groups
 from chatmaster.jobs import Asker, Job, Plan, Signal
 from chatmaster.policy import Phase
+from chatmaster.reactor import Timer
 from chatmaster.succession import KeptJob, Program, Running
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Operations:
         self.scaled: set[str] = set()  # groups whose count was changed by hand
         self._interrupted = False
         self._stop_askers: list[Peer] = []
+        self._patience: Timer | None = None  # of a graceful stop
 
     def commands(self) -> dict[str, Callable[[Peer, Mapping[str, Any]], None]]:
         """For the control socket."""
@@ -89,11 +91,17 @@ class Operations:
         self._add(Job("upgrade", [who], program=program or succession.own_program()))
 
     def stop(self, *, graceful: bool = False, seconds: float | None = None) -> None:
-        """End everything. `seconds` until what is left is killed; without it `stop_timeout`, graceful: for ever."""
+        """End everything. `seconds` until what is left is killed; without it `stop_timeout`.
+
+        Graceful: the clients have `seconds` to leave by themselves, or for ever; who is left is sent away as usual.
+        """
         self.restarting = False
-        if seconds is None and not graceful:
-            seconds = self._arbiter.site.settings.master.stop_timeout
-        self._end(seconds)
+        if self._patience is not None:
+            self._patience.cancel()
+        usual = self._arbiter.site.settings.master.stop_timeout
+        if graceful and seconds is not None:
+            self._patience = self._arbiter.reactor.call_later(seconds, lambda: self._end(usual))
+        self._end(None if graceful else usual if seconds is None else seconds)
 
     def interrupt(self) -> None:
         """Ctrl-C: stop; the second time, at once."""
@@ -156,6 +164,10 @@ class Operations:
             return
         self._queue.append(job)
         self.next()
+        if any(one is job for one in self._queue):
+            before = f"{self._job.kind} to end" if self._job is not None else "the server to be ready"
+            for asker in job.askers:
+                asker.progress(f"waiting for {before}")
 
     def next(self) -> None:
         """Begin what waits, unless something goes on or the server still starts."""
@@ -188,8 +200,11 @@ class Operations:
         job, self._job = self._job, None
         if job is None:
             return
-        if job.kind in ("reload", "upgrade") and self._arbiter.policy.phase is Phase.RUNNING:
+        if job.kind != "scale" and self._arbiter.policy.phase is Phase.RUNNING:
+            # A supervisor that was told of a reload waits for its end, also where a restart came to nothing.
             self._arbiter.notifier.ready(self._arbiter.summary())
+        elif job.kind == "scale":
+            self._arbiter.notifier.status(self._arbiter.summary())
         for asker in job.askers:
             answer(asker, job)
         # Not from within the policy's actions: what follows first has to be carried out.
@@ -232,7 +247,7 @@ class Operations:
         settings, stay = changes.reloaded(site.settings, boot.effective_settings(loaded))
         self.highest += 1
         job.plan = Plan(loaded, settings, new)
-        job.result |= {"generation": self.highest, "needs_restart": list(stay)}
+        job.result |= {"generation": self.highest, "needs_restart": [*stay, *changes.moved(site.groups, new)]}
         self._arbiter.settings_of[self.highest] = settings
         self._number += 1
         timing = decisions.Timing.of(settings)
@@ -244,7 +259,7 @@ class Operations:
         if site.loaded is not plan.loaded:
             site.loaded, site.settings = plan.loaded, plan.settings
             self._arbiter.forget_settings()
-            self._arbiter.reconfigure_log()
+            self._arbiter.reconfigure()
         counts = self._arbiter.policy.counts
         for group in plan.groups:
             if group.name not in self.scaled and counts[group.name] != group.count:
@@ -323,8 +338,8 @@ class Operations:
     def _begin_scaling(self, job: Job) -> None:
         counts = self._arbiter.policy.counts
         name = job.worker or next(iter(counts))
-        if name not in counts or (not job.worker and len(counts) > 1 and isinstance(job.askers[0], Peer)):
-            raise UsageError(f"which Worker? This program has {', '.join(counts)}")
+        if name not in counts:
+            raise UsageError(f"there is no Worker {name!r}: this program has {', '.join(counts)}")
         count = counts[name] + job.by if job.to is None else job.to
         self.scaled.add(name)
         total = sum(counts.values()) - counts[name] + count

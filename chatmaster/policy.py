@@ -339,6 +339,7 @@ class Policy:
 
     def _give_up(self, undertaking: Undertaking, reason: str) -> None:
         undertaking.give_up(self._roster)
+        reason = "\n".join(filter(None, (reason, undertaking.half_done(self._roster))))
         if undertaking.operation is None:
             self._roster.note(logging.ERROR, f"the replacement failed: {reason}")
         self._end(ExitCode.NOT_READY, reason)

@@ -47,3 +47,16 @@ def drop(wanted: Account) -> None:
         raise ChatmasterError(
             f"only root can become another user: start as root, or without master.user ({wanted.user or wanted.gid})"
         ) from None
+
+
+def may_read(path: str | os.PathLike[str], wanted: Account) -> bool:
+    """Whether a file can be read once privileges are dropped; asked in a child, since there is no way back."""
+    pid = os.fork()
+    if pid == 0:
+        readable = False
+        try:
+            drop(wanted)
+            readable = os.access(path, os.R_OK)
+        finally:
+            os._exit(0 if readable else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

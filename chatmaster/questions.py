@@ -39,6 +39,8 @@ class _Question:
     peer: Peer
     waiting: dict[int, Askable]
     missing: list[int] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    pieces: dict[int, bytearray] = field(default_factory=dict)  # of the row that a worker is sending
     timer: Timer | None = None
 
 
@@ -67,6 +69,9 @@ class Questions:
             peer.fail(ExitCode.FAILED, "no worker is ready to answer")
             return
         number = next(self._ids)
+        query = contract.Query(number, what, dict(args))
+        if len(contract.encode(query)) > contract.MAX_PACKET:
+            raise UsageError(f"{what}: what is asked may have about {contract.MAX_PACKET} bytes")
         everyone = what in _OF_EVERYONE
         asked = list(able) if everyone else [able[0]]
         question = _Question(what, peer, {worker.number: worker for worker in asked})
@@ -76,7 +81,7 @@ class Questions:
             question.timer = self._reactor.call_later(DEADLINE, lambda: self._overdue(number))
         peer.on_gone(lambda: self._cancel(number))
         for worker in asked:
-            if not worker.send(contract.Query(number, what, dict(args))):
+            if not worker.send(query):
                 self.gone(worker.number)
 
     def answered(self, worker: int, answer: contract.Answer) -> None:
@@ -85,11 +90,12 @@ class Questions:
         if question is None or worker not in question.waiting:
             return
         slot = question.waiting[worker].slot
-        for row in answer.rows:
+        for row in [*answer.rows, *_completed(question.pieces, worker, answer)]:
             question.peer.row({"slot": slot, **row} if question.what in _OF_EVERYONE else row)
         if answer.error:
             self._refused(answer, question)
         elif answer.last:
+            question.facts |= answer.facts
             del question.waiting[worker]
             self._finish_if_complete(answer.id)
 
@@ -122,7 +128,7 @@ class Questions:
         if question.missing and question.what not in _OF_EVERYONE:
             question.peer.fail(ExitCode.FAILED, f"worker {question.missing[0]}, which was asked, does not answer")
         else:
-            question.peer.done({"missing": sorted(set(question.missing))})
+            question.peer.done({**question.facts, "missing": sorted(set(question.missing))})
 
     def _overdue(self, number: int) -> None:
         question = self._open.get(number)
@@ -146,3 +152,12 @@ class Questions:
         if question is not None and question.timer is not None:
             question.timer.cancel()
         return question
+
+
+def _completed(pieces: dict[int, bytearray], worker: int, answer: contract.Answer) -> list[dict[str, Any]]:
+    """The row that came in pieces, with its last one."""
+    if not answer.piece:
+        return []
+    whole = pieces.setdefault(worker, bytearray())
+    whole += answer.piece
+    return [] if answer.more else [contract.decode_row(pieces.pop(worker))]

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from chatmaster.stats import MOST_WORKERS
+
 Seconds = Annotated[float, Meta(ge=0.0)]
 PositiveSeconds = Annotated[float, Meta(gt=0.0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -41,7 +43,7 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     app: str = "workers.chat:worker"
     listen: tuple[str, ...] = ("ws://127.0.0.1:8000",)
-    workers: Annotated[int, Meta(ge=0, le=1024)] = 0  # 0: one for each core that this process may use
+    workers: Annotated[int, Meta(ge=0, le=MOST_WORKERS)] = 0  # 0: one for each core that this process may use
     backlog: Annotated[int, Meta(ge=1, le=65535)] = 4096
     max_batch_delay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     max_lifetime: Seconds = 0.0  # 0: no limit

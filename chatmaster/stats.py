@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 MAX_SLOTS: Final = 1024
+MOST_WORKERS: Final = MAX_SLOTS // 2 - 1  # a reload has two processes for a slot, each with a row of counters
 HISTOGRAM_BUCKETS: Final = 16  # upper bounds in stats.BUCKET_BOUNDS, the last one is open
 
 # Upper bounds in seconds of the histograms' buckets; what is larger counts in the last one.
@@ -40,7 +41,7 @@ class Field(IntEnum):
     BYTES_OUT = 12
     DROPPED = 13  # what was not delivered and said so: gap, cut readers, typing notes are not counted
     LOOP_LAG = 14  # of the last heartbeat
-    STORE_PROBE = 15  # age of the last full round trip: when it came back, ns of CLOCK_MONOTONIC
+    STORE_PROBE = 15  # when the last full round trip came back, ns of CLOCK_MONOTONIC
     STORE_PROBE_RTT = 16
     STORE_STATE = 17  # 0 starting, 1 ready, 2 away
     GAPS = 18

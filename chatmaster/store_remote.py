@@ -25,20 +25,11 @@ class StoreFacts:
     """How a store is set up; "" where it does not tell (a managed service may forbid CONFIG)."""
 
     program: str  # "Valkey 9.1.2"
-    durability: str  # "disk", "second", "memory" or ""
+    durability: str  # "disk", "second", "replica" (in memory, but of more than one), "memory" or ""
     maxmemory_policy: str
     pubsub_buffer: str  # client-output-buffer-limit of subscribers: "hard soft seconds"
     clock_offset: float  # seconds that the store's clock is ahead of ours
     replicas: int
-
-
-def reachable(url: str, timeout: float) -> str | None:
-    """None, or one clause that says why the store cannot be used, within about `timeout` seconds."""
-    try:
-        look(url, timeout)
-    except StoreUnreachable as error:
-        return str(error)
-    return None
 
 
 def look(url: str, timeout: float) -> StoreFacts:
@@ -99,14 +90,15 @@ def _facts(client: redis.Redis) -> StoreFacts:
     info = cast(Mapping[str, Any], client.info())
     program = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"
     config = _config(client)
+    replicas = int(info.get("connected_slaves", 0))
     buffers = config.get("client-output-buffer-limit", "")
     return StoreFacts(
         program=program,
-        durability=_durability(config),
+        durability=_durability(config, replicas),
         maxmemory_policy=config.get("maxmemory-policy", ""),
         pubsub_buffer=buffers.partition("pubsub ")[2].strip(),
         clock_offset=offset,
-        replicas=int(info.get("connected_slaves", 0)),
+        replicas=replicas,
     )
 
 
@@ -122,12 +114,11 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _durability(config: Mapping[str, str]) -> str:
+def _durability(config: Mapping[str, str], replicas: int) -> str:
     if "appendonly" not in config:
         return ""
-    if config["appendonly"] != "yes":
-        return "memory"
-    return {"always": "disk", "everysec": "second"}.get(config.get("appendfsync", ""), "memory")
+    synced = config.get("appendfsync", "") if config["appendonly"] == "yes" else ""
+    return {"always": "disk", "everysec": "second"}.get(synced, "replica" if replicas else "memory")
 
 
 def _reason(error: Exception) -> str:

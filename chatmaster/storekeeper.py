@@ -1,7 +1,7 @@
 """Keeps the embedded store running: starts it before the workers, restarts it, stops it last.
 
-It is restarted at once, with the back-off of a worker that dies quickly again and again. Before it has answered
-for the first time, its death ends the start.
+It is restarted at once, with the back-off of a worker that dies quickly again and again, and killed where it lives
+but has not answered for a long time. Before it has answered for the first time, its death ends the start.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chatmaster.crew import QUICK_DEATH, backoff
 from chatmaster.reactor import Reactor, Timer
 from chatmaster.reaper import Reaper
 from chatmaster.store import EmbeddedStore
+from chatmaster.storewatch import StoreWatch
 from chatmaster.succession import KeptStore
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ STOP_GRACE: Final = 5.0  # seconds to close its files; what was acknowledged is 
 class StoreKeeper:
     """Watches over one embedded store."""
 
-    def __init__(self, reactor: Reactor, reaper: Reaper, store: EmbeddedStore) -> None:
+    def __init__(self, reactor: Reactor, reaper: Reaper, store: EmbeddedStore, *, patience: float) -> None:
+        """`patience`: seconds without an answer after which the store is killed; see also `be_patient`."""
         self.store = store
         self.state = "starting"  # starting, ready, away
         self.restarts = 0
@@ -40,6 +42,11 @@ class StoreKeeper:
         self._quick_deaths = 0
         self._stopped = False  # by SIGSTOP
         self._timer: Timer | None = None
+        self._watch = StoreWatch(reactor, store.socket_path, patience=patience, hung=self._hangs)
+
+    def be_patient(self, seconds: float) -> None:
+        """As a reload says."""
+        self._watch.patience = seconds
 
     def start(self, *, patience: float, ready: Callable[[], None], failed: Callable[[ExitCode, str], None]) -> None:
         """Start it; then one of the two is called, at the latest after `patience` seconds."""
@@ -64,11 +71,14 @@ class StoreKeeper:
         self._reaper.expect(kept.pid, self._ended, stopped=self._was_stopped, continued=self._was_continued)
         if kept.answered_at is None:
             self._ask()
+        elif not kept.stopped:
+            self._watch.start()
 
     def stop(self, gone: Callable[[], None]) -> None:
         """End it and call back when it has ended."""
         self._gone, self._ready, self._failed = gone, None, None
         self._cancel()
+        self._watch.stop()
         if self.store.pid is None:
             gone()
             return
@@ -93,12 +103,19 @@ class StoreKeeper:
             return
         self.state, self._answered_at = "ready", time.monotonic()
         log.info("the store is ready (pid %s, %s)", self.store.pid, self.store.program)
+        self._watch.start()
         if self._ready is not None:
             ready, self._ready, self._failed = self._ready, None, None
             ready()
 
+    def _hangs(self, seconds: float) -> None:
+        log.error("the store hangs: no answer for %g s; it is killed, and keeps what it has acknowledged", seconds)
+        self.state = "away"
+        self.store.kill()
+
     def _ended(self, status: int) -> None:
         self._cancel()
+        self._watch.stop()
         what = self.store.exited(status)
         self.state = "away"
         if self._gone is not None:
@@ -119,11 +136,15 @@ class StoreKeeper:
     def _was_stopped(self) -> None:
         log.warning("the store was stopped by a signal; it stays, and waits for SIGCONT")
         self.state, self._stopped = "away", True
+        self._watch.stop()
 
     def _was_continued(self) -> None:
         log.info("the store was continued")
         self._stopped = False
-        self.state = "ready" if self._answered_at is not None else "starting"
+        self.state = "starting"
+        if self._answered_at is not None:
+            self.state = "ready"
+            self._watch.start()
 
     def _out_of_patience(self) -> None:
         if self._failed is not None:

@@ -13,10 +13,9 @@ from typing import Final
 from chatmaster.crew import Process
 from chatmaster.decisions import Timing
 from chatmaster.roster import Roster
-from chatmaster.stats import MAX_SLOTS
+from chatmaster.stats import MOST_WORKERS
 
-RECYCLE_PAUSE: Final = 60.0  # seconds until a failed replacement for age or size is tried again
-MOST_WORKERS: Final = MAX_SLOTS // 2 - 1  # a reload has two processes for a slot, each with a row of counters
+RECYCLE_PAUSE: Final = 60.0  # seconds until a slot may be replaced again for age or size, whether or not it failed
 
 REPLACED: Final = "replaced"
 
@@ -47,6 +46,7 @@ class Rolling:
             return False
         if self.slots:
             slot = roster.slots[self.slots.popleft()]
+            slot.patience = roster.now + RECYCLE_PAUSE
             self.awaited = {roster.spawn(slot, successor_of=self.generation).number}
             return False
         if any(process.ending == REPLACED for process in roster.processes.values()):
@@ -59,6 +59,13 @@ class Rolling:
         """Whether this unplanned death is the fault of what we do: it is awaited, or of the new generation."""
         new = self.generation != roster.generation and process.generation == self.generation
         return new or process.number in self.awaited
+
+    def half_done(self, roster: Roster) -> str:
+        """Which slots have come as far as the new generation, in words; "": none."""
+        new = sorted(slot.number for slot in roster.slots.values() if slot.generation == self.generation)
+        if not new or self.generation == roster.generation:
+            return ""
+        return f"generation {self.generation} runs already in {', '.join(map(str, new))}; the others stay as they were"
 
     def give_up(self, roster: Roster) -> None:
         """The old workers stay; a new one that is still starting goes."""
@@ -110,6 +117,10 @@ class Scaling:
     def concerns(self, process: Process, roster: Roster) -> bool:
         """Whether this unplanned death is the fault of what we do."""
         return process.number in self.awaited
+
+    def half_done(self, roster: Roster) -> str:
+        """The count says it."""
+        return ""
 
     def give_up(self, roster: Roster) -> None:
         """What did not get ready is not wanted any more."""

@@ -6,6 +6,7 @@ Losing the master's end means that the master is gone: the worker ends, as the k
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections import deque
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 MAX_DESCRIPTORS = 8
 MAX_WAITING = 4096  # packets; a master that takes none of them is stopped, and answers may be dropped then
+MOST_REASON = 4_000  # characters, of which each may take four bytes of a packet
+MOST_TRACEBACK = 10_000
+_MASTER_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
 
 Receive = Callable[[contract.ToWorker, list[int]], None]
 
@@ -35,7 +39,11 @@ class Channel:
 
     def send(self, message: contract.FromWorker) -> None:
         """Send now, or as soon as the master takes it."""
-        packet = contract.encode(message)
+        packet = _encoded(message)
+        if len(packet) > contract.MAX_PACKET:
+            # A bug of who sends it. The kernel refuses it, or the master would see only the beginning.
+            logger.error("%s has %d bytes, too many for a packet: dropped", type(message).__name__, len(packet))
+            return
         if self._waiting or not self._try(packet):
             if len(self._waiting) >= MAX_WAITING:
                 logger.error("the master takes no packets: %s dropped", type(message).__name__)
@@ -43,6 +51,10 @@ class Channel:
             if not self._waiting:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
             self._waiting.append(packet)
+
+    def takes(self, packets: int) -> bool:
+        """Whether so many more can be sent, or may wait, without being dropped."""
+        return len(self._waiting) + packets <= MAX_WAITING // 2  # the other half is for what matters more
 
     def close(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
@@ -53,8 +65,11 @@ class Channel:
             self._sock.send(packet)
         except BlockingIOError:
             return False
-        except OSError:
-            self._gone()
+        except OSError as error:
+            if error.errno in _MASTER_GONE:
+                self._gone()
+            else:
+                logger.error("a packet for the master is lost: %s", error.strerror)
         return True
 
     def _writable(self) -> None:
@@ -85,4 +100,13 @@ def send_blocking(sock: socket.socket, message: contract.FromWorker) -> None:
     """Send one packet from a process that has no loop (a probe, or a worker that cannot start)."""
     sock.setblocking(True)
     sock.settimeout(5.0)
-    sock.send(contract.encode(message))
+    sock.send(_encoded(message))
+
+
+def _encoded(message: contract.FromWorker) -> bytes:
+    """The packet; of a failure with a very long traceback, what happened last."""
+    packet = contract.encode(message)
+    if len(packet) > contract.MAX_PACKET and isinstance(message, contract.Failed):
+        reason, trace = message.reason[:MOST_REASON], message.traceback[-MOST_TRACEBACK:]
+        packet = contract.encode(contract.Failed(message.exit_code, reason, trace))
+    return packet

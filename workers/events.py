@@ -13,19 +13,6 @@ logger = logging.getLogger(__name__)
 Callback = Callable[..., Any]
 F = TypeVar("F", bound=Callback)
 
-EVENTS = (
-    "worker_start",
-    "worker_stop",
-    "worker_reload",
-    "connect",
-    "websocket_connect",
-    "message",
-    "close",
-    "error",
-    "buffer_full",
-    "buffer_drain",
-)
-
 
 class Event:
     """One callback of a Worker: `@worker.on_message` and `worker.on_message = fn` both set it."""

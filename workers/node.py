@@ -184,8 +184,13 @@ class Node:
         return await self.registry.count()
 
     async def members(self, room: str) -> list[dict[str, Any]]:
+        members, _ = await self.members_and_count(room)
+        return members
+
+    async def members_and_count(self, room: str) -> tuple[list[dict[str, Any]], int]:
+        """At most MEMBERS_MOST users of a room, and how many there are. Raises BusError."""
         found = await self.presence.members(room, MEMBERS_MOST)
-        return [msgspec.to_builtins(member) for member in found.members]
+        return [msgspec.to_builtins(member) for member in found.members], found.count
 
     def noted(self, room: str, note: bytes) -> None:
         """Something that is not kept came through a room's channel."""

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 # Seconds that a worker waits for the store where it may do without: a replacement while the store is away.
 DEGRADED_AFTER = 1.0
 
+NO_ROOM = ("!", "@")  # what the worker itself follows, and inboxes: nobody calls them rooms
 _TRANSPORT_FIELDS = (
     (Field.CONNECTIONS_TOTAL, "connections_total"),
     (Field.MESSAGES_IN, "messages_in"),
@@ -83,7 +84,7 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     if hasattr(node, "bus"):
         node.bus.copy_to(row)
         node.hub.tally.copy_to(row)
-        row[Field.ROOMS] = len(node.hub.rooms)
+        row[Field.ROOMS] = sum(1 for name, room in node.hub.rooms.items() if len(room) and not name.startswith(NO_ROOM))
     row[Field.CONNECTIONS] = len(node.connections)
     for field, name in _TRANSPORT_FIELDS:
         row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
@@ -91,6 +92,7 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     if node.endpoints:
         row[Field.ACCEPT_PAUSES] = node.endpoints[0].descriptors.pauses
     node.counters.copy_to(row)
+    row[Field.CALLBACK_ERRORS] += sum(endpoint.counts.callback_errors for endpoint in node.endpoints)
 
 
 # ---- accepting -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from chatmaster import contract
+from workers.answers import Lines, answers
 from workers.bus.port import BusError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROWS_A_PACKET = 100
+MOST_LINES = 1000  # of a room that wait to be sent to who follows it
 Row = dict[str, Any]
 
 
@@ -50,7 +51,7 @@ class Queries:
             if query.what == "tail":
                 await self._tail(query)
                 return
-            rows = await self._rows(query.what, query.args)
+            rows, facts = await self._rows(query.what, query.args)
         except BusError as error:
             self._fail(query.id, f"the store did not do it: {error}")
         except LookupError as error:
@@ -58,20 +59,22 @@ class Queries:
         except ValueError as error:
             self._fail(query.id, str(error), contract.ExitCode.USAGE)
         else:
-            self._send(query.id, rows)
+            self._send(query.id, rows, facts)
 
-    async def _rows(self, what: str, args: Row) -> list[Row]:
+    async def _rows(self, what: str, args: Row) -> tuple[list[Row], Row]:
+        """The rows, and what is to be said about all of them."""
         match what:
             case "connections":
-                return self._connections(args)
+                return self._connections(args), {}
             case "rooms":
-                return list(self._node.hub.rows())
+                return self._node.hub.rows(), {}
             case "who":
-                return await self._node.members(_room(args))
+                members, count = await self._node.members_and_count(_room(args))
+                return members, {"count": count, "truncated": count > len(members)}
         rows = await self._node.application.query(what, args)
         if rows is None:
             raise ValueError(f"this application does not know {what!r}")
-        return rows
+        return rows, {}
 
     def _connections(self, args: Row) -> list[Row]:
         room, user = args.get("room"), args.get("user")
@@ -100,27 +103,31 @@ class Queries:
     async def _tail(self, query: contract.Query) -> None:
         """Follow a room until the query is cancelled; each entry is a row."""
         room = _room(query.args)
-        lines: asyncio.Queue[Row] = asyncio.Queue(maxsize=1000)
+        lines = Lines(MOST_LINES)
         stop = self._follow(room, lines)
         try:
             while True:
-                self._channel.send(contract.Answer(query.id, [await lines.get()], last=False))
+                packets = list(answers(query.id, [await lines.next()]))
+                if not self._channel.takes(len(packets)):
+                    lines.lose()
+                    continue
+                for packet in packets:
+                    self._channel.send(packet)
         finally:
             stop()
 
-    def _follow(self, room: str, lines: asyncio.Queue[Row]) -> Callable[[], None]:
+    def _follow(self, room: str, lines: Lines) -> Callable[[], None]:
         def received(entry: Any) -> None:
-            if not lines.full():
-                lines.put_nowait(
-                    {"room": room, "offset": entry.offset, "time": entry.time / 1000, "payload": _shown(entry.payload)}
-                )
+            lines.put(
+                {"room": room, "offset": entry.offset, "time": entry.time / 1000, "payload": _shown(entry.payload)}
+            )
 
         return self._node.hub.follow(room, received)
 
-    def _send(self, query_id: int, rows: list[Row]) -> None:
-        for start in range(0, len(rows), ROWS_A_PACKET):
-            self._channel.send(contract.Answer(query_id, rows[start : start + ROWS_A_PACKET], last=False))
-        self._channel.send(contract.Answer(query_id))
+    def _send(self, query_id: int, rows: list[Row], facts: Row) -> None:
+        for answer in answers(query_id, rows):
+            self._channel.send(answer)
+        self._channel.send(contract.Answer(query_id, facts=facts))
 
     def _fail(self, query_id: int, error: str, code: int = contract.ExitCode.FAILED) -> None:
         self._channel.send(contract.Answer(query_id, error=error, exit_code=code))

@@ -112,6 +112,17 @@ def test_what_cannot_be_understood_is_logged_and_passed_over(reactor, pair, capl
     channel.close()
 
 
+def test_a_packet_that_was_cut_is_said_to_be_lost(reactor, pair, caplog):
+    said: list[contract.FromWorker] = []
+    channel = Channel(reactor, pair[0], said.append)
+    for rows in ([{"text": "x" * contract.MAX_PACKET}], []):
+        pair[1].send(contract.encode(contract.Answer(1, rows)))
+    run(reactor, lambda: bool(said))
+    assert said == [contract.Answer(1)] and "is lost" in caplog.text
+    assert not channel.send(contract.Query(1, "x", {"text": "x" * contract.MAX_PACKET}))
+    channel.close()
+
+
 def test_a_worker_that_reads_nothing_costs_a_bounded_number_of_bytes(reactor, pair):
     channel = Channel(reactor, pair[0], lambda message: None)
     query = contract.Query(1, "x", {"text": "x" * 60_000})

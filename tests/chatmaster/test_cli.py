@@ -13,6 +13,7 @@ import jwt
 import pytest
 
 from chatmaster import __version__, cli
+from chatmaster.config_describe import without_password
 from chatmaster.contract import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,36 @@ def test_config_shows_no_secret(capsys):
         assert "redis://me:***@h/1" in printed
 
 
+SEVERAL = "from workers import Worker\none = Worker('ws://127.0.0.1:8001', name='one')\n"
+
+
+def test_check_refuses_what_start_would_refuse(capsys, home):
+    (home / "app.py").write_text("from workers import Worker\nworker = Worker('wss://127.0.0.1:8001')\n")
+    assert cli.run(["check", "app.py"]) == ExitCode.USAGE
+    assert "program app.py: server.listen[0]" in capsys.readouterr().err
+    (home / "app.py").write_text(SEVERAL + "two = Worker('ws://localhost', name='two')\n")
+    assert cli.run(["check", "app.py"]) == ExitCode.USAGE
+    assert "Worker 'two': \"ws://localhost\": allowed" in capsys.readouterr().err
+
+
+def test_config_shows_what_the_program_says(capfd, home):
+    says = "import os\nfrom workers import Worker\nos.write(1, b'hello')\nworker = Worker()\nworker.count = 3\n"
+    (home / "app.py").write_text(says)
+    assert cli.run(["config", "--set", "server.app=app.py", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert {"key": "server.workers", "value": 3, "origin": "program app.py"} in json.loads(out)
+    assert "hello" in err
+    assert cli.run(["config", "--set", "server.app=none.py"]) == 0
+    out, err = capfd.readouterr()
+    assert "workers = 0" in out and "no such file" in err
+
+
+@pytest.mark.parametrize("url", ["embedded", "unix:///run/r.sock?db=1", "redis://h:1/2", "redis+sentinel://a:1,b/main"])
+def test_a_store_without_a_password_is_shown_as_it_is(url):
+    assert without_password(url) == url
+    assert without_password("unix:///run/r.sock?password=x") == "unix:///run/r.sock?***"
+
+
 def test_config_as_json_is_an_array_of_objects(capsys):
     assert cli.run(["config", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -109,8 +140,8 @@ def test_config_as_json_is_an_array_of_objects(capsys):
 def test_a_token_says_what_it_should(capsys, monkeypatch):
     monkeypatch.setenv("CHATMASTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("CHATMASTER_AUTH_AUDIENCE", "chat")
-    assert cli.run(["token", "ann", "--ttl", "60", "--moderator"]) == 0
-    claims = jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"], audience="chat")
+    assert cli.run(["token", "ann", "--ttl", "60", "--moderator", "--set", "auth.issuer=us"]) == 0
+    claims = jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"], audience="chat", issuer="us")
     assert (claims["sub"], claims["role"], claims["exp"] - claims["iat"]) == ("ann", "moderator", 60)
 
 

@@ -56,3 +56,7 @@ def test_status_of_nothing_yet_is_shown_too():
     shown = click.unstyle(cli_status.render({"master": {"name": "chat", "state": "starting"}, "workers": []}))
     assert shown.startswith("master  chat  starting  pid –")
     assert shown.endswith("no workers")
+
+
+def test_tail_says_how_many_were_lost():
+    assert click.unstyle(cli_rows.message({"lost": 1200})) == "… 1,200 lost: they came too fast"

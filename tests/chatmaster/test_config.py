@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ membres = 3
         "a.toml:6: server.wrokers: unknown key; did you mean server.workers?",
         "flag --set: x.y: unknown key",
         "flag --set: 'nonsense' has no '='; allowed: section.key=value",
-        'a.toml:7: server.workers is "four"; allowed: a whole number from 0 to 1024',
+        'a.toml:7: server.workers is "four"; allowed: a whole number from 0 to 511',
         "a.toml:10: limits.rate is -1; allowed: a number, 0.0 or more",
         r'a.toml:15: rooms[1].say is "[limits]\n"; allowed: a list, each a string',
         "a.toml:14: rooms[1]: match is missing: which rooms is this for?",
@@ -110,7 +111,11 @@ def test_faults_of_the_file(tmp_path, text, fault):
         ("server.listen=[]", "server.listen is []; allowed: one address or more"),
         ("server.listen=x", 'server.listen[0] is "x"; allowed: ws://HOST:PORT, wss://HOST:PORT or unix:/PATH'),
         ("server.listen=wss://a:1", 'server.listen[0] is "wss://a:1"; wss needs server.tls_cert and server.tls_key'),
-        ("server.trusted_proxies=x", 'server.trusted_proxies[0] is "x"; allowed: a network, as 10.0.0.0/8 or ::1'),
+        (
+            "server.trusted_proxies=unix,x",
+            'server.trusted_proxies[1] is "x"; allowed: a network, as 10.0.0.0/8 or ::1, '
+            'or "unix" for who comes by a unix: address',
+        ),
         ("auth.mode=token", 'auth.mode is "token"; it needs auth.secret or auth.public_key to verify tokens with'),
         ("auth.algorithms=none", 'auth.algorithms[0] is "none"; allowed with auth.secret: HS256, HS384, HS512'),
         ("auth.public_key=/none", 'auth.public_key is "/none"; allowed: a public key as PEM text, or a file with one'),
@@ -225,3 +230,17 @@ def test_a_fault_elsewhere_does_not_hinder_finding_the_master(tmp_path):
 def test_a_public_key_may_be_a_file(tmp_path):
     (tmp_path / "key.pem").write_text("-----BEGIN PUBLIC KEY-----\n")
     assert load(tmp_path, overrides=["auth.public_key=key.pem"]).settings.auth.public_key.startswith("-----BEGIN")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be about to become somebody else")
+def test_a_key_that_only_root_can_read_is_a_fault_where_workers_are_somebody_else(tmp_path):
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o600)
+    files = ["server.tls_cert=cert.pem", "server.tls_key=key.pem"]
+    load(tmp_path, overrides=files)
+    faults = faults_of(tmp_path, overrides=[*files, "master.user=nobody"])
+    assert [fault.partition(";")[0] for fault in faults] == [
+        'flag --set: server.tls_cert is "cert.pem"', 'flag --set: server.tls_key is "key.pem"',
+    ]  # fmt: skip
+    assert "master.user nobody cannot read it" in faults[1]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chatmaster.changes import reloaded
-from chatmaster.contract import Declared
+from chatmaster.changes import moved, reloaded
+from chatmaster.contract import Declared, ExitCode
+from chatmaster.errors import ConfigError
 from chatmaster.groups import Group, cores, declarations, groups
 from chatmaster.settings import Limits, Master, Server, Settings, Store
 
@@ -38,6 +39,28 @@ def test_what_the_operator_says_is_for_the_first_of_several():
     declared = [Declared("web", ("ws://127.0.0.1:9000",), 2), Declared("feed", (), 1)]
     origins = {"server.listen": "flag -b", "server.workers": "environment CHATMASTER_SERVER_WORKERS"}
     assert groups(declared, SETTINGS, origins) == (Group("web", ("ws://127.0.0.1:8000",), 3), Group("feed", (), 1))
+
+
+@pytest.mark.parametrize(
+    ("declared", "fault"),
+    [
+        (Declared("two", ("wss://127.0.0.1:9000",)), "\"wss://127.0.0.1:9000\": wss needs server.tls_cert"),
+        (Declared("two", ("ws://localhost",)), "\"ws://localhost\": allowed: ws://HOST:PORT"),
+        (Declared("two", ("ws://127.0.0.1:8001",)), "\"ws://127.0.0.1:8001\": the Worker 'one' wants it, too"),
+        (Declared("two", (), 511), "the program: it wants 512 workers; allowed: 511"),
+    ],
+)  # fmt: skip
+def test_what_one_of_several_declares_is_checked(declared, fault):
+    with pytest.raises(ConfigError) as raised:
+        groups([Declared("one", ("ws://127.0.0.1:8001",), 1), declared], SETTINGS, {})
+    assert fault in str(raised.value) and (raised.value.exit_code, len(raised.value.faults)) == (ExitCode.USAGE, 1)
+
+
+def test_an_address_of_one_of_several_needs_a_restart_to_change():
+    old = [Group("one", ("ws://h:1",), 1, inherited=True), Group("two", ("ws://h:2",), 1), Group("x", ("ws://h:3",), 1)]
+    new = [Group("one", ("ws://h:7",), 1), Group("two", ("ws://h:8",), 2), Group("x", ("ws://h:3",), 2)]
+    assert moved(old, new) == ("the address of the Worker two",)
+    assert moved(old[1:2], new[1:2]) == ()  # a lone one: that is server.listen
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,8 @@ def test_a_new_worker_that_dies_soon_after_ends_the_reload():
     second = spawns(play.tell(d.BecameReady(first.process)))[0]
     actions = play.tell(d.Exited(first.process, -11))
     assert d.Kill(second.process, signal.SIGKILL) in actions
-    assert any(isinstance(action, d.EndOperation) and action.exit_code == 5 for action in actions)
+    end = next(action for action in actions if isinstance(action, d.EndOperation))
+    assert end.exit_code == 5 and end.reason.endswith("generation 2 runs already in 0; the others stay as they were")
     assert [spawn.slot for spawn in spawns(actions)] == [0]
 
 
@@ -427,7 +428,15 @@ def test_a_worker_that_is_too_large_is_replaced():
     play = Play(d.Timing(max_memory=1000), web=1).start()
     process = play.current(0)
     assert play.tell(d.TimePassed({process: play.now}, {process: 1000})) == []
-    assert len(spawns(play.tell(d.TimePassed({process: play.now}, {process: 1001})))) == 1
+    (new,) = spawns(play.tell(d.TimePassed({process: play.now}, {process: 1001})))
+    play.tell(d.BecameReady(new.process))
+    play.tell(d.Exited(process, 0))
+    sizes = {new.process: 1001}  # it is as large from the beginning: no reason to do nothing else any more
+    for _ in range(59):
+        play.now += 1
+        assert play.tell(d.TimePassed({new.process: play.now}, sizes)) == []
+    play.now += 2
+    assert len(spawns(play.tell(d.TimePassed({new.process: play.now}, sizes)))) == 1
 
 
 def test_a_worker_can_ask_to_be_replaced():

@@ -30,7 +30,7 @@ def instance() -> Iterator[Chatmaster]:
     """One that was not started; a detached master that a test started there is ended."""
     made = Chatmaster(ECHO)
     yield made
-    made.ctl("stop", "--timeout", "0")
+    assert made.ctl("stop", "--timeout", "0").returncode in (ExitCode.DONE, ExitCode.NOT_RUNNING)
     made.close()
 
 
@@ -57,22 +57,21 @@ def test_status_is_for_people_and_as_json_for_programs(server):
     }  # fmt: skip
 
 
-def test_watch_shows_it_again_until_it_is_interrupted(server):
+@pytest.mark.parametrize(("how", "begin"), [((), "master  chat"), (("--json",), '{"master": {')])
+def test_watch_shows_it_again_until_it_is_interrupted(server, how, begin):
     watching = subprocess.Popen(
-        server.command("status", "--watch"), cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, text=True
+        server.command("status", "--watch", *how), cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, text=True
     )
     assert watching.stdout is not None
     seen = 0
     while seen < 2:
-        seen += watching.stdout.readline().startswith("master  chat")
+        seen += watching.stdout.readline().startswith(begin)
     watching.send_signal(signal.SIGINT)
     assert watching.wait(10) == 130
     watching.stdout.close()
 
 
-@pytest.mark.parametrize(
-    ("command", "empty"), [("connections", "no connections\n"), ("rooms", "no rooms with members\n")]
-)
+@pytest.mark.parametrize(("command", "empty"), [("connections", "no connections\n"), ("rooms", "no rooms\n")])
 def test_lists_that_are_empty_say_so(server, command, empty):
     assert server.ctl(command).stdout == empty
     assert server.ask(command) == []
@@ -181,6 +180,9 @@ def test_check_says_what_would_run(instance):
     done = instance.ctl("check", ECHO)
     assert done.returncode == ExitCode.DONE
     assert f"configuration: good ({instance.config_path})" in done.stderr
+    assert instance.ask("check", ECHO, "--set", "server.workers=3") == [
+        {"worker": "echo", "listen": ["ws://127.0.0.1:8000"], "count": 3}
+    ]
 
 
 def test_the_foreground_says_where_it_is_on_stderr_and_ends_with_ctrl_c(instance):

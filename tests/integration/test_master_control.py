@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import subprocess
+from contextlib import AsyncExitStack
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,7 +18,7 @@ from chatmaster.contract import ExitCode
 from chatmaster.errors import NotRunning, Refused, TimedOut
 from tests.support.server import Chatmaster
 from tests.support.wait import until
-from tests.support.ws import ChatSocket
+from tests.support.ws import ChatSocket, RawSocket
 
 OBEDIENT = "tests/integration/programs/obedient.py"
 
@@ -130,6 +132,53 @@ async def test_questions_reach_every_worker_and_a_silent_one_is_named(chatmaster
         done = server.ctl("rooms")
         assert done.returncode == 0 and "worker 0 did not answer" in done.stderr
         os.kill(server.pids[0], signal.SIGCONT)
+
+
+async def test_answers_of_any_size_come_whole(shared):
+    pids = shared.pids
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await RawSocket.open(shared.url)) for _ in range(60)]
+        for client in clients:
+            client.send_text("join")
+        for client in clients:
+            assert await client.read_message() == "joined"
+        rows = shared.ask("connections")
+        assert len(rows) == len(clients) and all(len(row["rooms"]) >= 60 for row in rows)
+        until(lambda: {row["rooms"] for row in shared.status()["workers"]} == {60}, what="only real rooms are counted")
+        assert "rooms" not in shared.status()["totals"]
+        assert len(json.dumps(rows)) > 2 * 212_992  # more than two workers can send in a packet each
+        tail = subprocess.Popen(
+            shared.command("tail", "loud", "--json"), env=shared.environment, stdout=subprocess.PIPE, text=True
+        )
+        until(lambda: any(row["room"] == "loud" for row in shared.ask("rooms")), what="the room is followed")
+        clients[0].send_text("shout")
+        assert tail.stdout is not None and json.loads(tail.stdout.readline())["payload"] == "x" * 150_000
+        tail.send_signal(signal.SIGINT)
+        tail.communicate(timeout=10)
+    assert shared.pids == pids
+
+
+async def test_who_says_where_there_are_more_than_it_lists(shared):
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            client = await stack.enter_async_context(await RawSocket.open(shared.url))
+            client.send_text("sit")
+            assert await client.read_message() == "seated"
+        until(lambda: "these are 2 of 3" in shared.ctl("who", "hall").stderr, what="all three sit there")
+        assert len(shared.ask("who", "hall")) == 2
+
+
+async def test_bugs_of_an_application_are_counted(shared):
+    async with await RawSocket.open(shared.url) as client:
+        client.send_text("bug")
+        assert (await client.wait_closed()).code == 1011
+    until(lambda: b"\nchatmaster_callback_errors_total 1\n" in urlopen(f"{shared.http}/metrics", timeout=5).read())
+
+
+def test_a_question_that_no_packet_holds_is_refused(shared):
+    with pytest.raises(Refused) as raised:
+        control.call(shared.state_dir / "chat.sock", "query", {"what": "say", "args": {"text": "x" * 100_000}}, 10)
+    assert raised.value.exit_code == ExitCode.USAGE
 
 
 async def test_say_and_tail(chatmaster, tmp_path):

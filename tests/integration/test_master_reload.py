@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,12 @@ def test_a_new_worker_that_is_not_ready_in_time_is_ended_and_the_old_one_stays(c
     old = server.pids
     late = "\n@worker.on_worker_start\nasync def start(worker):\n    import asyncio; await asyncio.sleep(3600)"
     app.write_text(GREETING.format(text="x") + late)
-    done = server.ctl("reload")
-    assert done.returncode == ExitCode.NOT_READY and "not ready within 2 s" in done.stderr
+    reload = subprocess.Popen(server.command("reload"), env=server.environment, stderr=subprocess.PIPE, text=True)
+    until(lambda: server.status()["master"]["state"] == "reloading")
+    waited = server.ctl("scale", "2")
+    assert waited.returncode == ExitCode.DONE and "waiting for reload to end" in waited.stderr
+    _, said = reload.communicate(timeout=10)
+    assert reload.returncode == ExitCode.NOT_READY and "not ready within 2 s" in said
     assert server.pids == old and server.states() == ["ready", "ready"]
 
 

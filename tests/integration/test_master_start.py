@@ -17,6 +17,10 @@ from tests.support import processes
 from tests.support.server import Chatmaster, DidNotStart, wait_for_exit
 from tests.support.wait import until
 
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
 OBEDIENT = "tests/integration/programs/obedient.py"
 
 
@@ -153,8 +157,9 @@ def test_a_store_that_cannot_be_reached_is_6(chatmaster):
 
 def test_a_store_that_is_there_is_used(chatmaster, redis_server):
     store = redis_server()
-    server = chatmaster(OBEDIENT, settings={"store.url": store.url})
+    server = chatmaster(OBEDIENT, settings={"store.url": f"unix://default:hunter2@{store.socket_path}"})
     status = server.status()["store"]
+    assert status["url"] == f"unix://default:***@{store.socket_path}"
     assert status["state"] == "ready" and "pid" not in status and status["durability"] == "memory"
     assert not (server.state_dir / "chat.store").exists()
 
@@ -194,15 +199,25 @@ def test_several_workers_of_a_program_have_their_own_addresses_and_counts(chatma
         f"two = Worker('unix:{path}', name='two', count=1)\n"
         "three = Worker(name='three', count=1)\n"
     )
-    server = chatmaster(str(source), start=False)
+    server = chatmaster(str(source), start=False, config='[server]\ntrusted_proxies = ["unix"]\n')
     server._start_arguments = lambda: [str(source)]  # neither -n nor -b
     server.start()
     rows = server.status()["workers"]
     assert [(row["slot"], row["worker"]) for row in rows] == [(0, "one"), (1, "one"), (2, "two"), (3, "three")]
     assert len(_listening_sockets(port)) == 2
+    assert server.ctl("scale", "1").returncode == 0  # the first, as -n and -b
+    assert server.ctl("scale", "+1", "--worker", "two").returncode == 0
+    assert sorted(row["worker"] for row in server.status()["workers"]) == ["one", "three", "two", "two"]
+    source.write_text(source.read_text().replace("two.sock", "moved.sock"))
+    assert "the address of the Worker two needs restart" in server.ctl("reload").stderr
+    unknown = server.ctl("scale", "2", "--worker", "four")
+    assert unknown.returncode == ExitCode.USAGE and "has one, two, three" in unknown.stderr
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+        sock.sendall(HANDSHAKE + b"X-Forwarded-For: 192.0.2.7\r\n\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 101"
+        assert [row["address"] for row in server.ask("connections")] == ["192.0.2.7"]
     server.stop()
     assert not path.exists()
 
@@ -223,10 +238,10 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(chatmaster, tmp_p
     assert server.states() == ["ready", "ready"]
 
 
-def test_sockets_of_systemd_are_shared_by_all_slots(chatmaster):
+def test_sockets_of_systemd_are_shared_by_all_slots_also_after_a_restart(chatmaster):
     server = chatmaster(OBEDIENT, workers=2, start=False)
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", server.port))
+        sock.bind(("0.0.0.0", server.port))  # not what -b says: it takes the place of that
         sock.listen()
         script = "import os,sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
         script += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[2], sys.argv[2:])"
@@ -236,14 +251,21 @@ def test_sockets_of_systemd_are_shared_by_all_slots(chatmaster):
         os.close(writer)
         with os.fdopen(reader) as pipe:
             report = json.loads(pipe.readline())
-    assert report["addresses"] == [f"ws://127.0.0.1:{server.port}"]
-    assert len(_listening_sockets(server.port)) == 1
-    with socket.create_connection(("127.0.0.1", server.port)) as client:
+    assert report["addresses"] == [f"ws://0.0.0.0:{server.port}"]
+    before = _listening_sockets(server.port, "00000000")
+    assert len(before) == 1 and _healthy(server.port)
+    assert server.ctl("restart").returncode == 0
+    assert _listening_sockets(server.port, "00000000") == before and _healthy(server.port)
+    assert server.status()["master"]["listen"] == report["addresses"]
+
+
+def _healthy(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        return client.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def _listening_sockets(port: int) -> set[str]:
-    """The inodes of the sockets that listen on 127.0.0.1:port."""
+def _listening_sockets(port: int, host: str = "0100007F") -> set[str]:
+    """The inodes of the sockets that listen on that port, of 127.0.0.1 or another host in the kernel's hexadecimal."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {row[9] for row in rows if row[1] == f"0100007F:{port:04X}" and row[3] == "0A"}
+    return {row[9] for row in rows if row[1] == f"{host}:{port:04X}" and row[3] == "0A"}

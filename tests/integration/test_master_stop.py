@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+import redis
 
 from chatmaster.contract import ExitCode
 from tests.support import processes
@@ -60,16 +61,17 @@ async def test_quit_waits_for_the_clients(chatmaster):
     assert wait_for_exit(server.process) == 0
 
 
-async def test_a_graceful_stop_can_have_a_deadline(chatmaster):
+async def test_a_graceful_stop_can_have_a_deadline_after_which_clients_are_sent_away(chatmaster):
     server = chatmaster(OBEDIENT, workers=1)
     async with await RawSocket.open(server.url) as client:
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
-            *server.command("stop", "--graceful", "--timeout", "2"), env=server.environment
+            *server.command("stop", "--graceful", "--timeout", "1.5"), env=server.environment
         )
-        assert (await client.wait_closed()).code in (1001, 1006)
-        await process.wait()
-    assert wait_for_exit(server.process) == 0 and time.monotonic() - began < 10
+        assert (await client.wait_closed()).code == 1001
+        assert 1.5 < time.monotonic() - began < 10
+        assert await process.wait() == ExitCode.DONE
+    assert wait_for_exit(server.process) == 0
 
 
 def test_a_worker_that_does_not_go_is_killed_after_stop_timeout(chatmaster):
@@ -229,6 +231,17 @@ def test_a_killed_store_is_restarted_and_the_workers_stay(chatmaster):
     until(lambda: server.status()["store"].get("pid") not in (None, store))
     until(lambda: server.status()["store"]["state"] == "ready")
     assert server.pids == pids and server.states() == ["ready", "ready"]
+
+
+def test_a_store_that_lives_but_does_not_answer_is_replaced(chatmaster):
+    server = chatmaster(OBEDIENT, workers=1, settings={"master.hang_timeout": 1.5})
+    pids, store = server.pids, server.store_pid
+    with redis.Redis.from_url(server.status()["store"]["url"], protocol=2) as client:
+        client.execute_command("CLIENT", "PAUSE", 3_600_000, "ALL")
+    until(lambda: server.status()["store"].get("pid") not in (None, store), 20)
+    until(lambda: server.status()["store"]["state"] == "ready")
+    assert "the store hangs: no answer for 3 s" in server.log()
+    assert server.pids == pids
 
 
 def test_a_worker_that_starts_without_the_store_serves_all_the_same(chatmaster, redis_server):

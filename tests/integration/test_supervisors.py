@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from chatmaster.contract import ExitCode
 from tests.support import processes
 from tests.support.server import ROOT, Chatmaster
 from tests.support.wait import until
@@ -64,6 +65,7 @@ def supervisor(tmp_path) -> Iterator[Supervisor]:
 def test_systemd_hears_ready_reloading_watchdog_and_stopping(supervisor, tmp_path):
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
     with Chatmaster(ECHO, workers=1, environment=environment) as server:
+        supervisor.wait_for("WATCHDOG=1")  # while the application is imported, too
         ready = supervisor.wait_for("READY=1")
         assert ready["MAINPID"] == str(server.pid)
         assert ready["STATUS"]
@@ -72,6 +74,12 @@ def test_systemd_hears_ready_reloading_watchdog_and_stopping(supervisor, tmp_pat
         supervisor.wait_for("WATCHDOG=1")
         processes.send(server.pid, signal.SIGHUP)
         assert int(supervisor.wait_for("RELOADING=1")["MONOTONIC_USEC"]) > 0
+        supervisor.wait_for("READY=1")
+        assert server.ctl("scale", "2").returncode == ExitCode.DONE
+        assert "2 workers ready" in supervisor.wait_for("STATUS=2 workers ready, generation 2")["STATUS"]
+        server.config_path.write_text("nothing = 1\n")
+        assert server.ctl("--name", "chat", "restart").returncode == ExitCode.USAGE
+        supervisor.wait_for("RELOADING=1")
         supervisor.wait_for("READY=1")
         processes.send(server.pid, signal.SIGTERM)
         supervisor.wait_for("STOPPING=1")

@@ -173,7 +173,8 @@ def test_what_is_asked_meanwhile_is_answered_by_the_new_program(chatmaster: Make
         until(lambda: server.status()["master"]["state"] == "upgrading")
         scale.sendall(b'{"command":"scale","args":{"to":2}}\n')
         assert b'"version":"9.9.9"' in upgrade.recv(10_000)
-        assert b'"workers":2' in scale.recv(10_000)
+        with scale.makefile("rb") as replies:
+            assert [b"waiting for upgrade" in replies.readline(), b'"workers":2' in replies.readline()] == [True, True]
     assert server.states() == ["ready", "ready"]
 
 

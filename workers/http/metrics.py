@@ -51,7 +51,7 @@ METRICS: Final = (
     _gauge(Field.MEMORY, "worker_memory_bytes", "Resident memory of the worker."),
     _gauge(Field.HEARTBEAT, "heartbeat_age_seconds", "Since the worker's loop last gave a sign of life.", NANO),
     _gauge(Field.CONNECTIONS, "connections", "Open WebSocket connections."),
-    _gauge(Field.ROOMS, "rooms", "Rooms that the worker follows."),
+    _gauge(Field.ROOMS, "rooms", "Rooms with members on the worker."),
     _gauge(Field.LAGGING, "lagging_members", "Members that read on from the log because they read slowly."),
     _gauge(Field.LOOP_LAG, "loop_lag_seconds", "How late the worker's last heartbeat was.", NANO),
     _gauge(Field.STORE_STATE, "store_state", "The store as the worker sees it: 0 starting, 1 ready, 2 away."),

@@ -4,14 +4,42 @@ import os
 import signal
 import time
 
+import workers.node
 from workers import Connection, Worker
+from workers.callbacks import CallbackApplication
+
+ROOMS, LONG = 60, 150  # what it joins at "join", and the length of their names
+LOUD = 150_000  # characters
+
+workers.node.MEMBERS_MOST = 2  # so that nobody need bring a thousand
+
+
+class Buggy(CallbackApplication):
+    """With a bug at "bug"."""
+
+    def received(self, connection: Connection, data: str | bytes) -> None:
+        if data == "bug":
+            raise RuntimeError("a bug of the application itself")
+        super().received(connection, data)
+
 
 worker = Worker(name="obedient")
+worker.application = lambda _, node: Buggy(node)
 
 
 @worker.on_message
-def obey(connection: Connection, data: str) -> None:
+async def obey(connection: Connection, data: str) -> None:
     match data:
+        case "join":
+            for number in range(ROOMS):
+                await connection.join(f"{number:0{LONG}}")
+            connection.send("joined")
+        case "sit":
+            await connection.bind(connection.id)
+            await connection.join("hall")
+            connection.send("seated")
+        case "shout":
+            await worker.send_to_room("loud", "x" * LOUD)
         case "pid":
             connection.send(str(os.getpid()))
         case "hang":

@@ -1,0 +1,62 @@
+"""The commands of chatctl that act as the operator: speak, moderate, sign a token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chatmaster.cli_instance import Instance, overrides
+
+
+def commands() -> list[click.Command]:
+    """All of them."""
+    return [
+        say,
+        token,
+        _moderation("kick", "Close a user's connections.", lasts=False),
+        _moderation("ban", "Keep a user out.", lasts=True),
+        _moderation("mute", "Let a user read, but not say.", lasts=True),
+        _moderation("unban", "End a ban.", lasts=False),
+        _moderation("unmute", "End a mute.", lasts=False),
+    ]
+
+
+@click.command()
+@click.argument("room")
+@click.argument("text")
+@click.pass_obj
+def say(instance: Instance, room: str, text: str) -> None:
+    """Say something in a room, as the operator."""
+    instance.query("say", {"room": room, "text": text})
+
+
+def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
+    """One command of the kind `kick USER [--room R] [--seconds S] [--reason TEXT]`."""
+
+    def act(instance: Instance, user: str, **given: Any) -> None:
+        instance.query(name, {"user": user, **{key: value for key, value in given.items() if value is not None}})
+
+    options: list[click.Parameter] = [
+        click.Argument(["user"]),
+        click.Option(["--room"], help="only in this room; without it, everywhere"),
+        click.Option(["--reason"], help="told to the user, kept in the audit"),
+    ]
+    if lasts:
+        options.insert(
+            2, click.Option(["--seconds"], type=click.FloatRange(min=0), help="for how long; without it, for ever")
+        )
+    return click.Command(name, params=options, callback=click.pass_obj(act), help=text)
+
+
+@click.command()
+@click.argument("user")
+@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, help="seconds")
+@click.option("--moderator", is_flag=True, help="with the role moderator")
+@overrides
+@click.pass_obj
+def token(instance: Instance, user: str, ttl: float, moderator: bool, overrides: tuple[str, ...]) -> None:
+    """Make a signed token for USER, with the configured secret."""
+    from chatmaster import cli_token
+
+    click.echo(cli_token.make(instance.load(overrides).settings.auth, user, ttl=ttl, moderator=moderator))

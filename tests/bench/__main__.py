@@ -19,7 +19,9 @@ HANDOVER = "handover"  # measured in its own way, and only when asked for
 @click.argument("names", nargs=-1, type=click.Choice([*NAMES, HANDOVER]))
 @click.option("--runs", default=3, show_default=True, help="runs of each scenario; the median counts")
 @click.option("--seconds", default=5.0, show_default=True, help="of load in each run")
-@click.option("--baseline/--no-baseline", default=True, show_default=True, help="plain websockets + redis-py beside it")
+@click.option(
+    "--baseline/--no-baseline", default=True, show_default=True, help="plain websockets + redis-py, and the floor"
+)
 @click.option("--compare", type=click.Path(path_type=Path, exists=True), help="a saved run")
 @click.option("--save", default="latest", show_default=True, help="name of the results")
 @click.option("--connections", default=10_000, show_default=True, help="of the hand-over")
@@ -41,7 +43,7 @@ def main(
     `handover` moves --connections live ones from a worker to its successor.
     """
     if wanted:
-        return _draw(wanted, seconds, save)
+        return _draw(wanted, runs, seconds, save)
     if HANDOVER in names:
         sys.exit(0 if handover.run(connections, rate, runs) else 1)
     on, beside = run.cores()
@@ -53,9 +55,7 @@ def main(
         if names and scenario.name not in names:
             continue
         figures = result.figures[scenario.name] = {}
-        for server in ["chatmaster", "baseline"] if baseline else ["chatmaster"]:
-            if server == "baseline" and scenario.compressed:
-                continue  # it would compress each message once a connection: another thing altogether
+        for server in scenario.servers if baseline else ("chatmaster",):
             figures[server] = run.measure_one(scenario, server, runs=runs, seconds=seconds)
             click.echo(f"{scenario.name} {server}: {figures[server].values} {scenario.unit}", err=True)
     result.save(report.RESULTS / f"{save}.json")
@@ -68,13 +68,12 @@ def main(
     sys.exit(1 if found else 0)
 
 
-def _draw(wanted: tuple[str, ...], seconds: float, save: str) -> None:
+def _draw(wanted: tuple[str, ...], runs: int, seconds: float, save: str) -> None:
     path = report.RESULTS / f"curves-{save}.json"
     points = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
     for curve in curves.CURVES:
         if curve.name in wanted or "all" in wanted:
-            points[curve.name] = curves.draw(curve, report.RESULTS, seconds=seconds)
-            click.echo(f"{curve.name}: {points[curve.name]}")
+            points[curve.name] = curves.draw(curve, report.RESULTS, runs=runs, seconds=seconds)
             path.write_bytes(msgspec.json.format(msgspec.json.encode(points), indent=1) + b"\n")
 
 

@@ -21,161 +21,18 @@ import gc
 import json
 import resource
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
 from tests.bench import measure
+from tests.bench.load_members import DIGITS, CompressedMember, Member, Opening, compressed_frame, frame
+from tests.bench.words import words
 
-MARK = b"T="
-FILLER = (  # words, so that compressing them is no easier than it is for what people say
-    "when the last bus had gone we walked home along the river and talked about nothing much until somebody asked what "
-    "the plan for tomorrow was and nobody had one so we made it up on the bridge with cold hands and two phones that "
-    "were nearly empty and by the time the lamps went out it had become a list of seven things that all sounded easy "
-)
-_T, _EQUALS, _PING = 0x54, 0x3D, 0x89
-_DIGITS = 19
-_LONGEST_PING = 2 + 125  # RFC 6455, section 5.5
 _PER_ADDRESS = 20_000  # connections from one source address: the kernel has 28,000 ports for each
-
-
-def frame(payload: bytes) -> bytes:
-    """A client's text frame. Its mask is zero, which RFC 6455 allows and costs nobody anything."""
-    size = len(payload)
-    if size < 126:
-        head = struct.pack("!BB", 0x81, 0x80 | size)
-    elif size < 65_536:
-        head = struct.pack("!BBH", 0x81, 0xFE, size)
-    else:
-        head = struct.pack("!BBQ", 0x81, 0xFF, size)
-    return head + b"\0\0\0\0" + payload
-
-
-class Opening(asyncio.Protocol):
-    """A connection until it is open: until the 101, or until the answer to its hello."""
-
-    def __init__(self, load: Load, index: int) -> None:
-        self.load = load
-        self.index = index
-        self.received = b""
-        self.shaken = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        self.transport.write(self.load.request)
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-        if not self.shaken:
-            head, end, rest = self.received.partition(b"\r\n\r\n")
-            if not end:
-                return
-            if not head.startswith(b"HTTP/1.1 101"):
-                return self.transport.abort()
-            self.shaken, self.received = True, rest
-            if not self.load.hello:
-                return self.become_member()
-            self.transport.write(frame(self.load.filled(self.load.hello, self.index)))
-        if b'"welcome"' in self.received:
-            self.become_member()
-
-    def become_member(self) -> None:
-        member = self.load.member(self.load, self.transport, self.index)
-        self.transport.set_protocol(member)
-        if self.received:
-            member.data_received(self.received)  # a frame may have come in part
-        self.load.opened(member)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.load.failed += 1
-        self.load.changed()
-
-
-class Member(asyncio.Protocol):
-    """An open connection: counts markers."""
-
-    __slots__ = ("ended_with_t", "index", "load", "transport")
-
-    def __init__(self, load: Load, transport: asyncio.Transport, index: int) -> None:
-        self.load = load
-        self.transport = transport
-        self.index = index
-        self.ended_with_t = False
-
-    def data_received(self, data: bytes) -> None:
-        load = self.load
-        number = data.count(MARK)
-        if self.ended_with_t and data[0] == _EQUALS:  # the marker lay across two reads
-            number += 1
-        self.ended_with_t = data[-1] == _T
-        if number:
-            load.delivered += number
-            load.reads += 1
-            if load.reads & load.sample_mask == 0:
-                self.sample(data)
-            if load.window:
-                load.fill_window()
-        if _PING in data:
-            self.answer_pings(data)
-        load.heard += len(data) > _LONGEST_PING
-
-    def sample(self, data: bytes) -> None:
-        """The age of the first message in a read, which is the oldest."""
-        at = data.find(MARK) + 2
-        stamp = data[at : at + _DIGITS]
-        if at > 1 and len(stamp) == _DIGITS and stamp.isdigit():
-            self.load.ages.append(time.monotonic_ns() - int(stamp))
-
-    def answer_pings(self, data: bytes) -> None:
-        """That byte is a ping's first, or part of some length; a pong too many is no harm."""
-        at = data.find(_PING)
-        while at >= 0:
-            if at + 1 < len(data) and data[at + 1] < 126:
-                payload = data[at + 2 : at + 2 + data[at + 1]]
-                self.transport.write(struct.pack("!BB", 0x8A, 0x80 | len(payload)) + b"\0\0\0\0" + payload)
-            at = data.find(_PING, at + 1)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.load.dropped += 1
-        self.load.members.pop(self.index, None)
-        self.load.changed()
-
-
-class CompressedMember(Member):
-    """A connection with permessage-deflate: a marker cannot be seen, so it follows the frames and counts those."""
-
-    __slots__ = ("rest",)
-
-    def __init__(self, load: Load, transport: asyncio.Transport, index: int) -> None:
-        super().__init__(load, transport, index)
-        self.rest = b""
-
-    def data_received(self, data: bytes) -> None:
-        load = self.load
-        data = self.rest + data
-        at, size = 0, len(data)
-        while size - at >= 2:
-            length = data[at + 1]
-            begin = at + 2
-            if length == 126:
-                if size - at < 4:
-                    break
-                length, begin = data[at + 2] << 8 | data[at + 3], at + 4
-            if begin + length > size:
-                break
-            if data[at] == 0xC1:  # a compressed text: acks and the like are too short for that
-                load.delivered += 1
-            elif data[at] == _PING:
-                self.answer_pings(data[at : begin + length])
-            at = begin + length
-        self.rest = data[at:]
-        load.heard += 1
-        if load.window:
-            load.fill_window()
 
 
 class Load:
@@ -200,7 +57,7 @@ class Load:
         self.member: type[Member] = Member
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[None] | None = None
-        self._senders: list[tuple[asyncio.Transport, bytes, bytes]] = []
+        self._senders: list[tuple[asyncio.Transport, list[bytes]]] = []
         self._room_size = 1
 
     # ---- opening -----------------------------------------------------------------------------------
@@ -281,7 +138,7 @@ class Load:
         without: tuple[int, ...] = (),
         sample_mask: int = 0,
     ) -> dict[str, Any]:
-        """`message`: %T the time, %P padding, %R the sender's room.
+        """`message`: %T the time (as often as wanted), %P padding, %R the sender's room.
 
         CPU and deliveries are those between the end of the warm-up and the end of the sending.
         """
@@ -323,8 +180,10 @@ class Load:
     def fill_window(self) -> None:
         """Send until `window` messages of those sent have not reached everybody."""
         due = self.window + self.delivered // self._room_size
+        now = time.monotonic_ns()
         while self.sent < due:
-            self._say()
+            now += 1  # ns: what is made of the time is made once
+            self._say(now)
 
     def _keep_full(self, window: int) -> Callable[[float], Any]:
         async def step(seconds: float) -> None:
@@ -335,21 +194,24 @@ class Load:
         return step
 
     def _pace(self, rate: float) -> Callable[[float], Any]:
+        """Messages are stamped with the time they are due, so that a load that is late hides nothing."""
+
         async def step(seconds: float) -> None:
-            begin, sent = time.monotonic(), self.sent
-            while (now := time.monotonic() - begin) < seconds and not self._hushed:
-                while self.sent - sent < now * rate:
-                    self._say()
-                due = (self.sent - sent) / rate - (time.monotonic() - begin)
+            begin, sent = time.monotonic_ns(), self.sent
+            while (now := time.monotonic_ns() - begin) < seconds * 1e9 and not self._hushed:
+                while self.sent - sent < now / 1e9 * rate:
+                    self._say(begin + int((self.sent - sent) / rate * 1e9))
+                due = (self.sent - sent) / rate - (time.monotonic_ns() - begin) / 1e9
                 await asyncio.sleep(max(due, 0.0))
 
         return step
 
-    def _say(self) -> None:
-        transport, head, tail = self._senders[self.sent % len(self._senders)]
+    def _say(self, stamp: int) -> None:
+        transport, parts = self._senders[self.sent % len(self._senders)]
         self.sent += 1
         if not transport.is_closing():  # else it was cut, which counts as a connection lost
-            transport.write(b"%b%019d%b" % (head, time.monotonic_ns(), tail))
+            data = (b"%019d" % stamp).join(parts)
+            transport.write(compressed_frame(data) if self.member is CompressedMember else data)
 
     def _choose_senders(self, count: int) -> None:
         """The first of each room, or spread over the one room; frames made but for the time."""
@@ -357,9 +219,9 @@ class Load:
         stride = self.each_room or max(len(members) // count, 1)
         self._senders = []
         for member in members[::stride][:count]:
-            whole = frame(self.filled(self.message, member.index).replace(b"%T", b"0" * _DIGITS))
-            head, _, tail = whole.partition(MARK + b"0" * _DIGITS)
-            self._senders.append((member.transport, head + MARK, tail))
+            payload = self.filled(self.message, member.index).replace(b"%T", b"0" * DIGITS)
+            whole = payload if self.member is CompressedMember else frame(payload)
+            self._senders.append((member.transport, whole.split(b"0" * DIGITS)))
 
     def filled(self, template: bytes, index: int) -> bytes:
         room = index // self.each_room if self.each_room else 0
@@ -409,7 +271,7 @@ class Load:
 
 
 def _padded(message: str, padding: int) -> bytes:
-    return message.replace("%P", (FILLER * (padding // len(FILLER) + 1))[:padding]).encode()
+    return message.replace("%P", words(padding)).encode()
 
 
 def _kind(*, compressed: bool, watching: bool) -> type[Member]:

@@ -35,7 +35,18 @@ def load(path: Path) -> Report:
 
 def table(report: Report, saved: Report | None = None) -> str:
     """Markdown: a row a scenario; with a saved run the change against it."""
-    head = ["scenario", "unit", "median", "spread", "at most", "reach", "baseline", "times better"]
+    head = [
+        "scenario",
+        "unit",
+        "median",
+        "spread",
+        "at most",
+        "reach",
+        "baseline",
+        "times better",
+        "floor",
+        "of the floor",
+    ]
     head += ["before", "change"] if saved is not None else []
     rows = [head, ["---"] * len(head)]
     for scenario in SCENARIOS:
@@ -70,6 +81,8 @@ def _row(scenario: Scenario, report: Report, saved: Report | None) -> list[str]:
     row = [scenario.title, scenario.unit, _short(ours.median), f"±{ours.spread:.0%}"]
     row += [_short(scenario.at_most), _short(scenario.reach)]
     row += [_short(other.median), f"{_ratio(scenario, ours, other):.1f}"] if other is not None else ["", ""]
+    floor = report.figures[scenario.name].get("floor")
+    row += [_short(floor.median), f"{1 / _ratio(scenario, ours, floor):.2f}"] if floor is not None else ["", ""]
     if saved is not None:
         before = saved.figures.get(scenario.name, {}).get("chatmaster")
         row += [_short(before.median), f"{ours.median / before.median - 1:+.0%}"] if before is not None else ["", ""]

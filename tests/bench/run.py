@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,7 +21,7 @@ from tests.bench.scenarios import HELLO, PADDING, SAY, Scenario
 from tests.bench.servers import Server
 
 Start = Callable[..., AbstractContextManager[Server]]
-SERVERS: dict[str, Start] = {"chatmaster": servers.chatmaster, "baseline": servers.baseline}
+SERVERS: dict[str, Start] = {"chatmaster": servers.chatmaster, "baseline": servers.baseline, "floor": servers.floor}
 PROBES = 20  # connections whose latency is looked at, spread over the order of joining
 
 
@@ -76,7 +77,7 @@ def _cpu(scenario: Scenario, server: Server, beside: set[int], seconds: float, f
 def keep_full(load: Loader, scenario: Scenario, server: Server, seconds: float) -> dict[str, Any]:
     return load.ask(
         "send",
-        message=SAY,
+        message=scenario.say,
         padding=scenario.padding,
         window=scenario.window,
         senders=min(scenario.senders, scenario.connections),
@@ -102,6 +103,7 @@ def _connects(scenario: Scenario, server: Server, beside: set[int], seconds: flo
         load.ask("settle")
         before = measure.cpu_seconds(server.pid, server.without)
         opening = load.ask("open", count=scenario.connections, hello=HELLO if scenario.hello else "", first=200)
+        load.ask("settle")  # what the store is told of a newcomer may be written a moment later
         cpu = measure.cpu_seconds(server.pid, server.without) - before
     figure.add(scenario.connections / cpu, wall_per_s=scenario.connections / opening["seconds"])
     if opening["failed"]:
@@ -110,7 +112,7 @@ def _connects(scenario: Scenario, server: Server, beside: set[int], seconds: flo
 
 def _latency(scenario: Scenario, server: Server, beside: set[int], seconds: float, figure: Figure) -> None:
     """Ages at a few connections in a process of their own, which does not wait for the crowd's to be read."""
-    with Loader(server.port, beside) as crowd, Loader(server.port, beside) as probe:
+    with Loader(server.port, beside, patient=True) as crowd, Loader(server.port, beside) as probe:
         for _ in range(PROBES):
             crowd.ask("open", count=(scenario.connections - PROBES) // PROBES, hello=HELLO)
             probe.ask("open", count=1, hello=HELLO)
@@ -132,6 +134,24 @@ def _latency(scenario: Scenario, server: Server, beside: set[int], seconds: floa
     if got["delivered"] != result["sent"] * (members - PROBES):
         figure.faults.append(f"{got['delivered']} deliveries instead of {result['sent'] * (members - PROBES)}")
     figure.add(result["p99_ms"], p50_ms=result["p50_ms"], max_ms=result["max_ms"], rate=rate)
+
+
+def _lag(scenario: Scenario, server: Server, beside: set[int], seconds: float, figure: Figure) -> None:
+    """How late a worker's heartbeat came at worst, by the server's own word."""
+    with Loader(server.port, beside) as load:
+        fill(load, scenario)
+        load.ask("talk", message=SAY, senders=scenario.senders, rate=scenario.rate, padding=PADDING)
+        worst, end = 0.0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            rows = server.workers()
+            worst = max([worst, *(row["loop_lag_ms"] or 0.0 for row in rows)])
+            time.sleep(0.1)
+        sent = load.ask("hush")["sent"]
+        load.ask("settle", timeout=60.0)
+        got = load.ask("count")
+    if got["delivered"] != sent * scenario.connections:
+        figure.faults.append(f"{got['delivered']} deliveries instead of {sent * scenario.connections}")
+    figure.add(worst, sent=sent)
 
 
 def _saturating(crowd: Loader, scenario: Scenario, server: Server, members: int) -> float:
@@ -179,4 +199,5 @@ _KINDS: dict[str, Callable[[Scenario, Server, set[int], float, Figure], None]] =
     "memory": _memory,
     "connects": _connects,
     "latency": _latency,
+    "lag": _lag,
 }

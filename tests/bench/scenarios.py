@@ -1,7 +1,7 @@
 """What is measured: each row of the table, the load behind it, and what it may cost at most.
 
 Every scenario runs through the whole chat path: parsed, checked, stored with an offset, acknowledged, delivered in
-order, with presence and metrics on. Only the limit on a connection's requests is lifted.
+order, with presence, limits and metrics on. Only the limit on a connection's requests is too high to be reached.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["cpu", "memory", "connects", "latency"]
+Kind = Literal["cpu", "memory", "connects", "latency", "lag"]
 
 HELLO = '{"type":"hello","rooms":[{"room":"r%R"}]}'
 SAY = '{"type":"say","room":"r%R","text":"T=%T %P"}'
+SAY_ONCE = '{"type":"say","room":"r%R","key":"k%T","text":"T=%T %P"}'  # with an idempotency key, as a browser does
 PADDING = 100  # bytes; below the threshold of compression, which only the last scenario goes beyond
 
 
@@ -33,9 +34,18 @@ class Scenario(Struct, frozen=True, kw_only=True):
     window: int = 0  # messages in flight
     rate: float = 0.0  # messages a second; half of what saturates where it is 0
     hello: bool = True
+    say: str = SAY
     compressed: bool = False
     history_size: int = 1000
     padding: int = PADDING
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """What is measured beside ours: what does the same work in a way that can be compared."""
+        if self.compressed or self.kind == "lag":
+            return ("chatmaster",)
+        lone = self.workers == 1 and not self.each_room and self.kind != "latency"
+        return ("chatmaster", "baseline", "floor") if lone else ("chatmaster", "baseline")
 
     @property
     def more_is_better(self) -> bool:
@@ -47,6 +57,15 @@ US = "µs CPU / delivery"
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         name="room-16", title="1 worker, room of 1,000, 16 in flight", unit=US, at_most=0.40, reach=0.33, window=16
+    ),
+    Scenario(
+        name="room-16-keys",
+        title="the same, every message with an idempotency key",
+        unit=US,
+        at_most=0.40,
+        reach=0.33,
+        window=16,
+        say=SAY_ONCE,
     ),
     Scenario(name="room-1", title="1 worker, room of 1,000, 1 in flight", unit=US, at_most=3.6, reach=2.9, window=1),
     Scenario(
@@ -134,5 +153,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         window=16,
         compressed=True,
         padding=600,
+    ),
+    Scenario(
+        name="large",
+        title="longest loop lag, 15,000 members on one worker, 50 messages/s",
+        unit="ms",
+        at_most=20,
+        reach=10,
+        kind="lag",
+        connections=15_000,
+        rate=50,
     ),
 )

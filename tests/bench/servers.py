@@ -1,4 +1,4 @@
-"""The servers that are measured, each pinned to the server's core: chatmaster, and the baseline with a store."""
+"""The servers that are measured, each pinned to the server's core: chatmaster, the baseline with a store, the floor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from tests.support import processes, wait
 from tests.support.server import ROOT, Chatmaster
 from tests.support.store import RedisServer
 
-# The load says far more than a person; everything else is as it comes.
-LIFTED: Mapping[str, Any] = {"limits.rate": 0.0, "log.level": "warning"}
+# The load says far more than a person: its limits are looked at for each message, but never reached.
+LIFTED: Mapping[str, Any] = {"limits.rate": 1e9, "limits.burst": 1_000_000_000, "log.level": "warning"}
 
 
 class Server(Struct, frozen=True):
@@ -29,13 +29,14 @@ class Server(Struct, frozen=True):
     port: int
     pid: int
     without: tuple[int, ...] = ()  # pids below `pid` that are not the server's cost
+    workers: Callable[[], list[dict[str, Any]]] = list  # what its status says of each
 
 
 @contextmanager
 def chatmaster(workers: int, cores: Collection[int], settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
     """Ours: master, workers and the embedded store, which is left out of the figures."""
     with pinned(cores), Chatmaster(workers=workers, settings={**LIFTED, **(settings or {})}) as server:
-        yield Server(server.port, server.pid, (server.store_pid,))
+        yield Server(server.port, server.pid, (server.store_pid,), lambda: list(server.status()["workers"]))
 
 
 @contextmanager
@@ -51,6 +52,19 @@ def baseline(workers: int, cores: Collection[int], settings: Mapping[str, Any] |
         process = subprocess.Popen(command, cwd=ROOT)
         try:
             wait.until(lambda: len(processes.children(process.pid)) == workers and _listens(port), 20)
+            yield Server(port, process.pid)
+        finally:
+            _end(process)
+
+
+@contextmanager
+def floor(workers: int, cores: Collection[int], settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
+    """One process that does nothing but write what comes to everybody: what this machine's kernel takes for it."""
+    port = processes.free_port()
+    with pinned(cores):
+        process = subprocess.Popen([sys.executable, "-m", "tests.bench.floor", str(port)], cwd=ROOT)
+        try:
+            wait.until(lambda: _listens(port), 20)
             yield Server(port, process.pid)
         finally:
             _end(process)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.load import _PING, MARK, Member
+from tests.bench.load_members import MARK, PING, Member
 
 if TYPE_CHECKING:
     from tests.bench.load import Load
@@ -39,7 +39,7 @@ class WatchingMember(Member):
                 length, begin = data[at + 2] << 8 | data[at + 3], at + 4
             if begin + length > size:
                 break
-            if data[at] == _PING:
+            if data[at] == PING:
                 self.answer_pings(data[at : begin + length])
             elif data.find(MARK, begin, begin + length) >= 0:
                 self.message(data, begin, begin + length)

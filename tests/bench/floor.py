@@ -1,0 +1,97 @@
+"""The least that a fan-out can cost here: one process, uvloop, no store, no JSON, no order, no acks, no limits.
+
+Run as ``python -m tests.bench.floor PORT``. A machine's `send` may cost 2 µs or 10, and is most of what a delivery
+costs: how far a server is from the floor of the same run says more than its microseconds. What one turn of the loop
+brings leaves by one write a connection, as it does in chatmaster. Everybody is in one room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import signal
+import sys
+from typing import cast
+
+import uvloop
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+_WELCOME = b"\x81\x12" + b'{"type":"welcome"}'
+
+
+class Everybody:
+    """The one room."""
+
+    def __init__(self) -> None:
+        self.transports: dict[Connection, asyncio.Transport] = {}
+        self.batch: list[bytes] = []
+
+    def say(self, message: bytes) -> None:
+        if not self.batch:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self.batch.append(message)
+
+    def flush(self) -> None:
+        data, self.batch = b"".join(self.batch), []
+        for transport in self.transports.values():
+            transport.write(data)
+
+
+class Connection(asyncio.Protocol):
+    """Understands the benchmark's own load: masks of zero, frames below 64 KiB."""
+
+    def __init__(self, room: Everybody) -> None:
+        self.room = room
+        self.received = b""
+        self.open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.room.transports.pop(self, None)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        if not self.open and not self.shake_hands():
+            return
+        while len(self.received) >= 2:
+            size, at = self.received[1] & 0x7F, 2
+            if size == 126:
+                size, at = int.from_bytes(self.received[2:4]), 4
+            if len(self.received) < at + 4 + size:
+                return
+            head, payload = self.received[:at], self.received[at + 4 : at + 4 + size]
+            self.received = self.received[at + 4 + size :]
+            self.received_frame(bytes((head[0], head[1] & 0x7F)) + head[2:] + payload)
+
+    def shake_hands(self) -> bool:
+        head, end, rest = self.received.partition(b"\r\n\r\n")
+        found = re.search(rb"Sec-WebSocket-Key: (\S+)", head) if end else None
+        if found is None:
+            return False
+        accept = base64.b64encode(hashlib.sha1(found[1] + _GUID).digest())
+        answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        self.transport.write(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        self.open, self.received = True, rest
+        self.room.transports[self] = self.transport
+        return True
+
+    def received_frame(self, frame: bytes) -> None:
+        if b'"hello"' in frame:
+            self.transport.write(_WELCOME)
+        elif frame[0] == 0x81:
+            self.room.say(frame)
+
+
+async def run(port: int) -> None:
+    loop, room, ended = asyncio.get_running_loop(), Everybody(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    await loop.create_server(lambda: Connection(room), "127.0.0.1", port, backlog=4096)
+    await ended.wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(run(int(sys.argv[1])))

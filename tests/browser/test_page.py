@@ -99,6 +99,34 @@ def test_direct_messages(server, visit):
     assert eve.page.locator("#directs .room").count() == 0
 
 
+def test_direct_messages_can_be_edited_deleted_and_reacted_to(server, visit):
+    """On both sides, and still after a reload; one deletes only what one has written."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    for one, other in ((ada, "Bob"), (bob, "Ada")):
+        one.page.locator(".member", has_text=other).click()
+        one.page.get_by_role("menuitem", name="Write directly").click()
+    ada.say("tpyo")
+    ada.say("regretted")
+    bob.sees("regretted")
+    ada.kept("regretted")
+    bob.act("tpyo", "React with 👍")
+    ada.expect(ada.message("tpyo").locator(".reaction")).to_contain_text("1")
+    ada.act("regretted", "More actions")
+    ada.page.get_by_role("menuitem", name="Delete").click()
+    ada.page.get_by_role("button", name="Delete", exact=True).click()
+    bob.sees("Message deleted")
+    ada.page.locator("#text").press("ArrowUp")
+    ada.expect(ada.page.locator("#text")).to_have_value("tpyo")
+    ada.say("typo")
+    bob.sees("typo")
+    bob.act("typo", "More actions")
+    assert bob.page.get_by_role("menuitem").all_inner_texts() == ["Copy text", "About Ada"]
+    bob.page.reload()
+    bob.sees("Message deleted")
+    assert bob.texts() == ["typo(edited)", "Message deleted"]
+    bob.expect(bob.message("typo").locator(".reaction")).to_contain_text("1")
+
+
 def test_history_comes_by_scrolling(server, visit):
     """Older messages load as one scrolls up, and what one looks at stays where it is."""
     ada = visit(server, "Ada").come()

@@ -217,11 +217,11 @@ class App {
   }
 
   change(conversation, message, text) {
-    this.attempt(this.chat.edit(conversation.id, message.offset, text));
+    this.attempt(this.chat.edit(this.model.logOf(conversation), message.offset, text));
   }
 
   remove(conversation, message) {
-    const submit = () => this.chat.delete(conversation.id, message.offset);
+    const submit = () => this.chat.delete(this.model.logOf(conversation), message.offset);
     openDialog({
       title: "Delete this message?",
       text: message.text ?? "",
@@ -236,7 +236,7 @@ class App {
   react(conversation, message, emoji, only = false) {
     const has = message.reactions.get(emoji)?.has(this.model.me) ?? false;
     if (has && only) return;
-    this.attempt(this.chat.react(conversation.id, message.offset, emoji, { remove: has }));
+    this.attempt(this.chat.react(this.model.logOf(conversation), message.offset, emoji, { remove: has }));
   }
 
   async copy(text) {

@@ -55,6 +55,11 @@ export class Model {
     return conversation.peer === this.me ? `${this.name} (you)` : this.nameOf(conversation.peer);
   }
 
+  /** The room in which the server keeps a conversation: all direct messages lie in one's own inbox. */
+  logOf(conversation) {
+    return conversation.direct ? `@${this.me}` : conversation.id;
+  }
+
   /** Whether the user is in a room that we are in, too. */
   isOnline(user) {
     return [...this.conversations.values()].some((one) => !one.direct && one.joined && one.members.has(user));

@@ -18,12 +18,12 @@ export class Tools {
     const conversation = model.current;
     const open = Boolean(conversation?.joined && !message.deleted && message.segment === conversation.segment);
     const mine = message.from.user === model.me;
-    const room = open && !conversation.direct;
+    const room = open && !conversation.direct; // the wire knows no answer to a direct message
     return {
-      react: room,
+      react: open,
       reply: room,
-      edit: room && mine && message.text !== undefined,
-      remove: room && (mine || model.moderates),
+      edit: open && mine && message.text !== undefined,
+      remove: open && (mine || (room && model.moderates)),
     };
   }
 

@@ -257,11 +257,11 @@ class App {
     if (!current) return;
     /** @type {any[]} */
     const items = [
-      !current.direct && { icon: "check", text: "Copy a link to this room", act: () => this.copy(location.href) },
+      !current.direct && { icon: "link", text: "Copy a link to this room", act: () => this.copy(location.href) },
       moderates && { icon: "shield", text: "Moderate…", act: () => openModeration(this, current.peer) },
       !current.direct &&
-        current.joined && { icon: "close", text: "Leave this room", danger: true, act: () => this.leave(current) },
-      current.direct && { icon: "check", text: "Copy the user's id", act: () => this.copy(current.peer) },
+        current.joined && { icon: "leave", text: "Leave this room", danger: true, act: () => this.leave(current) },
+      current.direct && { icon: "copy", text: "Copy the user's id", act: () => this.copy(current.peer) },
     ];
     openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));
   }

@@ -76,7 +76,7 @@ export class Tools {
     const items = [
       rights.reply && { icon: "reply", text: "Reply", act: () => app.composer.reply(message) },
       rights.edit && { icon: "edit", text: "Edit", act: () => app.composer.edit(message) },
-      message.text !== undefined && { icon: "check", text: "Copy text", act: () => app.copy(message.text) },
+      message.text !== undefined && { icon: "copy", text: "Copy text", act: () => app.copy(message.text) },
       rights.remove && {
         icon: "trash",
         text: mine ? "Delete" : "Delete as moderator",

@@ -115,6 +115,34 @@ class Person:
         return found
 
 
+class Line:
+    """The page's way to the server, through the test: it can be cut, and change what is told."""
+
+    def __init__(self, page: Any) -> None:
+        self.is_cut = False
+        self.changed: Callable[[dict[str, Any]], dict[str, Any]] = lambda told: told
+        self._open: list[tuple[Any, int]] = []
+        page.route_web_socket("**", self._opened)
+
+    def _opened(self, route: Any) -> None:
+        if self.is_cut:
+            route.close(code=1001)
+            return
+        server = route.connect_to_server()
+        server.on_message(lambda text: route.send(json.dumps(self.changed(json.loads(text)))))
+        self._open += [(server, 1000), (route, 1001)]
+
+    def cut(self) -> None:
+        """End the connection, and refuse others."""
+        self.is_cut = True
+        for end, code in self._open:
+            end.close(code=code)
+        self._open.clear()
+
+    def mend(self) -> None:
+        self.is_cut = False
+
+
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Person]]:
     """Somebody with a browser of their own: `visit(server, "Ada", width=360)`."""

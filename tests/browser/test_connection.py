@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.support import processes, wait
 from tests.support.server import Chatmaster, DidNotStart
 
@@ -70,6 +72,23 @@ def test_an_outage_is_told_and_ends(server, visit):
     wait.until(lambda: _starts(server), 30, "the server starts again")
     bob.sees("written in the dark")
     ada.kept("written in the dark")
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_an_outage_on_a_small_screen(server, visit, width):
+    """The line and its button are there whole, one can still write, and nobody is shown as present."""
+    ada = visit(server, "Ada", width=width, height=700).come()
+    server.kill()
+    wait.until(lambda: not server.running)
+    ada.state("Reconnecting in")
+    for node in ("#state-text", "#state-button", "#text", "#send", "#open-people"):
+        ada.expect(ada.page.locator(node)).to_be_in_viewport(ratio=1)
+    assert ada.page.locator("html").evaluate("(node) => node.scrollWidth <= node.clientWidth")
+    ada.say("in the dark")
+    ada.expect(ada.message("in the dark").locator(".mark")).to_be_visible()
+    ada.page.locator("#open-people").click()
+    ada.expect(ada.page.locator(".member")).to_be_visible()
+    ada.expect(ada.page.locator(".member .presence")).to_be_hidden()
 
 
 def _starts(server: Chatmaster) -> bool:

@@ -26,16 +26,16 @@ def come_as_moderator(visit, server):
     return mia
 
 
-def moderate(mia, name: str, what: str, where: str = "", reason: str = "") -> None:
-    """Fill in the dialog about a person."""
-    mia.page.locator(".member", has_text=name).click()
+def moderate(mia, name: str, what: str, where: str = "", reason: str = "", *, among: str = ".member") -> None:
+    """Fill in the dialog about a person, who is in the list or the author of a message (".message .name")."""
+    mia.page.locator(among, has_text=name).first.click()
     mia.page.get_by_role("menuitem", name="Moderate…").click()
     dialog = mia.page.get_by_role("dialog")
     dialog.get_by_label("What to do").select_option(what)
     if where:
         dialog.get_by_label("Where").select_option(label=where)
     dialog.get_by_label("Reason").fill(reason)
-    dialog.get_by_role("button", name="Do it").click()
+    dialog.get_by_role("button", name=what.capitalize(), exact=True).click()
     mia.expect(dialog).to_be_hidden()
 
 
@@ -70,6 +70,35 @@ def test_ban_everywhere(server, visit):
     bob.state("You were removed: for a reason")
     bob.expect(bob.page.get_by_role("button", name="Try again")).to_be_visible()
     mia.expect(mia.page.locator(".member", has_text="Bob")).to_have_count(0)
+
+
+def test_kick_out_of_a_room(server, visit):
+    """Who is put out is told why and can write no more, but may come back."""
+    mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()
+    moderate(mia, "Bob", "kick", reason="cool down")
+    bob.expect(bob.page.locator(".toast")).to_contain_text("You were taken out of #lobby")
+    bob.expect(bob.page.locator("#text")).to_be_disabled()
+    mia.expect(mia.page.locator(".member", has_text="Bob")).to_have_count(0)
+    bob.page.locator("#rooms .room", has_text="lobby").click()
+    bob.expect(bob.page.locator("#text")).to_be_enabled()
+    bob.say("I am calm")
+    mia.sees("I am calm")
+
+
+def test_unban(server, visit):
+    """A ban holds until it is taken back, which the author's name at an old message is enough for."""
+    mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()
+    bob.say("something")
+    mia.sees("something")
+    moderate(mia, "Bob", "ban", "Everywhere", "enough")
+    bob.state("You were removed: enough")
+    bob.page.get_by_role("button", name="Try again").click()
+    bob.state("You were removed")
+    moderate(mia, "Bob", "unban", "Everywhere", among=".message .name")
+    bob.page.get_by_role("button", name="Try again").click()
+    bob.state("Connected")
+    bob.say("thank you")
+    mia.sees("thank you")
 
 
 def test_a_wrong_token_asks_for_another(server, visit):

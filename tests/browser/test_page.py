@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from tests.support import wait
-
 
 def test_two_people_chat(server, visit):
     """What one writes comes to both, in order, grouped under the author's name."""
@@ -99,31 +97,32 @@ def test_direct_messages(server, visit):
     assert eve.page.locator("#directs .room").count() == 0
 
 
-def test_history_comes_by_scrolling(server, visit):
-    """Older messages load as one scrolls up, and what one looks at stays where it is."""
-    ada = visit(server, "Ada").come()
-    ada.page.evaluate(
-        """async () => {
-            const { connect } = await import("/chat.js");
-            const chat = connect(location.origin.replace("http", "ws") + "/", { rooms: ["lobby"], name: "Reader" });
-            for (let number = 1; number <= 160; number += 1) await chat.say("lobby", `message ${number}.`);
-            chat.close();
-        }"""
-    )
-    ada.sees("message 160.")
-    bob = visit(server, "Bob")
-    bob.page.goto(f"{bob.url}/#lobby")
-    bob.sees("message 160.")
-    scroller, to_top = bob.page.locator("#scroll"), "node => { node.scrollTop = 0 }"
-    before = bob.page.locator(".message").count()
-    assert before < 160
-    looked_at = bob.page.locator(".message").first.inner_text()
-    scroller.evaluate(to_top)
-    bob.expect(bob.page.locator(".message")).not_to_have_count(before)
-    assert scroller.evaluate("node => node.scrollTop") > 300, f"{looked_at} was pushed away"
-    start = bob.page.locator("#timeline .start")
-    wait.until(lambda: scroller.evaluate(to_top) or start.count(), what="the room's beginning")
-    assert bob.texts() == [f"message {number}." for number in range(1, 161)]
+def test_direct_messages_can_be_edited_deleted_and_reacted_to(server, visit):
+    """On both sides, and still after a reload; one deletes only what one has written."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    for one, other in ((ada, "Bob"), (bob, "Ada")):
+        one.page.locator(".member", has_text=other).click()
+        one.page.get_by_role("menuitem", name="Write directly").click()
+    ada.say("tpyo")
+    ada.say("regretted")
+    bob.sees("regretted")
+    ada.kept("regretted")
+    bob.act("tpyo", "React with 👍")
+    ada.expect(ada.message("tpyo").locator(".reaction")).to_contain_text("1")
+    ada.act("regretted", "More actions")
+    ada.page.get_by_role("menuitem", name="Delete").click()
+    ada.page.get_by_role("button", name="Delete", exact=True).click()
+    bob.sees("Message deleted")
+    ada.page.locator("#text").press("ArrowUp")
+    ada.expect(ada.page.locator("#text")).to_have_value("tpyo")
+    ada.say("typo")
+    bob.sees("typo")
+    bob.act("typo", "More actions")
+    assert bob.page.get_by_role("menuitem").all_inner_texts() == ["Copy text", "About Ada"]
+    bob.page.reload()
+    bob.sees("Message deleted")
+    assert bob.texts() == ["typo(edited)", "Message deleted"]
+    bob.expect(bob.message("typo").locator(".reaction")).to_contain_text("1")
 
 
 def test_drafts_and_the_guest_survive_a_reload(server, visit):

@@ -88,3 +88,17 @@ def test_the_policy_allows_only_what_was_in_the_file(server, visit):
     assert ada.page.evaluate("() => window.broken") is None
     assert [complaint for complaint in ada.complaints if "Content Security Policy" in complaint]
     ada.complaints.clear()
+
+
+def test_code_is_shown_as_it_was_written(server, visit):
+    """In backquotes nothing is a link, a mention or markup; what is open stays as it is."""
+    ada = visit(server, "Ada").come()
+    ada.say("use `<b>https://example.org/</b>`, then")
+    ada.page.locator("#text").fill("```js\nlet a = 1;\n  b(`${a}`);\n```\nand `this is left open")
+    ada.page.keyboard.press("Enter")
+    ada.kept("left open")
+    codes = ada.page.locator(".message .text code")
+    assert codes.all_inner_texts() == ["<b>https://example.org/</b>", "let a = 1;\n  b(`${a}`);"]
+    assert ada.page.locator(".message pre.code").count() == 1
+    assert ada.page.locator(".message :is(a, b)").count() == 0
+    assert ada.texts()[1].endswith("and `this is left open")

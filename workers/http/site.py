@@ -17,6 +17,8 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _UNCACHED = (("Cache-Control", "no-store"),)
 # The files change with the version of the server: a browser may keep them, but asks each time.
 _REVALIDATED = (("Cache-Control", "no-cache"), ("Referrer-Policy", "no-referrer"))
+# Other sites import the client, and an import of another origin's module is always a CORS request (HTML, 8.1.4.2).
+_FOR_ANY_SITE = ("Access-Control-Allow-Origin", "*")
 
 
 class Http:
@@ -41,7 +43,7 @@ class Http:
             policy = ("Content-Security-Policy", content_security_policy(page))
             self._files["/"] = Response(HTTPStatus.OK, page, HTML, (policy, *_REVALIDATED))
         if script is not None:
-            self._files["/chat.js"] = Response(HTTPStatus.OK, script, SCRIPT, _REVALIDATED)
+            self._files["/chat.js"] = Response(HTTPStatus.OK, script, SCRIPT, (_FOR_ANY_SITE, *_REVALIDATED))
 
     def answer(self, path: str) -> Response:
         """The response to GET or HEAD of a path; what follows a `?` is ignored."""

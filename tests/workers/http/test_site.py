@@ -40,6 +40,12 @@ async def test_the_script(serve) -> None:
     assert headers["content-type"] == "text/javascript; charset=utf-8"
 
 
+async def test_other_sites_may_import_the_script_but_not_read_the_page(serve) -> None:
+    served = await serve(http=Http(page=PAGE, script=b"let a"))
+    assert (await ask(served, "/chat.js"))[1]["access-control-allow-origin"] == "*"
+    assert "access-control-allow-origin" not in (await ask(served, "/"))[1]
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/chat.js", "/metrics", "/ws", "/../etc/passwd", "//"])
 async def test_what_is_not_there_is_404(serve, path: str) -> None:
     assert (await ask(await serve(http=Http(page=PAGE)), path))[0] == 404

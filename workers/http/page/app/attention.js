@@ -46,7 +46,16 @@ export class Attention {
   }
 
   notify(conversation, message, where) {
-    const note = new Notification(`${message.from.name} ${where}`, { body: textOf(message), tag: conversation.id });
+    let note;
+    try {
+      note = new Notification(`${message.from.name} ${where}`, { body: textOf(message), tag: conversation.id });
+    } catch {
+      // Chrome on Android has permission to give, but no constructor for pages.
+      kept.set("notify", false);
+      this.show();
+      this.app.toast("This browser shows no notifications of pages");
+      return;
+    }
     note.onclick = () => {
       window.focus();
       this.app.open(conversation.id);

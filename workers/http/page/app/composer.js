@@ -165,7 +165,7 @@ export class Composer {
   }
 
   editLast(event) {
-    const message = this.conversation?.direct ? undefined : this.conversation?.lastOf(this.app.model.me);
+    const message = this.conversation?.lastOf(this.app.model.me);
     if (message?.text === undefined) return;
     event.preventDefault();
     this.edit(message);

@@ -172,11 +172,14 @@ export class Conversation {
     return /** @type {Message | undefined} */ (this.items.findLast(ours));
   }
 
-  /** Let go of old messages that nobody looks at. */
+  /** Let go of the oldest messages. Returns whether they can be asked for again. */
   trim() {
-    if (this.items.length <= MOST_KEPT) return;
-    for (const item of this.items.splice(0, this.items.length - MOST_KEPT)) this.byOffset.delete(item.offset);
-    if (this.items[0].segment === this.segment) this.more = true;
+    if (this.items.length <= MOST_KEPT) return false;
+    const gone = this.items.splice(0, this.items.length - MOST_KEPT);
+    const present = gone.filter((item) => item.segment === this.segment);
+    for (const { kind, offset } of present) if (kind === "message") this.byOffset.delete(offset);
+    if (present.length) this.more = true;
+    return present.length > 0;
   }
 
   // ---- reading -----------------------------------------------------------------------------------

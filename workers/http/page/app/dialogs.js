@@ -5,6 +5,7 @@ import { el } from "./dom.js";
  * Show a form in a modal dialog until `submit` has succeeded or the person has thought better of it.
  * @param {{title: string, text?: string, fields: any[], action: string, danger?: boolean,
  *   submit: () => void | Promise<unknown>, reason: (error: any) => string}} options
+ * @returns {any} the button that submits
  */
 export function openDialog({ title, text, fields, action, danger, submit, reason }) {
   const complaint = el("p", { class: "field-error", role: "alert" });
@@ -33,6 +34,7 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
+  return confirm;
 }
 
 /** A labelled input. @returns {[any, any]} the field and its input */

@@ -76,10 +76,12 @@ function initials(name, most) {
   return letters.slice(0, most).join("").toLocaleUpperCase() || "?";
 }
 
+/** One of 15 hues that can be told apart; short names that differ little lie far from each other (FNV-1a, mixed). */
 function hueOf(user) {
-  let hash = 0;
-  for (const character of user) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 360_007;
-  return (hash * 47) % 360;
+  let hash = 2_166_136_261;
+  for (const character of user) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16_777_619);
+  hash = Math.imul(hash ^ (hash >>> 15), 2_246_822_519);
+  return (((hash ^ (hash >>> 13)) >>> 0) % 15) * 24;
 }
 
 /** Make a list of nodes the children of `parent`, moving as little as possible, so that focus and selection stay. */

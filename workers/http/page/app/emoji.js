@@ -61,7 +61,10 @@ export function openEmojiPicker(anchor, chosen, focusBack) {
   show();
   search.addEventListener("input", show);
   search.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && grid.querySelector("button")) grid.querySelector("button").click();
+    if (event.key === "Enter") {
+      event.preventDefault(); // the focus goes to the text, where the same key would begin a new line
+      grid.querySelector("button")?.click();
+    }
     if (event.key === "ArrowDown") moveFocus(event, [...grid.querySelectorAll("button")]);
   });
   grid.addEventListener("keydown", (event) => moveFocus(event, [...grid.querySelectorAll("button")], COLUMNS));

@@ -217,11 +217,11 @@ class App {
   }
 
   change(conversation, message, text) {
-    this.attempt(this.chat.edit(conversation.id, message.offset, text));
+    this.attempt(this.chat.edit(this.model.logOf(conversation), message.offset, text));
   }
 
   remove(conversation, message) {
-    const submit = () => this.chat.delete(conversation.id, message.offset);
+    const submit = () => this.chat.delete(this.model.logOf(conversation), message.offset);
     openDialog({
       title: "Delete this message?",
       text: message.text ?? "",
@@ -236,7 +236,7 @@ class App {
   react(conversation, message, emoji, only = false) {
     const has = message.reactions.get(emoji)?.has(this.model.me) ?? false;
     if (has && only) return;
-    this.attempt(this.chat.react(conversation.id, message.offset, emoji, { remove: has }));
+    this.attempt(this.chat.react(this.model.logOf(conversation), message.offset, emoji, { remove: has }));
   }
 
   async copy(text) {
@@ -257,11 +257,11 @@ class App {
     if (!current) return;
     /** @type {any[]} */
     const items = [
-      !current.direct && { icon: "check", text: "Copy a link to this room", act: () => this.copy(location.href) },
+      !current.direct && { icon: "link", text: "Copy a link to this room", act: () => this.copy(location.href) },
       moderates && { icon: "shield", text: "Moderate…", act: () => openModeration(this, current.peer) },
       !current.direct &&
-        current.joined && { icon: "close", text: "Leave this room", danger: true, act: () => this.leave(current) },
-      current.direct && { icon: "check", text: "Copy the user's id", act: () => this.copy(current.peer) },
+        current.joined && { icon: "leave", text: "Leave this room", danger: true, act: () => this.leave(current) },
+      current.direct && { icon: "copy", text: "Copy the user's id", act: () => this.copy(current.peer) },
     ];
     openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));
   }

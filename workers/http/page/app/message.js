@@ -31,7 +31,10 @@ function startNode(conversation, app) {
   const words = conversation.direct
     ? "What is said here stays between the two of you."
     : "Say hello. Everyone in this room can read it, and so can those who join later.";
-  const node = el("li", { class: "start" }, el("h3", {}, ...heading), el("p", { text: words }));
+  const face = conversation.direct
+    ? avatar(conversation.peer, title, "large")
+    : el("span", { class: "start-mark", "aria-hidden": "true", text: "#" });
+  const node = el("li", { class: "start" }, face, el("h3", {}, ...heading), el("p", { text: words }));
   if (empty && !conversation.direct) {
     const name = el("button", {
       type: "button",
@@ -197,7 +200,7 @@ const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["check", "Sent,
 function outgoingNode(row, app) {
   const outgoing = row.message;
   const failed = outgoing.status === "failed";
-  const text = el("div", { class: "text", dir: "auto", text: outgoing.text });
+  const text = el("div", { class: "text", dir: "auto" }, ...rendered(outgoing.text));
   const body = el("div", { class: "body" }, row.first && head(outgoing, app), text, failed && complaint(outgoing, app));
   const classes = `message mine ${row.first ? "first" : ""} ${outgoing.status}`;
   return el(

@@ -10,7 +10,7 @@ import { Conversation, ROOM_MENTION } from "./conversation.js";
 export class Model {
   /**
    * @param {(what: What, conversation?: Conversation) => void} changed
-   * @param {(conversation: Conversation, message: any, mentionsMe: boolean) => void} arrived a message of somebody else
+   * @param {(conversation: Conversation, message: any, forMe: boolean) => void} arrived a message of somebody else
    */
   constructor(changed, arrived) {
     this.changed = changed;
@@ -53,6 +53,11 @@ export class Model {
   titleOf(conversation) {
     if (!conversation.direct) return conversation.id;
     return conversation.peer === this.me ? `${this.name} (you)` : this.nameOf(conversation.peer);
+  }
+
+  /** The room in which the server keeps a conversation: all direct messages lie in one's own inbox. */
+  logOf(conversation) {
+    return conversation.direct ? `@${this.me}` : conversation.id;
   }
 
   /** Whether the user is in a room that we are in, too. */
@@ -111,12 +116,15 @@ export class Model {
     const message = conversation.put(entry);
     if (conversation.typing.delete(entry.from.user)) this.changed("typing", conversation);
     if (entry.room.startsWith("@")) this.inbox.top = Math.max(this.inbox.top, entry.offset);
-    if (!known && message.from.user !== this.me) this.came(conversation, message);
+    const came = !known && message.from.user !== this.me;
+    const forMe = came && this.came(conversation, message);
+    if (conversation !== this.current) this.trim(conversation);
     this.changed("messages", conversation);
     this.changed("list");
+    if (came) this.arrived(conversation, message, forMe);
   }
 
-  /** Somebody else's new message. */
+  /** Count somebody else's new message. Returns whether it is for us in particular. */
   came(conversation, message) {
     const mentionsMe = message.mentions.includes(this.me) || message.mentions.includes(ROOM_MENTION);
     if (conversation !== this.current || !this.attentive()) {
@@ -124,7 +132,13 @@ export class Model {
       if (conversation.direct) this.countDirect(conversation);
       else conversation.addUnread(message, mentionsMe);
     }
-    this.arrived(conversation, message, mentionsMe || conversation.direct);
+    return mentionsMe || conversation.direct;
+  }
+
+  /** Let go of old messages; those of the inbox are then read again from where they end. */
+  trim(conversation) {
+    if (conversation.loading || !conversation.trim() || !conversation.direct) return;
+    Object.assign(this.inbox, { first: Math.max(this.inbox.first, conversation.first ?? 0), more: true });
   }
 
   changedMessage(entry) {

@@ -4,9 +4,9 @@ import { reasonOf } from "./outbox.js";
 import { openMenu } from "./popup.js";
 
 const VERBS = [
-  ["mute", "Mute: may read, not write"],
-  ["kick", "Kick: put out once"],
-  ["ban", "Ban: keep out"],
+  ["mute", "Mute: they may read, not write"],
+  ["kick", "Kick: put them out once"],
+  ["ban", "Ban: keep them out"],
   ["unmute", "Unmute"],
   ["unban", "Unban"],
 ];
@@ -31,7 +31,7 @@ export function openPersonMenu(app, anchor, { user, name }) {
   /** @type {any[]} */
   const items = [
     { icon: "send", text: mine ? "Write a note to yourself" : "Write directly", act: () => app.open(`@${user}`) },
-    !mine && inRoom && { icon: "reply", text: "Mention", act: () => app.composer.insert(`@${model.nameOf(user)} `) },
+    !mine && inRoom && { icon: "at", text: "Mention", act: () => app.composer.insert(`@${model.nameOf(user)} `) },
     mine && { icon: "edit", text: "Change your name", act: () => app.askName() },
     !mine && model.moderates && null,
     !mine &&
@@ -52,7 +52,7 @@ export function openPersonMenu(app, anchor, { user, name }) {
 export function openModeration(app, user = "") {
   const { model } = app;
   const room = model.current && !model.current.direct ? model.current.id : "";
-  const [userField, userInput] = textField("User", { value: user, required: true, maxlength: 63 });
+  const [userField, userInput] = textField("User id", { value: user, required: true, maxlength: 63 });
   const [verbField, verb] = choiceField("What to do", VERBS, "mute");
   const places = [["", "Everywhere"]];
   if (room) places.unshift([room, `In #${room}`]);
@@ -73,12 +73,17 @@ export function openModeration(app, user = "") {
     app.toast(`Done: ${verb.value} ${model.nameOf(userInput.value.trim())}`);
   };
   const title = user ? `Moderate ${model.nameOf(user)}` : "Moderate";
-  openDialog({
+  const confirm = openDialog({
     title,
-    fields: [userField, verbField, placeField, timeField, reasonField],
-    action: "Do it",
+    text: user && `User id: ${user}`,
+    fields: [!user && userField, verbField, placeField, timeField, reasonField].filter(Boolean),
+    action: "Mute",
     danger: true,
     submit,
     reason: reasonOf,
+  });
+  verb.addEventListener("change", () => {
+    confirm.textContent = `${verb.value[0].toUpperCase()}${verb.value.slice(1)}`;
+    confirm.classList.toggle("danger", !verb.value.startsWith("un"));
   });
 }

@@ -1,16 +1,18 @@
 /**
- * Owns what becomes of a message's text: links, mentions, and the rest. `tokens` is pure; `rendered` makes nodes of
- * them, text nodes and links whose address was checked.
+ * Owns what becomes of a message's text: code, links, mentions, and the rest. `tokens` is pure; `rendered` makes nodes
+ * of them, text nodes and links whose address was checked.
  */
 import { el } from "./dom.js";
 
 // Ends at white space, at what cannot be in an address, and at marks that would turn the direction of what follows.
 const LINK = /\bhttps?:\/\/[^\s<>"'`\u200b-\u200f\u202a-\u202e\u2066-\u2069]+/giu;
+// Three backquotes around lines, which may name a language first, or one around a few words.
+const CODE = /\n?```(?:[\w+#-]*\n)?([^]+?)\n?```\n?|`([^`\n]+)`/gu;
 const TRAILING = /[.,;:!?…)\]}]$/u;
 const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|[\u200d\ufe0f])\s*)+$/u;
 
 /**
- * @typedef {{type: "text" | "link" | "mention", text: string, href?: string, host?: string, me?: boolean}} Token
+ * @typedef {{type: "text" | "link" | "mention" | "code" | "block", text: string, href?: string, host?: string, me?: boolean}} Token
  */
 
 /**
@@ -19,6 +21,17 @@ const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{E
  * @returns {Token[]}
  */
 export function tokens(text, mentions = []) {
+  const found = [];
+  let end = 0;
+  for (const match of text.matchAll(CODE)) {
+    const code = match[1] === undefined ? { type: "code", text: match[2] } : { type: "block", text: match[1] };
+    found.push(...withLinks(text.slice(end, match.index), mentions), code);
+    end = match.index + match[0].length;
+  }
+  return [...found, ...withLinks(text.slice(end), mentions)];
+}
+
+function withLinks(text, mentions) {
   const found = [];
   let end = 0;
   for (const match of text.matchAll(LINK)) {
@@ -74,6 +87,8 @@ export function rendered(text, mentions) {
   return tokens(text, mentions).map((token) => {
     if (token.type === "text") return document.createTextNode(token.text);
     if (token.type === "mention") return el("span", { class: token.me ? "mention mine" : "mention", text: token.text });
+    if (token.type === "code") return el("code", { text: token.text });
+    if (token.type === "block") return el("pre", { class: "code", dir: "ltr" }, el("code", { text: token.text }));
     // The host, since an address can be written so that it seems to lead elsewhere.
     return el("a", {
       href: token.href,

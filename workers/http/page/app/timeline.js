@@ -60,6 +60,7 @@ export class Timeline {
   render() {
     const conversation = this.app.model.current;
     if (!conversation) return;
+    if (this.atEnd && !this.toPlace) this.app.model.trim(conversation);
     const { me } = this.app.model;
     const rows = rowsOf(conversation, { me, now: Date.now(), nameOf: (user) => this.app.model.nameOf(user) });
     const held = this.atEnd ? null : this.hold();
@@ -163,6 +164,7 @@ export class Timeline {
   /** Show the message at an offset, loading what is needed. */
   async find(offset) {
     const conversation = this.app.model.current;
+    this.atEnd = false; // what is loaded here stays
     for (let pages = 0; pages < MOST_PAGES && !conversation.byOffset.has(offset) && conversation.more; pages += 1) {
       await this.app.loader.older(conversation);
     }
@@ -170,9 +172,9 @@ export class Timeline {
     const node = this.drawn.get(`${conversation.segment} ${offset}`)?.node;
     if (!node || conversation !== this.app.model.current) {
       this.app.toast("That message is not kept any more");
+      this.scrolled();
       return;
     }
-    this.atEnd = false;
     node.scrollIntoView({ block: "center", behavior: reducedMotion() ? "instant" : "smooth" });
     node.classList.remove("found");
     requestAnimationFrame(() => node.classList.add("found"));

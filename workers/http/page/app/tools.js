@@ -18,12 +18,12 @@ export class Tools {
     const conversation = model.current;
     const open = Boolean(conversation?.joined && !message.deleted && message.segment === conversation.segment);
     const mine = message.from.user === model.me;
-    const room = open && !conversation.direct;
+    const room = open && !conversation.direct; // the wire knows no answer to a direct message
     return {
-      react: room,
+      react: open,
       reply: room,
-      edit: room && mine && message.text !== undefined,
-      remove: room && (mine || model.moderates),
+      edit: open && mine && message.text !== undefined,
+      remove: open && (mine || (room && model.moderates)),
     };
   }
 
@@ -76,7 +76,7 @@ export class Tools {
     const items = [
       rights.reply && { icon: "reply", text: "Reply", act: () => app.composer.reply(message) },
       rights.edit && { icon: "edit", text: "Edit", act: () => app.composer.edit(message) },
-      message.text !== undefined && { icon: "check", text: "Copy text", act: () => app.copy(message.text) },
+      message.text !== undefined && { icon: "copy", text: "Copy text", act: () => app.copy(message.text) },
       rights.remove && {
         icon: "trash",
         text: mine ? "Delete" : "Delete as moderator",

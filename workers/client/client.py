@@ -49,19 +49,22 @@ class Client(Verbs):
         token: Token = None,
         on_event: Callable[[ev.Event], None] | None = None,
         timeout: float = TIMEOUT,
+        random: Callable[[], float] = random.random,
         **websocket: Any,
     ) -> None:
         """Nothing happens before `start`.
 
         `token`: a string, or a function (a coroutine function, too) that gives a fresh one for each connection.
         `on_event` is called with every event, in order, on the loop; without it they wait for `events`.
-        `timeout`: seconds until a request gives up. Further arguments go to `websockets`' `connect`.
+        `timeout`: seconds until a request gives up. `random` gives numbers from 0 to 1, for the back-off. Further
+        arguments go to `websockets`' `connect`.
         """
         self.url = url
         self.timeout = timeout
         self.core = core.Core(rooms, name=name, key_prefix=os.urandom(6).hex() + "-")
         self._token = token
         self._on_event = on_event
+        self._random = random
         self._websocket = {"max_size": MAX_MESSAGE, "compression": None, **websocket}
         self._ws: ClientConnection | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -165,7 +168,7 @@ class Client(Verbs):
 
     async def _come_and_go(self) -> ConnectionEnded:
         """One connection after another."""
-        back = Comeback(random.random, renewable=callable(self._token) or self._token is None)
+        back = Comeback(self._random, renewable=callable(self._token) or self._token is None)
         while True:
             end = await self._connection()
             self.core.lost()

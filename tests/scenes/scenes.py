@@ -187,6 +187,52 @@ def identities() -> Iterator[Scene]:
         ],
         expect=Expect(results=[{"offset": 1}]),
     )
+    yield Scene(
+        name="a name that is refused costs only the name",
+        options={"name": "operator"},
+        connections=[
+            [
+                hear("hello", name="operator"),
+                refuse("bad_request", field="name"),
+                hear("hello", name=None, rooms=[{"room": "lobby"}]),
+                answer("welcome", **WELCOME),
+                CUT,
+            ],
+            [GREET],
+        ],
+        expect=Expect(told=[("error", "bad_request", "name"), LOST]),
+    )
+    yield Scene(
+        name="who is not let in stays away",
+        early=True,
+        do=[call("ping"), call("ping")],
+        connections=[[hear("hello"), refuse("forbidden")]],
+        expect=Expect(
+            results=[{"error": "ended"}, {"error": "ended"}],
+            told=[("error", "forbidden", None), ("ended", 1008)],
+            state="closed",
+        ),
+    )
+    yield Scene(
+        name="a renewed token is presented from then on",
+        options={"token": "old"},
+        do=[call("renew", "fresh")],
+        connections=[
+            [greet(hello={"token": "old"}), hear("hello", token="fresh"), answer("welcome", **WELCOME), CUT],
+            [greet(hello={"token": "fresh"})],
+        ],
+        expect=Expect(results=[{"user": "u1"}], told=[LOST]),
+    )
+    yield Scene(
+        name="a token that was not accepted is not presented again",
+        options={"token": "old"},
+        do=[call("renew", "forged")],
+        connections=[
+            [GREET, hear("hello", token="forged"), refuse("unauthorized", field="token"), CUT],
+            [greet(hello={"token": "old"})],
+        ],
+        expect=Expect(results=[{"error": "unauthorized", "field": "token"}], told=[LOST]),
+    )
 
 
 SCENES = [*connections(), *close_codes(), *requests(), *identities()]

@@ -73,12 +73,17 @@ class Client(Verbs):
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Future[None]] = set()  # the loop keeps no hold of its tasks
+        self._refused: RequestRefused | None = None  # the hello, for good
         self._ended: ConnectionEnded | None = None
 
     # ---- its life ----------------------------------------------------------------------------------
 
     async def start(self) -> Self:
-        """Connect. Returns after the first `welcome`; raises ConnectionEnded, or OutcomeUnknown after `timeout`."""
+        """Connect. Returns after the first `welcome`.
+
+        Raises RequestRefused where the server does not let us in, ConnectionEnded where it closes for good, and
+        OutcomeUnknown after `timeout`.
+        """
         self._first = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(), name=f"chat client of {self.url}")
         try:
@@ -204,13 +209,15 @@ class Client(Verbs):
             pass
         finally:
             self._ws = None
+        if self._refused is not None:
+            return End(comeback.POLICY, str(self._refused), answered=answered)
         if (bye := self.core.bye) is not None:  # the close frame may be lost, and says the same
             return End(bye.code, bye.reason, bye.retry_after_ms / 1000, answered)
         return End(ws.close_code or comeback.LOST, ws.close_reason or "", answered=answered)
 
     async def _fresh_token(self) -> str | None:
         if not callable(self._token):
-            return self._token
+            return self.core.renewed_token or self._token
         given = self._token()
         return given if isinstance(given, str) else await given
 
@@ -230,6 +237,11 @@ class Client(Verbs):
                     asyncio.get_running_loop().call_later(delay, self._again, number)
                 case core.Resume():
                     _log.warning("something is missing in a room: resuming")
+                    assert self._ws is not None
+                    self._ws.transport.abort()
+                    return
+                case core.StayAway(why=why):
+                    self._refused = why
                     assert self._ws is not None
                     self._ws.transport.abort()
                     return
@@ -272,7 +284,9 @@ class Client(Verbs):
     def _end(self, why: ConnectionEnded) -> None:
         if self._ended is None:
             self._ended = why
-        for waiting in [*self._answers.values(), *([self._first] if self._first is not None else [])]:
+        if self._first is not None and not self._first.done():
+            self._first.set_exception(self._refused or self._ended)
+        for waiting in self._answers.values():
             if not waiting.done():
                 waiting.set_exception(self._ended)
         self._changed.set()
@@ -295,4 +309,4 @@ def _refused(error: websockets.InvalidStatus) -> End:
     """The handshake was answered with an HTTP status: what a request cannot mend is for good."""
     status = error.response.status_code
     lasting = 400 <= status < 500 and status not in (408, 425, 429)
-    return End(1008 if lasting else comeback.LOST, f"HTTP {status}")
+    return End(comeback.POLICY if lasting else comeback.LOST, f"HTTP {status}")

@@ -74,7 +74,13 @@ class Resume(Struct, frozen=True):
     """Something is missing: cut the connection and come back with the places as they are."""
 
 
-Action = Send | Tell | Finish | Again | Resume
+class StayAway(Struct, frozen=True):
+    """The server does not let us in, and would not the next time: end the client."""
+
+    why: RequestRefused
+
+
+Action = Send | Tell | Finish | Again | Resume | StayAway
 
 
 class Core:
@@ -85,6 +91,7 @@ class Core:
         self.name = name
         self.user = ""
         self.guest_token: str | None = None
+        self.renewed_token: str | None = None  # instead of the one that the program began with
         self.online = False  # between `welcome` and the end of the connection
         self.rooms: dict[str, Place] = {room: Place() for room in rooms}
         self.pending: dict[int, Request] = {}
@@ -156,7 +163,7 @@ class Core:
         unknown = [one for one in self.pending.values() if one.id in self._sent and one.kind in WITH_KEY]
         for request in unknown:
             self.forget(request.id)
-        self.guest_token = None
+        self.guest_token = self.renewed_token = None
         self.rooms.pop(f"@{self.user}", None)
         self.user = ""
         return unknown
@@ -254,9 +261,8 @@ class Core:
         return Send(request.data)
 
     def _receive_error(self, error: ev.Error) -> list[Action]:
-        if error.id == HELLO and not self.online and error.code in WORTH_A_RETRY:
-            self._refused_hello = self.hello(self._hello_token)
-            return [Tell(error), _again(error)]
+        if error.id == HELLO and not self.online:
+            return self._hello_refused(error)
         request = self.pending.get(error.id) if isinstance(error.id, int) else None
         if request is None:
             return [Tell(error)]
@@ -267,6 +273,16 @@ class Core:
             self.rooms.pop(request.fields["room"], None)
         return [Finish(request.id, RequestRefused(error.code, error.message, error.field))]
 
+    def _hello_refused(self, error: ev.Error) -> list[Action]:
+        """What passes is waited for; a name that is not allowed here costs the name, not the way in."""
+        if error.code in WORTH_A_RETRY:
+            self._refused_hello = self.hello(self._hello_token)
+            return [Tell(error), _again(error)]
+        if error.field != "name" or not self.name:
+            return [Tell(error), StayAway(RequestRefused(error.code, error.message, error.field))]
+        self.name = None
+        return [Tell(error), Send(self.hello(self._hello_token))]
+
     def _answered(self, event: ev.FromServer) -> list[Action]:
         number = getattr(event, "id", None)
         request = self.pending.pop(number, None) if isinstance(number, int) else None
@@ -274,6 +290,8 @@ class Core:
             return []  # given up, or the answer to what was sent twice
         if request.kind == "rename":
             self.name = request.fields["name"]
+        if request.kind == "hello":
+            self.renewed_token = request.fields.get("token") or self.renewed_token
         return [Finish(number, event)]
 
     # ---- inside ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from workers.client import (
     ConnectionEnded,
     Message,
     OutcomeUnknown,
+    RequestRefused,
     comeback,
     connect,
 )
@@ -93,7 +94,7 @@ async def test_a_slow_application_makes_the_server_wait_and_loses_nothing():
         nonlocal sent
         await greet(ws)
         for offset in range(1, total + 1):
-            await ws.send(entry(offset, "x" * 2000))
+            await ws.send(entry(offset, "x" * 8000))  # more than the buffers between the two may grow to
             sent = offset
         await ws.wait_closed()
 
@@ -147,3 +148,16 @@ async def test_a_server_that_says_403_is_not_asked_again():
 async def test_a_start_that_finds_nobody_gives_up_in_time():
     with pytest.raises(OutcomeUnknown):
         await connect("ws://127.0.0.1:1/", timeout=0.2)
+
+
+async def test_who_is_not_let_in_hears_why_from_start():
+    async def refuses(ws):
+        hello = await json_of(ws)
+        refusal = {"type": "error", "id": hello["id"], "code": "forbidden", "message": "members only"}
+        await ws.send(json.dumps(refusal))
+        await ws.wait_closed()
+
+    async with playing(refuses) as url:
+        with pytest.raises(RequestRefused, match="members only") as caught:
+            await connect(url)
+    assert caught.value.code == "forbidden"

@@ -12,7 +12,7 @@
  * `reacted`, `presence`, `typing`, `read`, `gap`, `reset`, `error`, `bye`) and the client's own: `state` (see State),
  * `caughtup` ({recovered, lost, resets}, after a reconnect), `sent` and `retrying` (about a request).
  */
-import { Comeback, LOST, UNAUTHORIZED } from "./comeback.js";
+import { Comeback, LOST, POLICY, UNAUTHORIZED } from "./comeback.js";
 import { Core } from "./core.js";
 import { ChatError } from "./errors.js";
 import { Verbs } from "./verbs.js";
@@ -159,7 +159,7 @@ export class Chat extends Verbs {
   async dial() {
     const marker = (this.ws = {}); // taken, while the token is fetched
     const { token } = this.options;
-    const given = typeof token === "function" ? await token() : token;
+    const given = typeof token === "function" ? await token() : this.core.renewedToken || token;
     if (this.ws !== marker) return;
     const Socket = this.options.WebSocket ?? globalThis.WebSocket;
     const ws = (this.ws = new Socket(this.url, SUBPROTOCOL));
@@ -211,9 +211,9 @@ export class Chat extends Verbs {
   }
 
   /** Do not wait for the closing handshake of a connection that is of no use. */
-  cut(reason) {
+  cut(reason, code = LOST) {
     this.letGo();
-    this.ended(LOST, reason);
+    this.ended(code, reason);
   }
 
   letGo(code) {
@@ -289,7 +289,8 @@ export class Chat extends Verbs {
       if (action.do === "tell") this.dispatchEvent(new CustomEvent(action.type, { detail: action.detail }));
       else if (action.do === "send") this.send(action.message);
       else if (action.do === "finish") this.settle(action.id, action.answer, action.error);
-      else this.cut("something is missing: resuming");
+      else if (action.do === "resume") this.cut("something is missing: resuming");
+      else this.cut(action.reason, POLICY);
     }
   }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import random
 from collections import deque
@@ -25,6 +26,7 @@ from workers.client import comeback, core
 from workers.client import events as ev
 from workers.client.comeback import Comeback, End
 from workers.client.errors import ConnectionEnded, OutcomeUnknown, RequestRefused
+from workers.client.requests import encode
 from workers.client.verbs import Answer, Verbs
 
 TIMEOUT: Final = 30.0  # seconds for a request, over all connections it takes
@@ -72,7 +74,7 @@ class Client(Verbs):
         self._changed = asyncio.Event()  # something for `events`, or for a reader that waits for room
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._sending: set[asyncio.Future[None]] = set()  # the loop keeps no hold of its tasks
+        self._due = asyncio.Event()  # there may be something to send
         self._refused: RequestRefused | None = None  # the hello, for good
         self._ended: ConnectionEnded | None = None
 
@@ -139,13 +141,14 @@ class Client(Verbs):
         seconds = self.timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds):
-                await self._send(request.data if self.core.online else None)
+                self._due.set()
                 answer = await answered
         except TimeoutError:
             raise OutcomeUnknown(kind, seconds, request.key) from None
         finally:
             self._answers.pop(request.id, None)
             self.core.forget(request.id)
+            self._due.set()  # others of its room may have waited for it
         if not isinstance(answer, expected):
             raise RequestRefused("internal", f"{type(answer).__name__} is no answer to {kind}")
         return answer
@@ -154,7 +157,7 @@ class Client(Verbs):
         await self._send(self.core.mark_read(room, offset))
 
     async def _note(self, kind: str, **fields: Any) -> None:
-        await self._send(core.encode({"type": kind, **fields}) if self.core.online else None)
+        await self._send(encode({"type": kind, **fields}) if self.core.online else None)
 
     async def _send(self, data: bytes | None) -> None:
         """Send if there is something and somebody; a connection that breaks meanwhile is the reader's affair."""
@@ -179,8 +182,8 @@ class Client(Verbs):
             self.core.lost()
             delay = back.after(end)
             if end.code == comeback.UNAUTHORIZED and self._token is None:
-                for request in self.core.become_a_stranger():
-                    self._finish(request.id, OutcomeUnknown(request.kind, self.timeout, request.key))
+                for action in self.core.become_a_stranger(self.timeout):
+                    await self._carry_out(action)
             self._tell(ev.Disconnected(end.code, end.reason, delay))
             if delay is None:
                 return ConnectionEnded(end.code, end.reason)
@@ -200,15 +203,20 @@ class Client(Verbs):
     async def _serve(self, ws: ClientConnection, token: str | None) -> End:
         self._ws = ws
         answered = False
+        sending = asyncio.create_task(self._send_what_is_due(ws), name=f"requests to {self.url}")
         try:
             await ws.send(self.core.hello(token), text=True)
-            while True:
+            while self._ws is ws:  # what came behind a hole is not looked at
                 await self._receive(await ws.recv())
                 answered = answered or self.core.online
         except websockets.ConnectionClosed:
             pass
         finally:
             self._ws = None
+            sending.cancel()
+            await asyncio.wait([sending])
+        if not sending.cancelled():
+            sending.result()
         if self._refused is not None:
             return End(comeback.POLICY, str(self._refused), answered=answered)
         if (bye := self.core.bye) is not None:  # the close frame may be lost, and says the same
@@ -225,40 +233,53 @@ class Client(Verbs):
         event = ev.decode(data)
         if event is None:
             return
-        for action in self.core.receive(event):
-            match action:
-                case core.Send(data=wanted):
-                    await self._send(wanted)
-                case core.Tell(event=told):
-                    self._tell(told)
-                case core.Finish(id=number, answer=answer):
-                    self._finish(number, answer)
-                case core.Again(id=number, delay=delay):
-                    asyncio.get_running_loop().call_later(delay, self._again, number)
-                case core.Resume():
-                    _log.warning("something is missing in a room: resuming")
-                    assert self._ws is not None
-                    self._ws.transport.abort()
-                    return
-                case core.StayAway(why=why):
-                    self._refused = why
-                    assert self._ws is not None
-                    self._ws.transport.abort()
-                    return
+        for action in self.core.receive(event, asyncio.get_running_loop().time()):
+            await self._carry_out(action)
+        if isinstance(event, ev.Welcome | ev.Error):
+            self._due.set()
         await self._wait_for_room()
+
+    async def _send_what_is_due(self, ws: ClientConnection) -> None:
+        """As long as the connection lasts: one after the other, so that requests go out in the order of their turns."""
+        try:
+            while True:
+                self._due.clear()
+                actions, wake_at = self.core.due(asyncio.get_running_loop().time())
+                for action in actions:
+                    await self._carry_out(action)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(wake_at if math.isfinite(wake_at) else None):
+                        await self._due.wait()
+        except Exception:
+            ws.transport.abort()  # then the reader ends, and raises it
+            raise
+
+    async def _carry_out(self, action: core.Action) -> None:
+        match action:
+            case core.Send(data=wanted):
+                await self._send(wanted)
+            case core.Tell(event=told):
+                self._tell(told)
+            case core.Finish(id=number, answer=answer):
+                self._finish(number, answer)
+            case core.Resume():
+                _log.warning("something is missing in a room: resuming")
+                self._cut()
+            case core.StayAway(why=why):
+                self._refused = why
+                self._cut()
+
+    def _cut(self) -> None:
+        """Do not wait for the closing handshake of a connection that is of no use."""
+        if self._ws is not None:
+            self._ws.transport.abort()
+            self._ws = None
 
     async def _wait_for_room(self) -> None:
         """Stop reading while the application is behind; not while it waits for an answer, which has to be read."""
         while len(self._events) >= _LIMIT and not self._answers:
             self._changed.clear()
             await self._changed.wait()
-
-    def _again(self, number: int) -> None:
-        data = self.core.resend(number)
-        if data is not None:
-            task = asyncio.ensure_future(self._send(data))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
 
     def _finish(self, number: int, answer: ev.FromServer | RequestRefused | OutcomeUnknown) -> None:
         waiting = self._answers.get(number)

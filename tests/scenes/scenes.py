@@ -59,6 +59,14 @@ def connections() -> Iterator[Scene]:
         expect=Expect(told=[message(4), LOST, ("gap", "lobby", 5, 5), message(6)]),
     )
     yield Scene(
+        name="what came behind a hole comes again",
+        connections=[
+            [greet(offset=3), entry(4), entry(6), entry(7)],
+            [greet(offset=7), entry(5), entry(6), entry(7)],
+        ],
+        expect=Expect(told=[message(4), LOST, message(5), message(6), message(7)]),
+    )
+    yield Scene(
         name="gap and reset move on",
         connections=[[GREET, gap(1, 5), entry(6), reset("f", 0), entry(1, epoch="f")]],
         expect=Expect(told=[("gap", "lobby", 1, 5), message(6), ("reset", "lobby", "f", 0), message(1, "f")]),
@@ -157,6 +165,40 @@ def requests() -> Iterator[Scene]:
         connections=[[GREET, hear("join"), CUT], [greet(offset=3)]],
         expect=Expect(results=[{"room": "tea", "offset": 3}], told=[LOST]),
     )
+    yield Scene(
+        name="a room is a lane and another room does not wait",
+        do=[[call("say", "lobby", "one"), call("say", "lobby", "two"), call("say", "garden", "other")]],
+        options={"rooms": ["lobby", "garden"]},
+        connections=[
+            [
+                GREET,
+                hear("say", save="one", text="one"),
+                hear("say", save="other", text="other"),
+                refuse("rate_limited", to="one", retry_after_ms=30),
+                kept(1, to="other", room="garden"),
+                hear("say", same="one"),
+                kept(1),
+                hear("say", text="two"),
+                kept(2),
+            ]
+        ],
+        expect=Expect(results=[{"offset": 1}, {"offset": 2}, {"offset": 1, "room": "garden"}]),
+    )
+    yield Scene(
+        name="what was given up does not hold up its room",
+        do=[[call("say", "lobby", "one", timeout=0.05), call("say", "lobby", "two")]],
+        connections=[[GREET, hear("say", text="one"), hear("say", text="two"), kept(2)]],
+        expect=Expect(results=[{"error": "outcome_unknown"}, {"offset": 2}]),
+    )
+    yield Scene(
+        name="what the server may have forgotten is not said twice",
+        do=[call("say", "lobby", "once"), call("say", "lobby", "then")],
+        connections=[
+            [greet(limits={"key_ttl": 0.05}), hear("say", text="once"), bye(1012, retry_after_ms=100), CUT],
+            [greet(limits={"key_ttl": 0.05}), hear("say", text="then"), kept(2)],
+        ],
+        expect=Expect(results=[{"error": "outcome_unknown"}, {"offset": 2}], told=[("ended", 1012)]),
+    )
 
 
 def identities() -> Iterator[Scene]:
@@ -169,6 +211,16 @@ def identities() -> Iterator[Scene]:
             [greet(hello={"token": None}, token="guest.2")],
         ],
         expect=Expect(told=[LOST, ("ended", 4001)]),
+    )
+    yield Scene(
+        name="a stranger does not repeat what the guest may have said",
+        do=[call("say", "lobby", "once"), call("say", "lobby", "then")],
+        connections=[
+            [greet(token="guest.1"), hear("say", text="once"), CUT],
+            [hear("hello", token="guest.1"), bye(4001), CUT],
+            [greet(user="u9"), hear("say", text="then"), kept(1)],
+        ],
+        expect=Expect(results=[{"error": "outcome_unknown"}, {"offset": 1}], told=[LOST, ("ended", 4001)]),
     )
     yield Scene(
         name="a hello that found no store is said again",

@@ -245,7 +245,7 @@ export class Chat extends Verbs {
   }
 
   becomeStranger() {
-    this.core.becomeStranger();
+    this.carryOut(this.core.becomeStranger());
     this.stored("removeItem");
   }
 
@@ -267,7 +267,10 @@ export class Chat extends Verbs {
     return new Promise((resolve, reject) => {
       if (this.state.state === "closed") throw new ChatError("ended", "the client is closed");
       const { id } = this.core.ask(kind, fields);
-      const giveUp = () => this.carryOut([this.core.giveUp(id, `within ${timeout} s`)]);
+      const giveUp = () => {
+        this.carryOut([this.core.giveUp(id, `within ${timeout} s`)]);
+        this.pump(); // others of its room may have waited for it
+      };
       const timer = Number.isFinite(timeout) ? setTimeout(giveUp, timeout * 1000) : undefined;
       this.waiting.set(id, { resolve, reject, timer });
       this.pump();

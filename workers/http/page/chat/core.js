@@ -4,7 +4,7 @@
  */
 import { ChatError } from "./errors.js";
 import { DROP, Place, RESUME, SHOW_AFTER_HOLE } from "./places.js";
-import { Requests } from "./requests.js";
+import { mayBeDone, Requests } from "./requests.js";
 
 const ENTRIES = new Set(["message", "edited", "deleted", "reacted"]);
 const WORTH_A_RETRY = new Set(["rate_limited", "unavailable", "internal"]);
@@ -135,12 +135,19 @@ export class Core {
     this.requests.lost();
   }
 
-  /** The server does not know the guest that we were: come as a new one, without the old one's inbox. */
+  /**
+   * The server does not know the guest that we were: come as a new one, without the old one's inbox. What was sent and has
+   * no answer is given up: a key is its user's own, so what the stranger says under it is said twice if the guest had
+   * said it.
+   * @returns {Action[]}
+   */
   becomeStranger() {
     this.guestToken = "";
     this.renewedToken = "";
     this.rooms.delete(`@${this.user}`);
     this.user = "";
+    const sent = [...this.requests.pending.values()].filter(mayBeDone);
+    return sent.map(({ id }) => this.giveUp(id, "the server does not know this guest any more"));
   }
 
   // ---- from the server -------------------------------------------------------------------------

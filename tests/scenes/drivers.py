@@ -22,7 +22,8 @@ Result = dict[str, Any]
 
 # For each kind that both clients tell: what of it is compared. `ended` is the end of a connection.
 TOLD = {
-    "message": ("room", "epoch", "offset"),
+    "message": ("room", "epoch", "offset", "edited", "deleted", "reactions"),
+    "presence": ("room", "count", "joined", "renamed"),
     "gap": ("room", "from", "to"),
     "reset": ("room", "epoch", "offset"),
     "left": ("room", "reason"),
@@ -115,7 +116,7 @@ class PythonDriver:
             if event.retry_in is None:
                 self._failed = ConnectionEnded(event.code, event.reason)
             return
-        fields = msgspec.to_builtins(event)
+        fields = msgspec.json.decode(msgspec.json.encode(event))
         if fields.get("code") not in _RETRIED:  # the other client has an event of its own for them
             self._told += compared(fields["type"], fields)
 
@@ -188,4 +189,5 @@ def compared(kind: str, fields: dict[str, Any]) -> list[tuple[Any, ...]]:
     """What of an event is compared; nothing where only one client tells it so."""
     if kind not in TOLD or (kind == "left" and fields.get("reason") is None):  # the answer to `leave`
         return []
-    return [(kind, *(fields.get(name) for name in TOLD[kind]))]
+    # What one client leaves out has its empty value in the other.
+    return [(kind, *(fields.get(name) or None for name in TOLD[kind]))]

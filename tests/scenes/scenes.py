@@ -29,12 +29,13 @@ from tests.scenes.steps import (
 FOR_GOOD = (1000, 1002, 1003, 1007, 1008, 1009, 4003)
 SOON = (1001, 1011, 1012, 4002, 4008, 4010)
 LATER = (4004, 4009)
+BOB = {"user": "u2", "name": "Bob"}
 LOST = ("ended", 1006)
 
 
-def message(offset: int, epoch: str = "e") -> tuple[Any, ...]:
+def message(offset: int, epoch: str = "e", **state: Any) -> tuple[Any, ...]:
     """As it is told."""
-    return ("message", "lobby", epoch, offset)
+    return ("message", "lobby", epoch, offset, *(state.get(name) for name in ("edited", "deleted", "reactions")))
 
 
 def connections() -> Iterator[Scene]:
@@ -70,6 +71,23 @@ def connections() -> Iterator[Scene]:
         name="gap and reset move on",
         connections=[[GREET, gap(1, 5), entry(6), reset("f", 0), entry(1, epoch="f")]],
         expect=Expect(told=[("gap", "lobby", 1, 5), message(6), ("reset", "lobby", "f", 0), message(1, "f")]),
+    )
+    yield Scene(
+        name="a recovered message has the state that it is in",
+        connections=[
+            [GREET, CUT],
+            [
+                greet(offset=2),
+                entry(1, text="hey", edited=9, reactions={"👍": ["u3", "u4"]}),
+                entry(2, deleted=True),
+            ],
+        ],
+        expect=Expect(told=[LOST, message(1, edited=9, reactions={"👍": ["u3", "u4"]}), message(2, deleted=True)]),
+    )
+    yield Scene(
+        name="a new name is told",
+        connections=[[GREET, Push("presence", {"room": "lobby", "count": 2, "renamed": [BOB]})]],
+        expect=Expect(told=[("presence", "lobby", 2, None, [BOB])]),
     )
     yield Scene(
         name="bye says when to come back",

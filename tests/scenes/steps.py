@@ -82,10 +82,10 @@ def kept(offset: int, *, to: str = "", room: str = "lobby") -> Answer:
     return Answer("ack", to, {"room": room, "epoch": "e", "offset": offset})
 
 
-def entry(offset: int, *, epoch: str = "e") -> Push:
+def entry(offset: int, *, epoch: str = "e", **more: Any) -> Push:
     """A message in the lobby."""
-    sender = {"user": "u2", "name": "B"}
-    return Push("message", {"room": "lobby", "epoch": epoch, "offset": offset, "time": 1, "text": "hi", "from": sender})
+    place = {"room": "lobby", "epoch": epoch, "offset": offset, "time": 1}
+    return Push("message", {**place, "from": {"user": "u2", "name": "B"}, **(more or {"text": "hi"})})
 
 
 def gap(first: int, last: int) -> Push:

@@ -35,7 +35,9 @@ async def test_every_request_over_a_real_socket(server):
         await bob.say(ROOM, data={"any": ["json"]}, reply_to=ack.offset)
         await ada.direct(bob.user, "psst")
         page = await bob.history(ROOM)
-        assert page.messages[0]["text"] == "hello!"
+        first = page.messages[0]
+        assert (first.text, first.reactions, first.sender.name) == ("hello!", {"👍": (bob.user,)}, "Ada")
+        assert first.edited is not None
 
         async def both_are_listed() -> bool:
             return {one.user for one in (await bob.members(ROOM)).members} == {ada.user, bob.user}
@@ -49,6 +51,8 @@ async def test_every_request_over_a_real_socket(server):
             await bob.kick(ada.user)
         assert refused.value.code == "forbidden"
         await ada.delete(ROOM, ack.offset)
+        page = await bob.history(ROOM)
+        assert (page.messages[0].deleted, page.messages[0].text) == (True, None)
         await bob.leave(ROOM)
         with pytest.raises(RequestRefused) as refused:
             await bob.say(ROOM, "still here?")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection, serve
 
 from tests.scenes.stage import Stage, playing
 from tests.scenes.steps import CUT, GREET, Step, bye, entry, greet, hear, kept, refuse
@@ -108,3 +112,31 @@ def test_the_guest_is_kept_in_the_storage_while_known(client):
         wait.until(lambda: chat.page.evaluate(stored) == ["guest.1"])
         chat.page.evaluate("() => chat.cut('')")
         wait.until(lambda: chat.state() == "connected" and chat.page.evaluate(stored) == [])
+
+
+def test_a_server_that_opens_no_connection_to_this_page_is_told_from_one_that_is_away(client):
+    """A browser hides the 403 of a refused origin; the client asks for `/health` and says what it found."""
+
+    def forbid(ws: ServerConnection, request: Request) -> Response:
+        return ws.respond(200 if request.path == "/health" else 403, "so\n")
+
+    with serve(lambda ws: None, "127.0.0.1", 0, process_request=forbid) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        chat = client(f"ws://127.0.0.1:{server.socket.getsockname()[1]}/")
+        try:
+            wait.until(lambda: any(state.get("refused") for state in chat.told("state")))
+        finally:
+            server.shutdown()
+            thread.join(10)
+    told = next(state for state in chat.told("state") if state.get("refused"))
+    assert told["state"] == "waiting" and told["retryAt"] > 0 and "origin" in told["reason"]
+
+
+def test_a_server_that_is_away_refuses_nobody(client):
+    """Nothing answers, so it only tries again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    chat = client(f"ws://127.0.0.1:{port}/")
+    wait.until(lambda: [one["state"] for one in chat.told("state")].count("waiting") >= 5)
+    assert not any(one.get("refused") for one in chat.told("state"))

@@ -24,6 +24,8 @@ const TIMEOUT = 60; // seconds for a request, over all connections it takes
 const MOST_WAITING = 200; // requests
 const PONG_WITHIN = 10_000; // ms; a browser does not tell us about the server's own pings
 const OPEN_WITHIN = 20_000;
+const SUSPICIOUS = 3; // connections in a row that did not open
+const REFUSED = "the server answers, but opens no connection: it may not allow pages of this origin";
 const STORAGE_KEY = "chatmaster.guest";
 
 /**
@@ -44,6 +46,8 @@ const STORAGE_KEY = "chatmaster.guest";
  * @property {number} [retryAt] ms since 1970: when it tries again
  * @property {number} [code] how the last connection ended
  * @property {string} [reason]
+ * @property {boolean} [refused] the server answers HTTP, but opens no connection: most likely it does not allow the
+ *   origin of this page
  */
 
 /**
@@ -81,6 +85,8 @@ export class Chat extends Verbs {
     this.state = { state: "connecting" };
     /** @type {any} */
     this.ws = null;
+    this.unopened = 0; // connections in a row that did not open
+    this.refused = false; // although the server is there
     this.answered = false; // this connection got as far as `welcome`
     this.heardAt = 0;
     this.pingInterval = 25_000;
@@ -164,7 +170,12 @@ export class Chat extends Verbs {
     const Socket = this.options.WebSocket ?? globalThis.WebSocket;
     const ws = (this.ws = new Socket(this.url, SUBPROTOCOL));
     this.answered = false;
-    ws.onopen = () => ws.send(JSON.stringify(this.core.hello(given ?? "")));
+    this.unopened += 1;
+    ws.onopen = () => {
+      this.unopened = 0;
+      this.refused = false;
+      ws.send(JSON.stringify(this.core.hello(given ?? "")));
+    };
     ws.onmessage = ({ data }) => this.received(data);
     ws.onclose = ({ code, reason }) => this.ended(code, reason);
     ws.onerror = () => {}; // a close follows, and says as much as there is to know
@@ -242,6 +253,25 @@ export class Chat extends Verbs {
     }
     this.timers.retry = setTimeout(() => this.open(), delay);
     this.become({ state: "waiting", retryAt: Date.now() + delay, code: end.code, reason: end.reason });
+    if (this.refused) this.tellRefused();
+    else if (this.unopened >= SUSPICIOUS) this.lookForServer();
+  }
+
+  /** A browser does not say why a connection could not be made: a refused origin looks like a server that is away. */
+  async lookForServer() {
+    try {
+      const address = new URL("/health", this.url.replace(/^ws/, "http"));
+      const answer = await fetch(address, { mode: "no-cors", cache: "no-store" });
+      this.refused = this.unopened >= SUSPICIOUS && (answer.ok || answer.type === "opaque");
+    } catch {
+      return; // it is away
+    }
+    if (this.refused) this.tellRefused();
+  }
+
+  /** It goes on trying: a server behind a proxy that is there alone looks the same. */
+  tellRefused() {
+    if (this.state.state === "waiting") this.become({ ...this.state, refused: true, reason: REFUSED });
   }
 
   becomeStranger() {

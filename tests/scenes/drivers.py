@@ -189,5 +189,9 @@ def compared(kind: str, fields: dict[str, Any]) -> list[tuple[Any, ...]]:
     """What of an event is compared; nothing where only one client tells it so."""
     if kind not in TOLD or (kind == "left" and fields.get("reason") is None):  # the answer to `leave`
         return []
-    # What one client leaves out has its empty value in the other.
-    return [(kind, *(fields.get(name) or None for name in TOLD[kind]))]
+    return [(kind, *(_given(fields.get(name)) for name in TOLD[kind]))]
+
+
+def _given(value: Any) -> Any:
+    """What one client leaves out has its empty value in the other."""
+    return None if value is False or value in ([], {}) else value

@@ -24,7 +24,7 @@ const TIMEOUT = 60; // seconds for a request, over all connections it takes
 const MOST_WAITING = 200; // requests
 const PONG_WITHIN = 10_000; // ms; a browser does not tell us about the server's own pings
 const OPEN_WITHIN = 20_000;
-const SUSPICIOUS = 3; // connections in a row that did not open
+const SUSPICIOUS = 3; // connections, none of which opened
 const REFUSED = "the server answers, but opens no connection: it may not allow pages of this origin";
 const STORAGE_KEY = "chatmaster.guest";
 
@@ -85,8 +85,9 @@ export class Chat extends Verbs {
     this.state = { state: "connecting" };
     /** @type {any} */
     this.ws = null;
-    this.unopened = 0; // connections in a row that did not open
-    this.refused = false; // although the server is there
+    this.opened = false; // some connection
+    this.tried = 0; // connections
+    this.refused = false; // none opens, although the server is there
     this.answered = false; // this connection got as far as `welcome`
     this.heardAt = 0;
     this.pingInterval = 25_000;
@@ -170,9 +171,9 @@ export class Chat extends Verbs {
     const Socket = this.options.WebSocket ?? globalThis.WebSocket;
     const ws = (this.ws = new Socket(this.url, SUBPROTOCOL));
     this.answered = false;
-    this.unopened += 1;
+    this.tried += 1;
     ws.onopen = () => {
-      this.unopened = 0;
+      this.opened = true;
       this.refused = false;
       ws.send(JSON.stringify(this.core.hello(given ?? "")));
     };
@@ -254,7 +255,7 @@ export class Chat extends Verbs {
     this.timers.retry = setTimeout(() => this.open(), delay);
     this.become({ state: "waiting", retryAt: Date.now() + delay, code: end.code, reason: end.reason });
     if (this.refused) this.tellRefused();
-    else if (this.unopened >= SUSPICIOUS) this.lookForServer();
+    else if (!this.opened && this.tried >= SUSPICIOUS) this.lookForServer();
   }
 
   /** A browser does not say why a connection could not be made: a refused origin looks like a server that is away. */
@@ -262,7 +263,7 @@ export class Chat extends Verbs {
     try {
       const address = new URL("/health", this.url.replace(/^ws/, "http"));
       const answer = await fetch(address, { mode: "no-cors", cache: "no-store" });
-      this.refused = this.unopened >= SUSPICIOUS && (answer.ok || answer.type === "opaque");
+      this.refused = !this.opened && (answer.ok || answer.type === "opaque");
     } catch {
       return; // it is away
     }

@@ -1,91 +1,27 @@
-"""`/chat.js` in a real browser against a server that plays scenes: lost connections, holes, close codes, retries.
-
-The scenes are those of the Python client's tests; the page at the real server is tested beside this.
-"""
+"""What only `/chat.js` has, in a real browser against a server that plays a part; the rest is in `tests/scenes`."""
 
 from __future__ import annotations
 
 import base64
-import json
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
+from tests.scenes.stage import Stage, playing
+from tests.scenes.steps import CUT, GREET, Step, bye, entry, greet, hear, kept, refuse
 from tests.support import wait
 from workers.http.page import build
-
-Scene = Callable[[ServerConnection], None]
-
-FOR_GOOD = (1000, 1002, 1003, 1007, 1008, 1009, 4003)
-COMES_BACK = (1001, 1011, 1012, 4002, 4004, 4008, 4009, 4010)
-
-
-@contextmanager
-def playing(*scenes: Scene) -> Iterator[str]:
-    """A server whose n-th connection plays the n-th scene, the last one again and again; gives its URL."""
-    left = list(scenes)
-
-    def play(ws: ServerConnection) -> None:
-        scene = left.pop(0) if len(left) > 1 else left[0]
-        try:
-            scene(ws)
-        except ConnectionClosed:
-            pass
-
-    with serve(play, "127.0.0.1", 0, subprotocols=["chat.v1.json"]) as server:  # type: ignore[list-item]  # a NewType
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
-        server.shutdown()
-        thread.join(10)
-
-
-def hear(ws: ServerConnection, kind: str) -> dict[str, Any]:
-    """The next request of that kind."""
-    while True:
-        message: dict[str, Any] = json.loads(ws.recv(timeout=10))
-        if message["type"] == kind:
-            return message
-
-
-def tell(ws: ServerConnection, kind: str, **fields: Any) -> None:
-    ws.send(json.dumps({"type": kind, **fields}))
-
-
-def greet(ws: ServerConnection, offset: int = 0, **more: Any) -> dict[str, Any]:
-    """Answer the hello, whose rooms stand at `offset`."""
-    hello = hear(ws, "hello")
-    rooms = [{"room": one["room"], "epoch": "e", "offset": offset} for one in hello["rooms"]]
-    tell(ws, "welcome", id=hello["id"], connection="c", user="u1", name="Ada", server_time=1, rooms=rooms, **more)
-    return hello
-
-
-def entry(ws: ServerConnection, offset: int) -> None:
-    sender = {"user": "u2", "name": "B"}
-    tell(ws, "message", room="lobby", epoch="e", offset=offset, time=1, text=f"m{offset}", **{"from": sender})
-
-
-def cut(ws: ServerConnection) -> None:
-    """End the connection without a word."""
-    ws.socket.shutdown(2)
-
-
-def linger(ws: ServerConnection) -> None:
-    """Stay until the client goes."""
-    for _ in ws:
-        pass
-
 
 START = """async ([address, url, options]) => {
     const { connect } = await import(address);
     const told = (window.told = []);
-    const kept = new Map();
+    const kept = (window.kept = new Map());
     const storage = {
         getItem: (name) => kept.get(name) ?? null,
         setItem: (name, value) => kept.set(name, value),
@@ -93,8 +29,7 @@ START = """async ([address, url, options]) => {
     };
     const usual = { rooms: ["lobby"], random: () => 0.01, storage };
     const chat = (window.chat = connect(url, { ...usual, ...options }));
-    const types = ["welcome", "message", "gap", "reset", "caughtup", "state", "error", "left", "retrying"];
-    for (const type of types) chat.on(type, (detail) => told.push([type, detail]));
+    for (const type of ["caughtup", "state", "retrying"]) chat.on(type, (detail) => told.push([type, detail]));
 }"""
 
 
@@ -109,12 +44,14 @@ class Client:
     def told(self, kind: str) -> list[dict[str, Any]]:
         return [detail for told, detail in self.page.evaluate("() => window.told") if told == kind]
 
-    def offsets(self) -> list[int]:
-        return [message["offset"] for message in self.told("message")]
-
     def state(self) -> str:
         state: str = self.page.evaluate("() => chat.state.state")
         return state
+
+    def failure(self, ask: str) -> str:
+        """The code that a call fails with."""
+        code: str = self.page.evaluate("async (ask) => { try { await eval(ask) } catch (e) { return e.code } }", ask)
+        return code
 
 
 @pytest.fixture
@@ -124,230 +61,82 @@ def client(browser: Any) -> Iterator[Callable[..., Client]]:
     page.close()
 
 
-def test_it_resumes_where_it_was(client):
-    """What it has is not shown again, what it missed is, and it says when it has caught up."""
-    hellos = []
+@contextmanager
+def stage(*parts: list[Step]) -> Iterator[str]:
+    """Play these parts, without a fault; gives the URL."""
+    made = Stage(parts)
+    with playing(made) as url:
+        yield url
+        wait.until(lambda: made.over or made.faults)
+    assert not made.faults
 
-    def first(ws: ServerConnection) -> None:
-        hellos.append(greet(ws))
-        entry(ws, 1)
-        entry(ws, 2)
-        cut(ws)
 
-    def second(ws: ServerConnection) -> None:
-        hellos.append(greet(ws, offset=4))
-        for offset in (2, 3, 4):
-            entry(ws, offset)
-        linger(ws)
-
-    with playing(first, second) as url:
+def test_it_says_when_it_has_caught_up(client):
+    """How much came, and how much is lost."""
+    back: list[Step] = [greet(offset=4), *(entry(offset) for offset in (2, 3, 4))]
+    with stage([GREET, entry(1), entry(2), CUT], back) as url:
         chat = client(url)
-        wait.until(lambda: chat.offsets() == [1, 2, 3, 4])
         wait.until(lambda: chat.told("caughtup") == [{"recovered": 2, "lost": 0, "resets": 0}])
-    assert hellos[1]["rooms"] == [{"room": "lobby", "since": {"epoch": "e", "offset": 2}}]
 
 
-def test_a_hole_is_resumed_and_then_told(client):
-    """First it asks again; where the same is missing once more, it is a gap."""
-
-    def holey(ws: ServerConnection) -> None:
-        hello = greet(ws, offset=3)
-        if "since" not in hello["rooms"][0]:
-            entry(ws, 4)
-        entry(ws, 6)
-        linger(ws)
-
-    with playing(holey) as url:
-        chat = client(url)
-        wait.until(lambda: chat.offsets() == [4, 6])
-    assert [(gap["from"], gap["to"]) for gap in chat.told("gap")] == [(5, 5)]
-
-
-def test_gap_and_reset_move_on(client):
-    """After both, delivery goes on where the server says."""
-
-    def scene(ws: ServerConnection) -> None:
-        greet(ws)
-        tell(ws, "gap", room="lobby", epoch="e", **{"from": 1, "to": 5})
-        entry(ws, 6)
-        tell(ws, "reset", room="lobby", epoch="f", offset=0)
-        entry(ws, 1)
-        linger(ws)
-
-    with playing(scene) as url:
-        chat = client(url)
-        wait.until(lambda: chat.offsets() == [6, 1])
-
-
-def test_bye_says_when_to_come_back(client):
-    """Not before, although its own back-off would be shorter."""
-    times = []
-
-    def goodbye(ws: ServerConnection) -> None:
-        greet(ws)
-        times.append(time.monotonic())
-        tell(ws, "bye", code=1012, reason="restart", retry_after_ms=600)
-        ws.close(1012, "restart")
-
-    def again(ws: ServerConnection) -> None:
-        times.append(time.monotonic())
-        greet(ws)
-        linger(ws)
-
-    with playing(goodbye, again) as url:
-        chat = client(url)
-        wait.until(lambda: len(times) == 2 and chat.state() == "connected")
-    assert times[1] - times[0] >= 0.59
-
-
-@pytest.mark.parametrize("code", [*FOR_GOOD, *COMES_BACK])
-def test_close_codes(client, code):
-    """The table of the protocol: whether to come back at all."""
-
-    def close(ws: ServerConnection) -> None:
-        greet(ws)
-        tell(ws, "bye", code=code, reason="so", retry_after_ms=0)
-        linger(ws)
-
-    def goodbye(ws: ServerConnection) -> None:
-        greet(ws)
-        tell(ws, "bye", code=code, reason="so", retry_after_ms=0)
-        cut(ws)
-
-    with playing(goodbye, close) as url:
-        chat = client(url)
-        wait.until(lambda: chat.told("state")[1:])
-        state = chat.told("state")[-1]
-        assert state["state"] in (("closed",) if code in FOR_GOOD else ("waiting", "connecting", "connected"))
-        assert next(one["code"] for one in chat.told("state") if "code" in one) == code
-
-
-def test_a_request_is_sent_again_under_its_key(client):
-    """Over a lost connection and over an answer that is worth a retry; it resolves once."""
-    heard: list[dict[str, Any]] = []
-
-    def deaf(ws: ServerConnection) -> None:
-        greet(ws)
-        heard.append(hear(ws, "say"))
-        cut(ws)
-
-    def away(ws: ServerConnection) -> None:
-        greet(ws)
-        heard.append(hear(ws, "say"))
-        tell(ws, "error", id=heard[-1]["id"], code="unavailable", message="the store is away", retry_after_ms=50)
-        heard.append(hear(ws, "say"))
-        tell(ws, "ack", id=heard[-1]["id"], room="lobby", epoch="e", offset=1)
-        linger(ws)
-
-    with playing(deaf, away) as url:
-        chat = client(url)
-        ack = chat.page.evaluate("() => chat.say('lobby', 'hello')")
-    assert ack["offset"] == 1 and len(heard) == 3
-    assert len({(one["key"], one["id"], one["text"]) for one in heard}) == 1
-
-
-def test_a_room_is_a_lane(client):
-    """What was said second is not sent before the first has its answer; another room does not wait."""
-    heard: list[str] = []
-
-    def scene(ws: ServerConnection) -> None:
-        greet(ws)
-        first, other = hear(ws, "say"), hear(ws, "say")
-        heard.extend((first["text"], other["text"]))
-        tell(ws, "error", id=first["id"], code="rate_limited", message="slower", retry_after_ms=30)
-        tell(ws, "ack", id=other["id"], room="garden", epoch="e", offset=1)
-        for _ in range(2):
-            say = hear(ws, "say")
-            heard.append(say["text"])
-            tell(ws, "ack", id=say["id"], room="lobby", epoch="e", offset=len(heard))
-        linger(ws)
-
-    with playing(scene) as url:
-        chat = client(url)
-        said = [["lobby", "one"], ["lobby", "two"], ["garden", "other"]]
-        chat.page.evaluate("(said) => Promise.all(said.map(([room, text]) => chat.say(room, text)))", said)
-    assert heard == ["one", "other", "one", "two"]
-
-
-def test_refusals_and_limits_reject(client):
-    """With the server's code, or the client's own."""
-
-    def scene(ws: ServerConnection) -> None:
-        greet(ws)
-        join = hear(ws, "join")
-        tell(ws, "error", id=join["id"], code="forbidden", message="not for you", field="room")
-        linger(ws)
-
-    with playing(scene) as url:
+def test_too_many_requests_are_refused_at_once(client):
+    """Those that wait go on; they end when the client is closed."""
+    with stage([GREET, hear("say")]) as url:
         chat = client(url, queue=2)
         wait.until(lambda: chat.state() == "connected")
-        code = "async (ask) => { try { await eval(ask)() } catch (error) { return [error.code, error.field] } }"
-        assert chat.page.evaluate(code, "() => chat.join('secret')") == ["forbidden", "room"]
-        chat.page.evaluate("() => { chat.say('lobby', '1').catch(() => {}); chat.say('lobby', '2').catch(() => {}) }")
-        assert chat.page.evaluate(code, "() => chat.say('lobby', '3')") == ["queue_full", None]
-        chat.page.evaluate("() => { chat.core.requests.pending.clear() }")
-        assert chat.page.evaluate(code, "() => chat.say('lobby', '4', { timeout: 0.05 })") == ["outcome_unknown", None]
-        said = chat.page.evaluate_handle("() => ({ failed: chat.say('lobby', '5').catch((error) => error.code) })")
+        chat.page.evaluate("() => { chat.say('lobby', '1').catch(() => {}) }")
+        said = chat.page.evaluate_handle("() => ({ failed: chat.say('lobby', '2').catch((error) => error.code) })")
+        assert chat.failure("chat.say('lobby', '3')") == "queue_full"
         chat.page.evaluate("() => chat.close()")
         assert said.evaluate("({ failed }) => failed") == "ended"
         assert chat.state() == "closed"
+        assert chat.failure("chat.ping()") == "ended"
 
 
-def test_the_guest_stays_the_same_while_known(client):
-    """The token of the welcome comes with the next hello; refused, another guest begins."""
-    tokens = []
-
-    def first(ws: ServerConnection) -> None:
-        tokens.append(greet(ws, token="guest.1").get("token"))
-        cut(ws)
-
-    def second(ws: ServerConnection) -> None:
-        tokens.append(hear(ws, "hello").get("token"))
-        tell(ws, "bye", code=4001, reason="not valid", retry_after_ms=0)
-        cut(ws)
-
-    def third(ws: ServerConnection) -> None:
-        tokens.append(greet(ws, token="guest.2").get("token"))
-        linger(ws)
-
-    with playing(first, second, third) as url:
-        chat = client(url)
-        wait.until(lambda: len(tokens) == 3 and chat.state() == "connected")
-    assert tokens == [None, "guest.1", None]
-
-
-def test_a_name_that_is_refused_costs_only_the_name(client):
-    """It comes in without it."""
-    names = []
-
-    def scene(ws: ServerConnection) -> None:
-        hello = hear(ws, "hello")
-        names.append(hello.get("name"))
-        tell(ws, "error", id=hello["id"], code="bad_request", message="too long", field="name")
-        names.append(greet(ws).get("name"))
-        linger(ws)
-
-    with playing(scene) as url:
-        chat = client(url, name="x" * 99)
-        wait.until(lambda: chat.state() == "connected")
-    assert names == ["x" * 99, None]
-
-
-def test_a_hello_that_found_no_store_is_said_again(client):
-    """On the same connection, when the server says; requests wait for the welcome."""
-    heard: list[str] = []
-
-    def scene(ws: ServerConnection) -> None:
-        hello = hear(ws, "hello")
-        tell(ws, "error", id=hello["id"], code="unavailable", message="the store is away", retry_after_ms=50)
-        greet(ws)
-        say = hear(ws, "say")
-        heard.append(say["text"])
-        tell(ws, "ack", id=say["id"], room="lobby", epoch="e", offset=1)
-        linger(ws)
-
-    with playing(scene) as url:
+def test_it_tells_what_it_tries_again(client):
+    """A hello and a request, each with the time."""
+    hello: list[Step] = [hear("hello"), refuse("unavailable", retry_after_ms=30), GREET]
+    with stage([*hello, hear("say"), refuse("rate_limited", retry_after_ms=30), hear("say"), kept(1)]) as url:
         chat = client(url)
         chat.page.evaluate("() => chat.say('lobby', 'hello')")
-    assert heard == ["hello"]
-    assert chat.told("retrying")[0]["kind"] == "hello"
+    told = [(one["kind"], one["code"]) for one in chat.told("retrying")]
+    assert told == [("hello", "unavailable"), ("say", "rate_limited")]
+    assert all(one["at"] > 0 for one in chat.told("retrying"))
+
+
+def test_the_guest_is_kept_in_the_storage_while_known(client):
+    """So that a reload makes no other; a token that is refused is taken out."""
+    stored = "() => [...kept.values()]"
+    with stage([greet(token="guest.1")], [hear("hello", token="guest.1"), bye(4001), CUT], [greet()]) as url:
+        chat = client(url)
+        wait.until(lambda: chat.page.evaluate(stored) == ["guest.1"])
+        chat.page.evaluate("() => chat.cut('')")
+        wait.until(lambda: chat.state() == "connected" and chat.page.evaluate(stored) == [])
+
+
+def test_a_server_that_opens_no_connection_to_this_page_is_told_from_one_that_is_away(client):
+    """A browser hides the 403 of a refused origin; the client asks for `/health` and says what it found."""
+
+    def forbid(ws: ServerConnection, request: Request) -> Response:
+        return ws.respond(200 if request.path == "/health" else 403, "so\n")
+
+    with serve(lambda ws: None, "127.0.0.1", 0, process_request=forbid) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        chat = client(f"ws://127.0.0.1:{server.socket.getsockname()[1]}/")
+        try:
+            wait.until(lambda: any(state.get("refused") for state in chat.told("state")))
+        finally:
+            server.shutdown()
+            thread.join(10)
+    told = next(state for state in chat.told("state") if state.get("refused"))
+    assert told["state"] == "waiting" and told["retryAt"] > 0 and "origin" in told["reason"]
+
+
+def test_a_server_that_is_away_refuses_nobody(client):
+    """Nothing answers, so it only tries again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    chat = client(f"ws://127.0.0.1:{port}/")
+    wait.until(lambda: [one["state"] for one in chat.told("state")].count("waiting") >= 5)
+    assert not any(one.get("refused") for one in chat.told("state"))

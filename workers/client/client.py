@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import random
 from collections import deque
@@ -25,6 +26,7 @@ from workers.client import comeback, core
 from workers.client import events as ev
 from workers.client.comeback import Comeback, End
 from workers.client.errors import ConnectionEnded, OutcomeUnknown, RequestRefused
+from workers.client.requests import encode
 from workers.client.verbs import Answer, Verbs
 
 TIMEOUT: Final = 30.0  # seconds for a request, over all connections it takes
@@ -49,19 +51,22 @@ class Client(Verbs):
         token: Token = None,
         on_event: Callable[[ev.Event], None] | None = None,
         timeout: float = TIMEOUT,
+        random: Callable[[], float] = random.random,
         **websocket: Any,
     ) -> None:
         """Nothing happens before `start`.
 
         `token`: a string, or a function (a coroutine function, too) that gives a fresh one for each connection.
         `on_event` is called with every event, in order, on the loop; without it they wait for `events`.
-        `timeout`: seconds until a request gives up. Further arguments go to `websockets`' `connect`.
+        `timeout`: seconds until a request gives up. `random` gives numbers from 0 to 1, for the back-off. Further
+        arguments go to `websockets`' `connect`.
         """
         self.url = url
         self.timeout = timeout
         self.core = core.Core(rooms, name=name, key_prefix=os.urandom(6).hex() + "-")
         self._token = token
         self._on_event = on_event
+        self._random = random
         self._websocket = {"max_size": MAX_MESSAGE, "compression": None, **websocket}
         self._ws: ClientConnection | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -69,13 +74,18 @@ class Client(Verbs):
         self._changed = asyncio.Event()  # something for `events`, or for a reader that waits for room
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._sending: set[asyncio.Future[None]] = set()  # the loop keeps no hold of its tasks
+        self._due = asyncio.Event()  # there may be something to send
+        self._refused: RequestRefused | None = None  # the hello, for good
         self._ended: ConnectionEnded | None = None
 
     # ---- its life ----------------------------------------------------------------------------------
 
     async def start(self) -> Self:
-        """Connect. Returns after the first `welcome`; raises ConnectionEnded, or OutcomeUnknown after `timeout`."""
+        """Connect. Returns after the first `welcome`.
+
+        Raises RequestRefused where the server does not let us in, ConnectionEnded where it closes for good, and
+        OutcomeUnknown after `timeout`.
+        """
         self._first = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(), name=f"chat client of {self.url}")
         try:
@@ -131,13 +141,14 @@ class Client(Verbs):
         seconds = self.timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds):
-                await self._send(request.data if self.core.online else None)
+                self._due.set()
                 answer = await answered
         except TimeoutError:
             raise OutcomeUnknown(kind, seconds, request.key) from None
         finally:
             self._answers.pop(request.id, None)
             self.core.forget(request.id)
+            self._due.set()  # others of its room may have waited for it
         if not isinstance(answer, expected):
             raise RequestRefused("internal", f"{type(answer).__name__} is no answer to {kind}")
         return answer
@@ -146,7 +157,7 @@ class Client(Verbs):
         await self._send(self.core.mark_read(room, offset))
 
     async def _note(self, kind: str, **fields: Any) -> None:
-        await self._send(core.encode({"type": kind, **fields}) if self.core.online else None)
+        await self._send(encode({"type": kind, **fields}) if self.core.online else None)
 
     async def _send(self, data: bytes | None) -> None:
         """Send if there is something and somebody; a connection that breaks meanwhile is the reader's affair."""
@@ -165,14 +176,14 @@ class Client(Verbs):
 
     async def _come_and_go(self) -> ConnectionEnded:
         """One connection after another."""
-        back = Comeback(random.random, renewable=callable(self._token) or self._token is None)
+        back = Comeback(self._random, renewable=callable(self._token) or self._token is None)
         while True:
             end = await self._connection()
             self.core.lost()
             delay = back.after(end)
             if end.code == comeback.UNAUTHORIZED and self._token is None:
-                for request in self.core.become_a_stranger():
-                    self._finish(request.id, OutcomeUnknown(request.kind, self.timeout, request.key))
+                for action in self.core.become_a_stranger(self.timeout):
+                    await self._carry_out(action)
             self._tell(ev.Disconnected(end.code, end.reason, delay))
             if delay is None:
                 return ConnectionEnded(end.code, end.reason)
@@ -192,22 +203,29 @@ class Client(Verbs):
     async def _serve(self, ws: ClientConnection, token: str | None) -> End:
         self._ws = ws
         answered = False
+        sending = asyncio.create_task(self._send_what_is_due(ws), name=f"requests to {self.url}")
         try:
             await ws.send(self.core.hello(token), text=True)
-            while True:
+            while self._ws is ws:  # what came behind a hole is not looked at
                 await self._receive(await ws.recv())
                 answered = answered or self.core.online
         except websockets.ConnectionClosed:
             pass
         finally:
             self._ws = None
+            sending.cancel()
+            await asyncio.wait([sending])
+        if not sending.cancelled():
+            sending.result()
+        if self._refused is not None:
+            return End(comeback.POLICY, str(self._refused), answered=answered)
         if (bye := self.core.bye) is not None:  # the close frame may be lost, and says the same
             return End(bye.code, bye.reason, bye.retry_after_ms / 1000, answered)
         return End(ws.close_code or comeback.LOST, ws.close_reason or "", answered=answered)
 
     async def _fresh_token(self) -> str | None:
         if not callable(self._token):
-            return self._token
+            return self.core.renewed_token or self._token
         given = self._token()
         return given if isinstance(given, str) else await given
 
@@ -215,35 +233,53 @@ class Client(Verbs):
         event = ev.decode(data)
         if event is None:
             return
-        for action in self.core.receive(event):
-            match action:
-                case core.Send(data=wanted):
-                    await self._send(wanted)
-                case core.Tell(event=told):
-                    self._tell(told)
-                case core.Finish(id=number, answer=answer):
-                    self._finish(number, answer)
-                case core.Again(id=number, delay=delay):
-                    asyncio.get_running_loop().call_later(delay, self._again, number)
-                case core.Resume():
-                    _log.warning("something is missing in a room: resuming")
-                    assert self._ws is not None
-                    self._ws.transport.abort()
-                    return
+        for action in self.core.receive(event, asyncio.get_running_loop().time()):
+            await self._carry_out(action)
+        if isinstance(event, ev.Welcome | ev.Error):
+            self._due.set()
         await self._wait_for_room()
+
+    async def _send_what_is_due(self, ws: ClientConnection) -> None:
+        """As long as the connection lasts: one after the other, so that requests go out in the order of their turns."""
+        try:
+            while True:
+                self._due.clear()
+                actions, wake_at = self.core.due(asyncio.get_running_loop().time())
+                for action in actions:
+                    await self._carry_out(action)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(wake_at if math.isfinite(wake_at) else None):
+                        await self._due.wait()
+        except Exception:
+            ws.transport.abort()  # then the reader ends, and raises it
+            raise
+
+    async def _carry_out(self, action: core.Action) -> None:
+        match action:
+            case core.Send(data=wanted):
+                await self._send(wanted)
+            case core.Tell(event=told):
+                self._tell(told)
+            case core.Finish(id=number, answer=answer):
+                self._finish(number, answer)
+            case core.Resume():
+                _log.warning("something is missing in a room: resuming")
+                self._cut()
+            case core.StayAway(why=why):
+                self._refused = why
+                self._cut()
+
+    def _cut(self) -> None:
+        """Do not wait for the closing handshake of a connection that is of no use."""
+        if self._ws is not None:
+            self._ws.transport.abort()
+            self._ws = None
 
     async def _wait_for_room(self) -> None:
         """Stop reading while the application is behind; not while it waits for an answer, which has to be read."""
         while len(self._events) >= _LIMIT and not self._answers:
             self._changed.clear()
             await self._changed.wait()
-
-    def _again(self, number: int) -> None:
-        data = self.core.resend(number)
-        if data is not None:
-            task = asyncio.ensure_future(self._send(data))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
 
     def _finish(self, number: int, answer: ev.FromServer | RequestRefused | OutcomeUnknown) -> None:
         waiting = self._answers.get(number)
@@ -269,7 +305,9 @@ class Client(Verbs):
     def _end(self, why: ConnectionEnded) -> None:
         if self._ended is None:
             self._ended = why
-        for waiting in [*self._answers.values(), *([self._first] if self._first is not None else [])]:
+        if self._first is not None and not self._first.done():
+            self._first.set_exception(self._refused or self._ended)
+        for waiting in self._answers.values():
             if not waiting.done():
                 waiting.set_exception(self._ended)
         self._changed.set()
@@ -292,4 +330,4 @@ def _refused(error: websockets.InvalidStatus) -> End:
     """The handshake was answered with an HTTP status: what a request cannot mend is for good."""
     status = error.response.status_code
     lasting = 400 <= status < 500 and status not in (408, 425, 429)
-    return End(1008 if lasting else comeback.LOST, f"HTTP {status}")
+    return End(comeback.POLICY if lasting else comeback.LOST, f"HTTP {status}")

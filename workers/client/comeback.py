@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 LOST: Final = 1006  # RFC 6455, 7.1.5: the connection ended without a close frame, or could not be made
+POLICY: Final = 1008  # RFC 6455, 7.4.1; also where the server says no before it can send a close code
 UNAUTHORIZED: Final = 4001
 
 # 1000 done; 1002, 1003, 1007, 1009 our own mistake; 1008 refused by policy; 4003 kicked or banned.

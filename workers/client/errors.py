@@ -30,7 +30,7 @@ class OutcomeUnknown(ClientError):
     """No answer in time."""
 
     def __init__(self, kind: str, timeout: float, key: str | None) -> None:
-        """`key`: say the same with it again, and it is kept once."""
+        """`key`: say the same with it again, and it is kept once; None where that cannot be promised any more."""
         super().__init__(f"no answer to {kind} within {timeout:g} s")
         self.kind = kind
         self.key = key

@@ -43,13 +43,20 @@ class Entry(Pushed, frozen=True, kw_only=True):
 
 
 class Message(Entry, frozen=True, kw_only=True):
-    """Said in a room, or directly (then `room` is the own inbox and `to` the receiver)."""
+    """Said in a room, or directly (then `room` is the own inbox and `to` the receiver).
+
+    What was missed and what `history` gives is as it now stands: after an edit with `edited` (its time), with the
+    users of each reaction, and, where it was deleted, without a body.
+    """
 
     text: str | None = None
     data: Any = None
     reply_to: int | None = None
     to: str | None = None
     mentions: tuple[str, ...] = ()
+    edited: int | None = None  # ms since 1970
+    deleted: bool = False
+    reactions: dict[str, tuple[str, ...]] = {}
 
 
 class Edited(Entry, frozen=True, kw_only=True):
@@ -148,7 +155,7 @@ class History(Pushed, frozen=True, kw_only=True):
 
     room: str
     epoch: str
-    messages: tuple[dict[str, Any], ...]
+    messages: tuple[Message, ...]
     more: bool
     id: RequestId = None
 
@@ -178,6 +185,7 @@ class Presence(Pushed, frozen=True, kw_only=True):
     count: int
     joined: tuple[Person, ...] = ()
     left: tuple[Person, ...] = ()
+    renamed: tuple[Person, ...] = ()
 
 
 class Typing(Pushed, frozen=True, kw_only=True):

@@ -16,7 +16,6 @@ from tests.support.wait import until_async
 from workers.client import (
     Client,
     ConnectionEnded,
-    Disconnected,
     Message,
     OutcomeUnknown,
     RequestRefused,
@@ -72,117 +71,8 @@ def entry(offset: int, text: str = "hi") -> str:
     return json.dumps({"type": "message", **fields})
 
 
-async def test_say_returns_with_the_place():
-    async def scene(ws):
-        await greet(ws)
-        await answer(ws, 7)
-        await ws.wait_closed()
-
-    async with playing(scene) as url, Client(url, rooms=["lobby"]) as chat:
-        assert chat.user == "u1"
-        assert (await chat.say("lobby", "hi")).offset == 7
-
-
-async def test_what_was_said_is_said_again_on_the_next_connection_and_kept_once():
-    keys = []
-
-    async def dies(ws):
-        await greet(ws)
-        keys.append(json.loads(await ws.recv())["key"])
-        ws.transport.abort()
-
-    async def answers(ws):
-        await greet(ws)
-        keys.append((await answer(ws, 1))["key"])
-        await ws.wait_closed()
-
-    async with playing(dies, answers) as url, Client(url, rooms=["lobby"]) as chat:
-        assert (await chat.say("lobby", "hi")).offset == 1
-    assert keys[0] == keys[1]
-
-
-async def test_it_resumes_where_it_was_and_shows_what_it_missed_once():
-    hellos = []
-
-    async def dies(ws):
-        await greet(ws, token="guest.u1.sig")
-        await ws.send(entry(1))
-        await ws.send(entry(2))
-        await ws.close(1012)
-
-    async def goes_on(ws):
-        hellos.append(await greet(ws, offset=3))
-        for offset in (2, 3):
-            await ws.send(entry(offset))
-        await ws.wait_closed()
-
-    seen: list[int] = []
-
-    async def watch(chat: Client) -> None:
-        async for event in chat.events():
-            if isinstance(event, Message):
-                seen.append(event.offset)
-
-    async with playing(dies, goes_on) as url, Client(url, rooms=["lobby"]) as chat:
-        watching = asyncio.create_task(watch(chat))
-        await until_async(lambda: len(seen) >= 3)
-        await chat.close()
-        await watching
-    assert seen == [1, 2, 3]
-    assert hellos[0]["token"] == "guest.u1.sig"
-    assert hellos[0]["rooms"] == [{"room": "lobby", "since": {"epoch": "e", "offset": 2}}]
-
-
-async def test_the_bye_says_when_to_come_back():
-    async def leaves(ws):
-        await greet(ws)
-        await ws.send(json.dumps({"type": "bye", "code": 1012, "reason": "restart", "retry_after_ms": 30}))
-        await ws.close(1012)
-
-    async def stays(ws):
-        await greet(ws)
-        await ws.wait_closed()
-
-    events: list[Any] = []
-    async with playing(leaves, stays) as url, Client(url, on_event=events.append) as chat:
-        await until_async(lambda: any(isinstance(event, Disconnected) for event in events) and chat.connected)
-    lost = next(event for event in events if isinstance(event, Disconnected))
-    assert lost == Disconnected(1012, "restart", 0.03)
-
-
-async def test_who_was_banned_is_told_and_stays_away():
-    async def bans(ws):
-        await greet(ws)
-        await json_of(ws)
-        await ws.close(4003, "banned")
-
-    async with playing(bans) as url, Client(url) as chat:
-        with pytest.raises(ConnectionEnded) as caught:
-            await chat.say("lobby", "hi")
-        assert caught.value.code == 4003
-        with pytest.raises(ConnectionEnded):
-            await chat.ping()
-
-
 async def json_of(ws: ServerConnection) -> Any:
     return json.loads(await ws.recv())
-
-
-async def test_a_refusal_is_raised_and_a_busy_server_is_asked_again():
-    async def scene(ws):
-        await greet(ws)
-        first = await json_of(ws)
-        refusal = {"type": "error", "id": first["id"], "code": "rate_limited", "retry_after_ms": 10}
-        await ws.send(json.dumps(refusal))
-        again = await json_of(ws)
-        assert again == first
-        await ws.send(json.dumps({"type": "error", "id": first["id"], "code": "muted", "message": "no"}))
-        await ws.wait_closed()
-
-    async with playing(scene) as url, Client(url, rooms=["lobby"]) as chat:
-        with pytest.raises(RequestRefused) as caught:
-            await chat.say("lobby", "hi")
-    assert caught.value.code == "muted"
 
 
 async def test_no_answer_in_time_leaves_the_key_to_try_again():
@@ -204,7 +94,7 @@ async def test_a_slow_application_makes_the_server_wait_and_loses_nothing():
         nonlocal sent
         await greet(ws)
         for offset in range(1, total + 1):
-            await ws.send(entry(offset, "x" * 2000))
+            await ws.send(entry(offset, "x" * 8000))  # more than the buffers between the two may grow to
             sent = offset
         await ws.wait_closed()
 
@@ -221,26 +111,6 @@ async def test_a_slow_application_makes_the_server_wait_and_loses_nothing():
             if len(seen) == total:
                 break
     assert seen == list(range(1, total + 1))
-
-
-async def test_a_guest_that_the_server_does_not_know_comes_as_a_new_one():
-    hellos = []
-
-    async def knows(ws):
-        hellos.append(await greet(ws, token="guest.old"))
-        ws.transport.abort()
-
-    async def does_not(ws):
-        hellos.append(await json_of(ws))
-        await ws.close(4001)
-
-    async def new(ws):
-        hellos.append(await greet(ws, token="guest.new"))
-        await ws.wait_closed()
-
-    async with playing(knows, does_not, new) as url, Client(url) as chat:
-        await until_async(lambda: len(hellos) == 3 and chat.connected)
-    assert [hello.get("token") for hello in hellos] == [None, "guest.old", None]
 
 
 async def test_a_fresh_token_is_asked_for_each_connection():
@@ -278,3 +148,16 @@ async def test_a_server_that_says_403_is_not_asked_again():
 async def test_a_start_that_finds_nobody_gives_up_in_time():
     with pytest.raises(OutcomeUnknown):
         await connect("ws://127.0.0.1:1/", timeout=0.2)
+
+
+async def test_who_is_not_let_in_hears_why_from_start():
+    async def refuses(ws):
+        hello = await json_of(ws)
+        refusal = {"type": "error", "id": hello["id"], "code": "forbidden", "message": "members only"}
+        await ws.send(json.dumps(refusal))
+        await ws.wait_closed()
+
+    async with playing(refuses) as url:
+        with pytest.raises(RequestRefused, match="members only") as caught:
+            await connect(url)
+    assert caught.value.code == "forbidden"

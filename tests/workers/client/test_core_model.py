@@ -111,7 +111,7 @@ class Run:
             self.take(room.wire.pop(0))
 
     def take(self, event: ev.FromServer) -> None:
-        for action in self.core.receive(event):
+        for action in self.core.receive(event, 0.0):
             if isinstance(action, Resume):
                 return self.reconnect()
             if isinstance(action, Tell):

@@ -12,7 +12,7 @@
  * `reacted`, `presence`, `typing`, `read`, `gap`, `reset`, `error`, `bye`) and the client's own: `state` (see State),
  * `caughtup` ({recovered, lost, resets}, after a reconnect), `sent` and `retrying` (about a request).
  */
-import { Comeback, LOST, UNAUTHORIZED } from "./comeback.js";
+import { Comeback, LOST, POLICY, UNAUTHORIZED } from "./comeback.js";
 import { Core } from "./core.js";
 import { ChatError } from "./errors.js";
 import { Verbs } from "./verbs.js";
@@ -24,6 +24,8 @@ const TIMEOUT = 60; // seconds for a request, over all connections it takes
 const MOST_WAITING = 200; // requests
 const PONG_WITHIN = 10_000; // ms; a browser does not tell us about the server's own pings
 const OPEN_WITHIN = 20_000;
+const SUSPICIOUS = 3; // connections, none of which opened
+const REFUSED = "the server answers, but opens no connection: it may not allow pages of this origin";
 const STORAGE_KEY = "chatmaster.guest";
 
 /**
@@ -44,6 +46,8 @@ const STORAGE_KEY = "chatmaster.guest";
  * @property {number} [retryAt] ms since 1970: when it tries again
  * @property {number} [code] how the last connection ended
  * @property {string} [reason]
+ * @property {boolean} [refused] the server answers HTTP, but opens no connection: most likely it does not allow the
+ *   origin of this page
  */
 
 /**
@@ -81,6 +85,9 @@ export class Chat extends Verbs {
     this.state = { state: "connecting" };
     /** @type {any} */
     this.ws = null;
+    this.opened = false; // some connection
+    this.tried = 0; // connections
+    this.refused = false; // none opens, although the server is there
     this.answered = false; // this connection got as far as `welcome`
     this.heardAt = 0;
     this.pingInterval = 25_000;
@@ -159,12 +166,17 @@ export class Chat extends Verbs {
   async dial() {
     const marker = (this.ws = {}); // taken, while the token is fetched
     const { token } = this.options;
-    const given = typeof token === "function" ? await token() : token;
+    const given = typeof token === "function" ? await token() : this.core.renewedToken || token;
     if (this.ws !== marker) return;
     const Socket = this.options.WebSocket ?? globalThis.WebSocket;
     const ws = (this.ws = new Socket(this.url, SUBPROTOCOL));
     this.answered = false;
-    ws.onopen = () => ws.send(JSON.stringify(this.core.hello(given ?? "")));
+    this.tried += 1;
+    ws.onopen = () => {
+      this.opened = true;
+      this.refused = false;
+      ws.send(JSON.stringify(this.core.hello(given ?? "")));
+    };
     ws.onmessage = ({ data }) => this.received(data);
     ws.onclose = ({ code, reason }) => this.ended(code, reason);
     ws.onerror = () => {}; // a close follows, and says as much as there is to know
@@ -211,9 +223,9 @@ export class Chat extends Verbs {
   }
 
   /** Do not wait for the closing handshake of a connection that is of no use. */
-  cut(reason) {
+  cut(reason, code = LOST) {
     this.letGo();
-    this.ended(LOST, reason);
+    this.ended(code, reason);
   }
 
   letGo(code) {
@@ -242,10 +254,29 @@ export class Chat extends Verbs {
     }
     this.timers.retry = setTimeout(() => this.open(), delay);
     this.become({ state: "waiting", retryAt: Date.now() + delay, code: end.code, reason: end.reason });
+    if (this.refused) this.tellRefused();
+    else if (!this.opened && this.tried >= SUSPICIOUS) this.lookForServer();
+  }
+
+  /** A browser does not say why a connection could not be made: a refused origin looks like a server that is away. */
+  async lookForServer() {
+    try {
+      const address = new URL("/health", this.url.replace(/^ws/, "http"));
+      const answer = await fetch(address, { mode: "no-cors", cache: "no-store" });
+      this.refused = !this.opened && (answer.ok || answer.type === "opaque");
+    } catch {
+      return; // it is away
+    }
+    if (this.refused) this.tellRefused();
+  }
+
+  /** It goes on trying: a server behind a proxy that is there alone looks the same. */
+  tellRefused() {
+    if (this.state.state === "waiting") this.become({ ...this.state, refused: true, reason: REFUSED });
   }
 
   becomeStranger() {
-    this.core.becomeStranger();
+    this.carryOut(this.core.becomeStranger());
     this.stored("removeItem");
   }
 
@@ -267,7 +298,10 @@ export class Chat extends Verbs {
     return new Promise((resolve, reject) => {
       if (this.state.state === "closed") throw new ChatError("ended", "the client is closed");
       const { id } = this.core.ask(kind, fields);
-      const giveUp = () => this.carryOut([this.core.giveUp(id, `within ${timeout} s`)]);
+      const giveUp = () => {
+        this.carryOut([this.core.giveUp(id, `within ${timeout} s`)]);
+        this.pump(); // others of its room may have waited for it
+      };
       const timer = Number.isFinite(timeout) ? setTimeout(giveUp, timeout * 1000) : undefined;
       this.waiting.set(id, { resolve, reject, timer });
       this.pump();
@@ -289,7 +323,8 @@ export class Chat extends Verbs {
       if (action.do === "tell") this.dispatchEvent(new CustomEvent(action.type, { detail: action.detail }));
       else if (action.do === "send") this.send(action.message);
       else if (action.do === "finish") this.settle(action.id, action.answer, action.error);
-      else this.cut("something is missing: resuming");
+      else if (action.do === "resume") this.cut("something is missing: resuming");
+      else this.cut(action.reason, POLICY);
     }
   }
 

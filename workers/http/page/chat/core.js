@@ -4,7 +4,7 @@
  */
 import { ChatError } from "./errors.js";
 import { DROP, Place, RESUME, SHOW_AFTER_HOLE } from "./places.js";
-import { Requests } from "./requests.js";
+import { mayBeDone, Requests } from "./requests.js";
 
 const ENTRIES = new Set(["message", "edited", "deleted", "reacted"]);
 const WORTH_A_RETRY = new Set(["rate_limited", "unavailable", "internal"]);
@@ -16,7 +16,8 @@ const HELLO = 0; // the id of the hello that opens a connection
  * @typedef {{do: "send", message: object}} Send
  * @typedef {{do: "finish", id: number, answer?: any, error?: ChatError}} Finish a request has its answer
  * @typedef {{do: "resume"}} Resume something is missing: cut the connection, come back with the places as they are
- * @typedef {Tell | Send | Finish | Resume} Action
+ * @typedef {{do: "stay away", reason: string}} StayAway the server does not let us in, and would not the next time
+ * @typedef {Tell | Send | Finish | Resume | StayAway} Action
  */
 
 /**
@@ -35,6 +36,7 @@ export class Core {
     this.helloAt = Infinity; // when to say it again, ms
     this.user = "";
     this.guestToken = "";
+    this.renewedToken = ""; // instead of the one that the program began with
     this.online = false; // between `welcome` and the end of the connection
     this.requests = new Requests(keyPrefix, most);
     /** @type {Map<string, Place>} */
@@ -133,11 +135,19 @@ export class Core {
     this.requests.lost();
   }
 
-  /** The server does not know the guest that we were: come as a new one, without the old one's inbox. */
+  /**
+   * The server does not know the guest that we were: come as a new one, without the old one's inbox. What was sent and has
+   * no answer is given up: a key is its user's own, so what the stranger says under it is said twice if the guest had
+   * said it.
+   * @returns {Action[]}
+   */
   becomeStranger() {
     this.guestToken = "";
+    this.renewedToken = "";
     this.rooms.delete(`@${this.user}`);
     this.user = "";
+    const sent = [...this.requests.pending.values()].filter(mayBeDone);
+    return sent.map(({ id }) => this.giveUp(id, "the server does not know this guest any more"));
   }
 
   // ---- from the server -------------------------------------------------------------------------
@@ -290,7 +300,9 @@ export class Core {
       this.helloAt = now + (error.retry_after_ms ?? RETRY_AFTER);
       return [tell("retrying", { kind: "hello", code: error.code, at: this.helloAt })];
     }
-    if (error.field !== "name" || !this.name) return [tell("error", error), { do: "resume" }];
+    if (error.field !== "name" || !this.name) {
+      return [tell("error", error), { do: "stay away", reason: `${error.code}: ${error.message}` }];
+    }
     this.name = undefined;
     return [tell("error", error), { do: "send", message: this.hello(this.token) }];
   }
@@ -303,6 +315,7 @@ export class Core {
     const request = this.requests.take(message.id);
     if (!request) return [];
     if (request.kind === "rename") this.name = request.fields.name;
+    if (request.kind === "hello") this.renewedToken = request.fields.token ?? this.renewedToken;
     /** @type {Action[]} */
     const told = ["joined", "left", "welcome"].includes(message.type) ? [tell(message.type, message)] : [];
     return [...told, { do: "finish", id: request.id, answer: message }];

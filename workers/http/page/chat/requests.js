@@ -24,6 +24,14 @@ const MARGIN = 0.9; // of it: the way to the server takes time too
  * @property {number} notBefore ms
  */
 
+/**
+ * It writes, and a server may have carried it out: only the same user's same key keeps it from being twice.
+ * @param {Request} request
+ */
+export function mayBeDone({ kind, firstSent }) {
+  return WITH_KEY.has(kind) && firstSent > 0;
+}
+
 /** The requests of one client, in the order they were made. */
 export class Requests {
   /**
@@ -106,6 +114,6 @@ export class Requests {
    */
   isExpired(request, now) {
     const lifetime = this.keyTtl * 1000 * MARGIN;
-    return !request.sent && WITH_KEY.has(request.kind) && request.firstSent > 0 && now - request.firstSent > lifetime;
+    return !request.sent && mayBeDone(request) && now - request.firstSent > lifetime;
   }
 }

@@ -4,7 +4,11 @@
  * @typedef {{type: "ack", room?: string, epoch?: string, offset?: number, duplicate?: boolean}} Ack
  * @typedef {{type: "joined", room: string, epoch: string, offset: number, recovered?: boolean, members?: number,
  *   unread?: number, read?: number}} Joined
- * @typedef {{type: "history", room: string, epoch: string, messages: any[], more: boolean}} History
+ * @typedef {{type: "message", room: string, epoch: string, offset: number, time: number,
+ *   from: {user: string, name: string}, text?: string, data?: any, key?: string, reply_to?: number, to?: string,
+ *   mentions?: string[], edited?: number, deleted?: boolean, reactions?: Record<string, string[]>}} Message as it now
+ *   stands, where it was missed or comes from `history`
+ * @typedef {{type: "history", room: string, epoch: string, messages: Message[], more: boolean}} History
  * @typedef {{user: string, name: string, connections: number}} Member
  * @typedef {{type: "members", room: string, members: Member[], count: number, truncated: boolean}} Members
  * @typedef {{key?: string, data?: any, timeout?: number}} WriteOptions `data` instead of the text: any JSON;

@@ -22,7 +22,7 @@ import jwt
 import pytest
 
 from tests.support.actor import Actor, Gone
-from tests.support.ledger import Ledger, Order
+from tests.support.ledger import Ledger, Naming, Order
 from tests.support.reckoning import compare_with_the_store, settle
 from tests.support.server import Chatmaster
 
@@ -159,9 +159,10 @@ class Player(Actor):
 
     async def renames(self) -> None:
         name = f"{self.mark} {self.random.randint(1, 99)}"
+        naming = Naming(name, time.time())
+        self.ledger.names.given[self.user].append(naming)
         if (await self.ask(type="rename", name=name))["type"] == "ack":
-            self.name = name
-            self.names.add(name)
+            naming.done = time.time()
 
     async def reads(self) -> None:
         if room := self.a_room():

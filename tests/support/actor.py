@@ -41,7 +41,6 @@ class Actor:
     def __init__(self, url: str, user: str, token: str, ledger: Ledger) -> None:
         self.url, self.user, self.token, self.ledger = url, user, token, ledger
         self.name = ""
-        self.names: set[str] = set()  # that it ever had
         self.stays: dict[str, Stay] = {}
         self.places: dict[str, int] = {}  # where it was in rooms when the connection ended
         self.read: dict[str, int] = {}  # read positions that the server surely got
@@ -127,7 +126,7 @@ class Actor:
 
     async def write(self, **request: Any) -> dict[str, Any]:
         """The same for a request that writes: the ledger compares it with the logs at the end."""
-        asked = Asked(self.user, {self.name}, request, request.get("room", f"@{self.user}"))
+        asked = Asked(self.user, request, request.get("room", f"@{self.user}"), sent=[time.time()])
         self.ledger.asked.append(asked)
         return await self._write(asked)
 
@@ -136,7 +135,7 @@ class Actor:
         left, self.unfinished = self.unfinished, []
         for asked in left:
             if asked.room in self.stays:
-                asked.names.add(self.name)
+                asked.sent.append(time.time())
                 await self._write(asked, again=True)
 
     async def _write(self, asked: Asked, *, again: bool = False) -> dict[str, Any]:
@@ -149,7 +148,7 @@ class Actor:
                 self.unfinished.append(asked)
             raise
         if answer["type"] == "ack":
-            asked.outcome, asked.offset = "kept", answer["offset"]
+            asked.outcome, asked.offset, asked.answered = "kept", answer["offset"], time.time()
         elif not again:  # what refuses a retry says nothing about the first try
             asked.outcome = "refused"
         return answer
@@ -205,9 +204,11 @@ class Actor:
         request, answer = self._waiting.pop(message.get("id", ""), ({}, None))
         if kind in ENTRIES:
             self._heard_entry(message)
+        elif kind == "ack" and request.get("type") == "rename":
+            self.name = request["name"]
         elif kind == "welcome":
             self.welcome, self.name = message, message["name"]
-            self.names.add(self.name)
+            self.ledger.names.bears(self.user, self.name, time.time())
             for state in message["rooms"]:
                 wanted: Mapping[str, Any] = next(
                     (one for one in request.get("rooms", ()) if one["room"] == state["room"]), {}
@@ -219,6 +220,8 @@ class Actor:
             if answer is None and not self.ledger.may(("ban", "kick"), self.user, room, time.time(), time.time()):
                 self.fault(f"was put out of {room}")
             self._out(room)
+        elif kind == "presence" and room == f"@{self.user}":
+            (self.name,) = (one["name"] for one in message["renamed"] if one["user"] == self.user)
         elif kind == "presence" and room in self.stays:
             self.stays[room].count = message["count"]
         elif kind in ("gap", "reset"):

@@ -51,9 +51,10 @@ class Asked(Struct):
     """A request that writes, and what is known of its outcome."""
 
     user: str
-    names: set[str]  # the user's name when it was sent, each time
     request: dict[str, Any]
     room: str  # where its entry would be
+    sent: list[float]  # each time
+    answered: float = math.inf
     outcome: str = "unknown"  # or "kept", "refused"
     offset: int = 0
 
@@ -66,11 +67,39 @@ class Looked(Struct):
     whole: bool = False  # a page, in which no message may be missing
 
 
+class Naming(Struct):
+    """A name that a user was given: it may hold from `sent`, and it must from `done` until the next one is."""
+
+    name: str
+    sent: float
+    done: float = math.inf
+
+
+class Names(Struct):
+    """What each user can have been called, on all connections alike."""
+
+    given: defaultdict[str, list[Naming]] = field(default_factory=lambda: defaultdict(list))
+
+    def bears(self, user: str, name: str, now: float) -> None:
+        """Somebody is welcomed under a name: their first one, or one that was given."""
+        if not self.given[user]:
+            self.given[user].append(Naming(name, 0.0, now))
+
+    def possible(self, user: str, begin: float, end: float) -> set[str]:
+        """Every name that can have been theirs at some time of this span."""
+        given = self.given[user]
+        return {
+            one.name for one in given
+            if one.sent <= end and not any(one.done < later.sent and later.done + SLACK < begin for later in given)
+        }  # fmt: skip
+
+
 class Ledger(Struct):
     """The common knowledge; `faults` is empty while nothing contradicts anything."""
 
     logs: defaultdict[str, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[str, str] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
     orders: list[Order] = field(default_factory=list)
     stays: list[Presence] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
@@ -137,8 +166,9 @@ class Ledger(Struct):
         wanted = {"type": types[asked.request["type"]], "target": asked.request.get("offset")}
         wanted |= {name: asked.request.get(name) for name in ("text", "data", "emoji", "reply_to", "remove", "to")}
         found = {name: entry.get(name) for name in wanted}
-        if found != wanted or entry["from"]["user"] != asked.user or entry["from"]["name"] not in asked.names:
-            self.fault(f"{asked.user} {asked.names} asked for {asked.request}, and there is {entry}")
+        names = self.names.possible(asked.user, min(asked.sent), asked.answered)
+        if found != wanted or entry["from"]["user"] != asked.user or entry["from"]["name"] not in names:
+            self.fault(f"{asked.user} {names} asked for {asked.request}, and there is {entry}")
 
     def _judge_texts(self) -> None:
         """Each text is somebody's own, so it is there once if it was kept, and never if it was refused."""

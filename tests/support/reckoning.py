@@ -61,10 +61,8 @@ async def _differing(room: str, actors: Sequence[Actor]) -> AsyncIterator[str]:
     if found != expected:
         yield f"members of {room}: {found.items() - expected.items()} instead of {expected.items() - found.items()}"
     for one in answer["members"]:
-        mine = [actor for actor in actors if actor.user == one["user"]]
-        # Of a user's connections each has its name, and the list the last one given, even if that one has left.
-        names = {mine[0].name} if len(mine) == 1 else set().union(*(actor.names for actor in mine))
-        if one["name"] not in names:
+        names = {actor.name for actor in actors if actor.user == one["user"]}
+        if {one["name"]} != names:  # a user's connections all have one name, and so has the user
             yield f"members of {room}: {one} is called {names}"
     for one in inside:
         if one.stays[room].count != len(expected):

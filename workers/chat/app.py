@@ -32,6 +32,7 @@ from workers.chat.marks import Marks
 from workers.chat.mirror import Mirror
 from workers.chat.moderation import Moderation
 from workers.chat.names import cleaned
+from workers.chat.naming import Naming
 from workers.chat.overlay import amended
 from workers.chat.people import People
 from workers.chat.rights import Role
@@ -70,6 +71,7 @@ class ChatApplication:
         self.staff = Staff()
         self.gate = Gate(node.registry)
         self.moderation = Moderation(self)
+        self.naming = Naming(self, node.settings.store.timeout)
         self.mirror = Mirror(self)
         self.counsel = Counsel(hooks, self.tasks)
         self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
@@ -235,15 +237,15 @@ class ChatApplication:
         self.went(desk, room)
         self.hub.leave(desk.connection, room)
 
-    def renamed(self, desk: Desk, name: str) -> None:
-        """Somebody is called otherwise now."""
+    def renamed(self, desk: Desk) -> None:
+        """Somebody is called otherwise now, on this connection."""
         user, identity = desk.connection.user, desk.session.identity
-        self.people.called(user, name)
+        self.people.called(user, identity.name)
         if self.staff.role_of(user) is not Role.USER:
             self.tasks.start(self._enlist(identity), what="enlist a moderator")
         for room in desk.session.rooms:
             if self._shown(room):
-                self.presence.renamed(room, user, name)
+                self.presence.renamed(room, user, identity.name)
 
     async def _enlist(self, identity: Identity) -> None:
         try:
@@ -290,10 +292,16 @@ class ChatApplication:
         return await self._entrance.admit(desk, admit)
 
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
+        if greet.name:
+            await self.naming.rename(desk, greet.name)
         identity = desk.session.identity
         self.watch_expiry(desk, identity)
         await self.moderation.enlist(identity)
         return await self._entrance.greet(desk, greet)
+
+    async def rename(self, desk: Desk, rename: e.Rename) -> Effects:
+        await self.naming.rename(desk, rename.name, replies.done(rename.id))
+        return ()
 
     async def join(self, desk: Desk, join: e.Join) -> Effects:
         return await self._entrance.join(desk, join)

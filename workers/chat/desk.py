@@ -123,6 +123,10 @@ class Desk:
     def _reply(self, effect: e.Reply) -> None:
         self.connection.ws.write_frame(text_frame(effect.payload))
 
+    def say(self, payload: bytes) -> None:
+        """Tell the client something that is no answer."""
+        self._reply(e.Reply(payload))
+
     def _bye(self, effect: e.Bye) -> None:
         if effect.note:
             address = self.connection.remote_ip or "a unix socket"
@@ -263,8 +267,8 @@ class Desk:
     def _note(self, effect: e.Note) -> None:
         self._app.note(effect.room, effect.payload)
 
-    def _set_name(self, effect: e.SetName) -> None:
-        self._app.renamed(self, effect.name)
+    def _rename(self, effect: e.Rename) -> None:
+        self._start(self._app.rename(self, effect), effect.id, "rename")
 
     # ---- rooms -------------------------------------------------------------------------------------
 
@@ -318,7 +322,7 @@ _CARRY_OUT: Final[dict[type[e.Effect], Callable[[Desk, Any], None]]] = {
     e.Amend: Desk._amend,
     e.MarkRead: Desk._mark_read,
     e.Note: Desk._note,
-    e.SetName: Desk._set_name,
+    e.Rename: Desk._rename,
     e.ReadHistory: Desk._read_history,
     e.ReadMembers: Desk._read_members,
     e.Moderate: Desk._moderate,

@@ -51,15 +51,26 @@ class Entrance:
             if refusal is not None:
                 return session.turned_away(*refusal)
             admit = await self._consulted(desk, self._without_banned(admit))
-            await self._app.moderation.enlist(admit.identity)
             before = await self._look(admit.identity, [one.room for one in admit.wanted])
+            admit = await self._named(admit, before[0])
+            await self._app.moderation.enlist(admit.identity)
             self._app.introduce(desk, admit.identity)
-            return await self._enter(
+            effects = await self._enter(
                 desk, admit.wanted, before, lambda states: session.admitted(admit, states, time.time())
             )
+            self._app.naming.came_in(desk)
+            return effects
         except BusError:
             self._app.gate.release(desk.connection)
             raise
+
+    async def _named(self, admit: e.Admit, inbox: Before) -> e.Admit:
+        """Under the name that all of the user's connections have."""
+        kept = inbox.mark.name if inbox.mark else ""
+        if admit.identity.fresh and not admit.chosen:
+            return admit
+        identity = await self._app.naming.name_for(admit.identity, kept, chosen=admit.chosen)
+        return msgspec.structs.replace(admit, identity=identity)
 
     def _without_banned(self, admit: e.Admit) -> e.Admit:
         """Now that this worker has been told who this is, it knows of bans from single rooms too."""

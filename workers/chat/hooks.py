@@ -23,13 +23,22 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 
 HOOKS: Final = ("hello", "join", "say", "kept")
+ERROR_CODES: Final = frozenset(
+    "bad_request unauthorized forbidden not_joined not_found too_large rate_limited muted banned limit_reached"
+    " unavailable internal".split()
+)
 
 
 class Refuse(Exception):
-    """The application says no: `code` is one of the protocol's error codes, `reason` is for the client."""
+    """The application says no: `code` is one of the protocol's error codes, `reason` is for the client.
+
+    Raises ValueError for another code, which no client could understand.
+    """
 
     def __init__(self, reason: str, *, code: str = "forbidden") -> None:
         super().__init__(reason)
+        if code not in ERROR_CODES:
+            raise ValueError(f"{code!r} is none of the protocol's error codes: {', '.join(sorted(ERROR_CODES))}")
         self.reason = reason
         self.code = code
 
@@ -45,7 +54,7 @@ class Person(Struct, frozen=True):
 
 
 class HelloRequest(Struct, frozen=True):
-    """Somebody wants to come in."""
+    """Somebody wants to come in, or to go on under another name or token: `person` is as it would be."""
 
     person: Person
 
@@ -94,7 +103,7 @@ class Hooks:
         return frozenset(self.callbacks) - {"kept"}
 
     def on_hello(self, callback: F) -> F:
-        """Called with a HelloRequest before anybody is let in."""
+        """Called with a HelloRequest before anybody is let in, is renamed, or renews the token."""
         return self._set("hello", callback)
 
     def on_join(self, callback: F) -> F:

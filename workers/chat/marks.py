@@ -1,4 +1,4 @@
-"""What the chat keeps in the store beside the logs: read positions, paces, pairs of inboxes, a secret, the staff.
+"""What the chat keeps in the store beside the logs: read positions, names, paces, pairs of inboxes, secret, staff.
 
 Each is a script on the keys of one room, or of the chat as a whole. Positions outlive the messages as the room's own
 position does.
@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.bus.keys import tag
-from workers.bus.port import BusError
+from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
-from workers.presence.calls import Calls, scripts_of
+from workers.presence.calls import Argument, Calls, scripts_of
 
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
 _encode_officer: Final = msgspec.json.Encoder().encode
@@ -30,6 +30,7 @@ class Mark(Struct, frozen=True):
 
     read: int | None
     unread: int
+    name: str = ""  # in the inbox: what the user wants to be called
 
 
 class Marks:
@@ -39,11 +40,12 @@ class Marks:
         self._bus = bus
         self._name = settings.master.name
         self._ttl = TTL_FACTOR * settings.store.history_ttl
-        names = ("look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired")
+        names = ("look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired", "call")
         scripts = scripts_of(Path(__file__).parent, *names)
-        self._look, self._mark, self._pace, self._secret, self._enlist, self._roll, self._pair, self._paired = map(
-            bus.script, scripts
-        )
+        look, mark, pace, secret, enlist, roll, pair, paired, call = map(bus.script, scripts)
+        self._look, self._mark, self._pace, self._call = look, mark, pace, call
+        self._secret, self._enlist, self._roll = secret, enlist, roll
+        self._pair, self._paired = pair, paired
         self._history_size = settings.store.history_size
 
     def mark(self, room: str, user: str, offset: int, moved: Callable[[int], None]) -> None:
@@ -58,8 +60,20 @@ class Marks:
 
     async def look(self, room: str, user: str) -> Mark:
         """A user's position in a room. Raises BusError."""
-        offset, unread = await self._bus.call(self._look, self._keys(room), [user], again=True)
-        return Mark(None if int(offset) < 0 else int(offset), int(unread))
+        offset, unread, name = await self._bus.call(self._look, self._keys(room), [user], again=True)
+        return Mark(None if int(offset) < 0 else int(offset), int(unread), name.decode())
+
+    async def call(self, user: str, name: str, at: Placed) -> None:
+        """Keep what a user wants to be called, by an order at that place; `look` at the inbox gives it back.
+
+        Raises BusError.
+        """
+        args: list[Argument] = [at.time, at.offset, name, self._ttl]
+        await self._bus.call(self._call, self._keys(f"@{user}")[2:], args, again=True)
+
+    def note_call(self, user: str, name: str) -> None:
+        """The same for the first name of a user, without an order and without waiting; may be lost."""
+        self._bus.send(self._call, self._keys(f"@{user}")[2:], [0, 0, name, self._ttl], _forget, again=True)
 
     def pace(self, room: str, user: str, key: str, interval: float, done: Callable[[float | BusError], None]) -> None:
         """Ask for the right to speak in a slow room; `done` gets the seconds to wait, 0 for none."""

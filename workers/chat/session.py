@@ -103,8 +103,12 @@ class Session:
         if text is not None:
             command = msgspec.structs.replace(command, text=text)
         try:
-            if isinstance(command, c.Hello) and self.phase is Phase.ADMITTING:
-                return (admission.admit(self, consult.identity, command, now),)
+            if self.phase is Phase.ENDED:
+                return ()
+            if isinstance(command, c.Hello):
+                if self.phase is Phase.ADMITTING:
+                    return (admission.admit(self, consult.identity, command, now),)
+                return admission.renewed(self, consult.identity, command)
             return _APPROVED[type(command)](self, command, now)
         except Mistake as mistake:
             return (mistake.reply(command.id),)
@@ -141,7 +145,7 @@ class Session:
         """The user is in, and in these rooms; what a guest began with follows the welcome."""
         self.phase = Phase.OPEN
         self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one for all who are inside
-        self.identity = msgspec.structs.replace(admit.identity, token="")
+        self.identity = msgspec.structs.replace(admit.identity, token="", fresh=False)
         welcome = self._welcome(admit.id, rooms, now, token=admit.identity.token)
         first, self._first = self._first, None
         return (welcome, *admit.refused, *(self.receive(first, now) if first else ()))
@@ -268,8 +272,19 @@ class Session:
 
     def _rename(self, command: c.Rename, now: float) -> Effects:
         name = admission.checked_name(self.context, command.name, self.identity)
+        if "hello" in self.context.consulted:
+            return (e.Consult("hello", command, msgspec.structs.replace(self.identity, name=name)),)
+        return (e.Rename(command.id, name),)
+
+    def _rename_approved(self, command: c.Rename, now: float) -> Effects:
+        return (e.Rename(command.id, admission.checked_name(self.context, command.name, self.identity)),)
+
+    def called(self, name: str) -> bool:
+        """The user has another name now, on all connections. False: not this one, which is not in or has ended."""
+        if self.phase is not Phase.OPEN:
+            return False
         self.identity = msgspec.structs.replace(self.identity, name=name)
-        return (e.SetName(name), e.Reply(replies.done(command.id)))
+        return True
 
     def _ping(self, command: c.Ping, now: float) -> Effects:
         return (e.Reply(replies.pong(command.id, int(now * 1000))),)
@@ -348,4 +363,5 @@ _APPROVED: Final[dict[type[c.Command], Handler]] = {
     c.Say: speech.say_approved,
     c.Direct: speech.direct_approved,
     c.Edit: speech.edit_approved,
+    c.Rename: Session._rename_approved,
 }

@@ -66,6 +66,20 @@ async def test_a_hook_that_fails_refuses_with_internal_and_says_nothing_of_why(c
     assert "ZeroDivisionError" in caplog.text
 
 
+async def test_a_hook_cannot_invent_error_codes(caplog: pytest.LogCaptureFixture):
+    with pytest.raises(ValueError, match="teapot"):
+        Refuse("no coffee", code="teapot")
+    with pytest.raises(Mistake) as refused:
+        await ask("say", lambda request: Refuse("no coffee", code="teapot"), SAY)
+    assert refused.value.code == "internal" and "teapot" in caplog.text
+
+
+async def test_on_hello_is_asked_about_new_names_too():
+    seen: list[Any] = []
+    await ask("hello", seen.append, c.decode('{"type":"rename","name":"Ada"}'))
+    assert [one.person.name for one in seen] == ["U"]  # the identity that the session would have
+
+
 async def test_what_is_not_text_is_asked_about_as_data_and_edits_with_their_offset():
     seen: list[Any] = []
     await ask("say", seen.append, c.decode('{"type":"say","room":"r","data":{"a":[1]}}'))

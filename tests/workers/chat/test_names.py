@@ -82,7 +82,7 @@ def test_the_room_can_be_mentioned_and_each_user_once():
 def test_a_name_given_up_is_nobodys():
     people = People()
     people.called("u1", "Ada")
-    people.called("u1", "Eve", before="Ada")
+    people.called("u1", "Eve")
     assert people.mentioned("r", "@Ada @Eve") == ("u1",)
     assert people.mentioned("r", "@Ada") == ()
 

@@ -311,6 +311,45 @@ async def test_rename_shows_in_what_follows(server: Chatmaster):
         assert (await alice.ask(type="hello", token=token("bob")))["code"] == "unauthorized"
 
 
+async def test_a_new_name_is_that_of_all_connections_of_the_user(server: Chatmaster):
+    async with people(server, "r-names", *["alice"] * 4, "bob") as (alice, *twins, bob):
+        assert (await alice.ask(type="rename", name="Duchess"))["type"] == "ack"
+        for one in twins:
+            told = await see(one, "presence", room="@alice")
+            assert told["renamed"] == [{"user": "alice", "name": "Duchess"}]
+            await one.ask(type="say", room="r-names", text="x")
+            assert (await see(bob, "message", room="r-names"))["from"]["name"] == "Duchess"
+        async with people(server, "r-names", "alice") as (late,):
+            assert late.welcome["name"] == "Duchess"  # and not as the token says
+        async with await ChatSocket.enter(server.url, token=token("alice"), name="Countess"):
+            for one in (alice, *twins):
+                told = await see(one, "presence", room="@alice")
+                while told["renamed"][0]["name"] == "Duchess":
+                    told = await see(one, "presence", room="@alice")
+                assert told["renamed"] == [{"user": "alice", "name": "Countess"}]
+        assert not [one for one in alice.passed if one["type"] == "presence" and one["room"] == "@alice"]
+
+
+async def test_whoever_gives_two_names_at_once_ends_up_with_one(server: Chatmaster):
+    async with people(server, "r-both", *["alice"] * 4) as sockets:
+        for number in range(20):
+            names = [f"Alice {number} {letter}" for letter in "abcd"]
+            requests = zip(sockets, names, strict=True)
+            await asyncio.gather(*(one.ask(type="rename", name=name) for one, name in requests))
+        borne = set()
+        for one in sockets:
+            # By then each has been told by the last order of all, which the control room has for everybody.
+            await until_async(partial(_called_as_kept, server, one))
+            ack = await one.ask(type="say", room="r-both", text="x")
+            borne.add((await see(one, "message", room="r-both", offset=ack["offset"]))["from"]["name"])
+        assert len(borne) == 1 and borne <= set(names)
+
+
+async def _called_as_kept(server: Chatmaster, socket: ChatSocket) -> bool:
+    async with people(server, "", "alice") as (late,):
+        return bool((await socket.ask(type="hello"))["name"] == late.welcome["name"])
+
+
 async def test_ping(server: Chatmaster):
     async with people(server, "", "alice") as (alice,):
         assert (await alice.ask(type="ping"))["type"] == "pong"

@@ -45,7 +45,8 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
             refused.append(mistake.reply(None))
         else:
             chosen[wanted.room] = wanted
-    return e.Admit(command.id, identity, tuple(chosen.values()), tuple(refused), chosen=identity.chosen)
+    rooms = tuple(chosen.values())
+    return e.Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
 
 
 def check_entry(context: Context, identity: Identity, room: str, inside: int, now: float) -> None:

@@ -224,12 +224,12 @@ class ChatApplication:
 
     def came(self, desk: Desk, room: str) -> None:
         """A connection is in a room."""
-        if self._shown(room):
+        if self.counted(room):
             self.presence.entered(room, desk.connection.user, desk.session.identity.name)
 
     def went(self, desk: Desk, room: str) -> None:
         """A connection is in a room no longer."""
-        if self._shown(room):
+        if self.counted(room):
             self.presence.left(room, desk.connection.user)
 
     def leave(self, desk: Desk, room: str) -> None:
@@ -244,7 +244,7 @@ class ChatApplication:
         if self.staff.role_of(user) is not Role.USER:
             self.tasks.start(self._enlist(identity), what="enlist a moderator")
         for room in desk.session.rooms:
-            if self._shown(room):
+            if self.counted(room):
                 self.presence.renamed(room, user, identity.name)
 
     async def _enlist(self, identity: Identity) -> None:
@@ -260,13 +260,21 @@ class ChatApplication:
             if connection is not None and connection.app is not None:
                 yield connection.app
 
-    def _shown(self, room: str) -> bool:
-        return not room.startswith("@") and self.context.options.of(room).presence
+    def counted(self, room: str) -> bool:
+        """Whether it is counted who is in a room."""
+        rule = self.context.options.of(room)
+        return rule.presence or bool(rule.members)
+
+    def shown(self, room: str) -> bool:
+        """Whether those in a room are told who else is."""
+        return self.context.options.of(room).presence
 
     def presence_changed(self, room: str, change: PresenceChange) -> None:
         """Who is in a room that this worker has members in has changed."""
         for user, name in (*change.joined, *change.renamed):
             self.people.called(user, name)
+        if not self.shown(room):
+            return
         joined, left, renamed = ([{"user": u, "name": n} for u, n in one] for one in
                                  (change.joined, change.left, change.renamed))  # fmt: skip
         self.hub.show(room, replies.presence(room, joined=joined, left=left, renamed=renamed, count=change.count))

@@ -47,6 +47,11 @@ class Admit(Effect, frozen=True):
     wanted: tuple[Wanted, ...]  # the inbox first
     refused: tuple[Reply, ...] = ()  # what to say of the rooms that are not for this user
     chosen: bool = False  # the name is one of the user's own choice
+    asked: tuple[Wanted, ...] = ()  # as the hello had them
+
+    def field_of(self, room: str) -> str:
+        """Where the hello names a room, for the error about it."""
+        return next((f"rooms[{place}].room" for place, one in enumerate(self.asked) if one.room == room), "rooms")
 
 
 class Greet(Effect, frozen=True, gc=False):

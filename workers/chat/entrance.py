@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Before(msgspec.Struct, frozen=True):
     """What is known of a room before it is joined."""
 
-    members: int | None  # users; None: not shown
+    members: int | None  # users; None: nobody counts them
     mark: Mark | None  # None: the user is new, and has read nothing anywhere
 
 
@@ -51,7 +51,9 @@ class Entrance:
             if refusal is not None:
                 return session.turned_away(*refusal)
             admit = await self._consulted(desk, self._without_banned(admit))
-            before = await self._look(admit.identity, [one.room for one in admit.wanted])
+            admit, before = await self._with_space(
+                admit, await self._look(admit.identity, [one.room for one in admit.wanted])
+            )
             admit = await self._named(admit, before[0])
             await self._app.moderation.enlist(admit.identity)
             self._app.introduce(desk, admit.identity)
@@ -80,7 +82,7 @@ class Entrance:
             if reason is None:
                 wanted.append(one)
             else:
-                mistake = Mistake("banned", reason or "you are banned from this room", field=f"rooms: {one.room}")
+                mistake = Mistake("banned", reason or "you are banned from this room", field=admit.field_of(one.room))
                 refused.append(mistake.reply(None))
         return admit if len(wanted) == len(admit.wanted) else _with_rooms(admit, wanted, refused)
 
@@ -93,11 +95,28 @@ class Entrance:
             try:
                 await self._app.counsel.ask_join(desk.connection, admit.identity, one.room)
             except Mistake as mistake:
-                mistake.field = f"rooms: {one.room}"
+                mistake.field = admit.field_of(one.room)
                 refused.append(mistake.reply(None))
             else:
                 wanted.append(one)
         return _with_rooms(admit, wanted, refused)
+
+    async def _with_space(self, admit: e.Admit, before: list[Before]) -> tuple[e.Admit, list[Before]]:
+        """Without the rooms of a hello that are full."""
+        options = self._app.context.options
+        if not any(options.of(one.room).members for one in admit.wanted):
+            return admit, before
+        wanted, known, refused = [], [], list(admit.refused)
+        for one, was in zip(admit.wanted, before, strict=True):
+            try:
+                await self._require_space(admit.identity.user, one.room, was)
+            except Mistake as mistake:
+                mistake.field = admit.field_of(one.room)
+                refused.append(mistake.reply(None))
+            else:
+                wanted.append(one)
+                known.append(was)
+        return _with_rooms(admit, wanted, refused), known
 
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
         """Answer a second hello with the rooms as they are."""
@@ -112,22 +131,36 @@ class Entrance:
         if join.again and join.wanted.since is None:
             (state,) = await self._present(desk, [room])
             return session.joined(join, state)
+        before = await self._look(session.identity, [room])
         if join.again:
             await self._left(desk, room)
-        before = await self._look(session.identity, [room])
-        rule = session.context.options.of(room)
-        if rule.members and (before[0].members or 0) >= rule.members:
-            raise Mistake("limit_reached", "this room is full", field="room")
-        return await self._enter(desk, [join.wanted], before, lambda states: session.joined(join, states[0]))
+        else:
+            await self._require_space(session.identity.user, room, before[0])
+        try:
+            return await self._enter(desk, [join.wanted], before, lambda states: session.joined(join, states[0]))
+        except BusError:
+            if join.again:
+                desk.carry_out(session.lost(room, "the store did not answer; join again"))
+            raise
 
     async def _left(self, desk: Desk, room: str) -> None:
         """Out and in again, to read on from another place."""
         left = asyncio.Event()
+        desk.session.forget(room)  # whoever is closed meanwhile has left it already
         self._app.hub.leave(desk.connection, room, left.set)
         self._app.went(desk, room)
         await left.wait()
 
     # ---- both --------------------------------------------------------------------------------------
+
+    async def _require_space(self, user: str, room: str, before: Before) -> None:
+        """Raises Mistake where the room is full and the user is not one of those in it; BusError."""
+        most = self._app.context.options.of(room).members
+        if not most or (before.members or 0) < most:
+            return
+        here = any(desk.session.identity.user == user for desk in self._app.desks(room))
+        if not here and not await self._app.marks.present(room, user):
+            raise Mistake("limit_reached", "this room is full", field="room")
 
     async def _enter(
         self,
@@ -159,7 +192,7 @@ class Entrance:
         return await entered
 
     def _state(self, joined: Joined, before: Before) -> RoomState:
-        counted = before.members is not None
+        counted = before.members is not None and self._app.shown(joined.room)
         return RoomState(
             room=joined.room,
             epoch=joined.epoch,
@@ -178,7 +211,7 @@ class Entrance:
 
     async def _before(self, identity: Identity, room: str) -> Before:
         members = mark = None
-        if not room.startswith("@") and self._app.context.options.of(room).presence:
+        if self._app.counted(room):
             members = await self._app.presence.counted(room)
         if not identity.fresh:
             mark = await self._app.marks.look(room, identity.user)
@@ -193,7 +226,7 @@ class Entrance:
                 room=room,
                 epoch=position.epoch if position else "",
                 offset=position.offset if position else 0,
-                members=known.members,
+                members=known.members if self._app.shown(room) else None,
                 unread=known.mark.unread if known.mark else None,
                 read=known.mark.read if known.mark else None,
             )

@@ -18,6 +18,7 @@ from chatmaster.settings import Settings
 from workers.bus.keys import tag
 from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
+from workers.presence import keys as presence_keys
 from workers.presence.calls import Argument, Calls, scripts_of
 
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
@@ -40,10 +41,10 @@ class Marks:
         self._bus = bus
         self._name = settings.master.name
         self._ttl = TTL_FACTOR * settings.store.history_ttl
-        names = ("look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired", "call")
+        names = ("look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired", "call", "present")
         scripts = scripts_of(Path(__file__).parent, *names)
-        look, mark, pace, secret, enlist, roll, pair, paired, call = map(bus.script, scripts)
-        self._look, self._mark, self._pace, self._call = look, mark, pace, call
+        look, mark, pace, secret, enlist, roll, pair, paired, call, present = map(bus.script, scripts)
+        self._look, self._mark, self._pace, self._call, self._present = look, mark, pace, call, present
         self._secret, self._enlist, self._roll = secret, enlist, roll
         self._pair, self._paired = pair, paired
         self._history_size = settings.store.history_size
@@ -93,6 +94,11 @@ class Marks:
         """Where the sender's copy of a message lies; None: nobody knows. Raises BusError."""
         found = await self._bus.call(self._paired, [f"{tag(self._name, inbox)}:copies"], [offset], again=True)
         return None if found is None else int(found)
+
+    async def present(self, room: str, user: str) -> bool:
+        """Whether a user is in a room, on any worker. Raises BusError."""
+        users = presence_keys.of_room(self._name, room)[1]
+        return bool(await self._bus.call_read(self._present, [users], [user]))
 
     async def guest_secret(self, known: bytes | None) -> bytes:
         """The secret that guests' identities are signed with: `known`, or a new one, of whoever asks first.

@@ -210,8 +210,16 @@ class Session:
         """Somebody else had this connection leave a room."""
         if room not in self.rooms:
             return ()
-        self.rooms = tuple(one for one in self.rooms if one != room)
+        self.forget(room)
         return (e.Leave(room), e.Reply(replies.left(None, room, reason=reason)))
+
+    def forget(self, room: str) -> None:
+        """The connection is not in a room any more, or about to read it from another place."""
+        self.rooms = tuple(one for one in self.rooms if one != room)
+
+    def lost(self, room: str, reason: str) -> Effects:
+        """The connection left a room to join it again, and could not."""
+        return () if self.phase is Phase.ENDED else (e.Reply(replies.left(None, room, reason=reason)),)
 
     def removed(self, reason: str) -> Effects:
         """The user was kicked or banned from everything."""
@@ -247,7 +255,7 @@ class Session:
         self.require_joined(room)
         if room.startswith("@"):
             raise Mistake("forbidden", "an inbox cannot be left", field="room")
-        self.rooms = tuple(one for one in self.rooms if one != room)
+        self.forget(room)
         return (e.Leave(room), e.Reply(replies.left(command.id, room)))
 
     def _read(self, command: c.Read, now: float) -> Effects:

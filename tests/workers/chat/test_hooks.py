@@ -134,5 +134,6 @@ async def test_the_bot_answers_and_the_filter_filters(bot: Chatmaster):
 async def test_a_hook_on_join_is_asked_for_every_way_in(bot: Chatmaster):
     async with await ChatSocket.enter(bot.url, "lobby", "members-1") as guest:
         assert [room["room"] for room in guest.welcome["rooms"]] == [f"@{guest.user}", "lobby"]
-        assert (await guest.expect("error"))["message"] == "this room is for members"
+        error = await guest.expect("error")
+        assert (error["message"], error["field"]) == ("this room is for members", "rooms[1].room")
         assert (await guest.ask(type="join", room="members-2"))["code"] == "forbidden"

@@ -195,6 +195,21 @@ class Desk:
 
     def _publish_direct(self, effect: e.PublishDirect) -> None:
         """The receiver's inbox first, then one's own, under the same key: a retry finishes what a fault broke off."""
+        if not effect.key:
+            self._publish_to_both(effect)
+            return
+
+        def claimed(free: bool | BusError) -> None:
+            self._landed()
+            if free is True:
+                self._publish_to_both(effect)
+            else:
+                self._reply(_why(KeyConflict() if free is False else free).reply(effect.id))
+
+        self._took_off()
+        self._app.marks.claim(self.session.identity.user, effect.key, effect.content, claimed)
+
+    def _publish_to_both(self, effect: e.PublishDirect) -> None:
         user = self.session.identity.user
         own = e.Publish(effect.id, f"@{user}", effect.own_payload, effect.key, effect.content)
         if effect.to == user:

@@ -15,12 +15,13 @@ import msgspec
 from msgspec import Struct
 
 from chatmaster.settings import Settings
-from workers.bus.keys import tag
+from workers.bus.keys import digest, key_entry, tag
 from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
 from workers.presence import keys as presence_keys
 from workers.presence.calls import Argument, Calls, scripts_of
 
+CLAIM_SLACK: Final = 60  # seconds that a claim outlives the keys it stands for
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
 _encode_officer: Final = msgspec.json.Encoder().encode
 _decode_officer: Final = msgspec.json.Decoder(Officer).decode
@@ -41,10 +42,11 @@ class Marks:
         self._bus = bus
         self._name = settings.master.name
         self._ttl = TTL_FACTOR * settings.store.history_ttl
-        names = ("look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired", "call", "present")
+        names = ["look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired", "call", "present", "claim"]
         scripts = scripts_of(Path(__file__).parent, *names)
-        look, mark, pace, secret, enlist, roll, pair, paired, call, present = map(bus.script, scripts)
+        look, mark, pace, secret, enlist, roll, pair, paired, call, present, claim = map(bus.script, scripts)
         self._look, self._mark, self._pace, self._call, self._present = look, mark, pace, call, present
+        self._claim, self._key_ttl = claim, settings.limits.key_ttl + CLAIM_SLACK
         self._secret, self._enlist, self._roll = secret, enlist, roll
         self._pair, self._paired = pair, paired
         self._history_size = settings.store.history_size
@@ -84,6 +86,18 @@ class Marks:
 
         own = [f"{tag(self._name, room)}:pace:{user}"]
         self._bus.send(self._pace, own, [key, max(1, int(interval * 1000))], answered, again=bool(key))
+
+    def claim(self, user: str, key: str, content: bytes, done: Callable[[bool | BusError], None]) -> None:
+        """Bind a key of somebody's inbox to what is asked for; `done` gets False where it is bound to something else.
+
+        What is written to two inboxes needs it: the second would find out only when the first has been written.
+        """
+
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else bool(reply))
+
+        own = key_entry(tag(self._name, f"@{user}"), user=user, room="claim", key=key).decode()
+        self._bus.send(self._claim, [own], [digest(content), self._key_ttl], answered, again=True)
 
     def pair(self, inbox: str, offset: int, copy: int) -> None:
         """Note that the message at `offset` of an inbox has its copy at `copy` of the sender's; may be lost."""

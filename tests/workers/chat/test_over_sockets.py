@@ -186,6 +186,29 @@ async def test_direct_messages_reach_both_sides_and_wait(server: Chatmaster):
         assert (await alice.ask(type="join", room="@carol"))["code"] == "forbidden"
 
 
+async def test_a_key_used_with_other_content_does_nothing_on_either_side(server: Chatmaster):
+    async with people(server, "", "alice", "bert", "cleo") as (alice, bert, cleo):
+        ack = await alice.ask(type="direct", to="bert", text="one", key="x1")
+        theirs = (await see(bert, "message", room="@bert"))["offset"]
+        for request in (
+            {"type": "direct", "to": "cleo", "text": "one"},
+            {"type": "direct", "to": "alice", "text": "one"},
+            {"type": "edit", "room": "@alice", "offset": ack["offset"], "text": "two"},
+        ):
+            refused = await alice.ask(**request, key="x1")
+            assert (refused["code"], refused["field"]) == ("bad_request", "key")
+        assert (await alice.ask(type="react", room="@alice", offset=ack["offset"], emoji="a", key="x2"))["offset"]
+        refused = await alice.ask(type="react", room="@alice", offset=ack["offset"], emoji="b", key="x2")
+        assert refused["field"] == "key"
+        assert (await cleo.ask(type="history", room="@cleo"))["messages"] == []
+        (message,) = (await bert.ask(type="history", room="@bert"))["messages"]
+        assert (message["offset"], message["text"], message["reactions"]) == (theirs, "one", {"a": ["alice"]})
+        alice.send_json({"type": "direct", "to": "cleo", "text": "three", "key": "x3", "id": 1})
+        alice.send_json({"type": "direct", "to": "bert", "text": "three", "key": "x3", "id": 2})
+        assert (await alice.expect("ack", id=1))["room"] == "@alice"
+        assert (await alice.expect("error", id=2))["field"] == "key"
+
+
 async def test_what_changes_a_direct_message_changes_both_copies(server: Chatmaster):
     async with people(server, "", "alice", "nora") as (alice, nora):
         await nora.ask(type="direct", to="nora", text="a note to myself")

@@ -20,6 +20,7 @@ import msgspec
 from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import messages, reading, replies
+from workers.chat.acquaintance import MOST, Acquaintance
 from workers.chat.commands import ROOM_NAME, USER_ID
 from workers.chat.context import Context
 from workers.chat.counsel import Counsel
@@ -68,6 +69,7 @@ class ChatApplication:
         self.hooks = hooks
         self.marks = Marks(node.bus, node.settings)
         self.people = People()
+        self.acquaintance = Acquaintance(self.presence, self.people, self.tasks)
         self.staff = Staff()
         self.gate = Gate(node.registry)
         self.moderation = Moderation(self)
@@ -206,6 +208,7 @@ class ChatApplication:
         desk = connection.app = Desk(self, connection, session)
         self.introduce(desk, session.identity)
         for room in session.rooms:
+            self.meet(room)
             self.came(desk, room)
 
     # ---- who is where ------------------------------------------------------------------------------
@@ -221,6 +224,11 @@ class ChatApplication:
         """Look at this session again when its token ends."""
         if identity.expires:
             heapq.heappush(self._expiring, (identity.expires, id(desk), desk))
+
+    def meet(self, room: str) -> None:
+        """Somebody is about to be the first of this worker in a room where others may be: get to know them."""
+        if self.counted(room) and not self.presence.count(room):
+            self.acquaintance.meet(room)
 
     def came(self, desk: Desk, room: str) -> None:
         """A connection is in a room."""
@@ -273,6 +281,8 @@ class ChatApplication:
         """Who is in a room that this worker has members in has changed."""
         for user, name in (*change.joined, *change.renamed):
             self.people.called(user, name)
+        if not change.complete and change.count <= MOST:
+            self.acquaintance.meet(room)
         if not self.shown(room):
             return
         joined, left, renamed = ([{"user": u, "name": n} for u, n in one] for one in
@@ -315,11 +325,11 @@ class ChatApplication:
         return await self._entrance.join(desk, join)
 
     async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:
-        return (await reading.history(self.node.bus, asked, user=desk.connection.user),)
+        return (await reading.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met),)
 
     async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
         here = [one.session.identity for one in self.desks(asked.room)]
-        return (await reading.members(self.presence.members, asked, here=here),)
+        return (await reading.members(self.presence.members, asked, here=here, learn=self.people.called),)
 
     async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""

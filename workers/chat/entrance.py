@@ -176,7 +176,9 @@ class Entrance:
             raise Unavailable("the connection was closed")
 
         def announce(joined: list[Joined]) -> None:
-            for one in joined:
+            for one, known in zip(joined, before, strict=True):
+                if known.members:
+                    app.meet(one.room)
                 app.came(desk, one.room)
             # The first effect is the answer, and has to be written in this very turn.
             first, *rest = answer([self._state(one, known) for one, known in zip(joined, before, strict=True)])

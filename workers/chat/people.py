@@ -1,7 +1,8 @@
 """Who can be mentioned: the names that this worker has heard of, and whom a text means by `@name`.
 
-Names come from this worker's own connections and from presence, so that a name is known wherever its bearer shares a
-room with somebody here. Nothing is forgotten at once when somebody leaves: one may mention who is away.
+Names come from this worker's own connections, from presence, and from what is looked back at, so that a name is known
+wherever its bearer shares a room with somebody here. Nothing is forgotten at once when somebody leaves: one may mention
+who is away. A user has one name at a time.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ class People:
         if len(self._users) > MOST_NAMES:
             for one in self._users.pop(next(iter(self._users))):
                 self._names.pop(one, None)
+
+    def met(self, user: str, name: str) -> None:
+        """A user was called so once; what is known already is newer."""
+        if user not in self._names:
+            self.called(user, name)
 
     def _forget(self, user: str, key: str) -> None:
         """A name that is given up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def store(redis_server: Callable[..., RedisServer]) -> RedisServer:
 def server(chatmaster: Callable[..., Chatmaster], store: RedisServer) -> Chatmaster:
     settings = {
         "store.url": store.url, "store.timeout": 1.0, "limits.rooms_per_connection": 2, "chat.presence_names": 1,
-        "chat.presence_interval": 0.05,
+        "chat.presence_interval": 0.05, "limits.rate": 0,
     }  # fmt: skip
     return chatmaster(settings=settings, config=CONFIG)
 
@@ -107,6 +108,29 @@ async def test_only_the_count_is_told_where_too_many_come_at_once(server: Chatma
         assert any("joined" not in one and one["count"] > 1 for one in seen), seen
         for one in others:
             one.abort()
+
+
+async def test_history_is_bounded_by_what_is_sent_and_not_by_what_was_kept(server: Chatmaster):
+    async with await ChatSocket.enter(server.url, "hall") as ann:
+        for number in range(1, 21):
+            await ann.ask(type="say", room="hall", text=str(number))
+        for number in range(1, 21):
+            await ann.ask(type="edit", room="hall", offset=number, text=f"{number} " + "x" * 60_000)
+        for how in ("before", "after"):
+            seen: list[int] = []
+            edge = {how: 21 if how == "before" else 0}
+            while True:
+                ann.send_json({"type": "history", "id": 1, "room": "hall", "limit": 100, **edge})
+                while (answer := json.loads(raw := await ann.read_message()))["type"] != "history":
+                    pass
+                assert len(raw) < 300_000
+                offsets = [one["offset"] for one in answer["messages"]]
+                assert len(offsets) == 4 or len(seen) == 20  # where only entries that are no messages are left
+                seen = [*seen, *offsets] if how == "after" else [*offsets, *seen]
+                if not answer["more"]:
+                    break
+                edge = {how: seen[-1] if how == "after" else seen[0]}
+            assert seen == list(range(1, 21))
 
 
 async def test_a_room_keeps_as_much_as_its_rule_says(server: Chatmaster):

@@ -87,6 +87,15 @@ def test_a_name_given_up_is_nobodys():
     assert people.mentioned("r", "@Ada") == ()
 
 
+def test_what_was_once_said_does_not_bring_back_an_old_name():
+    people = People()
+    people.met("u1", "Ada")
+    people.called("u2", "Eve")
+    people.met("u2", "Bea")
+    assert people.mentioned("r", "@Ada @Eve @Bea") == ("u1", "u2")
+    assert people.mentioned("r", "@Bea") == ()
+
+
 def test_mentions_are_bounded():
     people = People()
     for number in range(300):

@@ -139,6 +139,7 @@ async def test_join_and_leave(server: Chatmaster):
 async def test_say_reaches_everyone_once_and_a_retry_nobody(server: Chatmaster):
     async with people(server, "r-say", "alice", "alice", "bob") as sockets:
         alice, _, bob = sockets
+        await until_async(partial(_sees, alice, bob.user, "r-say"))
         ack = await alice.ask(type="say", room="r-say", text="<i>hi</i> @Bob", key="k1")
         assert (ack["type"], ack["room"], ack["offset"]) == ("ack", "r-say", 1) and "duplicate" not in ack
         again = await alice.ask(type="say", room="r-say", text="<i>hi</i> @Bob", key="k1")
@@ -153,6 +154,10 @@ async def test_say_reaches_everyone_once_and_a_retry_nobody(server: Chatmaster):
         await alice.ask(type="say", room="r-say", data={"a": [1, None]}, reply_to=1)
         second = await see(bob, "message", room="r-say")
         assert (second["offset"], second["data"], second["reply_to"]) == (2, {"a": [1, None]}, 1)
+
+
+async def _sees(socket: ChatSocket, user: str, room: str) -> bool:
+    return user in [one["user"] for one in (await socket.ask(type="members", room=room))["members"]]
 
 
 async def test_what_was_missed_comes_after_the_joined(server: Chatmaster):
@@ -376,6 +381,21 @@ async def test_whoever_gives_two_names_at_once_ends_up_with_one(server: Chatmast
 async def _called_as_kept(server: Chatmaster, socket: ChatSocket) -> bool:
     async with people(server, "", "alice") as (late,):
         return bool((await socket.ask(type="hello"))["name"] == late.welcome["name"])
+
+
+async def test_whoever_was_there_before_a_worker_came_can_be_mentioned(server: Chatmaster):
+    async with people(server, "r-early", "nina") as (nina,):
+        await nina.ask(type="rename", name="Ninotschka")
+        await until_async(lambda: [one["name"] for one in server.ask("who", "r-early")] == ["Ninotschka"])
+        server.ctl("reload")  # every worker is a new one: nobody has told it of anyone
+        async with people(server, "r-early", *["alice"] * 4) as others:
+            for one in others:
+                await until_async(partial(_mentions, one, "nina"))
+
+
+async def _mentions(socket: ChatSocket, user: str) -> bool:
+    ack = await socket.ask(type="say", room="r-early", text="@Ninotschka, are you there?")
+    return (await see(socket, "message", offset=ack["offset"])).get("mentions") == [user]
 
 
 async def test_ping(server: Chatmaster):

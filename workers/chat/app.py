@@ -40,6 +40,7 @@ from workers.chat.rights import Role
 from workers.chat.session import Effects, Phase, Session, SessionState
 from workers.chat.staff import Staff
 from workers.http import page
+from workers.retention import Notice
 from workers.rooms.member import Gap, Reset
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class ChatApplication:
             people=self.people,
             consulted=hooks.consulted,
         )
+        self._notice = Notice(node.bus, node.settings)
         self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
         self._hello_timeout = node.settings.limits.hello_timeout
         self._new: deque[tuple[float, Desk]] = deque()  # until when each has to have said hello, in order
@@ -101,6 +103,7 @@ class ChatApplication:
         self.hub.amender = amended
         self._timer = self.node.loop.call_later(TICK, self._tick)
         self.node.lease.when_reborn(lambda old: self._learn_again())
+        self._notice.post()
         try:
             await self._learn()
         except BusError:
@@ -108,6 +111,7 @@ class ChatApplication:
 
     def _learn_again(self) -> None:
         """The store was away, or may have forgotten."""
+        self._notice.post()
         self.tasks.start(self._learn_later(), what="the chat's start")
 
     async def stop(self) -> None:

@@ -39,7 +39,7 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
     refused = []
     for place, wanted in enumerate(command.rooms):
         try:
-            check_entry(session.context, identity, wanted.room, len(chosen) - 1, now)
+            check_entry(session, identity, wanted.room, len(chosen) - 1, now)
         except Mistake as mistake:
             mistake.field = f"rooms[{place}].room"
             refused.append(mistake.reply(None))
@@ -49,15 +49,21 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
     return e.Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
 
 
-def check_entry(context: Context, identity: Identity, room: str, inside: int, now: float) -> None:
+def check_entry(session: Session, identity: Identity, room: str, inside: int, now: float) -> None:
     """Whether somebody who is in `inside` rooms may join (or read) another. Raises Mistake."""
+    context = session.context
     if not may(identity, "join", room, context.options.of(room)):
         raise Mistake("forbidden", "this room is not for you", field="room")
-    reason = context.sanctions.banned(identity.user, "", room, now)
+    reason = context.sanctions.banned(identity.user, banned_address(session, identity), room, now)
     if reason is not None:
         raise Mistake("banned", reason or "you are banned from this room", field="room")
     if inside >= context.limits.rooms_per_connection and not room.startswith("@"):
         raise Mistake("limit_reached", "one connection cannot be in more rooms", field="room")
+
+
+def banned_address(session: Session, identity: Identity) -> str:
+    """The address that bans count for: a guest's, who could come back as another; "" for a user's."""
+    return session.address if identity.guest else ""
 
 
 def renew(session: Session, command: c.Hello, now: float) -> Effects:

@@ -143,7 +143,9 @@ class ChatApplication:
     def opened(self, connection: Connection) -> None:
         """The handshake is done: a session begins."""
         now = time.time()
-        desk = connection.app = Desk(self, connection, Session(self.context, connection.id, now))
+        desk = connection.app = Desk(
+            self, connection, Session(self.context, connection.id, now, address=connection.remote_ip)
+        )
         self._new.append((now + self._hello_timeout, desk))
 
     def received(self, connection: Connection, data: str | bytes) -> None:
@@ -152,8 +154,11 @@ class ChatApplication:
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         """It is gone."""
+        session = connection.app.session
+        if session.identity.guest and session.address:
+            self.marks.depart(session.identity.user, session.address)
         self.ended(connection.app)
-        connection.app.session.phase = Phase.ENDED
+        session.phase = Phase.ENDED
 
     def ended(self, desk: Desk) -> None:
         """Nothing more comes from this session: it is in no room, and counts no longer. Called once or twice."""
@@ -208,7 +213,13 @@ class ChatApplication:
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """It comes from another worker."""
-        session = Session.thaw(self.context, connection.id, msgspec.convert(state, SessionState), time.time())
+        session = Session.thaw(
+            self.context,
+            connection.id,
+            msgspec.convert(state, SessionState),
+            time.time(),
+            address=connection.remote_ip,
+        )
         desk = connection.app = Desk(self, connection, session)
         self.introduce(desk, session.identity)
         for room in session.rooms:

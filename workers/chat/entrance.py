@@ -16,6 +16,7 @@ import msgspec
 from workers.bus.port import BusError, Position, Unavailable
 from workers.chat import commands as c
 from workers.chat import effects as e
+from workers.chat.admission import banned_address
 from workers.chat.identity import Identity
 from workers.chat.marks import Mark
 from workers.chat.mistake import Mistake
@@ -50,7 +51,7 @@ class Entrance:
             refusal = await self._app.gate.admit(desk.connection, admit.identity)
             if refusal is not None:
                 return session.turned_away(*refusal)
-            admit = await self._consulted(desk, self._without_banned(admit))
+            admit = await self._consulted(desk, self._without_banned(desk, admit))
             admit, before = await self._with_space(
                 admit, await self._look(admit.identity, [one.room for one in admit.wanted])
             )
@@ -74,11 +75,12 @@ class Entrance:
         identity = await self._app.naming.name_for(admit.identity, kept, chosen=admit.chosen)
         return msgspec.structs.replace(admit, identity=identity)
 
-    def _without_banned(self, admit: e.Admit) -> e.Admit:
+    def _without_banned(self, desk: Desk, admit: e.Admit) -> e.Admit:
         """Now that this worker has been told who this is, it knows of bans from single rooms too."""
+        address = banned_address(desk.session, admit.identity)
         wanted, refused = [], list(admit.refused)
         for one in admit.wanted:
-            reason = self._app.context.sanctions.banned(admit.identity.user, "", one.room, time.time())
+            reason = self._app.context.sanctions.banned(admit.identity.user, address, one.room, time.time())
             if reason is None:
                 wanted.append(one)
             else:

@@ -21,6 +21,7 @@ from workers.chat.staff import Officer
 from workers.presence import keys as presence_keys
 from workers.presence.calls import Argument, Calls, scripts_of
 
+ADDRESS_TTL: Final = 3600  # seconds after a guest has left in which a ban still finds the address
 CLAIM_SLACK: Final = 60  # seconds that a claim outlives the keys it stands for
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
 _encode_officer: Final = msgspec.json.Encoder().encode
@@ -42,11 +43,26 @@ class Marks:
         self._bus = bus
         self._name = settings.master.name
         self._ttl = TTL_FACTOR * settings.store.history_ttl
-        names = ["look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired", "call", "present", "claim"]
+        names = [
+            "look",
+            "mark",
+            "pace",
+            "secret",
+            "enlist",
+            "roll",
+            "pair",
+            "paired",
+            "call",
+            "present",
+            "claim",
+            "depart",
+            "origin",
+        ]
         scripts = scripts_of(Path(__file__).parent, *names)
-        look, mark, pace, secret, enlist, roll, pair, paired, call, present, claim = map(bus.script, scripts)
-        self._look, self._mark, self._pace, self._call, self._present = look, mark, pace, call, present
-        self._claim, self._key_ttl = claim, settings.limits.key_ttl + CLAIM_SLACK
+        look, mark, pace, secret, enlist, roll, pair, paired, call, *others = map(bus.script, scripts)
+        self._look, self._mark, self._pace, self._call = look, mark, pace, call
+        self._present, self._claim, self._depart, self._origin = others
+        self._key_ttl = settings.limits.key_ttl + CLAIM_SLACK
         self._secret, self._enlist, self._roll = secret, enlist, roll
         self._pair, self._paired = pair, paired
         self._history_size = settings.store.history_size
@@ -114,6 +130,15 @@ class Marks:
         users = presence_keys.of_room(self._name, room)[1]
         return bool(await self._bus.call_read(self._present, [users], [user]))
 
+    def depart(self, guest: str, address: str) -> None:
+        """Note where a guest who leaves came from, for a while; may be lost."""
+        self._bus.send(self._depart, [self._address_key(guest)], [address, ADDRESS_TTL], _forget, again=True)
+
+    async def origin(self, guest: str) -> str:
+        """Where a guest who has left came from; "": not known any more. Raises BusError."""
+        found = await self._bus.call(self._origin, [self._address_key(guest)], [], again=True)
+        return found.decode() if found else ""
+
     async def guest_secret(self, known: bytes | None) -> bytes:
         """The secret that guests' identities are signed with: `known`, or a new one, of whoever asks first.
 
@@ -130,6 +155,9 @@ class Marks:
     async def staff(self) -> list[Officer]:
         """All moderators and admins that ever came. Raises BusError."""
         return [_decode_officer(one) for one in await self._bus.call(self._roll, [self._staff_key], [], again=True)]
+
+    def _address_key(self, guest: str) -> str:
+        return f"{tag(self._name, f'@{guest}')}:address"
 
     @property
     def _staff_key(self) -> str:

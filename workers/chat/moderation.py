@@ -86,7 +86,7 @@ class Moderation:
                     room=room,
                     seconds=order.seconds,
                     reason=order.reason,
-                    address=self._address_of(user) if order.verb is Verb.BAN and not room else "",
+                    address=await self._origin_of(user) if order.verb is Verb.BAN else "",
                 )
                 await self.tell(Sanctioned(sanction))
             case _:
@@ -99,6 +99,16 @@ class Moderation:
         if not user.startswith(GUEST_PREFIX):
             return ""
         return next((desk.connection.remote_ip for desk in self._app.desks(f"@{user}")), "")
+
+    async def _origin_of(self, user: str) -> str:
+        """The same, and for a guest who is nowhere now the address that was last seen. Raises BusError.
+
+        Where the guest is at another worker, that one has the address, and sees to it: `_hold_for_address`.
+        """
+        address = self._address_of(user)
+        if address or not user.startswith(GUEST_PREFIX) or await self._app.node.registry.is_online(user):
+            return address
+        return await self._app.marks.origin(user)
 
     async def enlist(self, identity: Identity) -> None:
         """Somebody with a role came, or who is known to have had one. Raises BusError."""
@@ -134,7 +144,7 @@ class Moderation:
 
     def _hold_for_address(self, sanction: Sanction) -> None:
         """A guest who is banned would only come back as another; where the guest is, the address is known."""
-        address = "" if sanction.room or sanction.address else self._address_of(sanction.user)
+        address = "" if sanction.address else self._address_of(sanction.user)
         if address:
             self._app.tasks.start(self._extend(sanction, address), what="ban an address")
 

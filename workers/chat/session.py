@@ -59,11 +59,12 @@ class SessionState(Struct, frozen=True, array_like=True):
 class Session:
     """The chat's view of one connection."""
 
-    __slots__ = ("_bucket", "_first", "_said_hello", "connection", "context", "identity", "phase", "rooms")
+    __slots__ = ("_bucket", "_first", "_said_hello", "address", "connection", "context", "identity", "phase", "rooms")
 
-    def __init__(self, context: Context, connection: str, now: float) -> None:
+    def __init__(self, context: Context, connection: str, now: float, *, address: str = "") -> None:
         self.context = context
         self.connection = connection
+        self.address = address  # where the connection comes from
         self.phase = Phase.NEW
         self.identity = NOBODY
         # A tuple, because most connections are in one or two rooms and a set costs 200 bytes more.
@@ -234,7 +235,7 @@ class Session:
     def _join(self, command: c.Join, now: float) -> Effects:
         if command.room in self.rooms:
             return self._enter(command, now)
-        admission.check_entry(self.context, self.identity, command.room, len(self.rooms) - 1, now)
+        admission.check_entry(self, self.identity, command.room, len(self.rooms) - 1, now)
         if "join" in self.context.consulted:
             return (e.Consult("join", command, self.identity),)
         return self._enter(command, now)
@@ -266,7 +267,7 @@ class Session:
         if command.before is not None and command.after is not None:
             raise Mistake("bad_request", "give before or after, not both", field="after")
         if command.room not in self.rooms:
-            admission.check_entry(self.context, self.identity, command.room, 0, now)
+            admission.check_entry(self, self.identity, command.room, 0, now)
         return (e.ReadHistory(command.id, command.room, command.before, command.after, command.limit),)
 
     def _members(self, command: c.Members, now: float) -> Effects:
@@ -330,9 +331,9 @@ class Session:
         return SessionState(self.identity, self.rooms, bucket.tokens, max(0.0, now - bucket.at), bucket.refused)
 
     @classmethod
-    def thaw(cls, context: Context, connection: str, state: SessionState, now: float) -> Session:
+    def thaw(cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = "") -> Session:
         """Go on with a session that another worker wrote down."""
-        session = cls(context, connection, now)
+        session = cls(context, connection, now, address=address)
         session.phase = Phase.OPEN
         session.identity = state.identity
         session.rooms = state.rooms

@@ -16,6 +16,7 @@ import pytest
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
+from workers import Gateway
 
 SECRET = "a secret of more than thirty-two characters"
 CONFIG = """
@@ -247,6 +248,48 @@ async def test_a_guest_who_is_banned_does_not_come_back_as_another(server: Chatm
         server.ctl("unban", guest.user)
         async with await ChatSocket.enter(server.url, source=source) as back:
             assert back.user != guest.user
+
+
+async def test_a_guest_who_is_banned_from_a_room_does_not_come_back_to_it_as_another(server: Chatmaster):
+    source = "127.0.0.10"
+    async with await ChatSocket.enter(server.url, "r-guests", source=source) as guest:
+        server.ctl("ban", guest.user, "--room", "r-guests")
+        await see(guest, "left", room="r-guests")
+        for _ in range(4):
+            await until_async(partial(_is_kept_out, server, source, "r-guests"))
+        async with await ChatSocket.enter(server.url, "r-guests", source="127.0.0.11") as other:
+            assert [one["room"] for one in other.welcome["rooms"]] == [f"@{other.user}", "r-guests"]
+        server.ctl("unban", guest.user, "--room", "r-guests")
+        async with await ChatSocket.enter(server.url, "r-guests", source=source) as back:
+            assert [one["room"] for one in back.welcome["rooms"]] == [f"@{back.user}", "r-guests"]
+
+
+async def _is_kept_out(server: Chatmaster, source: str, room: str) -> bool:
+    """By hello, and then by join as well."""
+    async with await ChatSocket.enter(server.url, room, source=source) as other:
+        if any(one["room"] == room for one in other.welcome["rooms"]):
+            return False
+        assert (await other.expect("error"))["code"] == "banned"
+        return bool((await other.ask(type="join", room=room))["code"] == "banned")
+
+
+async def test_a_guest_who_has_left_is_banned_by_address_all_the_same(server: Chatmaster):
+    source = "127.0.0.12"
+    async with await ChatSocket.enter(server.url, source=source) as guest:
+        pass
+    await until_async(lambda: not [row for row in server.ask("connections") if row["user"] == guest.user])
+    await until_async(partial(_is_away, server, guest.user))
+    server.ctl("ban", guest.user)
+    for _ in range(4):
+        await until_async(partial(_is_banned, server, source))
+    server.ctl("unban", guest.user)
+    async with await ChatSocket.enter(server.url, source=source) as back:
+        assert back.user != guest.user
+
+
+async def _is_away(server: Chatmaster, user: str) -> bool:
+    with Gateway(server.status()["store"]["url"]) as gateway:
+        return not gateway.is_online(user)
 
 
 async def _is_banned(server: Chatmaster, source: str) -> bool:

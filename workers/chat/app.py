@@ -372,6 +372,8 @@ class ChatApplication:
         def done(result: Placed | BusError) -> None:
             if isinstance(result, Placed):
                 answered.set_result(result)
+                if self.kept is not None:
+                    self.kept(room, result, payload)
             else:
                 answered.set_exception(result)
 

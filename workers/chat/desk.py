@@ -248,10 +248,13 @@ class Desk:
                     request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
                 )
                 self._reply(e.Reply(answer))
+                if kept is not None and not result.duplicate:
+                    kept(room, result, effect.payload)
             else:
                 self._reply(_why(result).reply(request))
             self._landed()
 
+        kept = self._app.kept
         self._took_off()
         self._app.hub.publish(
             room,

@@ -78,13 +78,17 @@ class SayRequest(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """A message that the store has. Only the worker that took it is told, once."""
+    """What the store has now: a message, or a change of one. Only the worker that took it is told, once.
+
+    Of a direct message and its changes it is the one in the inbox of whoever did it. What `Chat.say` and the operator
+    say is told as well, so a bot passes over what it said itself; what comes by `Gateway` passes no worker.
+    """
 
     room: str
     epoch: str
     offset: int
     time: int  # ms since 1970
-    message: dict[str, Any]  # as clients get it, without its place
+    message: dict[str, Any]  # as clients get it, without its place: of type message, edited, deleted or reacted
 
 
 Verdict = str | Refuse | None
@@ -115,7 +119,7 @@ class Hooks:
         return self._set("say", callback)
 
     def on_kept(self, callback: F) -> F:
-        """Called with each message that the store has, after its sender's ack: for archives and bots."""
+        """Called with each message, edit, deletion and reaction that the store has: for archives and bots."""
         return self._set("kept", callback)
 
     def _set(self, hook: str, callback: F) -> F:

@@ -57,6 +57,8 @@ class Mirror:
             except NoTarget:
                 pass  # trimmed there, or deleted by a try before: then this side follows
         placed = await self._place(user, amend)
+        if self._app.kept is not None and not placed.duplicate:
+            self._app.kept(amend.room, placed, amend.payload)
         answer = replies.ack(
             amend.id, room=amend.room, epoch=placed.epoch, offset=placed.offset, duplicate=placed.duplicate
         )

@@ -21,7 +21,7 @@ from workers.chat.identity import GUEST_PREFIX, OPERATOR, Identity
 from workers.chat.naming import Renamed
 from workers.chat.rights import Role
 from workers.chat.session import Effects
-from workers.chat.staff import Officer
+from workers.chat.staff import OPERATOR_NAME, Officer
 from workers.registry import Deed, Sanction
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from workers.chat.desk import Desk
 
 logger = logging.getLogger(__name__)
-
-OPERATOR_NAME: Final = "operator"
 
 
 class Kicked(Struct, frozen=True, tag="kicked"):

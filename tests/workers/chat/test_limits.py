@@ -17,11 +17,20 @@ from tests.support.ws import ChatSocket
 
 PROGRAM = '''
 """A chat with a bug, and with a hook that fails."""
+import sys
+
 from workers import Worker
 from workers.chat import Hooks
 from workers.chat.app import ChatApplication
 
 hooks = Hooks()
+
+
+@hooks.on_kept
+def write_down(kept):
+    message = kept.message
+    who = message["from"]["name"]
+    print("KEPT", kept.room, kept.offset, message["type"], who, message.get("text", ""), file=sys.stderr, flush=True)
 
 
 @hooks.on_say
@@ -166,3 +175,29 @@ async def test_a_failing_hook_is_internal_and_a_bug_of_the_chat_costs_one_connec
         assert closed.code == 1011 and "bug" not in closed.reason
         assert (await bob.ask(type="say", room="hall", text="still here"))["type"] == "ack"
     assert "a bug of the chat" in server.log()
+
+
+async def test_an_archive_sees_everything_that_is_kept_once(chatmaster: Callable[..., Chatmaster], tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    server = chatmaster(str(program), workers=2)
+    async with await ChatSocket.enter(server.url, "hall", name="Ann") as ann:
+        inbox = f"@{ann.user}"
+        requests: list[dict[str, Any]] = [
+            {"type": "say", "room": "hall", "text": "one", "key": "k"},
+            {"type": "say", "room": "hall", "text": "one", "key": "k"},
+            {"type": "edit", "room": "hall", "offset": 1, "text": "two"},
+            {"type": "react", "room": "hall", "offset": 1, "emoji": "x"},
+            {"type": "delete", "room": "hall", "offset": 1},
+            {"type": "direct", "to": "bob", "text": "psst"},
+            {"type": "edit", "room": inbox, "offset": 1, "text": "hush"},
+        ]
+        for request in requests:
+            assert (await ann.ask(**request))["type"] == "ack", request
+        server.ctl("say", "hall", "attention")
+    expected = [
+        "hall 1 message Ann one", "hall 2 edited Ann two", "hall 3 reacted Ann", "hall 4 deleted Ann",
+        f"{inbox} 1 message Ann psst", f"{inbox} 2 edited Ann hush", "hall 5 message operator attention",
+    ]  # fmt: skip
+    await until_async(lambda: "attention" in server.log())
+    assert [line.partition("KEPT ")[2].strip() for line in server.log().splitlines() if "KEPT " in line] == expected

@@ -117,6 +117,13 @@ def test_staff_are_known_by_role_and_name_until_they_have_none():
     assert staff.role_of("m") is Role.USER and not staff.looks_like("Bea", "x")
 
 
+def test_nobody_may_be_called_as_the_operator():
+    staff = Staff()
+    for name in ("operator", "Operator", "\u043eperator"):
+        assert staff.looks_like(name, "x")
+    assert not staff.looks_like("operetta", "x")
+
+
 def test_two_moderators_may_share_a_name_and_one_may_leave():
     staff = Staff()
     staff.enlist(Officer("m", "Alice", Role.MODERATOR))

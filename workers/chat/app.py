@@ -191,8 +191,8 @@ class ChatApplication:
             _, desk = self._new.popleft()
             if desk.session.phase is Phase.NEW:
                 desk.carry_out(desk.session.hello_timed_out(now))
-                if desk.session.phase is Phase.NEW:
-                    self._new.append((now + self._hello_timeout, desk))
+            if desk.session.phase in (Phase.NEW, Phase.ADMITTING):  # who is refused now has to say hello again
+                self._new.append((now + self._hello_timeout, desk))
         while self._expiring and self._expiring[0][0] <= now:
             desk = heapq.heappop(self._expiring)[2]
             desk.carry_out(desk.session.token_timed_out(now))

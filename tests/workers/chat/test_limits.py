@@ -201,3 +201,17 @@ async def test_an_archive_sees_everything_that_is_kept_once(chatmaster: Callable
     ]  # fmt: skip
     await until_async(lambda: "attention" in server.log())
     assert [line.partition("KEPT ")[2].strip() for line in server.log().splitlines() if "KEPT " in line] == expected
+
+
+async def test_who_is_refused_after_the_time_for_hello_has_to_say_it_again_in_time(
+    chatmaster: Callable[..., Chatmaster], store: RedisServer
+):
+    settings = {"store.url": store.url, "store.timeout": 1.0, "limits.hello_timeout": 0.3}
+    server = chatmaster(settings=settings, workers=1)
+    async with await ChatSocket.enter(server.url) as known, await ChatSocket.open(server.url) as late:
+        store.freeze()
+        late.send_json({"type": "hello", "id": 1, "token": known.welcome["token"]})
+        assert (await late.expect("error", id=1))["code"] == "unavailable"
+        assert (await late.expect("bye"))["code"] == 4002
+        assert (await late.wait_closed()).code == 4002
+        store.thaw()

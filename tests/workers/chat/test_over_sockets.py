@@ -441,6 +441,14 @@ async def _mentions(socket: ChatSocket, user: str) -> bool:
     return (await see(socket, "message", offset=ack["offset"])).get("mentions") == [user]
 
 
+async def test_a_new_guest_is_told_what_is_unread_where_the_connection_joins_again(server: Chatmaster):
+    async with await ChatSocket.enter(server.url) as guest, people(server, "r-fresh", "alice") as (alice,):
+        assert (await guest.ask(type="join", room="r-fresh"))["type"] == "joined"
+        await guest.ask(type="leave", room="r-fresh")
+        await alice.ask(type="say", room="r-fresh", text="while you were away")
+        assert (await guest.ask(type="join", room="r-fresh"))["unread"] == 1
+
+
 async def test_ping(server: Chatmaster):
     async with people(server, "", "alice") as (alice,):
         assert (await alice.ask(type="ping"))["type"] == "pong"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tests.support.ledger import Asked, Ledger, Looked, Presence
 from tests.support.ws import ChatSocket, Closed
@@ -33,6 +33,7 @@ class Stay(Struct):
     due: int  # the offset that comes next
     presence: Presence
     count: int | None = None  # of users, as last told
+    told: dict[str, str] = field(default_factory=dict)  # users and names, as last told since it came in
 
 
 class Actor:
@@ -44,7 +45,6 @@ class Actor:
         self.stays: dict[str, Stay] = {}
         self.places: dict[str, int] = {}  # where it was in rooms when the connection ended
         self.read: dict[str, int] = {}  # read positions that the server surely got
-        self.maybe_read: dict[str, int] = {}
         self.unfinished: list[Asked] = []
         self.welcome: dict[str, Any] = {}
         self._socket: ChatSocket | None = None
@@ -124,9 +124,13 @@ class Actor:
         self._judge(request, answer, began)
         return answer
 
-    async def write(self, **request: Any) -> dict[str, Any]:
-        """The same for a request that writes: the ledger compares it with the logs at the end."""
-        asked = Asked(self.user, request, request.get("room", f"@{self.user}"), sent=[time.time()])
+    async def write(self, *, _mentions: list[str] | None = None, **request: Any) -> dict[str, Any]:
+        """The same for a request that writes: the ledger compares it with the logs at the end.
+
+        `_mentions`: whom the server has to find in the text.
+        """
+        room = request.get("room", f"@{self.user}")
+        asked = Asked(self.user, request, room, sent=[time.time()], by=id(self), mentions=_mentions)
         self.ledger.asked.append(asked)
         return await self._write(asked)
 
@@ -140,7 +144,7 @@ class Actor:
 
     async def _write(self, asked: Asked, *, again: bool = False) -> dict[str, Any]:
         if asked.request["type"] == "delete":
-            self.ledger.deleting.add((asked.room, asked.request["offset"]))
+            self.ledger.deletes(asked.room, asked.request["offset"])
         try:
             answer = await self.ask(**asked.request)
         except Gone:
@@ -223,7 +227,9 @@ class Actor:
         elif kind == "presence" and room == f"@{self.user}":
             (self.name,) = (one["name"] for one in message["renamed"] if one["user"] == self.user)
         elif kind == "presence" and room in self.stays:
-            self.stays[room].count = message["count"]
+            self._heard_presence(self.stays[room], message)
+        elif kind in ("typing", "read") and room in self.stays:
+            self._heard_note(message)
         elif kind in ("gap", "reset"):
             self.fault(f"{message}, where nothing was lost")
         elif kind == "history":
@@ -247,6 +253,7 @@ class Actor:
         if since is not None:
             stay.due = since["offset"] + 1
         stay.count = state.get("members")
+        stay.told.clear()  # while it catches up it is told nothing that is not kept
 
     def _out(self, room: str) -> None:
         stay = self.stays.pop(room, None)
@@ -266,6 +273,27 @@ class Actor:
         if "key" in entry and entry["from"]["user"] != self.user:
             self.fault(f"was shown another's key: {entry}")
         self.ledger.note(entry)
+
+    def _heard_presence(self, stay: Stay, change: dict[str, Any]) -> None:
+        stay.count = change["count"]
+        come, renamed, gone = (change.get(what, ()) for what in ("joined", "renamed", "left"))
+        if not come and not renamed and not gone:
+            stay.told.clear()  # only the count: nobody knows who
+        for one in (*come, *renamed, *gone):
+            if one["name"] not in self.ledger.names.all_of(one["user"]):
+                self.fault(f"{change}: {one['user']} was never called so")
+        stay.told |= {one["user"]: one["name"] for one in (*come, *renamed)}
+        for one in gone:
+            stay.told.pop(one["user"], None)
+
+    def _heard_note(self, note: dict[str, Any]) -> None:
+        room, user = note["room"], note["user"]
+        self.ledger.notes[note["type"]] += 1
+        if note["type"] == "typing":
+            if note["name"] not in self.ledger.names.all_of(user):
+                self.fault(f"{note}: was never called so")
+        elif note["offset"] > self.ledger.maybe_read[user, room]:
+            self.fault(f"{note}: has read no farther than {self.ledger.maybe_read[user, room]}")
 
     def fault(self, text: str) -> None:
         self.ledger.fault(f"{self.user}: {text}")

@@ -70,7 +70,7 @@ class ChatApplication:
         self.hooks = hooks
         self.marks = Marks(node.bus, node.settings)
         self.people = People()
-        self.acquaintance = Acquaintance(self.presence, self.people, self.tasks)
+        self.acquaintance = Acquaintance(self.presence, self.people, self.tasks, here=self._users_here)
         self.staff = Staff()
         self.gate = Gate(node.registry)
         self.moderation = Moderation(self)
@@ -223,7 +223,7 @@ class ChatApplication:
         desk = connection.app = Desk(self, connection, session)
         self.introduce(desk, session.identity)
         for room in session.rooms:
-            self.meet(room)
+            self.meet(room, others=True)
             self.came(desk, room)
 
     # ---- who is where ------------------------------------------------------------------------------
@@ -240,10 +240,13 @@ class ChatApplication:
         if identity.expires:
             heapq.heappush(self._expiring, (identity.expires, id(desk), desk))
 
-    def meet(self, room: str) -> None:
-        """Somebody is about to be the first of this worker in a room where others may be: get to know them."""
+    def meet(self, room: str, *, others: bool) -> None:
+        """Somebody is about to be in a room: if nobody of this worker is, get to know the others."""
         if self.counted(room) and not self.presence.count(room):
-            self.acquaintance.meet(room)
+            self.acquaintance.begin(room, others=others)
+
+    def _users_here(self, room: str) -> int:
+        return len({desk.session.identity.user for desk in self.desks(room)})
 
     def came(self, desk: Desk, room: str) -> None:
         """A connection is in a room."""

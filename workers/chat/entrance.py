@@ -179,8 +179,7 @@ class Entrance:
 
         def announce(joined: list[Joined]) -> None:
             for one, known in zip(joined, before, strict=True):
-                if known.members:
-                    app.meet(one.room)
+                app.meet(one.room, others=bool(known.members))
                 app.came(desk, one.room)
             # The first effect is the answer, and has to be written in this very turn.
             first, *rest = answer([self._state(one, known) for one, known in zip(joined, before, strict=True)])

@@ -367,6 +367,15 @@ def test_somebody_who_was_kicked_from_a_room_has_left_it():
     assert play.session.expelled("lobby", "again") == ()
 
 
+def test_whoever_cannot_join_again_is_told_to_be_out():
+    play = guest("lobby")
+    play.session.forget("lobby")
+    assert shown(play.session.lost("lobby", "try again")) == [{"type": "left", "room": "lobby", "reason": "try again"}]
+    assert play.asks(type="say", room="lobby", text="a")["code"] == "not_joined"
+    play.session.removed("out")
+    assert play.session.lost("lobby", "try again") == ()
+
+
 def test_somebody_who_was_kicked_from_everything_is_sent_away_once():
     play = guest("lobby")
     assert play.session.removed("out") == (e.Bye(4003, "out"),)

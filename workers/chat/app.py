@@ -213,13 +213,8 @@ class ChatApplication:
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """It comes from another worker."""
-        session = Session.thaw(
-            self.context,
-            connection.id,
-            msgspec.convert(state, SessionState),
-            time.time(),
-            address=connection.remote_ip,
-        )
+        written, address = msgspec.convert(state, SessionState), connection.remote_ip
+        session = Session.thaw(self.context, connection.id, written, time.time(), address=address)
         desk = connection.app = Desk(self, connection, session)
         self.introduce(desk, session.identity)
         for room in session.rooms:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workers.bucket import Bucket
 from workers.bus.port import BusError
 from workers.events import call
+from workers.retention import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -43,6 +44,9 @@ class CallbackApplication:
         self._inboxes: dict[str, deque[str | bytes]] = {}
 
     async def start(self) -> None:
+        notice = Notice(self._node.bus, self._node.settings)
+        notice.post()
+        self._node.lease.when_reborn(lambda old: notice.post())
         self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it
         await call(self._callbacks.get("worker_start"), self._node.worker)
 

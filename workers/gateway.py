@@ -7,7 +7,9 @@ thread at a time.
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -17,23 +19,27 @@ import redis
 
 from chatmaster.settings import Settings
 from workers import control
+from workers import retention as kept
 from workers.bus import keys as bus_keys
 from workers.bus.envelope import pack_envelope, unpack_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
 from workers.callbacks import ALL_ROOM
+from workers.chat.rights import retention
 from workers.presence import keys as presence_keys
 from workers.registry import keys as registry_keys
 
 MEMBERS_MOST = 1000
+SETTINGS_AGE = 10.0  # seconds for which what the server said of its settings is believed
 
 
 class Gateway:
     """A way into a running server from outside.
 
     `url` is the store's (`redis://…`, `unix:///…`; `chatctl status` shows it), `name` the instance's (`master.name`),
-    `timeout` in seconds for each answer. Every method raises redis.RedisError where the store does not do it; after a
-    lost connection the outcome is unknown, and a repetition is kept once only with a `key`.
+    `timeout` in seconds for each answer. How long rooms are kept is what the server says; `settings` overrides it.
+    Every method raises redis.RedisError where the store does not do it; after a lost connection the outcome is unknown,
+    and a repetition is kept once only with a `key`.
     """
 
     def __init__(self, url: str, *, name: str = "chat", timeout: float = 5.0, settings: Settings | None = None) -> None:
@@ -42,7 +48,10 @@ class Gateway:
             url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, protocol=2
         )
         self._name = name
+        self._given = settings
         self._settings = settings or Settings()
+        self._retention = retention(self._settings)
+        self._read_at = -math.inf  # when the server's own settings were read last
         self._seed = secrets.token_hex(4)
         self._publish = self._client.register_script(load_own("publish").source)
 
@@ -125,15 +134,9 @@ class Gateway:
         base = bus_keys.tag(self._name, room)
         own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
         envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude)
-        store = self._settings.store
-        args: list[Any] = [
-            base,
-            self._seed,
-            store.history_size,
-            store.history_ttl,
-            self._settings.limits.key_ttl,
-            envelope,
-        ]
+        self._read_settings()
+        key_ttl = self._settings.limits.key_ttl
+        args: list[Any] = [base, self._seed, *self._retention(room), key_ttl, envelope]
         if key:
             own += bus_keys.keys_of(base)
             args += [bus_keys.key_field(user=author, room=room, key=key), bus_keys.digest(payload)]
@@ -141,6 +144,16 @@ class Gateway:
         if isinstance(answer, Exception):
             raise answer
         return unpack_placed(answer)
+
+    def _read_settings(self) -> None:
+        """What the server keeps of a room is the server's affair: to append with other limits would trim it."""
+        if self._given is not None or time.monotonic() < self._read_at + SETTINGS_AGE:
+            return
+        said = self._client.get(kept.key_of(self._name))
+        if said is not None:
+            self._settings = kept.unpack(said)
+            self._retention = retention(self._settings)
+        self._read_at = time.monotonic()
 
     def _count(self, subject: str) -> int:
         leases = presence_keys.of_incarnations(self._name)[0]

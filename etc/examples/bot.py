@@ -25,8 +25,9 @@ def members_only(request: JoinRequest) -> Refuse | None:
 
 @chat.on_kept
 async def answer(message: Kept) -> None:
-    """Called once for each message that the store has, by the worker that took it."""
-    if message.message.get("text") == "!time":
+    """Called once for whatever the store has: messages, what changes them, and what this bot says itself."""
+    said = message.message
+    if said["type"] == "message" and said["from"]["user"] != "bot:clock" and said.get("text") == "!time":
         clock = time.strftime("%H:%M:%S", time.gmtime(message.time / 1000))
         await chat.say(message.room, f"It is {clock} UTC", user="bot:clock", name="Clock")
 

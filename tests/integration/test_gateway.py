@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
-from tests.support.ws import RawSocket
+from tests.support.ws import ChatSocket, RawSocket
 from workers import Gateway
 
 PROGRAM = """
@@ -58,6 +58,23 @@ async def test_another_program_reaches_rooms_users_and_connections_and_asks_who_
         closed = await sockets["bob"].wait_closed()
         assert (closed.code, closed.reason) == (4003, "enough")
         await until_async(lambda: not gateway.is_online("bob"), what="bob is gone")
+
+
+async def test_a_room_of_the_chat_keeps_what_the_server_says_and_not_less(
+    chatmaster: Callable[..., Chatmaster],
+) -> None:
+    rules = '[[rooms]]\nmatch = "short"\nhistory_size = 5\nhistory_ttl = 600\n'
+    server = chatmaster(settings={"store.history_size": 3000, "limits.rate": 0}, config=rules)
+    async with await ChatSocket.enter(server.url, "hall", "short") as guest:
+        with Gateway(server.status()["store"]["url"]) as gateway:
+            for number in range(1200):
+                gateway.say("hall", str(number), user="bot")
+            for number in range(10):
+                gateway.say("short", str(number), user="bot")
+        first = await guest.ask(type="history", room="hall", after=0, limit=1)
+        assert first["messages"][0]["offset"] == 1
+        short = await guest.ask(type="history", room="short")
+        assert [one["text"] for one in short["messages"]] == ["5", "6", "7", "8", "9"]
 
 
 async def test_a_repetition_with_the_same_key_is_kept_once(server: Chatmaster) -> None:

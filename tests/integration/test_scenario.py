@@ -22,9 +22,10 @@ import jwt
 import pytest
 
 from tests.support.actor import Actor, Gone
-from tests.support.ledger import Ledger, Order
+from tests.support.ledger import Ledger, Naming, Order
 from tests.support.reckoning import compare_with_the_store, settle
 from tests.support.server import Chatmaster
+from tests.support.wait import until_async
 
 SECONDS = float(os.environ.get("CHATMASTER_SCENARIO_SECONDS", "8"))
 SEED = os.environ.get("CHATMASTER_SCENARIO_SEED") or f"{random.randrange(10**9)}"
@@ -52,13 +53,15 @@ class Player(Actor):
         super().__init__(url, user, token(user), ledger)
         self.mark = f"{user}.{number}"
         self.random = random.Random(f"{SEED} {self.mark}")
+        self.alone = users().index(user) >= TWINS if user in users() else True  # no other connection of this user
         self._count = 0
         self._actions: list[Action] = []
         for weight, action in (
             (24, self.says), (5, self.says_twice), (4, self.says_many), (8, self.writes), (6, self.edits),
             (3, self.deletes), (6, self.reacts), (1, self.meddles), (7, self.joins), (5, self.leaves),
             (4, self.looks_back), (3, self.looks_around), (3, self.renames), (4, self.reads), (2, self.types),
-            (5, self.comes_back), (3, self.is_cut_off),
+            (5, self.comes_back), (3, self.is_cut_off), (4, self.mentions), (3, self.edits_letter),
+            (1, self.deletes_letter), (3, self.reacts_to_letter),
         ):  # fmt: skip
             self._actions += [action] * weight
 
@@ -119,9 +122,42 @@ class Player(Actor):
     async def reacts(self) -> None:
         if target := self.a_message():
             room, offset = target
-            more = {"remove": True} if self.random.random() < 0.3 else {}
+            more: dict[str, Any] = {"remove": True} if self.random.random() < 0.3 else {}
             emoji = self.random.choice("👍🎉")
             await self.write(type="react", room=room, offset=offset, emoji=emoji, key=self.new("k"), **more)
+
+    async def edits_letter(self) -> None:
+        if offset := self.a_letter(own=True):
+            await self.write(type="edit", room=f"@{self.user}", offset=offset, text=self.new("e"), key=self.new("k"))
+
+    async def deletes_letter(self) -> None:
+        if offset := self.a_letter(own=True):
+            await self.write(type="delete", room=f"@{self.user}", offset=offset, key=self.new("k"))
+
+    async def reacts_to_letter(self) -> None:
+        if offset := self.a_letter(own=self.random.random() < 0.5):
+            await self.write(type="react", room=f"@{self.user}", offset=offset, emoji="👍", key=self.new("k"))
+
+    async def mentions(self) -> None:
+        """Those who are everywhere under one name, everybody, and, where no other connection renames it, itself."""
+        if room := self.a_room():
+            someone = f"observer{self.random.randrange(OBSERVERS)}"
+            spoken = [(f"@{someone.title()}", someone), ("@room", "@room")]
+            if self.alone:
+                spoken.append((f"@{self.name}", self.user))
+            self.random.shuffle(spoken)
+            text = ", ".join([self.new("m"), *(words for words, _ in spoken)])
+            await self.write(type="say", room=room, text=text, _mentions=[meant for _, meant in spoken])
+
+    async def is_known_everywhere(self) -> bool:
+        """Whether this connection's worker knows the observers, as it does a moment after it came."""
+        if not self.online or not (room := self.a_room()):
+            return True
+        answer = await self.write(type="say", room=room, text=f"{self.new('m')} @Observer0 @Observer1")
+        if answer["type"] != "ack":
+            return True
+        await self.ask(type="ping")
+        return len(self.ledger.logs[room].get(answer["offset"], {}).get("mentions", ())) == OBSERVERS
 
     async def meddles(self) -> None:
         """With what is not its own."""
@@ -143,7 +179,7 @@ class Player(Actor):
             await self.ask(type="leave", room=room)
 
     async def looks_back(self) -> None:
-        if room := self.a_room():
+        if room := self.a_room(inbox=True):
             edge = self.random.randint(1, self.stays[room].due)
             how = self.random.choice([{}, {"before": edge}, {"after": edge}])
             limit = self.random.choice([3, 20, 100])
@@ -159,14 +195,15 @@ class Player(Actor):
 
     async def renames(self) -> None:
         name = f"{self.mark} {self.random.randint(1, 99)}"
+        naming = Naming(name, time.time())
+        self.ledger.names.given[self.user].append(naming)
         if (await self.ask(type="rename", name=name))["type"] == "ack":
-            self.name = name
-            self.names.add(name)
+            naming.done = time.time()
 
     async def reads(self) -> None:
-        if room := self.a_room():
+        if room := self.a_room(inbox=True):
             offset = self.stays[room].due - 1
-            self.maybe_read[room] = max(offset, self.maybe_read.get(room, 0))
+            self.ledger.maybe_read[self.user, room] = max(offset, self.ledger.maybe_read[self.user, room])
             self.send(type="read", room=room, offset=offset)
             await self.ask(type="ping")
             if room in self.stays:
@@ -202,8 +239,8 @@ class Player(Actor):
         self._count += 1
         return f"{kind}-{self.mark}-{self._count}"
 
-    def a_room(self) -> str:
-        there = sorted(room for room in self.stays if not room.startswith("@"))
+    def a_room(self, *, inbox: bool = False) -> str:
+        there = sorted(room for room in self.stays if inbox or not room.startswith("@"))
         return self.random.choice(there) if there else ""
 
     def a_message(self, own: bool | None = None) -> tuple[str, int] | None:
@@ -215,6 +252,15 @@ class Player(Actor):
             and own in (None, entry["from"]["user"] == self.user)
         ] if room else []  # fmt: skip
         return (room, self.random.choice(found[-20:])) if found else None
+
+    def a_letter(self, *, own: bool) -> int:
+        """One of the last direct messages in its inbox; 0: there is none."""
+        found = [
+            offset
+            for offset, entry in list(self.ledger.logs[f"@{self.user}"].items())[-100:]
+            if entry["type"] == "message" and (entry["from"]["user"] == self.user) is own
+        ]
+        return self.random.choice(found[-10:]) if found and f"@{self.user}" in self.stays else 0
 
     def words(self, room: str) -> dict[str, Any]:
         # Now and then a long one, so that a page of the log can end by its size.
@@ -279,6 +325,8 @@ async def test_sixty_clients_do_everything_and_see_what_they_must(server: Chatma
     for one in (*observers, *moderators):
         await one.enter(ROOMS)
     await asyncio.gather(*(one.return_to(one.random.sample(ROOMS, 3)) for one in players))
+    for one in players:
+        await until_async(one.is_known_everywhere, what=f"{one.mark}'s worker knows the observers")
     end = time.monotonic() + SECONDS
     await asyncio.gather(*(one.play(end) for one in (*moderators, *players)))
     try:
@@ -287,10 +335,12 @@ async def test_sixty_clients_do_everything_and_see_what_they_must(server: Chatma
         ledger.judge()
     finally:
         kinds = sorted({asked.request["type"] for asked in ledger.asked})
+        print(f"notes: {dict(ledger.notes)}, {len(ledger.maybe_read)} read positions")
         print(f"{len(ledger.asked)} writes of {kinds}, {ledger.entries} entries seen, {len(ledger.orders)} orders")
         for fault in ledger.faults[:40]:
             print(fault[:500])
         for actor in (*observers, *moderators, *players):
             await actor.cut()
+    assert ledger.notes["typing"] and ledger.notes["read"], "nobody was told who types and who has read"
     assert not ledger.faults, f"{len(ledger.faults)} faults; the first: {ledger.faults[0][:500]}"
     assert "Traceback" not in server.log()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tests.support.ledger import Asked, Ledger, Looked, Presence
 from tests.support.ws import ChatSocket, Closed
@@ -33,6 +33,7 @@ class Stay(Struct):
     due: int  # the offset that comes next
     presence: Presence
     count: int | None = None  # of users, as last told
+    told: dict[str, str] = field(default_factory=dict)  # users and names, as last told since it came in
 
 
 class Actor:
@@ -41,11 +42,9 @@ class Actor:
     def __init__(self, url: str, user: str, token: str, ledger: Ledger) -> None:
         self.url, self.user, self.token, self.ledger = url, user, token, ledger
         self.name = ""
-        self.names: set[str] = set()  # that it ever had
         self.stays: dict[str, Stay] = {}
         self.places: dict[str, int] = {}  # where it was in rooms when the connection ended
         self.read: dict[str, int] = {}  # read positions that the server surely got
-        self.maybe_read: dict[str, int] = {}
         self.unfinished: list[Asked] = []
         self.welcome: dict[str, Any] = {}
         self._socket: ChatSocket | None = None
@@ -125,9 +124,13 @@ class Actor:
         self._judge(request, answer, began)
         return answer
 
-    async def write(self, **request: Any) -> dict[str, Any]:
-        """The same for a request that writes: the ledger compares it with the logs at the end."""
-        asked = Asked(self.user, {self.name}, request, request.get("room", f"@{self.user}"))
+    async def write(self, *, _mentions: list[str] | None = None, **request: Any) -> dict[str, Any]:
+        """The same for a request that writes: the ledger compares it with the logs at the end.
+
+        `_mentions`: whom the server has to find in the text.
+        """
+        room = request.get("room", f"@{self.user}")
+        asked = Asked(self.user, request, room, sent=[time.time()], by=id(self), mentions=_mentions)
         self.ledger.asked.append(asked)
         return await self._write(asked)
 
@@ -136,12 +139,12 @@ class Actor:
         left, self.unfinished = self.unfinished, []
         for asked in left:
             if asked.room in self.stays:
-                asked.names.add(self.name)
+                asked.sent.append(time.time())
                 await self._write(asked, again=True)
 
     async def _write(self, asked: Asked, *, again: bool = False) -> dict[str, Any]:
         if asked.request["type"] == "delete":
-            self.ledger.deleting.add((asked.room, asked.request["offset"]))
+            self.ledger.deletes(asked.room, asked.request["offset"])
         try:
             answer = await self.ask(**asked.request)
         except Gone:
@@ -149,7 +152,7 @@ class Actor:
                 self.unfinished.append(asked)
             raise
         if answer["type"] == "ack":
-            asked.outcome, asked.offset = "kept", answer["offset"]
+            asked.outcome, asked.offset, asked.answered = "kept", answer["offset"], time.time()
         elif not again:  # what refuses a retry says nothing about the first try
             asked.outcome = "refused"
         return answer
@@ -205,9 +208,11 @@ class Actor:
         request, answer = self._waiting.pop(message.get("id", ""), ({}, None))
         if kind in ENTRIES:
             self._heard_entry(message)
+        elif kind == "ack" and request.get("type") == "rename":
+            self.name = request["name"]
         elif kind == "welcome":
             self.welcome, self.name = message, message["name"]
-            self.names.add(self.name)
+            self.ledger.names.bears(self.user, self.name, time.time())
             for state in message["rooms"]:
                 wanted: Mapping[str, Any] = next(
                     (one for one in request.get("rooms", ()) if one["room"] == state["room"]), {}
@@ -219,8 +224,12 @@ class Actor:
             if answer is None and not self.ledger.may(("ban", "kick"), self.user, room, time.time(), time.time()):
                 self.fault(f"was put out of {room}")
             self._out(room)
+        elif kind == "presence" and room == f"@{self.user}":
+            (self.name,) = (one["name"] for one in message["renamed"] if one["user"] == self.user)
         elif kind == "presence" and room in self.stays:
-            self.stays[room].count = message["count"]
+            self._heard_presence(self.stays[room], message)
+        elif kind in ("typing", "read") and room in self.stays:
+            self._heard_note(message)
         elif kind in ("gap", "reset"):
             self.fault(f"{message}, where nothing was lost")
         elif kind == "history":
@@ -244,6 +253,7 @@ class Actor:
         if since is not None:
             stay.due = since["offset"] + 1
         stay.count = state.get("members")
+        stay.told.clear()  # while it catches up it is told nothing that is not kept
 
     def _out(self, room: str) -> None:
         stay = self.stays.pop(room, None)
@@ -263,6 +273,27 @@ class Actor:
         if "key" in entry and entry["from"]["user"] != self.user:
             self.fault(f"was shown another's key: {entry}")
         self.ledger.note(entry)
+
+    def _heard_presence(self, stay: Stay, change: dict[str, Any]) -> None:
+        stay.count = change["count"]
+        come, renamed, gone = (change.get(what, ()) for what in ("joined", "renamed", "left"))
+        if not come and not renamed and not gone:
+            stay.told.clear()  # only the count: nobody knows who
+        for one in (*come, *renamed, *gone):
+            if one["name"] not in self.ledger.names.all_of(one["user"]):
+                self.fault(f"{change}: {one['user']} was never called so")
+        stay.told |= {one["user"]: one["name"] for one in (*come, *renamed)}
+        for one in gone:
+            stay.told.pop(one["user"], None)
+
+    def _heard_note(self, note: dict[str, Any]) -> None:
+        room, user = note["room"], note["user"]
+        self.ledger.notes[note["type"]] += 1
+        if note["type"] == "typing":
+            if note["name"] not in self.ledger.names.all_of(user):
+                self.fault(f"{note}: was never called so")
+        elif note["offset"] > self.ledger.maybe_read[user, room]:
+            self.fault(f"{note}: has read no farther than {self.ledger.maybe_read[user, room]}")
 
     def fault(self, text: str) -> None:
         self.ledger.fault(f"{self.user}: {text}")

@@ -8,7 +8,7 @@ orders of moderators with who was where. Times are Unix times of this machine, w
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,9 +51,12 @@ class Asked(Struct):
     """A request that writes, and what is known of its outcome."""
 
     user: str
-    names: set[str]  # the user's name when it was sent, each time
     request: dict[str, Any]
     room: str  # where its entry would be
+    sent: list[float]  # each time
+    by: int = 0  # which of the user's connections
+    mentions: list[str] | None = None  # that the server has to find; None: not looked at
+    answered: float = math.inf
     outcome: str = "unknown"  # or "kept", "refused"
     offset: int = 0
 
@@ -66,16 +69,51 @@ class Looked(Struct):
     whole: bool = False  # a page, in which no message may be missing
 
 
+class Naming(Struct):
+    """A name that a user was given: it may hold from `sent`, and it must from `done` until the next one is."""
+
+    name: str
+    sent: float
+    done: float = math.inf
+
+
+class Names(Struct):
+    """What each user can have been called, on all connections alike."""
+
+    given: defaultdict[str, list[Naming]] = field(default_factory=lambda: defaultdict(list))
+
+    def bears(self, user: str, name: str, now: float) -> None:
+        """Somebody is welcomed under a name: their first one, or one that was given."""
+        if not self.given[user]:
+            self.given[user].append(Naming(name, 0.0, now))
+
+    def all_of(self, user: str) -> set[str]:
+        """Every name that they were ever given."""
+        return {one.name for one in self.given[user]}
+
+    def possible(self, user: str, begin: float, end: float) -> set[str]:
+        """Every name that can have been theirs at some time of this span."""
+        given = self.given[user]
+        return {
+            one.name for one in given
+            if one.sent <= end and not any(one.done < later.sent and later.done + SLACK < begin for later in given)
+        }  # fmt: skip
+
+
 class Ledger(Struct):
     """The common knowledge; `faults` is empty while nothing contradicts anything."""
 
     logs: defaultdict[str, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[str, str] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
     orders: list[Order] = field(default_factory=list)
     stays: list[Presence] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     looked: list[Looked] = field(default_factory=list)
     deleting: set[tuple[str, int]] = field(default_factory=set)  # messages that somebody tried to delete
+    maybe_read: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # user, room
+    late: defaultdict[str, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))  # seen when amended
+    notes: Counter[str] = field(default_factory=Counter)  # typing and read, that anybody was told
     faults: list[str] = field(default_factory=list)
     entries: int = 0  # that anybody was shown
 
@@ -93,8 +131,20 @@ class Ledger(Struct):
             self.fault(f"{room} {offset}: epoch {entry['epoch']}, before {self.epochs[room]}")
         if is_amended(entry):
             self.looked.append(Looked(room, [entry]))
+            self.late[room][offset] = entry
         elif self.logs[room].setdefault(offset, entry) != entry:
             self.fault(f"{room} {offset} is {entry}, for others {self.logs[room][offset]}")
+
+    def deletes(self, room: str, offset: int) -> None:
+        """Somebody is about to delete a message, and with a direct one its copy."""
+        self.deleting.add((room, offset))
+        letter = self.logs[room].get(offset, {})
+        if "peer" in letter:
+            self.deleting.add((f"@{letter['to']}", letter["peer"]))
+
+    def story(self, room: str) -> Story:
+        """A room's log replayed."""
+        return Story(self.logs[room], self.late[room])
 
     def top(self, room: str) -> int:
         return max(self.logs[room], default=0)
@@ -120,7 +170,8 @@ class Ledger(Struct):
             self._judge_asked(asked)
         self._judge_texts()
         self._judge_orders()
-        stories = {room: Story(log) for room, log in self.logs.items()}
+        stories = {room: self.story(room) for room in list(self.logs)}
+        self._judge_copies(stories)
         for looked in self.looked:
             self._judge_looked(looked, stories[looked.room])
         return self.faults
@@ -137,8 +188,11 @@ class Ledger(Struct):
         wanted = {"type": types[asked.request["type"]], "target": asked.request.get("offset")}
         wanted |= {name: asked.request.get(name) for name in ("text", "data", "emoji", "reply_to", "remove", "to")}
         found = {name: entry.get(name) for name in wanted}
-        if found != wanted or entry["from"]["user"] != asked.user or entry["from"]["name"] not in asked.names:
-            self.fault(f"{asked.user} {asked.names} asked for {asked.request}, and there is {entry}")
+        names = self.names.possible(asked.user, min(asked.sent), asked.answered)
+        if found != wanted or entry["from"]["user"] != asked.user or entry["from"]["name"] not in names:
+            self.fault(f"{asked.user} {names} asked for {asked.request}, and there is {entry}")
+        if asked.mentions is not None and entry.get("mentions", []) != asked.mentions:
+            self.fault(f"{entry} has to mention {asked.mentions}")
 
     def _judge_texts(self) -> None:
         """Each text is somebody's own, so it is there once if it was kept, and never if it was refused."""
@@ -151,12 +205,39 @@ class Ledger(Struct):
             if (text := asked.request.get("text")) is None:
                 continue
             allowed = {"kept": [1], "refused": [0], "unknown": [0, 1]}[asked.outcome]
-            for room in {asked.room, f"@{asked.request['to']}" if "to" in asked.request else asked.room}:
+            for room in {asked.room, self._other_side(asked)}:
                 found = places.pop((room, text), [])
-                if len(found) not in allowed:
+                # A deletion from another connection may come between the two sides of an edit: then both are deleted.
+                crossed = room != asked.room and (asked.room, asked.request.get("offset")) in self.deleting
+                # Nobody was there to see an inbox before it was changed.
+                unseen = room.startswith("@") and not self.late[room].keys() <= self.logs[room].keys()
+                if len(found) not in (allowed if not crossed and not unseen else [0, 1]):
                     self.fault(f"{text!r} is {asked.outcome} and stands in {room} at {found}")
         for (room, text), offsets in places.items():
             self.fault(f"nobody said {text!r}, which stands in {room} at {offsets}")
+
+    def _other_side(self, asked: Asked) -> str:
+        """The other inbox that a request writes to; its own room where there is none."""
+        letter = (
+            asked.request if "to" in asked.request else self.logs[asked.room].get(asked.request.get("offset", 0), {})
+        )
+        return f"@{letter['to']}" if asked.room.startswith("@") and "to" in letter else asked.room
+
+    def _judge_copies(self, stories: dict[str, Story]) -> None:
+        """Both copies of a direct message say the same, where its changes came one after the other."""
+        changes: defaultdict[tuple[str, int], list[Asked]] = defaultdict(list)
+        for asked in self.asked:
+            if asked.room.startswith("@") and "offset" in asked.request:
+                changes[asked.room, asked.request["offset"]].append(asked)
+        for (room, offset), several in changes.items():
+            letter = self.logs[room].get(offset, {})
+            clear = all(one.outcome != "unknown" and len(one.sent) == 1 and one.by == several[0].by for one in several)
+            if "peer" not in letter or not clear:
+                continue
+            own, other = stories[room].states[offset][-1], stories[f"@{letter['to']}"].states[letter["peer"]][-1]
+            for name in ("text", "deleted"):
+                if own.get(name) != other.get(name):
+                    self.fault(f"one side of a direct message is {own}, the other {other}")
 
     def _judge_orders(self) -> None:
         """Who was put out was out: no stay outlasts an order that holds, and none begins while it does."""
@@ -175,7 +256,7 @@ class Ledger(Struct):
         for message in looked.messages:
             seen = plain(message)
             states = story.states.get(message["offset"], [])
-            if seen not in states:
+            if seen not in states and message["offset"] not in story.partial:
                 self.fault(f"{looked.room}: {seen} was shown, which was never so: {states}")
         if looked.whole and looked.messages:
             offsets = [one["offset"] for one in looked.messages]
@@ -187,10 +268,12 @@ class Ledger(Struct):
 class Story:
     """A room's log replayed: what each message looked like after each change."""
 
-    def __init__(self, log: dict[int, Entry]) -> None:
+    def __init__(self, log: dict[int, Entry], late: dict[int, Entry]) -> None:
+        """`late`: messages as they were seen with their changes, of which some were never seen without."""
         self.states: dict[int, list[Entry]] = {}
-        for offset in sorted(log):
-            entry = log[offset]
+        self.partial = late.keys() - log.keys()  # only the last state of these is known
+        for offset in sorted(log.keys() | self.partial):
+            entry = log.get(offset) or late[offset]
             if entry["type"] == "message":
                 self.states[offset] = [plain(entry)]
             elif states := self.states.get(entry["target"]):

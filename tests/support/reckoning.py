@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
-from tests.support.actor import Actor
+from tests.support.actor import ENTRIES, Actor
 from tests.support.ledger import Ledger, Story, differences
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
@@ -61,12 +61,14 @@ async def _differing(room: str, actors: Sequence[Actor]) -> AsyncIterator[str]:
     if found != expected:
         yield f"members of {room}: {found.items() - expected.items()} instead of {expected.items() - found.items()}"
     for one in answer["members"]:
-        mine = [actor for actor in actors if actor.user == one["user"]]
-        # Of a user's connections each has its name, and the list the last one given, even if that one has left.
-        names = {mine[0].name} if len(mine) == 1 else set().union(*(actor.names for actor in mine))
-        if one["name"] not in names:
+        names = {actor.name for actor in actors if actor.user == one["user"]}
+        if {one["name"]} != names:  # a user's connections all have one name, and so has the user
             yield f"members of {room}: {one} is called {names}"
     for one in inside:
+        called = {actor.user: actor.name for actor in inside}
+        for user, name in one.stays[room].told.items():
+            if user in called and name != called[user]:
+                yield f"{one.user} thinks that {user} in {room} is called {name}, and not {called[user]}"
         if one.stays[room].count != len(expected):
             yield f"{one.user} thinks that {one.stays[room].count} are in {room}, and not {len(expected)}"
 
@@ -75,7 +77,7 @@ async def compare_with_the_store(
     url: str, ledger: Ledger, rooms: Sequence[str], observer: Actor, players: Sequence[Actor]
 ) -> None:
     """Who reads everything from the beginning is told what the others saw; positions are kept and counted."""
-    stories = {room: Story(ledger.logs[room]) for room in rooms}
+    stories = {room: ledger.story(room) for room in rooms}
     for room in rooms:
         found = await _whole_history(observer, room)
         for text in differences(stories[room].now(), found):
@@ -88,16 +90,27 @@ async def compare_with_the_store(
             socket.send_json({"type": "hello", "token": mine[0].token, "rooms": wanted})
             welcome = await socket.expect("welcome")
             for state in welcome["rooms"]:
-                if state["room"] != inbox:
-                    _compare_position(ledger, state, stories[state["room"]], mine)
-                for offset in range(1, state["offset"] + 1) if state["room"] == inbox else ():
-                    ledger.note(await socket.expect("message", room=inbox, offset=offset))
+                if state["room"] == inbox:
+                    await _read_inbox(ledger, socket, state)
+                    stories[inbox] = ledger.story(inbox)
+                _compare_position(ledger, state, stories[state["room"]], mine)
+
+
+async def _read_inbox(ledger: Ledger, socket: ChatSocket, state: dict[str, Any]) -> None:
+    due = 1
+    while due <= state["offset"]:
+        entry = await socket.receive_json()
+        if entry["room"] == state["room"] and entry["type"] in ENTRIES:
+            if entry["offset"] != due:
+                ledger.fault(f"{entry} came where {due} was due")
+            due = entry["offset"] + 1
+            ledger.note(entry)
 
 
 def _compare_position(ledger: Ledger, state: dict[str, Any], story: Story, mine: Sequence[Actor]) -> None:
     room, read = state["room"], state.get("read", 0)
     least = max(one.read.get(room, 0) for one in mine)
-    most = max(one.maybe_read.get(room, 0) for one in mine)
+    most = ledger.maybe_read[mine[0].user, room]
     if not least <= read <= most or state["unread"] != story.messages_after(read):
         ledger.fault(f"{mine[0].user}: {state}, read {least} to {most}, unread {story.messages_after(read)}")
 

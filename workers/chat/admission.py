@@ -28,7 +28,8 @@ def identify(session: Session, command: c.Hello, now: float) -> Identity | Refus
     found = session.context.identities.identify(command.token, now)
     if isinstance(found, Refusal) or command.name is None:
         return found
-    return msgspec.structs.replace(found, name=checked_name(session.context, command.name, found))
+    name = checked_name(session.context, command.name, found)
+    return msgspec.structs.replace(found, name=name, chosen=name != found.name)
 
 
 def admit(session: Session, identity: Identity, command: c.Hello, now: float) -> e.Admit:
@@ -38,30 +39,51 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
     refused = []
     for place, wanted in enumerate(command.rooms):
         try:
-            check_entry(session.context, identity, wanted.room, len(chosen) - 1, now)
+            check_entry(session, identity, wanted.room, len(chosen) - 1, now)
         except Mistake as mistake:
             mistake.field = f"rooms[{place}].room"
             refused.append(mistake.reply(None))
         else:
             chosen[wanted.room] = wanted
-    return e.Admit(command.id, identity, tuple(chosen.values()), tuple(refused))
+    rooms = tuple(chosen.values())
+    return e.Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
 
 
-def check_entry(context: Context, identity: Identity, room: str, inside: int, now: float) -> None:
+def check_entry(session: Session, identity: Identity, room: str, inside: int, now: float) -> None:
     """Whether somebody who is in `inside` rooms may join (or read) another. Raises Mistake."""
+    context = session.context
     if not may(identity, "join", room, context.options.of(room)):
         raise Mistake("forbidden", "this room is not for you", field="room")
-    reason = context.sanctions.banned(identity.user, "", room, now)
+    reason = context.sanctions.banned(identity.user, banned_address(session, identity), room, now)
     if reason is not None:
         raise Mistake("banned", reason or "you are banned from this room", field="room")
     if inside >= context.limits.rooms_per_connection and not room.startswith("@"):
         raise Mistake("limit_reached", "one connection cannot be in more rooms", field="room")
 
 
+def banned_address(session: Session, identity: Identity) -> str:
+    """The address that bans count for: a guest's, who could come back as another; "" for a user's."""
+    return session.address if identity.guest else ""
+
+
 def renew(session: Session, command: c.Hello, now: float) -> Effects:
-    """A second hello may renew the token or the name of the same user, nothing else."""
+    """A second hello may renew the token or the name of the same user, nothing else. Raises Mistake."""
     if command.rooms:
         raise Mistake("bad_request", "a second hello joins no rooms: use join", field="rooms")
+    identity = _renewed(session, command, now)
+    if "hello" in session.context.consulted:
+        return (e.Consult("hello", command, identity),)
+    return renewed(session, identity, command)
+
+
+def renewed(session: Session, identity: Identity, command: c.Hello) -> Effects:
+    """Nothing is against it. The name is given by the one who gives names to all connections of a user."""
+    name = identity.name if identity.name != session.identity.name else ""
+    session.identity = msgspec.structs.replace(identity, name=session.identity.name)
+    return (*_leave_forbidden(session), e.Greet(command.id, name))
+
+
+def _renewed(session: Session, command: c.Hello, now: float) -> Identity:
     identity = session.identity
     if command.token is not None:
         found = session.context.identities.identify(command.token, now)
@@ -72,10 +94,7 @@ def renew(session: Session, command: c.Hello, now: float) -> Effects:
         identity = msgspec.structs.replace(found, name=identity.name, token="", fresh=False)
     if command.name is not None:
         identity = msgspec.structs.replace(identity, name=checked_name(session.context, command.name, identity))
-    renamed = identity.name != session.identity.name
-    session.identity = identity
-    rename = (e.SetName(identity.name),) if renamed else ()
-    return (*rename, *_leave_forbidden(session), e.Greet(command.id))
+    return identity
 
 
 def checked_name(context: Context, name: str, identity: Identity) -> str:

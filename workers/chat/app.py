@@ -20,6 +20,7 @@ import msgspec
 from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import messages, reading, replies
+from workers.chat.acquaintance import MOST, Acquaintance
 from workers.chat.commands import ROOM_NAME, USER_ID
 from workers.chat.context import Context
 from workers.chat.counsel import Counsel
@@ -32,12 +33,14 @@ from workers.chat.marks import Marks
 from workers.chat.mirror import Mirror
 from workers.chat.moderation import Moderation
 from workers.chat.names import cleaned
+from workers.chat.naming import Naming
 from workers.chat.overlay import amended
 from workers.chat.people import People
 from workers.chat.rights import Role
 from workers.chat.session import Effects, Phase, Session, SessionState
 from workers.chat.staff import Staff
 from workers.http import page
+from workers.retention import Notice
 from workers.rooms.member import Gap, Reset
 
 if TYPE_CHECKING:
@@ -67,9 +70,11 @@ class ChatApplication:
         self.hooks = hooks
         self.marks = Marks(node.bus, node.settings)
         self.people = People()
+        self.acquaintance = Acquaintance(self.presence, self.people, self.tasks, here=self._users_here)
         self.staff = Staff()
         self.gate = Gate(node.registry)
         self.moderation = Moderation(self)
+        self.naming = Naming(self, node.settings.store.timeout)
         self.mirror = Mirror(self)
         self.counsel = Counsel(hooks, self.tasks)
         self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
@@ -83,6 +88,7 @@ class ChatApplication:
             people=self.people,
             consulted=hooks.consulted,
         )
+        self._notice = Notice(node.bus, node.settings)
         self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
         self._hello_timeout = node.settings.limits.hello_timeout
         self._new: deque[tuple[float, Desk]] = deque()  # until when each has to have said hello, in order
@@ -97,6 +103,7 @@ class ChatApplication:
         self.hub.amender = amended
         self._timer = self.node.loop.call_later(TICK, self._tick)
         self.node.lease.when_reborn(lambda old: self._learn_again())
+        self._notice.post()
         try:
             await self._learn()
         except BusError:
@@ -104,6 +111,7 @@ class ChatApplication:
 
     def _learn_again(self) -> None:
         """The store was away, or may have forgotten."""
+        self._notice.post()
         self.tasks.start(self._learn_later(), what="the chat's start")
 
     async def stop(self) -> None:
@@ -135,7 +143,9 @@ class ChatApplication:
     def opened(self, connection: Connection) -> None:
         """The handshake is done: a session begins."""
         now = time.time()
-        desk = connection.app = Desk(self, connection, Session(self.context, connection.id, now))
+        desk = connection.app = Desk(
+            self, connection, Session(self.context, connection.id, now, address=connection.remote_ip)
+        )
         self._new.append((now + self._hello_timeout, desk))
 
     def received(self, connection: Connection, data: str | bytes) -> None:
@@ -144,8 +154,11 @@ class ChatApplication:
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         """It is gone."""
+        session = connection.app.session
+        if session.identity.guest and session.address:
+            self.marks.depart(session.identity.user, session.address)
         self.ended(connection.app)
-        connection.app.session.phase = Phase.ENDED
+        session.phase = Phase.ENDED
 
     def ended(self, desk: Desk) -> None:
         """Nothing more comes from this session: it is in no room, and counts no longer. Called once or twice."""
@@ -178,8 +191,8 @@ class ChatApplication:
             _, desk = self._new.popleft()
             if desk.session.phase is Phase.NEW:
                 desk.carry_out(desk.session.hello_timed_out(now))
-                if desk.session.phase is Phase.NEW:
-                    self._new.append((now + self._hello_timeout, desk))
+            if desk.session.phase in (Phase.NEW, Phase.ADMITTING):  # who is refused now has to say hello again
+                self._new.append((now + self._hello_timeout, desk))
         while self._expiring and self._expiring[0][0] <= now:
             desk = heapq.heappop(self._expiring)[2]
             desk.carry_out(desk.session.token_timed_out(now))
@@ -200,10 +213,12 @@ class ChatApplication:
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """It comes from another worker."""
-        session = Session.thaw(self.context, connection.id, msgspec.convert(state, SessionState), time.time())
+        written, address = msgspec.convert(state, SessionState), connection.remote_ip
+        session = Session.thaw(self.context, connection.id, written, time.time(), address=address)
         desk = connection.app = Desk(self, connection, session)
         self.introduce(desk, session.identity)
         for room in session.rooms:
+            self.meet(room, others=True)
             self.came(desk, room)
 
     # ---- who is where ------------------------------------------------------------------------------
@@ -220,14 +235,22 @@ class ChatApplication:
         if identity.expires:
             heapq.heappush(self._expiring, (identity.expires, id(desk), desk))
 
+    def meet(self, room: str, *, others: bool) -> None:
+        """Somebody is about to be in a room: if nobody of this worker is, get to know the others."""
+        if self.counted(room) and not self.presence.count(room):
+            self.acquaintance.begin(room, others=others)
+
+    def _users_here(self, room: str) -> int:
+        return len({desk.session.identity.user for desk in self.desks(room)})
+
     def came(self, desk: Desk, room: str) -> None:
         """A connection is in a room."""
-        if self._shown(room):
+        if self.counted(room):
             self.presence.entered(room, desk.connection.user, desk.session.identity.name)
 
     def went(self, desk: Desk, room: str) -> None:
         """A connection is in a room no longer."""
-        if self._shown(room):
+        if self.counted(room):
             self.presence.left(room, desk.connection.user)
 
     def leave(self, desk: Desk, room: str) -> None:
@@ -235,15 +258,15 @@ class ChatApplication:
         self.went(desk, room)
         self.hub.leave(desk.connection, room)
 
-    def renamed(self, desk: Desk, name: str) -> None:
-        """Somebody is called otherwise now."""
+    def renamed(self, desk: Desk) -> None:
+        """Somebody is called otherwise now, on this connection."""
         user, identity = desk.connection.user, desk.session.identity
-        self.people.called(user, name)
+        self.people.called(user, identity.name)
         if self.staff.role_of(user) is not Role.USER:
             self.tasks.start(self._enlist(identity), what="enlist a moderator")
         for room in desk.session.rooms:
-            if self._shown(room):
-                self.presence.renamed(room, user, name)
+            if self.counted(room):
+                self.presence.renamed(room, user, identity.name)
 
     async def _enlist(self, identity: Identity) -> None:
         try:
@@ -258,13 +281,23 @@ class ChatApplication:
             if connection is not None and connection.app is not None:
                 yield connection.app
 
-    def _shown(self, room: str) -> bool:
-        return not room.startswith("@") and self.context.options.of(room).presence
+    def counted(self, room: str) -> bool:
+        """Whether it is counted who is in a room."""
+        rule = self.context.options.of(room)
+        return rule.presence or bool(rule.members)
+
+    def shown(self, room: str) -> bool:
+        """Whether those in a room are told who else is."""
+        return self.context.options.of(room).presence
 
     def presence_changed(self, room: str, change: PresenceChange) -> None:
         """Who is in a room that this worker has members in has changed."""
         for user, name in (*change.joined, *change.renamed):
             self.people.called(user, name)
+        if not change.complete and change.count <= MOST:
+            self.acquaintance.meet(room)
+        if not self.shown(room):
+            return
         joined, left, renamed = ([{"user": u, "name": n} for u, n in one] for one in
                                  (change.joined, change.left, change.renamed))  # fmt: skip
         self.hub.show(room, replies.presence(room, joined=joined, left=left, renamed=renamed, count=change.count))
@@ -290,20 +323,26 @@ class ChatApplication:
         return await self._entrance.admit(desk, admit)
 
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
+        if greet.name:
+            await self.naming.rename(desk, greet.name)
         identity = desk.session.identity
         self.watch_expiry(desk, identity)
         await self.moderation.enlist(identity)
         return await self._entrance.greet(desk, greet)
 
+    async def rename(self, desk: Desk, rename: e.Rename) -> Effects:
+        await self.naming.rename(desk, rename.name, replies.done(rename.id))
+        return ()
+
     async def join(self, desk: Desk, join: e.Join) -> Effects:
         return await self._entrance.join(desk, join)
 
     async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:
-        return (await reading.history(self.node.bus, asked, user=desk.connection.user),)
+        return (await reading.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met),)
 
     async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
         here = [one.session.identity for one in self.desks(asked.room)]
-        return (await reading.members(self.presence.members, asked, here=here),)
+        return (await reading.members(self.presence.members, asked, here=here, learn=self.people.called),)
 
     async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""
@@ -331,6 +370,8 @@ class ChatApplication:
         def done(result: Placed | BusError) -> None:
             if isinstance(result, Placed):
                 answered.set_result(result)
+                if self.kept is not None:
+                    self.kept(room, result, payload)
             else:
                 answered.set_exception(result)
 

@@ -34,7 +34,7 @@ class Counsel:
         """Ask about a request. Returns another text where the hook gives one; raises Mistake where it refuses."""
         person = _person(connection, consult.identity)
         command = consult.command
-        if isinstance(command, c.Hello):
+        if isinstance(command, c.Hello | c.Rename):
             request: Any = HelloRequest(person)
         elif isinstance(command, c.Join):
             request = JoinRequest(person, command.room)

@@ -123,6 +123,10 @@ class Desk:
     def _reply(self, effect: e.Reply) -> None:
         self.connection.ws.write_frame(text_frame(effect.payload))
 
+    def say(self, payload: bytes) -> None:
+        """Tell the client something that is no answer."""
+        self._reply(e.Reply(payload))
+
     def _bye(self, effect: e.Bye) -> None:
         if effect.note:
             address = self.connection.remote_ip or "a unix socket"
@@ -191,6 +195,21 @@ class Desk:
 
     def _publish_direct(self, effect: e.PublishDirect) -> None:
         """The receiver's inbox first, then one's own, under the same key: a retry finishes what a fault broke off."""
+        if not effect.key:
+            self._publish_to_both(effect)
+            return
+
+        def claimed(free: bool | BusError) -> None:
+            self._landed()
+            if free is True:
+                self._publish_to_both(effect)
+            else:
+                self._reply(_why(KeyConflict() if free is False else free).reply(effect.id))
+
+        self._took_off()
+        self._app.marks.claim(self.session.identity.user, effect.key, effect.content, claimed)
+
+    def _publish_to_both(self, effect: e.PublishDirect) -> None:
         user = self.session.identity.user
         own = e.Publish(effect.id, f"@{user}", effect.own_payload, effect.key, effect.content)
         if effect.to == user:
@@ -229,10 +248,13 @@ class Desk:
                     request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
                 )
                 self._reply(e.Reply(answer))
+                if kept is not None and not result.duplicate:
+                    kept(room, result, effect.payload)
             else:
                 self._reply(_why(result).reply(request))
             self._landed()
 
+        kept = self._app.kept
         self._took_off()
         self._app.hub.publish(
             room,
@@ -263,8 +285,8 @@ class Desk:
     def _note(self, effect: e.Note) -> None:
         self._app.note(effect.room, effect.payload)
 
-    def _set_name(self, effect: e.SetName) -> None:
-        self._app.renamed(self, effect.name)
+    def _rename(self, effect: e.Rename) -> None:
+        self._start(self._app.rename(self, effect), effect.id, "rename")
 
     # ---- rooms -------------------------------------------------------------------------------------
 
@@ -318,7 +340,7 @@ _CARRY_OUT: Final[dict[type[e.Effect], Callable[[Desk, Any], None]]] = {
     e.Amend: Desk._amend,
     e.MarkRead: Desk._mark_read,
     e.Note: Desk._note,
-    e.SetName: Desk._set_name,
+    e.Rename: Desk._rename,
     e.ReadHistory: Desk._read_history,
     e.ReadMembers: Desk._read_members,
     e.Moderate: Desk._moderate,

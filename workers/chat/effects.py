@@ -46,12 +46,19 @@ class Admit(Effect, frozen=True):
     identity: Identity
     wanted: tuple[Wanted, ...]  # the inbox first
     refused: tuple[Reply, ...] = ()  # what to say of the rooms that are not for this user
+    chosen: bool = False  # the name is one of the user's own choice
+    asked: tuple[Wanted, ...] = ()  # as the hello had them
+
+    def field_of(self, room: str) -> str:
+        """Where the hello names a room, for the error about it."""
+        return next((f"rooms[{place}].room" for place, one in enumerate(self.asked) if one.room == room), "rooms")
 
 
 class Greet(Effect, frozen=True, gc=False):
-    """A hello was renewed: answer with `Session.greeted` and the present positions."""
+    """A hello was renewed: call the user by the new name, then answer with `Session.greeted` and the positions."""
 
     id: RequestId
+    name: str = ""  # "": the one that the user has
 
 
 class Join(Effect, frozen=True):
@@ -134,9 +141,10 @@ class ReadMembers(Effect, frozen=True, gc=False):
     room: str
 
 
-class SetName(Effect, frozen=True, gc=False):
-    """Tell everyone who is told of presence that this user is called otherwise now."""
+class Rename(Effect, frozen=True, gc=False):
+    """Call this user otherwise, on every connection and worker; then acknowledge."""
 
+    id: RequestId
     name: str
 
 

@@ -16,6 +16,7 @@ import msgspec
 from workers.bus.port import BusError, Position, Unavailable
 from workers.chat import commands as c
 from workers.chat import effects as e
+from workers.chat.admission import banned_address
 from workers.chat.identity import Identity
 from workers.chat.marks import Mark
 from workers.chat.mistake import Mistake
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class Before(msgspec.Struct, frozen=True):
     """What is known of a room before it is joined."""
 
-    members: int | None  # users; None: not shown
+    members: int | None  # users; None: nobody counts them
     mark: Mark | None  # None: the user is new, and has read nothing anywhere
 
 
@@ -50,26 +51,40 @@ class Entrance:
             refusal = await self._app.gate.admit(desk.connection, admit.identity)
             if refusal is not None:
                 return session.turned_away(*refusal)
-            admit = await self._consulted(desk, self._without_banned(admit))
+            admit = await self._consulted(desk, self._without_banned(desk, admit))
+            admit, before = await self._with_space(
+                admit, await self._look(admit.identity, [one.room for one in admit.wanted])
+            )
+            admit = await self._named(admit, before[0])
             await self._app.moderation.enlist(admit.identity)
-            before = await self._look(admit.identity, [one.room for one in admit.wanted])
             self._app.introduce(desk, admit.identity)
-            return await self._enter(
+            effects = await self._enter(
                 desk, admit.wanted, before, lambda states: session.admitted(admit, states, time.time())
             )
+            self._app.naming.came_in(desk)
+            return effects
         except BusError:
             self._app.gate.release(desk.connection)
             raise
 
-    def _without_banned(self, admit: e.Admit) -> e.Admit:
+    async def _named(self, admit: e.Admit, inbox: Before) -> e.Admit:
+        """Under the name that all of the user's connections have."""
+        kept = inbox.mark.name if inbox.mark else ""
+        if admit.identity.fresh and not admit.chosen:
+            return admit
+        identity = await self._app.naming.name_for(admit.identity, kept, chosen=admit.chosen)
+        return msgspec.structs.replace(admit, identity=identity)
+
+    def _without_banned(self, desk: Desk, admit: e.Admit) -> e.Admit:
         """Now that this worker has been told who this is, it knows of bans from single rooms too."""
+        address = banned_address(desk.session, admit.identity)
         wanted, refused = [], list(admit.refused)
         for one in admit.wanted:
-            reason = self._app.context.sanctions.banned(admit.identity.user, "", one.room, time.time())
+            reason = self._app.context.sanctions.banned(admit.identity.user, address, one.room, time.time())
             if reason is None:
                 wanted.append(one)
             else:
-                mistake = Mistake("banned", reason or "you are banned from this room", field=f"rooms: {one.room}")
+                mistake = Mistake("banned", reason or "you are banned from this room", field=admit.field_of(one.room))
                 refused.append(mistake.reply(None))
         return admit if len(wanted) == len(admit.wanted) else _with_rooms(admit, wanted, refused)
 
@@ -82,11 +97,28 @@ class Entrance:
             try:
                 await self._app.counsel.ask_join(desk.connection, admit.identity, one.room)
             except Mistake as mistake:
-                mistake.field = f"rooms: {one.room}"
+                mistake.field = admit.field_of(one.room)
                 refused.append(mistake.reply(None))
             else:
                 wanted.append(one)
         return _with_rooms(admit, wanted, refused)
+
+    async def _with_space(self, admit: e.Admit, before: list[Before]) -> tuple[e.Admit, list[Before]]:
+        """Without the rooms of a hello that are full."""
+        options = self._app.context.options
+        if not any(options.of(one.room).members for one in admit.wanted):
+            return admit, before
+        wanted, known, refused = [], [], list(admit.refused)
+        for one, was in zip(admit.wanted, before, strict=True):
+            try:
+                await self._require_space(admit.identity.user, one.room, was)
+            except Mistake as mistake:
+                mistake.field = admit.field_of(one.room)
+                refused.append(mistake.reply(None))
+            else:
+                wanted.append(one)
+                known.append(was)
+        return _with_rooms(admit, wanted, refused), known
 
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
         """Answer a second hello with the rooms as they are."""
@@ -101,22 +133,36 @@ class Entrance:
         if join.again and join.wanted.since is None:
             (state,) = await self._present(desk, [room])
             return session.joined(join, state)
+        before = await self._look(session.identity, [room])
         if join.again:
             await self._left(desk, room)
-        before = await self._look(session.identity, [room])
-        rule = session.context.options.of(room)
-        if rule.members and (before[0].members or 0) >= rule.members:
-            raise Mistake("limit_reached", "this room is full", field="room")
-        return await self._enter(desk, [join.wanted], before, lambda states: session.joined(join, states[0]))
+        else:
+            await self._require_space(session.identity.user, room, before[0])
+        try:
+            return await self._enter(desk, [join.wanted], before, lambda states: session.joined(join, states[0]))
+        except BusError:
+            if join.again:
+                desk.carry_out(session.lost(room, "the store did not answer; join again"))
+            raise
 
     async def _left(self, desk: Desk, room: str) -> None:
         """Out and in again, to read on from another place."""
         left = asyncio.Event()
+        desk.session.forget(room)  # whoever is closed meanwhile has left it already
         self._app.hub.leave(desk.connection, room, left.set)
         self._app.went(desk, room)
         await left.wait()
 
     # ---- both --------------------------------------------------------------------------------------
+
+    async def _require_space(self, user: str, room: str, before: Before) -> None:
+        """Raises Mistake where the room is full and the user is not one of those in it; BusError."""
+        most = self._app.context.options.of(room).members
+        if not most or (before.members or 0) < most:
+            return
+        here = any(desk.session.identity.user == user for desk in self._app.desks(room))
+        if not here and not await self._app.marks.present(room, user):
+            raise Mistake("limit_reached", "this room is full", field="room")
 
     async def _enter(
         self,
@@ -132,7 +178,8 @@ class Entrance:
             raise Unavailable("the connection was closed")
 
         def announce(joined: list[Joined]) -> None:
-            for one in joined:
+            for one, known in zip(joined, before, strict=True):
+                app.meet(one.room, others=bool(known.members))
                 app.came(desk, one.room)
             # The first effect is the answer, and has to be written in this very turn.
             first, *rest = answer([self._state(one, known) for one, known in zip(joined, before, strict=True)])
@@ -148,7 +195,7 @@ class Entrance:
         return await entered
 
     def _state(self, joined: Joined, before: Before) -> RoomState:
-        counted = before.members is not None
+        counted = before.members is not None and self._app.shown(joined.room)
         return RoomState(
             room=joined.room,
             epoch=joined.epoch,
@@ -167,7 +214,7 @@ class Entrance:
 
     async def _before(self, identity: Identity, room: str) -> Before:
         members = mark = None
-        if not room.startswith("@") and self._app.context.options.of(room).presence:
+        if self._app.counted(room):
             members = await self._app.presence.counted(room)
         if not identity.fresh:
             mark = await self._app.marks.look(room, identity.user)
@@ -182,7 +229,7 @@ class Entrance:
                 room=room,
                 epoch=position.epoch if position else "",
                 offset=position.offset if position else 0,
-                members=known.members,
+                members=known.members if self._app.shown(room) else None,
                 unread=known.mark.unread if known.mark else None,
                 read=known.mark.read if known.mark else None,
             )

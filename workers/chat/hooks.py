@@ -23,13 +23,22 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 
 HOOKS: Final = ("hello", "join", "say", "kept")
+ERROR_CODES: Final = (
+    "bad_request", "unauthorized", "forbidden", "not_joined", "not_found", "too_large", "rate_limited", "muted",
+    "banned", "limit_reached", "unavailable", "internal",
+)  # fmt: skip
 
 
 class Refuse(Exception):
-    """The application says no: `code` is one of the protocol's error codes, `reason` is for the client."""
+    """The application says no: `code` is one of the protocol's error codes, `reason` is for the client.
+
+    Raises ValueError for another code, which no client could understand.
+    """
 
     def __init__(self, reason: str, *, code: str = "forbidden") -> None:
         super().__init__(reason)
+        if code not in ERROR_CODES:
+            raise ValueError(f"{code!r} is none of the protocol's error codes: {', '.join(ERROR_CODES)}")
         self.reason = reason
         self.code = code
 
@@ -45,7 +54,7 @@ class Person(Struct, frozen=True):
 
 
 class HelloRequest(Struct, frozen=True):
-    """Somebody wants to come in."""
+    """Somebody wants to come in, or to go on under another name or token: `person` is as it would be."""
 
     person: Person
 
@@ -69,13 +78,17 @@ class SayRequest(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """A message that the store has. Only the worker that took it is told, once."""
+    """What the store has now: a message, or a change of one. Only the worker that took it is told, once.
+
+    Of a direct message and its changes it is the one in the inbox of whoever did it. What `Chat.say` and the operator
+    say is told as well, so a bot passes over what it said itself; what comes by `Gateway` passes no worker.
+    """
 
     room: str
     epoch: str
     offset: int
     time: int  # ms since 1970
-    message: dict[str, Any]  # as clients get it, without its place
+    message: dict[str, Any]  # as clients get it, without its place: of type message, edited, deleted or reacted
 
 
 Verdict = str | Refuse | None
@@ -94,7 +107,7 @@ class Hooks:
         return frozenset(self.callbacks) - {"kept"}
 
     def on_hello(self, callback: F) -> F:
-        """Called with a HelloRequest before anybody is let in."""
+        """Called with a HelloRequest before anybody is let in, is renamed, or renews the token."""
         return self._set("hello", callback)
 
     def on_join(self, callback: F) -> F:
@@ -106,7 +119,7 @@ class Hooks:
         return self._set("say", callback)
 
     def on_kept(self, callback: F) -> F:
-        """Called with each message that the store has, after its sender's ack: for archives and bots."""
+        """Called with each message, edit, deletion and reaction that the store has: for archives and bots."""
         return self._set("kept", callback)
 
     def _set(self, hook: str, callback: F) -> F:

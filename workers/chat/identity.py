@@ -45,6 +45,7 @@ class Identity(Struct, frozen=True, gc=False):
     guest: bool = False
     token: str = ""  # a guest's, to come back with
     fresh: bool = False  # a guest who was never here before
+    chosen: bool = False  # the name is not the token's, but one that the hello asked for
 
 
 class Refusal(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What the chat keeps in the store beside the logs: read positions, paces, pairs of inboxes, a secret, the staff.
+"""What the chat keeps in the store beside the logs: read positions, names, paces, pairs of inboxes, secret, staff.
 
 Each is a script on the keys of one room, or of the chat as a whole. Positions outlive the messages as the room's own
 position does.
@@ -15,11 +15,14 @@ import msgspec
 from msgspec import Struct
 
 from chatmaster.settings import Settings
-from workers.bus.keys import tag
-from workers.bus.port import BusError
+from workers.bus.keys import digest, key_entry, tag
+from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
-from workers.presence.calls import Calls, scripts_of
+from workers.presence import keys as presence_keys
+from workers.presence.calls import Argument, Calls, scripts_of
 
+ADDRESS_TTL: Final = 3600  # seconds after a guest has left in which a ban still finds the address
+CLAIM_SLACK: Final = 60  # seconds that a claim outlives the keys it stands for
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
 _encode_officer: Final = msgspec.json.Encoder().encode
 _decode_officer: Final = msgspec.json.Decoder(Officer).decode
@@ -30,6 +33,7 @@ class Mark(Struct, frozen=True):
 
     read: int | None
     unread: int
+    name: str = ""  # in the inbox: what the user wants to be called
 
 
 class Marks:
@@ -39,11 +43,28 @@ class Marks:
         self._bus = bus
         self._name = settings.master.name
         self._ttl = TTL_FACTOR * settings.store.history_ttl
-        names = ("look", "mark", "pace", "secret", "enlist", "roll", "pair", "paired")
+        names = [
+            "look",
+            "mark",
+            "pace",
+            "secret",
+            "enlist",
+            "roll",
+            "pair",
+            "paired",
+            "call",
+            "present",
+            "claim",
+            "depart",
+            "origin",
+        ]
         scripts = scripts_of(Path(__file__).parent, *names)
-        self._look, self._mark, self._pace, self._secret, self._enlist, self._roll, self._pair, self._paired = map(
-            bus.script, scripts
-        )
+        look, mark, pace, secret, enlist, roll, pair, paired, call, *others = map(bus.script, scripts)
+        self._look, self._mark, self._pace, self._call = look, mark, pace, call
+        self._present, self._claim, self._depart, self._origin = others
+        self._key_ttl = settings.limits.key_ttl + CLAIM_SLACK
+        self._secret, self._enlist, self._roll = secret, enlist, roll
+        self._pair, self._paired = pair, paired
         self._history_size = settings.store.history_size
 
     def mark(self, room: str, user: str, offset: int, moved: Callable[[int], None]) -> None:
@@ -58,8 +79,20 @@ class Marks:
 
     async def look(self, room: str, user: str) -> Mark:
         """A user's position in a room. Raises BusError."""
-        offset, unread = await self._bus.call(self._look, self._keys(room), [user], again=True)
-        return Mark(None if int(offset) < 0 else int(offset), int(unread))
+        offset, unread, name = await self._bus.call(self._look, self._keys(room), [user], again=True)
+        return Mark(None if int(offset) < 0 else int(offset), int(unread), name.decode())
+
+    async def call(self, user: str, name: str, at: Placed) -> None:
+        """Keep what a user wants to be called, by an order at that place; `look` at the inbox gives it back.
+
+        Raises BusError.
+        """
+        args: list[Argument] = [at.time, at.offset, name, self._ttl]
+        await self._bus.call(self._call, self._keys(f"@{user}")[2:], args, again=True)
+
+    def note_call(self, user: str, name: str) -> None:
+        """The same for the first name of a user, without an order and without waiting; may be lost."""
+        self._bus.send(self._call, self._keys(f"@{user}")[2:], [0, 0, name, self._ttl], _forget, again=True)
 
     def pace(self, room: str, user: str, key: str, interval: float, done: Callable[[float | BusError], None]) -> None:
         """Ask for the right to speak in a slow room; `done` gets the seconds to wait, 0 for none."""
@@ -70,6 +103,18 @@ class Marks:
         own = [f"{tag(self._name, room)}:pace:{user}"]
         self._bus.send(self._pace, own, [key, max(1, int(interval * 1000))], answered, again=bool(key))
 
+    def claim(self, user: str, key: str, content: bytes, done: Callable[[bool | BusError], None]) -> None:
+        """Bind a key of somebody's inbox to what is asked for; `done` gets False where it is bound to something else.
+
+        What is written to two inboxes needs it: the second would find out only when the first has been written.
+        """
+
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else bool(reply))
+
+        own = key_entry(tag(self._name, f"@{user}"), user=user, room="claim", key=key).decode()
+        self._bus.send(self._claim, [own], [digest(content), self._key_ttl], answered, again=True)
+
     def pair(self, inbox: str, offset: int, copy: int) -> None:
         """Note that the message at `offset` of an inbox has its copy at `copy` of the sender's; may be lost."""
         args = [offset, copy, self._history_size, self._ttl]
@@ -79,6 +124,20 @@ class Marks:
         """Where the sender's copy of a message lies; None: nobody knows. Raises BusError."""
         found = await self._bus.call(self._paired, [f"{tag(self._name, inbox)}:copies"], [offset], again=True)
         return None if found is None else int(found)
+
+    async def present(self, room: str, user: str) -> bool:
+        """Whether a user is in a room, on any worker. Raises BusError."""
+        users = presence_keys.of_room(self._name, room)[1]
+        return bool(await self._bus.call_read(self._present, [users], [user]))
+
+    def depart(self, guest: str, address: str) -> None:
+        """Note where a guest who leaves came from, for a while; may be lost."""
+        self._bus.send(self._depart, [self._address_key(guest)], [address, ADDRESS_TTL], _forget, again=True)
+
+    async def origin(self, guest: str) -> str:
+        """Where a guest who has left came from; "": not known any more. Raises BusError."""
+        found = await self._bus.call(self._origin, [self._address_key(guest)], [], again=True)
+        return found.decode() if found else ""
 
     async def guest_secret(self, known: bytes | None) -> bytes:
         """The secret that guests' identities are signed with: `known`, or a new one, of whoever asks first.
@@ -96,6 +155,9 @@ class Marks:
     async def staff(self) -> list[Officer]:
         """All moderators and admins that ever came. Raises BusError."""
         return [_decode_officer(one) for one in await self._bus.call(self._roll, [self._staff_key], [], again=True)]
+
+    def _address_key(self, guest: str) -> str:
+        return f"{tag(self._name, f'@{guest}')}:address"
 
     @property
     def _staff_key(self) -> str:

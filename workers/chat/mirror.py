@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from workers.bus.port import BusError, Change, NoTarget, Placed
+from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed
 from workers.chat import effects as e
 from workers.chat import replies
 from workers.chat.mistake import Mistake
@@ -48,6 +48,8 @@ class Mirror:
     async def amend(self, desk: Desk, amend: e.Amend) -> Effects:
         """Carry out a change in one's own inbox. Raises Mistake, BusError."""
         user = desk.connection.user
+        if amend.key:
+            await self._claim(user, amend)
         other = await self._other_side(user, amend)
         if other is not None:
             try:
@@ -55,10 +57,25 @@ class Mirror:
             except NoTarget:
                 pass  # trimmed there, or deleted by a try before: then this side follows
         placed = await self._place(user, amend)
+        if self._app.kept is not None and not placed.duplicate:
+            self._app.kept(amend.room, placed, amend.payload)
         answer = replies.ack(
             amend.id, room=amend.room, epoch=placed.epoch, offset=placed.offset, duplicate=placed.duplicate
         )
         return (e.Reply(answer),)
+
+    async def _claim(self, user: str, amend: e.Amend) -> None:
+        claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def done(free: bool | BusError) -> None:
+            if isinstance(free, BusError):
+                claimed.set_exception(free)
+            else:
+                claimed.set_result(free)
+
+        self._app.marks.claim(user, amend.key, amend.content, done)
+        if not await asyncio.shield(claimed):
+            raise KeyConflict
 
     async def _other_side(self, user: str, amend: e.Amend) -> e.Amend | None:
         target = amend.change.target

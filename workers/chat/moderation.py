@@ -13,14 +13,15 @@ import msgspec
 from msgspec import Struct
 
 from workers import control
-from workers.bus.port import BusError
+from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import replies
 from workers.chat.effects import Verb
 from workers.chat.identity import GUEST_PREFIX, OPERATOR, Identity
+from workers.chat.naming import Renamed
 from workers.chat.rights import Role
 from workers.chat.session import Effects
-from workers.chat.staff import Officer
+from workers.chat.staff import OPERATOR_NAME, Officer
 from workers.registry import Deed, Sanction
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from workers.chat.desk import Desk
 
 logger = logging.getLogger(__name__)
-
-OPERATOR_NAME: Final = "operator"
 
 
 class Kicked(Struct, frozen=True, tag="kicked"):
@@ -52,7 +51,7 @@ class Enlisted(Struct, frozen=True, tag="enlisted"):
     officer: Officer
 
 
-Told = Kicked | Sanctioned | Enlisted
+Told = Kicked | Sanctioned | Enlisted | Renamed
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Told).decode
 
@@ -76,7 +75,7 @@ class Moderation:
         match order.verb:
             case Verb.KICK:
                 await registry.record(Deed("kick", user, by, room, 0.0, order.reason))
-                await self._tell(Kicked(user, room, order.reason))
+                await self.tell(Kicked(user, room, order.reason))
             case Verb.BAN | Verb.MUTE:
                 sanction = await registry.sanction(
                     "ban" if order.verb is Verb.BAN else "mute",
@@ -85,19 +84,29 @@ class Moderation:
                     room=room,
                     seconds=order.seconds,
                     reason=order.reason,
-                    address=self._address_of(user) if order.verb is Verb.BAN and not room else "",
+                    address=await self._origin_of(user) if order.verb is Verb.BAN else "",
                 )
-                await self._tell(Sanctioned(sanction))
+                await self.tell(Sanctioned(sanction))
             case _:
                 verb = "ban" if order.verb is Verb.UNBAN else "mute"
                 lifted = await registry.lift(verb, user, by=by, room=room, reason=order.reason)  # type: ignore[arg-type]
-                await self._tell(Sanctioned(lifted))
+                await self.tell(Sanctioned(lifted))
 
     def _address_of(self, user: str) -> str:
         """Where a guest of this worker comes from; "" for users, and for guests of other workers."""
         if not user.startswith(GUEST_PREFIX):
             return ""
         return next((desk.connection.remote_ip for desk in self._app.desks(f"@{user}")), "")
+
+    async def _origin_of(self, user: str) -> str:
+        """The same, and for a guest who is nowhere now the address that was last seen. Raises BusError.
+
+        Where the guest is at another worker, that one has the address, and sees to it: `_hold_for_address`.
+        """
+        address = self._address_of(user)
+        if address or not user.startswith(GUEST_PREFIX) or await self._app.node.registry.is_online(user):
+            return address
+        return await self._app.marks.origin(user)
 
     async def enlist(self, identity: Identity) -> None:
         """Somebody with a role came, or who is known to have had one. Raises BusError."""
@@ -106,16 +115,19 @@ class Moderation:
             return
         if self._app.staff.enlist(officer):
             await self._app.marks.enlist(officer)
-            await self._tell(Enlisted(officer))
+            await self.tell(Enlisted(officer))
 
-    async def _tell(self, told: Told) -> None:
-        await self._app.node.order(control.Tell(msgspec.Raw(_encode(told))))
+    async def tell(self, told: Told) -> Placed:
+        """Have every worker, this one too, be `told`. Raises BusError."""
+        order = control.encode(control.Tell(msgspec.Raw(_encode(told))))
+        return await self._app.node.publish(control.CONTROL_ROOM, order, form="t")
 
     # ---- told by any worker --------------------------------------------------------------------------
 
     def told(self, body: bytes, offset: int) -> None:
         """Do here what was ordered somewhere."""
-        match _decode(body):
+        order = _decode(body)
+        match order:
             case Kicked(user, room, reason):
                 self._remove(user, room, reason or "you were kicked", offset)
             case Sanctioned(sanction):
@@ -125,16 +137,18 @@ class Moderation:
                     self._remove(sanction.user, sanction.room, sanction.reason or "you are banned", offset)
             case Enlisted(officer):
                 self._app.staff.enlist(officer)
+            case Renamed():
+                self._app.naming.told(order, offset)
 
     def _hold_for_address(self, sanction: Sanction) -> None:
         """A guest who is banned would only come back as another; where the guest is, the address is known."""
-        address = "" if sanction.room or sanction.address else self._address_of(sanction.user)
+        address = "" if sanction.address else self._address_of(sanction.user)
         if address:
             self._app.tasks.start(self._extend(sanction, address), what="ban an address")
 
     async def _extend(self, sanction: Sanction, address: str) -> None:
         try:
-            await self._tell(Sanctioned(await self._app.node.registry.extend(sanction, address)))
+            await self.tell(Sanctioned(await self._app.node.registry.extend(sanction, address)))
         except BusError as error:
             logger.warning("the ban of %s does not hold for the guest's address: %s", sanction.user, error)
 

@@ -1,7 +1,8 @@
 """Who can be mentioned: the names that this worker has heard of, and whom a text means by `@name`.
 
-Names come from this worker's own connections and from presence, so that a name is known wherever its bearer shares a
-room with somebody here. Nothing is forgotten at once when somebody leaves: one may mention who is away.
+Names come from this worker's own connections, from presence, and from what is looked back at, so that a name is known
+wherever its bearer shares a room with somebody here. Nothing is forgotten at once when somebody leaves: one may mention
+who is away. A user has one name at a time.
 """
 
 from __future__ import annotations
@@ -20,20 +21,33 @@ class People:
 
     def __init__(self) -> None:
         self._users: dict[str, tuple[str, ...]] = {}  # folded name → users, the latest last
+        self._names: dict[str, str] = {}  # user → the folded name that counts
 
-    def called(self, user: str, name: str, before: str = "") -> None:
-        """A user is called so; `before` is a name that is given up."""
-        if before:
-            self._forget(user, folded(before))
+    def called(self, user: str, name: str) -> None:
+        """A user is called so, and not as before."""
         key = folded(name)
+        before = self._names.get(user)
+        if before is not None and before != key:
+            self._forget(user, before)
+        self._names[user] = key
         users = self._users.pop(key, ())
         if user not in users:
-            users = (*users, user)[-MOST_OF_ONE_NAME:]
+            users = (*users, user)
+            if len(users) > MOST_OF_ONE_NAME:
+                self._names.pop(users[0], None)
+                users = users[1:]
         self._users[key] = users
         if len(self._users) > MOST_NAMES:
-            del self._users[next(iter(self._users))]
+            for one in self._users.pop(next(iter(self._users))):
+                self._names.pop(one, None)
+
+    def met(self, user: str, name: str) -> None:
+        """A user was called so once; what is known already is newer."""
+        if user not in self._names:
+            self.called(user, name)
 
     def _forget(self, user: str, key: str) -> None:
+        """A name that is given up."""
         users = tuple(one for one in self._users.get(key, ()) if one != user)
         if users:
             self._users[key] = users

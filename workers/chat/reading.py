@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from msgspec import to_builtins
+from msgspec import Struct, field, to_builtins
+from msgspec.json import Decoder
 
 from workers.bus.port import MAX_OFFSET, Entry, Page
 from workers.chat import effects as e
@@ -17,6 +18,7 @@ from workers.presence import Members
 
 HISTORY_BYTES: Final = 262_144
 MEMBERS_MOST: Final = 1000
+Learn = Callable[[str, str], None]  # a user and the name
 _ROUNDS: Final = 20  # pages that are read for one answer, where they hold nothing but changes
 
 
@@ -28,33 +30,55 @@ class Log(Protocol):
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page: ...
 
 
-async def history(log: Log, asked: e.ReadHistory, *, user: str) -> e.Reply:
+class Sender(Struct):
+    """Who said something, under which name."""
+
+    user: str
+    name: str
+
+
+class _Said(Struct):
+    sender: Sender = field(name="from")
+
+
+_decode_said: Final = Decoder(_Said).decode
+
+
+async def history(log: Log, asked: e.ReadHistory, *, user: str, learn: Learn) -> e.Reply:
     """Messages before or after an offset, as they now stand, oldest first. Raises BusError.
 
     Entries that change others are not shown: the messages show what they did. `more` says that there are others
-    beyond in the direction asked for.
+    beyond in the direction asked for. `learn` is told who said something.
     """
     forward = asked.after is not None
-    found: list[Entry] = []
+    shown: list[bytes] = []  # from the edge on
     edge = asked.after if asked.after is not None else (asked.before or MAX_OFFSET)
+    size, full = 0, False
     page = None
     for _ in range(_ROUNDS):
-        missing, room_left = asked.limit - len(found), HISTORY_BYTES - sum(len(one.payload) for one in found)
+        missing, left = asked.limit - len(shown), max(1, HISTORY_BYTES - size)
         if forward:
-            page = await log.read(asked.room, after=edge, limit=missing, max_bytes=room_left)
+            page = await log.read(asked.room, after=edge, limit=missing, max_bytes=left)
         else:
-            page = await log.read_before(asked.room, before=edge, limit=missing, max_bytes=room_left)
-        messages = [one for one in page.entries if one.form == "j" and is_message(one.payload)]
-        found = [*found, *messages] if forward else [*messages, *found]
-        if not page.more or not page.entries or len(found) >= asked.limit:
-            break
-        if found and sum(len(one.payload) for one in found) > HISTORY_BYTES // 2:
+            page = await log.read_before(asked.room, before=edge, limit=missing, max_bytes=left)
+        for entry in page.entries if forward else reversed(page.entries):
+            if entry.form != "j" or not is_message(entry.payload):
+                continue
+            message = _shown(entry, page.state.epoch, user)
+            # What was kept may be small and what it was edited to large: only what is sent counts.
+            full = bool(shown) and size + len(message) > HISTORY_BYTES
+            if full:
+                break
+            shown.append(message)
+            size += len(message)
+            sender = _decode_said(entry.payload).sender
+            learn(sender.user, sender.name)
+        if full or not page.more or not page.entries or len(shown) >= asked.limit or size > HISTORY_BYTES // 2:
             break
         edge = page.entries[-1].offset if forward else page.entries[0].offset
     assert page is not None
-    epoch = page.state.epoch
-    shown = (_shown(one, epoch, user) for one in found)
-    return e.Reply(replies.history(asked.id, room=asked.room, epoch=epoch, messages=shown, more=page.more))
+    messages, more = shown if forward else shown[::-1], full or page.more
+    return e.Reply(replies.history(asked.id, room=asked.room, epoch=page.state.epoch, messages=messages, more=more))
 
 
 def _shown(entry: Entry, epoch: str, user: str) -> bytes:
@@ -64,7 +88,7 @@ def _shown(entry: Entry, epoch: str, user: str) -> bytes:
 
 
 async def members(
-    read: Callable[[str, int], Awaitable[Members]], asked: e.ReadMembers, *, here: Sequence[Identity]
+    read: Callable[[str, int], Awaitable[Members]], asked: e.ReadMembers, *, here: Sequence[Identity], learn: Learn
 ) -> e.Reply:
     """Who is in a room. Raises BusError.
 
@@ -72,6 +96,8 @@ async def members(
     at least everyone finds themselves.
     """
     found = await read(asked.room, MEMBERS_MOST)
+    for one in found.members:
+        learn(one.user, one.name)
     people = {one.user: to_builtins(one) for one in found.members}
     count = found.count
     for identity in here if not found.truncated else ():

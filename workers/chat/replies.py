@@ -134,6 +134,11 @@ def presence(
     )
 
 
+def renamed(user: str, name: str) -> bytes:
+    """One's own new name, for the connections that did not ask for it: in the room that they all are in."""
+    return presence(f"@{user}", joined=(), left=(), renamed=[{"user": user, "name": name}], count=1)
+
+
 def typing(room: str, user: str, name: str) -> bytes:
     """Somebody writes."""
     return _answer("typing", None, room=room, user=user, name=name)

@@ -96,8 +96,10 @@ def may(who: Who, verb: str, room: str, rule: RoomRule) -> bool:
     """Whether `who` may do `verb` in `room`, whose options are `rule`; room "" stands for everywhere.
 
     `@x` is for x alone, and no pattern of a token covers it. What a token or a rule keeps somebody from
-    joining, it keeps them from in every other way too.
+    joining, it keeps them from in every other way too. Everybody may write to an inbox (`direct`), which is no room.
     """
+    if verb == "direct":
+        return room.startswith("@") and (rule.say == EVERYONE or _listed(rule.say, who))
     if room.startswith("@"):
         return room[1:] == who.user and verb in _INBOX
     if verb in MODERATE and who.role < Role.MODERATOR:

@@ -59,11 +59,12 @@ class SessionState(Struct, frozen=True, array_like=True):
 class Session:
     """The chat's view of one connection."""
 
-    __slots__ = ("_bucket", "_first", "_said_hello", "connection", "context", "identity", "phase", "rooms")
+    __slots__ = ("_bucket", "_first", "_said_hello", "address", "connection", "context", "identity", "phase", "rooms")
 
-    def __init__(self, context: Context, connection: str, now: float) -> None:
+    def __init__(self, context: Context, connection: str, now: float, *, address: str = "") -> None:
         self.context = context
         self.connection = connection
+        self.address = address  # where the connection comes from
         self.phase = Phase.NEW
         self.identity = NOBODY
         # A tuple, because most connections are in one or two rooms and a set costs 200 bytes more.
@@ -103,8 +104,12 @@ class Session:
         if text is not None:
             command = msgspec.structs.replace(command, text=text)
         try:
-            if isinstance(command, c.Hello) and self.phase is Phase.ADMITTING:
-                return (admission.admit(self, consult.identity, command, now),)
+            if self.phase is Phase.ENDED:
+                return ()
+            if isinstance(command, c.Hello):
+                if self.phase is Phase.ADMITTING:
+                    return (admission.admit(self, consult.identity, command, now),)
+                return admission.renewed(self, consult.identity, command)
             return _APPROVED[type(command)](self, command, now)
         except Mistake as mistake:
             return (mistake.reply(command.id),)
@@ -141,7 +146,7 @@ class Session:
         """The user is in, and in these rooms; what a guest began with follows the welcome."""
         self.phase = Phase.OPEN
         self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one for all who are inside
-        self.identity = msgspec.structs.replace(admit.identity, token="")
+        self.identity = msgspec.structs.replace(admit.identity, token="", fresh=False)
         welcome = self._welcome(admit.id, rooms, now, token=admit.identity.token)
         first, self._first = self._first, None
         return (welcome, *admit.refused, *(self.receive(first, now) if first else ()))
@@ -206,8 +211,16 @@ class Session:
         """Somebody else had this connection leave a room."""
         if room not in self.rooms:
             return ()
-        self.rooms = tuple(one for one in self.rooms if one != room)
+        self.forget(room)
         return (e.Leave(room), e.Reply(replies.left(None, room, reason=reason)))
+
+    def forget(self, room: str) -> None:
+        """The connection is not in a room any more, or about to read it from another place."""
+        self.rooms = tuple(one for one in self.rooms if one != room)
+
+    def lost(self, room: str, reason: str) -> Effects:
+        """The connection left a room to join it again, and could not."""
+        return () if self.phase is Phase.ENDED else (e.Reply(replies.left(None, room, reason=reason)),)
 
     def removed(self, reason: str) -> Effects:
         """The user was kicked or banned from everything."""
@@ -222,7 +235,7 @@ class Session:
     def _join(self, command: c.Join, now: float) -> Effects:
         if command.room in self.rooms:
             return self._enter(command, now)
-        admission.check_entry(self.context, self.identity, command.room, len(self.rooms) - 1, now)
+        admission.check_entry(self, self.identity, command.room, len(self.rooms) - 1, now)
         if "join" in self.context.consulted:
             return (e.Consult("join", command, self.identity),)
         return self._enter(command, now)
@@ -243,7 +256,7 @@ class Session:
         self.require_joined(room)
         if room.startswith("@"):
             raise Mistake("forbidden", "an inbox cannot be left", field="room")
-        self.rooms = tuple(one for one in self.rooms if one != room)
+        self.forget(room)
         return (e.Leave(room), e.Reply(replies.left(command.id, room)))
 
     def _read(self, command: c.Read, now: float) -> Effects:
@@ -254,7 +267,7 @@ class Session:
         if command.before is not None and command.after is not None:
             raise Mistake("bad_request", "give before or after, not both", field="after")
         if command.room not in self.rooms:
-            admission.check_entry(self.context, self.identity, command.room, 0, now)
+            admission.check_entry(self, self.identity, command.room, 0, now)
         return (e.ReadHistory(command.id, command.room, command.before, command.after, command.limit),)
 
     def _members(self, command: c.Members, now: float) -> Effects:
@@ -268,8 +281,19 @@ class Session:
 
     def _rename(self, command: c.Rename, now: float) -> Effects:
         name = admission.checked_name(self.context, command.name, self.identity)
+        if "hello" in self.context.consulted:
+            return (e.Consult("hello", command, msgspec.structs.replace(self.identity, name=name)),)
+        return (e.Rename(command.id, name),)
+
+    def _rename_approved(self, command: c.Rename, now: float) -> Effects:
+        return (e.Rename(command.id, admission.checked_name(self.context, command.name, self.identity)),)
+
+    def called(self, name: str) -> bool:
+        """The user has another name now, on all connections. False: not this one, which is not in or has ended."""
+        if self.phase is not Phase.OPEN:
+            return False
         self.identity = msgspec.structs.replace(self.identity, name=name)
-        return (e.SetName(name), e.Reply(replies.done(command.id)))
+        return True
 
     def _ping(self, command: c.Ping, now: float) -> Effects:
         return (e.Reply(replies.pong(command.id, int(now * 1000))),)
@@ -307,9 +331,9 @@ class Session:
         return SessionState(self.identity, self.rooms, bucket.tokens, max(0.0, now - bucket.at), bucket.refused)
 
     @classmethod
-    def thaw(cls, context: Context, connection: str, state: SessionState, now: float) -> Session:
+    def thaw(cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = "") -> Session:
         """Go on with a session that another worker wrote down."""
-        session = cls(context, connection, now)
+        session = cls(context, connection, now, address=address)
         session.phase = Phase.OPEN
         session.identity = state.identity
         session.rooms = state.rooms
@@ -348,4 +372,5 @@ _APPROVED: Final[dict[type[c.Command], Handler]] = {
     c.Say: speech.say_approved,
     c.Direct: speech.direct_approved,
     c.Edit: speech.edit_approved,
+    c.Rename: Session._rename_approved,
 }

@@ -45,9 +45,12 @@ def say_approved(session: Session, command: c.Say, now: float) -> Effects:
 
 def direct(session: Session, command: c.Direct, now: float) -> Effects:
     """A message for a user's inbox; a copy goes to one's own."""
+    inbox = f"@{command.to}"
+    if not may(session.identity, "direct", inbox, session.context.options.of(inbox)):
+        raise Mistake("forbidden", "you may not write to this user", field="to")
     session.require_voice("", now)
     if "say" in session.context.consulted:
-        return _consult(session, command, f"@{command.to}")
+        return _consult(session, command, inbox)
     return direct_approved(session, command, now)
 
 

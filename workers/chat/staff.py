@@ -6,10 +6,15 @@ from the store when a worker starts.
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from workers.chat import names
+from workers.chat.identity import OPERATOR
 from workers.chat.rights import Role
+
+OPERATOR_NAME: Final = "operator"
 
 
 class Officer(Struct, frozen=True):
@@ -25,7 +30,8 @@ class Staff:
 
     def __init__(self) -> None:
         self._officers: dict[str, Officer] = {}
-        self._bearers: dict[str, set[str]] = {}  # key of a name → users
+        # Key of a name → users. The operator is none who says hello, but speaks all the same.
+        self._bearers: dict[str, set[str]] = {key: {OPERATOR} for key in names.keys_of(OPERATOR_NAME)}
 
     def enlist(self, officer: Officer) -> bool:
         """An officer is known from now on, or known otherwise; one without a role any more is let go.
@@ -52,6 +58,4 @@ class Staff:
 
     def looks_like(self, name: str, user: str) -> bool:
         """Whether the name could be taken for that of an officer other than the user."""
-        if not self._officers:
-            return False
         return any(self._bearers.get(key, set()) - {user} for key in names.keys_of(name))

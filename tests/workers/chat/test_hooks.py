@@ -66,6 +66,20 @@ async def test_a_hook_that_fails_refuses_with_internal_and_says_nothing_of_why(c
     assert "ZeroDivisionError" in caplog.text
 
 
+async def test_a_hook_cannot_invent_error_codes(caplog: pytest.LogCaptureFixture):
+    with pytest.raises(ValueError, match="teapot"):
+        Refuse("no coffee", code="teapot")
+    with pytest.raises(Mistake) as refused:
+        await ask("say", lambda request: Refuse("no coffee", code="teapot"), SAY)
+    assert refused.value.code == "internal" and "teapot" in caplog.text
+
+
+async def test_on_hello_is_asked_about_new_names_too():
+    seen: list[Any] = []
+    await ask("hello", seen.append, c.decode('{"type":"rename","name":"Ada"}'))
+    assert [one.person.name for one in seen] == ["U"]  # the identity that the session would have
+
+
 async def test_what_is_not_text_is_asked_about_as_data_and_edits_with_their_offset():
     seen: list[Any] = []
     await ask("say", seen.append, c.decode('{"type":"say","room":"r","data":{"a":[1]}}'))
@@ -120,5 +134,6 @@ async def test_the_bot_answers_and_the_filter_filters(bot: Chatmaster):
 async def test_a_hook_on_join_is_asked_for_every_way_in(bot: Chatmaster):
     async with await ChatSocket.enter(bot.url, "lobby", "members-1") as guest:
         assert [room["room"] for room in guest.welcome["rooms"]] == [f"@{guest.user}", "lobby"]
-        assert (await guest.expect("error"))["message"] == "this room is for members"
+        error = await guest.expect("error")
+        assert (error["message"], error["field"]) == ("this room is for members", "rooms[1].room")
         assert (await guest.ask(type="join", room="members-2"))["code"] == "forbidden"

@@ -82,9 +82,18 @@ def test_the_room_can_be_mentioned_and_each_user_once():
 def test_a_name_given_up_is_nobodys():
     people = People()
     people.called("u1", "Ada")
-    people.called("u1", "Eve", before="Ada")
+    people.called("u1", "Eve")
     assert people.mentioned("r", "@Ada @Eve") == ("u1",)
     assert people.mentioned("r", "@Ada") == ()
+
+
+def test_what_was_once_said_does_not_bring_back_an_old_name():
+    people = People()
+    people.met("u1", "Ada")
+    people.called("u2", "Eve")
+    people.met("u2", "Bea")
+    assert people.mentioned("r", "@Ada @Eve @Bea") == ("u1", "u2")
+    assert people.mentioned("r", "@Bea") == ()
 
 
 def test_mentions_are_bounded():
@@ -106,6 +115,13 @@ def test_staff_are_known_by_role_and_name_until_they_have_none():
     assert not staff.looks_like("Alice", "x") and staff.looks_like("bea", "x")
     assert staff.enlist(Officer("m", "Bea", Role.USER))
     assert staff.role_of("m") is Role.USER and not staff.looks_like("Bea", "x")
+
+
+def test_nobody_may_be_called_as_the_operator():
+    staff = Staff()
+    for name in ("operator", "Operator", "\u043eperator"):
+        assert staff.looks_like(name, "x")
+    assert not staff.looks_like("operetta", "x")
 
 
 def test_two_moderators_may_share_a_name_and_one_may_leave():

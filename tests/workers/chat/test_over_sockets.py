@@ -16,6 +16,7 @@ import pytest
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
+from workers import Gateway
 
 SECRET = "a secret of more than thirty-two characters"
 CONFIG = """
@@ -38,6 +39,11 @@ message_size = 10
 [[rooms]]
 match = "two"
 members = 2
+
+[[rooms]]
+match = "hidden-two"
+members = 2
+presence = false
 
 [[rooms]]
 match = "hidden"
@@ -134,6 +140,7 @@ async def test_join_and_leave(server: Chatmaster):
 async def test_say_reaches_everyone_once_and_a_retry_nobody(server: Chatmaster):
     async with people(server, "r-say", "alice", "alice", "bob") as sockets:
         alice, _, bob = sockets
+        await until_async(partial(_sees, alice, bob.user, "r-say"))
         ack = await alice.ask(type="say", room="r-say", text="<i>hi</i> @Bob", key="k1")
         assert (ack["type"], ack["room"], ack["offset"]) == ("ack", "r-say", 1) and "duplicate" not in ack
         again = await alice.ask(type="say", room="r-say", text="<i>hi</i> @Bob", key="k1")
@@ -148,6 +155,10 @@ async def test_say_reaches_everyone_once_and_a_retry_nobody(server: Chatmaster):
         await alice.ask(type="say", room="r-say", data={"a": [1, None]}, reply_to=1)
         second = await see(bob, "message", room="r-say")
         assert (second["offset"], second["data"], second["reply_to"]) == (2, {"a": [1, None]}, 1)
+
+
+async def _sees(socket: ChatSocket, user: str, room: str) -> bool:
+    return user in [one["user"] for one in (await socket.ask(type="members", room=room))["members"]]
 
 
 async def test_what_was_missed_comes_after_the_joined(server: Chatmaster):
@@ -179,6 +190,29 @@ async def test_direct_messages_reach_both_sides_and_wait(server: Chatmaster):
             assert [(one["text"], one["from"]["user"]) for one in history["messages"]] == [("psst", "alice")]
         assert (await alice.ask(type="history", room="@carol"))["code"] == "forbidden"
         assert (await alice.ask(type="join", room="@carol"))["code"] == "forbidden"
+
+
+async def test_a_key_used_with_other_content_does_nothing_on_either_side(server: Chatmaster):
+    async with people(server, "", "alice", "bert", "cleo") as (alice, bert, cleo):
+        ack = await alice.ask(type="direct", to="bert", text="one", key="x1")
+        theirs = (await see(bert, "message", room="@bert"))["offset"]
+        for request in (
+            {"type": "direct", "to": "cleo", "text": "one"},
+            {"type": "direct", "to": "alice", "text": "one"},
+            {"type": "edit", "room": "@alice", "offset": ack["offset"], "text": "two"},
+        ):
+            refused = await alice.ask(**request, key="x1")
+            assert (refused["code"], refused["field"]) == ("bad_request", "key")
+        assert (await alice.ask(type="react", room="@alice", offset=ack["offset"], emoji="a", key="x2"))["offset"]
+        refused = await alice.ask(type="react", room="@alice", offset=ack["offset"], emoji="b", key="x2")
+        assert refused["field"] == "key"
+        assert (await cleo.ask(type="history", room="@cleo"))["messages"] == []
+        (message,) = (await bert.ask(type="history", room="@bert"))["messages"]
+        assert (message["offset"], message["text"], message["reactions"]) == (theirs, "one", {"a": ["alice"]})
+        alice.send_json({"type": "direct", "to": "cleo", "text": "three", "key": "x3", "id": 1})
+        alice.send_json({"type": "direct", "to": "bert", "text": "three", "key": "x3", "id": 2})
+        assert (await alice.expect("ack", id=1))["room"] == "@alice"
+        assert (await alice.expect("error", id=2))["field"] == "key"
 
 
 async def test_what_changes_a_direct_message_changes_both_copies(server: Chatmaster):
@@ -214,6 +248,48 @@ async def test_a_guest_who_is_banned_does_not_come_back_as_another(server: Chatm
         server.ctl("unban", guest.user)
         async with await ChatSocket.enter(server.url, source=source) as back:
             assert back.user != guest.user
+
+
+async def test_a_guest_who_is_banned_from_a_room_does_not_come_back_to_it_as_another(server: Chatmaster):
+    source = "127.0.0.10"
+    async with await ChatSocket.enter(server.url, "r-guests", source=source) as guest:
+        server.ctl("ban", guest.user, "--room", "r-guests")
+        await see(guest, "left", room="r-guests")
+        for _ in range(4):
+            await until_async(partial(_is_kept_out, server, source, "r-guests"))
+        async with await ChatSocket.enter(server.url, "r-guests", source="127.0.0.11") as other:
+            assert [one["room"] for one in other.welcome["rooms"]] == [f"@{other.user}", "r-guests"]
+        server.ctl("unban", guest.user, "--room", "r-guests")
+        async with await ChatSocket.enter(server.url, "r-guests", source=source) as back:
+            assert [one["room"] for one in back.welcome["rooms"]] == [f"@{back.user}", "r-guests"]
+
+
+async def _is_kept_out(server: Chatmaster, source: str, room: str) -> bool:
+    """By hello, and then by join as well."""
+    async with await ChatSocket.enter(server.url, room, source=source) as other:
+        if any(one["room"] == room for one in other.welcome["rooms"]):
+            return False
+        assert (await other.expect("error"))["code"] == "banned"
+        return bool((await other.ask(type="join", room=room))["code"] == "banned")
+
+
+async def test_a_guest_who_has_left_is_banned_by_address_all_the_same(server: Chatmaster):
+    source = "127.0.0.12"
+    async with await ChatSocket.enter(server.url, source=source) as guest:
+        pass
+    await until_async(lambda: not [row for row in server.ask("connections") if row["user"] == guest.user])
+    await until_async(partial(_is_away, server, guest.user))
+    server.ctl("ban", guest.user)
+    for _ in range(4):
+        await until_async(partial(_is_banned, server, source))
+    server.ctl("unban", guest.user)
+    async with await ChatSocket.enter(server.url, source=source) as back:
+        assert back.user != guest.user
+
+
+async def _is_away(server: Chatmaster, user: str) -> bool:
+    with Gateway(server.status()["store"]["url"]) as gateway:
+        return not gateway.is_online(user)
 
 
 async def _is_banned(server: Chatmaster, source: str) -> bool:
@@ -311,13 +387,75 @@ async def test_rename_shows_in_what_follows(server: Chatmaster):
         assert (await alice.ask(type="hello", token=token("bob")))["code"] == "unauthorized"
 
 
+async def test_a_new_name_is_that_of_all_connections_of_the_user(server: Chatmaster):
+    async with people(server, "r-names", *["alice"] * 4, "bob") as (alice, *twins, bob):
+        assert (await alice.ask(type="rename", name="Duchess"))["type"] == "ack"
+        for one in twins:
+            told = await see(one, "presence", room="@alice")
+            assert told["renamed"] == [{"user": "alice", "name": "Duchess"}]
+            await one.ask(type="say", room="r-names", text="x")
+            assert (await see(bob, "message", room="r-names"))["from"]["name"] == "Duchess"
+        async with people(server, "r-names", "alice") as (late,):
+            assert late.welcome["name"] == "Duchess"  # and not as the token says
+        async with await ChatSocket.enter(server.url, token=token("alice"), name="Countess"):
+            for one in (alice, *twins):
+                told = await see(one, "presence", room="@alice")
+                while told["renamed"][0]["name"] == "Duchess":
+                    told = await see(one, "presence", room="@alice")
+                assert told["renamed"] == [{"user": "alice", "name": "Countess"}]
+        assert not [one for one in alice.passed if one["type"] == "presence" and one["room"] == "@alice"]
+
+
+async def test_whoever_gives_two_names_at_once_ends_up_with_one(server: Chatmaster):
+    async with people(server, "r-both", *["alice"] * 4) as sockets:
+        for number in range(20):
+            names = [f"Alice {number} {letter}" for letter in "abcd"]
+            requests = zip(sockets, names, strict=True)
+            await asyncio.gather(*(one.ask(type="rename", name=name) for one, name in requests))
+        borne = set()
+        for one in sockets:
+            # By then each has been told by the last order of all, which the control room has for everybody.
+            await until_async(partial(_called_as_kept, server, one))
+            ack = await one.ask(type="say", room="r-both", text="x")
+            borne.add((await see(one, "message", room="r-both", offset=ack["offset"]))["from"]["name"])
+        assert len(borne) == 1 and borne <= set(names)
+
+
+async def _called_as_kept(server: Chatmaster, socket: ChatSocket) -> bool:
+    async with people(server, "", "alice") as (late,):
+        return bool((await socket.ask(type="hello"))["name"] == late.welcome["name"])
+
+
+async def test_whoever_was_there_before_a_worker_came_can_be_mentioned(server: Chatmaster):
+    async with people(server, "r-early", "nina") as (nina,):
+        await nina.ask(type="rename", name="Ninotschka")
+        await until_async(lambda: [one["name"] for one in server.ask("who", "r-early")] == ["Ninotschka"])
+        server.ctl("reload")  # every worker is a new one: nobody has told it of anyone
+        async with people(server, "r-early", *["alice"] * 4) as others:
+            for one in others:
+                await until_async(partial(_mentions, one, "nina"))
+
+
+async def _mentions(socket: ChatSocket, user: str) -> bool:
+    ack = await socket.ask(type="say", room="r-early", text="@Ninotschka, are you there?")
+    return (await see(socket, "message", offset=ack["offset"])).get("mentions") == [user]
+
+
+async def test_a_new_guest_is_told_what_is_unread_where_the_connection_joins_again(server: Chatmaster):
+    async with await ChatSocket.enter(server.url) as guest, people(server, "r-fresh", "alice") as (alice,):
+        assert (await guest.ask(type="join", room="r-fresh"))["type"] == "joined"
+        await guest.ask(type="leave", room="r-fresh")
+        await alice.ask(type="say", room="r-fresh", text="while you were away")
+        assert (await guest.ask(type="join", room="r-fresh"))["unread"] == 1
+
+
 async def test_ping(server: Chatmaster):
     async with people(server, "", "alice") as (alice,):
         assert (await alice.ask(type="ping"))["type"] == "pong"
 
 
 async def test_rooms_have_rules(server: Chatmaster):
-    async with people(server, "", "alice", "mod-r", "carol") as (alice, moderator, carol):
+    async with people(server, "", "alice", "mod-r") as (alice, moderator):
         assert (await alice.ask(type="join", room="staff"))["code"] == "forbidden"
         assert (await moderator.ask(type="join", room="staff"))["type"] == "joined"
         await alice.ask(type="join", room="news")
@@ -329,16 +467,26 @@ async def test_rooms_have_rules(server: Chatmaster):
         assert (await alice.ask(type="say", room="slow-1", text="a", key="s1"))["duplicate"] is True
         refused = await alice.ask(type="say", room="slow-1", text="b", key="s2")
         assert refused["code"] == "rate_limited" and 0 < refused["retry_after_ms"] <= 30_000
-        for one in (alice, moderator):
-            assert (await one.ask(type="join", room="two"))["type"] == "joined"
-        await until_async(lambda: _full(carol))
 
 
-async def _full(socket: ChatSocket) -> bool:
-    answer = await socket.ask(type="join", room="two")
-    if answer["type"] == "joined":
-        await socket.ask(type="leave", room="two")
-    return bool(answer.get("code") == "limit_reached")
+@pytest.mark.parametrize("room", ["two", "hidden-two"])
+async def test_a_full_room_is_full_by_every_way_in_but_not_for_who_is_inside(server: Chatmaster, room: str):
+    async with people(server, "", "alice", "bob", "carol") as (alice, bob, carol):
+        for one in (alice, bob):
+            joined = await one.ask(type="join", room=room)
+            assert joined["type"] == "joined" and ("members" in joined) is (room == "two")
+        await until_async(lambda: len(server.ask("who", room)) == 2)  # the store knows of both
+        assert (await carol.ask(type="join", room=room))["code"] == "limit_reached"
+        for _ in range(4):  # on every worker
+            async with await ChatSocket.open(server.url) as late:
+                late.send_json({"type": "hello", "token": token("carol"), "rooms": [{"room": "x"}, {"room": room}]})
+                assert [one["room"] for one in (await late.expect("welcome"))["rooms"]] == ["@carol", "x"]
+                error = await late.expect("error")
+                assert (error["code"], error["field"]) == ("limit_reached", "rooms[1].room")
+            async with people(server, room, "alice") as (tab,):
+                assert [one["room"] for one in tab.welcome["rooms"]] == ["@alice", room]
+        await alice.ask(type="leave", room=room)
+        await until_async(partial(_joins, carol, room))
 
 
 async def test_a_kick_from_a_room_and_from_everything(server: Chatmaster):
@@ -364,7 +512,8 @@ async def test_a_ban_holds_on_every_worker_until_it_is_lifted(server: Chatmaster
         assert (await eve.ask(type="join", room="r-ban"))["code"] == "banned"
         async with people(server, "r-ban", "eve") as (again,):
             assert [room["room"] for room in again.welcome["rooms"]] == ["@eve"]
-            assert (await again.expect("error"))["code"] == "banned"
+            error = await again.expect("error")
+            assert (error["code"], error["field"]) == ("banned", "rooms[0].room")
         await moderator.ask(type="unban", room="r-ban", user="eve")
         await until_async(lambda: _joins(eve, "r-ban"))
         await moderator.ask(type="ban", user="eve", seconds=3600)

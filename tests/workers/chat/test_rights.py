@@ -10,7 +10,7 @@ from workers.chat.rights import Options, Role, matches, may, retention
 
 PLAIN = RoomRule(match="*")
 ALICE = Identity("alice", "Alice")
-VERBS = ("join", "say", "direct", "edit", "delete", "react", "read", "typing", "history", "members", "kick", "ban")
+VERBS = ("join", "say", "edit", "delete", "react", "read", "typing", "history", "members", "kick", "ban")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,13 @@ def test_an_inbox_is_for_its_user_alone(verb: str):
     assert not may(Identity("alice", "A", Role.ADMIN), verb, "@bob", PLAIN)
     own = may(ALICE, verb, "@alice", PLAIN)
     assert own is (verb in ("join", "history", "read", "edit", "delete", "react"))
+
+
+def test_everybody_may_write_to_an_inbox_and_only_directly():
+    assert may(ALICE, "direct", "@bob", PLAIN) and may(ALICE, "direct", "@alice", PLAIN)
+    assert may(Identity("alice", "A", patterns=()), "direct", "@bob", PLAIN)
+    assert not may(ALICE, "direct", "lobby", PLAIN) and not may(ALICE, "direct", "", PLAIN)
+    assert not may(ALICE, "direct", "@bob", RoomRule(match="@*", say=("role:admin",)))
 
 
 def test_no_pattern_of_a_token_covers_an_inbox_or_hides_ones_own():

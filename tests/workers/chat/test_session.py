@@ -130,7 +130,8 @@ def test_somebody_who_is_turned_away_is_told_when_to_come_back(code: int, wait: 
 def test_a_second_hello_may_change_the_name():
     play = guest()
     effects = play.sends(type="hello", id=2, name="Bo")
-    assert effects == [e.SetName("Bo"), e.Greet(2)]
+    assert effects == [e.Greet(2, "Bo")]
+    play.session.called("Bo")
     (welcome,) = shown(play.session.greeted(2, [RoomState(room="lobby", epoch="e", offset=1)], play.now))
     assert welcome["name"] == "Bo" and welcome["id"] == 2
 
@@ -240,7 +241,7 @@ def test_say_marks_who_is_mentioned():
 def test_a_retry_under_another_name_is_the_same_request():
     play = guest("lobby")
     (first,) = play.sends(type="say", room="lobby", text="a", key="k")
-    play.sends(type="rename", name="Other")
+    play.session.called("Other")
     (second,) = play.sends(type="say", room="lobby", text="a", key="k")
     assert isinstance(first, e.Publish) and isinstance(second, e.Publish)
     assert first.content == second.content and first.payload != second.payload
@@ -344,11 +345,10 @@ def test_history_of_a_room_that_one_may_join_needs_no_joining():
     assert kinds(guest().sends(type="history", room="lobby")) == ["ReadHistory"]
 
 
-def test_rename_tells_presence_and_answers():
+def test_rename_is_carried_out_for_all_connections_at_once():
     play = guest()
-    effects = play.sends(type="rename", id=1, name="Grace")
-    assert effects[0] == e.SetName("Grace") and shown(effects) == [{"type": "ack", "id": 1}]
-    assert play.session.identity.name == "Grace"
+    assert play.sends(type="rename", id=1, name="Grace") == [e.Rename(1, "Grace")]
+    assert play.session.called("Grace") and play.session.identity.name == "Grace"
 
 
 def test_a_name_that_looks_like_a_moderators_is_refused():
@@ -365,6 +365,15 @@ def test_somebody_who_was_kicked_from_a_room_has_left_it():
     assert shown(effects) == [{"type": "left", "room": "lobby", "reason": "be nice"}]
     assert play.asks(type="say", room="lobby", text="a")["code"] == "not_joined"
     assert play.session.expelled("lobby", "again") == ()
+
+
+def test_whoever_cannot_join_again_is_told_to_be_out():
+    play = guest("lobby")
+    play.session.forget("lobby")
+    assert shown(play.session.lost("lobby", "try again")) == [{"type": "left", "room": "lobby", "reason": "try again"}]
+    assert play.asks(type="say", room="lobby", text="a")["code"] == "not_joined"
+    play.session.removed("out")
+    assert play.session.lost("lobby", "try again") == ()
 
 
 def test_somebody_who_was_kicked_from_everything_is_sent_away_once():
@@ -431,6 +440,19 @@ def test_what_cannot_be_said_is_not_even_asked_about():
     assert play.asks(type="say", room="lobby")["code"] == "bad_request"
 
 
+def test_a_new_name_and_a_second_hello_are_asked_about_as_the_first():
+    play = Play(consulted=frozenset({"hello"}))
+    (hello,) = play.sends(type="hello")
+    assert isinstance(hello, e.Consult)
+    play.admits(list(play.session.approved(hello, play.now)))
+    (consult,) = play.sends(type="rename", id=1, name="Ada")
+    assert isinstance(consult, e.Consult) and (consult.hook, consult.identity.name) == ("hello", "Ada")
+    assert play.session.approved(consult, play.now) == (e.Rename(1, "Ada"),)
+    (again,) = play.sends(type="hello", id=2, name="Eve")
+    assert isinstance(again, e.Consult) and (again.hook, again.identity.name) == ("hello", "Eve")
+    assert play.session.approved(again, play.now) == (e.Greet(2, "Eve"),)
+
+
 def test_hello_and_join_are_asked_about_too():
     play = Play(consulted=frozenset({"hello", "join"}))
     (hello,) = play.sends(type="hello", id=1)
@@ -446,7 +468,7 @@ def test_hello_and_join_are_asked_about_too():
 
 def test_a_session_goes_on_elsewhere_as_it_was():
     play = guest("lobby", settings={"limits": {"rate": 1, "burst": 5}})
-    play.sends(type="rename", name="Ada")
+    play.session.called("Ada")
     play.passes(1)
     state = play.session.freeze(play.now)
     session = Session.thaw(play.context, "c1", state, play.now + 100)

@@ -1,0 +1,59 @@
+"""How long rooms are kept, for programs that write into a running server from outside: they cannot read its settings.
+
+Every worker writes it into the store when it starts, and again after the store was lost; `Gateway` reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from chatmaster.settings import Settings
+from workers.bus.keys import tag
+from workers.bus.port import BusError
+from workers.presence.calls import Calls, scripts_of
+
+RETRY: Final = 5.0  # seconds
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Settings).decode
+
+
+def key_of(name: str) -> str:
+    """Where an instance says it."""
+    return f"{tag(name, '!settings')}:retention"
+
+
+def pack(settings: Settings) -> bytes:
+    """The settings that a writer needs, and no others: what is secret stays here."""
+    store = {"history_size": settings.store.history_size, "history_ttl": settings.store.history_ttl}
+    rooms = [
+        {"match": rule.match, "history_size": rule.history_size, "history_ttl": rule.history_ttl}
+        for rule in settings.rooms
+    ]
+    return _encode({"store": store, "rooms": rooms, "limits": {"key_ttl": settings.limits.key_ttl}})
+
+
+def unpack(data: bytes) -> Settings:
+    """What `pack` made; every other setting has its default. Raises msgspec.ValidationError."""
+    return _decode(data)
+
+
+class Notice:
+    """Writes it down. Made inside the running loop."""
+
+    def __init__(self, bus: Calls, settings: Settings) -> None:
+        self._bus = bus
+        self._key = key_of(settings.master.name)
+        self._packed = pack(settings)
+        (self._script,) = map(bus.script, scripts_of(Path(__file__).parent, "retain"))
+
+    def post(self) -> None:
+        """Write it; where the store is away, as soon as it is back."""
+        self._bus.send(self._script, [self._key], [self._packed], self._posted, again=True)
+
+    def _posted(self, reply: Any) -> None:
+        if isinstance(reply, BusError):
+            asyncio.get_running_loop().call_later(RETRY, self.post)

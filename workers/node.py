@@ -42,8 +42,15 @@ class Transfer(Protocol):
 
     peer: str  # the sibling's process
 
+    @property
+    def settled(self) -> bool:
+        """Nothing is between the two: each connection is either's, for certain."""
+
     def peer_reaped(self) -> None:
         """The master has waited for it."""
+
+    def decline(self) -> None:
+        """Take nothing more: this worker goes away itself."""
 
 
 class Node:

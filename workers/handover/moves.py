@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
 from workers.control import CONTROL_ROOM
-from workers.handover.protocol import Parcel, RoomPosition
+from workers.handover.protocol import MAX_PACKET, Parcel, RoomPosition
 
 if TYPE_CHECKING:
     from workers.bus.port import BusError
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 Positions = tuple[RoomPosition, ...]
 
 TOLD_APART = 20  # connections of one reason that get a line of their own
+REFUSALS = 3  # times that a connection is offered to one that does not take it
+UNREAD = MAX_PACKET // 4  # bytes that came and are not used yet: with more it waits, a parcel has to fit into a packet
 
 
 class Moves:
@@ -29,16 +32,26 @@ class Moves:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._kept: set[str] = set()
+        self._kept: dict[str, str] = {}  # why it can never be moved
+        self._refused: Counter[str] = Counter()
 
     def may_leave(self, connection: Connection) -> bool:
         """Whether it can be taken out now: what it asked is answered, and nothing speaks against it.
 
-        A connection that is asked about is not read any more, so that its last request is soon the last.
+        A connection that is asked about is not read any more, so that its last request is soon the last. But one in
+        the middle of a message is read on, else it would never come to the end of it.
         """
-        if self.stays(connection) or not connection.ws.is_open:
+        ws = connection.ws
+        if self.stays(connection) or not ws.is_open or ws.buffered:
             return False
-        connection.ws.pause_reading()
+        if ws.mid_message or ws.unread > UNREAD:
+            ws.read_again()
+            return False
+        ws.quiesce()
+        return self.at_rest(connection)
+
+    def at_rest(self, connection: Connection) -> bool:
+        """Nothing is under way for it: no request and no join."""
         return not self._node.application.busy(connection) and not self._node.hub.joining(connection)
 
     def stays(self, connection: Connection) -> bool:
@@ -51,15 +64,15 @@ class Moves:
         if ws.endpoint.tls is not None:
             return "its TLS ends in this process, and only the descriptor could be handed over"
         if connection.id in self._kept:
-            return "its session is too large"
+            return self._kept[connection.id]
         if not ws.is_open:
             return "it is being closed"
-        if ws.mid_message:
+        if ws.mid_message or ws.unread > UNREAD:
             return "the client is in the middle of a message"
         if ws.buffered:
             return "the client does not read what waits for it"
         if self._node.application.busy(connection):
-            return "a request of it is not answered, or it has not said hello"
+            return "a request of it is not answered"
         if self._node.hub.joining(connection):
             return "it is joining a room"
         return "there was no time, or the new worker did not take it"
@@ -114,11 +127,17 @@ class Moves:
         self._node.moving.discard(connection.id)
         if connection.ws.is_open:
             rejoin(self._node, connection, rooms)
-            connection.ws.resume_reading()
+            connection.ws.read_again()
 
-    def keep(self, connection: Connection) -> None:
-        """It cannot be moved at all: its session is too large for a packet. It will be sent away."""
-        self._kept.add(connection.id)
+    def refused(self, connection: Connection) -> None:
+        """The other side did not take it. It may have run out of descriptors, or cannot read what it is sent."""
+        self._refused[connection.id] += 1
+        if self._refused[connection.id] == REFUSALS:
+            self.keep(connection, "the new worker does not take it")
+
+    def keep(self, connection: Connection, why: str) -> None:
+        """It cannot be moved at all. It will be sent away."""
+        self._kept[connection.id] = why
 
     def moved_away(self, connection: Connection) -> None:
         """It belongs to another worker now: our copy of the descriptor is closed, and nobody is told."""

@@ -151,7 +151,7 @@ class Serving:
                 self._hand_over(message, socket.socket(fileno=fds[0]))
             case contract.TakeOver(peer):
                 incoming = Incoming(self._node, socket.socket(fileno=fds[0]), peer=peer)
-                self._node.transfers.append(incoming)
+                self._node.transfer_began(incoming)
                 if self._going:
                     incoming.decline()
             case contract.Query():

@@ -59,9 +59,9 @@ class Giving:
             outgoing = self._outgoing = Outgoing(
                 self._node, self._moves, sock, peer=order.peer, ask_kill=self._ask_kill
             )
-            self._node.transfers.append(outgoing)
+            self._node.transfer_began(outgoing)
             await outgoing.run(deadline - loop.time(), patience)
-            self._node.transfers.remove(outgoing)
+            self._node.transfer_ended(outgoing)
             self._outgoing = None
             if not (outgoing.lost and self._node.connections):
                 break

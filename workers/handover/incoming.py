@@ -59,7 +59,7 @@ class Incoming:
         self._link.drain()
         self._act(self._taker.giver_reaped())
         self._link.close()
-        self._node.transfers.remove(self)
+        self._node.transfer_ended(self)
 
     def decline(self) -> None:
         """Take nothing more, since this worker goes away itself; what is held by now is still the old one's to say."""

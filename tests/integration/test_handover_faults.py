@@ -160,9 +160,9 @@ async def test_when_the_old_worker_dies_the_new_one_goes_on_with_what_it_holds(s
 
 async def test_a_new_worker_that_hangs_is_ended_and_the_connections_go_to_the_next_one(site: Site) -> None:
     await site.enter(10)
-    site.order("offered", "6")
+    site.order("offered", "60")
     reload = asyncio.create_task(site.ctl("reload"))
-    await until_async(lambda: "it has to end" in site.server.log(), 20, "the old worker gives it up")
+    await until_async(lambda: "it has to end" in site.server.log(), 30, "the old worker gives it up")
     (site.directory / "offered").unlink()
     await reload
     await site.moved()

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 Positions = tuple[RoomPosition, ...]
 
 TOLD_APART = 20  # connections of one reason that get a line of their own
+REJOINS = 5  # times that a connection is brought into its rooms, each as long as the store may take
 REFUSALS = 3  # times that a connection is offered to one that does not take it
 UNREAD = MAX_PACKET // 4  # bytes that came and are not used yet: with more it waits, a parcel has to fit into a packet
 
@@ -150,26 +152,36 @@ class Moves:
 
 
 def rejoin(
-    node: Node, connection: Connection, rooms: Positions, heard_again: Callable[[float], None] | None = None
+    node: Node,
+    connection: Connection,
+    rooms: Positions,
+    heard_again: Callable[[float], None] | None = None,
+    tries: int = REJOINS,
 ) -> None:
     """Bring it into its rooms at the positions it had, without a word to the client.
 
     The rooms that are followed here do not wait for the others. `heard_again` is told when it is in the first ones.
+    A join may run out of time because the machine has too much to do: the client, who has done nothing, is not cut for
+    that at once.
     """
 
     def announce(joined: list[Joined]) -> None:
         if heard_again is not None:
             heard_again(time.monotonic())
 
-    def failed(error: BusError) -> None:
+    def failed(some: Positions, error: BusError) -> None:
+        if not connection.ws.is_open or connection.id not in node.connections:
+            return
+        if tries > 1:
+            rejoin(node, connection, some, heard_again, tries - 1)
+            return
         # A connection outside its rooms would be silent for ever: better it comes back by itself.
-        if connection.ws.is_open:
-            logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
-            connection.close(1012, "service restart")
+        logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
+        connection.close(1012, "service restart")
 
-    wanted = [(at.room, Position(at.epoch, at.offset)) for at in rooms]
-    here = [one for one in wanted if node.hub.position(one[0]) is not None]
-    rest = [one for one in wanted if node.hub.position(one[0]) is None]
+    here = tuple([at for at in rooms if node.hub.position(at.room) is not None])
+    rest = rooms if not here else () if len(here) == len(rooms) else tuple([at for at in rooms if at not in here])
     for some in (here, rest):
         if some:
-            node.hub.join(connection, list(some), announce, failed)
+            wanted: list[tuple[str, Position | None]] = [(at.room, Position(at.epoch, at.offset)) for at in some]
+            node.hub.join(connection, wanted, announce, partial(failed, some))

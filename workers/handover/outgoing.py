@@ -51,7 +51,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held, and again for an abort to be answered
+ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held
+# Seconds for an abort to be answered. Then the other worker is ended, with all that it serves: one that is only slow, on
+# a machine with too much to do, must not be taken for one that hangs.
+SILENCE_TIMEOUT = 8.0
 PREPARE_TIMEOUT = 10.0  # seconds for the other side to follow our rooms; meanwhile they are served here
 PATIENCE = 5.0  # seconds at least in which something has to move, or it is over
 HANDSHAKES = 2.0  # seconds for those that had been accepted to become connections, which can be moved
@@ -211,7 +214,7 @@ class Outgoing:
         logger.warning("the new worker does not answer: asking for %d connections back", len(self._giver.out[batch][1]))
         self._node.counters.hand_overs_aborted += 1
         self._act(self._giver.ran_out_of_time(batch))
-        self._loop.call_later(ANSWER_TIMEOUT, self._silent, batch)
+        self._loop.call_later(SILENCE_TIMEOUT, self._silent, batch)
 
     def _silent(self, batch: int) -> None:
         if batch in self._giver.out:

@@ -91,7 +91,8 @@ class Site:
         self.directory = directory
         self._stack = stack
         (directory / "program.py").write_text(PROGRAM)
-        defaults = {"limits.rate": 0, "master.drain_timeout": 2.0}
+        # Not every test reads from everybody all the time, so nobody is asked whether it is there.
+        defaults = {"limits.rate": 0, "limits.ping_timeout": 300.0, "master.drain_timeout": 2.0}
         self.server = make(str(directory / "program.py"), workers=1, settings={**defaults, **settings})
         self.sockets: list[RawSocket] = []
         self.pid = self.server.pids[0]

@@ -65,6 +65,8 @@ class Giving:
             self._outgoing = None
             if not (outgoing.lost and self._node.connections):
                 break
+            # However long it took until it was certain that the heir is gone: the next one gets some time, too.
+            deadline = max(deadline, loop.time() + patience)
         self._ended = True
         for _, sock in self._heirs:
             sock.close()

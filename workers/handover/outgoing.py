@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held
-# Seconds for an abort to be answered. Then the other worker is ended, with all that it serves: one that is only slow, on
-# a machine with too much to do, must not be taken for one that hangs.
+# Seconds for an abort to be answered. Then the other worker is ended, with all that it serves: one that is only slow,
+# on a machine with too much to do, must not be taken for one that hangs.
 SILENCE_TIMEOUT = 8.0
 PREPARE_TIMEOUT = 10.0  # seconds for the other side to follow our rooms; meanwhile they are served here
 PATIENCE = 5.0  # seconds at least in which something has to move, or it is over

@@ -188,8 +188,8 @@ class Arbiter:
         match action:
             case d.Spawn():
                 self.foreman.spawn(action, self.settings_of[action.generation])
-            case d.Drain(number, seconds, graceful, final):
-                self.foreman.tell(number, contract.Drain(seconds, graceful, final))
+            case d.Drain(number, seconds, graceful, final, reload):
+                self.foreman.tell(number, contract.Drain(seconds, graceful, final, reload))
             case d.HandOver():
                 self.foreman.hand_over(action)
             case d.Kill():

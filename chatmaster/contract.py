@@ -30,7 +30,8 @@ WORKERS_ENTRY = "workers.main:main"
 
 # Of the messages here, of the counters in `stats.py`, and of what one worker hands to another. After an upgrade in
 # place workers of two versions run side by side: where the number differs, the old ones drain instead of handing
-# over, and their counters are not read. `Drain` and `Failed` must therefore never change.
+# over, and their counters are not read. `Drain` and `Failed` must therefore stay readable: they may only
+# get fields with a default.
 CONTRACT_VERSION = 1
 MAX_PACKET = 65_536
 
@@ -155,23 +156,26 @@ class Drain(Struct, frozen=True, tag="drain"):
     """Stop accepting, send the clients away spread over `seconds`, then exit with 0.
 
     `graceful` waits for the clients to leave by themselves instead. `final` says that the whole server
-    goes away (close code 1001) and not only this worker (1012).
+    goes away (close code 1001) and not only this worker (1012). `reload`: because of new code or settings. A later one
+    replaces an earlier one, and ends a hand-over.
     """
 
     seconds: float
     graceful: bool = False
     final: bool = False
+    reload: bool = False
 
 
 class HandOver(Struct, frozen=True, tag="hand_over"):
     """Like `Drain`, but first give the connections to the sibling `peer` over the descriptor that comes along.
 
     The other end of that SOCK_SEQPACKET pair goes to the sibling with `TakeOver`. What could not be given away in
-    `seconds` is drained.
+    `seconds` is drained. Should the sibling die meanwhile, another order names the next one.
     """
 
     peer: str  # incarnation
     seconds: float
+    reload: bool = False
 
 
 class TakeOver(Struct, frozen=True, tag="take_over"):

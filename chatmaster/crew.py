@@ -49,6 +49,8 @@ class Process:
     failure: Failed | None = None
     lifetime: float | None = None  # seconds until it is replaced for its age
     contract: int = CONTRACT_VERSION  # which version of it the worker speaks
+    heir: int | None = None  # the process that it gives its connections to
+    heirless: bool = False  # its heir has died: it waits for the next one
 
     @property
     def state(self) -> State:

@@ -197,6 +197,7 @@ class Drain:
     seconds: float
     graceful: bool = False
     final: bool = False
+    reload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,7 @@ class HandOver:
     process: int
     heir: int
     seconds: float
+    reload: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class Foreman:
         giver, heir = self.handles[order.process], self.handles[order.heir]
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.tell(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
-        self.tell(giver.number, contract.HandOver(heir.incarnation, order.seconds), [ends[1].fileno()])
+        self.tell(giver.number, contract.HandOver(heir.incarnation, order.seconds, order.reload), [ends[1].fileno()])
         for end in ends:
             end.close()
 

@@ -167,8 +167,9 @@ class Policy:
             slot.generation = process.generation
             if old is not None:
                 slot.leaving.append(old)
-                self._roster.drain(old, REPLACED, heir=process)
+                self._roster.drain(old, REPLACED, heir=process, reload=old.generation != process.generation)
         self._roster.serve_the_waiting(slot, process)
+        self._roster.find_heirs()
         if self._undertaking is not None:
             self._undertaking.awaited.discard(process.number)
         if self.phase is Phase.STARTING and all(s.current and s.current.ready is not None for s in self.slots.values()):
@@ -207,6 +208,8 @@ class Policy:
             self._died_at_start(slot, process, code)
         elif self.phase is Phase.RUNNING and not planned:
             self._died(slot, process)
+        if self.phase is Phase.RUNNING:
+            self._roster.bereave(process)
         self._roster.drop_if_empty(slot)
 
     def _died_at_start(self, slot: Slot, process: Process, code: int) -> None:

@@ -153,17 +153,26 @@ class Roster:
         )
         return process
 
-    def drain(self, process: Process, why: str, *, heir: Process | None) -> None:
+    def drain(self, process: Process, why: str, *, heir: Process | None, reload: bool = False) -> None:
         """Send a worker away, its connections to `heir`, where both can; after `stop_timeout` it is killed."""
         able = HANDS_OVER and heir is not None and heir.serves and process.serves
         hands_over = able and heir is not None and heir.contract == process.contract
-        self.send_away(process, why, self.timing.stop_timeout, final=False, heir=heir if hands_over else None)
+        chosen = heir if hands_over else None
+        self.send_away(process, why, self.timing.stop_timeout, final=False, heir=chosen, reload=reload)
 
     def send_away(
-        self, process: Process, why: str, seconds: float | None, *, final: bool, heir: Process | None = None
+        self,
+        process: Process,
+        why: str,
+        seconds: float | None,
+        *,
+        final: bool,
+        heir: Process | None = None,
+        reload: bool = False,
     ) -> None:
         """Have a worker end; after `seconds` it is killed. None: it waits until its clients have left."""
         process.ending = why
+        process.heir, process.heirless = None, False
         if process.phase is State.STARTING:
             self.kill(process)  # it serves nobody
             return
@@ -178,9 +187,35 @@ class Roster:
             # After it there is the usual time for sending away those that could not be moved.
             moving = max(HAND_OVER_DRAINS * self.timing.drain_timeout, seconds * 0.4)
             process.deadline = self.now + moving + seconds
-            self.do(d.HandOver(process.number, heir.number, moving))
+            process.heir = heir.number
+            self.do(d.HandOver(process.number, heir.number, moving, reload))
         else:
-            self.do(d.Drain(process.number, spread, graceful=seconds is None, final=final))
+            self.do(d.Drain(process.number, spread, graceful=seconds is None, final=final, reload=reload))
+
+    def bereave(self, dead: Process) -> None:
+        """Whoever was giving its connections to the dead needs another heir."""
+        for process in self.processes.values():
+            if process.heir == dead.number:
+                process.heir, process.heirless = None, True
+        self.find_heirs()
+
+    def find_heirs(self) -> None:
+        """Name one for those whose heir has died: their slot's own process if it serves, else a sibling."""
+        for process in self.processes.values():
+            heir = self._next_heir(process) if process.heirless and not process.killed else None
+            if heir is not None and process.deadline is not None:
+                process.heir, process.heirless = heir.number, False
+                left = max(process.deadline - self.now - self.timing.stop_timeout, 0.0)
+                self.do(d.HandOver(process.number, heir.number, left))
+
+    def _next_heir(self, process: Process) -> Process | None:
+        slot = self.slots[process.slot]
+        able = [
+            one.current
+            for one in sorted(self.group(slot.group), key=lambda one: (one is not slot, one.number))
+            if one.current is not None and one.current.serves and one.current.contract == process.contract
+        ]
+        return able[0] if able else None
 
     def abort(self, process: Process, text: str) -> None:
         """Have it write its stack and die."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -33,25 +33,51 @@ LOST, NO_PONG, TOO_SLOW = 1006, 4010, 4008
 
 
 class Session(dict[str, Any]):
-    """A connection's own dictionary; it survives a reload, so it holds only what msgspec can encode."""
+    """A connection's own dictionary; it survives a reload, so it holds only what comes out of msgspec as it went in.
+
+    That is: None, booleans, numbers, str, bytes, aware datetimes, and lists and dictionaries of them.
+    """
 
     __slots__ = ()
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"session[{key!r}]: keys are strings")
         try:
-            msgspec.msgpack.encode((key, value))
-        except (TypeError, ValueError, OverflowError) as error:
+            same = _alike(msgspec.msgpack.decode(msgspec.msgpack.encode((key, value))), [key, value])
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise TypeError(f"session[{key!r}] cannot travel to another worker: {error}") from None
+        if not same:
+            raise TypeError(f"session[{key!r}] would be something else at another worker: {type(value).__name__}")
         super().__setitem__(key, value)
 
     def update(self, *args: Any, **values: Any) -> None:
         for key, value in dict(*args, **values).items():
             self[key] = value
 
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
     def setdefault(self, key: str, default: Any = None) -> Any:
         if key not in self:
             self[key] = default
         return self[key]
+
+    def restore(self, travelled: dict[str, Any]) -> None:
+        """Take what came from another worker: it was looked at there, and must not cost the connection here."""
+        super().update(travelled)
+
+
+def _alike(left: Any, right: Any) -> bool:
+    """Equal, and of the same types all the way down: a tuple comes back as a list, a set too."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(_alike(value, right[key]) for key, value in left.items())
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(_alike, left, right))
+    return bool(left == right) or left != left  # not a number
 
 
 class Connection:

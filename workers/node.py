@@ -42,8 +42,15 @@ class Transfer(Protocol):
 
     peer: str  # the sibling's process
 
+    @property
+    def settled(self) -> bool:
+        """Nothing is between the two: each connection is either's, for certain."""
+
     def peer_reaped(self) -> None:
         """The master has waited for it."""
+
+    def decline(self) -> None:
+        """Take nothing more: this worker goes away itself."""
 
 
 class Node:
@@ -208,6 +215,17 @@ class Node:
         for transfer in list(self.transfers):
             if transfer.peer == process:
                 transfer.peer_reaped()
+
+    def transfer_began(self, transfer: Transfer) -> None:
+        """Connections are about to move from here or to here; each waits for turns of the loop, so they are short."""
+        self.transfers.append(transfer)
+        self.hub.hasten(haste=True)
+
+    def transfer_ended(self, transfer: Transfer) -> None:
+        """Nothing moves any more between the two."""
+        if transfer in self.transfers:
+            self.transfers.remove(transfer)
+        self.hub.hasten(haste=bool(self.transfers))
 
     async def admit(self, connection: Connection) -> None:
         """Count a connection of a program over all workers; one too many is closed with 4004. Raises BusError."""

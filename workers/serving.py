@@ -23,8 +23,8 @@ from workers.channel import Channel
 from workers.control import CONTROL_ROOM
 from workers.drain import Drain
 from workers.events import call
+from workers.handover.giving import Giving
 from workers.handover.incoming import Incoming
-from workers.handover.outgoing import PATIENCE, Outgoing
 from workers.heartbeat import Heartbeat
 from workers.node import Node
 from workers.queries import Queries
@@ -33,7 +33,9 @@ from workers.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-DEAF_DRAIN = 2.0  # seconds to send the clients of a worker away that hears nothing
+DEAF_DRAIN = 2.0  # seconds to send the clients of a worker away that hears nothing, and that nobody replaces
+DEAF_CALLS = 3  # times that it asks to be replaced, 20 s apart: then it goes by itself
+RELOAD_TIMEOUT = 2.0  # seconds for on_worker_reload: the clients wait
 
 
 class Serving:
@@ -45,9 +47,12 @@ class Serving:
         self._channel = Channel(launch.channel, receive=self._receive, lost=self._master_lost)
         self._queries = Queries(self._node, self._channel)
         self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
-        self._giving: tuple[contract.HandOver, socket.socket] | None = None
-        self._hurrying: asyncio.Future[contract.Drain] | None = None
-        self._ending: asyncio.Future[contract.Drain] = self._node.loop.create_future()
+        self._giving: Giving | None = None
+        self._order: contract.Drain | None = None  # how to send the clients away: the last word of the master's
+        self._told = asyncio.Event()  # that it is time to go, or to go otherwise
+        self._going = False
+        self._reloading = False
+        self._asked_for_replacement = 0
         self._heartbeat = Heartbeat(launch.stats, self._copy_counters)
         self._node.on_deaf = self._deaf
         self._exit_code = ExitCode.DONE
@@ -82,36 +87,50 @@ class Serving:
         self._catch_up_with_master()
         launch.stats[Field.READY] = 1
         self._channel.send(contract.Ready())
-        order = await self._ending
-        await self._go(order)
+        await self._told.wait()
+        await self._go()
         return self._exit_code
 
-    async def _go(self, order: contract.Drain) -> None:
+    async def _go(self) -> None:
+        self._going = True
         self._launch.stats[Field.READY] = 0
+        for transfer in self._node.transfers:
+            transfer.decline()
+        drain = Drain(self._node, self._told)
+        self._node.stop_accepting()
+        if self._reloading:
+            await self._reload_callback()
         if self._giving is not None:
-            await self._give_away(*self._giving)
-        drain = Drain(self._node)
-        final_order: contract.Drain | None = order
-        while final_order is not None and final_order.graceful:
-            final_order = await drain.wait(self._next_order())
-        if final_order is not None:
-            await drain.run(seconds=final_order.seconds, final=final_order.final)
+            await self._giving.run()
+        while not await self._send_away(drain):
+            """Another order came meanwhile."""
         await self._node.application.stop()
         await parts.close(self._node)
         self._heartbeat.stop()
         self._channel.send(contract.Drained())
 
-    async def _give_away(self, order: contract.HandOver, sock: socket.socket) -> None:
-        """Hand the connections over; what is left is drained afterwards."""
-        node = self._node
-        node.stop_accepting()
-        await call(node.worker.callbacks.get("worker_reload"), node.worker)
-        outgoing = Outgoing(node, sock, peer=order.peer, ask_kill=self._ask_kill)
-        node.transfers.append(outgoing)
-        left = await outgoing.run(order.seconds, max(node.settings.master.drain_timeout, PATIENCE))
-        node.transfers.remove(outgoing)
-        if left:
-            logger.warning("%d connections could not be handed over and are sent away", left)
+    async def _send_away(self, drain: Drain) -> bool:
+        """As the last order says; False where another one came before it was done."""
+        order = self._order
+        if order is None:  # who could not be handed over
+            seconds = self._giving.seconds if self._giving is not None else 0.0
+            order = contract.Drain(seconds=min(seconds, self._launch.settings.master.drain_timeout))
+        self._told.clear()
+        if order.graceful:
+            return await drain.wait()
+        return await drain.run(seconds=order.seconds, final=order.final)
+
+    async def _reload_callback(self) -> None:
+        """A bug in it costs nobody a connection, and the reload goes on."""
+        try:
+            callback = self._node.worker.callbacks.get("worker_reload")
+            await asyncio.wait_for(call(callback, self._node.worker), RELOAD_TIMEOUT)
+        except TimeoutError:
+            self._node.counters.callback_errors += 1
+            logger.error("on_worker_reload took longer than %.0f s: it is not waited for", RELOAD_TIMEOUT)
+        except Exception:
+            self._node.counters.callback_errors += 1
+            logger.exception("on_worker_reload failed; the reload goes on")
 
     def _ask_kill(self, incarnation: str) -> None:
         self._channel.send(contract.KillPeer(incarnation))
@@ -127,17 +146,14 @@ class Serving:
             return
         match message:
             case contract.Drain():
-                if not self._ending.done():
-                    self._ending.set_result(message)
-                elif self._hurrying is not None and not self._hurrying.done():
-                    self._hurrying.set_result(message)
+                self._drain(message)
             case contract.HandOver():
-                if not self._ending.done():
-                    self._giving = message, socket.socket(fileno=fds[0])
-                    drain_timeout = self._launch.settings.master.drain_timeout
-                    self._ending.set_result(contract.Drain(seconds=min(message.seconds, drain_timeout)))
+                self._hand_over(message, socket.socket(fileno=fds[0]))
             case contract.TakeOver(peer):
-                self._node.transfers.append(Incoming(self._node, socket.socket(fileno=fds[0]), peer=peer))
+                incoming = Incoming(self._node, socket.socket(fileno=fds[0]), peer=peer)
+                self._node.transfer_began(incoming)
+                if self._going:
+                    incoming.decline()
             case contract.Query():
                 self._queries.ask(message)
             case contract.CancelQuery():
@@ -150,6 +166,25 @@ class Serving:
             case contract.ReopenLogs():
                 reopen_logs()
 
+    def _drain(self, order: contract.Drain) -> None:
+        """The clients are to be told to go: that ends a hand-over, and a drain that was ordered otherwise."""
+        self._order = order
+        self._reloading = self._reloading or order.reload
+        if self._giving is not None:
+            self._giving.stop()
+        self._told.set()
+
+    def _hand_over(self, order: contract.HandOver, sock: socket.socket) -> None:
+        """An heir is named, the first or the next one after a death."""
+        if self._order is not None:
+            sock.close()
+            return
+        self._reloading = self._reloading or order.reload
+        if self._giving is None:
+            self._giving = Giving(self._node, self._ask_kill)
+        self._giving.name(order, sock)
+        self._told.set()
+
     def _catch_up_with_master(self) -> None:
         early, self._early = self._early or [], None
         for message, fds in early:
@@ -160,16 +195,17 @@ class Serving:
         logger.error("the master is gone: this worker ends")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _next_order(self) -> asyncio.Future[contract.Drain]:
-        """What the master orders while clients are waited for: to wait no longer."""
-        self._hurrying = self._node.loop.create_future()
-        return self._hurrying
-
     def _deaf(self) -> None:
+        """Only a new process can help. It takes the connections over, unless the master cannot make one."""
+        self._asked_for_replacement += 1
+        if self._going:
+            return
+        if self._asked_for_replacement <= DEAF_CALLS:
+            self._channel.send(contract.Replace("it hears nothing from a store that answers others"))
+            return
         # The master replaces a worker that ends with another code than 0 at once.
         self._exit_code = ExitCode.FAILED
-        if not self._ending.done():
-            self._ending.set_result(contract.Drain(seconds=DEAF_DRAIN))
+        self._drain(contract.Drain(seconds=DEAF_DRAIN))
 
     # ---- counters ----------------------------------------------------------------------------------
 

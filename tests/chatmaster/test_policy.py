@@ -244,8 +244,9 @@ def test_reload_goes_slot_by_slot_new_before_old():
     first = only(play.tell(reload_to(2)))
     assert isinstance(first, d.Spawn) and (first.slot, first.generation, first.listeners) == (0, 2, (("web", 0),))
     leave, second = play.tell(d.BecameReady(first.process))
-    assert leave == d.HandOver(old[0], first.process, 40) and isinstance(second, d.Spawn) and second.slot == 1
-    assert play.tell(d.BecameReady(second.process)) == [d.HandOver(old[1], second.process, 40)]
+    assert leave == d.HandOver(old[0], first.process, 40, reload=True)
+    assert isinstance(second, d.Spawn) and second.slot == 1
+    assert play.tell(d.BecameReady(second.process)) == [d.HandOver(old[1], second.process, 40, reload=True)]
     assert play.tell(d.Exited(old[0], 0)) == []
     assert play.tell(d.Exited(old[1], 0)) == [d.EndOperation(1)]
     assert play.policy.generation == 2 and play.policy.slots[0].restarts == 0
@@ -311,7 +312,7 @@ def test_an_old_worker_that_is_stopped_is_only_told_to_drain():
     old = play.current(0)
     play.tell(d.WasStopped(old))
     new = only(play.tell(reload_to(2))).process
-    assert play.tell(d.BecameReady(new)) == [d.Drain(old, 10)]
+    assert play.tell(d.BecameReady(new)) == [d.Drain(old, 10, reload=True)]
 
 
 def test_an_heir_that_gives_no_answer_is_killed_and_replaced():
@@ -321,6 +322,29 @@ def test_an_heir_that_gives_no_answer_is_killed_and_replaced():
     assert play.tell(d.FellSilent(new)) == [d.Kill(new, signal.SIGKILL)]
     actions = play.tell(d.Exited(new, -9))
     assert [spawn.slot for spawn in spawns(actions)] == [0]
+
+
+def test_an_old_worker_whose_heir_dies_gets_the_next_one():
+    play = Play(web=1).start()
+    old = play.current(0)
+    first = only(play.tell(reload_to(2))).process
+    assert play.tell(d.BecameReady(first)) == [d.HandOver(old, first, 40, reload=True)]
+    play.after(5)
+    second = spawns(play.tell(d.Exited(first, -9)))[0].process
+    play.after(2)
+    assert play.tell(d.BecameReady(second)) == [d.HandOver(old, second, 33)]
+    assert play.after(47) == []
+    assert play.after(1) == [d.Kill(old, signal.SIGKILL)]
+
+
+def test_an_heir_that_dies_is_followed_by_a_sibling_at_once_and_by_nobody_when_the_server_stops():
+    play = Play(web=2).start()
+    old, sibling = play.current(0), play.current(1)
+    heir = only(play.tell(d.ReplacementAsked(old, "deaf"))).process
+    play.tell(d.BecameReady(heir))
+    assert d.HandOver(old, sibling, 40) in play.tell(d.Exited(heir, -9))
+    play.tell(d.StopAsked(15))
+    assert play.tell(d.Exited(sibling, -9)) == []
 
 
 def test_what_is_asked_during_a_reload_comes_after_it():
@@ -577,7 +601,7 @@ def test_a_worker_of_another_contract_drains_instead_of_handing_over():
     play = handed_on(Play(web=1).start())
     old = play.current(0)
     new = only(play.tell(reload_to(2))).process
-    assert play.tell(d.BecameReady(new, CONTRACT_VERSION + 1)) == [d.Drain(old, 10)]
+    assert play.tell(d.BecameReady(new, CONTRACT_VERSION + 1)) == [d.Drain(old, 10, reload=True)]
 
 
 def test_accept_queues_of_slots_that_were_scaled_away_before_a_restart_have_an_heir():

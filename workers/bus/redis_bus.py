@@ -30,6 +30,7 @@ from workers.bus.subscription import Subscription
 logger = logging.getLogger(__name__)
 
 READS = 16  # reads in one batch: a page may be 256 KiB
+STATES = 64  # rooms whose state is read in one script: about half a millisecond of the store's time
 CACHED_ROOMS = 20_000
 State = Literal["starting", "ready", "away"]
 Retention = Callable[[str], tuple[int, int]]  # room → history size in entries, history ttl in seconds
@@ -56,7 +57,7 @@ class RedisBus:
         self._retention = retention or self._default_retention
         self._seed = secrets.token_hex(4)
         self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
-        self._read_script = load_own("read")
+        self._read_script, self._states_script = load_own("read"), load_own("states")
         self._probe_script = load_own("probe")
         self._heads: dict[str, tuple[Head, Head]] = {}  # of a room, without and with idempotency keys
         self.deaf_count = 0
@@ -83,7 +84,8 @@ class RedisBus:
         )
         for script in (self._publish_script, self._amend_script, self._probe_script):
             self._commands.register(script)
-        self._reads.register(self._read_script)
+        for script in (self._read_script, self._states_script):
+            self._reads.register(script)
         self._lines = (
             Lifeline("command", self._opener, up=self._commands_up, down=self._commands.down),
             Lifeline("reading", self._opener, up=self._reads.up, down=self._reads.down),
@@ -245,9 +247,18 @@ class RedisBus:
         return unpack_page(await self._read(room, "before", before, limit, max_bytes), backward=True)
 
     async def states(self, rooms: list[str]) -> list[LogState]:
-        """See the port."""
-        answers = await asyncio.gather(*(self._read(room, "after", 0, 0, 0) for room in rooms))
-        return [unpack_state(answer) for answer in answers]
+        """See the port. Many in one script: a worker that takes over from another asks for every inbox."""
+        chunks = [rooms[at : at + STATES] for at in range(0, len(rooms), STATES)]
+        answers = await asyncio.gather(*map(self._states, chunks))
+        return [state for chunk in answers for state in chunk]
+
+    async def _states(self, rooms: list[str]) -> list[LogState]:
+        bases = [keys.tag(self._name, room) for room in rooms]
+        own = [f"{base}:{part}" for base in bases for part in ("meta", "log")]
+        found = await self.call_read(self._states_script, own, [self._retention(room)[1] for room in rooms])
+        rest = [room for room, answer in zip(rooms, found, strict=True) if answer == 0]
+        read = iter(await asyncio.gather(*(self._read(room, "after", 0, 0, 0) for room in rest)))
+        return [unpack_state(answer or next(read)) for answer in found]
 
     def _read(self, room: str, direction: str, edge: int, limit: int, max_bytes: int) -> Awaitable[Any]:
         base = keys.tag(self._name, room)

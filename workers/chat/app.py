@@ -189,7 +189,7 @@ class ChatApplication:
         now = time.time()
         while self._new and self._new[0][0] <= now:
             _, desk = self._new.popleft()
-            if desk.session.phase is Phase.NEW:
+            if desk.session.phase is Phase.NEW and desk.connection.id not in self.node.moving:
                 desk.carry_out(desk.session.hello_timed_out(now))
             if desk.session.phase in (Phase.NEW, Phase.ADMITTING):  # who is refused now has to say hello again
                 self._new.append((now + self._hello_timeout, desk))
@@ -200,7 +200,7 @@ class ChatApplication:
     # ---- moving to another worker --------------------------------------------------------------------
 
     def busy(self, connection: Connection) -> bool:
-        """Whether a request of it is not answered yet, or it is not in yet."""
+        """Whether a request of it is not answered yet; its hello is one."""
         return not connection.app.idle
 
     def frozen(self, connection: Connection) -> Any:
@@ -210,16 +210,27 @@ class ChatApplication:
     def moved(self, connection: Connection) -> None:
         """It belongs to another worker now, which counts it from now on."""
         self.ended(connection.app)
+        connection.app.session.phase = Phase.ENDED
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """It comes from another worker."""
         written, address = msgspec.convert(state, SessionState), connection.remote_ip
         session = Session.thaw(self.context, connection.id, written, time.time(), address=address)
         desk = connection.app = Desk(self, connection, session)
+        if session.phase is Phase.NEW:
+            self._await_hello(connection.opened_at + self._hello_timeout, desk)
+            return
         self.introduce(desk, session.identity)
         for room in session.rooms:
             self.meet(room, others=True)
             self.came(desk, room)
+
+    def _await_hello(self, until: float, desk: Desk) -> None:
+        """It has waited for a while at another worker: its turn comes before those that began here later."""
+        at = len(self._new)
+        while at and self._new[at - 1][0] > until:
+            at -= 1
+        self._new.insert(at, (until, desk))
 
     # ---- who is where ------------------------------------------------------------------------------
 

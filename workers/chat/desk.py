@@ -63,8 +63,8 @@ class Desk:
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way: every request was answered."""
-        return not self._working and not self._in_flight and self.session.phase is Phase.OPEN
+        """Nothing is under way: every request was answered, or none has come yet."""
+        return not self._working and not self._in_flight and self.session.phase in (Phase.NEW, Phase.OPEN)
 
     def _pause(self) -> None:
         if not self._waiting:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from chatmaster.settings import Settings
-from workers.bus.keys import digest, key_entry, tag
+from workers.bus.keys import digest, key_field, tag
 from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
 from workers.presence import keys as presence_keys
@@ -62,7 +62,7 @@ class Marks:
         look, mark, pace, secret, enlist, roll, pair, paired, call, *others = map(bus.script, scripts)
         self._look, self._mark, self._pace, self._call = look, mark, pace, call
         self._present, self._claim, self._depart, self._origin = others
-        self._key_ttl = settings.limits.key_ttl + CLAIM_SLACK
+        self._key_ttl = 2 * settings.limits.key_ttl + CLAIM_SLACK  # so long may a key be known; see append.lua
         self._secret, self._enlist, self._roll = secret, enlist, roll
         self._pair, self._paired = pair, paired
         self._history_size = settings.store.history_size
@@ -112,7 +112,8 @@ class Marks:
         def answered(reply: Any) -> None:
             done(reply if isinstance(reply, BusError) else bool(reply))
 
-        own = key_entry(tag(self._name, f"@{user}"), user=user, room="claim", key=key).decode()
+        field = key_field(user=user, room="claim", key=key).hex()
+        own = f"{tag(self._name, f'@{user}')}:claim:{field}"
         self._bus.send(self._claim, [own], [digest(content), self._key_ttl], answered, again=True)
 
     def pair(self, inbox: str, offset: int, copy: int) -> None:

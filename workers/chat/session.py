@@ -47,13 +47,15 @@ class Phase(IntEnum):
 
 
 class SessionState(Struct, frozen=True, array_like=True):
-    """An open session on paper, for the worker that goes on with it. Ages travel, not times of a clock."""
+    """A session on paper, for the worker that goes on with it. Ages travel, not times of a clock."""
 
     identity: Identity
     rooms: tuple[str, ...]
     tokens: float
     tokens_age: float
     refused: int
+    open: bool = True  # else it has not said hello yet
+    said_hello: bool = False  # and was refused for the time being
 
 
 class Session:
@@ -326,15 +328,24 @@ class Session:
     # ---- moving to another worker --------------------------------------------------------------------
 
     def freeze(self, now: float) -> SessionState:
-        """Write down an open session."""
+        """Write down a session that is open, or has not begun."""
         bucket = self._bucket
-        return SessionState(self.identity, self.rooms, bucket.tokens, max(0.0, now - bucket.at), bucket.refused)
+        return SessionState(
+            self.identity,
+            self.rooms,
+            bucket.tokens,
+            max(0.0, now - bucket.at),
+            bucket.refused,
+            self.phase is Phase.OPEN,
+            self._said_hello,
+        )
 
     @classmethod
     def thaw(cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = "") -> Session:
         """Go on with a session that another worker wrote down."""
         session = cls(context, connection, now, address=address)
-        session.phase = Phase.OPEN
+        session.phase = Phase.OPEN if state.open else Phase.NEW
+        session._said_hello = state.said_hello
         session.identity = state.identity
         session.rooms = state.rooms
         session._bucket.tokens = state.tokens

@@ -26,6 +26,23 @@ ORDERS_A_PAGE = 500
 STOPS_A_TURN = 500  # rooms let go of without a break
 
 
+class Arrived:
+    """A connection that is held: on paper, its descriptor, and what its application still had to say."""
+
+    __slots__ = ("close", "fd", "frames", "parcel")
+
+    def __init__(self, parcel: Parcel, fd: int) -> None:
+        self.parcel = parcel
+        self.fd = fd
+        self.frames = b""
+        self.close: tuple[int, str] | None = None
+
+    def late(self, frames: bytes, close: tuple[int, str] | None) -> None:
+        """The application wrote these after it was written down, or closed it."""
+        self.frames += frames
+        self.close = close or self.close
+
+
 class Arrivals:
     """What the new worker does with connections that become its own."""
 
@@ -66,38 +83,43 @@ class Arrivals:
             if number % STOPS_A_TURN == 0:
                 await asyncio.sleep(0)
 
-    async def take_over(self, arrived: list[tuple[Parcel, int]]) -> None:
+    async def take_over(self, arrived: list[Arrived]) -> None:
         """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
         endpoint = self.endpoint
         assert endpoint is not None  # else nobody was offered
         attached = await asyncio.gather(
-            *(endpoint.attach(socket.socket(fileno=fd), parcel.socket) for parcel, fd in arrived),
+            *(endpoint.attach(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived),
             return_exceptions=True,
         )
-        for (parcel, _), ws in zip(arrived, attached, strict=True):
+        for one, ws in zip(arrived, attached, strict=True):
             if isinstance(ws, BaseException) or not ws.is_open:
                 # The client went away while it moved; it is told nothing any more.
-                logger.info("connection %s was gone when it arrived: %s", parcel.id, ws)
+                logger.info("connection %s was gone when it arrived: %s", one.parcel.id, ws)
                 continue
             try:
-                self._go_on(parcel, ws)
+                self._go_on(one, ws)
             except Exception:  # a bug costs the connection that it is about
                 ws.failed("the arrival")
             self.came += 1
 
-    def _go_on(self, parcel: Parcel, ws: WebSocket) -> None:
-        node = self._node
+    def _go_on(self, arrived: Arrived, ws: WebSocket) -> None:
+        node, parcel = self._node, arrived.parcel
         connection = Connection(node, ws, parcel.id)
         connection.user = parcel.user
         connection.opened_at = parcel.opened_at
         connection.messages_in = parcel.messages_in
         connection.ordered = parcel.control.offset
         if parcel.session:
-            connection.session.update(parcel.session)
+            connection.session.restore(parcel.session)
         ws.owner = connection
         node.connections[connection.id] = connection
+        if arrived.frames:
+            ws.write_frame(arrived.frames)
         node.registry.thaw(connection.id, parcel.user, connection.remote_ip, parcel.counted)
         node.application.thawed(connection, parcel.app, [at.room for at in parcel.rooms])
+        if arrived.close is not None:
+            connection.close(*arrived.close)
+            return
         rejoin(node, connection, parcel.rooms, lambda now: self._heard_again(now - parcel.left_at))
         ws.resume_reading()
 

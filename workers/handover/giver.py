@@ -74,6 +74,10 @@ class Giver:
         del self.out[batch]
         return [Resume(ids)]
 
+    def undelivered(self, batch: int, ids: tuple[str, ...]) -> None:
+        """Our Go cannot have arrived: the other side was gone before. What it held is ours once it is reaped."""
+        self.out[batch] = (Stage.ABORTING, ids)
+
     def ran_out_of_time(self, batch: int) -> list[Action]:
         """No answer by the deadline: ask for the batch back."""
         if batch not in self.out or self.out[batch][0] is not Stage.OFFERED:

@@ -11,14 +11,18 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from workers.handover.arrivals import Arrivals
+from msgspec import MsgspecError, Raw
+
+from workers.handover.arrivals import Arrivals, Arrived
 from workers.handover.link import PeerLink
 from workers.handover.protocol import (
     VERSION,
     Abort,
+    Declined,
     Finished,
     Go,
     Held,
+    Late,
     Offer,
     Parcel,
     Prepare,
@@ -26,6 +30,7 @@ from workers.handover.protocol import (
     Released,
     Taken,
     decode_from_giver,
+    decode_parcel,
     encode,
 )
 from workers.handover.taker import Action, Activate, LetGo, SendHeld, SendReleased, Taker
@@ -44,7 +49,9 @@ class Incoming:
         self._node = node
         self._arrivals = Arrivals(node)
         self._taker = Taker()
-        self._held: dict[str, tuple[Parcel, int]] = {}
+        self._held: dict[str, Arrived] = {}
+        self._declined = False
+        self._beginning = 0  # batches that are ours and not served yet
         self._link = PeerLink(sock, received=self._received, lost=self._lost)
 
     def peer_reaped(self) -> None:
@@ -52,7 +59,18 @@ class Incoming:
         self._link.drain()
         self._act(self._taker.giver_reaped())
         self._link.close()
-        self._node.transfers.remove(self)
+        self._node.transfer_ended(self)
+
+    def decline(self) -> None:
+        """Take nothing more, since this worker goes away itself; what is held by now is still the old one's to say."""
+        if not self._declined:
+            self._declined = True
+            self._link.send(encode(Declined()))
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is held whose owner is not known, and all that is ours is served."""
+        return not (self._taker.holding or self._beginning)
 
     def _received(self, packet: bytes, fds: list[int]) -> None:
         match decode_from_giver(packet):
@@ -63,6 +81,9 @@ class Incoming:
                     self._node.tasks.start(self._prepare(), what="prepare a hand-over")
             case Offer(batch, parcels):
                 self._offered(batch, parcels, fds)
+            case Late(one, data, close):
+                if (arrived := self._held.get(one)) is not None:
+                    arrived.late(data, close)
             case Go(batch, ids):
                 self._act(self._taker.went(batch, ids), batch)
             case Abort(batch):
@@ -77,10 +98,19 @@ class Incoming:
         credit = endpoint.descriptors.limit - endpoint.descriptors.used if endpoint else 0
         self._link.send(encode(Prepared(VERSION, credit)))
 
-    def _offered(self, batch: int, parcels: tuple[Parcel, ...], fds: list[int]) -> None:
-        for parcel, fd in zip(parcels, fds, strict=False):
-            self._held[parcel.id] = (parcel, fd)
-        self._act(self._taker.offered(batch, tuple(parcel.id for parcel in parcels), len(fds)))
+    def _offered(self, batch: int, parcels: tuple[Raw, ...], fds: list[int]) -> None:
+        """Hold what came whole; whoever has no descriptor, or cannot be read, is refused."""
+        ids: list[str] = []
+        for raw, fd in zip(parcels, fds, strict=False):
+            parcel = None if self._declined else _read(raw)
+            if parcel is None:
+                os.close(fd)
+                continue
+            self._held[parcel.id] = Arrived(parcel, fd)
+            ids.append(parcel.id)
+        for fd in fds[len(parcels) :]:
+            os.close(fd)
+        self._act(self._taker.offered(batch, tuple(ids), len(ids)))
 
     def _act(self, actions: list[Action], batch_of_go: int = 0) -> None:
         for action in actions:
@@ -91,16 +121,20 @@ class Incoming:
                     self._link.send(encode(Released(batch)))
                 case LetGo(ids):
                     for one in ids:
-                        os.close(self._held.pop(one)[1])
+                        os.close(self._held.pop(one).fd)
                 case Activate(ids):
+                    self._beginning += 1
                     begin = self._begin(batch_of_go, [self._held.pop(one) for one in ids])
                     self._node.tasks.start(begin, what="take connections over")
 
-    async def _begin(self, batch: int, arrived: list[tuple[Parcel, int]]) -> None:
+    async def _begin(self, batch: int, arrived: list[Arrived]) -> None:
         """Begin with what is ours. Batches do so side by side: each waits for turns of the loop more than it works."""
-        await self._arrivals.take_over(arrived)
+        try:
+            await self._arrivals.take_over(arrived)
+        finally:
+            self._beginning -= 1
         self._link.send(encode(Taken(batch)))
-        await self._arrivals.make_up_for_orders([parcel for parcel, _ in arrived])
+        await self._arrivals.make_up_for_orders([one.parcel for one in arrived])
 
     def _say_what_came(self) -> None:
         came, pause = self._arrivals.came, self._arrivals.longest_pause * 1000
@@ -112,3 +146,12 @@ class Incoming:
 
     def _lost(self) -> None:
         """The pair is closed on the other side: after Finished that is its end, else the master's word decides."""
+
+
+def _read(raw: Raw) -> Parcel | None:
+    """The parcel; None where the other side wrote down what cannot be read."""
+    try:
+        return decode_parcel(raw)
+    except (MsgspecError, ValueError, RecursionError) as error:
+        logger.warning("a connection is refused, since what it brings cannot be read: %s", error)
+        return None

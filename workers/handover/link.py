@@ -14,9 +14,15 @@ from workers.handover.protocol import MAX_BATCH, MAX_PACKET
 _INT = array.array("i").itemsize
 _A_TURN = 4  # packets read before others get their turn
 
+Then = Callable[[bool], None]
+
 
 class PeerLink:
-    """A SOCK_SEQPACKET socket on the loop. `received` gets each packet with its descriptors, `lost` the end."""
+    """A SOCK_SEQPACKET socket on the loop. `received` gets each packet with its descriptors.
+
+    `lost` is called once, when the other end is closed. That is no proof of a death: only the master's word is. What
+    the other side said before can still be read then.
+    """
 
     def __init__(
         self, sock: socket.socket, *, received: Callable[[bytes, list[int]], None], lost: Callable[[], None]
@@ -24,22 +30,26 @@ class PeerLink:
         self._sock = sock
         self._received = received
         self._lost = lost
-        self._waiting: deque[tuple[bytes, Sequence[int]]] = deque()
+        self._waiting: deque[tuple[bytes, Sequence[int], Then | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._open = True
+        self._broken = False  # nobody reads at the other end
         sock.setblocking(False)
         # A batch has to fit whole; the default buffer (net.core.wmem_default, 208 KiB) would hold one at most.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_PACKET)
         self._loop.add_reader(sock.fileno(), self._readable)
 
-    def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
-        """Send now, or as soon as the other side takes it; copies of the descriptors wait with it."""
-        if not self._open:
-            return
-        if self._waiting or not self._try(packet, fds):
+    def send(self, packet: bytes, fds: Sequence[int] = (), *, then: Then | None = None) -> None:
+        """Send now, or as soon as the other side takes it; copies of the descriptors wait with it.
+
+        `then` is told whether the kernel took it: False is certain that the other side never reads it.
+        """
+        if not self._open or self._broken:
+            _tell(then, sent=False)
+        elif self._waiting or not self._try(packet, fds, then):
             if not self._waiting:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
-            self._waiting.append((packet, [os.dup(fd) for fd in fds]))
+            self._waiting.append((packet, [os.dup(fd) for fd in fds], then))
 
     @property
     def idle(self) -> bool:
@@ -55,13 +65,11 @@ class PeerLink:
         if self._open:
             self._open = False
             self._loop.remove_reader(self._sock.fileno())
-            self._loop.remove_writer(self._sock.fileno())
+            self._give_up_sending()
             self._sock.close()
-            for _, copies in self._waiting:
-                _close(copies)
-            self._waiting.clear()
 
-    def _try(self, packet: bytes, fds: Sequence[int]) -> bool:
+    def _try(self, packet: bytes, fds: Sequence[int], then: Then | None) -> bool:
+        """False where it has to wait."""
         try:
             if fds:
                 socket.send_fds(self._sock, [packet], list(fds))
@@ -70,13 +78,20 @@ class PeerLink:
         except BlockingIOError:
             return False
         except OSError:
-            self._gone()
+            _tell(then, sent=False)
+            self._broke()
+            return True
+        _tell(then, sent=True)
         return True
 
     def _writable(self) -> None:
-        while self._waiting and self._try(*self._waiting[0]):
-            if self._waiting:
-                _close(self._waiting.popleft()[1])
+        while self._waiting and not self._broken:
+            packet, copies, then = self._waiting[0]
+            if not self._try(packet, copies, then):
+                return
+            if self._waiting and self._waiting[0][1] is copies:
+                self._waiting.popleft()
+                _close(copies)
         if self._open and not self._waiting:
             self._loop.remove_writer(self._sock.fileno())
 
@@ -93,18 +108,35 @@ class PeerLink:
                 )
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                # The other side died without having read all of ours. Linux says so once, before what it had sent.
+                continue
             except OSError:
                 packet, ancillary = b"", []
             if not packet:
-                self._gone()
+                self._broke()
+                self.close()
                 return
             self._received(packet, _descriptors(ancillary))
 
-    def _gone(self) -> None:
-        """The other end is closed. That is no proof of a death: only the master's word is."""
-        if self._open:
-            self.close()
+    def _broke(self) -> None:
+        """Nobody is at the other end; what came from there may still be read."""
+        if self._open and not self._broken:
+            self._broken = True
+            self._give_up_sending()
             self._lost()
+
+    def _give_up_sending(self) -> None:
+        self._loop.remove_writer(self._sock.fileno())
+        waiting, self._waiting = self._waiting, deque()
+        for _, copies, then in waiting:
+            _close(copies)
+            _tell(then, sent=False)
+
+
+def _tell(then: Then | None, *, sent: bool) -> None:
+    if then is not None:
+        then(sent)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

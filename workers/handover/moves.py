@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
 from workers.control import CONTROL_ROOM
-from workers.handover.protocol import Parcel, RoomPosition
+from workers.handover.protocol import MAX_PACKET, Parcel, RoomPosition
 
 if TYPE_CHECKING:
     from workers.bus.port import BusError
@@ -22,6 +24,9 @@ logger = logging.getLogger(__name__)
 Positions = tuple[RoomPosition, ...]
 
 TOLD_APART = 20  # connections of one reason that get a line of their own
+REJOINS = 5  # times that a connection is brought into its rooms, each as long as the store may take
+REFUSALS = 3  # times that a connection is offered to one that does not take it
+UNREAD = MAX_PACKET // 4  # bytes that came and are not used yet: with more it waits, a parcel has to fit into a packet
 
 
 class Moves:
@@ -29,16 +34,26 @@ class Moves:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._kept: set[str] = set()
+        self._kept: dict[str, str] = {}  # why it can never be moved
+        self._refused: Counter[str] = Counter()
 
     def may_leave(self, connection: Connection) -> bool:
         """Whether it can be taken out now: what it asked is answered, and nothing speaks against it.
 
-        A connection that is asked about is not read any more, so that its last request is soon the last.
+        A connection that is asked about is not read any more, so that its last request is soon the last. But one in
+        the middle of a message is read on, else it would never come to the end of it.
         """
-        if self.stays(connection) or not connection.ws.is_open:
+        ws = connection.ws
+        if self.stays(connection) or not ws.is_open or ws.buffered:
             return False
-        connection.ws.pause_reading()
+        if ws.mid_message or ws.unread > UNREAD:
+            ws.read_again()
+            return False
+        ws.quiesce()
+        return self.at_rest(connection)
+
+    def at_rest(self, connection: Connection) -> bool:
+        """Nothing is under way for it: no request and no join."""
         return not self._node.application.busy(connection) and not self._node.hub.joining(connection)
 
     def stays(self, connection: Connection) -> bool:
@@ -51,15 +66,15 @@ class Moves:
         if ws.endpoint.tls is not None:
             return "its TLS ends in this process, and only the descriptor could be handed over"
         if connection.id in self._kept:
-            return "its session is too large"
+            return self._kept[connection.id]
         if not ws.is_open:
             return "it is being closed"
-        if ws.mid_message:
+        if ws.mid_message or ws.unread > UNREAD:
             return "the client is in the middle of a message"
         if ws.buffered:
             return "the client does not read what waits for it"
         if self._node.application.busy(connection):
-            return "a request of it is not answered, or it has not said hello"
+            return "a request of it is not answered"
         if self._node.hub.joining(connection):
             return "it is joining a room"
         return "there was no time, or the new worker did not take it"
@@ -114,11 +129,17 @@ class Moves:
         self._node.moving.discard(connection.id)
         if connection.ws.is_open:
             rejoin(self._node, connection, rooms)
-            connection.ws.resume_reading()
+            connection.ws.read_again()
 
-    def keep(self, connection: Connection) -> None:
-        """It cannot be moved at all: its session is too large for a packet. It will be sent away."""
-        self._kept.add(connection.id)
+    def refused(self, connection: Connection) -> None:
+        """The other side did not take it. It may have run out of descriptors, or cannot read what it is sent."""
+        self._refused[connection.id] += 1
+        if self._refused[connection.id] == REFUSALS:
+            self.keep(connection, "the new worker does not take it")
+
+    def keep(self, connection: Connection, why: str) -> None:
+        """It cannot be moved at all. It will be sent away."""
+        self._kept[connection.id] = why
 
     def moved_away(self, connection: Connection) -> None:
         """It belongs to another worker now: our copy of the descriptor is closed, and nobody is told."""
@@ -131,26 +152,36 @@ class Moves:
 
 
 def rejoin(
-    node: Node, connection: Connection, rooms: Positions, heard_again: Callable[[float], None] | None = None
+    node: Node,
+    connection: Connection,
+    rooms: Positions,
+    heard_again: Callable[[float], None] | None = None,
+    tries: int = REJOINS,
 ) -> None:
     """Bring it into its rooms at the positions it had, without a word to the client.
 
     The rooms that are followed here do not wait for the others. `heard_again` is told when it is in the first ones.
+    A join may run out of time because the machine has too much to do: the client, who has done nothing, is not cut for
+    that at once.
     """
 
     def announce(joined: list[Joined]) -> None:
         if heard_again is not None:
             heard_again(time.monotonic())
 
-    def failed(error: BusError) -> None:
+    def failed(some: Positions, error: BusError) -> None:
+        if not connection.ws.is_open or connection.id not in node.connections:
+            return
+        if tries > 1:
+            rejoin(node, connection, some, heard_again, tries - 1)
+            return
         # A connection outside its rooms would be silent for ever: better it comes back by itself.
-        if connection.ws.is_open:
-            logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
-            connection.close(1012, "service restart")
+        logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
+        connection.close(1012, "service restart")
 
-    wanted = [(at.room, Position(at.epoch, at.offset)) for at in rooms]
-    here = [one for one in wanted if node.hub.position(one[0]) is not None]
-    rest = [one for one in wanted if node.hub.position(one[0]) is None]
+    here = tuple([at for at in rooms if node.hub.position(at.room) is not None])
+    rest = rooms if not here else () if len(here) == len(rooms) else tuple([at for at in rooms if at not in here])
     for some in (here, rest):
         if some:
-            node.hub.join(connection, list(some), announce, failed)
+            wanted: list[tuple[str, Position | None]] = [(at.room, Position(at.epoch, at.offset)) for at in some]
+            node.hub.join(connection, wanted, announce, partial(failed, some))

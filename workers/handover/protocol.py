@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from workers.registry.registry import Carried
 
-VERSION = 2
+VERSION = 3
 
 # The kernel passes at most 253 descriptors in one message (SCM_MAX_FD); a quarter of it leaves the receiver time to
 # work between batches.
@@ -43,14 +43,10 @@ class Parcel(Struct, frozen=True, array_like=True):
 
 
 class Offer(Struct, frozen=True, tag="offer"):
-    """O → N: these connections, their descriptors beside the packet in the same order."""
+    """O → N: these connections, their descriptors beside the packet in the same order.
 
-    batch: int
-    parcels: tuple[Parcel, ...]
-
-
-class Packed(Struct, frozen=True, tag="offer"):
-    """An Offer as it is sent: each parcel was encoded once, when its size was looked at."""
+    Each is a Parcel that was encoded by itself, and is decoded so: one that cannot be read costs no other.
+    """
 
     batch: int
     parcels: tuple[msgspec.Raw, ...]
@@ -61,6 +57,14 @@ class Held(Struct, frozen=True, tag="held"):
 
     batch: int
     ids: tuple[str, ...]
+
+
+class Late(Struct, frozen=True, tag="late"):
+    """O → N, before Go: whole frames that the application wrote to a connection while nobody could write."""
+
+    id: str
+    data: bytes
+    close: tuple[int, str] | None = None  # it is to be closed after them
 
 
 class Go(Struct, frozen=True, tag="go"):
@@ -103,13 +107,18 @@ class Prepared(Struct, frozen=True, tag="prepared"):
     credit: int
 
 
+class Declined(Struct, frozen=True, tag="declined"):
+    """N → O: this worker goes away itself and takes nothing more."""
+
+
 class Finished(Struct, frozen=True, tag="finished"):
     """O → N: nothing more will come."""
 
 
-FromGiver = Prepare | Offer | Go | Abort | Finished
-FromTaker = Prepared | Held | Taken | Released
+FromGiver = Prepare | Offer | Late | Go | Abort | Finished
+FromTaker = Prepared | Held | Taken | Released | Declined
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_giver = msgspec.msgpack.Decoder(FromGiver).decode
+decode_parcel = msgspec.msgpack.Decoder(Parcel).decode
 decode_from_taker = msgspec.msgpack.Decoder(FromTaker).decode

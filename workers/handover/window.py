@@ -2,18 +2,18 @@
 
 What is on its way waits for turns of two loops that also deliver messages, on a machine that may have other things to
 do. So the window follows what is measured, as TCP's does: it grows while batches come through in time, and shrinks
-when they do not.
+when they do not, once for all that were on their way then: they were late for one reason.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-IN_TIME: Final = 0.35  # seconds from leaving the rooms to being served again
-LEAST: Final = 64
-MOST: Final = 512
-STEP: Final = 32
-FIRST: Final = 256
+IN_TIME: Final = 0.15  # seconds from leaving the rooms to being served again; the time between two messages comes to it
+LEAST: Final = 384
+MOST: Final = 2048
+STEP: Final = 64
+FIRST: Final = 768
 
 
 class Window:
@@ -22,6 +22,7 @@ class Window:
     def __init__(self) -> None:
         self.size = FIRST
         self._batches: dict[int, tuple[int, float]] = {}  # given away: how many, and when the first left its rooms
+        self._shrunk_at = float("-inf")
 
     @property
     def given(self) -> int:
@@ -41,7 +42,8 @@ class Window:
         count, left_at = self._batches.pop(batch, (0, now))
         if not count:
             return
-        if now - left_at > IN_TIME:
-            self.size = max(LEAST, self.size * 3 // 4)
-        else:
+        if now - left_at <= IN_TIME:
             self.size = min(MOST, self.size + STEP)
+        elif left_at >= self._shrunk_at:
+            self.size = max(LEAST, self.size * 3 // 4)
+            self._shrunk_at = now

@@ -7,6 +7,7 @@ the dead are ignored, and removed where one is met. A connection is counted and 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from workers.registry.tally import Tally
 logger = logging.getLogger(__name__)
 
 DELAY = 0.05  # seconds that changes are collected before they are written
+MOVED = 64  # arrivals from another worker in one script
 CONCURRENT = 64  # writes under way
 RETRY = 1.0  # seconds after a write failed
 KEEP = 86_400  # seconds that a count is kept without being written again: what the dead leave goes by itself
@@ -39,11 +41,14 @@ class Counts:
         self._limits = {keys.ALL: limits.connections, "u": limits.per_user, "a": limits.per_address}
         self._loop = asyncio.get_running_loop()
         self._arrive, self._count, self._counts = scripts_of(Path(__file__).parent, "arrive", "count", "counts")
-        for script in (self._arrive, self._count, self._counts):
+        (self._moved,) = scripts_of(Path(__file__).parent, "moved")
+        for script in (self._arrive, self._count, self._counts, self._moved):
             calls.script(script)
         self.tally = Tally()
         self._under_way: set[str] = set()
         self._taken_over: tuple[str | int, ...] = ()  # from whom connections came since, and how many are left there
+        self._arrived: dict[tuple[str, str], int] = {}  # subject and from whom it came → how many are left there
+        self._arrivals: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         lease.when_reborn(self._reborn)
 
@@ -129,12 +134,40 @@ class Counts:
         self._calls.send(self._count, [keys.counts(self._name, subject)], args, done, again=True)
 
     def take_over(self, subject: str, giver: str, left: int) -> None:
-        """A connection came from another incarnation, which has `left` at most: both numbers in one script."""
+        """A connection came from another incarnation, which has `left` at most: both numbers in one script.
+
+        Ten thousand come within a second, and the store also has messages to keep: many are told in one script.
+        """
         if subject == keys.ALL:
             self._taken_over = (giver, left)  # every arrival changes it: written with the others' changes
         elif self._counted(subject):
             self.tally.dirty.pop(subject, None)
-            self._write(subject, self.tally.count(subject), giver, left)
+            self._arrived[subject, giver] = left
+            if self._arrivals is None:
+                self._arrivals = self._loop.call_later(DELAY, self._tell_arrivals)
+
+    def _tell_arrivals(self) -> None:
+        self._arrivals = None
+        some = list(itertools.islice(self._arrived.items(), MOVED))
+        for key, _ in some:
+            del self._arrived[key]
+        if self._arrived:
+            self._arrivals = self._loop.call_soon(self._tell_arrivals)
+        subjects = [subject for (subject, _), _ in some]
+        self._under_way.update(subjects)
+
+        def done(reply: Any) -> None:
+            self._under_way.difference_update(subjects)
+            if isinstance(reply, BusError):
+                logger.debug("the counts of %d who arrived were not written: %s", len(subjects), reply)
+                self.tally.mark(subjects)
+            self.wake(RETRY if isinstance(reply, BusError) else DELAY)
+
+        args: list[Argument] = [self._lease.incarnation, KEEP]
+        for (subject, giver), left in some:
+            args += [self.tally.count(subject), giver, left]
+        own = [keys.counts(self._name, subject) for subject in subjects]
+        self._calls.send(self._moved, own, args, done, again=True)
 
     def _reborn(self, old: str) -> None:
         self.tally.mark(self.tally.subjects())
@@ -151,10 +184,15 @@ class Counts:
     async def stop(self, timeout: float) -> None:
         """Write what is left to write, for `timeout` seconds at most."""
         deadline = self._loop.time() + timeout
-        while (self.tally.dirty or self._under_way) and self._lease.registered and self._loop.time() < deadline:
+        while (
+            (self.tally.dirty or self._arrived or self._under_way)
+            and self._lease.registered
+            and self._loop.time() < deadline
+        ):
             await asyncio.sleep(DELAY / 2)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._arrivals):
+            if timer is not None:
+                timer.cancel()
 
     # ---- asked -------------------------------------------------------------------------------------
 

@@ -146,7 +146,12 @@ class Registry:
         self._counts.wake()
 
     def thaw(self, connection: str, user: str, address: str, carried: Carried) -> None:
-        """A connection came from another worker: no limit is checked, and the store moves it in one script."""
+        """A connection came from another worker: no limit is checked, and the store moves it in one script.
+
+        One that was not counted there, because it has not said hello yet, is not counted here either.
+        """
+        if not carried.left:
+            return
         for subject in self._add(connection, user, address):
             self.sanctions.loaded(subject, carried.sanctions.get(subject, []))
             self._counts.take_over(subject, carried.incarnation, carried.left.get(subject, 0))

@@ -50,7 +50,7 @@ class Hub:
         self._limits = settings.limits
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
-        delivery = Delivery(settings.server.max_batch_delay)
+        delivery = self._delivery = Delivery(settings.server.max_batch_delay)
         self._following = Following(self.rooms, self, delivery, self.tally)
         self._membership = Membership(
             self.rooms, self, self._following, delivery, self.tally, join_timeout=settings.store.timeout
@@ -159,6 +159,10 @@ class Hub:
                 self._membership.let_go(found)
 
         return stop
+
+    def hasten(self, *, haste: bool) -> None:
+        """Keep the turns of the loop short while connections move."""
+        self._delivery.hasten(haste=haste)
 
     def position(self, room: str) -> Position | None:
         """How far this worker has followed a room; None where it does not."""

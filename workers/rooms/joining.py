@@ -126,6 +126,13 @@ class JoinPart:
             return True
         return self.cursor is not None and self.line == room.line and self.cursor.offset > room.goal
 
+    @property
+    def at_goal(self) -> bool:
+        """It has seen exactly what the LIVE members have been sent: nothing is to be read for it."""
+        room, cursor = self.room, self.cursor
+        same = cursor is not None and self.missing is None and self.line == room.goal_line == room.line
+        return same and cursor is not None and cursor.offset == room.goal and not room.busy
+
     def joined(self) -> Joined:
         position = self.room.position
         recovered = None if self.since is None or self.already else self.missing is None

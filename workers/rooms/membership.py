@@ -233,7 +233,7 @@ class Membership:
         if part.already:
             return
         self._of[member] = (*self._of.get(member, ()), room)
-        if part.cursor is None and not member.paused:
+        if not member.paused and (part.cursor is None or part.at_goal):
             room.enliven(member)
             return
         line = room.goal_line if part.cursor is None else part.line

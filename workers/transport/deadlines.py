@@ -32,6 +32,11 @@ class Deadlines(Generic[Item]):
         self._due.pop(item, None)
         self._due[item] = now + self.delay
 
+    def age(self, item: Item, now: float) -> float | None:
+        """Seconds since it was set; None where it is not."""
+        due = self._due.get(item)
+        return None if due is None else now - (due - self.delay)
+
     def clear(self, item: Item) -> None:
         """Take `item` out, if it is there."""
         self._due.pop(item, None)

@@ -200,6 +200,8 @@ class Endpoint:
         except OSError:
             self.descriptors.give_back()
             raise
+        if known.pinged is not None and ws.is_open:
+            self.connections.pinged_before(ws, known.pinged, self.now())
         return ws
 
     # ---- what connections report -----------------------------------------------------------------------

@@ -36,11 +36,22 @@ FLOOD: Final = 4009
 NO_ANSWER: Final = 4010
 
 
+class Late:
+    """What the application did with a connection that was frozen: it is done as soon as somebody may write."""
+
+    __slots__ = ("close", "frames")
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.close: tuple[int, str] | None = None
+
+
 class Lifecycle(asyncio.Protocol):
     """A connection as far as it is written to and ends; reading is `WebSocket`'s."""
 
     __slots__ = (
-        "_reading_paused",
+        "_late",
+        "_pauses",
         "_remote",
         "bytes_out",
         "endpoint",
@@ -59,7 +70,8 @@ class Lifecycle(asyncio.Protocol):
         self.writing_paused = False
         self.bytes_out = 0  # by `write_frame`; what the hub writes, the hub counts
         self._remote = remote  # None: whoever is at the other end of the socket
-        self._reading_paused = False
+        self._pauses = 0  # who wants nothing to be read: see `WebSocket`
+        self._late: Late | None = None
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -82,12 +94,14 @@ class Lifecycle(asyncio.Protocol):
     # ---- writing -----------------------------------------------------------------------------------
 
     def write_frame(self, frame: bytes) -> None:
-        """Write one or more whole frames; nothing happens on a connection that is not open.
+        """Write one or more whole frames; nothing happens on a connection that is not open. On a frozen one they wait.
 
         A reader that takes nothing is cut at twice the queue size: the application has been told at once the
         size (`Owner.paused_writing`), and what still comes, such as answers to its own pings, needs an end too.
         """
         if self.state != OPEN:
+            if self.state == FROZEN:
+                self._keep_late().frames.append(frame)
             return
         self.bytes_out += len(frame)
         self.endpoint.counts.bytes_out += len(frame)
@@ -129,6 +143,13 @@ class Lifecycle(asyncio.Protocol):
             self.transport.resume_reading()
             self.endpoint.closing_began(self)
             self.endpoint.loop.call_soon(self._tell_closed, code, reason)
+        elif self.state == FROZEN:
+            self._keep_late().close = (code, reason)
+
+    def _keep_late(self) -> Late:
+        if self._late is None:
+            self._late = Late()
+        return self._late
 
     def abort(self, code: int = ABNORMAL, reason: str = "") -> None:
         """Drop the connection and what waits to be written; `Owner.closed` follows in the next turn."""
@@ -195,4 +216,4 @@ class Lifecycle(asyncio.Protocol):
 
     def _forget_input(self) -> None:
         """Nobody reads on: let go of what has come."""
-        self._reading_paused = False
+        self._pauses = 0

@@ -27,7 +27,10 @@ class Detached:
 
 
 class ConnectionState(Struct, frozen=True, array_like=True):
-    """Everything but the descriptor. `age` is in seconds, `unparsed` the bytes that were read but not used."""
+    """Everything but the descriptor. `age` is in seconds, `unparsed` the bytes that were read but not used.
+
+    `pinged` is how many seconds ago a ping was sent that is not answered yet.
+    """
 
     unparsed: bytes
     age: float
@@ -41,6 +44,7 @@ class ConnectionState(Struct, frozen=True, array_like=True):
     deflate: bool
     origin: str
     user_agent: str
+    pinged: float | None = None
 
     @classmethod
     def of(cls, ws: WebSocket, unparsed: bytes) -> ConnectionState:
@@ -59,6 +63,7 @@ class ConnectionState(Struct, frozen=True, array_like=True):
             deflate=opening.deflate,
             origin=opening.origin,
             user_agent=opening.user_agent,
+            pinged=ws.endpoint.connections.pinged_ago(ws, ws.endpoint.now()),
         )
 
     @property

@@ -11,6 +11,7 @@ more time, and one whose writing is paused is not pinged at all: it is cut when 
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -40,6 +41,7 @@ class Sweeper:
         self.handshakes: Deadlines[Handshake] = Deadlines(config.handshake_timeout)
         self.closings: Deadlines[Lifecycle] = Deadlines(config.close_timeout)
         self._answers: Deadlines[WebSocket] = Deadlines(config.ping_timeout)
+        self._brought: list[tuple[float, int, WebSocket]] = []  # pinged elsewhere: when the answer is due, a heap
         self._backlogs: dict[WebSocket, int] = {}  # pinged behind so many bytes
         self._stalls: dict[WebSocket, tuple[int, float]] = {}  # paused with so many bytes, since when
         self._timer: asyncio.TimerHandle | None = None
@@ -67,6 +69,15 @@ class Sweeper:
         ws.bucket.add(ws)
         self._filling = (self._filling + 1) % len(self._buckets)
 
+    def pinged_ago(self, ws: WebSocket, now: float) -> float | None:
+        """Seconds since a ping that has not been answered; None: there is none."""
+        return None if ws.heard else self._answers.age(ws, now)
+
+    def pinged_before(self, ws: WebSocket, age: float, now: float) -> None:
+        """Another process has pinged it `age` seconds ago, and the client has the rest of its time to answer."""
+        self._answers.set(ws, now)
+        heapq.heappush(self._brought, (now - age + self._answers.delay, id(ws), ws))
+
     def remove(self, ws: WebSocket) -> None:
         """The connection is gone."""
         ws.bucket.discard(ws)
@@ -85,6 +96,11 @@ class Sweeper:
             handshake.expire()
         for ws in self.closings.expired(now):
             ws.expire()
+        while self._brought and self._brought[0][0] <= now:
+            ws = heapq.heappop(self._brought)[2]
+            if ws in self._answers:
+                self._answers.clear(ws)
+                self._judge(ws, now)
         for ws in self._answers.expired(now):
             self._judge(ws, now)
         for ws in tuple(self._buckets[self._visiting]):

@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 
 from workers.transport import frames
 from workers.transport.inbound import Fragments, apply_mask, find_frame
-from workers.transport.lifecycle import CLOSING, FLOOD, FROZEN, OPEN, Lifecycle
+from workers.transport.lifecycle import CLOSING, FLOOD, FROZEN, GONE, OPEN, Lifecycle
 from workers.transport.moving import ConnectionState, Detached, encode_state
 from workers.transport.opening import Handler, Opening
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint
 
 _PING: Final = frames.ping_frame()
+_APPLICATION: Final = 1  # does not want to be told of messages now
+_MOVING: Final = 2  # the connection is about to move: what comes now is for whoever has it then
 _PLAIN_TEXT: Final = 0x81  # FIN, no reserved bit, opcode text: nearly every frame there is
 
 
@@ -92,28 +94,35 @@ class WebSocket(Lifecycle):
 
     def pause_reading(self) -> None:
         """Deliver no more messages, not even those that have come already; the peer feels it through TCP."""
-        if not self._reading_paused:
-            self._reading_paused = True
-            self.transport.pause_reading()
+        self._pause(_APPLICATION)
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`. What has come meanwhile is delivered in the next turn of the loop."""
-        if self._reading_paused:
-            self._reading_paused = False
-            self.endpoint.loop.call_soon(self._read_on)
+        self._resume(_APPLICATION)
 
     @property
     def reading_paused(self) -> bool:
-        """Whether `pause_reading` is in force."""
-        return self._reading_paused
+        """Whether nothing is read now, whoever wants it so."""
+        return bool(self._pauses)
+
+    def _pause(self, who: int) -> None:
+        if not self._pauses:
+            self.transport.pause_reading()
+        self._pauses |= who
+
+    def _resume(self, who: int) -> None:
+        if self._pauses & who:
+            self._pauses &= ~who
+            if not self._pauses:
+                self.endpoint.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
-        if self.state != OPEN or self._reading_paused:
+        if self.state != OPEN or self._pauses:
             return
         if self._tail is not None:
             data, self._tail = self._tail, None
             self._receive(data)
-        if self.state == OPEN and not self._reading_paused:
+        if self.state == OPEN and not self._pauses:
             self.transport.resume_reading()
 
     def begin(self, handler: Handler) -> None:
@@ -145,11 +154,11 @@ class WebSocket(Lifecycle):
         self.endpoint.counts.bytes_in += len(data)
         if self._tail is not None:
             self._tail += data
-            if self._reading_paused:
+            if self._pauses:
                 return
             tail, self._tail = self._tail, None
             self._receive(tail)
-        elif self._reading_paused:
+        elif self._pauses:
             self._tail = bytearray(data)
         else:
             self._receive(data)
@@ -171,7 +180,7 @@ class WebSocket(Lifecycle):
             if self.state != OPEN:
                 return
             pos = end
-            if self._reading_paused:
+            if self._pauses:
                 break
         if pos < size:
             self._tail = bytearray(data[pos:])
@@ -277,6 +286,19 @@ class WebSocket(Lifecycle):
 
     # ---- moving to another process ---------------------------------------------------------------------
 
+    def quiesce(self) -> None:
+        """Read no more, whatever the application wants, since the connection is about to move."""
+        self._pause(_MOVING)
+
+    def read_again(self) -> None:
+        """Undo `quiesce`: it stays after all, at least for now."""
+        self._resume(_MOVING)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and were not used yet."""
+        return len(self._tail) if self._tail is not None else 0
+
     def detach(self) -> Detached | None:
         """Freeze the connection and write it down; `None` if it cannot be moved at this moment.
 
@@ -285,7 +307,7 @@ class WebSocket(Lifecycle):
         """
         if self.state != OPEN or self._fragments is not None or self.buffered or self.endpoint.tls:
             return None
-        self.pause_reading()
+        self.quiesce()
         self.state = FROZEN
         state = ConnectionState.of(self, bytes(self._tail or b""))
         return Detached(self.transport.get_extra_info("socket").fileno(), encode_state(state))
@@ -293,7 +315,8 @@ class WebSocket(Lifecycle):
     def adopt(self, state: ConnectionState) -> None:
         """Become the connection that was written down; nothing is read before `resume_reading`."""
         self._tail = bytearray(state.unparsed) if state.unparsed else None
-        self._reading_paused = True
+        self._pauses = _APPLICATION
+        self.heard = state.pinged is None
         self.opened_at -= state.age
         self.bytes_in = state.bytes_in
         self.bytes_out = state.bytes_out
@@ -311,13 +334,28 @@ class WebSocket(Lifecycle):
         return self._fragments is not None
 
     def reattach(self) -> None:
-        """The move did not come about: go on here."""
+        """The move did not come about: go on here, with what was written meanwhile."""
         if self.state == FROZEN:
             self.state = OPEN
-            self.resume_reading()
+            if self.transport.is_closing():  # the client went away meanwhile
+                super().connection_lost(None)
+                return
+            (data, close), self._late = self.late, None
+            if data:
+                self.write_frame(data)
+            if close is not None:
+                self.close(*close)
+            self.read_again()
+
+    @property
+    def late(self) -> tuple[bytes, tuple[int, str] | None]:
+        """Whole frames that were written while it was frozen, and with what it is to be closed after them."""
+        late = self._late
+        return (b"", None) if late is None else (b"".join(late.frames), late.close)
 
     def release(self) -> None:
         """The other process has it: close our copy of the descriptor. `Owner.closed` is not called."""
         if self.state == FROZEN:
             del self.owner
+            self.state = GONE
             self.transport.abort()

@@ -38,6 +38,7 @@ class World:
     writers: dict[str, set[str]] = field(default_factory=lambda: {one: {"old"} for one in IDS})
     old_has_copy: set[str] = field(default_factory=lambda: set(IDS))
     new_has_copy: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)  # given away with a Go that could arrive
     noted: dict[str, int] = field(default_factory=dict)
     seen: dict[str, list[int]] = field(default_factory=lambda: {one: [] for one in IDS})
     skip: dict[str, int] = field(default_factory=dict)  # the new worker's: deliver only above
@@ -75,8 +76,12 @@ def carry_out_old(world: World, actions: list[g.Action]) -> None:
     for action in actions:
         match action:
             case g.SendGo(batch, ids):
+                if not world.new_alive:  # the kernel refuses it: nobody can have read it
+                    world.giver.undelivered(batch, ids)
+                    continue
                 world.to_taker.append(("go", batch, ids))
                 world.old_has_copy -= set(ids)
+                world.gone |= set(ids)
             case g.SendAbort(batch):
                 world.to_taker.append(("abort", batch))
             case g.Resume(ids):
@@ -177,7 +182,7 @@ def successors(world: World) -> Iterator[World]:
     if world.old_alive:
         if world.old_at < LOG:
             yield after(old_follows)
-        if not world.offered:
+        if not world.offered and not world.old_told:  # nothing is offered to the dead
             yield after(offer)
         if world.to_giver:
             yield after(old_reads)
@@ -217,6 +222,8 @@ def unfinished(world: World) -> str | None:
         served = world.writers[one]
         if world.old_alive and world.new_alive and not served:
             return f"nobody serves {one}"
+        if world.old_alive and not served and one not in world.gone:
+            return f"{one} was never given away, and nobody serves it"
         if served and len(world.seen[one]) < LOG:
             return f"{one} misses a message: {world.seen[one]}"
     return None

@@ -15,9 +15,18 @@ def test_it_grows_while_batches_come_through_in_time_and_shrinks_when_they_do_no
     window.taken(1000, IN_TIME * 2)
     assert FIRST < window.size < MOST
     for batch in range(1001, 1100):
-        window.sent(batch, 1, 0.0)
-        window.taken(batch, 10.0)
+        window.sent(batch, 1, batch * 10.0)
+        window.taken(batch, batch * 10.0 + 5)
     assert window.size == LEAST
+
+
+def test_what_was_late_together_shrinks_it_once() -> None:
+    window = Window()
+    for batch in range(8):
+        window.sent(batch, 64, batch * 0.001)
+    for batch in range(8):
+        window.taken(batch, 1.0 + batch * 0.001)
+    assert window.size == FIRST * 3 // 4
 
 
 def test_what_is_on_its_way_counts_until_it_is_served_or_back() -> None:

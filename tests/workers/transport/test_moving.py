@@ -162,11 +162,11 @@ async def test_a_move_that_does_not_come_about_changes_nothing(serve) -> None:
     ws = served.app.seen[0].ws
     assert ws.detach() is not None
     peer.write(text("meanwhile"))
-    ws.send("is not written")
+    ws.send("waits")
     await asyncio.sleep(0.02)
     assert served.app.seen[0].messages == []
     ws.reattach()
-    assert await peer.message() == "meanwhile"
+    assert [await peer.message(), await peer.message()] == ["waits", "meanwhile"]
 
 
 async def test_what_cannot_be_moved_now_stays(serve) -> None:
@@ -194,3 +194,21 @@ async def test_the_state_is_small(serve) -> None:
     detached = served.app.seen[0].ws.detach()
     assert len(detached.state) < 100
     assert decode_state(detached.state).opening == served.app.seen[0].ws.opening
+
+
+async def test_a_ping_that_was_not_answered_travels_with_its_age(serve) -> None:
+    served = await serve(ping_interval=30.0, ping_timeout=5.0)
+    await served.open()
+    await until(lambda: served.app.seen)
+    ws = served.app.seen[0].ws
+    now = served.endpoint.now()
+    ws.ping()
+    served.endpoint.connections.pinged_before(ws, 3.0, now)
+    assert decode_state(ws.detach().state).pinged is not None
+    ws.reattach()
+    served.endpoint.connections.sweep(now + 1.9)
+    assert ws.is_open, "two of five seconds were left"
+    served.endpoint.connections.sweep(now + 2.1)
+    assert not ws.is_open
+    await served.app.seen[0].ended()
+    assert served.app.seen[0].closes == [(4010, "no answer to a ping")]

@@ -90,6 +90,19 @@ def connections() -> Iterator[Scene]:
         expect=Expect(told=[("presence", "lobby", 2, None, [BOB])]),
     )
     yield Scene(
+        name="a name given on another connection is the user's from then on",
+        options={"name": "Ada"},
+        connections=[
+            [
+                greet(hello={"name": "Ada"}),
+                Push("presence", {"room": "@u1", "count": 1, "renamed": [{"user": "u1", "name": "Countess"}]}),
+                CUT,
+            ],
+            [greet(hello={"name": "Countess"})],
+        ],
+        expect=Expect(told=[("presence", "@u1", 1, None, [{"user": "u1", "name": "Countess"}]), LOST]),
+    )
+    yield Scene(
         name="bye says when to come back",
         connections=[[GREET, bye(1012, retry_after_ms=400), Close(1012)], [Waited(0.39), GREET]],
         expect=Expect(told=[("ended", 1012)]),

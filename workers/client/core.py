@@ -156,9 +156,17 @@ class Core:
                 return [Tell(event)]
             case ev.Welcome() | ev.Left() | ev.Ack() | ev.History() | ev.Members() | ev.Pong():
                 return self._answered(event)
+            case ev.Presence():
+                self._receive_names(event)
             case ev.Bye():
                 self.bye = event
         return [Tell(event)]
+
+    def _receive_names(self, presence: ev.Presence) -> None:
+        """The user got another name on another connection: the next hello must not bring the old one back."""
+        for person in presence.renamed:
+            if person.user == self.user and self.name:
+                self.name = person.name
 
     def _receive_entry(self, entry: ev.Entry) -> list[Action]:
         place = self.rooms.get(entry.room)

@@ -170,6 +170,11 @@ export class Model {
 
   /** Returns whether the list of members has to be asked for again. */
   presence(change) {
+    const mine = change.renamed?.find(({ user }) => user === this.me);
+    if (mine) {
+      this.name = mine.name;
+      this.changed("me");
+    }
     const conversation = this.conversations.get(change.room);
     if (!conversation) return false;
     for (const { user, name } of [...(change.joined ?? []), ...(change.renamed ?? [])]) this.names.set(user, name);

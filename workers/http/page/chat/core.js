@@ -166,6 +166,7 @@ export class Core {
     if (type === "welcome" && (message.id === HELLO || !this.online)) return this.receiveWelcome(message);
     if (type === "error") return this.receiveError(message, now);
     if (type === "bye") this.bye = message;
+    if (type === "presence") this.receiveNames(message);
     if (type === "left" && message.id === undefined) this.rooms.delete(message.room);
     if (type === "joined") this.enter(message.room).entered(message.epoch, message.offset);
     if (message.id === undefined) return [tell(type, message)];
@@ -217,6 +218,11 @@ export class Core {
   miss(room, epoch, from, to) {
     this.missed.lost += to - from + 1;
     return [tell("gap", { type: "gap", room, epoch, from, to })];
+  }
+
+  /** The user got another name on another connection: the next hello must not bring the old one back. */
+  receiveNames({ renamed = [] }) {
+    for (const { user, name } of renamed) if (user === this.user) this.name = name;
   }
 
   /** @returns {Action[]} */

@@ -14,10 +14,10 @@ from tests.support.ws import ChatSocket, RawSocket
 
 Make = Callable[..., Chatmaster]
 DIARY = "tests/integration/programs/diary.py"
-BATCH_DELAY = 0.4
+BATCH_DELAY = 1.0  # seconds: what a batch may wait while many are written to
 
 
-async def test_every_callback_comes_in_its_order_and_batches_wait_as_long_as_they_may(
+async def test_every_callback_comes_in_its_order_and_with_little_to_write_no_batch_waits(
     chatmaster: Make, tmp_path: Path
 ) -> None:
     diary = tmp_path / "diary"
@@ -28,11 +28,11 @@ async def test_every_callback_comes_in_its_order_and_batches_wait_as_long_as_the
         client.send_text("join")
         assert await client.read_message() == "joined"
         client.send_text("one")
-        assert await client.read_message() == "one"  # after a quiet moment: at once
+        assert await client.read_message() == "one"
         began = time.monotonic()
         client.send_text("two")
         assert await client.read_message() == "two"
-        assert BATCH_DELAY * 0.9 < time.monotonic() - began < BATCH_DELAY * 10
+        assert time.monotonic() - began < BATCH_DELAY
         client.send_text("flood")
         until(lambda: "buffer_full" in diary.read_text(), what="the buffer is full")
         while await client.read_message() != "that was it":

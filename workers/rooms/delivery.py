@@ -1,21 +1,21 @@
 """Owns when batches are written: once a turn of the loop, or later under load, and never too much at a time.
 
-A turn writes to about `BUDGET` members; the rest waits for the next turn, so that 100,000 members of one room cannot
-stall the loop for a quarter of a second. Counting members instead of looking at the clock is enough and needs no clock:
-what a write really costs is paid by uvloop after the callback has returned.
+A turn writes to as many members as `Pace` says; the rest waits for the next turn, so that 100,000 members of one room
+cannot stall the loop for a quarter of a second. What writes cost is known only in the next turn, since uvloop does them
+after the callback has returned.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 
 from workers.rooms.lagger import Lagger
+from workers.rooms.pace import Pace
 from workers.rooms.room import AT_ONCE, Room
 
-BUDGET = 2048  # writes a turn: 5 ms at 2.4 µs
-# While connections move, each of them waits for several turns of two loops: they must be short, and a write may cost
-# 10 µs.
+# Writes a turn while connections move: each of them waits for several turns of two loops, which must be short.
 HASTE = 256
 PUMPS = 64  # lagging members a turn, at up to 256 KiB each
 
@@ -25,16 +25,16 @@ class Delivery:
 
     def __init__(self, max_batch_delay: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._max_batch_delay = max_batch_delay
+        self._pace = Pace(max_batch_delay)
         self._dirty: deque[Room] = deque()
         self._pumping: deque[Lagger] = deque()
         self._scheduled = False
-        self._last = 0.0
-        self._budget = BUDGET
+        self._since = 0.0  # when the flush began that is under way
+        self._haste = False
 
     def hasten(self, *, haste: bool) -> None:
         """Write to fewer members a turn, because something waits for turns of the loop; or as usual again."""
-        self._budget = HASTE if haste else BUDGET
+        self._haste = haste
 
     def mark(self, room: Room) -> None:
         """Its batch is to be written."""
@@ -47,18 +47,17 @@ class Delivery:
 
     def _schedule(self) -> None:
         self._scheduled = True
-        delay = self._max_batch_delay
-        # A message after a quiet moment leaves at once; under load batches gather for as long as is allowed.
-        if delay and self._loop.time() - self._last < delay:
-            self._loop.call_later(delay, self._flush)
+        wait = self._pace.wait(perf_counter()) if self._pace.may_wait else 0.0
+        if wait > 0:
+            self._loop.call_later(wait, self._flush)
         else:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._max_batch_delay:
-            self._last = self._loop.time()
-        budget = self._budget
+        began = perf_counter()
+        self._since = self._since or began
+        most = budget = HASTE if self._haste else self._pace.writes
         dirty = self._dirty
         for _ in range(len(dirty)):
             if budget <= 0:
@@ -69,9 +68,21 @@ class Delivery:
             if room.busy or room.batch:
                 room.dirty = True
                 dirty.append(room)
+        if dirty or most - budget >= AT_ONCE or self._pace.may_wait:
+            self._loop.call_soon(self._written, most - budget, began)
+        else:
+            self._since = 0.0
         if dirty and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
+
+    def _written(self, writes: int, began: float) -> None:
+        """The turn that wrote is over."""
+        now = perf_counter()
+        self._pace.turned(writes, now - began)
+        if not self._dirty:
+            self._pace.flushed(now - self._since, now)
+            self._since = 0.0
 
     # ---- lagging members ---------------------------------------------------------------------------
 

@@ -132,9 +132,9 @@ async def test_positions_that_are_written_down_are_resumed_on_another_worker(sid
 
 
 async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batches(sides, connect, monkeypatch):
-    from workers.rooms import delivery
+    from workers.rooms import pace
 
-    monkeypatch.setattr(delivery, "BUDGET", 256)
+    monkeypatch.setattr(pace, "MOST", 256)
     side = await sides()
     peers = [await connect(side) for _ in range(700)]
     await asyncio.gather(*(peer.join("lobby") for peer in peers))

@@ -20,7 +20,7 @@ from chatmaster.settings import Settings
 from tests.workers.rooms.conftest import tell
 from tests.workers.rooms.modelbus import ModelBus
 from workers.bus.port import Position
-from workers.rooms import delivery, lagger, reading, room
+from workers.rooms import delivery, lagger, pace, reading, room
 from workers.rooms.hub import Hub
 from workers.rooms.lagger import Lagger
 from workers.rooms.member import Joined
@@ -218,7 +218,7 @@ def _small(monkeypatch):
     """Slices of one member, budgets of two, rings and pages of a few entries: every boundary is met all the time."""
     monkeypatch.setattr(room, "AT_ONCE", 1)
     monkeypatch.setattr(delivery, "AT_ONCE", 1)
-    monkeypatch.setattr(delivery, "BUDGET", 2)
+    monkeypatch.setattr(pace, "MOST", 2)
     monkeypatch.setattr(lagger, "STEP", 100)
     monkeypatch.setattr(lagger, "TURN", 150)
     monkeypatch.setattr(reading, "RETRY", 0)

@@ -91,7 +91,11 @@ async def test_pings_are_answered_in_order_with_their_payload(serve) -> None:
     assert (await exchange(served, data, deflate=False, split=False)).pongs == [b"", b"1", b"x" * 125]
 
 
-@pytest.mark.parametrize(("data", "code"), [(frame(BINARY, b"x"), 1003), (frame(BINARY, b"x", fin=False), 1003)])
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(frame(BINARY, b"x"), 1003), (frame(BINARY, b"x", fin=False), 1003)],
+    ids=["whole", "a fragment"],  # the mask is random, and every process has to name the tests alike
+)
 async def test_binary_is_refused_where_only_text_is_wanted(serve, data: bytes, code: int) -> None:
     served = await serve(binary=False)
     assert (await exchange(served, text("a") + data, deflate=False, split=False)).code == code

@@ -124,9 +124,11 @@ class Gateway:
     ) -> Placed:
         base = bus_keys.tag(self._name, room)
         own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
-        envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude)
+        shared = room if bus_keys.shares_channel(room) else ""
+        envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, room=shared)
         store = self._settings.store
-        args: list[Any] = [base, self._seed, store.history_size, store.history_ttl, envelope]
+        channel = bus_keys.channel(self._name, room)
+        args: list[Any] = [channel, self._seed, store.history_size, store.history_ttl, envelope]
         if key:
             own.append(bus_keys.key_entry(base, user=author, room=room, key=key).decode())
             args += [bus_keys.digest(payload), self._settings.limits.key_ttl]

@@ -22,12 +22,20 @@ class Heard:
         self.publications: list[tuple[str, Publication]] = []
         self.notes: list[tuple[str, bytes]] = []
         self.events: list[str] = []
+        self.wanted: set[str] = set()  # of the rooms that share a channel
+        self.shared = 0  # times that all of these were confirmed
 
     def received(self, room: str, publication: Publication) -> None:
         self.publications.append((room, publication))
 
     def received_note(self, room: str, note: bytes) -> None:
         self.notes.append((room, note))
+
+    def wants(self, room: str) -> bool:
+        return room in self.wanted
+
+    def shared_subscribed(self) -> None:
+        self.shared += 1
 
     def subscribed(self, room: str) -> None:
         self.events.append(f"subscribed {room}")

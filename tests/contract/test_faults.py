@@ -91,6 +91,18 @@ async def test_a_lost_subscription_is_told_and_confirmed_again(under):
     await until(lambda: under.heard.publications)
 
 
+async def test_inboxes_are_confirmed_together_after_a_lost_subscription(under):
+    assert under.heard.shared == 1, "followed before anything that is published comes back"
+    with under.store.client() as client:
+        client.client_kill_filter(_type="pubsub")
+    await until(lambda: "disconnected" in under.heard.events)
+    under.bus.subscribe("@ann")  # what is shared is not followed just now
+    await until(lambda: under.heard.shared == 2)
+    assert under.heard.events == ["disconnected"]
+    under.bus.subscribe("@ann")
+    assert under.heard.events == ["disconnected", "subscribed @ann"]
+
+
 async def test_a_store_that_was_killed_and_comes_back_is_used_again(make):
     under = await make(timeout=10.0)
     first = await under.publish("lobby")

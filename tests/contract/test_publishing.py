@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tests.contract.conftest import until
-from workers.bus.port import MAX_OFFSET, KeyConflict, StoreRefused
+from workers.bus import keys
+from workers.bus.port import MAX_OFFSET, Change, KeyConflict, StoreRefused
 from workers.rooms.lineage import Restart, judge
 
 
@@ -184,6 +185,33 @@ async def test_notes_reach_followers_and_are_not_kept(make):
     await until(lambda: two.heard.notes)
     assert two.heard.notes == [("lobby", b"\x00n 1\n")]
     assert (await one.bus.states(["lobby"]))[0].top == 0
+
+
+async def test_inboxes_need_no_subscription_of_their_own_and_only_those_that_are_wanted_come(make):
+    one, two = await make(), await make()
+    await two.subscribe("@ann")
+    two.heard.wanted.add("@ann")
+    with two.store.client() as client:
+        channels = set(client.pubsub_channels())
+        assert {one.encode() for one in keys.shared_channels("chat")} <= channels
+        assert not any(b"ann" in channel for channel in channels)
+    entries = []
+    for text, options in (("1", {}), ("2", {"author": "ben", "key": "k"}), ("3", {"exclude": "x"})):
+        await one.publish("@bob")
+        await one.publish("@ann", b'{"a":%b}' % text.encode(), **options)
+        entries.append((b'{"a":%b}' % text.encode(), options.get("key", ""), options.get("exclude", "")))
+    await one.publish("@ann", b'{"a":4}', author="ben", change=Change("edit", 2))
+    one.bus.publish_note("@bob", b"for bob")
+    one.bus.publish_note("@ann", b"\x00n 1\n")
+    await until(lambda: two.heard.notes)
+    assert two.heard.notes == [("@ann", b"\x00n 1\n")]
+    assert two.heard.offsets("@ann") == [1, 2, 3, 4] and not two.heard.offsets("@bob")
+    page = await two.bus.read("@ann", after=0, limit=10, max_bytes=10_000)
+    for shown in ([one.entry for _, one in two.heard.publications], page.entries):
+        assert [(one.payload, one.key, one.exclude) for one in shown[:3]] == entries
+        assert shown[3].change == Change("edit", 2)
+    two.bus.unsubscribe("@ann")
+    assert two.heard.events[-1] == "unsubscribed @ann"
 
 
 async def test_instances_of_different_names_do_not_hear_each_other(make):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from chatmaster.settings import Settings
 from chatmaster.stats import Field, WorkerStats
 from workers.bus import keys
-from workers.bus.envelope import VERBS, pack_envelope, unpack_page, unpack_placed, unpack_state
+from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_placed, unpack_state
 from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
@@ -161,7 +161,10 @@ class RedisBus:
     ) -> None:
         """See the port."""
         plain, keyed, middle = self._prefixes.get(room) or self._prefix(room)
-        envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, change=change)
+        shared = room if keys.shares_channel(room) else ""
+        envelope = pack_envelope(
+            payload, form=form, author=author, key=key, exclude=exclude, change=change, room=shared
+        )
         if change is not None:
             writer = "" if any_author else author
             packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
@@ -192,7 +195,18 @@ class RedisBus:
             names.append(keys.key_entry(base, user=author, room=room, key=key).decode())
             idempotency = keys.digest(payload if digest is None else digest), self._key_ttl
         slot = f"{author} {change.emoji}"
-        args = (base, self._seed, size, ttl, envelope, *idempotency, VERBS[change.verb], change.target, writer, slot)
+        args = (
+            keys.channel(self._name, room),
+            self._seed,
+            size,
+            ttl,
+            envelope,
+            *idempotency,
+            VERBS[change.verb],
+            change.target,
+            writer,
+            slot,
+        )
         return pack_evalsha(self._amend_script.sha, names, (*args, payload))
 
     def _prefix(self, room: str) -> tuple[bytes, bytes, bytes]:
@@ -203,7 +217,7 @@ class RedisBus:
         own = b"".join(bulk(f"{base}:{part}".encode()) for part in ("meta", "log", "overlay"))
         plain = b"*11\r\n$7\r\nEVALSHA\r\n" + sha + bulk(b"3") + own
         keyed = b"*14\r\n$7\r\nEVALSHA\r\n" + sha + bulk(b"4") + own
-        rest = (base, self._seed, str(size), str(ttl))
+        rest = (keys.channel(self._name, room), self._seed, str(size), str(ttl))
         found = plain, keyed, b"".join(bulk(one.encode()) for one in rest)
         if len(self._prefixes) >= CACHED_ROOMS:
             self._prefixes.clear()
@@ -215,8 +229,8 @@ class RedisBus:
 
     def publish_note(self, room: str, note: bytes) -> None:
         """See the port."""
-        channel = keys.tag(self._name, room).encode()
-        packed = pack(b"PUBLISH", channel, b"n" + note)
+        shared = room if keys.shares_channel(room) else ""
+        packed = pack("PUBLISH", keys.channel(self._name, room), pack_note(note, room=shared))
         self._commands.send(Command(packed, _ignore, again=True))
 
     # ---- subscribing -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from workers.bus.keys import shares_channel
 from workers.bus.port import BusError, Entry, LogState, Page, Placed, Publication, Reign
 
 
@@ -30,6 +31,7 @@ class ModelBus:
         self.reign = 0
         self.written = 0
         self.subscribed: set[str] = set()
+        self.shared = False  # what inboxes share is followed, as far as the worker knows
         self.wanted: set[str] = set()
         self.channel: deque[tuple[str, str, Any]] = deque()
         self.questions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -64,7 +66,7 @@ class ModelBus:
         log = self.log(room)
         self.written += 1
         log.entries.append(self.written)
-        if room in self.subscribed:
+        if room in self.subscribed or shares_channel(room):
             self.channel.append(("message", room, Publication(self.epoch(), self.entry(room, len(log.entries)))))
 
     def save(self) -> None:
@@ -84,9 +86,15 @@ class ModelBus:
     def cut(self) -> None:
         self.subscribed.clear()
         self.channel.clear()
+        self.shared = False
         self.sink.disconnected()
+        self.start()
         for room in sorted(self.wanted):
             self._confirm(room)
+
+    def start(self) -> None:
+        """The store takes the subscription to what inboxes share; the worker has still to hear of it."""
+        self.channel.append(("shared", "", None))
 
     # ---- what happens when the test says so --------------------------------------------------------
 
@@ -95,7 +103,11 @@ class ModelBus:
         if self.channel:
             kind, room, what = self.channel.popleft()
             if kind == "message":
-                self.sink.received(room, what)
+                if not shares_channel(room) or self.sink.wants(room):
+                    self.sink.received(room, what)
+            elif kind == "shared":
+                self.shared = True
+                self.sink.shared_subscribed()
             elif kind == "subscribed":
                 self.sink.subscribed(room)
             else:
@@ -117,6 +129,10 @@ class ModelBus:
         raise NotImplementedError
 
     def subscribe(self, room: str) -> None:
+        if shares_channel(room):
+            if self.shared:
+                self.sink.subscribed(room)
+            return
         self.wanted.add(room)
         self._confirm(room)
 
@@ -125,6 +141,9 @@ class ModelBus:
         self.channel.append(("subscribed", room, None))
 
     def unsubscribe(self, room: str) -> None:
+        if shares_channel(room):
+            self.sink.unsubscribed(room)
+            return
         self.wanted.discard(room)
         self.subscribed.discard(room)
         self.channel.append(("unsubscribed", room, None))

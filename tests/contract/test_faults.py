@@ -92,11 +92,14 @@ async def test_a_lost_subscription_is_told_and_confirmed_again(under):
 
 
 async def test_inboxes_are_confirmed_together_after_a_lost_subscription(under):
+    def disconnected():
+        under.heard.events.append("disconnected")
+        under.bus.subscribe("@ann")  # what is shared is not followed just now
+
     assert under.heard.shared == 1, "followed before anything that is published comes back"
+    under.heard.disconnected = disconnected
     with under.store.client() as client:
         client.client_kill_filter(_type="pubsub")
-    await until(lambda: "disconnected" in under.heard.events)
-    under.bus.subscribe("@ann")  # what is shared is not followed just now
     await until(lambda: under.heard.shared == 2)
     assert under.heard.events == ["disconnected"]
     under.bus.subscribe("@ann")
@@ -113,7 +116,7 @@ async def test_a_store_that_was_killed_and_comes_back_is_used_again(make):
     second = await waiting
     assert second.offset == first.offset + 1
     assert second.epoch != first.epoch
-    (state,) = await under.bus.states(["lobby"])
+    state = await under.state("lobby")
     assert judge(Position(first.epoch, first.offset), state) == Continue(first.offset)
     await until(lambda: under.bus.state == "ready")
 
@@ -144,7 +147,7 @@ async def test_a_frozen_store_means_unavailable_in_time_and_keyed_retries_are_ke
     await until(lambda: under.bus.state == "ready")
     placed = await under.publish("lobby", author="ann", key="k")
     assert placed.offset == 2
-    assert (await under.bus.states(["lobby"]))[0].top == 2
+    assert (await under.state("lobby")).top == 2
 
 
 async def test_a_full_store_refuses_and_burns_no_offset(under):
@@ -153,7 +156,7 @@ async def test_a_full_store_refuses_and_burns_no_offset(under):
         client.config_set("maxmemory", 1)
         with pytest.raises(StoreRefused, match="OOM"):
             await under.publish("lobby", author="ann", key="k")
-        assert (await under.bus.states(["lobby"]))[0].top == 1
+        assert (await under.state("lobby")).top == 1
         client.config_set("maxmemory", 0)
     assert (await under.publish("lobby", author="ann", key="k")).offset == 2
 
@@ -170,7 +173,7 @@ async def test_what_a_restart_lost_is_seen_from_every_lost_position(under):
     under.store.start()
     again = [await under.publish("lobby", author="a", key=str(n)) for n in range(5)]
     assert [one.offset for one in again] == [one.offset for one in lost]
-    (state,) = await under.bus.states(["lobby"])
+    state = await under.state("lobby")
     for one in lost:
         assert isinstance(judge(Position(one.epoch, one.offset), state), Restart)
     assert judge(Position(lost[0].epoch, 5), state) == Continue(5)

@@ -123,6 +123,11 @@ def unpack_state(answer: list[Any]) -> LogState:
     return LogState(present, int(top), int(first), _reigns(present, listed.decode()))
 
 
+def unpack_states(answer: list[Any]) -> list[LogState]:
+    """The answer of states.lua."""
+    return [unpack_state(answer[at : at + 4]) for at in range(0, len(answer), 4)]
+
+
 def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:
     log, present = epoch[:8], epoch[8:]
     pairs = [item.split(":") for item in listed.split(" ")]

@@ -17,6 +17,12 @@ def tag(name: str, room: str) -> str:
     return f"{name}:{{{room}}}"
 
 
+def of_log(name: str, room: str) -> tuple[str, str, str]:
+    """The keys of a room's log: meta, log, overlay."""
+    base = tag(name, room)
+    return f"{base}:meta", f"{base}:log", f"{base}:overlay"
+
+
 def shares_channel(room: str) -> bool:
     """Whether the room's channel carries other rooms too: it is an inbox."""
     return room.startswith("@")

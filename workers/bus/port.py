@@ -208,5 +208,8 @@ class Bus(Protocol):
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
         """The last entries below an offset, oldest first. Raises BusError."""
 
-    async def states(self, rooms: list[str]) -> list[LogState]:
-        """The state of many logs in one round trip. Raises BusError."""
+    def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
+        """The states of some hundred logs in one round trip; creates the log's epoch where there is none."""
+
+    def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
+        """Which of some hundred logs end elsewhere than is known, or should be looked at by `states` to last."""

@@ -15,13 +15,13 @@ from typing import Any, Literal
 from chatmaster.settings import Settings
 from chatmaster.stats import Field, WorkerStats
 from workers.bus import keys
-from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_placed, unpack_state
+from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_placed, unpack_states
 from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Command, Pipeline
-from workers.bus.port import BusError, Change, LogState, Page, Placed, Sink, Unavailable
+from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, Unavailable
 from workers.bus.probe import DEAF_AFTER, Probe
 from workers.bus.script import Script, load_own
 from workers.bus.subscription import Subscription
@@ -55,7 +55,11 @@ class RedisBus:
         self._retention = retention or self._default_retention
         self._seed = secrets.token_hex(4)
         self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
-        self._read_script = load_own("read")
+        self._read_script, self._states_script, self._tops_script = (
+            load_own("read"),
+            load_own("states"),
+            load_own("tops"),
+        )
         self._probe_script = load_own("probe")
         self._prefixes: dict[str, tuple[bytes, bytes, bytes]] = {}
         self._key_ttl = str(settings.limits.key_ttl).encode()
@@ -83,7 +87,8 @@ class RedisBus:
         )
         for script in (self._publish_script, self._amend_script, self._probe_script):
             self._commands.register(script)
-        self._reads.register(self._read_script)
+        for script in (self._read_script, self._states_script, self._tops_script):
+            self._reads.register(script)
         self._lines = (
             Lifeline("command", self._opener, up=self._commands_up, down=self._commands.down),
             Lifeline("reading", self._opener, up=self._reads.up, down=self._reads.down),
@@ -253,15 +258,34 @@ class RedisBus:
         """See the port."""
         return unpack_page(await self._read(room, "before", before, limit, max_bytes), backward=True)
 
-    async def states(self, rooms: list[str]) -> list[LogState]:
+    def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
         """See the port."""
-        answers = await asyncio.gather(*(self._read(room, "after", 0, 0, 0) for room in rooms))
-        return [unpack_state(answer) for answer in answers]
+
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else unpack_states(reply))
+
+        own = [part for room in rooms for part in keys.of_log(self._name, room)]
+        ttls = [self._retention(room)[1] for room in rooms]
+        self._send_read(pack_evalsha(self._states_script.sha, own, [self._seed, *ttls]), answered)
+
+    def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
+        """See the port."""
+
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else [known[number - 1][0] for number in reply])
+
+        own, args = [], list[Argument]()
+        for room, position in known:
+            own.append(keys.of_log(self._name, room)[0])
+            args += (f"{position.epoch} {position.offset}", self._retention(room)[1])
+        self._send_read(pack_evalsha(self._tops_script.sha, own, args), answered)
+
+    def _send_read(self, packed: bytes, done: Callable[[Any], None]) -> None:
+        self._reads.send(Command(packed, done, again=True))
 
     def _read(self, room: str, direction: str, edge: int, limit: int, max_bytes: int) -> Awaitable[Any]:
-        base = keys.tag(self._name, room)
+        own = keys.of_log(self._name, room)
         _, ttl = self._retention(room)
-        own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
         return self.call_read(self._read_script, own, [self._seed, ttl, direction, edge, limit, max_bytes])
 
     # ---- other modules' scripts --------------------------------------------------------------------

@@ -28,7 +28,6 @@ from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 from workers.transport.frames import text_frame
 
-
 CONFIRMED = 1024  # rooms a turn: 2 ms
 
 

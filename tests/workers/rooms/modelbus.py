@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workers.bus.keys import shares_channel
-from workers.bus.port import BusError, Entry, LogState, Page, Placed, Publication, Reign
+from workers.bus.port import BusError, Entry, LogState, Page, Placed, Position, Publication, Reign
 
 
 class ModelLog:
@@ -34,7 +34,7 @@ class ModelBus:
         self.shared = False  # what inboxes share is followed, as far as the worker knows
         self.wanted: set[str] = set()
         self.channel: deque[tuple[str, str, Any]] = deque()
-        self.questions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self.questions: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
 
     # ---- the store ---------------------------------------------------------------------------------
 
@@ -116,9 +116,8 @@ class ModelBus:
     def answer(self) -> None:
         """The store answers the oldest question, as it is now."""
         if self.questions:
-            question, answer = self.questions.pop(0)
-            if not answer.done():
-                answer.set_result(question())
+            question, done = self.questions.pop(0)
+            done(question())
 
     # ---- the port ----------------------------------------------------------------------------------
 
@@ -155,11 +154,13 @@ class ModelBus:
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
         raise NotImplementedError
 
-    async def states(self, rooms: list[str]) -> list[LogState]:
-        states: list[LogState] = await self._ask(lambda: [self.state(room) for room in rooms])
-        return states
+    def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
+        self.questions.append((lambda: [self.state(room) for room in rooms], done))
+
+    def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
+        raise NotImplementedError
 
     def _ask(self, question: Callable[[], Any]) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.questions.append((question, answer))
+        self.questions.append((question, lambda result: None if answer.done() else answer.set_result(result)))
         return answer

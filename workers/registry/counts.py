@@ -21,11 +21,15 @@ from workers.registry.tally import Tally
 logger = logging.getLogger(__name__)
 
 DELAY = 0.05  # seconds that changes are collected before they are written
-CONCURRENT = 64  # writes under way
+TOGETHER = 64  # counts in one script: 0.2 ms of the store's time
+CONCURRENT = 1024  # counts under way: 20,000 a second, as many as connect
 RETRY = 1.0  # seconds after a write failed
 KEEP = 86_400  # seconds that a count is kept without being written again: what the dead leave goes by itself
 REFRESH = 21_600.0  # seconds in which every count is written again once
 REFRESH_STEPS = 360
+
+Giver = tuple[str, str | int]  # an incarnation that connections came from, and how many are left there
+NOBODY: Giver = ("", "")
 
 
 class Counts:
@@ -43,7 +47,7 @@ class Counts:
             calls.script(script)
         self.tally = Tally()
         self._under_way: set[str] = set()
-        self._taken_over: tuple[str | int, ...] = ()  # from whom connections came since, and how many are left there
+        self._taken_over = NOBODY  # from whom connections came since, and how many are left there
         self._timer: asyncio.TimerHandle | None = None
         lease.when_reborn(self._reborn)
 
@@ -101,32 +105,39 @@ class Counts:
         self._timer = None
         if not self._lease.registered:
             return self.wake(RETRY)
-        held = []
-        for subject, count in self.tally.take(CONCURRENT - len(self._under_way)):
+        held, due = [], []
+        for subject in self.tally.take(CONCURRENT - len(self._under_way)):
             if subject in self._under_way:
                 held.append(subject)
-            elif subject == keys.ALL:
-                taken, self._taken_over = self._taken_over, ()
-                self._write(subject, count, *taken)
             elif self._counted(subject):
-                self._write(subject, count)
+                due.append(subject)
+        for start in range(0, len(due), TOGETHER):
+            self._write(due[start : start + TOGETHER])
         self.tally.mark(held)
         self.wake()
 
-    def _write(self, subject: str, count: int, *giver: str | int) -> None:
-        self._under_way.add(subject)
+    def _write(self, subjects: list[str], giver: Giver = NOBODY) -> None:
+        """Tell the store how many there are of each; only a single one comes with a `giver`."""
+        self._under_way.update(subjects)
 
         def done(reply: Any) -> None:
-            self._under_way.discard(subject)
+            self._under_way.difference_update(subjects)
             if isinstance(reply, BusError):
-                logger.debug("the count of %s was not written: %s", subject, reply)
-                self.tally.mark([subject])
+                logger.debug("%d counts were not written: %s", len(subjects), reply)
+                self.tally.mark(subjects)
                 self.wake(RETRY)
             else:
                 self.wake()
 
-        args: list[Argument] = [self._lease.incarnation, count, KEEP, *giver]
-        self._calls.send(self._count, [keys.counts(self._name, subject)], args, done, again=True)
+        args: list[Argument] = [self._lease.incarnation, KEEP]
+        for subject in subjects:
+            args += (self.tally.count(subject), *(self._given() if subject == keys.ALL else giver))
+        own = [keys.counts(self._name, subject) for subject in subjects]
+        self._calls.send(self._count, own, args, done, again=True)
+
+    def _given(self) -> Giver:
+        taken, self._taken_over = self._taken_over, NOBODY
+        return taken
 
     def take_over(self, subject: str, giver: str, left: int) -> None:
         """A connection came from another incarnation, which has `left` at most: both numbers in one script."""
@@ -134,7 +145,7 @@ class Counts:
             self._taken_over = (giver, left)  # every arrival changes it: written with the others' changes
         elif self._counted(subject):
             self.tally.dirty.pop(subject, None)
-            self._write(subject, self.tally.count(subject), giver, left)
+            self._write([subject], (giver, left))
 
     def _reborn(self, old: str) -> None:
         self.tally.mark(self.tally.subjects())

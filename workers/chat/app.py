@@ -286,7 +286,7 @@ class ChatApplication:
 
     # ---- carried out for a desk ------------------------------------------------------------------------
 
-    async def admit(self, desk: Desk, admit: e.Admit) -> Effects:
+    async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
         return await self._entrance.admit(desk, admit)
 
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
@@ -295,7 +295,7 @@ class ChatApplication:
         await self.moderation.enlist(identity)
         return await self._entrance.greet(desk, greet)
 
-    async def join(self, desk: Desk, join: e.Join) -> Effects:
+    async def join(self, desk: Desk, join: e.Join) -> Effects | None:
         return await self._entrance.join(desk, join)
 
     async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:

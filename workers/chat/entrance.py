@@ -19,12 +19,13 @@ from workers.chat import effects as e
 from workers.chat.identity import Identity
 from workers.chat.marks import Mark
 from workers.chat.mistake import Mistake
-from workers.chat.replies import RoomState
+from workers.chat.replies import RequestId, RoomState
 from workers.chat.session import Effects, Phase
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
     from workers.chat.desk import Desk
+    from workers.connection import Connection
     from workers.rooms.member import Joined
 
 
@@ -43,8 +44,8 @@ class Entrance:
 
     # ---- hello -------------------------------------------------------------------------------------
 
-    async def admit(self, desk: Desk, admit: e.Admit) -> Effects:
-        """Let a user in. Returns what follows; the welcome has been sent already."""
+    async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
+        """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there."""
         session = desk.session
         try:
             refusal = await self._app.gate.admit(desk.connection, admit.identity)
@@ -54,12 +55,18 @@ class Entrance:
             await self._app.moderation.enlist(admit.identity)
             before = await self._look(admit.identity, [one.room for one in admit.wanted])
             self._app.introduce(desk, admit.identity)
-            return await self._enter(
-                desk, admit.wanted, before, lambda states: session.admitted(admit, states, time.time())
+            self._enter(
+                desk,
+                admit.id,
+                admit.wanted,
+                before,
+                lambda states: session.admitted(admit, states, time.time()),
+                undo=self._app.gate.release,
             )
         except BusError:
             self._app.gate.release(desk.connection)
             raise
+        return None
 
     def _without_banned(self, admit: e.Admit) -> e.Admit:
         """Now that this worker has been told who this is, it knows of bans from single rooms too."""
@@ -95,7 +102,7 @@ class Entrance:
 
     # ---- join --------------------------------------------------------------------------------------
 
-    async def join(self, desk: Desk, join: e.Join) -> Effects:
+    async def join(self, desk: Desk, join: e.Join) -> Effects | None:
         """Join one room, or say where one is that was joined before."""
         session, room = desk.session, join.wanted.room
         if join.again and join.wanted.since is None:
@@ -107,7 +114,8 @@ class Entrance:
         rule = session.context.options.of(room)
         if rule.members and (before[0].members or 0) >= rule.members:
             raise Mistake("limit_reached", "this room is full", field="room")
-        return await self._enter(desk, [join.wanted], before, lambda states: session.joined(join, states[0]))
+        self._enter(desk, join.id, [join.wanted], before, lambda states: session.joined(join, states[0]))
+        return None
 
     async def _left(self, desk: Desk, room: str) -> None:
         """Out and in again, to read on from another place."""
@@ -118,16 +126,18 @@ class Entrance:
 
     # ---- both --------------------------------------------------------------------------------------
 
-    async def _enter(
+    def _enter(
         self,
         desk: Desk,
+        request: RequestId,
         wanted: Sequence[c.Wanted],
         before: Sequence[Before],
         answer: Callable[[list[RoomState]], Effects],
-    ) -> Effects:
-        """Become a member of all these rooms at once. Raises BusError."""
+        *,
+        undo: Callable[[Connection], None] | None = None,
+    ) -> None:
+        """Become a member of all these rooms at once; then the desk goes on, or gives up. Raises BusError."""
         app = self._app
-        entered: asyncio.Future[Effects] = asyncio.get_running_loop().create_future()
         if desk.session.phase is Phase.ENDED:  # closed while we asked
             raise Unavailable("the connection was closed")
 
@@ -137,15 +147,15 @@ class Entrance:
             # The first effect is the answer, and has to be written in this very turn.
             first, *rest = answer([self._state(one, known) for one, known in zip(joined, before, strict=True)])
             desk.carry_out((first,))
-            entered.set_result(rest)
+            app.node.loop.call_soon(desk.go_on, rest)  # once it is a member, which it becomes in this turn
 
         def failed(error: BusError) -> None:
-            if not entered.done():
-                entered.set_exception(error)
+            if undo is not None:
+                undo(desk.connection)
+            desk.give_up(request, error)
 
         positions = [(one.room, _position(one.since)) for one in wanted]
         app.hub.join(desk.connection, positions, announce, failed)
-        return await entered
 
     def _state(self, joined: Joined, before: Before) -> RoomState:
         counted = before.members is not None

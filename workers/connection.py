@@ -122,7 +122,7 @@ class Connection:
     @property
     def remote_ip(self) -> str:
         """The client's address, behind trusted proxies the one they name."""
-        return self.ws.remote[0]
+        return self.ws.address
 
     @property
     def query(self) -> str:

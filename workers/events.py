@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, TypeVar, overload
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,17 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    def begin(self, coroutine: Coroutine[Any, Any, Any], *, what: str) -> None:
+        """Run a coroutine up to where it has to wait, at once; only if it comes to that it becomes a task.
+
+        In that first step there is no current task, so it must not use what needs one, such as `asyncio.timeout`.
+        """
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration:
+            return
+        self.start(_go_on(coroutine, waits_for), what=what)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -76,6 +88,32 @@ class Tasks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Rest:
+    """What is left of a coroutine that was driven by hand up to its first wait."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # a cancellation, too, is the coroutine's to handle
+                step = partial(self._coroutine.throw, error)
+            else:
+                step = partial(self._coroutine.send, sent)
+            try:
+                waits_for = step()
+            except StopIteration as end:
+                return end.value
+
+
+async def _go_on(coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
+    return await _Rest(coroutine, waits_for)
 
 
 async def call(callback: Callback | None, *args: Any) -> Any:

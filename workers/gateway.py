@@ -131,14 +131,14 @@ class Gateway:
     def _append(
         self, room: str, payload: bytes, form: str, exclude: str, key: str, *, author: str = "gateway"
     ) -> Placed:
-        base = bus_keys.tag(self._name, room)
-        own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
-        envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude)
+        own = [*bus_keys.of_log(self._name, room)]
+        shared = room if bus_keys.shares_channel(room) else ""
+        envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, room=shared)
         self._read_settings()
-        key_ttl = self._settings.limits.key_ttl
-        args: list[Any] = [base, self._seed, *self._retention(room), key_ttl, envelope]
+        channel, key_ttl = bus_keys.channel(self._name, room), self._settings.limits.key_ttl
+        args: list[Any] = [channel, self._seed, *self._retention(room), key_ttl, envelope]
         if key:
-            own += bus_keys.keys_of(base)
+            own += bus_keys.keys_of(self._name, room)
             args += [bus_keys.key_field(user=author, room=room, key=key), bus_keys.digest(payload)]
         (answer,) = self._publish(keys=own, args=args)
         if isinstance(answer, Exception):

@@ -103,6 +103,7 @@ class Node:
         """It is not this process's any more."""
         self.registry.release(connection.id)
         self.connections.pop(connection.id, None)
+        connection.app = None  # which knows the connection: without the cycle both are freed at once
         if not self.connections:
             self.when_empty.set()
 

@@ -90,7 +90,7 @@ class Queries:
             "id": connection.id,
             "slot": self._node.launch.slot,
             "user": connection.user,
-            "address": ws.remote[0],
+            "address": ws.address,
             "since": connection.opened_at,
             "rooms": connection.rooms,
             "bytes_in": ws.bytes_in,

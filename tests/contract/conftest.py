@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import uvloop
 
 from chatmaster.settings import Limits, Master, Settings, Store
 from tests.contract.stores import RealStore, server_of
-from workers.bus.port import BusError, Placed, Publication
+from workers.bus.port import BusError, LogState, Placed, Position, Publication
 from workers.bus.redis_bus import RedisBus
 
 
@@ -22,12 +23,20 @@ class Heard:
         self.publications: list[tuple[str, Publication]] = []
         self.notes: list[tuple[str, bytes]] = []
         self.events: list[str] = []
+        self.wanted: set[str] = set()  # of the rooms that share a channel
+        self.shared = 0  # times that all of these were confirmed
 
     def received(self, room: str, publication: Publication) -> None:
         self.publications.append((room, publication))
 
     def received_note(self, room: str, note: bytes) -> None:
         self.notes.append((room, note))
+
+    def wants(self, room: str) -> bool:
+        return room in self.wanted
+
+    def shared_subscribed(self) -> None:
+        self.shared += 1
 
     def subscribed(self, room: str) -> None:
         self.events.append(f"subscribed {room}")
@@ -64,6 +73,27 @@ class Under:
 
         self.bus.publish(room, payload, form=options.pop("form", "j"), done=placed, **options)
         return await done
+
+    async def state(self, room: str) -> LogState:
+        """Where a room's log stands. Raises BusError."""
+        (state,) = await self.states([room])
+        return state
+
+    async def states(self, rooms: list[str]) -> list[LogState]:
+        """Where rooms' logs stand. Raises BusError."""
+        return list(await self._asked(partial(self.bus.states, rooms)))
+
+    async def compare(self, *known: tuple[str, Position]) -> list[str]:
+        """Which logs are not as known. Raises BusError."""
+        return list(await self._asked(partial(self.bus.compare, list(known))))
+
+    async def _asked(self, ask: Callable[[Callable[[Any], None]], None]) -> Any:
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        ask(answered.set_result)
+        answer = await answered
+        if isinstance(answer, BusError):
+            raise answer
+        return answer
 
     async def subscribe(self, room: str) -> None:
         count = len(self.heard.events)

@@ -91,6 +91,21 @@ async def test_a_lost_subscription_is_told_and_confirmed_again(under):
     await until(lambda: under.heard.publications)
 
 
+async def test_inboxes_are_confirmed_together_after_a_lost_subscription(under):
+    def disconnected():
+        under.heard.events.append("disconnected")
+        under.bus.subscribe("@ann")  # what is shared is not followed just now
+
+    assert under.heard.shared == 1, "followed before anything that is published comes back"
+    under.heard.disconnected = disconnected
+    with under.store.client() as client:
+        client.client_kill_filter(_type="pubsub")
+    await until(lambda: under.heard.shared == 2)
+    assert under.heard.events == ["disconnected"]
+    under.bus.subscribe("@ann")
+    assert under.heard.events == ["disconnected", "subscribed @ann"]
+
+
 async def test_a_store_that_was_killed_and_comes_back_is_used_again(make):
     under = await make(timeout=10.0)
     first = await under.publish("lobby")
@@ -101,7 +116,7 @@ async def test_a_store_that_was_killed_and_comes_back_is_used_again(make):
     second = await waiting
     assert second.offset == first.offset + 1
     assert second.epoch != first.epoch
-    (state,) = await under.bus.states(["lobby"])
+    state = await under.state("lobby")
     assert judge(Position(first.epoch, first.offset), state) == Continue(first.offset)
     await until(lambda: under.bus.state == "ready")
 
@@ -132,7 +147,7 @@ async def test_a_frozen_store_means_unavailable_in_time_and_keyed_retries_are_ke
     await until(lambda: under.bus.state == "ready")
     placed = await under.publish("lobby", author="ann", key="k")
     assert placed.offset == 2
-    assert (await under.bus.states(["lobby"]))[0].top == 2
+    assert (await under.state("lobby")).top == 2
 
 
 async def test_a_full_store_refuses_and_burns_no_offset(under):
@@ -143,7 +158,7 @@ async def test_a_full_store_refuses_and_burns_no_offset(under):
             await under.publish("lobby", author="ann", key="k")
         together = await asyncio.gather(*(under.publish("lobby") for _ in range(20)), return_exceptions=True)
         assert {type(one) for one in together} == {StoreRefused}
-        assert (await under.bus.states(["lobby"]))[0].top == 1
+        assert (await under.state("lobby")).top == 1
         client.config_set("maxmemory", 0)
     assert (await under.publish("lobby", author="ann", key="k")).offset == 2
 
@@ -160,7 +175,7 @@ async def test_what_a_restart_lost_is_seen_from_every_lost_position(under):
     under.store.start()
     again = [await under.publish("lobby", author="a", key=str(n)) for n in range(5)]
     assert [one.offset for one in again] == [one.offset for one in lost]
-    (state,) = await under.bus.states(["lobby"])
+    state = await under.state("lobby")
     for one in lost:
         assert isinstance(judge(Position(one.epoch, one.offset), state), Restart)
     assert judge(Position(lost[0].epoch, 5), state) == Continue(5)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import until
-from workers.bus.port import MAX_OFFSET, Change, KeyConflict, StoreRefused
+from workers.bus import keys
+from workers.bus.port import MAX_OFFSET, Change, KeyConflict, Position, StoreRefused
 from workers.rooms.lineage import Restart, judge
 
 
@@ -52,7 +53,7 @@ async def test_the_same_key_with_other_content_is_refused(under):
     await under.publish("lobby", author="ann", key="k")
     with pytest.raises(KeyConflict):
         await under.publish("lobby", b'{"b":2}', author="ann", key="k")
-    assert (await under.bus.states(["lobby"]))[0].top == 1
+    assert (await under.state("lobby")).top == 1
 
 
 async def test_a_key_is_known_for_its_ttl_and_forgotten_before_twice_that(make):
@@ -140,7 +141,7 @@ async def test_an_empty_log_has_no_more_in_either_direction(under):
 
 
 async def test_looking_at_a_room_gives_it_an_epoch_that_its_first_message_keeps(under):
-    (before,) = await under.bus.states(["fresh"])
+    before = await under.state("fresh")
     assert (before.top, before.first) == (0, 1)
     assert (await under.publish("fresh")).epoch == before.epoch
 
@@ -155,6 +156,39 @@ async def test_history_that_is_gone_does_not_look_like_nothing_missed(make):
     page = await under.bus.read("lobby", after=20, limit=512, max_bytes=1 << 20)
     assert (page.state.top, page.state.first, page.entries, page.more) == (50, 51, (), False)
     assert (await under.publish("lobby")).offset == 51
+
+
+async def test_many_logs_are_compared_at_once_and_only_those_that_need_a_look_are_told(make):
+    under = await make(history_ttl=600)
+    known = {}
+    for room in ("one", "two", "@ann", "gone", "old"):
+        await under.publish(room)
+        state = await under.state(room)
+        known[room] = Position(state.epoch, state.top)
+    assert await under.compare(*known.items()) == []
+    await under.publish("two")
+    with under.store.client() as client:
+        client.delete("chat:{gone}:meta")
+        client.expire("chat:{old}:meta", 1000)  # as after long without a message
+    assert await under.compare(*known.items(), ("new", Position("x" * 16, 0))) == ["two", "gone", "old", "new"]
+    await under.state("old")
+    assert await under.compare(("old", known["old"])) == []
+    under.store.kill()
+    under.store.start()
+    await until(lambda: under.bus.state == "away")
+    await under.bus.ready(10)
+    assert await under.compare(("one", known["one"])) == ["one"], "another reign"
+
+
+async def test_the_states_of_many_logs_are_those_of_each(make):
+    under = await make(history_size=3)
+    for count, room in enumerate(("empty", "one", "trimmed")):
+        for _ in range(count * count):
+            await under.publish(room)
+    rooms = ["trimmed", "fresh", "one", "empty"]
+    states = await under.states(rooms)
+    assert [(one.top, one.first) for one in states] == [(4, 2), (0, 1), (1, 1), (0, 1)]
+    assert states == [(await under.bus.read(room, after=0, limit=0, max_bytes=0)).state for room in rooms]
 
 
 async def test_a_room_whose_position_is_gone_begins_a_log_of_another_epoch(under):
@@ -209,7 +243,7 @@ async def test_only_so_many_reigns_are_remembered_and_a_position_of_a_forgotten_
         listed = " ".join(f"{n:08x}:1" for n in range(64))
         client.hset("chat:{lobby}:meta", mapping={"reigns": listed, "reign": f"{63:08x}"})
     await under.publish("lobby")
-    (state,) = await under.bus.states(["lobby"])
+    state = await under.state("lobby")
     assert len(state.reigns) == 64
     assert state.reigns[0].epoch.endswith(f"{1:08x}")
     assert (state.reigns[-1].epoch, state.reigns[-1].first) == (first.epoch, 2)
@@ -224,7 +258,34 @@ async def test_notes_reach_followers_and_are_not_kept(make):
     one.bus.publish_note("lobby", b"\x00n 1\n")
     await until(lambda: two.heard.notes)
     assert two.heard.notes == [("lobby", b"\x00n 1\n")]
-    assert (await one.bus.states(["lobby"]))[0].top == 0
+    assert (await one.state("lobby")).top == 0
+
+
+async def test_inboxes_need_no_subscription_of_their_own_and_only_those_that_are_wanted_come(make):
+    one, two = await make(), await make()
+    await two.subscribe("@ann")
+    two.heard.wanted.add("@ann")
+    with two.store.client() as client:
+        channels = set(client.pubsub_channels())
+        assert {one.encode() for one in keys.shared_channels("chat")} <= channels
+        assert not any(b"ann" in channel for channel in channels)
+    entries = []
+    for text, options in (("1", {}), ("2", {"author": "ben", "key": "k"}), ("3", {"exclude": "x"})):
+        await one.publish("@bob")
+        await one.publish("@ann", b'{"a":%b}' % text.encode(), **options)
+        entries.append((b'{"a":%b}' % text.encode(), options.get("key", ""), options.get("exclude", "")))
+    await one.publish("@ann", b'{"a":4}', author="ben", change=Change("edit", 2))
+    one.bus.publish_note("@bob", b"for bob")
+    one.bus.publish_note("@ann", b"\x00n 1\n")
+    await until(lambda: two.heard.notes)
+    assert two.heard.notes == [("@ann", b"\x00n 1\n")]
+    assert two.heard.offsets("@ann") == [1, 2, 3, 4] and not two.heard.offsets("@bob")
+    page = await two.bus.read("@ann", after=0, limit=10, max_bytes=10_000)
+    for shown in ([one.entry for _, one in two.heard.publications], page.entries):
+        assert [(one.payload, one.key, one.exclude) for one in shown[:3]] == entries
+        assert shown[3].change == Change("edit", 2)
+    two.bus.unsubscribe("@ann")
+    assert two.heard.events[-1] == "unsubscribed @ann"
 
 
 async def test_instances_of_different_names_do_not_hear_each_other(make):

@@ -3,9 +3,13 @@
 An envelope is one line and what follows it::
 
     <form> <author> <key length> <exclude length> <change>\\n<key><exclude><payload>
+    <form><room length> <author> <key length> <exclude length> <change>\\n<room><key><exclude><payload>
 
-`change` is ``-`` or what the entry does to an earlier one: a verb's letter and the target's offset, ``e12``. A
-publication is ``<offset> <time> <epoch> `` and the envelope. The store never looks into the payload.
+`change` is ``-`` or what the entry does to an earlier one: a verb's letter and the target's offset, ``e12``. The room
+is named where its channel carries others too. A publication is ``<offset> <time> <epoch> `` and the envelope. The store
+never looks into the payload.
+
+A note is ``n`` and its bytes, or ``s<room length>\\n<room>`` and its bytes on a channel that carries others too.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import msgspec
 
 from workers.bus.port import Amendment, Change, Entry, LogState, Page, Placed, Publication, Reign
 
+NOTE, SHARED_NOTE = ord("n"), ord("s")  # the first byte of a note; a publication begins with a digit
 VERBS = {"edit": "e", "delete": "d", "react": "r", "unreact": "u"}
 _BY_LETTER = {letter: verb for verb, letter in VERBS.items()}
 
@@ -28,18 +33,45 @@ def pack_envelope(
     key: str = "",
     exclude: str = "",
     change: Change | None = None,
+    room: str = "",
 ) -> bytes:
-    """What the store keeps. Raises ValueError for an author with white space, or a payload that its form forbids."""
+    """What the store keeps; `room` only where its channel carries others too.
+
+    Raises ValueError for an author with white space, or a payload that its form forbids.
+    """
     if form == "j" and payload[:2] != b'{"':
         raise ValueError('form "j" takes a JSON object with at least one field and no leading space')
     if author and (" " in author or "\n" in author):
         raise ValueError(f"a user id has no white space: {author!r}")
-    if not key and not exclude and change is None:
+    if not key and not exclude and change is None and not room:
         return b"%b %b 0 0 -\n%b" % (form.encode(), author.encode(), payload)
     packed_key, packed_exclude = key.encode(), exclude.encode()
     what = f"{VERBS[change.verb]}{change.target}" if change else "-"
-    head = f"{form} {author} {len(packed_key)} {len(packed_exclude)} {what}\n"
-    return head.encode() + packed_key + packed_exclude + payload
+    packed_room = room.encode()
+    head = f"{form}{len(packed_room) or ''} {author} {len(packed_key)} {len(packed_exclude)} {what}\n"
+    return b"".join((head.encode(), packed_room, packed_key, packed_exclude, payload))
+
+
+def pack_note(note: bytes, *, room: str = "") -> bytes:
+    """What is published of a note; `room` only where its channel carries others too."""
+    if not room:
+        return b"n" + note
+    packed_room = room.encode()
+    return b"s%d\n%b%b" % (len(packed_room), packed_room, note)
+
+
+def unpack_shared_note(data: bytes) -> tuple[str, bytes]:
+    """The room and the note that came by a channel that carries many."""
+    head, _, rest = data.partition(b"\n")
+    size = int(head[1:])
+    return rest[:size].decode(), rest[size:]
+
+
+def room_of(data: bytes) -> str:
+    """The room of a publication on a channel that carries many; all else is left unread."""
+    size = int(data.split(b" ", 4)[3][1:])
+    begin = data.index(b"\n") + 1
+    return data[begin : begin + size].decode()
 
 
 def unpack_publication(data: bytes) -> Publication:
@@ -60,6 +92,8 @@ def unpack_entry(offset: int, time: int, envelope: bytes, amendments: tuple[Amen
 def _entry(
     offset: int, time: int, form: str, author: str, key_size: str, exclude_size: str, change: str, rest: bytes
 ) -> Entry:
+    if len(form) > 1:
+        form, rest = form[0], rest[int(form[1:]) :]
     if key_size == "0" and exclude_size == "0" and change == "-":
         return Entry(offset, time, form, rest, author)
     key_end = int(key_size)
@@ -87,6 +121,11 @@ def unpack_state(answer: list[Any]) -> LogState:
     epoch, top, first, listed = answer[:4]
     present = epoch.decode()
     return LogState(present, int(top), int(first), _reigns(present, listed.decode()))
+
+
+def unpack_states(answer: list[Any]) -> list[LogState]:
+    """The answer of states.lua."""
+    return [unpack_state(answer[at : at + 4]) for at in range(0, len(answer), 4)]
 
 
 def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:

@@ -1,17 +1,52 @@
-"""Owns the names of the store's keys and channels, and the two hashes behind idempotency."""
+"""Owns the names of the store's keys and channels, and the two hashes behind idempotency.
+
+A room has a channel of its own, but for inboxes: a subscription for each connected user would cost more than all the
+rest of a connect. They share a few channels that each worker follows for good, and a publication there names its room.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import zlib
+
+INBOX_CHANNELS = 256
 
 
 def tag(name: str, room: str) -> str:
-    """The common beginning of a room's keys; the braces keep them in one slot of a cluster. Also its channel."""
+    """The common beginning of a room's keys; the braces keep them in one slot of a cluster."""
     return f"{name}:{{{room}}}"
 
 
-def keys_of(base: str) -> list[str]:
+def of_log(name: str, room: str) -> tuple[str, str, str]:
+    """The keys of a room's log: meta, log, overlay."""
+    base = tag(name, room)
+    return f"{base}:meta", f"{base}:log", f"{base}:overlay"
+
+
+def shares_channel(room: str) -> bool:
+    """Whether the room's channel carries other rooms too: it is an inbox."""
+    return room.startswith("@")
+
+
+def channel(name: str, room: str) -> str:
+    """Where a room's messages and notes are published."""
+    if shares_channel(room):
+        return _inbox_channel(name, zlib.crc32(room.encode()) % INBOX_CHANNELS)
+    return tag(name, room)
+
+
+def shared_channels(name: str) -> list[str]:
+    """All channels that inboxes share."""
+    return [_inbox_channel(name, number) for number in range(INBOX_CHANNELS)]
+
+
+def _inbox_channel(name: str, number: int) -> str:
+    return tag(name, f"!inboxes-{number:02x}")
+
+
+def keys_of(name: str, room: str) -> list[str]:
     """The two hashes that remember a room's idempotency keys."""
+    base = tag(name, room)
     return [f"{base}:keys:0", f"{base}:keys:1"]
 
 

@@ -150,8 +150,14 @@ class Sink(Protocol):
     def received_note(self, room: str, note: bytes) -> None:
         """Something that is not logged came by pub/sub (presence, typing): its bytes as given to `publish_note`."""
 
+    def wants(self, room: str) -> bool:
+        """Whether what came for this room by a channel that carries many rooms is to be handed over at all."""
+
     def subscribed(self, room: str) -> None:
         """The store confirmed the subscription; what was published before may have been missed."""
+
+    def shared_subscribed(self) -> None:
+        """As `subscribed`, for every room that was subscribed to and shares its channel with others."""
 
     def unsubscribed(self, room: str) -> None:
         """The store confirmed the end of the subscription."""
@@ -188,7 +194,11 @@ class Bus(Protocol):
         """Publish without keeping; may be lost."""
 
     def subscribe(self, room: str) -> None:
-        """Ask for a room; `Sink.subscribed` answers."""
+        """Ask for a room; `Sink.subscribed` answers.
+
+        It does so at once for a room that shares its channel with others, where that is followed already; where it
+        is not, `Sink.shared_subscribed` answers.
+        """
 
     def unsubscribe(self, room: str) -> None:
         """Ask for it no longer; `Sink.unsubscribed` answers."""
@@ -199,5 +209,8 @@ class Bus(Protocol):
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
         """The last entries below an offset, oldest first. Raises BusError."""
 
-    async def states(self, rooms: list[str]) -> list[LogState]:
-        """The state of many logs in one round trip. Raises BusError."""
+    def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
+        """The states of some hundred logs in one round trip; creates the log's epoch where there is none."""
+
+    def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
+        """Which of some hundred logs end elsewhere than is known, or should be looked at by `states` to last."""

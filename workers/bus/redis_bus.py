@@ -15,13 +15,13 @@ from typing import Any, Literal
 from chatmaster.settings import Settings
 from chatmaster.stats import Field, WorkerStats
 from workers.bus import keys
-from workers.bus.envelope import VERBS, pack_envelope, unpack_page, unpack_placed, unpack_state
+from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_placed, unpack_states
 from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
-from workers.bus.port import BusError, Change, LogState, Page, Placed, Sink, Unavailable
+from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, Unavailable
 from workers.bus.probe import DEAF_AFTER, Probe
 from workers.bus.publishing import Done, Head, Publishing
 from workers.bus.script import Script, load_own
@@ -57,7 +57,11 @@ class RedisBus:
         self._retention = retention or self._default_retention
         self._seed = secrets.token_hex(4)
         self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
-        self._read_script, self._states_script = load_own("read"), load_own("states")
+        self._read_script, self._states_script, self._tops_script = (
+            load_own("read"),
+            load_own("states"),
+            load_own("tops"),
+        )
         self._probe_script = load_own("probe")
         self._heads: dict[str, tuple[Head, Head]] = {}  # of a room, without and with idempotency keys
         self.deaf_count = 0
@@ -84,7 +88,7 @@ class RedisBus:
         )
         for script in (self._publish_script, self._amend_script, self._probe_script):
             self._commands.register(script)
-        for script in (self._read_script, self._states_script):
+        for script in (self._read_script, self._states_script, self._tops_script):
             self._reads.register(script)
         self._lines = (
             Lifeline("command", self._opener, up=self._commands_up, down=self._commands.down),
@@ -167,7 +171,10 @@ class RedisBus:
         any_author: bool = False,
     ) -> None:
         """See the port."""
-        envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, change=change)
+        shared = room if keys.shares_channel(room) else ""
+        envelope = pack_envelope(
+            payload, form=form, author=author, key=key, exclude=exclude, change=change, room=shared
+        )
         if change is not None:
             writer = "" if any_author else author
             packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
@@ -195,7 +202,7 @@ class RedisBus:
         names, room_args = self._log_of(room)
         field = content = b""
         if key:
-            names += keys.keys_of(room_args[0])
+            names += keys.keys_of(self._name, room)
             field, content = keys.key_field(user=author, room=room, key=key), keys.digest(digest or payload)
         change_args = (VERBS[change.verb], change.target, writer, f"{author} {change.emoji}")
         return pack_evalsha(
@@ -205,7 +212,7 @@ class RedisBus:
     def _make_heads(self, room: str) -> tuple[Head, Head]:
         names, arguments = self._log_of(room)
         script = self._publish_script
-        found = Head(script, names, arguments), Head(script, names + keys.keys_of(arguments[0]), arguments)
+        found = Head(script, names, arguments), Head(script, names + keys.keys_of(self._name, room), arguments)
         if len(self._heads) >= CACHED_ROOMS:
             self._heads.clear()
         self._heads[room] = found
@@ -213,17 +220,16 @@ class RedisBus:
 
     def _log_of(self, room: str) -> tuple[list[str], tuple[str, str, int, int, int]]:
         """The keys and arguments with which every script that appends begins; see append.lua."""
-        base = keys.tag(self._name, room)
-        names = [f"{base}:{part}" for part in ("meta", "log", "overlay")]
-        return names, (base, self._seed, *self._retention(room), self._settings.limits.key_ttl)
+        channel, key_ttl = keys.channel(self._name, room), self._settings.limits.key_ttl
+        return [*keys.of_log(self._name, room)], (channel, self._seed, *self._retention(room), key_ttl)
 
     def _default_retention(self, room: str) -> tuple[int, int]:
         return self._settings.store.history_size, self._settings.store.history_ttl
 
     def publish_note(self, room: str, note: bytes) -> None:
         """See the port."""
-        channel = keys.tag(self._name, room).encode()
-        packed = pack(b"PUBLISH", channel, b"n" + note)
+        shared = room if keys.shares_channel(room) else ""
+        packed = pack("PUBLISH", keys.channel(self._name, room), pack_note(note, room=shared))
         self._commands.send(Call(packed, _ignore, again=True))
 
     # ---- subscribing -------------------------------------------------------------------------------
@@ -246,24 +252,34 @@ class RedisBus:
         """See the port."""
         return unpack_page(await self._read(room, "before", before, limit, max_bytes), backward=True)
 
-    async def states(self, rooms: list[str]) -> list[LogState]:
-        """See the port. Many in one script: a worker that takes over from another asks for every inbox."""
-        chunks = [rooms[at : at + STATES] for at in range(0, len(rooms), STATES)]
-        answers = await asyncio.gather(*map(self._states, chunks))
-        return [state for chunk in answers for state in chunk]
+    def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
+        """See the port."""
 
-    async def _states(self, rooms: list[str]) -> list[LogState]:
-        bases = [keys.tag(self._name, room) for room in rooms]
-        own = [f"{base}:{part}" for base in bases for part in ("meta", "log")]
-        found = await self.call_read(self._states_script, own, [self._retention(room)[1] for room in rooms])
-        rest = [room for room, answer in zip(rooms, found, strict=True) if answer == 0]
-        read = iter(await asyncio.gather(*(self._read(room, "after", 0, 0, 0) for room in rest)))
-        return [unpack_state(answer or next(read)) for answer in found]
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else unpack_states(reply))
+
+        own = [part for room in rooms for part in keys.of_log(self._name, room)]
+        ttls = [self._retention(room)[1] for room in rooms]
+        self._send_read(pack_evalsha(self._states_script.sha, own, [self._seed, *ttls]), answered)
+
+    def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
+        """See the port."""
+
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else [known[number - 1][0] for number in reply])
+
+        own, args = [], list[Argument]()
+        for room, position in known:
+            own.append(keys.of_log(self._name, room)[0])
+            args += (f"{position.epoch} {position.offset}", self._retention(room)[1])
+        self._send_read(pack_evalsha(self._tops_script.sha, own, args), answered)
+
+    def _send_read(self, packed: bytes, done: Callable[[Any], None]) -> None:
+        self._reads.send(Call(packed, done, again=True))
 
     def _read(self, room: str, direction: str, edge: int, limit: int, max_bytes: int) -> Awaitable[Any]:
-        base = keys.tag(self._name, room)
+        own = keys.of_log(self._name, room)
         _, ttl = self._retention(room)
-        own = [f"{base}:meta", f"{base}:log", f"{base}:overlay"]
         return self.call_read(self._read_script, own, [self._seed, ttl, direction, edge, limit, max_bytes])
 
     # ---- other modules' scripts --------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """Owns the subscription connection: what is wanted, what the store confirmed, and what comes in.
 
 redis-py takes 12 µs for a pub/sub message; this loop takes well under one before the entry itself is read.
+
+The channels that many rooms share are subscribed to first and for good. What comes by them is handed over where the
+sink wants its room, so that such a room costs nothing here, and is confirmed at once.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ import asyncio
 import logging
 from typing import Any
 
-from workers.bus.envelope import unpack_publication
+from workers.bus import keys
+from workers.bus.envelope import NOTE, SHARED_NOTE, room_of, unpack_publication, unpack_shared_note
 from workers.bus.link import Link
 from workers.bus.packing import pack
 from workers.bus.port import Sink
@@ -17,23 +21,24 @@ from workers.bus.port import Sink
 logger = logging.getLogger(__name__)
 
 CHUNK = 500  # channels in one SUBSCRIBE: the store answers each, and other connections wait meanwhile
-NOTE = ord("n")  # the first byte of a note; a publication begins with a digit
 
 
 class Subscription:
     """Channels and rooms on one connection. `probed(data)` gets what comes on the probe's channel."""
 
-    def __init__(self, prefix: str, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any) -> None:
-        self._prefix = prefix
+    def __init__(self, name: str, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any) -> None:
+        self._name = name
         self._sink = sink
         self._probe_channel = probe_channel
         self._probed = probed
         self._reconnect = reconnect
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
-        self._rooms: dict[bytes, str] = {}  # wanted
+        self._shared = frozenset(channel.encode() for channel in keys.shared_channels(name))
+        self._missing = set(self._shared)  # of them, those that the store has not confirmed
+        self._rooms: dict[bytes, str] = {}  # wanted, by their own channel
         self._orders: list[tuple[bytes, bytes]] = []  # verb and channel, to be sent at the end of this turn
-        self._unconfirmed: dict[bytes, int] = {}  # orders under way for a channel; the last one's answer counts
+        self._unconfirmed: dict[bytes, tuple[int, str]] = {}  # orders under way for a channel; the last's answer counts
         self._scheduled = False
 
     def __len__(self) -> int:
@@ -44,17 +49,24 @@ class Subscription:
         return self._link is not None
 
     def subscribe(self, room: str) -> None:
+        if keys.shares_channel(room):
+            if not self._missing:
+                self._sink.subscribed(room)
+            return
         channel = self._channel(room)
         self._rooms[channel] = room
-        self._order(b"SUBSCRIBE", channel)
+        self._order(b"SUBSCRIBE", channel, room)
 
     def unsubscribe(self, room: str) -> None:
+        if keys.shares_channel(room):
+            self._sink.unsubscribed(room)
+            return
         channel = self._channel(room)
         self._rooms.pop(channel, None)
-        self._order(b"UNSUBSCRIBE", channel)
+        self._order(b"UNSUBSCRIBE", channel, room)
 
     def _channel(self, room: str) -> bytes:
-        return f"{self._prefix}:{{{room}}}".encode()
+        return keys.channel(self._name, room).encode()
 
     # ---- the connection ----------------------------------------------------------------------------
 
@@ -63,23 +75,26 @@ class Subscription:
         self._link = link
         link.replied = self._replied
         self._orders = []
-        link.write(pack(b"SUBSCRIBE", self._probe_channel))
-        for channel in self._rooms:
-            self._order(b"SUBSCRIBE", channel)
+        # The probe's comes after the shared ones: what returns by it says that all of them are followed.
+        link.write(pack(b"SUBSCRIBE", *self._shared, self._probe_channel))
+        for channel, room in self._rooms.items():
+            self._order(b"SUBSCRIBE", channel, room)
 
     def down(self) -> None:
         """The connection is gone, and with it every answer that was still due."""
         self._link = None
         self._orders = []
         self._unconfirmed = {}
+        self._missing = set(self._shared)
         self._sink.disconnected()
 
     # ---- out ---------------------------------------------------------------------------------------
 
-    def _order(self, verb: bytes, channel: bytes) -> None:
+    def _order(self, verb: bytes, channel: bytes, room: str) -> None:
         if self._link is None:
             return  # `up` asks for everything
-        self._unconfirmed[channel] = self._unconfirmed.get(channel, 0) + 1
+        before, _ = self._unconfirmed.get(channel, (0, room))
+        self._unconfirmed[channel] = before + 1, room
         self._orders.append((verb, channel))
         if not self._scheduled:
             self._scheduled = True
@@ -114,23 +129,35 @@ class Subscription:
                     self._sink.received_note(room, data[1:])
                 else:
                     self._sink.received(room, unpack_publication(data))
+            elif channel in self._shared:
+                self._received_shared(data)
             elif channel == self._probe_channel:
                 self._probed(data)
+        elif channel in self._shared:
+            self._confirmed_shared(channel)
         elif channel != self._probe_channel:
             self._confirmed(kind, channel)
 
-    def _confirmed(self, kind: bytes, channel: bytes) -> None:
-        left = self._unconfirmed.get(channel, 0) - 1
-        if left > 0:
-            self._unconfirmed[channel] = left  # a later order for the same channel is under way
-            return
-        self._unconfirmed.pop(channel, None)
-        if kind == b"subscribe":
-            room = self._rooms.get(channel)
-            if room is not None:
-                self._sink.subscribed(room)
-        elif channel not in self._rooms:
-            self._sink.unsubscribed(self._room_of(channel))
+    def _received_shared(self, data: bytes) -> None:
+        """Most of it is for somebody at another worker, so the room is looked at before anything else."""
+        if data[0] == SHARED_NOTE:
+            room, note = unpack_shared_note(data)
+            if self._sink.wants(room):
+                self._sink.received_note(room, note)
+        elif self._sink.wants(room := room_of(data)):
+            self._sink.received(room, unpack_publication(data))
 
-    def _room_of(self, channel: bytes) -> str:
-        return channel.decode()[len(self._prefix) + 2 : -1]
+    def _confirmed_shared(self, channel: bytes) -> None:
+        self._missing.discard(channel)
+        if not self._missing:
+            self._sink.shared_subscribed()
+
+    def _confirmed(self, kind: bytes, channel: bytes) -> None:
+        count, room = self._unconfirmed.pop(channel, (1, ""))
+        if count > 1:
+            self._unconfirmed[channel] = count - 1, room  # a later order for the same channel is under way
+        elif kind == b"subscribe":
+            if channel in self._rooms:
+                self._sink.subscribed(self._rooms[channel])
+        elif channel not in self._rooms and room:
+            self._sink.unsubscribed(room)

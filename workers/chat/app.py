@@ -330,7 +330,7 @@ class ChatApplication:
 
     # ---- carried out for a desk ------------------------------------------------------------------------
 
-    async def admit(self, desk: Desk, admit: e.Admit) -> Effects:
+    async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
         return await self._entrance.admit(desk, admit)
 
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
@@ -345,7 +345,7 @@ class ChatApplication:
         await self.naming.rename(desk, rename.name, replies.done(rename.id))
         return ()
 
-    async def join(self, desk: Desk, join: e.Join) -> Effects:
+    async def join(self, desk: Desk, join: e.Join) -> Effects | None:
         return await self._entrance.join(desk, join)
 
     async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 BACKLOG: Final = 16  # requests that wait here; then the socket is not read
 IN_FLIGHT: Final = 256  # publications without an answer; then the socket is not read
 UNAVAILABLE_MS: Final = 1000
+
+Work = Coroutine[Any, Any, Effects | None]  # None: somebody else will say what follows, by `go_on` or `give_up`
 
 
 class Desk:
@@ -76,10 +78,21 @@ class Desk:
             self._waiting = False
             self.connection.ws.resume_reading()
 
-    def _start(self, work: Coroutine[Any, Any, Effects], request: RequestId, what: str) -> None:
+    def _start(self, work: Work, request: RequestId, what: str) -> None:
         """Carry out a coroutine and then what it returns; until then the connection's requests wait."""
         self._working += 1
         self._app.tasks.start(self._worked(work, request), what=what)
+
+    def go_on(self, effects: Effects) -> None:
+        """What a coroutine left to others has been done, and this follows."""
+        try:
+            self._finish(effects)
+        except Exception as error:
+            self.failed(error)
+
+    def give_up(self, request: RequestId, error: BusError) -> None:
+        """What a coroutine left to others could not be done."""
+        self.go_on(self.session.refused(request, _why(error)))
 
     def _finish(self, effects: Effects) -> None:
         """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
@@ -92,7 +105,7 @@ class Desk:
             self._backlog = None
         self._resume()
 
-    async def _worked(self, work: Awaitable[Effects], request: RequestId) -> None:
+    async def _worked(self, work: Work, request: RequestId) -> None:
         try:
             try:
                 effects = await work
@@ -100,7 +113,8 @@ class Desk:
                 effects = self.session.refused(request, mistake)
             except BusError as error:
                 effects = self.session.refused(request, _why(error))
-            self._finish(effects)
+            if effects is not None:
+                self._finish(effects)
         except Exception as error:
             self.failed(error)
 
@@ -297,7 +311,11 @@ class Desk:
         self._start(self._app.join(self, effect), effect.id, "join")
 
     def _admit(self, effect: e.Admit) -> None:
-        self._start(self._app.admit(self, effect), effect.id, "hello")
+        if self.session.context.consulted:  # the application's own coroutines are run by tasks
+            self._start(self._app.admit(self, effect), effect.id, "hello")
+            return
+        self._working += 1
+        self._app.tasks.begin(self._worked(self._app.admit(self, effect), effect.id), what="hello")
 
     def _greet(self, effect: e.Greet) -> None:
         self._start(self._app.greet(self, effect), effect.id, "hello")

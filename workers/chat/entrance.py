@@ -20,7 +20,7 @@ from workers.chat.admission import banned_address
 from workers.chat.identity import Identity
 from workers.chat.marks import Mark
 from workers.chat.mistake import Mistake
-from workers.chat.replies import RoomState
+from workers.chat.replies import RequestId, RoomState
 from workers.chat.session import Effects, Phase
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Entrance:
 
     # ---- hello -------------------------------------------------------------------------------------
 
-    async def admit(self, desk: Desk, admit: e.Admit) -> Effects:
-        """Let a user in. Returns what follows; the welcome has been sent already."""
+    async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
+        """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there."""
         session = desk.session
         try:
             refusal = await self._app.gate.admit(desk.connection, admit.identity)
@@ -58,14 +58,19 @@ class Entrance:
             admit = await self._named(admit, before[0])
             await self._app.moderation.enlist(admit.identity)
             self._app.introduce(desk, admit.identity)
-            effects = await self._enter(
-                desk, admit.wanted, before, lambda states: session.admitted(admit, states, time.time())
+            self._enter(
+                desk,
+                admit.id,
+                admit.wanted,
+                before,
+                lambda states: session.admitted(admit, states, time.time()),
+                then=lambda: self._app.naming.came_in(desk),
+                undo=lambda: self._app.gate.release(desk.connection),
             )
-            self._app.naming.came_in(desk)
-            return effects
         except BusError:
             self._app.gate.release(desk.connection)
             raise
+        return None
 
     async def _named(self, admit: e.Admit, inbox: Before) -> e.Admit:
         """Under the name that all of the user's connections have."""
@@ -127,7 +132,7 @@ class Entrance:
 
     # ---- join --------------------------------------------------------------------------------------
 
-    async def join(self, desk: Desk, join: e.Join) -> Effects:
+    async def join(self, desk: Desk, join: e.Join) -> Effects | None:
         """Join one room, or say where one is that was joined before."""
         session, room = desk.session, join.wanted.room
         if join.again and join.wanted.since is None:
@@ -138,12 +143,17 @@ class Entrance:
             await self._left(desk, room)
         else:
             await self._require_space(session.identity.user, room, before[0])
-        try:
-            return await self._enter(desk, [join.wanted], before, lambda states: session.joined(join, states[0]))
-        except BusError:
+
+        def undo() -> None:
             if join.again:
                 desk.carry_out(session.lost(room, "the store did not answer; join again"))
+
+        try:
+            self._enter(desk, join.id, [join.wanted], before, lambda states: session.joined(join, states[0]), undo=undo)
+        except BusError:
+            undo()
             raise
+        return None
 
     async def _left(self, desk: Desk, room: str) -> None:
         """Out and in again, to read on from another place."""
@@ -164,16 +174,19 @@ class Entrance:
         if not here and not await self._app.marks.present(room, user):
             raise Mistake("limit_reached", "this room is full", field="room")
 
-    async def _enter(
+    def _enter(
         self,
         desk: Desk,
+        request: RequestId,
         wanted: Sequence[c.Wanted],
         before: Sequence[Before],
         answer: Callable[[list[RoomState]], Effects],
-    ) -> Effects:
-        """Become a member of all these rooms at once. Raises BusError."""
+        *,
+        then: Callable[[], None] | None = None,
+        undo: Callable[[], None] | None = None,
+    ) -> None:
+        """Become a member of all these rooms at once; then the desk goes on, or gives up. Raises BusError."""
         app = self._app
-        entered: asyncio.Future[Effects] = asyncio.get_running_loop().create_future()
         if desk.session.phase is Phase.ENDED:  # closed while we asked
             raise Unavailable("the connection was closed")
 
@@ -184,15 +197,20 @@ class Entrance:
             # The first effect is the answer, and has to be written in this very turn.
             first, *rest = answer([self._state(one, known) for one, known in zip(joined, before, strict=True)])
             desk.carry_out((first,))
-            entered.set_result(rest)
+            app.node.loop.call_soon(entered, rest)  # once it is a member, which it becomes in this turn
+
+        def entered(rest: Effects) -> None:
+            if then is not None:
+                then()
+            desk.go_on(rest)
 
         def failed(error: BusError) -> None:
-            if not entered.done():
-                entered.set_exception(error)
+            if undo is not None:
+                undo()
+            desk.give_up(request, error)
 
         positions = [(one.room, _position(one.since)) for one in wanted]
         app.hub.join(desk.connection, positions, announce, failed)
-        return await entered
 
     def _state(self, joined: Joined, before: Before) -> RoomState:
         counted = before.members is not None and self._app.shown(joined.room)

@@ -7,6 +7,7 @@ in one slot, named by a hash of it, since a user's id may hold what a key's tag 
 from __future__ import annotations
 
 import hashlib
+import sys
 
 from workers.bus.keys import tag
 
@@ -19,8 +20,8 @@ def of_user(user: str) -> str:
 
 
 def of_address(address: str) -> str:
-    """The subject of an IP address."""
-    return f"a:{address}"
+    """The subject of an IP address; interned, since one address may have thousands of connections."""
+    return sys.intern(f"a:{address}")
 
 
 def counts(name: str, subject: str) -> str:

@@ -66,7 +66,7 @@ class Registry:
             calls.script(script)
         self._counts = Counts(calls, lease, settings)
         self._tasks = Tasks()
-        self.sanctions = Sanctions()
+        self.sanctions = Sanctions(self._counts.tally.counts)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -88,10 +88,7 @@ class Registry:
         `sanctions` afterwards. One that is counted already is counted under the new user. `new` says that nobody can
         have heard of this user yet. Raises BusError: then it is not counted either.
         """
-        added = self._add(connection, user, address)
-        for subject in added if new else ():
-            if subject.startswith("u:"):
-                self.sanctions.loaded(subject, [])
+        added = self._add(connection, user, address, new=new)
         subjects = [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
         if not subjects:
             return None
@@ -117,16 +114,23 @@ class Registry:
 
     def release(self, connection: str) -> None:
         """Count it no longer; nothing happens where it was not."""
-        for subject in self._counts.tally.remove(connection):
-            self.sanctions.release(subject)
-        self._counts.wake()
+        if connection in self._counts.tally:
+            self._forget(self._counts.tally.remove(connection))
+            self._counts.wake()
 
-    def _add(self, connection: str, user: str, address: str) -> tuple[str, ...]:
-        self.release(connection)
-        subjects = self._counts.tally.add(connection, user, address)
+    def _forget(self, subjects: tuple[str, ...]) -> None:
         for subject in subjects:
-            self.sanctions.hold(subject)
-        self._counts.wake()
+            if subject not in self._counts.tally.counts:
+                self.sanctions.forget(subject)
+
+    def _add(self, connection: str, user: str, address: str, *, new: bool = False) -> tuple[str, ...]:
+        self.release(connection)
+        counts = self._counts
+        subjects = counts.tally.add(connection, user, address)
+        for subject in subjects:
+            if counts.tally.counts[subject] == 1 and not (new and subject.startswith("u:")):
+                self.sanctions.begin(subject)
+        counts.wake()
         return subjects
 
     # ---- handing over ------------------------------------------------------------------------------
@@ -140,8 +144,7 @@ class Registry:
 
     def gave_away(self, connection: str) -> None:
         """Another worker has it: the script that counts it there takes it away here; only the number of all is ours."""
-        for subject in self._counts.tally.discard(connection):
-            self.sanctions.release(subject)
+        self._forget(self._counts.tally.discard(connection))
         self._counts.tally.mark([keys.ALL])
         self._counts.wake()
 

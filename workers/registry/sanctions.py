@@ -6,6 +6,7 @@ different ways, so each carries the time at which the store took it, and the lat
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Literal
 
 import msgspec
@@ -68,28 +69,23 @@ def unpack(field: bytes, value: bytes) -> Sanction:
 class Sanctions:
     """The bans and mutes that concern this worker's connections. Lookups cost a dict access where there are none."""
 
-    def __init__(self) -> None:
-        self._holders: dict[str, int] = {}  # subject → connections that make it worth knowing
+    def __init__(self, concerned: Container[str]) -> None:
+        self._concerned = concerned  # subjects with connections here, which make them worth knowing
         self._known: dict[str, dict[tuple[str, str], Sanction]] = {}  # subject → (verb, room) → the latest
-        self._complete: set[str] = set()  # subjects that the store was asked about
+        self._unread: set[str] = set()  # those of them that the store has still to be asked about
 
-    def hold(self, subject: str) -> None:
-        """Someone of this worker is concerned from now on."""
-        self._holders[subject] = self._holders.get(subject, 0) + 1
+    def begin(self, subject: str) -> None:
+        """Its first connection is here, and the store has to be asked about it."""
+        self._unread.add(subject)
 
-    def release(self, subject: str) -> None:
-        """One concerned connection less; with the last one it is forgotten."""
-        left = self._holders.get(subject, 0) - 1
-        if left > 0:
-            self._holders[subject] = left
-        else:
-            self._holders.pop(subject, None)
-            self._known.pop(subject, None)
-            self._complete.discard(subject)
+    def forget(self, subject: str) -> None:
+        """Its last connection is gone."""
+        self._known.pop(subject, None)
+        self._unread.discard(subject)
 
     def complete(self, subject: str) -> bool:
         """Whether all is known of it: the store was asked, and the control room tells what has changed since."""
-        return subject in self._complete
+        return subject in self._concerned and subject not in self._unread
 
     def known(self, subject: str) -> list[Sanction]:
         """What is known of it, lifted ones too."""
@@ -97,8 +93,7 @@ class Sanctions:
 
     def loaded(self, subject: str, sanctions: list[Sanction]) -> None:
         """The store said what holds for it."""
-        if subject in self._holders:
-            self._complete.add(subject)
+        self._unread.discard(subject)
         for sanction in sanctions:
             self._note(subject, sanction)
 
@@ -109,7 +104,7 @@ class Sanctions:
             self._note(keys.of_address(sanction.address), sanction)
 
     def _note(self, subject: str, sanction: Sanction) -> None:
-        if subject not in self._holders:
+        if subject not in self._concerned:
             return
         known = self._known.setdefault(subject, {})
         before = known.get((sanction.verb, sanction.room))

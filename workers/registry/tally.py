@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from workers.registry import keys
 
@@ -12,7 +13,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._subjects: dict[str, tuple[str, ...]] = {}  # connection → what it is counted under
-        self._counts: dict[str, int] = {}
+        self.counts: dict[str, int] = {}  # by subject; none of them is 0
         self.dirty: dict[str, None] = {}
 
     def __contains__(self, connection: str) -> bool:
@@ -23,20 +24,18 @@ class Tally:
 
     def add(self, connection: str, user: str, address: str) -> tuple[str, ...]:
         """Count a connection; returns its subjects. One that is counted already is moved to the new user."""
-        self.remove(connection)
-        subjects = tuple(
-            subject
-            for subject, wanted in (
-                (keys.ALL, True),
-                (keys.of_user(user), bool(user)),
-                (keys.of_address(address), bool(address)),
-            )
-            if wanted
-        )
+        if connection in self._subjects:
+            self.remove(connection)
+        subjects: tuple[str, ...] = (keys.ALL,)
+        if user:
+            subjects += (keys.of_user(user),)
+        if address:
+            subjects += (keys.of_address(address),)
         self._subjects[connection] = subjects
+        counts, dirty = self.counts, self.dirty
         for subject in subjects:
-            self._counts[subject] = self._counts.get(subject, 0) + 1
-        self.mark(subjects)
+            counts[subject] = counts.get(subject, 0) + 1
+            dirty[subject] = None
         return subjects
 
     def remove(self, connection: str) -> tuple[str, ...]:
@@ -49,11 +48,11 @@ class Tally:
         """As `remove`, where the store learns of it from somebody else."""
         subjects = self._subjects.pop(connection, ())
         for subject in subjects:
-            left = self._counts[subject] - 1
+            left = self.counts[subject] - 1
             if left:
-                self._counts[subject] = left
+                self.counts[subject] = left
             else:
-                del self._counts[subject]
+                del self.counts[subject]
         return subjects
 
     def subjects_of(self, connection: str) -> tuple[str, ...]:
@@ -62,19 +61,20 @@ class Tally:
 
     def count(self, subject: str) -> int:
         """This worker's connections."""
-        return self._counts.get(subject, 0)
+        return self.counts.get(subject, 0)
 
     def subjects(self) -> list[str]:
         """Everything that is counted."""
-        return list(self._counts)
+        return list(self.counts)
 
     def mark(self, subjects: Iterable[str]) -> None:
         """The store may have another number."""
-        self.dirty.update(dict.fromkeys(subjects))
+        for subject in subjects:
+            self.dirty[subject] = None
 
-    def take(self, limit: int) -> list[tuple[str, int]]:
-        """What the store has to be told now: absolute numbers."""
-        taken = list(self.dirty)[:limit]
+    def take(self, limit: int) -> list[str]:
+        """Subjects of which the store has to be told now."""
+        taken = list(islice(self.dirty, limit))
         for subject in taken:
             del self.dirty[subject]
-        return [(subject, self.count(subject)) for subject in taken]
+        return taken

@@ -76,15 +76,15 @@ Effect = Order | Deliver | TellGap | TellReset
 class Follower:
     """One room's position on this worker."""
 
-    __slots__ = ("_again", "_held", "_held_bytes", "_overflowed", "_reading", "_ticket", "_wanted", "current", "epoch",
-                 "offset", "phase", "reigns")  # fmt: skip
+    __slots__ = ("_again", "_held", "_held_bytes", "_overflowed", "_reading", "_reigns", "_ticket", "_wanted",
+                 "current", "epoch", "offset", "phase")  # fmt: skip
 
     def __init__(self) -> None:
         self.phase = Phase.OFF
         self.current = False
         self.epoch = ""  # "": no position yet
         self.offset = 0
-        self.reigns: tuple[Reign, ...] = ()  # as of the last read
+        self._reigns: tuple[Reign, ...] | None = ()  # as of the last read; None: the present one alone
         self._wanted = False
         self._again = False  # subscribe once the end of the last subscription is confirmed
         self._reading = False
@@ -97,6 +97,11 @@ class Follower:
     def position(self) -> Position:
         """Everything up to here was delivered."""
         return Position(self.epoch, self.offset)
+
+    @property
+    def reigns(self) -> tuple[Reign, ...]:
+        """All reigns of the log as of the last read, which made it current. Most inboxes have seen but one."""
+        return (Reign(self.epoch, 1),) if self._reigns is None else self._reigns
 
     # ---- members come and go -----------------------------------------------------------------------
 
@@ -274,7 +279,8 @@ class Follower:
         held, self._held = self._held or [], None
         overflowed, self._overflowed = self._overflowed, False
         self._reading = False
-        self.epoch, self.offset, self.reigns = state.epoch, state.top, state.reigns
+        self.epoch, self.offset = state.epoch, state.top
+        self._reigns = None if state.reigns == (Reign(state.epoch, 1),) else state.reigns
         if overflowed:
             return self._look(Order.READ)
         self.current = True
@@ -303,4 +309,4 @@ class Follower:
 
     def _lose_position(self) -> None:
         self._stray()
-        self.epoch, self.offset, self.reigns = "", 0, ()
+        self.epoch, self.offset, self._reigns = "", 0, ()

@@ -198,11 +198,15 @@ class Join:
         self.over = True
         for part in self.parts:
             self.front.admit(self.member, part)
-        self.front.ended(self)
+        self._end()
 
     def fail(self, error: BusError) -> None:
         """Give up: nothing was joined."""
         if not self.over:
             self.over = True
-            self.front.ended(self)
+            self._end()
             self._failed(error)
+
+    def _end(self) -> None:
+        self.front.ended(self)
+        self.parts = []  # they know this join: without the cycle, nobody has to look for what a storm of joins leaves

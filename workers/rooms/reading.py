@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from functools import partial
 from typing import Protocol
 
 from workers.bus.port import MAX_OFFSET, Bus, BusError, Entry, LogState
@@ -57,34 +58,41 @@ class Reading:
         self._owner = owner
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._checks: list[Room] = []
+        self._checks: deque[Room] = deque()  # rooms whose state is wanted
+        self._checking = False  # a question is under way, or about to be asked
         self._waiting: deque[Room] = deque()
         self._under_way = 0
 
     # ---- states ------------------------------------------------------------------------------------
 
     def check(self, room: Room) -> None:
-        """Read the state of a room's log, together with those of all others that are asked for in this turn."""
-        if not self._checks:
-            self._loop.call_soon(self._check)
+        """Read the state of a room's log, together with those of all others that are asked for meanwhile.
+
+        One question is under way at a time, so that the busier the store, the more rooms share the next.
+        """
         self._checks.append(room)
+        if not self._checking:
+            self._checking = True
+            self._loop.call_soon(self._check)
 
     def _check(self) -> None:
-        rooms, self._checks = self._checks, []
-        for start in range(0, len(rooms), STATES):
-            chunk = rooms[start : start + STATES]
-            asked = [(room, ticket) for room in chunk if (ticket := room.follower.read_started()) is not None]
-            if asked:
-                self._tasks.start(self._read_states(asked), what="reading states")
+        asked: list[tuple[Room, int]] = []
+        while self._checks and len(asked) < STATES:
+            room = self._checks.popleft()
+            ticket = room.follower.read_started()
+            if ticket is not None:
+                asked.append((room, ticket))
+        self._checking = bool(asked)
+        if asked:
+            self._bus.states([room.name for room, _ in asked], partial(self._states_came, asked))
 
-    async def _read_states(self, asked: list[tuple[Room, int]]) -> None:
-        try:
-            states = await self._bus.states([room.name for room, _ in asked])
-        except BusError as error:
-            logger.debug("states of %d rooms: %s", len(asked), error)
+    def _states_came(self, asked: list[tuple[Room, int]], answer: list[LogState] | BusError) -> None:
+        self._check()
+        if isinstance(answer, BusError):
+            logger.debug("states of %d rooms: %s", len(asked), answer)
             self._loop.call_later(RETRY, self._failed, asked)
             return
-        for (room, ticket), state in zip(asked, states, strict=True):
+        for (room, ticket), state in zip(asked, answer, strict=True):
             self._owner.run(room, room.follower.state_came(state, ticket))
 
     def _failed(self, asked: list[tuple[Room, int]]) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from workers.bus.port import Position
+from workers.rooms.alone import Alone
 from workers.rooms.follower import Follower, Phase
 from workers.rooms.item import Item
 from workers.rooms.member import Member, Transport
@@ -66,7 +67,7 @@ class Room:
         self.taken_offset = 0
         self.taken_line = 0
         self.ring: Ring | None = None  # None: nothing has come yet
-        self.live: dict[Member, Transport] = {}
+        self.live: dict[Member, Transport] | Alone = Alone()
         self.squeezed: dict[Member, Transport] | None = None  # LIVE too: those with permessage-deflate
         self.laggers: dict[Member, Lagger] | None = None
         self.listeners: list[Listener] | None = None
@@ -135,6 +136,8 @@ class Room:
             if self.squeezed is None:
                 self.squeezed = {}
             self.squeezed[member] = member.ws.transport
+        elif isinstance(self.live, Alone):
+            self.live = self.live.with_another(member, member.ws.transport)
         else:
             self.live[member] = member.ws.transport
 
@@ -251,7 +254,7 @@ class Room:
         return apart
 
 
-def _without(members: dict[Member, Transport], apart: dict[Member, Transport]) -> list[Transport]:
+def _without(members: dict[Member, Transport] | Alone, apart: dict[Member, Transport]) -> list[Transport]:
     """The transports of the others; taking a few out and putting them back beats asking each of a thousand."""
     taken = [member for member in apart if members.pop(member, None) is not None]
     rest = list(members.values())

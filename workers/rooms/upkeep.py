@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from workers.bus.port import Bus, BusError, LogState, Unavailable
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.25
 ACK_WITHOUT_MESSAGE = 1.0
 PATROL = 20.0
-PATROL_ROOMS = 64  # in one question
+PATROL_ROOMS = 256  # in one question: 0.3 ms of the store's time
 LINGER = 30.0  # a reload of a page, or a lost connection, comes back within it
 
 
@@ -123,19 +124,29 @@ class Upkeep:
 
     async def _patrol(self) -> None:
         while True:
-            names = [name for name, room in self._rooms.items() if room.current]
+            names = list(self._rooms)
             chunks = [names[at : at + PATROL_ROOMS] for at in range(0, len(names), PATROL_ROOMS)] or [[]]
             for chunk in chunks:
                 await asyncio.sleep(PATROL / len(chunks))
-                await self._look(chunk)
+                self._look(chunk)
 
-    async def _look(self, names: list[str]) -> None:
-        try:
-            states = await self._bus.states(names) if names else []
-        except BusError as error:
-            logger.debug("the tops of %d rooms: %s", len(names), error)
+    def _look(self, names: list[str]) -> None:
+        """Nearly all of them are idle, most of them inboxes: so the store compares, and tells only which are not."""
+        rooms = [room for name in names if (room := self._rooms.get(name)) is not None and room.current]
+        if rooms:
+            self._bus.compare([(room.name, room.follower.position) for room in rooms], self._compared)
+
+    def _compared(self, answer: list[str] | BusError) -> None:
+        if isinstance(answer, BusError):
+            logger.debug("the tops of rooms: %s", answer)
+        elif answer:
+            self._bus.states(answer, partial(self._states_came, answer))
+
+    def _states_came(self, names: list[str], answer: list[LogState] | BusError) -> None:
+        if isinstance(answer, BusError):
+            logger.debug("the tops of %d rooms: %s", len(names), answer)
             return
-        for name, state in zip(names, states, strict=True):
+        for name, state in zip(names, answer, strict=True):
             room = self._rooms.get(name)
             if room is not None and room.current:
                 self._follows.seen(room, state)

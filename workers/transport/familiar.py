@@ -14,9 +14,12 @@ from websockets.utils import accept_key
 
 from workers.transport.upgrade import Agreed
 
+_KEY_SIZE: Final = 24  # characters: 16 bytes in base64
+
 MOST: Final = 256  # kinds; a kind takes at most `header_size` bytes
 
-_key = re.compile(rb"\r\nSec-WebSocket-Key: ([A-Za-z0-9+/]{22}==)\r\n")
+_HEADER: Final = b"\r\nSec-WebSocket-Key: "
+_key = re.compile(rb"[A-Za-z0-9+/]{22}==\r\n")
 _private = re.compile(rb"\r\n(?:cookie|authorization|proxy-authorization)[ \t]*:|\A[^\r]*\?", re.IGNORECASE)
 
 
@@ -30,22 +33,29 @@ class Familiar:
 
     def recall(self, block: bytes) -> Agreed | None:
         """The agreement with a client that sent the same block with some key, for the key in this one."""
-        match = _key.search(block)
-        if match is None:
-            return None
-        known = self._kinds.get(block[: match.start(1)] + block[match.end(1) :])
-        if known is None:
+        found = _without_key(block)
+        known = self._kinds.get(found[1]) if found is not None else None
+        if found is None or known is None:
             return None
         head, tail, agreed = known
-        return agreed._replace(response=head + accept_key(match[1].decode()).encode() + tail)
+        response = head + accept_key(found[0]).encode() + tail
+        return Agreed(response, agreed.opening, agreed.forwarded, agreed.x_forwarded_for)
 
     def remember(self, block: bytes, agreed: Agreed) -> None:
         """Keep an agreement that was reached on this block."""
-        match = _key.search(block)
-        if match is None or _private.search(block):
+        found = _without_key(block)
+        if found is None or _private.search(block):
             return
         if len(self._kinds) >= MOST:
             self._kinds.clear()  # simpler than an order of use, and as good against a client that varies its block
-        accept = accept_key(match[1].decode()).encode()
-        head, _, tail = agreed.response.partition(accept)
-        self._kinds[block[: match.start(1)] + block[match.end(1) :]] = head, tail, agreed
+        head, _, tail = agreed.response.partition(accept_key(found[0]).encode())
+        self._kinds[found[1]] = head, tail, agreed
+
+
+def _without_key(block: bytes) -> tuple[str, bytes] | None:
+    """The key, and the rest of the block."""
+    begin = block.find(_HEADER) + len(_HEADER)
+    end = begin + _KEY_SIZE
+    if begin < len(_HEADER) or _key.match(block, begin) is None:
+        return None
+    return block[begin:end].decode(), block[:begin] + block[end:]

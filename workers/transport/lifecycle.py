@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import TYPE_CHECKING, Final
 
 from workers.transport import frames
@@ -50,6 +51,7 @@ class Lifecycle(asyncio.Protocol):
     """A connection as far as it is written to and ends; reading is `WebSocket`'s."""
 
     __slots__ = (
+        "_address",
         "_late",
         "_pauses",
         "_remote",
@@ -70,16 +72,24 @@ class Lifecycle(asyncio.Protocol):
         self.writing_paused = False
         self.bytes_out = 0  # by `write_frame`; what the hub writes, the hub counts
         self._remote = remote  # None: whoever is at the other end of the socket
+        self._address: str | None = None  # once it was asked for
         self._pauses = 0  # who wants nothing to be read: see `WebSocket`
         self._late: Late | None = None
 
     @property
     def remote(self) -> tuple[str, int]:
         """Address and port of the client, by the word of trusted proxies; `("", 0)` behind a unix socket."""
-        if self._remote is None:
-            peer = self.transport.get_extra_info("peername")
-            self._remote = (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
-        return self._remote
+        if self._remote is not None:
+            return self._remote
+        peer = self.transport.get_extra_info("peername")
+        return (peer[0], peer[1]) if isinstance(peer, tuple) else (self._address or "", 0)
+
+    @property
+    def address(self) -> str:
+        """The first part of `remote`, which is kept: one string for all connections from there, and without a port."""
+        if self._address is None:
+            self._address = sys.intern(self.remote[0])
+        return self._address
 
     @property
     def buffered(self) -> int:
@@ -165,7 +175,7 @@ class Lifecycle(asyncio.Protocol):
     def failed(self, doing: str) -> None:
         """The application raised (call this in the `except`): log it once, count it, close with 1011."""
         self.endpoint.counts.callback_errors += 1
-        log.exception("a callback failed on %s of %s", doing, self.remote[0] or "a unix socket")
+        log.exception("a callback failed on %s of %s", doing, self.address or "a unix socket")
         self.fail(1011, "internal error")
 
     def fail(self, code: int, reason: str) -> None:

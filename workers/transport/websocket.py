@@ -44,7 +44,7 @@ class WebSocket(Lifecycle):
         "side_frames",
     )
 
-    bucket: set[WebSocket]  # of the sweeper
+    bucket: dict[WebSocket, None]  # of the sweeper
 
     def __init__(self, endpoint: Endpoint, opening: Opening, remote: tuple[str, int] | None) -> None:
         super().__init__(endpoint, remote)

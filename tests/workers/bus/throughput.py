@@ -40,6 +40,11 @@ class Counting:
 
     def unsubscribed(self, room: str) -> None: ...
 
+    def wants(self, room: str) -> bool:
+        return True
+
+    def shared_subscribed(self) -> None: ...
+
     def disconnected(self) -> None: ...
 
 

@@ -90,6 +90,11 @@ class Site:
 
     def unsubscribed(self, room: str) -> None: ...
 
+    def wants(self, room: str) -> bool:
+        return False
+
+    def shared_subscribed(self) -> None: ...
+
     def disconnected(self) -> None: ...
 
 

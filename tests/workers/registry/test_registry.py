@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
 from tests.support.store import RedisServer
 from tests.support.wait import until_async
 from tests.workers.presence.site import Site, encoded
+from workers.bus.script import Script
 from workers.registry import Deed
 
 Start = Callable[..., Awaitable[Site]]
@@ -107,6 +109,27 @@ async def test_online_is_who_has_a_connection_anywhere(start: Start) -> None:
         return not await two.registry.is_online("ann") and await two.registry.count() == 0
 
     await until_async(gone)
+
+
+async def test_a_storm_of_connects_is_counted_by_few_scripts(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = await start("one"), await start("two")
+    sent: list[int] = []
+    send = one.bus.send
+
+    def counted(script: Script, own: Sequence[str], *args: Any, **options: Any) -> None:
+        sent.append(len(own))
+        send(script, own, *args, **options)
+
+    monkeypatch.setattr(one.bus, "send", counted)
+    for number in range(500):
+        assert await one.registry.admit(f"c{number}", f"u{number}", "10.0.0.1", new=True) is None
+
+    async def all_known() -> bool:
+        return all(await asyncio.gather(*(two.registry.is_online(f"u{number}") for number in range(500))))
+
+    await until_async(all_known)
+    assert await two.registry.count() == 500
+    assert sum(sent) <= 600 and len(sent) <= 20, "many users in one script, and each of them once"
 
 
 async def test_a_connection_that_moves_is_counted_once(start: Start) -> None:

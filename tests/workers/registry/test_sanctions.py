@@ -15,9 +15,7 @@ NOW = 1_000.0  # Unix time
 
 
 def holding(*sanctions: Sanction, subjects: tuple[str, ...] = ("u:ann", "a:10.0.0.1")) -> Sanctions:
-    known = Sanctions()
-    for subject in subjects:
-        known.hold(subject)
+    known = Sanctions(subjects)
     for sanction in sanctions:
         known.apply(sanction)
     return known
@@ -60,11 +58,14 @@ def test_the_longest_mute_counts() -> None:
 
 
 def test_it_is_forgotten_with_the_last_connection() -> None:
-    known = holding(Sanction("ban", "ann", at=1))
-    known.hold("u:ann")
-    known.release("u:ann")
-    assert known.banned("ann", "", "", NOW) == ""
-    known.release("u:ann")
+    concerned = {"u:ann"}
+    known = Sanctions(concerned)
+    known.begin("u:ann")
+    known.loaded("u:ann", [Sanction("ban", "ann", at=1)])
+    assert known.complete("u:ann") and known.banned("ann", "", "", NOW) == ""
+    concerned.clear()
+    known.forget("u:ann")
+    assert not known.complete("u:ann")
     assert known.banned("ann", "", "", NOW) is None
     known.apply(Sanction("ban", "ann", at=2))
     assert known.banned("ann", "", "", NOW) is None, "it concerns nobody here"

@@ -52,6 +52,10 @@ class Side:
         self.hub.publish(room, payload, form="j", done=placed, **options)
         return await done
 
+    async def top(self, room: str) -> int:
+        """The last offset of a room's log."""
+        return (await self.bus.read(room, after=0, limit=0, max_bytes=0)).state.top
+
 
 def tell(room: str, what: Gap | Reset) -> bytes:
     if isinstance(what, Gap):

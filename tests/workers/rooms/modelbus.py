@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from workers.bus.port import BusError, Entry, LogState, Page, Placed, Publication, Reign
+from workers.bus.keys import shares_channel
+from workers.bus.port import BusError, Entry, LogState, Page, Placed, Position, Publication, Reign
 
 
 class ModelLog:
@@ -30,9 +31,10 @@ class ModelBus:
         self.reign = 0
         self.written = 0
         self.subscribed: set[str] = set()
+        self.shared = False  # what inboxes share is followed, as far as the worker knows
         self.wanted: set[str] = set()
         self.channel: deque[tuple[str, str, Any]] = deque()
-        self.questions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self.questions: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
 
     # ---- the store ---------------------------------------------------------------------------------
 
@@ -64,7 +66,7 @@ class ModelBus:
         log = self.log(room)
         self.written += 1
         log.entries.append(self.written)
-        if room in self.subscribed:
+        if room in self.subscribed or shares_channel(room):
             self.channel.append(("message", room, Publication(self.epoch(), self.entry(room, len(log.entries)))))
 
     def save(self) -> None:
@@ -84,9 +86,15 @@ class ModelBus:
     def cut(self) -> None:
         self.subscribed.clear()
         self.channel.clear()
+        self.shared = False
         self.sink.disconnected()
+        self.start()
         for room in sorted(self.wanted):
             self._confirm(room)
+
+    def start(self) -> None:
+        """The store takes the subscription to what inboxes share; the worker has still to hear of it."""
+        self.channel.append(("shared", "", None))
 
     # ---- what happens when the test says so --------------------------------------------------------
 
@@ -95,7 +103,11 @@ class ModelBus:
         if self.channel:
             kind, room, what = self.channel.popleft()
             if kind == "message":
-                self.sink.received(room, what)
+                if not shares_channel(room) or self.sink.wants(room):
+                    self.sink.received(room, what)
+            elif kind == "shared":
+                self.shared = True
+                self.sink.shared_subscribed()
             elif kind == "subscribed":
                 self.sink.subscribed(room)
             else:
@@ -104,9 +116,8 @@ class ModelBus:
     def answer(self) -> None:
         """The store answers the oldest question, as it is now."""
         if self.questions:
-            question, answer = self.questions.pop(0)
-            if not answer.done():
-                answer.set_result(question())
+            question, done = self.questions.pop(0)
+            done(question())
 
     # ---- the port ----------------------------------------------------------------------------------
 
@@ -117,6 +128,10 @@ class ModelBus:
         raise NotImplementedError
 
     def subscribe(self, room: str) -> None:
+        if shares_channel(room):
+            if self.shared:
+                self.sink.subscribed(room)
+            return
         self.wanted.add(room)
         self._confirm(room)
 
@@ -125,6 +140,9 @@ class ModelBus:
         self.channel.append(("subscribed", room, None))
 
     def unsubscribe(self, room: str) -> None:
+        if shares_channel(room):
+            self.sink.unsubscribed(room)
+            return
         self.wanted.discard(room)
         self.subscribed.discard(room)
         self.channel.append(("unsubscribed", room, None))
@@ -136,11 +154,13 @@ class ModelBus:
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
         raise NotImplementedError
 
-    async def states(self, rooms: list[str]) -> list[LogState]:
-        states: list[LogState] = await self._ask(lambda: [self.state(room) for room in rooms])
-        return states
+    def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
+        self.questions.append((lambda: [self.state(room) for room in rooms], done))
+
+    def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
+        raise NotImplementedError
 
     def _ask(self, question: Callable[[], Any]) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.questions.append((question, answer))
+        self.questions.append((question, lambda result: None if answer.done() else answer.set_result(result)))
         return answer

@@ -21,12 +21,13 @@ from tests.workers.rooms.conftest import tell
 from tests.workers.rooms.modelbus import ModelBus
 from workers.bus.port import Position
 from workers.rooms import delivery, lagger, pace, reading, room
+from workers.rooms.follower import Phase as FollowerPhase
 from workers.rooms.hub import Hub
 from workers.rooms.lagger import Lagger
 from workers.rooms.member import Joined
 from workers.rooms.room import Room
 
-ROOMS = ("a", "b")
+ROOMS = ("a", "@b")  # one with a channel of its own, and one that shares it
 ACTIONS = (
     ["write"] * 8 + ["hear"] * 8 + ["turn"] * 8 + ["answer"] * 4 + ["join"] * 4 + ["leave"] * 2
     + ["pause", "resume", "resume", "close", "cut", "save", "roll back", "trim", "pause while writing", "show"]
@@ -120,6 +121,7 @@ async def play(seed: int, length: int) -> None:
     hub = Hub(Settings())
     bus.sink = hub
     hub.bind(bus)
+    bus.start()
     hub.teller = tell
     readers = [Reader(hub, number) for number in range(6)]
     for _ in range(length):
@@ -256,6 +258,15 @@ def no_lines(self: Lagger) -> None:
 pump = Lagger.pump
 
 
+def no_look_after_reconnect(self: Hub) -> None:
+    """Inboxes are told of the first subscription to what they share, but not of that after a lost connection."""
+    if not any(room.follower.phase is LIVE for room in self.rooms.values()):
+        shared_subscribed(self)
+
+
+shared_subscribed, LIVE = Hub.shared_subscribed, FollowerPhase.LIVE
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "mutant"),
     [
@@ -263,8 +274,9 @@ pump = Lagger.pump
         (Room, "position", property(newest_position)),
         (Room, "goal", property(newest_goal)),
         (Lagger, "pump", no_lines),
+        (Hub, "shared_subscribed", no_look_after_reconnect),
     ],
-    ids=["changes at once", "newest position", "newest goal", "no lines"],
+    ids=["changes at once", "newest position", "newest goal", "no lines", "no look after a reconnect"],
 )
 def test_the_model_finds_the_fault_when_a_rule_is_left_out(monkeypatch, owner, name, mutant):
     monkeypatch.setattr(owner, name, mutant)

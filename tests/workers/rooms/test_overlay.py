@@ -43,7 +43,7 @@ async def test_only_the_author_or_a_moderator_changes_a_message(sides):
     with pytest.raises(NotAuthor):
         await side.publish("lobby", "x", author="bob", change=Change("edit", said.offset))
     await side.publish("lobby", "x", author="bob", change=Change("delete", said.offset), any_author=True)
-    top = (await side.bus.states(["lobby"]))[0].top
+    top = await side.top("lobby")
     assert top == 4
 
 

@@ -125,7 +125,7 @@ async def test_positions_that_are_written_down_are_resumed_on_another_worker(sid
         await peer.join(*positions.items())
     assert slow.paused  # what its transport had buffered travels with it
     await one.publish("lobby", "later")
-    top = (await one.bus.states(["lobby"]))[0].top
+    top = await one.top("lobby")
     for peer in (live, slow):
         await peer.has("lobby", top)
         assert peer.offsets("lobby") == list(range(1, top + 1))

@@ -1,5 +1,5 @@
 -- Owns how a room's log is opened: its identity, its list of reigns, how long it is kept.
--- It is put in front of every script that says "uses log.lua"; all of them share
+-- It is put in front of every script that says "uses log.lua"; all of them share, for one room or for many,
 --   KEYS[1] meta     hash: id top time reign reigns kept changes
 --   KEYS[2] log      stream: <offset>-0 -> t <time> e <envelope>
 --   KEYS[3] overlay  hash: what later entries changed about earlier ones
@@ -26,10 +26,12 @@ local function now_ms()
 end
 
 -- The log as it is, or a new one that begins; nothing is written yet. `seed` makes a new id unlike any other.
-local function open_log(seed)
-  local meta = redis.call('HMGET', KEYS[1], 'id', 'top', 'time', 'reign', 'kept')
+-- A script that opens many says which meta hash, and under which reign, that it asks for only once.
+local function open_log(seed, key, reign)
+  key = key or KEYS[1]
+  local meta = redis.call('HMGET', key, 'id', 'top', 'time', 'reign', 'kept')
   local ms, now = now_ms()
-  local log = { now = ms, reign = present_reign() }
+  local log = { key = key, now = ms, reign = reign or present_reign() }
   if meta[1] then
     log.id, log.top, log.kept = meta[1], tonumber(meta[2]), tonumber(meta[5])
     log.time = math.max(ms, tonumber(meta[3]))
@@ -44,7 +46,7 @@ end
 
 -- What the meta hash lists once the present reign is in it.
 local function reigns_of(log)
-  local list = (not log.fresh) and redis.call('HGET', KEYS[1], 'reigns') or ''
+  local list = (not log.fresh) and redis.call('HGET', log.key, 'reigns') or ''
   if not log.changed then return list end
   local _, count = string.gsub(list, ':', ':')
   while count >= REIGNS do

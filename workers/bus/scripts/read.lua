@@ -1,5 +1,6 @@
 -- Reads a room's state and a page of its log at one moment; creates the log's identity where there is none.
 -- uses log.lua
+-- uses state.lua
 --
 -- ARGV[1]  seed of a new log's id
 -- ARGV[2]  history ttl, seconds
@@ -13,24 +14,10 @@
 -- `changes` is {field, value, ...} of what the overlay says about these entries; see amend.lua.
 
 local log = open_log(ARGV[1])
-local reigns = reigns_of(log)
-local ttl = tonumber(ARGV[2])
-
-if log.changed then
-  -- A position that is handed out must be known later, so the reign is written down here too. A store that
-  -- is out of memory cannot: then only a position in a log that exists is good for something.
-  if log.fresh then redis.call('DEL', KEYS[2], KEYS[3]) end
-  local wrote = redis.pcall('HSET', KEYS[1], 'id', log.id, 'top', text(log.top), 'time', text(log.time),
-    'reign', log.reign, 'reigns', reigns, 'kept', text(log.kept))
-  if type(wrote) == 'table' and wrote.err and log.fresh then return wrote end
-end
-if redis.call('TTL', KEYS[1]) < 2 * ttl then redis.call('EXPIRE', KEYS[1], 4 * ttl) end
-
-local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
-
-local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-local first = oldest and offset_of(oldest) or log.top + 1
-local answer = { log.epoch, text(log.top), text(first), reigns, 0, {} }
+local state = state_of(log, KEYS[2], KEYS[3], tonumber(ARGV[2]))
+if state.err then return state end
+local first = state.first
+local answer = { log.epoch, text(log.top), text(first), state.reigns, 0, {} }
 
 local backward = ARGV[3] == 'before'
 local edge, limit, room = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])

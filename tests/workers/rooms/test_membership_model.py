@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from chatmaster.settings import Settings
+from chatmaster.settings import Server, Settings
 from tests.workers.rooms.conftest import tell
 from tests.workers.rooms.modelbus import ModelBus
 from workers.bus.port import Position
@@ -27,6 +27,7 @@ from workers.rooms.member import Joined
 from workers.rooms.room import Room
 
 ROOMS = ("a", "b")
+TURN = 0.001  # seconds of the model's clock
 ACTIONS = (
     ["write"] * 8 + ["hear"] * 8 + ["turn"] * 8 + ["answer"] * 4 + ["join"] * 4 + ["leave"] * 2
     + ["pause", "resume", "resume", "close", "cut", "save", "roll back", "trim", "pause while writing", "show"]
@@ -114,14 +115,30 @@ class Reader:
         self.hub.leave(self, where, lambda: self.left(where))
 
 
+class Loop(asyncio.SelectorEventLoop):
+    """A loop whose clock moves on a little with every turn of the model: a delayed batch waits a few turns."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+async def turn() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    loop.now += TURN
+    await asyncio.sleep(0)
+
+
 async def play(seed: int, length: int) -> None:
     chance = random.Random(seed)
     bus = ModelBus()
-    hub = Hub(Settings())
+    hub = Hub(Settings(server=Server(max_batch_delay=chance.choice((0.0, 4 * TURN, 30 * TURN)))))
     bus.sink = hub
     hub.bind(bus)
     hub.teller = tell
-    readers = [Reader(hub, number) for number in range(6)]
+    readers = [Reader(hub, number) for number in range(chance.choice((1, 2, 6)))]
     for _ in range(length):
         await step(bus, hub, readers, chance.choice(ACTIONS), chance)
     await settle(bus, readers)
@@ -138,7 +155,7 @@ async def step(bus: ModelBus, hub: Hub, readers: list[Reader], action: str, chan
     elif action == "answer":
         bus.answer()
     elif action == "turn":
-        await asyncio.sleep(0)
+        await turn()
     elif action == "join" and not reader.closed:
         since = reader.last.get(where) if where not in reader.at and chance.random() < 0.7 else None
         if not hub.joining(reader):
@@ -185,7 +202,7 @@ async def settle(bus: ModelBus, readers: list[Reader]) -> None:
         quiet += 1
         if quiet > 40:
             return
-        await asyncio.sleep(0)
+        await turn()
     raise AssertionError("it does not come to an end")
 
 
@@ -208,7 +225,8 @@ def model(count: int):
     )  # fmt: skip
     @given(st.integers(0, 2**32), st.integers(10, 250))
     def run(seed, length):
-        asyncio.run(play(seed, length))
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(play(seed, length))
 
     return run
 
@@ -247,6 +265,11 @@ def newest_goal(self: Room) -> int:
     return self.offset
 
 
+def gathers_for_live_members(self: Room) -> bool:
+    """What comes while nobody is LIVE is left out of the batch that waits."""
+    return bool(self.live or self.squeezed)
+
+
 def no_lines(self: Lagger) -> None:
     """A cursor from before a reset is taken for one after it."""
     self.line = self.room.line
@@ -262,11 +285,12 @@ pump = Lagger.pump
         (Room, "when_idle", changes_at_once),
         (Room, "position", property(newest_position)),
         (Room, "goal", property(newest_goal)),
+        (Room, "gathers", property(gathers_for_live_members)),
         (Lagger, "pump", no_lines),
     ],
-    ids=["changes at once", "newest position", "newest goal", "no lines"],
+    ids=["changes at once", "newest position", "newest goal", "gathers for LIVE members", "no lines"],
 )
 def test_the_model_finds_the_fault_when_a_rule_is_left_out(monkeypatch, owner, name, mutant):
     monkeypatch.setattr(owner, name, mutant)
     with pytest.raises((AssertionError, RuntimeError, KeyError)):
-        model(700)()
+        model(2000)()

@@ -326,9 +326,17 @@ class RedisBus:
             link = await self._opener.open()
         except Unavailable:
             return False
-        link.abort()
-        await link.closed
-        return True
+        replies: asyncio.Queue[Any] = asyncio.Queue()
+        link.replied = replies.put_nowait
+        link.write(pack("PING"))  # a store that still loads its data takes connections, but refuses this
+        try:
+            async with asyncio.timeout(self._settings.store.timeout):
+                return bool(await replies.get() == b"PONG")
+        except TimeoutError:
+            return False
+        finally:
+            link.abort()
+            await link.closed
 
     def _deaf(self) -> None:
         self._on_deaf()

@@ -91,6 +91,17 @@ async def test_a_lost_subscription_is_told_and_confirmed_again(under):
     await until(lambda: under.heard.publications)
 
 
+async def test_an_unsubscribe_while_the_store_is_away_is_confirmed(under):
+    await under.subscribe("lobby")
+    under.store.kill()
+    await until(lambda: under.heard.events[-1] == "disconnected")
+    under.bus.unsubscribe("lobby")
+    await until(lambda: under.heard.events[-1] == "unsubscribed lobby")
+    under.bus.subscribe("lobby")
+    under.store.start()
+    await until(lambda: under.heard.events[-1] == "subscribed lobby")
+
+
 async def test_a_store_that_was_killed_and_comes_back_is_used_again(make):
     under = await make(timeout=10.0)
     first = await under.publish("lobby")

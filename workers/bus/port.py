@@ -190,7 +190,7 @@ class Bus(Protocol):
         """Ask for a room; `Sink.subscribed` answers."""
 
     def unsubscribe(self, room: str) -> None:
-        """Ask for it no longer; `Sink.unsubscribed` answers."""
+        """Ask for it no longer; `Sink.unsubscribed` answers, without a connection too."""
 
     async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page:
         """Entries after an offset; creates the log's epoch where there is none. Raises BusError."""

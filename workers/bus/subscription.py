@@ -51,6 +51,8 @@ class Subscription:
     def unsubscribe(self, room: str) -> None:
         channel = self._channel(room)
         self._rooms.pop(channel, None)
+        if self._link is None:  # it ended with the connection, and nobody else would say so
+            self._loop.call_soon(self._ended_without_link, channel)
         self._order(b"UNSUBSCRIBE", channel)
 
     def _channel(self, room: str) -> bytes:
@@ -130,6 +132,10 @@ class Subscription:
             if room is not None:
                 self._sink.subscribed(room)
         elif channel not in self._rooms:
+            self._sink.unsubscribed(self._room_of(channel))
+
+    def _ended_without_link(self, channel: bytes) -> None:
+        if channel not in self._rooms:
             self._sink.unsubscribed(self._room_of(channel))
 
     def _room_of(self, channel: bytes) -> str:

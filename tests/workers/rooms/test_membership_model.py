@@ -22,6 +22,7 @@ from tests.workers.rooms.modelbus import ModelBus
 from workers.bus.port import Position
 from workers.rooms import delivery, lagger, reading, room
 from workers.rooms.hub import Hub
+from workers.rooms.joining import JoinPart
 from workers.rooms.lagger import Lagger
 from workers.rooms.member import Joined
 from workers.rooms.room import Room
@@ -31,6 +32,16 @@ TURN = 0.001  # seconds of the model's clock
 ACTIONS = (
     ["write"] * 8 + ["hear"] * 8 + ["turn"] * 8 + ["answer"] * 4 + ["join"] * 4 + ["leave"] * 2
     + ["pause", "resume", "resume", "close", "cut", "save", "roll back", "trim", "pause while writing", "show"]
+)  # fmt: skip
+# Who returns from another worker, which was ahead of this one, while the store loses what that one had seen.
+RETURNS = (
+    ["write"] * 6 + ["hear"] * 3 + ["turn"] * 6 + ["answer"] * 5 + ["join"] * 4 + ["leave"]
+    + ["see elsewhere"] * 4 + ["save"] * 2 + ["roll back"]
+)  # fmt: skip
+# Few are LIVE, and hardly ever all the time.
+PAUSES = (
+    ["write"] * 5 + ["hear"] * 8 + ["turn"] * 3 + ["answer"] * 2 + ["join"] * 3 + ["leave"]
+    + ["pause", "resume", "resume"] * 2
 )  # fmt: skip
 
 
@@ -108,6 +119,11 @@ class Reader:
 
         self.hub.join(self, [(where, since)], announce, lambda error: None)
 
+    def saw_elsewhere(self, where: str, position: Position, entries: list[int]) -> None:
+        """It was in the room at another worker, which was not behind."""
+        self.seen[where] = dict(enumerate(entries, 1))
+        self.last[where] = position
+
     def left(self, where: str) -> None:
         self.at.pop(where, None)
 
@@ -116,11 +132,12 @@ class Reader:
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """A loop whose clock moves on a little with every turn of the model: a delayed batch waits a few turns."""
+    """A loop whose clock moves on with every turn of the model, and hardly otherwise: a late batch waits some turns."""
 
     now = 0.0
 
     def time(self) -> float:
+        self.now += TURN / 100
         return self.now
 
 
@@ -139,8 +156,9 @@ async def play(seed: int, length: int) -> None:
     hub.bind(bus)
     hub.teller = tell
     readers = [Reader(hub, number) for number in range(chance.choice((1, 2, 6)))]
+    actions = chance.choice((ACTIONS, RETURNS, PAUSES))
     for _ in range(length):
-        await step(bus, hub, readers, chance.choice(ACTIONS), chance)
+        await step(bus, hub, readers, chance.choice(actions), chance)
     await settle(bus, readers)
     check(bus, hub, readers)
     await hub.stop()
@@ -183,6 +201,9 @@ async def step(bus: ModelBus, hub: Hub, readers: list[Reader], action: str, chan
     elif action == "trim":
         log = bus.log(where)
         log.first = min(log.first + 2, len(log.entries) + 1)
+    elif action == "see elsewhere" and where not in reader.at and not hub.joining(reader):
+        state = bus.state(where)
+        reader.saw_elsewhere(where, Position(state.epoch, state.top), bus.log(where).entries)
     elif action == "show":
         hub.show(where, b'{"type":"typing","room":"%b"}' % where.encode())
 
@@ -208,6 +229,7 @@ async def settle(bus: ModelBus, readers: list[Reader]) -> None:
 
 def check(bus: ModelBus, hub: Hub, readers: list[Reader]) -> None:
     for reader in readers:
+        assert not hub.joining(reader), "its join waits for ever"
         assert sorted(hub.rooms_of(reader)) == sorted(reader.at), "who is in a room"
         for where, offset in reader.at.items():
             entries = bus.log(where).entries
@@ -247,6 +269,46 @@ def test_every_member_gets_everything_once_and_in_order_or_is_told():
     model(700)()
 
 
+async def rolled_back_under_a_join(bus: ModelBus, hub: Hub) -> None:
+    stays, returns = Reader(hub, 1), Reader(hub, 2)
+    stays.join("a", None)
+    await settle(bus, [stays])
+    for _ in range(2):
+        bus.write("a")
+    await settle(bus, [stays])
+    bus.save()
+    for _ in range(2):
+        bus.write("a")  # this worker does not hear of them
+    returns.saw_elsewhere("a", Position(bus.state("a").epoch, 4), bus.log("a").entries)
+    returns.join("a", returns.last["a"])
+    while not bus.questions:
+        await turn()
+    bus.answer()  # its position is in the log
+    while not bus.questions:  # the follower looks for what the member has seen
+        await turn()
+    bus.roll_back()
+    bus.write("a")
+    bus.write("a")  # others, in the same places
+    await settle(bus, [stays, returns])
+    assert "a" in returns.at
+    check(bus, hub, [stays, returns])
+
+
+def test_a_join_that_was_judged_before_a_rollback_is_judged_again():
+    with asyncio.Runner(loop_factory=Loop) as runner:
+
+        async def run() -> None:
+            bus = ModelBus()
+            hub = Hub(Settings())
+            bus.sink = hub
+            hub.bind(bus)
+            hub.teller = tell
+            await rolled_back_under_a_join(bus, hub)
+            await hub.stop()
+
+        runner.run(run())
+
+
 # ---- each rule, left out -----------------------------------------------------------------------------------
 
 
@@ -270,6 +332,11 @@ def gathers_for_live_members(self: Room) -> bool:
     return bool(self.live or self.squeezed)
 
 
+def judged_once(self: JoinPart) -> bool:
+    """A `since` that was judged stays judged, whatever the log loses meanwhile."""
+    return self.cursor is not None
+
+
 def no_lines(self: Lagger) -> None:
     """A cursor from before a reset is taken for one after it."""
     self.line = self.room.line
@@ -286,9 +353,10 @@ pump = Lagger.pump
         (Room, "position", property(newest_position)),
         (Room, "goal", property(newest_goal)),
         (Room, "gathers", property(gathers_for_live_members)),
+        (JoinPart, "judged", property(judged_once)),
         (Lagger, "pump", no_lines),
     ],
-    ids=["changes at once", "newest position", "newest goal", "gathers for LIVE members", "no lines"],
+    ids=["changes at once", "newest position", "newest goal", "gathers for LIVE members", "judged once", "no lines"],
 )
 def test_the_model_finds_the_fault_when_a_rule_is_left_out(monkeypatch, owner, name, mutant):
     monkeypatch.setattr(owner, name, mutant)

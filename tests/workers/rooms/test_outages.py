@@ -135,6 +135,22 @@ async def test_a_tail_that_pub_sub_lost_is_found_by_the_ack(sides, connect, monk
     assert not told(peer)
 
 
+async def test_a_tail_that_is_lost_soon_after_a_message_that_came_late_is_found_by_its_ack(sides, connect, monkeypatch):
+    side = await sides()
+    peer = await connect(side)
+    await peer.join("lobby")
+    received, held = side.hub.received, []
+    monkeypatch.setattr(side.hub, "received", lambda *publication: held.append(publication))
+    await side.publish("lobby", "late")
+    await until(lambda: held)
+    received(*held[0])
+    await side.publish("lobby", "lost on the way")
+    await until(lambda: len(held) == 2)
+    monkeypatch.setattr(side.hub, "received", received)
+    await until(lambda: peer.offsets("lobby") == [1, 2], within=4)
+    assert not told(peer)
+
+
 async def test_a_tail_that_pub_sub_lost_is_found_by_looking(sides, connect, monkeypatch):
     monkeypatch.setattr(upkeep, "PATROL", 0.3)
     monkeypatch.setattr(upkeep, "ACK_WITHOUT_MESSAGE", 0.3)

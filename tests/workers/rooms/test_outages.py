@@ -6,6 +6,8 @@ import asyncio
 import signal
 from functools import partial
 
+import pytest
+
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Placed, Unavailable
 from workers.rooms import upkeep
@@ -163,6 +165,29 @@ async def test_a_tail_that_pub_sub_lost_is_found_by_looking(sides, connect, monk
     await until(lambda: not one.hub.rooms.get("nothing"))
     monkeypatch.setattr(two.hub, "received", received)
     await until(lambda: peer.offsets("lobby") == [1], within=5)
+
+
+@pytest.mark.parametrize("call", ["states", "read"])
+async def test_an_unexpected_error_while_reading_costs_a_moment_and_not_the_room(sides, connect, monkeypatch, call):
+    side = await sides()
+    peer = await connect(side)
+    works = getattr(side.bus, call)
+    failures: list[str] = []
+
+    async def fails_once(*args, **options):
+        if not failures:
+            failures.append(call)
+            raise ValueError("a bug")
+        return await works(*args, **options)
+
+    monkeypatch.setattr(side.bus, call, fails_once)
+    await peer.join("lobby")
+    received = side.hub.received
+    monkeypatch.setattr(side.hub, "received", lambda room, publication: None)
+    await side.publish("lobby", "lost on the way: it has to be read")
+    monkeypatch.setattr(side.hub, "received", received)
+    await until(lambda: peer.offsets("lobby") == [1], within=5)
+    assert failures
 
 
 async def test_rooms_nobody_is_in_are_given_up_and_can_be_joined_again(sides, connect, monkeypatch):

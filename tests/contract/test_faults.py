@@ -187,6 +187,23 @@ async def test_a_replica_that_is_promoted_is_another_reign(under):
     assert placed.epoch[:8] == before.epoch[:8] and placed.epoch != before.epoch
 
 
+async def test_reads_go_where_the_other_connections_go(under):
+    """Another server is master now; the reading connection to the one that was lives on."""
+    other = RealStore(under.store.kind)
+    try:
+        other.start()
+        await under.subscribe("lobby")
+        await under.publish("lobby")
+        under.bus._opener._options["path"] = str(other.path)
+        for line in (under.bus._lines[0], under.bus._lines[2]):
+            line.reconnect()
+        await until(lambda: under.heard.events[-2:] == ["disconnected", "subscribed lobby"])
+        (state,) = await under.bus.states(["lobby"])
+        assert state.top == 0
+    finally:
+        other.close()
+
+
 async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_replaced(make, monkeypatch):
     from workers.bus import probe, redis_bus
 

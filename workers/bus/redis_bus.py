@@ -298,13 +298,20 @@ class RedisBus:
     # ---- connections -------------------------------------------------------------------------------
 
     def _commands_up(self, link: Link) -> None:
+        self._reads_follow()
         self._commands.up(link)
         if self._subscription.usable:
             self._probe.send()
 
     def _subscription_up(self, link: Link) -> None:
+        self._reads_follow()
         self._subscription.up(link)
         self._probe.send()
+
+    def _reads_follow(self) -> None:
+        """What is read must not come from a store that was deposed: the probe does not pass through that connection."""
+        if self._probe.back_at:  # else this is the beginning, and all three are being opened
+            self._reconnect_reads()
 
     def _reconnect_all(self) -> None:
         for line in self._lines:

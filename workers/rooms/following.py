@@ -149,8 +149,8 @@ class Following:
 
     def _reset(self, room: Room, reset: TellReset) -> None:
         logger.warning(
-            "room %s: the log was lost and goes on after offset %d of %s; %d members are told",
-            room.name, reset.offset, reset.epoch, room.live_count,
+            "room %s: position %d of %s is lost, the log goes on after offset %d of %s; %d members are told",
+            room.name, room.offset, room.epoch, reset.offset, reset.epoch, room.live_count,
         )  # fmt: skip
         self._tally.resets += 1
         self._tell_live(room, Reset(reset.epoch, reset.offset))

@@ -87,7 +87,7 @@ async def test_a_frozen_store_is_caught_up_with(sides, connect, store):
     assert not told(peer)
 
 
-async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(sides, connect, store):
+async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(sides, connect, store, caplog):
     one, two = await sides(), await sides()
     peers = [await connect(side) for side in (one, two)]
     for peer in peers:
@@ -98,6 +98,7 @@ async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(side
     await acked(one, 5, prefix="lost")
     for peer in peers:
         await peer.has("lobby", 10)
+    lost = one.hub.position("lobby")
     store.kill()
     for name, data in old.items():
         (files / name).write_bytes(data)
@@ -111,6 +112,7 @@ async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(side
         reset = next(one for one in peer.messages() if one["type"] == "reset")
         assert reset["offset"] == 5
     assert one.hub.tally.resets == two.hub.tally.resets == 1
+    assert f"position 10 of {lost.epoch} is lost, the log goes on after offset 5 of " in caplog.text
 
 
 async def test_a_wiped_store_is_told_as_a_reset(sides, connect, store):

@@ -106,6 +106,17 @@ async def test_inboxes_are_confirmed_together_after_a_lost_subscription(under):
     assert under.heard.events == ["disconnected", "subscribed @ann"]
 
 
+async def test_an_unsubscribe_while_the_store_is_away_is_confirmed(under):
+    await under.subscribe("lobby")
+    under.store.kill()
+    await until(lambda: under.heard.events[-1] == "disconnected")
+    under.bus.unsubscribe("lobby")
+    await until(lambda: under.heard.events[-1] == "unsubscribed lobby")
+    under.bus.subscribe("lobby")
+    under.store.start()
+    await until(lambda: under.heard.events[-1] == "subscribed lobby")
+
+
 async def test_a_store_that_was_killed_and_comes_back_is_used_again(make):
     under = await make(timeout=10.0)
     first = await under.publish("lobby")
@@ -193,11 +204,29 @@ async def test_a_replica_that_is_promoted_is_another_reign(under):
     assert placed.epoch[:8] == before.epoch[:8] and placed.epoch != before.epoch
 
 
+async def test_reads_go_where_the_other_connections_go(under):
+    """Another server is master now; the reading connection to the one that was lives on."""
+    other = RealStore(under.store.kind)
+    try:
+        other.start()
+        await under.subscribe("lobby")
+        await under.publish("lobby")
+        under.bus._opener._options["path"] = str(other.path)
+        for line in (under.bus._lines[0], under.bus._lines[2]):
+            line.reconnect()
+        await until(lambda: under.heard.events[-2:] == ["disconnected", "subscribed lobby"])
+        (state,) = await under.bus.states(["lobby"])
+        assert state.top == 0
+    finally:
+        other.close()
+
+
 async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_replaced(make, monkeypatch):
-    from workers.bus import probe
+    from workers.bus import probe, redis_bus
 
     for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 1.2), ("LOOK", 0.05)):
         monkeypatch.setattr(probe, name, value)
+    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
     under = await make()
     assert under.bus.probe_age < 1
     # A store without PUBLISH answers everything else.
@@ -205,8 +234,24 @@ async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_rep
         client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", "-publish"])
         await until(lambda: under.bus._probe.reconnects >= 1)
         await until(lambda: under.deaf)
+        assert under.bus.state == "away"
         client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
     await until(lambda: under.bus.state == "ready")
+
+
+async def test_an_outage_however_long_is_no_reason_to_replace_workers(make, monkeypatch):
+    from workers.bus import lifeline, probe
+
+    for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 1.0), ("HOPELESS_AFTER", 2.5), ("LOOK", 0.01)):
+        monkeypatch.setattr(probe, name, value)
+    monkeypatch.setattr(lifeline, "LAST_DELAY", 0.2)
+    some = [await make() for _ in range(4)]
+    some[0].store.kill()
+    await until(lambda: all(under.bus.probe_age > 3.0 for under in some))
+    some[0].store.start()
+    for under in some:
+        await under.bus.ready(10)
+        assert not under.deaf
 
 
 async def test_a_store_with_a_password_and_a_database(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tests.support.wait import until_async
 Make = Callable[..., RedisServer]
 Serve = Callable[..., Chatmaster]
 KILLS = 10
+FROZEN = 10.0  # seconds: longer than a probe may be away, and than `store.timeout`
 SETTINGS = {"store.history_size": 100_000, "store.timeout": 2.0, "limits.rate": 0}
 
 
@@ -85,10 +87,14 @@ async def test_the_embedded_store_killed(chatmaster):
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_frozen_until_every_worker_says_that_it_is_not_ready(server, store):
+async def test_frozen_for_ten_seconds_in_which_every_worker_says_that_it_is_not_ready(server, store):
     async with Crowd(server.url) as crowd:
         store.freeze()
+        until = time.monotonic() + FROZEN
         await until_async(lambda: asyncio.to_thread(lambda: readiness(server) == 503), 30.0, "/ready says 503")
+        await asyncio.sleep(until - time.monotonic())
+        answers = [await asyncio.to_thread(readiness, server) for _ in range(20)]  # of all workers, most likely
+        assert set(answers) == {503}
         store.thaw()
         await crowd.progress(20)
         await until_async(lambda: asyncio.to_thread(lambda: readiness(server) == 200), 30.0, "/ready says 200")

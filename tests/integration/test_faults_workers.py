@@ -32,10 +32,19 @@ def server(chatmaster: Serve, store: RedisServer) -> Chatmaster:
     return chatmaster(settings=settings)
 
 
-def kill_one(server: Chatmaster, chance: random.Random) -> None:
-    pids = [pid for pid in processes.children(server.pid) if ": worker" in processes.title(pid)]
-    if pids:  # else all of them are on their way back
-        processes.send(chance.choice(pids), signal.SIGKILL)
+async def kill_one(server: Chatmaster, chance: random.Random) -> None:
+    """Kill a worker; where all of them are on their way back, the next that is there."""
+
+    def workers() -> list[int]:
+        return [pid for pid in processes.children(server.pid) if ": worker" in processes.title(pid)]
+
+    await until_async(lambda: asyncio.to_thread(workers), 30.0, "there is a worker to kill")
+    processes.send(chance.choice(workers()), signal.SIGKILL)
+
+
+def killed(server: Chatmaster) -> int:
+    """How many workers the master has seen end so."""
+    return server.log().count("killed by SIGKILL")
 
 
 async def everyone_is_ready(server: Chatmaster) -> None:
@@ -50,12 +59,13 @@ async def test_twenty_kills_and_five_reloads(server, store):
     chance = random.Random(3)
     async with Crowd(server.url) as crowd, Knocker(server.url) as knocker:
         for number in range(KILLS):
-            kill_one(server, chance)
+            await kill_one(server, chance)
             if number % (KILLS // RELOADS) == 2:  # slots that back off come at once with it
                 done = await asyncio.to_thread(server.ctl, "reload")
                 assert done.returncode == 0, done.stderr
             await crowd.progress(10)
         assert_kept(crowd.judge(await crowd.settle(store.client)))
+        await until_async(lambda: killed(server) >= KILLS, what=f"{KILLS} workers were killed")
         assert knocker.bad == {} and knocker.outcomes["in"] > 100
         assert crowd.refused == 0
 
@@ -65,10 +75,11 @@ async def test_a_reload_while_workers_die_fails_or_succeeds_and_loses_nothing(se
     async with Crowd(server.url) as crowd, Knocker(server.url) as knocker:
         reload = asyncio.create_task(asyncio.to_thread(server.ctl, "reload"))
         for _ in range(3):
-            kill_one(server, chance)
+            await kill_one(server, chance)
             await crowd.progress(10)
         done = await reload
         assert done.returncode in (0, 1, 5), done.stderr
+        await until_async(lambda: killed(server) >= 3, what="three workers were killed")
         await everyone_is_ready(server)
         assert_kept(crowd.judge(await crowd.settle(store.client)))
         assert knocker.bad == {}

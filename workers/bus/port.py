@@ -201,7 +201,7 @@ class Bus(Protocol):
         """
 
     def unsubscribe(self, room: str) -> None:
-        """Ask for it no longer; `Sink.unsubscribed` answers."""
+        """Ask for it no longer; `Sink.unsubscribed` answers, without a connection too."""
 
     async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page:
         """Entries after an offset; creates the log's epoch where there is none. Raises BusError."""

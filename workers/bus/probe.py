@@ -4,8 +4,9 @@
 
 * every `INTERVAL` a stamp is published by a script that refuses on a replica;
 * when none has come back for `DEAF_AFTER`, every connection is opened anew;
-* when none has come back for `HOPELESS_AFTER` although the store answers a connection made just now, something
-  is wrong with this process, and `deaf` is told, so that it can be replaced.
+* when none has come back although for `HOPELESS_AFTER` the store has answered connections made just then, something
+  is wrong with this process, and `deaf` is told, so that it can be replaced. How long the store was away does not
+  count: all workers would end in the moment in which it is back.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Probe:
         self.rtt = 0.0
         self.reconnects = 0
         self._waiting_since = time.monotonic()  # for the present limit
+        self._ignored_since = 0.0  # since when the store has answered others, but not this; 0: it has not
 
     @property
     def age(self) -> float:
@@ -70,9 +72,10 @@ class Probe:
         now = time.monotonic()
         self.rtt = now - int(stamp) / 1e9
         self.back_at = self._waiting_since = now
+        self._ignored_since = 0.0
 
     async def _watch(self) -> None:
-        began = last_sent = time.monotonic()
+        began = last_sent = last_asked = time.monotonic()
         self.send()
         while True:
             await asyncio.sleep(LOOK)
@@ -85,7 +88,20 @@ class Probe:
                 self.reconnects += 1
                 logger.warning("nothing published came back for %.0f s; connecting anew", DEAF_AFTER)
                 self._reconnect()
-            if now - (self.back_at or began) > HOPELESS_AFTER and await self._store_answers():
-                logger.error("nothing published comes back although the store answers; this worker is deaf")
-                self._deaf()
-                began = self.back_at = now  # say it again only after as long
+            if now - (self.back_at or began) > DEAF_AFTER and now - last_asked >= INTERVAL:
+                last_asked = now
+                await self._ask_beside()
+
+    async def _ask_beside(self) -> None:
+        """Find out whether it is the store that is silent, or this process that is deaf."""
+        back_at = self.back_at
+        answers = await self._store_answers()
+        if not answers or self.back_at != back_at:  # a stamp may have come back meanwhile
+            self._ignored_since = 0.0
+            return
+        now = time.monotonic()
+        self._ignored_since = self._ignored_since or now
+        if now - self._ignored_since > HOPELESS_AFTER:
+            logger.error("nothing published comes back although the store answers; this worker is deaf")
+            self._ignored_since = now  # say it again only after as long
+            self._deaf()

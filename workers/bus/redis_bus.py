@@ -330,13 +330,20 @@ class RedisBus:
     # ---- connections -------------------------------------------------------------------------------
 
     def _commands_up(self, link: Link) -> None:
+        self._reads_follow()
         self._commands.up(link)
         if self._subscription.usable:
             self._probe.send()
 
     def _subscription_up(self, link: Link) -> None:
+        self._reads_follow()
         self._subscription.up(link)
         self._probe.send()
+
+    def _reads_follow(self) -> None:
+        """What is read must not come from a store that was deposed: the probe does not pass through that connection."""
+        if self._probe.back_at:  # else this is the beginning, and all three are being opened
+            self._reconnect_reads()
 
     def _reconnect_all(self) -> None:
         for line in self._lines:
@@ -358,9 +365,17 @@ class RedisBus:
             link = await self._opener.open()
         except Unavailable:
             return False
-        link.abort()
-        await link.closed
-        return True
+        replies: asyncio.Queue[Any] = asyncio.Queue()
+        link.replied = replies.put_nowait
+        link.write(pack("PING"))  # a store that still loads its data takes connections, but refuses this
+        try:
+            async with asyncio.timeout(self._settings.store.timeout):
+                return bool(await replies.get() == b"PONG")
+        except TimeoutError:
+            return False
+        finally:
+            link.abort()
+            await link.closed
 
     def _deaf(self) -> None:
         self._on_deaf()

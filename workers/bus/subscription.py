@@ -63,6 +63,8 @@ class Subscription:
             return
         channel = self._channel(room)
         self._rooms.pop(channel, None)
+        if self._link is None:  # it ended with the connection, and nobody else would say so
+            self._loop.call_soon(self._ended_without_link, channel, room)
         self._order(b"UNSUBSCRIBE", channel, room)
 
     def _channel(self, room: str) -> bytes:
@@ -160,4 +162,8 @@ class Subscription:
             if channel in self._rooms:
                 self._sink.subscribed(self._rooms[channel])
         elif channel not in self._rooms and room:
+            self._sink.unsubscribed(room)
+
+    def _ended_without_link(self, channel: bytes, room: str) -> None:
+        if channel not in self._rooms:
             self._sink.unsubscribed(room)

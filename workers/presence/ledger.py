@@ -125,13 +125,18 @@ class Ledger:
                 held.until = 0.0
                 self._mark(room, here, user)
 
-    def reborn(self) -> None:
-        """A new incarnation begins: the store knows nothing of it yet, and what was under way does not count."""
+    def reborn(self) -> set[str]:
+        """A new incarnation begins: the store knows nothing of it yet, and what was under way does not count.
+
+        Returns the rooms that the old one may have written to, whether or not the store still has its claims.
+        """
+        claimed = {room for room, here in self._rooms.items() if here.claimed}
         self._given_up, self._under_way = [], 0
         for room, here in self._rooms.items():
             here.under_way, here.claim, here.claimed, here.not_before = None, 0, False, 0.0
             here.dirty = dict.fromkeys(here.users)
             self._dirty[room] = None
+        return claimed
 
     def _mark(self, room: str, here: _Room, user: str) -> None:
         here.dirty[user] = None

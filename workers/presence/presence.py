@@ -88,7 +88,8 @@ class Presence:
         self._views: dict[str, View] = {}  # of the rooms in the ledger
         self._astir: set[str] = set()  # rooms whose view has something to do at some time
         self._reaper = Reaper(calls, self._name, names=self._names, start=self._tasks.start, grace=grace)
-        self._former: list[str] = []  # incarnations of this process to reap once everything is written again
+        # Incarnations of this process, and their rooms, to reap once everything is written again.
+        self._former: dict[str, set[str]] = {}
         self._under_way = 0
         self._claiming = False
         self._timer: asyncio.TimerHandle | None = None
@@ -203,20 +204,23 @@ class Presence:
             self._reaper.suspect(incarnation)
 
     def _reborn(self, old: str) -> None:
-        self._former.append(old)
-        self._ledger.reborn()
+        self._former[old] = self._ledger.reborn()
         self._under_way, self._claiming = 0, False
         now = self._loop.time()
         for room, view in self._views.items():
             view.doubt(now, self._interval)
             self._stir(room, view)
 
-    async def _reap_former(self, former: list[str]) -> None:
-        for one in former:
+    async def _reap_former(self, former: dict[str, set[str]]) -> None:
+        for one, rooms in former.items():
             try:
-                await self._reaper.reap(one, sure=True)
+                reaped = await self._reaper.reap(one, sure=True)
+                # A store that lost its claims took what was written until this process noticed: nobody else knows.
+                await self._reaper.reap_rooms(sorted(rooms - reaped), one)
             except BusError as error:
-                logger.warning("%s is left to others to reap: %s", one, error)
+                logger.warning("%s could not be reaped now: %s", one, error)
+                self._former[one] = rooms
+                self._wake(RETRY)
 
     # ---- writing -----------------------------------------------------------------------------------
 
@@ -257,7 +261,7 @@ class Presence:
             for write in self._ledger.take_writes(now, CONCURRENT - self._under_way):
                 self._send(write)
         if self._former and self._ledger.clean:
-            former, self._former = self._former, []
+            former, self._former = self._former, {}
             self._tasks.start(self._reap_former(former), what="reap oneself")
 
     def _claim(self, claims: Claims) -> None:

@@ -74,25 +74,36 @@ class Reaper:
         finally:
             self._expected.discard(whom)
 
-    async def reap(self, whom: str, *, sure: bool) -> None:
-        """Condemn an incarnation, or all of a process, and take everything of it out of the rooms. Raises BusError."""
+    async def reap(self, whom: str, *, sure: bool) -> set[str]:
+        """Condemn an incarnation, or all of a process, and take everything of it out of the rooms that it claimed.
+
+        Returns the rooms. Raises BusError.
+        """
         args: list[Argument] = [whom, "sure" if sure else "", TAKE_OVER]
         condemned = await self._calls.call(self._condemn, keys.of_incarnations(self._name), args, again=False)
+        reaped: set[str] = set()
         for one in condemned:
-            await self._settle(one.decode())
+            reaped |= await self._settle(one.decode())
+        return reaped
 
-    async def _settle(self, incarnation: str) -> None:
+    async def reap_rooms(self, rooms: list[str], incarnation: str) -> None:
+        """Take an incarnation out of rooms, whatever the store knows of its claims. Raises BusError."""
+        for start in range(0, len(rooms), PAGE):
+            await _all([self._reap_room(room, incarnation) for room in rooms[start : start + PAGE]])
+
+    async def _settle(self, incarnation: str) -> set[str]:
         own = keys.of_incarnations(self._name, incarnation)
         done: list[Any] = []
-        reaped = 0
+        reaped: set[str] = set()
         while True:
             rooms = await self._calls.call(self._estate, own, [incarnation, TAKE_OVER, PAGE, *done], again=True)
             if not rooms:
                 break
             await _all([self._reap_room(room.decode(), incarnation) for room in rooms])
             done = rooms
-            reaped += len(rooms)
-        logger.info("incarnation %s was reaped from %d rooms", incarnation, reaped)
+            reaped |= {room.decode() for room in rooms}
+        logger.info("incarnation %s was reaped from %d rooms", incarnation, len(reaped))
+        return reaped
 
     async def _reap_room(self, room: str, incarnation: str) -> None:
         own = [*keys.of_room(self._name, room), keys.of_incarnation(self._name, room, incarnation)]

@@ -29,6 +29,7 @@ class Delivery:
         self._dirty: deque[Room] = deque()
         self._pumping: deque[Lagger] = deque()
         self._scheduled = False
+        self._pump_scheduled = False
         self._since = 0.0  # when the flush began that is under way
         self._haste = False
 
@@ -91,15 +92,20 @@ class Delivery:
         if lagger.queued:
             return
         lagger.queued = True
-        if not self._pumping:
-            self._loop.call_soon(self._pump)
         self._pumping.append(lagger)
+        self._schedule_pump()
+
+    def _schedule_pump(self) -> None:
+        if not self._pump_scheduled:  # one at a time: a lagger that goes on from its own pump would double them
+            self._pump_scheduled = True
+            self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
+        self._pump_scheduled = False
         for _ in range(min(len(self._pumping), PUMPS)):
             lagger = self._pumping.popleft()
             lagger.queued = False
             if lagger.alive:
                 lagger.pump()
         if self._pumping:
-            self._loop.call_soon(self._pump)
+            self._schedule_pump()

@@ -116,7 +116,7 @@ class Following:
         item = self.item(epoch, entry) if entry.amendments else item_of(epoch, entry)
         if entry.change is not None:
             self._amend_ring(room, entry, entry.change)
-        if room.live or room.squeezed:
+        if room.gathers:
             room.put(item)
         room.epoch, room.offset = epoch, entry.offset
         room.arrived += len(item.frame)
@@ -149,8 +149,8 @@ class Following:
 
     def _reset(self, room: Room, reset: TellReset) -> None:
         logger.warning(
-            "room %s: the log was lost and goes on after offset %d of %s; %d members are told",
-            room.name, reset.offset, reset.epoch, room.live_count,
+            "room %s: position %d of %s is lost, the log goes on after offset %d of %s; %d members are told",
+            room.name, room.offset, room.epoch, reset.offset, reset.epoch, room.live_count,
         )  # fmt: skip
         self._tally.resets += 1
         self._tell_live(room, Reset(reset.epoch, reset.offset))
@@ -160,7 +160,7 @@ class Following:
 
     def _tell_live(self, room: Room, what: Gap | Reset) -> None:
         payload = self._words.teller(room.name, what)
-        if room.live_count:  # even without words: the batch has to begin before the position moves
+        if room.gathers:  # even without words: the batch has to begin before the position moves
             room.put(Item(text_frame(payload) if payload is not None else b""))
 
     # ---- what reading brings -----------------------------------------------------------------------

@@ -42,7 +42,7 @@ class Front(Protocol):
 class JoinPart:
     """One room of a join."""
 
-    __slots__ = ("cursor", "join", "line", "missing", "room", "since", "waiting")
+    __slots__ = ("cursor", "join", "judged_in", "line", "missing", "room", "since", "waiting")
 
     def __init__(self, join: Join, room: Room, since: Position | None) -> None:
         self.join = join
@@ -51,12 +51,18 @@ class JoinPart:
         self.cursor: Position | None = None  # where it reads on, once that is known
         self.missing: Gap | Reset | None = None
         self.line = -1
+        self.judged_in = ""  # the epoch that the log was in then
         self.waiting = False
 
     @property
     def already(self) -> bool:
         """It is in the room, perhaps since after it asked."""
         return self.join.member in self.room
+
+    @property
+    def judged(self) -> bool:
+        """By the log as it is: in another epoch what it lost may have been replaced by something else."""
+        return self.cursor is not None and self.judged_in == self.room.follower.epoch
 
     @property
     def offset(self) -> int:
@@ -68,13 +74,11 @@ class JoinPart:
         """Whether it can be announced now; if not, what is missing is under way."""
         room = self.room
         if not room.current:
-            room.joins = room.joins or []
-            if self.join not in room.joins:
-                room.joins.append(self.join)
+            self._wait_for_room()
             return False
         if self.since is None or self.already:
             return True
-        if self.cursor is not None:
+        if self.judged:
             return self._caught_up()
         if self._judge_by_ring():
             return True
@@ -82,6 +86,13 @@ class JoinPart:
             self.waiting = True
             self.join.front.ask(self)
         return False
+
+    def _wait_for_room(self) -> None:
+        """Go on with the join when the room is current."""
+        room = self.room
+        room.joins = room.joins or []
+        if self.join not in room.joins:
+            room.joins.append(self.join)
 
     def _judge_by_ring(self) -> bool:
         room, since, follower = self.room, self.since, self.room.follower
@@ -91,7 +102,7 @@ class JoinPart:
         state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
         if isinstance(judge(since, state), Restart):
             return False  # for the log to say
-        self.cursor, self.line = since, room.line
+        self.cursor, self.missing, self.line, self.judged_in = since, None, room.line, follower.epoch
         return True
 
     def page_came(self, state: LogState, items: list[Item]) -> None:
@@ -100,6 +111,7 @@ class JoinPart:
         if self.join.over or self.since is None:
             return
         verdict = judge(self.since, state)
+        self.missing, self.judged_in = None, state.epoch
         if isinstance(verdict, Restart):
             self.missing = Reset(state.epoch, verdict.after)
         elif verdict.gap is not None:
@@ -115,8 +127,9 @@ class JoinPart:
         follower = self.room.follower
         if self.line != self.room.line or self.cursor.offset <= follower.offset:
             return True
+        self._wait_for_room()
         self.join.front.run(self.room, follower.behind(follower.epoch, self.cursor.offset))
-        return self.room.current
+        return False
 
     @property
     def ahead(self) -> bool:

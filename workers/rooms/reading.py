@@ -93,7 +93,11 @@ class Reading:
             self._loop.call_later(RETRY, self._failed, asked)
             return
         for (room, ticket), state in zip(asked, answer, strict=True):
-            self._owner.run(room, room.follower.state_came(state, ticket))
+            try:
+                self._owner.run(room, room.follower.state_came(state, ticket))
+            except Exception:  # a bug in one room: it looks again, and the others go on
+                logger.exception("going on with room %s failed", room.name)
+                self._loop.call_later(RETRY, self._failed, [(room, ticket)])
 
     def _failed(self, asked: list[tuple[Room, int]]) -> None:
         for room, ticket in asked:
@@ -157,10 +161,10 @@ class Reading:
             return
         try:
             page = await self._bus.read(room.name, after=after, limit=limit, max_bytes=PAGE_BYTES)
-        except BusError:
+            self._owner.run(room, follower.page_came(page, after=after, ticket=ticket))
+        except Exception:  # whatever it is: a follower that waits for an answer for ever would be deaf
             self._loop.call_later(RETRY, self._failed, [(room, ticket)])
             raise
-        self._owner.run(room, follower.page_came(page, after=after, ticket=ticket))
 
     async def _page_for_askers(self, room: Room) -> None:
         askers = room.asked or []

@@ -176,6 +176,11 @@ class Room:
             self._house.mark(self)
 
     @property
+    def gathers(self) -> bool:
+        """What comes goes into the batch: somebody is LIVE, or what waits there will go to whoever becomes LIVE."""
+        return bool(self.live or self.squeezed or self.batch)
+
+    @property
     def busy(self) -> bool:
         """A batch is being written."""
         return self._flight is not None

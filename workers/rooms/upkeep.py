@@ -30,6 +30,9 @@ PATROL_ROOMS = 256  # in one question: 0.3 ms of the store's time
 LINGER = 30.0  # a reload of a page, or a lost connection, comes back within it
 
 
+Expected = tuple[float, str, int]  # since (the loop's time), epoch, offset
+
+
 class Follows(Protocol):
     """What upkeep needs of the followers' shell."""
 
@@ -61,7 +64,8 @@ class Upkeep:
         self._lag_timeout = lag_timeout
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._expected: dict[str, tuple[float, str, int]] = {}
+        # By room: since when, epoch and offset, of the first that has not come and of the last since then.
+        self._expected: dict[str, tuple[Expected, Expected]] = {}
         self._lingering: dict[Room, None] = {}
         self.joins: set[Join] = set()
         self.laggers: set[Lagger] = set()
@@ -76,7 +80,9 @@ class Upkeep:
 
     def expect(self, room: str, epoch: str, offset: int) -> None:
         """The log has this entry; the room's follower should have it soon."""
-        self._expected.setdefault(room, (self._loop.time(), epoch, offset))
+        last = (self._loop.time(), epoch, offset)
+        first, _ = self._expected.get(room) or (last, last)
+        self._expected[room] = first, last
 
     def linger(self, room: Room) -> None:
         """Nobody is in it any more."""
@@ -94,9 +100,12 @@ class Upkeep:
             join.fail(Unavailable("the store did not answer in time"))
 
     def _check_expected(self, now: float) -> None:
-        due = [name for name, (since, _, _) in self._expected.items() if now - since >= ACK_WITHOUT_MESSAGE]
+        due = [name for name, (first, _) in self._expected.items() if now - first[0] >= ACK_WITHOUT_MESSAGE]
         for name in due:
-            _, epoch, offset = self._expected.pop(name)
+            first, last = self._expected.pop(name)
+            if last is not first:  # which may be lost although the first came
+                self._expected[name] = last, last
+            _, epoch, offset = first
             room = self._rooms.get(name)
             if room is not None:
                 self._follows.run(room, room.follower.behind(epoch, offset))

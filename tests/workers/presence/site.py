@@ -24,7 +24,9 @@ class Site:
     registry: Registry
     lease: Lease
 
-    def __init__(self, url: str, name: str, process: str, *, grace: float = GRACE, **limits: Any) -> None:
+    def __init__(
+        self, url: str, name: str, process: str, *, grace: float = GRACE, renew: float = RENEW, **limits: Any
+    ) -> None:
         self.settings = Settings(
             master=Master(name=name), limits=Limits(**limits), chat=Chat(presence_interval=0.1, presence_names=100)
         )
@@ -32,13 +34,14 @@ class Site:
         self.told: list[tuple[str, PresenceChange]] = []
         self.bus = RedisBus(url, self.settings, self)
         self._grace = grace
+        self._renew = renew
         self.gone = False
 
     async def start(self) -> Site:
         self.bus.start()
         await self.bus.ready(5.0)
         name = self.settings.master.name
-        self.lease = Lease(self.bus, name, self.process, renew=RENEW, duration=LEASE)
+        self.lease = Lease(self.bus, name, self.process, renew=self._renew, duration=LEASE / RENEW * self._renew)
         self.presence = Presence(self.bus, self.lease, self.settings, self._announce, grace=self._grace)
         self.registry = Registry(self.bus, self.lease, self.settings)
         await self.lease.start()

@@ -142,6 +142,26 @@ async def test_a_store_that_forgot_everything_is_told_again(start: Start, tmp_pa
         await two.stop()
 
 
+async def test_what_is_written_before_the_loss_of_the_store_is_noticed_counts_once(
+    start: Start, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path / "r") as server:
+        one, two = await start("one", url=server.url, renew=60.0), await start("two", url=server.url, renew=60.0)
+        one.presence.entered("lobby", "ann", "Ann")
+        two.presence.entered("lobby", "bob", "Bob")
+        await see(two, {"ann": 1, "bob": 1})
+        server.client.flushall()
+        one.presence.entered("lobby", "cyd", "Cyd")
+        await see(two, {"cyd": 1})
+        for site in (one, two):
+            await site.lease.renew()
+        await see(two, {"ann": 1, "bob": 1, "cyd": 1})
+        one.presence.left("lobby", "cyd")
+        await see(two, {"ann": 1, "bob": 1})
+        for site in (one, two):
+            await site.stop()
+
+
 async def test_notes_that_were_missed_are_made_up_for(start: Start, store: RedisServer) -> None:
     one, two = await start("one"), await start("two")
     two.presence.entered("lobby", "bob", "Bob")

@@ -22,6 +22,7 @@ from workers.rooms.follower import Deliver, Follower, Order, TellGap, TellReset
 PAGE = 3
 ACTIONS = (
     ["publish"] * 5 + ["hear"] * 6 + ["execute"] * 4 + ["answer"] * 2 + ["cut"] * 2
+    + ["go away", "come back", "come back"]
     + ["fail", "restart", "rollback", "promote", "trim", "patrol", "leave", "linger", "return", "lose"]
 )  # fmt: skip
 
@@ -53,6 +54,7 @@ class World:
     seen: dict[int, int] = field(default_factory=dict)
     position: int | None = None  # what the room's members have
     lost_silently: bool = False
+    confirms_without_connection: bool = True
 
     # ---- the store ---------------------------------------------------------------------------------
 
@@ -102,9 +104,18 @@ class World:
     # ---- the worker --------------------------------------------------------------------------------
 
     def cut(self) -> None:
+        self.go_away()
+        self.come_back()
+
+    def go_away(self) -> None:
+        """The connection is lost, and another cannot be had."""
         self.subscribed, self.connected = False, False
         self.channel.clear()
         self.run(self.follower.disconnected())
+
+    def come_back(self) -> None:
+        if self.connected:
+            return
         self.connected = True
         if self.follower.phase.value in ("subscribing", "live", "linger"):
             self.subscribe()
@@ -151,7 +162,8 @@ class World:
                 self.subscribed = False
                 self.seen.clear()
                 self.position = None
-                self.channel.append("unsubscribed")
+                if self.connected or self.confirms_without_connection:
+                    self.channel.append("unsubscribed")
             elif effect in (Order.CHECK, Order.READ):
                 after = self.follower.offset
                 ticket = self.follower.read_started()
@@ -173,6 +185,7 @@ class World:
 
     def settle(self) -> None:
         """Let everything that is under way come to its end; then the follower must be at the top, on the line."""
+        self.come_back()
         if not self.wanted:
             return
         for _ in range(1000):
@@ -199,9 +212,9 @@ class World:
             assert self.entries[offset - 1] == identity, "what was delivered is not what the log says; nobody was told"
 
 
-def play(make: Callable[[], Follower], seed: int, length: int) -> None:
+def play(make: Callable[[], Follower], seed: int, length: int, **rules: Any) -> None:
     chance = random.Random(seed)
-    world = World(make())
+    world = World(make(), **rules)
     world.wanted = True
     world.run(world.follower.wanted())
     for _ in range(length):
@@ -230,6 +243,10 @@ def step(world: World, action: str, chance: random.Random) -> None:
         world.run(follower.read_failed(read.ticket))
     elif action == "cut":
         world.cut()
+    elif action == "go away" and world.connected:
+        world.go_away()
+    elif action == "come back":
+        world.come_back()
     elif action in ("restart", "rollback"):
         world.restart(rollback=action == "rollback")
     elif action == "promote":
@@ -253,14 +270,14 @@ def step(world: World, action: str, chance: random.Random) -> None:
         world.lost_silently = True
 
 
-def model(make: Callable[[], Follower], examples: int):
+def model(make: Callable[[], Follower], examples: int, **rules: Any):
     @settings(
         max_examples=examples, deadline=None, database=None, derandomize=True,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.integers(0, 2**32), st.integers(5, 120))
     def run(seed, length):
-        play(make, seed, length)
+        play(make, seed, length, **rules)
 
     return run
 
@@ -341,3 +358,8 @@ class OverflowForgotten(Follower):
 def test_the_model_finds_the_fault_when_a_rule_is_left_out(mutant):
     with pytest.raises((AssertionError, TypeError)):
         model(mutant, 4000)()
+
+
+def test_the_model_finds_the_fault_when_an_unsubscribe_without_a_connection_is_not_confirmed():
+    with pytest.raises(AssertionError):
+        model(Follower, 4000, confirms_without_connection=False)()

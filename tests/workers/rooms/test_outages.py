@@ -6,6 +6,8 @@ import asyncio
 import signal
 from functools import partial
 
+import pytest
+
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Placed, Unavailable
 from workers.rooms import upkeep
@@ -85,7 +87,7 @@ async def test_a_frozen_store_is_caught_up_with(sides, connect, store):
     assert not told(peer)
 
 
-async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(sides, connect, store):
+async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(sides, connect, store, caplog):
     one, two = await sides(), await sides()
     peers = [await connect(side) for side in (one, two)]
     for peer in peers:
@@ -96,6 +98,7 @@ async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(side
     await acked(one, 5, prefix="lost")
     for peer in peers:
         await peer.has("lobby", 10)
+    lost = one.hub.position("lobby")
     store.kill()
     for name, data in old.items():
         (files / name).write_bytes(data)
@@ -109,6 +112,7 @@ async def test_what_a_store_forgot_is_told_and_nothing_new_is_taken_for_old(side
         reset = next(one for one in peer.messages() if one["type"] == "reset")
         assert reset["offset"] == 5
     assert one.hub.tally.resets == two.hub.tally.resets == 1
+    assert f"position 10 of {lost.epoch} is lost, the log goes on after offset 5 of " in caplog.text
 
 
 async def test_a_wiped_store_is_told_as_a_reset(sides, connect, store):
@@ -135,6 +139,22 @@ async def test_a_tail_that_pub_sub_lost_is_found_by_the_ack(sides, connect, monk
     assert not told(peer)
 
 
+async def test_a_tail_that_is_lost_soon_after_a_message_that_came_late_is_found_by_its_ack(sides, connect, monkeypatch):
+    side = await sides()
+    peer = await connect(side)
+    await peer.join("lobby")
+    received, held = side.hub.received, []
+    monkeypatch.setattr(side.hub, "received", lambda *publication: held.append(publication))
+    await side.publish("lobby", "late")
+    await until(lambda: held)
+    received(*held[0])
+    await side.publish("lobby", "lost on the way")
+    await until(lambda: len(held) == 2)
+    monkeypatch.setattr(side.hub, "received", received)
+    await until(lambda: peer.offsets("lobby") == [1, 2], within=4)
+    assert not told(peer)
+
+
 async def test_a_tail_that_pub_sub_lost_is_found_by_looking(sides, connect, monkeypatch):
     monkeypatch.setattr(upkeep, "PATROL", 0.3)
     monkeypatch.setattr(upkeep, "ACK_WITHOUT_MESSAGE", 0.3)
@@ -147,6 +167,29 @@ async def test_a_tail_that_pub_sub_lost_is_found_by_looking(sides, connect, monk
     await until(lambda: not one.hub.rooms.get("nothing"))
     monkeypatch.setattr(two.hub, "received", received)
     await until(lambda: peer.offsets("lobby") == [1], within=5)
+
+
+@pytest.mark.parametrize("call", ["states", "read"])
+async def test_an_unexpected_error_while_reading_costs_a_moment_and_not_the_room(sides, connect, monkeypatch, call):
+    side = await sides()
+    peer = await connect(side)
+    works = getattr(side.bus, call)
+    failures: list[str] = []
+
+    async def fails_once(*args, **options):
+        if not failures:
+            failures.append(call)
+            raise ValueError("a bug")
+        return await works(*args, **options)
+
+    monkeypatch.setattr(side.bus, call, fails_once)
+    await peer.join("lobby")
+    received = side.hub.received
+    monkeypatch.setattr(side.hub, "received", lambda room, publication: None)
+    await side.publish("lobby", "lost on the way: it has to be read")
+    monkeypatch.setattr(side.hub, "received", received)
+    await until(lambda: peer.offsets("lobby") == [1], within=5)
+    assert failures
 
 
 async def test_rooms_nobody_is_in_are_given_up_and_can_be_joined_again(sides, connect, monkeypatch):

@@ -16,7 +16,13 @@ _COUNTED = {
     "messages_out": Field.MESSAGES_OUT,
     "deliveries": Field.DELIVERIES,
     "dropped": Field.DROPPED,
+    "handed_over": Field.HANDED_OVER,
+    "hand_over_failed": Field.HAND_OVER_FAILED,
+    "hand_overs_aborted": Field.HAND_OVERS_ABORTED,
+    "deaf": Field.REPLACED_DEAF,
 }
+# What the master counts of workers that it had to kill: in the row of the retired alone.
+_KILLED = {"hung": Field.HUNG, "silent": Field.SILENT}
 _BEAT = 0.5  # seconds between two heartbeats; a later one than that is lag
 _TOTALS = ("connections", "rooms", *_COUNTED, "in_rate", "out_rate", "memory", "restarts")
 
@@ -66,6 +72,7 @@ def totals(rows: Sequence[Row], retired: WorkerStats) -> Row:
     """Over all workers; what has been counted by those that have ended stays in."""
     summed = {key: sum(row[key] for row in rows) for key in _TOTALS}
     summed |= {key: summed[key] + retired[field] for key, field in _COUNTED.items()}
+    summed |= {key: retired[field] for key, field in _KILLED.items()}
     return {"workers": sum(row["state"] == State.READY for row in rows)} | summed
 
 

@@ -168,6 +168,7 @@ class Serving:
     def _deaf(self) -> None:
         # The master replaces a worker that ends with another code than 0 at once.
         self._exit_code = ExitCode.FAILED
+        self._node.counters.replaced_deaf = 1
         if not self._ending.done():
             self._ending.set_result(contract.Drain(seconds=DEAF_DRAIN))
 

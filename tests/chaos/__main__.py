@@ -1,7 +1,7 @@
 """`python -m tests.chaos --minutes 10 [--seed N]`: everything that can break breaks, again and again.
 
 Exits with 1 where a promise was broken. `--list` prints the schedule of a seed only; `--only` picks faults by a part of
-their name.
+their name. From ten minutes on every kind comes three times at least, once alone and twice among others.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import Run, report, schedule
@@ -26,9 +27,10 @@ def main() -> int:
     options = parser.parse_args()
     faults = [one for one in FAULTS.values() if options.only in one.name]
     due = schedule(options.seed, options.minutes * 60, faults)
-    print(f"seed {options.seed}, {len(due)} faults of {len(faults)} kinds", flush=True)
+    least = min(Counter(one.fault.name for one in due).get(fault.name, 0) for fault in faults)
+    print(f"seed {options.seed}, {len(due)} faults of {len(faults)} kinds, each {least} times or more", flush=True)
     if options.list:
-        print("\n".join(f"{one.at:7.1f}  {one.fault.name}" for one in due))
+        print("\n".join(f"{one.at:7.1f}  {one.fault.name}{', alone' if one.alone else ''}" for one in due))
         return 0
     run = Run(options.seed, due, herd=options.herd, say=lambda text: print(text, flush=True))
     began = time.monotonic()

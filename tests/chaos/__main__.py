@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 from tests.chaos.faults import FAULTS
-from tests.chaos.run import Run, report, schedule
+from tests.chaos.run import Run, each_alone, report, schedule
 
 
 def main() -> int:
@@ -23,10 +23,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     parser.add_argument("--only", default="", help="faults whose name contains this")
     parser.add_argument("--herd", type=int, default=2000, help="clients that come in one second")
+    parser.add_argument("--each", action="store_true", help="each kind once, alone, however long that takes")
     parser.add_argument("--list", action="store_true", help="print the schedule and end")
     options = parser.parse_args()
     faults = [one for one in FAULTS.values() if options.only in one.name]
-    due = schedule(options.seed, options.minutes * 60, faults)
+    due = each_alone(options.seed, faults) if options.each else schedule(options.seed, options.minutes * 60, faults)
     least = min(Counter(one.fault.name for one in due).get(fault.name, 0) for fault in faults)
     print(f"seed {options.seed}, {len(due)} faults of {len(faults)} kinds, each {least} times or more", flush=True)
     if options.list:

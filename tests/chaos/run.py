@@ -72,6 +72,12 @@ def schedule(seed: int, seconds: float, faults: Iterable[Fault], *, alone: bool 
     return [one for one in found if one.at < seconds]
 
 
+def each_alone(seed: int, faults: Iterable[Fault]) -> list[Due]:
+    """Every kind once, alone, one right after the other."""
+    chance, kinds = random.Random(seed), sorted(faults, key=lambda one: one.name)
+    return [Due(0.0, one, chance.getrandbits(32), alone=True) for one in chance.sample(kinds, len(kinds))]
+
+
 class Run:
     """Carries a schedule out."""
 

@@ -6,6 +6,7 @@ be within 5 % of what it was after the first sixth. Exits with 1 where it is not
 What is kept on purpose, a room's log and what remembers idempotency keys, is kept for so short a time here that by the
 end of the first sixth as many go as come. Most of the rooms stand empty for longer than a worker lingers in them, so
 that it leaves them and comes again; their names are few, because the store remembers a room's presence for an hour.
+The visitors are always the same guests: a worker remembers the names of some thousands that it has heard of.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ TOLERANCE: Final = 0.05
 LASTING: Final = 40  # rooms that are always there
 PASSING: Final = 100  # rooms that are entered in turn, each by a few people
 STAYING: Final = 60  # people who are always there
+GUESTS: Final = 300  # people who come and go
 SETTLED: Final = 60.0  # seconds until every room was entered, and some were left by the workers
 SAMPLES: Final = 12  # in each of the two windows that are compared
 WINDOW: Final = 1 / 12  # of the whole time
@@ -95,6 +97,7 @@ class Soak:
         self._random = random.Random(seed)
         self._store = redis.Redis.from_url(server.status()["store"]["url"], protocol=2)
         self._began = 0.0
+        self._guests: list[str] = []  # their tokens
 
     async def run(self) -> None:
         """From beginning to end."""
@@ -124,7 +127,10 @@ class Soak:
     async def _visit(self, number: int) -> None:
         room = f"passing-{number // 8 % PASSING}" if number % 2 else _room(self._random.randrange(LASTING))
         try:
-            async with await ChatSocket.enter(self._server.url) as person:
+            token = self._guests[number % GUESTS] if len(self._guests) >= GUESTS else ""
+            async with await ChatSocket.enter(self._server.url, token=token) as person:
+                if not token:
+                    self._guests.append(person.welcome["token"])
                 joined = await person.ask(type="join", room=room)
                 said = await person.ask(type="say", room=room, text=f"visit {number}", key=f"k{number}")
                 left = await person.ask(type="leave", room=room)

@@ -61,8 +61,9 @@ async def talk(site: Site) -> AsyncIterator[None]:
     async with Witness(site.server.url, SLOW, name="talker", timeout=30) as talker:
 
         async def speak() -> None:
-            for number in range(400):  # 60 kB each: 24 MB
-                await talker.attempt(f"{number}".ljust(60_000), turn=number, timeout=10)
+            for turn in range(40):  # of 10 times 60 kB: 24 MB, the first 6 at once
+                texts = (f"{turn} {number}".ljust(60_000) for number in range(10))
+                await asyncio.gather(*(talker.attempt(text, turn=turn, timeout=10) for text in texts))
 
         speaking = asyncio.create_task(speak())
         try:

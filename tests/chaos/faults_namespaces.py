@@ -19,7 +19,7 @@ async def link_cut(site: Site, turn: Turn, link: Namespace) -> None:
 async def link_lost_for_long(site: Site, turn: Turn, link: Namespace) -> None:
     """Longer than pings wait: both ends have to find out by themselves, nobody sends a reset."""
     link.cut()
-    await site.for_a_while(12)
+    await site.for_a_while(17)
 
 
 async def packets_lost_one_way(site: Site, turn: Turn, link: Namespace) -> None:

@@ -84,6 +84,6 @@ async def silent_clients(site: Site, turn: Turn) -> None:
             goal = before - behind + 1
             await until_async(lambda: site.at_most("connections", goal), 40, f"{behind} silent clients were let go")
         else:
-            await site.for_a_while(12)
+            await site.for_a_while(17)
     finally:
         site.client_door.heal()

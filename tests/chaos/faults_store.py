@@ -8,7 +8,6 @@ import contextlib
 import redis
 
 from tests.chaos.faults import Turn, fault
-from tests.chaos.proxy import DOWN
 from tests.chaos.site import Site
 from tests.chaos.witness import Witness
 from tests.support.wait import until_async
@@ -74,17 +73,15 @@ async def slow(site: Site, turn: Turn) -> None:
 async def output_buffer_overflows(site: Site, turn: Turn) -> None:
     """A subscriber that is behind is cut off by the store."""
     before = _overflows(site)
-    site.store.client.config_set("client-output-buffer-limit", "pubsub 64kb 32kb 1")
+    # What is larger than the 16 KiB that a connection has for replies counts; so little is over the limit at once.
+    site.store.client.config_set("client-output-buffer-limit", "pubsub 1 0 0")
     try:
         with contextlib.suppress(ClientError, OSError, TimeoutError):
             async with Witness(site.server.url, "bulk", name="bulk", timeout=20) as speaker:
-                site.store_door.hold(DOWN)
-                # More than the proxies and the kernel hold between the store and the server.
-                said = [speaker.attempt(f"{number}".ljust(60_000), turn=number, timeout=5) for number in range(300)]
+                said = [speaker.attempt(f"{number}".ljust(60_000), turn=number, timeout=5) for number in range(20)]
                 await asyncio.gather(*said)
         turn.expect(_overflows(site) > before, "the store has cut nobody for being behind")
     finally:
-        site.store_door.heal()
         site.store.client.config_set("client-output-buffer-limit", "pubsub 256mb 64mb 60")
 
 

@@ -43,7 +43,7 @@ SETTINGS = {
     "limits.burst": 400,
     "limits.lag_timeout": 5.0,
     "limits.ping_interval": 5.0,
-    "limits.ping_timeout": 5.0,
+    "limits.ping_timeout": 10.0,
     "master.hang_timeout": 3.0,
     "master.drain_timeout": 2.0,
 }

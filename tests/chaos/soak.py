@@ -71,7 +71,7 @@ class Change(Struct, frozen=True):
 
     @property
     def too_much(self) -> bool:
-        """Beyond 5 %; a few tasks more or less are what is under way just then, and no leak: that would be thousands."""
+        """Beyond 5 %; a few tasks more or less are what is under way just then, where a leak makes thousands."""
         return abs(self.share) > TOLERANCE and abs(self.after - self.before) > FEW
 
 

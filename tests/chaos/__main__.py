@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ def main() -> int:
         print("\n".join(f"{one.at:7.1f}  {one.fault.name}{', alone' if one.alone else ''}" for one in due))
         return 0
     run = Run(options.seed, due, herd=options.herd, say=lambda text: print(text, flush=True))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends it, it leaves no namespace behind
     began = time.monotonic()
     verdict = asyncio.run(run.run())
     print(report(run, verdict))

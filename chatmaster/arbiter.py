@@ -297,6 +297,8 @@ class Arbiter:
 
     def _note_states(self) -> None:
         """For the workers' own /metrics."""
+        retired = self.foreman.rows.retired
+        retired[Field.HUNG], retired[Field.SILENT] = self.policy.hangs, self.policy.silences
         for number, handle in self.foreman.handles.items():
             process = self.policy.processes[number]
             handle.row[Field.STATE] = STATES.index(process.state)
@@ -380,5 +382,5 @@ class Arbiter:
                 handles=list(self.foreman.handles.values()),
             ),
             "workers": rows,
-            "totals": {**status.totals(rows, self.foreman.rows.retired), "hung": self.policy.hangs},
+            "totals": status.totals(rows, self.foreman.rows.retired),
         }

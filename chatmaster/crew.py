@@ -136,6 +136,7 @@ class View:
     slots: list[Slot]
     last_number: int
     hangs: int = 0
+    silences: int = 0
 
 
 def backoff(quick_deaths: int) -> float:

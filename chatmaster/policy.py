@@ -44,6 +44,7 @@ class Policy:
         """`random` gives numbers from 0 to 1."""
         self.phase = Phase.IDLE
         self.hangs = 0  # workers replaced because their loop gave no sign of life
+        self.silences = 0  # workers killed because they gave a sibling no answer
         self._roster = Roster(timing, random)
         self._undertaking: Undertaking | None = None
         self._waiting: deque[Undertaking] = deque()
@@ -53,7 +54,7 @@ class Policy:
     def of(cls, view: View, timing: d.Timing, *, random: Callable[[], float] = lambda: 0.5) -> Policy:
         """Go on where another one was `settled` and gave its `view`."""
         made = cls(timing, random=random)
-        made.phase, made.hangs = Phase.RUNNING, view.hangs
+        made.phase, made.hangs, made.silences = Phase.RUNNING, view.hangs, view.silences
         roster = made._roster
         roster.generation, roster.counts, roster.last_number = view.generation, dict(view.counts), view.last_number
         roster.slots = {slot.number: slot for slot in view.slots}
@@ -71,7 +72,8 @@ class Policy:
     def view(self) -> View:
         """Everything that matters while it is settled."""
         roster = self._roster
-        return View(roster.generation, roster.counts, list(roster.slots.values()), roster.last_number, self.hangs)
+        slots = list(roster.slots.values())
+        return View(roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences)
 
     def receive(self, event: d.Event, now: float) -> list[d.Action]:
         """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
@@ -299,6 +301,7 @@ class Policy:
             self._waiting.append(Rolling(slot.generation, slots=deque([slot.number])))
 
     def _fell_silent(self, process: Process) -> None:
+        self.silences += not process.killed
         self._roster.note(logging.ERROR, f"{_name(process)} gives a sibling no answer and is killed")
         self._roster.kill(process)
 

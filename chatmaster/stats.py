@@ -65,7 +65,12 @@ class Field(IntEnum):
     RESTARTS = 35  # unplanned ones of the slot
     STATE = 36  # the place of the worker's state in STATES
     MEMORY = 37  # resident bytes
+    TASKS = 38  # asyncio tasks of the worker's loop
+    REPLACED_DEAF = 39  # 1 when the worker ends because it hears nothing from a store that answers others
     DELIVERY_LAG = 40  # histogram: publish time to last write; HISTOGRAM_BUCKETS fields, then the sum in ns
+    # Written by the master into the row of the retired alone: about workers that could not count any more.
+    HUNG = 57  # killed because their loop gave no sign of life
+    SILENT = 58  # killed because they gave a sibling no answer in a hand-over
     PUBLISH_LATENCY = 60  # histogram
     LOOP_LAG_HISTOGRAM = 80  # histogram
 
@@ -80,7 +85,7 @@ GAUGES: Final = frozenset(
     {
         Field.PID, Field.GENERATION, Field.STARTED, Field.HEARTBEAT, Field.READY, Field.CONNECTIONS, Field.ROOMS,
         Field.LOOP_LAG, Field.STORE_PROBE, Field.STORE_PROBE_RTT, Field.STORE_STATE, Field.LAGGING, Field.SLOT,
-        Field.RESTARTS, Field.STATE, Field.MEMORY,
+        Field.RESTARTS, Field.STATE, Field.MEMORY, Field.TASKS,
     }
 )  # fmt: skip
 

@@ -16,7 +16,13 @@ _COUNTED = {
     "messages_out": Field.MESSAGES_OUT,
     "deliveries": Field.DELIVERIES,
     "dropped": Field.DROPPED,
+    "handed_over": Field.HANDED_OVER,
+    "hand_over_failed": Field.HAND_OVER_FAILED,
+    "hand_overs_aborted": Field.HAND_OVERS_ABORTED,
+    "deaf": Field.REPLACED_DEAF,
 }
+# What the master counts of workers that it had to kill: in the row of the retired alone.
+_KILLED = {"hung": Field.HUNG, "silent": Field.SILENT}
 _BEAT = 0.5  # seconds between two heartbeats; a later one than that is lag
 # Not of rooms: one that has members on several workers is one all the same.
 _TOTALS = ("connections", *_COUNTED, "in_rate", "out_rate", "memory", "restarts")
@@ -67,6 +73,7 @@ def totals(rows: Sequence[Row], retired: WorkerStats) -> Row:
     """Over all workers; what has been counted by those that have ended stays in."""
     summed = {key: sum(row[key] for row in rows) for key in _TOTALS}
     summed |= {key: summed[key] + retired[field] for key, field in _COUNTED.items()}
+    summed |= {key: retired[field] for key, field in _KILLED.items()}
     return {"workers": sum(row["state"] == State.READY for row in rows)} | summed
 
 

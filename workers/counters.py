@@ -13,6 +13,7 @@ _FIELDS: dict[str, Field] = {
     "handed_over": Field.HANDED_OVER,
     "hand_over_failed": Field.HAND_OVER_FAILED,
     "hand_overs_aborted": Field.HAND_OVERS_ABORTED,
+    "replaced_deaf": Field.REPLACED_DEAF,
 }
 
 
@@ -25,6 +26,7 @@ class Counters:
         self.handed_over = 0
         self.hand_over_failed = 0
         self.hand_overs_aborted = 0
+        self.replaced_deaf = 0
         self.callback_errors = 0
         self.rate_limited = 0
 

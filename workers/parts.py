@@ -5,6 +5,7 @@ Bus before rooms, rooms before presence, all of them before the first connection
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from chatmaster.contract import Listener
@@ -86,6 +87,7 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
         node.hub.tally.copy_to(row)
         row[Field.ROOMS] = sum(1 for name, room in node.hub.rooms.items() if len(room) and not name.startswith(NO_ROOM))
     row[Field.CONNECTIONS] = len(node.connections)
+    row[Field.TASKS] = len(asyncio.all_tasks(node.loop))
     for field, name in _TRANSPORT_FIELDS:
         row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
     row[Field.BYTES_OUT] += node.hub.tally.bytes_out if hasattr(node, "hub") else 0

@@ -200,6 +200,7 @@ class Serving:
         self._asked_for_replacement += 1
         if self._going:
             return
+        self._node.counters.replaced_deaf = 1
         if self._asked_for_replacement <= DEAF_CALLS:
             self._channel.send(contract.Replace("it hears nothing from a store that answers others"))
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ Address = tuple[str, int] | Path  # TCP, or a unix socket
 Direction = str
 UP, DOWN = "up", "down"  # towards the server, towards the client
 CHUNK = 65_536
+DIAL_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(eq=False)
@@ -29,10 +31,12 @@ class Pair:
 class Proxy:
     """Forwards connections from `listen` to `target`."""
 
-    def __init__(self, listen: Address, target: Address) -> None:
+    def __init__(self, listen: Address, target: Address, dial: Callable[[], socket.socket] | None = None) -> None:
+        """`dial` makes the sockets of the way onward: those of a network namespace, for instance."""
         self.listen = listen
+        self.dial = dial
         self.target = target  # may be changed: new connections go there
-        self.delay = 0.0  # seconds that each chunk towards the client waits
+        self.delay = 0.0  # seconds that each chunk waits, in either direction
         self.dribble = False  # forward byte by byte
         self.refuse = False  # accept and reset at once
         self.connections = 0  # ever
@@ -76,6 +80,11 @@ class Proxy:
         """Forward `size` bytes of the next chunk, whatever connection it is on, and reset that connection."""
         self._cut_after = size
 
+    @property
+    def will_cut(self) -> bool:
+        """Whether a cut in mid-frame waits for something to be sent."""
+        return self._cut_after is not None
+
     def abandon(self) -> int:
         """Half-open: the server's ends are reset, the clients' stay and are silent."""
         pairs = list(self._pairs)
@@ -118,7 +127,17 @@ class Proxy:
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self.target, Path):
             return await asyncio.open_unix_connection(self.target)
-        return await asyncio.open_connection(*self.target)
+        if self.dial is None:
+            return await asyncio.open_connection(*self.target)
+        sock = self.dial()
+        try:
+            sock.setblocking(False)
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                await asyncio.get_running_loop().sock_connect(sock, self.target)
+        except BaseException:
+            sock.close()
+            raise
+        return await asyncio.open_connection(sock=sock)
 
     async def _pump(self, direction: Direction, reader: asyncio.StreamReader, pair: Pair) -> None:
         """Until either end is gone; the end of one direction is passed on, as a half-closed socket is."""
@@ -126,7 +145,7 @@ class Proxy:
         try:
             while data := await reader.read(CHUNK):
                 await self._open[direction].wait()
-                if self.delay and direction == DOWN:
+                if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._forward(writer, data, pair)
             await self._open[direction].wait()

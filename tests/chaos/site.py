@@ -1,27 +1,35 @@
-"""What the faults are done to: a server, its store behind a proxy, a crowd of clients, half of them behind another."""
+"""What the faults are done to: a server, its store behind a proxy, a crowd of clients, some behind another proxy.
+
+Of three witnesses one connects directly, one through the proxy, and one over a link of its own where the machine allows
+that; then the store is at the end of a link, too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from chatmaster.errors import ChatmasterError
 from tests.chaos import archive
 from tests.chaos.archive import Archive
 from tests.chaos.crowd import Crowd
 from tests.chaos.judge import Verdict
+from tests.chaos.namespaces import Namespace, Unavailable
 from tests.chaos.proxy import Proxy
-from tests.chaos.witness import Place
+from tests.chaos.witness import Place, Witness
 from tests.support import processes
-from tests.support.server import Chatmaster, DidNotStart
+from tests.support.server import ROOT, Chatmaster, DidNotStart
 from tests.support.store import RedisServer
 from tests.support.wait import until_async
 
@@ -34,6 +42,8 @@ SETTINGS = {
     "limits.rate": 200,
     "limits.burst": 400,
     "limits.lag_timeout": 5.0,
+    "limits.ping_interval": 5.0,
+    "limits.ping_timeout": 10.0,
     "master.hang_timeout": 3.0,
     "master.drain_timeout": 2.0,
 }
@@ -43,18 +53,24 @@ WELL = 90.0  # seconds until everything runs again after a fault: the longest ba
 class Site:
     """One run's processes. `say` prints what happens."""
 
-    def __init__(self, chance: random.Random, *, herd: int = 300, say: Callable[[str], None] = print) -> None:
-        self.chance = chance
+    def __init__(self, seed: int, *, herd: int = 300, say: Callable[[str], None] = print) -> None:
+        self.seed = seed
         self.herd = herd
         self.say = say
         self.folder = Path(tempfile.mkdtemp(prefix="cm-chaos-"))
         self.program = self.folder / "program.py"
         shutil.copy(PROGRAM, self.program)
         self.store = RedisServer(self.folder / "r", fsync="always")
-        self.store_door = Proxy(self.folder / "d", self.store.socket_path)
+        self.links, self.no_links = _links()
         settings = {**SETTINGS, "store.url": f"unix://{self.folder / 'd'}"}
         self.server = Chatmaster(str(self.program), workers=WORKERS, settings=settings)
+        if self.links:
+            self.server.arguments = ("-b", f"ws://{self.links['client'].ours}:{self.server.port}")
         self.client_door = Proxy(("127.0.0.1", 0), ("127.0.0.1", self.server.port))
+        self.store_door = Proxy(self.folder / "d", self.store.socket_path)
+        self._far = self._link_up()
+        self.elsewhere = Verdict()  # of the servers that a fault had for itself
+        self.files = asyncio.Lock()  # for who changes the program or the configuration for a while
         self.crowd: Crowd | None = None
         self.losses: list[Archive] = []
         self.disk = False  # the state directory is a small file system of its own, which can be filled
@@ -64,25 +80,59 @@ class Site:
     async def __aenter__(self) -> Site:
         _allow_descriptors()
         await asyncio.to_thread(self.store.start)
+        for far in self._far:
+            await far.start()
+        if self.links:
+            self.store_door.target = (self.links["store"].ours, self._far[1].port)
         await self.store_door.start()
         await self.client_door.start()
         self.disk = self._mount()
         if self.disk:
             self.server.settings["log.file"] = str(self.server.state_dir / "log")
         await asyncio.to_thread(self.server.start)
-        behind = f"ws://127.0.0.1:{self.client_door.port}/"
-        self.crowd = Crowd(
-            lambda number: behind if number % 2 else self.server.url, witnesses=12, writers=6, timeout=60
-        )
+        self.crowd = Crowd(self._url_of, witnesses=12, writers=6, seed=self.seed, timeout=60)
         await self.crowd.start()
         return self
+
+    def _url_of(self, number: int) -> str:
+        doors = [self.server.url, f"ws://127.0.0.1:{self.client_door.port}/"]
+        doors += [f"ws://127.0.0.1:{self._far[0].port}/" if self._far else self.server.url]
+        return doors[number % 3]
+
+    def _link_up(self) -> list[Proxy]:
+        """The far ends: where clients of the other namespace come from, and where the store is on this side."""
+        if not self.links:
+            return []
+        client, store = self.links["client"], self.links["store"]
+        self.store_door.dial = store.socket
+        return [
+            Proxy(("127.0.0.1", 0), (client.ours, self.server.port), client.socket),
+            Proxy((store.ours, 0), self.store.socket_path),
+        ]
+
+    @property
+    def direct(self) -> list[Witness]:
+        """Those who connect to the server itself."""
+        return [one for one in self._witnesses if one.url == self.server.url]
+
+    @property
+    def behind(self) -> list[Witness]:
+        """Those who connect through the proxy."""
+        return [one for one in self._witnesses if one.url.endswith(f":{self.client_door.port}/")]
+
+    @property
+    def _witnesses(self) -> list[Witness]:
+        assert self.crowd is not None
+        return self.crowd.witnesses
 
     async def __aexit__(self, *_: object) -> None:
         if self.crowd is not None:
             await self.crowd.close()
         await asyncio.to_thread(self._end)
-        await self.client_door.stop()
-        await self.store_door.stop()
+        for door in (self.client_door, self.store_door, *self._far):
+            await door.stop()
+        for link in self.links.values():
+            link.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self) -> None:
@@ -99,10 +149,10 @@ class Site:
         """The pids of all workers that are there, in whatever state."""
         return [pid for pid in processes.children(self.server.pid) if ": worker" in processes.title(pid)]
 
-    def a_worker(self) -> int:
+    def a_worker(self, chance: random.Random) -> int:
         """The pid of one of them; 0 where there is none."""
         pids = self.workers()
-        return self.chance.choice(pids) if pids else 0
+        return chance.choice(pids) if pids else 0
 
     async def start_again(self) -> None:
         """As a supervisor does: until it stays."""
@@ -118,8 +168,44 @@ class Site:
         return True
 
     async def ctl(self, *arguments: str) -> int:
-        """The exit code of a chatctl command."""
-        return (await asyncio.to_thread(lambda: self.server.ctl(*arguments, timeout=90))).returncode
+        """The exit code of a chatctl command; what it complains of is printed."""
+        done = await asyncio.to_thread(lambda: self.server.ctl(*arguments, timeout=90))
+        if done.returncode:
+            self.say(f"         {' '.join(arguments)}: {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+        return done.returncode
+
+    def copy_program(self, place: Path, *, version: str) -> None:
+        """Another checkout of the program, with another version."""
+        for package in ("chatmaster", "workers"):
+            shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
+        file = place / "chatmaster" / "__init__.py"
+        file.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', file.read_text()))
+
+    def cuts(self, since: float) -> list[str]:
+        """Who of those that connect directly lost a connection after that (monotonic), and how."""
+        return [f"{one.nickname}: {code}" for one in self.direct for at, code in one.cuts if at >= since]
+
+    async def metric(self, name: str) -> float:
+        """A figure of /metrics, over all workers; 0 where nobody answers."""
+        return await asyncio.to_thread(_metric, self.server.http, f"chatmaster_{name}")
+
+    async def restarts(self) -> int:
+        """How many workers have died so far; 0 where the master does not answer."""
+        try:
+            return int((await asyncio.to_thread(self.server.status))["totals"]["restarts"])
+        except ChatmasterError:
+            return 0
+
+    async def at_most(self, name: str, goal: float) -> bool:
+        return await self.metric(name) <= goal
+
+    async def more_than(self, name: str, before: float) -> bool:
+        return await self.metric(name) > before
+
+    async def calm(self) -> None:
+        """Wait until all is well, and everybody is in."""
+        await self.well()
+        await until_async(lambda: all(one.connected for one in self._witnesses), WELL, "every witness is in")
 
     async def well(self) -> None:
         """Wait until every worker is ready and something new is acknowledged."""
@@ -169,9 +255,13 @@ class Site:
         assert self.crowd is not None
         self.client_door.heal()
         self.store_door.heal()
+        for link in self.links.values():
+            link.heal()
         await self.well()
         now = (await self.crowd.settle(self.store.client)).with_trimmed(self._trimmed)
-        return self.crowd.judge(*self.losses, now)
+        verdict = self.crowd.judge(*self.losses, now)
+        verdict.add(self.elsewhere)
+        return verdict
 
     # ---- the disk ----------------------------------------------------------------------------------------
 
@@ -200,6 +290,28 @@ class Site:
 def _allow_descriptors() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))
+
+
+def _links() -> tuple[dict[str, Namespace], str]:
+    """Links for clients and for the store, or none, and why."""
+    made: dict[str, Namespace] = {}
+    try:
+        for network, kind in enumerate(("client", "store")):
+            made[kind] = Namespace(kind[0], 213 + network)
+    except Unavailable as why:
+        for one in made.values():
+            one.close()
+        return {}, str(why)
+    return made, ""
+
+
+def _metric(http: str, name: str) -> float:
+    try:
+        with urllib.request.urlopen(f"{http}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0.0
+    return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}(_total)?[ {{]", line))
 
 
 async def within(seconds: float, what: Awaitable[T]) -> T | None:

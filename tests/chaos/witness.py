@@ -77,6 +77,7 @@ class Witness(Client):
         self.attempted: set[str] = set()
         self.unknown: set[str] = set()  # no answer: kept or not
         self.ends: Counter[int] = Counter()  # of connections, by close code
+        self.cuts: list[tuple[float, int]] = []  # the same: when (monotonic), and the code
         self.refused = 0  # connects that nobody answered: the listening socket was not there
         self._connections = 0
         self._awake = asyncio.Event()
@@ -147,4 +148,5 @@ class Witness(Client):
     def _note_event(self, event: Event) -> None:
         if isinstance(event, Disconnected):
             self.ends[event.code] += 1
+            self.cuts.append((time.monotonic(), event.code))
             self.refused += "Connect call failed" in event.reason or "timed out" in event.reason

@@ -320,6 +320,8 @@ def test_an_heir_that_gives_no_answer_is_killed_and_replaced():
     new = only(play.tell(reload_to(2))).process
     play.tell(d.BecameReady(new))
     assert play.tell(d.FellSilent(new)) == [d.Kill(new, signal.SIGKILL)]
+    play.tell(d.FellSilent(new))
+    assert play.policy.silences == 1
     actions = play.tell(d.Exited(new, -9))
     assert [spawn.slot for spawn in spawns(actions)] == [0]
 

@@ -215,7 +215,7 @@ async def test_reads_go_where_the_other_connections_go(under):
         for line in (under.bus._lines[0], under.bus._lines[2]):
             line.reconnect()
         await until(lambda: under.heard.events[-2:] == ["disconnected", "subscribed lobby"])
-        (state,) = await under.bus.states(["lobby"])
+        state = await under.state("lobby")
         assert state.top == 0
     finally:
         other.close()

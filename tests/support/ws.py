@@ -86,13 +86,17 @@ class RawSocket:
         """Connect only. `receive_buffer` bytes make a reader that the kernel buffers little for."""
         place = urlsplit(url)
         sock = socket.socket()
-        sock.setblocking(False)
-        if receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        if source:
-            sock.bind((source, 0))
-        loop = asyncio.get_running_loop()
-        await asyncio.wait_for(loop.sock_connect(sock, (place.hostname, place.port)), TIMEOUT)
+        try:
+            sock.setblocking(False)
+            if receive_buffer:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if source:
+                sock.bind((source, 0))
+            loop = asyncio.get_running_loop()
+            await asyncio.wait_for(loop.sock_connect(sock, (place.hostname, place.port)), TIMEOUT)
+        except BaseException:
+            sock.close()
+            raise
         limit = receive_buffer or 2**16
         reader, writer = await asyncio.open_connection(sock=sock, limit=limit)
         return cls(reader, writer)

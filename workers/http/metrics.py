@@ -52,6 +52,7 @@ METRICS: Final = (
     _gauge(Field.HEARTBEAT, "heartbeat_age_seconds", "Since the worker's loop last gave a sign of life.", NANO),
     _gauge(Field.CONNECTIONS, "connections", "Open WebSocket connections."),
     _gauge(Field.ROOMS, "rooms", "Rooms with members on the worker."),
+    _gauge(Field.TASKS, "tasks", "Tasks of the worker's event loop."),
     _gauge(Field.LAGGING, "lagging_members", "Members that read on from the log because they read slowly."),
     _gauge(Field.LOOP_LAG, "loop_lag_seconds", "How late the worker's last heartbeat was.", NANO),
     _gauge(Field.STORE_STATE, "store_state", "The store as the worker sees it: 0 starting, 1 ready, 2 away."),
@@ -77,6 +78,9 @@ METRICS: Final = (
     _counter(
         Field.HAND_OVERS_ABORTED, "hand_overs_aborted", "Batches of connections that were asked back on their way."
     ),
+    _counter(Field.REPLACED_DEAF, "workers_deaf", "Workers replaced because they heard nothing from the store."),
+    _counter(Field.HUNG, "workers_hung", "Workers killed because their loop gave no sign of life."),
+    _counter(Field.SILENT, "workers_silent", "Workers killed because they gave a sibling no answer in a hand-over."),
     _counter(Field.DEAF, "store_reconnects", "Times the subscription was found deaf and made again."),
     _counter(Field.LOGS_DROPPED, "log_lines_dropped", "Log lines dropped because the log could not be written."),
     _counter(Field.PUBLISH_FAILURES, "publish_failures", "Messages that the store did not acknowledge."),

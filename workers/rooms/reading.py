@@ -83,8 +83,13 @@ class Reading:
             if ticket is not None:
                 asked.append((room, ticket))
         self._checking = bool(asked)
-        if asked:
+        if not asked:
+            return
+        try:
             self._bus.states([room.name for room, _ in asked], partial(self._states_came, asked))
+        except Exception:
+            logger.exception("reading the states of %d rooms failed", len(asked))
+            self._loop.call_later(RETRY, self._states_came, asked, BusError("a bug"))
 
     def _states_came(self, asked: list[tuple[Room, int]], answer: list[LogState] | BusError) -> None:
         self._check()

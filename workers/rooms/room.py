@@ -234,14 +234,17 @@ class Room:
             data = _joined(items, squeeze=squeeze)
             if not data:
                 continue
-            self._house.written(items, len(members), len(data))
-            if len(members) <= AT_ONCE and not apart:
+            count = len(members)
+            if count <= AT_ONCE and not apart:
                 _write(members.values(), data)
-                yield len(members)
+                self._house.written(items, count, len(data))
+                yield count
                 continue
             targets = _without(members, apart)
-            for start in range(0, len(targets), AT_ONCE):
+            for start in range(0, max(len(targets), 1), AT_ONCE):
                 _write(targets[start : start + AT_ONCE], data)
+                if start + AT_ONCE >= len(targets):
+                    self._house.written(items, count, len(data))  # the lag is that of the last one
                 yield AT_ONCE
         for member, transport in apart.items():
             own = (item.frame_for(member.user, member.id, deflate=member.deflate) for item in items)

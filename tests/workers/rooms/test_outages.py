@@ -176,11 +176,11 @@ async def test_an_unexpected_error_while_reading_costs_a_moment_and_not_the_room
     works = getattr(side.bus, call)
     failures: list[str] = []
 
-    async def fails_once(*args, **options):
+    def fails_once(*args, **options):
         if not failures:
             failures.append(call)
             raise ValueError("a bug")
-        return await works(*args, **options)
+        return works(*args, **options)
 
     monkeypatch.setattr(side.bus, call, fails_once)
     await peer.join("lobby")

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 GRACE = 3.0  # seconds; a browser that loads its page again is back in less
 MAX_WRITE = 128  # users in one write: about 3 ms of the store's time
@@ -211,7 +212,7 @@ class Ledger:
             yield self._write(room, here)
 
     def _write(self, room: str, here: _Room) -> Write:
-        users = list(here.dirty)[:MAX_WRITE]
+        users = list(islice(here.dirty, MAX_WRITE))
         for user in users:
             del here.dirty[user]
         self._number += 1

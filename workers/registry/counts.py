@@ -42,6 +42,7 @@ class Counts:
         self._name = settings.master.name
         limits = settings.limits
         self._limits = {keys.ALL: limits.connections, "u": limits.per_user, "a": limits.per_address}
+        self.unlimited = not any(self._limits.values())
         self._loop = asyncio.get_running_loop()
         self._arrive, self._count, self._counts = scripts_of(Path(__file__).parent, "arrive", "count", "counts")
         for script in (self._arrive, self._count, self._counts):

@@ -89,7 +89,10 @@ class Registry:
         have heard of this user yet. Raises BusError: then it is not counted either.
         """
         added = self._add(connection, user, address, new=new)
-        subjects = [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
+        if self._counts.unlimited:  # then bans and mutes are all that the store could tell
+            subjects = [one for one in added if one != keys.ALL and not self.sanctions.complete(one)]
+        else:
+            subjects = [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
         if not subjects:
             return None
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Position
+from workers.rooms.joining import Join, JoinPart
 
 
 async def test_a_message_reaches_members_on_every_worker_once_and_in_order(sides, connect):
@@ -105,3 +107,17 @@ async def test_the_worker_itself_follows_a_room(sides):
     await until(lambda: seen == [1, 2, 3, 4, 5])
     stop()
     assert two.hub.rooms["!control"].follower.phase.value == "linger"
+
+
+async def test_a_join_that_is_over_leaves_nothing_for_the_collector(sides, connect):
+    side = await sides()
+    peer = await connect(side)
+    gc.collect()
+    gc.disable()
+    try:
+        await peer.join("lobby", ("other", Position("", 0)))
+        await peer.join("@ann")
+        left = [one for one in gc.get_objects() if isinstance(one, Join | JoinPart)]
+    finally:
+        gc.enable()
+    assert not left

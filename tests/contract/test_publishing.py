@@ -237,6 +237,13 @@ async def test_what_a_room_keeps_ends_and_its_position_lives_four_times_as_long(
         assert 1190 < client.ttl(key) <= 1200
 
 
+async def test_a_position_is_kept_until_a_worker_looks_again_however_short_messages_live(make):
+    under = await make(history_ttl=1)
+    await under.publish("lobby")
+    with under.store.client() as client:
+        assert 110 < client.ttl("chat:{lobby}:meta") <= 120
+
+
 async def test_only_so_many_reigns_are_remembered_and_a_position_of_a_forgotten_one_is_told(under):
     first = await under.publish("lobby")
     with under.store.client() as client:

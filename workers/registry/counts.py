@@ -74,8 +74,8 @@ class Counts:
 
     # ---- coming ------------------------------------------------------------------------------------
 
-    async def arrive(self, subject: str) -> tuple[bool, list[bytes]]:
-        """Count this worker's connections of a subject, where the limit allows it, and read its sanctions.
+    async def arrive(self, subject: str, number: int | str) -> tuple[bool, list[bytes]]:
+        """Count a connection of a subject, this worker's `number`th, if the limit allows it, and read its sanctions.
 
         Returns whether it is allowed, and the sanctions as the store keeps them. Raises BusError.
         """
@@ -84,10 +84,9 @@ class Counts:
         dead: list[str] = []
         for _ in range(3):
             live = self._lease.live() if limit else []
-            args: list[Argument] = [self._lease.incarnation, self._number(subject), limit, KEEP, len(live)]
-            sent = self.tally.count(subject)
+            args: list[Argument] = [self._lease.incarnation, number, limit, KEEP, len(live)]
             reply = await self._calls.call(self._arrive, own, [*args, *live, *dead], again=True)
-            if reply[0] == 1 and sent == self.tally.count(subject):
+            if reply[0] == 1 and number == self.tally.count(subject):
                 self.tally.dirty.pop(subject, None)
             if reply[0] != 2:
                 return reply[0] == 1, reply[1:]
@@ -95,7 +94,8 @@ class Counts:
             dead = sorted({one.decode() for one in reply[1:]} - set(self._lease.live()))
         raise BusError("who is alive changes too fast")
 
-    def _number(self, subject: str) -> int | str:
+    def number(self, subject: str) -> int | str:
+        """Connections of a subject here and now; "" where they are not counted."""
         return self.tally.count(subject) if self._counted(subject) else ""
 
     # ---- writing -----------------------------------------------------------------------------------

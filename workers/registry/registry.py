@@ -66,6 +66,7 @@ class Registry:
             calls.script(script)
         self._counts = Counts(calls, lease, settings)
         self._tasks = Tasks()
+        self._several: set[str] = set()  # subjects with more than one connection here when one was frozen
         self.sanctions = Sanctions(self._counts.tally.counts)
 
     # ---- life --------------------------------------------------------------------------------------
@@ -95,8 +96,10 @@ class Registry:
             subjects = [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
         if not subjects:
             return None
+        numbers = [self._counts.number(one) for one in subjects]  # as of now: who comes after this is not before it
         try:
-            answers = await asyncio.gather(*(self._counts.arrive(one) for one in subjects))
+            arriving = map(self._counts.arrive, subjects, numbers)
+            answers = await asyncio.gather(*arriving)
         except BaseException:
             self.release(connection)
             raise
@@ -142,13 +145,21 @@ class Registry:
         """What another worker needs in order to count a connection; it is counted here until `release`."""
         tally, subjects = self._counts.tally, self._counts.tally.subjects_of(connection)
         left = {subject: tally.count(subject) - 1 for subject in subjects}
+        self._several.update(subject for subject, count in left.items() if count)
         known = {subject: found for subject in subjects if (found := self.sanctions.known(subject))}
         return Carried(self._counts.incarnation, left, known)
 
     def gave_away(self, connection: str) -> None:
-        """Another worker has it: the script that counts it there takes it away here; only the number of all is ours."""
-        self._forget(self._counts.tally.discard(connection))
-        self._counts.tally.mark([keys.ALL])
+        """Another worker has it: the script that counts it there takes it away here.
+
+        But for the number of all, and where more than one of a subject may go at once: each of them was told as if the
+        others stayed.
+        """
+        subjects = self._counts.tally.discard(connection)
+        self._forget(subjects)
+        several = self._several.intersection(subjects)
+        self._counts.tally.mark([keys.ALL, *several])
+        self._several -= {subject for subject in several if not self._counts.tally.count(subject)}
         self._counts.wake()
 
     def thaw(self, connection: str, user: str, address: str, carried: Carried) -> None:

@@ -55,9 +55,15 @@ async def test_a_limit_is_never_exceeded_by_many_at_once(start: Start) -> None:
     answers = await asyncio.gather(
         *(site.registry.admit(f"{site.process}{n}", "ann", "") for n in range(10) for site in sites)
     )
-    assert answers.count(None) <= 5
+    assert answers.count(None) == 5
     await until_async(lambda: _settled(sites))
-    assert await sites[0].registry.admit("late", "ann", "") is None or answers.count(None) == 5
+    assert await sites[0].registry.admit("late", "ann", "") is not None
+
+
+async def test_as_many_of_those_who_come_at_once_get_in_as_may(start: Start) -> None:
+    one = await start("one", per_user=5)
+    answers = await asyncio.gather(*(one.registry.admit(f"c{n}", "ann", "") for n in range(10)))
+    assert answers.count(None) == 5
 
 
 async def _settled(sites: list[Site]) -> bool:
@@ -154,6 +160,25 @@ async def test_a_connection_that_moves_is_counted_once(start: Start) -> None:
         return not await one.registry.is_online("ann")
 
     await until_async(gone)
+
+
+async def test_all_connections_of_a_user_that_move_at_once_are_counted_once(start: Start) -> None:
+    one, two = await start("one"), await start("two", per_user=2)
+    connections = ("c1", "c2", "c3")
+    for connection in connections:
+        assert await one.registry.admit(connection, "ann", "") is None
+    carried = {connection: encoded(one.registry.freeze(connection)) for connection in connections}
+    for connection in connections:
+        two.registry.thaw(connection, "ann", "", carried[connection])
+        one.registry.gave_away(connection)
+
+    async def only_there() -> bool:
+        assert await two.registry.is_online("ann")
+        for connection in connections:
+            two.registry.release(connection)
+        return not await one.registry.is_online("ann")
+
+    await until_async(only_there)
 
 
 async def test_a_ban_is_known_at_the_next_hello(start: Start) -> None:

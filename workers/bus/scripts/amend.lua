@@ -75,7 +75,7 @@ else
   end
 end
 
-if redis.call('TTL', KEYS[3]) == -1 then redis.call('EXPIRE', KEYS[3], 4 * tonumber(ARGV[4])) end
+if redis.call('TTL', KEYS[3]) == -1 then redis.call('EXPIRE', KEYS[3], life_of_meta(tonumber(ARGV[4]))) end
 if redis.call('HLEN', KEYS[3]) > 3 * tonumber(ARGV[3]) + 64 then
   local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
   prune(oldest and tonumber(string.match(oldest[1], '^%d+')) or log.top + 2)

@@ -5,7 +5,7 @@
 --   ARGV[1]  channel
 --   ARGV[2]  seed of a new log's id
 --   ARGV[3]  history size, entries (0: keep none)
---   ARGV[4]  history ttl, seconds; the meta hash lives four times as long
+--   ARGV[4]  history ttl, seconds; see log.lua for the meta hash
 --   ARGV[5]  key ttl, seconds
 --
 -- A script opens the log once, appends as many entries as it has, and keeps the log's new state once. A failure burns
@@ -97,8 +97,8 @@ local function keep(log)
   local ttl = tonumber(ARGV[4])
   if log.now - log.kept > ttl * 1000 / 64 then
     redis.call('EXPIRE', KEYS[2], ttl)
-    redis.call('EXPIRE', KEYS[1], 4 * ttl)
-    redis.call('EXPIRE', KEYS[3], 4 * ttl)
+    redis.call('EXPIRE', KEYS[1], life_of_meta(ttl))
+    redis.call('EXPIRE', KEYS[3], life_of_meta(ttl))
     redis.call('HSET', KEYS[1], 'kept', text(log.now))
   end
 end

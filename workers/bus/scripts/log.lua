@@ -14,6 +14,10 @@ local REIGNS = 64 -- the newest; a position under an older one gets a reset
 -- Lua's own conversion turns 2^53 into 9.007e+15.
 local function text(number) return string.format('%.0f', number) end
 
+-- Seconds that a room's position outlives its last use, where its messages live `ttl` seconds. Workers look at what
+-- they follow every 20 s and have it kept for longer when half of that is over: it must not be gone before.
+local function life_of_meta(ttl) return math.max(4 * ttl, 120) end
+
 local function present_reign()
   local info = redis.call('INFO', 'replication')
   local _, stop = string.find(info, 'master_replid:', 1, true)

@@ -15,7 +15,7 @@ local function state_of(log, stream, overlay, ttl)
       'reign', log.reign, 'reigns', reigns, 'kept', text(log.kept))
     if type(wrote) == 'table' and wrote.err and log.fresh then return wrote end
   end
-  if redis.call('TTL', log.key) < 2 * ttl then redis.call('EXPIRE', log.key, 4 * ttl) end
+  if redis.call('TTL', log.key) < life_of_meta(ttl) / 2 then redis.call('EXPIRE', log.key, life_of_meta(ttl)) end
   local oldest = log.top > 0 and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   return { first = oldest and offset_of(oldest) or log.top + 1, reigns = reigns }
 end

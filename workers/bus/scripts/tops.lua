@@ -13,6 +13,6 @@ local answer = {}
 for at, key in ipairs(KEYS) do
   local meta = redis.call('HMGET', key, 'id', 'top')
   local same = meta[1] and meta[1] .. reign .. ' ' .. meta[2] == ARGV[2 * at - 1]
-  if not same or redis.call('TTL', key) < 2 * tonumber(ARGV[2 * at]) then answer[#answer + 1] = at end
+  if not same or redis.call('TTL', key) < life_of_meta(tonumber(ARGV[2 * at])) / 2 then answer[#answer + 1] = at end
 end
 return answer

@@ -28,6 +28,7 @@ PAGE_ENTRIES = 512  # as many as a ring holds
 PAGE_BYTES = 256 * 1024
 UNDER_WAY = 64  # pages
 STATES = 256  # rooms in one question for states
+STATES_APART = 0.004  # seconds between two such questions: a storm of connects shares them, a single one does not wait
 RETRY = 0.5  # seconds after a failed read
 
 Asker = Lagger | JoinPart
@@ -60,6 +61,7 @@ class Reading:
         self._loop = asyncio.get_running_loop()
         self._checks: deque[Room] = deque()  # rooms whose state is wanted
         self._checking = False  # a question is under way, or about to be asked
+        self._asked_at = 0.0  # when the last one was
         self._waiting: deque[Room] = deque()
         self._under_way = 0
 
@@ -72,7 +74,14 @@ class Reading:
         """
         self._checks.append(room)
         if not self._checking:
-            self._checking = True
+            self._check_soon()
+
+    def _check_soon(self) -> None:
+        self._checking = True
+        wait = self._asked_at + STATES_APART - self._loop.time()
+        if wait > 0 and len(self._checks) < STATES:
+            self._loop.call_later(wait, self._check)
+        else:
             self._loop.call_soon(self._check)
 
     def _check(self) -> None:
@@ -85,6 +94,7 @@ class Reading:
         self._checking = bool(asked)
         if not asked:
             return
+        self._asked_at = self._loop.time()
         try:
             self._bus.states([room.name for room, _ in asked], partial(self._states_came, asked))
         except Exception:
@@ -92,7 +102,9 @@ class Reading:
             self._loop.call_later(RETRY, self._states_came, asked, BusError("a bug"))
 
     def _states_came(self, asked: list[tuple[Room, int]], answer: list[LogState] | BusError) -> None:
-        self._check()
+        self._checking = False
+        if self._checks:
+            self._check_soon()
         if isinstance(answer, BusError):
             logger.debug("states of %d rooms: %s", len(asked), answer)
             self._loop.call_later(RETRY, self._failed, asked)

@@ -7,6 +7,7 @@ import gc
 
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Position
+from workers.rooms import reading
 from workers.rooms.joining import Join, JoinPart
 
 
@@ -121,3 +122,23 @@ async def test_a_join_that_is_over_leaves_nothing_for_the_collector(sides, conne
     finally:
         gc.enable()
     assert not left
+
+
+async def test_a_storm_of_joins_shares_the_questions_to_the_store(sides, connect, monkeypatch):
+    side = await sides()
+    asked: list[int] = []
+    states = side.bus.states
+
+    def counted(rooms, done):
+        asked.append(len(rooms))
+        states(rooms, done)
+
+    monkeypatch.setattr(side.bus, "states", counted)
+    monkeypatch.setattr(reading, "STATES_APART", 0.2)
+    peers = [await connect(side) for _ in range(40)]
+    joins = []
+    for at, one in enumerate(peers):
+        joins.append(asyncio.ensure_future(one.join(f"@user{at}")))
+        await side.top("elsewhere")  # a round trip, in which a question could be answered
+    await asyncio.gather(*joins)
+    assert sum(asked) == 40 and len(asked) <= 10

@@ -273,6 +273,7 @@ def _small(monkeypatch):
     monkeypatch.setattr(lagger, "STEP", 100)
     monkeypatch.setattr(lagger, "TURN", 150)
     monkeypatch.setattr(reading, "RETRY", 0)
+    monkeypatch.setattr(reading, "STATES_APART", 0)
     monkeypatch.setattr("workers.rooms.ring.ENTRIES", 4)
 
 

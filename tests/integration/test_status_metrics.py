@@ -22,7 +22,6 @@ PROGRAM = Path(__file__).parents[1] / "chaos" / "program.py"
 DEAF = Path(__file__).parent / "programs" / "deaf.py"
 TOTALS = {
     "connections": "connections",
-    "rooms": "rooms",
     "memory": "worker_memory_bytes",
     "restarts": "worker_restarts",
     "messages_in": "messages_received",

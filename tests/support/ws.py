@@ -232,6 +232,7 @@ class ChatSocket(RawSocket):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__(reader, writer)
         self.passed: list[dict[str, Any]] = []  # what `expect` read and did not want
+        self._before: list[dict[str, Any]] = []  # what came before the answer to the last `ask`
         self.welcome: dict[str, Any] = {}
 
     @classmethod
@@ -258,12 +259,20 @@ class ChatSocket(RawSocket):
         return value
 
     async def expect(self, kind: str, timeout: float = TIMEOUT, **fields: Any) -> dict[str, Any]:
-        """The next message of this type with these fields; what comes before it is kept in `passed`."""
+        """The next message of this type with these fields; what comes before it is kept in `passed`.
+
+        One that came before the answer to an `ask` is found, too: an answer and a message may come in any order.
+        """
+        before, self._before = self._before, []
+        for at, message in enumerate(before):
+            if _is(message, kind, fields):
+                self._before = before[at + 1 :]
+                return message
         try:
             async with asyncio.timeout(timeout):
                 while True:
                     message = await self.receive_json(timeout)
-                    if message.get("type") == kind and all(message.get(k) == v for k, v in fields.items()):
+                    if _is(message, kind, fields):
                         return message
                     self.passed.append(message)
         except (TimeoutError, Closed) as error:
@@ -273,12 +282,18 @@ class ChatSocket(RawSocket):
         """Send a request and return the message that carries its id."""
         number = f"t{os.urandom(4).hex()}"
         self.send_json({**request, "id": number})
+        self._before = []
         async with asyncio.timeout(timeout):
             while True:
                 message = await self.receive_json(timeout)
                 if message.get("id") == number:
                     return message
                 self.passed.append(message)
+                self._before.append(message)
+
+
+def _is(message: dict[str, Any], kind: str, fields: dict[str, Any]) -> bool:
+    return message.get("type") == kind and all(message.get(name) == value for name, value in fields.items())
 
 
 def _close_of(payload: bytes) -> tuple[int, str]:

@@ -280,8 +280,7 @@ class Actor:
         if not come and not renamed and not gone:
             stay.told.clear()  # only the count: nobody knows who
         for one in (*come, *renamed, *gone):
-            if one["name"] not in self.ledger.names.all_of(one["user"]):
-                self.fault(f"{change}: {one['user']} was never called so")
+            self.ledger.told_names[one["user"], one["name"]] = f"{self.user}: {change}"
         stay.told |= {one["user"]: one["name"] for one in (*come, *renamed)}
         for one in gone:
             stay.told.pop(one["user"], None)
@@ -290,8 +289,7 @@ class Actor:
         room, user = note["room"], note["user"]
         self.ledger.notes[note["type"]] += 1
         if note["type"] == "typing":
-            if note["name"] not in self.ledger.names.all_of(user):
-                self.fault(f"{note}: was never called so")
+            self.ledger.told_names[user, note["name"]] = f"{self.user}: {note}"
         elif note["offset"] > self.ledger.maybe_read[user, room]:
             self.fault(f"{note}: has read no farther than {self.ledger.maybe_read[user, room]}")
 

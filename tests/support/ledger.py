@@ -113,6 +113,9 @@ class Ledger(Struct):
     deleting: set[tuple[str, int]] = field(default_factory=set)  # messages that somebody tried to delete
     maybe_read: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # user, room
     late: defaultdict[str, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))  # seen when amended
+    # Who was told to be called how, and by what: judged in the end, since others may be told of a newcomer before the
+    # newcomer's own welcome is read.
+    told_names: dict[tuple[str, str], str] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)  # typing and read, that anybody was told
     faults: list[str] = field(default_factory=list)
     entries: int = 0  # that anybody was shown

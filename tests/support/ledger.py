@@ -169,6 +169,9 @@ class Ledger(Struct):
 
     def judge(self) -> list[str]:
         """All that is wrong. Call it when everybody has everything."""
+        for (user, name), by in self.told_names.items():
+            if name not in self.names.all_of(user):
+                self.fault(f"{by}: {user} was never called {name}")
         for asked in self.asked:
             self._judge_asked(asked)
         self._judge_texts()

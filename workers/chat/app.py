@@ -304,7 +304,8 @@ class ChatApplication:
     def presence_changed(self, room: str, change: PresenceChange) -> None:
         """Who is in a room that this worker has members in has changed."""
         for user, name in (*change.joined, *change.renamed):
-            self.people.called(user, name)
+            if next(self.desks(f"@{user}"), None) is None:  # who is here is called what the connection says
+                self.people.called(user, name)
         if not change.complete and change.count <= MOST:
             self.acquaintance.meet(room)
         if not self.shown(room):

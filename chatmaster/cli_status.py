@@ -39,10 +39,26 @@ _COLUMNS = (
 )
 
 
+# What is worth a word only once it has happened.
+_INCIDENTS = {
+    "handed_over": "connections handed over",
+    "hand_over_failed": "not handed over",
+    "hand_overs_aborted": "hand-overs given up",
+    "hung": "workers hung",
+    "silent": "silent",
+    "deaf": "deaf",
+}
+
+
 def render(status: Mapping[str, Any]) -> str:
     """The whole status as text."""
     parts = [_master(status.get("master", {})), _store(status.get("store", {})), "", _workers(status)]
-    return "\n".join(parts)
+    return "\n".join([*parts, *_incidents(status.get("totals", {}))])
+
+
+def _incidents(totals: Mapping[str, Any]) -> list[str]:
+    told = [f"{number(totals[name])} {words}" for name, words in _INCIDENTS.items() if totals.get(name)]
+    return ["", "since the start: " + ", ".join(told)] if told else []
 
 
 def watch(ask: Callable[[], Mapping[str, Any]], *, as_json: bool) -> None:

@@ -60,3 +60,10 @@ def test_status_of_nothing_yet_is_shown_too():
 
 def test_tail_says_how_many_were_lost():
     assert click.unstyle(cli_rows.message({"lost": 1200})) == "… 1,200 lost: they came too fast"
+
+
+def test_what_has_happened_is_said_below_and_nothing_where_nothing_has():
+    totals = {"handed_over": 12, "hand_over_failed": 0, "hung": 1}
+    shown = click.unstyle(cli_status.render({"workers": [], "totals": totals}))
+    assert shown.splitlines()[-1] == "since the start: 12 connections handed over, 1 workers hung"
+    assert "since the start" not in cli_status.render({"workers": [], "totals": {"handed_over": 0}})

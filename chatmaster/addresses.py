@@ -51,7 +51,8 @@ def parse(text: str) -> Address:
         return Address(text, path=path)
     found = _TCP.fullmatch(text)
     if found is None:
-        raise ValueError("allowed: ws://HOST:PORT, wss://HOST:PORT or unix:/PATH")
+        hint = f"; did you mean ws://{text}?" if _TCP.fullmatch(f"ws://{text}") else ""
+        raise ValueError(f"allowed: ws://HOST:PORT, wss://HOST:PORT or unix:/PATH{hint}")
     port = int(found["port"])
     if not 1 <= port <= 65535:
         raise ValueError("allowed: a port from 1 to 65535")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
 
 from chatmaster.cli_instance import Instance, overrides
+
+_USER_ID = re.compile(r"[A-Za-z0-9_.:%-]{1,63}")
 
 
 def commands() -> list[click.Command]:
@@ -14,9 +17,9 @@ def commands() -> list[click.Command]:
     return [
         say,
         token,
-        _moderation("kick", "Close a user's connections.", lasts=False),
-        _moderation("ban", "Keep a user out.", lasts=True),
-        _moderation("mute", "Let a user read, but not say.", lasts=True),
+        _moderation("kick", "Close the connections of USER, an id as `who` and `connections` show it.", lasts=False),
+        _moderation("ban", "Keep USER out, an id as `who` and `connections` show it.", lasts=True),
+        _moderation("mute", "Let USER read, but not say: an id as `who` and `connections` show it.", lasts=True),
         _moderation("unban", "End a ban.", lasts=False),
         _moderation("unmute", "End a mute.", lasts=False),
     ]
@@ -35,6 +38,8 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
     """One command of the kind `kick USER [--room R] [--seconds S] [--reason TEXT]`."""
 
     def act(instance: Instance, user: str, **given: Any) -> None:
+        if _USER_ID.fullmatch(user) is None:
+            raise click.BadParameter(f"{user!r} is no user id: `chatctl connections` shows them", param_hint="USER")
         instance.query(name, {"user": user, **{key: value for key, value in given.items() if value is not None}})
 
     options: list[click.Parameter] = [

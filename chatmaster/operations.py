@@ -194,6 +194,8 @@ class Operations:
             log.error("upgrade: %s; back to the old program", reason)
             self._become(job, program, time.monotonic() + _LEAVING, refused=reason)
             return
+        if job is not None and all(isinstance(asker, Peer) for asker in job.askers):  # a signal's asker is the log
+            log.error("%s failed: %s", job.kind, reason)
         self._finish(lambda asker, _: asker.fail(code, reason))
 
     def _finish(self, answer: Callable[[Asker, Job], None]) -> None:

@@ -25,6 +25,7 @@ from workers.bus.envelope import pack_envelope, unpack_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
 from workers.callbacks import ALL_ROOM
+from workers.chat.commands import ROOM_NAME, USER_ID
 from workers.chat.rights import retention
 from workers.presence import keys as presence_keys
 from workers.registry import keys as registry_keys
@@ -82,10 +83,20 @@ class Gateway:
         self._order(control.KickConnection(connection, reason))
 
     def say(self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = "") -> Placed:
-        """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text."""
+        """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text.
+
+        Raises ValueError for what the chat would refuse as well: a name that no room or user can have, too much.
+        """
+        if ROOM_NAME.match(room) is None:
+            raise ValueError(f"{room!r} is no name of a room: 1 to 64 of A-Z a-z 0-9 _ . : -")
+        if USER_ID.match(user) is None:
+            raise ValueError(f"{user!r} is no user id: 1 to 63 of A-Z a-z 0-9 _ . : - %")
         content = {"data": data} if data is not None else {"text": text}
         message = {"type": "message", "room": room, "from": {"user": user, "name": name or user}, **content}
-        return self._append(room, msgspec.json.encode(message), "j", "", key, author=user)
+        payload = msgspec.json.encode(message)
+        if len(payload) > self._settings.limits.message_size:
+            raise ValueError(f"the message has {len(payload)} bytes, {self._settings.limits.message_size} are allowed")
+        return self._append(room, payload, "j", "", key, author=user)
 
     # ---- asking ------------------------------------------------------------------------------------
 

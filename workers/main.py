@@ -57,6 +57,7 @@ def _serve(launch: Launch, workers: dict[str, Worker]) -> int:
 def _could_not_load(task: Task, error: Exception) -> int:
     expected = isinstance(error, program.ProgramError)
     text = "" if expected else "".join(traceback.format_exception(error))
-    reason = str(error) if expected else f"{task.settings.server.app} could not be loaded: {error!r}"
+    said = "".join(traceback.format_exception_only(error)).strip()  # of a syntax error with its line
+    reason = str(error) if expected else f"{task.settings.server.app} could not be loaded: {said}"
     send_blocking(task.channel, contract.Failed(ExitCode.NOT_READY, reason, text))
     return ExitCode.NOT_READY

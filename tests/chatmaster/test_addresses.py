@@ -29,6 +29,11 @@ def test_unix(text, path):
     assert parse(text).path == path
 
 
+def test_an_address_without_a_scheme_is_asked_about():
+    with pytest.raises(ValueError, match=r"did you mean ws://127.0.0.1:9101\?"):
+        parse("127.0.0.1:9101")
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "8000", "ws://h", "ws://h:0", "ws://h:65536", "ws://h:1/path", "unix:x", "unix:/" + "x" * 107, "ws://::1:80"],

@@ -81,6 +81,9 @@ async def test_a_repetition_with_the_same_key_is_kept_once(server: Chatmaster) -
     async with await RawSocket.open(f"{server.url}?user=ada") as socket:
         await socket.read_message()
         with Gateway(server.status()["store"]["url"]) as gateway:
+            for room, user, text in (("bad room", "u", "x"), ("lobby", "a!b", "x"), ("lobby", "u", "y" * 70_000)):
+                with pytest.raises(ValueError, match=r"no name of a room|no user id|are allowed"):
+                    gateway.say(room, text, user=user)
             first = gateway.send_to_room("hall", "once", key="k1")
             again = gateway.send_to_room("hall", "once", key="k1")
             gateway.send_to_room("hall", "end")

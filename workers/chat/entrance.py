@@ -202,6 +202,7 @@ class Entrance:
         def entered(rest: Effects) -> None:
             if then is not None:
                 then()
+            self._put_out_banned(desk)
             desk.go_on(rest)
 
         def failed(error: BusError) -> None:
@@ -211,6 +212,18 @@ class Entrance:
 
         positions = [(one.room, _position(one.since)) for one in wanted]
         app.hub.join(desk.connection, positions, announce, failed)
+
+    def _put_out_banned(self, desk: Desk) -> None:
+        """A ban may have been told after it was asked about, when this connection was in no room to be found in."""
+        session, sanctions, now = desk.session, self._app.context.sanctions, time.time()
+        user, address = session.identity.user, banned_address(session, session.identity)
+        everywhere = sanctions.banned(user, address, "", now)
+        if everywhere is not None:
+            desk.carry_out(session.removed(everywhere or "you are banned"))
+        for room in session.rooms:
+            reason = sanctions.banned(user, address, room, now)
+            if reason is not None:
+                desk.carry_out(session.expelled(room, reason or "you are banned from this room"))
 
     def _state(self, joined: Joined, before: Before) -> RoomState:
         counted = before.members is not None and self._app.shown(joined.room)

@@ -165,6 +165,8 @@ def rejoin(
     that at once.
     """
 
+    left: set[str] = set()  # before it was in them again
+
     def announce(joined: list[Joined]) -> None:
         if heard_again is not None:
             heard_again(time.monotonic())
@@ -173,7 +175,8 @@ def rejoin(
         if not connection.ws.is_open or connection.id not in node.connections:
             return
         if tries > 1:
-            rejoin(node, connection, some, heard_again, tries - 1)
+            still = [at for at in some if at.room not in left]
+            rejoin(node, connection, tuple(still), heard_again, tries - 1)
             return
         # A connection outside its rooms would be silent for ever: better it comes back by itself.
         logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
@@ -184,4 +187,4 @@ def rejoin(
     for some in (here, rest):
         if some:
             wanted: list[tuple[str, Position | None]] = [(at.room, Position(at.epoch, at.offset)) for at in some]
-            node.hub.join(connection, wanted, announce, partial(failed, some))
+            node.hub.join(connection, wanted, announce, partial(failed, some), dropped=left.add)

@@ -93,6 +93,8 @@ class Hub:
         wanted: list[tuple[str, Position | None]],
         announce: Callable[[list[Joined]], None],
         failed: Callable[[BusError], None],
+        *,
+        dropped: Callable[[str], None] | None = None,
     ) -> None:
         """Bring a member into rooms, each with the position after which it wants to read on (None: from now on).
 
@@ -100,7 +102,7 @@ class Hub:
         every offset above the one announced will come, or a gap or a reset says why not. `failed` is called instead
         where the store does not answer in `store.timeout`, or where the member left.
         """
-        self._membership.join(member, wanted, announce, failed)
+        self._membership.join(member, wanted, announce, failed, dropped=dropped)
 
     def leave(self, member: Member, room: str, left: Callable[[], None] | None = None) -> None:
         """Take a member out of a room, after the batch that is being written; then `left` is called."""

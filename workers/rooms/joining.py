@@ -38,6 +38,9 @@ class Front(Protocol):
     def ended(self, join: Join) -> None:
         """The join is over, one way or the other."""
 
+    def dropped(self, part: JoinPart) -> None:
+        """That room is not wanted any more."""
+
 
 class JoinPart:
     """One room of a join."""
@@ -155,7 +158,7 @@ class JoinPart:
 class Join:
     """One call of `Hub.join`."""
 
-    __slots__ = ("_announce", "_announcing", "_failed", "deadline", "front", "member", "over", "parts")
+    __slots__ = ("_announce", "_announcing", "_dropped", "_failed", "deadline", "front", "member", "over", "parts")
 
     def __init__(
         self,
@@ -165,11 +168,13 @@ class Join:
         failed: Callable[[BusError], None],
         *,
         deadline: float,
+        dropped: Callable[[str], None] | None = None,
     ) -> None:
         self.front = front
         self.member = member
         self._announce = announce
         self._failed = failed
+        self._dropped = dropped
         self.deadline = deadline
         self._announcing = False
         self.over = False
@@ -212,6 +217,17 @@ class Join:
         for part in self.parts:
             self.front.admit(self.member, part)
         self._end()
+
+    def drop(self, room: str) -> None:
+        """The member leaves a room that it is not in yet; the others are waited for as before."""
+        gone = [part for part in self.parts if part.room.name == room]
+        self.parts = [part for part in self.parts if part not in gone]
+        for part in gone:
+            self.front.dropped(part)
+            if self._dropped is not None:
+                self._dropped(room)
+        if gone and not self._announcing:
+            self.front.later(self.advance)
 
     def fail(self, error: BusError) -> None:
         """Give up: nothing was joined."""

@@ -70,15 +70,18 @@ class Membership:
         wanted: list[tuple[str, Position | None]],
         announce: Callable[[list[Joined]], None],
         failed: Callable[[BusError], None],
+        *,
+        dropped: Callable[[str], None] | None = None,
     ) -> None:
         """Bring a member into rooms, each with the position after which it wants to read on.
 
         When all of them are followed up to the top, `announce` is called, in the same turn in which the member is
         admitted: what it writes comes before the first message, and every offset above the one announced will come.
         After it the hub writes gaps, resets and what was missed. `failed` is called instead where the store does not
-        answer in `store.timeout`, or where the member left.
+        answer in `store.timeout`, or where the member left. `dropped` hears of each room that it left before.
         """
-        join = Join(self, member, announce, failed, deadline=self._loop.time() + self._join_timeout)
+        deadline = self._loop.time() + self._join_timeout
+        join = Join(self, member, announce, failed, deadline=deadline, dropped=dropped)
         for name, since in wanted:
             room = self.room(name)
             room.pins += 1
@@ -89,7 +92,9 @@ class Membership:
         join.advance()
 
     def leave(self, member: Member, room: str, left: Callable[[], None] | None = None) -> None:
-        """Take a member out of a room after the batch under way; then `left` is called."""
+        """Take a member out of a room after the batch under way, or out of a join; then `left` is called."""
+        for join in self._joins.get(member, ()):
+            join.drop(room)
         found = self._rooms.get(room)
         if found is None or member not in found:
             if left is not None:
@@ -257,6 +262,11 @@ class Membership:
         for part in join.parts:
             part.room.pins -= 1
             self.let_go(part.room)
+
+    def dropped(self, part: JoinPart) -> None:
+        """A room of a join is not wanted any more."""
+        part.room.pins -= 1
+        self.let_go(part.room)
 
     def ask(self, asker: Asker) -> None:
         """Read a page for somebody."""

@@ -142,3 +142,19 @@ async def test_a_storm_of_joins_shares_the_questions_to_the_store(sides, connect
         await side.top("elsewhere")  # a round trip, in which a question could be answered
     await asyncio.gather(*joins)
     assert sum(asked) == 40 and len(asked) <= 10
+
+
+async def test_who_leaves_a_room_before_being_in_stays_out_of_it_and_comes_into_the_others(sides, connect):
+    side = await sides()
+    peer = await connect(side)
+    joining = asyncio.ensure_future(peer.join("lobby", "other"))
+    await asyncio.sleep(0)
+    assert side.hub.joining(peer)
+    left: list[bool] = []
+    side.hub.leave(peer, "lobby", lambda: left.append(True))
+    assert left and [one.room for one in await joining] == ["other"]
+    assert side.hub.rooms_of(peer) == ["other"]
+    await side.publish("lobby", "secret")
+    await side.publish("other", "for all")
+    await peer.has("other", 1)
+    assert peer.offsets("lobby") == []

@@ -188,7 +188,7 @@ async def test_an_unexpected_error_while_reading_costs_a_moment_and_not_the_room
     monkeypatch.setattr(side.hub, "received", lambda room, publication: None)
     await side.publish("lobby", "lost on the way: it has to be read")
     monkeypatch.setattr(side.hub, "received", received)
-    await until(lambda: peer.offsets("lobby") == [1], within=5)
+    await until(lambda: peer.offsets("lobby") == [1], within=15)
     assert failures
 
 

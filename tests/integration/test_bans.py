@@ -1,0 +1,62 @@
+"""A ban holds from the moment it is acknowledged, also for those who are just coming in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jwt
+import pytest
+
+from tests.support.server import Chatmaster
+from tests.support.ws import ChatSocket
+
+SECRET = "0123456789abcdef0123456789abcdef"
+PROGRAM = """
+import asyncio, os
+from pathlib import Path
+from workers.chat import Chat
+
+chat = Chat()
+
+@chat.on_join
+async def wait(request):
+    Path(os.environ["CAME"]).touch()
+    while not Path(os.environ["GATE"]).exists():
+        await asyncio.sleep(0.01)
+
+worker = chat.worker
+"""
+
+
+def token(user: str) -> str:
+    return jwt.encode({"sub": user, "exp": time.time() + 600}, SECRET, algorithm="HS256")
+
+
+@pytest.mark.parametrize("room", ["", "hall"])
+async def test_whoever_is_banned_while_coming_in_is_put_out(
+    chatmaster: Callable[..., Chatmaster], tmp_path: Path, room: str
+) -> None:
+    program, came, gate = tmp_path / "program.py", tmp_path / "came", tmp_path / "gate"
+    program.write_text(PROGRAM)
+    environment = {"CAME": str(came), "GATE": str(gate)}
+    server = await asyncio.to_thread(
+        chatmaster, str(program), workers=2, settings={"auth.secret": SECRET}, environment=environment
+    )
+    coming = asyncio.create_task(ChatSocket.enter(server.url, "hall", token=token("eve")))
+    while not came.exists():
+        assert not coming.done()
+        await asyncio.sleep(0.01)
+    ban = await asyncio.to_thread(server.ctl, "ban", "eve", *(["--room", room] if room else []))
+    assert ban.returncode == 0
+    gate.touch()
+    client = await coming
+    if room:
+        assert (await client.expect("left", room="hall"))["reason"]
+        assert (await client.ask(type="say", room="hall", text="still here"))["code"] == "not_joined"
+    else:
+        assert (await client.expect("bye"))["code"] == 4003
+        assert (await client.wait_closed()).code == 4003
+    client.abort()

@@ -30,6 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support import processes
 from tests.support.server import Chatmaster
 from tests.support.ws import ChatSocket, Closed, Refused
+from workers import Gateway
 
 TOLERANCE: Final = 0.05
 FEW: Final = 3
@@ -37,6 +38,7 @@ LASTING: Final = 40  # rooms that are always there
 PASSING: Final = 100  # rooms that are entered in turn, each by a few people
 STAYING: Final = 60  # people who are always there
 GUESTS: Final = 300  # people who come and go
+RING: Final = 520  # entries that a worker remembers of a room, and some
 TEXTS: Final = 200  # that they say
 SETTLED: Final = 60.0  # seconds until every room was entered, and some were left by the workers
 SAMPLES: Final = 12  # in each of the two windows that are compared
@@ -90,7 +92,8 @@ def compare(samples: Sequence[Sample], seconds: float) -> list[Change]:
 class Soak:
     """The churn on a running server, and the looks at it."""
 
-    def __init__(self, server: Chatmaster, *, seconds: float, per_second: float, seed: int = 0) -> None:
+    def __init__(self, server: Chatmaster, *, seconds: float, per_second: float, seed: int = 0, rings: int = 0) -> None:
+        """`rings`: entries that each lasting room begins with."""
         self.samples: list[Sample] = []
         self.outcomes: Counter[str] = Counter()  # of visits
         self._server = server
@@ -98,20 +101,28 @@ class Soak:
         self._per_second = per_second
         self._random = random.Random(seed)
         self._store = redis.Redis.from_url(server.status()["store"]["url"], protocol=2)
+        self._rings = rings
         self._began = 0.0
         self._guests: list[str] = []  # their tokens
 
     async def run(self) -> None:
         """From beginning to end."""
-        self._began = time.monotonic()
         async with AsyncExitStack() as stack:
             for number in range(STAYING):
                 person = await stack.enter_async_context(await ChatSocket.enter(self._server.url, _room(number)))
                 staying = asyncio.create_task(person.wait_closed(2 * self._seconds + 60))  # reads, and answers pings
                 stack.callback(staying.cancel)
+            await asyncio.to_thread(self._fill_rings)
+            self._began = time.monotonic()
             looking = asyncio.create_task(self._look())
             await self._churn()
             await looking
+
+    def _fill_rings(self) -> None:
+        """A worker remembers the last entries of each room: by churn alone it would take half an hour to have them."""
+        with Gateway(self._server.status()["store"]["url"]) as gateway:
+            for number in range(LASTING * self._rings):
+                gateway.say(_room(number), f"something to begin with, number {number}", user="beginner")
 
     async def _churn(self) -> None:
         visits: set[asyncio.Task[None]] = set()
@@ -204,7 +215,7 @@ def main() -> int:
     options = parser.parse_args()
     seconds = options.minutes * 60
     with Chatmaster(workers=options.workers, settings=settings(seconds)) as server:
-        soak = Soak(server, seconds=seconds, per_second=options.rate)
+        soak = Soak(server, seconds=seconds, per_second=options.rate, rings=RING)
         asyncio.run(soak.run())
         changes = compare(soak.samples, seconds)
         print(table(soak.samples, changes))

@@ -133,7 +133,7 @@ class Load:
         rate: float = 0.0,
         warmup: float = 0.0,
         padding: int = 0,
-        drain: float = 5.0,
+        drain: float = 20.0,
         cpu_of: int = 0,
         without: tuple[int, ...] = (),
         sample_mask: int = 0,

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from workers.bus.port import BusError
-from workers.chat.people import People
 
 if TYPE_CHECKING:
     from workers.events import Tasks
@@ -26,13 +25,15 @@ MOST: Final = 1000  # users of a room that are read; a larger one tells nobody n
 
 
 class Acquaintance:
-    """Reads who is in rooms, and tells `People`."""
+    """Reads who is in rooms, and tells it: `heard_of(user, name)`."""
 
-    def __init__(self, presence: Presence, people: People, tasks: Tasks, *, here: Callable[[str], int]) -> None:
+    def __init__(
+        self, presence: Presence, heard_of: Callable[[str, str], None], tasks: Tasks, *, here: Callable[[str], int]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._here = here  # this worker's own users of a room
         self._presence = presence
-        self._people = people
+        self._heard_of = heard_of
         self._tasks = tasks
         self._waiting: dict[str, None] = {}  # rooms, in the order of their asking
         self._running = False
@@ -70,4 +71,4 @@ class Acquaintance:
             logger.debug("who is in %s is not known yet: %s", room, error)
             return
         for member in found.members:
-            self._people.called(member.user, member.name)
+            self._heard_of(member.user, member.name)

@@ -70,7 +70,7 @@ class ChatApplication:
         self.hooks = hooks
         self.marks = Marks(node.bus, node.settings)
         self.people = People()
-        self.acquaintance = Acquaintance(self.presence, self.people, self.tasks, here=self._users_here)
+        self.acquaintance = Acquaintance(self.presence, self.heard_of, self.tasks, here=self._users_here)
         self.staff = Staff()
         self.gate = Gate(node.registry)
         self.moderation = Moderation(self)
@@ -301,11 +301,15 @@ class ChatApplication:
         """Whether those in a room are told who else is."""
         return self.context.options.of(room).presence
 
+    def heard_of(self, user: str, name: str) -> None:
+        """Somebody is called so, by late news perhaps: who is here is called what the connection says."""
+        if next(self.desks(f"@{user}"), None) is None:
+            self.people.called(user, name)
+
     def presence_changed(self, room: str, change: PresenceChange) -> None:
         """Who is in a room that this worker has members in has changed."""
         for user, name in (*change.joined, *change.renamed):
-            if next(self.desks(f"@{user}"), None) is None:  # who is here is called what the connection says
-                self.people.called(user, name)
+            self.heard_of(user, name)
         if not change.complete and change.count <= MOST:
             self.acquaintance.meet(room)
         if not self.shown(room):
@@ -354,7 +358,7 @@ class ChatApplication:
 
     async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
         here = [one.session.identity for one in self.desks(asked.room)]
-        return (await reading.members(self.presence.members, asked, here=here, learn=self.people.called),)
+        return (await reading.members(self.presence.members, asked, here=here, learn=self.heard_of),)
 
     async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from chatmaster.settings import Settings
 from chatmaster.stats import Field, WorkerStats
 from workers.bus import keys
-from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_placed, unpack_states
+from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
 from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
@@ -23,7 +23,7 @@ from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, Unavailable
 from workers.bus.probe import DEAF_AFTER, Probe
-from workers.bus.publishing import Done, Head, Publishing
+from workers.bus.publishing import Amend, Head, Publishing
 from workers.bus.script import Script, load_own
 from workers.bus.subscription import Subscription
 
@@ -70,7 +70,7 @@ class RedisBus:
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
         self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all)
-        self._publishing = Publishing(self._commands)
+        self._publishing = Publishing(self._commands, sink)
         self._reads = Pipeline(atomic=False, timeout=timeout, reconnect=self._reconnect_reads, batch=READS)
         self._probe_channel = f"{self._name}:!probe:{secrets.token_hex(8)}".encode()
         self._probe = Probe(
@@ -178,7 +178,7 @@ class RedisBus:
         if change is not None:
             writer = "" if any_author else author
             packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
-            self._commands.send(Amend(packed, done, again=bool(key), publishing=self._publishing))
+            self._commands.send(Amend(packed, done, again=bool(key), room=room, publishing=self._publishing))
             return
         plain, keyed = self._heads.get(room) or self._make_heads(room)
         if key:
@@ -379,23 +379,6 @@ class RedisBus:
 
     def _deaf(self) -> None:
         self._on_deaf()
-
-
-class Amend(Call):
-    """A publication that changes an earlier one: its answer is a place in the log."""
-
-    __slots__ = ("_publishing",)
-
-    def __init__(self, packed: bytes, done: Done, *, again: bool, publishing: Publishing) -> None:
-        super().__init__(packed, done, again=again)
-        self._publishing = publishing
-
-    def answered(self, reply: Any) -> None:
-        super().answered(unpack_placed(reply))
-
-    def failed(self, error: BusError) -> None:
-        self._publishing.failures += 1
-        super().failed(error)
 
 
 def _ignore(reply: Any) -> None:

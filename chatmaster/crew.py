@@ -95,6 +95,7 @@ class Slot:
     respawn: float | None = None  # when the next process is due
     patience: float = 0.0  # no replacement for age or size before this time
     last_exit: str = ""
+    exited: float | None = None  # when that was
 
     @property
     def key(self) -> ListenerKey:
@@ -128,6 +129,16 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """A worker's end that nobody had ordered."""
+
+    slot: int
+    generation: int
+    how: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All that the policy knows while nothing is going on: what one image of the master leaves to the next."""
 
@@ -137,6 +148,7 @@ class View:
     last_number: int
     hangs: int = 0
     silences: int = 0
+    crash: Crash | None = None
 
 
 def backoff(quick_deaths: int) -> float:

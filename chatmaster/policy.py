@@ -19,7 +19,7 @@ from typing import Final
 
 from chatmaster import decisions as d
 from chatmaster.contract import ExitCode, Failed
-from chatmaster.crew import Process, Slot, State, View
+from chatmaster.crew import Crash, Process, Slot, State, View
 from chatmaster.roster import Roster
 from chatmaster.undertakings import REPLACED, Rolling, Scaling, Undertaking
 
@@ -45,6 +45,7 @@ class Policy:
         self.phase = Phase.IDLE
         self.hangs = 0  # workers replaced because their loop gave no sign of life
         self.silences = 0  # workers killed because they gave a sibling no answer
+        self.crash: Crash | None = None  # the last one
         self._roster = Roster(timing, random)
         self._undertaking: Undertaking | None = None
         self._waiting: deque[Undertaking] = deque()
@@ -54,7 +55,7 @@ class Policy:
     def of(cls, view: View, timing: d.Timing, *, random: Callable[[], float] = lambda: 0.5) -> Policy:
         """Go on where another one was `settled` and gave its `view`."""
         made = cls(timing, random=random)
-        made.phase, made.hangs, made.silences = Phase.RUNNING, view.hangs, view.silences
+        made.phase, made.hangs, made.silences, made.crash = Phase.RUNNING, view.hangs, view.silences, view.crash
         roster = made._roster
         roster.generation, roster.counts, roster.last_number = view.generation, dict(view.counts), view.last_number
         roster.slots = {slot.number: slot for slot in view.slots}
@@ -73,7 +74,7 @@ class Policy:
         """Everything that matters while it is settled."""
         roster = self._roster
         slots = list(roster.slots.values())
-        return View(roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences)
+        return View(roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences, self.crash)
 
     def receive(self, event: d.Event, now: float) -> list[d.Action]:
         """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
@@ -164,6 +165,8 @@ class Policy:
         now, slot = self._roster.now, self.slots[process.slot]
         process.contract = version
         process.phase, process.ready, process.alive, process.deadline = State.READY, now, now, None
+        if slot.current is process and self.phase is Phase.RUNNING:
+            self._roster.note(logging.INFO, f"{_name(process)} is ready")
         if slot.successor is process:
             old, slot.current, slot.successor = slot.current, process, None
             slot.generation = process.generation
@@ -200,12 +203,18 @@ class Policy:
     def _exited(self, process: Process, code: int) -> None:
         del self.processes[process.number]
         slot = self.slots[process.slot]
+        refused = slot.successor is process and slot.current is not None
         slot.forget(process)
-        slot.last_exit = process.how_it_ended(code)
+        how = process.how_it_ended(code)
+        slot.last_exit = f"generation {process.generation} did not get ready: {how}" if refused else how
+        slot.exited = self._roster.now
         self._roster.do(d.TellReaped(process.number))
         planned = bool(process.ending)
         level = logging.INFO if planned else logging.ERROR
-        self._roster.note(level, f"{_name(process)} ended: {slot.last_exit}{_trace(process.failure)}")
+        after = "; the old one stays" if refused and not planned else ""
+        self._roster.note(level, f"{_name(process)} ended: {how}{after}{_trace(process.failure)}")
+        if not planned and not refused:
+            self.crash = Crash(slot.number, process.generation, how, self._roster.now)
         if self.phase is Phase.STARTING and not planned:
             self._died_at_start(slot, process, code)
         elif self.phase is Phase.RUNNING and not planned:
@@ -231,7 +240,8 @@ class Policy:
         self._hurry()
 
     def _died(self, slot: Slot, process: Process) -> None:
-        delay = slot.count_death(process, self._roster.now)
+        # Where one that serves is left, this was to take its place: then nothing is restarted.
+        delay = 0.0 if slot.current is not None else slot.count_death(process, self._roster.now)
         if self._undertaking is not None and self._undertaking.concerns(process, self._roster):
             self._give_up(self._undertaking, f"worker {slot.number}: {slot.last_exit}{_trace(process.failure)}")
         if slot.removed or slot.current is not None or slot.successor is not None:

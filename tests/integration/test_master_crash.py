@@ -138,12 +138,18 @@ def test_when_the_master_is_killed_all_are_gone_and_the_next_start_works(chatmas
     server.kill()
     until(lambda: not any(processes.alive(pid) for pid in everyone), 2.0)
     assert (server.state_dir / "chat.pid").exists() and (server.state_dir / "chat.sock").exists()
+    killed = server.pid
     server.start()
     assert server.states() == ["ready"] * 3
+    assert f"the last master (pid {killed}) did not end properly: it was killed" in server.log()
     # At once, too, while the old workers may still hold the port.
     server.kill()
     server.start()
     assert server.states() == ["ready"] * 3
+    told = server.log().count("did not end properly")
+    server.stop()
+    server.start()
+    assert server.log().count("did not end properly") == told == 2  # an orderly end is not one of these
 
 
 def test_a_worker_above_its_memory_is_replaced_new_before_old(chatmaster):

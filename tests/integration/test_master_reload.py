@@ -145,7 +145,12 @@ def test_hangup_reloads_and_a_storm_of_it_ends_well(chatmaster, app):
     server = chatmaster(str(app), workers=2)
     for _ in range(20):
         processes.send(server.pid, signal.SIGHUP)
-    until(lambda: server.log().count("reload: done") and generations(server) >= [2, 2], 20)
+    until(
+        lambda: (
+            server.log().count("reloaded, as SIGHUP asked: 2 workers of generation ") and generations(server) >= [2, 2]
+        ),
+        20,
+    )
     assert until(lambda: server.status()["master"]["state"] == "ready", 20)
     assert server.status()["master"]["generation"] <= 4  # reloads that wait are one
     assert server.states() == ["ready", "ready"]

@@ -217,7 +217,7 @@ def test_usr1_opens_the_log_again(chatmaster, tmp_path):
 def test_usr2_executes_the_program_again_and_replaces_its_workers(chatmaster):
     server = chatmaster(OBEDIENT, workers=1)
     os.kill(server.pid, signal.SIGUSR2)
-    until(lambda: "upgrade: done" in server.log(), 30)
+    until(lambda: "upgraded, as SIGUSR2 asked: chatmaster" in server.log(), 30)
     assert server.states() == ["ready"] and server.status()["master"]["generation"] == 2
 
 

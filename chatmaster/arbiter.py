@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import contract, status, succession, takeover
+from chatmaster import __version__, contract, status, succession, takeover
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import KEYS, Loaded
@@ -249,7 +249,8 @@ class Arbiter:
     def _announce(self) -> None:
         self._readiness.ready(self.addresses)
         self.notifier.ready(self.summary())
-        log.info("%s, on %s", self.summary(), ", ".join(self.addresses))
+        name = self.site.settings.master.name
+        log.info("%s runs: %s, on %s (chatmaster %s)", name, self.summary(), ", ".join(self.addresses), __version__)
         self.reactor.call_later(0.0, self.operations.next)
 
     def _fail_start(self, code: ExitCode, reason: str) -> None:

@@ -20,7 +20,7 @@ import setproctitle
 
 from chatmaster import changes, children, listeners, logs, privileges, probe, statedir, storecheck, succession
 from chatmaster.config import Loaded
-from chatmaster.contract import Answer, Declares, ExitCode, Failed
+from chatmaster.contract import Answer, Failed
 from chatmaster.errors import ChatmasterError, StoreUnreachable
 from chatmaster.groups import Group, declarations, groups
 from chatmaster.listeners import AddressInUse, Listeners
@@ -231,9 +231,4 @@ def obituary(left: Left, *, booted: float) -> str:
     return f"the last master (pid {left.pid}) did not end properly: {how}; it was last seen alive at {seen}"
 
 
-def exit_code_of(failed: Failed) -> ExitCode:
-    """The exit code that a failed probe or worker stands for."""
-    return ExitCode.STORE_UNREACHABLE if failed.exit_code == ExitCode.STORE_UNREACHABLE else ExitCode.NOT_READY
-
-
-__all__ = ["Boot", "Declares", "Interrupted", "Site", "effective_settings", "exit_code_of", "open_log"]
+__all__ = ["Boot", "Interrupted", "Site", "effective_settings", "open_log"]

@@ -53,6 +53,11 @@ class Process:
     heirless: bool = False  # its heir has died: it waits for the next one
 
     @property
+    def name(self) -> str:
+        """For people."""
+        return f"worker {self.slot} (generation {self.generation})"
+
+    @property
     def state(self) -> State:
         """As shown to people."""
         if self.aborted:
@@ -75,6 +80,15 @@ class Process:
         if self.failure is not None:
             return f"{words(code)}: {self.failure.reason}"
         return f"{self.ending}: {words(code)}" if self.ending else words(code)
+
+    def obituary(self, code: int, *, refused: bool) -> str:
+        """What the log says of its end. `refused`: it was to take another one's place, which that one keeps."""
+        if self.ending and code == 0:
+            return f"{self.name} has ended, as it should: {self.ending}"
+        text = f"{self.name} {'ended' if self.ending else 'died'}: {self.how_it_ended(code)}"
+        if code == -signal.SIGKILL and not self.killed and not self.aborted:
+            text += " (by somebody, or by the kernel because memory ran out)"
+        return f"{text}{'; the old one stays' if refused and not self.ending else ''}{trace(self.failure)}"
 
 
 @dataclass(slots=True)
@@ -149,6 +163,11 @@ class View:
     hangs: int = 0
     silences: int = 0
     crash: Crash | None = None
+
+
+def trace(failure: Failed | None) -> str:
+    """On lines of its own; "": there is none."""
+    return f"\n{failure.traceback.rstrip()}" if failure is not None and failure.traceback else ""
 
 
 def backoff(quick_deaths: int) -> float:

@@ -96,7 +96,9 @@ class Operations:
         Graceful: the clients have `seconds` to leave by themselves, or for ever; who is left is sent away as usual.
         """
         self.restarting = False
-        log.info("stopping, as %s asked%s", who, ": waiting for the clients to leave" if graceful else "")
+        open_now = self._arbiter.foreman.connections
+        what = "waiting until they have left" if graceful else "sending them away"
+        log.info("stopping, as %s asked%s", who, f": {open_now} connections, {what}" if open_now else "")
         if self._patience is not None:
             self._patience.cancel()
         usual = self._arbiter.site.settings.master.stop_timeout
@@ -300,7 +302,8 @@ class Operations:
             if error is not None:
                 self._fail(error.exit_code, str(error))
                 return
-            log.info("upgrade: to %s", report)
+            if report is not None:
+                log.info("upgrade: chatmaster %s can go on from here, and takes over", report.version)
             self._become(job, program, time.monotonic() + _LEAVING)
 
         try:
@@ -340,7 +343,7 @@ class Operations:
             return
         job.upgraded, job.program, job.moves = True, running.back, self._arbiter.foreman.moves()
         job.result["version"] = __version__
-        log.info("upgraded to %s; now its workers", __version__)
+        log.info("upgrade: the master is chatmaster %s now; its workers follow", __version__)
         self._arbiter.reactor.call_later(0.0, self._bring_workers)
 
     def _bring_workers(self) -> None:

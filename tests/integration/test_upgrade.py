@@ -187,4 +187,6 @@ def test_a_worker_and_a_store_that_die_afterwards_are_replaced(chatmaster: Make,
         os.kill(pid, signal.SIGKILL)
     until(lambda: server.status()["workers"][0]["restarts"] == 1 and server.states() == ["ready", "ready"], 20)
     until(lambda: server.status()["store"]["state"] == "ready", 20)
+    assert server.ctl("upgrade").returncode == 0
+    assert server.status()["master"]["last_crash"]["how"] == "killed by SIGKILL"  # known to the next program, too
     assert server.stop() == 0

@@ -28,18 +28,6 @@ async def test_stopping_leaves_the_listening_socket_and_what_is_open(serve) -> N
     assert len(sibling.app.seen) == 1
 
 
-async def test_a_pause_lets_clients_wait(serve) -> None:
-    served = await serve()
-    served.endpoint.pause_accepting()
-    peer = await served.connect()
-    peer.write(upgrade())
-    with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(peer.reader.read(1), 0.1)
-    assert served.endpoint.descriptors.used == 0
-    served.endpoint.resume_accepting()
-    await peer.accepted()
-
-
 async def test_accepting_pauses_at_the_reserve_and_goes_on(serve, caplog) -> None:
     caplog.set_level(logging.INFO)
     descriptors = Descriptors(limit=20)

@@ -1,0 +1,36 @@
+"""Of a store that is away the log says when it was lost, why, and when it is back: each once."""
+
+from __future__ import annotations
+
+from workers.bus.outage import Outage
+
+
+def test_three_connections_that_are_lost_together_are_one_outage(caplog):
+    caplog.set_level("INFO")
+    outage = Outage()
+    for what in ("a", "b", "c"):
+        outage.over(what)
+    assert caplog.messages == []
+    for _ in range(2):
+        for what in ("a", "b", "c"):
+            outage.lost(what)
+        for what in ("b", "c", "b"):
+            outage.failed(what, OSError("no such socket"))
+        for what in ("a", "b", "c"):
+            outage.over(what)
+        lost, why, back = caplog.messages
+        assert lost.startswith("the connection to the store is lost (a)")
+        assert why == "no such socket; it is tried again and again"
+        assert back.startswith("connected to the store again, after ")
+        caplog.clear()
+
+
+def test_a_store_that_was_not_there_at_the_start_is_told_as_well(caplog):
+    caplog.set_level("INFO")
+    outage = Outage()
+    outage.failed("a", OSError("refused"))
+    outage.failed("b", OSError("refused"))
+    outage.over("a")
+    assert caplog.messages == ["refused; it is tried again and again"]
+    outage.over("b")
+    assert caplog.messages[-1].startswith("connected to the store again")

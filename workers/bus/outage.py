@@ -5,19 +5,26 @@ A worker has several connections, which mostly go together; each tells what beco
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from typing import Final
 
 logger = logging.getLogger(__name__)
 
+# A store that starts takes connections, and may drop them again at once: that is still the same outage.
+SETTLED: Final = 1.0  # seconds
+
 
 class Outage:
-    """The connections of one worker that are not there."""
+    """The connections of one worker that are not there. To be used within the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, settled: float = SETTLED) -> None:
+        self._settled = settled
         self._missing: set[str] = set()
-        self._since: float | None = None  # None: none is missing
+        self._since: float | None = None  # None: all are there, and have been for a while
         self._said_why = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def lost(self, what: str) -> None:
         """A connection is gone."""
@@ -38,12 +45,19 @@ class Outage:
         """A connection is there."""
         self._missing.discard(what)
         if self._since is not None and not self._missing:
-            logger.info("connected to the store again, after %.1f s", time.monotonic() - self._since)
-            self._since = None
+            seconds = time.monotonic() - self._since
+            self._timer = asyncio.get_running_loop().call_later(self._settled, self._end, seconds)
+
+    def _end(self, seconds: float) -> None:
+        logger.info("connected to the store again, after %.1f s", seconds)
+        self._since = self._timer = None
 
     def _begin(self, what: str) -> bool:
         """Whether it is the first one that is missing."""
         self._missing.add(what)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._since is not None:
             return False
         self._since, self._said_why = time.monotonic(), False

@@ -43,7 +43,7 @@ async def test_accepting_pauses_at_the_reserve_and_goes_on(serve, caplog) -> Non
     await waiting.accepted()
     assert descriptors.pauses == 1
     assert not descriptors.paused
-    assert "accepting pauses at 20 connections" in caplog.text
+    assert "no new connections are taken at 20 open files" in caplog.text
 
 
 async def test_one_budget_serves_several_endpoints(serve) -> None:

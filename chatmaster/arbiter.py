@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import __version__, contract, status, succession, takeover
+from chatmaster import __version__, config_running, contract, status, succession, takeover
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
-from chatmaster.config import KEYS, Loaded
-from chatmaster.config_describe import visible, without_password
+from chatmaster.config import Loaded
+from chatmaster.config_describe import without_password
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.control_server import ControlServer
 from chatmaster.crew import State
@@ -328,9 +328,7 @@ class Arbiter:
     def _commands(self) -> dict[str, Any]:
         return {
             "status": lambda peer, args: peer.done(self.status()),
-            "settings": lambda peer, args: peer.done(
-                {"settings": {key: visible(self.site.settings, key) for key in KEYS}}
-            ),
+            "settings": lambda peer, args: peer.done(config_running.told(self.site.settings, str(args.get("salt")))),
             "query": self.questions.command,
             **self.operations.commands(),
         }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
-import msgspec
 
 from chatmaster.cli_instance import ANSWER_TIMEOUT
 from chatmaster.config import DEFAULT, KEYS, Loaded
@@ -23,31 +23,19 @@ def effective(loaded: Loaded) -> list[dict[str, Any]]:
 
 
 def compared(loaded: Loaded, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same, with the value that `running` has where a server of that name runs with another one.
+    """The same, with the value that is `running` where a server of that name runs with another one."""
+    from chatmaster import config_running, control
 
-    Of what is secret only the rest is compared: neither side says it.
-    """
-    from chatmaster import control
-
+    salt = secrets.token_hex(config_running.SALT_SIZE // 2)
     try:
-        running = control.call(loaded.control_socket, "settings", timeout=ANSWER_TIMEOUT)["settings"]
+        answer = control.call(loaded.control_socket, "settings", {"salt": salt}, timeout=ANSWER_TIMEOUT)
     except NotRunning:
         return rows
     except (Refused, TimedOut) as error:
         click.echo(f"without what the running server says: {error}", err=True)
         return rows
-    for key in ("master.name", "master.state_dir"):
-        running.pop(key, None)  # by these it was found, however they are written
-    log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"  # as `start -d` has it
-    if running.get("log.file") == str(log):
-        del running["log.file"]
-    return [{**row, **_differing(row, running)} for row in rows]
-
-
-def _differing(row: dict[str, Any], running: dict[str, Any]) -> dict[str, Any]:
-    known = running.get(row["key"], row["value"])
-    # As JSON: over the control socket a tuple has become a list.
-    return {} if msgspec.json.encode(known) == msgspec.json.encode(row["value"]) else {"running": known}
+    running = config_running.differing(loaded, answer, salt)
+    return [{**row, "running": running[row["key"]]} if row["key"] in running else row for row in rows]
 
 
 def with_program(loaded: Loaded) -> Loaded:

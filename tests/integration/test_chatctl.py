@@ -116,6 +116,8 @@ def test_config_says_that_it_is_not_what_runs_and_where_that_differs(chatmaster)
     assert {key: (row["value"], row["running"]) for key, row in rows.items() if "running" in row} == {
         "store.timeout": (3.0, 4.0), "limits.rate": (8.0, 7.0), "server.workers": (0, 1),
     }  # fmt: skip
+    other = server.ctl("config", *as_it_runs, "--set", "auth.secret=fedcba9876543210fedcba9876543210").stdout
+    assert "fedcba" not in other and other.count("\n# runs with ") == 2  # the secret, and what the file has changed
     done = server.ctl("config")
     assert done.stdout.startswith("# What a start from here would use")
     assert re.search(r'^secret = "" .*\n# runs with secret = "\*\*\*"$', done.stdout, re.MULTILINE)

@@ -19,6 +19,7 @@ from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, u
 from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
+from workers.bus.outage import Outage
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, Unavailable
@@ -64,8 +65,6 @@ class RedisBus:
         )
         self._probe_script = load_own("probe")
         self._heads: dict[str, tuple[Head, Head]] = {}  # of a room, without and with idempotency keys
-        self.deaf_count = 0
-        self._on_deaf = on_deaf or _nobody_to_tell
 
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
@@ -77,7 +76,7 @@ class RedisBus:
             publish=self._publish_probe,
             reconnect=self._reconnect_all,
             store_answers=self._store_answers,
-            deaf=self._deaf,
+            deaf=on_deaf or _nobody_to_tell,
         )
         self._subscription = Subscription(
             self._name,
@@ -90,10 +89,11 @@ class RedisBus:
             self._commands.register(script)
         for script in (self._read_script, self._states_script, self._tops_script):
             self._reads.register(script)
+        opener, outage = self._opener, Outage()
         self._lines = (
-            Lifeline("command", self._opener, up=self._commands_up, down=self._commands.down),
-            Lifeline("reading", self._opener, up=self._reads.up, down=self._reads.down),
-            Lifeline("subscription", self._opener, up=self._subscription_up, down=self._subscription.down),
+            Lifeline("for commands", opener, outage, up=self._commands_up, down=self._commands.down),
+            Lifeline("for reading", opener, outage, up=self._reads.up, down=self._reads.down),
+            Lifeline("for what is published", opener, outage, up=self._subscription_up, down=self._subscription.down),
         )
 
     # ---- life --------------------------------------------------------------------------------------
@@ -135,11 +135,6 @@ class RedisBus:
     def probe_age(self) -> float:
         """Seconds since something published came back; infinite before the first time."""
         return self._probe.age
-
-    @property
-    def probe_rtt(self) -> float:
-        """Seconds that the last probe took."""
-        return self._probe.rtt
 
     @property
     def publish_failures(self) -> int:
@@ -376,9 +371,6 @@ class RedisBus:
         finally:
             link.abort()
             await link.closed
-
-    def _deaf(self) -> None:
-        self._on_deaf()
 
 
 def _ignore(reply: Any) -> None:

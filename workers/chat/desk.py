@@ -92,7 +92,7 @@ class Desk:
 
     def give_up(self, request: RequestId, error: BusError) -> None:
         """What a coroutine left to others could not be done."""
-        self.go_on(self.session.refused(request, _why(error)))
+        self.go_on(self._refused(request, _why(error)))
 
     def _finish(self, effects: Effects) -> None:
         """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
@@ -110,13 +110,17 @@ class Desk:
             try:
                 effects = await work
             except Mistake as mistake:
-                effects = self.session.refused(request, mistake)
+                effects = self._refused(request, mistake)
             except BusError as error:
-                effects = self.session.refused(request, _why(error))
+                effects = self._refused(request, _why(error))
             if effects is not None:
                 self._finish(effects)
         except Exception as error:
             self.failed(error)
+
+    def _refused(self, request: RequestId, why: Mistake) -> Effects:
+        self._app.moderation.coming.end(self)
+        return self.session.refused(request, why)
 
     def failed(self, error: BaseException) -> None:
         """A bug: it is logged once, and costs this connection."""

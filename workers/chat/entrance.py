@@ -47,6 +47,7 @@ class Entrance:
     async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
         """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there."""
         session = desk.session
+        self._app.moderation.coming.begin(desk, admit.identity.user)
         try:
             refusal = await self._app.gate.admit(desk.connection, admit.identity)
             if refusal is not None:
@@ -138,6 +139,7 @@ class Entrance:
         if join.again and join.wanted.since is None:
             (state,) = await self._present(desk, [room])
             return session.joined(join, state)
+        self._app.moderation.coming.begin(desk, session.identity.user)
         before = await self._look(session.identity, [room])
         if join.again:
             await self._left(desk, room)
@@ -203,6 +205,7 @@ class Entrance:
             if then is not None:
                 then()
             self._put_out_banned(desk)
+            self._put_out_kicked(desk)
             desk.go_on(rest)
 
         def failed(error: BusError) -> None:
@@ -224,6 +227,12 @@ class Entrance:
             reason = sanctions.banned(user, address, room, now)
             if reason is not None:
                 desk.carry_out(session.expelled(room, reason or "you are banned from this room"))
+
+    def _put_out_kicked(self, desk: Desk) -> None:
+        """The same of a kick, which nobody could ask about."""
+        for kick in self._app.moderation.coming.end(desk):
+            session = desk.session
+            desk.carry_out(session.expelled(kick.room, kick.reason) if kick.room else session.removed(kick.reason))
 
     def _state(self, joined: Joined, before: Before) -> RoomState:
         counted = before.members is not None and self._app.shown(joined.room)

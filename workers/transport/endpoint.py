@@ -90,7 +90,6 @@ class Endpoint:
         self.descriptors.watch(self._descriptors_changed)
         self._listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
-        self._paused_by_application = False
         self._serving: asyncio.Task[None] | None = None
 
     # ---- accepting ---------------------------------------------------------------------------------
@@ -99,7 +98,7 @@ class Endpoint:
         """Accept from a listening socket too. It stays the caller's; keep it open until `stop_accepting`."""
         self._listeners.append(sock)
         self.connections.start(self.loop)
-        if not self._must_pause:
+        if not self.descriptors.paused:
             self._servers.append(await self._serve(sock))
 
     async def _serve(self, sock: socket.socket) -> asyncio.Server:
@@ -121,36 +120,24 @@ class Endpoint:
         self._listeners.clear()
         self._close_servers()
 
-    def pause_accepting(self) -> None:
-        """Let connections wait in the accept queue."""
-        self._paused_by_application = True
-        self._close_servers()
-
-    def resume_accepting(self) -> None:
-        """Go on accepting."""
-        self._paused_by_application = False
-        self._serve_again()
-
     @property
     def accepting(self) -> bool:
         """Whether new connections are taken now."""
         return bool(self._servers)
 
-    @property
-    def _must_pause(self) -> bool:
-        return self._paused_by_application or self.descriptors.paused
-
     def _descriptors_changed(self, paused: bool) -> None:
         if paused:
-            log.warning("accepting pauses at %d connections: descriptors run out", self.descriptors.used)
+            log.warning(
+                "no new connections are taken at %d open files: the limit (ulimit -n) is near", self.descriptors.used
+            )
             # Not at once: this is called while the server is in the middle of handing a connection over.
             self.loop.call_soon(self._close_servers)
         else:
-            log.info("accepting goes on")
+            log.info("new connections are taken again")
             self._serve_again()
 
     def _close_servers(self) -> None:
-        if self._listeners and not self._must_pause:
+        if self._listeners and not self.descriptors.paused:
             return  # it was asked for, but meanwhile the reason has gone
         for server in self._servers:
             server.close()
@@ -164,7 +151,7 @@ class Endpoint:
         """Listen on what is not listened on, unless a reason to pause has come up again."""
         for sock in self._listeners[len(self._servers) :]:
             server = await self._serve(sock)
-            if self._must_pause or not self._listeners:
+            if self.descriptors.paused or not self._listeners:
                 server.close()
                 return
             self._servers.append(server)

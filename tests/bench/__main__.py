@@ -56,10 +56,12 @@ def main(
             continue
         figures = result.figures[scenario.name] = {}
         for server in scenario.servers if baseline else ("chatmaster",):
-            figures[server] = run.measure_one(scenario, server, runs=runs, seconds=seconds)
+            load = run.as_loaded(scenario, figures["chatmaster"]) if server == "floor" else scenario
+            figures[server] = run.measure_one(load, server, runs=runs, seconds=seconds)
             click.echo(f"{scenario.name} {server}: {figures[server].values} {scenario.unit}", err=True)
     result.save(report.RESULTS / f"{save}.json")
     click.echo(report.table(result, report.load(compare) if compare is not None else None))
+    click.echo("\n" + "\n".join(f"* {note}" for note in report.notes(result)))
     found = report.faults(result)
     for text in found:
         click.echo(f"fault: {text}", err=True)

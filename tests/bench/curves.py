@@ -1,15 +1,18 @@
 """How the cost grows: over members, rooms, workers, history, idle connections, churn and rate.
 
 Each curve is a few variations of one load; nothing may grow worse than linearly, and per delivery nothing much should
-grow at all. A measurement that loses a message or a connection is none and ends the run.
+grow at all. A measurement that loses a message or a connection is none and ends the run; what needs more descriptors
+than a process may hold here is left out, which the plot says.
 """
 
 from __future__ import annotations
 
+import itertools
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,15 @@ from tests.bench.scenarios import HELLO, PADDING, SAY, US, Scenario
 from tests.bench.servers import Server
 
 BASE = Scenario(name="curve", title="", unit=US, at_most=0, reach=0, window=16)
-PER_PROCESS = 15_000  # connections of one load, and of one worker: a process may hold 20,000 descriptors
+# Connections of one load, and of one worker: a load has 20,000 ports, and other files are open as well.
+PER_PROCESS = min(15_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 3 // 4)
 ROOM = HELLO.replace("%R", "0")
+FIRST_WORDS = 3000  # a second: messages by which each of many rooms is woken before it is measured
 PATIENCE = 0.02  # seconds, `server.max_batch_delay` of the second line of the curves over the rate
+
+
+class TooMany(Exception):
+    """This machine cannot hold what a point needs."""
 
 
 class Curve(Struct, frozen=True):
@@ -54,16 +63,27 @@ def _baseline(x: int, seconds: float) -> float:
 
 
 def _median(scenario: Scenario, server: str, seconds: float) -> float:
+    _must_hold(scenario.connections, 1)  # the baseline and the kernel do not spread them evenly
     figure = run.measure_one(scenario, server, runs=1, seconds=seconds)
     if figure.faults:
         raise RuntimeError(f"{figure.faults}")
     return figure.median
 
 
-def _rooms(x: int, seconds: float) -> float:
-    """So many rooms of two members, in all of which somebody speaks, 64 messages in flight over all."""
-    scenario = msgspec.structs.replace(BASE, connections=2 * x, each_room=2, senders=x, window=64, workers=2)
-    return _median(scenario, "chatmaster", seconds)
+def rooms(x: int, seconds: float, *, per_load: int = PER_PROCESS) -> float:
+    """So many rooms of two members, 64 messages in flight over all; each has been spoken in before it is measured."""
+    _must_hold(2 * x, 2)
+    on, beside = run.cores()
+    with servers.chatmaster(2, on) as server, _connected(server, beside, 2 * x, HELLO, 2, per_load=per_load) as loads:
+        for load in loads:
+            asked = {**_asked(server, seconds), "window": 64 // len(loads), "senders": x, "warmup": seconds / 4}
+            asked["warmup"] = max(asked["warmup"], x / FIRST_WORDS)
+            load.begin("send", **asked)
+        results = [load.result() for load in loads]
+    for result in results:
+        _must_be_whole(result)
+    cpu = statistics.mean(result["cpu"] for result in results)  # each has measured the whole server
+    return _cost({"cpu": cpu, "deliveries": sum(result["deliveries"] for result in results)})
 
 
 def _history(x: int, seconds: float) -> float:
@@ -73,7 +93,7 @@ def _history(x: int, seconds: float) -> float:
     with servers.chatmaster(1, on, {"store.history_size": x}) as server, Loader(server.port, beside) as load:
         run.fill(load, scenario)
         load.ask("send", message=SAY, padding=PADDING, rate=5000, senders=10, seconds=1.1 * x / 5000, drain=60.0)
-        return _cost(run.keep_full(load, scenario, server, seconds))
+        return _cost(_must_be_whole(run.keep_full(load, scenario, server, seconds)))
 
 
 def _idle(x: int, seconds: float) -> float:
@@ -82,7 +102,7 @@ def _idle(x: int, seconds: float) -> float:
     with _crowd(x, 4, hello=hello) as (server, beside), Loader(server.port, beside) as load:
         run.fill(load, BASE)
         spent = _idle_cpu(server, seconds)
-        result = run.keep_full(load, BASE, server, seconds)
+        result = _must_be_whole(run.keep_full(load, BASE, server, seconds))
         result["cpu"] -= spent * result["seconds"]
         return _cost(result)
 
@@ -111,27 +131,30 @@ def _rate(delay: float, wanted: str) -> Callable[[int, float], float]:
         with servers.chatmaster(1, on, settings) as server, Loader(server.port, beside) as load:
             run.fill(load, scenario)
             spent = _idle_cpu(server, seconds)
-            result = _say_at(load, server, x / members, max(seconds, 20 * members / x))
-        if result["delivered"] != result["expected"]:
-            raise RuntimeError(f"{result['delivered']} deliveries instead of {result['expected']}")
+            asked = _asked(server, max(seconds, 20 * members / x))
+            result = _must_be_whole(load.ask("send", **asked, rate=x / members, senders=10, warmup=1.0))
         result["cpu"] -= spent * result["seconds"]
         return float(result[wanted]) if wanted != "cpu" else _cost(result)
 
     return cost
 
 
-def _say_at(load: Loader, server: Server, rate: float, seconds: float) -> dict[str, Any]:
-    return load.ask(
-        "send",
-        message=SAY,
-        padding=PADDING,
-        rate=rate,
-        senders=10,
-        seconds=seconds,
-        warmup=1.0,
-        cpu_of=server.pid,
-        without=server.without,
-    )
+def _asked(server: Server, seconds: float) -> dict[str, Any]:
+    """Of a load that says something and looks what it costs."""
+    message = {"message": SAY, "padding": PADDING, "seconds": seconds}
+    return {**message, "cpu_of": server.pid, "without": server.without}
+
+
+def _must_be_whole(result: dict[str, Any]) -> dict[str, Any]:
+    if result["delivered"] != result["expected"] or result["dropped"]:
+        lost = f"{result['dropped']} connections lost"
+        raise RuntimeError(f"{result['delivered']} deliveries instead of {result['expected']}, {lost}")
+    return result
+
+
+def _must_hold(connections: int, workers: int) -> None:
+    if connections > workers * PER_PROCESS:
+        raise TooMany(f"{connections:,} connections, {workers} x {PER_PROCESS:,} fit")
 
 
 def _idle_cpu(server: Server, seconds: float) -> float:
@@ -147,22 +170,42 @@ def _cost(result: dict[str, Any]) -> float:
 
 @contextmanager
 def _crowd(count: int, workers: int, *, hello: str) -> Iterator[tuple[Server, set[int]]]:
+    """A server with so many connections; others may have the numbers below 10,000."""
+    _must_hold(count, workers)
     on, beside = run.cores()
-    with servers.chatmaster(workers, on) as server:
+    with servers.chatmaster(workers, on) as server, _connected(server, beside, count, hello, 1, begin=10_000):
+        yield server, beside
+
+
+@contextmanager
+def _connected(
+    server: Server,
+    beside: set[int],
+    count: int,
+    hello: str,
+    each_room: int,
+    *,
+    begin: int = 0,
+    per_load: int = PER_PROCESS,
+) -> Iterator[list[Loader]]:
+    """So many connections over as many loads as they need, each with rooms of its own; all joining has been told."""
+    with ExitStack() as stack:
         loads: list[Loader] = []
-        try:
-            for first in range(0, count, PER_PROCESS):
-                loads.append(Loader(server.port, beside))
-                number = min(PER_PROCESS, count - first)
-                opening = loads[-1].ask("open", count=number, hello=hello, first=first + 10_000)
-                if opening["opened"] < number:
-                    raise RuntimeError(f"only {opening['opened']} of {number} could connect")
-            for load in loads:
-                load.ask("settle")
-            yield server, beside
-        finally:
-            for load in loads:
-                load.close()
+        for first, number in shares(count, per_load, each_room):
+            loads.append(stack.enter_context(Loader(server.port, beside)))
+            opening = loads[-1].ask("open", count=number, hello=hello, each_room=each_room, first=begin + first)
+            if opening["opened"] < number:
+                raise RuntimeError(f"only {opening['opened']} of {number} could connect")
+        for load in loads:
+            load.ask("settle")
+        yield loads
+
+
+def shares(count: int, per_load: int, each_room: int) -> list[tuple[int, int]]:
+    """The first number and how many of each load's: about as many for each, and whole rooms."""
+    loads = -(-count // per_load)
+    ends = [count // each_room * part // loads * each_room for part in range(loads)] + [count]
+    return [(first, end - first) for first, end in itertools.pairwise(ends)]
 
 
 OURS = "chatmaster"
@@ -175,7 +218,7 @@ CURVES: tuple[Curve, ...] = (
         (10, 100, 1000, 10_000),
         {OURS: _varied(connections=-1), "plain websockets": _baseline},
     ),
-    Curve("rooms", "Rooms of 2 members, 2 workers", "rooms", (1, 10, 100, 1000, 5000), {OURS: _rooms}),
+    Curve("rooms", "Rooms of 2 members, 2 workers", "rooms", (1, 10, 100, 1000, 10_000), {OURS: rooms}),
     Curve("workers", "Room of 1,000 over several workers", "workers", (1, 2, 4, 8), {OURS: _varied(workers=-1)}),
     Curve("history", "Room of 100 with a history", "messages kept", (10, 100, 1000, 10_000), {OURS: _history}),
     Curve("idle", "Room of 1,000 beside idle ones", "idle connections", (1, 1000, 10_000, 40_000), {OURS: _idle}),
@@ -205,15 +248,30 @@ CURVES: tuple[Curve, ...] = (
 )
 
 
-def draw(curve: Curve, directory: Path, *, runs: int, seconds: float) -> dict[str, list[tuple[float, float]]]:
-    """Measure one curve, each point several times, and write its plot; the points are the medians."""
-    lines: dict[str, list[tuple[float, float]]] = {}
+def draw(curve: Curve, directory: Path, *, runs: int, seconds: float) -> dict[str, list[svg.Point]]:
+    """Measure one curve, each point several times, and write its plot: medians, and the range of the runs."""
+    lines: dict[str, list[svg.Point]] = {}
+    told = [f"median and range of {runs} runs" if runs > 1 else "one run"]
     for name, cost in curve.lines.items():
         lines[name] = []
         for x in curve.values:
-            values = [cost(x, seconds) for _ in range(runs)]
-            lines[name].append((float(x), statistics.median(values)))
-            click.echo(f"{curve.name}, {name}, {x} {curve.x}: {[round(one, 3) for one in values]} {curve.y}", err=True)
+            try:
+                values = [_measured(f"{curve.name}, {name}, {x} {curve.x}", cost, x, seconds) for _ in range(runs)]
+            except TooMany as error:
+                told.append(f"{name} ends before {x:,} {curve.x}: {error}")
+                click.echo(told[-1], err=True)
+                break
+            lines[name].append(svg.Point(float(x), statistics.median(values), min(values), max(values)))
+    if not any(lines.values()):
+        return lines
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / f"{curve.name}.svg").write_text(svg.plot(curve.title, x=curve.x, y=curve.y, lines=lines))
+    text = svg.plot(curve.title, subtitle="; ".join(told), x=curve.x, y=curve.y, lines=lines)
+    (directory / f"{curve.name}.svg").write_text(text)
     return lines
+
+
+def _measured(what: str, cost: Callable[[int, float], float], x: int, seconds: float) -> float:
+    began = time.monotonic()
+    value = cost(x, seconds)
+    click.echo(f"{what}: {value:.3f} ({time.monotonic() - began:.0f} s)", err=True)
+    return value

@@ -149,18 +149,19 @@ class Load:
         self._reset()
         step = self._pace(rate) if rate else self._keep_full(window)
         await step(warmup)
+        reads = self.reads
         before = self.delivered, measure.cpu_seconds(cpu_of, without) if cpu_of else 0.0, time.monotonic()
         own = time.process_time()
         self.ages.clear()
         await step(seconds)
-        delivered = self.delivered - before[0]
+        delivered, reads = self.delivered - before[0], self.reads - reads
         cpu = measure.cpu_seconds(cpu_of, without) - before[1] if cpu_of else 0.0
         elapsed, own = time.monotonic() - before[2], time.process_time() - own
         self.window = 0
         expected = self.sent * self._room_size
         await self._drain(expected, drain)
         figures = {"sent": self.sent, "delivered": self.delivered, "expected": expected, "dropped": self.dropped}
-        measured = {"deliveries": delivered, "seconds": elapsed, "cpu": cpu, "load_cpu": own}
+        measured = {"deliveries": delivered, "reads": reads, "seconds": elapsed, "cpu": cpu, "load_cpu": own}
         return {**figures, **measured, **_quantiles(self.ages)}
 
     async def talk(self, *, message: str, senders: int, rate: float, padding: int = 0) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class CompressedMember(Member):
     def data_received(self, data: bytes) -> None:
         load = self.load
         data = self.rest + data
-        at, size = 0, len(data)
+        at, size, before = 0, len(data), load.delivered
         while size - at >= 2:
             length = data[at + 1]
             begin = at + 2
@@ -154,6 +154,7 @@ class CompressedMember(Member):
                 self.answer_pings(data[at : begin + length])
             at = begin + length
         self.rest = data[at:]
+        load.reads += load.delivered > before
         load.heard += 1
         if load.window:
             load.fill_window()

@@ -55,6 +55,35 @@ def table(report: Report, saved: Report | None = None) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def notes(report: Report) -> list[str]:
+    """What belongs under the table: what the figures of these rows hold and what they leave out."""
+    measured = [scenario for scenario in SCENARIOS if scenario.name in report.figures]
+    with_floor = [scenario for scenario in measured if "floor" in report.figures[scenario.name]]
+    of_half = any(scenario.kind == "latency" and not scenario.rate for scenario in with_floor)
+    wanted = {
+        _ONE_CORE: True,
+        _FLOOR: bool(with_floor),
+        _NO_BUS: any(scenario.workers > 1 for scenario in with_floor),
+        _SAME_RATE: of_half,
+        _PASSED_ON: any(scenario.compressed for scenario in with_floor),
+    }
+    return [note for note, needed in wanted.items() if needed]
+
+
+_ONE_CORE = (
+    "All processes of a server share one core, its store (chatmaster's embedded one, the baseline's Redis) with them: "
+    "the store's CPU is left out of the figures, but while it runs the server waits, which ages and loop lag hold."
+)
+_FLOOR = (
+    "The floor is one bare uvloop process that writes what comes to the room, at once: no JSON, no store, no order. It "
+    "is what the machine takes, not a bound: where a server waits a little, more messages leave by one write, which "
+    "may cost less than the floor."
+)
+_NO_BUS = "For two workers, too, the floor is one process without a bus: the least that these deliveries can cost."
+_SAME_RATE = "At half of what saturates, the floor gets chatmaster's rate, the baseline half of what saturates itself."
+_PASSED_ON = "Compressed messages the floor passes on as they came; chatmaster inflates, checks and deflates each once."
+
+
 def faults(report: Report) -> list[str]:
     """What makes a figure worthless."""
     return [

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from tests.bench import measure, servers
@@ -50,6 +51,13 @@ def cores() -> tuple[set[int], set[int]]:
     """The server's and the load's."""
     mine = sorted(os.sched_getaffinity(0))
     return {mine[0]}, set(mine[1:] or mine)
+
+
+def as_loaded(scenario: Scenario, ours: Figure) -> Scenario:
+    """The scenario at the rate that ours had, where that was half of what saturates it: the same load for the floor."""
+    if scenario.kind != "latency" or scenario.rate:
+        return scenario
+    return msgspec.structs.replace(scenario, rate=statistics.median(details["rate"] for details in ours.details))
 
 
 def measure_one(scenario: Scenario, server: str, *, runs: int, seconds: float) -> Figure:
@@ -191,7 +199,8 @@ def _details(result: dict[str, Any]) -> dict[str, float]:
         "server_cpu": result["cpu"],
     }
     ages: dict[str, float] = {name: result[name] for name in ("p50_ms", "p99_ms") if name in result}
-    return {**rates, "load_cpu": result["load_cpu"], **ages}
+    together = result["deliveries"] / max(result["reads"], 1)  # messages that the load got by one read
+    return {**rates, "together": together, "load_cpu": result["load_cpu"], **ages}
 
 
 _KINDS: dict[str, Callable[[Scenario, Server, set[int], float, Figure], None]] = {

@@ -42,10 +42,9 @@ class Scenario(Struct, frozen=True, kw_only=True):
     @property
     def servers(self) -> tuple[str, ...]:
         """What is measured beside ours: what does the same work in a way that can be compared."""
-        if self.compressed or self.kind == "lag":
+        if self.kind == "lag":  # by the server's own word, which only ours says
             return ("chatmaster",)
-        lone = self.workers == 1 and not self.each_room and self.kind != "latency"
-        return ("chatmaster", "baseline", "floor") if lone else ("chatmaster", "baseline")
+        return ("chatmaster", "floor") if self.compressed else ("chatmaster", "baseline", "floor")
 
     @property
     def more_is_better(self) -> bool:

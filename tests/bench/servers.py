@@ -59,7 +59,7 @@ def baseline(workers: int, cores: Collection[int], settings: Mapping[str, Any] |
 
 @contextmanager
 def floor(workers: int, cores: Collection[int], settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
-    """One process that does nothing but write what comes to everybody: what this machine's kernel takes for it."""
+    """One process, whatever the workers, that only writes what comes to the room: what this machine takes for it."""
     port = processes.free_port()
     with pinned(cores):
         process = subprocess.Popen([sys.executable, "-m", "tests.bench.floor", str(port)], cwd=ROOT)

@@ -1,4 +1,4 @@
-"""The least that a fan-out can cost here: one process, uvloop, no store, no JSON, no order, no acks, no limits.
+"""What a bare fan-out costs here: one process, uvloop, no store, no JSON, no order, no acks, no limits.
 
 Run as ``python -m tests.bench.floor PORT``. A machine's `send` may cost 2 µs or 10, and is most of what a delivery
 costs: how far a server is from the floor of the same run says more than its microseconds. What one turn of the loop

@@ -79,7 +79,7 @@ _FLOOR = (
     "is what the machine takes, not a bound: where a server waits a little, more messages leave by one write, which "
     "may cost less than the floor."
 )
-_NO_BUS = "For two workers, too, the floor is one process without a bus: the least that these deliveries can cost."
+_NO_BUS = "For two workers, too, the floor is one process without a bus: what the deliveries alone take."
 _SAME_RATE = "At half of what saturates, the floor gets chatmaster's rate, the baseline half of what saturates itself."
 _PASSED_ON = "Compressed messages the floor passes on as they came; chatmaster inflates, checks and deflates each once."
 

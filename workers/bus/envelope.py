@@ -126,7 +126,7 @@ class Head(Struct, frozen=True):
     plain: bool  # nothing stands before the payload
 
 
-@lru_cache(maxsize=4096)  # who speaks goes on speaking
+@lru_cache(maxsize=1024)  # who speaks goes on speaking
 def _head(line: bytes) -> Head:
     form, author, key_size, exclude_size, change = line.decode().split(" ")
     what = None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:]))

@@ -287,7 +287,7 @@ class Follower:
         effects: list[Effect] = []
         for publication in held:
             if self.received(publication):
-                effects.append(Deliver(publication.epoch, publication.entry))
+                effects.append(Deliver(self.epoch, publication.entry))
             elif not self.current:
                 return effects + self._look(Order.READ)
         return [*effects, Order.CURRENT]

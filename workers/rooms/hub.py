@@ -219,7 +219,8 @@ class Hub:
         if found is None:
             return
         if found.follower.received(publication):
-            self._following.deliver(found, publication.epoch, publication.entry)
+            # The follower's own string of the same epoch: each remembered entry keeps it.
+            self._following.deliver(found, found.follower.epoch, publication.entry)
         elif effects := found.follower.strayed():
             self._following.run(found, effects)
 

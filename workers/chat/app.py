@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +19,7 @@ from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import messages, reading, replies
 from workers.chat.acquaintance import MOST, Acquaintance
+from workers.chat.agenda import Agenda
 from workers.chat.commands import ROOM_NAME, USER_ID
 from workers.chat.context import Context
 from workers.chat.counsel import Counsel
@@ -53,6 +52,7 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL: Final = "chat.v1.json"
 TICK: Final = 0.25  # seconds between two looks at the clock for all sessions
 RETRY: Final = 1.0  # seconds between two tries to read from a store that is away
+_COMING_IN: Final = (Phase.NEW, Phase.ADMITTING)
 
 
 class ChatApplication:
@@ -91,8 +91,8 @@ class ChatApplication:
         self._notice = Notice(node.bus, node.settings)
         self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
         self._hello_timeout = node.settings.limits.hello_timeout
-        self._new: deque[tuple[float, Desk]] = deque()  # until when each has to have said hello, in order
-        self._expiring: list[tuple[float, int, Desk]] = []  # when tokens end, a heap
+        self._hellos: Agenda[Desk] = Agenda()  # until when each has to have said hello
+        self._ends: Agenda[Desk] = Agenda()  # when tokens end
         self._timer: asyncio.TimerHandle | None = None
 
     # ---- life --------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class ChatApplication:
         desk = connection.app = Desk(
             self, connection, Session(self.context, connection.id, now, address=connection.remote_ip)
         )
-        self._new.append((now + self._hello_timeout, desk))
+        self._hellos.put(now + self._hello_timeout, desk)
 
     def received(self, connection: Connection, data: str | bytes) -> None:
         """One message came."""
@@ -188,15 +188,16 @@ class ChatApplication:
         self._timer = self.node.loop.call_later(TICK, self._tick)
         self.node.counters.rate_limited = self.context.rate_limited
         now = time.time()
-        while self._new and self._new[0][0] <= now:
-            _, desk = self._new.popleft()
+        for desk in self._hellos.due(now):
             if desk.session.phase is Phase.NEW and desk.connection.id not in self.node.moving:
                 desk.carry_out(desk.session.hello_timed_out(now))
-            if desk.session.phase in (Phase.NEW, Phase.ADMITTING):  # who is refused now has to say hello again
-                self._new.append((now + self._hello_timeout, desk))
-        while self._expiring and self._expiring[0][0] <= now:
-            desk = heapq.heappop(self._expiring)[2]
+            if desk.session.phase in _COMING_IN:  # who is refused now has to say hello again
+                self._hellos.put(now + self._hello_timeout, desk)
+        for desk in self._ends.due(now):
             desk.carry_out(desk.session.token_timed_out(now))
+        here = len(self.node.connections)
+        self._hellos.tidy(here, lambda _, desk: desk.session.phase in _COMING_IN)
+        self._ends.tidy(here, lambda at, desk: desk.session.awaits_end(at))
 
     # ---- moving to another worker --------------------------------------------------------------------
 
@@ -219,19 +220,12 @@ class ChatApplication:
         session = Session.thaw(self.context, connection.id, written, time.time(), address=address)
         desk = connection.app = Desk(self, connection, session)
         if session.phase is Phase.NEW:
-            self._await_hello(connection.opened_at + self._hello_timeout, desk)
+            self._hellos.put(connection.opened_at + self._hello_timeout, desk)
             return
         self.introduce(desk, session.identity)
         for room in session.rooms:
             self.meet(room, others=True)
             self.came(desk, room)
-
-    def _await_hello(self, until: float, desk: Desk) -> None:
-        """It has waited for a while at another worker: its turn comes before those that began here later."""
-        at = len(self._new)
-        while at and self._new[at - 1][0] > until:
-            at -= 1
-        self._new.insert(at, (until, desk))
 
     # ---- who is where ------------------------------------------------------------------------------
 
@@ -245,7 +239,7 @@ class ChatApplication:
     def watch_expiry(self, desk: Desk, identity: Identity) -> None:
         """Look at this session again when its token ends."""
         if identity.expires:
-            heapq.heappush(self._expiring, (identity.expires, id(desk), desk))
+            self._ends.put(identity.expires, desk)
 
     def meet(self, room: str, *, others: bool) -> None:
         """Somebody is about to be in a room: if nobody of this worker is, get to know the others."""

@@ -203,6 +203,10 @@ class Session:
         except Mistake:
             return ()  # the store is away: nobody asked, so nobody is told; the next look may find it
 
+    def awaits_end(self, at: float) -> bool:
+        """Whether it is to be looked at when that time comes: it is here, and its token was not renewed since."""
+        return self.phase is not Phase.ENDED and self.identity.expires == at
+
     def token_timed_out(self, now: float) -> Effects:
         """It may be the time at which the token ends; nothing happens where it was renewed."""
         if self.phase is not Phase.OPEN or not self.identity.expires or now < self.identity.expires:

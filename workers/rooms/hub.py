@@ -208,7 +208,8 @@ class Hub:
         if found is None:
             return
         if entries := found.follower.received(publication):
-            self._following.deliver(found, publication.epoch, entries)
+            # The follower's own string of the same epoch: each remembered entry keeps it.
+            self._following.deliver(found, found.follower.epoch, entries)
         elif effects := found.follower.strayed():
             self._following.run(found, effects)
 

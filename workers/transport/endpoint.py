@@ -16,6 +16,7 @@ from typing import Protocol
 from workers.http.response import Response
 from workers.transport.config import EndpointConfig
 from workers.transport.descriptors import Descriptors
+from workers.transport.door import Door
 from workers.transport.familiar import Familiar
 from workers.transport.handshake import Handshake
 from workers.transport.inbound import Parsers
@@ -89,7 +90,7 @@ class Endpoint:
         self.descriptors = descriptors or Descriptors.of_this_process(config.reserve)
         self.descriptors.watch(self._descriptors_changed)
         self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._doors: list[Door] = []  # as many as listeners, or none
         self._paused_by_application = False
         self._serving: asyncio.Task[None] | None = None
 
@@ -100,17 +101,10 @@ class Endpoint:
         self._listeners.append(sock)
         self.connections.start(self.loop)
         if not self._must_pause:
-            self._servers.append(await self._serve(sock))
+            self._doors.append(await self._open(sock))
 
-    async def _serve(self, sock: socket.socket) -> asyncio.Server:
-        serve = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
-        return await serve(
-            self.make,
-            sock=sock.dup(),
-            backlog=self.config.backlog,
-            ssl=self.tls,
-            ssl_handshake_timeout=self.config.handshake_timeout if self.tls else None,
-        )
+    async def _open(self, sock: socket.socket) -> Door:
+        return await Door.open(sock, self.make, self.config, self.tls)
 
     def make(self) -> Handshake:
         """The protocol for a connection that was accepted."""
@@ -119,12 +113,12 @@ class Endpoint:
     def stop_accepting(self) -> None:
         """Leave the listening sockets to others, for good. Open connections and handshakes go on."""
         self._listeners.clear()
-        self._close_servers()
+        self._close_doors()
 
     def pause_accepting(self) -> None:
         """Let connections wait in the accept queue."""
         self._paused_by_application = True
-        self._close_servers()
+        self._close_doors()
 
     def resume_accepting(self) -> None:
         """Go on accepting."""
@@ -134,7 +128,7 @@ class Endpoint:
     @property
     def accepting(self) -> bool:
         """Whether new connections are taken now."""
-        return bool(self._servers)
+        return bool(self._doors)
 
     @property
     def _must_pause(self) -> bool:
@@ -144,17 +138,17 @@ class Endpoint:
         if paused:
             log.warning("accepting pauses at %d connections: descriptors run out", self.descriptors.used)
             # Not at once: this is called while the server is in the middle of handing a connection over.
-            self.loop.call_soon(self._close_servers)
+            self.loop.call_soon(self._close_doors)
         else:
             log.info("accepting goes on")
             self._serve_again()
 
-    def _close_servers(self) -> None:
+    def _close_doors(self) -> None:
         if self._listeners and not self._must_pause:
             return  # it was asked for, but meanwhile the reason has gone
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for door in self._doors:
+            door.close()
+        self._doors.clear()
 
     def _serve_again(self) -> None:
         if self._listeners and (self._serving is None or self._serving.done()):
@@ -162,12 +156,12 @@ class Endpoint:
 
     async def _serve_all(self) -> None:
         """Listen on what is not listened on, unless a reason to pause has come up again."""
-        for sock in self._listeners[len(self._servers) :]:
-            server = await self._serve(sock)
+        for sock in self._listeners[len(self._doors) :]:
+            door = await self._open(sock)
             if self._must_pause or not self._listeners:
-                server.close()
+                door.close()
                 return
-            self._servers.append(server)
+            self._doors.append(door)
 
     def close(self) -> None:
         """Stop everything; what is still open is dropped."""

@@ -308,14 +308,14 @@ class Desk:
         self._app.leave(self, effect.room)
 
     def _join(self, effect: e.Join) -> None:
-        self._start(self._app.join(self, effect), effect.id, "join")
+        self._start(self._app.entrance.join(self, effect), effect.id, "join")
 
     def _admit(self, effect: e.Admit) -> None:
         if self.session.context.consulted:  # the application's own coroutines are run by tasks
-            self._start(self._app.admit(self, effect), effect.id, "hello")
+            self._start(self._app.entrance.admit(self, effect), effect.id, "hello")
             return
         self._working += 1
-        self._app.tasks.begin(self._worked(self._app.admit(self, effect), effect.id), what="hello")
+        self._app.tasks.begin(self._worked(self._app.entrance.admit(self, effect), effect.id), what="hello")
 
     def _greet(self, effect: e.Greet) -> None:
         self._start(self._app.greet(self, effect), effect.id, "hello")

@@ -113,6 +113,11 @@ class Sanctions:
 
     # ---- asked -------------------------------------------------------------------------------------
 
+    @property
+    def none(self) -> bool:
+        """Nobody and nothing here is banned or muted, as far as this worker knows."""
+        return not self._known
+
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         """Why a user, or as a guest the address, is kept out of a room, or out of everything (""); None: is not.
 

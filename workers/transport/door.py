@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 
 from workers.transport.config import EndpointConfig
@@ -25,16 +26,22 @@ class Door:
 
     @classmethod
     async def open(
-        cls, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], config: EndpointConfig, tls: object = None
+        cls,
+        sock: socket.socket,
+        make: Callable[[], asyncio.BaseProtocol],
+        config: EndpointConfig,
+        tls: ssl.SSLContext | None = None,
     ) -> Door:
         """Begin to accept; `make` gives each connection its protocol."""
         loop = asyncio.get_running_loop()
         serve = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        options = {"ssl": tls, "ssl_handshake_timeout": config.handshake_timeout} if tls is not None else {}
+        timeout = config.handshake_timeout if tls is not None else None
         door = cls([])
         try:
             for _ in range(A_TURN):
-                door._servers.append(await serve(make, sock=sock.dup(), backlog=config.backlog, **options))
+                door._servers.append(
+                    await serve(make, sock=sock.dup(), backlog=config.backlog, ssl=tls, ssl_handshake_timeout=timeout)
+                )
         except BaseException:
             door.close()
             raise

@@ -203,7 +203,7 @@ class Endpoint:
     def handshake_began(self, handshake: Handshake) -> None:
         """A connection was accepted."""
         self.descriptors.take()
-        self.connections.handshakes.set(handshake, self.now())
+        self.connections.handshakes.add(handshake, self.now())
 
     def handshake_answered(self, handshake: Handshake) -> None:
         """It has got a response that is no 101, and some time to read it."""

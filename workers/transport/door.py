@@ -36,12 +36,20 @@ class Door:
         loop = asyncio.get_running_loop()
         serve = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
         timeout = config.handshake_timeout if tls is not None else None
+        by_libuv = type(loop).__module__.startswith("uvloop")  # asyncio's own loop takes all that there are
         door = cls([])
         try:
-            for _ in range(A_TURN):
-                door._servers.append(
-                    await serve(make, sock=sock.dup(), backlog=config.backlog, ssl=tls, ssl_handshake_timeout=timeout)
+            for _ in range(A_TURN if by_libuv else 1):
+                server = await serve(
+                    make,
+                    sock=sock.dup(),
+                    backlog=config.backlog,
+                    ssl=tls,
+                    ssl_handshake_timeout=timeout,
+                    start_serving=False,  # once it is known who has to close it
                 )
+                door._servers.append(server)
+                await server.start_serving()
         except BaseException:
             door.close()
             raise

@@ -142,7 +142,7 @@ class ChatApplication:
     def opened(self, connection: Connection) -> None:
         """The handshake is done: a session begins."""
         now = connection.opened_at
-        session = Session(self.context, connection.id, now, address=connection.remote_ip)
+        session = Session(self.context, connection.id, now, address=connection.ws.address)
         desk = connection.app = Desk(self, connection, session)
         self._deadlines.await_hello(desk, now)
 
@@ -225,9 +225,8 @@ class ChatApplication:
 
         If nobody of this worker was, it gets to know the others.
         """
-        if not self.presence.count(room):
+        if self.presence.entered(room, desk.connection.user, desk.session.identity.name):
             self.acquaintance.begin(room, others=others)
-        self.presence.entered(room, desk.connection.user, desk.session.identity.name)
 
     def went(self, desk: Desk, room: str) -> None:
         """A connection is in a room no longer."""

@@ -21,7 +21,7 @@ class Gate:
 
     def knock(self, connection: Connection, identity: Identity) -> list[str]:
         """Count a connection. Returns what the store has to be asked about before it is let in, by `ask`."""
-        return self._registry.count_in(connection.id, identity.user, connection.remote_ip, new=identity.fresh)
+        return self._registry.count_in(connection.id, identity.user, connection.ws.address, new=identity.fresh)
 
     async def ask(self, connection: Connection, asked: list[str]) -> tuple[int, str] | None:
         """Close code and reason for somebody who is one too many. Raises BusError."""

@@ -126,12 +126,14 @@ class Presence:
 
     # ---- told by the rooms -------------------------------------------------------------------------
 
-    def entered(self, room: str, user: str, name: str) -> None:
-        """One more connection of `user` is in `room`."""
-        if room not in self._views:
+    def entered(self, room: str, user: str, name: str) -> bool:
+        """One more connection of `user` is in `room`. Returns whether it is the first there on this worker."""
+        first = room not in self._views
+        if first:
             self._views[room] = View()
         self._ledger.entered(room, user, name)
         self._wake(DELAY)
+        return first
 
     def left(self, room: str, user: str) -> None:
         """One connection of `user` is in `room` no longer; nothing happens without its `entered`."""

@@ -96,8 +96,7 @@ class Registry:
         """The part of `admit` that needs no store. Returns what is left to `ask` about; nothing: it may stay."""
         added = self._add(connection, user, address, new=new)
         if self._counts.unlimited:  # then bans and mutes are all that the store could tell
-            complete = self.sanctions.complete
-            return [one for one in added if one is not keys.ALL and not complete(one)]
+            return self.sanctions.unread(added)
         return [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
 
     async def ask(self, connection: str, subjects: list[str]) -> str | None:
@@ -141,7 +140,7 @@ class Registry:
         if connection in tally:
             self.release(connection)
         subjects = tally.add(connection, user, address)
-        for subject in subjects:
+        for subject in subjects[1:]:  # the first stands for all, who are never banned as such
             if tally.counts[subject] == 1 and not (new and subject.startswith("u:")):
                 self.sanctions.begin(subject)
         counts.wake()

@@ -6,7 +6,7 @@ different ways, so each carries the time at which the store took it, and the lat
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Literal
 
 import msgspec
@@ -82,6 +82,11 @@ class Sanctions:
         """Its last connection is gone."""
         self._known.pop(subject, None)
         self._unread.discard(subject)
+
+    def unread(self, subjects: Iterable[str]) -> list[str]:
+        """Those of some subjects with connections here that the store has still to be asked about."""
+        unread = self._unread
+        return [one for one in subjects if one in unread] if unread else []
 
     def complete(self, subject: str) -> bool:
         """Whether all is known of it: the store was asked, and the control room tells what has changed since."""

@@ -57,31 +57,31 @@ class Following:
     def run(self, room: Room, effects: list[Effect]) -> None:
         """Carry out what a follower wants."""
         for effect in effects:
-            if isinstance(effect, Deliver):
+            if isinstance(effect, Order):
+                self._order(room, effect)
+            elif isinstance(effect, Deliver):
                 self.deliver(room, effect.epoch, effect.entry)
             elif isinstance(effect, TellReset):
                 self._reset(room, effect)
-            elif isinstance(effect, TellGap):
-                self._gap(room, effect)
             else:
-                self._order(room, effect)
+                self._gap(room, effect)
 
     def _order(self, room: Room, order: Order) -> None:
         match order:
+            case Order.CHECK:
+                self._reading.check(room)
             case Order.SUBSCRIBE:
                 self._bus.subscribe(room.name)
+            case Order.CURRENT:
+                self._became_current(room)
             case Order.UNSUBSCRIBE:
                 self._ring_bytes += room.forget(0)
                 room.ring, room.epoch, room.offset = None, "", 0
                 self._bus.unsubscribe(room.name)
-            case Order.CHECK:
-                self._reading.check(room)
             case Order.READ:
                 self._reading.read(room)
             case Order.LINGER:
                 self._upkeep.linger(room)
-            case Order.CURRENT:
-                self._became_current(room)
             case Order.FORGET:
                 if not room.needed:
                     del self._rooms[room.name]

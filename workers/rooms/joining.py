@@ -185,18 +185,21 @@ class Join:
         if self.over or self._announcing:
             return
         for part in self.parts:
-            part.room.settle()
+            if part.room.batch:
+                part.room.settle()
         if self.over:
             return  # settling let a waiting call of this get ahead
-        # All of them are asked, so that what they wait for is under way together.
-        missing = [part for part in self.parts if not part.ready()]
-        if missing:
+        ready = True
+        for part in self.parts:
+            if not part.ready():
+                ready = False  # the others are asked too, so that what they wait for is under way together
+        if not ready:
             return
         for part in self.parts:
             if part.room.busy:
                 part.room.when_idle(self.advance)
                 return
-            if part.ahead:
+            if (part.cursor is not None or part.room.batch) and part.ahead:
                 self.front.later(self.advance)
                 return
         self._enter()

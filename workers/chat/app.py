@@ -215,7 +215,8 @@ class ChatApplication:
         desk.connection.user = identity.user
         desk.session.identity = identity
         self.people.called(identity.user, identity.name)
-        self._deadlines.expires(desk, identity.expires)
+        if identity.expires:
+            self._deadlines.expires(desk, identity.expires)
 
     def _users_here(self, room: str) -> int:
         return len({desk.session.identity.user for desk in self.desks(room)})

@@ -97,13 +97,14 @@ class Desk:
     def _finish(self, effects: Effects) -> None:
         """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
         self._working -= 1
-        if self.connection.ws.is_open:
+        if effects and self.connection.ws.is_open:
             self.carry_out(effects)
         while self._backlog and not self._working and self.session.phase is not Phase.ENDED:
             self.carry_out(self.session.receive_data(self._backlog.pop(0), time.time()))
         if not self._backlog:
             self._backlog = None
-        self._resume()
+        if self._waiting:
+            self._resume()
 
     async def _worked(self, work: Work, request: RequestId) -> None:
         try:

@@ -57,7 +57,7 @@ class Entrance:
                 admit, before = await self._with_space(admit, before)
             if admit.chosen or not identity.fresh:
                 admit = await self._named(admit, before[0])
-            if app.moderation.concerned_with(identity):
+            if not identity.fresh and app.moderation.concerned_with(identity):
                 await app.moderation.enlist(admit.identity)
             app.introduce(desk, admit.identity)
             self._enter(Newcomer(app, desk, admit, before), admit.wanted)

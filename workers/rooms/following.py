@@ -16,6 +16,7 @@ from workers.rooms.member import Amender, Gap, Reset, Teller
 from workers.rooms.reading import Reading
 from workers.rooms.ring import Ring
 from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
 from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 from workers.transport.frames import text_frame
@@ -43,7 +44,7 @@ class Following:
     _reading: Reading
     _upkeep: Upkeep
 
-    def __init__(self, rooms: dict[str, Room], words: Words, delivery: Delivery, tally: Tally) -> None:
+    def __init__(self, rooms: Rooms, words: Words, delivery: Delivery, tally: Tally) -> None:
         self._rooms = rooms
         self._words = words
         self._delivery = delivery
@@ -84,7 +85,7 @@ class Following:
                 self._upkeep.linger(room)
             case Order.FORGET:
                 if not room.needed:
-                    del self._rooms[room.name]
+                    self._rooms.end(room)
 
     def _became_current(self, room: Room) -> None:
         room.epoch, room.offset = room.follower.epoch, room.follower.offset

@@ -18,6 +18,7 @@ from workers.rooms.lagger import Lagger
 from workers.rooms.member import Gap, Joined, Member, Reset, Teller
 from workers.rooms.reading import Asker, Reading
 from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
 from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 
@@ -42,7 +43,7 @@ class Membership:
 
     def __init__(
         self,
-        rooms: dict[str, Room],
+        rooms: Rooms,
         words: Words,
         following: Following,
         delivery: Delivery,
@@ -189,7 +190,8 @@ class Membership:
         """The room of that name, which begins to be one now if need be."""
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self)
+            room = Room(name, self)
+            self._rooms.begin(room)
         return room
 
     def _remove(self, member: Member, room: Room) -> None:

@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from workers.http.response import Response
@@ -79,6 +80,7 @@ class Endpoint:
         self.counts = Counts()
         self.parsers = Parsers(config.message_size)
         self.proxies = TrustedProxies(config.trusted_proxies)
+        self.behind_proxies = bool(self.proxies)
         self.negotiator = Negotiator(
             paths=config.paths,
             origins=config.origins,
@@ -104,11 +106,7 @@ class Endpoint:
             self._doors.append(await self._open(sock))
 
     async def _open(self, sock: socket.socket) -> Door:
-        return await Door.open(sock, self.make, self.config, self.tls)
-
-    def make(self) -> Handshake:
-        """The protocol for a connection that was accepted."""
-        return Handshake(self)
+        return await Door.open(sock, partial(Handshake, self), self.config, self.tls)
 
     def stop_accepting(self) -> None:
         """Leave the listening sockets to others, for good. Open connections and handshakes go on."""

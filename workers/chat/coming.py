@@ -40,11 +40,10 @@ class Coming(ABC):
 
     __slots__ = ("_app", "_before", "_request", "desk")
 
-    def __init__(self, app: ChatApplication, desk: Desk, request: RequestId, before: Sequence[Before]) -> None:
-        self._app = app
-        self.desk = desk
-        self._request = request
-        self._before = before
+    _app: ChatApplication
+    _before: Sequence[Before]
+    _request: RequestId
+    desk: Desk
 
     @abstractmethod
     def answer(self, states: list[RoomState]) -> Effects:
@@ -116,7 +115,7 @@ class Newcomer(Coming):
     __slots__ = ("_admit",)
 
     def __init__(self, app: ChatApplication, desk: Desk, admit: e.Admit, before: Sequence[Before]) -> None:
-        super().__init__(app, desk, admit.id, before)
+        self._app, self.desk, self._request, self._before = app, desk, admit.id, before
         self._admit = admit
 
     def answer(self, states: list[RoomState]) -> Effects:
@@ -135,7 +134,7 @@ class Joining(Coming):
     __slots__ = ("_join",)
 
     def __init__(self, app: ChatApplication, desk: Desk, join: e.Join, before: Sequence[Before]) -> None:
-        super().__init__(app, desk, join.id, before)
+        self._app, self.desk, self._request, self._before = app, desk, join.id, before
         self._join = join
 
     def answer(self, states: list[RoomState]) -> Effects:

@@ -52,9 +52,11 @@ class Entrance:
                 return session.turned_away(*refusal)
             if "join" in app.context.consulted:
                 admit = await self._consulted(desk, admit)
-            before = await self._look(identity, [one.room for one in admit.wanted])
-            if [one for one in before if one.rule.members]:
-                admit, before = await self._with_space(admit, before)
+            before = await self._look(identity, admit.wanted)
+            for one in before:
+                if one.rule.members:
+                    admit, before = await self._with_space(admit, before)
+                    break
             if admit.chosen or not identity.fresh:
                 admit = await self._named(admit, before[0])
             if not identity.fresh and app.moderation.concerned_with(identity):
@@ -125,7 +127,7 @@ class Entrance:
         if join.again and join.wanted.since is None:
             (state,) = await self._present(desk, [room])
             return session.joined(join, state)
-        before = await self._look(session.identity, [room])
+        before = await self._look(session.identity, [join.wanted])
         if join.again:
             await self._left(desk, room)
         else:
@@ -162,7 +164,9 @@ class Entrance:
         desk = coming.desk
         if desk.session.phase is Phase.ENDED:  # closed while we asked
             raise Unavailable("the connection was closed")
-        positions = [(one.room, _position(one.since)) for one in wanted]
+        positions = [
+            (one.room, None if one.since is None else Position(one.since.epoch, one.since.offset)) for one in wanted
+        ]
         self._app.hub.join(desk.connection, positions, coming.announce, coming.failed)
 
     def next_turn(self, coming: Coming, rest: Effects) -> None:
@@ -179,20 +183,20 @@ class Entrance:
             except Exception as error:  # a bug: it costs this one
                 coming.desk.failed(error)
 
-    async def _look(self, identity: Identity, rooms: Sequence[str]) -> list[Before]:
+    async def _look(self, identity: Identity, wanted: Sequence[c.Wanted]) -> list[Before]:
         """What the answer needs to know of each room. Raises BusError."""
         if not identity.fresh:
-            if len(rooms) == 1:  # without tasks it costs a tenth
-                return [await self._before(identity, rooms[0])]
-            return list(await asyncio.gather(*(self._before(identity, room) for room in rooms)))
+            if len(wanted) == 1:  # without tasks it costs a tenth
+                return [await self._before(identity, wanted[0].room)]
+            return list(await asyncio.gather(*(self._before(identity, one.room) for one in wanted)))
         options, known = self._app.context.options, self._app.presence.known
         found = []
-        for room in rooms:
-            rule, members = options.of(room), None
+        for one in wanted:
+            rule, members = options.of(one.room), None
             if rule.presence or rule.members:
-                members = known(room)
+                members = known(one.room)
                 if members is None:
-                    members = await self._app.presence.counted(room)
+                    members = await self._app.presence.counted(one.room)
             found.append(Before(rule, members))
         return found
 
@@ -203,7 +207,7 @@ class Entrance:
 
     async def _present(self, desk: Desk, rooms: Sequence[str]) -> list[RoomState]:
         """Where a member stands. Raises BusError."""
-        before = await self._look(desk.session.identity, rooms)
+        before = await self._look(desk.session.identity, [c.Wanted(room) for room in rooms])
         positions = [self._app.hub.position(room) for room in rooms]
         return [
             RoomState(
@@ -220,7 +224,3 @@ class Entrance:
 
 def _with_rooms(admit: e.Admit, wanted: Sequence[c.Wanted], refused: Sequence[e.Reply]) -> e.Admit:
     return msgspec.structs.replace(admit, wanted=tuple(wanted), refused=tuple(refused))
-
-
-def _position(since: c.Since | None) -> Position | None:
-    return None if since is None else Position(since.epoch, since.offset)

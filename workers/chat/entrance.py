@@ -17,7 +17,7 @@ from workers.bus.port import BusError, Position, Unavailable
 from workers.chat import commands as c
 from workers.chat import effects as e
 from workers.chat.admission import banned_address
-from workers.chat.coming import Before, Coming, Joining, Newcomer
+from workers.chat.entering import Before, Entering, Joining, Newcomer
 from workers.chat.identity import Identity
 from workers.chat.mistake import Mistake
 from workers.chat.replies import RoomState
@@ -33,7 +33,7 @@ class Entrance:
 
     def __init__(self, app: ChatApplication) -> None:
         self._app = app
-        self._arrived: list[tuple[Coming, Effects]] = []  # members since this turn, and what follows for each
+        self._arrived: list[tuple[Entering, Effects]] = []  # members since this turn, and what follows for each
 
     # ---- hello -------------------------------------------------------------------------------------
 
@@ -132,11 +132,11 @@ class Entrance:
             await self._left(desk, room)
         else:
             await self._require_space(session.identity.user, room, before[0])
-        coming = Joining(self._app, desk, join, before)
+        entering = Joining(self._app, desk, join, before)
         try:
-            self._enter(coming, [join.wanted])
+            self._enter(entering, [join.wanted])
         except BusError:
-            coming.undo()
+            entering.undo()
             raise
         return None
 
@@ -159,29 +159,29 @@ class Entrance:
         if not here and not await self._app.marks.present(room, user):
             raise Mistake("limit_reached", "this room is full", field="room")
 
-    def _enter(self, coming: Coming, wanted: Sequence[c.Wanted]) -> None:
+    def _enter(self, entering: Entering, wanted: Sequence[c.Wanted]) -> None:
         """Become a member of all these rooms at once; then the desk goes on, or gives up. Raises BusError."""
-        desk = coming.desk
+        desk = entering.desk
         if desk.session.phase is Phase.ENDED:  # closed while we asked
             raise Unavailable("the connection was closed")
         positions = [
             (one.room, None if one.since is None else Position(one.since.epoch, one.since.offset)) for one in wanted
         ]
-        self._app.hub.join(desk.connection, positions, coming.announce, coming.failed)
+        self._app.hub.join(desk.connection, positions, entering.announce, entering.failed)
 
-    def next_turn(self, coming: Coming, rest: Effects) -> None:
+    def next_turn(self, entering: Entering, rest: Effects) -> None:
         """Let somebody go on once it is a member, which it becomes in this turn."""
         if not self._arrived:
             self._app.node.loop.call_soon(self._go_on)
-        self._arrived.append((coming, rest))
+        self._arrived.append((entering, rest))
 
     def _go_on(self) -> None:
         arrived, self._arrived = self._arrived, []
-        for coming, rest in arrived:
+        for entering, rest in arrived:
             try:
-                coming.go_on(rest)
+                entering.go_on(rest)
             except Exception as error:  # a bug: it costs this one
-                coming.desk.failed(error)
+                entering.desk.failed(error)
 
     async def _look(self, identity: Identity, wanted: Sequence[c.Wanted]) -> list[Before]:
         """What the answer needs to know of each room. Raises BusError."""

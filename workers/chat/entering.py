@@ -35,7 +35,7 @@ class Before(msgspec.Struct, frozen=True):
     mark: Mark | None = None  # None: the user is new, and has read nothing anywhere
 
 
-class Coming(ABC):
+class Entering(ABC):
     """One connection on its way into rooms."""
 
     __slots__ = ("_app", "_before", "_request", "desk")
@@ -109,7 +109,7 @@ class Coming(ABC):
                 desk.carry_out(session.expelled(room, reason or "you are banned from this room"))
 
 
-class Newcomer(Coming):
+class Newcomer(Entering):
     """With a hello."""
 
     __slots__ = ("_admit",)
@@ -128,7 +128,7 @@ class Newcomer(Coming):
         self._app.gate.release(self.desk.connection)
 
 
-class Joining(Coming):
+class Joining(Entering):
     """With a join."""
 
     __slots__ = ("_join",)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import contract, status, succession, takeover
+from chatmaster import __version__, config_running, contract, status, succession, takeover
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
@@ -29,6 +29,7 @@ from chatmaster.foreman import Foreman
 from chatmaster.handle import Handle
 from chatmaster.notify import Notifier
 from chatmaster.operations import Operations
+from chatmaster.pidfile import TOUCH_EVERY
 from chatmaster.policy import Phase, Policy
 from chatmaster.questions import Questions
 from chatmaster.reactor import Reactor
@@ -143,7 +144,7 @@ class Arbiter:
         self.started = time.time() if running is None else running.started
         self._failure: ChatmasterError | None = None
         self._over = False
-        self._sampled = 0.0
+        self._sampled = self._touched = 0.0
         listening = socket.socket(fileno=running.control) if running is not None else None
         self.control = ControlServer(reactor, site.loaded.control_socket, self._commands(), listening)
 
@@ -248,7 +249,8 @@ class Arbiter:
     def _announce(self) -> None:
         self._readiness.ready(self.addresses)
         self.notifier.ready(self.summary())
-        log.info("%s, on %s", self.summary(), ", ".join(self.addresses))
+        name = self.site.settings.master.name
+        log.info("%s runs: %s, on %s (chatmaster %s)", name, self.summary(), ", ".join(self.addresses), __version__)
         self.reactor.call_later(0.0, self.operations.next)
 
     def _fail_start(self, code: ExitCode, reason: str) -> None:
@@ -285,6 +287,9 @@ class Arbiter:
             self._sampled = now
             for handle in self.foreman.handles.values():
                 handle.look(now)
+        if now - self._touched >= TOUCH_EVERY:
+            self._touched = now
+            self.site.pid_file.touch()
         self._note_states()
         self.decide(
             d.TimePassed(
@@ -309,9 +314,9 @@ class Arbiter:
     def _listen_to_signals(self) -> None:
         operations = self.operations
         for number, act in {
-            signal.SIGTERM: operations.stop,
+            signal.SIGTERM: lambda: operations.stop("SIGTERM"),
             signal.SIGINT: operations.interrupt,
-            signal.SIGQUIT: lambda: operations.stop(graceful=True),
+            signal.SIGQUIT: lambda: operations.stop("SIGQUIT", graceful=True),
             signal.SIGHUP: operations.reload,
             signal.SIGUSR1: self.reopen_logs,
             signal.SIGUSR2: operations.upgrade,
@@ -323,6 +328,7 @@ class Arbiter:
     def _commands(self) -> dict[str, Any]:
         return {
             "status": lambda peer, args: peer.done(self.status()),
+            "settings": lambda peer, args: peer.done(config_running.told(self.site.settings, str(args.get("salt")))),
             "query": self.questions.command,
             **self.operations.commands(),
         }
@@ -363,7 +369,8 @@ class Arbiter:
 
     def status(self) -> dict[str, Any]:
         """What `chatctl status` shows."""
-        rows = status.workers(self.policy.slots, self.foreman.handles, time.monotonic())
+        now = time.monotonic()
+        rows = status.workers(self.policy.slots, self.foreman.handles, now)
         keeper = self.keeper
         return {
             "master": status.master(
@@ -373,6 +380,7 @@ class Arbiter:
                 generation=self.policy.generation,
                 started=self.started,
                 listen=self.addresses,
+                last_crash=status.crash(self.policy.crash, now),
             ),
             "store": status.store(
                 url=without_password(self.site.store_url),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chatmaster import addresses
-from chatmaster.bench_peer import Peer, Refused
+from chatmaster.bench_peer import NotTheChat, Peer, Refused
 from chatmaster.cli_format import milliseconds, number
 from chatmaster.cli_instance import Instance
 from chatmaster.errors import ChatmasterError, UsageError
@@ -93,7 +93,12 @@ class Bench:
                 self.peers = [await one(), *await asyncio.gather(*(one() for _ in range(count - 1)))]
         except TimeoutError:
             raise ChatmasterError(
-                f"not all connections had a `welcome` within {OPEN_TIMEOUT:g} s; only the chat itself gives one"
+                f"not all connections had a `welcome` within {OPEN_TIMEOUT:g} s: the server is overloaded, or hangs"
+            ) from None
+        except NotTheChat:
+            raise UsageError(
+                f"the program at {self._address.text} is not the chat: bench says hello and joins a room, and only the "
+                "chat (workers.chat, or a program that is made of it) understands that"
             ) from None
         except Refused as refused:
             raise _explained(refused) from None

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, cast
 
 from chatmaster.addresses import Address
 
+_PROTOCOL: Final = "chat.v1.json"
 _TEXT: Final = b'"text":"bench '
 _TEXT_OP, _CLOSE_OP, _PING_OP = 1, 8, 9
 
@@ -20,6 +21,10 @@ class Refused(Exception):
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}" if reason else code)
         self.code = code
+
+
+class NotTheChat(Exception):
+    """A WebSocket server answers, but it did not choose the chat's subprotocol: it runs another application."""
 
 
 class Listener(Protocol):
@@ -49,7 +54,7 @@ class Peer(asyncio.Protocol):
 
     @classmethod
     async def open(cls, address: Address, room: str, token: str, listener: Listener) -> Peer:
-        """Connect and join the room. Raises OSError, Refused."""
+        """Connect and join the room. Raises OSError, Refused, NotTheChat."""
         loop = asyncio.get_running_loop()
         peer = cls(address, room, token, listener)
         if address.is_unix:
@@ -75,7 +80,7 @@ class Peer(asyncio.Protocol):
         host = "localhost" if self.address.is_unix else f"{_reachable(self.address.host)}:{self.address.port}"
         lines = ["GET / HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
         lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
-        self.transport.write("\r\n".join([*lines, "Sec-WebSocket-Protocol: chat.v1.json", "", ""]).encode())
+        self.transport.write("\r\n".join([*lines, f"Sec-WebSocket-Protocol: {_PROTOCOL}", "", ""]).encode())
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -100,6 +105,10 @@ class Peer(asyncio.Protocol):
             return False
         if not head.startswith(b"HTTP/1.1 101"):
             self._give_up(Refused(head.split(b"\r\n")[0].decode("latin-1"), ""))
+            self.transport.abort()
+            return False
+        if f"sec-websocket-protocol: {_PROTOCOL}".encode() not in head.lower():
+            self._give_up(NotTheChat())
             self.transport.abort()
             return False
         self._shaken, self._data = True, rest
@@ -130,7 +139,7 @@ class Peer(asyncio.Protocol):
             self.welcome = json.loads(payload)
             self._ready.set_result(None)
 
-    def _give_up(self, why: Refused) -> None:
+    def _give_up(self, why: Refused | NotTheChat) -> None:
         if not self._ready.done():
             self._ready.set_exception(why)
 

@@ -20,11 +20,11 @@ import setproctitle
 
 from chatmaster import changes, children, listeners, logs, privileges, probe, statedir, storecheck, succession
 from chatmaster.config import Loaded
-from chatmaster.contract import Answer, Declares, ExitCode, Failed
+from chatmaster.contract import Answer, Failed
 from chatmaster.errors import ChatmasterError, StoreUnreachable
 from chatmaster.groups import Group, declarations, groups
 from chatmaster.listeners import AddressInUse, Listeners
-from chatmaster.pidfile import PidFile
+from chatmaster.pidfile import Left, PidFile
 from chatmaster.reactor import Reactor
 from chatmaster.reaper import Reaper
 from chatmaster.settings import Settings
@@ -85,16 +85,17 @@ class Boot:
         setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
         account = privileges.account(settings.master)
         statedir.prepare(self._loaded.state_dir, uid=account.uid, gid=account.gid)
-        # Left over: the last master was killed, and its workers may just be dying.
-        killed_before = self._loaded.pid_file.exists() and self._succession is None
         pid_file = self._lock(stack)
         handler = open_log(self._loaded, account)
+        if pid_file.left is not None:
+            log.warning("%s", obituary(pid_file.left, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
         children.preload(self._entry)
         durability = self._ask()
         settings = effective_settings(self._loaded)
         found = Listeners(settings.server.backlog)
         stack.callback(found.close)
-        made = self._listen(found, killed_before=killed_before)
+        # Of a master that was killed, the workers may just be dying.
+        made = self._listen(found, killed_before=pid_file.left is not None)
         privileges.drop(account)
         store = None
         if settings.store.url == "embedded":
@@ -223,9 +224,11 @@ def open_log(loaded: Loaded, account: privileges.Account | None = None) -> logs.
     return handler
 
 
-def exit_code_of(failed: Failed) -> ExitCode:
-    """The exit code that a failed probe or worker stands for."""
-    return ExitCode.STORE_UNREACHABLE if failed.exit_code == ExitCode.STORE_UNREACHABLE else ExitCode.NOT_READY
+def obituary(left: Left, *, booted: float) -> str:
+    """What the log says of a master that did not come to its end; `booted` is Unix time."""
+    seen = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(left.seen))
+    how = "it was killed or crashed" if left.seen > booted else "the machine has started anew since then"
+    return f"the last master (pid {left.pid}) did not end properly: {how}; it was last seen alive at {seen}"
 
 
-__all__ = ["Boot", "Declares", "Interrupted", "Site", "effective_settings", "exit_code_of", "open_log"]
+__all__ = ["Boot", "Interrupted", "Site", "effective_settings", "open_log"]

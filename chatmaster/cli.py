@@ -278,10 +278,15 @@ def check(instance: Instance, app: str | None, overrides: tuple[str, ...], as_js
 @as_json
 @click.pass_obj
 def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print the effective configuration, and where each value came from."""
+    """Print what a start from here would use, and where each value came from.
+
+    This is what the flags, the environment, the file and the program say now. Where a server of that name runs with
+    another value, a line says with which; `reload` or `restart` bring the new one.
+    """
     from chatmaster import cli_check
 
-    rows = cli_check.effective(cli_check.with_program(instance.load(overrides)))
+    loaded = cli_check.with_program(instance.load(overrides))
+    rows = cli_check.compared(loaded, cli_check.effective(loaded))
     show(rows, lambda: cli_check.render(rows), as_json=as_json)
 
 

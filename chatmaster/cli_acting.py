@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import click
 
 from chatmaster.cli_instance import Instance, overrides
+from chatmaster.contract import ExitCode
+from chatmaster.errors import Refused
 
 _USER_ID = re.compile(r"[A-Za-z0-9_.:%-]{1,63}")
 
@@ -17,7 +20,7 @@ def commands() -> list[click.Command]:
     return [
         say,
         token,
-        _moderation("kick", "Close the connections of USER, an id as `who` and `connections` show it.", lasts=False),
+        kick,
         _moderation("ban", "Keep USER out, an id as `who` and `connections` show it.", lasts=True),
         _moderation("mute", "Let USER read, but not say: an id as `who` and `connections` show it.", lasts=True),
         _moderation("unban", "End a ban.", lasts=False),
@@ -34,12 +37,54 @@ def say(instance: Instance, room: str, text: str) -> None:
     instance.query("say", {"room": room, "text": text})
 
 
+@click.command()
+@click.argument("user")
+@click.option("--room", help="only out of this room; without it, their connections are closed")
+@click.option("--reason", help="told to the user, kept in the audit")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.pass_obj
+def kick(instance: Instance, user: str, room: str | None, reason: str | None, as_json: bool) -> None:
+    """Close the connections of USER, an id as `who` and `connections` show it."""
+    _check(user)
+    try:
+        count = _kick(instance, user, room, reason)
+    except Refused:
+        if as_json:
+            click.echo("[]")
+        raise
+    click.echo(f"kicked {user}{f' out of {room}' if room else ''}: {_connections(count)}", err=True)
+    if as_json:
+        click.echo(json.dumps([{"user": user, "room": room, "connections": count}], ensure_ascii=False))
+
+
+def _kick(instance: Instance, user: str, room: str | None, reason: str | None) -> int:
+    """How many connections it met, as far as one can see. Raises Refused where there is nobody to kick."""
+    answer = instance.call("query", {"what": "connections", "args": {"user": user}})
+    found = answer.get("rows", [])
+    there = [row for row in found if room is None or room in row.get("rooms", ())]
+    if found and not there and not answer.get("missing"):
+        raise Refused(ExitCode.FAILED, f"{user} is connected, but not in {room}")
+    given = {"user": user, "room": room, "reason": reason}
+    instance.query("kick", {key: value for key, value in given.items() if value is not None})
+    return len(there)
+
+
+def _connections(count: int) -> str:
+    if not count:
+        return "no connection is in yet; what is just coming in is put out"
+    return f"{count} connection{'s' * (count != 1)}"
+
+
+def _check(user: str) -> None:
+    if _USER_ID.fullmatch(user) is None:
+        raise click.BadParameter(f"{user!r} is no user id: `chatctl connections` shows them", param_hint="USER")
+
+
 def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
-    """One command of the kind `kick USER [--room R] [--seconds S] [--reason TEXT]`."""
+    """One command of the kind `ban USER [--room R] [--seconds S] [--reason TEXT]`."""
 
     def act(instance: Instance, user: str, **given: Any) -> None:
-        if _USER_ID.fullmatch(user) is None:
-            raise click.BadParameter(f"{user!r} is no user id: `chatctl connections` shows them", param_hint="USER")
+        _check(user)
         instance.query(name, {"user": user, **{key: value for key, value in given.items() if value is not None}})
 
     options: list[click.Parameter] = [

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
-import msgspec
 
+from chatmaster.cli_instance import ANSWER_TIMEOUT
 from chatmaster.config import DEFAULT, KEYS, Loaded
-from chatmaster.config_describe import HIDDEN, toml, without_password
-from chatmaster.errors import ApplicationError
+from chatmaster.config_describe import toml, visible
+from chatmaster.errors import ApplicationError, NotRunning, Refused, TimedOut
 
 
 def effective(loaded: Loaded) -> list[dict[str, Any]]:
     """Every key with its value and origin, in the order of the settings; secrets are not shown."""
-    return [{"key": key, "value": _value(loaded, key), "origin": loaded.origins[key]} for key in KEYS]
+    return [{"key": key, "value": visible(loaded.settings, key), "origin": loaded.origins[key]} for key in KEYS]
+
+
+def compared(loaded: Loaded, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, with the value that is `running` where a server of that name runs with another one."""
+    from chatmaster import config_running, control
+
+    salt = secrets.token_hex(config_running.SALT_SIZE // 2)
+    try:
+        answer = control.call(loaded.control_socket, "settings", {"salt": salt}, timeout=ANSWER_TIMEOUT)
+    except NotRunning:
+        return rows
+    except (Refused, TimedOut) as error:
+        click.echo(f"without what the running server says: {error}", err=True)
+        return rows
+    running = config_running.differing(loaded, answer, salt)
+    return [{**row, "running": running[row["key"]]} if row["key"] in running else row for row in rows]
 
 
 def with_program(loaded: Loaded) -> Loaded:
@@ -49,18 +66,23 @@ def _printing_to_stderr() -> Iterator[None]:
 
 def render(rows: list[dict[str, Any]]) -> str:
     """The configuration as TOML that could be used again, each value with its origin beside it."""
-    lines: list[str] = []
+    lines: list[str] = [click.style("# What a start from here would use, and where each value comes from.", dim=True)]
+    if others := sum("running" in row for row in rows):
+        how_many = "one value" if others == 1 else f"{others} values"
+        lines.append(click.style(f"# The server that runs has {how_many} otherwise: see `runs with`.", fg="yellow"))
     section = ""
-    shown = [(row["key"].rpartition("."), toml(row["value"]), row["origin"]) for row in rows]
-    width = max((len(f"{key} = {value}") for (_, _, key), value, _ in shown if len(value) < 50), default=0)
+    shown = [(row["key"].rpartition("."), toml(row["value"]), row["origin"], row) for row in rows]
+    width = max((len(f"{key} = {value}") for (_, _, key), value, _, _ in shown if len(value) < 50), default=0)
     # `rooms` has no section, and in TOML such a key must come before every table.
-    for (table, _, key), value, origin in sorted(shown, key=lambda one: one[0][0] != ""):
+    for (table, _, key), value, origin, row in sorted(shown, key=lambda one: one[0][0] != ""):
         if table != section:
             section = table
             lines += ["", click.style(f"[{table}]", bold=True)]
         assignment = f"{key} = {value}".ljust(width)
         comment = click.style(f"# {origin}", dim=True) if origin == DEFAULT else click.style(f"# {origin}", fg="cyan")
         lines.append(f"{assignment}  {comment}")
+        if "running" in row:
+            lines.append(click.style(f"# runs with {key} = {toml(row['running'])}", fg="yellow"))
     return "\n".join(lines)
 
 
@@ -81,16 +103,3 @@ def render_program(app: str, rows: list[dict[str, Any]]) -> str:
         f"{app}: {row['worker']}: {', '.join(row['listen']) or 'no address of its own'}, {row['count']} workers"
         for row in rows
     )
-
-
-def _value(loaded: Loaded, key: str) -> Any:
-    section, _, name = key.partition(".")
-    if not name:
-        rules = [msgspec.to_builtins(rule) for rule in getattr(loaded.settings, section)]
-        return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
-    value = msgspec.to_builtins(getattr(getattr(loaded.settings, section), name))
-    if key == "auth.secret" and value:
-        return HIDDEN
-    if key == "store.url":
-        return without_password(value)
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
@@ -67,6 +68,13 @@ def clock(when: float | None) -> str:
         return NOTHING
     then = time.localtime(when)
     return time.strftime("%H:%M:%S" if then[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", then)
+
+
+def timestamp(when: float | None) -> str:
+    """A Unix time as ISO 8601 with the offset of the zone that we are in: what is copied elsewhere must say it."""
+    if when is None:
+        return NOTHING
+    return datetime.fromtimestamp(when).astimezone().isoformat(timespec="seconds")
 
 
 def text(value: Any) -> str:

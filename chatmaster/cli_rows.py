@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chatmaster.cli_format import Column, clock, number, size, table, text
+from chatmaster.cli_format import Column, clock, number, size, table, text, timestamp
 
 Row = dict[str, Any]
 
@@ -41,7 +41,7 @@ _SHAPES: Mapping[str, tuple[Column, ...]] = {
         Column("connections", "connections", number, right=True),
     ),
     "audit": (
-        Column("when", "time", clock),
+        Column("when", "time", timestamp),
         Column("what", "action"),
         Column("user", "user"),
         Column("room", "room"),

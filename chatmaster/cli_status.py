@@ -52,13 +52,21 @@ _INCIDENTS = {
 
 def render(status: Mapping[str, Any]) -> str:
     """The whole status as text."""
-    parts = [_master(status.get("master", {})), _store(status.get("store", {})), "", _workers(status)]
-    return "\n".join([*parts, *_incidents(status.get("totals", {}))])
+    master = status.get("master", {})
+    parts = [_master(master), _store(status.get("store", {})), "", _workers(status)]
+    return "\n".join([*parts, *_incidents(status.get("totals", {})), *_crash(master.get("last_crash"))])
 
 
 def _incidents(totals: Mapping[str, Any]) -> list[str]:
     told = [f"{number(totals[name])} {words}" for name, words in _INCIDENTS.items() if totals.get(name)]
     return ["", "since the start: " + ", ".join(told)] if told else []
+
+
+def _crash(last: Mapping[str, Any] | None) -> list[str]:
+    if not last:
+        return []
+    which = f"worker {last.get('slot')} (generation {last.get('generation')})"
+    return ["", f"last crash: {duration(last.get('age'))} ago, {which}: {text(last.get('how'))}"]
 
 
 def watch(ask: Callable[[], Mapping[str, Any]], *, as_json: bool) -> None:
@@ -102,7 +110,7 @@ def _store(store: Mapping[str, Any]) -> str:
 
 
 def _workers(status: Mapping[str, Any]) -> str:
-    rows = list(status.get("workers", ()))
+    rows = [{**row, "last_exit": _with_age(row)} for row in status.get("workers", ())]
     if not rows:
         return "no workers"
     if len(rows) > 1 and (totals := status.get("totals")):
@@ -111,6 +119,11 @@ def _workers(status: Mapping[str, Any]) -> str:
     if any(row.get("worker") for row in rows) and len({row.get("worker") for row in rows if row.get("worker")}) > 1:
         columns.insert(1, Column("name", "worker"))
     return _fitting(columns, rows)
+
+
+def _with_age(row: Mapping[str, Any]) -> str | None:
+    how, age = row.get("last_exit"), row.get("last_exit_age")
+    return f"{how}, {duration(age)} ago" if how and age is not None else how
 
 
 def _fitting(columns: list[Column], rows: list[dict[str, Any]]) -> str:

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import msgspec.inspect
+
+from chatmaster.settings import Settings
 
 HIDDEN: Final = "***"  # instead of what is secret
 _SHOWN = 60  # characters of a value in a message
@@ -90,3 +93,15 @@ def without_password(url: str) -> str:
     netloc = f"{user}{colon}{HIDDEN if colon else ''}{at}{hosts}"
     query = HIDDEN if "password" in parts.query else parts.query
     return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")
+
+
+def visible(settings: Settings, key: str) -> Any:
+    """What is shown of a setting, by its key path: as TOML has it, without what is secret."""
+    section, _, name = key.partition(".")
+    if not name:
+        rules = [msgspec.to_builtins(rule) for rule in getattr(settings, section)]
+        return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
+    found = msgspec.to_builtins(getattr(getattr(settings, section), name))
+    if key == "auth.secret" and found:
+        return HIDDEN
+    return without_password(found) if key == "store.url" else found

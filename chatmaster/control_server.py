@@ -170,7 +170,7 @@ class Peer:
             return
         data = msgspec.json.encode(reply) + b"\n"
         if len(self._waiting) + len(data) > MOST_WAITING:
-            log.warning("a chatctl that does not read its answer is cut")
+            log.warning("a chatctl does not read its answer: its connection is closed")
             self.close()
             return
         self._waiting += data

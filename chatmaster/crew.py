@@ -53,6 +53,11 @@ class Process:
     heirless: bool = False  # its heir has died: it waits for the next one
 
     @property
+    def name(self) -> str:
+        """For people."""
+        return f"worker {self.slot} (generation {self.generation})"
+
+    @property
     def state(self) -> State:
         """As shown to people."""
         if self.aborted:
@@ -76,6 +81,15 @@ class Process:
             return f"{words(code)}: {self.failure.reason}"
         return f"{self.ending}: {words(code)}" if self.ending else words(code)
 
+    def obituary(self, code: int, *, refused: bool) -> str:
+        """What the log says of its end. `refused`: it was to take another one's place, which that one keeps."""
+        if self.ending and code == 0:
+            return f"{self.name} has ended, as it should: {self.ending}"
+        text = f"{self.name} {'ended' if self.ending else 'died'}: {self.how_it_ended(code)}"
+        if code == -signal.SIGKILL and not self.killed and not self.aborted:
+            text += " (by somebody, or by the kernel because memory ran out)"
+        return f"{text}{'; the old one stays' if refused and not self.ending else ''}{trace(self.failure)}"
+
 
 @dataclass(slots=True)
 class Slot:
@@ -95,6 +109,7 @@ class Slot:
     respawn: float | None = None  # when the next process is due
     patience: float = 0.0  # no replacement for age or size before this time
     last_exit: str = ""
+    exited: float | None = None  # when that was
 
     @property
     def key(self) -> ListenerKey:
@@ -128,6 +143,16 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """A worker's end that nobody had ordered."""
+
+    slot: int
+    generation: int
+    how: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All that the policy knows while nothing is going on: what one image of the master leaves to the next."""
 
@@ -137,6 +162,12 @@ class View:
     last_number: int
     hangs: int = 0
     silences: int = 0
+    crash: Crash | None = None
+
+
+def trace(failure: Failed | None) -> str:
+    """On lines of its own; "": there is none."""
+    return f"\n{failure.traceback.rstrip()}" if failure is not None and failure.traceback else ""
 
 
 def backoff(quick_deaths: int) -> float:

@@ -17,6 +17,7 @@ from chatmaster.boot import Site
 from chatmaster.channel import Channel
 from chatmaster.errors import ChatmasterError
 from chatmaster.handle import Handle, Rows
+from chatmaster.outcome import Moves
 from chatmaster.reactor import Reactor
 from chatmaster.reaper import Reaper
 from chatmaster.settings import Settings
@@ -85,7 +86,7 @@ class Foreman:
         """Send a worker a message, should it still be there."""
         handle = self.handles.get(number)
         if handle is not None and not handle.send(message, descriptors):
-            log.warning("worker %d takes no %s now", handle.slot, type(message).__name__)
+            log.warning("worker %d does not read what it is told (%s)", handle.slot, type(message).__name__)
 
     def tell_everyone(self, message: contract.ToWorker) -> None:
         """Send all workers a message."""
@@ -118,6 +119,17 @@ class Foreman:
             if not dead.foreign:
                 self.rows.give_back(dead.row)
             self.tell_everyone(contract.Reaped(dead.incarnation))
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return sum(handle.row[Field.CONNECTIONS] for handle in self.handles.values())
+
+    def moves(self) -> Moves:
+        """The connections that have moved from one worker to another, those of the dead included."""
+        rows = [self.rows.retired, *(handle.row for handle in self.handles.values() if not handle.foreign)]
+        moved, stayed = (sum(row[field] for row in rows) for field in (Field.HANDED_OVER, Field.HAND_OVER_FAILED))
+        return Moves(moved, stayed)
 
     def called(self, incarnation: str) -> Handle | None:
         """The worker of that incarnation, should it still be there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from chatmaster.config import Loaded
 from chatmaster.control_server import ControlServer, Peer
 from chatmaster.groups import Group
+from chatmaster.outcome import Moves, asked_by
 from chatmaster.settings import Settings
 from chatmaster.succession import KeptJob, Program
 
@@ -26,18 +28,24 @@ class Asker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal asked: the log is told."""
+    """A signal asked; how it went is in the log anyway."""
 
-    what: str
+    name: str
 
     def progress(self, text: str) -> None:
-        log.info("%s: %s", self.what, text)
+        log.info("%s: %s", self.name, text)
 
     def done(self, result: Mapping[str, Any] | None = None) -> None:
-        log.info("%s: done", self.what)
+        """See `Operations`."""
 
     def fail(self, exit_code: int, error: str) -> None:
-        log.error("%s failed: %s", self.what, error)
+        """See `Operations`."""
+
+
+def signal_for(kind: str, by: int = 0) -> Signal:
+    """The one that asks for this."""
+    scaling = "SIGTTIN" if by > 0 else "SIGTTOU"
+    return Signal({"reload": "SIGHUP", "upgrade": "SIGUSR2"}.get(kind, scaling))
 
 
 @dataclass(slots=True)
@@ -53,19 +61,27 @@ class Job:
     plan: Plan | None = None
     program: Program | None = None  # to upgrade to; once we are that: to go back to
     upgraded: bool = False  # we are the new program
+    began: float = 0.0  # monotonic; of an upgrade in the image before this one
+    moves: Moves = field(default_factory=Moves)  # when it began
+
+    @property
+    def who(self) -> str:
+        """Who asked."""
+        return asked_by(one.name if isinstance(one, Signal) else "chatctl" for one in self.askers)
 
     def kept(self) -> KeptJob:
         """For the next image of this program."""
         peers = tuple(one.fileno() for one in self.askers if isinstance(one, Peer) and one.open)
         signals = sum(isinstance(one, Signal) for one in self.askers)
-        return KeptJob(self.kind, self.to, self.by, self.worker, peers, signals, self.program)
+        return KeptJob(self.kind, self.to, self.by, self.worker, peers, signals, self.program, self.began)
 
     @classmethod
     def of(cls, kept: KeptJob, control: ControlServer) -> Job:
         """As the image before this one has left it."""
+        now = time.monotonic()
         askers: list[Asker] = [control.welcome(fd, asked=True) for fd in kept.peers]
-        askers += [Signal(kept.kind)] * kept.signals
-        return cls(kept.kind, askers, kept.to, kept.by, kept.worker, program=kept.program)
+        askers += [signal_for(kept.kind, kept.by)] * kept.signals
+        return cls(kept.kind, askers, kept.to, kept.by, kept.worker, program=kept.program, began=kept.began or now)
 
 
 @dataclass(frozen=True, slots=True)

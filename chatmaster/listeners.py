@@ -160,7 +160,11 @@ class Listeners:
             if sibling is None:
                 raise _refused(address, error) from None
             # Privileges were dropped: the port is under 1024, or its sockets belong to root. Share a queue instead.
-            log.info("no further socket for %s (%s): slot shares one", address.text, error.strerror)
+            log.info(
+                "a further worker cannot open a socket of its own on %s (%s): it shares one",
+                address.text,
+                error.strerror,
+            )
             return sibling
         return self._own[key]
 

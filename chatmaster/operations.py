@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from chatmaster import __version__, boot, changes, decisions, probe, rehearsal, succession, takeover
+from chatmaster import __version__, boot, changes, decisions, outcome, probe, rehearsal, succession, takeover
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
 from chatmaster.control_server import Peer
 from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
 from chatmaster.groups import Group, check_names, declarations, groups
-from chatmaster.jobs import Asker, Job, Plan, Signal
+from chatmaster.jobs import Asker, Job, Plan, signal_for
 from chatmaster.policy import Phase
 from chatmaster.reactor import Timer
 from chatmaster.succession import KeptJob, Program, Running
@@ -74,7 +74,7 @@ class Operations:
 
     def reload(self, asker: Asker | None = None) -> None:
         """Bring configuration and application up to date."""
-        who = asker or Signal("reload")
+        who = asker or signal_for("reload")
         waiting = next((job for job in self._queue if job.kind == "reload"), None)
         if waiting is not None:
             waiting.askers.append(who)
@@ -83,19 +83,22 @@ class Operations:
 
     def scale(self, *, by: int = 0, to: int | None = None, worker: str = "", asker: Asker | None = None) -> None:
         """Change the number of workers."""
-        self._add(Job("scale", [asker or Signal("scale")], to=to, by=by, worker=worker))
+        self._add(Job("scale", [asker or signal_for("scale", by)], to=to, by=by, worker=worker))
 
     def upgrade(self, asker: Asker | None = None, program: Program | None = None) -> None:
         """Replace the program in place; without `program` by what is now where ours came from."""
-        who = asker or Signal("upgrade")
+        who = asker or signal_for("upgrade")
         self._add(Job("upgrade", [who], program=program or succession.own_program()))
 
-    def stop(self, *, graceful: bool = False, seconds: float | None = None) -> None:
-        """End everything. `seconds` until what is left is killed; without it `stop_timeout`.
+    def stop(self, who: str, *, graceful: bool = False, seconds: float | None = None) -> None:
+        """End everything, as `who` asks. `seconds` until what is left is killed; without it `stop_timeout`.
 
         Graceful: the clients have `seconds` to leave by themselves, or for ever; who is left is sent away as usual.
         """
         self.restarting = False
+        open_now = self._arbiter.foreman.connections
+        what = "waiting until they have left" if graceful else "sending them away"
+        log.info("stopping, as %s asked%s", who, f": {open_now} connections, {what}" if open_now else "")
         if self._patience is not None:
             self._patience.cancel()
         usual = self._arbiter.site.settings.master.stop_timeout
@@ -108,14 +111,14 @@ class Operations:
         if self._interrupted:
             self._arbiter.decide(decisions.HurryAsked())
         self._interrupted = True
-        self.stop()
+        self.stop("SIGINT")
 
     def _stop_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
         seconds = args.get("timeout")
         if seconds is not None and not isinstance(seconds, int | float):
             raise UsageError("timeout: a number of seconds")
         self._stop_askers.append(peer)
-        self.stop(graceful=bool(args.get("graceful")), seconds=seconds)
+        self.stop("chatctl", graceful=bool(args.get("graceful")), seconds=seconds)
 
     def _upgrade_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
         command, root = args.get("command"), args.get("root", "")
@@ -145,6 +148,7 @@ class Operations:
 
     def tell_stopped(self) -> None:
         """Everything has ended."""
+        log.info("stopped")
         for peer in self._stop_askers:
             peer.done()
 
@@ -174,6 +178,7 @@ class Operations:
         if self._job is not None or not self._queue or self._arbiter.policy.phase is not Phase.RUNNING:
             return
         self._job = self._queue.popleft()
+        self._job.began, self._job.moves = time.monotonic(), self._arbiter.foreman.moves()
         try:
             if self._job.kind == "scale":
                 self._begin_scaling(self._job)
@@ -185,6 +190,18 @@ class Operations:
             self._fail(getattr(error, "exit_code", ExitCode.FAILED), str(error))
 
     def _done(self) -> None:
+        job, policy = self._job, self._arbiter.policy
+        if job is not None:
+            told = outcome.sentence(
+                job.kind,
+                job.who,
+                workers=sum(policy.counts.values()),
+                generation=policy.generation,
+                seconds=time.monotonic() - job.began,
+                moves=self._arbiter.foreman.moves().since(job.moves),
+                version=__version__,
+            )
+            log.info("%s", told)
         self._finish(lambda asker, job: asker.done(job.result))
 
     def _fail(self, code: int, reason: str) -> None:
@@ -194,8 +211,8 @@ class Operations:
             log.error("upgrade: %s; back to the old program", reason)
             self._become(job, program, time.monotonic() + _LEAVING, refused=reason)
             return
-        if job is not None and all(isinstance(asker, Peer) for asker in job.askers):  # a signal's asker is the log
-            log.error("%s failed: %s", job.kind, reason)
+        if job is not None:
+            log.error("%s failed, as %s asked: %s", job.kind, job.who, reason)
         self._finish(lambda asker, _: asker.fail(code, reason))
 
     def _finish(self, answer: Callable[[Asker, Job], None]) -> None:
@@ -235,6 +252,7 @@ class Operations:
             declared = probe.declared(answer)
             loaded = loaded.declare(declarations(declared.workers), loaded.settings.server.app)
             if job.kind == "restart":
+                log.info("restarting, as %s asked", job.who)
                 self.restarting = True
                 self._end(self._arbiter.site.settings.master.stop_timeout)
             else:
@@ -284,7 +302,8 @@ class Operations:
             if error is not None:
                 self._fail(error.exit_code, str(error))
                 return
-            log.info("upgrade: to %s", report)
+            if report is not None:
+                log.info("upgrade: chatmaster %s can go on from here, and takes over", report.version)
             self._become(job, program, time.monotonic() + _LEAVING)
 
         try:
@@ -322,9 +341,9 @@ class Operations:
             job.program = None
             self._fail(ExitCode.NOT_READY, f"the new program was given up: {running.refused}")
             return
-        job.upgraded, job.program = True, running.back
+        job.upgraded, job.program, job.moves = True, running.back, self._arbiter.foreman.moves()
         job.result["version"] = __version__
-        log.info("upgraded to %s; now its workers", __version__)
+        log.info("upgrade: the master is chatmaster %s now; its workers follow", __version__)
         self._arbiter.reactor.call_later(0.0, self._bring_workers)
 
     def _bring_workers(self) -> None:

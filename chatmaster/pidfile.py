@@ -11,18 +11,31 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from chatmaster.errors import AlreadyRunning, ChatmasterError
 
+TOUCH_EVERY: Final = 5.0  # seconds
+
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, pid
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a master that was killed has left in its pid file."""
+
+    pid: int
+    seen: float  # Unix time; when it last was alive, give or take TOUCH_EVERY seconds
 
 
 class PidFile:
     """The pid file of a running master; while it lives, it is locked."""
 
-    def __init__(self, path: Path, fd: int) -> None:
+    def __init__(self, path: Path, fd: int, left: Left | None = None) -> None:
         self.path = path
+        self.left = left  # by a master that did not come to its end
         self._fd = fd
 
     @classmethod
@@ -44,7 +57,7 @@ class PidFile:
             if _is_at(path, fd):
                 break
             os.close(fd)  # its last owner removed it between our open and our lock: the next one is the real one
-        made = cls(path, fd)
+        made = cls(path, fd, _left_in(fd))
         made._write()
         return made
 
@@ -62,6 +75,13 @@ class PidFile:
     def fileno(self) -> int:
         """Its descriptor."""
         return self._fd
+
+    def touch(self) -> None:
+        """Still alive: whoever finds the file after our death sees when that was last true."""
+        try:
+            os.utime(self._fd)
+        except OSError:
+            pass  # a full or read-only disk: it only makes the time less exact
 
     def release(self) -> None:
         """Remove the file, then let the lock go."""
@@ -85,6 +105,12 @@ def holder(path: Path) -> int | None:
         return _holder_of(fd)
     finally:
         os.close(fd)
+
+
+def _left_in(fd: int) -> Left | None:
+    """An orderly end removes the file: who is named in one that nobody holds was killed."""
+    written = os.pread(fd, 32, 0).strip()
+    return Left(int(written), os.fstat(fd).st_mtime) if written.isdigit() else None
 
 
 def _holder_of(fd: int) -> int | None:

@@ -19,7 +19,7 @@ from typing import Final
 
 from chatmaster import decisions as d
 from chatmaster.contract import ExitCode, Failed
-from chatmaster.crew import Process, Slot, State, View
+from chatmaster.crew import Crash, Process, Slot, State, View, trace
 from chatmaster.roster import Roster
 from chatmaster.undertakings import REPLACED, Rolling, Scaling, Undertaking
 
@@ -45,6 +45,7 @@ class Policy:
         self.phase = Phase.IDLE
         self.hangs = 0  # workers replaced because their loop gave no sign of life
         self.silences = 0  # workers killed because they gave a sibling no answer
+        self.crash: Crash | None = None  # the last one
         self._roster = Roster(timing, random)
         self._undertaking: Undertaking | None = None
         self._waiting: deque[Undertaking] = deque()
@@ -54,7 +55,7 @@ class Policy:
     def of(cls, view: View, timing: d.Timing, *, random: Callable[[], float] = lambda: 0.5) -> Policy:
         """Go on where another one was `settled` and gave its `view`."""
         made = cls(timing, random=random)
-        made.phase, made.hangs, made.silences = Phase.RUNNING, view.hangs, view.silences
+        made.phase, made.hangs, made.silences, made.crash = Phase.RUNNING, view.hangs, view.silences, view.crash
         roster = made._roster
         roster.generation, roster.counts, roster.last_number = view.generation, dict(view.counts), view.last_number
         roster.slots = {slot.number: slot for slot in view.slots}
@@ -73,7 +74,7 @@ class Policy:
         """Everything that matters while it is settled."""
         roster = self._roster
         slots = list(roster.slots.values())
-        return View(roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences)
+        return View(roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences, self.crash)
 
     def receive(self, event: d.Event, now: float) -> list[d.Action]:
         """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
@@ -164,6 +165,8 @@ class Policy:
         now, slot = self._roster.now, self.slots[process.slot]
         process.contract = version
         process.phase, process.ready, process.alive, process.deadline = State.READY, now, now, None
+        if slot.current is process and self.phase is Phase.RUNNING:
+            self._roster.note(logging.INFO, f"{process.name} is ready")
         if slot.successor is process:
             old, slot.current, slot.successor = slot.current, process, None
             slot.generation = process.generation
@@ -181,7 +184,7 @@ class Policy:
 
     def _was_stopped(self, process: Process) -> None:
         process.stopped = True
-        self._roster.note(logging.WARNING, f"{_name(process)} was stopped by a signal; it stays, and waits for SIGCONT")
+        self._roster.note(logging.WARNING, f"{process.name} was stopped by a signal; it stays, and waits for SIGCONT")
 
     def _was_continued(self, process: Process) -> None:
         if not process.stopped:
@@ -189,7 +192,7 @@ class Policy:
         process.stopped, process.alive = False, self._roster.now
         if process.phase is State.STARTING and not process.aborted:
             process.deadline = self._roster.now + self._roster.timing.ready_timeout
-        self._roster.note(logging.INFO, f"{_name(process)} was continued")
+        self._roster.note(logging.INFO, f"{process.name} was continued")
 
     # ---- deaths ------------------------------------------------------------------------------------
 
@@ -200,12 +203,15 @@ class Policy:
     def _exited(self, process: Process, code: int) -> None:
         del self.processes[process.number]
         slot = self.slots[process.slot]
+        refused = slot.successor is process and slot.current is not None
         slot.forget(process)
-        slot.last_exit = process.how_it_ended(code)
+        how, planned = process.how_it_ended(code), bool(process.ending)
+        slot.last_exit = f"generation {process.generation} did not get ready: {how}" if refused else how
+        slot.exited = self._roster.now
         self._roster.do(d.TellReaped(process.number))
-        planned = bool(process.ending)
-        level = logging.INFO if planned else logging.ERROR
-        self._roster.note(level, f"{_name(process)} ended: {slot.last_exit}{_trace(process.failure)}")
+        self._roster.note(logging.INFO if planned else logging.ERROR, process.obituary(code, refused=refused))
+        if not planned and not refused:
+            self.crash = Crash(slot.number, process.generation, how, self._roster.now)
         if self.phase is Phase.STARTING and not planned:
             self._died_at_start(slot, process, code)
         elif self.phase is Phase.RUNNING and not planned:
@@ -226,14 +232,15 @@ class Policy:
             return
         no_store = failure.exit_code == ExitCode.STORE_UNREACHABLE
         verdict = ExitCode.STORE_UNREACHABLE if no_store else ExitCode.NOT_READY
-        self._roster.do(d.FailStart(verdict, f"worker {slot.number}: {failure.reason}{_trace(failure)}"))
+        self._roster.do(d.FailStart(verdict, f"worker {slot.number}: {failure.reason}{trace(failure)}"))
         self._stop(0.0, final=True)
         self._hurry()
 
     def _died(self, slot: Slot, process: Process) -> None:
-        delay = slot.count_death(process, self._roster.now)
+        # Where one that serves is left, this was to take its place: then nothing is restarted.
+        delay = 0.0 if slot.current is not None else slot.count_death(process, self._roster.now)
         if self._undertaking is not None and self._undertaking.concerns(process, self._roster):
-            self._give_up(self._undertaking, f"worker {slot.number}: {slot.last_exit}{_trace(process.failure)}")
+            self._give_up(self._undertaking, f"worker {slot.number}: {slot.last_exit}{trace(process.failure)}")
         if slot.removed or slot.current is not None or slot.successor is not None:
             return
         if not delay:
@@ -261,7 +268,7 @@ class Policy:
             elif self._is_hung(process):
                 self.hangs += 1
                 silence = now - process.alive
-                self._roster.abort(process, f"{_name(process)} hangs: no sign of life for {silence:.1f} s")
+                self._roster.abort(process, f"{process.name} hangs: no sign of life for {silence:.1f} s")
         if self.phase in (Phase.STARTING, Phase.RUNNING):
             for slot in list(self.slots.values()):
                 if slot.respawn is not None and slot.respawn <= now:
@@ -277,12 +284,12 @@ class Policy:
     def _overdue(self, process: Process) -> None:
         if process.phase is not State.STARTING or process.aborted:
             if not process.aborted:
-                self._roster.note(logging.WARNING, f"{_name(process)} is overdue and is killed")
+                self._roster.note(logging.WARNING, f"{process.name} is overdue and is killed")
             self._roster.kill(process)
         elif not process.stopped:
             reason = f"was not ready within {self._roster.timing.ready_timeout:g} s"
             process.failure = Failed(ExitCode.NOT_READY, reason)
-            self._roster.abort(process, f"{_name(process)} {reason}")
+            self._roster.abort(process, f"{process.name} {reason}")
 
     def _recycle(self, event: d.TimePassed) -> None:
         """Replace the first one that is too old or too large."""
@@ -302,7 +309,7 @@ class Policy:
 
     def _fell_silent(self, process: Process) -> None:
         self.silences += not process.killed
-        self._roster.note(logging.ERROR, f"{_name(process)} gives a sibling no answer and is killed")
+        self._roster.note(logging.ERROR, f"{process.name} gives a sibling no answer and is killed")
         self._roster.kill(process)
 
     def _due(self, slot: Slot, event: d.TimePassed) -> str:
@@ -376,11 +383,3 @@ class Policy:
             for process in self.processes.values():
                 if not process.killed:
                     self._roster.kill(process)
-
-
-def _name(process: Process) -> str:
-    return f"worker {process.slot} (generation {process.generation})"
-
-
-def _trace(failure: Failed | None) -> str:
-    return f"\n{failure.traceback.rstrip()}" if failure is not None and failure.traceback else ""

@@ -17,7 +17,6 @@ from chatmaster.stats import MAX_SLOTS
 ABORT_GRACE: Final = 2.0  # seconds for a hung worker to write its stack
 JITTER: Final = 0.1  # of max_lifetime, either way
 HAND_OVER_DRAINS: Final = 4  # drain_timeouts that a hand-over may take while it goes on
-HANDS_OVER: Final = True  # an old worker gives its connections to the new one instead of sending them away
 
 
 class Roster:
@@ -155,9 +154,8 @@ class Roster:
 
     def drain(self, process: Process, why: str, *, heir: Process | None, reload: bool = False) -> None:
         """Send a worker away, its connections to `heir`, where both can; after `stop_timeout` it is killed."""
-        able = HANDS_OVER and heir is not None and heir.serves and process.serves
-        hands_over = able and heir is not None and heir.contract == process.contract
-        chosen = heir if hands_over else None
+        both = heir is not None and heir.serves and process.serves and heir.contract == process.contract
+        chosen = heir if both else None
         self.send_away(process, why, self.timing.stop_timeout, final=False, heir=chosen, reload=reload)
 
     def send_away(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatmaster import __version__
-from chatmaster.crew import Process, Slot, State
+from chatmaster.crew import Crash, Process, Slot, State
 from chatmaster.handle import Handle
 from chatmaster.stats import Field, WorkerStats
 
@@ -25,7 +25,7 @@ _COUNTED = {
 _KILLED = {"hung": Field.HUNG, "silent": Field.SILENT}
 _BEAT = 0.5  # seconds between two heartbeats; a later one than that is lag
 # Not of rooms: one that has members on several workers is one all the same.
-_TOTALS = ("connections", *_COUNTED, "in_rate", "out_rate", "memory", "restarts")
+_TOTALS = ("connections", *_COUNTED, "in_rate", "out_rate", "memory")
 
 Row = dict[str, Any]
 
@@ -59,6 +59,7 @@ def _worker(slot: Slot, process: Process | None, handle: Handle | None, now: flo
         "memory": row[Field.MEMORY] if row else 0,
         "restarts": slot.restarts,
         "last_exit": slot.last_exit or None,
+        "last_exit_age": round(now - slot.exited, 1) if slot.exited is not None else None,
     }
 
 
@@ -72,6 +73,7 @@ def _lag(row: WorkerStats, now: float) -> float:
 def totals(rows: Sequence[Row], retired: WorkerStats) -> Row:
     """Over all workers; what has been counted by those that have ended stays in."""
     summed = {key: sum(row[key] for row in rows) for key in _TOTALS}
+    summed["restarts"] = sum({row["slot"]: row["restarts"] for row in rows}.values())  # a slot may have several rows
     summed |= {key: summed[key] + retired[field] for key, field in _COUNTED.items()}
     summed |= {key: retired[field] for key, field in _KILLED.items()}
     return {"workers": sum(row["state"] == State.READY for row in rows)} | summed
@@ -93,7 +95,16 @@ def store(*, url: str, state: str, pid: int | None, durability: str, handles: Se
     }
 
 
-def master(*, pid: int, name: str, state: str, generation: int, started: float, listen: Sequence[str]) -> Row:
+def crash(last: Crash | None, now: float) -> Row | None:
+    """The last worker that ended without an order; `age` in seconds."""
+    if last is None:
+        return None
+    return {"slot": last.slot, "generation": last.generation, "how": last.how, "age": round(now - last.at, 1)}
+
+
+def master(
+    *, pid: int, name: str, state: str, generation: int, started: float, listen: Sequence[str], last_crash: Row | None
+) -> Row:
     """The master itself; `started` is Unix time."""
     return {
         "pid": pid,
@@ -104,4 +115,5 @@ def master(*, pid: int, name: str, state: str, generation: int, started: float, 
         "uptime": round(time.time() - started, 3),
         "state": state,
         "listen": list(listen),
+        "last_crash": last_crash,
     }

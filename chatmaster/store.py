@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import struct
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from chatmaster.addresses import MAX_UNIX_PATH
+from chatmaster.crew import words
 from chatmaster.deathsig import die_with_parent
 from chatmaster.errors import StoreUnusable
 from chatmaster.store_program import Program, check_marker, find_program, write_marker
@@ -29,6 +31,9 @@ from chatmaster.store_program import Program, check_marker, find_program, write_
 PUBSUB_BUFFER: Final = "pubsub 256mb 64mb 60"
 PING_TIMEOUT: Final = 0.05  # seconds that `answers` may take: the master's loop waits for it
 LOG_LIMIT: Final = 1_000_000  # bytes of the store's log that a start keeps as it is
+
+LOG_TAIL: Final = 16_384  # bytes of it in which a reason for its end is looked for
+_LINE = re.compile(r"(?P<pid>\d+):\S+ .*?(?: (?P<level>[.*#-]) (?P<text>.*))?$")
 
 _PEERCRED = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -106,12 +111,15 @@ class EmbeddedStore:
         self._signal(signal.SIGKILL)
 
     def exited(self, status: int) -> str:
-        """It was waited for; `status` is waitpid's. Returns what happened, in words, with its last log line."""
-        self.pid = None
+        """It was waited for; `status` is waitpid's. Returns what happened, in words, with the reason that it gave."""
+        pid, self.pid = self.pid, None
         code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        last = _last_line(self.log_path)
-        return f"the store {how}" + (f": {last}" if code != 0 and last else "")
+        if code < 0:
+            return f"the store was {words(code)}" + ("" if code == -signal.SIGKILL else f"; see {self.log_path}")
+        if code == 0:
+            return "the store ended by itself"
+        reason = _reason(self.log_path, pid)
+        return f"the store ended with {words(code)}" + (f": {reason}" if reason else f"; see {self.log_path}")
 
     def command(self) -> list[str]:
         """The server's command line."""
@@ -187,12 +195,24 @@ def _rotate(log: Path) -> None:
         pass  # none yet, or a directory that is about to make the start fail with a better message
 
 
-def _last_line(log: Path) -> str:
-    """The last line of the store's log that says something, without its pid and date."""
+def _reason(log: Path, pid: int | None) -> str:
+    """The last line by which that process said what is wrong, without its pid and date; "": there is none.
+
+    That is one of its warnings (`#`), or a line that is not in the form of the log: what was written before there was
+    one. Its advice about the machine and its notices (`*`) are no reasons, as is nothing of those before it.
+    """
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            file.seek(max(0, log.stat().st_size - LOG_TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return lines[-1].split(" # ", 1)[-1].split(" * ", 1)[-1] if lines else ""
+    for line in reversed(lines):
+        said = _LINE.match(line)
+        if said is None and line.strip():
+            return line.strip()
+        if said is not None and int(said["pid"]) != pid:
+            return ""
+        if said is not None and said["level"] == "#" and not said["text"].startswith("WARNING"):
+            return said["text"]
+    return ""

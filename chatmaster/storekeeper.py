@@ -121,10 +121,11 @@ class StoreKeeper:
         if self._gone is not None:
             self._gone()
             return
-        log.error("%s", what)
         if self._failed is not None:
+            log.error("%s", what)
             self._failed(ExitCode.STORE_UNREACHABLE, what)
             return
+        log.error("%s; it is started again", what)
         self._again()
 
     def _again(self) -> None:

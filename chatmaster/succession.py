@@ -77,6 +77,7 @@ class KeptJob(msgspec.Struct, frozen=True):
     peers: tuple[int, ...] = ()  # connections of the control socket that wait for the answer
     signals: int = 0  # signals that asked
     program: Program | None = None  # to upgrade to
+    began: float = 0.0  # monotonic
 
 
 class Running(msgspec.Struct, frozen=True):

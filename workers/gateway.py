@@ -21,7 +21,7 @@ from chatmaster.settings import Settings
 from workers import control
 from workers import retention as kept
 from workers.bus import keys as bus_keys
-from workers.bus.envelope import pack_envelope, unpack_placed
+from workers.bus.envelope import pack_envelope, unpack_all_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
 from workers.callbacks import ALL_ROOM
@@ -151,10 +151,10 @@ class Gateway:
         if key:
             own += bus_keys.keys_of(self._name, room)
             args += [bus_keys.key_field(user=author, room=room, key=key), bus_keys.digest(payload)]
-        (answer,) = self._publish(keys=own, args=args)
-        if isinstance(answer, Exception):
-            raise answer
-        return unpack_placed(answer)
+        (placed,) = unpack_all_placed(self._publish(keys=own, args=args), 1)
+        if isinstance(placed, Exception):
+            raise placed
+        return placed
 
     def _read_settings(self) -> None:
         """What the server keeps of a room is the server's affair: to append with other limits would trim it."""

@@ -25,7 +25,7 @@ AFTER = 2.0  # seconds of load after the reload
 PER_LOADER = 10_000  # connections; a process here may hold 20,000 descriptors
 AT_MOST = {"reload_s": 2.0, "silence_ms": 500.0, "missing": 0, "doubled": 0, "disconnects": 0}
 _HANDED = re.compile(r"handed (\d+) of \d+ connections over in ([\d.]+) s, ([\d.]+) s of it to prepare")
-_TAKEN = re.compile(r"took \d+ connections over from \S+ the longest was in no room for (\d+) ms")
+_TAKEN = re.compile(r"took \d+ connections over from another worker; none was out of its rooms for more than (\d+) ms")
 
 
 class Result(Struct):

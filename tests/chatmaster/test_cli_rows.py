@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from chatmaster import cli_format, cli_rows, cli_status
@@ -56,6 +58,26 @@ def test_status_of_nothing_yet_is_shown_too():
     shown = click.unstyle(cli_status.render({"master": {"name": "chat", "state": "starting"}, "workers": []}))
     assert shown.startswith("master  chat  starting  pid –")
     assert shown.endswith("no workers")
+
+
+def test_the_last_crash_and_the_age_of_each_exit_are_shown():
+    crash = {"slot": 2, "generation": 1, "how": "killed by SIGKILL", "age": 185.2}
+    row = {"slot": 0, "last_exit": "replaced: exit code 0", "last_exit_age": 61.0}
+    shown = click.unstyle(cli_status.render({"master": {"last_crash": crash}, "workers": [row]}))
+    assert shown.splitlines()[-1] == "last crash: 3m 5s ago, worker 2 (generation 1): killed by SIGKILL"
+    assert "replaced: exit code 0, 1m 1s ago" in shown
+    assert "crash" not in cli_status.render({"master": {"last_crash": None}, "workers": [row]})
+
+
+def test_the_audit_tells_when_with_the_zone(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        shown = cli_rows.render("audit", [{"time": 0.0, "action": "ban", "user": "bob"}])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert "1970-01-01T05:30:00+05:30" in shown
 
 
 def test_tail_says_how_many_were_lost():

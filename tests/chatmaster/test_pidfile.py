@@ -11,7 +11,7 @@ import pytest
 
 from chatmaster import pidfile
 from chatmaster.errors import AlreadyRunning
-from chatmaster.pidfile import PidFile
+from chatmaster.pidfile import Left, PidFile
 
 HOLD = """
 import sys, time
@@ -53,11 +53,19 @@ def test_a_second_master_is_told_the_pid_of_the_first(path, other):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_a_killed_master_left_holds_nobody_up(path, other):
+def test_a_file_that_a_killed_master_left_holds_nobody_up_and_tells_when_it_lived(path, other):
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert path.exists()
     assert pidfile.holder(path) is None
+    seen = path.stat().st_mtime
+    ours = PidFile.acquire(path)
+    assert ours.left == Left(other.pid, seen)
+    os.utime(path, (1, 1))
+    ours.touch()
+    assert path.stat().st_mtime >= seen
+    ours.release()
+    assert PidFile.acquire(path).left is None  # an orderly end leaves nothing
     PidFile.acquire(path).release()
     assert not path.exists()
 

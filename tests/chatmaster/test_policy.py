@@ -11,7 +11,7 @@ import pytest
 
 from chatmaster import decisions as d
 from chatmaster.contract import CONTRACT_VERSION, ExitCode, Failed
-from chatmaster.crew import State, View, backoff
+from chatmaster.crew import Crash, State, View, backoff
 from chatmaster.policy import Phase, Policy
 
 TIMING = d.Timing(ready_timeout=30, drain_timeout=10, stop_timeout=15, hang_timeout=15)
@@ -265,8 +265,13 @@ def test_a_reload_that_fails_leaves_the_old_workers_alone(how):
     assert isinstance(end, d.EndOperation) and end.exit_code == ExitCode.NOT_READY
     assert how != "exits" or "SyntaxError" in end.reason
     assert [play.current(0), play.current(1)] == old and play.policy.generation == 1
+    # Nothing was restarted, and nobody who served has crashed.
+    slot = play.policy.slots[0]
+    assert (slot.restarts, slot.quick_deaths, play.policy.crash) == (0, 0, None)
+    assert slot.last_exit.startswith("generation 2 did not get ready: ")
     spawn = only(play.tell(d.Exited(old[0], -9)))
     assert isinstance(spawn, d.Spawn) and spawn.generation == 1
+    assert slot.restarts == 1 and play.policy.crash == Crash(0, 1, "killed by SIGKILL", play.now)
 
 
 def test_a_new_worker_that_dies_soon_after_ends_the_reload():

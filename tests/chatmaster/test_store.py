@@ -120,7 +120,7 @@ def test_a_quick_restart_waits_for_the_old_one_without_blocking_the_master(store
     finish(store)
     until(successor.answers)
     successor.terminate()
-    assert finish(successor) == "the store ended with 0"
+    assert finish(successor) == "the store ended by itself"
 
 
 def test_an_old_one_that_is_about_to_end_is_not_taken_for_the_new_one(store, tmp_path):
@@ -138,8 +138,41 @@ def test_one_that_cannot_run_says_why(store):
     store.directory.joinpath("appendonlydir", "appendonly.aof.manifest").write_text("nonsense\n")
     store.spawn()
     words = finish(store)
-    assert words.startswith("the store ended with 1: ")
+    assert words.startswith("the store ended with exit code 1: ")
     assert "manifest" in words.lower()
+
+
+def test_one_that_was_killed_does_not_blame_what_it_said_before(store):
+    """Its last line is `Ready to accept connections`, which is no reason."""
+    start(store)
+    store.kill()
+    assert finish(store) == "the store was killed by SIGKILL"
+
+
+def test_one_that_crashed_is_told_with_the_place_of_its_log(store):
+    start(store)
+    assert store.pid is not None
+    os.kill(store.pid, signal.SIGSEGV)
+    assert finish(store) == f"the store was killed by SIGSEGV; see {store.log_path}"
+
+
+def test_data_that_are_spoilt_are_named_and_advice_about_the_machine_is_not(store):
+    start(store)
+    ask(store, "SET a b")
+    store.kill()
+    finish(store)
+    for file in store.directory.joinpath("appendonlydir").glob("*.rdb"):
+        file.write_bytes(b"spoilt")
+    store.spawn()
+    assert "exit code 1: Bad file format reading the append only file" in finish(store)
+
+
+def test_an_end_without_a_reason_is_told_by_its_exit_code(tmp_path):
+    """What another process wrote into the log before is not taken for its reason."""
+    store = EmbeddedStore("chat", tmp_path / "store", Program(Path("/bin/false"), "valkey", (9, 1)))
+    store.log_path.write_text("1:M 25 Nov 2026 21:08:16.242 # Bad file format\n")
+    store.spawn()
+    assert finish(store) == f"the store ended with exit code 1; see {store.log_path}"
 
 
 def test_one_that_cannot_be_executed_says_why(tmp_path):
@@ -197,7 +230,7 @@ def test_the_refusal_is_right_about_the_real_redis(tmp_path):
     (tmp_path / "redis" / "made-by.json").unlink()
     third = EmbeddedStore("chat", tmp_path / "redis", redis)
     third.spawn()
-    assert "ended with 1" in finish(third)
+    assert "ended with exit code 1" in finish(third)
 
 
 @pytest.mark.parametrize(

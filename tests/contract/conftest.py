@@ -12,7 +12,7 @@ import uvloop
 
 from chatmaster.settings import Limits, Master, Settings, Store
 from tests.contract.stores import RealStore, server_of
-from workers.bus.port import BusError, LogState, Placed, Position, Publication
+from workers.bus.port import BusError, Entry, LogState, Placed, Position, Publication
 from workers.bus.redis_bus import RedisBus
 
 
@@ -21,6 +21,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.publications: list[tuple[str, Publication]] = []
+        self.kept: list[tuple[str, Placed, int]] = []  # own publications
         self.notes: list[tuple[str, bytes]] = []
         self.events: list[str] = []
         self.wanted: set[str] = set()  # of the rooms that share a channel
@@ -28,6 +29,9 @@ class Heard:
 
     def received(self, room: str, publication: Publication) -> None:
         self.publications.append((room, publication))
+
+    def placed(self, room: str, last: Placed, count: int, seconds: float) -> None:
+        self.kept.append((room, last, count))
 
     def received_note(self, room: str, note: bytes) -> None:
         self.notes.append((room, note))
@@ -48,7 +52,10 @@ class Heard:
         self.events.append("disconnected")
 
     def offsets(self, room: str) -> list[int]:
-        return [publication.entry.offset for name, publication in self.publications if name == room]
+        return [entry.offset for entry in self.entries(room)]
+
+    def entries(self, room: str) -> list[Entry]:
+        return [entry for name, publication in self.publications if name == room for entry in publication.entries]
 
 
 class Under:

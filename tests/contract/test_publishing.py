@@ -18,8 +18,28 @@ async def test_offsets_are_one_two_three_and_everybody_gets_them_in_that_order(m
     await two.subscribe("lobby")
     placed = await asyncio.gather(*(one.publish("lobby") for _ in range(1000)))
     assert [at.offset for at in placed] == list(range(1, 1001))
-    await until(lambda: len(two.heard.publications) == 1000)
+    await until(lambda: len(two.heard.entries("lobby")) == 1000)
     assert two.heard.offsets("lobby") == list(range(1, 1001))
+
+
+async def test_what_waits_together_is_published_as_one_and_reported_as_one(under):
+    await under.subscribe("lobby")
+    placed = await asyncio.gather(*(under.publish("lobby", b'{"n":%d}' % number) for number in range(10)))
+    await until(lambda: len(under.heard.entries("lobby")) == 10)
+    ((_, publication),) = under.heard.publications
+    assert [(entry.offset, entry.time) for entry in publication.entries] == [(one.offset, one.time) for one in placed]
+    assert [entry.payload for entry in publication.entries] == [b'{"n":%d}' % number for number in range(10)]
+    assert under.heard.kept == [("lobby", placed[-1], 10)]
+
+
+async def test_a_duplicate_among_others_is_not_published_again(under):
+    await under.subscribe("lobby")
+    first = await under.publish("lobby", author="ann", key="k0")
+    again = (under.publish("lobby", author="ann", key=key) for key in ("k1", "k0", "k2"))
+    placed = await asyncio.gather(*again)
+    assert [(one.offset, one.duplicate) for one in placed] == [(2, False), (first.offset, True), (3, False)]
+    await until(lambda: under.heard.offsets("lobby") == [1, 2, 3])
+    assert under.heard.kept == [("lobby", first, 1), ("lobby", placed[2], 3)]
 
 
 async def test_what_is_published_comes_back_as_it_was_given(under):
@@ -29,9 +49,8 @@ async def test_what_is_published_comes_back_as_it_was_given(under):
     await under.publish("lobby", b"\x00\xff\n", form="b")
     await until(lambda: len(under.heard.publications) == 2)
     page = await under.bus.read("lobby", after=0, limit=10, max_bytes=1000)
-    for number, (_, publication) in enumerate(under.heard.publications):
-        assert publication.entry == page.entries[number]
-        assert publication.epoch == placed.epoch
+    assert tuple(under.heard.entries("lobby")) == page.entries
+    assert {publication.epoch for _, publication in under.heard.publications} == {placed.epoch}
     entry = page.entries[0]
     assert (entry.payload, entry.author, entry.key, entry.exclude) == (payload, "ann", "sp ace\n\xe9", "c1,c2")
     assert (page.entries[1].payload, page.entries[1].form) == (b"\x00\xff\n", "b")
@@ -91,8 +110,8 @@ async def test_a_rooms_publications_keep_their_order_with_keys_and_without_and_w
         change = Change("edit", first.offset) if number % 7 == 0 else None
         key = f"k{number}" if number % 3 else ""
         under.bus.publish("lobby", b'{"n":%d}' % number, form="j", author="ann", key=key, change=change, done=print)
-    await until(lambda: len(under.heard.publications) == 40)
-    payloads = [publication.entry.payload for _, publication in under.heard.publications]
+    await until(lambda: len(under.heard.entries("lobby")) == 40)
+    payloads = [entry.payload for entry in under.heard.entries("lobby")]
     assert payloads == [b'{"n":%d}' % number for number in range(40)]
 
 
@@ -288,7 +307,7 @@ async def test_inboxes_need_no_subscription_of_their_own_and_only_those_that_are
     assert two.heard.notes == [("@ann", b"\x00n 1\n")]
     assert two.heard.offsets("@ann") == [1, 2, 3, 4] and not two.heard.offsets("@bob")
     page = await two.bus.read("@ann", after=0, limit=10, max_bytes=10_000)
-    for shown in ([one.entry for _, one in two.heard.publications], page.entries):
+    for shown in (two.heard.entries("@ann"), page.entries):
         assert [(one.payload, one.key, one.exclude) for one in shown[:3]] == entries
         assert shown[3].change == Change("edit", 2)
     two.bus.unsubscribe("@ann")

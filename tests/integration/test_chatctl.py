@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tomllib
 from collections.abc import Iterator
 
 import pytest
@@ -101,6 +102,30 @@ def test_a_broken_configuration_is_2_and_leaves_everything_running(server):
     assert done.returncode == ExitCode.USAGE
     assert f"{server.config_path}:2: limits.burst is 0; allowed: a whole number, 1 or more" in done.stderr
     assert server.pids == before
+
+
+def test_config_says_that_it_is_not_what_runs_and_where_that_differs(chatmaster):
+    settings = {"limits.rate": 7.0, "auth.secret": "0123456789abcdef0123456789abcdef", "http.origins": ["*"]}
+    server = chatmaster(workers=1, settings=settings, config="[store]\ntimeout = 4.0\n")
+    as_it_runs = [part for key, value in server.settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    as_it_runs += ["--set", f'server.listen=["ws://127.0.0.1:{server.port}"]', "--set", "server.workers=1"]
+    assert [row["key"] for row in server.ask("config", *as_it_runs) if "running" in row] == []
+    assert "runs with" not in server.ctl("config", *as_it_runs).stdout
+    server.config_path.write_text("[store]\ntimeout = 3.0\n")
+    rows = {row["key"]: row for row in server.ask("config", *as_it_runs[:-2], "--set", "limits.rate=8")}
+    assert {key: (row["value"], row["running"]) for key, row in rows.items() if "running" in row} == {
+        "store.timeout": (3.0, 4.0), "limits.rate": (8.0, 7.0), "server.workers": (0, 1),
+    }  # fmt: skip
+    other = server.ctl("config", *as_it_runs, "--set", "auth.secret=fedcba9876543210fedcba9876543210").stdout
+    assert "fedcba" not in other and other.count("\n# runs with ") == 2  # the secret, and what the file has changed
+    done = server.ctl("config")
+    assert done.stdout.startswith("# What a start from here would use")
+    assert re.search(r'^secret = "" .*\n# runs with secret = "\*\*\*"$', done.stdout, re.MULTILINE)
+    assert re.search(r"^timeout = 3.0 .*\n# runs with timeout = 4.0$", done.stdout, re.MULTILINE)
+    assert settings["auth.secret"] not in done.stdout
+    assert tomllib.loads(done.stdout)["store"]["timeout"] == 3.0
+    assert server.ctl("reload").returncode == ExitCode.DONE
+    assert "timeout = 4.0" not in server.ctl("config").stdout
 
 
 def test_a_second_start_is_4_and_names_the_first(server):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from chatmaster.bench import OPEN_TIMEOUT
 from chatmaster.contract import ExitCode
-from tests.support.server import Chatmaster
+from tests.support.server import ROOT, Chatmaster
 
 Make = Callable[..., Chatmaster]
 
@@ -49,3 +51,12 @@ def test_without_a_server_it_says_so(tmp_path) -> None:
         assert done.ctl("bench").returncode == ExitCode.NOT_RUNNING
     finally:
         done.close()
+
+
+def test_a_program_that_is_not_the_chat_is_told_so_at_once(chatmaster: Make) -> None:
+    server = chatmaster(str(ROOT / "etc" / "examples" / "echo.py"), workers=1)
+    began = time.monotonic()
+    done = server.ctl("bench")
+    assert done.returncode == ExitCode.USAGE
+    assert f"the program at ws://127.0.0.1:{server.port} is not the chat" in done.stderr
+    assert time.monotonic() - began < OPEN_TIMEOUT / 2

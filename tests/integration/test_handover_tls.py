@@ -62,6 +62,8 @@ async def test_a_connection_with_tls_is_sent_away_with_its_own_time_to_come_back
             pass
     assert "could not be handed over: its TLS ends in this process" in server.log()
     assert "handed 1 of 2 connections over" in server.log()
+    moved = "1 connection moved to another worker, 1 could not and had to connect again"
+    assert "reloaded, as chatctl asked: 1 worker of generation 2, after " in server.log() and moved in server.log()
     with await asyncio.to_thread(urllib.request.urlopen, f"{server.http}/metrics") as response:
         metrics = response.read().decode()
     failures = [line for line in metrics.splitlines() if line.startswith("chatmaster_hand_over_failures")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import Any
@@ -68,6 +69,11 @@ async def test_a_worker_that_ends_by_itself_is_replaced(chatmaster, order, words
             await client.read_message()
     until(lambda: worker(server, 0)["restarts"] == 1 and worker(server, 0)["state"] == "ready")
     assert worker(server, 0)["last_exit"] == words
+    crash = server.status()["master"]["last_crash"]
+    assert (crash["slot"], crash["generation"], crash["how"]) == (0, 1, words) and 0 <= crash["age"] < 60
+    shown = server.ctl("status").stdout
+    assert re.search(rf"^last crash: \d+s ago, worker 0 \(generation 1\): {words}$", shown, re.MULTILINE)
+    assert re.search(rf"{words}, \d+s ago$", shown, re.MULTILINE)
 
 
 def test_the_third_quick_death_waits(chatmaster):
@@ -138,16 +144,22 @@ def test_when_the_master_is_killed_all_are_gone_and_the_next_start_works(chatmas
     server.kill()
     until(lambda: not any(processes.alive(pid) for pid in everyone), 2.0)
     assert (server.state_dir / "chat.pid").exists() and (server.state_dir / "chat.sock").exists()
+    killed = server.pid
     server.start()
     assert server.states() == ["ready"] * 3
+    assert f"the last master (pid {killed}) did not end properly: it was killed" in server.log()
     # At once, too, while the old workers may still hold the port.
     server.kill()
     server.start()
     assert server.states() == ["ready"] * 3
+    told = server.log().count("did not end properly")
+    server.stop()
+    server.start()
+    assert server.log().count("did not end properly") == told == 2  # an orderly end is not one of these
 
 
 def test_a_worker_above_its_memory_is_replaced_new_before_old(chatmaster):
     server = chatmaster(OBEDIENT, workers=1, settings={"server.max_memory": 1_000_000})
     old = server.pids[0]
-    until(lambda: "is replaced: it has" in server.log() and "ended: replaced: exit code 0" in server.log(), 20)
+    until(lambda: "is replaced: it has" in server.log() and "has ended, as it should: replaced" in server.log(), 20)
     assert not processes.alive(old) and worker(server, 0)["restarts"] == 0

@@ -96,6 +96,13 @@ async def test_a_broken_application_is_5_and_the_old_workers_stay(chatmaster, ap
         assert done.returncode == ExitCode.NOT_READY and said in done.stderr
         assert server.pids == old and generations(server) == [1, 1]
         assert await greeting(server) == "one"
+    # Nobody who served has died: that a new one did not get ready is told, and counted as no restart.
+    status = server.status()
+    assert [row["restarts"] for row in status["workers"]] == [0, 0] and status["totals"]["restarts"] == 0
+    assert status["workers"][0]["last_exit"].startswith("generation 3 did not get ready: exit code 9")
+    assert 0 <= status["workers"][0]["last_exit_age"] < 60
+    assert status["master"]["last_crash"] is None and "last crash" not in server.ctl("status").stdout
+    assert server.log().count("reload failed, as chatctl asked: ") == len(BROKEN)
     app.write_text(GREETING.format(text="two"))
     assert server.ctl("reload").returncode == 0
     assert await greeting(server) == "two"
@@ -145,7 +152,12 @@ def test_hangup_reloads_and_a_storm_of_it_ends_well(chatmaster, app):
     server = chatmaster(str(app), workers=2)
     for _ in range(20):
         processes.send(server.pid, signal.SIGHUP)
-    until(lambda: server.log().count("reload: done") and generations(server) >= [2, 2], 20)
+    until(
+        lambda: (
+            server.log().count("reloaded, as SIGHUP asked: 2 workers of generation ") and generations(server) >= [2, 2]
+        ),
+        20,
+    )
     assert until(lambda: server.status()["master"]["state"] == "ready", 20)
     assert server.status()["master"]["generation"] <= 4  # reloads that wait are one
     assert server.states() == ["ready", "ready"]

@@ -199,8 +199,12 @@ def test_ttin_and_ttou_scale_by_one(chatmaster):
     os.kill(server.pid, signal.SIGTTOU)
     until(lambda: server.states() == ["ready"])
     os.kill(server.pid, signal.SIGTTOU)
-    until(lambda: "scale failed" in server.log())
+    until(lambda: "scale failed, as SIGTTOU asked: allowed: 1 to " in server.log())
     assert server.states() == ["ready"]
+    assert "scaled, as SIGTTIN asked: 2 workers, after " in server.log()
+    assert server.stop() == 0
+    lines = server.log().splitlines()
+    assert "stopping, as SIGTERM asked" in "".join(lines) and lines[-1].endswith(": stopped")
 
 
 def test_usr1_opens_the_log_again(chatmaster, tmp_path):
@@ -217,7 +221,7 @@ def test_usr1_opens_the_log_again(chatmaster, tmp_path):
 def test_usr2_executes_the_program_again_and_replaces_its_workers(chatmaster):
     server = chatmaster(OBEDIENT, workers=1)
     os.kill(server.pid, signal.SIGUSR2)
-    until(lambda: "upgrade: done" in server.log(), 30)
+    until(lambda: "upgraded, as SIGUSR2 asked: chatmaster" in server.log(), 30)
     assert server.states() == ["ready"] and server.status()["master"]["generation"] == 2
 
 
@@ -231,6 +235,10 @@ def test_a_killed_store_is_restarted_and_the_workers_stay(chatmaster):
     until(lambda: server.status()["store"].get("pid") not in (None, store))
     until(lambda: server.status()["store"]["state"] == "ready")
     assert server.pids == pids and server.states() == ["ready", "ready"]
+    # One line of each worker when it is lost and one when it is back, however many connections each has.
+    until(lambda: server.log().count("connected to the store again, after") == 2)
+    assert server.log().count("the connection to the store is lost") == 2
+    assert "the store was killed by SIGKILL; it is started again" in server.log()
 
 
 def test_a_store_that_lives_but_does_not_answer_is_replaced(chatmaster):

@@ -20,6 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from chatmaster.contract import ExitCode
 from tests.support.server import Chatmaster
 from tests.support.wait import until, until_async
 from tests.support.ws import ChatSocket
@@ -339,7 +340,9 @@ async def test_the_operator_moderates_from_outside(server: Chatmaster) -> None:
         for one in (fay, twin):
             assert (await one.expect("left", room="yard"))["reason"] == "calm down"
         assert (await fay.ask(type="join", room="yard"))["type"] == "joined"
+        assert "the operator has kicked fay in yard (calm down)" in server.log()
         await ctl(server, "mute", "gus", "--room", "yard", "--seconds", "60", "--reason", "loud")
+        assert "the operator has muted gus in yard for 60 s (loud)" in server.log()
         muted = await until_async(partial(_muted, gus, "yard"), what="gus is muted")
         assert 0 < muted["retry_after_ms"] <= 60_000
         await ctl(server, "unmute", "gus", "--room", "yard")
@@ -365,6 +368,22 @@ async def test_the_operator_moderates_from_outside(server: Chatmaster) -> None:
     text = server.ctl("audit", "--user", "fay").stdout
     assert "enough" in text and "operator:chatctl" in text
     assert until(lambda: "Traceback" not in server.log())
+
+
+async def test_a_kick_says_whom_it_met_and_when_there_was_nobody(server: Chatmaster) -> None:
+    async with people(server, "den", "ida", "ida") as (ida, twin):
+        nobody = await asyncio.to_thread(server.ctl, "kick", "nobody-there", "--json")
+        assert (nobody.returncode, nobody.stdout) == (ExitCode.FAILED, "[]\n")
+        assert nobody.stderr == "chatctl: nobody by the name nobody-there is connected\n"
+        elsewhere = await asyncio.to_thread(server.ctl, "kick", "ida", "--room", "garage")
+        assert elsewhere.returncode == ExitCode.FAILED and "ida is connected, but not in garage" in elsewhere.stderr
+        assert server.ask("audit", "--user", "ida") == server.ask("audit", "--user", "nobody-there") == []
+        done = await asyncio.to_thread(server.ctl, "kick", "ida", "--json")
+        assert json.loads(done.stdout) == [{"user": "ida", "room": None, "connections": 2}]
+        assert done.stderr == "kicked ida: 2 connections\n"
+        for one in (ida, twin):
+            assert (await one.wait_closed()).code == 4003
+    assert [row["action"] for row in server.ask("audit", "--user", "ida")] == ["kick"]
 
 
 async def _muted(socket: ChatSocket, room: str) -> dict[str, Any]:

@@ -126,7 +126,9 @@ async def test_usr2_brings_what_is_now_where_the_program_came_from(chatmaster: M
     async with await ChatSocket.enter(server.url, "lobby") as client:
         change(place / "chatmaster/__init__.py", "1.0.0", "1.0.1")
         os.kill(server.pid, signal.SIGUSR2)
-        await until_async(lambda: "upgrade: done" in server.log(), 30)
+        await until_async(
+            lambda: "upgraded, as SIGUSR2 asked: chatmaster 1.0.1, 1 worker of generation 2" in server.log(), 30
+        )
         assert server.status()["master"]["version"] == "1.0.1" and server.states() == ["ready"]
         assert (await client.ask(type="say", room="lobby", text="still here"))["type"] == "ack"
 
@@ -185,4 +187,6 @@ def test_a_worker_and_a_store_that_die_afterwards_are_replaced(chatmaster: Make,
         os.kill(pid, signal.SIGKILL)
     until(lambda: server.status()["workers"][0]["restarts"] == 1 and server.states() == ["ready", "ready"], 20)
     until(lambda: server.status()["store"]["state"] == "ready", 20)
+    assert server.ctl("upgrade").returncode == 0
+    assert server.status()["master"]["last_crash"]["how"] == "killed by SIGKILL"  # known to the next program, too
     assert server.stop() == 0

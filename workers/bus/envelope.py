@@ -6,17 +6,20 @@ An envelope is one line and what follows it::
     <form><room length> <author> <key length> <exclude length> <change>\\n<room><key><exclude><payload>
 
 `change` is ``-`` or what the entry does to an earlier one: a verb's letter and the target's offset, ``e12``. The room
-is named where its channel carries others too. A publication is ``<offset> <time> <epoch> `` and the envelope. The store
-never looks into the payload.
+is named where its channel carries others too. The store never looks into the payload.
+
+A publication is ``<first offset> <time> <epoch> <sizes>\\n``, the sizes with commas between, and as many envelopes.
 
 A note is ``n`` and its bytes, or ``s<room length>\\n<room>`` and its bytes on a channel that carries others too.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from workers.bus.port import Amendment, Change, Entry, LogState, Page, Placed, Publication, Reign
 
@@ -69,51 +72,85 @@ def unpack_shared_note(data: bytes) -> tuple[str, bytes]:
 
 def room_of(data: bytes) -> str:
     """The room of a publication on a channel that carries many; all else is left unread."""
-    size = int(data.split(b" ", 4)[3][1:])
-    begin = data.index(b"\n") + 1
+    head = data.index(b"\n") + 1
+    begin = data.index(b"\n", head) + 1
+    size = int(data[head + 1 : data.index(b" ", head)])
     return data[begin : begin + size].decode()
 
 
 def unpack_publication(data: bytes) -> Publication:
-    """What came by pub/sub."""
-    head, _, rest = data.partition(b"\n")
-    offset, time, epoch, form, author, key_size, exclude_size, change = head.decode().split(" ")
-    return Publication(epoch, _entry(int(offset), int(time), form, author, key_size, exclude_size, change, rest))
+    """What came by pub/sub at once."""
+    end = data.index(b"\n")
+    first, time, epoch, sizes = data[:end].decode().split(" ")
+    offset, moment, at = int(first), int(time), end + 1
+    entries = []
+    for size in sizes.split(","):
+        end = at + int(size)
+        entries.append(unpack_entry(offset, moment, data[at:end]))
+        offset += 1
+        at = end
+    return Publication(epoch, entries)
 
 
 def unpack_entry(offset: int, time: int, envelope: bytes, amendments: tuple[Amendment, ...] = ()) -> Entry:
-    """What was read from the log."""
-    head, _, rest = envelope.partition(b"\n")
-    form, author, key_size, exclude_size, change = head.decode().split(" ")
-    entry = _entry(offset, time, form, author, key_size, exclude_size, change, rest)
-    return msgspec.structs.replace(entry, amendments=amendments) if amendments else entry
-
-
-def _entry(
-    offset: int, time: int, form: str, author: str, key_size: str, exclude_size: str, change: str, rest: bytes
-) -> Entry:
-    if len(form) > 1:
-        form, rest = form[0], rest[int(form[1:]) :]
-    if key_size == "0" and exclude_size == "0" and change == "-":
-        return Entry(offset, time, form, rest, author)
-    key_end = int(key_size)
-    exclude_end = key_end + int(exclude_size)
+    """What was read from the log, or published."""
+    end = envelope.index(b"\n")
+    head = _head(envelope[:end])
+    if head.plain:
+        return Entry(offset, time, head.form, envelope[end + 1 :], head.author, amendments=amendments)
+    key = end + 1 + head.room_size
+    exclude = key + head.key_size
+    payload = exclude + head.exclude_size
     return Entry(
         offset,
         time,
-        form,
-        rest[exclude_end:],
-        author,
-        rest[:key_end].decode(),
-        rest[key_end:exclude_end].decode(),
-        None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:])),
+        head.form,
+        envelope[payload:],
+        head.author,
+        envelope[key:exclude].decode(),
+        envelope[exclude:payload].decode(),
+        head.change,
+        amendments,
     )
 
 
+class Head(Struct, frozen=True):
+    """The first line of an envelope."""
+
+    form: str
+    author: str
+    room_size: int
+    key_size: int
+    exclude_size: int
+    change: Change | None
+    plain: bool  # nothing stands before the payload
+
+
+@lru_cache(maxsize=1024)  # who speaks goes on speaking
+def _head(line: bytes) -> Head:
+    form, author, key_size, exclude_size, change = line.decode().split(" ")
+    what = None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:]))
+    sizes = int(form[1:] or 0), int(key_size), int(exclude_size)
+    return Head(form[0], author, *sizes, what, plain=what is None and not any(sizes))
+
+
 def unpack_placed(answer: bytes) -> Placed:
-    """The answer of publish.lua."""
+    """One message's answer of publish.lua, or that of amend.lua."""
+    epoch, offset, time, duplicate = _place(answer)
+    return Placed(epoch, offset, time, duplicate)
+
+
+def unpack_all_placed(answer: bytes | list[Any], count: int) -> list[Placed | Exception]:
+    """The answer of publish.lua to so many messages."""
+    if isinstance(answer, bytes):
+        epoch, first, time, _ = _place(answer)
+        return [Placed(epoch, offset, time) for offset in range(first, first + count)]
+    return [one if isinstance(one, Exception) else unpack_placed(one) for one in answer]
+
+
+def _place(answer: bytes) -> tuple[str, int, int, bool]:
     parts = answer.decode().split(" ")
-    return Placed(parts[2], int(parts[0]), int(parts[1]), len(parts) == 4)
+    return parts[2], int(parts[0]), int(parts[1]), len(parts) == 4
 
 
 def unpack_state(answer: list[Any]) -> LogState:

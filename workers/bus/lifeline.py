@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 
 from workers.bus.link import Link
 from workers.bus.opening import Opener
+from workers.bus.outage import Outage
 from workers.bus.port import Unavailable
-
-logger = logging.getLogger(__name__)
 
 # A store that restarts is back within a second, so waiting longer than that only makes people wait.
 FIRST_DELAY, LAST_DELAY = 0.05, 1.0
@@ -29,9 +27,12 @@ async def end(task: asyncio.Task[None]) -> None:
 class Lifeline:
     """Keeps one link open. `up(link)` and `down()` alternate, on the loop."""
 
-    def __init__(self, what: str, opener: Opener, *, up: Callable[[Link], None], down: Callable[[], None]) -> None:
+    def __init__(
+        self, what: str, opener: Opener, outage: Outage, *, up: Callable[[Link], None], down: Callable[[], None]
+    ) -> None:
         self._what = what
         self._opener = opener
+        self._outage = outage
         self._up = up
         self._down = down
         self.link: Link | None = None
@@ -60,13 +61,13 @@ class Lifeline:
             try:
                 link = await self._opener.open()
             except Unavailable as error:
-                if self._delay <= FIRST_DELAY:
-                    logger.warning("%s connection: %s", self._what, error)
+                self._outage.failed(self._what, error)
             else:
                 opened = loop.time()
                 self._serve(link)
+                self._outage.over(self._what)
                 await asyncio.shield(link.closed)
-                logger.warning("%s connection to the store lost", self._what)
+                self._outage.lost(self._what)
                 if loop.time() - opened > GOOD_AFTER:
                     self._delay = 0.0
             await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))

@@ -24,7 +24,7 @@ Error tree::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -111,10 +111,10 @@ class Entry(Struct, frozen=True):
 
 
 class Publication(Struct, frozen=True):
-    """An entry that came by pub/sub, with the epoch it was written under."""
+    """What came by pub/sub at once: entries that follow each other, and the epoch they were written under."""
 
     epoch: str
-    entry: Entry
+    entries: Sequence[Entry]
 
 
 class Reign(Struct, frozen=True, gc=False):
@@ -145,7 +145,10 @@ class Sink(Protocol):
     """Who the bus tells. Every method is called on the loop and must not raise."""
 
     def received(self, room: str, publication: Publication) -> None:
-        """A logged message came by pub/sub."""
+        """Logged messages came by pub/sub."""
+
+    def placed(self, room: str, last: Placed, count: int, seconds: float) -> None:
+        """The store has kept so many publications of this worker's own, the last one there; it took so long."""
 
     def received_note(self, room: str, note: bytes) -> None:
         """Something that is not logged came by pub/sub (presence, typing): its bytes as given to `publish_note`."""

@@ -86,7 +86,9 @@ class Probe:
             if now - self._waiting_since > DEAF_AFTER:
                 self._waiting_since = now
                 self.reconnects += 1
-                logger.warning("nothing published came back for %.0f s; connecting anew", DEAF_AFTER)
+                logger.warning(
+                    "nothing sent through the store has come back for %.0f s: connecting to it anew", DEAF_AFTER
+                )
                 self._reconnect()
             if now - (self.back_at or began) > DEAF_AFTER and now - last_asked >= INTERVAL:
                 last_asked = now
@@ -102,6 +104,8 @@ class Probe:
         now = time.monotonic()
         self._ignored_since = self._ignored_since or now
         if now - self._ignored_since > HOPELESS_AFTER:
-            logger.error("nothing published comes back although the store answers; this worker is deaf")
+            logger.error(
+                "nothing sent through the store comes back, although it answers others: this worker hears nobody"
+            )
             self._ignored_since = now  # say it again only after as long
             self._deaf()

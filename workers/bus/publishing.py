@@ -9,17 +9,17 @@ in the order they were given; messages of different rooms may overtake each othe
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
-import hiredis
-
-from workers.bus.envelope import unpack_placed
+from workers.bus.envelope import unpack_all_placed, unpack_placed
 from workers.bus.faults import refusal
 from workers.bus.packing import bulk
-from workers.bus.pipeline import Command, Pipeline
-from workers.bus.port import BusError, Placed
+from workers.bus.pipeline import Call, Command, Pipeline
+from workers.bus.port import BusError, Placed, Sink
 from workers.bus.script import Script
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,14 @@ class Head:
 class Group(Command):
     """Publications to one room. Either all of them have idempotency keys, and may be sent again, or none."""
 
-    __slots__ = ("_done", "_messages", "_publishing", "_size", "_words", "head")
+    __slots__ = ("_began", "_done", "_messages", "_publishing", "_room", "_size", "_words", "head")
 
-    def __init__(self, publishing: Publishing, head: Head, *, keyed: bool) -> None:
+    def __init__(self, publishing: Publishing, room: str, head: Head, *, began: float, keyed: bool) -> None:
         self.again = keyed
         self.deadline = 0.0
         self._publishing = publishing
+        self._room = room
+        self._began = began
         self.head = head
         self._words = head.words
         self._messages: list[bytes] = []
@@ -80,33 +82,59 @@ class Group(Command):
         self._size += len(message)
 
     def answered(self, reply: Any) -> None:
-        for done, result in zip(self._done, reply, strict=True):
-            if isinstance(result, hiredis.ReplyError):
-                self._fail(done, refusal(str(result)))
-            else:
-                self._tell(done, unpack_placed(result))
+        results = unpack_all_placed(reply, len(self._done))
+        placed = [one for one in results if isinstance(one, Placed)]
+        self._publishing.failures += len(results) - len(placed)
+        for done, result in zip(self._done, results, strict=True):
+            _tell(done, result if isinstance(result, Placed) else refusal(str(result)))
+        if placed:
+            self._publishing.placed(self._room, max(placed, key=_offset), len(placed), self._began)
 
     def failed(self, error: BusError) -> None:
+        self._publishing.failures += len(self._done)
         for done in self._done:
-            self._fail(done, error)
+            _tell(done, error)
 
-    def _fail(self, done: Done, error: BusError) -> None:
+
+def _tell(done: Done, result: Placed | BusError) -> None:
+    try:
+        done(result)
+    except Exception:  # a bug of one caller must not keep the answers from the others
+        logger.exception("what was to be done with an answer of the store failed")
+
+
+_offset = attrgetter("offset")
+
+
+class Amend(Call):
+    """A publication that changes an earlier one: its answer is a place in the log."""
+
+    __slots__ = ("_began", "_publishing", "_room")
+
+    def __init__(self, packed: bytes, done: Done, *, again: bool, room: str, publishing: Publishing) -> None:
+        super().__init__(packed, done, again=again)
+        self._room = room
+        self._publishing = publishing
+        self._began = publishing.now()
+
+    def answered(self, reply: Any) -> None:
+        placed = unpack_placed(reply)
+        super().answered(placed)
+        self._publishing.placed(self._room, placed, 1, self._began)
+
+    def failed(self, error: BusError) -> None:
         self._publishing.failures += 1
-        self._tell(done, error)
-
-    def _tell(self, done: Done, result: Placed | BusError) -> None:
-        try:
-            done(result)
-        except Exception:  # a bug of one caller must not keep the answers from the others
-            logger.exception("what was to be done with an answer of the store failed")
+        super().failed(error)
 
 
 class Publishing:
     """Puts publications into groups, and groups into the pipeline."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, sink: Sink) -> None:
         self.failures = 0  # publications that the store refused, or did not answer
         self._pipeline = pipeline
+        self._sink = sink
+        self.now = asyncio.get_running_loop().time
         self._open: dict[str, Group] = {}
         self._turn = -1
 
@@ -121,6 +149,10 @@ class Publishing:
         if group is not None and group.head is head and group.takes(size) and pipeline.grow(size):
             group.add(message, done)
             return
-        group = self._open[room] = Group(self, head, keyed=keyed)
+        group = self._open[room] = Group(self, room, head, began=self.now(), keyed=keyed)
         group.add(message, done)
         pipeline.send(group, closing=False)
+
+    def placed(self, room: str, last: Placed, count: int, began: float) -> None:
+        """The store has kept them."""
+        self._sink.placed(room, last, count, self.now() - began)

@@ -15,15 +15,16 @@ from typing import Any, Literal
 from chatmaster.settings import Settings
 from chatmaster.stats import Field, WorkerStats
 from workers.bus import keys
-from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_placed, unpack_states
+from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
 from workers.bus.lifeline import Lifeline
 from workers.bus.link import Link
 from workers.bus.opening import Opener
+from workers.bus.outage import Outage
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, Unavailable
 from workers.bus.probe import DEAF_AFTER, Probe
-from workers.bus.publishing import Done, Head, Publishing
+from workers.bus.publishing import Amend, Head, Publishing
 from workers.bus.script import Script, load_own
 from workers.bus.subscription import Subscription
 
@@ -64,20 +65,18 @@ class RedisBus:
         )
         self._probe_script = load_own("probe")
         self._heads: dict[str, tuple[Head, Head]] = {}  # of a room, without and with idempotency keys
-        self.deaf_count = 0
-        self._on_deaf = on_deaf or _nobody_to_tell
 
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
         self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all)
-        self._publishing = Publishing(self._commands)
+        self._publishing = Publishing(self._commands, sink)
         self._reads = Pipeline(atomic=False, timeout=timeout, reconnect=self._reconnect_reads, batch=READS)
         self._probe_channel = f"{self._name}:!probe:{secrets.token_hex(8)}".encode()
         self._probe = Probe(
             publish=self._publish_probe,
             reconnect=self._reconnect_all,
             store_answers=self._store_answers,
-            deaf=self._deaf,
+            deaf=on_deaf or _nobody_to_tell,
         )
         self._subscription = Subscription(
             self._name,
@@ -90,10 +89,11 @@ class RedisBus:
             self._commands.register(script)
         for script in (self._read_script, self._states_script, self._tops_script):
             self._reads.register(script)
+        opener, outage = self._opener, Outage()
         self._lines = (
-            Lifeline("command", self._opener, up=self._commands_up, down=self._commands.down),
-            Lifeline("reading", self._opener, up=self._reads.up, down=self._reads.down),
-            Lifeline("subscription", self._opener, up=self._subscription_up, down=self._subscription.down),
+            Lifeline("for commands", opener, outage, up=self._commands_up, down=self._commands.down),
+            Lifeline("for reading", opener, outage, up=self._reads.up, down=self._reads.down),
+            Lifeline("for what is published", opener, outage, up=self._subscription_up, down=self._subscription.down),
         )
 
     # ---- life --------------------------------------------------------------------------------------
@@ -137,11 +137,6 @@ class RedisBus:
         return self._probe.age
 
     @property
-    def probe_rtt(self) -> float:
-        """Seconds that the last probe took."""
-        return self._probe.rtt
-
-    @property
     def publish_failures(self) -> int:
         """Publications that the store refused or did not answer."""
         return self._publishing.failures
@@ -178,7 +173,7 @@ class RedisBus:
         if change is not None:
             writer = "" if any_author else author
             packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
-            self._commands.send(Amend(packed, done, again=bool(key), publishing=self._publishing))
+            self._commands.send(Amend(packed, done, again=bool(key), room=room, publishing=self._publishing))
             return
         plain, keyed = self._heads.get(room) or self._make_heads(room)
         if key:
@@ -376,26 +371,6 @@ class RedisBus:
         finally:
             link.abort()
             await link.closed
-
-    def _deaf(self) -> None:
-        self._on_deaf()
-
-
-class Amend(Call):
-    """A publication that changes an earlier one: its answer is a place in the log."""
-
-    __slots__ = ("_publishing",)
-
-    def __init__(self, packed: bytes, done: Done, *, again: bool, publishing: Publishing) -> None:
-        super().__init__(packed, done, again=again)
-        self._publishing = publishing
-
-    def answered(self, reply: Any) -> None:
-        super().answered(unpack_placed(reply))
-
-    def failed(self, error: BusError) -> None:
-        self._publishing.failures += 1
-        super().failed(error)
 
 
 def _ignore(reply: Any) -> None:

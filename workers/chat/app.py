@@ -165,6 +165,7 @@ class ChatApplication:
         for room in rooms:
             self.went(desk, room)
         self.gate.release(desk.connection)
+        self.moderation.coming.end(desk)
 
     def lost(self, connection: Connection, error: Exception) -> None:
         """Its client comes back by itself; `closed` follows."""
@@ -326,6 +327,8 @@ class ChatApplication:
 
     async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""
+        if consult.hook == "join":
+            self.moderation.coming.begin(desk, desk.session.identity.user)
         text = await self.counsel.ask(desk.connection, consult)
         return desk.session.approved(consult, time.time(), text=text)
 

@@ -92,7 +92,7 @@ class Desk:
 
     def give_up(self, request: RequestId, error: BusError) -> None:
         """What a coroutine left to others could not be done."""
-        self.go_on(self.session.refused(request, _why(error)))
+        self.go_on(self._refused(request, _why(error)))
 
     def _finish(self, effects: Effects) -> None:
         """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
@@ -111,13 +111,17 @@ class Desk:
             try:
                 effects = await work
             except Mistake as mistake:
-                effects = self.session.refused(request, mistake)
+                effects = self._refused(request, mistake)
             except BusError as error:
-                effects = self.session.refused(request, _why(error))
+                effects = self._refused(request, _why(error))
             if effects is not None:
                 self._finish(effects)
         except Exception as error:
             self.failed(error)
+
+    def _refused(self, request: RequestId, why: Mistake) -> Effects:
+        self._app.moderation.coming.end(self)
+        return self.session.refused(request, why)
 
     def failed(self, error: BaseException) -> None:
         """A bug: it is logged once, and costs this connection."""
@@ -158,21 +162,20 @@ class Desk:
         if effect.slow_mode:
             self._publish_slowly(effect)
             return
+        self._append(effect, effect.content or None, placed)
+
+    def _append(
+        self, effect: e.Publish | e.Amend, digest: bytes | None, placed: Callable[[Placed], None] | None, **change: Any
+    ) -> None:
+        """Have it kept, then acknowledge it; `placed` hears where."""
         request, room, ws = effect.id, effect.room, self.connection.ws
 
         def done(result: Placed | BusError) -> None:
             if isinstance(result, Placed):
-                ws.write_frame(
-                    text_frame(
-                        replies.ack(
-                            request,
-                            room=room,
-                            epoch=result.epoch,
-                            offset=result.offset,
-                            duplicate=result.duplicate,
-                        )
-                    )
+                answer = replies.ack(
+                    request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
                 )
+                ws.write_frame(text_frame(answer))
                 if placed is not None:
                     placed(result)
                 if kept is not None and not result.duplicate:
@@ -190,7 +193,8 @@ class Desk:
             done=done,
             author=self.session.identity.user,
             key=effect.key,
-            digest=effect.content or None,
+            digest=digest,
+            **change,
         )
 
     def _publish_slowly(self, effect: e.Publish) -> None:
@@ -255,33 +259,7 @@ class Desk:
         if effect.room.startswith("@"):
             self._start(self._app.mirror.amend(self, effect), effect.id, effect.change.verb)
             return
-        request, room = effect.id, effect.room
-
-        def done(result: Placed | BusError) -> None:
-            if isinstance(result, Placed):
-                answer = replies.ack(
-                    request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
-                )
-                self._reply(e.Reply(answer))
-                if kept is not None and not result.duplicate:
-                    kept(room, result, effect.payload)
-            else:
-                self._reply(_why(result).reply(request))
-            self._landed()
-
-        kept = self._app.kept
-        self._took_off()
-        self._app.hub.publish(
-            room,
-            effect.payload,
-            form="j",
-            done=done,
-            author=self.session.identity.user,
-            key=effect.key,
-            digest=effect.content,
-            change=effect.change,
-            any_author=effect.any_author,
-        )
+        self._append(effect, effect.content, None, change=effect.change, any_author=effect.any_author)
 
     def _took_off(self) -> None:
         self._in_flight += 1

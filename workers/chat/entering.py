@@ -93,6 +93,7 @@ class Entering(ABC):
         self.came_in()
         if not self._app.context.sanctions.none:
             self._put_out_banned()
+        self._put_out_kicked()
         self.desk.go_on(rest)
 
     def _put_out_banned(self) -> None:
@@ -107,6 +108,13 @@ class Entering(ABC):
             reason = sanctions.banned(user, address, room, now)
             if reason is not None:
                 desk.carry_out(session.expelled(room, reason or "you are banned from this room"))
+
+    def _put_out_kicked(self) -> None:
+        """The same of a kick, which nobody could ask about."""
+        desk = self.desk
+        for kick in self._app.moderation.coming.end(desk):
+            session = desk.session
+            desk.carry_out(session.expelled(kick.room, kick.reason) if kick.room else session.removed(kick.reason))
 
 
 class Newcomer(Entering):

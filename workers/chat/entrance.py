@@ -41,6 +41,7 @@ class Entrance:
         """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there."""
         app, session, identity = self._app, desk.session, admit.identity
         sanctions = app.context.sanctions
+        app.moderation.coming.begin(desk, identity.user)
         try:
             # What needs no answer of the store costs no coroutine: most who come are new, in rooms that are known.
             asked = app.gate.knock(desk.connection, identity)
@@ -127,6 +128,7 @@ class Entrance:
         if join.again and join.wanted.since is None:
             (state,) = await self._present(desk, [room])
             return session.joined(join, state)
+        self._app.moderation.coming.begin(desk, session.identity.user)
         before = await self._look(session.identity, [join.wanted])
         if join.again:
             await self._left(desk, room)

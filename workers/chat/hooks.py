@@ -22,7 +22,6 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
-HOOKS: Final = ("hello", "join", "say", "kept")
 ERROR_CODES: Final = (
     "bad_request", "unauthorized", "forbidden", "not_joined", "not_found", "too_large", "rate_limited", "muted",
     "banned", "limit_reached", "unavailable", "internal",

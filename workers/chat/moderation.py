@@ -16,6 +16,7 @@ from workers import control
 from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import replies
+from workers.chat.coming import Coming, Kick
 from workers.chat.effects import Verb
 from workers.chat.identity import GUEST_PREFIX, OPERATOR, Identity
 from workers.chat.naming import Renamed
@@ -53,6 +54,9 @@ class Enlisted(Struct, frozen=True, tag="enlisted"):
 
 Told = Kicked | Sanctioned | Enlisted | Renamed
 _encode: Final = msgspec.json.Encoder().encode
+_PAST: Final = {
+    Verb.KICK: "kicked", Verb.BAN: "banned", Verb.MUTE: "muted", Verb.UNBAN: "unbanned", Verb.UNMUTE: "unmuted",
+}  # fmt: skip
 _decode: Final = msgspec.json.Decoder(Told).decode
 
 
@@ -61,6 +65,7 @@ class Moderation:
 
     def __init__(self, app: ChatApplication) -> None:
         self._app = app
+        self.coming = Coming()
 
     # ---- ordered here ------------------------------------------------------------------------------
 
@@ -133,6 +138,7 @@ class Moderation:
         order = _decode(body)
         match order:
             case Kicked(user, room, reason):
+                self.coming.kicked(user, Kick(room, reason or "you were kicked", offset))
                 self._remove(user, room, reason or "you were kicked", offset)
             case Sanctioned(sanction):
                 self._app.node.registry.sanctions.apply(sanction)
@@ -181,12 +187,27 @@ class Moderation:
         order = e.Moderate(
             None, Verb(what), _text(args, "user"), args.get("room") or "", seconds, args.get("reason") or ""
         )
+        if order.verb is Verb.KICK and not await self._is_here(order.user):
+            raise LookupError(f"nobody by the name {order.user} is connected")
         await self.carry_out(order, by=OPERATOR)
+        logger.info("%s", _told_of(order))
         return []
+
+    async def _is_here(self, user: str) -> bool:
+        """Whether a connection of that user is here or at another worker, or coming in. Raises BusError."""
+        return any(self._app.desks(f"@{user}")) or await self._app.node.registry.is_online(user)
 
     async def _say(self, room: str, text: str) -> dict[str, Any]:
         placed = await self._app.place(room, text, user=OPERATOR, name=OPERATOR_NAME)
         return {"room": room, "epoch": placed.epoch, "offset": placed.offset, "time": placed.time / 1000}
+
+
+def _told_of(order: e.Moderate) -> str:
+    """For the log."""
+    where = f" in {order.room}" if order.room else ""
+    how_long = f" for {order.seconds:g} s" if order.seconds else ""
+    why = f" ({order.reason})" if order.reason else ""
+    return f"the operator has {_PAST[order.verb]} {order.user}{where}{how_long}{why}"
 
 
 def _row(deed: Deed) -> dict[str, Any]:

@@ -141,7 +141,9 @@ class Incoming:
         self._arrivals.came = 0
         if came:
             logger.info(
-                "took %d connections over from %s; the longest was in no room for %.0f ms", came, self.peer, pause
+                "took %d connections over from another worker; none was out of its rooms for more than %.0f ms",
+                came,
+                pause,
             )
 
     def _lost(self) -> None:

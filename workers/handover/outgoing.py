@@ -108,7 +108,8 @@ class Outgoing:
         self._link.close()
         moved = before - len(self._node.connections)
         took = self._loop.time() - started, prepared - started
-        logger.info("handed %d of %d connections over in %.2f s, %.2f s of it to prepare", moved, before, *took)
+        level = logging.INFO if before else logging.DEBUG
+        logger.log(level, "handed %d of %d connections over in %.2f s, %.2f s of it to prepare", moved, before, *took)
 
     async def _first_answer(self, seconds: float) -> Prepared | None:
         try:

@@ -44,7 +44,6 @@ class Lease:
         calls.script(self._renew_script)
         self._life = 0
         self._reign = ""
-        self._store_ahead = 0.0  # ms since 1970 at the store, less ms of the loop's clock
         self._alive: frozenset[str] = frozenset()
         self._gone: set[str] = set()  # incarnations known to be dead that the store may still count
         self._task: asyncio.Task[None] | None = None
@@ -57,10 +56,6 @@ class Lease:
     def incarnation(self) -> str:
         """The present name."""
         return f"{self._process}.{self._life}"
-
-    def now_ms(self) -> int:
-        """The store's clock, as of the last renewal: ms since 1970."""
-        return int(self._loop.time() * 1000 + self._store_ahead)
 
     def live(self) -> list[str]:
         """The incarnations that counted as alive at the last renewal, this one first."""
@@ -81,7 +76,7 @@ class Lease:
         try:
             await asyncio.wait_for(self.renew(), PATIENCE)
         except (BusError, TimeoutError):
-            logger.warning("cannot register with the store yet")
+            logger.warning("the store does not answer yet: this worker registers with it later")
         self._task = self._loop.create_task(self._keep(), name="lease")
 
     async def stop(self, *, after: float) -> None:
@@ -113,8 +108,7 @@ class Lease:
     async def renew(self) -> None:
         """Renew the lease, or register, and learn who else is alive. Raises BusError."""
         incarnation, registered = self.incarnation, self.registered
-        alive, now, reign, everyone, suspects = await self._call(self._duration, "" if registered else "new")
-        self._store_ahead = int(now) - self._loop.time() * 1000
+        alive, _, reign, everyone, suspects = await self._call(self._duration, "" if registered else "new")
         self._alive = frozenset(one.decode() for one in everyone)
         self._gone &= self._alive
         changed = registered and self._reign not in ("", reign.decode())
@@ -122,10 +116,13 @@ class Lease:
         if incarnation != self.incarnation:
             return  # begun anew meanwhile
         if not alive:
-            logger.warning("incarnation %s is over for the store; beginning anew", self.incarnation)
+            logger.warning(
+                "the store has given this worker up (%s): it registers anew, and writes again who is here",
+                self.incarnation,
+            )
             await self.begin_anew()
         elif changed:
-            logger.info("the store began a new reign; everything is written to it again")
+            logger.info("the store has been started anew, or lost data: who is here is written to it again")
             await self.begin_anew()
         else:
             self.registered = True

@@ -223,7 +223,7 @@ class Presence:
                 # A store that lost its claims took what was written until this process noticed: nobody else knows.
                 await self._reaper.reap_rooms(sorted(rooms - reaped), one)
             except BusError as error:
-                logger.warning("%s could not be reaped now: %s", one, error)
+                logger.warning("%s, a worker that is gone, is still counted in rooms for a while: %s", one, error)
                 self._former[one] = rooms
                 self._wake(RETRY)
 

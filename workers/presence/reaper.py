@@ -70,7 +70,7 @@ class Reaper:
             await asyncio.sleep(self._grace + random.uniform(0.0, 0.3))
             await self.reap(whom, sure=sure)
         except BusError as error:
-            logger.warning("%s could not be reaped now: %s", whom, error)
+            logger.warning("%s, a worker that is gone, is still counted in rooms for a while: %s", whom, error)
         finally:
             self._expected.discard(whom)
 
@@ -102,7 +102,10 @@ class Reaper:
             await _all([self._reap_room(room.decode(), incarnation) for room in rooms])
             done = rooms
             reaped |= {room.decode() for room in rooms}
-        logger.info("incarnation %s was reaped from %d rooms", incarnation, len(reaped))
+        level = logging.INFO if reaped else logging.DEBUG
+        logger.log(
+            level, "who was in %d rooms only through a worker that is gone (%s) has left", len(reaped), incarnation
+        )
         return reaped
 
     async def _reap_room(self, room: str, incarnation: str) -> None:

@@ -16,6 +16,7 @@ Events are methods in the past tense, effects come back as a list.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -168,28 +169,31 @@ class Follower:
 
     # ---- what came by pub/sub ----------------------------------------------------------------------
 
-    def received(self, publication: Publication) -> bool:
-        """True: deliver it now. False: it was held, is old, or `strayed` says what to do."""
-        entry = publication.entry
+    def received(self, publication: Publication) -> Sequence[Entry]:
+        """What of it is to be delivered now. Nothing: it was held, is old, or `strayed` says what to do."""
+        entries = publication.entries
         if self.current:
             if publication.epoch == self.epoch:
-                if entry.offset == self.offset + 1:
-                    self.offset += 1
-                    return True
-                if entry.offset <= self.offset:
-                    return False
+                known = self.offset + 1 - entries[0].offset
+                if known == 0:
+                    self.offset += len(entries)
+                    return entries
+                if known > 0:
+                    new = entries[known:]
+                    self.offset += len(new)
+                    return new
             self.current = False
         elif self._held is not None:
             self._hold(publication)
-        return False
+        return ()
 
     def strayed(self) -> list[Effect]:
-        """After `received` said False."""
+        """After `received` gave nothing."""
         return [] if self.current or self._reading else self._look(Order.READ)
 
     def _hold(self, publication: Publication) -> None:
         assert self._held is not None
-        self._held_bytes += len(publication.entry.payload) + 200
+        self._held_bytes += sum([len(entry.payload) + 200 for entry in publication.entries])
         if self._held_bytes > HELD_BYTES:
             self._held, self._held_bytes, self._overflowed = [], 0, True
         elif not self._overflowed:
@@ -286,9 +290,8 @@ class Follower:
         self.current = True
         effects: list[Effect] = []
         for publication in held:
-            if self.received(publication):
-                effects.append(Deliver(publication.epoch, publication.entry))
-            elif not self.current:
+            effects += [Deliver(publication.epoch, entry) for entry in self.received(publication)]
+            if not self.current:
                 return effects + self._look(Order.READ)
         return [*effects, Order.CURRENT]
 

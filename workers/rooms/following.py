@@ -6,6 +6,7 @@ The rings of all rooms share one budget, which is counted here.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 from workers.bus.port import Amendment, Bus, Change, Entry, LogState
@@ -61,7 +62,7 @@ class Following:
             if isinstance(effect, Order):
                 self._order(room, effect)
             elif isinstance(effect, Deliver):
-                self.deliver(room, effect.epoch, effect.entry)
+                self.deliver(room, effect.epoch, (effect.entry,))
             elif isinstance(effect, TellReset):
                 self._reset(room, effect)
             else:
@@ -112,18 +113,19 @@ class Following:
             amended = target.with_payload(self._words.amender(target.payload, (amendment,)))
             self._ring_bytes += room.ring.replace(amended)
 
-    def deliver(self, room: Room, epoch: str, entry: Entry) -> None:
-        """The room's next entry: into the ring and the batch, and to the worker's own listeners."""
-        item = self.item(epoch, entry) if entry.amendments else item_of(epoch, entry)
-        if entry.change is not None:
-            self._amend_ring(room, entry, entry.change)
+    def deliver(self, room: Room, epoch: str, entries: Sequence[Entry]) -> None:
+        """The room's next entries: into the ring and the batch, and to the worker's own listeners."""
+        items = [self.item(epoch, entry) for entry in entries]
         if room.gathers:
-            room.put(item)
-        room.epoch, room.offset = epoch, entry.offset
-        room.arrived += len(item.frame)
-        self._ring_bytes += room.remember(item, self._ring_share())
-        if room.listeners:
-            for listener in room.listeners:
+            room.put(items)
+        room.epoch, room.offset = epoch, items[-1].offset
+        room.arrived += sum([len(item.frame) for item in items])
+        self._ring_bytes += room.remember(items, self._ring_share())
+        for entry in entries:
+            if entry.change is not None:
+                self._amend_ring(room, entry, entry.change)
+        for listener in room.listeners or ():
+            for entry in entries:
                 listener.received(room.name, entry)
         if room.laggers:
             self._wake(room)
@@ -162,7 +164,7 @@ class Following:
     def _tell_live(self, room: Room, what: Gap | Reset) -> None:
         payload = self._words.teller(room.name, what)
         if room.gathers:  # even without words: the batch has to begin before the position moves
-            room.put(Item(text_frame(payload) if payload is not None else b""))
+            room.put((Item(text_frame(payload) if payload is not None else b""),))
 
     # ---- what reading brings -----------------------------------------------------------------------
 

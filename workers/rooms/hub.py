@@ -188,19 +188,8 @@ class Hub:
         done: Callable[[Placed | BusError], None],
         **options: Any,
     ) -> None:
-        """Append to a room's log, see `Bus.publish`; this worker also sees to it that the message comes back."""
-        began = self._loop.time()
-
-        def placed(result: Placed | BusError) -> None:
-            done(result)
-            if isinstance(result, Placed):
-                self.tally.published += 1
-                self.tally.publish_latency.observe(self._loop.time() - began)
-                found = self.rooms.get(room)
-                if found is not None and found.follower.offset < result.offset:
-                    self._upkeep.expect(room, result.epoch, result.offset)
-
-        self._bus.publish(room, payload, form=form, done=placed, **options)
+        """Append to a room's log, see `Bus.publish`; `placed` also sees to it that the message comes back."""
+        self._bus.publish(room, payload, form=form, done=done, **options)
 
     def note(self, room: str, note: bytes) -> None:
         """Publish without keeping; may be lost."""
@@ -210,19 +199,27 @@ class Hub:
         """Send a text message that is not kept to this worker's LIVE members of a room, in order with the others."""
         found = self.rooms.get(room)
         if found is not None and found.live_count:
-            found.put(Item(text_frame(payload), exclude=exclude))
+            found.put((Item(text_frame(payload), exclude=exclude),))
 
     # ---- told by the bus ---------------------------------------------------------------------------
 
     def received(self, room: str, publication: Publication) -> None:
-        """A logged message came by pub/sub."""
+        """Logged messages came by pub/sub."""
         found = self.rooms.get(room)
         if found is None:
             return
-        if found.follower.received(publication):
-            self._following.deliver(found, publication.epoch, publication.entry)
+        if entries := found.follower.received(publication):
+            self._following.deliver(found, publication.epoch, entries)
         elif effects := found.follower.strayed():
             self._following.run(found, effects)
+
+    def placed(self, room: str, last: Placed, count: int, seconds: float) -> None:
+        """The store has kept what was published here, up to `last`, which should come by pub/sub soon."""
+        self.tally.published += count
+        self.tally.publish_latency.observe(seconds, count)
+        found = self.rooms.get(room)
+        if found is not None and found.follower.offset < last.offset:
+            self._upkeep.expect(room, last.epoch, last.offset)
 
     def received_note(self, room: str, note: bytes) -> None:
         """Something that is not logged came by pub/sub."""

@@ -7,6 +7,7 @@ in bytes, and forgets its oldest first.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 
 from workers.rooms.item import Item
@@ -32,12 +33,12 @@ class Ring:
         """The offset below the first item."""
         return self.end - len(self._items)
 
-    def append(self, item: Item, limit: int) -> int:
-        """Add the next item, keeping to `limit` bytes; the change in bytes is returned."""
+    def extend(self, newer: Sequence[Item], limit: int) -> int:
+        """Add the next items, keeping to `limit` bytes; the change in bytes is returned."""
         items = self._items
-        items.append(item)
-        self.end = item.offset
-        change = item.size
+        items.extend(newer)
+        self.end = newer[-1].offset
+        change = sum([item.size for item in newer])
         while self.bytes + change > limit or len(items) > ENTRIES:
             change -= items.popleft().size
         self.bytes += change

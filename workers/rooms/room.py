@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from workers.bus.port import Position
@@ -151,11 +151,11 @@ class Room:
 
     # ---- the ring ----------------------------------------------------------------------------------
 
-    def remember(self, item: Item, limit: int) -> int:
-        """Put an entry into the ring; the change in bytes is returned."""
+    def remember(self, items: Sequence[Item], limit: int) -> int:
+        """Put entries into the ring; the change in bytes is returned."""
         if self.ring is None:
-            self.ring = Ring(item.offset - 1)
-        return self.ring.append(item, limit)
+            self.ring = Ring(items[0].offset - 1)
+        return self.ring.extend(items, limit)
 
     def forget(self, end: int) -> int:
         """The log goes on after `end`, and what is remembered does not touch it; the change in bytes is returned."""
@@ -167,11 +167,11 @@ class Room:
 
     # ---- batches -----------------------------------------------------------------------------------
 
-    def put(self, item: Item) -> None:
+    def put(self, items: Sequence[Item]) -> None:
         """Add to the batch; before `epoch` and `offset` move on."""
         if not self.batch and self._flight is None:
             self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
-        self.batch.append(item)
+        self.batch += items
         if not self.dirty:
             self._house.mark(self)
 

@@ -17,9 +17,9 @@ class Histogram:
         self._counts = [0] * HISTOGRAM_BUCKETS
         self._sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(BUCKET_BOUNDS, seconds)] += 1
-        self._sum += seconds
+    def observe(self, seconds: float, count: int = 1) -> None:
+        self._counts[bisect_left(BUCKET_BOUNDS, seconds)] += count
+        self._sum += seconds * count
 
     def copy_to(self, row: WorkerStats, field: Field) -> None:
         for at, count in enumerate(self._counts):

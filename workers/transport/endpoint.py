@@ -93,7 +93,6 @@ class Endpoint:
         self.descriptors.watch(self._descriptors_changed)
         self._listeners: list[socket.socket] = []
         self._doors: list[Door] = []  # as many as listeners, or none
-        self._paused_by_application = False
         self._serving: asyncio.Task[None] | None = None
 
     # ---- accepting ---------------------------------------------------------------------------------
@@ -102,7 +101,7 @@ class Endpoint:
         """Accept from a listening socket too. It stays the caller's; keep it open until `stop_accepting`."""
         self._listeners.append(sock)
         self.connections.start(self.loop)
-        if not self._must_pause:
+        if not self.descriptors.paused:
             self._doors.append(await self._open(sock))
 
     async def _open(self, sock: socket.socket) -> Door:
@@ -113,36 +112,24 @@ class Endpoint:
         self._listeners.clear()
         self._close_doors()
 
-    def pause_accepting(self) -> None:
-        """Let connections wait in the accept queue."""
-        self._paused_by_application = True
-        self._close_doors()
-
-    def resume_accepting(self) -> None:
-        """Go on accepting."""
-        self._paused_by_application = False
-        self._serve_again()
-
     @property
     def accepting(self) -> bool:
         """Whether new connections are taken now."""
         return bool(self._doors)
 
-    @property
-    def _must_pause(self) -> bool:
-        return self._paused_by_application or self.descriptors.paused
-
     def _descriptors_changed(self, paused: bool) -> None:
         if paused:
-            log.warning("accepting pauses at %d connections: descriptors run out", self.descriptors.used)
+            log.warning(
+                "no new connections are taken at %d open files: the limit (ulimit -n) is near", self.descriptors.used
+            )
             # Not at once: this is called while the server is in the middle of handing a connection over.
             self.loop.call_soon(self._close_doors)
         else:
-            log.info("accepting goes on")
+            log.info("new connections are taken again")
             self._serve_again()
 
     def _close_doors(self) -> None:
-        if self._listeners and not self._must_pause:
+        if self._listeners and not self.descriptors.paused:
             return  # it was asked for, but meanwhile the reason has gone
         for door in self._doors:
             door.close()
@@ -156,7 +143,7 @@ class Endpoint:
         """Listen on what is not listened on, unless a reason to pause has come up again."""
         for sock in self._listeners[len(self._doors) :]:
             door = await self._open(sock)
-            if self._must_pause or not self._listeners:
+            if self.descriptors.paused or not self._listeners:
                 door.close()
                 return
             self._doors.append(door)

@@ -31,7 +31,9 @@ class Counting:
         self.ready = asyncio.Event()
 
     def received(self, room: str, publication: Publication) -> None:
-        self.count += 1
+        self.count += len(publication.entries)
+
+    def placed(self, room: str, last: Placed, count: int, seconds: float) -> None: ...
 
     def received_note(self, room: str, note: bytes) -> None: ...
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from chatmaster.settings import Chat, Limits, Master, Settings
-from workers.bus.port import Publication
+from workers.bus.port import Placed, Publication
 from workers.bus.redis_bus import RedisBus
 from workers.presence import Lease, Presence, PresenceChange
 from workers.registry import Registry
@@ -83,6 +83,9 @@ class Site:
     # ---- told by the bus ---------------------------------------------------------------------------
 
     def received(self, room: str, publication: Publication) -> None:
+        raise AssertionError("nothing is published here")
+
+    def placed(self, room: str, last: Placed, count: int, seconds: float) -> None:
         raise AssertionError("nothing is published here")
 
     def received_note(self, room: str, note: bytes) -> None:

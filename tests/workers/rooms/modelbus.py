@@ -61,13 +61,16 @@ class ModelBus:
         entries = tuple(self.entry(room, at) for at in range(start, min(start + min(limit, 3), state.top + 1)))
         return Page(state, entries, bool(entries) and entries[-1].offset < state.top)
 
-    def write(self, room: str) -> None:
+    def write(self, room: str, count: int = 1) -> None:
+        """One script: so many entries that are published as one."""
         self.state(room)
         log = self.log(room)
-        self.written += 1
-        log.entries.append(self.written)
+        top = len(log.entries)
+        log.entries += range(self.written + 1, self.written + count + 1)
+        self.written += count
         if room in self.subscribed or shares_channel(room):
-            self.channel.append(("message", room, Publication(self.epoch(), self.entry(room, len(log.entries)))))
+            entries = [self.entry(room, at) for at in range(top + 1, top + count + 1)]
+            self.channel.append(("message", room, Publication(self.epoch(), entries)))
 
     def save(self) -> None:
         for log in self.logs.values():

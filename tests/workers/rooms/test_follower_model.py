@@ -58,14 +58,16 @@ class World:
 
     # ---- the store ---------------------------------------------------------------------------------
 
-    def publish(self) -> None:
+    def publish(self, count: int) -> None:
+        """One script: so many entries that are published as one."""
         epoch = f"r{self.reign}"
         if self.firsts[-1][0] != epoch:
             self.firsts.append((epoch, len(self.entries) + 1))
-        self.written += 1
-        self.entries.append(self.written)
+        top = len(self.entries)
+        self.entries += range(self.written + 1, self.written + count + 1)
+        self.written += count
         if self.subscribed:
-            self.channel.append(Publication(epoch, self.entry(len(self.entries))))
+            self.channel.append(Publication(epoch, [self.entry(at) for at in range(top + 1, top + count + 1)]))
 
     def entry(self, offset: int) -> Entry:
         return Entry(offset, 0, "t", str(self.entries[offset - 1]).encode())
@@ -134,8 +136,9 @@ class World:
             self.run(self.follower.subscribed())
         elif message == "unsubscribed":
             self.run(self.follower.unsubscribed())
-        elif self.follower.received(message):
-            self.deliver(message.epoch, message.entry)
+        elif entries := self.follower.received(message):
+            for entry in entries:
+                self.deliver(message.epoch, entry)
         else:
             self.run(self.follower.strayed())
 
@@ -230,7 +233,7 @@ def step(world: World, action: str, chance: random.Random) -> None:
     pending = [read for read in world.reads if read.answer is None]
     answered = [read for read in world.reads if read.answer is not None]
     if action == "publish":
-        world.publish()
+        world.publish(chance.choice((1, 1, 2, 3)))
     elif action == "hear":
         world.hear()
     elif action == "execute" and pending:
@@ -286,6 +289,19 @@ def test_whatever_happens_everything_is_delivered_once_in_order_or_told():
     model(Follower, 2000)()
 
 
+def test_of_a_publication_that_is_known_in_part_the_rest_is_delivered():
+    follower = Follower()
+    follower.wanted()
+    follower.subscribed()
+    ticket = follower.read_started()
+    assert ticket is not None
+    follower.state_came(LogState("e", 2, 1, (Reign("e", 1),)), ticket)
+    entries = [Entry(offset, 0, "t", b"") for offset in (2, 3, 4)]
+    assert follower.received(Publication("e", entries)) == entries[1:]
+    assert follower.received(Publication("e", entries)) == []
+    assert follower.current and follower.offset == 4
+
+
 # ---- each rule, left out ---------------------------------------------------------------------------------
 
 
@@ -322,16 +338,16 @@ class NoReigns(Follower):
     """Takes the next offset for the next message, whatever the epoch."""
 
     def received(self, publication):
-        return super().received(Publication(self.epoch, publication.entry))
+        return super().received(Publication(self.epoch, publication.entries))
 
 
 class NoGapCheck(Follower):
     """Delivers whatever is newer."""
 
     def received(self, publication):
-        if self.current and publication.epoch == self.epoch and publication.entry.offset > self.offset:
-            self.offset = publication.entry.offset
-            return True
+        if self.current and publication.epoch == self.epoch and publication.entries[0].offset > self.offset:
+            self.offset = publication.entries[-1].offset
+            return publication.entries
         return super().received(publication)
 
 

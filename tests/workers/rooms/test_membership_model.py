@@ -177,7 +177,7 @@ async def play(seed: int, length: int) -> None:
 async def step(bus: ModelBus, hub: Hub, readers: list[Reader], action: str, chance: random.Random) -> None:
     reader, where = chance.choice(readers), chance.choice(ROOMS)
     if action == "write":
-        bus.write(where)
+        bus.write(where, chance.choice((1, 1, 2, 3)))
     elif action == "hear":
         bus.hear()
     elif action == "answer":

@@ -8,8 +8,9 @@
 --   ARGV[4]  history ttl, seconds; see log.lua for the meta hash
 --   ARGV[5]  key ttl, seconds
 --
--- A script opens the log once, appends as many entries as it has, and keeps the log's new state once. A failure burns
--- no offset: what a store without memory, or one that is a replica, refuses is a script's first write, which is the
+-- A script opens the log once, appends as many entries as it has, keeps the log's new state once, and publishes all
+-- that it appended as one: "<first offset> <time> <epoch> <sizes, with commas between>\n" and the envelopes. A failure
+-- burns no offset: what a store without memory, or one that is a replica, refuses is a script's first write, which is the
 -- first XADD; nothing that comes after it in the same script can be refused for these reasons.
 --
 -- Keys are remembered in the younger of two hashes. When that has been written to for the key ttl, whatever is in the
@@ -60,7 +61,7 @@ local function keep_keys(log, keys)
   end
 end
 
--- Appends and publishes one entry; returns "<offset> <time> <epoch>" or an error reply.
+-- Appends one entry, to be published by `keep`; returns "<offset> <time> <epoch>" or an error reply.
 local function append(log, envelope)
   if log.top >= 9007199254740991 then return redis.error_reply('OFFSETS this log is full') end
   if log.fresh then redis.call('DEL', KEYS[2], KEYS[3]) end
@@ -72,8 +73,9 @@ local function append(log, envelope)
   if added.err then return added end
   log.top, log.appended, log.fresh = log.top + 1, offset, false
 
-  local answer = offset .. log.tail
-  redis.call('PUBLISH', ARGV[1], answer .. ' ' .. envelope)
+  local answer, count = offset .. log.tail, #log.sizes + 1
+  log.first = log.first or answer
+  log.sizes[count], log.envelopes[count] = #envelope, envelope
   return answer
 end
 
@@ -81,6 +83,7 @@ end
 local function prepare(log)
   log.stamp = text(log.time)
   log.tail = ' ' .. log.stamp .. ' ' .. log.epoch
+  log.sizes, log.envelopes = {}, {}
   -- An exact trim costs a deletion inside a node for every message; "~" drops whole nodes of a hundred.
   log.trim = tonumber(ARGV[3]) < 100 and '=' or '~'
 end
@@ -101,4 +104,6 @@ local function keep(log)
     redis.call('EXPIRE', KEYS[3], life_of_meta(ttl))
     redis.call('HSET', KEYS[1], 'kept', text(log.now))
   end
+  redis.call('PUBLISH', ARGV[1],
+    log.first .. ' ' .. table.concat(log.sizes, ',') .. '\n' .. table.concat(log.envelopes))
 end

@@ -5,8 +5,8 @@
 -- ARGV[6…]  the messages in order: an envelope each, followed, where there are KEYS[4] and KEYS[5], by its key (16
 --           bytes) and the digest of what a retry must repeat (12 bytes)
 --
--- Returns for each message "<offset> <time> <epoch>", followed by " d" for a duplicate, or an error: KEYCONFLICT,
--- OFFSETS.
+-- Returns "<first offset> <time> <epoch>" where all of them were appended. Else for each message what it got:
+-- "<offset> <time> <epoch>", followed by " d" for a duplicate, or an error: KEYCONFLICT, OFFSETS.
 
 local log, answers = open_log(ARGV[2]), {}
 prepare(log)
@@ -33,4 +33,4 @@ else
   for at = 6, #ARGV do answers[at - 5] = append(log, ARGV[at]) end
 end
 keep(log)
-return answers
+return #log.sizes == #answers and log.first or answers

@@ -1,0 +1,64 @@
+"""What the log says while connections to the store are lost: one line when, one why, one when all are there again.
+
+A worker has several connections, which mostly go together; each tells what becomes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+# A store that starts takes connections, and may drop them again at once: that is still the same outage.
+SETTLED: Final = 1.0  # seconds
+
+
+class Outage:
+    """The connections of one worker that are not there. To be used within the loop."""
+
+    def __init__(self, *, settled: float = SETTLED) -> None:
+        self._settled = settled
+        self._missing: set[str] = set()
+        self._since: float | None = None  # None: all are there, and have been for a while
+        self._said_why = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def lost(self, what: str) -> None:
+        """A connection is gone."""
+        if self._begin(what):
+            logger.warning(
+                "the connection to the store is lost (%s): the clients stay; what needs the store waits, or is refused",
+                what,
+            )
+
+    def failed(self, what: str, error: Exception) -> None:
+        """A connection could not be opened; it is tried again."""
+        self._begin(what)
+        if not self._said_why:
+            self._said_why = True
+            logger.warning("%s; it is tried again and again", str(error).rstrip("."))
+
+    def over(self, what: str) -> None:
+        """A connection is there."""
+        self._missing.discard(what)
+        if self._since is not None and not self._missing:
+            seconds = time.monotonic() - self._since
+            self._timer = asyncio.get_running_loop().call_later(self._settled, self._end, seconds)
+
+    def _end(self, seconds: float) -> None:
+        logger.info("connected to the store again, after %.1f s", seconds)
+        self._since = self._timer = None
+
+    def _begin(self, what: str) -> bool:
+        """Whether it is the first one that is missing."""
+        self._missing.add(what)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._since is not None:
+            return False
+        self._since, self._said_why = time.monotonic(), False
+        return True

@@ -97,13 +97,14 @@ class Desk:
     def _finish(self, effects: Effects) -> None:
         """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
         self._working -= 1
-        if self.connection.ws.is_open:
+        if effects and self.connection.ws.is_open:
             self.carry_out(effects)
         while self._backlog and not self._working and self.session.phase is not Phase.ENDED:
             self.carry_out(self.session.receive_data(self._backlog.pop(0), time.time()))
         if not self._backlog:
             self._backlog = None
-        self._resume()
+        if self._waiting:
+            self._resume()
 
     async def _worked(self, work: Work, request: RequestId) -> None:
         try:
@@ -286,14 +287,14 @@ class Desk:
         self._app.leave(self, effect.room)
 
     def _join(self, effect: e.Join) -> None:
-        self._start(self._app.join(self, effect), effect.id, "join")
+        self._start(self._app.entrance.join(self, effect), effect.id, "join")
 
     def _admit(self, effect: e.Admit) -> None:
         if self.session.context.consulted:  # the application's own coroutines are run by tasks
-            self._start(self._app.admit(self, effect), effect.id, "hello")
+            self._start(self._app.entrance.admit(self, effect), effect.id, "hello")
             return
         self._working += 1
-        self._app.tasks.begin(self._worked(self._app.admit(self, effect), effect.id), what="hello")
+        self._app.tasks.begin(self._worked(self._app.entrance.admit(self, effect), effect.id), what="hello")
 
     def _greet(self, effect: e.Greet) -> None:
         self._start(self._app.greet(self, effect), effect.id, "hello")

@@ -24,6 +24,7 @@ from workers.rooms.member import Amender, Joined, Member, Teller, amend_nothing,
 from workers.rooms.membership import Membership
 from workers.rooms.reading import Reading
 from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
 from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 from workers.transport.frames import text_frame
@@ -49,7 +50,7 @@ class Hub:
         self.teller: Teller = tell_nothing
         self.amender: Amender = amend_nothing
         self.find: Callable[[str], Member | None] = _nobody
-        self.rooms: dict[str, Room] = {}
+        self.rooms = Rooms()
         self.tally = Tally()
         self._limits = settings.limits
         self._loop = asyncio.get_running_loop()

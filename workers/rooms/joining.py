@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from workers.bus.port import BusError, LogState, Position
-from workers.rooms.follower import Effect
+from workers.rooms.follower import Effect, Phase
 from workers.rooms.item import Item
 from workers.rooms.lineage import Restart, judge
 from workers.rooms.member import Gap, Joined, Member, Reset
 from workers.rooms.room import Room
 
 logger = logging.getLogger(__name__)
+
+_LIVE: Final = Phase.LIVE
 
 
 class Front(Protocol):
@@ -75,8 +77,8 @@ class JoinPart:
 
     def ready(self) -> bool:
         """Whether it can be announced now; if not, what is missing is under way."""
-        room = self.room
-        if not room.current:
+        follower = self.room.follower
+        if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
             self._wait_for_room()
             return False
         if self.since is None or self.already:
@@ -185,18 +187,21 @@ class Join:
         if self.over or self._announcing:
             return
         for part in self.parts:
-            part.room.settle()
+            if part.room.batch:
+                part.room.settle()
         if self.over:
             return  # settling let a waiting call of this get ahead
-        # All of them are asked, so that what they wait for is under way together.
-        missing = [part for part in self.parts if not part.ready()]
-        if missing:
+        ready = True
+        for part in self.parts:
+            if not part.ready():
+                ready = False  # the others are asked too, so that what they wait for is under way together
+        if not ready:
             return
         for part in self.parts:
             if part.room.busy:
                 part.room.when_idle(self.advance)
                 return
-            if part.ahead:
+            if (part.cursor is not None or part.room.batch) and part.ahead:
                 self.front.later(self.advance)
                 return
         self._enter()

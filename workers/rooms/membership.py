@@ -18,6 +18,7 @@ from workers.rooms.lagger import Lagger
 from workers.rooms.member import Gap, Joined, Member, Reset, Teller
 from workers.rooms.reading import Asker, Reading
 from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
 from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 
@@ -42,7 +43,7 @@ class Membership:
 
     def __init__(
         self,
-        rooms: dict[str, Room],
+        rooms: Rooms,
         words: Words,
         following: Following,
         delivery: Delivery,
@@ -86,7 +87,8 @@ class Membership:
             room = self.room(name)
             room.pins += 1
             join.parts.append(JoinPart(join, room, since))
-            self.run(room, room.follower.wanted())
+            if effects := room.follower.wanted():
+                self._following.run(room, effects)
         self._joins.setdefault(member, []).append(join)
         self._upkeep.joins.add(join)
         join.advance()
@@ -188,7 +190,8 @@ class Membership:
         """The room of that name, which begins to be one now if need be."""
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self)
+            room = Room(name, self)
+            self._rooms.begin(room)
         return room
 
     def _remove(self, member: Member, room: Room) -> None:
@@ -234,10 +237,10 @@ class Membership:
 
     def admit(self, member: Member, part: JoinPart) -> None:
         """Make it a member, LIVE or LAGGING, in the turn in which it was announced."""
-        room = part.room
-        if part.already:
+        room, rooms = part.room, self._of.get(member, ())
+        if room in rooms:
             return
-        self._of[member] = (*self._of.get(member, ()), room)
+        self._of[member] = (*rooms, room)
         if not member.paused and (part.cursor is None or part.at_goal):
             room.enliven(member)
             return
@@ -260,8 +263,10 @@ class Membership:
             self._joins.pop(join.member, None)
         self._upkeep.joins.discard(join)
         for part in join.parts:
-            part.room.pins -= 1
-            self.let_go(part.room)
+            room = part.room
+            room.pins -= 1
+            if not (room.live or room.pins):
+                self.let_go(room)
 
     def dropped(self, part: JoinPart) -> None:
         """A room of a join is not wanted any more."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from workers.bus.port import Position
 from workers.connection import Connection
 from workers.control import CONTROL_ROOM
 from workers.handover.moves import rejoin
@@ -120,8 +122,18 @@ class Arrivals:
         if arrived.close is not None:
             connection.close(*arrived.close)
             return
-        rejoin(node, connection, parcel.rooms, lambda now: self._heard_again(now - parcel.left_at))
+        self._enter(connection, parcel)
         ws.resume_reading()
+
+    def _enter(self, connection: Connection, parcel: Parcel) -> None:
+        """Bring it into its rooms; those that are followed here, which all should be, it is in at once."""
+        rest = self._node.hub.arrive(connection, [(at.room, Position(at.epoch, at.offset)) for at in parcel.rooms])
+        if len(rest) < len(parcel.rooms):
+            self._heard_again(time.monotonic() - parcel.left_at)
+        if rest:
+            names = {name for name, _ in rest}
+            some = tuple([at for at in parcel.rooms if at.room in names])
+            rejoin(self._node, connection, some, lambda now: self._heard_again(now - parcel.left_at))
 
     def _heard_again(self, pause: float) -> None:
         self.longest_pause = max(self.longest_pause, pause)

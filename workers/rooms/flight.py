@@ -32,7 +32,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-class _Class:
+class FlightClass:
     """The members that get the same bytes."""
 
     __slots__ = ("at", "count", "data", "ranks", "targets")
@@ -80,7 +80,7 @@ class Flight:
         self._apart = list(apart.items())
         self._written = written
         self._classes = [
-            _Class(_without(members, apart), len(members), data)
+            FlightClass(_without(members, apart), len(members), data)
             for members, squeeze in classes
             if members and (data := joined(items, squeeze=squeeze))
         ]

@@ -72,13 +72,16 @@ class Arrivals:
             self._followed.set()
 
     async def prepare(self) -> None:
-        """Wait until what is expected is followed. A follower lingers for half a minute without members."""
+        """Wait until what is expected is followed; it is until `let_go`."""
         try:
             if self._waiting:
                 self._followed.clear()
                 await asyncio.wait_for(self._followed.wait(), PREPARE_TIMEOUT)
         except TimeoutError:
             logger.warning("%d rooms are not followed yet; their members will read the log", self._waiting)
+
+    async def let_go(self) -> None:
+        """Nobody is expected any more: follow only the rooms that have members, the others for half a minute."""
         stops, self._stops = self._stops, []
         for number, stop in enumerate(stops):
             stop()

@@ -238,10 +238,15 @@ class Join:
 
 
 def told_by_ring(room: Room, since: Position) -> bool:
-    """Whether all that follows a position is in memory, and the position is on the log's present line."""
+    """Whether all that follows a position is in memory, and the position is on the log's present line.
+
+    The room is current: it is in the log's present reign.
+    """
     follower = room.follower
-    if not follower.reigns or since.offset > room.offset or not room.covers(since.offset):
+    if since.offset > room.offset or not room.covers(since.offset) or not follower.reigns:
         return False
+    if since.epoch == follower.epoch:
+        return True
     start = room.ring.start if room.ring is not None else room.offset
     state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
     return not isinstance(judge(since, state), Restart)  # else it is for the log to say

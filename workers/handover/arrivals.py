@@ -92,12 +92,9 @@ class Arrivals:
         """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
         endpoint = self.endpoint
         assert endpoint is not None  # else nobody was offered
-        attached = await asyncio.gather(
-            *(endpoint.attach(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived),
-            return_exceptions=True,
-        )
+        attached = await endpoint.attach_all([(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived])
         for one, ws in zip(arrived, attached, strict=True):
-            if isinstance(ws, BaseException) or not ws.is_open:
+            if isinstance(ws, Exception) or not ws.is_open:
                 # The client went away while it moved; it is told nothing any more.
                 logger.info("connection %s was gone when it arrived: %s", one.parcel.id, ws)
                 continue

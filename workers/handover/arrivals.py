@@ -53,6 +53,7 @@ class Arrivals:
         self._stops: list[Callable[[], None]] = []
         self._waiting = 0  # rooms that are not followed yet
         self._followed = asyncio.Event()
+        self._turn = asyncio.Lock()  # batches go on one after the other, each in a turn of the loop of its own
         self.came = 0
         self.longest_pause = 0.0  # seconds that a connection was in no room
 
@@ -93,6 +94,10 @@ class Arrivals:
         endpoint = self.endpoint
         assert endpoint is not None  # else nobody was offered
         attached = await endpoint.attach_all([(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived])
+        async with self._turn:
+            self._go_on_together(arrived, attached)
+
+    def _go_on_together(self, arrived: list[Arrived], attached: list[WebSocket | Exception]) -> None:
         for one, ws in zip(arrived, attached, strict=True):
             if isinstance(ws, Exception) or not ws.is_open:
                 # The client went away while it moved; it is told nothing any more.

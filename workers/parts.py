@@ -85,7 +85,8 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     if hasattr(node, "bus"):
         node.bus.copy_to(row)
         node.hub.tally.copy_to(row)
-        row[Field.ROOMS] = sum(1 for name, room in node.hub.rooms.items() if len(room) and not name.startswith(NO_ROOM))
+        # Twice a second, and most of them are inboxes: their names are looked at first, which costs a tenth.
+        row[Field.ROOMS] = sum(1 for name, room in node.hub.rooms.items() if not name.startswith(NO_ROOM) and len(room))
     row[Field.CONNECTIONS] = len(node.connections)
     row[Field.TASKS] = len(asyncio.all_tasks(node.loop))
     for field, name in _TRANSPORT_FIELDS:

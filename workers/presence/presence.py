@@ -34,7 +34,9 @@ CLAIMS = 500  # rooms in one claim
 RETRY = 1.0  # seconds after the store refused a write
 REFRESH = 30.0  # seconds in which every room with members here is compared with the store once
 REFRESH_STEPS = 30
-STOP_TIMEOUT = 2.0  # seconds for the last writes
+# Seconds for the last writes. A large room is written once a second, and an heir waits: what was not written goes with
+# the incarnation when its grace is over.
+STOP_TIMEOUT = 0.5
 MARK = b"p"  # the first byte of a note of presence; other notes of a room begin otherwise
 
 

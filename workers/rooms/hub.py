@@ -133,6 +133,10 @@ class Hub:
         """Take it out of all its rooms; then `gone` is told up to where it was sent everything."""
         self._membership.depart(member, gone)
 
+    def arrive(self, member: Member, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
+        """Let it go on in its rooms from where it stood, at once; returns the rooms that it has to join instead."""
+        return self._membership.arrive(member, stood)
+
     def lag_of(self, member: Member) -> int:
         """Messages of its rooms that it has not been sent yet."""
         return self._membership.lag_of(member)

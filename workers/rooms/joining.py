@@ -100,14 +100,10 @@ class JoinPart:
             room.joins.append(self.join)
 
     def _judge_by_ring(self) -> bool:
-        room, since, follower = self.room, self.since, self.room.follower
-        if since is None or not follower.reigns or since.offset > room.offset or not room.covers(since.offset):
+        if self.since is None or not told_by_ring(self.room, self.since):
             return False
-        start = room.ring.start if room.ring is not None else room.offset
-        state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
-        if isinstance(judge(since, state), Restart):
-            return False  # for the log to say
-        self.cursor, self.missing, self.line, self.judged_in = since, None, room.line, follower.epoch
+        self.cursor, self.missing, self.line = self.since, None, self.room.line
+        self.judged_in = self.room.follower.epoch
         return True
 
     def page_came(self, state: LogState, items: list[Item]) -> None:
@@ -244,3 +240,18 @@ class Join:
     def _end(self) -> None:
         self.front.ended(self)
         self.parts = []  # they know this join: without the cycle, nobody has to look for what a storm of joins leaves
+
+
+def told_by_ring(room: Room, since: Position) -> bool:
+    """Whether all that follows a position is in memory, and the position is on the log's present line.
+
+    The room is current: it is in the log's present reign.
+    """
+    follower = room.follower
+    if since.offset > room.offset or not room.covers(since.offset) or not follower.reigns:
+        return False
+    if since.epoch == follower.epoch:
+        return True
+    start = room.ring.start if room.ring is not None else room.offset
+    state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
+    return not isinstance(judge(since, state), Restart)  # else it is for the log to say

@@ -13,7 +13,7 @@ from workers.rooms.delivery import Delivery
 from workers.rooms.follower import Effect
 from workers.rooms.following import Following
 from workers.rooms.item import Item
-from workers.rooms.joining import Join, JoinPart
+from workers.rooms.joining import Join, JoinPart, told_by_ring
 from workers.rooms.lagger import Lagger
 from workers.rooms.member import Gap, Joined, Member, Reset, Teller
 from workers.rooms.reading import Asker, Reading
@@ -140,7 +140,10 @@ class Membership:
         return {room.name: self._position(member, room) for room in rooms}
 
     def depart(self, member: Member, gone: Callable[[dict[str, Position]], None]) -> None:
-        """Take it out of each of its rooms after the batch under way there; then `gone` is told where it stood."""
+        """Take it out of each of its rooms, with all of the batch under way there; then `gone` is told where it stood.
+
+        That is in the same turn, but where it gets something else than the others.
+        """
         noted: dict[str, Position] = {}
         rooms = self._of.get(member, ())
         waiting = len(rooms)
@@ -156,9 +159,35 @@ class Membership:
 
         for room in rooms:
             room.settle()
-            room.when_idle(partial(leave, room))
+            if room.finish(member):
+                leave(room)
+            else:
+                room.when_idle(partial(leave, room))
         if not rooms:
             gone(noted)
+
+    def arrive(self, member: Member, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
+        """Let it go on in its rooms from where it stood, in silence; what it missed is written at once.
+
+        Returns the rooms where that is not possible: which are not followed, or whose ring does not say what became of
+        its position since. They take a join.
+        """
+        return [(name, at) for name, at in stood if not self._arrived(member, self._rooms.get(name), at)]
+
+    def _arrived(self, member: Member, room: Room | None, at: Position) -> bool:
+        if room is None or member in room:
+            return False
+        self.run(room, room.follower.wanted())
+        room.settle()
+        if not room.current or not told_by_ring(room, at):
+            self.let_go(room)
+            return False
+        self._of[member] = (*self._of.get(member, ()), room)
+        if room.takes_in and not member.paused and at.offset == room.goal and room.line == room.goal_line:
+            room.enliven(member)
+        else:
+            self._lag(member, room, at, line=room.line).pump()
+        return True
 
     def _position(self, member: Member, room: Room) -> Position:
         lagger = room.laggers.get(member) if room.laggers else None
@@ -279,8 +308,11 @@ class Membership:
         self._reading.ask(asker)
 
     def promote(self, lagger: Lagger) -> None:
-        """LAGGING → LIVE, between two batches."""
-        lagger.room.when_idle(partial(self._promote, lagger))
+        """LAGGING → LIVE, between two batches or with the present one already written."""
+        if lagger.room.takes_in:
+            self._promote(lagger)
+        else:
+            lagger.room.when_idle(partial(self._promote, lagger))
 
     def _promote(self, lagger: Lagger) -> None:
         room, member = lagger.room, lagger.member

@@ -10,11 +10,13 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from workers.http.response import Response
+from workers.transport.begun import Begun
 from workers.transport.config import EndpointConfig
 from workers.transport.descriptors import Descriptors
 from workers.transport.door import Door
@@ -22,7 +24,7 @@ from workers.transport.familiar import Familiar
 from workers.transport.handshake import Handshake
 from workers.transport.inbound import Parsers
 from workers.transport.lifecycle import Lifecycle
-from workers.transport.moving import decode_state
+from workers.transport.moving import ConnectionState, decode_state
 from workers.transport.opening import Handler
 from workers.transport.proxies import TrustedProxies
 from workers.transport.sweeper import Sweeper
@@ -169,19 +171,45 @@ class Endpoint:
         move that cannot be taken back any more; until then the descriptor is only held.
         Raises msgspec.MsgspecError for a state that is none, OSError for a socket that is dead.
         """
-        known = decode_state(state)
+        (ws,) = await self.attach_all([(sock, state)])
+        if isinstance(ws, Exception):
+            raise ws
+        return ws
+
+    async def attach_all(self, moved: Sequence[tuple[socket.socket, bytes]]) -> list[WebSocket | Exception]:
+        """Go on with many connections as `attach` does with one; in place of one that cannot, why.
+
+        They are begun in one turn of the loop, without a task for each.
+        """
+        begun = [self._begin(sock, state) for sock, state in moved]
+        attached: list[WebSocket | Exception] = []
+        for one in begun:
+            if isinstance(one, Exception):
+                attached.append(one)
+                continue
+            ws, adoption, known = one
+            try:
+                await adoption
+            except OSError as error:
+                self.descriptors.give_back()
+                attached.append(error)
+                continue
+            if known.pinged is not None and ws.is_open:
+                self.connections.pinged_before(ws, known.pinged, self.now())
+            attached.append(ws)
+        return attached
+
+    def _begin(self, sock: socket.socket, state: bytes) -> tuple[WebSocket, Begun[Any], ConnectionState] | Exception:
+        try:
+            known = decode_state(state)
+        except ValueError as error:
+            sock.close()
+            return error
         ws = WebSocket(self, known.opening, known.remote)
         ws.adopt(known)
         self.descriptors.take()
         self.connections.start(self.loop)
-        try:
-            await self.loop.connect_accepted_socket(lambda: ws, sock)
-        except OSError:
-            self.descriptors.give_back()
-            raise
-        if known.pinged is not None and ws.is_open:
-            self.connections.pinged_before(ws, known.pinged, self.now())
-        return ws
+        return ws, Begun(self.loop.connect_accepted_socket(lambda: ws, sock)), known
 
     # ---- what connections report -----------------------------------------------------------------------
 

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 # Seconds that a worker waits for the store where it may do without: a replacement while the store is away.
 DEGRADED_AFTER = 1.0
 
-NO_ROOM = ("!", "@")  # what the worker itself follows, and inboxes: nobody calls them rooms
 _TRANSPORT_FIELDS = (
     (Field.CONNECTIONS_TOTAL, "connections_total"),
     (Field.MESSAGES_IN, "messages_in"),
@@ -85,7 +84,7 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     if hasattr(node, "bus"):
         node.bus.copy_to(row)
         node.hub.tally.copy_to(row)
-        row[Field.ROOMS] = sum(1 for name, room in node.hub.rooms.items() if len(room) and not name.startswith(NO_ROOM))
+        row[Field.ROOMS] = node.hub.rooms.occupied()
     row[Field.CONNECTIONS] = len(node.connections)
     row[Field.TASKS] = len(asyncio.all_tasks(node.loop))
     for field, name in _TRANSPORT_FIELDS:

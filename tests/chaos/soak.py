@@ -7,6 +7,8 @@ What is kept on purpose, a room's log and what remembers idempotency keys, is ke
 end of the first sixth as many go as come. Most of the rooms stand empty for longer than a worker lingers in them, so
 that it leaves them and comes again; their names are few, because the store remembers a room's presence for an hour.
 The visitors are always the same guests and have little to say: a worker remembers some thousands of names and texts.
+Likewise a worker remembers the last 512 entries of each room, which the churn alone would bring in half an hour: so
+they are there from the beginning, and are such as the visitors leave.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from tests.support import processes
 from tests.support.server import Chatmaster
 from tests.support.ws import ChatSocket, Closed, Refused
 from workers import Gateway
+from workers.chat.names import generated
 
 TOLERANCE: Final = 0.05
 FEW: Final = 3
 LASTING: Final = 40  # rooms that are always there
-PASSING: Final = 100  # rooms that are entered in turn, each by a few people
+PASSING: Final = 5.0  # for each visit a second: rooms that are entered in turn, each by a few people, after 40 s again
 STAYING: Final = 60  # people who are always there
 GUESTS: Final = 300  # people who come and go
 RING: Final = 520  # entries that a worker remembers of a room, and some
@@ -49,7 +52,7 @@ class Sample(Struct, frozen=True):
     """What the server had at one moment."""
 
     at: float  # seconds since the beginning
-    memory: int  # bytes of master and workers, shared pages by their share
+    memory: int  # bytes that master and workers have written, shared pages by their share
     descriptors: int
     tasks: int
     rooms: int
@@ -102,6 +105,7 @@ class Soak:
         self._random = random.Random(seed)
         self._store = redis.Redis.from_url(server.status()["store"]["url"], protocol=2)
         self._rings = rings
+        self._passing = max(1, round(PASSING * per_second))
         self._began = 0.0
         self._guests: list[str] = []  # their tokens
 
@@ -119,10 +123,12 @@ class Soak:
             await looking
 
     def _fill_rings(self) -> None:
-        """A worker remembers the last entries of each room: by churn alone it would take half an hour to have them."""
+        """Say what visitors say, as guests and with keys, in every lasting room."""
+        guests = [self._random.getrandbits(64) for _ in range(GUESTS)]
         with Gateway(self._server.status()["store"]["url"]) as gateway:
             for number in range(LASTING * self._rings):
-                gateway.say(_room(number), f"something to begin with, number {number}", user="beginner")
+                guest, text = guests[number % GUESTS], f"visit {number % TEXTS}"
+                gateway.say(_room(number), text, user=f"guest:{guest:016x}", name=generated(guest), key=f"k{number}")
 
     async def _churn(self) -> None:
         visits: set[asyncio.Task[None]] = set()
@@ -138,7 +144,7 @@ class Soak:
         await asyncio.gather(*visits)
 
     async def _visit(self, number: int) -> None:
-        room = f"passing-{number // 8 % PASSING}" if number % 2 else _room(self._random.randrange(LASTING))
+        room = f"passing-{number // 8 % self._passing}" if number % 2 else _room(self._random.randrange(LASTING))
         try:
             token = self._guests[number % GUESTS] if len(self._guests) >= GUESTS else ""
             async with await ChatSocket.enter(self._server.url, token=token) as person:
@@ -173,7 +179,7 @@ class Soak:
         assert isinstance(keys, int)
         return Sample(
             at=at,
-            memory=sum(processes.resident(pid) for pid in pids),
+            memory=sum(processes.written(pid) for pid in pids),
             descriptors=sum(len(processes.descriptors(pid)) for pid in pids),
             tasks=int(sums["chatmaster_tasks"]),
             rooms=int(sums["chatmaster_rooms"]),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tests.chaos.soak import Sample, Soak, compare, settings, table
+from tests.chaos.soak import LASTING, Sample, Soak, compare, settings, table
 from tests.support.server import Chatmaster
+from tests.support.ws import ChatSocket
 
 
 def samples(seconds: float, **growth: float) -> list[Sample]:
@@ -38,3 +39,16 @@ async def test_visits_succeed_and_every_figure_is_seen(chatmaster: Callable[...,
     last = soak.samples[-1]
     assert min(last.memory, last.descriptors, last.tasks, last.keys) > 0
     assert last.connections >= 40 and last.rooms >= 40  # those who stay; how many visit just then is chance
+
+
+async def test_the_rings_begin_with_what_visitors_leave(chatmaster: Callable[..., Chatmaster]) -> None:
+    """Entries of another kind would be of another size, and memory would change as long as they are replaced."""
+    server = await asyncio.to_thread(chatmaster, workers=2, settings=settings(60))
+    soak = Soak(server, seconds=1, per_second=10, rings=3)
+    await soak.run()
+    async with await ChatSocket.enter(server.url) as person:
+        for number in range(LASTING):
+            found = await person.ask(type="history", room=f"hall-{number}", limit=100)
+            assert len(found["messages"]) >= 3
+            assert {one["from"]["user"].partition(":")[0] for one in found["messages"]} == {"guest"}
+            assert {one["text"].partition(" ")[0] for one in found["messages"]} == {"visit"}

@@ -57,10 +57,19 @@ def descriptors(pid: int) -> dict[int, str]:
 
 def resident(pid: int) -> int:
     """Bytes of its memory that are its own or its share of what is shared (PSS)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return _shares(pid)["Pss"]
+
+
+def written(pid: int) -> int:
+    """The same without what is mapped from files, whose share depends on who else runs the same Python."""
+    shares = _shares(pid)
+    return shares["Pss"] - shares["Pss_File"]
+
+
+def _shares(pid: int) -> dict[str, int]:
+    """The lines of smaps_rollup in bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
 def end(pids: Iterable[int], timeout: float = 10.0) -> None:

@@ -95,7 +95,7 @@ def unpack_publication(data: bytes) -> Publication:
 def unpack_entry(offset: int, time: int, envelope: bytes, amendments: tuple[Amendment, ...] = ()) -> Entry:
     """What was read from the log, or published."""
     end = envelope.index(b"\n")
-    head = _head(envelope[:end])
+    head = read_head(envelope[:end].decode())
     if head.plain:
         return Entry(offset, time, head.form, envelope[end + 1 :], head.author, amendments=amendments)
     key = end + 1 + head.room_size
@@ -126,9 +126,10 @@ class Head(Struct, frozen=True):
     plain: bool  # nothing stands before the payload
 
 
-@lru_cache(maxsize=4096)  # who speaks goes on speaking
-def _head(line: bytes) -> Head:
-    form, author, key_size, exclude_size, change = line.decode().split(" ")
+@lru_cache(maxsize=1024)  # who speaks goes on speaking
+def read_head(line: str) -> Head:
+    """The first line, without its end."""
+    form, author, key_size, exclude_size, change = line.split(" ")
     what = None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:]))
     sizes = int(form[1:] or 0), int(key_size), int(exclude_size)
     return Head(form[0], author, *sizes, what, plain=what is None and not any(sizes))

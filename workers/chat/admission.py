@@ -54,9 +54,10 @@ def check_entry(session: Session, identity: Identity, room: str, inside: int, no
     context = session.context
     if not may(identity, "join", room, context.options.of(room)):
         raise Mistake("forbidden", "this room is not for you", field="room")
-    reason = context.sanctions.banned(identity.user, banned_address(session, identity), room, now)
-    if reason is not None:
-        raise Mistake("banned", reason or "you are banned from this room", field="room")
+    if not context.sanctions.none:
+        reason = context.sanctions.banned(identity.user, banned_address(session, identity), room, now)
+        if reason is not None:
+            raise Mistake("banned", reason or "you are banned from this room", field="room")
     if inside >= context.limits.rooms_per_connection and not room.startswith("@"):
         raise Mistake("limit_reached", "one connection cannot be in more rooms", field="room")
 

@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +22,7 @@ from workers.chat.acquaintance import MOST, Acquaintance
 from workers.chat.commands import ROOM_NAME, USER_ID
 from workers.chat.context import Context
 from workers.chat.counsel import Counsel
+from workers.chat.deadlines import Deadlines
 from workers.chat.desk import Desk
 from workers.chat.entrance import Entrance
 from workers.chat.gate import Gate
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = "chat.v1.json"
-TICK: Final = 0.25  # seconds between two looks at the clock for all sessions
 RETRY: Final = 1.0  # seconds between two tries to read from a store that is away
 
 
@@ -78,7 +76,7 @@ class ChatApplication:
         self.mirror = Mirror(self)
         self.counsel = Counsel(hooks, self.tasks)
         self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
-        self._entrance = Entrance(self)
+        self.entrance = Entrance(self)
         self._identities = Identities(node.settings.auth, guest_secret=None, new_guest=_new_guest)
         self.context = Context(
             node.settings,
@@ -90,10 +88,9 @@ class ChatApplication:
         )
         self._notice = Notice(node.bus, node.settings)
         self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
-        self._hello_timeout = node.settings.limits.hello_timeout
-        self._new: deque[tuple[float, Desk]] = deque()  # until when each has to have said hello, in order
-        self._expiring: list[tuple[float, int, Desk]] = []  # when tokens end, a heap
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(
+            node.settings.limits.hello_timeout, node.connections, node.moving, ticked=self._copy_counters
+        )
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -101,7 +98,7 @@ class ChatApplication:
         """Learn what the store keeps for the chat; while it is away, only who needs it has to wait."""
         self.hub.teller = _told
         self.hub.amender = amended
-        self._timer = self.node.loop.call_later(TICK, self._tick)
+        self._deadlines.start()
         self.node.lease.when_reborn(lambda old: self._learn_again())
         self._notice.post()
         try:
@@ -115,8 +112,10 @@ class ChatApplication:
         self.tasks.start(self._learn_later(), what="the chat's start")
 
     async def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadlines.stop()
+
+    def _copy_counters(self) -> None:
+        self.node.counters.rate_limited = self.context.rate_limited
 
     async def _learn(self) -> None:
         for officer in await self.marks.staff():
@@ -142,11 +141,10 @@ class ChatApplication:
 
     def opened(self, connection: Connection) -> None:
         """The handshake is done: a session begins."""
-        now = time.time()
-        desk = connection.app = Desk(
-            self, connection, Session(self.context, connection.id, now, address=connection.remote_ip)
-        )
-        self._new.append((now + self._hello_timeout, desk))
+        now = connection.opened_at
+        session = Session(self.context, connection.id, now, address=connection.ws.address)
+        desk = connection.app = Desk(self, connection, session)
+        self._deadlines.await_hello(desk, now)
 
     def received(self, connection: Connection, data: str | bytes) -> None:
         """One message came."""
@@ -183,21 +181,6 @@ class ChatApplication:
         reason = "service restart" if code == 1012 else "going away"
         connection.ws.send(replies.bye(code, reason, int(retry_after * 1000)).decode())
 
-    def _tick(self) -> None:
-        """Look for whom a deadline has come: one timer for all sessions."""
-        self._timer = self.node.loop.call_later(TICK, self._tick)
-        self.node.counters.rate_limited = self.context.rate_limited
-        now = time.time()
-        while self._new and self._new[0][0] <= now:
-            _, desk = self._new.popleft()
-            if desk.session.phase is Phase.NEW and desk.connection.id not in self.node.moving:
-                desk.carry_out(desk.session.hello_timed_out(now))
-            if desk.session.phase in (Phase.NEW, Phase.ADMITTING):  # who is refused now has to say hello again
-                self._new.append((now + self._hello_timeout, desk))
-        while self._expiring and self._expiring[0][0] <= now:
-            desk = heapq.heappop(self._expiring)[2]
-            desk.carry_out(desk.session.token_timed_out(now))
-
     # ---- moving to another worker --------------------------------------------------------------------
 
     def busy(self, connection: Connection) -> bool:
@@ -219,19 +202,12 @@ class ChatApplication:
         session = Session.thaw(self.context, connection.id, written, time.time(), address=address)
         desk = connection.app = Desk(self, connection, session)
         if session.phase is Phase.NEW:
-            self._await_hello(connection.opened_at + self._hello_timeout, desk)
+            self._deadlines.await_hello(desk, connection.opened_at)
             return
         self.introduce(desk, session.identity)
         for room in session.rooms:
-            self.meet(room, others=True)
-            self.came(desk, room)
-
-    def _await_hello(self, until: float, desk: Desk) -> None:
-        """It has waited for a while at another worker: its turn comes before those that began here later."""
-        at = len(self._new)
-        while at and self._new[at - 1][0] > until:
-            at -= 1
-        self._new.insert(at, (until, desk))
+            if self.counted(room):
+                self.came(desk, room, others=True)
 
     # ---- who is where ------------------------------------------------------------------------------
 
@@ -240,25 +216,19 @@ class ChatApplication:
         desk.connection.user = identity.user
         desk.session.identity = identity
         self.people.called(identity.user, identity.name)
-        self.watch_expiry(desk, identity)
-
-    def watch_expiry(self, desk: Desk, identity: Identity) -> None:
-        """Look at this session again when its token ends."""
         if identity.expires:
-            heapq.heappush(self._expiring, (identity.expires, id(desk), desk))
-
-    def meet(self, room: str, *, others: bool) -> None:
-        """Somebody is about to be in a room: if nobody of this worker is, get to know the others."""
-        if self.counted(room) and not self.presence.count(room):
-            self.acquaintance.begin(room, others=others)
+            self._deadlines.expires(desk, identity.expires)
 
     def _users_here(self, room: str) -> int:
         return len({desk.session.identity.user for desk in self.desks(room)})
 
-    def came(self, desk: Desk, room: str) -> None:
-        """A connection is in a room."""
-        if self.counted(room):
-            self.presence.entered(room, desk.connection.user, desk.session.identity.name)
+    def came(self, desk: Desk, room: str, *, others: bool) -> None:
+        """A connection is in a room that is counted; `others` says that somebody was there before.
+
+        If nobody of this worker was, it gets to know the others.
+        """
+        if self.presence.entered(room, desk.connection.user, desk.session.identity.name):
+            self.acquaintance.begin(room, others=others)
 
     def went(self, desk: Desk, room: str) -> None:
         """A connection is in a room no longer."""
@@ -336,23 +306,17 @@ class ChatApplication:
 
     # ---- carried out for a desk ------------------------------------------------------------------------
 
-    async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
-        return await self._entrance.admit(desk, admit)
-
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
         if greet.name:
             await self.naming.rename(desk, greet.name)
         identity = desk.session.identity
-        self.watch_expiry(desk, identity)
+        self._deadlines.expires(desk, identity.expires)
         await self.moderation.enlist(identity)
-        return await self._entrance.greet(desk, greet)
+        return await self.entrance.greet(desk, greet)
 
     async def rename(self, desk: Desk, rename: e.Rename) -> Effects:
         await self.naming.rename(desk, rename.name, replies.done(rename.id))
         return ()
-
-    async def join(self, desk: Desk, join: e.Join) -> Effects | None:
-        return await self._entrance.join(desk, join)
 
     async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:
         return (await reading.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met),)

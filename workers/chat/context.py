@@ -21,6 +21,10 @@ from workers.chat.rights import Options, Role
 class Sanctions(Protocol):
     """Who is banned or muted, over all workers, as this worker knows it. Answers are reasons; None: no."""
 
+    @property
+    def none(self) -> bool:
+        """Nobody is."""
+
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         """Whether the user, or as a guest the address, is kept out of the room (or out of everything: "")."""
 

@@ -97,13 +97,14 @@ class Desk:
     def _finish(self, effects: Effects) -> None:
         """A coroutine has ended: do what follows, then what came meanwhile, as far as nothing new is under way."""
         self._working -= 1
-        if self.connection.ws.is_open:
+        if effects and self.connection.ws.is_open:
             self.carry_out(effects)
         while self._backlog and not self._working and self.session.phase is not Phase.ENDED:
             self.carry_out(self.session.receive_data(self._backlog.pop(0), time.time()))
         if not self._backlog:
             self._backlog = None
-        self._resume()
+        if self._waiting:
+            self._resume()
 
     async def _worked(self, work: Work, request: RequestId) -> None:
         try:
@@ -161,21 +162,20 @@ class Desk:
         if effect.slow_mode:
             self._publish_slowly(effect)
             return
+        self._append(effect, effect.content or None, placed)
+
+    def _append(
+        self, effect: e.Publish | e.Amend, digest: bytes | None, placed: Callable[[Placed], None] | None, **change: Any
+    ) -> None:
+        """Have it kept, then acknowledge it; `placed` hears where."""
         request, room, ws = effect.id, effect.room, self.connection.ws
 
         def done(result: Placed | BusError) -> None:
             if isinstance(result, Placed):
-                ws.write_frame(
-                    text_frame(
-                        replies.ack(
-                            request,
-                            room=room,
-                            epoch=result.epoch,
-                            offset=result.offset,
-                            duplicate=result.duplicate,
-                        )
-                    )
+                answer = replies.ack(
+                    request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
                 )
+                ws.write_frame(text_frame(answer))
                 if placed is not None:
                     placed(result)
                 if kept is not None and not result.duplicate:
@@ -193,7 +193,8 @@ class Desk:
             done=done,
             author=self.session.identity.user,
             key=effect.key,
-            digest=effect.content or None,
+            digest=digest,
+            **change,
         )
 
     def _publish_slowly(self, effect: e.Publish) -> None:
@@ -258,33 +259,7 @@ class Desk:
         if effect.room.startswith("@"):
             self._start(self._app.mirror.amend(self, effect), effect.id, effect.change.verb)
             return
-        request, room = effect.id, effect.room
-
-        def done(result: Placed | BusError) -> None:
-            if isinstance(result, Placed):
-                answer = replies.ack(
-                    request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
-                )
-                self._reply(e.Reply(answer))
-                if kept is not None and not result.duplicate:
-                    kept(room, result, effect.payload)
-            else:
-                self._reply(_why(result).reply(request))
-            self._landed()
-
-        kept = self._app.kept
-        self._took_off()
-        self._app.hub.publish(
-            room,
-            effect.payload,
-            form="j",
-            done=done,
-            author=self.session.identity.user,
-            key=effect.key,
-            digest=effect.content,
-            change=effect.change,
-            any_author=effect.any_author,
-        )
+        self._append(effect, effect.content, None, change=effect.change, any_author=effect.any_author)
 
     def _took_off(self) -> None:
         self._in_flight += 1
@@ -312,14 +287,14 @@ class Desk:
         self._app.leave(self, effect.room)
 
     def _join(self, effect: e.Join) -> None:
-        self._start(self._app.join(self, effect), effect.id, "join")
+        self._start(self._app.entrance.join(self, effect), effect.id, "join")
 
     def _admit(self, effect: e.Admit) -> None:
         if self.session.context.consulted:  # the application's own coroutines are run by tasks
-            self._start(self._app.admit(self, effect), effect.id, "hello")
+            self._start(self._app.entrance.admit(self, effect), effect.id, "hello")
             return
         self._working += 1
-        self._app.tasks.begin(self._worked(self._app.admit(self, effect), effect.id), what="hello")
+        self._app.tasks.begin(self._worked(self._app.entrance.admit(self, effect), effect.id), what="hello")
 
     def _greet(self, effect: e.Greet) -> None:
         self._start(self._app.greet(self, effect), effect.id, "hello")

@@ -19,14 +19,22 @@ class Gate:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    async def admit(self, connection: Connection, identity: Identity) -> tuple[int, str] | None:
-        """Close code and reason for somebody who is not let in. Raises BusError."""
-        address = connection.remote_ip
-        exceeded = await self._registry.admit(connection.id, identity.user, address, new=identity.fresh)
-        if exceeded is not None:
-            return TOO_MANY, exceeded
-        by_address = address if identity.guest else ""
-        reason = self._registry.sanctions.banned(identity.user, by_address, "", time.time())
+    def knock(self, connection: Connection, identity: Identity) -> list[str]:
+        """Count a connection. Returns what the store has to be asked about before it is let in, by `ask`."""
+        return self._registry.count_in(connection.id, identity.user, connection.ws.address, new=identity.fresh)
+
+    async def ask(self, connection: Connection, asked: list[str]) -> tuple[int, str] | None:
+        """Close code and reason for somebody who is one too many. Raises BusError."""
+        exceeded = await self._registry.ask(connection.id, asked)
+        return None if exceeded is None else (TOO_MANY, exceeded)
+
+    def banned(self, connection: Connection, identity: Identity) -> tuple[int, str] | None:
+        """Close code and reason for somebody who is banned from everything; by now the store was asked."""
+        sanctions = self._registry.sanctions
+        if sanctions.none:
+            return None
+        by_address = connection.remote_ip if identity.guest else ""
+        reason = sanctions.banned(identity.user, by_address, "", time.time())
         return None if reason is None else (REMOVED, reason or "you are banned")
 
     def release(self, connection: Connection) -> None:

@@ -113,10 +113,14 @@ class Moderation:
             return address
         return await self._app.marks.origin(user)
 
+    def concerned_with(self, identity: Identity) -> bool:
+        """Whether somebody has a role, or is known to have had one."""
+        return identity.role is not Role.USER or self._app.staff.role_of(identity.user) is not Role.USER
+
     async def enlist(self, identity: Identity) -> None:
         """Somebody with a role came, or who is known to have had one. Raises BusError."""
         officer = Officer(identity.user, identity.name, identity.role)
-        if identity.role is Role.USER and self._app.staff.role_of(identity.user) is Role.USER:
+        if not self.concerned_with(identity):
             return
         if self._app.staff.enlist(officer):
             await self._app.marks.enlist(officer)

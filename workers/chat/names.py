@@ -73,7 +73,7 @@ def keys_of(name: str) -> frozenset[str]:
 
 def folded(name: str) -> str:
     """What two spellings of the same name share: for finding who is meant, not for telling look-alikes."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
 
 
 def generated(number: int) -> str:

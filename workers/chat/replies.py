@@ -1,6 +1,6 @@
 """What the server says to one connection: answers and pushes, as bytes.
 
-`ack` and `welcome` are on hot paths and assembled by hand; the others are encoded from plain values.
+`ack` is on the hot path and assembled by hand, `welcome` is a type; the others are encoded from plain values.
 """
 
 from __future__ import annotations
@@ -26,6 +26,21 @@ class RoomState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     members: int | None = None  # users; None where presence is off, as in an inbox
     unread: int | None = None  # messages after `read`
     read: int | None = None
+
+
+class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="welcome", gc=False):
+    """The answer to `hello`."""
+
+    id: RequestId = None
+    connection: str
+    user: str
+    name: str
+    role: str
+    server_time: int
+    ping_interval: float
+    limits: msgspec.Raw
+    rooms: Sequence[RoomState]
+    token: str | None = None  # a guest's, to be given with the next hello
 
 
 def _answer(kind: str, request: RequestId, **members: Any) -> bytes:
@@ -63,37 +78,6 @@ def error(
 ) -> bytes:
     """The request did nothing (or, for `unavailable` and `internal`, nobody knows)."""
     return _answer("error", request, code=code, message=message, retry_after_ms=retry_after_ms, field=field or None)
-
-
-def welcome(
-    request: RequestId,
-    *,
-    connection: str,
-    user: str,
-    name: str,
-    role: str,
-    server_time: int,
-    ping_interval: float,
-    limits: msgspec.Raw,
-    rooms: Sequence[RoomState],
-    token: str | None,
-) -> bytes:
-    """The answer to `hello`. `token` is a guest's, to be given with the next hello."""
-    return (
-        b'{"type":"welcome"%b,"connection":%b,"user":%b,"name":%b,"role":"%b","server_time":%d,'
-        b'"ping_interval":%b,"limits":%b,"rooms":%b%b}'
-    ) % (
-        _id(request),
-        encode(connection),
-        encode(user),
-        encode(name),
-        role.encode(),
-        server_time,
-        encode(ping_interval),
-        limits,
-        encode(rooms),
-        b"" if token is None else b',"token":' + encode(token),
-    )
 
 
 def joined(request: RequestId, state: RoomState) -> bytes:

@@ -27,6 +27,9 @@ class Role(IntEnum):
     ADMIN = 2
 
 
+ROLE_NAMES: Final = tuple(role.name.lower() for role in Role)  # by role, as clients know them
+
+
 class Who(Protocol):
     """Whose rights are asked for."""
 

@@ -25,9 +25,10 @@ from workers.chat import commands as c
 from workers.chat import effects as e
 from workers.chat.context import Context
 from workers.chat.identity import Identity, Refusal
+from workers.chat.messages import encode
 from workers.chat.mistake import Mistake
 from workers.chat.replies import RequestId, RoomState
-from workers.chat.rights import Role, may
+from workers.chat.rights import ROLE_NAMES, Role, may
 
 Effects = Sequence[e.Effect]
 
@@ -172,17 +173,19 @@ class Session:
     def _welcome(self, request: RequestId, rooms: Sequence[RoomState], now: float, *, token: str = "") -> e.Reply:
         identity, context = self.identity, self.context
         return e.Reply(
-            replies.welcome(
-                request,
-                connection=self.connection,
-                user=identity.user,
-                name=identity.name,
-                role=identity.role.name.lower(),
-                server_time=int(now * 1000),
-                ping_interval=context.ping_interval,
-                limits=context.limits_shown,
-                rooms=rooms,
-                token=token or None,
+            encode(
+                replies.Welcome(
+                    id=request,
+                    connection=self.connection,
+                    user=identity.user,
+                    name=identity.name,
+                    role=ROLE_NAMES[identity.role],
+                    server_time=int(now * 1000),
+                    ping_interval=context.ping_interval,
+                    limits=context.limits_shown,
+                    rooms=rooms,
+                    token=token or None,
+                )
             )
         )
 
@@ -202,6 +205,10 @@ class Session:
             return self._come_in(c.Hello(), now)
         except Mistake:
             return ()  # the store is away: nobody asked, so nobody is told; the next look may find it
+
+    def awaits_end(self, at: float) -> bool:
+        """Whether it is to be looked at when that time comes: it is here, and its token was not renewed since."""
+        return self.phase is not Phase.ENDED and self.identity.expires == at
 
     def token_timed_out(self, now: float) -> Effects:
         """It may be the time at which the token ends; nothing happens where it was renewed."""

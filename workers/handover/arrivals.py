@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from workers.bus.port import Position
 from workers.connection import Connection
 from workers.control import CONTROL_ROOM
 from workers.handover.moves import rejoin
@@ -51,6 +53,7 @@ class Arrivals:
         self._stops: list[Callable[[], None]] = []
         self._waiting = 0  # rooms that are not followed yet
         self._followed = asyncio.Event()
+        self._turn = asyncio.Lock()  # batches go on one after the other, each in a turn of the loop of its own
         self.came = 0
         self.longest_pause = 0.0  # seconds that a connection was in no room
 
@@ -70,13 +73,16 @@ class Arrivals:
             self._followed.set()
 
     async def prepare(self) -> None:
-        """Wait until what is expected is followed. A follower lingers for half a minute without members."""
+        """Wait until what is expected is followed; it is until `let_go`."""
         try:
             if self._waiting:
                 self._followed.clear()
                 await asyncio.wait_for(self._followed.wait(), PREPARE_TIMEOUT)
         except TimeoutError:
             logger.warning("%d rooms are not followed yet; their members will read the log", self._waiting)
+
+    async def let_go(self) -> None:
+        """Nobody is expected any more: follow only the rooms that have members, the others for half a minute."""
         stops, self._stops = self._stops, []
         for number, stop in enumerate(stops):
             stop()
@@ -87,12 +93,13 @@ class Arrivals:
         """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
         endpoint = self.endpoint
         assert endpoint is not None  # else nobody was offered
-        attached = await asyncio.gather(
-            *(endpoint.attach(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived),
-            return_exceptions=True,
-        )
+        attached = await endpoint.attach_all([(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived])
+        async with self._turn:
+            self._go_on_together(arrived, attached)
+
+    def _go_on_together(self, arrived: list[Arrived], attached: list[WebSocket | Exception]) -> None:
         for one, ws in zip(arrived, attached, strict=True):
-            if isinstance(ws, BaseException) or not ws.is_open:
+            if isinstance(ws, Exception) or not ws.is_open:
                 # The client went away while it moved; it is told nothing any more.
                 logger.info("connection %s was gone when it arrived: %s", one.parcel.id, ws)
                 continue
@@ -120,8 +127,18 @@ class Arrivals:
         if arrived.close is not None:
             connection.close(*arrived.close)
             return
-        rejoin(node, connection, parcel.rooms, lambda now: self._heard_again(now - parcel.left_at))
+        self._enter(connection, parcel)
         ws.resume_reading()
+
+    def _enter(self, connection: Connection, parcel: Parcel) -> None:
+        """Bring it into its rooms; those that are followed here, which all should be, it is in at once."""
+        rest = self._node.hub.arrive(connection, [(at.room, Position(at.epoch, at.offset)) for at in parcel.rooms])
+        if len(rest) < len(parcel.rooms):
+            self._heard_again(time.monotonic() - parcel.left_at)
+        if rest:
+            names = {name for name, _ in rest}
+            some = tuple([at for at in parcel.rooms if at.room in names])
+            rejoin(self._node, connection, some, lambda now: self._heard_again(now - parcel.left_at))
 
     def _heard_again(self, pause: float) -> None:
         self.longest_pause = max(self.longest_pause, pause)

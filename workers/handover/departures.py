@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workers.node import Node
 
 LOOKED_AT = 256  # connections that one turn chooses from, so that the loop is never held up for long
+A_TURN = 64  # that leave in one: about as long as a room is written to in a turn, which must not come to a halt
 AGAIN = 0.1  # seconds until one that came back is asked again: its clients see a rejoin, not a storm of them
 
 
@@ -53,7 +54,7 @@ class Departures:
             self._queue.extend(
                 one for one in self._node.connections.values() if not (one.id in self._called or offered(one.id))
             )
-        now = time.monotonic()
+        now, most = time.monotonic(), min(most, A_TURN)
         for _ in range(min(len(self._queue), LOOKED_AT)):
             if most <= 0:
                 return

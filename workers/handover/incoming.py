@@ -59,7 +59,11 @@ class Incoming:
         self._link.drain()
         self._act(self._taker.giver_reaped())
         self._link.close()
+        self._let_go()
         self._node.transfer_ended(self)
+
+    def _let_go(self) -> None:
+        self._node.tasks.start(self._arrivals.let_go(), what="let go of rooms")
 
     def decline(self) -> None:
         """Take nothing more, since this worker goes away itself; what is held by now is still the old one's to say."""
@@ -90,6 +94,7 @@ class Incoming:
                 self._act(self._taker.aborted(batch))
             case Finished():
                 self._say_what_came()
+                self._let_go()
 
     async def _prepare(self) -> None:
         """Follow the rooms before their members come, so that they need no page of the log then."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-IN_TIME: Final = 0.15  # seconds from leaving the rooms to being served again; the time between two messages comes to it
+IN_TIME: Final = 0.1  # seconds from leaving the rooms to being served again; the time between two messages comes to it
 LEAST: Final = 384
-MOST: Final = 2048
+MOST: Final = 1024
 STEP: Final = 64
-FIRST: Final = 768
+FIRST: Final = 512
 
 
 class Window:

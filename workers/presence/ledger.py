@@ -217,8 +217,11 @@ class Ledger:
             del here.dirty[user]
         self._number += 1
         self._under_way += 1
-        values = tuple((user, here.users[user].value, here.users[user].name) for user in users)
-        here.under_way = Write(room, self._number, values)
+        values = []
+        for user in users:
+            held = here.users[user]
+            values.append((user, held.connections or held.value, held.name))
+        here.under_way = Write(room, self._number, tuple(values))
         return here.under_way
 
     def written(self, write: Write, *, not_before: float = 0.0) -> None:

@@ -34,7 +34,9 @@ CLAIMS = 500  # rooms in one claim
 RETRY = 1.0  # seconds after the store refused a write
 REFRESH = 30.0  # seconds in which every room with members here is compared with the store once
 REFRESH_STEPS = 30
-STOP_TIMEOUT = 2.0  # seconds for the last writes
+# Seconds for the last writes. A large room is written once a second, and an heir waits: what was not written goes with
+# the incarnation when its grace is over.
+STOP_TIMEOUT = 0.5
 MARK = b"p"  # the first byte of a note of presence; other notes of a room begin otherwise
 
 
@@ -126,12 +128,14 @@ class Presence:
 
     # ---- told by the rooms -------------------------------------------------------------------------
 
-    def entered(self, room: str, user: str, name: str) -> None:
-        """One more connection of `user` is in `room`."""
-        if room not in self._views:
+    def entered(self, room: str, user: str, name: str) -> bool:
+        """One more connection of `user` is in `room`. Returns whether it is the first there on this worker."""
+        first = room not in self._views
+        if first:
             self._views[room] = View()
         self._ledger.entered(room, user, name)
         self._wake(DELAY)
+        return first
 
     def left(self, room: str, user: str) -> None:
         """One connection of `user` is in `room` no longer; nothing happens without its `entered`."""
@@ -174,10 +178,13 @@ class Presence:
 
     async def counted(self, room: str) -> int:
         """Users in a room; asks the store where this worker does not know. Raises BusError."""
+        known = self.known(room)
+        return max((await self.members(room, 0)).count, self._ledger.users(room)) if known is None else known
+
+    def known(self, room: str) -> int | None:
+        """Users in a room where this worker knows; None: the store has to be asked."""
         view = self._views.get(room)
-        if view is not None and view.version >= 0:
-            return self.count(room)
-        return max((await self.members(room, 0)).count, self._ledger.users(room))
+        return None if view is None or view.version < 0 else max(view.count, self._ledger.users(room))
 
     async def members(self, room: str, limit: int) -> Members:
         """Some users of a room, at most `limit`, and how many there are. Raises BusError."""

@@ -116,7 +116,8 @@ class Counts:
             elif self._counted(subject):
                 due.append(subject)
         for start in range(0, len(due), TOGETHER):
-            self._write([(subject, self._given(subject)) for subject in due[start : start + TOGETHER]])
+            some = due[start : start + TOGETHER]
+            self._write([(subject, self._given() if subject == keys.ALL else NOBODY) for subject in some])
         self.tally.mark(held)
         self.wake()
 
@@ -135,14 +136,14 @@ class Counts:
                 self.wake()
 
         args: list[Argument] = [self._lease.incarnation, KEEP]
+        connections = self.tally.counts
         for subject, giver in counted:
-            args += (self.tally.count(subject), *giver)
+            args += (connections.get(subject, 0), *giver)
         own = [keys.counts(self._name, subject) for subject in subjects]
         self._calls.send(self._count, own, args, done, again=True)
 
-    def _given(self, subject: str) -> Giver:
-        if subject != keys.ALL:
-            return NOBODY
+    def _given(self) -> Giver:
+        """From whom connections came since the number of all was written last."""
         taken, self._taken_over = self._taken_over, NOBODY
         return taken
 

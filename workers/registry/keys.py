@@ -42,5 +42,5 @@ def audit(name: str) -> str:
 def _tag(name: str, subject: str) -> str:
     if subject == ALL:
         return tag(name, "!all-connections")
-    kind, _, who = subject.partition(":")
-    return tag(name, f"{kind}:{hashlib.blake2b(who.encode(), digest_size=12).hexdigest()}")
+    who = hashlib.blake2b(subject[2:].encode(), digest_size=12).hexdigest()
+    return tag(name, subject[:2] + who)

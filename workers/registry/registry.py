@@ -89,13 +89,18 @@ class Registry:
         `sanctions` afterwards. One that is counted already is counted under the new user. `new` says that nobody can
         have heard of this user yet. Raises BusError: then it is not counted either.
         """
+        subjects = self.count_in(connection, user, address, new=new)
+        return await self.ask(connection, subjects) if subjects else None
+
+    def count_in(self, connection: str, user: str, address: str, *, new: bool = False) -> list[str]:
+        """The part of `admit` that needs no store. Returns what is left to `ask` about; nothing: it may stay."""
         added = self._add(connection, user, address, new=new)
         if self._counts.unlimited:  # then bans and mutes are all that the store could tell
-            subjects = [one for one in added if one != keys.ALL and not self.sanctions.complete(one)]
-        else:
-            subjects = [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
-        if not subjects:
-            return None
+            return self.sanctions.unread(added)
+        return [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
+
+    async def ask(self, connection: str, subjects: list[str]) -> str | None:
+        """The rest of `admit`, for a connection that is counted. Raises BusError."""
         numbers = [self._counts.number(one) for one in subjects]  # as of now: who comes after this is not before it
         try:
             arriving = map(self._counts.arrive, subjects, numbers)
@@ -130,11 +135,13 @@ class Registry:
                 self.sanctions.forget(subject)
 
     def _add(self, connection: str, user: str, address: str, *, new: bool = False) -> tuple[str, ...]:
-        self.release(connection)
         counts = self._counts
-        subjects = counts.tally.add(connection, user, address)
-        for subject in subjects:
-            if counts.tally.counts[subject] == 1 and not (new and subject.startswith("u:")):
+        tally = counts.tally
+        if connection in tally:
+            self.release(connection)
+        subjects = tally.add(connection, user, address)
+        for subject in subjects[1:]:  # the first stands for all, who are never banned as such
+            if tally.counts[subject] == 1 and not (new and subject.startswith("u:")):
                 self.sanctions.begin(subject)
         counts.wake()
         return subjects

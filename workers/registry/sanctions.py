@@ -6,7 +6,7 @@ different ways, so each carries the time at which the store took it, and the lat
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Literal
 
 import msgspec
@@ -83,6 +83,11 @@ class Sanctions:
         self._known.pop(subject, None)
         self._unread.discard(subject)
 
+    def unread(self, subjects: Iterable[str]) -> list[str]:
+        """Those of some subjects with connections here that the store has still to be asked about."""
+        unread = self._unread
+        return [one for one in subjects if one in unread] if unread else []
+
     def complete(self, subject: str) -> bool:
         """Whether all is known of it: the store was asked, and the control room tells what has changed since."""
         return subject in self._concerned and subject not in self._unread
@@ -112,6 +117,11 @@ class Sanctions:
             known[sanction.verb, sanction.room] = sanction
 
     # ---- asked -------------------------------------------------------------------------------------
+
+    @property
+    def none(self) -> bool:
+        """Nobody and nothing here is banned or muted, as far as this worker knows."""
+        return not self._known
 
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         """Why a user, or as a guest the address, is kept out of a room, or out of everything (""); None: is not.

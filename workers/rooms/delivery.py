@@ -16,7 +16,7 @@ from workers.rooms.pace import Pace
 from workers.rooms.room import AT_ONCE, Room
 
 # Writes a turn while connections move: each of them waits for several turns of two loops, which must be short.
-HASTE = 256
+HASTE = 512
 PUMPS = 64  # lagging members a turn, at up to 256 KiB each
 
 

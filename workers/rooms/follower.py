@@ -290,7 +290,7 @@ class Follower:
         self.current = True
         effects: list[Effect] = []
         for publication in held:
-            effects += [Deliver(publication.epoch, entry) for entry in self.received(publication)]
+            effects += [Deliver(self.epoch, entry) for entry in self.received(publication)]
             if not self.current:
                 return effects + self._look(Order.READ)
         return [*effects, Order.CURRENT]

@@ -17,6 +17,7 @@ from workers.rooms.member import Amender, Gap, Reset, Teller
 from workers.rooms.reading import Reading
 from workers.rooms.ring import Ring
 from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
 from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 from workers.transport.frames import text_frame
@@ -44,7 +45,7 @@ class Following:
     _reading: Reading
     _upkeep: Upkeep
 
-    def __init__(self, rooms: dict[str, Room], words: Words, delivery: Delivery, tally: Tally) -> None:
+    def __init__(self, rooms: Rooms, words: Words, delivery: Delivery, tally: Tally) -> None:
         self._rooms = rooms
         self._words = words
         self._delivery = delivery
@@ -58,34 +59,34 @@ class Following:
     def run(self, room: Room, effects: list[Effect]) -> None:
         """Carry out what a follower wants."""
         for effect in effects:
-            if isinstance(effect, Deliver):
+            if isinstance(effect, Order):
+                self._order(room, effect)
+            elif isinstance(effect, Deliver):
                 self.deliver(room, effect.epoch, (effect.entry,))
             elif isinstance(effect, TellReset):
                 self._reset(room, effect)
-            elif isinstance(effect, TellGap):
-                self._gap(room, effect)
             else:
-                self._order(room, effect)
+                self._gap(room, effect)
 
     def _order(self, room: Room, order: Order) -> None:
         match order:
+            case Order.CHECK:
+                self._reading.check(room)
             case Order.SUBSCRIBE:
                 self._bus.subscribe(room.name)
+            case Order.CURRENT:
+                self._became_current(room)
             case Order.UNSUBSCRIBE:
                 self._ring_bytes += room.forget(0)
                 room.ring, room.epoch, room.offset = None, "", 0
                 self._bus.unsubscribe(room.name)
-            case Order.CHECK:
-                self._reading.check(room)
             case Order.READ:
                 self._reading.read(room)
             case Order.LINGER:
                 self._upkeep.linger(room)
-            case Order.CURRENT:
-                self._became_current(room)
             case Order.FORGET:
                 if not room.needed:
-                    del self._rooms[room.name]
+                    self._rooms.end(room)
 
     def _became_current(self, room: Room) -> None:
         room.epoch, room.offset = room.follower.epoch, room.follower.offset

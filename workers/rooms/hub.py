@@ -24,6 +24,7 @@ from workers.rooms.member import Amender, Joined, Member, Teller, amend_nothing,
 from workers.rooms.membership import Membership
 from workers.rooms.reading import Reading
 from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
 from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 from workers.transport.frames import text_frame
@@ -49,7 +50,7 @@ class Hub:
         self.teller: Teller = tell_nothing
         self.amender: Amender = amend_nothing
         self.find: Callable[[str], Member | None] = _nobody
-        self.rooms: dict[str, Room] = {}
+        self.rooms = Rooms()
         self.tally = Tally()
         self._limits = settings.limits
         self._loop = asyncio.get_running_loop()
@@ -132,6 +133,10 @@ class Hub:
         """Take it out of all its rooms; then `gone` is told up to where it was sent everything."""
         self._membership.depart(member, gone)
 
+    def arrive(self, member: Member, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
+        """Let it go on in its rooms from where it stood, at once; returns the rooms that it has to join instead."""
+        return self._membership.arrive(member, stood)
+
     def lag_of(self, member: Member) -> int:
         """Messages of its rooms that it has not been sent yet."""
         return self._membership.lag_of(member)
@@ -208,7 +213,8 @@ class Hub:
         if found is None:
             return
         if entries := found.follower.received(publication):
-            self._following.deliver(found, publication.epoch, entries)
+            # The follower's own string of the same epoch: each remembered entry keeps it.
+            self._following.deliver(found, found.follower.epoch, entries)
         elif effects := found.follower.strayed():
             self._following.run(found, effects)
 

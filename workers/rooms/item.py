@@ -10,10 +10,16 @@ import msgspec
 from msgspec import Struct
 
 from workers.bus.port import Change, Entry
-from workers.transport.frames import binary_frame, compressed_binary_frame, compressed_text_frame, text_frame
+from workers.transport.frames import (
+    COMPRESS_FROM,
+    binary_frame,
+    compressed_binary_frame,
+    compressed_text_frame,
+    text_frame,
+)
 
-# What an item costs beside its frame: the two objects, and a place in the ring.
-OVERHEAD = 250
+# What an item costs beside its texts: itself, the heads of up to five strings, two numbers, and a place in the ring.
+OVERHEAD = 390
 
 
 class Item(Struct, gc=False):
@@ -33,8 +39,10 @@ class Item(Struct, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes of memory, about."""
-        return len(self.frame) + OVERHEAD
+        """Bytes of memory at most: the compressed frame is counted as if it were there, and no smaller."""
+        frame = len(self.frame)
+        squeezed = frame if frame > COMPRESS_FROM else 0
+        return frame + squeezed + len(self.author) + len(self.key) + len(self.exclude) + OVERHEAD
 
     @property
     def special(self) -> bool:
@@ -42,9 +50,11 @@ class Item(Struct, gc=False):
         return bool(self.exclude or (self.key and self.author))
 
     def compressed(self) -> bytes:
-        """The frame for readers with permessage-deflate."""
+        """The frame for readers with permessage-deflate; where compressing does not pay, it is no second one."""
         if not self.squeezed:
-            self.squeezed = _compress(self.frame, binary=self.binary)
+            frame = self.frame
+            squeezed = _compress(frame, binary=self.binary) if len(frame) > COMPRESS_FROM else frame
+            self.squeezed = squeezed if len(squeezed) < len(frame) else frame
         return self.squeezed
 
     @property

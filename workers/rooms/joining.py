@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from workers.bus.port import BusError, LogState, Position
-from workers.rooms.follower import Effect
+from workers.rooms.follower import Effect, Phase
 from workers.rooms.item import Item
 from workers.rooms.lineage import Restart, judge
 from workers.rooms.member import Gap, Joined, Member, Reset
 from workers.rooms.room import Room
 
 logger = logging.getLogger(__name__)
+
+_LIVE: Final = Phase.LIVE
 
 
 class Front(Protocol):
@@ -75,8 +77,8 @@ class JoinPart:
 
     def ready(self) -> bool:
         """Whether it can be announced now; if not, what is missing is under way."""
-        room = self.room
-        if not room.current:
+        follower = self.room.follower
+        if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
             self._wait_for_room()
             return False
         if self.since is None or self.already:
@@ -98,14 +100,10 @@ class JoinPart:
             room.joins.append(self.join)
 
     def _judge_by_ring(self) -> bool:
-        room, since, follower = self.room, self.since, self.room.follower
-        if since is None or not follower.reigns or since.offset > room.offset or not room.covers(since.offset):
+        if self.since is None or not told_by_ring(self.room, self.since):
             return False
-        start = room.ring.start if room.ring is not None else room.offset
-        state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
-        if isinstance(judge(since, state), Restart):
-            return False  # for the log to say
-        self.cursor, self.missing, self.line, self.judged_in = since, None, room.line, follower.epoch
+        self.cursor, self.missing, self.line = self.since, None, self.room.line
+        self.judged_in = self.room.follower.epoch
         return True
 
     def page_came(self, state: LogState, items: list[Item]) -> None:
@@ -185,18 +183,21 @@ class Join:
         if self.over or self._announcing:
             return
         for part in self.parts:
-            part.room.settle()
+            if part.room.batch:
+                part.room.settle()
         if self.over:
             return  # settling let a waiting call of this get ahead
-        # All of them are asked, so that what they wait for is under way together.
-        missing = [part for part in self.parts if not part.ready()]
-        if missing:
+        ready = True
+        for part in self.parts:
+            if not part.ready():
+                ready = False  # the others are asked too, so that what they wait for is under way together
+        if not ready:
             return
         for part in self.parts:
             if part.room.busy:
                 part.room.when_idle(self.advance)
                 return
-            if part.ahead:
+            if (part.cursor is not None or part.room.batch) and part.ahead:
                 self.front.later(self.advance)
                 return
         self._enter()
@@ -239,3 +240,18 @@ class Join:
     def _end(self) -> None:
         self.front.ended(self)
         self.parts = []  # they know this join: without the cycle, nobody has to look for what a storm of joins leaves
+
+
+def told_by_ring(room: Room, since: Position) -> bool:
+    """Whether all that follows a position is in memory, and the position is on the log's present line.
+
+    The room is current: it is in the log's present reign.
+    """
+    follower = room.follower
+    if since.offset > room.offset or not room.covers(since.offset) or not follower.reigns:
+        return False
+    if since.epoch == follower.epoch:
+        return True
+    start = room.ring.start if room.ring is not None else room.offset
+    state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
+    return not isinstance(judge(since, state), Restart)  # else it is for the log to say

@@ -13,11 +13,12 @@ from workers.rooms.delivery import Delivery
 from workers.rooms.follower import Effect
 from workers.rooms.following import Following
 from workers.rooms.item import Item
-from workers.rooms.joining import Join, JoinPart
+from workers.rooms.joining import Join, JoinPart, told_by_ring
 from workers.rooms.lagger import Lagger
 from workers.rooms.member import Gap, Joined, Member, Reset, Teller
 from workers.rooms.reading import Asker, Reading
 from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
 from workers.rooms.tally import Tally
 from workers.rooms.upkeep import Upkeep
 
@@ -42,7 +43,7 @@ class Membership:
 
     def __init__(
         self,
-        rooms: dict[str, Room],
+        rooms: Rooms,
         words: Words,
         following: Following,
         delivery: Delivery,
@@ -86,7 +87,8 @@ class Membership:
             room = self.room(name)
             room.pins += 1
             join.parts.append(JoinPart(join, room, since))
-            self.run(room, room.follower.wanted())
+            if effects := room.follower.wanted():
+                self._following.run(room, effects)
         self._joins.setdefault(member, []).append(join)
         self._upkeep.joins.add(join)
         join.advance()
@@ -138,7 +140,10 @@ class Membership:
         return {room.name: self._position(member, room) for room in rooms}
 
     def depart(self, member: Member, gone: Callable[[dict[str, Position]], None]) -> None:
-        """Take it out of each of its rooms after the batch under way there; then `gone` is told where it stood."""
+        """Take it out of each of its rooms, with all of the batch under way there; then `gone` is told where it stood.
+
+        That is in the same turn, but where it gets something else than the others.
+        """
         noted: dict[str, Position] = {}
         rooms = self._of.get(member, ())
         waiting = len(rooms)
@@ -154,9 +159,35 @@ class Membership:
 
         for room in rooms:
             room.settle()
-            room.when_idle(partial(leave, room))
+            if room.finish(member):
+                leave(room)
+            else:
+                room.when_idle(partial(leave, room))
         if not rooms:
             gone(noted)
+
+    def arrive(self, member: Member, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
+        """Let it go on in its rooms from where it stood, in silence; what it missed is written at once.
+
+        Returns the rooms where that is not possible: which are not followed, or whose ring does not say what became of
+        its position since. They take a join.
+        """
+        return [(name, at) for name, at in stood if not self._arrived(member, self._rooms.get(name), at)]
+
+    def _arrived(self, member: Member, room: Room | None, at: Position) -> bool:
+        if room is None or member in room:
+            return False
+        self.run(room, room.follower.wanted())
+        room.settle()
+        if not room.current or not told_by_ring(room, at):
+            self.let_go(room)
+            return False
+        self._of[member] = (*self._of.get(member, ()), room)
+        if room.takes_in and not member.paused and at.offset == room.goal and room.line == room.goal_line:
+            room.enliven(member)
+        else:
+            self._lag(member, room, at, line=room.line).pump()
+        return True
 
     def _position(self, member: Member, room: Room) -> Position:
         lagger = room.laggers.get(member) if room.laggers else None
@@ -188,7 +219,8 @@ class Membership:
         """The room of that name, which begins to be one now if need be."""
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self)
+            room = Room(name, self)
+            self._rooms.begin(room)
         return room
 
     def _remove(self, member: Member, room: Room) -> None:
@@ -234,10 +266,10 @@ class Membership:
 
     def admit(self, member: Member, part: JoinPart) -> None:
         """Make it a member, LIVE or LAGGING, in the turn in which it was announced."""
-        room = part.room
-        if part.already:
+        room, rooms = part.room, self._of.get(member, ())
+        if room in rooms:
             return
-        self._of[member] = (*self._of.get(member, ()), room)
+        self._of[member] = (*rooms, room)
         if not member.paused and (part.cursor is None or part.at_goal):
             room.enliven(member)
             return
@@ -260,8 +292,10 @@ class Membership:
             self._joins.pop(join.member, None)
         self._upkeep.joins.discard(join)
         for part in join.parts:
-            part.room.pins -= 1
-            self.let_go(part.room)
+            room = part.room
+            room.pins -= 1
+            if not (room.live or room.pins):
+                self.let_go(room)
 
     def dropped(self, part: JoinPart) -> None:
         """A room of a join is not wanted any more."""
@@ -274,8 +308,11 @@ class Membership:
         self._reading.ask(asker)
 
     def promote(self, lagger: Lagger) -> None:
-        """LAGGING → LIVE, between two batches."""
-        lagger.room.when_idle(partial(self._promote, lagger))
+        """LAGGING → LIVE, between two batches or with the present one already written."""
+        if lagger.room.takes_in:
+            self._promote(lagger)
+        else:
+            lagger.room.when_idle(partial(self._promote, lagger))
 
     def _promote(self, lagger: Lagger) -> None:
         room, member = lagger.room, lagger.member

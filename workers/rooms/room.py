@@ -6,7 +6,8 @@ it has a cursor (`lagger.py`) and no queue.
 Two places in the log matter. `epoch` and `offset` say how far the worker has come: the ring ends there, and so does the
 batch. `taken_…` says what the LIVE members were sent, or are being sent: it is the place before the batch that is
 gathered now. Since a change of membership waits until no batch is being written, and everybody gets whole batches,
-a member that comes, goes or begins to lag is exactly at `position`.
+a member that comes, goes or begins to lag is exactly at `position`. Only connections that move between workers do not
+wait, and laggers that have caught up: who leaves gets its part of the batch first, who comes has it (`flight.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from workers.bus.port import Position
 from workers.rooms.alone import Alone
+from workers.rooms.flight import Flight, joined, write
 from workers.rooms.follower import Follower, Phase
 from workers.rooms.item import Item
 from workers.rooms.member import Member, Transport
@@ -190,6 +192,17 @@ class Room:
         if self.batch and not self.busy and self.live_count <= AT_ONCE:
             self.flush(AT_ONCE)
 
+    @property
+    def takes_in(self) -> bool:
+        """Whether who is at `position` may become LIVE now: not while it is not settled who gets the batch."""
+        return self._flight is None or (isinstance(self._flight, Flight) and not self._flushing)
+
+    def finish(self, member: Member) -> bool:
+        """Give a member now what is being written, so that it is at `position` and may leave; False: it has to wait."""
+        if self._flight is None:
+            return True
+        return isinstance(self._flight, Flight) and not self._flushing and self._flight.finish(member)
+
     def when_idle(self, change: Callable[[], None]) -> None:
         """Run `change` while no batch is being written: now where that is possible, else when this one is done."""
         if not self.busy:
@@ -209,7 +222,7 @@ class Room:
         if self._flight is None and self.batch:
             items, self.batch = self.batch, []
             self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
-            self._flight = self._write_batch(items)
+            self._flight = self._begin(items)
         self._flushing = True
         done = 0
         try:
@@ -225,31 +238,22 @@ class Room:
             self._changes.popleft()()
         return done
 
-    def _write_batch(self, items: list[Item]) -> Iterator[int]:
-        """Write a batch to everybody, up to AT_ONCE members a step, whose number each step gives."""
+    def _begin(self, items: list[Item]) -> Iterator[int]:
+        """Begin to write a batch: each step writes it to up to AT_ONCE members, and gives their number."""
         apart = self._apart(items)
-        for members, squeeze in ((self.live, False), (self.squeezed, True)):
-            if not members:
-                continue
-            data = _joined(items, squeeze=squeeze)
-            if not data:
-                continue
-            count = len(members)
-            if count <= AT_ONCE and not apart:
-                _write(members.values(), data)
-                self._house.written(items, count, len(data))
-                yield count
-                continue
-            targets = _without(members, apart)
-            for start in range(0, max(len(targets), 1), AT_ONCE):
-                _write(targets[start : start + AT_ONCE], data)
-                if start + AT_ONCE >= len(targets):
-                    self._house.written(items, count, len(data))  # the lag is that of the last one
-                yield AT_ONCE
-        for member, transport in apart.items():
-            own = (item.frame_for(member.user, member.id, deflate=member.deflate) for item in items)
-            _write((transport,), b"".join(own))
-            yield 1
+        if not apart and not self.squeezed and len(self.live) <= AT_ONCE:
+            return self._write_at_once(items)
+        classes = ((self.live, False), (self.squeezed or {}, True))
+        return Flight(items, classes, apart, at_once=AT_ONCE, written=self._house.written)
+
+    def _write_at_once(self, items: list[Item]) -> Iterator[int]:
+        """What nearly every batch comes to."""
+        data = joined(items, squeeze=False)
+        if self.live and data:
+            count = len(self.live)
+            write(self.live.values(), data)
+            self._house.written(items, count, len(data))
+            yield count
 
     def _apart(self, items: list[Item]) -> dict[Member, Transport]:
         """Members who get something else than the others."""
@@ -260,28 +264,3 @@ class Room:
                     if self.is_live(member):
                         apart[member] = member.ws.transport
         return apart
-
-
-def _without(members: dict[Member, Transport] | Alone, apart: dict[Member, Transport]) -> list[Transport]:
-    """The transports of the others; taking a few out and putting them back beats asking each of a thousand."""
-    taken = [member for member in apart if members.pop(member, None) is not None]
-    rest = list(members.values())
-    for member in taken:
-        members[member] = apart[member]
-    return rest
-
-
-def _joined(items: list[Item], *, squeeze: bool) -> bytes:
-    if len(items) == 1:
-        return items[0].compressed() if squeeze else items[0].frame
-    if squeeze:
-        return b"".join([item.compressed() for item in items])
-    return b"".join([item.frame for item in items])
-
-
-def _write(transports: Iterable[Transport], data: bytes) -> None:
-    for transport in transports:
-        try:
-            transport.write(data)
-        except RuntimeError:
-            logger.debug("a member's transport was closed between two slices")

@@ -27,6 +27,10 @@ class Deadlines(Generic[Item]):
     def __iter__(self) -> Iterator[Item]:
         return iter(self._due)
 
+    def add(self, item: Item, now: float) -> None:
+        """Give `item`, which has none, its time."""
+        self._due[item] = now + self.delay
+
     def set(self, item: Item, now: float) -> None:
         """Give `item` its time, again if it had some."""
         self._due.pop(item, None)

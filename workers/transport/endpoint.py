@@ -10,17 +10,21 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from workers.http.response import Response
+from workers.transport.begun import Begun
 from workers.transport.config import EndpointConfig
 from workers.transport.descriptors import Descriptors
+from workers.transport.door import Door
 from workers.transport.familiar import Familiar
 from workers.transport.handshake import Handshake
 from workers.transport.inbound import Parsers
 from workers.transport.lifecycle import Lifecycle
-from workers.transport.moving import decode_state
+from workers.transport.moving import ConnectionState, decode_state
 from workers.transport.opening import Handler
 from workers.transport.proxies import TrustedProxies
 from workers.transport.sweeper import Sweeper
@@ -78,6 +82,7 @@ class Endpoint:
         self.counts = Counts()
         self.parsers = Parsers(config.message_size)
         self.proxies = TrustedProxies(config.trusted_proxies)
+        self.behind_proxies = bool(self.proxies)
         self.negotiator = Negotiator(
             paths=config.paths,
             origins=config.origins,
@@ -89,7 +94,7 @@ class Endpoint:
         self.descriptors = descriptors or Descriptors.of_this_process(config.reserve)
         self.descriptors.watch(self._descriptors_changed)
         self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._doors: list[Door] = []  # as many as listeners, or none
         self._serving: asyncio.Task[None] | None = None
 
     # ---- accepting ---------------------------------------------------------------------------------
@@ -99,31 +104,20 @@ class Endpoint:
         self._listeners.append(sock)
         self.connections.start(self.loop)
         if not self.descriptors.paused:
-            self._servers.append(await self._serve(sock))
+            self._doors.append(await self._open(sock))
 
-    async def _serve(self, sock: socket.socket) -> asyncio.Server:
-        serve = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
-        return await serve(
-            self.make,
-            sock=sock.dup(),
-            backlog=self.config.backlog,
-            ssl=self.tls,
-            ssl_handshake_timeout=self.config.handshake_timeout if self.tls else None,
-        )
-
-    def make(self) -> Handshake:
-        """The protocol for a connection that was accepted."""
-        return Handshake(self)
+    async def _open(self, sock: socket.socket) -> Door:
+        return await Door.open(sock, partial(Handshake, self), self.config, self.tls)
 
     def stop_accepting(self) -> None:
         """Leave the listening sockets to others, for good. Open connections and handshakes go on."""
         self._listeners.clear()
-        self._close_servers()
+        self._close_doors()
 
     @property
     def accepting(self) -> bool:
         """Whether new connections are taken now."""
-        return bool(self._servers)
+        return bool(self._doors)
 
     def _descriptors_changed(self, paused: bool) -> None:
         if paused:
@@ -131,17 +125,17 @@ class Endpoint:
                 "no new connections are taken at %d open files: the limit (ulimit -n) is near", self.descriptors.used
             )
             # Not at once: this is called while the server is in the middle of handing a connection over.
-            self.loop.call_soon(self._close_servers)
+            self.loop.call_soon(self._close_doors)
         else:
             log.info("new connections are taken again")
             self._serve_again()
 
-    def _close_servers(self) -> None:
+    def _close_doors(self) -> None:
         if self._listeners and not self.descriptors.paused:
             return  # it was asked for, but meanwhile the reason has gone
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for door in self._doors:
+            door.close()
+        self._doors.clear()
 
     def _serve_again(self) -> None:
         if self._listeners and (self._serving is None or self._serving.done()):
@@ -149,12 +143,12 @@ class Endpoint:
 
     async def _serve_all(self) -> None:
         """Listen on what is not listened on, unless a reason to pause has come up again."""
-        for sock in self._listeners[len(self._servers) :]:
-            server = await self._serve(sock)
+        for sock in self._listeners[len(self._doors) :]:
+            door = await self._open(sock)
             if self.descriptors.paused or not self._listeners:
-                server.close()
+                door.close()
                 return
-            self._servers.append(server)
+            self._doors.append(door)
 
     def close(self) -> None:
         """Stop everything; what is still open is dropped."""
@@ -177,26 +171,52 @@ class Endpoint:
         move that cannot be taken back any more; until then the descriptor is only held.
         Raises msgspec.MsgspecError for a state that is none, OSError for a socket that is dead.
         """
-        known = decode_state(state)
+        (ws,) = await self.attach_all([(sock, state)])
+        if isinstance(ws, Exception):
+            raise ws
+        return ws
+
+    async def attach_all(self, moved: Sequence[tuple[socket.socket, bytes]]) -> list[WebSocket | Exception]:
+        """Go on with many connections as `attach` does with one; in place of one that cannot, why.
+
+        They are begun in one turn of the loop, without a task for each.
+        """
+        begun = [self._begin(sock, state) for sock, state in moved]
+        attached: list[WebSocket | Exception] = []
+        for one in begun:
+            if isinstance(one, Exception):
+                attached.append(one)
+                continue
+            ws, adoption, known = one
+            try:
+                await adoption
+            except OSError as error:
+                self.descriptors.give_back()
+                attached.append(error)
+                continue
+            if known.pinged is not None and ws.is_open:
+                self.connections.pinged_before(ws, known.pinged, self.now())
+            attached.append(ws)
+        return attached
+
+    def _begin(self, sock: socket.socket, state: bytes) -> tuple[WebSocket, Begun[Any], ConnectionState] | Exception:
+        try:
+            known = decode_state(state)
+        except ValueError as error:
+            sock.close()
+            return error
         ws = WebSocket(self, known.opening, known.remote)
         ws.adopt(known)
         self.descriptors.take()
         self.connections.start(self.loop)
-        try:
-            await self.loop.connect_accepted_socket(lambda: ws, sock)
-        except OSError:
-            self.descriptors.give_back()
-            raise
-        if known.pinged is not None and ws.is_open:
-            self.connections.pinged_before(ws, known.pinged, self.now())
-        return ws
+        return ws, Begun(self.loop.connect_accepted_socket(lambda: ws, sock)), known
 
     # ---- what connections report -----------------------------------------------------------------------
 
     def handshake_began(self, handshake: Handshake) -> None:
         """A connection was accepted."""
         self.descriptors.take()
-        self.connections.handshakes.set(handshake, self.now())
+        self.connections.handshakes.add(handshake, self.now())
 
     def handshake_answered(self, handshake: Handshake) -> None:
         """It has got a response that is no 101, and some time to read it."""

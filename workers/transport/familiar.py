@@ -8,9 +8,9 @@ block without its key, which is all that they depend on. Blocks with secrets or 
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64
+from hashlib import sha1
 from typing import Final
-
-from websockets.utils import accept_key
 
 from workers.transport.upgrade import Agreed
 
@@ -19,6 +19,7 @@ _KEY_SIZE: Final = 24  # characters: 16 bytes in base64
 MOST: Final = 256  # kinds; a kind takes at most `header_size` bytes
 
 _HEADER: Final = b"\r\nSec-WebSocket-Key: "
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _key = re.compile(rb"[A-Za-z0-9+/]{22}==\r\n")
 _private = re.compile(rb"\r\n(?:cookie|authorization|proxy-authorization)[ \t]*:|\A[^\r]*\?", re.IGNORECASE)
 
@@ -33,29 +34,33 @@ class Familiar:
 
     def recall(self, block: bytes) -> Agreed | None:
         """The agreement with a client that sent the same block with some key, for the key in this one."""
-        found = _without_key(block)
-        known = self._kinds.get(found[1]) if found is not None else None
-        if found is None or known is None:
+        key, rest = _without_key(block)
+        known = self._kinds.get(rest)
+        if known is None:
             return None
         head, tail, agreed = known
-        response = head + accept_key(found[0]).encode() + tail
-        return Agreed(response, agreed.opening, agreed.forwarded, agreed.x_forwarded_for)
+        return Agreed(head + _accepted(key) + tail, agreed.opening, agreed.forwarded, agreed.x_forwarded_for)
 
     def remember(self, block: bytes, agreed: Agreed) -> None:
         """Keep an agreement that was reached on this block."""
-        found = _without_key(block)
-        if found is None or _private.search(block):
+        key, rest = _without_key(block)
+        if not key or _private.search(block):
             return
         if len(self._kinds) >= MOST:
             self._kinds.clear()  # simpler than an order of use, and as good against a client that varies its block
-        head, _, tail = agreed.response.partition(accept_key(found[0]).encode())
-        self._kinds[found[1]] = head, tail, agreed
+        head, _, tail = agreed.response.partition(_accepted(key))
+        self._kinds[rest] = head, tail, agreed
 
 
-def _without_key(block: bytes) -> tuple[str, bytes] | None:
-    """The key, and the rest of the block."""
+def _without_key(block: bytes) -> tuple[bytes, bytes]:
+    """The key, and the rest of the block; both are empty where there is no key."""
     begin = block.find(_HEADER) + len(_HEADER)
     end = begin + _KEY_SIZE
     if begin < len(_HEADER) or _key.match(block, begin) is None:
-        return None
-    return block[begin:end].decode(), block[:begin] + block[end:]
+        return b"", b""
+    return block[begin:end], block[:begin] + block[end:]
+
+
+def _accepted(key: bytes) -> bytes:
+    """The answer to a key: what `websockets` computes, as bytes."""
+    return b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)

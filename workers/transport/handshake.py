@@ -36,7 +36,7 @@ class Handshake(asyncio.Protocol):
         self.endpoint = endpoint
         self._buffer = b""
         self._remote: tuple[str, int] | None = None  # by the word of a PROXY header
-        self._claims_proxy = bool(endpoint.proxies)  # whether such a header may still come
+        self._claims_proxy = endpoint.behind_proxies  # whether such a header may still come
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -120,12 +120,13 @@ class Handshake(asyncio.Protocol):
 
     def _accept(self, agreed: Agreed, rest: bytes) -> None:
         """Become a WebSocket."""
-        ws = WebSocket(self.endpoint, agreed.opening, self._client(agreed))
+        endpoint = self.endpoint
+        ws = WebSocket(endpoint, agreed.opening, self._client(agreed) if endpoint.behind_proxies else None)
         ws.transport = self.transport
         self.transport.set_protocol(ws)
-        self.endpoint.upgraded(self, ws)
+        endpoint.upgraded(self, ws)
         self.transport.write(agreed.response)
-        ws.begin(self.endpoint.handler)
+        ws.begin(endpoint.handler)
         if rest:
             ws.data_received(rest)
 
@@ -139,11 +140,9 @@ class Handshake(asyncio.Protocol):
             response = Response.text(HTTPStatus.INTERNAL_SERVER_ERROR)
         self._answer(response.serialize(head=request.method == "HEAD"))
 
-    def _client(self, agreed: Agreed) -> tuple[str, int] | None:
-        """Who is behind trusted proxies; None: the peer itself."""
+    def _client(self, agreed: Agreed) -> tuple[str, int]:
+        """Who is behind trusted proxies."""
         proxies = self.endpoint.proxies
-        if not proxies:
-            return None
         peer = self._remote or self._peer()
         if not proxies.trusts(peer[0]):
             return peer

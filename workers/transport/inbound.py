@@ -85,6 +85,16 @@ class Parsers:
         elif parser is self._deflate:
             self._deflate = self._make(deflate=True)
 
+    def drop(self, parser: ServerProtocol) -> None:
+        """A connection needs `parser` no more; a shared one stays.
+
+        It and its own generator hold each other, and a failure holds both: left to the collector, which looks rarely,
+        they would be more than all that is alive.
+        """
+        if parser is not self._plain and parser is not self._deflate:
+            parser.parser.close()
+            parser.parser_exc = None
+
 
 class Fragments:
     """A message of several frames that has begun: its own parser and what has come of it."""

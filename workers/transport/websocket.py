@@ -205,6 +205,8 @@ class WebSocket(Lifecycle):
             self._receive_failure(parser)
         if parser.state is not PARSER_OPEN or parser.current_size is not None:
             parsers.keep(parser)
+        if self._fragments is None or self._fragments.parser is not parser:
+            parsers.drop(parser)
 
     def _receive_data_frame(self, parser: ServerProtocol, frame: Frame) -> None:
         if frame.opcode is BINARY and not self.endpoint.config.binary:
@@ -282,7 +284,9 @@ class WebSocket(Lifecycle):
     def _forget_input(self) -> None:
         super()._forget_input()
         self._tail = None
-        self._fragments = None
+        if self._fragments is not None:
+            self.endpoint.parsers.drop(self._fragments.parser)
+            self._fragments = None
 
     # ---- moving to another process ---------------------------------------------------------------------
 

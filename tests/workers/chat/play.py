@@ -37,6 +37,10 @@ class Known:
         self.moderators: dict[str, str] = {}  # user → name
         self.people: dict[str, str] = {}  # name → user
 
+    @property
+    def none(self) -> bool:
+        return not (self.bans or self.mutes)
+
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         return self.bans.get((user, room))
 

@@ -89,3 +89,22 @@ def test_the_store_gives_back_what_it_was_given(room: str) -> None:
     sanction = Sanction("mute", "ann", room, until=5, reason="a b  c ü", by="bob", at=3, address="::1")
     field = f"mute {room}".encode()
     assert unpack(field, b"5 3 " + pack_details(sanction)) == sanction
+
+
+def test_what_the_store_has_still_to_be_asked_about() -> None:
+    known = Sanctions(("*", "u:ann", "a:10.0.0.1"))
+    assert known.unread(("*", "u:ann", "a:10.0.0.1")) == []
+    known.begin("u:ann")
+    known.begin("a:10.0.0.1")
+    assert known.unread(("*", "u:ann", "a:10.0.0.1")) == ["u:ann", "a:10.0.0.1"]
+    known.loaded("u:ann", [])
+    assert known.unread(("*", "u:ann", "a:10.0.0.1")) == ["a:10.0.0.1"]
+
+
+def test_whether_there_is_anything_to_look_for() -> None:
+    known = holding()
+    assert known.none
+    known.apply(Sanction("ban", "bob", at=1))  # who is not here
+    assert known.none
+    known.apply(Sanction("mute", "ann", at=1))
+    assert not known.none

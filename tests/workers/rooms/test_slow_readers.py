@@ -154,3 +154,38 @@ async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batc
         await peer.has("lobby", 2)
     assert leaver.offsets("lobby") == [1]
     await until(lambda: late.offsets("lobby") == [2])
+
+
+async def test_who_moves_leaves_and_enters_a_large_room_in_the_middle_of_a_batch_and_has_all_of_it(
+    sides, connect, monkeypatch
+):
+    from workers.rooms import pace
+
+    monkeypatch.setattr(pace, "MOST", 256)
+    old, new = await sides(), await sides()
+    peers = [await connect(side) for side in (old, new) for _ in range(700)]
+    await asyncio.gather(*(peer.join("lobby") for peer in peers))
+    mover, far = peers[699], old.hub.rooms["lobby"]
+    placed = asyncio.ensure_future(new.publish("lobby", "0"))
+    while not far.busy:
+        await asyncio.sleep(0)
+    assert mover.payloads() == [], "its turn has not come yet"
+    stood: list[dict[str, Position]] = []
+    old.hub.depart(mover, stood.append)
+    assert far.busy and stood, "it does not wait for the end of the batch"
+    await until(lambda: mover.offsets("lobby") == [1])
+    assert stood[0]["lobby"].offset == (await placed).offset == 1
+
+    again = asyncio.ensure_future(new.publish("lobby", "1"))
+    near = new.hub.rooms["lobby"]
+    while not near.busy:
+        await asyncio.sleep(0)
+    mover.hub = new.hub
+    assert new.hub.arrive(mover, list(stood[0].items())) == []
+    assert near.busy and near.is_live(mover), "nor does it wait for the end of one where it arrives"
+    await until(lambda: mover.offsets("lobby") == [1, 2])
+    await again
+    await new.publish("lobby", "2")
+    for peer in peers:
+        await peer.has("lobby", 3)
+        assert peer.offsets("lobby") == [1, 2, 3]

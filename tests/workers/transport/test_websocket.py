@@ -6,6 +6,7 @@ import logging
 from functools import partial
 
 import pytest
+from websockets.server import ServerProtocol
 
 from tests.workers.transport.serving import App, frame, text, until
 from workers.transport.handshake import Handshake
@@ -211,6 +212,52 @@ async def test_what_is_over_is_let_go_without_the_garbage_collector(serve) -> No
         await until(lambda: not any(type(thing) in (WebSocket, Handshake) for thing in gc.get_objects()))
     finally:
         gc.enable()
+
+
+FIRST, LAST = frame(1, b"a", fin=False), frame(0, b"b")
+WRONG = b"\x83\x80\0\0\0\0"  # there is no such opcode
+
+
+@pytest.mark.parametrize(
+    ("said", "answered"),
+    [
+        (frame(CLOSE, b"\x03\xe8"), True),
+        (frame(CLOSE), True),
+        (WRONG, True),
+        (LAST, True),  # the end of nothing
+        (FIRST + frame(9) + LAST + text("bye"), True),
+        (FIRST + frame(CLOSE, b"\x03\xe8"), True),
+        (FIRST + WRONG, True),
+        (FIRST + FIRST, True),
+        (FIRST, False),  # and lost
+    ],
+    ids=["close", "close without a code", "failure", "late failure", "fragments", "close inside a message",
+         "failure inside a message", "a message inside a message", "lost inside a message"],
+)  # fmt: skip
+async def test_no_parser_is_left_for_the_garbage_collector(serve, said: bytes, answered: bool) -> None:
+    served = await serve()
+    gc.collect()
+    gc.disable()
+    try:
+        before = parsers()
+        for _ in range(5):
+            peer = await served.open()
+            peer.write(said)
+            if answered:
+                await peer.next()
+            else:
+                await until(lambda: any(owner.ws.mid_message for owner in served.app.seen))
+            peer.writer.transport.abort()
+            await until(lambda: served.endpoint.descriptors.used == 0)
+            served.app.seen.clear()
+        await until(lambda: parsers() == before)
+    finally:
+        gc.enable()
+
+
+def parsers() -> int:
+    """How many there are, garbage included."""
+    return sum(type(thing) is ServerProtocol for thing in gc.get_objects())
 
 
 async def test_a_stalled_reader_is_cut_by_the_sweeper(serve) -> None:

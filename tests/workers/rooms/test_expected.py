@@ -1,0 +1,26 @@
+"""The rooms of connections that are about to come from another worker."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from workers.handover.arrivals import Arrivals
+from workers.rooms.follower import Phase
+
+
+async def test_they_are_followed_until_all_have_come_and_linger_then_where_nobody_is(sides, connect):
+    side = await sides()
+    node = SimpleNamespace(hub=side.hub)  # no more of it is needed for this
+    arrivals = Arrivals(node)  # type: ignore[arg-type]
+    arrivals.expect(("lobby", "empty", "@somebody"))
+    await arrivals.prepare()
+    rooms = [side.hub.rooms[name] for name in ("lobby", "empty", "@somebody")]
+    assert all(room.current for room in rooms), "who comes needs no look at the store"
+    position = side.hub.position("lobby")
+    assert position is not None
+    one = await connect(side)
+    assert side.hub.arrive(one, [("lobby", position)]) == []
+    await arrivals.let_go()
+    assert [room.follower.phase for room in rooms] == [Phase.LIVE, Phase.LINGER, Phase.LINGER]
+    await side.publish("lobby", "0")
+    await one.has("lobby", 1)

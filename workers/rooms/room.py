@@ -134,6 +134,8 @@ class Room:
 
     def enliven(self, member: Member) -> None:
         """Make it LIVE; it is at the room's position, and the room is settled."""
+        if isinstance(self._flight, Flight):
+            self._flight.open = False  # it is none of those who get what comes now by it
         if member.deflate:
             if self.squeezed is None:
                 self.squeezed = {}
@@ -201,7 +203,10 @@ class Room:
         """Give a member now what is being written, so that it is at `position` and may leave; False: it has to wait."""
         if self._flight is None:
             return True
-        return isinstance(self._flight, Flight) and not self._flushing and self._flight.finish(member)
+        if not isinstance(self._flight, Flight) or self._flushing:
+            return False
+        self._flight.finish(member)
+        return True
 
     def when_idle(self, change: Callable[[], None]) -> None:
         """Run `change` while no batch is being written: now where that is possible, else when this one is done."""
@@ -215,14 +220,17 @@ class Room:
     def flush(self, budget: int) -> int:
         """Write the batch, or go on with it, to about `budget` members; returns to how many.
 
-        `busy` afterwards says that it is not finished. What comes meanwhile is the next batch.
+        `busy` afterwards says that it is not finished. What comes meanwhile is taken along, or is the next batch.
         """
         if self._flushing:
             return 0  # called from inside a write
-        if self._flight is None and self.batch:
+        if self.batch and (self._flight is None or self._absorbs):
             items, self.batch = self.batch, []
             self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
-            self._flight = self._begin(items)
+            if isinstance(self._flight, Flight):
+                self._flight.absorb(items, self._apart(items))
+            else:
+                self._flight = self._begin(items)
         self._flushing = True
         done = 0
         try:
@@ -237,6 +245,11 @@ class Room:
         while self._changes and not self.busy:
             self._changes.popleft()()
         return done
+
+    @property
+    def _absorbs(self) -> bool:
+        """Nobody waits for the end of what is being written."""
+        return isinstance(self._flight, Flight) and self._flight.open and not self._changes
 
     def _begin(self, items: list[Item]) -> Iterator[int]:
         """Begin to write a batch: each step writes it to up to AT_ONCE members, and gives their number."""

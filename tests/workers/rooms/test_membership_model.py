@@ -21,12 +21,13 @@ from tests.workers.rooms.conftest import tell
 from tests.workers.rooms.modelbus import ModelBus
 from workers.bus.port import Position
 from workers.rooms import delivery, lagger, pace, reading, room
-from workers.rooms.flight import FlightClass
+from workers.rooms.flight import Flight, Segment
 from workers.rooms.follower import Phase as FollowerPhase
 from workers.rooms.hub import Hub
+from workers.rooms.item import Item
 from workers.rooms.joining import JoinPart
 from workers.rooms.lagger import Lagger
-from workers.rooms.member import Joined
+from workers.rooms.member import Joined, Member
 from workers.rooms.pace import Pace
 from workers.rooms.room import Room
 
@@ -391,10 +392,25 @@ def leaves_unfinished(self: Room, member: Any) -> bool:
     return True
 
 
-def written_again(self: FlightClass, transport: Any) -> None:
+def written_again(self: Segment, transport: Any) -> bool:
     """Whoever leaves is given the batch, and again when its turn comes."""
     if transport in self.targets[self.at :]:
         transport.write(self.data)
+    return False
+
+
+def always_open(self: Flight, is_open: bool) -> None:
+    """A batch takes along what comes, although somebody has left or entered in the middle of it."""
+
+
+def takes_along_for_the_rest(self: Flight, items: list[Item], apart: dict[Member, Any]) -> None:
+    """What is taken along goes only to those who have still to be written to."""
+    done, self._done = self._done, []
+    absorb(self, items, apart)
+    self._done += done
+
+
+absorb = Flight.absorb
 
 
 def judged_once(self: JoinPart) -> bool:
@@ -428,7 +444,9 @@ shared_subscribed, LIVE = Hub.shared_subscribed, FollowerPhase.LIVE
         (Room, "goal", property(newest_goal)),
         (Room, "gathers", property(gathers_for_live_members)),
         (Room, "finish", leaves_unfinished),
-        (FlightClass, "finish", written_again),
+        (Segment, "finish", written_again),
+        (Flight, "open", property(lambda self: True, always_open)),
+        (Flight, "absorb", takes_along_for_the_rest),
         (JoinPart, "judged", property(judged_once)),
         (Lagger, "pump", no_lines),
         (Hub, "shared_subscribed", no_look_after_reconnect),
@@ -440,6 +458,8 @@ shared_subscribed, LIVE = Hub.shared_subscribed, FollowerPhase.LIVE
         "gathers for LIVE members",
         "leaves unfinished",
         "written again",
+        "always open",
+        "takes along for the rest",
         "judged once",
         "no lines",
         "no look after a reconnect",

@@ -139,10 +139,10 @@ async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batc
     peers = [await connect(side) for _ in range(700)]
     await asyncio.gather(*(peer.join("lobby") for peer in peers))
     room = side.hub.rooms["lobby"]
+    leaver, late = peers[-1], await connect(side)
     placed = asyncio.ensure_future(side.publish("lobby", "0"))
     while not room.busy:
         await asyncio.sleep(0)
-    leaver, late = peers[-1], await connect(side)
     gone: list[int] = []
     side.hub.leave(leaver, "lobby", lambda: gone.append(len(leaver.payloads())))
     assert not gone

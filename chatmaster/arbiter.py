@@ -22,7 +22,7 @@ from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
 from chatmaster.config_describe import without_password
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
-from chatmaster.control_server import ControlServer
+from chatmaster.control_server import ControlServer, Peer
 from chatmaster.crew import State
 from chatmaster.errors import ApplicationError, ChatmasterError, StoreUnreachable
 from chatmaster.foreman import Foreman
@@ -328,7 +328,7 @@ class Arbiter:
     def _commands(self) -> dict[str, Any]:
         return {
             "status": lambda peer, args: peer.done(self.status()),
-            "settings": lambda peer, args: peer.done(config_running.told(self.site.settings, str(args.get("salt")))),
+            "settings": self._settings_command,
             "query": self.questions.command,
             **self.operations.commands(),
         }
@@ -340,6 +340,11 @@ class Arbiter:
         except OSError as error:
             log.error("the log could not be opened again: %s", error.strerror)
         self.foreman.tell_everyone(contract.ReopenLogs())
+
+    def _settings_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+        first, count = next(iter(self.policy.counts.items()))
+        scaled = count if first in self.operations.scaled else None
+        peer.done(config_running.told(self.site.settings, str(args.get("salt")), scaled=scaled))
 
     def forget_settings(self) -> None:
         """Only generations that a slot may still spawn are kept."""

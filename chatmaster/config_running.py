@@ -19,10 +19,13 @@ from chatmaster.settings import Settings
 SALT_SIZE: Final = 16  # bytes
 
 
-def told(settings: Settings, salt: str) -> dict[str, Any]:
-    """What the master answers."""
+def told(settings: Settings, salt: str, *, scaled: int | None) -> dict[str, Any]:
+    """What the master answers; `scaled` is the number of workers that somebody asked for since."""
+    shown = {key: visible(settings, key) for key in KEYS}
+    if scaled is not None:
+        shown["server.workers"] = scaled
     return {
-        "settings": {key: visible(settings, key) for key in KEYS},
+        "settings": shown,
         "digests": {key: _digest(settings, key, salt) for key in SECRET_KEYS},
     }
 

@@ -59,8 +59,10 @@ class CallbackApplication:
     def opened(self, connection: Connection) -> None:
         self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
         self._node.tasks.start(self._counted(connection), what="count a connection")
-        self._fire("connect", connection)
-        self._fire("websocket_connect", connection)
+        begun = (self._call("connect", connection), self._call("websocket_connect", connection))
+        waiting = [one for one in begun if one is not None]
+        if waiting:  # what the client says is for after that
+            self._work_off(connection, self._one_by_one(connection, waiting), what="on_connect")
 
     def _slow_down(self, connection: Connection, size: int) -> None:
         """A program's protocol has no word for "too fast": the socket is not read until there are tokens again.
@@ -98,10 +100,9 @@ class CallbackApplication:
             if len(inbox) == INBOX_LIMIT:
                 connection.ws.pause_reading()
             return
-        waiting = self._message(connection, data)
+        waiting = self._call("message", connection, data)
         if waiting is not None:
-            self._inboxes[connection.id] = deque()
-            self._node.tasks.start(self._work_off(connection, waiting), what="on_message")
+            self._work_off(connection, waiting, what="on_message")
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         self._inboxes.pop(connection.id, None)
@@ -144,20 +145,15 @@ class CallbackApplication:
     def resumed(self, connection: Connection) -> None:
         self._fire("buffer_drain", connection)
 
-    def _message(self, connection: Connection, data: str | bytes) -> Awaitable[Any] | None:
-        callback = self._callbacks.get("message")
-        if callback is None:
-            return None
-        try:
-            result = callback(connection, data)
-        except Exception as error:
-            self.failed(connection, error)
-            return None
-        return result if inspect.isawaitable(result) else None
+    def _work_off(self, connection: Connection, waiting: Awaitable[Any], *, what: str) -> None:
+        """Await this, and then what comes meanwhile."""
+        inbox = self._inboxes[connection.id] = deque()
+        self._node.tasks.start(self._worked_off(connection, inbox, waiting), what=what)
 
-    async def _work_off(self, connection: Connection, waiting: Awaitable[Any] | None) -> None:
+    async def _worked_off(
+        self, connection: Connection, inbox: deque[str | bytes], waiting: Awaitable[Any] | None
+    ) -> None:
         """Await one message's coroutine after the other, in the order the messages came."""
-        inbox = self._inboxes[connection.id]
         while True:
             if waiting is not None:
                 try:
@@ -169,26 +165,32 @@ class CallbackApplication:
             data = inbox.popleft()
             if len(inbox) == INBOX_LIMIT - 1:
                 connection.ws.resume_reading()
-            waiting = self._message(connection, data)
+            waiting = self._call("message", connection, data)
         self._inboxes.pop(connection.id, None)
 
     def _fire(self, event: str, connection: Connection, *args: Any) -> None:
+        waiting = self._call(event, connection, *args)
+        if waiting is not None:
+            self._node.tasks.start(self._one_by_one(connection, [waiting]), what=f"on_{event}")
+
+    def _call(self, event: str, connection: Connection, *args: Any) -> Awaitable[Any] | None:
+        """What is still to be awaited of a callback."""
         callback = self._callbacks.get(event)
         if callback is None:
-            return
+            return None
         try:
             result = callback(connection, *args)
         except Exception as error:
             self.failed(connection, error)
-            return
-        if inspect.isawaitable(result):
-            self._node.tasks.start(self._guarded(connection, result), what=f"on_{event}")
+            return None
+        return result if inspect.isawaitable(result) else None
 
-    async def _guarded(self, connection: Connection, waiting: Awaitable[Any]) -> None:
-        try:
-            await waiting
-        except Exception as error:
-            self.failed(connection, error)
+    async def _one_by_one(self, connection: Connection, waiting: list[Awaitable[Any]]) -> None:
+        for one in waiting:
+            try:
+                await one
+            except Exception as error:
+                self.failed(connection, error)
 
     def failed(self, connection: Connection, error: BaseException) -> None:
         """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""

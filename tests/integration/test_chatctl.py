@@ -124,6 +124,8 @@ def test_config_says_that_it_is_not_what_runs_and_where_that_differs(chatmaster)
     assert re.search(r"^timeout = 3.0 .*\n# runs with timeout = 4.0$", done.stdout, re.MULTILINE)
     assert settings["auth.secret"] not in done.stdout
     assert tomllib.loads(done.stdout)["store"]["timeout"] == 3.0
+    assert server.ctl("scale", "2").returncode == ExitCode.DONE
+    assert "# runs with workers = 2" in server.ctl("config", *as_it_runs).stdout
     assert server.ctl("reload").returncode == ExitCode.DONE
     assert "timeout = 4.0" not in server.ctl("config").stdout
 

@@ -70,3 +70,12 @@ async def test_a_worker_goes_at_its_age_and_keeps_its_clients_and_what_is_switch
     (row,) = server.status()["workers"]
     assert row["generation"] == 1 and row["restarts"] == 0
     assert "it is older than server.max_lifetime (3 s, with jitter)" in server.log()
+
+
+async def test_messages_wait_until_what_happens_on_connect_is_done(chatmaster: Make) -> None:
+    server = chatmaster("tests/integration/programs/greeter.py", workers=1)
+    for _ in range(20):
+        async with await RawSocket.open(server.url) as client:
+            client.send_text("at")
+            client.send_text("once")
+            assert [await client.read_message(), await client.read_message()] == ["11", "12"]

@@ -188,7 +188,7 @@ class Moderation:
             None, Verb(what), _text(args, "user"), args.get("room") or "", seconds, args.get("reason") or ""
         )
         if order.verb is Verb.KICK and not await self._is_here(order.user):
-            raise LookupError(f"nobody by the name {order.user} is connected")
+            raise LookupError(f"no user {order.user} is connected; `who ROOM` shows the ids")
         await self.carry_out(order, by=OPERATOR)
         logger.info("%s", _told_of(order))
         return []

@@ -235,10 +235,12 @@ class ChatApplication:
         if self.counted(room):
             self.presence.left(room, desk.connection.user)
 
-    def leave(self, desk: Desk, room: str) -> None:
-        """Take a connection out of a room."""
+    def leave(self, desk: Desk, room: str) -> asyncio.Event:
+        """Take a connection out of a room; the event says that it is, after a batch that was being written."""
+        left = asyncio.Event()
         self.went(desk, room)
-        self.hub.leave(desk.connection, room)
+        self.hub.leave(desk.connection, room, left.set)
+        return left
 
     def renamed(self, desk: Desk) -> None:
         """Somebody is called otherwise now, on this connection."""

@@ -7,6 +7,7 @@ at a time: meanwhile the connection's next requests wait here, a few of them, an
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -284,7 +285,15 @@ class Desk:
     # ---- rooms -------------------------------------------------------------------------------------
 
     def _leave(self, effect: e.Leave) -> None:
-        self._app.leave(self, effect.room)
+        left = self._app.leave(self, effect.room)
+        if left.is_set():
+            self._reply(e.Reply(effect.answer))
+        else:
+            self._start(self._left(left, effect), effect.id, "leave")
+
+    async def _left(self, left: asyncio.Event, effect: e.Leave) -> Effects:
+        await left.wait()
+        return (e.Reply(effect.answer),)
 
     def _join(self, effect: e.Join) -> None:
         self._start(self._app.entrance.join(self, effect), effect.id, "join")

@@ -70,9 +70,11 @@ class Join(Effect, frozen=True):
 
 
 class Leave(Effect, frozen=True, gc=False):
-    """Leave a room."""
+    """Leave a room; then, when nothing of it can come any more, send this to the connection."""
 
+    id: RequestId
     room: str
+    answer: bytes
 
 
 class Publish(Effect, frozen=True, gc=False):

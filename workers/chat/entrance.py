@@ -144,11 +144,8 @@ class Entrance:
 
     async def _left(self, desk: Desk, room: str) -> None:
         """Out and in again, to read on from another place."""
-        left = asyncio.Event()
         desk.session.forget(room)  # whoever is closed meanwhile has left it already
-        self._app.hub.leave(desk.connection, room, left.set)
-        self._app.went(desk, room)
-        await left.wait()
+        await self._app.leave(desk, room).wait()
 
     # ---- both --------------------------------------------------------------------------------------
 

@@ -221,7 +221,7 @@ class Session:
         if room not in self.rooms:
             return ()
         self.forget(room)
-        return (e.Leave(room), e.Reply(replies.left(None, room, reason=reason)))
+        return (e.Leave(None, room, replies.left(None, room, reason=reason)),)
 
     def forget(self, room: str) -> None:
         """The connection is not in a room any more, or about to read it from another place."""
@@ -266,7 +266,7 @@ class Session:
         if room.startswith("@"):
             raise Mistake("forbidden", "an inbox cannot be left", field="room")
         self.forget(room)
-        return (e.Leave(room), e.Reply(replies.left(command.id, room)))
+        return (e.Leave(command.id, room, replies.left(command.id, room)),)
 
     def _read(self, command: c.Read, now: float) -> Effects:
         self.require_joined(command.room)

@@ -87,8 +87,9 @@ class Departures:
         taken: list[Leaving] = []
         while self._gone and len(taken) < most:
             one = self._gone.popleft()
-            # The application may have brought it into another room, or have begun something for it.
-            if self._node.hub.rooms_of(one.connection) or not self._moves.at_rest(one.connection):
+            # Its client may be gone; the application may have brought it into another room, or begun something.
+            here = one.connection.id in self._node.connections
+            if not here or self._node.hub.rooms_of(one.connection) or not self._moves.at_rest(one.connection):
                 self._back(one.connection, one.positions)
                 continue
             taken.append(one)

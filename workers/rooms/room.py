@@ -181,8 +181,8 @@ class Room:
 
     @property
     def gathers(self) -> bool:
-        """What comes goes into the batch: somebody is LIVE, or what waits there will go to whoever becomes LIVE."""
-        return bool(self.live or self.squeezed or self.batch)
+        """What comes goes into the batch: somebody is LIVE, or may become so at the place before it."""
+        return bool(self.live or self.squeezed or self.batch or self._flight is not None)
 
     @property
     def busy(self) -> bool:

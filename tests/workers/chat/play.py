@@ -114,8 +114,11 @@ def guest(*rooms: str, settings: dict[str, Any] | None = None, consulted: frozen
 
 
 def shown(effects: Any) -> list[dict[str, Any]]:
-    """What is sent to the client."""
-    return [json.loads(effect.payload) for effect in effects if isinstance(effect, e.Reply)]
+    """What is sent to the client, at once or when it has left a room."""
+    told = [effect.answer if isinstance(effect, e.Leave) else effect for effect in effects]
+    return [
+        json.loads(one if isinstance(one, bytes) else one.payload) for one in told if isinstance(one, bytes | e.Reply)
+    ]
 
 
 def kinds(effects: Any) -> list[str]:

@@ -156,7 +156,7 @@ def test_join_and_leave():
         "type": "joined", "id": "j", "room": "lobby", "epoch": "e1", "offset": 7, "members": 1,
     }  # fmt: skip
     effects = play.sends(type="leave", id="l", room="lobby")
-    assert kinds(effects) == ["Leave", "Reply"]
+    assert kinds(effects) == ["Leave"]
     assert shown(effects) == [{"type": "left", "id": "l", "room": "lobby"}]
     assert play.asks(type="leave", room="lobby")["code"] == "not_joined"
 
@@ -361,7 +361,7 @@ def test_a_name_that_looks_like_a_moderators_is_refused():
 def test_somebody_who_was_kicked_from_a_room_has_left_it():
     play = guest("lobby")
     effects = play.session.expelled("lobby", "be nice")
-    assert kinds(effects) == ["Leave", "Reply"]
+    assert kinds(effects) == ["Leave"]
     assert shown(effects) == [{"type": "left", "room": "lobby", "reason": "be nice"}]
     assert play.asks(type="say", room="lobby", text="a")["code"] == "not_joined"
     assert play.session.expelled("lobby", "again") == ()

@@ -10,6 +10,7 @@ import pytest
 from workers.bus.port import Entry
 from workers.rooms.flight import Flight
 from workers.rooms.item import Item, item_of
+from workers.rooms.room import Room
 
 EPOCH = "0123456789abcdef"
 
@@ -37,7 +38,7 @@ class Reader:
         self.writes += 1
 
 
-class Room:
+class Said:
     """Readers, and what is said to them."""
 
     def __init__(self, readers: int) -> None:
@@ -77,7 +78,7 @@ def _special(item: Item, one: Reader) -> bool:
 @pytest.mark.parametrize("seed", range(60))
 def test_everybody_gets_everything_once_and_in_order_whatever_comes_meanwhile(seed: int) -> None:
     chance = random.Random(seed)
-    room = Room(chance.choice((1, 2, 5, 40)))
+    room = Said(chance.choice((1, 2, 5, 40)))
     room.begin(chance, at_once=chance.choice((1, 3, 16)))
     for _ in range(chance.randrange(60)):
         if chance.random() < 0.3:
@@ -94,7 +95,7 @@ def test_everybody_gets_everything_once_and_in_order_whatever_comes_meanwhile(se
 
 
 def test_what_comes_in_the_middle_costs_each_member_one_more_write_at_most() -> None:
-    room = Room(0)
+    room = Said(0)
     room.readers = [Reader(3 * number + 1) for number in range(100)]
     members: Any = {one: one for one in room.readers}
     items = [item_of(EPOCH, Entry(number, 0, "j", b'{"n":1}')) for number in range(1, 11)]
@@ -110,7 +111,7 @@ def test_what_comes_in_the_middle_costs_each_member_one_more_write_at_most() -> 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["", "apart"])
 def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) -> None:
-    room = Room(12)
+    room = Said(12)
     items = [item_of(EPOCH, Entry(1, 0, "j", b'{"n":1}', "u4" if apart else "", "k" if apart else ""))]
     leaver = room.readers[4]
     special: Any = {leaver: leaver} if apart else {}
@@ -122,3 +123,42 @@ def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) ->
     while next(room.flight, 0):
         """To the end."""
     assert leaver.got == had
+
+
+class House:
+    """In the place of the hub."""
+
+    def mark(self, room: Room) -> None: ...
+
+    def special_members(self, item: Item) -> tuple[()]:
+        return ()
+
+    def written(self, items: list[Item], members: int, size: int) -> None: ...
+
+
+def test_what_comes_when_all_have_left_in_the_middle_waits_for_who_becomes_live_at_the_place_before() -> None:
+    room = Room("lobby", House())
+    readers: list[Any] = [Reader(3 * number + 1) for number in range(300)]
+    items = [item_of(EPOCH, Entry(number, 0, "j", b'{"n":1}')) for number in (1, 2, 3)]
+
+    def deliver(item: Item) -> None:
+        if room.gathers:
+            room.put((item,))
+        room.epoch, room.offset = EPOCH, item.offset
+
+    for one in readers:
+        room.enliven(one)
+    deliver(items[0])
+    room.flush(256)
+    assert room.busy
+    for one in readers:
+        assert room.finish(one)
+        room.remove(one)
+    deliver(items[1])
+    late: Any = Reader(1)
+    assert room.takes_in and room.goal == 1
+    room.enliven(late)
+    deliver(items[2])
+    while room.busy or room.batch:
+        room.flush(256)
+    assert late.got == b"".join(item.frame for item in items[1:])

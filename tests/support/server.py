@@ -217,9 +217,11 @@ class Chatmaster:
         """The line that the master writes when it is ready or gives up; empty where it died without one."""
         deadline = time.monotonic() + timeout
         received = b""
+        readable = select.poll()  # a herd of clients may have taken every descriptor that `select` knows
+        readable.register(reader, select.POLLIN)
         while not received.endswith(b"\n"):
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([reader], [], [], left)[0]:
+            if left <= 0 or not readable.poll(left * 1000):
                 raise DidNotStart(None, f"not ready after {timeout:g} s", self.log())
             part = os.read(reader, 65_536)
             if not part:

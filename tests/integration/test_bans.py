@@ -11,6 +11,7 @@ import jwt
 import pytest
 
 from tests.support.server import Chatmaster
+from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -47,9 +48,8 @@ async def test_whoever_is_banned_or_kicked_while_coming_in_is_put_out(
         chatmaster, str(program), workers=2, settings={"auth.secret": SECRET}, environment=environment
     )
     coming = asyncio.create_task(ChatSocket.enter(server.url, "hall", token=token("eve")))
-    while not came.exists():
-        assert not coming.done()
-        await asyncio.sleep(0.01)
+    await until_async(came.exists, what="the hook is asked")
+    assert not coming.done()
     done = await asyncio.to_thread(server.ctl, verb, "eve", *(["--room", room] if room else []))
     assert done.returncode == 0, done.stderr
     gate.touch()
@@ -75,8 +75,7 @@ async def test_whoever_is_kicked_while_joining_is_put_out_and_may_come_again(
     async with await ChatSocket.enter(server.url, "hall", token=token("eve")) as client:
         came.unlink()
         joining = asyncio.create_task(client.ask(type="join", room="yard"))
-        while not came.exists():
-            await asyncio.sleep(0.01)
+        await until_async(came.exists, what="the hook is asked")
         # It is not in the room yet, as far as anybody can see.
         done = await asyncio.to_thread(server.ctl, "kick", "eve", "--room", "yard")
         assert done.returncode == 1 and "eve is connected, but not in yard" in done.stderr

@@ -87,6 +87,8 @@ class Boot:
         statedir.prepare(self._loaded.state_dir, uid=account.uid, gid=account.gid)
         pid_file = self._lock(stack)
         handler = open_log(self._loaded, account)
+        for warning in self._loaded.warnings:
+            log.warning("%s", warning)
         if pid_file.left is not None:
             log.warning("%s", obituary(pid_file.left, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
         children.preload(self._entry)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from chatmaster import __version__, cli_acting
-from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until
+from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until, warn
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
 
@@ -104,6 +104,7 @@ def start(
     loaded = instance.load(overrides, {key: value for key, value in flags.items() if value is not None})
     if not daemon:
         return cli_start.run_in_foreground(loaded)
+    warn(loaded)
     again = [app] if app is not None else []
     again += ["-n", str(workers)] if workers is not None else []
     again += [part for url in listen for part in ("-b", url)]
@@ -267,7 +268,7 @@ def check(instance: Instance, app: str | None, overrides: tuple[str, ...], as_js
     """Read the configuration and the application without starting anything."""
     from chatmaster import cli_check
 
-    loaded = instance.load(overrides, {"server.app": app} if app else None)
+    loaded = warn(instance.load(overrides, {"server.app": app} if app else None))
     rows = cli_check.check(loaded)
     click.echo(f"configuration: good ({loaded.file or 'the defaults'})", err=True)
     show(rows, lambda: cli_check.render_program(loaded.settings.server.app, rows), as_json=as_json)
@@ -285,7 +286,7 @@ def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> Non
     """
     from chatmaster import cli_check
 
-    loaded = cli_check.with_program(instance.load(overrides))
+    loaded = cli_check.with_program(warn(instance.load(overrides)))
     rows = cli_check.compared(loaded, cli_check.effective(loaded))
     show(rows, lambda: cli_check.render(rows), as_json=as_json)
 
@@ -298,7 +299,7 @@ def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int
     """Look for what makes a deployment hurt; exits with 1 where something is wrong."""
     from chatmaster import doctor as doctors
 
-    findings = doctors.examine(instance.load(overrides))
+    findings = doctors.examine(warn(instance.load(overrides)))
     show([finding.row() for finding in findings], lambda: doctors.render(findings), as_json=as_json)
     return ExitCode.FAILED if any(finding.is_wrong for finding in findings) else ExitCode.DONE
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chatmaster.cli_instance import Instance, overrides
+from chatmaster.cli_instance import Instance, overrides, warn
 from chatmaster.contract import ExitCode
 from chatmaster.errors import Refused
 
@@ -109,4 +109,4 @@ def token(instance: Instance, user: str, ttl: float, moderator: bool, overrides:
     """Make a signed token for USER, with the configured secret."""
     from chatmaster import cli_token
 
-    click.echo(cli_token.make(instance.load(overrides).settings.auth, user, ttl=ttl, moderator=moderator))
+    click.echo(cli_token.make(warn(instance.load(overrides)).settings.auth, user, ttl=ttl, moderator=moderator))

@@ -81,6 +81,13 @@ class Instance:
         yield from control.stream(place.control_socket, "query", {"what": what, "args": dict(args)})
 
 
+def warn(loaded: Loaded) -> Loaded:
+    """Say on stderr what the configuration passes over; returns the same."""
+    for warning in loaded.warnings:
+        click.echo(f"chatctl: warning: {warning}", err=True)
+    return loaded
+
+
 def progress(line: str) -> None:
     """One line of what is going on."""
     click.echo(line, err=True)

@@ -9,7 +9,6 @@ What a setting is (type, default, bounds) is written in `settings.py`; what sett
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,14 +17,11 @@ from typing import Any
 
 import msgspec
 
-from chatmaster import config_checks, config_file
+from chatmaster import config_checks, config_environment, config_file
 from chatmaster.config_describe import allowed_by, closest, shown
+from chatmaster.config_environment import Environment
 from chatmaster.errors import ConfigError, Fault
 from chatmaster.settings import RoomRule, Settings
-
-ENVIRONMENT_PREFIX = "CHATMASTER_"
-# What container platforms set by themselves beside a service called chatmaster; no settings of ours.
-_FOREIGN_VARIABLE = re.compile(r"CHATMASTER_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)")
 
 DEFAULT = "default"
 SECRET_KEYS = frozenset({"auth.secret", "store.url"})  # never shown whole
@@ -65,6 +61,7 @@ class Loaded:
     origins: Mapping[str, str]  # section.key → "default", "FILE:LINE", "environment NAME", "flag --NAME", "program X"
     file: Path | None
     sources: Sources
+    warnings: tuple[str, ...] = ()  # what was passed over, a sentence each
 
     def reload(self) -> Loaded:
         """Read everything again. Raises ConfigError; then this one stays as good as it was."""
@@ -136,11 +133,12 @@ def state_dir(settings: Settings, environ: Mapping[str, str], directory: Path) -
 def _load(sources: Sources, only: str = "") -> Loaded:
     path = config_file.find(sources.file, sources.environ, sources.directory)
     read = config_file.read(path) if path is not None else None
+    environment = config_environment.read(sources.environ, KEYS)
     faults: list[Fault] = []
     layers: list[_Layer] = [
         {key: _Value(value, f"program {sources.declared_by}") for key, value in sources.declared.items()},
         _file_layer(read, faults) if read is not None else {},
-        _environment_layer(sources.environ, faults),
+        _environment_layer(environment),
         _flag_layer(sources, faults),
     ]
     merged: dict[str, _Value] = {}
@@ -148,7 +146,7 @@ def _load(sources: Sources, only: str = "") -> Loaded:
         merged.update(layer)
     settings = _with_key_file(_convert(merged, faults), sources.directory)
     origins = {key: merged[key].origin if key in merged else DEFAULT for key in KEYS}
-    loaded = Loaded(settings, origins, path, sources)
+    loaded = Loaded(settings, origins, path, sources, environment.warnings)
     if not faults:
         faults += config_checks.check(settings, loaded.state_dir, sources.directory, origins)
     if only:
@@ -207,20 +205,8 @@ def _file_layer(file: config_file.ConfigFile, faults: list[Fault]) -> _Layer:
     return layer
 
 
-def _environment_layer(environ: Mapping[str, str], faults: list[Fault]) -> _Layer:
-    variables = {ENVIRONMENT_PREFIX + key.replace(".", "_").upper(): key for key in KEYS}
-    bare = [name.removeprefix(ENVIRONMENT_PREFIX) for name in variables]
-    layer: dict[str, _Value] = {}
-    for name, text in environ.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or name == "CHATMASTER_CONFIG":
-            continue
-        if key := variables.get(name):
-            layer[key] = _Value(_parse(key, text), f"environment {name}")
-        elif not _FOREIGN_VARIABLE.fullmatch(name):
-            near = closest(name.removeprefix(ENVIRONMENT_PREFIX), bare)
-            hint = f"; did you mean {ENVIRONMENT_PREFIX}{near}?" if near else ""
-            faults.append(Fault("", f"environment {name}", "", f"unknown key{hint}"))
-    return layer
+def _environment_layer(environment: Environment) -> _Layer:
+    return {key: _Value(_parse(key, text), f"environment {name}") for key, (name, text) in environment.texts.items()}
 
 
 def _flag_layer(sources: Sources, faults: list[Fault]) -> _Layer:

@@ -107,6 +107,16 @@ def test_config_shows_no_secret(capsys):
         assert "redis://me:***@h/1" in printed
 
 
+@pytest.mark.parametrize("command", [["check"], ["config"], ["doctor"], ["token", "ann"]], ids=lambda one: one[0])
+def test_a_variable_that_is_no_setting_is_warned_of_and_changes_no_exit_code(command, capfd, monkeypatch):
+    monkeypatch.setenv("CHATMASTER_AUTH_SECRET", SECRET)
+    code = cli.run(command)
+    assert "warning" not in capfd.readouterr().err
+    monkeypatch.setenv("CHATMASTER_STORE_PORT", "tcp://10.0.0.1:6379")
+    assert cli.run(command) == code != ExitCode.USAGE
+    assert "chatctl: warning: environment CHATMASTER_STORE_PORT: no setting" in capfd.readouterr().err
+
+
 SEVERAL = "from workers import Worker\none = Worker('ws://127.0.0.1:8001', name='one')\n"
 
 

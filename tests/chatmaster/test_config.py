@@ -172,16 +172,37 @@ def test_values_of_the_environment_are_toml_or_bare_words_or_lists_with_commas(t
     assert settings.rooms[0].slow_mode == 2
 
 
-def test_a_misspelt_variable_is_a_fault_but_what_a_container_platform_sets_is_not(tmp_path):
-    environ = {
-        "CHATMASTER_PORT": "tcp://10.0.0.1:80",
-        "CHATMASTER_SERVICE_HOST": "10.0.0.1",
-        "CHATMASTER_PORT_80_TCP": "x",
-    }
-    load(tmp_path, environ=environ)
-    assert faults_of(tmp_path, environ={"CHATMASTER_SERVER_WROKERS": "1"}) == [
-        "environment CHATMASTER_SERVER_WROKERS: unknown key; did you mean CHATMASTER_SERVER_WORKERS?"
+def test_a_misspelt_variable_is_warned_of_with_the_one_that_was_meant(tmp_path):
+    loaded = load(tmp_path, environ={"CHATMASTER_SERVER_WROKERS": "1", "CHATMASTER_": "", "CHATMASTER_X": "1"})
+    assert loaded.settings.server.workers == 0
+    assert loaded.warnings == (
+        "environment CHATMASTER_SERVER_WROKERS: no setting, so it is ignored; did you mean CHATMASTER_SERVER_WORKERS?",
+        "environment CHATMASTER_: no setting, so it is ignored",
+        "environment CHATMASTER_X: no setting, so it is ignored",
+    )
+
+
+def test_what_a_container_platform_sets_for_services_ends_no_start_and_is_one_warning_a_service(tmp_path):
+    links = {
+        "SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "6379", "SERVICE_PORT_HTTP": "80", "PORT": "tcp://10.0.0.1:6379",
+        "PORT_6379_TCP": "tcp://10.0.0.1:6379", "PORT_6379_TCP_ADDR": "10.0.0.1", "PORT_6379_TCP_PORT": "6379",
+        "PORT_6379_TCP_PROTO": "tcp",
+    }  # fmt: skip
+    services = ("CHATMASTER", "CHATMASTER_STORE", "CHATMASTER_SERVER", "CHATMASTER_MY_REDIS", "CHATMASTER_HTTP")
+    environ = {f"{service}_{end}": text for service in services for end, text in links.items()}
+    loaded = load(tmp_path, environ=environ)
+    assert loaded.settings == load(tmp_path, environ={}).settings
+    assert [warning.partition(": no setting")[0] for warning in loaded.warnings] == [
+        f"environment CHATMASTER_{service}_PORT and 7 more" for service in ("HTTP", "MY_REDIS", "SERVER", "STORE")
     ]
+    (alone,) = load(tmp_path, environ={"CHATMASTER_STORE_PORT": "tcp://10.0.0.1:6379"}).warnings
+    assert alone.startswith("environment CHATMASTER_STORE_PORT: no setting, so it is ignored; container platforms set")
+    assert "a service named chatmaster-store " in alone
+
+
+def test_a_known_variable_with_a_bad_value_stays_a_fault(tmp_path):
+    (fault,) = faults_of(tmp_path, environ={"CHATMASTER_SERVER_WORKERS": "tcp://10.0.0.1:80"})
+    assert fault.startswith("environment CHATMASTER_SERVER_WORKERS: server.workers is")
 
 
 def test_the_file_is_searched_for_in_order(tmp_path):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from workers.bucket import Bucket
 from workers.bus.port import BusError
-from workers.events import call
+from workers.events import call, contained
+from workers.failures import Failures
 from workers.retention import Notice
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class CallbackApplication:
         self._callbacks = node.worker.callbacks
         self._limits = node.settings.limits
         self._inboxes: dict[str, deque[str | bytes]] = {}
+        self._failures = Failures()
 
     async def start(self) -> None:
         notice = Notice(self._node.bus, self._node.settings)
@@ -51,7 +53,11 @@ class CallbackApplication:
         await call(self._callbacks.get("worker_start"), self._node.worker)
 
     async def stop(self) -> None:
-        await call(self._callbacks.get("worker_stop"), self._node.worker)
+        try:
+            await call(self._callbacks.get("worker_stop"), self._node.worker)
+        except BaseException:  # nothing of ours cancels this: whatever it is, the worker ends in order
+            self._node.counters.callback_errors += 1
+            logger.exception("on_worker_stop failed; the worker ends all the same")
 
     def page(self) -> tuple[None, None]:
         return None, None
@@ -158,8 +164,11 @@ class CallbackApplication:
             if waiting is not None:
                 try:
                     await waiting
-                except Exception as error:
+                except BaseException as error:
+                    if self._node.tasks.is_ending(error):
+                        raise
                     self.failed(connection, error)
+                    break  # it is closed, and what still waits goes with it
             if not inbox:
                 break
             data = inbox.popleft()
@@ -180,7 +189,7 @@ class CallbackApplication:
             return None
         try:
             result = callback(connection, *args)
-        except Exception as error:
+        except BaseException as error:
             self.failed(connection, error)
             return None
         return result if inspect.isawaitable(result) else None
@@ -189,32 +198,42 @@ class CallbackApplication:
         for one in waiting:
             try:
                 await one
-            except Exception as error:
+            except BaseException as error:
+                if self._node.tasks.is_ending(error):
+                    raise
                 self.failed(connection, error)
 
     def failed(self, connection: Connection, error: BaseException) -> None:
         """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""
         self._node.counters.callback_errors += 1
-        logger.error("a callback failed for connection %s; it is closed (1011)", connection.id, exc_info=error)
+        self._failures.say(f"a callback failed for connection {connection.id}; it is closed (1011)", error, each=True)
         connection.close(1011, "internal error")
-        self.lost(connection, error)
+        self.lost(connection, contained(error))
 
-    def lost(self, connection: Connection, error: BaseException) -> None:
+    def lost(self, connection: Connection, error: Exception) -> None:
         """Tell on_error of a connection that was lost or gave no answer in time; and of a bug."""
         callback = self._callbacks.get("error")
         if callback is None:
             return
         try:
             result = callback(connection, error)
-        except Exception:
-            logger.exception("on_error itself failed")
+        except BaseException as failure:
+            self._on_error_failed(failure)
             return
         if inspect.isawaitable(result):
-            self._node.tasks.start(_awaited(result), what="on_error")
+            self._node.tasks.start(self._told_on_error(result), what="on_error")
 
+    async def _told_on_error(self, waiting: Awaitable[Any]) -> None:
+        try:
+            await waiting
+        except BaseException as error:
+            if self._node.tasks.is_ending(error):
+                raise
+            self._on_error_failed(error)
 
-async def _awaited(waiting: Awaitable[Any]) -> None:
-    await waiting
+    def _on_error_failed(self, failure: BaseException) -> None:
+        self._node.counters.callback_errors += 1
+        self._failures.say("on_error itself failed", failure)
 
 
 def _announce_nothing(joined: Any) -> None:

@@ -50,11 +50,28 @@ def _checked(name: str, callback: Callback) -> Callback:
     return callback
 
 
+class ApplicationExit(RuntimeError):
+    """Application code raised what is no Exception: it exited, was interrupted, or awaited something cancelled.
+
+    `on_error` is told this; the original is its `__cause__`.
+    """
+
+
+def contained(error: BaseException) -> Exception:
+    """What application code raised, as an Exception: SystemExit and its kind must not end the worker."""
+    if isinstance(error, Exception):
+        return error
+    wrapped = ApplicationExit(f"application code raised {error!r}")
+    wrapped.__cause__ = error
+    return wrapped
+
+
 class Tasks:
     """The one place where a task is started that nobody awaits: it is kept alive, and its failure is logged once."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._ending = False
 
     def __len__(self) -> int:
         return len(self._running)
@@ -77,6 +94,14 @@ class Tasks:
             return
         self.start(_go_on(coroutine, waits_for), what=what)
 
+    def is_ending(self, error: BaseException) -> bool:
+        """Whether `error` is our own cancellation, which a coroutine lets through.
+
+        Any other CancelledError comes from what application code awaited, or from application code that cancelled the
+        task it runs in: that is its failure, and not the end of the task.
+        """
+        return self._ending and isinstance(error, asyncio.CancelledError)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -84,6 +109,7 @@ class Tasks:
 
     async def cancel(self) -> None:
         """End all that still run."""
+        self._ending = True
         tasks = list(self._running)
         for task in tasks:
             task.cancel()

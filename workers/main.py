@@ -33,7 +33,7 @@ def main(task: Task) -> int:
     """Do what the master asks of this process. Returns its exit code."""
     try:
         workers = program.load(task.settings.server.app)
-    except Exception as error:
+    except BaseException as error:  # a program may exit while it is imported
         return _could_not_load(task, error)
     if isinstance(task, Probe):
         send_blocking(task.channel, contract.Declares(program.declared(workers)))
@@ -51,10 +51,25 @@ def _serve(launch: Launch, workers: dict[str, Worker]) -> int:
     # generations are made of messages that reference counting frees: looking at them often finds nothing.
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(Serving.run(launch, worker))
+        loop = runner.get_loop()
+        return run_to_end(loop, loop.create_task(Serving.run(launch, worker)))
 
 
-def _could_not_load(task: Task, error: Exception) -> int:
+def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
+    """Run the loop until `life` is done, whatever application code does in tasks and handles of its own.
+
+    Both kinds of loop let SystemExit and KeyboardInterrupt out of whatever raises them: the loop is entered again.
+    """
+    while True:
+        try:
+            return loop.run_until_complete(life)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if life.done():
+                raise
+            logger.error("application code raised %r outside of a callback; the worker goes on", error, exc_info=error)
+
+
+def _could_not_load(task: Task, error: BaseException) -> int:
     expected = isinstance(error, program.ProgramError)
     text = "" if expected else "".join(traceback.format_exception(error))
     said = "".join(traceback.format_exception_only(error)).strip()  # of a syntax error with its line

@@ -66,7 +66,7 @@ class Serving:
         except parts.StoreUnreachable as error:
             serving._fail(ExitCode.STORE_UNREACHABLE, str(error), "")
             return ExitCode.STORE_UNREACHABLE
-        except Exception as error:
+        except BaseException as error:  # application code runs in here, and may raise anything
             text = "".join(traceback.format_exception(error))
             serving._fail(ExitCode.NOT_READY, f"the worker could not start: {error!r}", text)
             return ExitCode.NOT_READY
@@ -77,7 +77,7 @@ class Serving:
         launch.stats[Field.GENERATION] = launch.generation
         launch.stats[Field.STARTED] = time.time_ns()
         self._heartbeat.start()
-        TimerWheel(node.loop).install()
+        TimerWheel(node.loop, node.tasks, node.counters).install()
         await parts.build(node)
         node.worker.bind(node)
         node.application = (node.worker.application or _callbacks)(node.worker, node)
@@ -128,7 +128,7 @@ class Serving:
         except TimeoutError:
             self._node.counters.callback_errors += 1
             logger.error("on_worker_reload took longer than %.0f s: it is not waited for", RELOAD_TIMEOUT)
-        except Exception:
+        except BaseException:
             self._node.counters.callback_errors += 1
             logger.exception("on_worker_reload failed; the reload goes on")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from workers.counters import Counters
+from workers.events import Tasks
+from workers.failures import Failures
 
 
 class _Entry:
@@ -28,10 +29,12 @@ class _Entry:
 class TimerWheel:
     """The timers of one worker; the composition root makes one and installs it for `Timer`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tasks: Tasks, counters: Counters) -> None:
         self.loop = loop
         self.entries: dict[int, _Entry] = {}
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = tasks
+        self._counters = counters
+        self._failures = Failures()
         self._ids = itertools.count(1)
 
     def install(self) -> None:
@@ -61,20 +64,25 @@ class TimerWheel:
             del self.entries[timer_id]
         try:
             result = entry.function(*entry.args)
-            if inspect.isawaitable(result):
-                self._watch(asyncio.ensure_future(result, loop=self.loop))
-        except Exception:
-            logger.exception("timer %d failed; it goes on", timer_id)
+        except BaseException as error:
+            self._failed(timer_id, entry, error)
+            return
+        if inspect.isawaitable(result):
+            self._tasks.start(self._awaited(timer_id, entry, result), what=f"timer {timer_id}")
 
-    def _watch(self, task: asyncio.Future[Any]) -> None:
-        assert isinstance(task, asyncio.Task)
-        self.tasks.add(task)
-        task.add_done_callback(self._ended)
+    async def _awaited(self, timer_id: int, entry: _Entry, waiting: Awaitable[Any]) -> None:
+        try:
+            await waiting
+        except BaseException as error:
+            if self._tasks.is_ending(error):
+                raise
+            self._failed(timer_id, entry, error)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a timer's coroutine failed; the timer goes on", exc_info=error)
+    def _failed(self, timer_id: int, entry: _Entry, error: BaseException) -> None:
+        self._counters.callback_errors += 1
+        name = getattr(entry.function, "__qualname__", repr(entry.function))
+        goes_on = "it goes on" if entry.persistent else "it was to run once"
+        self._failures.say(f"timer {timer_id} ({name}) failed; {goes_on}", error)
 
     def cancel(self, timer_id: int) -> bool:
         entry = self.entries.pop(timer_id, None)
@@ -95,7 +103,8 @@ class Timer:
     def add(interval: float, function: Callable[..., Any], args: Iterable[Any] = (), persistent: bool = True) -> int:
         """Call `function(*args)` every `interval` seconds, or once where `persistent` is false.
 
-        A coroutine function is run as a task. An exception is logged and does not end the timer. Returns the
+        A coroutine function is run as a task. Whatever it raises is logged, with the traceback once a minute, and does
+        not end the timer. Returns the
         timer's id. Raises ValueError for an interval that is not positive, RuntimeError outside a worker.
         """
         if not interval > 0:

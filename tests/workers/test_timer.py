@@ -9,12 +9,14 @@ import pytest
 
 from tests.support.wait import until_async
 from workers import Timer
+from workers.counters import Counters
+from workers.events import Tasks
 from workers.timer import TimerWheel
 
 
 @pytest.fixture(autouse=True)
 async def wheel() -> TimerWheel:
-    made = TimerWheel(asyncio.get_running_loop())
+    made = TimerWheel(asyncio.get_running_loop(), Tasks(), Counters())
     made.install()
     return made
 

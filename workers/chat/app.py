@@ -74,7 +74,7 @@ class ChatApplication:
         self.moderation = Moderation(self)
         self.naming = Naming(self, node.settings.store.timeout)
         self.mirror = Mirror(self)
-        self.counsel = Counsel(hooks, self.tasks)
+        self.counsel = Counsel(hooks, self.tasks, node.counters)
         self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
         self.entrance = Entrance(self)
         self._identities = Identities(node.settings.auth, guest_secret=None, new_guest=_new_guest)

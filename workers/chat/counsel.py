@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,21 +14,23 @@ from workers.chat import effects as e
 from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, Refuse, SayRequest
 from workers.chat.identity import Identity
 from workers.chat.mistake import Mistake
+from workers.failures import Failures
 
 if TYPE_CHECKING:
     from workers.bus.port import Placed
     from workers.connection import Connection
+    from workers.counters import Counters
     from workers.events import Tasks
-
-logger = logging.getLogger(__name__)
 
 
 class Counsel:
     """The hooks of one worker's application."""
 
-    def __init__(self, hooks: Hooks, tasks: Tasks) -> None:
+    def __init__(self, hooks: Hooks, tasks: Tasks, counters: Counters) -> None:
         self._hooks = hooks
         self._tasks = tasks
+        self._counters = counters
+        self._failures = Failures()
 
     async def ask(self, connection: Connection, consult: e.Consult) -> str | None:
         """Ask about a request. Returns another text where the hook gives one; raises Mistake where it refuses."""
@@ -53,8 +55,11 @@ class Counsel:
                 verdict = await verdict
         except Refuse as refused:
             verdict = refused
-        except Exception:
-            logger.exception("the hook on_%s failed; what it was asked about is refused", hook)
+        except BaseException as error:
+            if self._tasks.is_ending(error):
+                raise
+            self._counters.callback_errors += 1
+            self._failures.say(f"the hook on_{hook} failed; what it was asked about is refused", error)
             raise Mistake("internal", "the application failed", retry_after=1.0) from None
         if isinstance(verdict, Refuse):
             raise Mistake(verdict.code, verdict.reason)
@@ -64,16 +69,24 @@ class Counsel:
         """The store has a message: tell who wants to see all of them."""
         message = Kept(room, placed.epoch, placed.offset, placed.time, msgspec.json.decode(payload))
         try:
-            seen = self._hooks.callbacks["kept"](message)
-        except Exception:
-            logger.exception("the hook on_kept failed")
+            seen: Any = self._hooks.callbacks["kept"](message)
+        except BaseException as error:
+            self._kept_failed(error)
             return
         if inspect.isawaitable(seen):
-            self._tasks.start(_awaited(seen), what="on_kept")
+            self._tasks.start(self._awaited(seen), what="on_kept")
 
+    async def _awaited(self, seen: Awaitable[Any]) -> None:
+        try:
+            await seen
+        except BaseException as error:
+            if self._tasks.is_ending(error):
+                raise
+            self._kept_failed(error)
 
-async def _awaited(seen: Any) -> None:
-    await seen
+    def _kept_failed(self, error: BaseException) -> None:
+        self._counters.callback_errors += 1
+        self._failures.say("the hook on_kept failed", error)
 
 
 def _person(connection: Connection, identity: Identity) -> Person:

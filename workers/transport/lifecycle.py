@@ -135,7 +135,7 @@ class Lifecycle(asyncio.Protocol):
             return
         try:
             owner.paused_writing() if what == "paused" else owner.resumed_writing()
-        except Exception:
+        except BaseException:  # application code may raise anything
             self.failed(f"'{what}'")
 
     # ---- ending ------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class Lifecycle(asyncio.Protocol):
         del self.owner
         try:
             owner.closed(code, reason)
-        except Exception:
+        except BaseException:  # application code may raise anything
             self.endpoint.counts.callback_errors += 1
             log.exception("a callback failed on the close of a connection")
 

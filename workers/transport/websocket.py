@@ -129,7 +129,7 @@ class WebSocket(Lifecycle):
         """Introduce the new connection to the application."""
         try:
             self.owner = handler.opened(self)
-        except Exception:
+        except BaseException:  # application code may raise anything
             self.failed("the opening")
         if self.writing_paused:  # by what was sent before there was an owner to tell
             self.pause_writing()
@@ -244,7 +244,7 @@ class WebSocket(Lifecycle):
         self.endpoint.counts.messages_in += 1
         try:
             self.owner.received(data)
-        except Exception:
+        except BaseException:  # application code may raise anything
             self.failed("a message")
 
     def _receive_close(self, parser: ServerProtocol) -> None:

@@ -17,6 +17,7 @@ from workers.chat.counsel import Counsel
 from workers.chat.hooks import Hooks, Kept, Refuse
 from workers.chat.identity import Identity
 from workers.chat.mistake import Mistake
+from workers.counters import Counters
 from workers.events import Tasks
 
 WHO = Identity("u", "U")
@@ -31,7 +32,7 @@ class Anybody:
 async def ask(hook: str, callback: Any, command: c.Command) -> str | None:
     hooks = Hooks()
     getattr(hooks, f"on_{hook}")(callback)
-    return await Counsel(hooks, Tasks()).ask(Anybody(), e.Consult(hook, command, WHO))  # type: ignore[arg-type]
+    return await Counsel(hooks, Tasks(), Counters()).ask(Anybody(), e.Consult(hook, command, WHO))  # type: ignore[arg-type]
 
 
 SAY = c.decode('{"type":"say","room":"r","text":"hello"}')
@@ -101,7 +102,7 @@ async def test_a_failing_on_kept_costs_nobody_anything(caplog: pytest.LogCapture
         seen.append(message)
         raise RuntimeError("the archive is full")
 
-    Counsel(hooks, Tasks()).kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
+    Counsel(hooks, Tasks(), Counters()).kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
     assert seen == [Kept("r", "e", 1, 2, {"type": "message", "text": "a"})] and "the archive is full" in caplog.text
 
 

@@ -51,6 +51,8 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tls_cert: str = ""
     tls_key: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    # A header's name (RFC 9110, 5.1), or "proxy-protocol".
+    forwarded_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")] = "x-forwarded-for"
 
 
 class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -31,6 +31,7 @@ class EndpointConfig:
     paths: frozenset[str] | None = WEBSOCKET_PATHS  # None: any path
     origins: tuple[str, ...] = ()  # patterns, beside the origin of the endpoint itself
     trusted_proxies: tuple[str, ...] = ()  # networks, and "unix" for peers behind a unix socket
+    forwarded_header: str = "x-forwarded-for"  # the one whose word counts, or "proxy-protocol"
     reserve: int = 64  # descriptors that are kept free: accepting pauses there
 
     @classmethod
@@ -58,4 +59,5 @@ class EndpointConfig:
             paths=paths,
             origins=settings.http.origins,
             trusted_proxies=settings.server.trusted_proxies,
+            forwarded_header=settings.server.forwarded_header,
         )

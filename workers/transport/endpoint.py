@@ -81,13 +81,14 @@ class Endpoint:
         self.now = self.loop.time
         self.counts = Counts()
         self.parsers = Parsers(config.message_size)
-        self.proxies = TrustedProxies(config.trusted_proxies)
+        self.proxies = TrustedProxies(config.trusted_proxies, config.forwarded_header)
         self.behind_proxies = bool(self.proxies)
         self.negotiator = Negotiator(
             paths=config.paths,
             origins=config.origins,
             subprotocols=config.subprotocols,
             deflate=config.deflate,
+            claims=self.proxies.claims,
         )
         self.familiar = Familiar()
         self.connections = Sweeper(config, self.now)

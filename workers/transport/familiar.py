@@ -39,7 +39,7 @@ class Familiar:
         if known is None:
             return None
         head, tail, agreed = known
-        return Agreed(head + _accepted(key) + tail, agreed.opening, agreed.forwarded, agreed.x_forwarded_for)
+        return Agreed(head + _accepted(key) + tail, agreed.opening, agreed.claims)
 
     def remember(self, block: bytes, agreed: Agreed) -> None:
         """Keep an agreement that was reached on this block."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from websockets.http11 import Request
 
 from workers.http.response import Response
+from workers.transport.addresses import of_peer
 from workers.transport.proxies import BadProxyHeader, parse_proxy_header
 from workers.transport.upgrade import Agreed, BadRequest, Refused, has_other_method, parse_request
 from workers.transport.websocket import WebSocket
@@ -36,7 +37,7 @@ class Handshake(asyncio.Protocol):
         self.endpoint = endpoint
         self._buffer = b""
         self._remote: tuple[str, int] | None = None  # by the word of a PROXY header
-        self._claims_proxy = endpoint.behind_proxies  # whether such a header may still come
+        self._claims_proxy = endpoint.proxies.by_protocol  # whether such a header may still come
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -142,15 +143,11 @@ class Handshake(asyncio.Protocol):
 
     def _client(self, agreed: Agreed) -> tuple[str, int]:
         """Who is behind trusted proxies."""
-        proxies = self.endpoint.proxies
-        peer = self._remote or self._peer()
-        if not proxies.trusts(peer[0]):
-            return peer
-        return proxies.client(peer, agreed.forwarded, agreed.x_forwarded_for)
+        proxies, peer = self.endpoint.proxies, self._remote or self._peer()
+        return proxies.behind(peer, agreed.claims) if proxies.trusts(peer[0]) else peer
 
     def _peer(self) -> tuple[str, int]:
-        peer = self.transport.get_extra_info("peername")
-        return (peer[0], peer[1]) if isinstance(peer, tuple) else ("", 0)
+        return of_peer(self.transport.get_extra_info("peername"))
 
     def _refuse(self, response: Response) -> None:
         self.endpoint.counts.handshake_failures += 1

@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from workers.transport import frames
+from workers.transport.addresses import of_peer
 from workers.transport.opening import Owner
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class Lifecycle(asyncio.Protocol):
         """Address and port of the client, by the word of trusted proxies; `("", 0)` behind a unix socket."""
         if self._remote is not None:
             return self._remote
-        peer = self.transport.get_extra_info("peername")
-        return (peer[0], peer[1]) if isinstance(peer, tuple) else (self._address or "", 0)
+        host, port = of_peer(self.transport.get_extra_info("peername"))
+        return (host or self._address or "", port)
 
     @property
     def address(self) -> str:

@@ -1,7 +1,8 @@
-"""Who the client is when a proxy stands between: `Forwarded`, `X-Forwarded-For` and the PROXY protocol.
+"""Who the client is when a proxy stands between: by one header of the request, or by the PROXY protocol.
 
-All of them are claims that anyone can make, so they are believed only from peers within the configured
-networks, and a chain of addresses is read from its end: each proxy appends whom it saw (RFC 7239, 7.4).
+All of these are claims that anyone can make. So they are believed only from peers within the configured networks, and
+of all claims only the configured one, since a proxy lets the others pass as the client sent them. A chain of addresses
+is read from its end: each proxy appends whom it saw (RFC 7239, 7.4).
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import Final
 
+from websockets.datastructures import Headers
+
+from workers.transport.addresses import canonical
+
 Remote = tuple[str, int]
 
+PROXY_PROTOCOL: Final = "proxy-protocol"
 V1_PREFIX: Final = b"PROXY "
 V1_LONGEST: Final = 107  # bytes, with the line's end (haproxy's proxy-protocol.txt, 2.1)
 V2_PREFIX: Final = b"\r\n\r\n\0\r\nQUIT\n"
@@ -26,12 +32,16 @@ class BadProxyHeader(ValueError):
 
 
 class TrustedProxies:
-    """The networks whose word counts; `"unix"` among them means peers behind a unix socket.
+    """The networks whose word counts, `"unix"` among them for peers behind a unix socket, and which word that is.
 
-    Raises ValueError for what is no network.
+    `header` is the name of the header that the proxies write, or `"proxy-protocol"`. Raises ValueError for what is no
+    network.
     """
 
-    def __init__(self, networks: tuple[str, ...]) -> None:
+    def __init__(self, networks: tuple[str, ...], header: str = "x-forwarded-for") -> None:
+        self.by_protocol = header.lower() == PROXY_PROTOCOL
+        self.header = header
+        self._split = _forwarded_chain if header.lower() == "forwarded" else _split
         self.unix = "unix" in networks
         self.networks = [ip_network(network, strict=False) for network in networks if network != "unix"]
         self._configured = bool(networks)
@@ -44,23 +54,22 @@ class TrustedProxies:
         if not address:
             return self.unix
         try:
-            ip = ip_address(address)
+            ip = ip_address(canonical(address))
         except ValueError:
             return False
-        ip = getattr(ip, "ipv4_mapped", None) or ip
         return any(ip in network for network in self.networks)
 
-    def client(self, peer: Remote, forwarded: list[str], x_forwarded_for: list[str]) -> Remote:
-        """The client behind the trusted `peer`: the last address of the chain that is not a trusted proxy.
+    def client(self, peer: Remote, headers: Headers) -> Remote:
+        """The client behind `peer`: the last address of the chain that is not a trusted proxy's."""
+        return self.behind(peer, self.claims(headers)) if self.trusts(peer[0]) else peer
 
-        A proxy that writes one of the two headers lets the other pass as the client sent it. Where both are
-        there and name different clients, neither is believed.
-        """
-        claims = {
-            self._last_untrusted(chain) for chain in (_forwarded_chain(forwarded), _split(x_forwarded_for)) if chain
-        }
-        claimed = claims.pop() if len(claims) == 1 else None
-        return claimed or peer
+    def claims(self, headers: Headers) -> list[str]:
+        """What the configured header says, value by value; nothing where the PROXY protocol is believed."""
+        return [] if self.by_protocol else headers.get_all(self.header)
+
+    def behind(self, peer: Remote, claims: list[str]) -> Remote:
+        """The client by the word of a trusted `peer`."""
+        return self._last_untrusted(self._split(claims)) or peer
 
     def _last_untrusted(self, chain: list[str]) -> Remote | None:
         remote: Remote | None = None
@@ -92,7 +101,7 @@ def _parse_node(text: str) -> Remote | None:
     elif text.count(":") == 1:
         host, port = text.split(":")
     try:
-        return str(ip_address(host)), int(port) if port.isascii() and port.isdigit() else 0
+        return canonical(host), int(port) if port.isascii() and port.isdigit() else 0
     except ValueError:
         return None
 
@@ -143,5 +152,5 @@ def _parse_v2(data: bytes) -> tuple[Remote | None, int] | None:
     if family == 0x11 and len(body) >= 12:
         return (str(ip_address(body[:4])), int.from_bytes(body[8:10], "big")), size
     if family == 0x21 and len(body) >= 36:
-        return (str(ip_address(body[:16])), int.from_bytes(body[32:34], "big")), size
+        return (canonical(str(ip_address(body[:16]))), int.from_bytes(body[32:34], "big")), size
     return None, size

@@ -7,7 +7,7 @@ are welcome, which subprotocol is chosen, and that permessage-deflate is agreed 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from http import HTTPStatus
@@ -38,12 +38,11 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Agreed(NamedTuple):
-    """The handshake succeeded: what to answer, what was agreed on, and what proxies claim about the client."""
+    """The handshake succeeded: what to answer, what was agreed on, and what a proxy claims about the client."""
 
     response: bytes
     opening: Opening
-    forwarded: list[str]
-    x_forwarded_for: list[str]
+    claims: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,9 @@ class Negotiator:
         origins: tuple[str, ...],
         subprotocols: tuple[str, ...],
         deflate: bool,
+        claims: Callable[[Headers], list[str]] = lambda headers: [],
     ) -> None:
+        self._claims = claims  # which headers say who the client is
         self._paths = paths  # None: any
         self._origins = [re.compile(translate(pattern), re.IGNORECASE) for pattern in origins]
         self._subprotocols = subprotocols
@@ -152,8 +153,7 @@ class Negotiator:
         return Agreed(
             _switching_protocols(accept, extensions, subprotocol),
             opening,
-            request.headers.get_all("Forwarded"),
-            request.headers.get_all("X-Forwarded-For"),
+            self._claims(request.headers),
         )
 
     def _select(self, offered: Sequence[Subprotocol]) -> Subprotocol | None:

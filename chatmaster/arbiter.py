@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import __version__, config_running, contract, status, succession, takeover
+from chatmaster import __version__, children, config_running, contract, status, succession, takeover
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
@@ -105,6 +105,7 @@ def _end_children(reaper: Reaper) -> None:
     """Nobody is left but where the master itself fails; the kernel would do the same when we exit."""
     for pid in reaper.pids():
         os.kill(pid, signal.SIGKILL)
+        children.end_group(pid)
 
 
 class Arbiter:

@@ -64,6 +64,17 @@ def fork(task: Task, *, entry: str, title: str, process: str, keep: Iterable[int
     return pid
 
 
+def end_group(pid: int) -> None:
+    """Kill what a child of ours that has ended leaves behind: the processes that it started, in its group.
+
+    The number stays the group's as long as one of them lives, and is nobody's for a while when none does.
+    """
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # it left nothing, or it never came to have a group of its own
+
+
 def _become_worker(task: Task, *, entry: str, title: str, process: str, keep: set[int], parent: int) -> NoReturn:
     code = int(ExitCode.NOT_READY)
     try:

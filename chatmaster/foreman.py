@@ -181,6 +181,7 @@ class Foreman:
         handle.pid = children.fork(launch, entry=self._entry, title=title, process=f"worker {order.slot}")
 
     def _ended(self, handle: Handle, status: int) -> None:
+        children.end_group(handle.pid)
         if handle.channel is not None:
             handle.channel.read_rest()
             handle.channel.close()

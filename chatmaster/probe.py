@@ -59,6 +59,7 @@ class Asking:
 
     def exited(self, code: int) -> None:
         """The child was waited for."""
+        children.end_group(self.pid)
         self._timer.cancel()
         self._channel.read_rest()
         self._channel.close()

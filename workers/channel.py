@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -89,6 +90,8 @@ class Channel:
             if not packet:
                 self._gone()
                 return
+            for fd in fds:  # `recv_fds` makes them inheritable, whatever flags it is given
+                os.set_inheritable(fd, False)
             self._receive(contract.decode_to_worker(packet), fds)
 
     def _gone(self) -> None:

@@ -16,6 +16,7 @@ from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch, Probe, Task
 from workers import program
 from workers.channel import send_blocking
+from workers.forked import Forks
 from workers.serving import Serving
 from workers.worker import Worker
 
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 def main(task: Task) -> int:
     """Do what the master asks of this process. Returns its exit code."""
+    listeners = task.listeners if isinstance(task, Launch) else ()
+    forks = Forks(listener.sock for listener in listeners)
+    forks.watch()
     try:
         workers = program.load(task.settings.server.app)
     except BaseException as error:  # a program may exit while it is imported
@@ -38,10 +42,10 @@ def main(task: Task) -> int:
     if isinstance(task, Probe):
         send_blocking(task.channel, contract.Declares(program.declared(workers)))
         return ExitCode.DONE
-    return _serve(task, workers)
+    return _serve(task, workers, forks)
 
 
-def _serve(launch: Launch, workers: dict[str, Worker]) -> int:
+def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
     worker = workers.get(launch.worker)
     if worker is None:
         reason = f"{launch.settings.server.app} no longer defines the Worker {launch.worker!r}"
@@ -52,7 +56,7 @@ def _serve(launch: Launch, workers: dict[str, Worker]) -> int:
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         loop = runner.get_loop()
-        return run_to_end(loop, loop.create_task(Serving.run(launch, worker)))
+        return run_to_end(loop, loop.create_task(Serving.run(launch, worker, forks)))
 
 
 def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:

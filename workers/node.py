@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chatmaster.contract import Launch
     from workers.application import Application
     from workers.bus.redis_bus import RedisBus
+    from workers.forked import Forks
     from workers.presence import Lease, Presence, PresenceChange
     from workers.registry import Registry
     from workers.rooms.hub import Hub
@@ -63,6 +64,7 @@ class Node:
     presence: Presence
     registry: Registry
     application: Application
+    forks: Forks
 
     def __init__(self, launch: Launch, worker: Worker) -> None:
         self.launch = launch

@@ -107,6 +107,7 @@ async def listen(node: Node) -> None:
 
 async def adopt(node: Node, listener: Listener) -> None:
     """Accept on one more listener, with the endpoint that serves its kind of address."""
+    node.forks.adopt(listener.sock)
     secure = listener.address.startswith("wss://")
     endpoint = next((one for one in node.endpoints if (one.tls is not None) is secure), None)
     if endpoint is None:

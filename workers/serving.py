@@ -23,6 +23,7 @@ from workers.channel import Channel
 from workers.control import CONTROL_ROOM
 from workers.drain import Drain
 from workers.events import call
+from workers.forked import Forks, end_children
 from workers.handover.giving import Giving
 from workers.handover.incoming import Incoming
 from workers.heartbeat import Heartbeat
@@ -41,9 +42,10 @@ RELOAD_TIMEOUT = 2.0  # seconds for on_worker_reload: the clients wait
 class Serving:
     """One worker process, from its first turn of the loop to its last."""
 
-    def __init__(self, launch: Launch, worker: Worker) -> None:
+    def __init__(self, launch: Launch, worker: Worker, forks: Forks) -> None:
         self._launch = launch
         self._node = Node(launch, worker)
+        self._node.forks = forks
         self._channel = Channel(launch.channel, receive=self._receive, lost=self._master_lost)
         self._queries = Queries(self._node, self._channel)
         self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
@@ -58,9 +60,9 @@ class Serving:
         self._exit_code = ExitCode.DONE
 
     @classmethod
-    async def run(cls, launch: Launch, worker: Worker) -> int:
+    async def run(cls, launch: Launch, worker: Worker, forks: Forks) -> int:
         """Serve until the master says otherwise. Returns the exit code."""
-        serving = cls(launch, worker)
+        serving = cls(launch, worker, forks)
         try:
             return await serving._live()
         except parts.StoreUnreachable as error:
@@ -79,6 +81,7 @@ class Serving:
         self._heartbeat.start()
         TimerWheel(node.loop, node.tasks, node.counters).install()
         await parts.build(node)
+        node.forks.store = node.bus.descriptors
         node.worker.bind(node)
         node.application = (node.worker.application or _callbacks)(node.worker, node)
         node.hub.follow(CONTROL_ROOM, node.ordered)
@@ -105,6 +108,7 @@ class Serving:
         while not await self._send_away(drain):
             """Another order came meanwhile."""
         await self._node.application.stop()
+        await end_children()
         await parts.close(self._node)
         self._heartbeat.stop()
         self._channel.send(contract.Drained())

@@ -115,6 +115,12 @@ class RedisBus:
         self._reads.stop()
         await self._opener.close()
 
+    def descriptors(self) -> list[int]:
+        """Of the connections that are open now."""
+        links = [line.link for line in self._lines if line.link is not None]
+        sockets = [link.transport.get_extra_info("socket") for link in links]
+        return [sock.fileno() for sock in sockets if sock is not None]
+
     async def ready(self, timeout: float) -> None:
         """Wait until a message would come back to us. Raises Unavailable after `timeout` seconds."""
         deadline = asyncio.get_running_loop().time() + timeout

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = "chat.v1.json"
+HISTORY_A_TOKEN: Final = 65_536  # bytes of history that are sent for a token, beside the one for asking
 RETRY: Final = 1.0  # seconds between two tries to read from a store that is away
 
 
@@ -321,7 +322,9 @@ class ChatApplication:
         return ()
 
     async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:
-        return (await reading.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met),)
+        page = await reading.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met)
+        desk.session.charge(len(page.payload) / HISTORY_A_TOKEN)
+        return (page,)
 
     async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
         here = [one.session.identity for one in self.desks(asked.room)]

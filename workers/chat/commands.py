@@ -207,6 +207,7 @@ _UNKNOWN = re.compile(r"unknown field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z", re.DOTALL)
 _SHOWN = 200  # characters of what was wrong
+_NESTED = frozenset({list, dict})
 
 
 def explain(error: Exception, data: str | bytes) -> Invalid:
@@ -238,17 +239,16 @@ def check_data(data: Raw) -> None:
 
 
 def _deeper_than(value: Any, depth: int) -> bool:
+    """Whether there is a list or an object inside `depth` others. Each level is looked at once."""
     level = [value]
     for _ in range(depth):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, list | dict)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
         if not level:
             return False
-    return any(isinstance(one, list | dict) for one in level)
+        inner: list[Any] = []
+        for outer in level:
+            inner += [one for one in (outer.values() if type(outer) is dict else outer) if type(one) in _NESTED]
+        deepest, level = inner, [one for one in inner if one]  # what is empty holds nothing that is deeper
+    return bool(deepest)
 
 
 def _field_of(message: str) -> str:

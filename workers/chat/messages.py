@@ -15,7 +15,7 @@ import msgspec
 
 encode: Final = msgspec.json.Encoder().encode
 
-MENTION: Final = re.compile(r"(?<![\w@])@(?=\w)")
+MENTION: Final = re.compile(r"(?<![\w@])@(?=\S)")
 MAX_MENTIONS: Final = 50
 ROOM_MENTION: Final = "@room"
 

@@ -6,7 +6,6 @@ joins, so every refusal reads the same.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import lru_cache
@@ -51,13 +50,31 @@ EVERYONE: Final = ("*",)
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))) + r"\Z", re.DOTALL)
+def _parts(pattern: str) -> tuple[str, ...]:
+    return tuple(pattern.split("*"))
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:
     """Whether any pattern fits the whole name; `*` stands for any characters, nothing else is special."""
-    return any(pattern in ("*", name) or ("*" in pattern and _compiled(pattern).match(name)) for pattern in patterns)
+    return any(pattern in ("*", name) or ("*" in pattern and _fits(_parts(pattern), name)) for pattern in patterns)
+
+
+def _fits(parts: tuple[str, ...], name: str) -> bool:
+    """Whether the name is made of the parts, with anything between them.
+
+    Each part is looked for once, from where the one before it ended: a regular expression would try every way to
+    divide the name, and the name is somebody else's.
+    """
+    first, *inner, last = parts
+    if not name.startswith(first) or not name.endswith(last):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for part in inner:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return at <= end
 
 
 class Options:

@@ -35,6 +35,7 @@ Effects = Sequence[e.Effect]
 UNAUTHORIZED, NO_HELLO, REMOVED, TOO_MANY, FLOOD = 4001, 4002, 4003, 4004, 4009
 COME_BACK_MS: Final = 5_000  # after 4004 and 4009
 LARGE_ROOM: Final = 1_000  # users; joining so many costs a token more
+ROOMS_A_TOKEN: Final = 100  # of a hello, beside the first token
 NOBODY: Final = Identity("", "")
 
 
@@ -117,6 +118,11 @@ class Session:
         except Mistake as mistake:
             return (mistake.reply(command.id),)
 
+    def charge(self, tokens: float) -> None:
+        """Take from the request's bucket for the work that it made, beside its size."""
+        if self.context.limits.rate:
+            self._bucket.charge(tokens)
+
     def _slowed_down(self, data: str | bytes, wait: float) -> Effects:
         self.context.rate_limited += 1
         if self._bucket.flooded(self.context.limits):
@@ -129,6 +135,7 @@ class Session:
         """Where guests are allowed, whoever begins with anything but hello is one."""
         if isinstance(command, c.Hello):
             self._said_hello = True
+            self.charge(len(command.rooms) / ROOMS_A_TOKEN)
             return self._come_in(command, now)
         if not self.context.identities.guests_allowed:
             raise Mistake("unauthorized", "say hello with a token first")
@@ -257,7 +264,7 @@ class Session:
         if state.room not in self.rooms:
             self.rooms = (*self.rooms, state.room)
         if state.members:
-            self._bucket.charge(state.members // LARGE_ROOM)
+            self.charge(state.members // LARGE_ROOM)
         return (e.Reply(replies.joined(join.id, state)),)
 
     def _leave(self, command: c.Leave, now: float) -> Effects:

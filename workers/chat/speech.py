@@ -21,6 +21,8 @@ from workers.chat.rights import Role, may
 if TYPE_CHECKING:
     from workers.chat.session import Effects, Session
 
+MENTIONS_A_TOKEN = 100  # `@` in a text, beside the token for the request: each may be a name to look up
+
 
 def say(session: Session, command: c.Say, now: float) -> Effects:
     """A message for a room."""
@@ -142,7 +144,10 @@ def _body(session: Session, command: c.Say | c.Direct | c.Edit, room: str, rule:
     if isinstance(command.data, Raw):
         return messages.body_of_data(command.data)
     text = command.text or ""
-    return messages.body_of_text(text, session.context.people.mentioned(room, text) if "@" in text else ())
+    if "@" not in text:
+        return messages.body_of_text(text)
+    session.charge(text.count("@") / MENTIONS_A_TOKEN)
+    return messages.body_of_text(text, session.context.people.mentioned(room, text))
 
 
 def _check_body(command: c.Say | c.Direct | c.Edit, rule: RoomRule) -> None:

@@ -1,0 +1,195 @@
+"""No request costs the loop more than 5 ms for each 64 KB, whatever it holds."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, target
+from hypothesis import strategies as st
+
+from tests.workers.chat.play import Play
+from workers.chat.people import People
+
+SIZE = 65_536  # bytes: `limits.message_size`
+MOST = 0.005  # seconds of this thread's CPU
+FEW = 4
+
+
+def cost(work: Callable[[], Any], enough: float = MOST / 2) -> float:
+    """Seconds of CPU: the least of some runs, since others' work only adds to it."""
+    least = float("inf")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(8):
+            began = time.thread_time()
+            work()
+            least = min(least, time.thread_time() - began)
+            if least < enough:
+                break
+    finally:
+        gc.enable()
+    return least
+
+
+def crowd() -> People:
+    """Names that make each lookup as dear as it can be: many that begin alike."""
+    people = People()
+    for number in range(40):
+        people.called(f"u{number}", ("a" + " b" * number)[:32])
+        people.called(f"v{number}", ("." + "a" * number)[:32])
+        people.called(f"w{number}", f"a{number}")
+    return people
+
+
+def filled(unit: str, size: int = SIZE - 100) -> str:
+    """The unit, as often as it fits into so many bytes."""
+    return unit * (size // max(1, len(unit.encode())))
+
+
+def member(settings: dict[str, Any] | None = None) -> Play:
+    """Somebody who is in a room and asks as often as they like."""
+    play = Play({"limits": {"rate": 0}, **(settings or {})})
+    play.context.people = crowd()
+    play.says_hello(rooms=[{"room": "lobby"}])
+    return play
+
+
+UNITS = [
+    "@\ufdfa,", "@a.", " @a", "@", "@@", "@ ", " @a b", " @a" + " b" * 16, "@\u1e9b\u0323", "@" + "\u00df" * 32 + " ",
+    "@room ", "@.", "@.a", "\ufdfa", "a\u0301\u0323", "\U0001f468\u200d", "@\u0130", "\u3300@", "a", "\u0000", '"',
+    "\\", " - at `$.", "unknown field `", "`",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=ascii)
+def test_a_text_costs_no_more_than_its_size_allows(unit: str):
+    """64 KB of "@\\ufdfa," cost 1 to 4 s: each `@` tried up to 32 slices, and folded them."""
+    play = member()
+    text = json.dumps({"type": "say", "room": "lobby", "text": filled(unit)}, ensure_ascii=False)
+    assert play.sends(text)
+    assert cost(lambda: play.sends(text)) < MOST
+
+
+PARTS = ["@", "a", " b", ".", "\ufdfa", "\u1e9b\u0323", ",", "\u00df", "room"]
+
+
+@given(parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=8))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+def test_nor_does_any_mixture(parts: list[str]):
+    people, text = crowd(), filled("".join(parts))
+    spent = cost(lambda: people.mentioned("lobby", text))
+    target(spent * 1000)
+    assert spent < MOST
+
+
+def shapes() -> dict[str, str]:
+    """Requests of 64 KB or less that are dear to read or to refuse."""
+    depth = SIZE // 2 - 50
+    say = '{"type":"say","room":"lobby","data":%s}'
+    keys = ",".join(f'"k{number}":1' for number in range(SIZE // 10))
+    rooms = ",".join(f'{{"room":"r{number}"}}' for number in range(1000))
+    since = ",".join(
+        f'{{"room":"r{number}","since":{{"epoch":"e{number}","offset":{number}}}}}' for number in range(1000)
+    )
+    return {
+        "deep lists": say % ("[" * depth + "]" * depth),
+        "deep objects": say % ('{"a":' * (SIZE // 6) + "1" + "}" * (SIZE // 6)),
+        "63 deep and wide": say % ("[" * 60 + filled("[],")[:-1] + "]" * 60),
+        "flat lists": say % ("[" + filled("[],")[:-1] + "]"),
+        "flat objects": say % ("[" + filled("{},")[:-1] + "]"),
+        "numbers": say % ("[" + filled("1,")[:-1] + "]"),
+        "floats": say % ("[" + filled("1e9,")[:-1] + "]"),
+        "one long integer": say % filled("9"),
+        "one long fraction": say % ("0." + filled("1")),
+        "many long integers": say % ("[" + filled("9" * 4000 + ",")[:-1] + "]"),
+        "one key, again and again": say % ("{" + filled('"a":1,')[:-1] + "}"),
+        "many keys": say % ("{" + keys + "}"),
+        "escapes": say % ('"' + filled("\\u00e9") + '"'),
+        "surrogates": say % ('"' + filled("\\ud83d\\ude00") + '"'),
+        "half a surrogate": say % ('"' + filled("\\ud83d") + '"'),
+        "a long unknown key": '{"type":"say","' + filled("unknown field ` - at `$") + '":1}',
+        "many unknown keys": '{"type":"say",' + keys + "}",
+        "a long type": '{"type":"' + filled("` - at `$.") + '"}',
+        "a long room": '{"type":"join","room":"' + filled("a") + '"}',
+        "a long emoji": '{"type":"react","room":"lobby","offset":1,"emoji":"' + filled("a") + '"}',
+        "a long user": '{"type":"direct","to":"' + filled("a:") + '","text":"a"}',
+        "a long name": '{"type":"rename","name":"' + "\ufdfa" * 256 + '"}',
+        "a long id": '{"type":"ping","id":"' + filled("a") + '"}',
+        "space": " " * (SIZE - 20) + '{"type":"ping"}',
+        "a hello of rooms": '{"type":"hello","rooms":[' + rooms + "]}",
+        "a hello of places": '{"type":"hello","rooms":[' + since[: SIZE - 200].rpartition(",{")[0] + "]}",
+    }
+
+
+@pytest.mark.parametrize("shape", list(shapes()))
+def test_nor_does_any_shape_of_json(shape: str):
+    data = shapes()[shape]
+    assert len(data.encode()) <= SIZE + 1000
+
+    if "hello" in shape:
+        assert _cost_of_hello(data, {}) < MOST
+        return
+    play = member()
+    assert play.sends(data)
+    assert cost(lambda: play.sends(data)) < MOST
+
+
+RULES = [{"match": "*a" * 8 + "*b", "slow_mode": 1.0}, {"match": "*a*a*a*a*b"}]
+
+
+def test_patterns_of_rooms_are_matched_in_linear_time():
+    """The pattern is the operator's, the name of the room is the attacker's: `*a*a*a*b` was tried in every way."""
+    play = member({"rooms": RULES})
+    names = iter(range(10**6))
+
+    def look() -> None:
+        for _ in range(50):
+            play.context.options.of("a" * 58 + f"{next(names):06d}")
+
+    assert cost(look) < MOST
+    rooms = ",".join(f'{{"room":"{"a" * 50}{number}"}}' for number in range(900))
+    assert _cost_of_hello('{"type":"hello","rooms":[' + rooms + "]}", {"rooms": RULES}) < MOST
+
+
+def _cost_of_hello(data: str, settings: dict[str, Any]) -> float:
+    """A hello begins a session, so each run needs one of its own."""
+    plays = [Play({"limits": {"rate": 0}, **settings}) for _ in range(8)]
+    return cost(lambda: plays.pop().sends(data))
+
+
+def test_a_request_is_charged_for_its_work_too():
+    """The second of two texts of one size makes the server look up names, so fewer of it are taken."""
+
+    def taken(text: str) -> int:
+        play = Play({"limits": {"rate": 0.001, "burst": 100}})
+        play.says_hello(rooms=[{"room": "lobby"}])
+        data = json.dumps({"type": "say", "room": "lobby", "text": text})
+        return sum("rate_limited" not in str(play.sends(data)) for _ in range(120))
+
+    plain, dear = taken("a " * 1000), taken("@ " * 1000)
+    assert plain > 90 and dear < 15
+
+
+def test_a_name_that_begins_with_punctuation_can_be_mentioned():
+    people = People()
+    for user, name in (("u1", ".net"), ("u2", "-=Zed=-"), ("u3", "~"), ("u4", "Jean-Luc"), ("u5", "@home")):
+        people.called(user, name)
+    assert people.mentioned("r", "@.net and @-=zed=-, @~! @jean-luc @@home") == ("u1", "u2", "u3", "u4", "u5")
+    assert people.mentioned("r", "a@.net @.nets x@~") == ()
+
+
+def test_the_names_that_are_looked_at_are_those_that_are_known():
+    """What is given up leaves nothing in the index by first word."""
+    people = People()
+    for name in ("Ada", "Ada Lovelace", "Eve", "Ada"):
+        people.called("u1", name)
+    people.called("u2", "Ada")
+    people.called("u1", "Bea")
+    people.called("u2", "Bea")
+    assert people._lengths == {"bea": {3: 1}}

@@ -26,7 +26,7 @@ class EndpointConfig:
     binary: bool = True  # False: a binary message is refused with 1003
     deflate: bool = True
     compress_from: int = frames.COMPRESS_FROM
-    side_frames: int = 2000  # control frames and fragments of one peer in a ping interval; more: 4009
+    control_frames: int = 2000  # of one peer in a ping interval, tiny fragments at an eighth each; more: 4009
     subprotocols: tuple[str, ...] = ()  # in order of preference; who offers none gets none
     paths: frozenset[str] | None = WEBSOCKET_PATHS  # None: any path
     origins: tuple[str, ...] = ()  # patterns, beside the origin of the endpoint itself
@@ -49,6 +49,7 @@ class EndpointConfig:
             message_size=limits.message_size,
             queue_size=limits.queue_size,
             header_size=limits.header_size,
+            control_frames=limits.control_frames,
             handshake_timeout=limits.handshake_timeout,
             ping_interval=limits.ping_interval,
             ping_timeout=limits.ping_timeout,

@@ -5,6 +5,10 @@ connection costs 3.5 KiB and 3 µs a message. Between whole frames, outside a fr
 the closing handshake, all of them are in the same state. So connections cut their bytes into whole frames
 (`find_frame`) and share one parser, which sees one whole frame at a time. When a frame takes the parser out
 of that neutral state, it belongs to the connection that did it, and the next borrower gets a new one.
+
+A message of several frames is collected here, without the parser: many clients cut what is longer than their buffer,
+and a parser for each such message would be most of its cost. Where it is compressed, the parser sees it as the one
+frame that it might have been, since its frames are compressed together (RFC 7692, 7.2.2).
 """
 
 from __future__ import annotations
@@ -14,7 +18,6 @@ import sys
 from typing import Final
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
-from websockets.frames import Frame
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
@@ -23,11 +26,15 @@ try:
 except ImportError:  # a platform without the C extension
     from websockets.utils import apply_mask
 
-__all__ = ["PARTIAL", "REFUSED", "Fragments", "Parsers", "apply_mask", "find_frame"]
+__all__ = ["FIN", "PARTIAL", "REFUSED", "RESERVED", "RSV1", "Fragments", "Parsers", "apply_mask", "find_frame"]
 
 PARTIAL: Final = (0, sys.maxsize)  # the frame ends after what has come
 REFUSED: Final = (0, 0)  # the header alone is a reason to fail the connection: let the parser say which
 WINDOW_BITS: Final = 15
+FIN: Final = 0x80
+RSV1: Final = 0x40  # "this message is compressed" (RFC 7692, 6)
+RESERVED: Final = 0x70
+MASKED: Final = 0x80
 
 # The library logs whole frames at DEBUG: people's messages do not belong into a log.
 _quiet = logging.getLogger("workers.transport.parser")
@@ -97,11 +104,19 @@ class Parsers:
 
 
 class Fragments:
-    """A message of several frames that has begun: its own parser and what has come of it."""
+    """A message of several frames that has begun: the first byte that it would have as one frame, and what has come."""
 
-    __slots__ = ("data", "opcode", "parser")
+    __slots__ = ("data", "head")
 
-    def __init__(self, parser: ServerProtocol, first: Frame) -> None:
-        self.parser = parser
-        self.opcode = first.opcode
-        self.data = bytearray(first.data)
+    def __init__(self, head: int, data: bytes) -> None:
+        self.head = head | FIN
+        self.data = bytearray(data)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether permessage-deflate made it."""
+        return bool(self.head & RSV1)
+
+    def as_one_frame(self) -> bytes:
+        """The same message as a client sends it in one frame, with a mask of zeros."""
+        return bytes((self.head, MASKED | 127)) + len(self.data).to_bytes(8, "big") + bytes(4) + self.data

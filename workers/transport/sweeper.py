@@ -109,7 +109,7 @@ class Sweeper:
         self._visiting = (self._visiting + 1) % len(self._buckets)
 
     def _visit(self, ws: WebSocket, now: float) -> None:
-        ws.side_frames = 0
+        ws.side_work = 0
         if not ws.is_open or ws in self._answers:
             return
         if ws.writing_paused:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Frame
+from websockets.frames import BINARY, CLOSE, PING, TEXT, Frame
 from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
 
 from workers.transport import frames
-from workers.transport.inbound import Fragments, apply_mask, find_frame
+from workers.transport.inbound import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
 from workers.transport.lifecycle import CLOSING, FLOOD, FROZEN, GONE, OPEN, Lifecycle
 from workers.transport.moving import ConnectionState, Detached, encode_state
 from workers.transport.opening import Handler, Opening
@@ -27,6 +27,9 @@ _PING: Final = frames.ping_frame()
 _APPLICATION: Final = 1  # does not want to be told of messages now
 _MOVING: Final = 2  # the connection is about to move: what comes now is for whoever has it then
 _PLAIN_TEXT: Final = 0x81  # FIN, no reserved bit, opcode text: nearly every frame there is
+
+CONTROL_WORK: Final = 8  # what a control frame costs, in the work of a tiny fragment; measured
+TINY: Final = 64  # bytes: a fragment below takes more work than its bytes account for
 
 
 class WebSocket(Lifecycle):
@@ -41,7 +44,7 @@ class WebSocket(Lifecycle):
         "heard",
         "opened_at",
         "opening",
-        "side_frames",
+        "side_work",
     )
 
     bucket: dict[WebSocket, None]  # of the sweeper
@@ -53,7 +56,7 @@ class WebSocket(Lifecycle):
         self.heard = True  # something came since the last ping
         self.bytes_in = 0
         self.frames_in = 0  # whole messages
-        self.side_frames = 0  # control frames and fragments since the sweeper's last visit
+        self.side_work = 0  # what came since the sweeper's last visit and is no message: see `_count_side_work`
         self._tail: bytearray | None = None  # bytes of a frame that is not complete, or not to be read yet
         self._fragments: Fragments | None = None
 
@@ -139,11 +142,11 @@ class WebSocket(Lifecycle):
         self.heard = False
         self.write_frame(_PING)
 
-    def _count_side_frame(self) -> None:
+    def _count_side_work(self, work: int) -> None:
         """Messages are the application's to limit; what it never sees is limited here."""
-        self.side_frames += 1
-        if self.side_frames > self.endpoint.config.side_frames:
-            self.refuse(FLOOD, "too many frames that are no messages")
+        self.side_work += work
+        if self.side_work > CONTROL_WORK * self.endpoint.config.control_frames:
+            self.refuse(FLOOD, "too many control frames or tiny fragments")
 
     # ---- bytes come ------------------------------------------------------------------------------
 
@@ -173,8 +176,11 @@ class WebSocket(Lifecycle):
             start, end = find_frame(data, pos, limit)
             if end > size:
                 break
-            if data[pos] == _PLAIN_TEXT and self._fragments is None and end:
+            head = data[pos]
+            if head == _PLAIN_TEXT and self._fragments is None and end:
                 self._receive_text(apply_mask(data[start:end], data[start - 4 : start]))
+            elif end and head & 0x0F <= BINARY and (self._fragments is not None or head < FIN or not head & 0x0F):
+                self._receive_fragment(head, apply_mask(data[start:end], data[start - 4 : start]))
             else:
                 self._receive_frame(data[pos : end or size])
             if self.state != OPEN:
@@ -187,49 +193,66 @@ class WebSocket(Lifecycle):
 
     def _receive_frame(self, frame: bytes | bytearray) -> None:
         """Let the parser see a frame that is not simply a text message, or the start of one it will refuse."""
-        fragments = self._fragments
         parsers = self.endpoint.parsers
-        parser = fragments.parser if fragments else parsers.borrow(deflate=self.opening.deflate)
+        parser = parsers.borrow(deflate=self.opening.deflate)
         parser.receive_data(frame)
         for event in parser.events_received():
             assert isinstance(event, Frame)
             if event.opcode is CLOSE:
                 self._receive_close(parser)
-            elif event.opcode is PING:
+                continue
+            if event.opcode is TEXT or event.opcode is BINARY:
+                self._receive_message(event.opcode is BINARY, bytes(event.data))
+                continue
+            if event.opcode is PING:
                 self.write_frame(b"".join(parser.data_to_send()))
-            elif event.opcode is not PONG:
-                self._receive_data_frame(parser, event)
-            if event.opcode is not CLOSE and not (event.fin and event.opcode in (TEXT, BINARY)):
-                self._count_side_frame()
+            self._count_side_work(CONTROL_WORK)
         if parser.parser_exc is not None:
             self._receive_failure(parser)
         if parser.state is not PARSER_OPEN or parser.current_size is not None:
             parsers.keep(parser)
-        if self._fragments is None or self._fragments.parser is not parser:
-            parsers.drop(parser)
+        parsers.drop(parser)
 
-    def _receive_data_frame(self, parser: ServerProtocol, frame: Frame) -> None:
-        if frame.opcode is BINARY and not self.endpoint.config.binary:
+    def _receive_fragment(self, head: int, payload: bytes) -> None:
+        """A data frame of a message of several: its first one, a further one, or one that must not come here."""
+        fragments, allowed = self._fragments, RSV1 if self.opening.deflate and head & 0x0F else 0
+        if head & RESERVED & ~allowed:
+            self.refuse(1002, "reserved bits must be 0")
+        elif head & 0x0F:
+            self._begin_message(head, payload)
+        elif fragments is None:
+            self.refuse(1002, "a continuation of nothing")
+        elif len(fragments.data) + len(payload) > self.endpoint.config.message_size:
+            self.refuse(1009, f"a message of more than {self.endpoint.config.message_size} bytes")
+        else:
+            fragments.data += payload
+            if head & FIN:
+                self._end_message(fragments)
+            elif len(payload) < TINY:  # larger ones are bounded by the bytes of the message
+                self._count_side_work(1 if payload else CONTROL_WORK)
+
+    def _begin_message(self, head: int, payload: bytes) -> None:
+        if self._fragments is not None:
+            self.refuse(1002, "a message inside a message")
+        elif head & 0x0F == BINARY and not self.endpoint.config.binary:
             self.refuse(1003, "text messages only")
-            return
-        if frame.opcode is not CONT and frame.fin:
-            self._receive_message(frame.opcode is BINARY, bytes(frame.data))
-            return
-        if frame.opcode is not CONT:
-            self._fragments = Fragments(parser, frame)
-            return
-        fragments = self._fragments
-        assert fragments is not None  # the parser refuses a continuation of nothing
-        fragments.data += frame.data
-        if frame.fin:
-            self._fragments = None
-            self._receive_message(fragments.opcode is BINARY, bytes(fragments.data))
+        else:
+            self._fragments = Fragments(head, payload)
+
+    def _end_message(self, fragments: Fragments) -> None:
+        self._fragments = None
+        if fragments.compressed:
+            self._receive_frame(fragments.as_one_frame())
+        else:
+            self._receive_message(fragments.head & 0x0F == BINARY, bytes(fragments.data))
 
     def _receive_message(self, binary: bool, payload: bytes) -> None:
-        if binary:
+        if not binary:
+            self._receive_text(payload)
+        elif self.endpoint.config.binary:
             self._deliver(payload)
         else:
-            self._receive_text(payload)
+            self.refuse(1003, "text messages only")
 
     def _receive_text(self, payload: bytes) -> None:
         try:
@@ -284,9 +307,7 @@ class WebSocket(Lifecycle):
     def _forget_input(self) -> None:
         super()._forget_input()
         self._tail = None
-        if self._fragments is not None:
-            self.endpoint.parsers.drop(self._fragments.parser)
-            self._fragments = None
+        self._fragments = None
 
     # ---- moving to another process ---------------------------------------------------------------------
 

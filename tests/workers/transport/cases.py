@@ -55,7 +55,7 @@ CASES: dict[str, tuple[bytes, Sequence[str | bytes], int]] = {
         1000,
     ),
     "many empty fragments": (
-        frame(TEXT, b"", fin=False) + frame(CONT, b"", fin=False) * 5000 + frame(CONT, b"x") + close(1000),
+        frame(TEXT, b"", fin=False) + frame(CONT, b"", fin=False) * 1500 + frame(CONT, b"x") + close(1000),
         ["x"],
         1000,
     ),
@@ -73,7 +73,26 @@ CASES: dict[str, tuple[bytes, Sequence[str | bytes], int]] = {
     "a message inside a message": (frame(TEXT, b"a", fin=False) + text("b"), [], 1002),
     "a fragmented ping": (bits(0x09, 0x80, MASK), [], 1002),
     "a fragmented close": (bits(0x08, 0x80, MASK), [], 1002),
-    "close inside a message": (frame(TEXT, b"a", fin=False) + close(1000), [], 1002),
+    # A Close may come between fragments like any control frame (RFC 6455, 5.4 and 5.5.1; Autobahn 7.1.5).
+    "close inside a message": (frame(TEXT, b"a", fin=False) + close(1000), [], 1000),
+    "close inside a message that goes on": (
+        frame(TEXT, b"a", fin=False) + close(1000) + frame(CONT, b"b"),
+        [],
+        1000,
+    ),
+    "rsv1 on a continuation": (frame(TEXT, b"a", fin=False) + bits(0xC0, 0x80, MASK), [], 1002),
+    "rsv2 on a first fragment": (bits(0x21, 0x80, MASK), [], 1002),
+    "a binary message inside a message": (frame(TEXT, b"a", fin=False) + frame(BINARY, b"b"), [], 1002),
+    "fragments of one byte": (
+        b"".join(frame(CONT if i else TEXT, b"x", fin=i == 5000) for i in range(5001)) + close(1000),
+        ["x" * 5001],
+        1000,
+    ),
+    "fragments up to the limit": (
+        b"".join(frame(CONT if i else TEXT, b"x" * 64, fin=i == 1023) for i in range(1024)) + close(1000),
+        ["x" * LIMIT],
+        1000,
+    ),
     # 6 UTF-8
     "text beyond the BMP": (text("κόσμε 😀 \U0010ffff") + close(1000), ["κόσμε 😀 \U0010ffff"], 1000),
     "a character in two frames": (

@@ -72,7 +72,7 @@ async def test_case(serve, name: str, deflate: bool) -> None:
     if deflate and not compressed_twin(name):
         pytest.skip("the case is about a bit that has a meaning here")
     data, echoes, code = CASES[name]
-    served = await serve(message_size=LIMIT, side_frames=10_000)
+    served = await serve(message_size=LIMIT)
     bystander = await served.open()
     for split in (False, True) if len(data) < 2000 else (False,):
         reader = await exchange(served, data, deflate=deflate, split=split)

@@ -10,7 +10,7 @@ from websockets.server import ServerProtocol
 
 from tests.workers.transport.serving import App, frame, text, until
 from workers.transport.handshake import Handshake
-from workers.transport.websocket import WebSocket
+from workers.transport.websocket import CONTROL_WORK, WebSocket
 
 CLOSE = 8
 
@@ -164,7 +164,7 @@ async def test_a_reader_that_takes_nothing_is_cut_at_twice_its_queue(serve) -> N
 
 
 async def test_pings_without_reading_the_answers_end_at_the_same_bound(serve) -> None:
-    _, owner, peer = await open_pair(serve, queue_size=8192, side_frames=10**9)
+    _, owner, peer = await open_pair(serve, queue_size=8192, control_frames=10**9)
     flood = frame(9, b"x" * 125) * 500
 
     async def write() -> None:
@@ -189,11 +189,11 @@ async def test_a_flood_of_frames_that_are_no_messages_is_ended(serve, flood: byt
 
 
 async def test_frames_that_come_slowly_are_no_flood(serve) -> None:
-    _, owner, peer = await open_pair(serve, ping_interval=0.05, ping_timeout=5, side_frames=10)
+    _, owner, peer = await open_pair(serve, ping_interval=0.05, ping_timeout=5, control_frames=10)
     for _ in range(6):
         peer.write(frame(10) * 5)
-        await until(lambda: owner.ws.side_frames == 5)
-        await until(lambda: owner.ws.side_frames == 0)
+        await until(lambda: owner.ws.side_work == 5 * CONTROL_WORK)
+        await until(lambda: owner.ws.side_work == 0)
     assert owner.closes == []
 
 

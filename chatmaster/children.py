@@ -8,7 +8,7 @@ the stack to the log and kills. The child never returns into the master's code: 
 
 from __future__ import annotations
 
-import faulthandler
+import dataclasses
 import gc
 import importlib
 import logging
@@ -23,9 +23,10 @@ from typing import NoReturn
 
 import setproctitle
 
-from chatmaster import contract, logs, privileges
+from chatmaster import contract, log_streams, logs, privileges
 from chatmaster.contract import ExitCode, Launch, Probe, Task
 from chatmaster.deathsig import die_with_parent
+from chatmaster.log_keeper import LogKeeper
 from chatmaster.stats import Field
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,10 @@ def _become_worker(task: Task, *, entry: str, title: str, process: str, keep: se
         _reset_signals()
         os.setpgid(0, 0)  # Ctrl-C and Ctrl-Z are for the master alone
         setproctitle.setproctitle(title)
-        _start_logging(task, process)
-        _close_all_but({*keep, *_descriptors(task)})
+        keeper = _start_logging(task, process)
+        if keeper is not None and isinstance(task, Launch):
+            task = dataclasses.replace(task, log=keeper)
+        _close_all_but({*keep, *_descriptors(task), *(keeper.descriptors() if keeper is not None else ())})
         for name in _SUPERVISOR_VARIABLES:
             os.environ.pop(name, None)
         privileges.drop(privileges.account(task.settings.master))
@@ -117,7 +120,7 @@ def _leave_it_to_the_master(number: int, frame: FrameType | None) -> None:
     """See `_reset_signals`."""
 
 
-def _start_logging(task: Task, process: str) -> None:
+def _start_logging(task: Task, process: str) -> LogKeeper | None:
     row = task.stats if isinstance(task, Launch) else None
 
     def count(dropped: int) -> None:
@@ -128,8 +131,10 @@ def _start_logging(task: Task, process: str) -> None:
         handler = logs.configure(task.settings.log, process, secrets=(task.settings.auth.secret,), on_drop=count)
     except OSError as error:  # the master's own log goes on serving
         log.error("%s: the log %s cannot be opened: %s", process, task.settings.log.file, error.strerror)
-        return
-    faulthandler.enable(file=handler.fileno())
+        return None
+    if task.settings.log.format == "json":
+        log_streams.capture(handler)
+    return LogKeeper(handler, task.settings.log)
 
 
 def _descriptors(task: Task) -> set[int]:
@@ -167,6 +172,7 @@ def _report(channel: socket.socket, error: BaseException) -> None:
 
 
 def _flush() -> None:
+    log_streams.end()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

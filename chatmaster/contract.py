@@ -18,7 +18,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -65,6 +65,16 @@ class Probe:
     channel: socket.socket
 
 
+class WorkerLog(Protocol):
+    """The log of a worker's process, which an application may not silence."""
+
+    def keep(self) -> None:
+        """Put back what the application has undone; to be called after its import, and now and then."""
+
+    def reopen(self) -> None:
+        """The log file was rotated. Raises OSError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """Everything a worker is given."""
@@ -81,6 +91,7 @@ class Launch:
     stats: WorkerStats
     listeners: tuple[Listener, ...] = field(default=())
     store_required: bool = True  # first start: get ready only with the store; later: serve degraded
+    log: WorkerLog | None = None  # set in the worker's process
 
 
 Task = Probe | Launch

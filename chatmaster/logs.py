@@ -100,12 +100,12 @@ class LogHandler(logging.Handler):
         os.close(fresh)
         self._torn = False
 
-    def close(self) -> None:
-        """Let the descriptor go."""
+    def let_go(self) -> None:
+        """Let the descriptor go. `close` does not: an application that sets up logging anew closes every handler."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        super().close()
+        self.close()
 
     def _hide(self, line: str) -> str:
         line = _CREDENTIALS.sub(r"\1***@", line)
@@ -192,7 +192,7 @@ def configure(
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-        old.close()
+        old.let_go() if isinstance(old, LogHandler) else old.close()
     root.addHandler(handler)
     root.setLevel(LEVELS[log.level])
     logging.captureWarnings(True)

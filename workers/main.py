@@ -39,6 +39,9 @@ def main(task: Task) -> int:
         workers = program.load(task.settings.server.app)
     except BaseException as error:  # a program may exit while it is imported
         return _could_not_load(task, error)
+    finally:
+        if isinstance(task, Launch) and task.log is not None:
+            task.log.keep()
     if isinstance(task, Probe):
         send_blocking(task.channel, contract.Declares(program.declared(workers)))
         return ExitCode.DONE

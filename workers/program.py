@@ -52,17 +52,30 @@ def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
     if not path.is_file():
         raise ProgramError(f"{path}: no such file")
+    name = _module_name(path)
     folder = str(path.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    # Not under its own name: a program called redis.py or chat.py must not hide a library from itself.
-    spec = importlib.util.spec_from_file_location("__chatmaster_app__", path)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ProgramError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _module_name(path: Path) -> str:
+    """What the program's `__name__` is, and so its loggers': that of its file.
+
+    Another one where that is a library's: a program called redis.py or wave.py must not hide it from itself.
+    """
+    name = path.stem.replace(".", "_")
+    if name not in sys.stdlib_module_names:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin == str(path):
+            return name
+    return f"{name}_program"
 
 
 def _attribute(module: ModuleType, name: str) -> Worker:

@@ -86,6 +86,7 @@ class Serving:
         node.application = (node.worker.application or _callbacks)(node.worker, node)
         node.hub.follow(CONTROL_ROOM, node.ordered)
         await node.application.start()
+        self._keep_log()
         await parts.listen(node)
         self._catch_up_with_master()
         launch.stats[Field.READY] = 1
@@ -136,6 +137,10 @@ class Serving:
             self._node.counters.callback_errors += 1
             logger.exception("on_worker_reload failed; the reload goes on")
 
+    def _keep_log(self) -> None:
+        if self._launch.log is not None:
+            self._launch.log.keep()
+
     def _ask_kill(self, incarnation: str) -> None:
         self._channel.send(contract.KillPeer(incarnation))
 
@@ -168,7 +173,7 @@ class Serving:
             case contract.Reaped(incarnation):
                 self._node.reaped(incarnation)
             case contract.ReopenLogs():
-                reopen_logs()
+                self._reopen_logs()
 
     def _drain(self, order: contract.Drain) -> None:
         """The clients are to be told to go: that ends a hand-over, and a drain that was ordered otherwise."""
@@ -188,6 +193,14 @@ class Serving:
             self._giving = Giving(self._node, self._ask_kill)
         self._giving.name(order, sock)
         self._told.set()
+
+    def _reopen_logs(self) -> None:
+        if self._launch.log is None:
+            return
+        try:
+            self._launch.log.reopen()
+        except OSError as error:
+            logger.error("the log could not be opened again: %s", error.strerror)
 
     def _catch_up_with_master(self) -> None:
         early, self._early = self._early or [], None
@@ -215,15 +228,8 @@ class Serving:
     # ---- counters ----------------------------------------------------------------------------------
 
     def _copy_counters(self, row: WorkerStats) -> None:
+        self._keep_log()
         parts.copy_counters(self._node, row)
-
-
-def reopen_logs() -> None:
-    """Have the handlers that write to a file open it again; the master's shell round this process installed them."""
-    for handler in logging.getLogger().handlers:
-        reopen = getattr(handler, "reopen", None)
-        if reopen is not None:
-            reopen()
 
 
 def _callbacks(worker: Worker, node: Node) -> CallbackApplication:

@@ -42,7 +42,7 @@ def restored():
     yield
     for handler in list(root.handlers):
         root.removeHandler(handler)
-        handler.close()
+        handler.let_go() if isinstance(handler, logs.LogHandler) else handler.close()
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(level)

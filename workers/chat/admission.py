@@ -14,6 +14,7 @@ from workers.chat import effects as e
 from workers.chat import names
 from workers.chat.identity import Identity, Refusal
 from workers.chat.mistake import Mistake
+from workers.chat.permissions import permit
 from workers.chat.rights import Role, may
 
 if TYPE_CHECKING:
@@ -49,22 +50,12 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
     return e.Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
 
 
-def check_entry(session: Session, identity: Identity, room: str, inside: int, now: float) -> None:
-    """Whether somebody who is in `inside` rooms may join (or read) another. Raises Mistake."""
-    context = session.context
-    if not may(identity, "join", room, context.options.of(room)):
-        raise Mistake("forbidden", "this room is not for you", field="room")
-    if not context.sanctions.none:
-        reason = context.sanctions.banned(identity.user, banned_address(session, identity), room, now)
-        if reason is not None:
-            raise Mistake("banned", reason or "you are banned from this room", field="room")
-    if inside >= context.limits.rooms_per_connection and not room.startswith("@"):
+def check_entry(session: Session, identity: Identity, room: str, inside: int, now: float) -> str:
+    """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises Mistake."""
+    hook = permit(session, identity, "join", room, now)
+    if inside >= session.context.limits.rooms_per_connection and not room.startswith("@"):
         raise Mistake("limit_reached", "one connection cannot be in more rooms", field="room")
-
-
-def banned_address(session: Session, identity: Identity) -> str:
-    """The address that bans count for: a guest's, who could come back as another; "" for a user's."""
-    return session.address if identity.guest else ""
+    return hook
 
 
 def renew(session: Session, command: c.Hello, now: float) -> Effects:
@@ -80,8 +71,9 @@ def renew(session: Session, command: c.Hello, now: float) -> Effects:
 def renewed(session: Session, identity: Identity, command: c.Hello) -> Effects:
     """Nothing is against it. The name is given by the one who gives names to all connections of a user."""
     name = identity.name if identity.name != session.identity.name else ""
+    ask_again = "join" in session.context.consulted and identity.role != session.identity.role
     session.identity = msgspec.structs.replace(identity, name=session.identity.name)
-    return (*_leave_forbidden(session), e.Greet(command.id, name))
+    return (*_leave_forbidden(session), e.Greet(command.id, name, ask_again=ask_again))
 
 
 def _renewed(session: Session, command: c.Hello, now: float) -> Identity:

@@ -19,7 +19,7 @@ from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import messages, reading, replies
 from workers.chat.acquaintance import MOST, Acquaintance
-from workers.chat.commands import ROOM_NAME, USER_ID
+from workers.chat.commands import ROOM_NAME, USER_ID, Join
 from workers.chat.context import Context
 from workers.chat.counsel import Counsel
 from workers.chat.deadlines import Deadlines
@@ -315,6 +315,8 @@ class ChatApplication:
         identity = desk.session.identity
         self._deadlines.expires(desk, identity.expires)
         await self.moderation.enlist(identity)
+        if greet.ask_again:
+            await self.entrance.ask_again(desk)
         return await self.entrance.greet(desk, greet)
 
     async def rename(self, desk: Desk, rename: e.Rename) -> Effects:
@@ -332,7 +334,7 @@ class ChatApplication:
 
     async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""
-        if consult.hook == "join":
+        if isinstance(consult.command, Join):
             self.moderation.coming.begin(desk, desk.session.identity.user)
         text = await self.counsel.ask(desk.connection, consult)
         return desk.session.approved(consult, time.time(), text=text)

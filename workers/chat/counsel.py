@@ -38,7 +38,7 @@ class Counsel:
         command = consult.command
         if isinstance(command, c.Hello | c.Rename):
             request: Any = HelloRequest(person)
-        elif isinstance(command, c.Join):
+        elif isinstance(command, c.Join | c.History):
             request = JoinRequest(person, command.room)
         else:
             request = _say_request(person, command)

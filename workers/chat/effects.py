@@ -59,6 +59,7 @@ class Greet(Effect, frozen=True, gc=False):
 
     id: RequestId
     name: str = ""  # "": the one that the user has
+    ask_again: bool = False  # the hook on join, about each room: the role is another
 
 
 class Join(Effect, frozen=True):

@@ -16,8 +16,8 @@ import msgspec
 from chatmaster.settings import RoomRule
 from workers.bus.port import BusError
 from workers.chat import effects as e
-from workers.chat.admission import banned_address
 from workers.chat.marks import Mark
+from workers.chat.permissions import banned_address
 from workers.chat.replies import RequestId, RoomState
 from workers.chat.session import Effects
 

@@ -16,10 +16,10 @@ import msgspec
 from workers.bus.port import BusError, Position, Unavailable
 from workers.chat import commands as c
 from workers.chat import effects as e
-from workers.chat.admission import banned_address
 from workers.chat.entering import Before, Entering, Joining, Newcomer
 from workers.chat.identity import Identity
 from workers.chat.mistake import Mistake
+from workers.chat.permissions import banned_address
 from workers.chat.replies import RoomState
 from workers.chat.session import Effects, Phase
 
@@ -114,6 +114,16 @@ class Entrance:
                 wanted.append(one)
                 known.append(was)
         return _with_rooms(admit, wanted, refused), known
+
+    async def ask_again(self, desk: Desk) -> None:
+        """Have a connection leave the rooms that the application does not let it join with the role that it has now."""
+        for room in desk.session.rooms:
+            if room.startswith("@"):
+                continue
+            try:
+                await self._app.counsel.ask_join(desk.connection, desk.session.identity, room)
+            except Mistake as mistake:
+                desk.carry_out(desk.session.expelled(room, str(mistake)))
 
     async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
         """Answer a second hello with the rooms as they are."""

@@ -59,7 +59,7 @@ class HelloRequest(Struct, frozen=True):
 
 
 class JoinRequest(Struct, frozen=True):
-    """Somebody wants to join a room."""
+    """Somebody wants to join a room, or to read it without joining, or to stay in it with another role."""
 
     person: Person
     room: str
@@ -110,7 +110,8 @@ class Hooks:
         return self._set("hello", callback)
 
     def on_join(self, callback: F) -> F:
-        """Called with a JoinRequest before `join`, and for each room of a hello."""
+        """Called with a JoinRequest before `join`, for each room of a hello, before `history` of a room that was not
+        joined, and for each joined room where the user's role changes: who may not join may not read either."""
         return self._set("join", callback)
 
     def on_say(self, callback: F) -> F:

@@ -27,8 +27,9 @@ from workers.chat.context import Context
 from workers.chat.identity import Identity, Refusal
 from workers.chat.messages import encode
 from workers.chat.mistake import Mistake
+from workers.chat.permissions import RULES, permit
 from workers.chat.replies import RequestId, RoomState
-from workers.chat.rights import ROLE_NAMES, Role, may
+from workers.chat.rights import ROLE_NAMES, Role
 
 Effects = Sequence[e.Effect]
 
@@ -251,8 +252,7 @@ class Session:
     def _join(self, command: c.Join, now: float) -> Effects:
         if command.room in self.rooms:
             return self._enter(command, now)
-        admission.check_entry(self, self.identity, command.room, len(self.rooms) - 1, now)
-        if "join" in self.context.consulted:
+        if admission.check_entry(self, self.identity, command.room, len(self.rooms) - 1, now):
             return (e.Consult("join", command, self.identity),)
         return self._enter(command, now)
 
@@ -269,28 +269,28 @@ class Session:
 
     def _leave(self, command: c.Leave, now: float) -> Effects:
         room = command.room
-        self.require_joined(room)
-        if room.startswith("@"):
-            raise Mistake("forbidden", "an inbox cannot be left", field="room")
+        permit(self, self.identity, "leave", room, now)
         self.forget(room)
         return (e.Leave(command.id, room, replies.left(command.id, room)),)
 
     def _read(self, command: c.Read, now: float) -> Effects:
-        self.require_joined(command.room)
+        permit(self, self.identity, "read", command.room, now)
         return (e.MarkRead(command.room, command.offset),)
 
     def _history(self, command: c.History, now: float) -> Effects:
         if command.before is not None and command.after is not None:
             raise Mistake("bad_request", "give before or after, not both", field="after")
-        if command.room not in self.rooms:
-            admission.check_entry(self, self.identity, command.room, 0, now)
+        if permit(self, self.identity, "history", command.room, now):
+            return (e.Consult("join", command, self.identity),)
+        return self._history_approved(command, now)
+
+    def _history_approved(self, command: c.History, now: float) -> Effects:
         return (e.ReadHistory(command.id, command.room, command.before, command.after, command.limit),)
 
     def _members(self, command: c.Members, now: float) -> Effects:
-        self.require_joined(command.room)
-        rule = self.context.options.of(command.room)
-        if not rule.presence or not may(self.identity, "members", command.room, rule):
-            raise Mistake("forbidden", "this room does not show who is in it", field="room")
+        permit(self, self.identity, "members", command.room, now)
+        if not self.context.options.of(command.room).presence:
+            raise Mistake("forbidden", RULES["members"].refusal, field="room")
         return (e.ReadMembers(command.id, command.room),)
 
     # ---- oneself and others --------------------------------------------------------------------------
@@ -317,27 +317,11 @@ class Session:
     def _moderate(self, command: c.Moderation, now: float) -> Effects:
         verb = e.Verb(type(command).__name__.lower())
         room = command.room or ""
-        if not may(self.identity, verb, room, self.context.options.of(room)):
-            raise Mistake("forbidden", "this is for moderators of the room")
+        permit(self, self.identity, verb, room, now)
         # An admin may act on anyone; a moderator only on users, not on another moderator.
         if self.identity.role < Role.ADMIN and self.context.staff.role_of(command.user) >= self.identity.role:
             raise Mistake("forbidden", "this user's role is not below yours", field="user")
         return (e.Moderate(command.id, verb, command.user, room, command.seconds or 0.0, command.reason),)
-
-    # ---- checks ------------------------------------------------------------------------------------
-
-    def require_joined(self, room: str) -> None:
-        """Raises Mistake where the connection is not in the room."""
-        if room not in self.rooms:
-            if not c.ROOM_NAME.match(room) and not c.INBOX_NAME.match(room):
-                raise Mistake("bad_request", "this is no name of a room", field="room")
-            raise Mistake("not_joined", "join the room first", field="room")
-
-    def require_voice(self, room: str, now: float) -> None:
-        """Raises Mistake where the user is muted, in the room or everywhere."""
-        until = self.context.sanctions.muted(self.identity.user, room, now)
-        if until is not None:
-            raise Mistake("muted", "you are muted", retry_after=until - now if until < float("inf") else None)
 
     # ---- moving to another worker --------------------------------------------------------------------
 
@@ -397,5 +381,6 @@ _APPROVED: Final[dict[type[c.Command], Handler]] = {
     c.Say: speech.say_approved,
     c.Direct: speech.direct_approved,
     c.Edit: speech.edit_approved,
+    c.History: Session._history_approved,
     c.Rename: Session._rename_approved,
 }

@@ -16,7 +16,8 @@ from workers.chat import commands as c
 from workers.chat import effects as e
 from workers.chat import messages, replies
 from workers.chat.mistake import Mistake
-from workers.chat.rights import Role, may
+from workers.chat.permissions import permit
+from workers.chat.rights import Role
 
 if TYPE_CHECKING:
     from workers.chat.session import Effects, Session
@@ -26,8 +27,7 @@ MENTIONS_A_TOKEN = 100  # `@` in a text, beside the token for the request: each 
 
 def say(session: Session, command: c.Say, now: float) -> Effects:
     """A message for a room."""
-    _may_speak(session, "say", command.room, now)
-    if "say" in session.context.consulted:
+    if permit(session, session.identity, "say", command.room, now):
         return _consult(session, command, command.room)
     return say_approved(session, command, now)
 
@@ -48,10 +48,7 @@ def say_approved(session: Session, command: c.Say, now: float) -> Effects:
 def direct(session: Session, command: c.Direct, now: float) -> Effects:
     """A message for a user's inbox; a copy goes to one's own."""
     inbox = f"@{command.to}"
-    if not may(session.identity, "direct", inbox, session.context.options.of(inbox)):
-        raise Mistake("forbidden", "you may not write to this user", field="to")
-    session.require_voice("", now)
-    if "say" in session.context.consulted:
+    if permit(session, session.identity, "direct", inbox, now):
         return _consult(session, command, inbox)
     return direct_approved(session, command, now)
 
@@ -67,8 +64,7 @@ def direct_approved(session: Session, command: c.Direct, now: float) -> Effects:
 
 def edit(session: Session, command: c.Edit, now: float) -> Effects:
     """Other words for an earlier message."""
-    _may_speak(session, "edit", command.room, now)
-    if "say" in session.context.consulted:
+    if permit(session, session.identity, "edit", command.room, now):
         return _consult(session, command, command.room)
     return edit_approved(session, command, now)
 
@@ -83,14 +79,14 @@ def edit_approved(session: Session, command: c.Edit, now: float) -> Effects:
 
 def delete(session: Session, command: c.Delete, now: float) -> Effects:
     """An earlier message is taken back."""
-    _may_speak(session, "delete", command.room, now)
+    permit(session, session.identity, "delete", command.room, now)
     payload = messages.deleted(command.room, _sender(session), command.offset)
     return (_amend(session, "delete", command, payload, b"delete %d" % command.offset),)
 
 
 def react(session: Session, command: c.React, now: float) -> Effects:
     """An emoji on an earlier message, or off it."""
-    _may_speak(session, "react", command.room, now)
+    permit(session, session.identity, "react", command.room, now)
     verb = "unreact" if command.remove else "react"
     payload = messages.reacted(command.room, _sender(session), command.offset, command.emoji, remove=command.remove)
     content = f"{verb} {command.offset} {command.emoji}".encode()
@@ -99,7 +95,7 @@ def react(session: Session, command: c.React, now: float) -> Effects:
 
 def typing(session: Session, command: c.Typing, now: float) -> Effects:
     """Somebody writes; it is told and not kept."""
-    _may_speak(session, "typing", command.room, now)
+    permit(session, session.identity, "typing", command.room, now)
     return (e.Note(command.room, replies.typing(command.room, session.identity.user, session.identity.name)),)
 
 
@@ -126,13 +122,6 @@ def _amend(
 def _consult(session: Session, command: c.Say | c.Direct | c.Edit, room: str) -> Effects:
     _check_body(command, session.context.options.of(room))
     return (e.Consult("say", command, session.identity),)
-
-
-def _may_speak(session: Session, verb: str, room: str, now: float) -> None:
-    session.require_joined(room)
-    if not may(session.identity, verb, room, session.context.options.of(room)):
-        raise Mistake("forbidden", "you may not speak in this room", field="room")
-    session.require_voice(room, now)
 
 
 def _sender(session: Session) -> bytes:

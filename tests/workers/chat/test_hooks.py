@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from tests.support.server import ROOT, Chatmaster
 from tests.support.ws import ChatSocket
+from workers import Gateway
 from workers.bus.port import Placed
 from workers.chat import commands as c
 from workers.chat import effects as e
@@ -138,3 +144,46 @@ async def test_a_hook_on_join_is_asked_for_every_way_in(bot: Chatmaster):
         error = await guest.expect("error")
         assert (error["message"], error["field"]) == ("this room is for members", "rooms[1].room")
         assert (await guest.ask(type="join", room="members-2"))["code"] == "forbidden"
+
+
+async def test_what_a_hook_on_join_keeps_somebody_out_of_cannot_be_had_by_any_verb(bot: Chatmaster):
+    room = "members-a"
+    with Gateway(bot.status()["store"]["url"]) as gateway:
+        gateway.say(room, "the secret", user="boss", name="Boss")
+    requests: list[dict[str, Any]] = [
+        {"type": "join"}, {"type": "join", "since": {"epoch": "e", "offset": 0}}, {"type": "history"},
+        {"type": "history", "after": 0}, {"type": "members"}, {"type": "read", "offset": 1}, {"type": "typing"},
+        {"type": "say", "text": "x"}, {"type": "edit", "offset": 1, "text": "x"}, {"type": "delete", "offset": 1},
+        {"type": "react", "offset": 1, "emoji": "+"}, {"type": "leave"},
+    ]  # fmt: skip
+    async with await ChatSocket.enter(bot.url, "lobby", room) as guest:
+        assert [one["room"] for one in guest.welcome["rooms"]] == [f"@{guest.user}", "lobby"]
+        answers = [await guest.ask(room=room, **one) for one in requests]
+    codes = [(one["type"], one.get("code")) for one in answers]
+    assert codes == [("error", "forbidden")] * 4 + [("error", "not_joined")] * 8
+    assert "secret" not in json.dumps([answers, guest.passed])
+
+
+async def test_a_role_that_is_taken_away_takes_the_rooms_of_the_hook_with_it(tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from workers.chat import Chat, Refuse\n"
+        "chat = Chat()\n\n"
+        "@chat.on_join\n"
+        "def staff(request):\n"
+        "    if request.room == 'staff' and request.person.role == 'user':\n"
+        "        return Refuse('for the staff')\n\n"
+        "worker = chat.worker\n"
+    )
+    secret = "a secret of more than thirty-two characters"
+
+    def token(role: str) -> str:
+        return jwt.encode({"sub": "ada", "role": role, "exp": time.time() + 60}, secret, algorithm="HS256")
+
+    with closing(Chatmaster(str(program), workers=1, settings={"auth.secret": secret})) as server:
+        server.start()
+        async with await ChatSocket.enter(server.url, "staff", token=token("moderator")) as ada:
+            assert [one["room"] for one in ada.welcome["rooms"]] == ["@ada", "staff"]
+            again = await ada.ask(type="hello", token=token("user"))
+            assert [one["room"] for one in again["rooms"]] == ["@ada"]
+            assert (await ada.ask(type="history", room="staff"))["code"] == "forbidden"

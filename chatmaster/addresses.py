@@ -17,7 +17,7 @@ class Address:
 
     text: str  # as written
     tls: bool = False
-    host: str = ""  # "" means every interface; IPv6 without brackets
+    host: str = ""  # "" means every interface, also written *; IPv6 without brackets
     port: int = 0
     path: str = ""  # of a unix socket, else ""
 
@@ -56,7 +56,8 @@ def parse(text: str) -> Address:
     port = int(found["port"])
     if not 1 <= port <= 65535:
         raise ValueError("allowed: a port from 1 to 65535")
-    return Address(text, tls=found["scheme"] == "wss", host=found["host"].strip("[]"), port=port)
+    host = "" if found["host"] == "*" else found["host"].strip("[]")
+    return Address(text, tls=found["scheme"] == "wss", host=host, port=port)
 
 
 def complaint(text: str, *, tls: bool) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from chatmaster import __version__, cli_acting
+from chatmaster import __version__, cli_acting, cli_surroundings
 from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until, warn
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
@@ -338,24 +338,39 @@ for command in cli_acting.commands():
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        return int(cli.main(list(arguments), prog_name="chatctl", standalone_mode=False) or 0)
+        cli_surroundings.check_arguments(arguments)
+        code = int(cli.main(list(arguments), prog_name="chatctl", standalone_mode=False) or 0)
+        sys.stdout.flush()  # here, where a full disk can still be told
+        return code
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:
         return 130  # Ctrl-C, as a shell counts it
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return ExitCode.USAGE
     except ChatmasterError as error:
-        click.echo(f"chatctl: {error}", err=True)
+        cli_surroundings.complain(str(error))
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has seen enough
+    except (BrokenPipeError, SystemExit):  # click makes the first into the second
+        cli_surroundings.let_go(sys.stdout)  # whoever read our output has seen enough
         return ExitCode.DONE
+    except OSError as error:
+        cli_surroundings.let_go(sys.stdout)
+        cli_surroundings.complain(cli_surroundings.sentence(error))
+        return ExitCode.FAILED
+
+
+def _show(error: click.ClickException) -> None:
+    try:
+        error.show()
+    except OSError:
+        cli_surroundings.let_go(sys.stderr)  # it cannot be written; the exit code says the same
 
 
 def main() -> NoReturn:
     """The program."""
+    cli_surroundings.prepare()
     if sys.platform != "linux":
         sys.exit("chatctl: chatmaster runs on Linux only (it needs PDEATHSIG, memfd and SO_REUSEPORT balancing)")
     try:

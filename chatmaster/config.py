@@ -117,17 +117,38 @@ def load(
     count. Raises ConfigError with every fault.
     """
     environ = dict(os.environ) if environ is None else environ
-    return _load(Sources(file, tuple(overrides), flags or {}, environ, directory or Path.cwd()), only)
+    return _load(Sources(file, tuple(overrides), flags or {}, environ, directory or working_directory(environ)), only)
+
+
+def working_directory(environ: Mapping[str, str]) -> Path:
+    """Where relative paths begin; that of one that was removed is where it was, so nothing is found there."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(environ.get("PWD") or "/")
 
 
 def state_dir(settings: Settings, environ: Mapping[str, str], directory: Path) -> Path:
-    """`master.state_dir`, else systemd's, else the XDG one; absolute."""
+    """`master.state_dir`, else systemd's, else the XDG one; absolute.
+
+    Raises ConfigError where nothing says it: for a user without a home directory.
+    """
     if settings.master.state_dir:
         return directory / settings.master.state_dir
     if systemd := environ.get("STATE_DIRECTORY"):
         return Path(systemd.split(":")[0])
-    home = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or str(Path.home()), ".local", "state")
-    return directory / home / "chatmaster"
+    return directory / (environ.get("XDG_STATE_HOME") or _home(environ) / ".local" / "state") / "chatmaster"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if home := environ.get("HOME"):
+        return Path(home)
+    try:
+        return Path.home()
+    except RuntimeError:  # as in a container that runs under a number of its own
+        wanted = "name a directory with --state-dir or CHATMASTER_MASTER_STATE_DIR, or set HOME"
+        fault = Fault("master.state_dir", "default", "", f"user {os.getuid()} has no home directory: {wanted}")
+        raise ConfigError([fault]) from None
 
 
 def _load(sources: Sources, only: str = "") -> Loaded:
@@ -280,11 +301,17 @@ _WRONG = object()
 
 def _convert_one(key: str, value: _Value, wanted: Any, faults: list[Fault]) -> Any:
     try:
+        if _has_nul(value.value):
+            raise msgspec.ValidationError  # no path, name or address may have one
         return msgspec.convert(value.value, wanted)
     except msgspec.ValidationError:
         found = "of the wrong type" if key in SECRET_KEYS else shown(value.value)
         faults.append(Fault(key, value.origin_of(key), found, f"allowed: {allowed_by(wanted)}"))
         return _WRONG
+
+
+def _has_nul(value: Any) -> bool:
+    return "\0" in value if isinstance(value, str) else isinstance(value, list) and any(map(_has_nul, value))
 
 
 def _convert_rooms(value: _Value, faults: list[Fault]) -> Iterator[RoomRule]:

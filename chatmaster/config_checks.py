@@ -85,6 +85,20 @@ def _proxies(settings: Settings) -> Iterator[_Complaint]:
             yield f"server.trusted_proxies[{index}]", shown(text), allowed
 
 
+_ENCODE = (
+    "a user and a password are percent-encoded in a URL: / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D, @ as %40, "
+    ": as %3A, % as %25"
+)
+
+
+def _is_torn(url: str) -> bool:
+    """Whether the @ that ends a login stands behind a character that ends the host already."""
+    parts = urlsplit(url)
+    if parts.fragment or not parts.netloc:  # no store has a fragment; without a host (unix:///…) there is no login
+        return bool(parts.fragment)
+    return "@" in parts.path or "@" in parts.query.partition("=")[0]
+
+
 def _store(url: str) -> Iterator[_Complaint]:
     if url == "embedded":
         return
@@ -94,9 +108,11 @@ def _store(url: str) -> Iterator[_Complaint]:
         if parts.scheme in ("redis", "rediss"):
             _ = parts.port  # raises ValueError for one that is no number; a sentinel URL lists several
     except ValueError:
-        yield "store.url", "no URL", allowed
+        yield "store.url", "no URL", _ENCODE if "@" in url else allowed
         return
-    if parts.scheme == "redis+cluster":
+    if _is_torn(url):
+        yield "store.url", "a URL that is torn apart by its password", _ENCODE
+    elif parts.scheme == "redis+cluster":
         yield "store.url", "redis+cluster://…", f"Redis Cluster is not supported yet; {allowed}"
     elif parts.scheme not in STORE_SCHEMES:
         # Not shown: what has no known scheme may still hold a password.
@@ -138,6 +154,11 @@ def _accounts(settings: Settings) -> Iterator[_Complaint]:
 
 
 def _paths(settings: Settings, state_dir: Path) -> Iterator[_Complaint]:
+    try:
+        str(state_dir).encode()
+    except UnicodeEncodeError:
+        yield "master.state_dir", ascii(str(state_dir)), "allowed: a path in the character set of the locale"
+        return
     longest = state_dir / f"{settings.master.name}.store" / "store.sock"
     length = len(os.fsencode(longest))
     if length > addresses.MAX_UNIX_PATH:

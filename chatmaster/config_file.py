@@ -6,6 +6,7 @@ where each key begins. What it does not see (keys of inline tables) is looked up
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def find(explicit: str | None, environ: Mapping[str, str], directory: Path) -> P
     if named:
         return directory / named
     for candidate in (directory / LOCAL_NAME, SYSTEM_FILE):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # also where we may not look into the directory
             return candidate
     return None
 

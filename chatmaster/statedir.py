@@ -8,6 +8,8 @@ from pathlib import Path
 
 from chatmaster.errors import ChatmasterError
 
+OTHERWISE = "name another one with --state-dir or master.state_dir"
+
 
 def prepare(path: Path, *, uid: int | None = None, gid: int | None = None) -> None:
     """Make the directory, or check the one that is there.
@@ -22,15 +24,17 @@ def prepare(path: Path, *, uid: int | None = None, gid: int | None = None) -> No
             os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
         found = path.stat()
     except OSError as error:
-        raise ChatmasterError(f"the state directory {path} cannot be made: {error.strerror}") from None
+        raise ChatmasterError(f"the state directory {path} cannot be made: {error.strerror}; {OTHERWISE}") from None
     if not stat.S_ISDIR(found.st_mode):
-        raise ChatmasterError(f"the state directory {path} is no directory")
+        raise ChatmasterError(f"the state directory {path} is no directory; {OTHERWISE}")
     if found.st_uid != owner:
-        raise ChatmasterError(f"the state directory {path} belongs to user {found.st_uid}, not to user {owner}")
+        raise ChatmasterError(
+            f"the state directory {path} belongs to user {found.st_uid}, not to user {owner}; {OTHERWISE}"
+        )
     if found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         raise ChatmasterError(
-            f"the state directory {path} is open to others (mode {mode:04o}): chmod 700 it, or name another one"
+            f"the state directory {path} is open to others (mode {mode:04o}): chmod 700 it, or {OTHERWISE}"
         )
 
 

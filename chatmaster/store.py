@@ -19,6 +19,7 @@ import socket
 import struct
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from chatmaster.addresses import MAX_UNIX_PATH
 from chatmaster.crew import words
@@ -71,8 +72,8 @@ class EmbeddedStore:
 
     @property
     def url(self) -> str:
-        """What a client library connects to."""
-        return f"unix://{self.socket_path}"
+        """What a client library connects to; what would begin a query or fragment is encoded (RFC 3986, 2.1)."""
+        return f"unix://{quote(str(self.socket_path))}"
 
     def spawn(self) -> int:
         """Start the server and return its pid at once. `answers` tells when it can be used."""

@@ -27,10 +27,10 @@ find_python() {
         base=$PYTHON
         return
     fi
-    for base in python3.13 python3.12 python3.11 python3; do
+    for base in python3.14 python3.13 python3.12 python3.11 python3; do
         version=$(version_of "$base") && return
     done
-    complain "Python $needed or later is needed, and none was found as python3.13, python3.12, python3.11 or python3." \
+    complain "Python $needed or later is needed, and none was found as python3.14, python3.13, python3.12, python3.11 or python3." \
         "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: PYTHON=/path/to/python3"
 }
 

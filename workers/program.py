@@ -42,8 +42,11 @@ def declared(workers: dict[str, Worker]) -> tuple[Declared, ...]:
 
 def _import_module(name: str) -> ModuleType:
     # The directory that one stands in is where one expects one's own module to be found.
-    here = str(Path.cwd())
-    if here not in sys.path:
+    try:
+        here = str(Path.cwd())
+    except OSError:  # it was removed: nothing can be found there
+        here = ""
+    if here and here not in sys.path:
         sys.path.insert(0, here)
     return importlib.import_module(name)
 

@@ -265,3 +265,36 @@ def test_a_key_that_only_root_can_read_is_a_fault_where_workers_are_somebody_els
         'flag --set: server.tls_cert is "cert.pem"', 'flag --set: server.tls_key is "key.pem"',
     ]  # fmt: skip
     assert "master.user nobody cannot read it" in faults[1]
+
+
+@pytest.mark.parametrize("password", ["a/b", "a?b", "a#b", "12/3", "12#3", "[x", "1/2?3#4", "/", "#"])
+@pytest.mark.parametrize(
+    "url", ["redis://:{}@h:6379/0", "redis://me:{}@h", "rediss://me:{}@[::1]:1/2", "redis+sentinel://:{}@a:1,b/main"]
+)
+def test_an_unquoted_password_is_told_what_to_encode_and_is_not_shown(tmp_path, url, password):
+    (fault,) = faults_of(tmp_path, f'[store]\nurl = "{url.format(password)}"\n')
+    assert "percent-encoded in a URL: / as %2F" in fault
+    assert f":{password}@" not in fault
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://me:p%2F%40%23@h:1/2", "redis://:a@b@h", "unix:///a@b/x.sock?password=a@b", "redis://h/0?password=p@x"],
+)
+def test_what_is_encoded_passes(tmp_path, url):
+    assert load(tmp_path, environ={}, overrides=[f"store.url={url}"]).settings.store.url == url
+
+
+@pytest.mark.parametrize(
+    "text", ['master.state_dir = "/a\\u0000b"', 'server.listen = ["unix:/a\\u0000b"]', 'log.file = "\\u0000"']
+)
+def test_a_nul_in_a_value_is_a_fault(tmp_path, text):
+    (fault,) = faults_of(tmp_path, text)
+    assert "allowed: " in fault
+
+
+def test_without_any_home_the_fault_names_the_option(tmp_path, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(ConfigError, match="has no home directory: name a directory with --state-dir"):
+        config.load(directory=tmp_path, environ={})
+    assert config.load(directory=tmp_path, environ={"XDG_STATE_HOME": "/x"}).state_dir == Path("/x/chatmaster")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.bucket import Bucket
 from workers.bus.port import BusError
-from workers.events import call, contained
+from workers.events import contained
 from workers.failures import Failures
 from workers.retention import Notice
 
@@ -50,14 +50,9 @@ class CallbackApplication:
         notice.post()
         self._node.lease.when_reborn(lambda old: notice.post())
         self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it
-        await call(self._callbacks.get("worker_start"), self._node.worker)
 
     async def stop(self) -> None:
-        try:
-            await call(self._callbacks.get("worker_stop"), self._node.worker)
-        except BaseException:  # nothing of ours cancels this: whatever it is, the worker ends in order
-            self._node.counters.callback_errors += 1
-            logger.exception("on_worker_stop failed; the worker ends all the same")
+        """Nothing is left to be done."""
 
     def page(self) -> tuple[None, None]:
         return None, None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -80,6 +81,13 @@ def _alike(left: Any, right: Any) -> bool:
     return bool(left == right) or left != left  # not a number
 
 
+def _in_a_thread(method: str) -> RuntimeError:
+    return RuntimeError(
+        f"connection.{method} was called in another thread than the worker's: use "
+        f"worker.call_soon_threadsafe(connection.{method}, …)"
+    )
+
+
 class Connection:
     """One client. Every method must be called on the worker's loop."""
 
@@ -140,11 +148,21 @@ class Connection:
         return [room for room in self._node.hub.rooms_of(self) if not room.startswith("!")]
 
     def send(self, data: str | bytes) -> None:
-        """Send one message, text for str and binary for bytes; it leaves at the end of this turn of the loop."""
+        """Send one message, text for str and binary for bytes; it leaves at the end of this turn of the loop.
+
+        Raises RuntimeError in another thread than the loop's: see `Worker.call_soon_threadsafe`.
+        """
+        if get_ident() != self._node.thread:
+            raise _in_a_thread("send")
         self.ws.send(data)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close with a closing handshake, for which the client has a bounded time."""
+        """Close with a closing handshake, for which the client has a bounded time.
+
+        Raises RuntimeError in another thread than the loop's.
+        """
+        if get_ident() != self._node.thread:
+            raise _in_a_thread("close")
         self.ws.close(code, reason)
         self._node.hub.leave_all(self)
 

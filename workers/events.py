@@ -1,4 +1,4 @@
-"""The callbacks of a `Worker`: how they are set, and how a plain function and a coroutine are called alike."""
+"""Tasks that nobody awaits, and how a plain function and a coroutine of the application are called alike."""
 
 from __future__ import annotations
 
@@ -7,47 +7,11 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
 Callback = Callable[..., Any]
-F = TypeVar("F", bound=Callback)
-
-
-class Event:
-    """One callback of a Worker: `@worker.on_message` and `worker.on_message = fn` both set it."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name.removeprefix("on_")
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Event: ...
-
-    @overload
-    def __get__(self, instance: Any, owner: type) -> Callable[[F], F]: ...
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-
-        def register(callback: F) -> F:
-            instance.callbacks[self._name] = _checked(self._name, callback)
-            return callback
-
-        return register
-
-    def __set__(self, instance: Any, callback: Callback | None) -> None:
-        if callback is None:
-            instance.callbacks.pop(self._name, None)
-        else:
-            instance.callbacks[self._name] = _checked(self._name, callback)
-
-
-def _checked(name: str, callback: Callback) -> Callback:
-    if not callable(callback):
-        raise TypeError(f"on_{name} takes a function or a coroutine function, not {callback!r}")
-    return callback
 
 
 class ApplicationExit(RuntimeError):

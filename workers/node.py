@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -71,6 +72,7 @@ class Node:
         self.settings = launch.settings
         self.worker = worker
         self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()  # of the loop
         self.tasks = Tasks()
         self.counters = Counters()
         self.connections: dict[str, Connection] = {}

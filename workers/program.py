@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from chatmaster.contract import Declared
-from workers.worker import Worker
+from workers.worker import Worker, importing
 
 
 class ProgramError(Exception):
@@ -22,6 +22,7 @@ class ProgramError(Exception):
 
 def load(app: str) -> dict[str, Worker]:
     """Import the program and return its Workers by name. Raises ProgramError, or what the import raises."""
+    importing()
     target, _, attribute = app.partition(":") if not app.endswith(".py") else (app, "", "")
     module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
     found = [_attribute(module, attribute)] if attribute else _workers_of(module)

@@ -86,6 +86,7 @@ class Serving:
         node.application = (node.worker.application or _callbacks)(node.worker, node)
         node.hub.follow(CONTROL_ROOM, node.ordered)
         await node.application.start()
+        await call(node.worker.callbacks.get("worker_start"), node.worker)
         self._keep_log()
         await parts.listen(node)
         self._catch_up_with_master()
@@ -108,6 +109,7 @@ class Serving:
             await self._giving.run()
         while not await self._send_away(drain):
             """Another order came meanwhile."""
+        await self._stop_callback()
         await self._node.application.stop()
         await end_children()
         await parts.close(self._node)
@@ -136,6 +138,13 @@ class Serving:
         except BaseException:
             self._node.counters.callback_errors += 1
             logger.exception("on_worker_reload failed; the reload goes on")
+
+    async def _stop_callback(self) -> None:
+        try:
+            await call(self._node.worker.callbacks.get("worker_stop"), self._node.worker)
+        except BaseException:  # nothing of ours cancels this: whatever it is, the worker ends in order
+            self._node.counters.callback_errors += 1
+            logger.exception("on_worker_stop failed; the worker ends all the same")
 
     def _keep_log(self) -> None:
         if self._launch.log is not None:

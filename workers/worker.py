@@ -7,22 +7,29 @@ worker and machine of the same store.
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from workers.events import Callback, Event
+from workers import signatures as t
+from workers.registering import Callbacks, Event
 
 if TYPE_CHECKING:
     from workers.application import Application
     from workers.connection import Connection
     from workers.node import Node
 
+R = TypeVar("R")
+
 SCHEMES = ("websocket://", "ws://", "wss://", "unix:")
 
 
-class Worker:
+class Worker(Callbacks):
     """A group of processes that serve one address (or none) with the same callbacks.
 
     `listen` is `websocket://HOST:PORT` (or `ws://`), `wss://HOST:PORT` or `unix:/PATH`; without one the
@@ -30,16 +37,52 @@ class Worker:
     Raises ValueError for an address of another kind.
     """
 
-    on_worker_start = Event()
-    on_worker_stop = Event()
-    on_worker_reload = Event()
-    on_connect = Event()
-    on_websocket_connect = Event()
-    on_message = Event()
-    on_close = Event()
-    on_error = Event()
-    on_buffer_full = Event()
-    on_buffer_drain = Event()
+    on_worker_start: Event[t.OfWorker, t.DecoratesWorker] = Event("worker")
+    """`(worker)`: once in each process, before the first connection is accepted.
+
+    What it raises keeps the worker from getting ready: the start, or the reload, fails with it.
+    """
+
+    on_worker_stop: Event[t.OfWorker, t.DecoratesWorker] = Event("worker")
+    """`(worker)`: once, when the last connection has gone. What it raises is logged; the worker ends all the same."""
+
+    on_worker_reload: Event[t.OfWorker, t.DecoratesWorker] = Event("worker")
+    """`(worker)`: in the old process, before its connections move to the new one; it has 2 s.
+
+    What it raises is logged.
+    """
+
+    on_connect: Event[t.OfConnection, t.DecoratesThreadedConnection] = Event("connection", threads=True)
+    """`(connection)`: a client has connected. Its messages wait until a coroutine, or a threaded one, is done.
+
+    What this or one of the following raises closes the connection with 1011, and goes to the log and to `on_error`.
+    """
+
+    on_websocket_connect: Event[t.OfConnection, t.DecoratesThreadedConnection] = Event("connection", threads=True)
+    """`(connection)`: right after `on_connect`, as programs for Workerman expect; every connection is a WebSocket."""
+
+    on_message: Event[t.OfMessage, t.DecoratesMessage] = Event("connection", "data", threads=True)
+    """`(connection, data)`: one message came, `str` of a text and `bytes` of a binary frame.
+
+    One at a time for each connection, in order.
+    """
+
+    on_close: Event[t.OfClose, t.DecoratesClose] = Event("connection", "code", "reason", threads=True)
+    """`(connection, code, reason)`: it is over, once; it still is in its rooms, and nothing can be sent to it.
+
+    What it raises is logged. It is not called where a connection moves to another process.
+    """
+
+    on_error: Event[t.OfError, t.DecoratesError] = Event("connection", "error")
+    """`(connection, error)`: of what another callback raised, and, before `on_close`, of a connection that was lost
+    (`ConnectionLost`), gave no answer or read too slowly (`ConnectionTimedOut`). What it raises itself is logged.
+    """
+
+    on_buffer_full: Event[t.OfConnection, t.DecoratesConnection] = Event("connection")
+    """`(connection)`: more than `limits.queue_size` waits to be sent to it."""
+
+    on_buffer_drain: Event[t.OfConnection, t.DecoratesConnection] = Event("connection")
+    """`(connection)`: it takes messages again."""
 
     def __init__(
         self,
@@ -51,12 +94,20 @@ class Worker:
     ) -> None:
         if listen is not None and not listen.startswith(SCHEMES):
             raise ValueError(f"an address begins with one of {', '.join(SCHEMES)}, not {listen!r}")
+        super().__init__()
         self.listen = listen.replace("websocket://", "ws://", 1) if listen else ""
         self.name = name
         self.count = count
         self.application = application
-        self.callbacks: dict[str, Callback] = {}
         self._node: Node | None = None
+        self._served_by = ""  # by what else than callbacks, in words
+
+    def uncalled(self, event: str) -> str:
+        return self._served_by if not event.startswith("worker_") else ""
+
+    def serve_by(self, what: str) -> None:
+        """Something else than callbacks serves the connections; `what` says so to who sets one."""
+        self._served_by = what
 
     # ---- in the process that serves ----------------------------------------------------------------
 
@@ -80,6 +131,24 @@ class Worker:
     def connections(self) -> dict[str, Connection]:
         """This process's own connections by id."""
         return self.node.connections
+
+    def call_soon_threadsafe(self, function: Callable[..., object], *args: Any) -> None:
+        """Call `function(*args)` on the worker's loop, from any thread: `(connection.send, "done")` sends.
+
+        Connections, timers and the methods below belong to the loop's thread; from another one they are reached so.
+        """
+        self.node.loop.call_soon_threadsafe(partial(function, *args))
+
+    def run_threadsafe(self, coroutine: Coroutine[Any, Any, R], timeout: float | None = None) -> R:
+        """Run a coroutine on the worker's loop from another thread, and wait for what it returns or raises.
+
+        `run_threadsafe(worker.broadcast("done"))`. Raises TimeoutError after `timeout` seconds, and RuntimeError on the
+        loop's own thread, which would wait for itself.
+        """
+        if threading.get_ident() == self.node.thread:
+            coroutine.close()
+            raise RuntimeError("run_threadsafe is for other threads: await the coroutine here")
+        return asyncio.run_coroutine_threadsafe(coroutine, self.node.loop).result(timeout)
 
     async def broadcast(self, data: str | bytes, *, exclude: Iterable[str] = ()) -> None:
         """Send to every connection of every worker and machine; returns when the store has it."""
@@ -116,13 +185,26 @@ class Worker:
     # ---- from a script -----------------------------------------------------------------------------
 
     @staticmethod
-    def run_all() -> NoReturn:
+    def run_all() -> None:
         """Run the script that was started (`python app.py start -d`) as chatctl's application.
 
-        The process becomes `chatctl COMMAND [script] [options]`; without arguments the command is `start`.
+        The process becomes `chatctl COMMAND [script] [options]`; without arguments the command is `start`. Where the
+        program is imported by the server that this has become, or by a process of its own pool, nothing happens: the
+        guard `if __name__ == "__main__"` is good style, and not needed.
         """
+        if _imported or multiprocessing.parent_process() is not None:
+            return
         script = os.path.abspath(sys.argv[0])
         command, options = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("start", [])
         words = [command, script, *options] if command in ("start", "check") else [command, *options]
         # -P: a folder named `workers` beside the script must not hide this package.
         os.execv(sys.executable, [sys.executable, "-P", "-m", "chatmaster", *words])
+
+
+_imported = False
+
+
+def importing() -> None:
+    """This process imports programs to serve them, or to look at them: from now on `run_all` runs nothing."""
+    global _imported
+    _imported = True

@@ -34,6 +34,7 @@ class Chat(Hooks):
     def __init__(self, listen: str = "websocket://127.0.0.1:8000", *, name: str = "", count: int = 0) -> None:
         super().__init__()
         self.worker = Worker(listen, name=name, count=count, application=self._create)
+        self.worker.serve_by("the chat serves this Worker, and its hooks are on_hello, on_join, on_say and on_kept")
         self._application: ChatApplication | None = None
 
     def _create(self, worker: Worker, node: Node) -> ChatApplication:

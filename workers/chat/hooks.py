@@ -17,10 +17,12 @@ the connection's next requests wait. A callback that fails with anything else re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from msgspec import Struct
+
+from workers import signatures as t
+from workers.registering import Callbacks, Event
 
 ERROR_CODES: Final = (
     "bad_request", "unauthorized", "forbidden", "not_joined", "not_found", "too_large", "rate_limited", "muted",
@@ -91,42 +93,28 @@ class Kept(Struct, frozen=True):
 
 
 Verdict = str | Refuse | None
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Hooks:
+class Hooks(Callbacks):
     """The callbacks of an application, by hook."""
 
-    def __init__(self) -> None:
-        self.callbacks: dict[str, Callable[[Any], Verdict | Awaitable[Verdict]]] = {}
+    on_hello: Event[t.OfHello, t.DecoratesHello] = Event("request")
+    """`(HelloRequest)`: before anybody is let in, is renamed, or renews the token."""
+
+    on_join: Event[t.OfJoin, t.DecoratesJoin] = Event("request")
+    """`(JoinRequest)`: before `join`, for each room of a hello, before `history` of a room that was not joined, and for
+    each joined room where the user's role changes: who may not join may not read either."""
+
+    on_say: Event[t.OfSay, t.DecoratesSay] = Event("request")
+    """`(SayRequest)`: before `say`, `direct` and `edit`; it may return another text."""
+
+    on_kept: Event[t.OfKept, t.DecoratesKept] = Event("message")
+    """`(Kept)`: of each message, edit, deletion and reaction that the store has; what it raises is logged."""
 
     @property
     def consulted(self) -> frozenset[str]:
         """The hooks that may refuse something."""
         return frozenset(self.callbacks) - {"kept"}
-
-    def on_hello(self, callback: F) -> F:
-        """Called with a HelloRequest before anybody is let in, is renamed, or renews the token."""
-        return self._set("hello", callback)
-
-    def on_join(self, callback: F) -> F:
-        """Called with a JoinRequest before `join`, for each room of a hello, before `history` of a room that was not
-        joined, and for each joined room where the user's role changes: who may not join may not read either."""
-        return self._set("join", callback)
-
-    def on_say(self, callback: F) -> F:
-        """Called with a SayRequest before `say`, `direct` and `edit`."""
-        return self._set("say", callback)
-
-    def on_kept(self, callback: F) -> F:
-        """Called with each message, edit, deletion and reaction that the store has: for archives and bots."""
-        return self._set("kept", callback)
-
-    def _set(self, hook: str, callback: F) -> F:
-        if not callable(callback):
-            raise TypeError(f"on_{hook} takes a function or a coroutine function, not {callback!r}")
-        self.callbacks[hook] = callback
-        return callback
 
 
 class WordFilter:

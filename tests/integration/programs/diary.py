@@ -35,7 +35,7 @@ def stop_flooding(connection: Connection) -> None:
 
 
 @worker.on_message
-async def message(connection: Connection, data: str) -> None:
+async def message(connection: Connection, data: str | bytes) -> None:
     if data == "join":
         await connection.join("hall")
         connection.send("joined")

@@ -45,8 +45,8 @@ WAYS = {
 
 
 @worker.on_message
-async def message(connection: Connection, data: str) -> None:
-    what, _, how = data.partition(" ")
+async def message(connection: Connection, data: str | bytes) -> None:
+    what, _, how = str(data).partition(" ")
     match what:
         case "set":
             WAYS[how]()

@@ -88,8 +88,8 @@ async def failed(connection: Connection, error: Exception) -> None:
 
 
 @worker.on_message
-async def message(connection: Connection, data: str) -> None:
-    what, _, way = data.partition(" ")
+async def message(connection: Connection, data: str | bytes) -> None:
+    what, _, way = str(data).partition(" ")
     match what:
         case "echo":
             connection.send(way)

@@ -18,6 +18,6 @@ async def opened(connection: Connection) -> None:
 
 
 @worker.on_message
-def message(connection: Connection, data: str) -> None:
+def message(connection: Connection, data: str | bytes) -> None:
     connection.session["count"] += 1
     connection.send(str(connection.session["count"]))

@@ -28,7 +28,7 @@ worker.application = lambda _, node: Buggy(node)
 
 
 @worker.on_message
-async def obey(connection: Connection, data: str) -> None:
+async def obey(connection: Connection, data: str | bytes) -> None:
     match data:
         case "join":
             for number in range(ROOMS):

@@ -29,7 +29,7 @@ def fork() -> int:
 
 
 @worker.on_message
-async def message(connection: Connection, data: str) -> None:
+async def message(connection: Connection, data: str | bytes) -> None:
     match data:
         case "children":
             loop = asyncio.get_running_loop()

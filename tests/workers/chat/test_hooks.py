@@ -114,7 +114,7 @@ async def test_a_failing_on_kept_costs_nobody_anything(caplog: pytest.LogCapture
 
 def test_a_hook_must_be_callable():
     with pytest.raises(TypeError):
-        Hooks().on_say("polite")  # type: ignore[type-var]
+        Hooks().on_say("polite")  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,227 @@
+"""Callbacks are looked at while the program is imported: what could only fail later is refused at once."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.server import ROOT
+from workers import Worker
+from workers.chat import Chat
+from workers.threads import Threaded
+
+CALLED_WITH = {
+    "on_worker_start": 1, "on_worker_stop": 1, "on_worker_reload": 1, "on_connect": 1, "on_websocket_connect": 1,
+    "on_message": 2, "on_close": 3, "on_error": 2, "on_buffer_full": 1, "on_buffer_drain": 1,
+}  # fmt: skip
+HOOKS = ("on_hello", "on_join", "on_say", "on_kept")
+
+
+def taking(number: int) -> Any:
+    return eval(f"lambda {', '.join('abcde'[:number])}: None")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "number"),
+    [(Worker, name, number) for name, number in CALLED_WITH.items()] + [(Chat, name, 1) for name in HOOKS],
+)
+def test_every_callback_is_refused_at_once_where_it_takes_other_arguments(owner: Any, name: str, number: int) -> None:
+    for wrong in (number - 1, number + 1):
+        with pytest.raises(TypeError, match=rf"{name} is called with \(.*\), and <lambda> \(.*:1\) takes \("):
+            getattr(owner(), name)(taking(wrong))
+        with pytest.raises(TypeError, match=f"{name} is called with"):
+            setattr(owner(), name, taking(wrong))
+    fit = owner()
+    getattr(fit, name)(taking(number))
+    assert list(fit.callbacks) == [name.removeprefix("on_")]
+
+
+def test_whatever_can_be_called_so_is_taken() -> None:
+    class Object:
+        def __call__(self, connection: object, data: object) -> None: ...
+
+        def method(self, connection: object, data: object) -> None: ...
+
+    def more(connection: object, data: object, extra: int = 0, *rest: int, key: int = 0) -> None: ...
+
+    async def coroutine(*everything: object) -> None: ...
+
+    for callback in (Object(), Object().method, more, coroutine, functools.partial(more, extra=2), print):
+        Worker().on_message(callback)
+
+
+def test_what_would_never_run_is_refused() -> None:
+    def generator(connection: Any, data: Any) -> Any:
+        yield
+
+    async def stream(connection: Any, data: Any) -> Any:
+        yield
+
+    for callback in (generator, stream):
+        with pytest.raises(TypeError, match="contains a yield"):
+            Worker().on_message(callback)
+    with pytest.raises(TypeError, match="would never be called: the chat serves this Worker"):
+        Chat().worker.on_message(taking(2))
+    Chat().worker.on_worker_start(taking(1))  # that one is called for any
+
+
+@pytest.mark.parametrize(
+    ("owner", "wrong", "hint"),
+    [
+        (Worker, "on_mesage", "did you mean on_message?"),
+        (Worker, "onMessage", "did you mean on_message?"),
+        (Worker, "onWebSocketConnect", "did you mean on_websocket_connect?"),
+        (Worker, "on_start", "did you mean on_worker_start?"),
+        (Worker, "on_xyz", "there are on_buffer_drain, on_buffer_full"),
+        (Chat, "on_sya", "did you mean on_say?"),
+        (Chat, "on_zzz", "there are on_hello, on_join, on_kept, on_say"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_one(owner: Any, wrong: str, hint: str) -> None:
+    for use in (lambda: setattr(owner(), wrong, print), lambda: getattr(owner(), wrong)):
+        with pytest.raises(AttributeError, match=f"has no callback {wrong}") as failed:
+            use()
+        assert hint in str(failed.value)
+    worker = Worker()
+    worker.database = "attributes of the program's own are its affair"  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = worker.nothing  # type: ignore[attr-defined]
+
+
+def test_a_second_decorated_function_is_refused_and_an_assignment_replaces() -> None:
+    worker = Worker()
+    worker.on_message(taking(2))
+    with pytest.raises(ValueError, match=r"on_message is set already, to <lambda> \(.*\): there is one"):
+        worker.on_message(taking(2))
+    worker.on_message = second = taking(2)
+    assert worker.callbacks == {"message": second}
+    worker.on_message = None
+    worker.on_message(taking(2))
+
+
+def test_the_decorator_may_be_called_and_knows_what_may_run_in_threads() -> None:
+    worker = Worker()
+
+    @worker.on_close()
+    def closed(connection: object, code: int, reason: str) -> None: ...
+
+    @worker.on_message(threaded=True)
+    def message(connection: object, data: object) -> None: ...
+
+    assert worker.callbacks["close"] is closed
+    assert isinstance(threaded := worker.callbacks["message"], Threaded) and threaded.function is message
+
+    async def coroutine(connection: object, data: object) -> None: ...
+
+    with pytest.raises(TypeError, match="threaded is for plain functions"):
+        Worker().on_message(threaded=True)(coroutine)
+    with pytest.raises(TypeError, match="on_worker_start cannot be threaded"):
+        Worker().on_worker_start(threaded=True)(print)  # type: ignore[call-overload]
+
+
+def test_each_callback_of_a_worker_and_hook_of_a_chat_is_documented() -> None:
+    for file in ("workers/worker.py", "workers/chat/hooks.py"):
+        text = (ROOT / file).read_text()
+        events = re.findall(r"^    (on_\w+): Event.*\n    \"\"\"`\(", text, re.MULTILINE)
+        assert events == re.findall(r"^    (on_\w+): Event", text, re.MULTILINE)
+
+
+PROGRAM = """\
+from workers import Connection, Timer, Worker
+from workers.chat import Chat, Refuse, SayRequest
+
+worker = Worker("websocket://127.0.0.1:8000", name="mine", count=2)
+
+
+@worker.on_worker_start
+async def started(worker: Worker) -> None:
+    Timer.add(1.0, print, ("tick",))
+
+
+@worker.on_message
+async def message(connection: Connection, data: str | bytes) -> None:
+    connection.send(data)
+    await worker.broadcast("x")
+
+
+@worker.on_connect(threaded=True)
+def connected(connection: Connection) -> None: ...
+
+
+async def again(connection: Connection) -> None:
+    await message(connection, "what a decorator returns is what it was given")
+
+
+def closed(connection: Connection, code: int, reason: str) -> None: ...
+
+
+worker.on_close = closed
+worker.on_buffer_full = None
+chat = Chat()
+
+
+@chat.on_say
+def say(request: SayRequest) -> Refuse | str | None:
+    return None
+
+
+if __name__ == "__main__":
+    Worker.run_all()
+"""
+
+WRONG = """\
+from workers import Connection, Worker
+from workers.chat import Chat, SayRequest
+
+worker = Worker()
+
+
+@worker.on_message  # 7
+def message(connection: Connection) -> None: ...
+
+
+@worker.on_connect  # 11
+def connected(connection: Connection, request: str) -> None: ...
+
+
+@worker.on_close  # 15
+def closed(connection: Connection, code: str, reason: str) -> None: ...
+
+
+def text_only(connection: Connection, data: str) -> None:
+    connection.send({"a": 1})  # 20
+
+
+worker.on_message = text_only  # 23
+worker.on_mesage = message  # 24
+chat = Chat()
+
+
+@chat.on_say  # 28
+def say(request: SayRequest) -> int:
+    return 1
+
+
+@worker.on_buffer_full(threaded=True)  # 33
+def full(connection: Connection) -> None: ...
+"""
+
+
+@pytest.mark.timeout(180)
+def test_a_type_checker_passes_a_program_that_is_right_and_finds_each_line_that_is_not(tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(PROGRAM)
+    (tmp_path / "wrong.py").write_text(WRONG)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(tmp_path / "cache"),
+         "--no-error-summary", "right.py", "wrong.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=170,
+    )  # fmt: skip
+    found = {int(line) for line in re.findall(r"^wrong\.py:(\d+): error", done.stdout, re.MULTILINE)}
+    assert "right.py" not in done.stdout and not done.stderr, done.stdout + done.stderr
+    assert found == {int(number) for number in re.findall(r"# (\d+)$", WRONG, re.MULTILINE)}, done.stdout

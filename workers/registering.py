@@ -1,0 +1,169 @@
+"""How callbacks are set: by decorator or by assignment, looked at while the program is imported.
+
+What could only fail later is refused now: a function that takes other arguments than it will be given, one that would
+never run, a name that nobody calls, and a second function in the place of the first.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
+
+from workers.threads import Threaded
+
+C = TypeVar("C", bound=Callable[..., Any])  # what is set
+D = TypeVar("D")  # the decorator, as a type checker sees it: see `signatures.py`
+
+THREADS: Final = 16
+
+_LIKE_AN_EVENT: Final = re.compile(r"on(_|[A-Z])")
+
+
+class Registrar:
+    """What `worker.on_message` is: a decorator."""
+
+    __slots__ = ("_event", "_owner")
+
+    def __init__(self, event: Event[Any, Any], owner: Callbacks) -> None:
+        self._event = event
+        self._owner = owner
+
+    def __call__(self, callback: C | None = None, /, *, threaded: bool = False) -> C | Callable[[C], C]:
+        """Set the callback; with `threaded` a plain function is called in a thread, where it may block."""
+        if callback is None and not threaded:
+            return self._set_once
+        if callback is None:
+            return lambda given: self._set_once(given, threaded=True)
+        return self._set_once(callback, threaded=threaded)
+
+    def _set_once(self, callback: C, *, threaded: bool = False) -> C:
+        before = self._owner.callbacks.get(self._event.name)
+        if before is not None:
+            raise ValueError(
+                f"{self._event.full_name} is set already, to {_named(before)}: there is one function for it, "
+                f"which may call others (to replace it, assign: .{self._event.full_name} = function)"
+            )
+        self._event.store(self._owner, callback, threaded=threaded)
+        return callback
+
+
+class Event(Generic[C, D]):
+    """One callback of a class: `@thing.on_x`, `@thing.on_x(…)` and `thing.on_x = f` set it, None takes it away.
+
+    Raises TypeError for a function that cannot be called as it will be, ValueError for a second decorated one.
+    """
+
+    def __init__(self, *arguments: str, threads: bool = False) -> None:
+        """`arguments` are the names of what it is called with; `threads` says that it may be `threaded`."""
+        self._arguments = arguments
+        self._threads = threads
+        self.name = self.full_name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.full_name = name
+        self.name = name.removeprefix("on_")
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Event[C, D]: ...
+    @overload
+    def __get__(self, instance: Callbacks, owner: type) -> D: ...
+    def __get__(self, instance: Callbacks | None, owner: type) -> Event[C, D] | D:
+        return self if instance is None else cast(D, Registrar(self, instance))
+
+    def __set__(self, instance: Callbacks, callback: C | None) -> None:
+        if callback is None:
+            instance.callbacks.pop(self.name, None)
+        else:
+            self.store(instance, callback)
+
+    def store(self, instance: Callbacks, callback: C, *, threaded: bool = False) -> None:
+        """Set it, should it be fit. Raises TypeError."""
+        if why := instance.uncalled(self.name):
+            raise TypeError(f"{self.full_name} would never be called: {why}")
+        self._check(callback)
+        if threaded:
+            self._check_threaded(callback)
+        instance.callbacks[self.name] = Threaded(callback, instance.thread_pool) if threaded else callback
+
+    def _check(self, callback: C) -> None:
+        if not callable(callback):
+            raise TypeError(f"{self.full_name} takes a function or a coroutine function, not {callback!r}")
+        if _is(callback, inspect.isgeneratorfunction) or _is(callback, inspect.isasyncgenfunction):
+            raise TypeError(
+                f"{self.full_name}: {_named(callback)} contains a yield, so calling it would run nothing of it"
+            )
+        try:
+            signature = inspect.signature(callback)
+        except (TypeError, ValueError):
+            return  # some of those written in C do not tell
+        try:
+            signature.bind(*self._arguments)
+        except TypeError as error:
+            raise TypeError(
+                f"{self.full_name} is called with ({', '.join(self._arguments)}), "
+                f"and {_named(callback)} takes {signature}: {error}"
+            ) from None
+
+    def _check_threaded(self, callback: C) -> None:
+        if not self._threads:
+            raise TypeError(f"{self.full_name} cannot be threaded: it is called on the worker's loop")
+        if _is(callback, inspect.iscoroutinefunction):
+            raise TypeError(
+                f"{self.full_name}: {_named(callback)} is a coroutine function, and those run on the loop; "
+                "threaded is for plain functions"
+            )
+
+
+class Callbacks:
+    """What has callbacks: they are the `Event`s of its class."""
+
+    def __init__(self) -> None:
+        self.callbacks: dict[str, Callable[..., Any]] = {}
+        self.threads = THREADS  # at most so many run callbacks that are `threaded`, in each process
+        self._thread_pool: ThreadPoolExecutor | None = None
+
+    def thread_pool(self) -> Executor:
+        """Of this process, made when it is needed."""
+        if self._thread_pool is None:
+            self._thread_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="callback")
+        return self._thread_pool
+
+    def uncalled(self, event: str) -> str:
+        """Why nobody would call it; "": it is called."""
+        return ""
+
+    if not TYPE_CHECKING:  # a type checker sees wrong names by itself, as long as these two do not hide them
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if _LIKE_AN_EVENT.match(name) and not hasattr(type(self), name):
+                raise _no_such_event(type(self), name)
+            super().__setattr__(name, value)
+
+        def __getattr__(self, name: str) -> Any:
+            if _LIKE_AN_EVENT.match(name):
+                raise _no_such_event(type(self), name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+
+def _no_such_event(owner: type, name: str) -> AttributeError:
+    known = sorted(key for cls in owner.__mro__ for key, value in vars(cls).items() if isinstance(value, Event))
+    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()  # as in Workerman: onMessage
+    near = difflib.get_close_matches(snake, known, n=1, cutoff=0.6)
+    hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    return AttributeError(f"{owner.__name__} has no callback {name}{hint}")
+
+
+def _is(callback: Callable[..., Any], kind: Callable[[Any], bool]) -> bool:
+    """Whether it, or the method that a callable object is called by, is of that kind."""
+    return kind(callback) or kind(getattr(callback, "__call__", None))  # noqa: B004  # the method is wanted
+
+
+def _named(callback: Callable[..., Any]) -> str:
+    """Its name, and where it is written."""
+    code = getattr(inspect.unwrap(callback), "__code__", None)
+    name = getattr(callback, "__qualname__", None) or repr(callback)
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name

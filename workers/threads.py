@@ -1,0 +1,32 @@
+"""Plain functions that may block, called in threads: `@worker.on_message(threaded=True)`.
+
+To whoever calls it, such a callback is a coroutine: the connection's next messages wait for it, and its socket is not
+read when too many do. So each connection has one call under way at most, and a worker as many as it has threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+
+class Threaded:
+    """A callback that runs in a thread of the pool, and is awaited on the loop."""
+
+    __slots__ = ("_pool", "function")
+
+    def __init__(self, function: Callable[..., Any], pool: Callable[[], Executor]) -> None:
+        """`pool` is asked when there is something to run: the number of threads may be set after the callback."""
+        self.function = function
+        self._pool = pool
+
+    async def __call__(self, *args: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._pool(), self._run, *args)
+
+    def _run(self, *args: Any) -> None:
+        try:
+            self.function(*args)
+        except StopIteration as error:  # no future takes it
+            raise RuntimeError("the callback raised StopIteration") from error

@@ -78,6 +78,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     connections: Count = 0  # 0: no limit, likewise the next two
     per_address: Count = 0
     per_user: Count = 0
+    ipv6_prefix: Annotated[int, Meta(ge=16, le=128)] = 64  # bits of an IPv6 address that are one client
     hello_timeout: PositiveSeconds = 10.0
     handshake_timeout: PositiveSeconds = 10.0
     ping_interval: PositiveSeconds = 25.0

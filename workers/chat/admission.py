@@ -38,7 +38,11 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
     inbox = f"@{identity.user}"
     chosen = {inbox: c.Wanted(inbox)}
     refused = []
+    most = session.context.limits.rooms_per_connection
     for place, wanted in enumerate(command.rooms):
+        if len(chosen) > most and wanted.room not in chosen:  # what is over the limit costs no further look
+            refused.append(_one_too_many(f"rooms[{place}].room").reply(None))
+            continue
         try:
             check_entry(session, identity, wanted.room, len(chosen) - 1, now)
         except Mistake as mistake:
@@ -54,8 +58,12 @@ def check_entry(session: Session, identity: Identity, room: str, inside: int, no
     """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises Mistake."""
     hook = permit(session, identity, "join", room, now)
     if inside >= session.context.limits.rooms_per_connection and not room.startswith("@"):
-        raise Mistake("limit_reached", "one connection cannot be in more rooms", field="room")
+        raise _one_too_many("room")
     return hook
+
+
+def _one_too_many(field: str) -> Mistake:
+    return Mistake("limit_reached", "one connection cannot be in more rooms", field=field)
 
 
 def renew(session: Session, command: c.Hello, now: float) -> Effects:

@@ -41,6 +41,7 @@ from workers.chat.staff import Staff
 from workers.http import page
 from workers.retention import Notice
 from workers.rooms.member import Gap, Reset
+from workers.transport.addresses import network_of
 
 if TYPE_CHECKING:
     from workers.connection import Connection
@@ -143,9 +144,13 @@ class ChatApplication:
     def opened(self, connection: Connection) -> None:
         """The handshake is done: a session begins."""
         now = connection.opened_at
-        session = Session(self.context, connection.id, now, address=connection.ws.address)
+        session = Session(self.context, connection.id, now, address=self._network_of(connection))
         desk = connection.app = Desk(self, connection, session)
         self._deadlines.await_hello(desk, now)
+
+    def _network_of(self, connection: Connection) -> str:
+        """Where it comes from, as sanctions, limits and slow mode count it."""
+        return network_of(connection.remote_ip, self.context.limits.ipv6_prefix)
 
     def received(self, connection: Connection, data: str | bytes) -> None:
         """One message came."""
@@ -199,7 +204,7 @@ class ChatApplication:
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """It comes from another worker."""
-        written, address = msgspec.convert(state, SessionState), connection.remote_ip
+        written, address = msgspec.convert(state, SessionState), self._network_of(connection)
         session = Session.thaw(self.context, connection.id, written, time.time(), address=address)
         desk = connection.app = Desk(self, connection, session)
         if session.phase is Phase.NEW:

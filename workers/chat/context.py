@@ -28,8 +28,8 @@ class Sanctions(Protocol):
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         """Whether the user, or as a guest the address, is kept out of the room (or out of everything: "")."""
 
-    def muted(self, user: str, room: str, now: float) -> float | None:
-        """Until when (Unix time; inf: without end) the user may not speak in the room; None: not muted."""
+    def muted(self, user: str, address: str, room: str, now: float) -> float | None:
+        """Until when (Unix time; inf: without end) the user, or as a guest the address, may not speak in the room."""
 
 
 class Staff(Protocol):

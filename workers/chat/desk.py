@@ -161,7 +161,7 @@ class Desk:
 
     def _publish(self, effect: e.Publish, *, placed: Callable[[Placed], None] | None = None) -> None:
         if effect.slow_mode:
-            self._publish_slowly(effect)
+            self._pace(effect, lambda: self._append(effect, effect.content or None, placed))
             return
         self._append(effect, effect.content or None, placed)
 
@@ -198,8 +198,9 @@ class Desk:
             **change,
         )
 
-    def _publish_slowly(self, effect: e.Publish) -> None:
-        room, user = effect.room, self.session.identity.user
+    def _pace(self, effect: e.Publish | e.Amend, publish: Callable[[], None]) -> None:
+        """Publish in a slow room, once the store says that it is time."""
+        identity = self.session.identity
 
         def paced(wait: float | BusError) -> None:
             self._landed()
@@ -208,10 +209,11 @@ class Desk:
             elif wait:
                 self._reply(Mistake("rate_limited", "this room is slow", retry_after=wait).reply(effect.id))
             else:
-                self._publish(e.Publish(effect.id, room, effect.payload, effect.key, effect.content))
+                publish()
 
         self._took_off()
-        self._app.marks.pace(room, user, effect.key, effect.slow_mode, paced)
+        address = self.session.address if identity.guest else ""
+        self._app.marks.pace(effect.room, identity.user, address, effect.key, effect.slow_mode, paced)
 
     def _publish_direct(self, effect: e.PublishDirect) -> None:
         """The receiver's inbox first, then one's own, under the same key: a retry finishes what a fault broke off."""
@@ -260,7 +262,14 @@ class Desk:
         if effect.room.startswith("@"):
             self._start(self._app.mirror.amend(self, effect), effect.id, effect.change.verb)
             return
-        self._append(effect, effect.content, None, change=effect.change, any_author=effect.any_author)
+
+        def append() -> None:
+            self._append(effect, effect.content, None, change=effect.change, any_author=effect.any_author)
+
+        if effect.slow_mode:
+            self._pace(effect, append)
+        else:
+            append()
 
     def _took_off(self) -> None:
         self._in_flight += 1

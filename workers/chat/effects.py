@@ -111,6 +111,7 @@ class Amend(Effect, frozen=True, gc=False):
     content: bytes
     key: str = ""
     any_author: bool = False  # a moderator's, and every reaction
+    slow_mode: float = 0.0  # as of `Publish`: an edit counts as a message
 
 
 class MarkRead(Effect, frozen=True, gc=False):

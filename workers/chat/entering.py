@@ -17,7 +17,7 @@ from chatmaster.settings import RoomRule
 from workers.bus.port import BusError
 from workers.chat import effects as e
 from workers.chat.marks import Mark
-from workers.chat.permissions import banned_address
+from workers.chat.permissions import sanctioned_address
 from workers.chat.replies import RequestId, RoomState
 from workers.chat.session import Effects
 
@@ -100,7 +100,7 @@ class Entering(ABC):
         """A ban may have been told after it was asked about, when this connection was in no room to be found in."""
         desk, sanctions, now = self.desk, self._app.context.sanctions, time.time()
         session = desk.session
-        user, address = session.identity.user, banned_address(session, session.identity)
+        user, address = session.identity.user, sanctioned_address(session, session.identity)
         everywhere = sanctions.banned(user, address, "", now)
         if everywhere is not None:
             desk.carry_out(session.removed(everywhere or "you are banned"))

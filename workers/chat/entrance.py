@@ -19,7 +19,7 @@ from workers.chat import effects as e
 from workers.chat.entering import Before, Entering, Joining, Newcomer
 from workers.chat.identity import Identity
 from workers.chat.mistake import Mistake
-from workers.chat.permissions import banned_address
+from workers.chat.permissions import sanctioned_address
 from workers.chat.replies import RoomState
 from workers.chat.session import Effects, Phase
 
@@ -47,7 +47,7 @@ class Entrance:
             asked = app.gate.knock(desk.connection, identity)
             refusal = await app.gate.ask(desk.connection, asked) if asked else None
             if refusal is None and not sanctions.none:
-                refusal = app.gate.banned(desk.connection, identity)
+                refusal = app.gate.banned(identity, session.address)
                 admit = self._without_banned(desk, admit)
             if refusal is not None:
                 return session.turned_away(*refusal)
@@ -77,7 +77,7 @@ class Entrance:
 
     def _without_banned(self, desk: Desk, admit: e.Admit) -> e.Admit:
         """Now that this worker has been told who this is, it knows of bans from single rooms too."""
-        address = banned_address(desk.session, admit.identity)
+        address = sanctioned_address(desk.session, admit.identity)
         wanted, refused = [], list(admit.refused)
         for one in admit.wanted:
             reason = self._app.context.sanctions.banned(admit.identity.user, address, one.room, time.time())

@@ -28,13 +28,12 @@ class Gate:
         exceeded = await self._registry.ask(connection.id, asked)
         return None if exceeded is None else (TOO_MANY, exceeded)
 
-    def banned(self, connection: Connection, identity: Identity) -> tuple[int, str] | None:
+    def banned(self, identity: Identity, address: str) -> tuple[int, str] | None:
         """Close code and reason for somebody who is banned from everything; by now the store was asked."""
         sanctions = self._registry.sanctions
         if sanctions.none:
             return None
-        by_address = connection.remote_ip if identity.guest else ""
-        reason = sanctions.banned(identity.user, by_address, "", time.time())
+        reason = sanctions.banned(identity.user, address if identity.guest else "", "", time.time())
         return None if reason is None else (REMOVED, reason or "you are banned")
 
     def release(self, connection: Connection) -> None:

@@ -94,14 +94,20 @@ class Marks:
         """The same for the first name of a user, without an order and without waiting; may be lost."""
         self._bus.send(self._call, self._keys(f"@{user}")[2:], [0, 0, name, self._ttl], _forget, again=True)
 
-    def pace(self, room: str, user: str, key: str, interval: float, done: Callable[[float | BusError], None]) -> None:
-        """Ask for the right to speak in a slow room; `done` gets the seconds to wait, 0 for none."""
+    def pace(
+        self, room: str, user: str, address: str, key: str, interval: float, done: Callable[[float | BusError], None]
+    ) -> None:
+        """Ask for the right to speak in a slow room; `done` gets the seconds to wait, 0 for none.
+
+        All guests of an `address` have one pace, since each could come back as another; "" is for who is no guest.
+        """
 
         def answered(reply: Any) -> None:
             done(reply if isinstance(reply, BusError) else int(reply) / 1000)
 
-        own = [f"{tag(self._name, room)}:pace:{user}"]
-        self._bus.send(self._pace, own, [key, max(1, int(interval * 1000))], answered, again=bool(key))
+        own = [f"{tag(self._name, room)}:pace:{f'a:{address}' if address else f'u:{user}'}"]
+        retry = f"{user} {key}" if key else ""
+        self._bus.send(self._pace, own, [retry, max(1, int(interval * 1000))], answered, again=bool(key))
 
     def claim(self, user: str, key: str, content: bytes, done: Callable[[bool | BusError], None]) -> None:
         """Bind a key of somebody's inbox to what is asked for; `done` gets False where it is bound to something else.

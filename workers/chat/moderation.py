@@ -71,11 +71,14 @@ class Moderation:
 
     async def moderate(self, desk: Desk, order: e.Moderate) -> Effects:
         """A moderator's request. Raises BusError."""
-        await self.carry_out(order, by=desk.session.identity.user)
-        return (e.Reply(replies.done(order.id, room=order.room or None)),)
+        lifted = await self.carry_out(order, by=desk.session.identity.user)
+        return (e.Reply(replies.done(order.id, room=order.room or None, lifted=lifted)),)
 
-    async def carry_out(self, order: e.Moderate, *, by: str) -> None:
-        """Keep it, write it into the audit trail, have every worker do it. Raises BusError."""
+    async def carry_out(self, order: e.Moderate, *, by: str) -> bool | None:
+        """Keep it, write it into the audit trail, have every worker do it. Raises BusError.
+
+        Returns whether an `unban` or `unmute` lifted anything; None for another verb.
+        """
         registry, user, room = self._app.node.registry, order.user, order.room
         match order.verb:
             case Verb.KICK:
@@ -89,29 +92,33 @@ class Moderation:
                     room=room,
                     seconds=order.seconds,
                     reason=order.reason,
-                    address=await self._origin_of(user) if order.verb is Verb.BAN else "",
+                    addresses=await self._origins_of(user),
                 )
                 await self.tell(Sanctioned(sanction))
             case _:
                 verb = "ban" if order.verb is Verb.UNBAN else "mute"
-                lifted = await registry.lift(verb, user, by=by, room=room, reason=order.reason)  # type: ignore[arg-type]
+                lifted, held = await registry.lift(verb, user, by=by, room=room, reason=order.reason)  # type: ignore[arg-type]
                 await self.tell(Sanctioned(lifted))
+                return held
+        return None
 
-    def _address_of(self, user: str) -> str:
-        """Where a guest of this worker comes from; "" for users, and for guests of other workers."""
+    def _addresses_of(self, user: str) -> tuple[str, ...]:
+        """Where a guest of this worker comes from; nothing for users, and for guests of other workers."""
         if not user.startswith(GUEST_PREFIX):
-            return ""
-        return next((desk.connection.remote_ip for desk in self._app.desks(f"@{user}")), "")
+            return ()
+        found = (desk.session.address for desk in self._app.desks(f"@{user}"))
+        return tuple(dict.fromkeys(address for address in found if address))
 
-    async def _origin_of(self, user: str) -> str:
+    async def _origins_of(self, user: str) -> tuple[str, ...]:
         """The same, and for a guest who is nowhere now the address that was last seen. Raises BusError.
 
-        Where the guest is at another worker, that one has the address, and sees to it: `_hold_for_address`.
+        Where the guest is at another worker, that one has the address, and sees to it: `_hold_for_addresses`.
         """
-        address = self._address_of(user)
-        if address or not user.startswith(GUEST_PREFIX) or await self._app.node.registry.is_online(user):
-            return address
-        return await self._app.marks.origin(user)
+        addresses = self._addresses_of(user)
+        if addresses or not user.startswith(GUEST_PREFIX) or await self._app.node.registry.is_online(user):
+            return addresses
+        last = await self._app.marks.origin(user)
+        return (last,) if last else ()
 
     def concerned_with(self, identity: Identity) -> bool:
         """Whether somebody has a role, or is known to have had one."""
@@ -142,25 +149,31 @@ class Moderation:
                 self._remove(user, room, reason or "you were kicked", offset)
             case Sanctioned(sanction):
                 self._app.node.registry.sanctions.apply(sanction)
-                if sanction.verb == "ban" and not sanction.lifted:
-                    self._hold_for_address(sanction)
+                if sanction.lifted:
+                    return
+                self._hold_for_addresses(sanction)
+                if sanction.verb == "ban":
                     self._remove(sanction.user, sanction.room, sanction.reason or "you are banned", offset)
             case Enlisted(officer):
                 self._app.staff.enlist(officer)
             case Renamed():
                 self._app.naming.told(order, offset)
 
-    def _hold_for_address(self, sanction: Sanction) -> None:
-        """A guest who is banned would only come back as another; where the guest is, the address is known."""
-        address = "" if sanction.address else self._address_of(sanction.user)
-        if address:
-            self._app.tasks.start(self._extend(sanction, address), what="ban an address")
+    def _hold_for_addresses(self, sanction: Sanction) -> None:
+        """A guest who is banned or muted would only come back as another; where the guest is, the address is known."""
+        for address in self._addresses_of(sanction.user):
+            if address not in sanction.addresses:
+                self._app.tasks.start(self._extend(sanction, address), what=f"{sanction.verb} an address")
 
     async def _extend(self, sanction: Sanction, address: str) -> None:
         try:
-            await self.tell(Sanctioned(await self._app.node.registry.extend(sanction, address)))
+            extended = await self._app.node.registry.extend(sanction, address)
+            if extended is not None:
+                await self.tell(Sanctioned(extended))
         except BusError as error:
-            logger.warning("the ban of %s does not hold for the guest's address: %s", sanction.user, error)
+            logger.warning(
+                "the %s of %s does not hold for the guest's address: %s", sanction.verb, sanction.user, error
+            )
 
     def _remove(self, user: str, room: str, reason: str, offset: int) -> None:
         for desk in list(self._app.desks(f"@{user}")):
@@ -181,6 +194,8 @@ class Moderation:
         if what == "audit":
             trail = await self._app.node.registry.trail(room=args.get("room") or "", user=args.get("user") or "")
             return [_row(deed) for deed in trail]
+        if what == "sanctions":
+            return await self._listed(args)
         if what not in Verb.__members__.values():
             return None
         seconds = float(args.get("seconds") or 0.0)
@@ -189,9 +204,19 @@ class Moderation:
         )
         if order.verb is Verb.KICK and not await self._is_here(order.user):
             raise LookupError(f"no user {order.user} is connected; `who ROOM` shows the ids")
-        await self.carry_out(order, by=OPERATOR)
-        logger.info("%s", _told_of(order))
-        return []
+        lifted = await self.carry_out(order, by=OPERATOR)
+        logger.info("%s", _told_of(order, lifted=lifted))
+        return [] if lifted is None else [{"user": order.user, "room": order.room, "lifted": lifted}]
+
+    async def _listed(self, args: dict[str, Any]) -> list[dict[str, Any]]:
+        """The bans and mutes that hold, newest first: of one `kind`, `room` or `user` where given. Raises BusError."""
+        held = await self._app.node.registry.sanctions_held()
+        kind, room, user = args.get("kind") or "", args.get("room"), args.get("user") or ""
+        return [
+            _row_of(one)
+            for one in sorted(held, key=lambda one: one.at, reverse=True)
+            if kind in ("", one.verb) and room in (None, one.room) and user in ("", one.user)
+        ]
 
     async def _is_here(self, user: str) -> bool:
         """Whether a connection of that user is here or at another worker, or coming in. Raises BusError."""
@@ -202,8 +227,10 @@ class Moderation:
         return {"room": room, "epoch": placed.epoch, "offset": placed.offset, "time": placed.time / 1000}
 
 
-def _told_of(order: e.Moderate) -> str:
+def _told_of(order: e.Moderate, *, lifted: bool | None) -> str:
     """For the log."""
+    if lifted is False:
+        return f"the operator found nothing to {order.verb} of {order.user}{f' in {order.room}' if order.room else ''}"
     where = f" in {order.room}" if order.room else ""
     how_long = f" for {order.seconds:g} s" if order.seconds else ""
     why = f" ({order.reason})" if order.reason else ""
@@ -220,6 +247,22 @@ def _row(deed: Deed) -> dict[str, Any]:
         "seconds": deed.seconds,
         "reason": deed.reason,
     }
+
+
+def _row_of(sanction: Sanction) -> dict[str, Any]:
+    """A ban or a mute, for chatctl. Times are Unix time; until 0: without end."""
+    row: dict[str, Any] = {
+        "kind": sanction.verb,
+        "room": sanction.room,
+        "user": sanction.user,
+        "by": sanction.by,
+        "since": sanction.at / 1000,
+        "until": sanction.until / 1000,
+        "reason": sanction.reason,
+    }
+    if sanction.addresses:
+        row["address"] = ", ".join(sanction.addresses)
+    return row
 
 
 def _text(args: dict[str, Any], name: str) -> str:

@@ -69,8 +69,8 @@ def permit(session: Session, identity: Identity, verb: str, room: str, now: floa
     return rule.hook if asked else ""
 
 
-def banned_address(session: Session, identity: Identity) -> str:
-    """The address that bans count for: a guest's, who could come back as another; "" for a user's."""
+def sanctioned_address(session: Session, identity: Identity) -> str:
+    """The address that bans and mutes count for: a guest's, who could come back as another; "" for a user's."""
     return session.address if identity.guest else ""
 
 
@@ -81,13 +81,14 @@ def _not_joined(room: str) -> Mistake:
 
 
 def _require_not_banned(session: Session, identity: Identity, room: str, now: float) -> None:
-    address = banned_address(session, identity)
+    address = sanctioned_address(session, identity)
     reason = session.context.sanctions.banned(identity.user, address, room, now)
     if reason is not None:
         raise Mistake("banned", reason or "you are banned from this room", field="room")
 
 
 def _require_voice(session: Session, identity: Identity, room: str, now: float) -> None:
-    until = session.context.sanctions.muted(identity.user, room, now)
+    address = sanctioned_address(session, identity)
+    until = session.context.sanctions.muted(identity.user, address, room, now)
     if until is not None:
         raise Mistake("muted", "you are muted", retry_after=until - now if until < float("inf") else None)

@@ -68,9 +68,9 @@ def ack(request: RequestId, *, room: str, epoch: str, offset: int, duplicate: bo
     )
 
 
-def done(request: RequestId, *, room: str | None = None) -> bytes:
-    """Done; nothing was kept in a log."""
-    return _answer("ack", request, room=room)
+def done(request: RequestId, *, room: str | None = None, lifted: bool | None = None) -> bytes:
+    """Done; nothing was kept in a log. `lifted`: whether an `unban` or `unmute` found anything to lift."""
+    return _answer("ack", request, room=room, lifted=lifted)
 
 
 def error(

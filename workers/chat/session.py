@@ -69,7 +69,7 @@ class Session:
     def __init__(self, context: Context, connection: str, now: float, *, address: str = "") -> None:
         self.context = context
         self.connection = connection
-        self.address = address  # where the connection comes from
+        self.address = address  # where the connection comes from, as sanctions and slow mode count it
         self.phase = Phase.NEW
         self.identity = NOBODY
         # A tuple, because most connections are in one or two rooms and a set costs 200 bytes more.

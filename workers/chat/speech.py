@@ -34,13 +34,13 @@ def say(session: Session, command: c.Say, now: float) -> Effects:
 
 def say_approved(session: Session, command: c.Say, now: float) -> Effects:
     """Nothing is against it."""
-    room, identity = command.room, session.identity
+    room = command.room
     rule = session.context.options.of(room)
     body = _body(session, command, room, rule)
     payload = messages.message(room, _sender(session), body, reply_to=command.reply_to)
     if command.key is UNSET and not rule.slow_mode:
         return (e.Publish(command.id, room, payload),)
-    slow_mode = rule.slow_mode if identity.role < Role.MODERATOR else 0.0
+    slow_mode = _slow_mode(session, rule)
     content = _content("say", command.reply_to or 0, command)
     return (e.Publish(command.id, room, payload, command.key or "", content, slow_mode),)
 
@@ -71,10 +71,11 @@ def edit(session: Session, command: c.Edit, now: float) -> Effects:
 
 def edit_approved(session: Session, command: c.Edit, now: float) -> Effects:
     """Nothing is against it."""
-    body = _body(session, command, command.room, session.context.options.of(command.room))
+    rule = session.context.options.of(command.room)
+    body = _body(session, command, command.room, rule)
     payload = messages.edited(command.room, _sender(session), command.offset, body)
     content = _content("edit", command.offset, command)
-    return (_amend(session, "edit", command, payload, content),)
+    return (_amend(session, "edit", command, payload, content, slow_mode=_slow_mode(session, rule)),)
 
 
 def delete(session: Session, command: c.Delete, now: float) -> Effects:
@@ -107,6 +108,7 @@ def _amend(
     content: bytes,
     *,
     emoji: str = "",
+    slow_mode: float = 0.0,
 ) -> e.Amend:
     return e.Amend(
         command.id,
@@ -116,7 +118,13 @@ def _amend(
         content,
         command.key or "",
         any_author=bool(emoji) or (session.identity.role >= Role.MODERATOR and not command.room.startswith("@")),
+        slow_mode=slow_mode,
     )
+
+
+def _slow_mode(session: Session, rule: RoomRule) -> float:
+    """Seconds between two messages or edits of whoever speaks."""
+    return rule.slow_mode if session.identity.role < Role.MODERATOR else 0.0
 
 
 def _consult(session: Session, command: c.Say | c.Direct | c.Edit, room: str) -> Effects:

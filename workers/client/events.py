@@ -148,6 +148,7 @@ class Ack(Pushed, frozen=True, kw_only=True):
     epoch: str | None = None
     offset: int | None = None
     duplicate: bool = False
+    lifted: bool | None = None  # of `unban` and `unmute`: whether there was anything to lift
 
 
 class History(Pushed, frozen=True, kw_only=True):

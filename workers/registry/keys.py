@@ -1,6 +1,7 @@
 """Owns the names of the registry's keys, and what a connection is counted under.
 
-A *subject* is what is counted or sanctioned: ``u:<user>``, ``a:<address>``, or ``*`` for every connection. Its keys lie
+A *subject* is what is counted or sanctioned: ``u:<user>``, ``a:<address>`` (of IPv6 the network that a client has,
+``2001:db8::/64``), or ``*`` for every connection. Its keys lie
 in one slot, named by a hash of it, since a user's id may hold what a key's tag must not.
 """
 
@@ -20,7 +21,7 @@ def of_user(user: str) -> str:
 
 
 def of_address(address: str) -> str:
-    """The subject of an IP address; interned, since one address may have thousands of connections."""
+    """The subject of an IP address or network; interned, since one address may have thousands of connections."""
     return sys.intern(f"a:{address}")
 
 
@@ -30,8 +31,13 @@ def counts(name: str, subject: str) -> str:
 
 
 def sanctions(name: str, subject: str) -> str:
-    """Its bans and mutes."""
-    return f"{_tag(name, subject)}:sanctions"
+    """The bans and mutes that hold for it."""
+    return f"{_tag(name, subject)}:held"
+
+
+def all_sanctions(name: str) -> str:
+    """The list of all bans and mutes."""
+    return f"{tag(name, '!sanctions')}:sanctions"
 
 
 def audit(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,9 @@ from workers.presence.calls import Calls, scripts_of
 from workers.presence.lease import Lease
 from workers.registry import keys
 from workers.registry.counts import Counts
-from workers.registry.sanctions import Sanction, Sanctions, Verb, pack_details, unpack
+from workers.registry.sanction_store import SanctionStore
+from workers.registry.sanctions import Sanction, Sanctions, Verb, unpack_all
+from workers.transport.addresses import network_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,11 @@ class Registry:
     def __init__(self, calls: Calls, lease: Lease, settings: Settings) -> None:
         self._calls = calls
         self._name = settings.master.name
-        self._sanction, self._record, self._trail = scripts_of(Path(__file__).parent, "sanction", "record", "trail")
-        for script in (self._sanction, self._record, self._trail):
+        self._record, self._trail = scripts_of(Path(__file__).parent, "record", "trail")
+        for script in (self._record, self._trail):
             calls.script(script)
+        self._kept = SanctionStore(calls, self._name)
+        self._ipv6_prefix = settings.limits.ipv6_prefix
         self._counts = Counts(calls, lease, settings)
         self._tasks = Tasks()
         self._several: set[str] = set()  # subjects with more than one connection here when one was frozen
@@ -113,8 +116,7 @@ class Registry:
                 self.release(connection)
                 return REFUSED[subject[:1]]
         for subject, (_, fields) in zip(subjects, answers, strict=True):
-            found = [unpack(fields[at], fields[at + 1]) for at in range(0, len(fields), 2)]
-            self.sanctions.loaded(subject, found)
+            self.sanctions.loaded(subject, unpack_all(fields))
         return None
 
     def _is_known(self, subject: str, *, new: bool) -> bool:
@@ -139,7 +141,7 @@ class Registry:
         tally = counts.tally
         if connection in tally:
             self.release(connection)
-        subjects = tally.add(connection, user, address)
+        subjects = tally.add(connection, user, network_of(address, self._ipv6_prefix))
         for subject in subjects[1:]:  # the first stands for all, who are never banned as such
             if tally.counts[subject] == 1 and not (new and subject.startswith("u:")):
                 self.sanctions.begin(subject)
@@ -201,48 +203,42 @@ class Registry:
         room: str = "",
         seconds: float = 0.0,
         reason: str = "",
-        address: str = "",
+        addresses: tuple[str, ...] = (),
     ) -> Sanction:
         """Keep a ban or a mute and write it into the audit trail; 0 seconds: without end.
 
-        The result has to be told to every worker, which gives it to `sanctions.apply`. With `address` a ban holds for
-        that too. May be repeated. Raises BusError.
+        The result has to be told to every worker, which gives it to `sanctions.apply`. It holds for the addresses
+        too, and for those of the one that it takes the place of. May be repeated. Raises BusError.
         """
-        asked = Sanction(verb, user, room, 0, reason, by, 0, address)
-        until, at, _ = await self._keep(keys.of_user(user), asked, seconds)
-        if address:
-            await self._keep(keys.of_address(address), asked, seconds)
+        held = tuple(network_of(address, self._ipv6_prefix) for address in addresses)
+        kept = await self._kept.impose(Sanction(verb, user, room, 0, reason, by, 0, held), seconds)
         await self.record(Deed(verb, user, by, room, seconds, reason))
-        return msgspec.structs.replace(asked, until=until, at=at)
+        return kept
 
-    async def extend(self, sanction: Sanction, address: str) -> Sanction:
-        """Have a ban of a guest hold for an address too, which only the worker with the connection knows.
+    async def extend(self, sanction: Sanction, address: str) -> Sanction | None:
+        """Have a guest's ban or mute hold for an address too, which only the worker with the connection knows.
 
-        The result has to be told to every worker. Raises BusError.
+        The result has to be told to every worker. None: it does not hold any more. Raises BusError.
         """
-        seconds = max(0.001, sanction.until / 1000 - time.time()) if sanction.until else 0.0
-        asked = msgspec.structs.replace(sanction, address=address)
-        until, at, _ = await self._keep(keys.of_user(sanction.user), asked, seconds)
-        await self._keep(keys.of_address(address), asked, seconds)
-        return msgspec.structs.replace(asked, until=until, at=at)
+        return await self._kept.extend(sanction, network_of(address, self._ipv6_prefix))
 
-    async def lift(self, verb: Verb, user: str, *, by: str, room: str = "", reason: str = "") -> Sanction:
-        """End a ban or a mute, also for the address that it held for; told and repeated as `sanction`.
+    async def lift(self, verb: Verb, user: str, *, by: str, room: str = "", reason: str = "") -> tuple[Sanction, bool]:
+        """End a ban or a mute, also for the addresses that it held for; told and repeated as `sanction`.
 
-        Raises BusError.
+        Returns what is to be told, and whether anything was lifted. Raises BusError.
         """
-        asked = Sanction(verb, user, room, by=by, reason=reason, lifted=True)
-        _, at, before = await self._keep(keys.of_user(user), asked, -1)
-        address = unpack(_field(asked), before).address if before else ""
-        if address:
-            await self._keep(keys.of_address(address), asked, -1)
+        lifted, held = await self._kept.lift(Sanction(verb, user, room, by=by, reason=reason, lifted=True))
         await self.record(Deed(f"un{verb}", user, by, room, 0.0, reason))
-        return msgspec.structs.replace(asked, at=at, address=address)
+        return lifted, held
 
-    async def _keep(self, subject: str, asked: Sanction, seconds: float) -> tuple[int, int, bytes]:
-        own = [keys.sanctions(self._name, subject)]
-        reply = await self._calls.call(self._sanction, own, [_field(asked), seconds, pack_details(asked)], again=True)
-        return int(reply[0]), int(reply[1]), reply[2]
+    async def sanctions_held(self) -> list[Sanction]:
+        """All bans and mutes that hold anywhere, as many as can be listed. Raises BusError."""
+        return await self._kept.listed()
+
+    async def reload(self) -> None:
+        """Read again what holds for this worker's users and their addresses. Raises BusError."""
+        subjects = [one for one in self._counts.tally.subjects() if one != keys.ALL]
+        await self._kept.reload(self.sanctions, subjects)
 
     # ---- the audit trail ---------------------------------------------------------------------------
 
@@ -261,10 +257,6 @@ class Registry:
                 break
             start = f"({page[-2].decode()}"
         return found[:limit]
-
-
-def _field(sanction: Sanction) -> bytes:
-    return f"{sanction.verb} {sanction.room}".encode()
 
 
 def _deeds(page: list[bytes]) -> list[Deed]:

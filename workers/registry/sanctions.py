@@ -6,7 +6,7 @@ different ways, so each carries the time at which the store took it, and the lat
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -18,7 +18,8 @@ Verb = Literal["ban", "mute"]
 
 
 class Sanction(Struct, frozen=True, omit_defaults=True):
-    """A ban or a mute, or the end of one. Times are ms since 1970 by the store's clock."""
+    """A ban or a mute, or the end of one: one record for each user, verb and room. Times are ms since 1970 by the
+    store's clock."""
 
     verb: Verb
     user: str
@@ -27,43 +28,62 @@ class Sanction(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     by: str = ""
     at: int = 0
-    address: str = ""  # a guest's: the ban holds for it too
+    addresses: tuple[str, ...] = ()  # a guest's: it holds for all guests who come from there
     lifted: bool = False
 
 
 class _Details(Struct, omit_defaults=True):
     """The part that the store keeps as it is."""
 
-    user: str
     reason: str = ""
     by: str = ""
-    address: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Details).decode
 
 
+def field_of(sanction: Sanction) -> bytes:
+    """Which record it is."""
+    return f"{sanction.verb} {sanction.room} {sanction.user}".encode()
+
+
+def pack_addresses(addresses: Iterable[str]) -> str:
+    """As the store keeps them."""
+    return ",".join(addresses) or "-"
+
+
 def pack_details(sanction: Sanction) -> bytes:
-    """What the store keeps beside the times."""
-    return _encode(_Details(sanction.user, sanction.reason, sanction.by, sanction.address))
+    """What the store keeps beside times and addresses."""
+    return _encode(_Details(sanction.reason, sanction.by))
+
+
+def packed(sanction: Sanction) -> bytes:
+    """The value that `unpack` reads."""
+    addresses = pack_addresses(sanction.addresses).encode()
+    return b"%d %d %b %b" % (sanction.until, sanction.at, addresses, pack_details(sanction))
 
 
 def unpack(field: bytes, value: bytes) -> Sanction:
-    """A sanction as the store keeps it: ``<verb> <room>`` and ``<until> <at> <details>``."""
-    verb, _, room = field.decode().partition(" ")
-    until, at, details = value.split(b" ", 2)
+    """A sanction as the store keeps it: ``<verb> <room> <user>`` and ``<until> <at> <addresses> <details>``."""
+    verb, room, user = field.decode().split(" ", 2)
+    until, at, held, details = value.split(b" ", 3)
     known = _decode(details)
     return Sanction(
         "ban" if verb == "ban" else "mute",
-        known.user,
+        user,
         room,
         int(until),
         known.reason,
         known.by,
         int(at),
-        known.address,
+        () if held == b"-" else tuple(held.decode().split(",")),
     )
+
+
+def unpack_all(fields: Sequence[bytes]) -> list[Sanction]:
+    """Of a script's answer: field, value, field, value, …"""
+    return [unpack(fields[at], fields[at + 1]) for at in range(0, len(fields), 2)]
 
 
 class Sanctions:
@@ -71,7 +91,7 @@ class Sanctions:
 
     def __init__(self, concerned: Container[str]) -> None:
         self._concerned = concerned  # subjects with connections here, which make them worth knowing
-        self._known: dict[str, dict[tuple[str, str], Sanction]] = {}  # subject → (verb, room) → the latest
+        self._known: dict[str, dict[tuple[str, str], dict[str, Sanction]]] = {}  # subject → verb, room → user → latest
         self._unread: set[str] = set()  # those of them that the store has still to be asked about
 
     def begin(self, subject: str) -> None:
@@ -94,27 +114,38 @@ class Sanctions:
 
     def known(self, subject: str) -> list[Sanction]:
         """What is known of it, lifted ones too."""
-        return list(self._known.get(subject, {}).values())
+        return [one for users in self._known.get(subject, {}).values() for one in users.values()]
 
-    def loaded(self, subject: str, sanctions: list[Sanction]) -> None:
+    def loaded(self, subject: str, sanctions: Iterable[Sanction]) -> None:
         """The store said what holds for it."""
         self._unread.discard(subject)
         for sanction in sanctions:
             self._note(subject, sanction)
 
+    def reloaded(self, subject: str, sanctions: Sequence[Sanction], now: int) -> None:
+        """The store said what holds for it at `now` (ms of its clock), because what the control room told was lost.
+
+        What is known and was not said has been lifted, unless it was imposed since.
+        """
+        said = {(one.verb, one.room, one.user) for one in sanctions}
+        for one in self.known(subject):
+            if (one.verb, one.room, one.user) not in said and one.at <= now:
+                del self._known[subject][one.verb, one.room][one.user]
+        self.loaded(subject, sanctions)
+
     def apply(self, sanction: Sanction) -> None:
         """The control room told of one, or of the end of one."""
         self._note(keys.of_user(sanction.user), sanction)
-        if sanction.address:
-            self._note(keys.of_address(sanction.address), sanction)
+        for address in sanction.addresses:
+            self._note(keys.of_address(address), sanction)
 
     def _note(self, subject: str, sanction: Sanction) -> None:
         if subject not in self._concerned:
             return
-        known = self._known.setdefault(subject, {})
-        before = known.get((sanction.verb, sanction.room))
+        known = self._known.setdefault(subject, {}).setdefault((sanction.verb, sanction.room), {})
+        before = known.get(sanction.user)
         if before is None or before.at <= sanction.at:
-            known[sanction.verb, sanction.room] = sanction
+            known[sanction.user] = sanction
 
     # ---- asked -------------------------------------------------------------------------------------
 
@@ -128,27 +159,28 @@ class Sanctions:
 
         `address` is empty for who is no guest; `now` is Unix time.
         """
-        if not self._known:
-            return None
-        found = self._find("ban", keys.of_user(user), room, now)
-        if found is None and address:
-            found = self._find("ban", keys.of_address(address), room, now)
+        found = self._find("ban", user, address, room, now)
         return found.reason if found else None
 
-    def muted(self, user: str, room: str, now: float) -> float | None:
-        """Until when (Unix time; inf: without end) a user may not speak in a room; None: may."""
-        if not self._known:
-            return None
-        found = self._find("mute", keys.of_user(user), room, now)
+    def muted(self, user: str, address: str, room: str, now: float) -> float | None:
+        """Until when (Unix time; inf: without end) a user, or as a guest the address, may not speak in a room.
+
+        None: may.
+        """
+        found = self._find("mute", user, address, room, now)
         if found is None:
             return None
         return found.until / 1000 if found.until else float("inf")
 
-    def _find(self, verb: str, subject: str, room: str, now: float) -> Sanction | None:
-        """The one that lasts longest of those for the room and for everywhere."""
-        known = self._known.get(subject)
-        if known is None:
+    def _find(self, verb: str, user: str, address: str, room: str, now: float) -> Sanction | None:
+        """The one that lasts longest: of the user and the address, for the room and for everywhere."""
+        if not self._known:
             return None
-        places = (known.get((verb, "")), known.get((verb, room)) if room else None)
-        holding = [one for one in places if one and not one.lifted and not 0 < one.until <= now * 1000]
+        holding: list[Sanction] = []
+        for subject in (keys.of_user(user), keys.of_address(address)) if address else (keys.of_user(user),):
+            known = self._known.get(subject)
+            for place in ("", room) if known and room else ("",):
+                for one in known.get((verb, place), {}).values() if known else ():
+                    if not one.lifted and not 0 < one.until <= now * 1000:
+                        holding.append(one)
         return max(holding, key=lambda one: one.until or float("inf"), default=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 
 def canonical(address: str) -> str:
@@ -22,3 +23,19 @@ def of_peer(peername: object) -> tuple[str, int]:
         return ("", 0)
     host, port = str(peername[0]), int(peername[1])
     return (canonical(host) if host[:7].lower() == "::ffff:" else host, port)
+
+
+@lru_cache(maxsize=8192)
+def network_of(address: str, ipv6_prefix: int) -> str:
+    """What limits and sanctions count for: an IPv4 address, or the IPv6 network of that many bits around an address.
+
+    One IPv6 client has a whole network, of 64 bits as a rule (RFC 6177), and may come from any address of it. What is
+    no address, "" for a unix socket, is returned as it is, and so is what is a network already.
+    """
+    try:
+        parsed = ip_address(canonical(address))
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address) or ipv6_prefix == 128:
+        return str(parsed)
+    return str(IPv6Network((int(parsed), ipv6_prefix), strict=False))

@@ -44,7 +44,7 @@ class Known:
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         return self.bans.get((user, room))
 
-    def muted(self, user: str, room: str, now: float) -> float | None:
+    def muted(self, user: str, address: str, room: str, now: float) -> float | None:
         return self.mutes.get((user, room), self.mutes.get((user, "")))
 
     def role_of(self, user: str) -> Role:

@@ -1,7 +1,8 @@
--- Slow mode: one message of a user in a room within an interval; a retry with the same key is no second one.
+-- Slow mode: one message of a user, or of an address's guests, in a room within an interval; a retry with the same key
+-- is no second one.
 --
 -- KEYS[1]  pace  string: the key of the message that began the interval
--- ARGV[1]  idempotency key of this message, "" for none
+-- ARGV[1]  user and idempotency key of this message, "" for none
 -- ARGV[2]  interval, ms
 --
 -- Returns 0, or for how many ms the user has to wait.

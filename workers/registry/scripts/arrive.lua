@@ -1,7 +1,7 @@
 -- Counts a connection of a user, of an address or of all, if the limit allows it, and reads what is known of them.
 --
 -- KEYS[1]  counts     hash: incarnation -> its connections, absolute
--- KEYS[2]  sanctions  hash: "<verb> <room>" -> "<until> <at> <details>"; until in ms, 0: without end
+-- KEYS[2]  sanctions  hash as in sanction.lua
 -- ARGV[1]  incarnation
 -- ARGV[2]  its connections with this one; "": do not count
 -- ARGV[3]  limit over all incarnations; 0: none
@@ -41,12 +41,14 @@ end
 local answer = { verdict }
 local sanctions = redis.call('HGETALL', KEYS[2])
 for at = 1, #sanctions, 2 do
-  local ends = tonumber(string.match(sanctions[at + 1], '^%d+'))
-  if ends > 0 and ends <= now then
-    redis.call('HDEL', KEYS[2], sanctions[at])
-  else
-    answer[#answer + 1] = sanctions[at]
-    answer[#answer + 1] = sanctions[at + 1]
+  if string.sub(sanctions[at], 1, 1) ~= '!' then
+    local ends = tonumber(string.match(sanctions[at + 1], '^%d+'))
+    if ends > 0 and ends <= now then
+      redis.call('HDEL', KEYS[2], sanctions[at])
+    else
+      answer[#answer + 1] = sanctions[at]
+      answer[#answer + 1] = sanctions[at + 1]
+    end
   end
 end
 return answer

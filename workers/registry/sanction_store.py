@@ -1,0 +1,132 @@
+"""Owns how bans and mutes are kept in the store: a record for each user, verb and room, under whatever it holds for.
+
+The record under the user is the true one: its script gives it the time that orders it. Copies of it lie under each
+address that it holds for, so that one read at the door finds all, and in a list of all for operators. A copy is only
+replaced by a later one. Whatever fails half-way raises BusError, and doing the same again completes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from workers.bus.port import BusError
+from workers.presence.calls import Argument, Calls, scripts_of
+from workers.registry import keys
+from workers.registry.sanctions import (
+    Sanction,
+    Sanctions,
+    field_of,
+    pack_addresses,
+    pack_details,
+    packed,
+    unpack,
+    unpack_all,
+)
+
+PAGE: Final = 500  # sanctions that are listed by one script, about
+MOST_LISTED: Final = 10_000
+RELOADS: Final = 64  # subjects that are read again at once
+MOST_ADDRESSES: Final = 64  # of one guest
+
+
+class SanctionStore:
+    """Keeps bans and mutes, over all workers. Made inside the running loop."""
+
+    def __init__(self, calls: Calls, name: str) -> None:
+        self._calls = calls
+        self._name = name
+        scripts = scripts_of(Path(__file__).parent, "sanction", "place", "extend", "held", "list")
+        for script in scripts:
+            calls.script(script)
+        self._sanction, self._place, self._extend, self._held, self._list = scripts
+
+    async def impose(self, asked: Sanction, seconds: float) -> Sanction:
+        """Keep it under the user and the addresses; 0 seconds: without end. Returns it with its times.
+
+        Raises BusError.
+        """
+        asked = msgspec.structs.replace(asked, addresses=asked.addresses[:MOST_ADDRESSES])
+        until, at, addresses, _ = await self._keep(asked, seconds)
+        kept = msgspec.structs.replace(asked, until=until, at=at, addresses=addresses)
+        await self._copy(kept)
+        await self._still(kept)
+        return kept
+
+    async def lift(self, asked: Sanction) -> tuple[Sanction, bool]:
+        """End it, under its addresses too. Returns what is to be told, and whether there was one. Raises BusError."""
+        _, at, addresses, before = await self._keep(asked, -1)
+        lifted = msgspec.structs.replace(asked, at=at, addresses=addresses, lifted=True)
+        await self._copy(lifted)
+        return lifted, bool(before)
+
+    async def extend(self, sanction: Sanction, address: str) -> Sanction | None:
+        """Have one hold for an address too. None: it was lifted, or imposed anew, meanwhile. Raises BusError."""
+        if len(sanction.addresses) >= MOST_ADDRESSES:
+            return None
+        extended = msgspec.structs.replace(sanction, addresses=(*sanction.addresses, address))
+        await self._copy(extended)
+        return await self._still(extended, address)
+
+    async def _still(self, sanction: Sanction, address: str = "") -> Sanction | None:
+        """Whether it is still the one that holds, now that its copies are there; with the address from now on.
+
+        Whoever lifts it later finds the copies. Whoever lifted it earlier did not, so they are taken away here.
+        """
+        own = [keys.sanctions(self._name, keys.of_user(sanction.user))]
+        args: list[Argument] = [field_of(sanction), sanction.at, address]
+        value = await self._calls.call(self._extend, own, args, again=True)
+        if value:
+            return unpack(field_of(sanction), value)
+        await self._copy(msgspec.structs.replace(sanction, lifted=True))
+        return None
+
+    async def listed(self, *, limit: int = MOST_LISTED) -> list[Sanction]:
+        """All that hold, at most `limit`. Raises BusError."""
+        found: dict[bytes, Sanction] = {}
+        cursor = b"0"
+        while len(found) < limit:
+            args: list[Argument] = [cursor, PAGE]
+            reply = await self._calls.call(self._list, [keys.all_sanctions(self._name)], args, again=True)
+            found |= {field_of(one): one for one in unpack_all(reply[1:])}
+            cursor = reply[0]
+            if cursor == b"0":
+                break
+        return list(found.values())[:limit]
+
+    async def reload(self, sanctions: Sanctions, subjects: Iterable[str]) -> None:
+        """Read again what holds for some subjects. Raises BusError."""
+        waiting = list(subjects)
+
+        async def some() -> None:
+            while waiting:
+                subject = waiting.pop()
+                reply = await self._calls.call_read(self._held, [keys.sanctions(self._name, subject)], [])
+                sanctions.reloaded(subject, unpack_all(reply[1:]), int(reply[0]))
+
+        results = await asyncio.gather(*(some() for _ in range(min(RELOADS, len(waiting)))), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result if isinstance(result, BusError) else BusError(str(result)) from result
+
+    # ---- the records -------------------------------------------------------------------------------
+
+    async def _keep(self, asked: Sanction, seconds: float) -> tuple[int, int, tuple[str, ...], bytes]:
+        """The record under the user: until, at, the addresses of before and now, and the one that held before."""
+        own = [keys.sanctions(self._name, keys.of_user(asked.user))]
+        args: list[Argument] = [field_of(asked), seconds, pack_addresses(asked.addresses), pack_details(asked)]
+        until, at, held, before = await self._calls.call(self._sanction, own, args, again=True)
+        return int(until), int(at), () if held == b"-" else tuple(held.decode().split(",")), before
+
+    async def _copy(self, sanction: Sanction) -> None:
+        """Write the copies, or take them away where it is lifted; later ones stay."""
+        value: Any = b"" if sanction.lifted else packed(sanction)
+        every = keys.all_sanctions(self._name)
+        for place in (*(keys.sanctions(self._name, keys.of_address(one)) for one in sanction.addresses), every):
+            forgotten = 0 if place == every else sanction.until
+            args: list[Argument] = [field_of(sanction), sanction.at, value, forgotten]
+            await self._calls.call(self._place, [place], args, again=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import __version__, children, config_running, contract, status, succession, takeover
+from chatmaster import __version__, children, config_running, contract, status, succession, takeover, workdir
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
@@ -58,6 +58,7 @@ def run(
     `on_ready` is called with the facts of the first.
     `entry` is what a worker runs. Raises ChatmasterError for a start that failed, after it was reported.
     """
+    workdir.settle()
     left = succession.take(os.environ)
     askers = left.askers if left is not None else ()
     readiness = Readiness([*([] if ready_fd is None else [ready_fd]), *askers], on_ready)

@@ -11,7 +11,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
-from chatmaster import children, contract
+from chatmaster import children, contract, workdir
 from chatmaster import decisions as d
 from chatmaster.boot import Site
 from chatmaster.channel import Channel
@@ -177,6 +177,7 @@ class Foreman:
             listeners=site.listeners.of(order.listeners),
             store_required=order.store_required,
         )
+        workdir.enter_if_gone()
         title = children.worker_title(order.slot, settings.master.name)
         handle.pid = children.fork(launch, entry=self._entry, title=title, process=f"worker {order.slot}")
 

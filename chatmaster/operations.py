@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from chatmaster import __version__, boot, changes, decisions, outcome, probe, rehearsal, succession, takeover
+from chatmaster import __version__, boot, changes, decisions, outcome, probe, rehearsal, succession, takeover, workdir
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
 from chatmaster.control_server import Peer
@@ -41,6 +41,7 @@ class Operations:
 
     def __init__(self, arbiter: Arbiter) -> None:
         self.restarting = False
+        self._visit: workdir.Visit | None = None
         self._arbiter = arbiter
         self._queue: deque[Job] = deque()
         self._job: Job | None = None
@@ -211,12 +212,17 @@ class Operations:
             log.error("upgrade: %s; back to the old program", reason)
             self._become(job, program, time.monotonic() + _LEAVING, refused=reason)
             return
+        if self._visit is not None:
+            self._visit.go_back()
         if job is not None:
             log.error("%s failed, as %s asked: %s", job.kind, job.who, reason)
         self._finish(lambda asker, _: asker.fail(code, reason))
 
     def _finish(self, answer: Callable[[Asker, Job], None]) -> None:
         job, self._job = self._job, None
+        if self._visit is not None:
+            self._visit.stay()
+            self._visit = None
         if job is None:
             return
         if job.kind != "scale" and self._arbiter.policy.phase is Phase.RUNNING:
@@ -235,6 +241,7 @@ class Operations:
         """Both begin by seeing that what they would start is good."""
         arbiter = self._arbiter
         arbiter.notifier.reloading(job.kind)
+        self._visit = workdir.Visit()
         loaded = arbiter.site.loaded.reload()
         settings, _ = changes.reloaded(arbiter.site.settings, boot.effective_settings(loaded))
         asking = probe.Asking(
@@ -294,6 +301,7 @@ class Operations:
         arbiter, program = self._arbiter, job.program
         assert program is not None
         arbiter.notifier.reloading(job.kind)
+        self._visit = workdir.Visit()
         patience = arbiter.site.settings.master.ready_timeout + rehearsal.PATIENCE
 
         def done(report: rehearsal.Report | None, error: ChatmasterError | None) -> None:

@@ -194,11 +194,22 @@ class Worker(Callbacks):
         """
         if _imported or multiprocessing.parent_process() is not None:
             return
-        script = os.path.abspath(sys.argv[0])
+        script = os.path.normpath(os.path.join(_directory(), sys.argv[0]))
         command, options = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("start", [])
         words = [command, script, *options] if command in ("start", "check") else [command, *options]
         # -P: a folder named `workers` beside the script must not hide this package.
         os.execv(sys.executable, [sys.executable, "-P", "-m", "chatmaster", *words])
+
+
+def _directory() -> str:
+    """Where we are, by the path that the shell knows: a link to a release may lead elsewhere at the next reload."""
+    named = os.environ.get("PWD", "")
+    try:
+        if os.path.isabs(named) and os.path.samefile(named, "."):
+            return named
+    except OSError:
+        pass  # no such path
+    return os.getcwd()
 
 
 _imported = False

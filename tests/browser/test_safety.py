@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import urllib.request
+from typing import Any
 
 import pytest
+
+from tests.browser.conftest import Line
 
 SCRIPTS = (
     "<script>window.broken = 1</script>",
@@ -102,3 +105,43 @@ def test_code_is_shown_as_it_was_written(server, visit):
     assert ada.page.locator(".message pre.code").count() == 1
     assert ada.page.locator(".message :is(a, b)").count() == 0
     assert ada.texts()[1].endswith("and `this is left open")
+
+
+@pytest.mark.parametrize("name", ["Jean-Luc", "-dash", "(o_o)", "a|b\\", "[x]{2}$", "Ünïcödé 漢字"])
+def test_any_name_is_mentioned_and_drawn(server, visit, name):
+    """It is offered after the @, marked in the text, and the room goes on; a newcomer sees all of it."""
+    ada, luc = visit(server, "Ada").come(), visit(server, name).come()
+    ada.expect(ada.page.locator(".member", has_text=name)).to_be_visible()
+    ada.page.locator("#text").press_sequentially(f"hello @{name[:2]}")
+    ada.page.get_by_role("option").filter(has_text=name).wait_for()
+    ada.page.keyboard.press("Tab")
+    ada.page.keyboard.press("Enter")
+    ada.say("and on it goes")
+    for person in (luc, visit(server, "Newcomer").come()):
+        person.sees("and on it goes")
+        person.expect(person.message("hello").locator(".mention")).to_have_text(f"@{name}")
+    luc.expect(luc.message("hello").locator(".mention.mine")).to_be_visible()
+
+
+def test_a_message_that_cannot_be_drawn_costs_no_other(server, visit):
+    """In its place a line says so, in what comes live and in the history."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob")
+    spoilt = {"no time": ("time", None), "no moment": ("time", 1e300), "no author": ("from", None)}
+
+    def spoil(told: dict[str, Any]) -> dict[str, Any]:
+        for message in (told, *told.get("messages", [])):
+            if message.get("text") in spoilt:
+                field, value = spoilt[message["text"]]
+                message[field] = value
+        return told
+
+    Line(bob.page).changed = spoil
+    bob.come()
+    for _ in range(2):
+        for text in ("before", *spoilt, "after"):
+            ada.say(text)
+        bob.expect(bob.page.locator(".message .text", has_text="after")).to_have_count(1 + _)
+        bob.expect(bob.page.locator(".line.fault")).to_have_count(2 * (1 + _))
+    bob.page.reload()
+    bob.expect(bob.page.locator(".message .text", has_text="after")).to_have_count(2)
+    bob.expect(bob.page.locator(".line.fault")).to_have_count(4)

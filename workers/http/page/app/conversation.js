@@ -41,11 +41,11 @@ export function messageFrom(entry, segment) {
     segment,
     offset: entry.offset,
     time: entry.time,
-    from: entry.from,
+    from: { user: String(entry.from?.user ?? ""), name: String(entry.from?.name ?? "?") },
     text: entry.text,
     data: entry.data,
     replyTo: entry.reply_to,
-    mentions: entry.mentions ?? [],
+    mentions: listOf(entry.mentions),
     edited: Boolean(entry.edited),
     deleted: Boolean(entry.deleted),
     reactions: reactionsFrom(entry.reactions),
@@ -53,9 +53,11 @@ export function messageFrom(entry, segment) {
   };
 }
 
+const listOf = (given) => (Array.isArray(given) ? given : []);
+
 function reactionsFrom(given) {
   const idOf = (one) => (typeof one === "string" ? one : one.user);
-  return new Map(Object.entries(given ?? {}).map(([emoji, users]) => [emoji, new Set(users.map(idOf))]));
+  return new Map(Object.entries(given ?? {}).map(([emoji, users]) => [emoji, new Set(listOf(users).map(idOf))]));
 }
 
 /** A room, or the direct messages with one person. */
@@ -125,7 +127,7 @@ export class Conversation {
     const message = this.byOffset.get(entry.target);
     if (!message) return undefined;
     if (entry.type === "edited" && !message.deleted) {
-      Object.assign(message, { text: entry.text, data: entry.data, mentions: entry.mentions ?? [], edited: true });
+      Object.assign(message, { text: entry.text, data: entry.data, mentions: listOf(entry.mentions), edited: true });
     } else if (entry.type === "deleted") {
       Object.assign(message, { text: undefined, data: undefined, mentions: [], deleted: true, reactions: new Map() });
     } else if (entry.type === "reacted" && !message.deleted) {

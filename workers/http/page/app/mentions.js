@@ -2,7 +2,9 @@
 import { avatar, bdi, byId, el } from "./dom.js";
 
 const MOST = 6;
-const BEFORE_CARET = /(?:^|[\s(])@([\p{L}\p{N}_.-]*(?: [\p{L}\p{N}_.-]+)?)$/u;
+// A name may begin with any character that can be seen, and have one space in what is typed of it.
+const BEFORE_CARET = /(?:^|[^\p{L}\p{N}_@])@([^\s@]*(?: [^\s@]+)?)$/u;
+const LOOKED_AT = 80; // characters before the caret
 
 export class Mentions {
   /**
@@ -23,7 +25,7 @@ export class Mentions {
 
   look() {
     const caret = this.text.selectionStart;
-    const match = this.text.value.slice(0, caret).match(BEFORE_CARET);
+    const match = this.text.value.slice(Math.max(0, caret - LOOKED_AT), caret).match(BEFORE_CARET);
     this.found = match ? this.fitting(match[1].toLocaleLowerCase()) : [];
     this.begun = match ? caret - match[1].length : 0;
     this.chosen = 0;

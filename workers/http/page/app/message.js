@@ -12,6 +12,18 @@ const READERS_SHOWN = 4;
  * @param {any} app see main.js
  */
 export function nodeOf(row, conversation, app) {
+  try {
+    return drawnNode(row, conversation, app);
+  } catch (error) {
+    console.error("a row cannot be drawn:", row.key, error);
+    return faultNode();
+  }
+}
+
+/** What is shown of a message whose drawing failed: the others are drawn all the same. */
+const faultNode = () => el("li", { class: "line fault", text: "This message cannot be shown" });
+
+function drawnNode(row, conversation, app) {
   if (row.kind === "message") return messageNode(row, conversation, app);
   if (row.kind === "outgoing") return outgoingNode(row, app);
   if (row.kind === "start") return startNode(conversation, app);

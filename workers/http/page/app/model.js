@@ -70,7 +70,7 @@ export class Model {
     if (!entry.room.startsWith("@")) return this.conversations.get(entry.room);
     if (entry.type !== "message")
       return [...this.conversations.values()].find((one) => one.direct && one.byOffset.has(entry.target));
-    return this.conversation(`@${entry.from.user === this.me ? entry.to : entry.from.user}`);
+    return this.conversation(`@${entry.from?.user === this.me ? entry.to : entry.from?.user}`);
   }
 
   // ---- events --------------------------------------------------------------------------------------
@@ -110,11 +110,11 @@ export class Model {
   message(entry) {
     const conversation = this.homeOf(entry);
     if (!conversation) return;
-    this.names.set(entry.from.user, entry.from.name);
     if (entry.key) this.kept(conversation, entry.key);
     const known = conversation.byOffset.has(entry.offset);
     const message = conversation.put(entry);
-    if (conversation.typing.delete(entry.from.user)) this.changed("typing", conversation);
+    this.names.set(message.from.user, message.from.name);
+    if (conversation.typing.delete(message.from.user)) this.changed("typing", conversation);
     if (entry.room.startsWith("@")) this.inbox.top = Math.max(this.inbox.top, entry.offset);
     const came = !known && message.from.user !== this.me;
     const forMe = came && this.came(conversation, message);
@@ -248,9 +248,9 @@ export class Model {
   }
 
   addOld(conversation, entry) {
-    if (!this.names.has(entry.from.user)) this.names.set(entry.from.user, entry.from.name);
     // What came live is newer than a page that was asked for before it.
-    if (!conversation.byOffset.has(entry.offset)) conversation.put(entry);
+    const { from } = conversation.byOffset.get(entry.offset) ?? conversation.put(entry);
+    if (!this.names.has(from.user)) this.names.set(from.user, from.name);
   }
 
   setMembers(conversation, answer) {

@@ -2,13 +2,13 @@
  * Owns what the timeline shows of a conversation: a list of rows, each with a key and what it depends on, so that a row
  * that did not change is not drawn again. Pure.
  */
-import { dayName, dayOf } from "./time.js";
+import { dayName, dayOf, isTime } from "./time.js";
 
 const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under one name
 
 /**
  * @typedef {object} Row
- * @property {string} kind start, loading, day, new, lost, message, outgoing
+ * @property {string} kind start, loading, day, new, lost, message, outgoing, fault
  * @property {string} key
  * @property {string} depends
  * @property {string} [text]
@@ -34,6 +34,11 @@ export function rowsOf(conversation, { me, now, nameOf }) {
   for (const item of conversation.items) {
     if (item.kind !== "message") {
       rows.push(lost(item));
+      before = null;
+      continue;
+    }
+    if (!isTime(item.time)) {
+      rows.push(fault(item));
       before = null;
       continue;
     }
@@ -84,6 +89,9 @@ function lost(item) {
   const text = count === 1 ? "1 message could not be recovered" : `${count} messages could not be recovered`;
   return line("lost", `gap ${item.segment} ${item.offset}`, text);
 }
+
+/** In place of a message that cannot be shown: it costs no other one. */
+const fault = (item) => line("fault", `${item.segment} ${item.offset}`, "This message cannot be shown");
 
 function messageRow(message, { first, last, readers, conversation, nameOf }) {
   const target = message.replyTo === undefined ? undefined : conversation.byOffset.get(message.replyTo);

@@ -3,12 +3,11 @@
  * of them, text nodes and links whose address was checked.
  */
 import { el } from "./dom.js";
+import { linksIn } from "./links.js";
 
-// Ends at white space, at what cannot be in an address, and at marks that would turn the direction of what follows.
-const LINK = /\bhttps?:\/\/[^\s<>"'`\u200b-\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 // Three backquotes around lines, which may name a language first, or one around a few words.
 const CODE = /\n?```(?:[\w+#-]*\n)?([^]+?)\n?```\n?|`([^`\n]+)`/gu;
-const TRAILING = /[.,;:!?…)\]}]$/u;
+const MOST_PARTS = 500; // of a text that are marked; the rest stays plain
 const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|[\u200d\ufe0f])\s*)+$/u;
 
 /**
@@ -21,63 +20,63 @@ const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{E
  * @returns {Token[]}
  */
 export function tokens(text, mentions = []) {
+  const people = indexed(mentions);
   const found = [];
   let end = 0;
   for (const match of text.matchAll(CODE)) {
     const code = match[1] === undefined ? { type: "code", text: match[2] } : { type: "block", text: match[1] };
-    found.push(...withLinks(text.slice(end, match.index), mentions), code);
+    found.push(...withLinks(text.slice(end, match.index), people), code);
     end = match.index + match[0].length;
   }
-  return [...found, ...withLinks(text.slice(end), mentions)];
+  return [...found, ...withLinks(text.slice(end), people)];
 }
 
-function withLinks(text, mentions) {
+function withLinks(text, people) {
   const found = [];
   let end = 0;
-  for (const match of text.matchAll(LINK)) {
-    const link = linkOf(match[0]);
-    if (!link) continue;
-    found.push(...withMentions(text.slice(end, match.index), mentions), link);
-    end = match.index + link.text.length;
+  for (const { index, link } of linksIn(text)) {
+    found.push(...withMentions(text.slice(end, index), people), link);
+    end = index + link.text.length;
   }
-  return [...found, ...withMentions(text.slice(end), mentions)];
+  return [...found, ...withMentions(text.slice(end), people)];
 }
 
-/** The link, without punctuation that belongs to the sentence; null where it is none that is safe to offer. */
-function linkOf(raw) {
-  let text = raw;
-  while (TRAILING.test(text) && !balanced(text)) text = text.slice(0, -1);
-  let url;
-  try {
-    url = new URL(text);
-  } catch {
-    return null;
+/** The names by their folding, and how long they are, the longest first. */
+function indexed(mentions) {
+  const names = new Map();
+  for (const { name, me } of mentions) if (name) names.set(folded(name), me || names.get(folded(name)));
+  const lengths = [...new Set(mentions.map(({ name }) => name.length))].filter(Boolean).sort((a, b) => b - a);
+  return { names, lengths };
+}
+
+/** One length of name after the other is looked up: no name becomes a pattern, whatever it is. */
+function withMentions(text, { names, lengths }) {
+  const found = [];
+  let end = 0;
+  for (let at = text.indexOf("@"); names.size && at >= 0 && found.length < MOST_PARTS; at = text.indexOf("@", at + 1)) {
+    if (at < end || /[\p{L}\p{N}_@]$/u.test(text.slice(Math.max(0, at - 2), at))) continue;
+    const length = lengths.find((one) => isNamed(text, at + 1, one, names));
+    if (!length) continue;
+    const name = text.slice(at, at + 1 + length);
+    if (at > end) found.push({ type: "text", text: text.slice(end, at) });
+    found.push({ type: "mention", text: name, me: Boolean(names.get(folded(name.slice(1)))) });
+    end = at + name.length;
   }
-  // "https://bank.example@evil.example" only looks like the bank.
-  if (!/^https?:$/.test(url.protocol) || url.username || url.password) return null;
-  return { type: "link", text, href: url.href, host: url.host };
+  if (end < text.length) found.push({ type: "text", text: text.slice(end) });
+  return found;
 }
 
-/** "(see https://example.org/a_(b))" keeps the bracket that was opened in the address. */
-function balanced(text) {
-  if (!text.endsWith(")")) return false;
-  return text.split("(").length >= text.split(")").length;
+function isNamed(text, from, length, names) {
+  const end = from + length;
+  return end <= text.length && names.has(folded(text.slice(from, end))) && !isInWord(text, end);
 }
 
-function withMentions(text, mentions) {
-  const names = mentions.filter(({ name }) => name).sort((a, b) => b.name.length - a.name.length);
-  if (!text || !names.length) return text ? [{ type: "text", text }] : [];
-  const either = names.map(({ name }) => name.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|");
-  const parts = text.split(new RegExp(`(@(?:${either}))(?![\\p{L}\\p{N}_])`, "giu"));
-  return parts
-    .map((part, place) => (place % 2 ? mentionOf(part, names) : { type: "text", text: part }))
-    .filter(({ text }) => text);
+/** Between two letters or digits a name cannot end: "@Bob" is not in "@Bobby". */
+function isInWord(text, end) {
+  return /[\p{L}\p{N}]$/u.test(text.slice(Math.max(0, end - 2), end)) && /^[\p{L}\p{N}]/u.test(text.slice(end, end + 2));
 }
 
-function mentionOf(text, names) {
-  const same = (name) => name.toLocaleLowerCase() === text.slice(1).toLocaleLowerCase();
-  return { type: "mention", text, me: names.some(({ name, me }) => me && same(name)) };
-}
+const folded = (name) => name.normalize("NFKC").toLowerCase();
 
 /**
  * @param {string} text

@@ -9,6 +9,9 @@ const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 export const clockTime = (time) => clock.format(time);
 export const wholeTime = (time) => whole.format(time);
 
+/** Whether it is a moment that a clock can show (ECMA-262, 21.4.1.1). */
+export const isTime = (time) => typeof time === "number" && !Number.isNaN(new Date(time).getTime());
+
 /** A number that is the same for times of one day of the reader's. */
 export function dayOf(time) {
   const date = new Date(time);

@@ -20,6 +20,9 @@ class Application(Protocol):
     binary: bool
     subprotocols: tuple[str, ...]
 
+    def frame_size(self, message_size: int) -> int:
+        """Bytes that a WebSocket message may have so that what it carries may have `message_size`."""
+
     async def start(self) -> None:
         """Before the first connection is accepted; an exception keeps the worker from getting ready."""
 

@@ -45,6 +45,10 @@ class CallbackApplication:
         self._inboxes: dict[str, deque[str | bytes]] = {}
         self._failures = Failures()
 
+    def frame_size(self, message_size: int) -> int:
+        """What a program gets is the WebSocket message itself."""
+        return message_size
+
     async def start(self) -> None:
         notice = Notice(self._node.bus, self._node.settings)
         notice.post()

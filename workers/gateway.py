@@ -94,8 +94,9 @@ class Gateway:
         content = {"data": data} if data is not None else {"text": text}
         message = {"type": "message", "room": room, "from": {"user": user, "name": name or user}, **content}
         payload = msgspec.json.encode(message)
-        if len(payload) > self._settings.limits.message_size:
-            raise ValueError(f"the message has {len(payload)} bytes, {self._settings.limits.message_size} are allowed")
+        size, most = len(_body(text, data)), self._settings.limits.message_size
+        if size > most:
+            raise ValueError(f"the message has {size} bytes, {most} are allowed")
         return self._append(room, payload, "j", "", key, author=user)
 
     # ---- asking ------------------------------------------------------------------------------------
@@ -171,3 +172,8 @@ class Gateway:
         counts = self._client.hgetall(registry_keys.counts(self._name, subject))
         alive = set(self._client.zrange(leases, 0, -1))
         return sum(int(number) for incarnation, number in counts.items() if incarnation in alive)
+
+
+def _body(text: str, data: Any) -> bytes:
+    """What `limits.message_size` is for."""
+    return text.encode() if data is None else msgspec.json.encode(data)

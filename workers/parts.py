@@ -123,6 +123,7 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         binary=application.binary,
         subprotocols=application.subprotocols,
         paths=None if application.any_path else WEBSOCKET_PATHS,
+        message_size=application.frame_size(settings.limits.message_size),
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
     # One budget of descriptors for all of a worker's endpoints.

@@ -179,6 +179,36 @@ def requests() -> Iterator[Scene]:
         expect=Expect(results=[{"error": "forbidden", "field": "room"}, {"error": "muted"}], told=[LOST]),
     )
     yield Scene(
+        name="what the server would not take is refused before it is sent",
+        do=[
+            call("say", "lobby", "é" * 6),
+            call("direct", "u2", "x" * 11),
+            call("edit", "lobby", 1, "x" * 11),
+            call("say", "lobby", data=["x" * 7]),
+            call("say", "lobby", "é" * 5),
+            call("say", "lobby", data=["x" * 6]),
+        ],
+        connections=[
+            [
+                greet(limits={"message_size": 10}),
+                hear("say", text="é" * 5),
+                kept(1),
+                hear("say", data=["x" * 6]),
+                kept(2),
+            ]
+        ],
+        expect=Expect(
+            results=[
+                {"error": "too_large", "field": "text"},
+                {"error": "too_large", "field": "text"},
+                {"error": "too_large", "field": "text"},
+                {"error": "too_large", "field": "data"},
+                {"offset": 1},
+                {"offset": 2},
+            ]
+        ),
+    )
+    yield Scene(
         name="no answer in time leaves the outcome unknown",
         do=[call("say", "lobby", "hi", timeout=0.05), call("ping")],
         connections=[[GREET, hear("say"), hear("ping"), answer("pong", server_time=7)]],

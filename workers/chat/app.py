@@ -19,7 +19,7 @@ from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import messages, reading, replies
 from workers.chat.acquaintance import MOST, Acquaintance
-from workers.chat.commands import ROOM_NAME, USER_ID, Join
+from workers.chat.commands import ROOM_NAME, USER_ID, Join, request_size
 from workers.chat.context import Context
 from workers.chat.counsel import Counsel
 from workers.chat.deadlines import Deadlines
@@ -95,6 +95,10 @@ class ChatApplication:
         )
 
     # ---- life --------------------------------------------------------------------------------------
+
+    def frame_size(self, message_size: int) -> int:
+        """JSON may take more bytes than the text that it carries."""
+        return request_size(message_size)
 
     async def start(self) -> None:
         """Learn what the store keeps for the chat; while it is away, only who needs it has to wait."""

@@ -36,6 +36,10 @@ Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | None
 Reason = Annotated[str, Meta(max_length=256)]
 
 
+ESCAPED: Final = 6  # bytes of JSON for one of text at most: a control character is \u0001 (RFC 8259, 7)
+ENVELOPE: Final = 8192  # bytes of a request for everything but its text or data
+
+
 class Since(Struct, frozen=True, forbid_unknown_fields=True):
     """A place in a room's log up to which the client has everything."""
 
@@ -208,6 +212,11 @@ _MISSING = re.compile(r"missing required field `(.*?)`(?: - at `(.*)`)?\Z", re.D
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z", re.DOTALL)
 _SHOWN = 200  # characters of what was wrong
 _NESTED = frozenset({list, dict})
+
+
+def request_size(message_size: int) -> int:
+    """Bytes that a request may have so that its text may have `message_size` of them, however a client escapes it."""
+    return message_size * ESCAPED + ENVELOPE
 
 
 def explain(error: Exception, data: str | bytes) -> Invalid:

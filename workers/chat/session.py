@@ -92,6 +92,8 @@ class Session:
         except (ValueError, RecursionError) as error:
             invalid = c.explain(error, data)
             return (Mistake("bad_request", invalid.message, field=invalid.field).reply(invalid.id),)
+        if len(data) > limits.message_size + c.ENVELOPE and not isinstance(command, c.Say | c.Direct | c.Edit):
+            return (Mistake("too_large", "only what is said may be so large").reply(command.id),)
         return self.receive(command, now)
 
     def receive(self, command: c.Command, now: float) -> Effects:

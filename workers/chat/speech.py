@@ -128,7 +128,7 @@ def _slow_mode(session: Session, rule: RoomRule) -> float:
 
 
 def _consult(session: Session, command: c.Say | c.Direct | c.Edit, room: str) -> Effects:
-    _check_body(command, session.context.options.of(room))
+    _check_body(session, command, session.context.options.of(room))
     return (e.Consult("say", command, session.identity),)
 
 
@@ -137,7 +137,7 @@ def _sender(session: Session) -> bytes:
 
 
 def _body(session: Session, command: c.Say | c.Direct | c.Edit, room: str, rule: RoomRule) -> bytes:
-    _check_body(command, rule)
+    _check_body(session, command, rule)
     if isinstance(command.data, Raw):
         return messages.body_of_data(command.data)
     text = command.text or ""
@@ -147,21 +147,22 @@ def _body(session: Session, command: c.Say | c.Direct | c.Edit, room: str, rule:
     return messages.body_of_text(text, session.context.people.mentioned(room, text))
 
 
-def _check_body(command: c.Say | c.Direct | c.Edit, rule: RoomRule) -> None:
-    """Exactly one of text and data, within the room's size. Raises Mistake."""
+def _check_body(session: Session, command: c.Say | c.Direct | c.Edit, rule: RoomRule) -> None:
+    """Exactly one of text and data, within the server's and the room's size. Raises Mistake."""
     text, data = command.text, command.data
     if isinstance(text, str) == isinstance(data, Raw):
         raise Mistake("bad_request", "give text or data, and not both", field="text")
+    most = session.context.limits.message_size
+    if rule.message_size is not None:
+        most = min(most, rule.message_size)
+    field, content = ("data", bytes(data)) if isinstance(data, Raw) else ("text", str(text).encode())
+    if len(content) > most:
+        raise Mistake("too_large", f"at most {most} bytes, and this has {len(content)}", field=field)
     if isinstance(data, Raw):
         try:
             c.check_data(data)
         except (ValueError, RecursionError) as error:
             raise Mistake("bad_request", c.explain(error, b"").message, field="data") from None
-    if rule.message_size is not None:
-        size = len(bytes(data)) if isinstance(data, Raw) else len(str(text).encode())
-        if size > rule.message_size:
-            field = "data" if isinstance(data, Raw) else "text"
-            raise Mistake("too_large", f"a message in this room has at most {rule.message_size} bytes", field=field)
 
 
 def _content(verb: str, number: int, command: c.Say | c.Direct | c.Edit) -> bytes:

@@ -85,7 +85,10 @@ class Core:
         return encode(fields | {key: value for key, value in optional.items() if value})
 
     def ask(self, kind: str, **fields: Any) -> Request:
-        """Make a request; members that are None are left out. It goes out when its turn comes, see `due`."""
+        """Make a request; members that are None are left out. It goes out when its turn comes, see `due`.
+
+        Raises RequestRefused for a text or data that is larger than the server takes.
+        """
         request = self.requests.add(kind, fields)
         if kind == "join":
             self._will_join(request.fields)
@@ -211,6 +214,8 @@ class Core:
         self.guest_token = welcome.token or self.guest_token
         key_ttl = welcome.limits.get("key_ttl")
         self.requests.key_ttl = key_ttl if isinstance(key_ttl, int | float) else self.requests.key_ttl
+        message_size = welcome.limits.get("message_size")
+        self.requests.message_size = message_size if isinstance(message_size, int) else None
         entered = {state.room: state for state in welcome.rooms}
         for state in welcome.rooms:
             self.rooms.setdefault(state.room, Place()).entered(state.epoch, state.offset)

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from workers.client.errors import RequestRefused
+
 WITH_KEY: Final = frozenset({"say", "direct", "edit", "delete", "react"})
 IN_LANE: Final = frozenset({"say", "edit", "delete", "react", "join", "leave"})
 AT_ONCE: Final = 16  # in flight; more after a long absence would be refused as too fast
@@ -64,18 +66,28 @@ class Requests:
         """`key_prefix` makes this client's keys its own: some random letters."""
         self.pending: dict[int, Request] = {}
         self.key_ttl = KEY_TTL
+        self.message_size: int | None = None  # bytes of a text or of data, once the server has said it
         self._key_prefix = key_prefix
         self._last_id = 0
 
     def add(self, kind: str, fields: dict[str, Any]) -> Request:
-        """Note a request; members that are None are left out."""
-        self._last_id += 1
+        """Note a request; members that are None are left out. Raises RequestRefused for what is too large."""
         given = {name: value for name, value in fields.items() if value is not None}
+        self._check_size(given)
+        self._last_id += 1
         if kind in WITH_KEY:
             given.setdefault("key", f"{self._key_prefix}{self._last_id}")
         request = Request(self._last_id, kind, given, _lane(kind, given))
         self.pending[request.id] = request
         return request
+
+    def _check_size(self, given: dict[str, Any]) -> None:
+        for field in ("text", "data"):
+            if field in given and self.message_size is not None:
+                content = given[field]
+                size = len(content.encode() if field == "text" and isinstance(content, str) else encode(content))
+                if size > self.message_size:
+                    raise RequestRefused("too_large", f"{size} bytes, and {self.message_size} are allowed", field)
 
     def take(self, request_id: object) -> Request | None:
         """Take a request out, answered or given up."""

@@ -42,11 +42,15 @@ class EndpointConfig:
         binary: bool = True,
         subprotocols: tuple[str, ...] = (),
         paths: frozenset[str] | None = WEBSOCKET_PATHS,
+        message_size: int = 0,
     ) -> EndpointConfig:
-        """The configuration that the settings make, for an application with these options."""
+        """The configuration that the settings make, for an application with these options.
+
+        `message_size`: bytes of a WebSocket message; 0: `limits.message_size`.
+        """
         limits = settings.limits
         return cls(
-            message_size=limits.message_size,
+            message_size=message_size or limits.message_size,
             queue_size=limits.queue_size,
             header_size=limits.header_size,
             control_frames=limits.control_frames,

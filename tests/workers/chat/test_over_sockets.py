@@ -469,6 +469,16 @@ async def test_rooms_have_rules(server: Chatmaster):
         assert refused["code"] == "rate_limited" and 0 < refused["retry_after_ms"] <= 30_000
 
 
+@pytest.mark.parametrize("text", ["x" * 65_536, "\x01" * 65_536, "é" * 32_768, '"' * 65_536])
+async def test_a_text_of_the_size_shown_passes_and_one_more_is_too_large(server: Chatmaster, text: str):
+    async with people(server, "size", "alice", "bob") as (alice, bob):
+        ack = await alice.ask(type="say", room="size", text=text)
+        assert ack["type"] == "ack"
+        assert (await see(bob, "message", offset=ack["offset"]))["text"] == text
+        assert (await alice.ask(type="say", room="size", text=text + "x"))["code"] == "too_large"
+        assert (await alice.ask(type="ping"))["type"] == "pong"
+
+
 @pytest.mark.parametrize("room", ["two", "hidden-two"])
 async def test_a_full_room_is_full_by_every_way_in_but_not_for_who_is_inside(server: Chatmaster, room: str):
     async with people(server, "", "alice", "bob", "carol") as (alice, bob, carol):

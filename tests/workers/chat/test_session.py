@@ -264,6 +264,28 @@ def test_the_rooms_own_size_is_too_large_not_a_close():
     assert play.asks(type="say", room="tiny", data=[1, 2, 3])["field"] == "data"
 
 
+@pytest.mark.parametrize("verb", [{"type": "say"}, {"type": "direct", "to": "u2"}, {"type": "edit", "offset": 1}])
+def test_the_servers_size_is_that_of_the_text_or_the_data(verb: dict[str, Any]):
+    play = guest("lobby", settings={"limits": {"message_size": 100}})
+    asked = {"room": "lobby", **verb} if "to" not in verb else verb
+    for field, fits, over in (("text", "\x01" * 100, "\x01" * 101), ("data", ["x" * 96], ["x" * 97])):
+        assert kinds(play.sends(**asked, **{field: fits}))[0] in ("Publish", "PublishDirect", "Amend")
+        refused = play.asks(id=7, **asked, **{field: over})
+        assert (refused["code"], refused["field"], refused["id"]) == ("too_large", field, 7)
+
+
+def test_a_room_may_not_allow_more_than_the_server():
+    rules = [{"match": "wide", "message_size": 1000}]
+    play = guest("wide", settings={"rooms": rules, "limits": {"message_size": 100}})
+    assert play.asks(type="say", room="wide", text="x" * 101)["code"] == "too_large"
+
+
+def test_only_what_is_said_may_be_larger_than_a_message():
+    play = guest("lobby", settings={"limits": {"message_size": 100}})
+    (refused,) = shown(play.session.receive_data('{"type": "ping", "id": 3' + " " * 9000 + "}", NOW))
+    assert (refused["code"], refused["id"]) == ("too_large", 3)
+
+
 def test_who_may_not_say_may_still_listen():
     play = guest("news", settings={"rooms": [{"match": "news", "say": ["role:admin"]}]})
     for verb in ({"type": "say", "text": "a"}, {"type": "typing"}, {"type": "react", "offset": 1, "emoji": "x"}):

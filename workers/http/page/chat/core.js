@@ -233,6 +233,7 @@ export class Core {
     this.name = welcome.name;
     this.guestToken = welcome.token ?? this.guestToken;
     this.requests.keyTtl = welcome.limits?.key_ttl ?? this.requests.keyTtl;
+    this.requests.messageSize = welcome.limits?.message_size ?? Infinity;
     this.missed = { recovered: 0, lost: 0, resets: 0 };
     this.behind.clear();
     const entered = new Map(welcome.rooms.map((state) => [state.room, state]));

@@ -2,7 +2,8 @@
 
 /**
  * A request came to nothing, or nobody knows. `code` is one of the protocol's error codes, or the client's own:
- * `outcome_unknown` (no answer in time), `ended` (the client was closed), `queue_full` (too many wait already).
+ * `outcome_unknown` (no answer in time), `ended` (the client was closed), `queue_full` (too many wait already). `too_large` may
+ * also come from the client, which then sent nothing.
  */
 export class ChatError extends Error {
   /**

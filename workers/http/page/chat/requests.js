@@ -42,13 +42,16 @@ export class Requests {
     this.keyPrefix = keyPrefix;
     this.most = most;
     this.keyTtl = KEY_TTL;
+    /** Bytes of a text or of data, once the server has said it. */
+    this.messageSize = Infinity;
     this.lastId = 0;
     /** @type {Map<number, Request>} */
     this.pending = new Map();
   }
 
   /**
-   * Note a request; members that are undefined are left out. Throws ChatError `queue_full`.
+   * Note a request; members that are undefined are left out. Throws ChatError `queue_full`, or `too_large` for what the
+   * server would not take.
    * @param {string} kind
    * @param {Record<string, any>} fields
    * @returns {Request}
@@ -57,11 +60,22 @@ export class Requests {
     if (this.pending.size >= this.most) throw new ChatError("queue_full", `${this.most} requests wait already`);
     const id = ++this.lastId;
     const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+    this.checkSize(given);
     if (WITH_KEY.has(kind)) given.key ??= `${this.keyPrefix}${id}`;
     const lane = kind === "direct" ? `@${given.to}` : IN_LANE.has(kind) ? given.room : "";
     const request = { id, kind, fields: given, lane, sent: false, firstSent: 0, notBefore: 0 };
     this.pending.set(id, request);
     return request;
+  }
+
+  /** @param {Record<string, any>} given */
+  checkSize({ text, data }) {
+    const content = typeof text === "string" ? text : data === undefined ? "" : JSON.stringify(data);
+    const size = content.length * 3 > this.messageSize ? new TextEncoder().encode(content).length : 0;
+    if (size > this.messageSize) {
+      const field = typeof text === "string" ? "text" : "data";
+      throw new ChatError("too_large", `${size} bytes, and ${this.messageSize} are allowed`, field);
+    }
   }
 
   /**

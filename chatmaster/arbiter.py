@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from chatmaster import __version__, children, config_running, contract, status, succession, takeover, workdir
+from chatmaster import __version__, children, config_running, contract, succession, takeover, workdir
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
 from chatmaster.config import Loaded
-from chatmaster.config_describe import without_password
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.control_server import ControlServer, Peer
 from chatmaster.crew import State
@@ -35,7 +34,8 @@ from chatmaster.questions import Questions
 from chatmaster.reactor import Reactor
 from chatmaster.readiness import Readiness
 from chatmaster.reaper import Reaper
-from chatmaster.stats import STATES, Field
+from chatmaster.report import Report
+from chatmaster.stats import Field
 from chatmaster.storekeeper import StoreKeeper
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,14 @@ def _end_children(reaper: Reaper) -> None:
         children.end_group(pid)
 
 
+def _since(running: succession.Running | None) -> float:
+    """When the master began, by the monotonic clock."""
+    now = time.monotonic()
+    if running is None:
+        return now
+    return running.since or now - max(0.0, time.time() - running.started)
+
+
 class Arbiter:
     """The running master."""
 
@@ -144,6 +152,8 @@ class Arbiter:
             patience = STORE_PATIENCE * site.settings.master.hang_timeout
             self.keeper = StoreKeeper(reactor, reaper, site.store, patience=patience)
         self.started = time.time() if running is None else running.started
+        self.since = _since(running)
+        self._report = Report(self)
         self._failure: ChatmasterError | None = None
         self._over = False
         self._sampled = self._touched = 0.0
@@ -292,7 +302,7 @@ class Arbiter:
         if now - self._touched >= TOUCH_EVERY:
             self._touched = now
             self.site.pid_file.touch()
-        self._note_states()
+        self._report.note(now)
         self.decide(
             d.TimePassed(
                 {number: handle.beat for number, handle in self.foreman.handles.items()},
@@ -301,15 +311,6 @@ class Arbiter:
         )
         due = self.policy.next_look()
         self.reactor.call_at(min(now + LOOK_EVERY, max(due or now + LOOK_EVERY, now + 0.01)), self._look)
-
-    def _note_states(self) -> None:
-        """For the workers' own /metrics."""
-        retired = self.foreman.rows.retired
-        retired[Field.HUNG], retired[Field.SILENT] = self.policy.hangs, self.policy.silences
-        for number, handle in self.foreman.handles.items():
-            process = self.policy.processes[number]
-            handle.row[Field.STATE] = STATES.index(process.state)
-            handle.row[Field.RESTARTS] = self.policy.slots[process.slot].restarts
 
     # ---- signals and commands ----------------------------------------------------------------------
 
@@ -329,7 +330,7 @@ class Arbiter:
 
     def _commands(self) -> dict[str, Any]:
         return {
-            "status": lambda peer, args: peer.done(self.status()),
+            "status": lambda peer, args: peer.done(self._report.status()),
             "settings": self._settings_command,
             "query": self.questions.command,
             **self.operations.commands(),
@@ -373,29 +374,3 @@ class Arbiter:
         """One line for people."""
         ready = sum(process.serves for process in self.policy.processes.values())
         return f"{ready} worker{'s' * (ready != 1)} ready, generation {self.policy.generation}"
-
-    def status(self) -> dict[str, Any]:
-        """What `chatctl status` shows."""
-        now = time.monotonic()
-        rows = status.workers(self.policy.slots, self.foreman.handles, now)
-        keeper = self.keeper
-        return {
-            "master": status.master(
-                pid=os.getpid(),
-                name=self.site.settings.master.name,
-                state=self.operations.state(),
-                generation=self.policy.generation,
-                started=self.started,
-                listen=self.addresses,
-                last_crash=status.crash(self.policy.crash, now),
-            ),
-            "store": status.store(
-                url=without_password(self.site.store_url),
-                state=keeper.state if keeper is not None else "ready",
-                pid=keeper.store.pid if keeper is not None else None,
-                durability=self.site.durability,
-                handles=list(self.foreman.handles.values()),
-            ),
-            "workers": rows,
-            "totals": status.totals(rows, self.foreman.rows.retired),
-        }

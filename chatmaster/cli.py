@@ -184,16 +184,18 @@ def scale(instance: Instance, count: str, worker: str | None) -> None:
 
 @cli.command()
 @click.option("--watch", is_flag=True, help="again every second, until Ctrl-C")
+@click.option("--check", is_flag=True, help="exit with 1 where something is wrong now, for a monitor")
 @as_json
 @click.pass_obj
-def status(instance: Instance, watch: bool, as_json: bool) -> None:
-    """Show master, store and workers."""
+def status(instance: Instance, watch: bool, check: bool, as_json: bool) -> int:
+    """Show master, store and workers, and what is wrong with them now."""
     from chatmaster import cli_status
 
     if watch:
         cli_status.watch(lambda: instance.call("status"), as_json=as_json)
     answer = instance.call("status")
     show(answer, lambda: cli_status.render(answer), as_json=as_json)
+    return ExitCode.FAILED if check and answer.get("faults") else ExitCode.DONE
 
 
 @cli.command()

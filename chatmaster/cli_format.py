@@ -17,6 +17,7 @@ STATE_COLOURS = {
     "ready": "green",
     "starting": "yellow",
     "draining": "yellow",
+    "paused": "red",
     "stopped": "yellow",
     "hung": "red",
     "away": "red",
@@ -60,6 +61,11 @@ def number(value: float | None) -> str:
 def milliseconds(value: float | None) -> str:
     """0.42, 13, without the unit, which the column's name has."""
     return NOTHING if value is None else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+
+
+def percent(value: float | None) -> str:
+    """A part of one core: 0 %, 37 %, 150 %."""
+    return NOTHING if value is None else f"{value * 100:.0f} %"
 
 
 def clock(when: float | None) -> str:

@@ -11,12 +11,15 @@ from typing import Any
 
 import click
 
-from chatmaster.cli_format import Column, duration, milliseconds, number, size, state, table, text
+from chatmaster.cli_format import Column, duration, milliseconds, number, percent, size, state, table, text
 
 _WATCH_INTERVAL = 1.0  # seconds
 
 # What a narrow terminal does without, in this order.
-_DISPENSABLE = ("messages_in", "messages_out", "deliveries", "rooms", "generation", "restarts", "memory")
+_DISPENSABLE = (
+    "messages_in", "messages_out", "deliveries", "rooms", "generation", "users", "restarts", "last_exit", "dropped",
+    "memory", "uptime", "loop_lag_ms", "cpu", "in_rate", "out_rate",
+)  # fmt: skip
 
 _COLUMNS = (
     Column("worker", "slot", right=True),
@@ -25,6 +28,7 @@ _COLUMNS = (
     Column("gen", "generation", right=True),
     Column("up", "uptime", duration, right=True),
     Column("conns", "connections", number, right=True),
+    Column("users", "users", number, right=True),
     Column("rooms", "rooms", number, right=True),
     Column("in/s", "in_rate", number, right=True),
     Column("out/s", "out_rate", number, right=True),
@@ -32,6 +36,7 @@ _COLUMNS = (
     Column("out", "messages_out", number, right=True),
     Column("delivered", "deliveries", number, right=True),
     Column("dropped", "dropped", number, right=True),
+    Column("cpu", "cpu", percent, right=True),
     Column("lag ms", "loop_lag_ms", milliseconds, right=True),
     Column("memory", "memory", size, right=True),
     Column("restarts", "restarts", number, right=True),
@@ -47,19 +52,52 @@ _INCIDENTS = {
     "hung": "workers hung",
     "silent": "silent",
     "deaf": "deaf",
+    "callback_errors": "callback errors",
+    "throttled": "requests throttled",
+    "publish_failures": "messages not acknowledged by the store",
+    "accept_pauses": "pauses of accepting",
+    "log_lines_dropped": "log lines dropped",
 }
 
 
 def render(status: Mapping[str, Any]) -> str:
     """The whole status as text."""
     master = status.get("master", {})
-    parts = [_master(master), _store(status.get("store", {})), "", _workers(status)]
-    return "\n".join([*parts, *_incidents(status.get("totals", {})), *_crash(master.get("last_crash"))])
+    parts = [_master(master), *_places(master), _store(status.get("store", {})), *faults(status), "", _workers(status)]
+    return "\n".join([*parts, *_incidents(status), *_crash(master.get("last_crash"))])
 
 
-def _incidents(totals: Mapping[str, Any]) -> list[str]:
+def faults(status: Mapping[str, Any]) -> list[str]:
+    """What is wrong now, a line each: what, for how long, why."""
+    lines = []
+    for row in status.get("faults", ()):
+        lasting = f" for {duration(row['seconds'])}" if row.get("seconds") is not None else ""
+        why = f": {text(row['why'])}" if row.get("why") else ""
+        lines.append(click.style(f"✗ {text(row['what'])}{lasting}{why}", fg="red"))
+    return ["", *lines] if lines else []
+
+
+def _incidents(status: Mapping[str, Any]) -> list[str]:
+    totals, restarts = status.get("totals", {}), status.get("store", {}).get("restarts")
     told = [f"{number(totals[name])} {words}" for name, words in _INCIDENTS.items() if totals.get(name)]
+    if totals.get("refused"):
+        reasons = ", ".join(f"{why.replace('_', ' ')} {number(n)}" for why, n in totals["refused"].items())
+        told.append(f"{number(totals.get('handshakes_refused'))} handshakes refused ({reasons})")
+    told += [f"{number(restarts)} restarts of the store"] if restarts else []
     return ["", "since the start: " + ", ".join(told)] if told else []
+
+
+def _places(master: Mapping[str, Any]) -> list[str]:
+    """What runs, from where, and where it writes."""
+    named = {
+        "application": master.get("application"),
+        "configuration": master.get("config_file") or "the defaults",
+        "log": master.get("log_file") or "standard error",
+        "state": master.get("state_dir"),
+        "program": master.get("program"),
+    }
+    shown = [f"{name} {text(value)}" for name, value in named.items() if value]
+    return ["        " + "  ".join(shown[:3]), "        " + "  ".join(shown[3:])] if master.get("program") else []
 
 
 def _crash(last: Mapping[str, Any] | None) -> list[str]:
@@ -95,6 +133,8 @@ def _master(master: Mapping[str, Any]) -> str:
         facts.insert(1, state(master["state"]))
     if listen := master.get("listen"):
         facts.append(text(listen))
+    if memory := master.get("memory"):
+        facts.append(size(memory))
     return "master  " + "  ".join(facts)
 
 
@@ -106,6 +146,10 @@ def _store(store: Mapping[str, Any]) -> str:
     facts.append(f"round trip {milliseconds(probe)}{' ms' if probe is not None else ''}")
     if durability := store.get("durability"):
         facts.append(f"durability {durability}")
+    if memory := store.get("memory"):
+        facts.append(size(memory))
+    if (free := store.get("disk_free")) is not None:
+        facts.append(f"disk {size(free)} free")
     return "store   " + "  ".join(facts)
 
 
@@ -115,6 +159,9 @@ def _workers(status: Mapping[str, Any]) -> str:
         return "no workers"
     if len(rows) > 1 and (totals := status.get("totals")):
         rows.append({"slot": "all", **totals})
+    for row in rows:
+        if row.get("accept_paused") is not None:
+            row["state"] = "paused"
     columns = [column for column in _COLUMNS if column.key != "last_exit" or any(row.get("last_exit") for row in rows)]
     if any(row.get("worker") for row in rows) and len({row.get("worker") for row in rows if row.get("worker")}) > 1:
         columns.insert(1, Column("name", "worker"))

@@ -23,16 +23,18 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from chatmaster import __version__
 from chatmaster.settings import Settings
 from chatmaster.stats import WorkerStats
 
+VERSION = __version__
 WORKERS_ENTRY = "workers.main:main"
 
 # Of the messages here, of the counters in `stats.py`, and of what one worker hands to another. After an upgrade in
 # place workers of two versions run side by side: where the number differs, the old ones drain instead of handing
 # over, and their counters are not read. `Drain` and `Failed` must therefore stay readable: they may only
 # get fields with a default.
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 MAX_PACKET = 65_536
 
 

@@ -162,6 +162,7 @@ class View:
     last_number: int
     hangs: int = 0
     silences: int = 0
+    restarts: int = 0
     crash: Crash | None = None
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from chatmaster import children, contract, workdir
@@ -146,7 +147,16 @@ class Foreman:
             packets = tuple((packet, tuple(fds)) for packet, fds in waiting)
             found.append(
                 KeptWorker(
-                    one.number, one.slot, one.pid, one.incarnation, one.started, one.row.slot, one.contract, fd, packets
+                    one.number,
+                    one.slot,
+                    one.pid,
+                    one.incarnation,
+                    one.started,
+                    one.row.slot,
+                    one.contract,
+                    fd,
+                    packets,
+                    one.since,
                 )
             )
         return tuple(found)
@@ -157,6 +167,7 @@ class Foreman:
         for one in kept:
             handle = Handle(one.number, one.slot, one.incarnation, self.rows.of(one))
             handle.pid, handle.started, handle.contract = one.pid, one.started, one.contract
+            handle.since = one.since or handle.since - max(0.0, time.time() - one.started)
             self._watch(handle, socket.socket(fileno=one.channel))
             assert handle.channel is not None
             handle.channel.wait_with([(packet, list(fds)) for packet, fds in one.waiting])

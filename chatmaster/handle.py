@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from chatmaster import contract
+from chatmaster import contract, proc
 from chatmaster.channel import Channel
 from chatmaster.errors import ChatmasterError
 from chatmaster.stats import GAUGES, MAX_SLOTS, RETIRED_ROW, ROW, Field, StatsTable, WorkerStats
 from chatmaster.succession import KeptWorker
 
 RATE_WINDOW: Final = 5.0  # seconds over which a rate is taken
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Handle:
@@ -32,9 +31,10 @@ class Handle:
         self.row = row
         self.pid = 0
         self.started = time.time()
+        self.since = time.monotonic()  # the same, by the clock that nobody sets
         self.channel: Channel | None = None
         self.contract = contract.CONTRACT_VERSION  # whose table `row` is in
-        self._samples: deque[tuple[float, int, int]] = deque()
+        self._samples: deque[tuple[float, int, int, int]] = deque()
 
     def send(self, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> bool:
         """Tell it something; False: it takes nothing now."""
@@ -62,24 +62,25 @@ class Handle:
 
     def look(self, now: float) -> None:
         """Note what the rates and the size are taken from."""
-        self._samples.append((now, self.row[Field.MESSAGES_IN], self.row[Field.MESSAGES_OUT]))
+        self.measure()
+        row = self.row
+        self._samples.append((now, row[Field.MESSAGES_IN], row[Field.MESSAGES_OUT], row[Field.CPU]))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW:
             self._samples.popleft()
-        self.row[Field.MEMORY] = self._resident()
 
-    def rates(self) -> tuple[float, float]:
-        """Messages in and out, per second."""
+    def measure(self) -> None:
+        """Write down what the kernel says of it now."""
+        if not self.foreign:
+            self.row[Field.MEMORY] = proc.resident(self.pid)
+            self.row[Field.CPU] = int(proc.cpu_seconds(self.pid) * 1e9) or self.row[Field.CPU]
+
+    def rates(self) -> tuple[float, float, float]:
+        """Messages in and out, per second; and how many cores it uses, 0.5 for half of one."""
         if len(self._samples) < 2:
-            return 0.0, 0.0
-        (since, first_in, first_out), (until, last_in, last_out) = self._samples[0], self._samples[-1]
-        return (last_in - first_in) / (until - since), (last_out - first_out) / (until - since)
-
-    def _resident(self) -> int:
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as file:
-                return int(file.read().split()[1]) * _PAGE
-        except (OSError, IndexError):
-            return 0
+            return 0.0, 0.0, 0.0
+        first, last = self._samples[0], self._samples[-1]
+        seconds = last[0] - first[0]
+        return (last[1] - first[1]) / seconds, (last[2] - first[2]) / seconds, (last[3] - first[3]) / 1e9 / seconds
 
 
 class Rows:

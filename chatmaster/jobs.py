@@ -85,6 +85,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that was asked and failed, so that the server runs on as it was."""
+
+    kind: str
+    reason: str
+    at: float  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a reload brings, once configuration and application are known to be good."""
 

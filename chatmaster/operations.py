@@ -21,7 +21,7 @@ from chatmaster.contract import ExitCode
 from chatmaster.control_server import Peer
 from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
 from chatmaster.groups import Group, check_names, declarations, groups
-from chatmaster.jobs import Asker, Job, Plan, signal_for
+from chatmaster.jobs import Asker, Failure, Job, Plan, signal_for
 from chatmaster.policy import Phase
 from chatmaster.reactor import Timer
 from chatmaster.succession import KeptJob, Program, Running
@@ -51,6 +51,7 @@ class Operations:
         self._interrupted = False
         self._stop_askers: list[Peer] = []
         self._patience: Timer | None = None  # of a graceful stop
+        self.failure: Failure | None = None  # the last reload, upgrade or restart, where that failed
 
     def commands(self) -> dict[str, Callable[[Peer, Mapping[str, Any]], None]]:
         """For the control socket."""
@@ -203,6 +204,8 @@ class Operations:
                 version=__version__,
             )
             log.info("%s", told)
+            if job.kind != "scale":
+                self.failure = None
         self._finish(lambda asker, job: asker.done(job.result))
 
     def _fail(self, code: int, reason: str) -> None:
@@ -216,6 +219,8 @@ class Operations:
             self._visit.go_back()
         if job is not None:
             log.error("%s failed, as %s asked: %s", job.kind, job.who, reason)
+            if job.kind != "scale":
+                self.failure = Failure(job.kind, reason, time.monotonic())
         self._finish(lambda asker, _: asker.fail(code, reason))
 
     def _finish(self, answer: Callable[[Asker, Job], None]) -> None:

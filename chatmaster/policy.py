@@ -45,6 +45,7 @@ class Policy:
         self.phase = Phase.IDLE
         self.hangs = 0  # workers replaced because their loop gave no sign of life
         self.silences = 0  # workers killed because they gave a sibling no answer
+        self.restarts = 0  # unplanned ones of all slots, those that are gone included
         self.crash: Crash | None = None  # the last one
         self._roster = Roster(timing, random)
         self._undertaking: Undertaking | None = None
@@ -56,6 +57,7 @@ class Policy:
         """Go on where another one was `settled` and gave its `view`."""
         made = cls(timing, random=random)
         made.phase, made.hangs, made.silences, made.crash = Phase.RUNNING, view.hangs, view.silences, view.crash
+        made.restarts = view.restarts
         roster = made._roster
         roster.generation, roster.counts, roster.last_number = view.generation, dict(view.counts), view.last_number
         roster.slots = {slot.number: slot for slot in view.slots}
@@ -74,7 +76,10 @@ class Policy:
         """Everything that matters while it is settled."""
         roster = self._roster
         slots = list(roster.slots.values())
-        return View(roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences, self.crash)
+        return View(
+            roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences, self.restarts,
+            self.crash,
+        )  # fmt: skip
 
     def receive(self, event: d.Event, now: float) -> list[d.Action]:
         """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
@@ -221,6 +226,7 @@ class Policy:
         self._roster.drop_if_empty(slot)
 
     def _died_at_start(self, slot: Slot, process: Process, code: int) -> None:
+        self.restarts += 1
         slot.count_death(process, self._roster.now)
         failure = process.failure
         if failure is None and code in (ExitCode.NOT_READY, ExitCode.STORE_UNREACHABLE):
@@ -238,6 +244,7 @@ class Policy:
 
     def _died(self, slot: Slot, process: Process) -> None:
         # Where one that serves is left, this was to take its place: then nothing is restarted.
+        self.restarts += slot.current is None
         delay = 0.0 if slot.current is not None else slot.count_death(process, self._roster.now)
         if self._undertaking is not None and self._undertaking.concerns(process, self._roster):
             self._give_up(self._undertaking, f"worker {slot.number}: {slot.last_exit}{trace(process.failure)}")

@@ -73,9 +73,30 @@ class Field(IntEnum):
     SILENT = 58  # killed because they gave a sibling no answer in a hand-over
     PUBLISH_LATENCY = 60  # histogram
     LOOP_LAG_HISTOGRAM = 80  # histogram
+    ACCEPT_PAUSED = 100  # since when no connection is accepted for lack of descriptors; 0: they are
+    USERS = 101  # that are bound to a connection of this worker, each once
+    CPU = 102  # nanoseconds of user and system time; written by the master
+    DESCRIPTORS = 103  # in use by connections and what was open before them
+    DESCRIPTORS_LIMIT = 104  # RLIMIT_NOFILE
+    REFUSED = 110  # handshakes, one field for each place in REFUSALS
+    # Written by the master into the row of the retired alone.
+    ALL_RESTARTS = 125  # unplanned ones of all slots, those that were scaled away included
+    MASTER_MEMORY = 126
+    MASTER_CPU = 127  # ns
+    MASTER_DESCRIPTORS = 128
+    STORE_MEMORY = 129  # of the embedded store
+    STORE_CPU = 130  # ns
+    STORE_RESTARTS = 131
+    DISK_FREE = 132  # bytes, where the state directory is
 
 
-ROW: Final = 100  # fields of a row
+ROW: Final = 140  # fields of a row
+
+# Why handshakes were refused: by the status of the answer; 0 stands for every other one.
+REFUSALS: Final = {
+    400: "bad_request", 403: "origin", 404: "path", 405: "method", 408: "timeout", 421: "host", 426: "no_upgrade",
+    429: "too_many", 431: "header_too_large", 503: "unavailable", 0: "other",
+}  # fmt: skip
 
 STATES: Final = ("starting", "ready", "draining", "stopped", "hung")
 
@@ -85,7 +106,8 @@ GAUGES: Final = frozenset(
     {
         Field.PID, Field.GENERATION, Field.STARTED, Field.HEARTBEAT, Field.READY, Field.CONNECTIONS, Field.ROOMS,
         Field.LOOP_LAG, Field.STORE_PROBE, Field.STORE_PROBE_RTT, Field.STORE_STATE, Field.LAGGING, Field.SLOT,
-        Field.RESTARTS, Field.STATE, Field.MEMORY, Field.TASKS,
+        Field.RESTARTS, Field.STATE, Field.MEMORY, Field.TASKS, Field.ACCEPT_PAUSED, Field.USERS, Field.DESCRIPTORS,
+        Field.DESCRIPTORS_LIMIT,
     }
 )  # fmt: skip
 

@@ -1,15 +1,14 @@
-"""What `chatctl status` answers: master, store, workers, totals, as OPERATIONS describes them. Reads, never acts."""
+"""The rows of what `chatctl status` answers: master, store, workers, totals. Pure; `report.py` puts them together."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chatmaster import __version__
 from chatmaster.crew import Crash, Process, Slot, State
 from chatmaster.handle import Handle
-from chatmaster.stats import Field, WorkerStats
+from chatmaster.jobs import Failure
+from chatmaster.stats import REFUSALS, Field, WorkerStats
 
 _COUNTED = {
     "messages_in": Field.MESSAGES_IN,
@@ -20,12 +19,19 @@ _COUNTED = {
     "hand_over_failed": Field.HAND_OVER_FAILED,
     "hand_overs_aborted": Field.HAND_OVERS_ABORTED,
     "deaf": Field.REPLACED_DEAF,
+    "callback_errors": Field.CALLBACK_ERRORS,
+    "throttled": Field.RATE_LIMITED,
+    "handshakes_refused": Field.HANDSHAKE_FAILURES,
+    "publish_failures": Field.PUBLISH_FAILURES,
+    "accept_pauses": Field.ACCEPT_PAUSES,
+    "log_lines_dropped": Field.LOGS_DROPPED,
 }
 # What the master counts of workers that it had to kill: in the row of the retired alone.
 _KILLED = {"hung": Field.HUNG, "silent": Field.SILENT}
 _BEAT = 0.5  # seconds between two heartbeats; a later one than that is lag
 # Not of rooms: one that has members on several workers is one all the same.
-_TOTALS = ("connections", *_COUNTED, "in_rate", "out_rate", "memory")
+_TOTALS = ("connections", "users", *_COUNTED, "in_rate", "out_rate", "cpu", "memory", "descriptors")
+_STORE_STATES = ("starting", "ready", "away")  # as Field.STORE_STATE counts them
 
 Row = dict[str, Any]
 
@@ -42,21 +48,29 @@ def workers(slots: Mapping[int, Slot], handles: Mapping[int, Handle], now: float
 
 def _worker(slot: Slot, process: Process | None, handle: Handle | None, now: float) -> Row:
     row = handle.row if handle is not None else None
-    rates = handle.rates() if handle is not None else (0.0, 0.0)
+    rates = handle.rates() if handle is not None else (0.0, 0.0, 0.0)
     return {
         "slot": slot.number,
         "worker": slot.group,
         "pid": handle.pid if handle is not None else None,
         "state": str(process.state if process is not None else State.STARTING),
         "generation": process.generation if process is not None else slot.generation,
-        "uptime": round(time.time() - handle.started, 3) if handle is not None else 0.0,
+        "uptime": round(now - handle.since, 3) if handle is not None else 0.0,
+        "respawn_in": round(max(0.0, slot.respawn - now), 1) if process is None and slot.respawn is not None else None,
         "connections": row[Field.CONNECTIONS] if row else 0,
+        "users": row[Field.USERS] if row else 0,
         "rooms": row[Field.ROOMS] if row else 0,
         **{name: row[field] if row else 0 for name, field in _COUNTED.items()},
         "in_rate": round(rates[0], 1),
         "out_rate": round(rates[1], 1),
+        "cpu": round(rates[2], 3),
         "loop_lag_ms": _lag(row, now) if row else None,
+        "silent": round(max(0.0, now - row[Field.HEARTBEAT] / 1e9), 1) if row and row[Field.HEARTBEAT] else None,
         "memory": row[Field.MEMORY] if row else 0,
+        "descriptors": row[Field.DESCRIPTORS] if row else 0,
+        "descriptors_limit": row[Field.DESCRIPTORS_LIMIT] if row else 0,
+        "accept_paused": round(now - row[Field.ACCEPT_PAUSED] / 1e9, 1) if row and row[Field.ACCEPT_PAUSED] else None,
+        "store": _STORE_STATES[row[Field.STORE_STATE]] if row and row[Field.READY] else None,
         "restarts": slot.restarts,
         "last_exit": slot.last_exit or None,
         "last_exit_age": round(now - slot.exited, 1) if slot.exited is not None else None,
@@ -73,26 +87,34 @@ def _lag(row: WorkerStats, now: float) -> float:
 def totals(rows: Sequence[Row], retired: WorkerStats) -> Row:
     """Over all workers; what has been counted by those that have ended stays in."""
     summed = {key: sum(row[key] for row in rows) for key in _TOTALS}
-    summed["restarts"] = sum({row["slot"]: row["restarts"] for row in rows}.values())  # a slot may have several rows
     summed |= {key: summed[key] + retired[field] for key, field in _COUNTED.items()}
     summed |= {key: retired[field] for key, field in _KILLED.items()}
+    summed["restarts"] = retired[Field.ALL_RESTARTS]
     return {"workers": sum(row["state"] == State.READY for row in rows)} | summed
 
 
-def store(*, url: str, state: str, pid: int | None, durability: str, handles: Sequence[Handle]) -> Row:
+def refused(counters: Sequence[WorkerStats]) -> dict[str, int]:
+    """Handshakes that were refused, by reason; only those that happened."""
+    sums = {
+        reason: sum(row[Field.REFUSED + place] for row in counters) for place, reason in enumerate(REFUSALS.values())
+    }
+    return {reason: count for reason, count in sums.items() if count}
+
+
+def store_state(state: str, handles: Sequence[Handle]) -> str:
     """`state` is what the keeper of an embedded store knows, else "ready": the workers know better."""
     serving = [handle.row for handle in handles if handle.row[Field.READY]]
+    unheard = bool(serving) and all(row[Field.STORE_STATE] == _STORE_STATES.index("away") for row in serving)
+    return "away" if state == "ready" and unheard else state
+
+
+def probe_ms(handles: Sequence[Handle]) -> float | None:
+    """The latest round trip through the store, of any worker."""
+    serving = [handle.row for handle in handles if handle.row[Field.READY]]
     latest = max(serving, key=lambda row: row[Field.STORE_PROBE], default=None)
-    if state == "ready" and serving and all(row[Field.STORE_STATE] == 2 for row in serving):
-        state = "away"
-    probed = latest is not None and latest[Field.STORE_PROBE] > 0
-    return {
-        "url": url,
-        "state": state,
-        **({"pid": pid} if pid is not None else {}),
-        "probe_ms": round(latest[Field.STORE_PROBE_RTT] / 1e6, 3) if latest is not None and probed else None,
-        "durability": durability,
-    }
+    if latest is None or not latest[Field.STORE_PROBE]:
+        return None
+    return round(latest[Field.STORE_PROBE_RTT] / 1e6, 3)
 
 
 def crash(last: Crash | None, now: float) -> Row | None:
@@ -102,18 +124,6 @@ def crash(last: Crash | None, now: float) -> Row | None:
     return {"slot": last.slot, "generation": last.generation, "how": last.how, "age": round(now - last.at, 1)}
 
 
-def master(
-    *, pid: int, name: str, state: str, generation: int, started: float, listen: Sequence[str], last_crash: Row | None
-) -> Row:
-    """The master itself; `started` is Unix time."""
-    return {
-        "pid": pid,
-        "name": name,
-        "version": __version__,
-        "generation": generation,
-        "started": round(started, 3),
-        "uptime": round(time.time() - started, 3),
-        "state": state,
-        "listen": list(listen),
-        "last_crash": last_crash,
-    }
+def failure(last: Failure | None, now: float) -> Row | None:
+    """The last reload, upgrade or restart, where that failed; `age` in seconds."""
+    return None if last is None else {"kind": last.kind, "reason": last.reason, "age": round(now - last.at, 1)}

@@ -33,6 +33,8 @@ class StoreKeeper:
         self.store = store
         self.state = "starting"  # starting, ready, away
         self.restarts = 0
+        self.reason = ""  # why it is not ready; "": it is, or has only just been started
+        self.since = time.monotonic()  # when it became ready, or ceased to be
         self._reactor = reactor
         self._reaper = reaper
         self._ready: Callable[[], None] | None = None
@@ -57,12 +59,14 @@ class StoreKeeper:
     def kept(self) -> KeptStore:
         """For the next image of this program."""
         return KeptStore(
-            self.store.pid, self.state, self._answered_at, self._quick_deaths, self.restarts, self._stopped
-        )
+            self.store.pid, self.state, self._answered_at, self._quick_deaths, self.restarts, self._stopped,
+            self.reason, self.since,
+        )  # fmt: skip
 
     def take_over(self, kept: KeptStore) -> None:
         """Go on with the store of the image before this one."""
         self.state, self.restarts = kept.state, kept.restarts
+        self.reason, self.since = kept.reason, kept.since or self.since
         self._answered_at, self._quick_deaths, self._stopped = kept.answered_at, kept.quick_deaths, kept.stopped
         if kept.pid is None:
             self._timer = self._reactor.call_later(backoff(kept.quick_deaths), self._spawn)
@@ -92,6 +96,7 @@ class StoreKeeper:
             pid = self.store.spawn()
         except OSError as error:
             log.error("the store could not be started: %s", error)
+            self._lose(f"it could not be started: {error.strerror or error}")
             self._again()
             return
         self._reaper.expect(pid, self._ended, stopped=self._was_stopped, continued=self._was_continued)
@@ -102,6 +107,7 @@ class StoreKeeper:
             self._timer = self._reactor.call_later(ASK_EVERY, self._ask)
             return
         self.state, self._answered_at = "ready", time.monotonic()
+        self.reason, self.since = "", self._answered_at
         log.info("the store is ready (pid %s, %s)", self.store.pid, self.store.program)
         self._watch.start()
         if self._ready is not None:
@@ -110,14 +116,14 @@ class StoreKeeper:
 
     def _hangs(self, seconds: float) -> None:
         log.error("the store hangs: no answer for %g s; it is killed, and keeps what it has acknowledged", seconds)
-        self.state = "away"
+        self._lose(f"it hung: no answer for {seconds:g} s; it was killed")
         self.store.kill()
 
     def _ended(self, status: int) -> None:
         self._cancel()
         self._watch.stop()
         what = self.store.exited(status)
-        self.state = "away"
+        self._lose(self.reason if self.reason.startswith("it hung") else what)
         if self._gone is not None:
             self._gone()
             return
@@ -136,7 +142,8 @@ class StoreKeeper:
 
     def _was_stopped(self) -> None:
         log.warning("the store was stopped by a signal; it stays, and waits for SIGCONT")
-        self.state, self._stopped = "away", True
+        self._lose("it was stopped by a signal, and waits for SIGCONT")
+        self._stopped = True
         self._watch.stop()
 
     def _was_continued(self) -> None:
@@ -144,8 +151,14 @@ class StoreKeeper:
         self._stopped = False
         self.state = "starting"
         if self._answered_at is not None:
-            self.state = "ready"
+            self.state, self.reason, self.since = "ready", "", time.monotonic()
             self._watch.start()
+
+    def _lose(self, reason: str) -> None:
+        """It does not serve: since when counts from the first reason, until it is ready again."""
+        if self.state == "ready":
+            self.since = time.monotonic()
+        self.state, self.reason = "away", reason
 
     def _out_of_patience(self) -> None:
         if self._failed is not None:

@@ -54,6 +54,7 @@ class KeptWorker(msgspec.Struct, frozen=True):
     contract: int  # whose table the row is in
     channel: int  # descriptor
     waiting: tuple[tuple[bytes, tuple[int, ...]], ...] = ()  # packets that it has not taken, with their descriptors
+    since: float = 0.0  # when it was forked, monotonic; 0: not said
 
 
 class KeptStore(msgspec.Struct, frozen=True):
@@ -65,6 +66,8 @@ class KeptStore(msgspec.Struct, frozen=True):
     quick_deaths: int
     restarts: int
     stopped: bool
+    reason: str = ""  # why it is not ready
+    since: float = 0.0  # monotonic; when it became ready, or ceased to be
 
 
 class KeptJob(msgspec.Struct, frozen=True):
@@ -97,6 +100,7 @@ class Running(msgspec.Struct, frozen=True):
     visitors: tuple[int, ...]  # its connections that have not asked yet
     jobs: tuple[KeptJob, ...]  # the upgrade is the first
     back: Program  # the program that left all this
+    since: float = 0.0  # the master, monotonic; 0: the image before this one did not say
     refused: str = ""  # why the one that was executed in between gave it back
 
 

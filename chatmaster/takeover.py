@@ -34,6 +34,7 @@ def gather(arbiter: Arbiter, refused: str = "") -> Succession:
         control=arbiter.control.fileno(),
         visitors=arbiter.control.visitors(),
         jobs=operations.kept(),
+        since=arbiter.since,
         back=succession.own_program(),
         refused=refused,
     )

@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from chatmaster.contract import Listener
-from chatmaster.stats import Field, WorkerStats
+from chatmaster.stats import REFUSALS, Field, WorkerStats
 from workers.bus.port import Unavailable
 from workers.bus.redis_bus import RedisBus
 from workers.chat.rights import retention
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 # Seconds that a worker waits for the store where it may do without: a replacement while the store is away.
 DEGRADED_AFTER = 1.0
 
+_PLACES = {status: place for place, status in enumerate(REFUSALS)}
 _TRANSPORT_FIELDS = (
     (Field.CONNECTIONS_TOTAL, "connections_total"),
     (Field.MESSAGES_IN, "messages_in"),
     (Field.BYTES_IN, "bytes_in"),
     (Field.BYTES_OUT, "bytes_out"),
-    (Field.HANDSHAKE_FAILURES, "handshake_failures"),
     (Field.PROTOCOL_ERRORS, "protocol_errors"),
 )
 
@@ -86,14 +86,28 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
         node.hub.tally.copy_to(row)
         row[Field.ROOMS] = node.hub.rooms.occupied()
     row[Field.CONNECTIONS] = len(node.connections)
+    row[Field.USERS] = node.registry.users if hasattr(node, "registry") else 0
     row[Field.TASKS] = len(asyncio.all_tasks(node.loop))
     for field, name in _TRANSPORT_FIELDS:
         row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
     row[Field.BYTES_OUT] += node.hub.tally.bytes_out if hasattr(node, "hub") else 0
     if node.endpoints:
-        row[Field.ACCEPT_PAUSES] = node.endpoints[0].descriptors.pauses
+        _copy_transport(node, row)
     node.counters.copy_to(row)
     row[Field.CALLBACK_ERRORS] += sum(endpoint.counts.callback_errors for endpoint in node.endpoints)
+
+
+def _copy_transport(node: Node, row: WorkerStats) -> None:
+    descriptors = node.endpoints[0].descriptors  # one budget for all endpoints
+    row[Field.ACCEPT_PAUSES], row[Field.ACCEPT_PAUSED] = descriptors.pauses, descriptors.paused_at
+    row[Field.DESCRIPTORS], row[Field.DESCRIPTORS_LIMIT] = descriptors.before + descriptors.used, descriptors.file_limit
+    counts = [0] * len(REFUSALS)
+    for endpoint in node.endpoints:
+        for status, count in endpoint.counts.refused.items():
+            counts[_PLACES.get(status, _PLACES[0])] += count
+    for place, count in enumerate(counts):
+        row[Field.REFUSED + place] = count
+    row[Field.HANDSHAKE_FAILURES] = sum(counts)
 
 
 # ---- accepting -----------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ async def _sip(site: Site, sockets: list[ChatSocket]) -> None:
 
 @fault("clients")
 async def flood(site: Site, turn: Turn) -> None:
-    before = await site.metric("rate_limited")
+    before = await site.metric("throttled")
     async with inside(site, turn, "hall", 1) as sockets:
         with contextlib.suppress(*HARMLESS):
             for socket in sockets:
@@ -125,7 +125,7 @@ async def flood(site: Site, turn: Turn) -> None:
                     socket.send_json('{"type":"ping"}')
                 await socket.wait_closed(3.0)
         if turn.alone:
-            await until_async(lambda: site.more_than("rate_limited", before), 20, "the flood is limited")
+            await until_async(lambda: site.more_than("throttled", before), 20, "the flood is limited")
 
 
 @fault("clients")

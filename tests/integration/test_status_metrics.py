@@ -23,7 +23,15 @@ DEAF = Path(__file__).parent / "programs" / "deaf.py"
 TOTALS = {
     "connections": "connections",
     "memory": "worker_memory_bytes",
+    "users": "users",
+    "descriptors": "worker_open_descriptors",
     "restarts": "worker_restarts",
+    "callback_errors": "callback_errors",
+    "throttled": "throttled",
+    "handshakes_refused": "handshakes_refused",
+    "publish_failures": "publish_failures",
+    "accept_pauses": "accept_pauses",
+    "log_lines_dropped": "log_lines_dropped",
     "messages_in": "messages_received",
     "messages_out": "messages_published",
     "deliveries": "deliveries",
@@ -35,13 +43,14 @@ TOTALS = {
     "hung": "workers_hung",
     "silent": "workers_silent",
 }
-DERIVED = {"workers", "in_rate", "out_rate"}  # the number of rows that are ready, and what a counter's rate is
+# The number of rows that are ready, what a counter's rate is, and what /metrics has by reason.
+DERIVED = {"workers", "in_rate", "out_rate", "cpu", "refused"}
 
-Metrics = dict[str, dict[tuple[int, int] | None, float]]
+Metrics = dict[str, dict[int | str | None, float]]
 
 
 def metrics(server: Chatmaster) -> Metrics:
-    """Values by name without the prefix, then by slot and generation; None for what is a sum."""
+    """Values by name without the prefix, then by slot or another label; None for what is a sum."""
     with urllib.request.urlopen(f"{server.http}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     found: Metrics = {}
@@ -49,7 +58,7 @@ def metrics(server: Chatmaster) -> Metrics:
         values = found.setdefault(family.name.removeprefix("chatmaster_"), {})
         for sample in family.samples:
             labels = sample.labels
-            values[(int(labels["slot"]), int(labels["generation"])) if "slot" in labels else None] = sample.value
+            values[int(labels["slot"]) if "slot" in labels else next(iter(labels.values()), None)] = sample.value
     return found
 
 
@@ -67,12 +76,11 @@ def differences(server: Chatmaster) -> list[str]:
 
 
 def _row_differences(row: dict[str, Any], shown: Metrics) -> list[str]:
-    place = row["slot"], row["generation"]
+    place = row["slot"]
     pairs = {
         "state": (STATES.index(row["state"]), shown["worker_state"].get(place)),
         "connections": (row["connections"], shown["connections"].get(place)),
         "rooms": (row["rooms"], shown["rooms"].get(place)),
-        "restarts": (row["restarts"], shown["worker_restarts"].get(place)),
     }
     return [f"{place} {name}: {pair}" for name, pair in pairs.items() if pair[0] != pair[1]]
 

@@ -20,6 +20,11 @@ def of_user(user: str) -> str:
     return f"u:{user}"
 
 
+def is_user(subject: str) -> bool:
+    """Whether that is the subject of a user."""
+    return subject.startswith("u:")
+
+
 def of_address(address: str) -> str:
     """The subject of an IP address or network; interned, since one address may have thousands of connections."""
     return sys.intern(f"a:{address}")

@@ -95,6 +95,11 @@ class Registry:
         subjects = self.count_in(connection, user, address, new=new)
         return await self.ask(connection, subjects) if subjects else None
 
+    @property
+    def users(self) -> int:
+        """How many users have a connection to this worker."""
+        return self._counts.tally.users
+
     def count_in(self, connection: str, user: str, address: str, *, new: bool = False) -> list[str]:
         """The part of `admit` that needs no store. Returns what is left to `ask` about; nothing: it may stay."""
         added = self._add(connection, user, address, new=new)

@@ -15,6 +15,7 @@ class Tally:
         self._subjects: dict[str, tuple[str, ...]] = {}  # connection → what it is counted under
         self.counts: dict[str, int] = {}  # by subject; none of them is 0
         self.dirty: dict[str, None] = {}
+        self.users = 0  # with a connection here, each once
 
     def __contains__(self, connection: str) -> bool:
         return connection in self._subjects
@@ -29,6 +30,7 @@ class Tally:
         subjects: tuple[str, ...] = (keys.ALL,)
         if user:
             subjects += (keys.of_user(user),)
+            self.users += subjects[-1] not in self.counts
         if address:
             subjects += (keys.of_address(address),)
         self._subjects[connection] = subjects
@@ -53,6 +55,7 @@ class Tally:
                 self.counts[subject] = left
             else:
                 del self.counts[subject]
+                self.users -= keys.is_user(subject)
         return subjects
 
     def subjects_of(self, connection: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Callable
 
 SLACK = 16  # so many must be free again before accepting goes on: no flapping at the edge
@@ -17,10 +18,14 @@ SLACK = 16  # so many must be free again before accepting goes on: no flapping a
 class Descriptors:
     """Counts the connections of all endpoints of a worker against RLIMIT_NOFILE."""
 
-    __slots__ = ("_on_change", "limit", "paused", "pauses", "used")
+    __slots__ = ("_on_change", "before", "file_limit", "limit", "paused", "paused_at", "pauses", "used")
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit  # connections
+    def __init__(self, limit: int, *, before: int = 0, file_limit: int = 0) -> None:
+        """`limit` connections; `before`: what was open when it was made; `file_limit`: RLIMIT_NOFILE."""
+        self.limit = limit
+        self.before = before
+        self.file_limit = file_limit
+        self.paused_at = 0  # ns of CLOCK_MONOTONIC; 0: connections are accepted
         self.used = 0
         self.paused = False
         self.pauses = 0
@@ -30,7 +35,8 @@ class Descriptors:
     def of_this_process(cls, reserve: int) -> Descriptors:
         """A budget of what is free now, less `reserve`."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return cls(max(1, soft - len(os.listdir("/proc/self/fd")) - reserve))
+        before = len(os.listdir("/proc/self/fd"))
+        return cls(max(1, soft - before - reserve), before=before, file_limit=soft)
 
     def watch(self, on_change: Callable[[bool], None]) -> None:
         """Have `on_change(paused)` called when accepting shall stop or go on."""
@@ -51,5 +57,6 @@ class Descriptors:
 
     def _set(self, paused: bool) -> None:
         self.paused = paused
+        self.paused_at = time.monotonic_ns() if paused else 0
         for on_change in self._on_change:
             on_change(paused)

@@ -11,7 +11,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class Counts:
     messages_in: int = 0
     bytes_in: int = 0
     bytes_out: int = 0  # by `write_frame`; what the rooms write, they count
-    handshake_failures: int = 0
+    refused: dict[int, int] = field(default_factory=dict)  # handshakes, by the status of the answer
     protocol_errors: int = 0
     callback_errors: int = 0
 

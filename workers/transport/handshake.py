@@ -150,7 +150,8 @@ class Handshake(asyncio.Protocol):
         return of_peer(self.transport.get_extra_info("peername"))
 
     def _refuse(self, response: Response) -> None:
-        self.endpoint.counts.handshake_failures += 1
+        refused = self.endpoint.counts.refused
+        refused[response.status] = refused.get(response.status, 0) + 1
         self._answer(response.serialize())
 
     def _answer(self, response: bytes) -> None:

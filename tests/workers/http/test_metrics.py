@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from chatmaster.stats import GAUGES, RETIRED_ROW, Field, StatsTable
+from chatmaster.contract import VERSION
+from chatmaster.stats import GAUGES, REFUSALS, RETIRED_ROW, Field, StatsTable
 from workers.http.metrics import METRICS, render
 
 
@@ -39,14 +40,50 @@ def test_every_metric_is_there_with_its_type_and_words(table) -> None:
         assert (family.type, family.documentation) == (metric.kind, metric.help)
         assert family.samples
         assert (metric.kind == "gauge") == (metric.field in GAUGES)
+        assert (metric.kind == "counter") == metric.name.endswith("_total")
 
 
-def test_gauges_tell_the_processes_apart(table) -> None:
-    samples = families(table)["chatmaster_connections"].samples
-    assert [(sample.labels, sample.value) for sample in samples] == [
-        ({"slot": "0", "generation": "1"}, 5),
-        ({"slot": "0", "generation": "2"}, 8),
+def test_a_reload_begins_no_new_series(table) -> None:
+    """Two processes of a slot: what can be added is, the rest is that of the one that serves."""
+    table.row(0)[Field.READY] = 1
+    found = families(table)
+    assert [(sample.labels, sample.value) for sample in found["chatmaster_connections"].samples] == [
+        ({"slot": "0"}, 13)
     ]
+    assert [sample.value for sample in found["chatmaster_worker_generation"].samples] == [1]
+    table.row(3)[Field.READY] = 1
+    assert [sample.value for sample in families(table)["chatmaster_worker_generation"].samples] == [2]
+    for family in found.values():
+        keys = [(sample.name, tuple(sample.labels.items())) for sample in family.samples]
+        assert len(set(keys)) == len(keys), family.name
+        assert not any("generation" in sample.labels for sample in family.samples)
+
+
+def test_what_runs_and_what_it_costs(table) -> None:
+    retired = table.row(RETIRED_ROW)
+    retired[Field.ALL_RESTARTS], retired[Field.CPU], table.row(0)[Field.CPU] = 4, 2_000_000_000, 500_000_000
+    retired[Field.MASTER_CPU], retired[Field.MASTER_MEMORY], retired[Field.MASTER_DESCRIPTORS] = 250_000_000, 7, 30
+    retired[Field.STORE_MEMORY], retired[Field.STORE_RESTARTS] = 9, 2
+    table.row(0)[Field.DESCRIPTORS] = 40
+    found = families(table)
+    (build,) = found["chatmaster_build_info"].samples
+    assert (build.value, build.labels["version"]) == (1, VERSION)
+    assert {s.labels["process"]: s.value for s in found["chatmaster_cpu_seconds"].samples} == {
+        "worker": 2.5, "master": 0.25, "store": 0,
+    }  # fmt: skip
+    assert {s.labels["process"]: s.value for s in found["chatmaster_memory_bytes"].samples} == {"master": 7, "store": 9}
+    values = {name: found[f"chatmaster_{name}"].samples[0].value for name in (
+        "worker_restarts", "store_restarts", "worker_open_descriptors", "master_open_descriptors"
+    )}  # fmt: skip
+    assert list(values.values()) == [4, 2, 40, 30]
+    retired[Field.STORE_MEMORY] = 0  # a configured store is no process of ours
+    assert len(families(table)["chatmaster_memory_bytes"].samples) == 1
+
+
+def test_refused_handshakes_say_why(table) -> None:
+    table.row(0)[Field.REFUSED + list(REFUSALS).index(403)] = 3
+    reasons = {s.labels["reason"]: s.value for s in families(table)["chatmaster_handshakes_refused"].samples}
+    assert reasons["origin"] == 3 and sum(reasons.values()) == 3 and set(reasons) == set(REFUSALS.values())
 
 
 def test_counters_are_one_sum_with_what_has_ended(table) -> None:
@@ -75,9 +112,14 @@ def test_a_histogram_is_cumulative_over_all(table) -> None:
 
 def test_every_field_is_shown_or_left_out_on_purpose() -> None:
     shown = {metric.field for metric in METRICS}
-    assert set(Field) - shown == {Field.PID, Field.SLOT}
+    elsewhere = {
+        Field.CPU, Field.REFUSED, Field.MASTER_MEMORY, Field.MASTER_CPU, Field.MASTER_DESCRIPTORS, Field.STORE_MEMORY,
+        Field.STORE_CPU, Field.STORE_RESTARTS, Field.DISK_FREE,
+    }  # fmt: skip
+    summed = {Field.HANDSHAKE_FAILURES, Field.RESTARTS}  # told by reason, and over all slots
+    assert set(Field) - shown == {Field.PID, Field.SLOT} | elsewhere | summed
 
 
 def test_without_processes_there_are_only_sums() -> None:
     for family in families(StatsTable()).values():
-        assert family.type != "gauge" or not family.samples
+        assert family.type != "gauge" or not any("slot" in sample.labels for sample in family.samples)

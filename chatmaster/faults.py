@@ -1,0 +1,65 @@
+"""What is wrong with a running server, from what `status` answers: each fault with cause and duration. Pure.
+
+A fault is something that an operator has to know of now: `status --check` ends with 1 while there is one. What happened
+and is over (a worker that crashed and was replaced) is shown elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+DISK_LOW: Final = 100_000_000  # bytes; a full disk ends the embedded store
+STARTED_LATE: Final = 5.0  # seconds that a replacement may take before it counts
+
+Row = Mapping[str, Any]
+
+
+def find(status: Row) -> list[dict[str, Any]]:
+    """Rows of what, why ("": not known) and seconds (None: not known)."""
+    found = [*_master(status["master"]), *_store(status["store"])]
+    for row in status["workers"]:
+        found += _worker(row, store_away=status["store"]["state"] != "ready")
+    return [{"what": what, "why": why, "seconds": seconds} for what, why, seconds in found]
+
+
+_Found = tuple[str, str, float | None]
+
+
+def _master(master: Row) -> Iterator[_Found]:
+    if master["state"] in ("starting", "stopping", "restarting"):
+        yield f"the server is {master['state']}", "", master["uptime"] if master["state"] == "starting" else None
+    if failed := master["last_failure"]:
+        yield f"the last {failed['kind']} failed: the server runs as before", failed["reason"], failed["age"]
+
+
+def _store(store: Row) -> Iterator[_Found]:
+    if store["state"] != "ready":
+        yield f"the store is {store['state']}", store["reason"], store["state_age"]
+    free = store.get("disk_free")
+    if free is not None and free < DISK_LOW:
+        yield f"the disk of the store has {free // 1_000_000} MB left", "a full disk ends the store", None
+
+
+def _worker(row: Row, *, store_away: bool) -> Iterator[_Found]:
+    name = f"worker {row['slot']}"
+    match row["state"]:
+        case "starting" if row["pid"] is None:
+            seconds = row["last_exit_age"]
+            yield f"{name} has no process", _waits(row), seconds
+        case "starting" if row["uptime"] > STARTED_LATE:
+            yield f"{name} is starting", row["last_exit"] or "", row["uptime"]
+        case "stopped":
+            yield f"{name} is stopped", "by a signal; it waits for SIGCONT", row["silent"]
+        case "hung":
+            yield f"{name} hangs", "its loop gives no sign of life", row["silent"]
+    if row["accept_paused"] is not None:
+        used = f"{row['descriptors']:,} of {row['descriptors_limit']:,} descriptors are in use"
+        yield f"{name} has paused accepting", used, row["accept_paused"]
+    if row["store"] == "away" and not store_away:
+        yield f"{name} does not reach the store", "others do", None
+
+
+def _waits(row: Row) -> str:
+    why = row["last_exit"] or ""
+    return f"{why}; the next one comes in {row['respawn_in']:g} s" if row["respawn_in"] is not None else why

@@ -8,14 +8,12 @@ import os
 import pwd
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from chatmaster import addresses, privileges
+from chatmaster import addresses, privileges, store_url
 from chatmaster.config_describe import shown
 from chatmaster.errors import ChatmasterError, Fault
 from chatmaster.settings import Settings
 
-STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 _SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
 _KEY_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -85,44 +83,11 @@ def _proxies(settings: Settings) -> Iterator[_Complaint]:
             yield f"server.trusted_proxies[{index}]", shown(text), allowed
 
 
-_ENCODE = (
-    "a user and a password are percent-encoded in a URL: / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D, @ as %40, "
-    ": as %3A, % as %25"
-)
-
-
-def _is_torn(url: str) -> bool:
-    """Whether the @ that ends a login stands behind a character that ends the host already."""
-    parts = urlsplit(url)
-    if parts.fragment or not parts.netloc:  # no store has a fragment; without a host (unix:///…) there is no login
-        return bool(parts.fragment)
-    return "@" in parts.path or "@" in parts.query.partition("=")[0]
-
-
 def _store(url: str) -> Iterator[_Complaint]:
-    if url == "embedded":
-        return
-    allowed = "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE"
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in ("redis", "rediss"):
-            _ = parts.port  # raises ValueError for one that is no number; a sentinel URL lists several
-    except ValueError:
-        yield "store.url", "no URL", _ENCODE if "@" in url else allowed
-        return
-    if _is_torn(url):
-        yield "store.url", "a URL that is torn apart by its password", _ENCODE
-    elif parts.scheme == "redis+cluster":
-        yield "store.url", "redis+cluster://…", f"Redis Cluster is not supported yet; {allowed}"
-    elif parts.scheme not in STORE_SCHEMES:
-        # Not shown: what has no known scheme may still hold a password.
-        yield "store.url", f"a URL of the scheme {shown(parts.scheme)}", allowed
-    elif parts.scheme == "unix" and not parts.path:
-        yield "store.url", "a unix URL without a path", allowed
-    elif parts.scheme == "redis+sentinel" and not parts.path.strip("/"):
-        yield "store.url", "a sentinel URL without a service", allowed
-    elif parts.scheme.startswith("redis") and not parts.hostname:
-        yield "store.url", "a URL without a host", allowed
+    if url != "embedded" and (complaint := store_url.complaint(url)):
+        # Not shown whole: what is no URL may hold a password in any place.
+        scheme, separator, _ = url.partition("://")
+        yield "store.url", f"a URL of the scheme {shown(scheme)}" if separator else "no URL", complaint
 
 
 def _auth(settings: Settings) -> Iterator[_Complaint]:

@@ -142,7 +142,7 @@ def _embedded_store(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _configured_store(url: str) -> Iterator[Finding]:
-    from chatmaster import store_remote
+    from chatmaster import store_remote, store_url
 
     began = time.monotonic()
     try:
@@ -153,7 +153,7 @@ def _configured_store(url: str) -> Iterator[Finding]:
     took = (time.monotonic() - began) * 1000
     version = tuple(int(part) for part in facts.program.split()[-1].split(".")[:2] if part.isdigit())
     level: Level = "good" if version >= _OLDEST_STORE else "wrong"
-    yield Finding(level, "store", f"{facts.program} at {store_remote.shown_url(url)}, found in {took:.0f} ms")
+    yield Finding(level, "store", f"{facts.program} at {store_url.parse(url).shown}, found in {took:.0f} ms")
     yield _durability(facts.durability, facts.replicas)
     if facts.maxmemory_policy not in ("", "noeviction"):
         advice = "it throws messages away when memory is short: CONFIG SET maxmemory-policy noeviction"

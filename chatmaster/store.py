@@ -19,13 +19,13 @@ import socket
 import struct
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from chatmaster.addresses import MAX_UNIX_PATH
 from chatmaster.crew import words
 from chatmaster.deathsig import die_with_parent
 from chatmaster.errors import StoreUnusable
 from chatmaster.store_program import Program, check_marker, find_program, write_marker
+from chatmaster.store_url import unix_url
 
 # Room for a subscriber (a worker's loop that is busy) to fall behind before the server cuts it: hard limit, or
 # soft limit for that many seconds. The default's 8 MiB for 60 s is one second of a busy server's messages.
@@ -73,7 +73,7 @@ class EmbeddedStore:
     @property
     def url(self) -> str:
         """What a client library connects to; what would begin a query or fragment is encoded (RFC 3986, 2.1)."""
-        return f"unix://{quote(str(self.socket_path))}"
+        return unix_url(self.socket_path)
 
     def spawn(self) -> int:
         """Start the server and return its pid at once. `answers` tells when it can be used."""

@@ -10,13 +10,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import MasterNotFoundError
 
+from chatmaster import store_client, store_url
 from chatmaster.errors import StoreUnreachable
 
 
@@ -35,53 +33,20 @@ class StoreFacts:
 def look(url: str, timeout: float) -> StoreFacts:
     """Ask the store about itself. Raises StoreUnreachable with a sentence."""
     try:
-        client = connect(url, timeout)
-        with client:
+        where = store_url.parse(url)
+    except ValueError as error:
+        raise StoreUnreachable(f"store.url: {error}") from None
+    try:
+        with store_client.connect(where, timeout) as client:
             return _facts(client)
     except MasterNotFoundError:
-        raise StoreUnreachable(f"{shown_url(url)}: no sentinel knows a master of that service") from None
+        raise StoreUnreachable(f"{where.shown}: no sentinel knows a master of that service") from None
     except redis.AuthenticationError:
-        raise StoreUnreachable(f"{shown_url(url)}: it refuses the user or the password") from None
+        raise StoreUnreachable(f"{where.shown}: it refuses the user or the password") from None
     except redis.TimeoutError:
-        raise StoreUnreachable(f"{shown_url(url)}: no answer within {timeout:g} s") from None
+        raise StoreUnreachable(f"{where.shown}: no answer within {timeout:g} s") from None
     except (redis.RedisError, OSError, ValueError) as error:
-        raise StoreUnreachable(f"{shown_url(url)}: {_reason(error)}") from None
-
-
-def connect(url: str, timeout: float) -> redis.Redis:
-    """A client with deadlines and without retries. Raises what redis raises."""
-    options: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    parts = urlsplit(url)
-    if parts.scheme != "redis+sentinel":
-        return redis.Redis.from_url(url, **options)
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    service, _, database = parts.path.strip("/").partition("/")
-    asked = {key: values[0] for key, values in parse_qs(parts.query).items()}
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves this class unannotated
-        [_host(host) for host in hosts.split(",")],
-        sentinel_kwargs={**options, "password": asked.get("sentinel_password")},
-        username=unquote(user) or None,
-        password=unquote(password) or None,
-        db=int(database or 0),
-        **options,
-    )
-    return cast(redis.Redis, sentinel.master_for(service))  # type: ignore[no-untyped-call]  # the same
-
-
-def shown_url(url: str) -> str:
-    """The URL without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _host(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if host else (text.strip("[]"), 26379)
+        raise StoreUnreachable(f"{where.shown}: {_reason(error)}") from None
 
 
 def _facts(client: redis.Redis) -> StoreFacts:

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import redis
 
+from chatmaster import store_client, store_url
 from chatmaster.settings import Settings
 from workers import control
 from workers import retention as kept
@@ -45,9 +45,9 @@ class Gateway:
 
     def __init__(self, url: str, *, name: str = "chat", timeout: float = 5.0, settings: Settings | None = None) -> None:
         # No retries of its own: one would write twice.
-        self._client: Any = redis.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, protocol=2
-        )
+        where = store_url.parse(url)
+        self._client: Any = store_client.connect(where, timeout)
+        self._database = where.database
         self._name = name
         self._given = settings
         self._settings = settings or Settings()
@@ -147,7 +147,7 @@ class Gateway:
         shared = room if bus_keys.shares_channel(room) else ""
         envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, room=shared)
         self._read_settings()
-        channel, key_ttl = bus_keys.channel(self._name, room), self._settings.limits.key_ttl
+        channel, key_ttl = bus_keys.channel(self._name, self._database, room), self._settings.limits.key_ttl
         args: list[Any] = [channel, self._seed, *self._retention(room), key_ttl, envelope]
         if key:
             own += bus_keys.keys_of(self._name, room)

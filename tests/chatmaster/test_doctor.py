@@ -11,7 +11,8 @@ import pytest
 from chatmaster import config, doctor
 from chatmaster.doctor import Finding
 from chatmaster.store import EmbeddedStore
-from chatmaster.store_remote import connect
+from chatmaster.store_client import connect
+from chatmaster.store_url import parse
 from tests.support.wait import until
 
 
@@ -41,7 +42,7 @@ def test_a_plain_machine_is_good(tmp_path):
 def test_a_store_that_is_not_there_is_wrong_and_shows_no_password(tmp_path):
     finding = findings(tmp_path, "store.url=redis://u:hunter2@127.0.0.1:1")["store"]
     assert finding.is_wrong
-    assert finding.found == "redis://127.0.0.1:1: Connection refused"
+    assert finding.found == "redis://127.0.0.1:1/0: Connection refused"
 
 
 def test_a_store_that_is_set_up_like_ours_is_good(tmp_path, url):
@@ -60,7 +61,7 @@ def test_a_store_that_is_set_up_like_ours_is_good(tmp_path, url):
     ],
 )
 def test_a_store_that_may_lose_messages_is_told(tmp_path, url, key, value, what, level):
-    with connect(url, 5) as client:
+    with connect(parse(url), 5) as client:
         client.config_set(key, value)
     finding = findings(tmp_path, f"store.url={url}")[what]
     assert finding.level == level

@@ -293,7 +293,7 @@ async def test_inboxes_need_no_subscription_of_their_own_and_only_those_that_are
     two.heard.wanted.add("@ann")
     with two.store.client() as client:
         channels = set(client.pubsub_channels())
-        assert {one.encode() for one in keys.shared_channels("chat")} <= channels
+        assert {one.encode() for one in keys.shared_channels("chat", 0)} <= channels
         assert not any(b"ann" in channel for channel in channels)
     entries = []
     for text, options in (("1", {}), ("2", {"author": "ben", "key": "k"}), ("3", {"exclude": "x"})):

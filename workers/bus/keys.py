@@ -1,5 +1,7 @@
 """Owns the names of the store's keys and channels, and the two hashes behind idempotency.
 
+Channels carry the number of the database, since pub/sub knows none: whoever subscribes hears all databases of a store.
+
 A room has a channel of its own, but for inboxes: a subscription for each connected user would cost more than all the
 rest of a connect. They share a few channels that each worker follows for good, and a publication there names its room.
 """
@@ -28,20 +30,29 @@ def shares_channel(room: str) -> bool:
     return room.startswith("@")
 
 
-def channel(name: str, room: str) -> str:
+def channel(name: str, database: int, room: str) -> str:
     """Where a room's messages and notes are published."""
     if shares_channel(room):
-        return _inbox_channel(name, zlib.crc32(room.encode()) % INBOX_CHANNELS)
-    return tag(name, room)
+        return _inbox_channel(name, database, zlib.crc32(room.encode()) % INBOX_CHANNELS)
+    return _channel(name, database, room)
 
 
-def shared_channels(name: str) -> list[str]:
+def shared_channels(name: str, database: int) -> list[str]:
     """All channels that inboxes share."""
-    return [_inbox_channel(name, number) for number in range(INBOX_CHANNELS)]
+    return [_inbox_channel(name, database, number) for number in range(INBOX_CHANNELS)]
 
 
-def _inbox_channel(name: str, number: int) -> str:
-    return tag(name, f"!inboxes-{number:02x}")
+def probe_channel(name: str, database: int, worker: str) -> str:
+    """Where a worker hears its own signs of life."""
+    return _channel(name, database, f"!probe-{worker}")
+
+
+def _inbox_channel(name: str, database: int, number: int) -> str:
+    return _channel(name, database, f"!inboxes-{number:02x}")
+
+
+def _channel(name: str, database: int, room: str) -> str:
+    return f"{name}@{database}:{{{room}}}"
 
 
 def keys_of(name: str, room: str) -> list[str]:

@@ -1,70 +1,42 @@
-"""Owns how a connection to the store comes about: URL forms, TLS, passwords, Sentinel. redis-py does all of it.
+"""Owns how a connection to the store comes about: TLS, passwords, Sentinel. redis-py does all of it.
 
-URL forms: `redis://` `rediss://` `unix://` as redis-py reads them, and
-`redis+sentinel://[user:password@]host:port[,host:port…]/service[/db]`, where the password is the store's and
-`?sentinel_password=` the Sentinels' own.
+The forms of the URL are in `chatmaster/store_url.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, Final
 
 from redis.asyncio import Sentinel
-from redis.asyncio.connection import Connection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 
+from chatmaster import store_url
 from workers.bus.link import Link
 from workers.bus.port import Unavailable
-
-SENTINEL = "redis+sentinel"
-SENTINEL_PORT = 26379
 
 
 class Opener:
     """Opens links to one store. Raises ValueError for a URL that is none of the forms."""
 
     def __init__(self, url: str, *, timeout: float, client_name: str) -> None:
+        where = store_url.parse(url)
+        self.database: Final = where.database
         self._timeout = timeout
+        limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         # RESP2 is pinned: RESP3 changes the shapes of pub/sub messages.
-        self._options: dict[str, Any] = {
-            "protocol": 2,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "client_name": client_name,
-        }
-        self._sentinel: Sentinel | None = None
-        self._service = ""
-        if urlsplit(url).scheme == SENTINEL:
-            self._through_sentinel(url)
-            self._class: type[Any] = Connection
-        else:
-            parsed: dict[str, Any] = dict(parse_url(url))
-            self._class = parsed.pop("connection_class", Connection)
-            self._options = {**parsed, **self._options}
-
-    def _through_sentinel(self, url: str) -> None:
-        parts = urlsplit(url)
-        login, _, hosts = parts.netloc.rpartition("@")
-        service, _, db = parts.path.strip("/").partition("/")
-        if not service or not hosts:
-            raise ValueError("a Sentinel URL is redis+sentinel://host:port[,host:port]/service")
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        user, _, password = login.partition(":")
-        if password:
-            self._options["password"] = unquote(password)
-        if user:
-            self._options["username"] = unquote(user)
-        if db:
-            self._options["db"] = int(db)
-        options: dict[str, Any] = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
-        if "sentinel_password" in query:
-            options["password"] = query["sentinel_password"]
-        self._service = service
+        self._options: dict[str, Any] = {"protocol": 2, "client_name": client_name, **limits, **where.options()}
+        self._class: type[Any] = Connection
+        if where.path:
+            self._class = UnixDomainSocketConnection
+        elif where.scheme == "rediss":
+            self._class = SSLConnection
+        self._service = where.service
         make: Callable[..., Sentinel] = Sentinel  # untyped in redis-py
-        self._sentinel = make([_host_port(one) for one in hosts.split(",")], **options)
+        sentinel_limits = {**limits, **where.sentinel_login}
+        self._sentinel = make(list(where.hosts), sentinel_kwargs=sentinel_limits) if where.service else None
 
     async def open(self) -> Link:
         """A link to the store that is master now. Raises Unavailable."""
@@ -93,8 +65,3 @@ class Opener:
         if self._sentinel is not None:
             for sentinel in self._sentinel.sentinels:
                 await sentinel.aclose()
-
-
-def _host_port(one: str) -> tuple[str, int]:
-    host, _, port = one.rpartition(":")
-    return (host, int(port)) if host else (port, SENTINEL_PORT)

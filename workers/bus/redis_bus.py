@@ -68,10 +68,11 @@ class RedisBus:
 
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
+        database = self._opener.database
         self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all)
         self._publishing = Publishing(self._commands, sink)
         self._reads = Pipeline(atomic=False, timeout=timeout, reconnect=self._reconnect_reads, batch=READS)
-        self._probe_channel = f"{self._name}:!probe:{secrets.token_hex(8)}".encode()
+        self._probe_channel = keys.probe_channel(self._name, database, secrets.token_hex(8)).encode()
         self._probe = Probe(
             publish=self._publish_probe,
             reconnect=self._reconnect_all,
@@ -80,6 +81,7 @@ class RedisBus:
         )
         self._subscription = Subscription(
             self._name,
+            database,
             sink,
             probe_channel=self._probe_channel,
             probed=self._probe.returned,
@@ -221,7 +223,7 @@ class RedisBus:
 
     def _log_of(self, room: str) -> tuple[list[str], tuple[str, str, int, int, int]]:
         """The keys and arguments with which every script that appends begins; see append.lua."""
-        channel, key_ttl = keys.channel(self._name, room), self._settings.limits.key_ttl
+        channel, key_ttl = self.channel(room), self._settings.limits.key_ttl
         return [*keys.of_log(self._name, room)], (channel, self._seed, *self._retention(room), key_ttl)
 
     def _default_retention(self, room: str) -> tuple[int, int]:
@@ -230,8 +232,12 @@ class RedisBus:
     def publish_note(self, room: str, note: bytes) -> None:
         """See the port."""
         shared = room if keys.shares_channel(room) else ""
-        packed = pack("PUBLISH", keys.channel(self._name, room), pack_note(note, room=shared))
+        packed = pack("PUBLISH", self.channel(room), pack_note(note, room=shared))
         self._commands.send(Call(packed, _ignore, again=True))
+
+    def channel(self, room: str) -> str:
+        """Where what happens in a room is published."""
+        return keys.channel(self._name, self._opener.database, room)
 
     # ---- subscribing -------------------------------------------------------------------------------
 

@@ -26,15 +26,18 @@ CHUNK = 500  # channels in one SUBSCRIBE: the store answers each, and other conn
 class Subscription:
     """Channels and rooms on one connection. `probed(data)` gets what comes on the probe's channel."""
 
-    def __init__(self, name: str, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any) -> None:
+    def __init__(
+        self, name: str, database: int, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any
+    ) -> None:
         self._name = name
+        self._database = database
         self._sink = sink
         self._probe_channel = probe_channel
         self._probed = probed
         self._reconnect = reconnect
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
-        self._shared = frozenset(channel.encode() for channel in keys.shared_channels(name))
+        self._shared = frozenset(channel.encode() for channel in keys.shared_channels(name, database))
         self._missing = set(self._shared)  # of them, those that the store has not confirmed
         self._rooms: dict[bytes, str] = {}  # wanted, by their own channel
         self._orders: list[tuple[bytes, bytes]] = []  # verb and channel, to be sent at the end of this turn
@@ -68,7 +71,7 @@ class Subscription:
         self._order(b"UNSUBSCRIBE", channel, room)
 
     def _channel(self, room: str) -> bytes:
-        return keys.channel(self._name, room).encode()
+        return keys.channel(self._name, self._database, room).encode()
 
     # ---- the connection ----------------------------------------------------------------------------
 

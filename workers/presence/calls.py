@@ -31,6 +31,9 @@ class Calls(Protocol):
     async def call(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument], *, again: bool) -> Any:
         """The same for coroutines. Raises BusError."""
 
+    def channel(self, room: str) -> str:
+        """Where what happens in a room is published."""
+
     def call_read(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
         """Run a script that only reads, beside the commands. Raises BusError."""
 

@@ -16,7 +16,6 @@ from typing import Any
 from msgspec import Struct
 
 from chatmaster.settings import Settings
-from workers.bus.keys import tag
 from workers.bus.port import BusError, StoreRefused
 from workers.events import Tasks
 from workers.presence import keys
@@ -310,7 +309,7 @@ class Presence:
             self._answered(write, reply, incarnation)
 
         own = [*keys.of_room(self._name, write.room), keys.of_incarnation(self._name, write.room, incarnation)]
-        args: list[Argument] = [tag(self._name, write.room), self._names, LARGE, write.number]
+        args: list[Argument] = [self._calls.channel(write.room), self._names, LARGE, write.number]
         args += [part for value in write.values for part in value]
         self._calls.send(self._write_script, own, args, done, again=True)
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from workers.bus.keys import tag
 from workers.bus.port import BusError
 from workers.presence import keys
 from workers.presence.calls import Argument, Calls, scripts_of
@@ -110,7 +109,7 @@ class Reaper:
 
     async def _reap_room(self, room: str, incarnation: str) -> None:
         own = [*keys.of_room(self._name, room), keys.of_incarnation(self._name, room, incarnation)]
-        args: list[Argument] = [tag(self._name, room), self._names, LARGE, CHUNK]
+        args: list[Argument] = [self._calls.channel(room), self._names, LARGE, CHUNK]
         while (await self._calls.call(self._reap, own, args, again=True))[0] == 2:
             pass
 

@@ -1,0 +1,205 @@
+"""The one parser of `store.url`: what the master, `doctor`, the workers and `Gateway` connect to. Pure.
+
+Forms: ``redis://[USER:PASSWORD@]HOST[:PORT][/DB]``, the same with ``rediss://`` (TLS), ``unix://[USER:PASSWORD@]/PATH``,
+``redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DB]``. An IPv6 address is in brackets. In user,
+password and path, what has a meaning in a URL is percent-encoded (RFC 3986, 2.1). No error shows a password.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+from chatmaster.addresses import MAX_UNIX_PATH
+
+ALLOWED: Final = "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE"
+ENCODE: Final = (
+    "percent-encode what a user, password or path has of / ? # @ : [ ] % (as %2F %3F %23 %40 %3A %5B %5D %25)"
+)
+STORE_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
+
+_PLAIN_KEYS: Final = ("db", "username", "password")
+_TLS_KEYS: Final = (
+    "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs", "ssl_check_hostname",
+)  # fmt: skip
+# The keys of the query that each form takes; each means what redis-py's argument of that name means.
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "redis": _PLAIN_KEYS,
+    "rediss": (*_PLAIN_KEYS, *_TLS_KEYS),
+    "unix": _PLAIN_KEYS,
+    "redis+sentinel": (*_PLAIN_KEYS, "sentinel_username", "sentinel_password"),
+}
+_FLAGS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """Where a store is, and as whom to come. Exactly one of `hosts` and `path` is given."""
+
+    scheme: str
+    hosts: tuple[tuple[str, int], ...] = ()  # of the store, or of the sentinels; IPv6 without brackets
+    path: str = ""  # of a unix socket
+    service: str = ""  # what the sentinels call the store
+    database: int = 0
+    user: str = ""
+    password: str = field(default="", repr=False)
+    sentinel_login: Mapping[str, str] = field(default_factory=dict, repr=False)  # redis-py's arguments
+    tls: Mapping[str, Any] = field(default_factory=dict, repr=False)  # redis-py's arguments
+
+    @property
+    def shown(self) -> str:
+        """The URL without user, password and query."""
+        if self.path:
+            return f"unix://{self.path}"
+        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        return f"{self.scheme}://{hosts}/" + (f"{self.service}/" if self.service else "") + str(self.database)
+
+    def options(self) -> dict[str, Any]:
+        """redis-py's arguments for a connection to the store, without where it is if sentinels know that."""
+        options: dict[str, Any] = {"db": self.database, **self.tls}
+        if self.user:
+            options["username"] = self.user
+        if self.password:
+            options["password"] = self.password
+        if self.path:
+            options["path"] = self.path
+        elif not self.service:
+            ((options["host"], options["port"]),) = self.hosts
+        return options
+
+
+def unix_url(path: str | os.PathLike[str]) -> str:
+    """The URL of a store behind that socket, whatever characters its path has."""
+    return f"unix://{quote(os.fsencode(path))}"
+
+
+def parse(text: str) -> StoreUrl:
+    """Parse a store's URL. Raises ValueError with what is wrong and what is allowed, without any password."""
+    scheme, separator, rest = text.partition("://")
+    if scheme == "redis+cluster":
+        raise ValueError(f"Redis Cluster is not supported yet; {ALLOWED}")
+    if not separator or scheme not in KEYS:
+        raise ValueError(ALLOWED)
+    if "#" in rest:
+        raise ValueError(f"a # has no meaning here; {ENCODE}")
+    place, _, query = rest.partition("?")
+    authority, slash, path = place.partition("/")
+    login, _, hosts = authority.rpartition("@")
+    if "@" in query or (scheme != "unix" and "@" in path):
+        raise ValueError(f"an @ after the first / or ? is in no host; {ENCODE}")
+    asked = _query(scheme, query)
+    user, _, password = login.partition(":")
+    user, password = _text(user) or asked.get("username", ""), _text(password) or asked.get("password", "")
+    if scheme == "unix":
+        if hosts or not path:
+            raise ValueError(f"allowed: unix:// with an absolute path, as unix:///run/redis.sock; {ENCODE}")
+        return StoreUrl(scheme, path=_path(slash + path), database=_database("", asked), user=user, password=password)
+    service = ""
+    if scheme == "redis+sentinel":
+        service, _, path = path.strip("/").partition("/")
+        if not service:
+            raise ValueError("the service is missing: redis+sentinel://HOST:PORT[,HOST:PORT]/SERVICE[/DB]")
+    return StoreUrl(
+        scheme,
+        hosts=_hosts(hosts, sentinel=bool(service)),
+        service=_text(service),
+        database=_database(path.rstrip("/"), asked),
+        sentinel_login={
+            name.removeprefix("sentinel_"): value for name, value in asked.items() if name.startswith("sentinel_")
+        },
+        tls=_tls(asked),
+        user=user,
+        password=password,
+    )
+
+
+def complaint(text: str) -> str:
+    """Why that is no URL of a store, "" where it is one."""
+    try:
+        parse(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _text(text: str) -> str:
+    if _BAD_PERCENT.search(text):
+        raise ValueError(f"a % that begins no percent-encoding; {ENCODE}")
+    return unquote(text)
+
+
+def _path(text: str) -> str:
+    if _BAD_PERCENT.search(text):
+        raise ValueError("a % of the path is written %25, a ? %3F, a # %23")
+    raw = unquote_to_bytes(text)
+    if b"\0" in raw or len(raw) > MAX_UNIX_PATH:
+        raise ValueError(f"a unix socket's path may have {MAX_UNIX_PATH} bytes, none of them 0")
+    return os.fsdecode(raw)
+
+
+def _query(scheme: str, text: str) -> dict[str, str]:
+    """The query's keys and values. A + stays a +, which is what a password means by it."""
+    found: dict[str, str] = {}
+    for pair in filter(None, text.split("&")):
+        name, equals, value = pair.partition("=")
+        if name not in KEYS[scheme]:
+            near = difflib.get_close_matches(name, KEYS[scheme], 1)
+            # Without a value it may be part of a password, so it is not shown.
+            what = f"unknown key {name!r} after the ?" if equals and _DIGITS.fullmatch(name) is None else "a ?"
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{what}{hint}; allowed keys with {scheme}://: {', '.join(KEYS[scheme])}; {ENCODE}")
+        if name in found:
+            raise ValueError(f"the key {name} is there twice")
+        found[name] = _text(value)
+    return found
+
+
+def _hosts(text: str, *, sentinel: bool) -> tuple[tuple[str, int], ...]:
+    hosts = text.split(",")
+    if len(hosts) > 1 and not sentinel:
+        raise ValueError("several hosts are allowed with redis+sentinel:// only")
+    return tuple(_host(one, SENTINEL_PORT if sentinel else STORE_PORT) for one in hosts)
+
+
+def _host(text: str, default: int) -> tuple[str, int]:
+    if text.count(":") > 1 and "[" not in text:
+        raise ValueError(f"an IPv6 address is written in brackets, as [::1]:{default}; {ENCODE}")
+    found = _HOST.fullmatch(text)
+    if found is None:
+        raise ValueError(f"allowed: HOST:PORT, or [IPV6]:PORT; {ENCODE}")
+    host, port = found["v6"] or found["name"], found["port"]
+    if not host:
+        raise ValueError(f"a URL without a host; {ALLOWED}")
+    if port is not None and (_DIGITS.fullmatch(port) is None or not 1 <= int(port) <= 65535):
+        raise ValueError(f"a port is a number from 1 to 65535; {ENCODE}")
+    return _text(host), int(port) if port is not None else default
+
+
+def _database(path: str, asked: Mapping[str, str]) -> int:
+    numbers = {text for text in (path, asked.get("db", "")) if text}
+    if any(_DIGITS.fullmatch(text) is None for text in numbers):
+        raise ValueError("a database is a number, as in redis://HOST:PORT/0")
+    if len({int(text) for text in numbers}) > 1:
+        raise ValueError("two databases are named, one after the / and one by db")
+    return int(numbers.pop()) if numbers else 0
+
+
+def _tls(asked: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: value for name, value in asked.items() if name.startswith("ssl_")}
+    if found.get("ssl_cert_reqs") not in (None, "none", "optional", "required"):
+        raise ValueError("ssl_cert_reqs is none, optional or required")
+    if "ssl_check_hostname" in found:
+        flag = _FLAGS.get(found["ssl_check_hostname"].lower())
+        if flag is None:
+            raise ValueError("ssl_check_hostname is true or false")
+        found["ssl_check_hostname"] = flag
+    return found

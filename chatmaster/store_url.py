@@ -19,7 +19,8 @@ from chatmaster.addresses import MAX_UNIX_PATH
 
 ALLOWED: Final = "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE"
 ENCODE: Final = (
-    "percent-encode what a user, password or path has of / ? # @ : [ ] % (as %2F %3F %23 %40 %3A %5B %5D %25)"
+    "what a user, password or path has of them is percent-encoded in a URL: / as %2F, ? as %3F, # as %23, [ as %5B, "
+    "] as %5D, @ as %40, : as %3A, % as %25"
 )
 STORE_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -94,8 +95,10 @@ def parse(text: str) -> StoreUrl:
     place, _, query = rest.partition("?")
     authority, slash, path = place.partition("/")
     login, _, hosts = authority.rpartition("@")
-    if "@" in query or (scheme != "unix" and "@" in path):
+    if "@" in query.partition("=")[0] or (scheme != "unix" and "@" in path):
         raise ValueError(f"an @ after the first / or ? is in no host; {ENCODE}")
+    if "[" in login or "]" in login:
+        raise ValueError(f"a [ or ] before the host; {ENCODE}")
     asked = _query(scheme, query)
     user, _, password = login.partition(":")
     user, password = _text(user) or asked.get("username", ""), _text(password) or asked.get("password", "")

@@ -52,7 +52,7 @@ def test_the_page_needs_no_other_host():
     html = page.html.decode()
     assert "/* style */" not in html and "/* app */" not in html and "/* early */" not in html
     assert re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"(?!data:)[^\"]*\"", html) == []
-    assert re.findall(r"^import .* from \"(.*)\";$", html, re.MULTILINE) == ["/chat.js"]
+    assert re.findall(r"^import .* from \"(.*)\";$", html, re.MULTILINE) == ["./chat.js"]
     assert re.findall(r"\s(?:on[a-z]+|style)=\"", html) == []
     assert page.csp.count("'sha256-") == 3
     assert "innerHTML" not in html and "insertAdjacentHTML" not in html and "outerHTML" not in html

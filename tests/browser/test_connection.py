@@ -98,3 +98,20 @@ def _starts(server: Chatmaster) -> bool:
     except DidNotStart:
         return False
     return True
+
+
+@pytest.mark.parametrize("text", ["a" * 65_530, '"' * 40_000, "\u00e9" * 40_000], ids=["letters", "quotes", "bytes"])
+def test_a_text_that_is_too_long_costs_no_connection(server, visit, text):
+    """Either the server takes it, or the page says so before it is sent and keeps it in the box; nothing loops."""
+    ada = visit(server, "Ada").come()
+    box = ada.page.locator("#text")
+    box.fill(text)
+    box.press("Enter")
+    ada.expect(ada.page.locator(".toast, .message[data-offset]").first).to_be_visible()
+    if ada.page.locator(".toast").count():
+        ada.expect(ada.page.locator(".toast")).to_contain_text("too long")
+        ada.expect(box).to_have_value(text)
+    box.fill("and on")
+    box.press("Enter")
+    ada.kept("and on")
+    ada.state("Connected")

@@ -20,7 +20,7 @@ def token(user: str, role: str = "user") -> str:
 def come_as_moderator(visit, server):
     """The token goes from the address into the tab, and the address forgets it."""
     mia = visit(server)
-    mia.page.goto(f"{server.http}/?token={token('mia', 'moderator')}#lobby")
+    mia.page.goto(f"{server.http}/#token={token('mia', 'moderator')}&room=lobby")
     mia.expect(mia.page.locator("#my-role")).to_have_text("moderator")
     assert "token" not in mia.page.url
     return mia
@@ -104,7 +104,7 @@ def test_unban(server, visit):
 def test_a_wrong_token_asks_for_another(server, visit):
     """A person can sign in by hand."""
     ada = visit(server)
-    ada.page.goto(f"{server.http}/?token=wrong#lobby")
+    ada.page.goto(f"{server.http}/#token=wrong&room=lobby")
     ada.expect(ada.page.get_by_role("dialog")).to_contain_text("Sign in")
     ada.page.get_by_role("textbox", name="Token").fill(token("ada"))
     ada.page.get_by_role("button", name="Sign in", exact=True).click()

@@ -3,6 +3,7 @@ import { bdi, byId } from "./dom.js";
 import { openEmojiPicker } from "./emoji.js";
 import { Mentions } from "./mentions.js";
 import { textOf } from "./message.js";
+import { tooLong } from "./size.js";
 import { kept } from "./storage.js";
 
 const TYPING_EVERY = 3000; // ms
@@ -122,13 +123,13 @@ export class Composer {
   // ---- sending -------------------------------------------------------------------------------------
 
   send() {
-    const text = this.text.value.trim();
+    const written = this.text.value.trim();
+    const text = written.toWellFormed?.() ?? written; // half a pair of surrogates is no text
     const { conversation, about } = this;
     if (!text || !conversation?.joined) return;
-    const size = new TextEncoder().encode(text).length;
-    const most = this.app.model.limits.message_size;
-    if (size > most) {
-      this.app.toast(`This is too long: ${size} bytes, and ${most} are allowed`);
+    const excess = tooLong(text, this.app.model.limits);
+    if (excess) {
+      this.app.toast(excess);
       return;
     }
     this.about = null;

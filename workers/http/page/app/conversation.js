@@ -205,6 +205,31 @@ export class Conversation {
     if (mentionsMe) this.mentioned = true;
   }
 
+  /** A message that may have been counted is deleted. `entry` says which, and who did it. */
+  uncount(entry, message, me) {
+    const counted = entry.target > this.readTo && entry.target <= this.countedTo;
+    const ours = (message?.from.user ?? entry.from?.user) === me;
+    if (!counted || ours || message?.deleted || !this.unread) return;
+    this.unread -= 1;
+    if (!this.unread) this.mentioned = false;
+  }
+
+  /** The user has read so far, elsewhere. What is left is counted where it is all here. */
+  readElsewhere(offset, me) {
+    this.readTo = Math.max(this.readTo, offset);
+    if (offset >= this.top) this.readAll();
+    else if (this.byOffset.has(offset)) {
+      const left = [...this.byOffset.values()].filter((one) => this.isNews(one, me));
+      this.unread = Math.min(this.unread, left.length);
+      if (!this.unread) this.mentioned = false;
+    }
+  }
+
+  /** Whether a message counts as unread: of somebody else, not read, not deleted. */
+  isNews(message, me) {
+    return message.offset > this.readTo && message.from.user !== me && !message.deleted;
+  }
+
   /** Everything that is here was read. Returns whether that is news. */
   readAll() {
     const news = this.unread > 0 || this.readTo < this.top;

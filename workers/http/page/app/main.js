@@ -2,7 +2,7 @@
  * Owns the page as a whole: makes the parts, connects the client's events with them, and does what a person asks for.
  * The parts know each other through the one object `app`.
  */
-import { connect } from "/chat.js";
+import { connect } from "./chat.js";
 import { Attention } from "./attention.js";
 import { Composer } from "./composer.js";
 import { openDialog, textField } from "./dialogs.js";
@@ -16,7 +16,8 @@ import { People } from "./people.js";
 import { openMenu } from "./popup.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
-import { browserStorage, kept, keptInTab } from "./storage.js";
+import { keepToken, tabToken, takeToken } from "./signin.js";
+import { browserStorage, kept } from "./storage.js";
 import { startTheme } from "./theme.js";
 import { Timeline } from "./timeline.js";
 import { toast } from "./toasts.js";
@@ -116,7 +117,7 @@ class App {
   // ---- where we are --------------------------------------------------------------------------------
 
   listenToPage() {
-    addEventListener("hashchange", () => this.open(idFromAddress()));
+    addEventListener("hashchange", () => this.addressChanged());
     addEventListener("focus", () => this.looked());
     document.addEventListener("visibilitychange", () => this.looked());
     byId("room-menu").addEventListener("click", ({ currentTarget }) => this.openRoomMenu(currentTarget));
@@ -125,6 +126,14 @@ class App {
       event.preventDefault();
       this.step(event.key === "ArrowUp" ? -1 : 1);
     });
+  }
+
+  addressChanged() {
+    if (!location.hash.startsWith("#token=")) return this.open(idFromAddress());
+    const before = tabToken();
+    const other = takeToken();
+    if (other) this.askChange(other);
+    else if (tabToken() !== before) location.reload();
   }
 
   /** Show a conversation; a room is joined where we are not in it yet. */
@@ -310,22 +319,32 @@ class App {
     input.select();
   }
 
-  /** A token may come in the address, which then forgets it; it is kept for this tab. */
+  /** The token for this tab; one for somebody else is only taken when the person says so. */
   token() {
-    const given = new URLSearchParams(location.search).get("token");
-    if (given) {
-      keptInTab.set("token", given);
-      history.replaceState(null, "", location.pathname + location.hash);
-    }
-    return keptInTab.get("token", undefined);
+    const other = takeToken();
+    if (other) queueMicrotask(() => this.askChange(other));
+    return tabToken();
+  }
+
+  askChange(token) {
+    openDialog({
+      title: "Sign in as somebody else?",
+      text: "The link that you opened would sign you in as another user than now.",
+      fields: [],
+      action: "Sign in",
+      submit: () => this.signIn(token),
+      reason: reasonOf,
+    });
+  }
+
+  signIn(token) {
+    keepToken(token);
+    location.reload();
   }
 
   askToken() {
     const [field, input] = textField("Token", { required: true, autocapitalize: "none", spellcheck: "false" });
-    const submit = () => {
-      keptInTab.set("token", input.value.trim());
-      location.reload();
-    };
+    const submit = () => this.signIn(input.value.trim());
     openDialog({
       title: "Sign in",
       text: this.chat.state.reason,

@@ -145,7 +145,13 @@ export class Model {
     const conversation = this.homeOf(entry);
     if (entry.room.startsWith("@")) this.inbox.top = Math.max(this.inbox.top, entry.offset);
     if (!conversation) return;
+    const message = conversation.byOffset.get(entry.target);
+    if (entry.type === "deleted" && !conversation.direct) conversation.uncount(entry, message, this.me);
     conversation.change(entry);
+    if (entry.type === "deleted") {
+      if (conversation.direct) this.countDirect(conversation);
+      this.changed("list");
+    }
     this.changed("messages", conversation);
   }
 
@@ -217,8 +223,7 @@ export class Model {
         this.countDirect(conversation);
       }
     } else {
-      const conversation = this.conversations.get(room);
-      if (conversation && offset >= conversation.top) conversation.readAll();
+      this.conversations.get(room)?.readElsewhere(offset, this.me);
     }
     this.changed("list");
   }
@@ -283,9 +288,7 @@ export class Model {
   }
 
   unreadIn(conversation) {
-    const isUnread = (item) =>
-      item.kind === "message" && item.offset > conversation.readTo && item.from.user !== this.me;
-    return conversation.items.filter((item) => isUnread(item) && item.segment === conversation.segment);
+    return [...conversation.byOffset.values()].filter((message) => conversation.isNews(message, this.me));
   }
 
   /** One of our own messages has its place. */

@@ -2,6 +2,7 @@
  * Owns our own messages from the moment they are written until the server has a place for them. They are kept in the tab,
  * so that a reload loses none, and sent again under the same key, so that none is said twice.
  */
+import { tooLong } from "./size.js";
 import { keptInTab } from "./storage.js";
 
 const KEPT = "outbox";
@@ -62,6 +63,11 @@ export class Outbox {
 
   /** @param {Outgoing} outgoing */
   send(outgoing) {
+    const excess = tooLong(outgoing.text, this.model.limits);
+    if (excess) {
+      this.fail(outgoing, excess); // sent, it would cost the connection, and again after each return
+      return;
+    }
     Object.assign(outgoing, { status: "waiting", error: "" });
     this.changed(outgoing);
     const { id, text, key, replyTo } = outgoing;

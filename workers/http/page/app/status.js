@@ -60,12 +60,13 @@ export class Status {
 
   /** @returns {Line} */
   get line() {
-    const { state, retryAt = 0, code, reason } = this.chat.state;
+    const { state, retryAt = 0, code, reason, refused } = this.chat.state;
     const now = Date.now();
     if (state === "closed") return { kind: "bad", text: closedText(code, reason), button: "Try again" };
     if (state !== "waiting" && now < this.trouble)
       return { kind: "busy", text: "The server cannot reach its store; trying again" };
     if (state === "connecting") return { kind: "busy", text: this.was ? "Reconnecting…" : "Connecting…" };
+    if (refused) return { kind: "bad", text: "No connection is let through", button: "Try now" };
     if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
     if (this.news && now < this.news.until) return this.news;
     return { kind: "good", text: "Connected" };
@@ -82,6 +83,7 @@ export class Status {
   show() {
     const { kind, text, spoken = text, button } = this.line;
     byId("state").dataset.kind = kind;
+    byId("trouble").hidden = !this.chat.state.refused;
     byId("app").classList.toggle("offline", this.chat.state.state !== "connected");
     if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
     byId("state-button").hidden = !button;

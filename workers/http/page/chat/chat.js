@@ -25,7 +25,9 @@ const MOST_WAITING = 200; // requests
 const PONG_WITHIN = 10_000; // ms; a browser does not tell us about the server's own pings
 const OPEN_WITHIN = 20_000;
 const SUSPICIOUS = 3; // connections, none of which opened
-const REFUSED = "the server answers, but opens no connection: it may not allow pages of this origin";
+const REFUSED =
+  "the server answers, but opens no connection: a proxy before it may not pass on Host, Upgrade and Connection, " +
+  "or the server does not allow pages of this origin";
 const STORAGE_KEY = "chatmaster.guest";
 
 /**
@@ -47,7 +49,7 @@ const STORAGE_KEY = "chatmaster.guest";
  * @property {number} [code] how the last connection ended
  * @property {string} [reason]
  * @property {boolean} [refused] the server answers HTTP, but opens no connection: most likely it does not allow the
- *   origin of this page
+ *   origin of this page, or a proxy passes no WebSocket on
  */
 
 /**
@@ -145,7 +147,7 @@ export class Chat extends Verbs {
   open() {
     if (this.ws) return;
     clearTimeout(this.timers.retry);
-    this.become({ state: "connecting" });
+    this.become({ state: "connecting", ...(this.refused && { refused: true, reason: REFUSED }) });
     this.dial().catch((error) => this.ended(LOST, String(error?.message ?? error)));
   }
 
@@ -255,17 +257,17 @@ export class Chat extends Verbs {
     this.timers.retry = setTimeout(() => this.open(), delay);
     this.become({ state: "waiting", retryAt: Date.now() + delay, code: end.code, reason: end.reason });
     if (this.refused) this.tellRefused();
-    else if (!this.opened && this.tried >= SUSPICIOUS) this.lookForServer();
+    if (!this.opened && this.tried >= SUSPICIOUS) this.lookForServer();
   }
 
   /** A browser does not say why a connection could not be made: a refused origin looks like a server that is away. */
   async lookForServer() {
     try {
-      const address = new URL("/health", this.url.replace(/^ws/, "http"));
+      const address = new URL("health", this.url.replace(/^ws/, "http"));
       const answer = await fetch(address, { mode: "no-cors", cache: "no-store" });
       this.refused = !this.opened && (answer.ok || answer.type === "opaque");
     } catch {
-      return; // it is away
+      this.refused = false; // it is away
     }
     if (this.refused) this.tellRefused();
   }

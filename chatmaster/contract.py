@@ -105,6 +105,7 @@ class Declared(Struct, frozen=True):
     name: str
     listen: tuple[str, ...] = ()
     count: int = 0  # 0: not said
+    chat: bool = False  # the chat serves it, and no callbacks
 
 
 # ---- worker → master -------------------------------------------------------------------------------

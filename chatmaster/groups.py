@@ -28,10 +28,12 @@ class Group:
 
 def declarations(declared: Sequence[Declared]) -> dict[str, object]:
     """What the program says about settings: only the declaration of a lone Worker stands for the whole."""
-    if len(declared) != 1:
-        return {}
-    only = declared[0]
     said: dict[str, object] = {}
+    if declared and not any(one.chat for one in declared):
+        said["limits.rate"] = 0.0  # the default is made for people who chat
+    if len(declared) != 1:
+        return said
+    only = declared[0]
     if only.listen:
         said["server.listen"] = list(only.listen)
     if only.count:

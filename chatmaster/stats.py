@@ -72,6 +72,7 @@ class Field(IntEnum):
     HUNG = 57  # killed because their loop gave no sign of life
     SILENT = 58  # killed because they gave a sibling no answer in a hand-over
     PUBLISH_LATENCY = 60  # histogram
+    BLOCKED = 78  # times something kept the worker's loop for a quarter of a second or longer
     LOOP_LAG_HISTOGRAM = 80  # histogram
     ACCEPT_PAUSED = 100  # since when no connection is accepted for lack of descriptors; 0: they are
     USERS = 101  # that are bound to a connection of this worker, each once

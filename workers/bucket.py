@@ -10,6 +10,7 @@ from chatmaster.settings import Limits
 
 BYTES_A_TOKEN: Final = 16_384  # a larger request costs more than one
 _ONE: Final = 0.999  # Unix time in a float is good for a microsecond only
+SAID_EVERY: Final = 60.0  # seconds
 FLOOD_FACTOR: Final = 5  # so many bursts of refused requests end the connection (4009)
 
 
@@ -45,3 +46,16 @@ class Bucket(Struct, gc=False):
     def flooded(self, limits: Limits) -> bool:
         """Whether it was refused so often that this is no mistake any more."""
         return self.refused > FLOOD_FACTOR * limits.burst
+
+
+class ProgramBucket(Bucket, gc=False):
+    """That of a program's connection, whose client is only read more slowly: that is said once a minute."""
+
+    said: float = float("-inf")  # when, in seconds of the same clock
+
+    def to_be_said(self, now: float) -> bool:
+        """Whether the log has not been told for a minute; it counts as told then."""
+        if now - self.said < SAID_EVERY:
+            return False
+        self.said = now
+        return True

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workers.bucket import Bucket
+from workers.bucket import ProgramBucket
 from workers.bus.port import BusError
 from workers.events import contained
 from workers.failures import Failures
@@ -72,16 +72,26 @@ class CallbackApplication:
     def _slow_down(self, connection: Connection, size: int) -> None:
         """A program's protocol has no word for "too fast": the socket is not read until there are tokens again.
 
-        Nothing is lost by that, and a flood fills only the client's own buffers.
+        Nothing is lost by that, and a flood fills only the client's own buffers. Programs have no limit unless
+        `limits.rate` is set.
         """
         bucket = connection.app
         now = self._node.loop.time()
         if bucket is None:
-            bucket = connection.app = Bucket(self._limits.burst, now)
+            bucket = connection.app = ProgramBucket(self._limits.burst, now)
         if bucket.take(self._limits, now, size) and not connection.ws.reading_paused:
             bucket.charge(1.0)  # this one is not refused, only the next has to wait longer
             wait = (1.0 - bucket.tokens) / self._limits.rate
             self._node.counters.rate_limited += 1
+            if bucket.to_be_said(now):
+                logger.warning(
+                    "connection %s (%s) sends faster than limits.rate (%g messages a second, limits.burst %d): "
+                    "it is read more slowly",
+                    connection.id,
+                    connection.remote_ip,
+                    self._limits.rate,
+                    self._limits.burst,
+                )
             connection.ws.pause_reading()
             self._node.loop.call_later(wait, self._read_on, connection)
 

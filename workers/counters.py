@@ -10,6 +10,7 @@ from chatmaster.stats import Field, WorkerStats
 _FIELDS: dict[str, Field] = {
     "callback_errors": Field.CALLBACK_ERRORS,
     "rate_limited": Field.RATE_LIMITED,
+    "blocked": Field.BLOCKED,
     "handed_over": Field.HANDED_OVER,
     "hand_over_failed": Field.HAND_OVER_FAILED,
     "hand_overs_aborted": Field.HAND_OVERS_ABORTED,
@@ -29,6 +30,7 @@ class Counters:
         self.replaced_deaf = 0
         self.callback_errors = 0
         self.rate_limited = 0
+        self.blocked = 0
 
     def copy_to(self, row: WorkerStats) -> None:
         for name, field in _FIELDS.items():

@@ -59,7 +59,7 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         loop = runner.get_loop()
-        return run_to_end(loop, loop.create_task(Serving.run(launch, worker, forks)))
+        return run_to_end(loop, loop.create_task(Serving.run(launch, worker, forks, run_to_end.__code__)))
 
 
 def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Callable
@@ -73,6 +74,7 @@ class Node:
         self.worker = worker
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()  # of the loop
+        self.context = contextvars.copy_context()  # for what comes from other threads
         self.tasks = Tasks()
         self.counters = Counters()
         self.connections: dict[str, Connection] = {}

@@ -36,7 +36,7 @@ def load(app: str) -> dict[str, Worker]:
 def declared(workers: dict[str, Worker]) -> tuple[Declared, ...]:
     """What the master must know of them."""
     return tuple(
-        Declared(name=name, listen=(worker.listen,) if worker.listen else (), count=worker.count)
+        Declared(name=name, listen=(worker.listen,) if worker.listen else (), count=worker.count, chat=worker.is_chat)
         for name, worker in workers.items()
     )
 

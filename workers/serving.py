@@ -13,6 +13,8 @@ import signal
 import socket
 import time
 import traceback
+from contextvars import copy_context
+from types import CodeType
 
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch
@@ -30,6 +32,7 @@ from workers.heartbeat import Heartbeat
 from workers.node import Node
 from workers.queries import Queries
 from workers.timer import TimerWheel
+from workers.watcher import Watcher
 from workers.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ RELOAD_TIMEOUT = 2.0  # seconds for on_worker_reload: the clients wait
 
 class Serving:
     """One worker process, from its first turn of the loop to its last."""
+
+    _watcher: Watcher
 
     def __init__(self, launch: Launch, worker: Worker, forks: Forks) -> None:
         self._launch = launch
@@ -60,9 +65,10 @@ class Serving:
         self._exit_code = ExitCode.DONE
 
     @classmethod
-    async def run(cls, launch: Launch, worker: Worker, forks: Forks) -> int:
-        """Serve until the master says otherwise. Returns the exit code."""
+    async def run(cls, launch: Launch, worker: Worker, forks: Forks, base: CodeType) -> int:
+        """Serve until the master says otherwise. Returns the exit code; `base` is the function that runs the loop."""
         serving = cls(launch, worker, forks)
+        serving._watcher = Watcher(serving._node.counters, base)
         try:
             return await serving._live()
         except parts.StoreUnreachable as error:
@@ -80,6 +86,7 @@ class Serving:
         launch.stats[Field.STARTED] = time.time_ns()
         self._heartbeat.start()
         TimerWheel(node.loop, node.tasks, node.counters).install()
+        node.context = copy_context()
         await parts.build(node)
         node.forks.store = node.bus.descriptors
         node.worker.bind(node)
@@ -91,6 +98,7 @@ class Serving:
         await parts.listen(node)
         self._catch_up_with_master()
         launch.stats[Field.READY] = 1
+        self._watcher.start()
         self._channel.send(contract.Ready())
         await self._told.wait()
         await self._go()
@@ -113,6 +121,7 @@ class Serving:
         await self._node.application.stop()
         await end_children()
         await parts.close(self._node)
+        self._watcher.stop()
         self._heartbeat.stop()
         self._channel.send(contract.Drained())
 

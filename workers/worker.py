@@ -105,6 +105,11 @@ class Worker(Callbacks):
     def uncalled(self, event: str) -> str:
         return self._served_by if not event.startswith("worker_") else ""
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether the chat serves it, and no callbacks."""
+        return bool(self._served_by)
+
     def serve_by(self, what: str) -> None:
         """Something else than callbacks serves the connections; `what` says so to who sets one."""
         self._served_by = what
@@ -137,7 +142,8 @@ class Worker(Callbacks):
 
         Connections, timers and the methods below belong to the loop's thread; from another one they are reached so.
         """
-        self.node.loop.call_soon_threadsafe(partial(function, *args))
+        node = self.node  # in its context, so that `Timer` works
+        node.context.copy().run(node.loop.call_soon_threadsafe, partial(function, *args))
 
     def run_threadsafe(self, coroutine: Coroutine[Any, Any, R], timeout: float | None = None) -> R:
         """Run a coroutine on the worker's loop from another thread, and wait for what it returns or raises.
@@ -148,7 +154,8 @@ class Worker(Callbacks):
         if threading.get_ident() == self.node.thread:
             coroutine.close()
             raise RuntimeError("run_threadsafe is for other threads: await the coroutine here")
-        return asyncio.run_coroutine_threadsafe(coroutine, self.node.loop).result(timeout)
+        node = self.node
+        return node.context.copy().run(asyncio.run_coroutine_threadsafe, coroutine, node.loop).result(timeout)
 
     async def broadcast(self, data: str | bytes, *, exclude: Iterable[str] = ()) -> None:
         """Send to every connection of every worker and machine; returns when the store has it."""

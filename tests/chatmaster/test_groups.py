@@ -15,19 +15,21 @@ SETTINGS = Settings(server=Server(listen=("ws://127.0.0.1:8000",), workers=3))
 
 
 def test_a_lone_worker_has_the_settings_address_and_count():
-    declared = [Declared("web", ("ws://127.0.0.1:9000",), 2)]
+    declared = [Declared("web", ("ws://127.0.0.1:9000",), 2, chat=True)]
     assert declarations(declared) == {"server.listen": ["ws://127.0.0.1:9000"], "server.workers": 2}
     assert groups(declared, SETTINGS, {}) == (Group("web", ("ws://127.0.0.1:8000",), 3),)
 
 
 def test_a_lone_worker_that_says_nothing_gets_the_defaults():
-    assert declarations([Declared("web")]) == {}
+    assert declarations([Declared("web", chat=True)]) == {}
+    assert declarations([Declared("web")]) == {"limits.rate": 0.0}  # made for people who chat
     assert groups([Declared("web")], Settings(), {}) == (Group("web", ("ws://127.0.0.1:8000",), cores()),)
 
 
 def test_of_several_each_has_its_own():
     declared = [Declared("web", ("ws://127.0.0.1:9000",), 2), Declared("feed", ("ws://127.0.0.1:9001",)), Declared("x")]
-    assert declarations(declared) == {}
+    assert declarations(declared) == {"limits.rate": 0.0}
+    assert declarations([*declared, Declared("talk", chat=True)]) == {}  # which needs one
     assert groups(declared, SETTINGS, {"server.listen": "default", "server.workers": "program x"}) == (
         Group("web", ("ws://127.0.0.1:9000",), 2),
         Group("feed", ("ws://127.0.0.1:9001",), cores()),

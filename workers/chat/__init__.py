@@ -28,13 +28,16 @@ __all__ = [
 ]
 
 
+_SERVED = "the chat serves this Worker, and its hooks are on_hello, on_join, on_say and on_kept"
+
+
 class Chat(Hooks):
     """A chat with hooks: set them with `on_hello`, `on_join`, `on_say`, `on_kept`, and serve `worker`."""
 
     def __init__(self, listen: str = "websocket://127.0.0.1:8000", *, name: str = "", count: int = 0) -> None:
         super().__init__()
         self.worker = Worker(listen, name=name, count=count, application=self._create)
-        self.worker.serve_by("the chat serves this Worker, and its hooks are on_hello, on_join, on_say and on_kept")
+        self.worker.serve_by(_SERVED)
         self._application: ChatApplication | None = None
 
     def _create(self, worker: Worker, node: Node) -> ChatApplication:
@@ -60,3 +63,4 @@ def create(worker: Worker, node: Node, hooks: Hooks | None = None) -> ChatApplic
 
 
 worker = Worker("websocket://127.0.0.1:8000", application=create)
+worker.serve_by(_SERVED)

@@ -91,6 +91,7 @@ METRICS: Final = (
     _counter(Field.CATCH_UPS, "catch_ups", "Times that missed messages were read from the log."),
     _counter(Field.CUT, "readers_cut", "Readers closed because they did not catch up (4008)."),
     _counter(Field.RATE_LIMITED, "throttled", "Requests that came too fast: refused, or made to wait."),
+    _counter(Field.BLOCKED, "loop_blocked", "Times that something blocked a worker's loop for 0.3 s or longer."),
     _counter(Field.PROTOCOL_ERRORS, "protocol_errors", "Connections closed for a breach of the protocol."),
     _counter(Field.CALLBACK_ERRORS, "callback_errors", "Exceptions of the application's callbacks."),
     _counter(Field.HANDED_OVER, "handed_over", "Connections passed on to another process."),

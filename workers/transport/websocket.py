@@ -122,6 +122,7 @@ class WebSocket(Lifecycle):
     def _read_on(self) -> None:
         if self.state != OPEN or self._pauses:
             return
+        self.heard = True  # a pong may have come meanwhile, and nobody has read it
         if self._tail is not None:
             data, self._tail = self._tail, None
             self._receive(data)

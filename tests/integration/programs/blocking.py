@@ -1,5 +1,6 @@
 """Plain functions that block: in threads, or, where a client asks for it, on the worker's loop."""
 
+import re
 import threading
 import time
 
@@ -35,8 +36,21 @@ def message(connection: Connection, data: str | bytes) -> None:
         worker.call_soon_threadsafe(block_the_loop, float(rest))
     elif what == "timer":
         worker.call_soon_threadsafe(Timer.add, 0.01, block_the_loop, (float(rest),), False)
+    elif what == "regex":
+        worker.call_soon_threadsafe(keep_the_interpreter, float(rest))
     elif what == "thread":
         worker.call_soon_threadsafe(connection.send, threading.current_thread().name)
+
+
+PATTERN = "(?:a|a)*b"
+
+
+def keep_the_interpreter(seconds: float) -> None:
+    began, length = time.monotonic(), 16
+    while time.monotonic() - began < seconds:  # until one of them takes about as long
+        length += 1
+        text = "a" * length
+        re.match(PATTERN, text)
 
 
 def block_the_loop(seconds: float) -> None:

@@ -77,9 +77,12 @@ class Application(Protocol):
     def told(self, body: bytes, offset: int) -> None:
         """Something that an application of any worker told all of them through the control room.
 
-        It may be told again when connections arrive from another worker; one whose `ordered` is not below `offset`
-        has had it.
+        It may be told again when connections arrive from another worker; one whose `ordered` (of names: `named`)
+        is not below `offset` has had it.
         """
+
+    def missed(self, room: str) -> None:
+        """Orders that `told` would have brought are lost; `room` is the log (see `control.ORDER_ROOMS`)."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         """Answer a question of the operator's that only the application can; None: not one of mine."""

@@ -151,6 +151,9 @@ class CallbackApplication:
     def told(self, body: bytes, offset: int) -> None:
         """A program has its own rooms to talk through."""
 
+    def missed(self, room: str) -> None:
+        """The log says it; nothing that a program has ordered can be read anywhere else."""
+
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         return None
 

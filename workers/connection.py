@@ -98,9 +98,11 @@ class Connection:
         "deflate",
         "id",
         "messages_in",
+        "named",
         "opened_at",
         "ordered",
         "paused",
+        "sent",
         "user",
         "ws",
     )
@@ -115,7 +117,10 @@ class Connection:
         self.app: Any = None  # the application's own state of this connection
         self.opened_at = time.time()
         self.messages_in = 0
-        self.ordered = 0  # orders of the control room up to here were carried out for it, or came before it
+        # Entries of the logs of orders up to here were carried out for it, or came before it:
+        self.ordered = 0  # of the control room
+        self.named = 0  # of the names
+        self.sent = 0  # of what is sent to single connections
         self._session: Session | None = None
 
     # ---- for the application -----------------------------------------------------------------------

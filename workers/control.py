@@ -1,17 +1,25 @@
-"""The control room: what must reach one connection or one user, wherever they are, without being lost.
+"""The logs of orders: what must reach one connection or one user, wherever they are, without being lost.
 
-It is a room with offsets like any other, followed by every worker itself. So an order to kick or to send
+They are rooms with offsets like any other, followed by every worker itself. So an order to kick or to send
 survives a lost subscription, and one that comes while a connection moves to another worker finds it there.
+
+Each kind has a log of its own, because a log keeps only so many entries: nothing that clients can do without end, such
+as giving themselves names, pushes out a ban that a sleeping worker has not read yet.
 """
 
 from __future__ import annotations
 
 import base64
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
-CONTROL_ROOM = "!control"
+CONTROL_ROOM = "!control"  # what is ordered about users: bans, mutes, kicks; and kicks of single connections
+NAMES_ROOM = "!names"  # what users are called, and which of them are moderators
+SENDS_ROOM = "!sends"  # messages for single connections
+ORDER_ROOMS = (CONTROL_ROOM, NAMES_ROOM, SENDS_ROOM)
+KEPT = 1000  # entries at least, whatever the settings say of rooms
 
 
 class SendTo(Struct, frozen=True, tag="send", omit_defaults=True):
@@ -33,6 +41,32 @@ class Tell(Struct, frozen=True, tag="tell"):
     """Something for the application of every worker, in its own words."""
 
     body: msgspec.Raw
+
+
+class Hearer(Protocol):
+    """A connection, with the offsets up to which the entries of each log were carried out for it."""
+
+    ordered: int
+    named: int
+    sent: int
+
+
+_PLACES: Final = {CONTROL_ROOM: "ordered", NAMES_ROOM: "named", SENDS_ROOM: "sent"}
+
+
+def heard(connection: Hearer, room: str) -> int:
+    """Up to where the orders of a log were carried out for a connection, or came before it."""
+    return int(getattr(connection, _PLACES[room]))
+
+
+def hear(connection: Hearer, room: str, offset: int) -> None:
+    """They were carried out up to there."""
+    setattr(connection, _PLACES[room], offset)
+
+
+def room_of(order: SendTo | KickConnection) -> str:
+    """The log for an order to one connection."""
+    return SENDS_ROOM if isinstance(order, SendTo) else CONTROL_ROOM
 
 
 Order = SendTo | KickConnection | Tell

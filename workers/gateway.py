@@ -137,8 +137,8 @@ class Gateway:
 
     # ---- the store ---------------------------------------------------------------------------------
 
-    def _order(self, order: control.Order) -> None:
-        self._append(control.CONTROL_ROOM, control.encode(order), "t", "", "")
+    def _order(self, order: control.SendTo | control.KickConnection) -> None:
+        self._append(control.room_of(order), control.encode(order), "t", "", "")
 
     def _append(
         self, room: str, payload: bytes, form: str, exclude: str, key: str, *, author: str = "gateway"

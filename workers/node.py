@@ -10,6 +10,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -18,7 +19,7 @@ from workers import control
 from workers.bus.port import BusError, Entry, Placed
 from workers.callbacks import ALL_ROOM
 from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
-from workers.control import CONTROL_ROOM
+from workers.control import ORDER_ROOMS, SENDS_ROOM
 from workers.counters import Counters
 from workers.events import Tasks
 from workers.ids import connection_id
@@ -79,7 +80,7 @@ class Node:
         self.counters = Counters()
         self.connections: dict[str, Connection] = {}
         self.endpoints: list[Endpoint] = []
-        self._ordered = 0  # the last order that came
+        self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the last order of each log that came
         self.transfers: list[Transfer] = []  # hand-overs with siblings that are under way
         self.moving: set[str] = set()  # ids of connections that are on their way to another worker
         self.when_empty = asyncio.Event()
@@ -91,8 +92,9 @@ class Node:
         """A handshake is done; the returned object owns the transport from now on."""
         connection = Connection(self, ws, connection_id())
         self.connections[connection.id] = connection
-        ordered = self.hub.position(CONTROL_ROOM)
-        connection.ordered = ordered.offset if ordered is not None else 0
+        for room in ORDER_ROOMS:
+            heard = self.hub.position(room)
+            control.hear(connection, room, heard.offset if heard is not None else 0)
         self.application.opened(connection)
         return connection
 
@@ -163,19 +165,30 @@ class Node:
     async def kick(self, connection: str, *, reason: str = "") -> None:
         await self.order(control.KickConnection(connection, reason))
 
-    async def order(self, order: control.Order) -> None:
+    async def order(self, order: control.SendTo | control.KickConnection) -> None:
         """Have every worker carry it out. Raises BusError."""
-        await self.publish(CONTROL_ROOM, control.encode(order), form="t")
+        await self.publish(control.room_of(order), control.encode(order), form="t")
 
-    def ordered(self, entry: Entry) -> None:
-        """An order came through the control room."""
-        if entry.offset <= self._ordered:  # the store lost the room's log, and counts anew
+    def follow_orders(self) -> None:
+        """Hear what other workers order, from now on."""
+        for room in ORDER_ROOMS:
+            self.hub.follow(room, partial(self._ordered, room), missed=partial(self.missed, room))
+
+    def _ordered(self, room: str, entry: Entry) -> None:
+        """An order came."""
+        if entry.offset <= self._heard[room]:  # the store lost the log, and counts anew
             for connection in self.connections.values():
-                connection.ordered = 0
-        self._ordered = entry.offset
-        self.carry_out(entry)
+                control.hear(connection, room, 0)
+        self._heard[room] = entry.offset
+        self.carry_out(room, entry)
 
-    def carry_out(self, entry: Entry) -> None:
+    def missed(self, room: str) -> None:
+        """Orders are lost: the log was overrun while this worker could not read it, or the store lost it."""
+        if room == SENDS_ROOM:
+            logger.warning("messages that were sent to single connections are lost; see the lines before")
+        self.application.missed(room)
+
+    def carry_out(self, room: str, entry: Entry) -> None:
         """Do what an order says; it may be a repetition, for connections that arrived since."""
         order = control.decode(entry.payload)
         if isinstance(order, control.Tell):
@@ -183,9 +196,9 @@ class Node:
             return
         connection = self.connections.get(order.connection)
         # Each order once, by whichever worker has the connection: one that is on its way gets it where it arrives.
-        if connection is None or connection.id in self.moving or entry.offset <= connection.ordered:
+        if connection is None or connection.id in self.moving or entry.offset <= control.heard(connection, room):
             return
-        connection.ordered = entry.offset
+        control.hear(connection, room, entry.offset)
         if isinstance(order, control.SendTo):
             connection.send(control.data_of(order))
         else:

@@ -22,7 +22,6 @@ from chatmaster.stats import Field, WorkerStats
 from workers import parts
 from workers.callbacks import CallbackApplication
 from workers.channel import Channel
-from workers.control import CONTROL_ROOM
 from workers.drain import Drain
 from workers.events import call
 from workers.forked import Forks, end_children
@@ -91,7 +90,7 @@ class Serving:
         node.forks.store = node.bus.descriptors
         node.worker.bind(node)
         node.application = (node.worker.application or _callbacks)(node.worker, node)
-        node.hub.follow(CONTROL_ROOM, node.ordered)
+        node.follow_orders()
         await node.application.start()
         await call(node.worker.callbacks.get("worker_start"), node.worker)
         self._keep_log()

@@ -28,6 +28,7 @@ from workers.chat.entrance import Entrance
 from workers.chat.gate import Gate
 from workers.chat.hooks import Hooks
 from workers.chat.identity import Identities, Identity
+from workers.chat.lost_orders import LostOrders
 from workers.chat.marks import Marks
 from workers.chat.mirror import Mirror
 from workers.chat.moderation import Moderation
@@ -75,6 +76,7 @@ class ChatApplication:
         self.gate = Gate(node.registry)
         self.moderation = Moderation(self)
         self.naming = Naming(self, node.settings.store.timeout)
+        self.lost_orders = LostOrders(self)
         self.mirror = Mirror(self)
         self.counsel = Counsel(hooks, self.tasks, node.counters)
         self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
@@ -382,6 +384,10 @@ class ChatApplication:
     def told(self, body: bytes, offset: int) -> None:
         """An order about a user, from any worker."""
         self.moderation.told(body, offset)
+
+    def missed(self, room: str) -> None:
+        """Orders are lost."""
+        self.lost_orders.missed(room)
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         """What the operator asks of the chat."""

@@ -17,7 +17,6 @@ from chatmaster.settings import RoomRule
 from workers.bus.port import BusError
 from workers.chat import effects as e
 from workers.chat.marks import Mark
-from workers.chat.permissions import sanctioned_address
 from workers.chat.replies import RequestId, RoomState
 from workers.chat.session import Effects
 
@@ -91,26 +90,13 @@ class Entering(ABC):
     def go_on(self, rest: Effects) -> None:
         """The turn after `announce`."""
         self.came_in()
-        if not self._app.context.sanctions.none:
-            self._put_out_banned()
+        # A ban may have been told after it was asked about, when this connection was in no room to be found in.
+        self._app.moderation.put_out_banned(self.desk)
         self._put_out_kicked()
         self.desk.go_on(rest)
 
-    def _put_out_banned(self) -> None:
-        """A ban may have been told after it was asked about, when this connection was in no room to be found in."""
-        desk, sanctions, now = self.desk, self._app.context.sanctions, time.time()
-        session = desk.session
-        user, address = session.identity.user, sanctioned_address(session, session.identity)
-        everywhere = sanctions.banned(user, address, "", now)
-        if everywhere is not None:
-            desk.carry_out(session.removed(everywhere or "you are banned"))
-        for room in session.rooms:
-            reason = sanctions.banned(user, address, room, now)
-            if reason is not None:
-                desk.carry_out(session.expelled(room, reason or "you are banned from this room"))
-
     def _put_out_kicked(self) -> None:
-        """The same of a kick, which nobody could ask about."""
+        """A kick, which nobody could ask about, may have been told as well."""
         desk = self.desk
         for kick in self._app.moderation.coming.end(desk):
             session = desk.session

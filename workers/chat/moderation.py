@@ -1,12 +1,13 @@
 """Moderation carried out: what a moderator or the operator orders is kept, told to every worker, and done by each.
 
-What is told travels through the control room, which has offsets, so no worker misses it. A ban holds because the
-registry has it; that it is told only makes it hold at once.
+What is told travels through logs with offsets, so no worker misses it while they last; see `lost_orders.py` for when
+they do not. A ban holds because the registry has it; that it is told only makes it hold at once.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,8 +21,9 @@ from workers.chat.coming import Coming, Kick
 from workers.chat.effects import Verb
 from workers.chat.identity import GUEST_PREFIX, OPERATOR, Identity
 from workers.chat.naming import Renamed
+from workers.chat.permissions import sanctioned_address
 from workers.chat.rights import Role
-from workers.chat.session import Effects
+from workers.chat.session import Effects, Phase
 from workers.chat.staff import OPERATOR_NAME, Officer
 from workers.registry import Deed, Sanction
 
@@ -38,6 +40,7 @@ class Kicked(Struct, frozen=True, tag="kicked"):
     user: str
     room: str
     reason: str
+    at: int = 0  # in the audit trail, ms
 
 
 class Sanctioned(Struct, frozen=True, tag="sanctioned"):
@@ -82,8 +85,8 @@ class Moderation:
         registry, user, room = self._app.node.registry, order.user, order.room
         match order.verb:
             case Verb.KICK:
-                await registry.record(Deed("kick", user, by, room, 0.0, order.reason))
-                await self.tell(Kicked(user, room, order.reason))
+                at = await registry.record(Deed("kick", user, by, room, 0.0, order.reason))
+                await self.tell(Kicked(user, room, order.reason, at))
             case Verb.BAN | Verb.MUTE:
                 sanction = await registry.sanction(
                     "ban" if order.verb is Verb.BAN else "mute",
@@ -136,7 +139,8 @@ class Moderation:
     async def tell(self, told: Told) -> Placed:
         """Have every worker, this one too, be `told`. Raises BusError."""
         order = control.encode(control.Tell(msgspec.Raw(_encode(told))))
-        return await self._app.node.publish(control.CONTROL_ROOM, order, form="t")
+        room = control.CONTROL_ROOM if isinstance(told, Kicked | Sanctioned) else control.NAMES_ROOM
+        return await self._app.node.publish(room, order, form="t")
 
     # ---- told by any worker --------------------------------------------------------------------------
 
@@ -144,7 +148,8 @@ class Moderation:
         """Do here what was ordered somewhere."""
         order = _decode(body)
         match order:
-            case Kicked(user, room, reason):
+            case Kicked(user, room, reason, at):
+                self._app.lost_orders.kicked(user, room, at)
                 self.coming.kicked(user, Kick(room, reason or "you were kicked", offset))
                 self._remove(user, room, reason or "you were kicked", offset)
             case Sanctioned(sanction):
@@ -158,6 +163,23 @@ class Moderation:
                 self._app.staff.enlist(officer)
             case Renamed():
                 self._app.naming.told(order, offset)
+
+    def put_out_banned(self, desk: Desk) -> bool:
+        """Put a connection out of what its user is banned from. Returns whether it was in there."""
+        sanctions, session, now = self._app.context.sanctions, desk.session, time.time()
+        if sanctions.none or session.phase is not Phase.OPEN:
+            return False
+        user, address = session.identity.user, sanctioned_address(session, session.identity)
+        everywhere = sanctions.banned(user, address, "", now)
+        if everywhere is not None:
+            desk.carry_out(session.removed(everywhere or "you are banned"))
+            return True
+        rooms = session.rooms
+        for room in rooms:
+            reason = sanctions.banned(user, address, room, now)
+            if reason is not None:
+                desk.carry_out(session.expelled(room, reason or "you are banned from this room"))
+        return session.rooms != rooms
 
     def _hold_for_addresses(self, sanction: Sanction) -> None:
         """A guest who is banned or muted would only come back as another; where the guest is, the address is known."""

@@ -1,6 +1,6 @@
 """What a user is called: one name for all connections of a user, on every worker.
 
-A new name is told through the control room, whose order is the same everywhere, so that all connections end up with the
+A new name is told through a log of its own, whose order is the same everywhere, so that all connections end up with the
 same one whoever gives several at once; and it is kept beside the user's inbox, for those who come in without a name of
 their own choice. Between the two, this worker's memory of the last orders stands in for what is not kept yet.
 """
@@ -91,11 +91,24 @@ class Naming:
         if len(self._recent) > MOST_RECENT:
             del self._recent[next(iter(self._recent))]
         for desk in list(self._app.desks(f"@{order.user}")):
-            if desk.connection.ordered < offset:  # else it came from a worker that has done it
-                desk.connection.ordered = offset
+            if desk.connection.named < offset:  # else it came from a worker that has done it
+                desk.connection.named = offset
                 self._call(desk, order.name, tell=desk.connection.id != order.connection)
                 if desk.connection.id == order.connection:
                     self._done(desk)
+
+    def forget_recent(self) -> None:
+        """Orders are lost: what was told before them may be old."""
+        self._recent.clear()
+
+    def found(self, user: str, name: str) -> int:
+        """What is kept of a user's name was read again. Returns how many connections bore another one."""
+        if not name or user in self._recent:  # none was ever chosen; or it was told since, and is newer
+            return 0
+        others = [desk for desk in self._app.desks(f"@{user}") if desk.session.identity.name != name]
+        for desk in others:
+            self._call(desk, name, tell=True)
+        return len(others)
 
     def _done(self, desk: Desk) -> None:
         done, answer = self._asked.get(desk.connection.id, (None, b""))
@@ -107,8 +120,8 @@ class Naming:
     def came_in(self, desk: Desk) -> None:
         """An order to rename may have come while this connection was on its way in."""
         at, name = self._recent.get(desk.connection.user, (0, ""))
-        if at > desk.connection.ordered:
-            desk.connection.ordered = at
+        if at > desk.connection.named:
+            desk.connection.named = at
             self._call(desk, name, tell=True)
 
     def _call(self, desk: Desk, name: str, *, tell: bool) -> None:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from chatmaster.settings import RoomRule, Settings
+from workers.control import KEPT
 
 ROLE_PREFIX: Final = "role:"
 _INBOX_RULE: Final = RoomRule(match="@*", presence=False)
@@ -105,6 +106,8 @@ def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
     options, store = Options(settings.rooms), settings.store
 
     def of(room: str) -> tuple[int, int]:
+        if room.startswith("!"):  # no pattern of the operator's means the server's own
+            return max(KEPT, store.history_size), store.history_ttl
         rule = options.of(room)
         size = store.history_size if rule.history_size is None else rule.history_size
         return size, store.history_ttl if rule.history_ttl is None else rule.history_ttl

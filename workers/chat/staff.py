@@ -6,6 +6,7 @@ from the store when a worker starts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -50,6 +51,14 @@ class Staff:
             for key in names.keys_of(officer.name):
                 self._bearers.setdefault(key, set()).add(officer.user)
         return True
+
+    def replace(self, officers: Sequence[Officer]) -> None:
+        """These are all; whoever else was known has no role any more."""
+        here = {officer.user for officer in officers}
+        for gone in [known for known in self._officers.values() if known.user not in here]:
+            self.enlist(Officer(gone.user, gone.name, Role.USER))
+        for officer in officers:
+            self.enlist(officer)
 
     def role_of(self, user: str) -> Role:
         """The role that the user last came with."""

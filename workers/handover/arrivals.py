@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from workers import control
 from workers.bus.port import Position
 from workers.connection import Connection
-from workers.control import CONTROL_ROOM
+from workers.control import ORDER_ROOMS
 from workers.handover.moves import rejoin
 from workers.handover.protocol import Parcel
 
@@ -115,7 +116,8 @@ class Arrivals:
         connection.user = parcel.user
         connection.opened_at = parcel.opened_at
         connection.messages_in = parcel.messages_in
-        connection.ordered = parcel.control.offset
+        for room, offset in zip(ORDER_ROOMS, parcel.orders, strict=True):
+            control.hear(connection, room, offset)
         if parcel.session:
             connection.session.restore(parcel.session)
         ws.owner = connection
@@ -145,14 +147,18 @@ class Arrivals:
 
     async def make_up_for_orders(self, parcels: list[Parcel]) -> None:
         """Carry out the orders that came for them after they were written down and before they were here."""
-        here = self._node.hub.position(CONTROL_ROOM)
-        if here is None or not parcels:
-            return
-        after = min(parcel.control.offset for parcel in parcels)
-        while after < here.offset:
-            page = await self._node.bus.read(CONTROL_ROOM, after=after, limit=ORDERS_A_PAGE, max_bytes=1 << 20)
+        for place, room in enumerate(ORDER_ROOMS):
+            here = self._node.hub.position(room)
+            if here is not None and parcels:
+                await self._make_up(room, min(parcel.orders[place] for parcel in parcels), here.offset)
+
+    async def _make_up(self, room: str, after: int, until: int) -> None:
+        while after < until:
+            page = await self._node.bus.read(room, after=after, limit=ORDERS_A_PAGE, max_bytes=1 << 20)
+            if page.entries and page.entries[0].offset > after + 1:
+                self._node.missed(room)
             for entry in page.entries:
-                self._node.carry_out(entry)
+                self._node.carry_out(room, entry)
             if not page.entries:
                 return
             after = page.entries[-1].offset

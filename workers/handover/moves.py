@@ -9,8 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from workers import control
 from workers.bus.port import Position
-from workers.control import CONTROL_ROOM
+from workers.control import ORDER_ROOMS
 from workers.handover.protocol import MAX_PACKET, Parcel, RoomPosition
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ class Moves:
         """
 
         def left(found: dict[str, Position]) -> None:
-            control = self._node.hub.position(CONTROL_ROOM)
-            connection.ordered = max(connection.ordered, control.offset if control else 0)
+            for room in ORDER_ROOMS:
+                heard = self._node.hub.position(room)
+                control.hear(connection, room, max(control.heard(connection, room), heard.offset if heard else 0))
             self._node.moving.add(connection.id)
             gone(connection, tuple(RoomPosition(room, at.epoch, at.offset) for room, at in found.items()))
 
@@ -109,7 +111,6 @@ class Moves:
 
     def parcel(self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float) -> Parcel:
         """Write it down. `socket_state` is the transport's part."""
-        control = self._node.hub.position(CONTROL_ROOM) or Position("", 0)
         return Parcel(
             id=connection.id,
             user=connection.user,
@@ -117,7 +118,7 @@ class Moves:
             messages_in=connection.messages_in,
             session=dict(connection.session),
             rooms=rooms,
-            control=RoomPosition(CONTROL_ROOM, control.epoch, connection.ordered),
+            orders=tuple([control.heard(connection, room) for room in ORDER_ROOMS]),
             socket=socket_state,
             left_at=left_at,
             counted=self._node.registry.freeze(connection.id),

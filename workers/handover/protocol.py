@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from workers.registry.registry import Carried
 
-VERSION = 3
+VERSION = 4
 
 # The kernel passes at most 253 descriptors in one message (SCM_MAX_FD); a quarter of it leaves the receiver time to
 # work between batches.
@@ -35,7 +35,7 @@ class Parcel(Struct, frozen=True, array_like=True):
     messages_in: int
     session: dict[str, Any]
     rooms: tuple[RoomPosition, ...]
-    control: RoomPosition
+    orders: tuple[int, ...]  # how far it has got in each of `control.ORDER_ROOMS`
     socket: bytes  # the transport's own state
     left_at: float  # when it was taken out of its rooms: seconds of CLOCK_MONOTONIC, which all processes share
     counted: Carried  # where it is counted

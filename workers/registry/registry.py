@@ -240,25 +240,31 @@ class Registry:
         """All bans and mutes that hold anywhere, as many as can be listed. Raises BusError."""
         return await self._kept.listed()
 
-    async def reload(self) -> None:
-        """Read again what holds for this worker's users and their addresses. Raises BusError."""
+    async def reload(self) -> float:
+        """Read again what holds for this worker's users and their addresses. Returns the store's time (Unix time).
+
+        Raises BusError.
+        """
         subjects = [one for one in self._counts.tally.subjects() if one != keys.ALL]
-        await self._kept.reload(self.sanctions, subjects)
+        return await self._kept.reload(self.sanctions, subjects)
 
     # ---- the audit trail ---------------------------------------------------------------------------
 
-    async def record(self, deed: Deed) -> None:
-        """Write down what was done, a kick for example. Raises BusError."""
-        await self._calls.call(self._record, [keys.audit(self._name)], [AUDIT_SIZE, _encode_deed(deed)], again=True)
+    async def record(self, deed: Deed) -> int:
+        """Write down what was done, a kick for example. Returns the time of it, in ms. Raises BusError."""
+        args: list[Any] = [AUDIT_SIZE, _encode_deed(deed)]
+        entry = await self._calls.call(self._record, [keys.audit(self._name)], args, again=True)
+        return int(entry.partition(b"-")[0])
 
-    async def trail(self, *, room: str = "", user: str = "", limit: int = 100) -> list[Deed]:
-        """The last deeds, newest first; of one room or to one user where given. Raises BusError."""
+    async def trail(self, *, room: str = "", user: str = "", limit: int = 100, since: float = 0.0) -> list[Deed]:
+        """The last deeds, newest first; of one room, to one user, since a time where given. Raises BusError."""
         found: list[Deed] = []
         start = "+"
         while len(found) < limit:
             page: list[Any] = await self._calls.call_read(self._trail, [keys.audit(self._name)], [start, TRAIL_PAGE])
-            found += [deed for deed in _deeds(page) if room in ("", deed.room) and user in ("", deed.user)]
-            if len(page) < 2 * TRAIL_PAGE:
+            deeds = [deed for deed in _deeds(page) if deed.time >= since]
+            found += [deed for deed in deeds if room in ("", deed.room) and user in ("", deed.user)]
+            if len(deeds) < TRAIL_PAGE:
                 break
             start = f"({page[-2].decode()}"
         return found[:limit]

@@ -8,13 +8,12 @@ replaced by a later one. Whatever fails half-way raises BusError, and doing the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from workers.bus.port import BusError
 from workers.presence.calls import Argument, Calls, scripts_of
 from workers.registry import keys
 from workers.registry.sanctions import (
@@ -98,20 +97,17 @@ class SanctionStore:
                 break
         return list(found.values())[:limit]
 
-    async def reload(self, sanctions: Sanctions, subjects: Iterable[str]) -> None:
-        """Read again what holds for some subjects. Raises BusError."""
-        waiting = list(subjects)
+    async def reload(self, sanctions: Sanctions, subjects: Sequence[str]) -> float:
+        """Read again what holds for some subjects. Returns the store's time (Unix time). Raises BusError."""
+        now = await self._reload(sanctions, keys.ALL)  # nobody's, but it tells the time
+        for start in range(0, len(subjects), RELOADS):
+            await asyncio.gather(*(self._reload(sanctions, one) for one in subjects[start : start + RELOADS]))
+        return now
 
-        async def some() -> None:
-            while waiting:
-                subject = waiting.pop()
-                reply = await self._calls.call_read(self._held, [keys.sanctions(self._name, subject)], [])
-                sanctions.reloaded(subject, unpack_all(reply[1:]), int(reply[0]))
-
-        results = await asyncio.gather(*(some() for _ in range(min(RELOADS, len(waiting)))), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result if isinstance(result, BusError) else BusError(str(result)) from result
+    async def _reload(self, sanctions: Sanctions, subject: str) -> float:
+        reply = await self._calls.call_read(self._held, [keys.sanctions(self._name, subject)], [])
+        sanctions.reloaded(subject, unpack_all(reply[1:]), int(reply[0]))
+        return int(reply[0]) / 1000
 
     # ---- the records -------------------------------------------------------------------------------
 

@@ -149,6 +149,8 @@ class Following:
         self._tell_live(room, Gap(gap.epoch, gap.first, gap.last))
         room.epoch, room.offset = gap.epoch, gap.last
         self._ring_bytes += room.forget(gap.last)
+        for listener in room.listeners or ():
+            listener.missed(room.name)
 
     def _reset(self, room: Room, reset: TellReset) -> None:
         logger.warning(
@@ -160,6 +162,8 @@ class Following:
         room.line += 1
         room.epoch, room.offset = reset.epoch, reset.offset
         self._ring_bytes += room.forget(reset.offset)
+        for listener in room.listeners or ():
+            listener.missed(room.name)
 
     def _tell_live(self, room: Room, what: Gap | Reset) -> None:
         payload = self._words.teller(room.name, what)

@@ -152,14 +152,19 @@ class Hub:
     # ---- the worker itself -------------------------------------------------------------------------
 
     def follow(
-        self, room: str, received: Callable[[Entry], None], *, live: Callable[[], None] | None = None
+        self,
+        room: str,
+        received: Callable[[Entry], None],
+        *,
+        live: Callable[[], None] | None = None,
+        missed: Callable[[], None] | None = None,
     ) -> Callable[[], None]:
         """Follow a room for the worker itself: every entry from now on once and in order, until the result is called.
 
-        `live` is called once when the following has begun.
+        `live` is called once when the following has begun, `missed` where entries cannot be had any more.
         """
         found = self._membership.room(room)
-        listener = Listener(received, live)
+        listener = Listener(received, live, missed)
         found.listeners = [*(found.listeners or ()), listener]
         self._following.run(found, found.follower.wanted())
         if found.current:

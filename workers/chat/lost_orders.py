@@ -1,0 +1,123 @@
+"""Reads again what lost orders would have told: sanctions and kicks, names and roles of all who are here.
+
+A log of orders keeps only so many entries, and the store may lose it. A worker that slept meanwhile, stopped or cut off
+from the store, then finds a gap. What an order changed is kept elsewhere too: bans and mutes in the registry, kicks in
+the audit trail, names beside the inboxes. All of it is read anew and done, before it is known what was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from workers.bus.port import BusError
+from workers.control import CONTROL_ROOM, NAMES_ROOM
+from workers.registry import Deed
+
+if TYPE_CHECKING:
+    from workers.chat.app import ChatApplication
+
+logger = logging.getLogger(__name__)
+
+RETRY: Final = 1.0  # seconds between two tries while the store is away
+AT_ONCE: Final = 64  # users whose names are asked for at the same time
+MOST_DEEDS: Final = 10_000  # of the audit trail that are looked at: all that it keeps
+REMEMBERED: Final = 2000  # kicks that were told, so that none is done twice
+SLACK: Final = 2.0  # seconds: clocks differ, and orders are told a little later than they are written down
+
+
+class LostOrders:
+    """Makes up for them, on this worker."""
+
+    def __init__(self, app: ChatApplication) -> None:
+        self._app = app
+        self._since = time.time()  # kicks from before were told, here or to whoever had the connections then
+        self._last = 0.0  # when the last one that was told was written down, by the store's clock
+        self._before = 0.0  # the same of the last one before orders were lost
+        self._kicks: deque[tuple[str, str, int]] = deque(maxlen=REMEMBERED)  # user, room and time of those told
+        self._wanted: dict[str, bool] = {}  # logs that are being made up for; True: orders were lost again since
+
+    def kicked(self, user: str, room: str, at: int) -> None:
+        """A kick was told; `at` is its time in the audit trail, ms."""
+        self._kicks.append((user, room, at))
+        self._last = max(self._last, at / 1000)
+
+    def missed(self, room: str) -> None:
+        """Orders of that log are lost."""
+        make_up = {CONTROL_ROOM: self._make_up_sanctions, NAMES_ROOM: self._make_up_names}.get(room)
+        if make_up is None:
+            return
+        running = room in self._wanted
+        if room == CONTROL_ROOM and not running:
+            self._before = self._last
+        self._wanted[room] = running
+        if not running:
+            self._app.tasks.start(self._make_up(room, make_up), what=f"make up for lost orders of {room}")
+
+    async def _make_up(self, room: str, make_up: Callable[[], Awaitable[int]]) -> None:
+        """Until it is done, however long the store is away, and again if orders were lost meanwhile."""
+        try:
+            while room in self._wanted:
+                self._wanted[room] = False
+                try:
+                    changed = await make_up()
+                except BusError as error:
+                    logger.debug("what orders of %s told cannot be read yet: %s", room, error)
+                    await asyncio.sleep(RETRY)
+                    continue
+                logger.warning("orders of %s are lost: what they told was read again, and changed %d", room, changed)
+                if not self._wanted[room]:
+                    del self._wanted[room]
+        finally:
+            self._wanted.pop(room, None)
+
+    # ---- sanctions and kicks -------------------------------------------------------------------------
+
+    async def _make_up_sanctions(self) -> int:
+        """Put out who is banned or was kicked. Returns how many connections. Raises BusError."""
+        app = self._app
+        ahead = await app.node.registry.reload() - time.time()  # by how much the store's clock is ahead of ours
+        since = max(self._since + ahead, self._before) - SLACK
+        deeds = await app.node.registry.trail(limit=MOST_DEEDS, since=since)
+        out = 0
+        for connection in list(app.node.connections.values()):
+            if connection.app is not None:
+                out += app.moderation.put_out_banned(connection.app)
+        for deed in reversed(deeds):
+            if deed.verb == "kick":
+                out += self._kick(deed, ahead)
+        return out
+
+    def _kick(self, deed: Deed, ahead: float) -> int:
+        """Do what was not told, to connections that were there then."""
+        mark = (deed.user, deed.room, round(deed.time * 1000))
+        if mark in self._kicks:
+            return 0
+        self.kicked(*mark)
+        there = [
+            desk for desk in self._app.desks(f"@{deed.user}") if desk.connection.opened_at + ahead < deed.time + SLACK
+        ]
+        for desk in there:
+            reason = deed.reason or "you were kicked"
+            desk.carry_out(desk.session.expelled(deed.room, reason) if deed.room else desk.session.removed(reason))
+        return len(there)
+
+    # ---- names and roles -----------------------------------------------------------------------------
+
+    async def _make_up_names(self) -> int:
+        """Call everybody here what is kept, and learn who is a moderator. Raises BusError."""
+        app = self._app
+        app.naming.forget_recent()
+        app.staff.replace(await app.marks.staff())
+        users = list(dict.fromkeys(one.user for one in app.node.connections.values() if one.user))
+        changed = 0
+        for start in range(0, len(users), AT_ONCE):
+            some = users[start : start + AT_ONCE]
+            marks = await asyncio.gather(*(app.marks.look(f"@{user}", user) for user in some))
+            for user, mark in zip(some, marks, strict=True):
+                changed += app.naming.found(user, mark.name)
+        return changed

@@ -140,9 +140,18 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         message_size=application.frame_size(settings.limits.message_size),
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
-    # One budget of descriptors for all of a worker's endpoints.
-    shared = node.endpoints[0].descriptors if node.endpoints else None
-    return Endpoint(config, node, _http(node), tls=tls, descriptors=shared)
+    if not node.endpoints:
+        return Endpoint(config, node, _http(node), tls=tls)
+    first = node.endpoints[0]  # one budget of descriptors for all of a worker's endpoints, and one account of addresses
+    return Endpoint(
+        config,
+        node,
+        _http(node),
+        tls=tls,
+        descriptors=first.descriptors,
+        peers=first.peers,
+        notices=first.notices,
+    )
 
 
 def _http(node: Node) -> Http:

@@ -22,9 +22,11 @@ from tests.support import ws
 from tests.support.server import Chatmaster
 from tests.support.ws import ChatSocket, Closed, RawSocket, frame
 from tests.workers.chat.test_hostile import RAW, WRONG
+from workers.chat.commands import request_size
 
 SECRET = "a secret of more than thirty-two characters, so that SHA-384 has enough, too"
 MESSAGE_SIZE = 65_536
+FRAME_SIZE = request_size(MESSAGE_SIZE)
 HEADER_SIZE = 8192
 ROOM = "lobby"  # that the hostile commands name
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -89,8 +91,8 @@ FRAMES: list[tuple[str, bytes, set[int]]] = [
     ("2^63 bytes announced", frame(ws.TEXT, length=2**63), {1002, 1009}),
     ("2^64-1 bytes announced", frame(ws.TEXT, length=2**64 - 1), {1002, 1009}),
     ("2^62 bytes announced", frame(ws.TEXT, length=2**62), {1009}),
-    ("one byte too many", frame(ws.TEXT, b"x" * (MESSAGE_SIZE + 1)), {1009}),
-    ("too many in small frames", frame(ws.TEXT, b"x" * 40_000, fin=False) + frame(0, b"x" * 40_000), {1009}),
+    ("one byte too many", frame(ws.TEXT, b"x" * (FRAME_SIZE + 1)), {1009}),
+    ("too many in small frames", frame(ws.TEXT, b"x" * FRAME_SIZE, fin=False) + frame(0, b"x"), {1009}),
     ("unmasked", frame(ws.TEXT, b"hello", masked=False), {1002}),
     ("an unmasked ping", frame(ws.PING, masked=False), {1002}),
     ("binary", frame(ws.BINARY, b"x"), {1003}),
@@ -164,7 +166,7 @@ async def unnoticed(server: Chatmaster) -> AsyncIterator[None]:
 
 def code_for(data: bytes) -> int:
     """The close code for a message that does not get as far as the chat; 0: it does."""
-    if len(data) > MESSAGE_SIZE:
+    if len(data) > FRAME_SIZE:
         return 1009
     try:
         data.decode()

@@ -32,6 +32,8 @@ class EndpointConfig:
     origins: tuple[str, ...] = ()  # patterns, beside the origin of the endpoint itself
     trusted_proxies: tuple[str, ...] = ()  # networks, and "unix" for peers behind a unix socket
     forwarded_header: str = "x-forwarded-for"  # the one whose word counts, or "proxy-protocol"
+    per_address: int = 0  # connections from one address, newcomers included; 0: as many as there are descriptors for
+    ipv6_prefix: int = 64  # bits of an IPv6 address that are one client
     reserve: int = 64  # descriptors that are kept free: accepting pauses there
 
     @classmethod
@@ -53,6 +55,8 @@ class EndpointConfig:
             message_size=message_size or limits.message_size,
             queue_size=limits.queue_size,
             header_size=limits.header_size,
+            per_address=limits.per_address,
+            ipv6_prefix=limits.ipv6_prefix,
             control_frames=limits.control_frames,
             handshake_timeout=limits.handshake_timeout,
             ping_interval=limits.ping_interval,

@@ -13,19 +13,22 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 from workers.http.response import Response
 from workers.transport.begun import Begun
 from workers.transport.config import EndpointConfig
-from workers.transport.descriptors import Descriptors
+from workers.transport.descriptors import SLACK, Descriptors
 from workers.transport.door import Door
 from workers.transport.familiar import Familiar
 from workers.transport.handshake import Handshake
 from workers.transport.inbound import Parsers
 from workers.transport.lifecycle import Lifecycle
 from workers.transport.moving import ConnectionState, decode_state
+from workers.transport.notices import Notices
 from workers.transport.opening import Handler
+from workers.transport.peers import Newcomer, Peers
 from workers.transport.proxies import TrustedProxies
 from workers.transport.sweeper import Sweeper
 from workers.transport.upgrade import Negotiator
@@ -33,6 +36,7 @@ from workers.transport.websocket import WebSocket
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 1.0  # seconds for a handshake that nobody need wait for where there are no descriptors left
 LOW_WATER_PART = 4  # a paused reader goes on when a quarter of the queue is left
 
 
@@ -61,7 +65,7 @@ class Endpoint:
     """Accepts, keeps the set of open connections, and lends them what they share.
 
     `http` answers plain requests; None: they are refused with 426. `tls` makes it wss://.
-    `descriptors` is shared by all endpoints of a worker.
+    `descriptors`, `peers` and `notices` are shared by all endpoints of a worker.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class Endpoint:
         *,
         tls: ssl.SSLContext | None = None,
         descriptors: Descriptors | None = None,
+        peers: Peers | None = None,
+        notices: Notices | None = None,
     ) -> None:
         self.config = config
         self.handler = handler
@@ -94,6 +100,11 @@ class Endpoint:
         self.connections = Sweeper(config, self.now)
         self.descriptors = descriptors or Descriptors.of_this_process(config.reserve)
         self.descriptors.watch(self._descriptors_changed)
+        self.peers = peers or Peers(
+            self.descriptors.limit, per_address=config.per_address, ipv6_prefix=config.ipv6_prefix
+        )
+        self.notices = notices or Notices()
+        self.connections.when_swept = self._make_room
         self._listeners: list[socket.socket] = []
         self._doors: list[Door] = []  # as many as listeners, or none
         self._serving: asyncio.Task[None] | None = None
@@ -193,6 +204,7 @@ class Endpoint:
                 await adoption
             except OSError as error:
                 self.descriptors.give_back()
+                self.peers.remove(ws, ws.address)
                 attached.append(error)
                 continue
             if known.pinged is not None and ws.is_open:
@@ -209,6 +221,7 @@ class Endpoint:
         ws = WebSocket(self, known.opening, known.remote)
         ws.adopt(known)
         self.descriptors.take()
+        self.peers.add_settled(ws.address)
         self.connections.start(self.loop)
         return ws, Begun(self.loop.connect_accepted_socket(lambda: ws, sock)), known
 
@@ -218,6 +231,28 @@ class Endpoint:
         """A connection was accepted."""
         self.descriptors.take()
         self.connections.handshakes.add(handshake, self.now())
+        address = handshake.peer[0]
+        if self.behind_proxies and self.proxies.trusts(address):
+            address = ""
+        self._let_in(address, self.peers.add(handshake, address))
+
+    def _let_in(self, address: str, instead_of: Newcomer | None) -> None:
+        if instead_of is not None:
+            instead_of.give_way()
+            if self.peers.of(address) >= self.peers.share:
+                self.notices.warn(
+                    "addresses with too many connections",
+                    address,
+                    f"{address} has {self.peers.share} connections, and the rest are kept for other addresses: whoever "
+                    "of them has not come in yet gives way (a proxy belongs into server.trusted_proxies)",
+                )
+
+    def _make_room(self, now: float) -> None:
+        """Out of descriptors, with handshakes that do not go on: the oldest give way."""
+        if self.descriptors.paused:
+            for handshake in list(islice(self.connections.handshakes, SLACK)):
+                if (self.connections.handshakes.age(handshake, now) or 0.0) >= PATIENCE:
+                    handshake.give_way()
 
     def handshake_answered(self, handshake: Handshake) -> None:
         """It has got a response that is no 101, and some time to read it."""
@@ -225,6 +260,7 @@ class Endpoint:
 
     def lost_in_handshake(self, handshake: Handshake) -> None:
         """It is gone without having become a WebSocket."""
+        self.peers.remove(handshake, "")
         self.connections.handshakes.clear(handshake)
         self.descriptors.give_back()
 
@@ -232,6 +268,11 @@ class Endpoint:
         """It has become a WebSocket."""
         self.connections.handshakes.clear(handshake)
         self.opened(ws)
+        self._let_in(ws.address, self.peers.rename(handshake, ws, ws.address))
+
+    def came_in(self, ws: Newcomer) -> None:
+        """The client of a WebSocket has said who it is, or need not."""
+        self.peers.settled(ws)
 
     def opened(self, ws: WebSocket) -> None:
         """A WebSocket is open on its transport."""
@@ -247,6 +288,7 @@ class Endpoint:
 
     def lost(self, ws: WebSocket) -> None:
         """A WebSocket's socket is closed."""
+        self.peers.remove(ws, ws.address)
         self.connections.remove(ws)
         self.counts.connections -= 1
         self.descriptors.give_back()

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class Handshake(asyncio.Protocol):
     """Reads one request and answers it."""
 
-    __slots__ = ("_answered", "_buffer", "_claims_proxy", "_remote", "endpoint", "transport")
+    __slots__ = ("_answered", "_buffer", "_claims_proxy", "_remote", "endpoint", "peer", "transport")
 
     transport: asyncio.Transport
 
@@ -43,11 +43,18 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection was accepted."""
         self.transport = cast(asyncio.Transport, transport)
+        self.peer = of_peer(transport.get_extra_info("peername"))  # address and port of the other end of the socket
         self.endpoint.handshake_began(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left, or the answer is out."""
         self.endpoint.lost_in_handshake(self)
+
+    def give_way(self) -> None:
+        """Drop it: others need its place."""
+        self._count(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._answered = True
+        self.transport.abort()
 
     def expire(self) -> None:
         """`handshake_timeout` is over: before the request was complete, or while its answer is being read."""
@@ -76,7 +83,7 @@ class Handshake(asyncio.Protocol):
 
     def _receive_proxy_header(self, data: bytes) -> bytes | None:
         """What follows the PROXY header, if a trusted peer sent one; None until that is known."""
-        if not self.endpoint.proxies.trusts(self._peer()[0]):
+        if not self.endpoint.proxies.trusts(self.peer[0]):
             self._claims_proxy = False
             return data
         try:
@@ -124,8 +131,12 @@ class Handshake(asyncio.Protocol):
         endpoint = self.endpoint
         ws = WebSocket(endpoint, agreed.opening, self._client(agreed) if endpoint.behind_proxies else None)
         ws.transport = self.transport
+        if not endpoint.behind_proxies:
+            ws.is_at(self.peer[0])
         self.transport.set_protocol(ws)
         endpoint.upgraded(self, ws)
+        if not ws.is_open:  # it had to give way
+            return
         self.transport.write(agreed.response)
         ws.begin(endpoint.handler)
         if rest:
@@ -143,15 +154,15 @@ class Handshake(asyncio.Protocol):
 
     def _client(self, agreed: Agreed) -> tuple[str, int]:
         """Who is behind trusted proxies."""
-        proxies, peer = self.endpoint.proxies, self._remote or self._peer()
+        proxies, peer = self.endpoint.proxies, self._remote or self.peer
         return proxies.behind(peer, agreed.claims) if proxies.trusts(peer[0]) else peer
 
-    def _peer(self) -> tuple[str, int]:
-        return of_peer(self.transport.get_extra_info("peername"))
+    def _count(self, status: HTTPStatus) -> None:
+        refused = self.endpoint.counts.refused
+        refused[status] = refused.get(status, 0) + 1
 
     def _refuse(self, response: Response) -> None:
-        refused = self.endpoint.counts.refused
-        refused[response.status] = refused.get(response.status, 0) + 1
+        self._count(response.status)
         self._answer(response.serialize())
 
     def _answer(self, response: bytes) -> None:

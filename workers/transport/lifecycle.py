@@ -33,6 +33,7 @@ GONE: Final = 3
 FROZEN: Final = 4  # offered to another process: neither read nor written here
 
 ABNORMAL: Final = 1006  # the connection was lost without a Close (RFC 6455, 7.1.5)
+TOO_MANY: Final = 4004
 TOO_SLOW: Final = 4008
 FLOOD: Final = 4009
 NO_ANSWER: Final = 4010
@@ -91,6 +92,10 @@ class Lifecycle(asyncio.Protocol):
         if self._address is None:
             self._address = sys.intern(self.remote[0])
         return self._address
+
+    def is_at(self, address: str) -> None:
+        """Who has asked the socket already says what `address` is."""
+        self._address = sys.intern(address)
 
     @property
     def buffered(self) -> int:
@@ -167,6 +172,10 @@ class Lifecycle(asyncio.Protocol):
         if self.state == OPEN:
             self.endpoint.loop.call_soon(self._tell_closed, code, reason)
         self._drop()
+
+    def give_way(self) -> None:
+        """Drop a connection whose client has not come in: others need its place."""
+        self.abort(TOO_MANY, "too many connections from this address")
 
     def refuse(self, code: int, reason: str) -> None:
         """The peer broke the protocol."""

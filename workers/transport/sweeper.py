@@ -46,6 +46,7 @@ class Sweeper:
         self._backlogs: dict[WebSocket, int] = {}  # pinged behind so many bytes
         self._stalls: dict[WebSocket, tuple[int, float]] = {}  # paused with so many bytes, since when
         self._timer: asyncio.TimerHandle | None = None
+        self.when_swept: Callable[[float], None] = lambda now: None
 
     def __iter__(self) -> Iterator[WebSocket]:
         return chain.from_iterable(self._buckets)
@@ -104,6 +105,7 @@ class Sweeper:
                 self._judge(ws, now)
         for ws in self._answers.expired(now):
             self._judge(ws, now)
+        self.when_swept(now)
         for ws in tuple(self._buckets[self._visiting]):
             self._visit(ws, now)
         self._visiting = (self._visiting + 1) % len(self._buckets)

@@ -138,6 +138,10 @@ class WebSocket(Lifecycle):
         if self.writing_paused:  # by what was sent before there was an owner to tell
             self.pause_writing()
 
+    def came_in(self) -> None:
+        """The application knows who it is, or need not know."""
+        self.endpoint.came_in(self)
+
     def ping(self) -> None:
         """Ask for a sign of life; `heard` tells whether there was one."""
         self.heard = False

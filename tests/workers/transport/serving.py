@@ -101,13 +101,14 @@ class Served:
         self.listener.close()
         await asyncio.sleep(0)  # lets the aborted transports close their sockets
 
-    async def connect(self) -> "Peer":
-        self.peers.append(Peer(*await asyncio.open_connection("127.0.0.1", self.port)))
+    async def connect(self, source: str = "127.0.0.1") -> "Peer":
+        connecting = asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
+        self.peers.append(Peer(*await connecting))
         return self.peers[-1]
 
-    async def open(self, *headers: str, path: str = "/") -> "Peer":
+    async def open(self, *headers: str, path: str = "/", source: str = "127.0.0.1") -> "Peer":
         """A peer whose handshake is done."""
-        peer = await self.connect()
+        peer = await self.connect(source)
         peer.write(upgrade(*headers, path=path))
         await peer.accepted()
         return peer

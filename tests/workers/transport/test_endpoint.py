@@ -32,7 +32,7 @@ async def test_accepting_pauses_at_the_reserve_and_goes_on(serve, caplog) -> Non
     caplog.set_level(logging.INFO)
     descriptors = Descriptors(limit=20)
     served = await serve(descriptors=descriptors)
-    peers = [await served.open() for _ in range(19)]
+    peers = [await served.open(source=f"127.0.0.{2 + number % 3}") for number in range(19)]
     last = await served.open()
     await until(lambda: descriptors.paused)
     assert not served.endpoint.accepting
@@ -49,7 +49,7 @@ async def test_accepting_pauses_at_the_reserve_and_goes_on(serve, caplog) -> Non
 async def test_one_budget_serves_several_endpoints(serve) -> None:
     descriptors = Descriptors(limit=17)
     first, second = await serve(descriptors=descriptors), await serve(descriptors=descriptors)
-    peers = [await first.open() for _ in range(17)]
+    peers = [await first.open(source=f"127.0.0.{2 + number % 3}") for number in range(17)]
     await until(lambda: not second.endpoint.accepting)
     for peer in peers:
         peer.writer.close()
@@ -61,15 +61,15 @@ async def test_a_burst_beyond_the_reserve_is_served_later_and_nobody_is_reset(se
     served = await serve(descriptors=Descriptors(limit=20))
     most = 0
 
-    async def visit() -> None:
+    async def visit(number: int) -> None:
         nonlocal most
-        peer = await served.open()
+        peer = await served.open(source=f"127.0.0.{2 + number}")
         most = max(most, served.endpoint.descriptors.used)
         peer.write(text("hello"))
         assert await peer.message() == "hello"
         peer.writer.close()
 
-    await asyncio.wait_for(asyncio.gather(*(visit() for _ in range(100))), 20)
+    await asyncio.wait_for(asyncio.gather(*(visit(number) for number in range(100))), 20)
     if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
         assert most < 20 + 64, "went beyond the reserve"  # asyncio itself accepts as many at once as wait
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 from chatmaster import __version__, children, config_running, contract, succession, takeover, workdir
 from chatmaster import decisions as d
 from chatmaster.boot import Boot, Interrupted, Site, open_log
+from chatmaster.checkup import Checkup
 from chatmaster.config import Loaded
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.control_server import ControlServer, Peer
@@ -153,7 +154,7 @@ class Arbiter:
             self.keeper = StoreKeeper(reactor, reaper, site.store, patience=patience)
         self.started = time.time() if running is None else running.started
         self.since = _since(running)
-        self._report = Report(self)
+        self.report = Report(self)
         self._failure: ChatmasterError | None = None
         self._over = False
         self._sampled = self._touched = 0.0
@@ -302,7 +303,7 @@ class Arbiter:
         if now - self._touched >= TOUCH_EVERY:
             self._touched = now
             self.site.pid_file.touch()
-        self._report.note(now)
+        self.report.note(now)
         self.decide(
             d.TimePassed(
                 {number: handle.beat for number, handle in self.foreman.handles.items()},
@@ -330,9 +331,10 @@ class Arbiter:
 
     def _commands(self) -> dict[str, Any]:
         return {
-            "status": lambda peer, args: peer.done(self._report.status()),
+            "status": lambda peer, args: peer.done(self.report.status()),
             "settings": self._settings_command,
             "query": self.questions.command,
+            "doctor": Checkup(self).command,
             **self.operations.commands(),
         }
 

@@ -29,6 +29,7 @@ from chatmaster.reactor import Reactor
 from chatmaster.reaper import Reaper
 from chatmaster.settings import Settings
 from chatmaster.store import EmbeddedStore
+from chatmaster.store_program import why_not_the_wheels
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,8 @@ class Boot:
         if settings.store.url == "embedded":
             store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
             durability = store.durability
+            if reason := why_not_the_wheels(store.program):
+                log.warning("the embedded store is %s (%s): %s", store.program, store.program.path, reason)
         return Site(
             loaded=self._loaded,
             settings=settings,

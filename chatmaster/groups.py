@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from chatmaster import addresses
 from chatmaster.config_describe import shown
 from chatmaster.contract import Declared
+from chatmaster.cores import available
 from chatmaster.errors import ChatmasterError, ConfigError, Fault
 from chatmaster.settings import Settings
 from chatmaster.stats import MOST_WORKERS
@@ -98,7 +98,7 @@ def check_names(new: Sequence[Group], old: Sequence[Group]) -> None:
 
 def cores() -> int:
     """How many cores this process may use."""
-    return max(len(os.sched_getaffinity(0)), 1)
+    return available().count
 
 
 def _asked(origins: Mapping[str, str], key: str) -> bool:

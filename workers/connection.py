@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from workers.addressing import is_public, room_name, user_id
+from workers.payload import TEXT, close_code, close_reason, packed
+
 if TYPE_CHECKING:
     from workers.node import Node
     from workers.rooms.member import Joined
@@ -149,30 +152,43 @@ class Connection:
 
     @property
     def rooms(self) -> list[str]:
-        """The rooms it is in, without those that the server itself keeps (`!…`)."""
-        return [room for room in self._node.hub.rooms_of(self) if not room.startswith("!")]
+        """The rooms that it joined."""
+        return list(filter(is_public, self._node.hub.rooms_of(self)))
 
     def send(self, data: str | bytes) -> None:
         """Send one message, text for str and binary for bytes; it leaves at the end of this turn of the loop.
 
-        Raises RuntimeError in another thread than the loop's: see `Worker.call_soon_threadsafe`.
+        Raises RuntimeError in another thread than the loop's (see `Worker.call_soon_threadsafe`), TypeError for
+        anything else, ValueError for a text that UTF-8 cannot hold.
         """
         if get_ident() != self._node.thread:
             raise _in_a_thread("send")
+        if type(data) is not str and type(data) is not bytes:
+            payload, form = packed(data)
+            data = payload.decode() if form == TEXT else payload
         self.ws.send(data)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a closing handshake, for which the client has a bounded time.
 
-        Raises RuntimeError in another thread than the loop's.
+        Raises RuntimeError in another thread than the loop's, TypeError and ValueError for what is no close code, or no
+        reason.
         """
         if get_ident() != self._node.thread:
             raise _in_a_thread("close")
-        self.ws.close(code, reason)
+        self.ws.close(close_code(code), close_reason(reason))
         self._node.hub.leave_all(self)
 
     async def join(self, room: str) -> None:
-        """Be in a room from now on. Raises BusError where the store cannot be reached in time."""
+        """Be in a room from now on.
+
+        A name has 1 to 64 letters, marks and digits of any script, and `_ . : -`. Raises TypeError and ValueError for
+        what is none, BusError where the store cannot be reached in time.
+        """
+        await self.enter(room_name(room))
+
+    async def enter(self, room: str) -> None:
+        """The same for any room, an inbox for example. Not for programs."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def announce(joined: list[Joined]) -> None:
@@ -189,14 +205,19 @@ class Connection:
             self._node.entered(self, room)
 
     async def leave(self, room: str) -> None:
-        """Be in it no longer; nothing where it was not."""
+        """Be in it no longer; nothing where it was not. Raises TypeError and ValueError for what is no name."""
+        room = room_name(room)
         self._node.hub.leave(self, room)
         if self.user:
             self._node.left(self, room)
 
     async def bind(self, user: str) -> None:
-        """Say who this is: it gets what is sent to that user from now on, on every worker."""
-        await self._node.bind_user(self, user)
+        """Say who this is: it gets what is sent to that user from now on, on every worker.
+
+        A user's id has 1 to 64 letters, marks and digits of any script, and `_ . : - %`. Raises TypeError and
+        ValueError for what is none, a number for example, and BusError.
+        """
+        await self._node.bind_user(self, user_id(user))
 
     # ---- told by the transport ---------------------------------------------------------------------
 

@@ -10,10 +10,13 @@ as giving themselves names, pushes out a ban that a sleeping worker has not read
 from __future__ import annotations
 
 import base64
+import logging
 from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
+
+from workers.payload import TEXT, packed
 
 CONTROL_ROOM = "!control"  # what is ordered about users: bans, mutes, kicks; and kicks of single connections
 NAMES_ROOM = "!names"  # what users are called, and which of them are moderators
@@ -72,14 +75,26 @@ def room_of(order: SendTo | KickConnection) -> str:
 Order = SendTo | KickConnection | Tell
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Order).decode
+_decode: Final = msgspec.json.Decoder(Order)
+logger = logging.getLogger(__name__)
+
+
+def understood(payload: bytes) -> Order | None:
+    """The order; None for one that is none, of another version of this program for example."""
+    try:
+        order: Order = _decode.decode(payload)
+    except (ValueError, RecursionError) as error:
+        logger.warning("an order that cannot be read is passed over: %s", error)
+        return None
+    return order
 
 
 def send_to(connection: str, data: str | bytes) -> SendTo:
-    """The order that carries `data`, text or binary."""
-    if isinstance(data, str):
-        return SendTo(connection, text=data)
-    return SendTo(connection, binary=base64.b64encode(data).decode())
+    """The order that carries `data`, text or binary. Raises TypeError, ValueError for what is neither."""
+    payload, form = packed(data)
+    if form == TEXT:
+        return SendTo(connection, text=payload.decode())
+    return SendTo(connection, binary=base64.b64encode(payload).decode())
 
 
 def data_of(order: SendTo) -> str | bytes:

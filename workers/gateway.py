@@ -20,13 +20,20 @@ from chatmaster import store_client, store_url
 from chatmaster.settings import Settings
 from workers import control
 from workers import retention as kept
+from workers.addressing import (
+    ALL_ROOM,
+    connection_id,
+    connection_ids,
+    inbox_of,
+    room_name,
+    user_id,
+)
 from workers.bus import keys as bus_keys
 from workers.bus.envelope import pack_envelope, unpack_all_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
-from workers.callbacks import ALL_ROOM
-from workers.chat.commands import ROOM_NAME, USER_ID
 from workers.chat.rights import retention
+from workers.payload import close_reason, packed
 from workers.presence import keys as presence_keys
 from workers.registry import keys as registry_keys
 
@@ -58,39 +65,39 @@ class Gateway:
 
     # ---- sending -----------------------------------------------------------------------------------
 
-    def broadcast(self, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> None:
+    def broadcast(self, data: str | bytes, *, exclude: str | Iterable[str] = (), key: str = "") -> None:
         """Send to every connection of a program (see `Worker.broadcast`); the chat's are not reached, see `say`."""
-        self.send_to_room(ALL_ROOM, data, exclude=exclude, key=key)
+        self._send(ALL_ROOM, data, exclude, key)
 
-    def send_to_room(self, room: str, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> Placed:
+    def send_to_room(self, room: str, data: str | bytes, *, exclude: str | Iterable[str] = (), key: str = "") -> Placed:
         """Send to every member of a room, text for str and binary for bytes; `exclude` names connections.
 
         It goes out as it is: into a room of the chat, `say` is what the clients there understand.
         """
-        payload, form = (data.encode(), "t") if isinstance(data, str) else (data, "b")
-        return self._append(room, payload, form, ",".join(exclude), key)
+        return self._send(room_name(room), data, exclude, key)
 
-    def send_to_user(self, user: str, data: str | bytes, *, exclude: Iterable[str] = (), key: str = "") -> Placed:
+    def send_to_user(self, user: str, data: str | bytes, *, exclude: str | Iterable[str] = (), key: str = "") -> Placed:
         """Send to every connection of a user."""
-        return self.send_to_room(f"@{user}", data, exclude=exclude, key=key)
+        return self._send(inbox_of(user_id(user)), data, exclude, key)
+
+    def _send(self, room: str, data: str | bytes, exclude: str | Iterable[str], key: str) -> Placed:
+        payload, form = packed(data)
+        return self._append(room, payload, form, ",".join(connection_ids(exclude)), key)
 
     def send_to_connection(self, connection: str, data: str | bytes) -> None:
         """Send to one connection, wherever it is."""
-        self._order(control.send_to(connection, data))
+        self._order(control.send_to(connection_id(connection), data))
 
     def kick(self, connection: str, *, reason: str = "") -> None:
         """Close one connection with 4003, wherever it is."""
-        self._order(control.KickConnection(connection, reason))
+        self._order(control.KickConnection(connection_id(connection), close_reason(reason)))
 
     def say(self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = "") -> Placed:
         """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text.
 
         Raises ValueError for what the chat would refuse as well: a name that no room or user can have, too much.
         """
-        if ROOM_NAME.match(room) is None:
-            raise ValueError(f"{room!r} is no name of a room: 1 to 64 of A-Z a-z 0-9 _ . : -")
-        if USER_ID.match(user) is None:
-            raise ValueError(f"{user!r} is no user id: 1 to 63 of A-Z a-z 0-9 _ . : - %")
+        room, user = room_name(room), user_id(user)
         content = {"data": data} if data is not None else {"text": text}
         message = {"type": "message", "room": room, "from": {"user": user, "name": name or user}, **content}
         payload = msgspec.json.encode(message)
@@ -103,7 +110,7 @@ class Gateway:
 
     def is_online(self, user: str) -> bool:
         """Whether the user has a connection to any worker."""
-        return self._count(registry_keys.of_user(user)) > 0
+        return self._count(registry_keys.of_user(user_id(user))) > 0
 
     def online(self) -> int:
         """Connections to all workers and machines."""
@@ -111,7 +118,7 @@ class Gateway:
 
     def members(self, room: str) -> list[dict[str, Any]]:
         """The users in a room: `user`, `name`, `connections`; at most 1,000."""
-        _, users, names = presence_keys.of_room(self._name, room)
+        _, users, names = presence_keys.of_room(self._name, room_name(room))
         found: list[tuple[bytes, bytes]] = []
         for entry in self._client.hscan_iter(users, count=MEMBERS_MOST):
             found.append(entry)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from workers import control
+from workers.addressing import ALL_ROOM, inbox_of, is_public
 from workers.bus.port import BusError, Entry, Placed
-from workers.callbacks import ALL_ROOM
 from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
 from workers.control import ORDER_ROOMS, SENDS_ROOM
 from workers.counters import Counters
 from workers.events import Tasks
 from workers.ids import connection_id
+from workers.payload import packed
 
 if TYPE_CHECKING:
     from chatmaster.contract import Launch
@@ -147,7 +148,7 @@ class Node:
         return await answered
 
     async def _publish_data(self, room: str, data: str | bytes, exclude: tuple[str, ...]) -> None:
-        payload, form = (data.encode(), "t") if isinstance(data, str) else (data, "b")
+        payload, form = packed(data)
         await self.publish(room, payload, form=form, exclude=",".join(exclude))
 
     async def broadcast(self, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
@@ -157,7 +158,7 @@ class Node:
         await self._publish_data(room, data, exclude)
 
     async def send_to_user(self, user: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
-        await self._publish_data(f"@{user}", data, exclude)
+        await self._publish_data(inbox_of(user), data, exclude)
 
     async def send_to_connection(self, connection: str, data: str | bytes) -> None:
         await self.order(control.send_to(connection, data))
@@ -190,7 +191,9 @@ class Node:
 
     def carry_out(self, room: str, entry: Entry) -> None:
         """Do what an order says; it may be a repetition, for connections that arrived since."""
-        order = control.decode(entry.payload)
+        order = control.understood(entry.payload)
+        if order is None:
+            return
         if isinstance(order, control.Tell):
             self.application.told(bytes(order.body), entry.offset)
             return
@@ -258,16 +261,16 @@ class Node:
     async def bind_user(self, connection: Connection, user: str) -> None:
         connection.user = user
         await self.admit(connection)
-        await connection.join(f"@{user}")
+        await connection.enter(inbox_of(user))
         for room in connection.rooms:
             self.entered(connection, room)
 
     def entered(self, connection: Connection, room: str) -> None:
-        if not room.startswith("@"):
+        if is_public(room):
             self.presence.entered(room, connection.user, connection.user)
 
     def left(self, connection: Connection, room: str) -> None:
-        if not room.startswith("@"):
+        if is_public(room):
             self.presence.left(room, connection.user)
 
     def left_all(self, connection: Connection) -> None:

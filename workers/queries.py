@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from chatmaster import contract
+from workers.addressing import is_internal, log_name, normalized
 from workers.answers import Lines, answers
 from workers.bus.port import BusError
 
@@ -77,12 +78,16 @@ class Queries:
         return rows, {}
 
     def _connections(self, args: Row) -> list[Row]:
-        room, user = args.get("room"), args.get("user")
+        room, user = (normalized(args.get(one) or "") for one in ("room", "user"))
         return [
             self._row(connection)
             for connection in self._node.connections.values()
-            if (not user or connection.user == user) and (not room or room in connection.rooms)
+            if (not user or connection.user == user) and (not room or room in self._rooms_of(connection))
         ]
+
+    def _rooms_of(self, connection: Connection) -> list[str]:
+        """Its rooms and its inbox."""
+        return [room for room in self._node.hub.rooms_of(connection) if not is_internal(room)]
 
     def _row(self, connection: Connection) -> Row:
         ws = connection.ws
@@ -92,7 +97,7 @@ class Queries:
             "user": connection.user,
             "address": ws.address,
             "since": connection.opened_at,
-            "rooms": connection.rooms,
+            "rooms": self._rooms_of(connection),
             "bytes_in": ws.bytes_in,
             "bytes_out": ws.bytes_out,
             "messages_in": connection.messages_in,
@@ -135,9 +140,9 @@ class Queries:
 
 def _room(args: Row) -> str:
     room = args.get("room")
-    if not isinstance(room, str) or not room:
+    if not room:
         raise ValueError("a room is missing")
-    return room
+    return log_name(room)
 
 
 def _shown(payload: bytes) -> str:

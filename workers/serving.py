@@ -113,7 +113,7 @@ class Serving:
         if self._reloading:
             await self._reload_callback()
         if self._giving is not None:
-            await self._giving.run()
+            await self._give()
         while not await self._send_away(drain):
             """Another order came meanwhile."""
         await self._stop_callback()
@@ -123,6 +123,14 @@ class Serving:
         self._watcher.stop()
         self._heartbeat.stop()
         self._channel.send(contract.Drained())
+
+    async def _give(self) -> None:
+        """Hand the connections over. A bug in that cuts nobody: who is still here is sent away, and comes back."""
+        assert self._giving is not None
+        try:
+            await self._giving.run()
+        except Exception:
+            logger.exception("the hand-over failed: the clients that are still here are sent away")
 
     async def _send_away(self, drain: Drain) -> bool:
         """As the last order says; False where another one came before it was done."""

@@ -17,6 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workers import signatures as t
+from workers.addressing import connection_id as checked_id
+from workers.addressing import connection_ids, room_name, user_id
+from workers.payload import close_reason
 from workers.registering import Callbacks, Event
 
 if TYPE_CHECKING:
@@ -157,33 +160,33 @@ class Worker(Callbacks):
         node = self.node
         return node.context.copy().run(asyncio.run_coroutine_threadsafe, coroutine, node.loop).result(timeout)
 
-    async def broadcast(self, data: str | bytes, *, exclude: Iterable[str] = ()) -> None:
+    async def broadcast(self, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
         """Send to every connection of every worker and machine; returns when the store has it."""
-        await self.node.broadcast(data, exclude=tuple(exclude))
+        await self.node.broadcast(data, exclude=connection_ids(exclude))
 
-    async def send_to_room(self, room: str, data: str | bytes, *, exclude: Iterable[str] = ()) -> None:
+    async def send_to_room(self, room: str, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
         """Send to every connection that joined `room`, on every worker and machine."""
-        await self.node.send_to_room(room, data, exclude=tuple(exclude))
+        await self.node.send_to_room(room_name(room), data, exclude=connection_ids(exclude))
 
-    async def send_to_user(self, user: str, data: str | bytes, *, exclude: Iterable[str] = ()) -> None:
+    async def send_to_user(self, user: str, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
         """Send to every connection bound to `user`, on every worker and machine."""
-        await self.node.send_to_user(user, data, exclude=tuple(exclude))
+        await self.node.send_to_user(user_id(user), data, exclude=connection_ids(exclude))
 
     async def send_to_connection(self, connection_id: str, data: str | bytes) -> None:
         """Send to one connection, wherever it is; nobody is told where it is not."""
-        await self.node.send_to_connection(connection_id, data)
+        await self.node.send_to_connection(checked_id(connection_id), data)
 
     async def kick(self, connection_id: str, *, reason: str = "") -> None:
         """Close one connection with 4003, wherever it is."""
-        await self.node.kick(connection_id, reason=reason)
+        await self.node.kick(checked_id(connection_id), reason=close_reason(reason))
 
     async def is_online(self, user: str) -> bool:
         """Whether any connection of any worker is bound to `user`."""
-        return await self.node.is_online(user)
+        return await self.node.is_online(user_id(user))
 
     async def members(self, room: str) -> list[dict[str, Any]]:
         """The users in a room, over all workers: `user`, `name`, `connections`."""
-        return await self.node.members(room)
+        return await self.node.members(room_name(room))
 
     async def online(self) -> int:
         """How many connections there are over all workers and machines."""

@@ -70,7 +70,7 @@ async def test_session_user_and_rooms_survive_a_reload_and_orders_still_find_the
             socket.send_text("x")
             pid, count, rooms, user = str(await socket.read_message()).split(" ")
             assert pid != before[number][0]
-            assert (count, user, set(rooms.split(","))) == ("2", f"user-{number}", {"hall", f"@user-{number}"})
+            assert (count, user, set(rooms.split(","))) == ("2", f"user-{number}", {"hall"})
         gateway.send_to_room("hall", "still here")
         gateway.send_to_connection(ids[3], "for you")
         assert [await socket.read_message() for socket in sockets] == ["still here"] * 20

@@ -114,7 +114,7 @@ async def test_a_good_token_says_who_somebody_is(server: Chatmaster) -> None:
         welcome = ann.welcome
         assert (welcome["user"], welcome["name"], welcome["role"]) == ("ann%40example.com", "Ann", "admin")
         assert [room["room"] for room in welcome["rooms"]] == ["@ann%40example.com", "hall"]
-    assert (await refusal(server.url, token("x" * 64)))[0] == 4001
+    assert (await refusal(server.url, token("x" * 65)))[0] == 4001
 
 
 def _none(body: dict[str, Any]) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import zlib
 
+from workers.addressing import is_inbox
+
 INBOX_CHANNELS = 256
 
 
@@ -27,7 +29,7 @@ def of_log(name: str, room: str) -> tuple[str, str, str]:
 
 def shares_channel(room: str) -> bool:
     """Whether the room's channel carries other rooms too: it is an inbox."""
-    return room.startswith("@")
+    return is_inbox(room)
 
 
 def channel(name: str, database: int, room: str) -> str:

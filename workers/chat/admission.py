@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from workers.addressing import inbox_of, is_inbox
 from workers.chat import commands as c
 from workers.chat import effects as e
 from workers.chat import names
@@ -35,7 +36,7 @@ def identify(session: Session, command: c.Hello, now: float) -> Identity | Refus
 
 def admit(session: Session, identity: Identity, command: c.Hello, now: float) -> e.Admit:
     """The inbox, and those of the wanted rooms that are for this user; each of the others gets an `error`."""
-    inbox = f"@{identity.user}"
+    inbox = inbox_of(identity.user)
     chosen = {inbox: c.Wanted(inbox)}
     refused = []
     most = session.context.limits.rooms_per_connection
@@ -57,7 +58,7 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
 def check_entry(session: Session, identity: Identity, room: str, inside: int, now: float) -> str:
     """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises Mistake."""
     hook = permit(session, identity, "join", room, now)
-    if inside >= session.context.limits.rooms_per_connection and not room.startswith("@"):
+    if inside >= session.context.limits.rooms_per_connection and not is_inbox(room):
         raise _one_too_many("room")
     return hook
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from workers.addressing import inbox_of, room_name, user_id
 from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import messages, reading, replies
 from workers.chat.acquaintance import MOST, Acquaintance
-from workers.chat.commands import ROOM_NAME, USER_ID, Join, request_size
+from workers.chat.commands import Join, request_size
 from workers.chat.context import Context
 from workers.chat.counsel import Counsel
 from workers.chat.deadlines import Deadlines
@@ -289,7 +290,7 @@ class ChatApplication:
 
     def heard_of(self, user: str, name: str) -> None:
         """Somebody is called so, by late news perhaps: who is here is called what the connection says."""
-        if next(self.desks(f"@{user}"), None) is None:
+        if next(self.desks(inbox_of(user)), None) is None:
             self.people.called(user, name)
 
     def presence_changed(self, room: str, change: PresenceChange) -> None:
@@ -355,14 +356,11 @@ class ChatApplication:
 
     async def say(self, room: str, text: str, *, user: str, name: str) -> int:
         """See `Chat.say`."""
-        if USER_ID.match(user) is None:
-            raise ValueError(f"{user!r} is no user id")
-        return (await self.place(room, text, user=user, name=cleaned(name))).offset
+        return (await self.place(room, text, user=user_id(user), name=cleaned(name))).offset
 
     async def place(self, room: str, text: str, *, user: str, name: str) -> Placed:
         """Append somebody's text to a room's log. Raises ValueError for what is no room, BusError."""
-        if ROOM_NAME.match(room) is None:
-            raise ValueError(f"{room!r} is no name of a room")
+        room = room_name(room)
         body = messages.body_of_text(text, self.people.mentioned(room, text) if "@" in text else ())
         return await self._publish(room, messages.message(room, messages.sender(user, name), body), author=user)
 

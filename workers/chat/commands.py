@@ -1,31 +1,29 @@
 """What a client may say: every request as a type, the one decoder, and what a request that is not one is told.
 
-The types carry the exact limits of each field. Only the name of a room that must have been joined already is
-left to the session: it compares it with the rooms of the connection, and a regular expression there would
-cost more than the rest of the decoding.
+The types carry the exact limits of each field, and names are kept as `addressing.py` has them. Only the name of a room
+that must have been joined already is left to the session: it compares it with the rooms of the connection, and a
+regular expression there would cost more than the rest of the decoding.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from workers import addressing
+from workers.addressing import MAX_RAW, room_name, room_or_inbox, user_id
 
 MAX_INTEGER: Final = 2**53 - 1  # what a JavaScript number holds exactly
 MAX_DEPTH: Final = 64  # of `data`: other JSON readers give up soon after
 MAX_SECONDS: Final = 10 * 366 * 86_400
 HISTORY_LIMIT: Final = 100
 
-ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
-USER_ID: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,63}\Z")
-INBOX_NAME: Final = re.compile(r"@[A-Za-z0-9_.:%-]{1,63}\Z")
-
 RequestId = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None
-Room = Annotated[str, Meta(pattern=r"^(?:[A-Za-z0-9_.:-]{1,64}|@[A-Za-z0-9_.:%-]{1,63})\Z")]
-JoinedRoom = Annotated[str, Meta(min_length=1, max_length=64)]
-User = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:%-]{1,63}\Z")]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_RAW + 1)]  # of a room, an inbox or a user
 Key = Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType
 Offset = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 OffsetOrZero = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
@@ -40,6 +38,17 @@ ESCAPED: Final = 6  # bytes of JSON for one of text at most: a control character
 ENVELOPE: Final = 8192  # bytes of a request for everything but its text or data
 
 
+def _keep(request: Struct, field: str, checked: Callable[[object], str]) -> None:
+    """Replace a name by the spelling that is kept. Raises ValueError, which `explain` says of that field."""
+    given = getattr(request, field)
+    try:
+        name = checked(given)
+    except ValueError as error:
+        raise ValueError(f"`{field}`: {error}") from None
+    if name is not given:
+        msgspec.structs.force_setattr(request, field, name)
+
+
 class Since(Struct, frozen=True, forbid_unknown_fields=True):
     """A place in a room's log up to which the client has everything."""
 
@@ -50,8 +59,11 @@ class Since(Struct, frozen=True, forbid_unknown_fields=True):
 class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
     """A room to join with the hello."""
 
-    room: Room
+    room: Name
     since: Since | None = None
+
+    def __post_init__(self) -> None:
+        _keep(self, "room", room_or_inbox)
 
 
 class Command(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag=str.lower, kw_only=True, gc=False):
@@ -67,16 +79,19 @@ class Hello(Command, frozen=True, gc=True):
 
 
 class Join(Command, frozen=True):
-    room: Room
+    room: Name
     since: Since | None = None
+
+    def __post_init__(self) -> None:
+        _keep(self, "room", room_or_inbox)
 
 
 class Leave(Command, frozen=True):
-    room: JoinedRoom
+    room: Name
 
 
 class Say(Command, frozen=True):
-    room: JoinedRoom
+    room: Name
     text: Text = UNSET
     data: Raw | UnsetType = UNSET
     key: Key = UNSET
@@ -84,14 +99,17 @@ class Say(Command, frozen=True):
 
 
 class Direct(Command, frozen=True):
-    to: User
+    to: Name
     text: Text = UNSET
     data: Raw | UnsetType = UNSET
     key: Key = UNSET
 
+    def __post_init__(self) -> None:
+        _keep(self, "to", user_id)
+
 
 class Edit(Command, frozen=True):
-    room: JoinedRoom
+    room: Name
     offset: Offset
     text: Text = UNSET
     data: Raw | UnsetType = UNSET
@@ -99,13 +117,13 @@ class Edit(Command, frozen=True):
 
 
 class Delete(Command, frozen=True):
-    room: JoinedRoom
+    room: Name
     offset: Offset
     key: Key = UNSET
 
 
 class React(Command, frozen=True):
-    room: JoinedRoom
+    room: Name
     offset: Offset
     emoji: Emoji
     remove: bool = False
@@ -113,23 +131,26 @@ class React(Command, frozen=True):
 
 
 class Read(Command, frozen=True):
-    room: JoinedRoom
+    room: Name
     offset: OffsetOrZero
 
 
 class Typing(Command, frozen=True):
-    room: JoinedRoom
+    room: Name
 
 
 class History(Command, frozen=True):
-    room: Room
+    room: Name
     before: Offset | None = None
     after: OffsetOrZero | None = None
     limit: Annotated[int, Meta(ge=1, le=HISTORY_LIMIT)] = 50
 
+    def __post_init__(self) -> None:
+        _keep(self, "room", room_or_inbox)
+
 
 class Members(Command, frozen=True):
-    room: Room
+    room: Name
 
 
 class Rename(Command, frozen=True):
@@ -139,10 +160,15 @@ class Rename(Command, frozen=True):
 class Moderation(Command, frozen=True):
     """A moderator's request; without a room it is about every room and the server itself."""
 
-    user: User
-    room: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}\Z")] | None = None
+    user: Name
+    room: Name | None = None
     seconds: Seconds = None
     reason: Reason = ""
+
+    def __post_init__(self) -> None:
+        _keep(self, "user", user_id)
+        if self.room is not None:
+            _keep(self, "room", room_name)
 
 
 class Kick(Moderation, frozen=True): ...
@@ -208,6 +234,8 @@ class InvalidData(ValueError):
 
 _decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 _UNKNOWN = re.compile(r"unknown field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
+_NAMED = re.compile(r"\A`(\w+)`: .*?(?: - at `(\$[^`]*)`)?\Z", re.DOTALL)  # see _keep
+_PREFIX = re.compile(r"\A`\w+`: ")
 _MISSING = re.compile(r"missing required field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z", re.DOTALL)
 _SHOWN = 200  # characters of what was wrong
@@ -229,7 +257,7 @@ def explain(error: Exception, data: str | bytes) -> Invalid:
         return Invalid("not valid Unicode", id=id_of(data))
     if isinstance(error, msgspec.ValidationError):
         message = str(error)
-        return Invalid(_PATH.sub("", message)[:_SHOWN], _field_of(message)[:_SHOWN], id_of(data))
+        return Invalid(_PREFIX.sub("", _PATH.sub("", message))[:_SHOWN], _field_of(message)[:_SHOWN], id_of(data))
     return Invalid(f"not a JSON object: {error}"[:_SHOWN])
 
 
@@ -261,13 +289,23 @@ def _deeper_than(value: Any, depth: int) -> bool:
 
 
 def _field_of(message: str) -> str:
-    for pattern in (_UNKNOWN, _MISSING):
+    for pattern in (_UNKNOWN, _MISSING, _NAMED):
         found = pattern.search(message)
         if found:
             path = (found[2] or "$").removeprefix("$").removeprefix(".")
             return f"{path}.{found[1]}" if path else found[1]
     found = _PATH.search(message)
     return found[1] if found else ""
+
+
+def normalized(command: Command) -> Command:
+    """The request with the name of its room as it is kept; the same object where it is so already.
+
+    For a room that is not one of the connection's: the names of those need no second look.
+    """
+    room = getattr(command, "room", None)
+    kept = addressing.normalized(room) if isinstance(room, str) else room
+    return command if kept == room else msgspec.structs.replace(command, room=kept)
 
 
 def id_of(data: str | bytes) -> str | int | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from workers.addressing import inbox_of, is_inbox
 from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, Placed, TooMany
 from workers.chat import effects as e
 from workers.chat import replies
@@ -233,7 +234,7 @@ class Desk:
 
     def _publish_to_both(self, effect: e.PublishDirect) -> None:
         user = self.session.identity.user
-        own = e.Publish(effect.id, f"@{user}", effect.own_payload, effect.key, effect.content)
+        own = e.Publish(effect.id, inbox_of(user), effect.own_payload, effect.key, effect.content)
         if effect.to == user:
             self._publish(own)
             return
@@ -246,7 +247,7 @@ class Desk:
             copy = msgspec.structs.replace(own, payload=with_peer(own.payload, result.offset))
             self._publish(copy, placed=lambda place: self._app.marks.pair(inbox, result.offset, place.offset))
 
-        inbox = f"@{effect.to}"
+        inbox = inbox_of(effect.to)
         self._took_off()
         self._app.hub.publish(
             inbox,
@@ -259,7 +260,7 @@ class Desk:
         )
 
     def _amend(self, effect: e.Amend) -> None:
-        if effect.room.startswith("@"):
+        if is_inbox(effect.room):
             self._start(self._app.mirror.amend(self, effect), effect.id, effect.change.verb)
             return
 

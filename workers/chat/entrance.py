@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from workers.addressing import is_inbox
 from workers.bus.port import BusError, Position, Unavailable
 from workers.chat import commands as c
 from workers.chat import effects as e
@@ -118,7 +119,7 @@ class Entrance:
     async def ask_again(self, desk: Desk) -> None:
         """Have a connection leave the rooms that the application does not let it join with the role that it has now."""
         for room in desk.session.rooms:
-            if room.startswith("@"):
+            if is_inbox(room):
                 continue
             try:
                 await self._app.counsel.ask_join(desk.connection, desk.session.identity, room)

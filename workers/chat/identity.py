@@ -19,17 +19,18 @@ from typing import Any, Final
 from msgspec import Struct
 
 from chatmaster.settings import Auth
+from workers import addressing
+from workers.addressing import MAX_CHARACTERS, normalized, user_id
 from workers.chat import names
 from workers.chat.rights import Role
 
 GUEST_PREFIX: Final = "guest:"
 OPERATOR: Final = "operator:chatctl"
-MAX_USER: Final = 63
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_GUEST_TOKEN: Final = re.compile(r"guest\.(guest:[0-9a-f]{16})\.([A-Za-z0-9_-]{22})\Z")
 
 _RESERVED: Final = (GUEST_PREFIX, "operator:", "bot:")
-_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-_TO_ENCODE: Final = re.compile(rb"[^A-Za-z0-9_.:-]")
-_GUEST_TOKEN: Final = re.compile(r"guest\.(guest:[0-9a-f]{16})\.([A-Za-z0-9_-]{22})\Z")
 
 # What PyJWT and the claims' conversions raise for tokens that are wrong in ways of their own.
 _WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -143,14 +144,31 @@ def _is_users(token: str | None) -> bool:
 
 
 def encoded_user(sub: str) -> str:
-    """A token's `sub` as a user id: what is not allowed in one is percent-encoded. Raises ValueError."""
-    user = _TO_ENCODE.sub(lambda found: b"%%%02X" % found[0][0], sub.encode()).decode()
-    for prefix in _RESERVED:
-        if user.startswith(prefix):
-            user = user.replace(":", "%3A", 1)
-    if not 1 <= len(user) <= MAX_USER:
-        raise ValueError(f"sub becomes a user id of {len(user)} characters; 1 to {MAX_USER} are allowed")
-    return user
+    """A token's `sub` as a user id: what is not allowed in one is percent-encoded. Raises ValueError.
+
+    No two become one: a `sub` that is not in NFC, which others would be kept in, has all but ASCII encoded.
+    """
+    user = "".join([one if addressing.is_allowed(one) else _encoded(one) for one in sub])
+    if not addressing.is_kept(user):
+        user = "".join([one if one.isascii() else _encoded(one) for one in user])
+    if _seems_reserved(user):
+        user = user.replace(":", "%3A", 1)
+    if not 1 <= len(user) <= MAX_CHARACTERS:
+        raise ValueError(f"sub becomes a user id of {len(user)} characters; 1 to {MAX_CHARACTERS} are allowed")
+    return user_id(user)
+
+
+def _encoded(characters: str) -> str:
+    return "".join([f"%{byte:02X}" for byte in characters.encode()])
+
+
+def _seems_reserved(user: str) -> bool:
+    """Whether an id begins as those of guests, operators and bots do, or looks so."""
+    if user.isascii():
+        return user.startswith(_RESERVED)
+    head, colon, _ = user.partition(":")
+    keys = names.keys_of(head + colon)
+    return any(not keys.isdisjoint(names.keys_of(prefix)) for prefix in _RESERVED)
 
 
 def _identity_of(claims: dict[str, Any], now: float) -> Identity | Refusal:
@@ -187,7 +205,7 @@ def _patterns_of(claims: dict[str, Any]) -> tuple[str, ...] | None:
         return None
     if not isinstance(rooms, list) or not all(isinstance(one, str) for one in rooms) or len(rooms) > 100:
         raise ValueError("rooms is not a list of at most 100 patterns")
-    return tuple(rooms)
+    return tuple(map(normalized, rooms))
 
 
 def _verifier(auth: Auth) -> Callable[[str], dict[str, Any] | Refusal] | None:

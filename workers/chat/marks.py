@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from chatmaster.settings import Settings
+from workers.addressing import inbox_of
 from workers.bus.keys import digest, key_field, tag
 from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
@@ -88,11 +89,11 @@ class Marks:
         Raises BusError.
         """
         args: list[Argument] = [at.time, at.offset, name, self._ttl]
-        await self._bus.call(self._call, self._keys(f"@{user}")[2:], args, again=True)
+        await self._bus.call(self._call, self._keys(inbox_of(user))[2:], args, again=True)
 
     def note_call(self, user: str, name: str) -> None:
         """The same for the first name of a user, without an order and without waiting; may be lost."""
-        self._bus.send(self._call, self._keys(f"@{user}")[2:], [0, 0, name, self._ttl], _forget, again=True)
+        self._bus.send(self._call, self._keys(inbox_of(user))[2:], [0, 0, name, self._ttl], _forget, again=True)
 
     def pace(
         self, room: str, user: str, address: str, key: str, interval: float, done: Callable[[float | BusError], None]
@@ -119,7 +120,7 @@ class Marks:
             done(reply if isinstance(reply, BusError) else bool(reply))
 
         field = key_field(user=user, room="claim", key=key).hex()
-        own = f"{tag(self._name, f'@{user}')}:claim:{field}"
+        own = f"{tag(self._name, inbox_of(user))}:claim:{field}"
         self._bus.send(self._claim, [own], [digest(content), self._key_ttl], answered, again=True)
 
     def pair(self, inbox: str, offset: int, copy: int) -> None:
@@ -164,7 +165,7 @@ class Marks:
         return [_decode_officer(one) for one in await self._bus.call(self._roll, [self._staff_key], [], again=True)]
 
     def _address_key(self, guest: str) -> str:
-        return f"{tag(self._name, f'@{guest}')}:address"
+        return f"{tag(self._name, inbox_of(guest))}:address"
 
     @property
     def _staff_key(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import inbox_of
 from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed
 from workers.chat import effects as e
 from workers.chat import replies
@@ -86,10 +87,10 @@ class Mirror:
         letter = _decode(entry.payload)
         sender = letter.sender.get("user", "")
         if sender == user and letter.to not in ("", user) and letter.peer:
-            return _moved(amend, f"@{letter.to}", letter.peer)
+            return _moved(amend, inbox_of(letter.to), letter.peer)
         if sender not in ("", user) and amend.any_author:
             copy = await self._app.marks.paired(amend.room, target)
-            return None if copy is None else _moved(amend, f"@{sender}", copy)
+            return None if copy is None else _moved(amend, inbox_of(sender), copy)
         return None  # to oneself; or not the author's, which the store will say
 
     async def _place(self, user: str, amend: e.Amend) -> Placed:

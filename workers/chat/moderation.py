@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from workers import control
+from workers.addressing import inbox_of, normalized, room_name, user_id
 from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import replies
@@ -109,7 +110,7 @@ class Moderation:
         """Where a guest of this worker comes from; nothing for users, and for guests of other workers."""
         if not user.startswith(GUEST_PREFIX):
             return ()
-        found = (desk.session.address for desk in self._app.desks(f"@{user}"))
+        found = (desk.session.address for desk in self._app.desks(inbox_of(user)))
         return tuple(dict.fromkeys(address for address in found if address))
 
     async def _origins_of(self, user: str) -> tuple[str, ...]:
@@ -198,7 +199,7 @@ class Moderation:
             )
 
     def _remove(self, user: str, room: str, reason: str, offset: int) -> None:
-        for desk in list(self._app.desks(f"@{user}")):
+        for desk in list(self._app.desks(inbox_of(user))):
             if desk.connection.ordered >= offset:
                 continue  # it has been out, and came back since
             desk.connection.ordered = offset
@@ -214,16 +215,16 @@ class Moderation:
         if what == "say":
             return [await self._say(_text(args, "room"), _text(args, "text"))]
         if what == "audit":
-            trail = await self._app.node.registry.trail(room=args.get("room") or "", user=args.get("user") or "")
+            room, user = (normalized(args.get(one) or "") for one in ("room", "user"))
+            trail = await self._app.node.registry.trail(room=room, user=user)
             return [_row(deed) for deed in trail]
         if what == "sanctions":
             return await self._listed(args)
         if what not in Verb.__members__.values():
             return None
         seconds = float(args.get("seconds") or 0.0)
-        order = e.Moderate(
-            None, Verb(what), _text(args, "user"), args.get("room") or "", seconds, args.get("reason") or ""
-        )
+        room = room_name(args["room"]) if args.get("room") else ""
+        order = e.Moderate(None, Verb(what), user_id(_text(args, "user")), room, seconds, args.get("reason") or "")
         if order.verb is Verb.KICK and not await self._is_here(order.user):
             raise LookupError(f"no user {order.user} is connected; `who ROOM` shows the ids")
         lifted = await self.carry_out(order, by=OPERATOR)
@@ -233,7 +234,8 @@ class Moderation:
     async def _listed(self, args: dict[str, Any]) -> list[dict[str, Any]]:
         """The bans and mutes that hold, newest first: of one `kind`, `room` or `user` where given. Raises BusError."""
         held = await self._app.node.registry.sanctions_held()
-        kind, room, user = args.get("kind") or "", args.get("room"), args.get("user") or ""
+        kind, user = args.get("kind") or "", normalized(args.get("user") or "")
+        room = None if args.get("room") is None else normalized(args["room"])
         return [
             _row_of(one)
             for one in sorted(held, key=lambda one: one.at, reverse=True)
@@ -242,9 +244,10 @@ class Moderation:
 
     async def _is_here(self, user: str) -> bool:
         """Whether a connection of that user is here or at another worker, or coming in. Raises BusError."""
-        return any(self._app.desks(f"@{user}")) or await self._app.node.registry.is_online(user)
+        return any(self._app.desks(inbox_of(user))) or await self._app.node.registry.is_online(user)
 
     async def _say(self, room: str, text: str) -> dict[str, Any]:
+        room = room_name(room)
         placed = await self._app.place(room, text, user=OPERATOR, name=OPERATOR_NAME)
         return {"room": room, "epoch": placed.epoch, "offset": placed.offset, "time": placed.time / 1000}
 

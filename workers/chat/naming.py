@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import inbox_of
 from workers.bus.port import Unavailable
 from workers.chat import replies
 
@@ -90,7 +91,7 @@ class Naming:
         self._recent[order.user] = offset, order.name
         if len(self._recent) > MOST_RECENT:
             del self._recent[next(iter(self._recent))]
-        for desk in list(self._app.desks(f"@{order.user}")):
+        for desk in list(self._app.desks(inbox_of(order.user))):
             if desk.connection.named < offset:  # else it came from a worker that has done it
                 desk.connection.named = offset
                 self._call(desk, order.name, tell=desk.connection.id != order.connection)

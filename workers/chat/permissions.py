@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from workers.chat import commands as c
+from workers.addressing import room_or_inbox
 from workers.chat.mistake import Mistake
 from workers.chat.rights import MODERATE, may
 
@@ -75,8 +75,10 @@ def sanctioned_address(session: Session, identity: Identity) -> str:
 
 
 def _not_joined(room: str) -> Mistake:
-    if not c.ROOM_NAME.match(room) and not c.INBOX_NAME.match(room):
-        return Mistake("bad_request", "this is no name of a room", field="room")
+    try:
+        room_or_inbox(room)
+    except ValueError as error:
+        return Mistake("bad_request", str(error), field="room")
     return Mistake("not_joined", "join the room first", field="room")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import inbox_of
 from workers.chat.messages import encode
 
 RequestId = str | int | None
@@ -122,7 +123,7 @@ def presence(
 
 def renamed(user: str, name: str) -> bytes:
     """One's own new name, for the connections that did not ask for it: in the room that they all are in."""
-    return presence(f"@{user}", joined=(), left=(), renamed=[{"user": user, "name": name}], count=1)
+    return presence(inbox_of(user), joined=(), left=(), renamed=[{"user": user, "name": name}], count=1)
 
 
 def typing(room: str, user: str, name: str) -> bytes:

@@ -11,7 +11,10 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final, Protocol
 
+import msgspec
+
 from chatmaster.settings import RoomRule, Settings
+from workers.addressing import is_inbox, normalized, user_of_inbox
 from workers.control import KEPT
 
 ROLE_PREFIX: Final = "role:"
@@ -82,7 +85,7 @@ class Options:
     """The options of rooms, by the first `[[rooms]]` table whose pattern fits."""
 
     def __init__(self, rules: tuple[RoomRule, ...]) -> None:
-        self._rules = rules
+        self._rules = tuple(map(_normalized, rules))
         self._default = RoomRule(match="*")
         self._found: dict[str, RoomRule] = {}
 
@@ -90,7 +93,7 @@ class Options:
         """The options of a room; an inbox has the defaults, without presence."""
         rule = self._found.get(room)
         if rule is None:
-            if room.startswith("@"):
+            if is_inbox(room):
                 return _INBOX_RULE  # nobody's room is worth a place in the cache, and everybody has one
             if len(self._found) >= _CACHED_ROOMS:
                 self._found.clear()
@@ -99,6 +102,16 @@ class Options:
 
     def _find(self, room: str) -> RoomRule:
         return next((rule for rule in self._rules if matches((rule.match,), room)), self._default)
+
+
+def _normalized(rule: RoomRule) -> RoomRule:
+    """The rule with its patterns as names are kept."""
+    return msgspec.structs.replace(
+        rule,
+        match=normalized(rule.match),
+        join=tuple(map(normalized, rule.join)),
+        say=tuple(map(normalized, rule.say)),
+    )
 
 
 def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
@@ -122,9 +135,9 @@ def may(who: Who, verb: str, room: str, rule: RoomRule) -> bool:
     joining, it keeps them from in every other way too. Everybody may write to an inbox (`direct`), which is no room.
     """
     if verb == "direct":
-        return room.startswith("@") and (rule.say == EVERYONE or _listed(rule.say, who))
-    if room.startswith("@"):
-        return room[1:] == who.user and verb in _INBOX
+        return is_inbox(room) and (rule.say == EVERYONE or _listed(rule.say, who))
+    if is_inbox(room):
+        return user_of_inbox(room) == who.user and verb in _INBOX
     if verb in MODERATE and who.role < Role.MODERATOR:
         return False
     if who.patterns is not None and not matches(who.patterns, room or "*"):

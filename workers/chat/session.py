@@ -103,6 +103,8 @@ class Session:
                 return _HANDLERS[type(command)](self, command, now)
             return self._begin(command, now)
         except Mistake as mistake:
+            if mistake.code == "not_joined" and (again := c.normalized(command)) is not command:
+                return self.receive(again, now)  # joined under the spelling that is kept
             return (mistake.reply(command.id),)
 
     def approved(self, consult: e.Consult, now: float, *, text: str | None = None) -> Effects:

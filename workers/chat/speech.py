@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Raw
 
 from chatmaster.settings import RoomRule
+from workers.addressing import inbox_of, is_inbox
 from workers.bus.port import Change
 from workers.chat import commands as c
 from workers.chat import effects as e
@@ -47,7 +48,7 @@ def say_approved(session: Session, command: c.Say, now: float) -> Effects:
 
 def direct(session: Session, command: c.Direct, now: float) -> Effects:
     """A message for a user's inbox; a copy goes to one's own."""
-    inbox = f"@{command.to}"
+    inbox = inbox_of(command.to)
     if permit(session, session.identity, "direct", inbox, now):
         return _consult(session, command, inbox)
     return direct_approved(session, command, now)
@@ -55,7 +56,7 @@ def direct(session: Session, command: c.Direct, now: float) -> Effects:
 
 def direct_approved(session: Session, command: c.Direct, now: float) -> Effects:
     """Nothing is against it."""
-    inbox, own = f"@{command.to}", f"@{session.identity.user}"
+    inbox, own = inbox_of(command.to), inbox_of(session.identity.user)
     body = _body(session, command, inbox, session.context.options.of(inbox))
     payload, copy = (messages.message(room, _sender(session), body, to=command.to) for room in (inbox, own))
     content = b"%b %b" % (command.to.encode(), _content("direct", 0, command))
@@ -117,7 +118,7 @@ def _amend(
         payload,
         content,
         command.key or "",
-        any_author=bool(emoji) or (session.identity.role >= Role.MODERATOR and not command.room.startswith("@")),
+        any_author=bool(emoji) or (session.identity.role >= Role.MODERATOR and not is_inbox(command.room)),
         slow_mode=slow_mode,
     )
 

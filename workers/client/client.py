@@ -26,7 +26,7 @@ from workers.client import comeback, core
 from workers.client import events as ev
 from workers.client.comeback import Comeback, End
 from workers.client.errors import ConnectionEnded, OutcomeUnknown, RequestRefused
-from workers.client.requests import encode
+from workers.client.requests import encode, spelled
 from workers.client.verbs import Answer, Verbs
 
 TIMEOUT: Final = 30.0  # seconds for a request, over all connections it takes
@@ -157,7 +157,7 @@ class Client(Verbs):
         await self._send(self.core.mark_read(room, offset))
 
     async def _note(self, kind: str, **fields: Any) -> None:
-        await self._send(encode({"type": kind, **fields}) if self.core.online else None)
+        await self._send(encode({"type": kind, **spelled(fields)}) if self.core.online else None)
 
     async def _send(self, data: bytes | None) -> None:
         """Send if there is something and somebody; a connection that breaks meanwhile is the reader's affair."""

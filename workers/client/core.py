@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import normalized
 from workers.client import events as ev
 from workers.client.errors import OutcomeUnknown, RequestRefused
 from workers.client.events import Position
@@ -66,7 +67,7 @@ class Core:
         self.guest_token: str | None = None
         self.renewed_token: str | None = None  # instead of the one that the program began with
         self.online = False  # between `welcome` and the end of the connection
-        self.rooms: dict[str, Place] = {room: Place() for room in rooms}
+        self.rooms: dict[str, Place] = {normalized(room): Place() for room in rooms}
         self.requests = Requests(key_prefix)
         self.read_up_to: dict[str, int] = {}
         self.bye: ev.Bye | None = None
@@ -114,6 +115,7 @@ class Core:
 
     def mark_read(self, room: str, offset: int) -> bytes | None:
         """Note how far the user has read; what to send now, or nothing: then it goes after the next `welcome`."""
+        room = normalized(room)
         if offset <= self.read_up_to.get(room, 0):
             return None
         self.read_up_to[room] = offset

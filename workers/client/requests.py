@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import normalized
 from workers.client.errors import RequestRefused
 
 WITH_KEY: Final = frozenset({"say", "direct", "edit", "delete", "react"})
 IN_LANE: Final = frozenset({"say", "edit", "delete", "react", "join", "leave"})
+NAMES: Final = ("room", "user", "to")
 AT_ONCE: Final = 16  # in flight; more after a long absence would be refused as too fast
 KEY_TTL: Final = 600.0  # seconds, until the server says otherwise
 MARGIN: Final = 0.9  # of it: the way to the server takes time too
@@ -72,7 +74,7 @@ class Requests:
 
     def add(self, kind: str, fields: dict[str, Any]) -> Request:
         """Note a request; members that are None are left out. Raises RequestRefused for what is too large."""
-        given = {name: value for name, value in fields.items() if value is not None}
+        given = spelled({name: value for name, value in fields.items() if value is not None})
         self._check_size(given)
         self._last_id += 1
         if kind in WITH_KEY:
@@ -125,6 +127,12 @@ class Requests:
         if request.sent or request.first_sent is None or request.kind not in WITH_KEY:
             return False
         return now - request.first_sent > self.key_ttl * MARGIN
+
+
+def spelled(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the names of rooms and users as the server keeps them: two spellings are one."""
+    names = {name: normalized(fields[name]) for name in NAMES if isinstance(fields.get(name), str)}
+    return {**fields, **names}
 
 
 def _lane(kind: str, fields: dict[str, Any]) -> str:

@@ -13,12 +13,13 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
+from workers.addressing import is_inbox
 from workers.handover.departures import Departures, Leaving
 from workers.handover.giver import Action, AskKill, Giver, Resume, SendAbort, SendGo
 from workers.handover.link import PeerLink
@@ -35,7 +36,6 @@ from workers.handover.protocol import (
     Held,
     Late,
     Offer,
-    Parcel,
     Prepare,
     Prepared,
     Released,
@@ -119,10 +119,10 @@ class Outgoing:
 
     async def _ask_to_prepare(self) -> None:
         """Shared rooms first; piece by piece, so that neither loop is held up."""
-        rooms = sorted(self._node.hub.rooms, key=lambda room: room.startswith("@"))
+        rooms = sorted(self._node.hub.rooms, key=is_inbox)
         for start in range(0, max(len(rooms), 1), ROOMS_A_PACKET):
             some = tuple(rooms[start : start + ROOMS_A_PACKET])
-            self._link.send(encode(Prepare(VERSION, some, last=start + ROOMS_A_PACKET >= len(rooms))))
+            self._link.send(_prepare(some, last=start + ROOMS_A_PACKET >= len(rooms)))
             await asyncio.sleep(0)
 
     def stop(self) -> None:
@@ -189,7 +189,7 @@ class Outgoing:
             if detached is None:
                 self._departures.came_back(one)
                 continue
-            raw = _written(self._moves.parcel(connection, one.positions, detached.state, one.left_at))
+            raw = self._written(one, detached.state)
             if not 0 < len(raw) <= MAX_PARCEL:
                 self._moves.keep(connection, "its session is too large, or cannot be written down")
                 connection.ws.reattach()
@@ -208,6 +208,17 @@ class Outgoing:
             self._giver.offered(self._batch, tuple(ids))
             self._link.send(encode(Offer(self._batch, tuple(packed))), fds)
             self._loop.call_later(ANSWER_TIMEOUT, self._late, self._batch)
+
+    def _written(self, one: Leaving, socket_state: bytes) -> bytes:
+        """The connection as bytes; none where something that it carries cannot be written down, whatever that is.
+
+        What a program hands in is looked at when it does so: this is the last resort, so that one costs no other.
+        """
+        try:
+            return encode(self._moves.parcel(one.connection, one.positions, socket_state, one.left_at))
+        except Exception as error:
+            logger.warning("connection %s cannot be written down: %r", one.connection.id, error)
+            return b""
 
     def _late(self, batch: int) -> None:
         if batch not in self._giver.out:
@@ -262,11 +273,8 @@ class Outgoing:
     def _go(self, batch: int, ids: tuple[str, ...]) -> None:
         """Give them away for good, with what the application wrote to them since they were written down."""
         for one in ids:
-            data, close = self._parcels[one][0].ws.late
-            for start in range(0, len(data), MAX_PARCEL):
-                self._link.send(encode(Late(one, data[start : start + MAX_PARCEL])))
-            if close is not None:
-                self._link.send(encode(Late(one, b"", close)))
+            for packet in _late_packets(one, *self._parcels[one][0].ws.late):
+                self._link.send(packet)
         self._link.send(encode(Go(batch, ids)), then=partial(self._went, batch, ids))
 
     def _went(self, batch: int, ids: tuple[str, ...], arrives: bool) -> None:
@@ -315,13 +323,24 @@ class Outgoing:
         return bool(self._giver.out) or not self._link.idle
 
 
-def _written(parcel: Parcel) -> bytes:
-    """The parcel as bytes; none where the application keeps something in the session that cannot be written down.
-
-    `session[key] = value` refuses that at once, but what is put into such a value later is not looked at.
-    """
+def _prepare(rooms: tuple[str, ...], *, last: bool) -> bytes:
+    """Rooms to follow, but for a name that cannot be written: its members read the log."""
     try:
-        return encode(parcel)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        logger.warning("the session of connection %s cannot be written down: %s", parcel.id, error)
-        return b""
+        return encode(Prepare(VERSION, rooms, last=last))
+    except (TypeError, ValueError) as error:
+        logger.error("a room has a name that cannot be sent: %s", error)
+        return encode(Prepare(VERSION, tuple(filter(_encodable, rooms)), last=last))
+
+
+def _encodable(room: str) -> bool:
+    try:
+        return isinstance(room, str) and bool(room.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _late_packets(connection: str, data: bytes, close: tuple[int, str] | None) -> Iterator[bytes]:
+    for start in range(0, len(data), MAX_PARCEL):
+        yield encode(Late(connection, data[start : start + MAX_PARCEL]))
+    if close is not None:
+        yield encode(Late(connection, b"", close))

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from chatmaster.settings import Settings
+from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
 from workers.bus.port import Bus, BusError, Entry, Placed, Position, Publication
 from workers.events import Tasks
@@ -283,7 +284,7 @@ class Hub:
                 "state": room.follower.phase.value,
             }
             for room in self.rooms.values()
-            if not room.name.startswith("!")
+            if not is_internal(room.name)
         ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from workers.addressing import inbox_of
 from workers.bus.port import BusError, Position, Unavailable
 from workers.rooms.delivery import Delivery
 from workers.rooms.follower import Effect
@@ -353,7 +354,7 @@ class Membership:
     def special_members(self, item: Item) -> Iterable[Member]:
         """The author's own connections, found through the inbox that all of them are in, and those left out."""
         if item.key and item.author:
-            yield from self.members(f"@{item.author}")
+            yield from self.members(inbox_of(item.author))
         for member_id in item.exclude.split(",") if item.exclude else ():
             member = self._words.find(member_id)
             if member is not None:

@@ -5,9 +5,8 @@ There is an inbox for every user: whoever only wants to know of rooms must not h
 
 from __future__ import annotations
 
+from workers.addressing import is_public
 from workers.rooms.room import Room
-
-NO_ROOM = ("!", "@")  # what the worker itself follows, and inboxes: nobody calls them rooms
 
 
 class Rooms(dict[str, Room]):
@@ -22,7 +21,7 @@ class Rooms(dict[str, Room]):
     def begin(self, room: Room) -> None:
         """It is one from now on."""
         self[room.name] = room
-        if not room.name.startswith(NO_ROOM):
+        if is_public(room.name):
             self._called[room.name] = room
 
     def end(self, room: Room) -> None:

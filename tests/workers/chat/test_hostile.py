@@ -62,11 +62,12 @@ def _each(*values: Any) -> list[Any]:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     *(({"type": "join", "room": room}, "room") for room in _each(
-        "", " ", "a b", "a/b", "a\n", "ä", "lobby\u0000", "x" * 65, "!control", "!all", "@", "@a b", "#a", "a,b", "{a}",
+        "", " ", "a b", "a/b", "a\n", "\u01c3all", "\uff20bob", "lob\u034fby",
+        "lobby\u0000", "x" * 65, "!control", "!all", "@", "@a b", "#a", "a,b", "{a}",
         "a\u200b", "*", 1, None, True, [], {}, ["lobby"],
     )),
     *(({"type": "say", "room": room, "text": "a"}, "room") for room in _each(
-        "", " lobby", "lobby ", "a b", "{lobby}", "!control", "x" * 65, "l\u00f6bby", "lobby\n", 1, None, [], {},
+        "", " lobby", "lobby ", "a b", "{lobby}", "!control", "x" * 65, "l\uff01bby", "lobby\n", 1, None, [], {},
     )),
     *(({"type": "say", "room": "lobby", "text": text}, "text") for text in _each(
         "", None, 1, 1.5, True, [], {}, ["a"], {"toString": "x"},
@@ -80,7 +81,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         ("e:1", "since"), (True, "since"),
     )),
     *(({"type": "direct", "to": to, "text": "a"}, "to") for to in _each(
-        "", "@bob", "a b", "x" * 64, "b\u00f6b", "bob\n", None, 1, ["bob"],
+        "", "@bob", "a b", "x" * 65, "b\u2060b", "\ufe6bbob", "bob\n", None, 1, ["bob"],
     )),
     *(({"type": "edit", "room": "lobby", "text": "a", "offset": offset}, "offset") for offset in _each(
         0, -1, BIG, 1.5, "1", None, True, [], 10**400,
@@ -101,7 +102,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "", " ", "\u200b", "\u200d", "a\u202eb", "a\u0000b", "a\nb", "x" * 33, "x" * 300, "\u2028", "a\u2066b",
         "z\u0300\u0301\u0302\u0303\u0304\u0305", "\ufdfa\ufdfa", "\uffff", "\ue000", None, 1, [], {},
     )),
-    *(({"type": "kick", "user": user}, "user") for user in _each("", "a b", "x" * 64, None, 1, "@a", "*", [])),
+    *(({"type": "kick", "user": user}, "user") for user in _each("", "a b", "x" * 65, None, 1, "@a", "*", [])),
     *(({"type": "ban", "user": "bob", **more}, field) for more, field in (
         ({"seconds": -1}, "seconds"), ({"seconds": 0}, "seconds"), ({"seconds": 1e18}, "seconds"),
         ({"seconds": "60"}, "seconds"), ({"room": "@bob"}, "room"), ({"room": ""}, "room"), ({"reason": 1}, "reason"),

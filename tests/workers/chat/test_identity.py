@@ -61,7 +61,10 @@ def test_only_sub_is_needed():
 @pytest.mark.parametrize(
     ("sub", "user"),
     [
-        ("alice", "alice"), ("a@b.c", "a%40b.c"), ("ä", "%C3%A4"), ("a b", "a%20b"), ("50%", "50%25"), ("~", "%7E"),
+        ("alice", "alice"), ("a@b.c", "a%40b.c"), ("ä", "ä"), ("a\u0308", "a%CC%88"), ("会議", "会議"),
+        ("\u01c3a", "%C7%83a"), ("\u00ae\u0301", "%C2%AE%CC%81"), ("a\u034f", "a%CD%8F"),
+        ("operat\u043er:x", "operat\u043er%3Ax"),
+        ("a b", "a%20b"), ("50%", "50%25"), ("~", "%7E"),
         ("guest:1", "guest%3A1"), ("operator:x", "operator%3Ax"), ("a:b", "a:b"), ("@x", "%40x"), ("a\n", "a%0A"),
     ],
 )  # fmt: skip
@@ -69,7 +72,7 @@ def test_a_sub_becomes_a_user_id_that_no_other_sub_becomes(sub: str, user: str):
     assert encoded_user(sub) == user
 
 
-@pytest.mark.parametrize("sub", ["", "x" * 64, "ä" * 11])
+@pytest.mark.parametrize("sub", ["", "x" * 65, "€" * 8])
 def test_a_sub_that_is_too_long_or_empty_is_refused(sub: str):
     with pytest.raises(ValueError):
         encoded_user(sub)
@@ -84,7 +87,7 @@ def test_a_name_that_breaks_the_rules_gives_way_to_the_sub(name: Any):
 @pytest.mark.parametrize(
     "claims",
     [
-        {}, {"sub": 5}, {"sub": ""}, {"sub": None}, {"sub": "x" * 64}, {"sub": "a", "exp": NOW},
+        {}, {"sub": 5}, {"sub": ""}, {"sub": None}, {"sub": "x" * 65}, {"sub": "a", "exp": NOW},
         {"sub": "a", "exp": NOW - 1},
         {"sub": "a", "exp": "soon"}, {"sub": "a", "exp": None}, {"sub": "a", "exp": []}, {"sub": "a", "nbf": NOW + 60},
         {"sub": "a", "nbf": {}}, {"sub": "a", "role": "root"}, {"sub": "a", "role": 1}, {"sub": "a", "rooms": "x"},

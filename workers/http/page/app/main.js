@@ -23,7 +23,7 @@ import { Timeline } from "./timeline.js";
 import { toast } from "./toasts.js";
 
 const FIRST_ROOM = "lobby";
-const ROOM_NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
+const ROOM_NAME = /^[\p{L}\p{M}\p{N}_.:-]{1,64}$/u; // in NFC; the server has the last word
 const READ_EVERY = 1000; // ms
 
 class App {
@@ -286,13 +286,13 @@ class App {
   askRoom() {
     const [field, input] = textField("Name of the room", {
       required: true,
-      maxlength: 64,
+      maxlength: 128,
       placeholder: "for example: garden",
       autocapitalize: "none",
     });
     const submit = async () => {
-      const room = input.value.trim().replace(/^#/, "").replace(/\s+/g, "-");
-      if (!ROOM_NAME.test(room)) throw new Error("Letters, digits and _ . : - only");
+      const room = input.value.normalize("NFC").trim().replace(/^#/, "").replace(/\s+/g, "-");
+      if (!ROOM_NAME.test(room)) throw new Error("Letters and digits of any script, and _ . : - only");
       await this.chat.join(room);
       this.open(room);
       this.keepRooms();
@@ -373,7 +373,7 @@ function address() {
 
 function idFromAddress() {
   try {
-    return decodeURIComponent(location.hash.slice(1));
+    return decodeURIComponent(location.hash.slice(1)).normalize("NFC");
   } catch {
     return "";
   }

@@ -15,6 +15,7 @@
 import { Comeback, LOST, POLICY, UNAUTHORIZED } from "./comeback.js";
 import { Core } from "./core.js";
 import { ChatError } from "./errors.js";
+import { spelled } from "./spelling.js";
 import { Verbs } from "./verbs.js";
 
 export { ChatError };
@@ -140,7 +141,7 @@ export class Chat extends Verbs {
    * @param {string} room
    */
   typing(room) {
-    if (this.core.online) this.send({ type: "typing", room });
+    if (this.core.online) this.send({ type: "typing", room: spelled(room) });
   }
 
   /** Connect now: instead of waiting any longer, or after it had ended. */

@@ -5,6 +5,7 @@
 import { ChatError } from "./errors.js";
 import { DROP, Place, RESUME, SHOW_AFTER_HOLE } from "./places.js";
 import { mayBeDone, Requests } from "./requests.js";
+import { spelled } from "./spelling.js";
 
 const ENTRIES = new Set(["message", "edited", "deleted", "reacted"]);
 const WORTH_A_RETRY = new Set(["rate_limited", "unavailable", "internal"]);
@@ -40,7 +41,7 @@ export class Core {
     this.online = false; // between `welcome` and the end of the connection
     this.requests = new Requests(keyPrefix, most);
     /** @type {Map<string, Place>} */
-    this.rooms = new Map(rooms.map((room) => [room, new Place()]));
+    this.rooms = new Map(rooms.map((room) => [spelled(room), new Place()]));
     /** @type {Map<string, number>} how far the user has read */
     this.readUpTo = new Map();
     /** @type {any} what the server said before it closes */
@@ -73,10 +74,10 @@ export class Core {
   ask(kind, fields) {
     const request = this.requests.add(kind, fields);
     if (kind === "join") {
-      const place = this.enter(fields.room);
+      const place = this.enter(request.fields.room);
       if (fields.since) place.position = fields.since;
     }
-    if (kind === "leave") this.rooms.delete(fields.room);
+    if (kind === "leave") this.rooms.delete(request.fields.room);
     return request;
   }
 
@@ -123,6 +124,7 @@ export class Core {
    * @returns {object | null}
    */
   markRead(room, offset) {
+    room = spelled(room);
     if (offset <= (this.readUpTo.get(room) ?? 0)) return null;
     this.readUpTo.set(room, offset);
     return this.online ? { type: "read", room, offset } : null;

@@ -6,9 +6,11 @@
  * a refused one that is tried again must not end up behind what was said after it.
  */
 import { ChatError } from "./errors.js";
+import { spelled } from "./spelling.js";
 
 const WITH_KEY = new Set(["say", "direct", "edit", "delete", "react"]);
 const IN_LANE = new Set(["say", "edit", "delete", "react", "join", "leave"]);
+const NAMES = ["room", "user", "to"]; // fields with the name of a room or a user
 const AT_ONCE = 16; // in flight; more after a long absence would be refused as too fast
 const KEY_TTL = 600; // seconds, until the server says otherwise
 const MARGIN = 0.9; // of it: the way to the server takes time too
@@ -60,6 +62,7 @@ export class Requests {
     if (this.pending.size >= this.most) throw new ChatError("queue_full", `${this.most} requests wait already`);
     const id = ++this.lastId;
     const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+    for (const name of NAMES) if (name in given) given[name] = spelled(given[name]);
     this.checkSize(given);
     if (WITH_KEY.has(kind)) given.key ??= `${this.keyPrefix}${id}`;
     const lane = kind === "direct" ? `@${given.to}` : IN_LANE.has(kind) ? given.room : "";

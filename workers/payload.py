@@ -1,0 +1,48 @@
+"""Payload: what a program hands in to be sent, checked at the call, as the bytes and the form that the rooms carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEXT, BINARY = "t", "b"
+
+
+def packed(data: Any) -> tuple[bytes, str]:
+    """The bytes of one message, and its form: text for a string, binary for bytes.
+
+    Raises TypeError for anything else, ValueError for a string with half a surrogate pair, which UTF-8 cannot hold.
+    """
+    if isinstance(data, str):
+        try:
+            return data.encode(), TEXT
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a text cannot hold half a surrogate pair (character {error.start})") from None
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data), BINARY
+    raise TypeError(f"a message is a string (text) or bytes (binary), not {type(data).__name__}: json.dumps makes one")
+
+
+def close_reason(reason: Any) -> str:
+    """The reason of a close frame, cut to the 123 bytes that RFC 6455 (5.5) leaves for it.
+
+    Raises TypeError for what is no string, ValueError for what UTF-8 cannot hold.
+    """
+    if not isinstance(reason, str):
+        raise TypeError(f"a reason is a string, not {type(reason).__name__}")
+    try:
+        encoded = reason.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a reason cannot hold half a surrogate pair (character {error.start})") from None
+    return reason if len(encoded) <= 123 else encoded[:123].decode(errors="ignore")
+
+
+def close_code(code: Any) -> int:
+    """A code that a server may close with: 1000 to 1014 but for those never sent, or 3000 to 4999 (RFC 6455, 7.4).
+
+    Raises TypeError, ValueError.
+    """
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"a close code is a whole number, not {type(code).__name__}")
+    if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
+        raise ValueError(f"{code} is no code to close with: 1000 to 1014 without 1004, 1005, 1006, or 3000 to 4999")
+    return code

@@ -70,7 +70,8 @@ class LogKeeper:
             if name.partition(".")[0] not in OURS or not isinstance(logger, logging.Logger):
                 continue
             level = self._level if name in OURS else logging.NOTSET
-            if logger.disabled or not logger.propagate or logger.level != level:
+            quiet = logger.level != level if name in OURS else logger.level > logging.WARNING
+            if logger.disabled or not logger.propagate or quiet:
                 logger.disabled, logger.propagate = False, True
                 logger.setLevel(level)
                 found = True

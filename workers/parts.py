@@ -138,6 +138,7 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         subprotocols=application.subprotocols,
         paths=None if application.any_path else WEBSOCKET_PATHS,
         message_size=application.frame_size(settings.limits.message_size),
+        max_send_buffer=node.worker.max_send_buffer,
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
     if not node.endpoints:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+MAX_SEND_BUFFER = 64 * 2**20
 SCHEMES = ("websocket://", "ws://", "wss://", "unix:")
 
 
@@ -102,6 +103,7 @@ class Worker(Callbacks):
         self.name = name
         self.count = count
         self.application = application
+        self.max_send_buffer = MAX_SEND_BUFFER  # bytes that may wait for one client, with messages beyond the queue
         self._node: Node | None = None
         self._served_by = ""  # by what else than callbacks, in words
 

@@ -19,6 +19,7 @@ def said(server: Chatmaster, text: str) -> bool:
 
 
 async def test_tracebacks_and_the_stack_of_a_hang_survive_whatever_is_done_to_logging(chatmaster: Make) -> None:
+    assert "speak again" not in chatmaster(workers=1).log()  # nobody has silenced anything
     server = chatmaster(PROGRAM, workers=1, settings={"master.hang_timeout": 2.0})
     for way in ("dict", "basic", "disable", "silence", "remove", "shutdown"):
         async with await RawSocket.open(server.url) as client:

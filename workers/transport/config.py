@@ -16,6 +16,7 @@ class EndpointConfig:
 
     message_size: int = 65_536
     queue_size: int = 1_048_576
+    max_send_buffer: int = 67_108_864  # with messages that are larger than the queue
     header_size: int = 8192
     handshake_timeout: float = 10.0
     ping_interval: float = 25.0
@@ -45,6 +46,7 @@ class EndpointConfig:
         subprotocols: tuple[str, ...] = (),
         paths: frozenset[str] | None = WEBSOCKET_PATHS,
         message_size: int = 0,
+        max_send_buffer: int = 67_108_864,
     ) -> EndpointConfig:
         """The configuration that the settings make, for an application with these options.
 
@@ -54,6 +56,7 @@ class EndpointConfig:
         return cls(
             message_size=message_size or limits.message_size,
             queue_size=limits.queue_size,
+            max_send_buffer=max(max_send_buffer, limits.queue_size),
             header_size=limits.header_size,
             per_address=limits.per_address,
             ipv6_prefix=limits.ipv6_prefix,

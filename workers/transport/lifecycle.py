@@ -59,6 +59,7 @@ class Lifecycle(asyncio.Protocol):
         "_remote",
         "bytes_out",
         "endpoint",
+        "oversized",
         "owner",
         "state",
         "transport",
@@ -72,6 +73,7 @@ class Lifecycle(asyncio.Protocol):
         self.endpoint = endpoint
         self.state = OPEN
         self.writing_paused = False
+        self.oversized = 0  # bytes of messages beyond the queue size that were written and are not all sent
         self.bytes_out = 0  # by `write_frame`; what the hub writes, the hub counts
         self._remote = remote  # None: whoever is at the other end of the socket
         self._address: str | None = None  # once it was asked for
@@ -114,6 +116,7 @@ class Lifecycle(asyncio.Protocol):
 
         A reader that takes nothing is cut at twice the queue size: the application has been told at once the
         size (`Owner.paused_writing`), and what still comes, such as answers to its own pings, needs an end too.
+        Messages that are larger than the queue by themselves come on top of that, see `WebSocket.send`.
         """
         if self.state != OPEN:
             if self.state == FROZEN:
@@ -122,7 +125,7 @@ class Lifecycle(asyncio.Protocol):
         self.bytes_out += len(frame)
         self.endpoint.counts.bytes_out += len(frame)
         self.transport.write(frame)
-        if self.writing_paused and self.buffered > 2 * self.endpoint.config.queue_size:
+        if self.writing_paused and self.buffered > 2 * self.endpoint.config.queue_size + self.oversized:
             self.abort(TOO_SLOW, "reads too slowly")
 
     def pause_writing(self) -> None:
@@ -133,6 +136,7 @@ class Lifecycle(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Less than the low-water mark waits."""
         self.writing_paused = False
+        self.oversized = 0
         self._tell_flow("resumed")
 
     def _tell_flow(self, what: str) -> None:

@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 
 from workers.transport import frames
 from workers.transport.inbound import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
-from workers.transport.lifecycle import CLOSING, FLOOD, FROZEN, GONE, OPEN, Lifecycle
+from workers.transport.lifecycle import CLOSING, FLOOD, FROZEN, GONE, OPEN, TOO_SLOW, Lifecycle
 from workers.transport.moving import ConnectionState, Detached, encode_state
 from workers.transport.opening import Handler, Opening
 
@@ -85,15 +85,36 @@ class WebSocket(Lifecycle):
     # ---- what the application does -----------------------------------------------------------------
 
     def send(self, data: str | bytes) -> None:
-        """Send one message: `str` as text, `bytes` as binary; compressed where that was agreed and pays."""
+        """Send one message: `str` as text, `bytes` as binary; compressed where that was agreed and pays.
+
+        One that is larger than the queue may wait besides what else does, up to `max_send_buffer` together: a reader
+        that takes it in is not slow. Raises ValueError for one that is larger than that.
+        """
         if isinstance(data, str):
             payload = data.encode()
             plain, compressed = frames.text_frame, frames.compressed_text_frame
         else:
             payload = data
             plain, compressed = frames.binary_frame, frames.compressed_binary_frame
-        compress = self.opening.deflate and len(payload) >= self.endpoint.config.compress_from
+        size, config = len(payload), self.endpoint.config
+        if size > config.queue_size:
+            self._send_oversized(plain(payload))
+            return
+        compress = self.opening.deflate and size >= config.compress_from
         self.write_frame(compressed(payload, threshold=0) if compress else plain(payload))
+
+    def _send_oversized(self, message: bytes) -> None:
+        """One that is larger than the queue; it is not compressed, which would take the loop's time."""
+        size, most = len(message), self.endpoint.config.max_send_buffer
+        if size > most:
+            raise ValueError(f"a message of {size} bytes is larger than worker.max_send_buffer ({most})")
+        if self.state == OPEN:
+            if self.buffered + size > most:
+                self.abort(TOO_SLOW, "reads too slowly")
+            self.oversized += size
+        self.write_frame(message)
+        if not self.writing_paused:
+            self.oversized = 0  # it has left already
 
     def pause_reading(self) -> None:
         """Deliver no more messages, not even those that have come already; the peer feels it through TCP."""

@@ -163,6 +163,31 @@ async def test_a_reader_that_takes_nothing_is_cut_at_twice_its_queue(serve) -> N
     assert [code for code, _ in owner.closes] == [4008]
 
 
+async def test_one_message_beyond_the_queue_waits_for_its_reader_up_to_the_bound_of_the_buffer(serve) -> None:
+    _, owner, peer = await open_pair(serve, queue_size=65536, max_send_buffer=16_000_000)
+    for _ in range(2):
+        owner.ws.send(bytes(7_000_000))
+        owner.ws.send("and a small one, while that is on its way")
+    assert owner.ws.is_open and owner.flow == ["paused"]
+    with pytest.raises(ValueError, match=r"bytes is larger than worker.max_send_buffer \(16000000\)"):
+        owner.ws.send(bytes(16_000_001))
+    got = 0
+    while got < 2 * (7_000_000 + 41):
+        got += len((await peer.next()).payload)
+    await until(lambda: owner.flow == ["paused", "resumed"])
+    while owner.ws.is_open:  # small ones have the small bound again
+        owner.ws.send(bytes(4096))
+    assert owner.ws.buffered <= 2 * 65536 + 8192
+
+
+async def test_more_than_the_buffer_may_hold_cuts_the_reader(serve) -> None:
+    served, owner, _ = await open_pair(serve, queue_size=65536, max_send_buffer=16_000_000)
+    for _ in range(3):
+        owner.ws.send(bytes(7_000_000))
+    await until(lambda: served.endpoint.counts.connections == 0)
+    assert [code for code, _ in owner.closes] == [4008]
+
+
 async def test_pings_without_reading_the_answers_end_at_the_same_bound(serve) -> None:
     _, owner, peer = await open_pair(serve, queue_size=8192, control_frames=10**9)
     flood = frame(9, b"x" * 125) * 500

@@ -105,9 +105,18 @@ def checked_name(context: Context, name: str, identity: Identity) -> str:
         name = names.cleaned(name)
     except names.NameRefused as refused:
         raise Mistake("bad_request", str(refused), field="name") from None
-    if identity.role < Role.MODERATOR and context.staff.looks_like(name, identity.user):
+    if could_deceive(context, name, identity):
         raise Mistake("bad_request", "this name could be taken for a moderator's", field="name")
     return name
+
+
+def could_deceive(context: Context, name: str, identity: Identity) -> bool:
+    """Whether a name of somebody's own choice could be taken for that of another who has a say here."""
+    if names.is_the_operators(name):
+        return True
+    if identity.role >= Role.MODERATOR:
+        return False
+    return names.is_reserved(name) or context.staff.looks_like(name, identity.user)
 
 
 def _leave_forbidden(session: Session) -> list[e.Effect]:

@@ -182,10 +182,13 @@ def _identity_of(claims: dict[str, Any], now: float) -> Identity | Refusal:
 
 
 def _name_of(claims: dict[str, Any], user: str) -> str:
-    """The issuer vouches for the name, so that one that breaks our rules only gives way to the user id."""
-    for name in (claims.get("name"), claims.get("sub")):
+    """The issuer vouches for the name, so that one that breaks our rules only gives way to the user id.
+
+    Nobody is called as the operator is: not whom an issuer calls so, nor whose id it is.
+    """
+    for name in (claims.get("name"), claims.get("sub"), user[: names.MAX_LENGTH], f"user {user}"[: names.MAX_LENGTH]):
         try:
-            if isinstance(name, str):
+            if isinstance(name, str) and not names.is_the_operators(name):
                 return names.cleaned(name)
         except names.NameRefused:
             pass

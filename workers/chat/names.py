@@ -1,7 +1,7 @@
 """Names of people: what is allowed in one, which two look alike, and the friendly ones that guests are given.
 
-Two names look alike where their skeletons meet (UTS #39, 4): every character is replaced by the prototype of
-those it can be confused with, from Unicode's own table in `lookalikes.txt`.
+Two names look alike where their skeletons meet (UTS #39, 4): what cannot be seen is left out, and every character is
+replaced by the prototype of those it can be confused with, from Unicode's own table in `lookalikes.txt`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,27 @@ from typing import Final
 MAX_LENGTH: Final = 32  # characters, after NFKC
 MAX_MARKS: Final = 4  # combining marks in a row; more are only there to paint over other lines
 
+OPERATOR: Final = "operator"  # the name under which chatctl speaks
+RESERVED: Final = (OPERATOR, "moderator", "admin", "administrator")  # for those who are
+
 _JOINERS: Final = "\u200c\u200d"  # needed in Persian, in Indic scripts and in emoji
+_EMOJI_STYLE: Final = "\ufe0e\ufe0f"  # whether a symbol is drawn as text or as an emoji
+_VIRAMA: Final = 9  # the combining class of what joins two letters of an Indic script
+# Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode 16; what is to come in these ranges has it, too).
+_IGNORABLE: Final = frozenset(
+    code
+    for first, last in (
+        (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+        (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+        (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+    )
+    for code in range(first, last + 1)
+)  # fmt: skip
+_VARIANTS: Final = range(0xE0100, 0xE01F0)  # ways to write a Han character, in Japanese names
+# What fonts draw as nothing: Ogham space, Braille blank, Khitan filler, Egyptian blanks, null notehead, object.
+_BLANK: Final = frozenset((0x1680, 0x2800, 0x16FE4, 0x13441, 0x13442, 0x1D159, 0xFFFC))
+# What else stands for a letter in a word that everybody knows; `I` and `l` are alike already.
+_STAND_INS: Final = str.maketrans("01i|!34@5$7+", "olllleaasstt")
 _FORBIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 _MANNERS: Final = (
@@ -43,23 +63,56 @@ def cleaned(name: str) -> str:
     name = " ".join(unicodedata.normalize("NFKC", name).split(" ")).strip()
     while "  " in name:
         name = name.replace("  ", " ")
-    if not name.strip(_JOINERS):
-        raise NameRefused("a name needs a character that can be seen")
+    name = _without_variants(name)
     if len(name) > MAX_LENGTH:
         raise NameRefused(f"a name has at most {MAX_LENGTH} characters")
-    marks = 0
-    for character in name:
+    marks, seen = 0, False
+    for at, character in enumerate(name):
         category = unicodedata.category(character)
-        if (category in _FORBIDDEN and character not in _JOINERS) or _is_noncharacter(ord(character)):
-            raise NameRefused(f"U+{ord(character):04X} is not allowed in a name")
+        if not _is_allowed(name, at, category):
+            raise NameRefused(f"U+{ord(character):04X} is not allowed in a name, or not there")
+        seen = seen or category[0] in "LNPS"
         marks = marks + 1 if category in ("Mn", "Me") else 0
         if marks > MAX_MARKS:
             raise NameRefused("too many marks on one character")
+    if not seen:
+        raise NameRefused("a name needs a character that can be seen")
     return name
 
 
-def _is_noncharacter(code: int) -> bool:
-    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+def _without_variants(name: str) -> str:
+    """Without what says how a Han character is to be written: names that differ only there are the same."""
+    return "".join(
+        character
+        for at, character in enumerate(name)
+        if ord(character) not in _VARIANTS or at == 0 or unicodedata.category(name[at - 1]) != "Lo"
+    )
+
+
+def _is_allowed(name: str, at: int, category: str) -> bool:
+    """Whether a character can be seen, or makes others be seen as they should."""
+    character = name[at]
+    if character in _JOINERS:
+        return _joins(name, at)
+    if character in _EMOJI_STYLE:
+        return at > 0 and unicodedata.category(name[at - 1]) == "So"
+    code = ord(character)
+    is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return not (category in _FORBIDDEN or code in _IGNORABLE or code in _BLANK or is_noncharacter)
+
+
+def _joins(name: str, at: int) -> bool:
+    """Whether a joiner stands where one has an effect: after a virama, between Arabic letters, between emoji."""
+    before, after = name[at - 1 : at] if at else "", name[at + 1 : at + 2]
+    if not before:
+        return False
+    if unicodedata.combining(before) == _VIRAMA:
+        return True
+    if not after:
+        return False
+    if unicodedata.category(after) == "So":
+        return before in _EMOJI_STYLE or unicodedata.category(before) in ("So", "Sk")
+    return unicodedata.bidirectional(after) == "AL" and unicodedata.bidirectional(before) in ("AL", "NSM")
 
 
 def keys_of(name: str) -> frozenset[str]:
@@ -76,6 +129,36 @@ def folded(name: str) -> str:
     return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
 
 
+def is_reserved(name: str) -> bool:
+    """Whether it could be taken for one that says what somebody is, and so is only for those who are."""
+    return bool(_plain(name) & _reserved())
+
+
+def is_the_operators(name: str) -> bool:
+    """Whether it could be taken for the one under which chatctl speaks."""
+    return bool(_plain(name) & _plain(OPERATOR))
+
+
+def _plain(name: str) -> frozenset[str]:
+    """What is left of a word however it is dressed up: letters without marks, digits and symbols that stand for some.
+
+    With and without a number behind it, and as its small letters and its capitals look.
+    """
+    whole = unicodedata.normalize("NFKC", name).casefold()
+    shorter = whole.rstrip("0123456789 ")
+    return frozenset(_letters(one) for one in (whole, shorter, whole.upper(), shorter.upper()))
+
+
+def _letters(name: str) -> str:
+    alike = _skeleton(name.translate(_STAND_INS)).casefold().translate(_STAND_INS)
+    return "".join(one for one in alike if one.isalnum())
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    return frozenset(key for word in RESERVED for key in _plain(word))
+
+
 def generated(number: int) -> str:
     """A friendly name for the guest with that number; the same number always gives the same name."""
     number, digits = divmod(number, 90)
@@ -84,10 +167,10 @@ def generated(number: int) -> str:
 
 
 def _skeleton(name: str) -> str:
-    """UTS #39, 4: NFD, prototypes, NFD again; spaces and joiners, which can hardly be seen, do not count."""
+    """UTS #39, 4: NFD without what is ignorable, prototypes, NFD again; spaces can hardly be seen, and do not count."""
     prototypes = _prototypes()
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", name))
-    shown = "".join(prototypes.get(one, one) for one in decomposed if one not in _JOINERS and one != " ")
+    shown = "".join(prototypes.get(one, one) for one in decomposed if one != " " and ord(one) not in _IGNORABLE)
     return unicodedata.normalize("NFD", shown)
 
 

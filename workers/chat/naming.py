@@ -16,6 +16,7 @@ from msgspec import Struct
 from workers.addressing import inbox_of
 from workers.bus.port import Unavailable
 from workers.chat import replies
+from workers.chat.admission import could_deceive
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
@@ -69,7 +70,7 @@ class Naming:
         user = identity.user
         kept = self._recent[user][1] if user in self._recent else kept
         if not chosen:
-            if not kept or kept == identity.name or self._app.context.staff.looks_like(kept, user):
+            if not kept or kept == identity.name or could_deceive(self._app.context, kept, identity):
                 return identity
             return msgspec.structs.replace(identity, name=kept)
         if identity.fresh:

@@ -15,7 +15,7 @@ from workers.chat import names
 from workers.chat.identity import OPERATOR
 from workers.chat.rights import Role
 
-OPERATOR_NAME: Final = "operator"
+OPERATOR_NAME: Final = names.OPERATOR
 
 
 class Officer(Struct, frozen=True):

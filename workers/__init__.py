@@ -1,6 +1,7 @@
 """workers: the process that does nothing but serve. The public API is `Worker`, `Connection`, `Timer`, `Gateway`."""
 
-from workers.connection import Connection, ConnectionLost, ConnectionTimedOut
+from workers.connection import ConnectionLost, ConnectionTimedOut
+from workers.connection_api import Connection
 from workers.gateway import Gateway
 from workers.timer import Timer
 from workers.worker import Worker

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from workers import connection_api
 from workers.addressing import is_public, room_name, user_id
 from workers.payload import TEXT, close_code, close_reason, packed
 
@@ -91,8 +92,8 @@ def _in_a_thread(method: str) -> RuntimeError:
     )
 
 
-class Connection:
-    """One client. Every method must be called on the worker's loop."""
+class Connection(connection_api.Connection):
+    """One client, with all that the server keeps of it. Every method must be called on the worker's loop."""
 
     __slots__ = (
         "_node",
@@ -109,6 +110,9 @@ class Connection:
         "user",
         "ws",
     )
+
+    id: str
+    user: str
 
     def __init__(self, node: Node, ws: WebSocket, connection_id: str) -> None:
         self._node = node
@@ -218,6 +222,10 @@ class Connection:
         ValueError for what is none, a number for example, and BusError.
         """
         await self._node.bind_user(self, user_id(user))
+
+    def __dir__(self) -> list[str]:
+        """What a program may use: for those who look in a running one."""
+        return dir(connection_api.Connection)
 
     # ---- told by the transport ---------------------------------------------------------------------
 

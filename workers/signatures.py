@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from workers.chat.hooks import HelloRequest, JoinRequest, Kept, Refuse, SayRequest
-    from workers.connection import Connection
+    from workers.connection_api import Connection
     from workers.worker import Worker
 
 OfWorker = Callable[["Worker"], object]

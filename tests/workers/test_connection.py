@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import inspect
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
-from workers.connection import Session
+from tests.support.server import ROOT
+from workers import connection_api
+from workers.connection import Connection, Session
 
 
 class Color(enum.IntEnum):
@@ -71,3 +75,23 @@ def test_keys_are_strings() -> None:
     with pytest.raises(TypeError, match="strings"):
         session |= {1: "x"}
     assert session == {}
+
+
+# What the server keeps of a connection, and no program may rely on.
+INTERNAL = {
+    "app", "closed", "cut", "deflate", "enter", "messages_in", "named", "opened_at", "ordered", "paused",
+    "paused_writing", "received", "resumed_writing", "sent", "ws",
+}  # fmt: skip
+
+
+def test_a_program_sees_of_a_connection_what_is_documented_and_nothing_else() -> None:
+    public = {name for name in dir(connection_api.Connection) if not name.startswith("_")}
+    readme = (ROOT / "README.md").read_text().split("- **A connection** has ")[1].split("It takes None")[0]
+    assert public == {name.partition("(")[0] for name in re.findall(r"`([\w()]+)`", readme)}
+    assert {name for name in dir(Connection) if not name.startswith("_")} == public | INTERNAL
+    assert {name for name in Connection.__dir__(object.__new__(Connection)) if not name.startswith("_")} == public
+    for name in public:  # the same words and signatures in both
+        ours, theirs = getattr(Connection, name), getattr(connection_api.Connection, name)
+        assert theirs.__doc__
+        if not isinstance(theirs, property):
+            assert inspect.signature(ours) == inspect.signature(theirs)

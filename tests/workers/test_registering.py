@@ -196,19 +196,21 @@ def closed(connection: Connection, code: str, reason: str) -> None: ...
 
 def text_only(connection: Connection, data: str) -> None:
     connection.send({"a": 1})  # 20
+    connection.ws.abort()  # 21
+    connection.user = "without bind"  # 22
 
 
-worker.on_message = text_only  # 23
-worker.on_mesage = message  # 24
+worker.on_message = text_only  # 25
+worker.on_mesage = message  # 26
 chat = Chat()
 
 
-@chat.on_say  # 28
+@chat.on_say  # 30
 def say(request: SayRequest) -> int:
     return 1
 
 
-@worker.on_buffer_full(threaded=True)  # 33
+@worker.on_buffer_full(threaded=True)  # 35
 def full(connection: Connection) -> None: ...
 """
 

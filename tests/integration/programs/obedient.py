@@ -6,6 +6,7 @@ import time
 
 import workers.node
 from workers import Connection, Worker
+from workers import connection as internal
 from workers.callbacks import CallbackApplication
 
 ROOMS, LONG = 60, 150  # what it joins at "join", and the length of their names
@@ -17,7 +18,7 @@ workers.node.MEMBERS_MOST = 2  # so that nobody need bring a thousand
 class Buggy(CallbackApplication):
     """With a bug at "bug"."""
 
-    def received(self, connection: Connection, data: str | bytes) -> None:
+    def received(self, connection: internal.Connection, data: str | bytes) -> None:
         if data == "bug":
             raise RuntimeError("a bug of the application itself")
         super().received(connection, data)

@@ -21,10 +21,10 @@ def tag(name: str, room: str) -> str:
     return f"{name}:{{{room}}}"
 
 
-def of_log(name: str, room: str) -> tuple[str, str, str]:
-    """The keys of a room's log: meta, log, overlay."""
+def of_log(name: str, room: str) -> tuple[str, str, str, str]:
+    """The keys of a room's log: meta, messages, overlay, changes."""
     base = tag(name, room)
-    return f"{base}:meta", f"{base}:log", f"{base}:overlay"
+    return f"{base}:meta", f"{base}:log", f"{base}:overlay", f"{base}:changes"
 
 
 def shares_channel(room: str) -> bool:

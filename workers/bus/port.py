@@ -129,16 +129,20 @@ class LogState(Struct, frozen=True):
 
     epoch: str  # of the present reign
     top: int  # the last offset; 0: nothing was ever written
-    first: int  # the lowest offset that can still be read; top + 1 where nothing can
+    first: int  # the lowest offset of a message that can still be read; top + 1 where none can. All above it can.
     reigns: tuple[Reign, ...]  # oldest first; the last one is the present
 
 
 class Page(Struct, frozen=True):
-    """Entries after a position, oldest first, read together with the state of the log."""
+    """Entries after a position, oldest first, read together with the state of the log.
+
+    An offset that is missing between `state.first` and the last one (without `more`: and `state.top`) was that of a
+    change, whose place newer ones have taken: what it did is among the `amendments` of its message.
+    """
 
     state: LogState
     entries: tuple[Entry, ...]
-    more: bool  # entries up to state.top remain beyond this page
+    more: bool  # entries remain beyond this page
 
 
 class Sink(Protocol):
@@ -206,11 +210,14 @@ class Bus(Protocol):
     def unsubscribe(self, room: str) -> None:
         """Ask for it no longer; `Sink.unsubscribed` answers, without a connection too."""
 
-    async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page:
-        """Entries after an offset; creates the log's epoch where there is none. Raises BusError."""
+    async def read(self, room: str, *, after: int, limit: int, max_bytes: int, messages_only: bool = False) -> Page:
+        """Entries after an offset, with `messages_only` without those that change others.
+
+        Creates the log's epoch where there is none. Raises BusError.
+        """
 
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
-        """The last entries below an offset, oldest first. Raises BusError."""
+        """The last messages below an offset, oldest first. Raises BusError."""
 
     def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
         """The states of some hundred logs in one round trip; creates the log's epoch where there is none."""

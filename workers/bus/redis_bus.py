@@ -34,7 +34,7 @@ READS = 16  # reads in one batch: a page may be 256 KiB
 STATES = 64  # rooms whose state is read in one script: about half a millisecond of the store's time
 CACHED_ROOMS = 20_000
 State = Literal["starting", "ready", "away"]
-Retention = Callable[[str], tuple[int, int]]  # room → history size in entries, history ttl in seconds
+Retention = Callable[[str], tuple[int, int]]  # room → history size in messages, history ttl in seconds
 
 
 class RedisBus:
@@ -251,13 +251,13 @@ class RedisBus:
 
     # ---- reading -----------------------------------------------------------------------------------
 
-    async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page:
+    async def read(self, room: str, *, after: int, limit: int, max_bytes: int, messages_only: bool = False) -> Page:
         """See the port."""
-        return unpack_page(await self._read(room, "after", after, limit, max_bytes))
+        return unpack_page(await self._read(room, "after", after, limit, max_bytes, changes=not messages_only))
 
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
         """See the port."""
-        return unpack_page(await self._read(room, "before", before, limit, max_bytes), backward=True)
+        return unpack_page(await self._read(room, "before", before, limit, max_bytes, changes=False), backward=True)
 
     def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
         """See the port."""
@@ -284,10 +284,13 @@ class RedisBus:
     def _send_read(self, packed: bytes, done: Callable[[Any], None]) -> None:
         self._reads.send(Call(packed, done, again=True))
 
-    def _read(self, room: str, direction: str, edge: int, limit: int, max_bytes: int) -> Awaitable[Any]:
+    def _read(
+        self, room: str, direction: str, edge: int, limit: int, max_bytes: int, *, changes: bool
+    ) -> Awaitable[Any]:
         own = keys.of_log(self._name, room)
         _, ttl = self._retention(room)
-        return self.call_read(self._read_script, own, [self._seed, ttl, direction, edge, limit, max_bytes])
+        args: list[Argument] = [self._seed, ttl, direction, edge, limit, max_bytes, int(changes)]
+        return self.call_read(self._read_script, own, args)
 
     # ---- other modules' scripts --------------------------------------------------------------------
 

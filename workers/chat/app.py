@@ -395,7 +395,7 @@ class ChatApplication:
 
 def _told(room: str, what: Gap | Reset) -> bytes:
     if isinstance(what, Gap):
-        return replies.gap(room, what.epoch, what.first, what.last)
+        return replies.gap(room, what.epoch, what.first, what.last, changes=what.changes)
     return replies.reset(room, what.epoch, what.offset)
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.addressing import inbox_of
-from workers.bus.keys import digest, key_field, tag
+from workers.bus.keys import digest, key_field, of_log, tag
 from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
 from workers.presence import keys as presence_keys
@@ -30,7 +30,7 @@ _decode_officer: Final = msgspec.json.Decoder(Officer).decode
 
 
 class Mark(Struct, frozen=True):
-    """How far a user has read in a room: the offset, if it was ever said, and the messages since."""
+    """How far a user has read in a room: the offset, if it was ever said, and the messages of others since."""
 
     read: int | None
     unread: int
@@ -89,11 +89,11 @@ class Marks:
         Raises BusError.
         """
         args: list[Argument] = [at.time, at.offset, name, self._ttl]
-        await self._bus.call(self._call, self._keys(inbox_of(user))[2:], args, again=True)
+        await self._bus.call(self._call, [self._marks_key(inbox_of(user))], args, again=True)
 
     def note_call(self, user: str, name: str) -> None:
         """The same for the first name of a user, without an order and without waiting; may be lost."""
-        self._bus.send(self._call, self._keys(inbox_of(user))[2:], [0, 0, name, self._ttl], _forget, again=True)
+        self._bus.send(self._call, [self._marks_key(inbox_of(user))], [0, 0, name, self._ttl], _forget, again=True)
 
     def pace(
         self, room: str, user: str, address: str, key: str, interval: float, done: Callable[[float | BusError], None]
@@ -172,8 +172,10 @@ class Marks:
         return f"{tag(self._name, '!chat')}:staff"
 
     def _keys(self, room: str) -> list[str]:
-        base = tag(self._name, room)
-        return [f"{base}:meta", f"{base}:log", f"{base}:marks"]
+        return [*of_log(self._name, room), self._marks_key(room)]
+
+    def _marks_key(self, room: str) -> str:
+        return f"{tag(self._name, room)}:marks"
 
 
 def _forget(reply: Any) -> None:

@@ -80,7 +80,7 @@ class Mirror:
 
     async def _other_side(self, user: str, amend: e.Amend) -> e.Amend | None:
         target = amend.change.target
-        page = await self._app.node.bus.read(amend.room, after=target - 1, limit=1, max_bytes=1)
+        page = await self._app.node.bus.read(amend.room, after=target - 1, limit=1, max_bytes=1, messages_only=True)
         entry = next((one for one in page.entries if one.offset == target), None)
         if entry is None:
             raise Mistake("not_found", "there is no such message any more", field="offset")

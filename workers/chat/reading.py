@@ -19,13 +19,13 @@ from workers.presence import Members
 HISTORY_BYTES: Final = 262_144
 MEMBERS_MOST: Final = 1000
 Learn = Callable[[str, str], None]  # a user and the name
-_ROUNDS: Final = 20  # pages that are read for one answer, where they hold nothing but changes
+_ROUNDS: Final = 20  # pages that are read for one answer, where they hold nothing that a client is shown
 
 
 class Log(Protocol):
     """The part of the bus that reads."""
 
-    async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page: ...
+    async def read(self, room: str, *, after: int, limit: int, max_bytes: int, messages_only: bool = False) -> Page: ...
 
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page: ...
 
@@ -47,7 +47,7 @@ _decode_said: Final = Decoder(_Said).decode
 async def history(log: Log, asked: e.ReadHistory, *, user: str, learn: Learn) -> e.Reply:
     """Messages before or after an offset, as they now stand, oldest first. Raises BusError.
 
-    Entries that change others are not shown: the messages show what they did. `more` says that there are others
+    What changed them is not shown by itself. `more` says that there are others
     beyond in the direction asked for. `learn` is told who said something.
     """
     forward = asked.after is not None
@@ -58,7 +58,7 @@ async def history(log: Log, asked: e.ReadHistory, *, user: str, learn: Learn) ->
     for _ in range(_ROUNDS):
         missing, left = asked.limit - len(shown), max(1, HISTORY_BYTES - size)
         if forward:
-            page = await log.read(asked.room, after=edge, limit=missing, max_bytes=left)
+            page = await log.read(asked.room, after=edge, limit=missing, max_bytes=left, messages_only=True)
         else:
             page = await log.read_before(asked.room, before=edge, limit=missing, max_bytes=left)
         for entry in page.entries if forward else reversed(page.entries):

@@ -25,7 +25,7 @@ class RoomState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     offset: int
     recovered: bool | None = None
     members: int | None = None  # users; None where presence is off, as in an inbox
-    unread: int | None = None  # messages after `read`
+    unread: int | None = None  # messages of others after `read`, without deleted ones
     read: int | None = None
 
 
@@ -136,9 +136,10 @@ def read(room: str, user: str, offset: int) -> bytes:
     return _answer("read", None, room=room, user=user, offset=offset)
 
 
-def gap(room: str, epoch: str, first: int, last: int) -> bytes:
-    """These offsets cannot be had any more; delivery goes on after them."""
-    return encode({"type": "gap", "room": room, "epoch": epoch, "from": first, "to": last})
+def gap(room: str, epoch: str, first: int, last: int, *, changes: bool = False) -> bytes:
+    """These offsets cannot be had any more; delivery goes on after them. `changes`: they only changed messages."""
+    told: dict[str, Any] = {"type": "gap", "room": room, "epoch": epoch, "from": first, "to": last}
+    return encode(told | {"changes": True} if changes else told)
 
 
 def reset(room: str, epoch: str, offset: int) -> bytes:

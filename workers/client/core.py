@@ -200,7 +200,9 @@ class Core:
             case Verdict.RESUME:
                 return [Resume()]
         if known is not None and known.offset + 1 != gap.first:  # more is missing than the server thinks, or less
-            gap = msgspec.structs.replace(gap, first=known.offset + 1)
+            gap = msgspec.structs.replace(
+                gap, first=known.offset + 1, changes=gap.changes and known.offset >= gap.first
+            )
         return [Tell(gap)]
 
     def _receive_reset(self, reset: ev.Reset) -> list[Action]:

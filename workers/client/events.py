@@ -83,12 +83,16 @@ class Reacted(Entry, frozen=True, kw_only=True):
 
 
 class Gap(Pushed, frozen=True, kw_only=True):
-    """These offsets cannot be had any more; delivery goes on after them."""
+    """These offsets cannot be had any more; delivery goes on after them.
+
+    With `changes` no message is among them: they changed earlier messages, whose present state `history` shows.
+    """
 
     room: str
     epoch: str
     first: int = field(name="from")
     last: int = field(name="to")
+    changes: bool = False
 
 
 class Reset(Pushed, frozen=True, kw_only=True):

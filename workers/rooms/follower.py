@@ -62,6 +62,7 @@ class TellGap(Struct, frozen=True):
     epoch: str
     first: int
     last: int
+    changes: bool = False  # they only changed messages, whose present state the log still has
 
 
 class TellReset(Struct, frozen=True):
@@ -264,19 +265,22 @@ class Follower:
         return effects
 
     def _take(self, page: Page) -> list[Effect]:
-        """Deliver what the page has beyond the position; a hole (somebody deleted entries by hand) is a gap."""
+        """Deliver what the page has beyond the position; a hole is a gap of changes that were trimmed."""
         effects: list[Effect] = []
         for entry in page.entries:
             if entry.offset <= self.offset:
                 continue
             if entry.offset > self.offset + 1:
-                effects.append(TellGap(page.state.epoch, self.offset + 1, entry.offset - 1))
+                effects.append(self._hole(page.state, entry.offset - 1))
             self.epoch, self.offset = epoch_at(entry.offset, page.state), entry.offset
             effects.append(Deliver(self.epoch, entry))
         if not page.more and self.offset < page.state.top:
-            effects.append(TellGap(page.state.epoch, self.offset + 1, page.state.top))
+            effects.append(self._hole(page.state, page.state.top))
             self.offset = page.state.top
         return effects
+
+    def _hole(self, state: LogState, last: int) -> TellGap:
+        return TellGap(epoch_at(last, state), self.offset + 1, last, changes=True)
 
     def _caught_up(self, state: LogState) -> list[Effect]:
         """The position is the log's top as of `state`, whose reign it is in from now on."""

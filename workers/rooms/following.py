@@ -143,10 +143,13 @@ class Following:
 
     def _gap(self, room: Room, gap: TellGap) -> None:
         count = room.live_count
-        logger.warning("room %s: offsets %d to %d are gone; %d members are told", room.name, gap.first, gap.last, count)
-        self._tally.gaps += 1
-        self._tally.dropped += (gap.last - gap.first + 1) * count
-        self._tell_live(room, Gap(gap.epoch, gap.first, gap.last))
+        if not gap.changes:
+            logger.warning(
+                "room %s: offsets %d to %d are gone; %d members are told", room.name, gap.first, gap.last, count
+            )
+            self._tally.gaps += 1
+            self._tally.dropped += (gap.last - gap.first + 1) * count
+        self._tell_live(room, Gap(gap.epoch, gap.first, gap.last, gap.changes))
         room.epoch, room.offset = gap.epoch, gap.last
         self._ring_bytes += room.forget(gap.last)
         for listener in room.listeners or ():

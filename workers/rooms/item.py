@@ -80,6 +80,14 @@ class Item(Struct, gc=False):
         return self.compressed() if deflate else self.frame
 
 
+class Stretch(Struct, frozen=True):
+    """What the log has after one offset and up to another; what is missing between was trimmed from among messages."""
+
+    after: int
+    end: int
+    items: list[Item]
+
+
 def item_of(epoch: str, entry: Entry) -> Item:
     """Encode an entry of the log."""
     payload = entry.payload

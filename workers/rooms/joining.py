@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from workers.bus.port import BusError, LogState, Position
 from workers.rooms.follower import Effect, Phase
-from workers.rooms.item import Item
+from workers.rooms.item import Stretch
 from workers.rooms.lineage import Restart, judge
 from workers.rooms.member import Gap, Joined, Member, Reset
 from workers.rooms.room import Room
@@ -106,7 +106,7 @@ class JoinPart:
         self.judged_in = self.room.follower.epoch
         return True
 
-    def page_came(self, state: LogState, items: list[Item]) -> None:
+    def page_came(self, state: LogState, page: Stretch) -> None:
         """The log as it is now judges the `since`."""
         self.waiting = False
         if self.join.over or self.since is None:

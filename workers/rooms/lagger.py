@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from workers.bus.port import LogState, Position
-from workers.rooms.item import Item
-from workers.rooms.lineage import Restart, judge
+from workers.rooms.item import Item, Stretch
+from workers.rooms.lineage import Restart, epoch_at, judge
 from workers.rooms.member import Gap, Member, Reset
 from workers.rooms.room import Room
 from workers.transport.frames import text_frame
@@ -97,7 +97,7 @@ class Lagger:
             assert room.ring is not None
             left -= self._write([item for item in room.ring.after(self.offset, STEP) if item.offset <= goal])
 
-    def page_came(self, state: LogState, items: list[Item]) -> None:
+    def page_came(self, state: LogState, page: Stretch) -> None:
         """Judge the cursor by the log as it is, and write what follows it on the page."""
         self.waiting = False
         if not self.alive:
@@ -113,23 +113,37 @@ class Lagger:
         if self._tellings:
             self.member.ws.transport.write(b"".join(self._tellings))
             self._tellings = []
-        self._write_page(items)
+        self._write_page(state, page)
         if not self.member.paused:
             self._desk.pump_later(self)
 
-    def _write_page(self, items: list[Item]) -> None:
-        """Write what follows the cursor, as far as the transport takes it and the LIVE members have come."""
-        goal = self.room.goal if self.line == self.room.goal_line else self.room.offset
-        start = next((at for at, item in enumerate(items) if item.offset == self.offset + 1), len(items))
-        while start < len(items) and not self.member.paused:
-            stop, size = start, 0
-            while stop < len(items) and size < STEP and items[stop].offset <= goal:
+    def _write_page(self, state: LogState, page: Stretch) -> None:
+        """Write what follows the cursor, as far as the transport takes it and the LIVE members have come.
+
+        What the page lacks was a change that is not kept any more: the member is told so in its place.
+        """
+        if self.offset < page.after:
+            return  # a restart went back to before this page
+        goal, items = self.room.goal if self.line == self.room.goal_line else self.room.offset, page.items
+        end = min(goal, page.end)
+        start = next((at for at, item in enumerate(items) if item.offset > self.offset), len(items))
+        while self.offset < end and not self.member.paused:
+            stop, size, offset = start, 0, self.offset
+            while stop < len(items) and size < STEP and items[stop].offset == offset + 1 <= goal:
                 size += len(items[stop].frame)
-                stop += 1
-            if stop == start:
-                return
-            self._write(items[start:stop])
-            start = stop
+                stop, offset = stop + 1, offset + 1
+            if stop > start:
+                self._write(items[start:stop])
+                start = stop
+            else:
+                self._pass_hole(state, min(end, items[stop].offset - 1 if stop < len(items) else end))
+
+    def _pass_hole(self, state: LogState, last: int) -> None:
+        hole = Gap(epoch_at(last, state), self.offset + 1, last, changes=True)
+        self.epoch, self.offset = hole.epoch, last
+        payload = self._desk.told(self, hole)
+        if payload is not None:
+            self.member.ws.transport.write(text_frame(payload))
 
     def _write(self, items: list[Item]) -> int:
         member = self.member

@@ -49,6 +49,7 @@ class Gap(Struct, frozen=True):
     epoch: str
     first: int
     last: int
+    changes: bool = False  # they only changed messages, whose present state the log still has
 
 
 class Reset(Struct, frozen=True):

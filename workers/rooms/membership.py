@@ -333,7 +333,9 @@ class Membership:
     def told(self, lagger: Lagger, what: Gap | Reset) -> bytes | None:
         """Count and log what a lagging member cannot have."""
         room = lagger.room.name
-        if isinstance(what, Gap):
+        if isinstance(what, Gap) and what.changes:
+            pass  # nothing is lost: the messages show what the changes did
+        elif isinstance(what, Gap):
             self._tally.gaps += 1
             self._tally.dropped += what.last - what.first + 1
             logger.info("room %s: offsets %d to %d are gone for %s", room, what.first, what.last, lagger.member.id)

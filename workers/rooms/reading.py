@@ -15,7 +15,7 @@ from typing import Protocol
 from workers.bus.port import MAX_OFFSET, Bus, BusError, Entry, LogState
 from workers.events import Tasks
 from workers.rooms.follower import Effect
-from workers.rooms.item import Item
+from workers.rooms.item import Item, Stretch
 from workers.rooms.joining import JoinPart
 from workers.rooms.lagger import Lagger
 from workers.rooms.lineage import epoch_at
@@ -193,9 +193,10 @@ class Reading:
             self._owner.prefill(room, items)
         # Without more, this was the whole log: whoever wants to go on beyond it learns that from the state.
         end = items[-1].offset if page.more and items else MAX_OFFSET
+        stretch = Stretch(after, min(end, page.state.top), items)
         askers = room.asked or []
         served = [asker for asker in askers[:before] if asker.offset <= end]
         room.asked = [asker for asker in askers[:before] if asker.offset > end] + askers[before:] or None
         for asker in served:
-            asker.page_came(page.state, items)
+            asker.page_came(page.state, stretch)
         self._owner.seen(room, page.state)

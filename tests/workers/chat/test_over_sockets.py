@@ -653,3 +653,33 @@ async def test_many_leave_at_once_and_nothing_is_left(server: Chatmaster):
 
         await until_async(alone)
     await asyncio.sleep(0)
+
+
+async def test_unread_counts_neither_ones_own_messages_nor_deleted_ones(server: Chatmaster):
+    async with people(server, "r-unread", "alice", "bob") as (alice, bob):
+        bob.send_json({"type": "read", "room": "r-unread", "offset": 0})
+        for text in "12":
+            await bob.ask(type="say", room="r-unread", text=text)  # from another device, as the next one sees it
+        for text in "34":
+            await alice.ask(type="say", room="r-unread", text=text)
+        await alice.ask(type="react", room="r-unread", offset=1, emoji="x")
+        for expected, doomed in ((2, 3), (1, 4), (0, 0)):
+            async with people(server, "r-unread", "bob") as (again,):
+                assert again.welcome["rooms"][1]["unread"] == expected
+            if doomed:
+                await alice.ask(type="delete", room="r-unread", offset=doomed)
+        for number in range(250):
+            await alice.ask(type="say", room="r-unread", text=str(number))
+        async with people(server, "r-unread", "bob") as (again,):
+            assert again.welcome["rooms"][1]["unread"] == 250 + 2 + 2  # of the oldest all are counted
+
+
+async def test_unread_direct_messages_are_those_of_others(server: Chatmaster):
+    async with people(server, "", "alice", "bob") as (alice, bob):
+        await bob.ask(type="direct", to="alice", text="1")
+        sent = [await alice.ask(type="direct", to="bob", text=text) for text in "23"]
+        async with people(server, "", "bob") as (again,):
+            assert again.welcome["rooms"][0]["unread"] == 2
+        await alice.ask(type="delete", room="@alice", offset=sent[0]["offset"])
+        async with people(server, "", "bob") as (again,):
+            assert again.welcome["rooms"][0]["unread"] == 1

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from tests.workers.chat.play import GUEST, Play, guest, kinds, shown
+from workers.chat import rights
 from workers.chat.permissions import RULES
-from workers.chat.rights import MODERATE
 
 ROOM = "closed"
+MODERATE = sorted(rights.MODERATE)
 REQUESTS: dict[str, dict[str, Any]] = {
     "join": {},
     "history": {},

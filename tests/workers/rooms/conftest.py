@@ -59,7 +59,8 @@ class Side:
 
 def tell(room: str, what: Gap | Reset) -> bytes:
     if isinstance(what, Gap):
-        return json.dumps({"type": "gap", "room": room, "from": what.first, "to": what.last}).encode()
+        told = {"type": "gap", "room": room, "epoch": what.epoch, "from": what.first, "to": what.last}
+        return json.dumps(told | {"changes": True} if what.changes else told).encode()
     return json.dumps({"type": "reset", "room": room, "epoch": what.epoch, "offset": what.offset}).encode()
 
 

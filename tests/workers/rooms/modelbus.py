@@ -19,7 +19,18 @@ class ModelLog:
         self.entries: list[int] = []  # identities, by offset - 1
         self.reigns: list[tuple[str, int]] = []
         self.first = 1
+        self.trimmed: set[int] = set()  # offsets of changes that are not kept any more
         self.saved: tuple[int, list[tuple[str, int]]] = (0, [])
+
+    def trim_change(self, offset: int) -> None:
+        """Forget the entry at an offset, if it only changes a message."""
+        if self.first <= offset <= len(self.entries) and is_change(self.entries[offset - 1]):
+            self.trimmed.add(offset)
+
+
+def is_change(identity: int) -> bool:
+    """Whether the entry changes a message, and is no message of its own."""
+    return identity % 3 == 0
 
 
 class ModelBus:
@@ -57,9 +68,10 @@ class ModelBus:
 
     def page(self, room: str, after: int, limit: int) -> Page:
         state = self.state(room)
-        start = max(after + 1, state.first)
-        entries = tuple(self.entry(room, at) for at in range(start, min(start + min(limit, 3), state.top + 1)))
-        return Page(state, entries, bool(entries) and entries[-1].offset < state.top)
+        trimmed = self.log(room).trimmed
+        left = [at for at in range(max(after + 1, state.first), state.top + 1) if at not in trimmed]
+        entries = tuple(self.entry(room, at) for at in left[: min(limit, 3)])
+        return Page(state, entries, len(entries) < len(left))
 
     def write(self, room: str, count: int = 1) -> None:
         """One script: so many entries that are published as one."""
@@ -84,6 +96,7 @@ class ModelBus:
             del log.entries[top:]
             log.reigns = list(reigns)
             log.first = min(log.first, top + 1)
+            log.trimmed = {offset for offset in log.trimmed if offset <= top}
         self.cut()
 
     def cut(self) -> None:
@@ -150,7 +163,7 @@ class ModelBus:
         self.subscribed.discard(room)
         self.channel.append(("unsubscribed", room, None))
 
-    async def read(self, room: str, *, after: int, limit: int, max_bytes: int) -> Page:
+    async def read(self, room: str, *, after: int, limit: int, max_bytes: int, messages_only: bool = False) -> Page:
         page: Page = await self._ask(lambda: self.page(room, after, limit))
         return page
 

@@ -24,6 +24,7 @@ ACTIONS = (
     ["publish"] * 5 + ["hear"] * 6 + ["execute"] * 4 + ["answer"] * 2 + ["cut"] * 2
     + ["go away", "come back", "come back"]
     + ["fail", "restart", "rollback", "promote", "trim", "patrol", "leave", "linger", "return", "lose"]
+    + ["trim a change"] * 3
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ class World:
     reign: int = 0
     written: int = 0
     first: int = 1
+    trimmed: set[int] = field(default_factory=set)  # offsets of changes that are not kept any more
     saved: tuple[int, list[tuple[str, int]]] = (0, [("r0", 1)])
     subscribed: bool = False
     connected: bool = True
@@ -85,9 +87,9 @@ class World:
             read.answer = self.state()
             return
         state = self.state()
-        start = max(read.after + 1, self.first)
-        entries = tuple(self.entry(at) for at in range(start, min(start + PAGE, state.top + 1)))
-        read.answer = Page(state, entries, bool(entries) and entries[-1].offset < state.top)
+        left = [at for at in range(max(read.after + 1, self.first), state.top + 1) if at not in self.trimmed]
+        entries = tuple(self.entry(at) for at in left[:PAGE])
+        read.answer = Page(state, entries, len(entries) < len(left))
 
     def restart(self, *, rollback: bool) -> None:
         self.cut()
@@ -101,6 +103,7 @@ class World:
             del self.entries[top:]
             self.firsts = list(firsts)
             self.first = min(self.first, top + 1)
+            self.trimmed = {offset for offset in self.trimmed if offset <= top}
         self.saved = (len(self.entries), list(self.firsts))
 
     # ---- the worker --------------------------------------------------------------------------------
@@ -155,6 +158,9 @@ class World:
                 self.deliver(effect.epoch, effect.entry)
             elif isinstance(effect, TellGap):
                 assert self.position is None or effect.first == self.position + 1, "the gap does not touch"
+                if effect.epoch == f"r{self.reign}":  # else it was read before a rollback
+                    kinds = {is_change(one) for one in self.entries[effect.first - 1 : effect.last]}
+                    assert kinds == {True} if effect.changes else effect.last < self.first, "it says what it is not"
                 self.position = effect.last
             elif isinstance(effect, TellReset):
                 self.seen.clear()
@@ -257,6 +263,10 @@ def step(world: World, action: str, chance: random.Random) -> None:
         world.lost_silently = True  # nothing says so until the next message or look
     elif action == "trim":
         world.first = min(world.first + 2, len(world.entries) + 1)
+    elif action == "trim a change":
+        offset = chance.randint(1, len(world.entries) + 1)
+        if world.first <= offset <= len(world.entries) and is_change(world.entries[offset - 1]):
+            world.trimmed.add(offset)
     elif action == "patrol":
         state = world.state()
         world.run(follower.behind(state.epoch, state.top))
@@ -271,6 +281,11 @@ def step(world: World, action: str, chance: random.Random) -> None:
     elif action == "lose" and world.channel and isinstance(world.channel[-1], Publication):
         world.channel.pop()
         world.lost_silently = True
+
+
+def is_change(identity: int) -> bool:
+    """Whether the entry changes a message, and is no message of its own."""
+    return identity % 3 == 0
 
 
 def model(make: Callable[[], Follower], examples: int, **rules: Any):
@@ -366,9 +381,33 @@ class OverflowForgotten(Follower):
             self._held.append(publication)
 
 
+class NoWordOfHoles(Follower):
+    """Passes over what was trimmed from among messages in silence."""
+
+    def _take(self, page):
+        return [one for one in super()._take(page) if not isinstance(one, TellGap)]
+
+
+class HolesLikeOtherGaps(Follower):
+    """Says that messages are lost where changes are."""
+
+    def _hole(self, state, last):
+        return TellGap(state.epoch, self.offset + 1, last)
+
+
 @pytest.mark.parametrize(
     "mutant",
-    [NoLookAfterSubscribing, EarlierReadsCount, NothingHeld, NoReigns, NoGapCheck, NoTailCheck, OverflowForgotten],
+    [
+        NoLookAfterSubscribing,
+        EarlierReadsCount,
+        NothingHeld,
+        NoReigns,
+        NoGapCheck,
+        NoTailCheck,
+        OverflowForgotten,
+        NoWordOfHoles,
+        HolesLikeOtherGaps,
+    ],
     ids=lambda mutant: mutant.__name__,
 )
 def test_the_model_finds_the_fault_when_a_rule_is_left_out(mutant):

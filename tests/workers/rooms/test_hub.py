@@ -79,7 +79,7 @@ async def test_what_history_no_longer_has_is_a_gap(sides, connect):
     (joined,) = await peer.join(("lobby", Position(first.epoch, 1)))
     assert joined.recovered is False
     await until(lambda: len(peer.messages()) == 11)
-    assert peer.messages()[0] == {"type": "gap", "room": "lobby", "from": 2, "to": 20}
+    assert peer.messages()[0] == {"type": "gap", "room": "lobby", "epoch": first.epoch, "from": 2, "to": 20}
     assert peer.offsets("lobby") == list(range(21, 31))
 
 

@@ -18,18 +18,19 @@ from hypothesis import strategies as st
 
 from chatmaster.settings import Server, Settings
 from tests.workers.rooms.conftest import tell
-from tests.workers.rooms.modelbus import ModelBus
-from workers.bus.port import Position
+from tests.workers.rooms.modelbus import ModelBus, is_change
+from workers.bus.port import LogState, Position
 from workers.rooms import delivery, lagger, pace, reading, room
 from workers.rooms.flight import Flight, Segment
 from workers.rooms.follower import Phase as FollowerPhase
 from workers.rooms.hub import Hub
-from workers.rooms.item import Item
+from workers.rooms.item import Item, Stretch
 from workers.rooms.joining import JoinPart
 from workers.rooms.lagger import Lagger
-from workers.rooms.member import Joined, Member
+from workers.rooms.member import Gap, Joined, Member
 from workers.rooms.pace import Pace
 from workers.rooms.room import Room
+from workers.transport.frames import text_frame
 
 ROOMS = ("a", "@b")  # one with a channel of its own, and one that shares it
 TURN = 0.001  # seconds of the model's clock
@@ -52,13 +53,16 @@ MOVES = (
     ["write"] * 8 + ["hear"] * 8 + ["turn"] * 10 + ["answer"] * 4 + ["join"] * 4 + ["leave"] + ["depart"] * 5
     + ["arrive"] * 5 + ["pause", "resume", "resume", "save", "roll back", "trim"]
 )  # fmt: skip
+# Changes of messages are trimmed from among them while many read on from where they were.
+HOLES = PAUSES + ["trim a change"] * 4 + ["trim", "cut", "save", "roll back"]
 
 
 class Reader:
     """A member and its transport in one; it checks what it is sent."""
 
-    def __init__(self, hub: Hub, number: int) -> None:
+    def __init__(self, hub: Hub, number: int, bus: ModelBus) -> None:
         self.hub = hub
+        self.bus = bus
         self.id = str(number)
         self.user = ""
         self.deflate = number % 3 == 0
@@ -104,6 +108,7 @@ class Reader:
         assert where in self.at, "a message of a room that it is not in"
         if message["type"] == "gap":
             assert message["from"] == self.at[where] + 1, "the gap does not touch"
+            self.judge_gap(where, message)
             self.at[where] = message["to"]
         elif message["type"] == "reset":
             self.at[where] = message["offset"]
@@ -115,6 +120,13 @@ class Reader:
             self.at[where] = message["offset"]
             self.seen[where][message["offset"]] = message["n"]
             self.last[where] = Position(message["epoch"], message["offset"])
+
+    def judge_gap(self, where: str, gap: dict[str, Any]) -> None:
+        """It is of changes alone where it says so, and else of what was trimmed in front."""
+        log = self.bus.log(where)
+        if gap["epoch"] == self.bus.epoch():  # else it was read before a rollback
+            kinds = {is_change(one) for one in log.entries[gap["from"] - 1 : gap["to"]]}
+            assert kinds == {True} if gap.get("changes") else gap["to"] < log.first, "it says what it is not"
 
     def join(self, where: str, since: Position | None) -> None:
         def announce(joined: list[Joined]) -> None:
@@ -189,7 +201,7 @@ async def turn() -> None:
 GROUPS = (1,) * 20 + (3,)  # what one script appends; alone more often finds the rarer faults
 
 
-async def play(seed: int, length: int) -> None:
+async def play(seed: int, length: int, *, holes: bool) -> None:
     chance = random.Random(seed)
     bus = ModelBus()
     hub = Hub(Settings(server=Server(max_batch_delay=chance.choice((0.0, 4 * TURN, 30 * TURN)))))
@@ -197,8 +209,8 @@ async def play(seed: int, length: int) -> None:
     hub.bind(bus)
     bus.start()
     hub.teller = tell
-    readers = [Reader(hub, number) for number in range(chance.choice((1, 2, 6)))]
-    actions = chance.choice((ACTIONS, RETURNS, PAUSES, MOVES))
+    readers = [Reader(hub, number, bus) for number in range(chance.choice((1, 2, 6)))]
+    actions = HOLES if holes else chance.choice((ACTIONS, RETURNS, PAUSES, MOVES))
     for _ in range(length):
         await step(bus, hub, readers, chance.choice(actions), chance)
     await settle(bus, readers)
@@ -250,6 +262,10 @@ async def step(bus: ModelBus, hub: Hub, readers: list[Reader], action: str, chan
     elif action == "trim":
         log = bus.log(where)
         log.first = min(log.first + 2, len(log.entries) + 1)
+    elif action == "trim a change":
+        log = bus.log(where)
+        for _ in range(3):
+            log.trim_change(chance.randint(1, len(log.entries) + 1))
     elif action == "see elsewhere" and where not in reader.at and not hub.joining(reader):
         state = bus.state(where)
         reader.saw_elsewhere(where, Position(state.epoch, state.top), bus.log(where).entries)
@@ -293,7 +309,7 @@ def check(bus: ModelBus, hub: Hub, readers: list[Reader]) -> None:
             assert hub.rooms[where].is_live(reader), "it does not lag any more"
 
 
-def model(count: int):
+def model(count: int, *, holes: bool = False):
     @examples(
         max_examples=count, deadline=None, database=None, derandomize=True,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
@@ -301,7 +317,7 @@ def model(count: int):
     @given(st.integers(0, 2**32), st.integers(10, 250))
     def run(seed, length):
         with asyncio.Runner(loop_factory=Loop) as runner:
-            runner.run(play(seed, length))
+            runner.run(play(seed, length, holes=holes))
 
     return run
 
@@ -324,8 +340,12 @@ def test_every_member_gets_everything_once_and_in_order_or_is_told():
     model(700)()
 
 
+def test_who_reads_what_changes_were_trimmed_from_is_told_which():
+    model(700, holes=True)()
+
+
 async def rolled_back_under_a_join(bus: ModelBus, hub: Hub) -> None:
-    stays, returns = Reader(hub, 1), Reader(hub, 2)
+    stays, returns = Reader(hub, 1, bus), Reader(hub, 2, bus)
     stays.join("a", None)
     await settle(bus, [stays])
     for _ in range(2):
@@ -427,6 +447,29 @@ def no_lines(self: Lagger) -> None:
 pump = Lagger.pump
 
 
+def no_word_of_holes(self: Lagger, state: LogState, last: int) -> None:
+    """What was trimmed from among messages is passed over in silence."""
+    self.epoch, self.offset = state.epoch, last
+
+
+def holes_like_other_gaps(self: Lagger, state: LogState, last: int) -> None:
+    """What was trimmed from among messages is told as if messages were lost."""
+    hole = Gap(state.epoch, self.offset + 1, last)
+    self.epoch, self.offset = state.epoch, last
+    self.member.ws.transport.write(text_frame(self._desk.told(self, hole) or b""))
+
+
+def no_holes(self: Lagger, state: LogState, page: Stretch) -> None:
+    """A page is written only as far as nothing is missing from it."""
+    items = page.items
+    start = next((at for at, item in enumerate(items) if item.offset == self.offset + 1), len(items))
+    stop = start
+    while stop < len(items) and items[stop].offset == self.offset + 1 + stop - start <= self.room.goal:
+        stop += 1
+    if stop > start:
+        self._write(items[start:stop])
+
+
 def no_look_after_reconnect(self: Hub) -> None:
     """Inboxes are told of the first subscription to what they share, but not of that after a lost connection."""
     if not any(room.follower.phase is LIVE for room in self.rooms.values()):
@@ -469,3 +512,19 @@ def test_the_model_finds_the_fault_when_a_rule_is_left_out(monkeypatch, owner, n
     monkeypatch.setattr(owner, name, mutant)
     with pytest.raises((AssertionError, RuntimeError, KeyError)):
         model(8000)()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "mutant"),
+    [
+        (Lagger, "_pass_hole", no_word_of_holes),
+        (Lagger, "_pass_hole", holes_like_other_gaps),
+        (Lagger, "_write_page", no_holes),
+        (Stretch, "after", property(lambda self: 0)),
+    ],
+    ids=["no word of holes", "holes like other gaps", "no holes", "holes before the page"],
+)
+def test_the_model_finds_the_fault_when_a_rule_about_holes_is_left_out(monkeypatch, owner, name, mutant):
+    monkeypatch.setattr(owner, name, mutant)
+    with pytest.raises((AssertionError, RuntimeError, KeyError)):
+        model(8000, holes=True)()

@@ -1,10 +1,10 @@
 -- Owns how entries are appended to a room's log and published. It is put in front of every script that says
 -- "uses append.lua", after log.lua, and reads of them
---   KEYS[4] and KEYS[5]  keys, two hashes: 'from' (ms), and key -> digest, log id and answer; only where the entries
+--   KEYS[5] and KEYS[6]  keys, two hashes: 'from' (ms), and key -> digest, log id and answer; only where the entries
 --                        have idempotency keys
 --   ARGV[1]  channel
 --   ARGV[2]  seed of a new log's id
---   ARGV[3]  history size, entries (0: keep none)
+--   ARGV[3]  history size, messages (0: keep none)
 --   ARGV[4]  history ttl, seconds; see log.lua for the meta hash
 --   ARGV[5]  key ttl, seconds
 --
@@ -21,11 +21,11 @@ local DIGEST, ID = 12, 8 -- bytes
 
 -- What is known of these keys. `from` is when the first of the hash `young` was written; below 0: there is none.
 local function open_keys(fields)
-  local one = redis.call('HMGET', KEYS[4], 'from', unpack(fields))
-  local two = redis.call('HMGET', KEYS[5], 'from', unpack(fields))
-  local keys = { young = KEYS[4], old = KEYS[5], from = tonumber(one[1] or -1), known = {}, new = {} }
+  local one = redis.call('HMGET', KEYS[5], 'from', unpack(fields))
+  local two = redis.call('HMGET', KEYS[6], 'from', unpack(fields))
+  local keys = { young = KEYS[5], old = KEYS[6], from = tonumber(one[1] or -1), known = {}, new = {} }
   if tonumber(two[1] or -1) > keys.from then
-    keys.young, keys.old, keys.from = KEYS[5], KEYS[4], tonumber(two[1])
+    keys.young, keys.old, keys.from = KEYS[6], KEYS[5], tonumber(two[1])
   end
   for at, field in ipairs(fields) do keys.known[field] = one[at + 1] or two[at + 1] end
   return keys
@@ -61,15 +61,16 @@ local function keep_keys(log, keys)
   end
 end
 
--- Appends one entry, to be published by `keep`; returns "<offset> <time> <epoch>" or an error reply.
-local function append(log, envelope)
+-- Appends one entry, to be published by `keep`; returns "<offset> <time> <epoch>" or an error reply. `stream` is KEYS[2]
+-- or KEYS[4], and keeps `most` entries.
+local function append(log, envelope, stream, most)
   if log.top >= 9007199254740991 then return redis.error_reply('OFFSETS this log is full') end
-  if log.fresh then redis.call('DEL', KEYS[2], KEYS[3]) end
+  if log.fresh then redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) end
   if log.changed and not log.reigns then log.reigns = reigns_of(log) end
 
   local offset = text(log.top + 1)
   local xadd = log.appended and redis.pcall or redis.call
-  local added = xadd('XADD', KEYS[2], 'MAXLEN', log.trim, ARGV[3], offset .. '-0', 't', log.stamp, 'e', envelope)
+  local added = xadd('XADD', stream, 'MAXLEN', log.trim, most, offset .. '-0', 't', log.stamp, 'e', envelope)
   if added.err then return added end
   log.top, log.appended, log.fresh = log.top + 1, offset, false
 
@@ -100,6 +101,7 @@ local function keep(log)
   local ttl = tonumber(ARGV[4])
   if log.now - log.kept > ttl * 1000 / 64 then
     redis.call('EXPIRE', KEYS[2], ttl)
+    redis.call('EXPIRE', KEYS[4], ttl)
     redis.call('EXPIRE', KEYS[1], life_of_meta(ttl))
     redis.call('EXPIRE', KEYS[3], life_of_meta(ttl))
     redis.call('HSET', KEYS[1], 'kept', text(log.now))

@@ -1,8 +1,13 @@
 -- Owns how a room's log is opened: its identity, its list of reigns, how long it is kept.
 -- It is put in front of every script that says "uses log.lua"; all of them share, for one room or for many,
 --   KEYS[1] meta     hash: id top time reign reigns kept changes
---   KEYS[2] log      stream: <offset>-0 -> t <time> e <envelope>
---   KEYS[3] overlay  hash: what later entries changed about earlier ones
+--   KEYS[2] log      stream of messages: <offset>-0 -> t <time> e <envelope>
+--   KEYS[3] overlay  hash: what later entries changed about messages
+--   KEYS[4] changes  stream of the entries that change messages, with offsets of the same count
+--
+-- Messages and changes share one count of offsets and are trimmed apart, so that no number of changes pushes a message
+-- out: whatever lies between the first and the last message and is in neither stream was a change, and the overlay still
+-- has what it did.
 --
 -- The epoch of an entry is the log's id and the reign of the store that wrote it: two times eight characters.
 -- A reign is the store's master_replid, which changes at every restart and every promotion, and these are the only

@@ -8,69 +8,78 @@
 -- ARGV[4]  the offset after, or before, which the page lies
 -- ARGV[5]  entries at most (0: only the state)
 -- ARGV[6]  bytes of envelopes at most; one entry comes in any case
+-- ARGV[7]  "1": also the entries that change messages; "0" (and always for "before"): messages alone
 --
 -- Returns {epoch, top, first, reigns, more, changes, offset, time, envelope, offset, time, envelope, ...}: oldest first
--- for "after", newest first for "before". `first` is the lowest offset that can be read, top + 1 where none can.
--- `changes` is {field, value, ...} of what the overlay says about these entries; see amend.lua.
+-- for "after", newest first for "before". `first` is the lowest offset that can be read, top + 1 where none can. `more`
+-- says whether entries are left beyond the page. `changes` is {field, value, ...} of what the overlay says about these
+-- messages; see amend.lua.
 
 local log = open_log(ARGV[1])
-local state = state_of(log, KEYS[2], KEYS[3], tonumber(ARGV[2]))
+local state = state_of(log, KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[2]))
 if state.err then return state end
 local first = state.first
 local answer = { log.epoch, text(log.top), text(first), state.reigns, 0, {} }
 
 local backward = ARGV[3] == 'before'
 local edge, limit, room = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local taken, exhausted = 0, false
+if not backward then edge = math.max(edge, first - 1) end -- what older changes changed is gone
+local taken, told = 0, {}
 
-local function range(count)
-  if backward then
-    if edge <= 1 then return {} end
-    return redis.call('XREVRANGE', KEYS[2], text(edge - 1), '-', 'COUNT', count)
-  end
-  return redis.call('XRANGE', KEYS[2], text(edge + 1), '+', 'COUNT', count)
+-- A stream from the edge on, in small steps, so that large entries beyond the page are not even looked at.
+local function source(stream) return { stream = stream, edge = edge, entries = {}, at = 1, ended = false } end
+
+local function range(one, count)
+  if not backward then return redis.call('XRANGE', one.stream, text(one.edge + 1), '+', 'COUNT', count) end
+  if one.edge <= 1 then return {} end
+  return redis.call('XREVRANGE', one.stream, text(one.edge - 1), '-', 'COUNT', count)
 end
 
--- In small steps, so that large entries beyond the page are not even looked at.
+local function peek(one)
+  if one.at > #one.entries and not one.ended then
+    local count = math.max(1, math.min(32, limit - taken))
+    one.entries, one.at = range(one, count), 1
+    one.ended = #one.entries < count
+    if #one.entries > 0 then one.edge = offset_of(one.entries[#one.entries]) end
+  end
+  return one.entries[one.at]
+end
+
+local messages = source(KEYS[2])
+local changes = not backward and ARGV[7] == '1' and source(KEYS[4]) or nil
+
+-- The next entry of both, and where it comes from.
+local function next_entry()
+  local message, change = peek(messages), changes and peek(changes)
+  if change and (not message or offset_of(change) < offset_of(message)) then return change, changes end
+  return message, messages
+end
+
 while taken < limit and room > 0 do
-  local step = math.min(32, limit - taken)
-  local entries, full = range(step), false
-  for _, entry in ipairs(entries) do
-    local time, envelope = entry[2][2], entry[2][4]
-    room = room - #envelope
-    if room < 0 and taken > 0 then
-      full = true -- what the page has no room for is still to come
-      break
-    end
-    edge, taken = offset_of(entry), taken + 1
-    local at = #answer
-    answer[at + 1], answer[at + 2], answer[at + 3] = text(edge), time, envelope
-  end
-  if full then break end
-  if #entries < step then
-    exhausted = true
-    break
-  end
+  local entry, from = next_entry()
+  if not entry then break end
+  local time, envelope = entry[2][2], entry[2][4]
+  room = room - #envelope
+  if room < 0 and taken > 0 then break end -- what the page has no room for is still to come
+  from.at, taken = from.at + 1, taken + 1
+  local at, offset = #answer, text(offset_of(entry))
+  answer[at + 1], answer[at + 2], answer[at + 3] = offset, time, envelope
+  if from == messages then told[#told + 1] = offset end
 end
+if next_entry() then answer[5] = 1 end
 
-local function changes()
-  local fields, told = {}, {}
-  for at = 7, #answer, 3 do
-    for _, kind in ipairs({ 'e', 'd', 'r' }) do fields[#fields + 1] = answer[at] .. kind end
+local function overlay_of(offsets)
+  local fields, found = {}, {}
+  for _, offset in ipairs(offsets) do
+    for _, kind in ipairs({ 'e', 'd', 'r' }) do fields[#fields + 1] = offset .. kind end
   end
   for at, value in ipairs(redis.call('HMGET', KEYS[3], unpack(fields))) do
     if value then
-      told[#told + 1] = fields[at]
-      told[#told + 1] = value
+      found[#found + 1] = fields[at]
+      found[#found + 1] = value
     end
   end
-  return told
+  return found
 end
-if taken > 0 and redis.call('EXISTS', KEYS[3]) == 1 then answer[6] = changes() end
-
-if backward then
-  if edge > first and not exhausted then answer[5] = 1 end
-elseif edge < log.top and not exhausted then
-  answer[5] = 1
-end
+if #told > 0 and redis.call('EXISTS', KEYS[3]) == 1 then answer[6] = overlay_of(told) end
 return answer

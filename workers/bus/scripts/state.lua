@@ -5,12 +5,12 @@ local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) 
 
 -- The lowest offset that can be read (top + 1 where none can) and the reigns, after the log's identity was written down
 -- and is kept for longer where need be; or an error reply.
-local function state_of(log, stream, overlay, ttl)
+local function state_of(log, stream, overlay, changes, ttl)
   local reigns = reigns_of(log)
   if log.changed then
     -- A position that is handed out must be known later, so the reign is written down here too. A store that
     -- is out of memory cannot: then only a position in a log that exists is good for something.
-    if log.fresh then redis.call('DEL', stream, overlay) end
+    if log.fresh then redis.call('DEL', stream, overlay, changes) end
     local wrote = redis.pcall('HSET', log.key, 'id', log.id, 'top', text(log.top), 'time', text(log.time),
       'reign', log.reign, 'reigns', reigns, 'kept', text(log.kept))
     if type(wrote) == 'table' and wrote.err and log.fresh then return wrote end

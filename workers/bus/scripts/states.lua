@@ -2,7 +2,7 @@
 -- uses log.lua
 -- uses state.lua
 --
--- KEYS     meta, log and overlay of each room
+-- KEYS     meta, log, overlay and changes of each room
 -- ARGV[1]  seed of a new log's id
 -- ARGV[2]  history ttl of the first room, seconds; the others' follow
 --
@@ -10,9 +10,9 @@
 
 local reign = present_reign()
 local answer = {}
-for at = 1, #KEYS / 3 do
-  local log = open_log(ARGV[1], KEYS[3 * at - 2], reign)
-  local state = state_of(log, KEYS[3 * at - 1], KEYS[3 * at], tonumber(ARGV[at + 1]))
+for at = 1, #KEYS / 4 do
+  local log = open_log(ARGV[1], KEYS[4 * at - 3], reign)
+  local state = state_of(log, KEYS[4 * at - 2], KEYS[4 * at - 1], KEYS[4 * at], tonumber(ARGV[at + 1]))
   if state.err then return state end
   local size = #answer
   answer[size + 1], answer[size + 2] = log.epoch, text(log.top)

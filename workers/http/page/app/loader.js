@@ -3,6 +3,7 @@ import { reasonOf } from "./outbox.js";
 
 const PAGE = 50;
 const INBOX_PAGE = 100;
+const AGAIN_AFTER = 200; // ms
 const INBOX_PAGES = 5; // at the start, while there is something unread further up
 
 export class Loader {
@@ -10,6 +11,28 @@ export class Loader {
   constructor(app) {
     this.app = app;
     this.asking = new Set(); // rooms whose members are being asked for
+    this.stale = new Set(); // rooms whose messages are about to be asked for again
+  }
+
+  /** Changes of messages were missed: ask again how those that are shown stand now, once for all gaps of a resume. */
+  againSoon(room) {
+    if (this.stale.has(room)) return;
+    this.stale.add(room);
+    setTimeout(() => {
+      this.stale.delete(room);
+      this.again(room).catch((error) => error.code !== "ended" && this.app.toast(reasonOf(error)));
+    }, AGAIN_AFTER);
+  }
+
+  async again(room) {
+    const { chat, model } = this.app;
+    const first = Math.min(...model.homesOf(room).flatMap((one) => [...one.byOffset.keys()]));
+    for (let before, more = true; more && (before ?? Infinity) > first; ) {
+      const page = await chat.history(room, { before, limit: INBOX_PAGE });
+      model.stand(room, page.messages);
+      before = page.messages[0]?.offset;
+      more = page.more && page.messages.length > 0;
+    }
   }
 
   /** The latest messages of a conversation that is opened for the first time. */

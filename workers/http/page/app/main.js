@@ -68,6 +68,7 @@ class App {
     chat.on("message", (entry) => model.message(entry));
     for (const type of ["edited", "deleted", "reacted"]) chat.on(type, (entry) => model.changedMessage(entry));
     for (const type of ["gap", "reset", "read"]) chat.on(type, (event) => model[type](event));
+    chat.on("gap", ({ room, changes }) => changes && this.loader.againSoon(room));
     chat.on("typing", (event) => model.typing(event, Date.now()));
     chat.on("presence", (change) => model.presence(change) && this.membersLater(change.room));
     chat.on("error", (error) => toast(reasonOf(error)));

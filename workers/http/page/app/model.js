@@ -155,9 +155,10 @@ export class Model {
     this.changed("messages", conversation);
   }
 
-  gap({ room, from, to }) {
+  gap({ room, from, to, changes = false }) {
     for (const conversation of this.homesOf(room)) {
-      conversation.lose(from, to);
+      if (changes) conversation.top = Math.max(conversation.top, to);
+      else conversation.lose(from, to);
       this.changed("messages", conversation);
     }
   }
@@ -166,6 +167,14 @@ export class Model {
     if (room.startsWith("@")) Object.assign(this.inbox, { readTo: 0, top: offset, more: false });
     for (const conversation of this.homesOf(room)) {
       conversation.reset(offset);
+      this.changed("messages", conversation);
+    }
+  }
+
+  /** Messages that are shown, as they stand now. */
+  stand(room, entries) {
+    for (const conversation of this.homesOf(room)) {
+      for (const entry of entries) if (conversation.byOffset.has(entry.offset)) conversation.put(entry);
       this.changed("messages", conversation);
     }
   }

@@ -197,14 +197,17 @@ export class Core {
    * More may be missing than the server thinks, or less.
    * @returns {Action[]}
    */
-  receiveGap({ room, epoch, from, to }) {
+  receiveGap({ room, epoch, from, to, changes = false }) {
     const place = this.rooms.get(room);
     if (!place) return [];
     const known = place.position?.offset ?? from - 1;
     const verdict = place.judge(epoch, from, to);
     if (verdict === DROP) return [];
     if (verdict === RESUME) return [{ do: "resume" }];
-    return [...this.miss(room, epoch, known + 1, to), ...this.caughtUp(room, to)];
+    // Only changes are gone, of messages that are still there: `history` shows what they did.
+    const told = { type: "gap", room, epoch, from: known + 1, to, changes: true };
+    const effects = changes && known + 1 >= from ? [tell("gap", told)] : this.miss(room, epoch, known + 1, to);
+    return [...effects, ...this.caughtUp(room, to)];
   }
 
   /** @returns {Action[]} */

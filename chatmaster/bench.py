@@ -18,7 +18,7 @@ from typing import Any, Final
 from chatmaster import addresses
 from chatmaster.bench_peer import NotTheChat, Peer, Refused
 from chatmaster.cli_format import milliseconds, number
-from chatmaster.cli_instance import Instance
+from chatmaster.cli_instance import Instance, command
 from chatmaster.errors import ChatmasterError, UsageError
 
 AT_ONCE: Final = 32  # connects under way
@@ -219,7 +219,7 @@ def run(instance: Instance, *, connections: int, seconds: float, in_flight: int,
     status = instance.call("status")
     address = _address(status["master"]["listen"])
     if not token and instance.load().settings.auth.mode == "token":
-        raise UsageError("auth.mode is token: give a --token, as `chatctl token USER` makes one")
+        raise UsageError(f"auth.mode is token: give a --token, as `{command()} token USER` makes one")
     pids = [status["master"]["pid"], *(row["pid"] for row in status["workers"] if row["pid"])]
     return asyncio.run(_measure(Bench(address, pids, token=token), connections, seconds, in_flight))
 

@@ -220,7 +220,7 @@ def open_log(loaded: Loaded, account: privileges.Account | None = None) -> logs.
     """The master's own log. Raises ChatmasterError."""
     settings = effective_settings(loaded)
     try:
-        handler = logs.configure(settings.log, "master", secrets=(settings.auth.secret,))
+        handler = logs.configure(settings.log, "master", instance=settings.master.name, secrets=(settings.auth.secret,))
         if settings.log.file and account is not None and os.geteuid() == 0:
             # The workers, who are not root, open it themselves.
             os.fchown(handler.fileno(), -1 if account.uid is None else account.uid, -1)

@@ -128,7 +128,13 @@ def _start_logging(task: Task, process: str) -> LogKeeper | None:
             row[Field.LOGS_DROPPED] = dropped
 
     try:
-        handler = logs.configure(task.settings.log, process, secrets=(task.settings.auth.secret,), on_drop=count)
+        handler = logs.configure(
+            task.settings.log,
+            process,
+            instance=task.settings.master.name,
+            secrets=(task.settings.auth.secret,),
+            on_drop=count,
+        )
     except OSError as error:  # the master's own log goes on serving
         log.error("%s: the log %s cannot be opened: %s", process, task.settings.log.file, error.strerror)
         return None

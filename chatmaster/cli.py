@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from chatmaster import __version__, cli_acting, cli_surroundings
+from chatmaster.cli_format import counted
 from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until, warn
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
@@ -60,6 +61,7 @@ class _Commands(click.Group):
     params=list(_instance_options(hidden=False)),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@click.version_option(__version__, message=f"chatmaster %(version)s (Python {sys.version.split()[0]})")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Run and operate a chatmaster: a chat and WebSocket server with worker processes."""
@@ -176,7 +178,7 @@ def scale(instance: Instance, count: str, worker: str | None) -> None:
         raise UsageError(f"{count!r} is no number: scale takes N, +N or -N") from None
     args = {"by" if count[0] in "+-" else "to": value, "worker": worker}
     answer = instance.call("scale", args, timeout=None)
-    click.echo(f"{answer.get('workers', '?')} workers", err=True)
+    click.echo(counted(answer.get("workers", 0), "worker"), err=True)
 
 
 # ---- looking ---------------------------------------------------------------------------------------
@@ -327,7 +329,7 @@ def bench(instance: Instance, connections: int, seconds: float, in_flight: int, 
 def version(as_json: bool) -> None:
     """Print the version."""
     facts = {"chatmaster": __version__, "python": sys.version.split()[0]}
-    show([facts], lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
+    show(facts, lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
 
 
 for command in cli_acting.commands():

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from chatmaster.cli_format import counted
 from chatmaster.cli_instance import ANSWER_TIMEOUT
 from chatmaster.config import DEFAULT, KEYS, Loaded
 from chatmaster.config_describe import toml, visible
@@ -100,6 +101,7 @@ def check(loaded: Loaded) -> list[dict[str, Any]]:
 def render_program(app: str, rows: list[dict[str, Any]]) -> str:
     """What `check` has found, one line a Worker."""
     return "\n".join(
-        f"{app}: {row['worker']}: {', '.join(row['listen']) or 'no address of its own'}, {row['count']} workers"
+        f"{app}: {row['worker']}: {', '.join(row['listen']) or 'no address of its own'}, "
+        f"{counted(row['count'], 'worker')}"
         for row in rows
     )

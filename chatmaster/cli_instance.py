@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from chatmaster.config import Loaded
 
 ANSWER_TIMEOUT = 10.0  # seconds for what needs no waiting on the master's side
+COMMAND = "_CHATMASTER_COMMAND"  # in the environment: how the person called chatctl
 _POLL = 0.02  # seconds between two looks at what has no descriptor to wait for
 
 overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
@@ -79,6 +81,11 @@ class Instance:
         from chatmaster import control
 
         yield from control.stream(place.control_socket, "query", {"what": what, "args": dict(args)})
+
+
+def command() -> str:
+    """How chatctl was called: what a hint names must work where it is read."""
+    return os.environ.get(COMMAND, "chatctl")
 
 
 def warn(loaded: Loaded) -> Loaded:

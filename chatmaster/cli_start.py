@@ -24,13 +24,12 @@ from typing import Any
 import click
 
 from chatmaster import addresses, pidfile, privileges, statedir
-from chatmaster.cli_instance import Instance
+from chatmaster.cli_instance import Instance, command
 from chatmaster.config import Loaded
 from chatmaster.contract import ExitCode
 from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut, UsageError
 
 READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
-COMMAND = "_CHATMASTER_COMMAND"  # in the environment: how the person called chatctl
 _MARGIN = 30.0  # seconds beyond master.ready_timeout: for the store, and for the application to be looked at
 
 
@@ -72,7 +71,7 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
     if not report.get("ok"):
         raise Refused(int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "it did not start")))
     click.echo(_where(loaded, report), err=True)
-    again = shlex.join([os.environ.get(COMMAND, "chatctl"), *instance.arguments()])
+    again = shlex.join([command(), *instance.arguments()])
     click.echo(f"log: {log}   look: {again} status   end: {again} stop", err=True)
     return ExitCode.DONE
 

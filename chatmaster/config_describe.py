@@ -40,12 +40,14 @@ def toml(value: Any) -> str:
 
 def closest(key: str, known: Iterable[str]) -> str:
     """The known key that was probably meant, or ""."""
-    candidates = list(known)
-    if near := difflib.get_close_matches(key, candidates, 1, 0.7):
-        return near[0]
-    last = key.rpartition(".")[2]
-    same = [candidate for candidate in candidates if candidate.rpartition(".")[2] == last]
-    return same[0] if len(same) == 1 else ""
+    section, _, last = key.rpartition(".")
+    candidates = [candidate.rpartition(".") for candidate in known]
+    # The words are compared, and not the paths: what has the same section is alike by that alone.
+    for part in ([one for one in candidates if one[0] == section], candidates):
+        if near := difflib.get_close_matches(last, dict.fromkeys(one[2] for one in part), 1, 0.7):
+            found = ["".join(one) for one in part if one[2] == near[0]]
+            return found[0] if len(found) == 1 else ""
+    return ""
 
 
 def allowed_by(wanted: Any) -> str:

@@ -54,9 +54,9 @@ def read(environ: Mapping[str, str], keys: Collection[str]) -> Environment:
     return Environment(texts, tuple(warnings))
 
 
-def _unknown(name: str, known: Collection[str]) -> str:
-    near = closest(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known])
-    hint = f"; did you mean {PREFIX}{near}?" if near else ""
+def _unknown(name: str, known: Mapping[str, str]) -> str:
+    near = closest(name.removeprefix(PREFIX).lower().replace("_", ".", 1), known.values())
+    hint = f"; did you mean {variable(near)}?" if near else ""
     return f"environment {name}: no setting, so it is ignored{hint}"
 
 

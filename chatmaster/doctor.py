@@ -18,8 +18,8 @@ from typing import Any
 import click
 
 from chatmaster import control, cores, doctor_store
-from chatmaster.cli_format import duration, size
-from chatmaster.cli_instance import ANSWER_TIMEOUT
+from chatmaster.cli_format import counted, duration, size
+from chatmaster.cli_instance import ANSWER_TIMEOUT, command
 from chatmaster.config import Loaded
 from chatmaster.doctor_finding import MACHINE, SERVER, Finding, read_number
 from chatmaster.errors import NotRunning, Refused, TimedOut
@@ -64,7 +64,7 @@ def render(findings: Sequence[Finding]) -> str:
 
 def of_the_server(told: Mapping[str, Any]) -> list[Finding]:
     """What it says of itself (see `checkup.py`), judged."""
-    found = [Finding("good", "server", f"{told['name']}, pid {told['pid']}, {told['workers']} workers")]
+    found = [Finding("good", "server", f"{told['name']}, pid {told['pid']}, {counted(told['workers'], 'worker')}")]
     found += [Finding("wrong", "fault", f"{row['what']}{_lasting(row)}", row["why"]) for row in told.get("faults", ())]
     found += _files(told["files"], told["connections_wanted"], used=told["files_used"])
     found.append(_workers(told))
@@ -89,10 +89,10 @@ def _lasting(row: Mapping[str, Any]) -> str:
 
 def _workers(told: Mapping[str, Any]) -> Finding:
     able = cores.Cores(**told["cores"])
-    found = f"{told['workers']} workers, {able.count} cores to use ({able})"
+    found = f"{counted(told['workers'], 'worker')}, {counted(able.count, 'core')} to use ({able})"
     if told["workers"] > 2 * able.count:
         return Finding(
-            "warning", "cores", found, "more workers than cores take turns: chatctl scale, or server.workers"
+            "warning", "cores", found, f"more workers than cores take turns: `{command()} scale`, or server.workers"
         )
     return Finding("good", "cores", found)
 

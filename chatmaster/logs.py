@@ -20,6 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 
 import msgspec
@@ -30,7 +31,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 _CREDENTIALS = re.compile(r"(://)[^/@\s]*@")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
-_CONTROL_IN_MESSAGE = {**_CONTROL, 10: "\\n"}  # a message is one line: nobody may forge a second one
+_CONTROL_IN_MESSAGE = {**_CONTROL, 10: "\n    "}  # nobody may forge a line: those that follow are indented
 
 
 class LogHandler(logging.Handler):
@@ -134,7 +135,10 @@ class LogHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-23 20:43:01.250 worker 0 [1234] warning rooms: text`, in UTC; a traceback follows on its own lines."""
+    """`2026-11-23 20:43:01.250 worker 0 [1234] warning rooms: text`, in UTC.
+
+    What follows in a message of several lines is indented; a traceback stands on its own lines.
+    """
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -154,17 +158,18 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (Unix), level, process, pid, logger, message, traceback?."""
+    """One JSON object a line: time (RFC 3339, UTC), level, instance, process, pid, logger, message, traceback?."""
 
-    def __init__(self, process: str) -> None:
+    def __init__(self, process: str, instance: str) -> None:
         super().__init__()
-        self._process = process
+        self._process, self._instance = process, instance
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
         fields: dict[str, object] = {
-            "time": round(record.created, 6),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": record.levelname.lower(),
+            "instance": self._instance,
             "process": self._process,
             "pid": os.getpid(),
             "logger": record.name,
@@ -179,15 +184,16 @@ def configure(
     log: Log,
     process: str,
     *,
+    instance: str = "",
     secrets: Sequence[str] = (),
     on_drop: Callable[[int], None] | None = None,
 ) -> LogHandler:
     """Set up logging for this process, instead of what was set up before.
 
-    `process` is the name in each line, as "master" or "worker 0"; `secrets` are never written; `on_drop` is
-    called with the number of lines lost so far. Raises OSError where `log.file` cannot be opened.
+    `process` is the name in each line, as "master" or "worker 0", `instance` is `master.name`; `secrets` are never
+    written; `on_drop` is called with the number of lines lost so far. Raises OSError where `log.file` cannot be opened.
     """
-    formatter = JsonFormatter(process) if log.format == "json" else TextFormatter(process)
+    formatter = JsonFormatter(process, instance) if log.format == "json" else TextFormatter(process)
     handler = LogHandler(log.file, formatter, secrets=secrets, on_drop=on_drop)
     root = logging.getLogger()
     for old in list(root.handlers):

@@ -116,6 +116,7 @@ class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     algorithms: tuple[str, ...] = ()
     issuer: str = ""
     audience: str = ""
+    leeway: Seconds = 10.0  # by which clocks may differ, for exp and nbf
 
 
 class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

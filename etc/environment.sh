@@ -97,6 +97,21 @@ embedded store needs a valkey-server or redis-server on PATH" >&2
     printf '%s\n%s\n' "$digest" "$place" >"$found.new.$$" && mv "$found.new.$$" "$found"
 }
 
+# The checkout is another user's, and what they have made is not for us: say which of the reasons it is.
+complain_of_another_owner() {
+    known= made=
+    [ -r "$found" ] && { read -r known && read -r made || known=; } <"$found"
+    if [ -z "$known" ]; then
+        complain "$checkout/.venv cannot be written: run this once as the owner of the checkout"
+    elif [ "$known" != "$digest" ]; then
+        complain "the environment in $checkout/.venv is of another lock, and you cannot write there: run this again as the" \
+            "owner of the checkout"
+    else
+        complain "$made was made by the owner of the checkout, but you may not run its Python, or enter a directory on the" \
+            "way to it ($(readlink "$made/bin/python" || echo '?')): the owner can make it anew with PYTHON=/usr/bin/python3"
+    fi
+}
+
 environment() {
     kind=$1
     case $kind in
@@ -115,8 +130,11 @@ environment() {
     fi
     find_python
     place=$checkout/.venv/$kind-$(printf %.12s "$digest")-$version
-    mkdir -p "$checkout/.venv" 2>/dev/null && [ -w "$checkout/.venv" ] ||
-        complain "$checkout/.venv cannot be written: run this once as the owner of the checkout"
+    if ! { mkdir -p "$checkout/.venv" 2>/dev/null && [ -w "$checkout/.venv" ]; }; then
+        python=$place/bin/python
+        [ -e "$place/.complete" ] && [ -x "$python" ] && return
+        complain_of_another_owner
+    fi
     # Two first starts wait for each other; the lock ends with this shell, however that ends.
     exec 9>"$checkout/.venv/lock"
     if command -v flock >/dev/null 2>&1; then flock 9; fi

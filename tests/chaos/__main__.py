@@ -28,6 +28,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the schedule and end")
     options = parser.parse_args()
     faults = [one for one in FAULTS.values() if options.only in one.name]
+    if not faults:
+        parser.error(f"no fault's name contains {options.only!r}: {', '.join(sorted(FAULTS))}")
     due = each_alone(options.seed, faults) if options.each else schedule(options.seed, options.minutes * 60, faults)
     least = min(Counter(one.fault.name for one in due).get(fault.name, 0) for fault in faults)
     print(f"seed {options.seed}, {len(due)} faults of {len(faults)} kinds, each {least} times or more", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from chatmaster import __version__, cli
+from chatmaster import __version__, cli, cli_instance
 from chatmaster.config_describe import without_password
 from chatmaster.contract import ExitCode
 
@@ -31,7 +31,22 @@ def home(tmp_path, monkeypatch):
 
 def test_version(capsys):
     assert cli.run(["version"]) == ExitCode.DONE
-    assert capsys.readouterr().out.startswith(f"chatmaster {__version__} ")
+    told = capsys.readouterr().out
+    assert told.startswith(f"chatmaster {__version__} ")
+    assert cli.run(["--version"]) == ExitCode.DONE
+    assert capsys.readouterr().out == told
+    assert cli.run(["version", "--json"]) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["chatmaster"] == __version__
+
+
+def test_one_worker_is_no_workers(capsys, home):
+    assert cli.run(["check", "--set", "server.workers=1"]) == 0
+    assert capsys.readouterr().out.endswith(", 1 worker\n")
+
+
+def test_a_hint_names_chatctl_as_it_was_called(capsys, monkeypatch):
+    monkeypatch.setenv("_CHATMASTER_COMMAND", "bin/chatctl")
+    assert cli_instance.command() == "bin/chatctl"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from chatmaster import config
 from chatmaster.config import Loaded
+from chatmaster.config_describe import closest
 from chatmaster.errors import ConfigError
 from chatmaster.settings import Settings
 
@@ -298,3 +299,15 @@ def test_without_any_home_the_fault_names_the_option(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="has no home directory: name a directory with --state-dir"):
         config.load(directory=tmp_path, environ={})
     assert config.load(directory=tmp_path, environ={"XDG_STATE_HOME": "/x"}).state_dir == Path("/x/chatmaster")
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("server.portt", ""), ("server.wrokers", "server.workers"), ("server.lisen", "server.listen"),
+        ("sever.workers", "server.workers"), ("log.fil", "log.file"), ("workers", "server.workers"),
+        ("limits.burst_size", ""), ("server.burst", "limits.burst"), ("x.y", ""), ("server.url", "store.url"),
+    ],
+)  # fmt: skip
+def test_what_was_meant_is_guessed_by_the_word_and_not_by_its_section(key, meant):
+    assert closest(key, config.KEYS) == meant

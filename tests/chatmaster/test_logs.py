@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 
@@ -55,11 +56,12 @@ def file(tmp_path, restored):
     return tmp_path / "chat.log"
 
 
-def test_a_line_of_text_says_when_who_and_what_on_one_line(file):
+def test_a_line_of_text_says_when_who_and_what_and_nobody_can_forge_one(file):
     logs.configure(Log(file=str(file)), "worker 3")
     logging.getLogger("rooms").warning("said %r and\nforged a line\x1b[31m", "x")
-    (line,) = file.read_text().splitlines()
-    assert line.endswith(rf"Z worker 3 [{os.getpid()}] warning rooms: said 'x' and\nforged a line\x1b[31m")
+    line, rest = file.read_text().splitlines()
+    assert line.endswith(f"Z worker 3 [{os.getpid()}] warning rooms: said 'x' and")
+    assert rest == r"    forged a line\x1b[31m"
 
 
 def test_a_traceback_follows_its_line(file):
@@ -74,7 +76,7 @@ def test_a_traceback_follows_its_line(file):
 
 
 def test_json_is_one_object_a_line(file):
-    logs.configure(Log(file=str(file), format="json"), "master")
+    logs.configure(Log(file=str(file), format="json"), "master", instance="chat-2")
     before = time.time()
     try:
         raise ValueError("what")
@@ -82,9 +84,13 @@ def test_json_is_one_object_a_line(file):
         logging.getLogger("x").exception("two\nlines")
     (line,) = file.read_text().splitlines()
     entry = json.loads(line)
-    assert before - 1 < entry.pop("time") < time.time() + 1
+    told = entry.pop("time")
+    assert told.endswith("Z") and before - 1 < datetime.fromisoformat(told).timestamp() < time.time() + 1
     assert entry.pop("traceback").endswith("ValueError: what")
-    assert entry == {"level": "error", "process": "master", "pid": os.getpid(), "logger": "x", "message": "two\nlines"}
+    assert entry == {
+        "level": "error", "instance": "chat-2", "process": "master", "pid": os.getpid(), "logger": "x",
+        "message": "two\nlines",
+    }  # fmt: skip
 
 
 def test_the_level_filters(file):

@@ -67,7 +67,7 @@ def test_advice_is_no_tick_and_every_line_says_what_was_looked_at(chatmaster):
 
 def test_cores_are_those_of_affinity_and_control_group(chatmaster):
     server = chatmaster(workers=1, prefix=("taskset", "-c", "0"))
-    assert "1 workers, 1 cores to use (1 by affinity" in doctor(server)[1]["cores"]["found"]
+    assert "1 worker, 1 core to use (1 by affinity" in doctor(server)[1]["cores"]["found"]
     alone = subprocess.run(
         ["taskset", "-c", "0", *server.command("check", "--json", "--set", "server.workers=0")],
         env=server.environment, capture_output=True, text=True, check=True,

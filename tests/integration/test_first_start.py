@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -167,3 +168,23 @@ def test_a_newer_python_is_tried_by_name(checkout, tmp_path):
         (tools / tool).symlink_to(shutil.which(tool))
     done = chatctl(checkout, PATH=str(tools), PYTHON="")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+def test_another_user_is_told_what_keeps_them_from_what_the_owner_has_made():
+    with tempfile.TemporaryDirectory(prefix="cm-") as directory:  # not pytest's, which only its user may enter
+        Path(directory).chmod(0o755)
+        checkout = copy_of_the_checkout(Path(directory) / "checkout")
+        other = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", str(checkout / "bin/chatctl")]
+
+        def start() -> subprocess.CompletedProcess[str]:
+            return subprocess.run(other, env=environ(PYTHON=""), capture_output=True, text=True, cwd="/", timeout=60)
+
+        before = start()
+        assert before.returncode == 1 and "run this once as the owner of the checkout" in before.stderr
+        assert chatctl(checkout).returncode == 0
+        after = start()
+        assert after.returncode == 0 or "you may not run its Python" in after.stderr, after.stderr
+        (checkout / "etc/requirements/server.txt").write_text("# changed\n")
+        changed = start()
+        assert changed.returncode == 1 and "is of another lock" in changed.stderr

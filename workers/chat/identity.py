@@ -116,7 +116,7 @@ class Identities:
         if isinstance(claims, Refusal):
             return claims
         try:
-            return _identity_of(claims, now)
+            return _identity_of(claims, now, self._auth.leeway)
         except _WRONG as error:
             return Refusal("this token is not valid", note=f"its claims: {_shown(error)}")
 
@@ -171,11 +171,12 @@ def _seems_reserved(user: str) -> bool:
     return any(not keys.isdisjoint(names.keys_of(prefix)) for prefix in _RESERVED)
 
 
-def _identity_of(claims: dict[str, Any], now: float) -> Identity | Refusal:
-    expires = float(claims["exp"]) if "exp" in claims else 0.0
+def _identity_of(claims: dict[str, Any], now: float, leeway: float) -> Identity | Refusal:
+    """`leeway` seconds by which the clocks may differ (RFC 7519, 4.1.4 and 4.1.5)."""
+    expires = float(claims["exp"]) + leeway if "exp" in claims else 0.0
     if "exp" in claims and not expires > now:
         return Refusal("this token has expired", note="exp has passed")
-    if "nbf" in claims and not float(claims["nbf"]) <= now:
+    if "nbf" in claims and not float(claims["nbf"]) - leeway <= now:
         return Refusal("this token is not valid yet", note="nbf is to come")
     user = encoded_user(claims["sub"])
     return Identity(user, _name_of(claims, user), _role_of(claims), _patterns_of(claims), expires)

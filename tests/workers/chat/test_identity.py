@@ -51,7 +51,19 @@ def test_where_a_token_is_demanded_a_guests_is_none():
 
 def test_claims_become_an_identity():
     claims = {"sub": "alice", "name": "Alice", "role": "moderator", "rooms": ["a", "b-*"], "exp": NOW + 60}
-    assert by_token(claims) == Identity("alice", "Alice", Role.MODERATOR, ("a", "b-*"), NOW + 60)
+    assert by_token(claims) == Identity("alice", "Alice", Role.MODERATOR, ("a", "b-*"), NOW + 70)
+    assert by_token(claims, leeway=0) == Identity("alice", "Alice", Role.MODERATOR, ("a", "b-*"), NOW + 60)
+
+
+@pytest.mark.parametrize("claims", [{"nbf": NOW + 5}, {"exp": NOW - 2}, {"nbf": NOW + 10, "exp": NOW - 9}])
+def test_clocks_may_differ_by_the_leeway(claims: dict[str, Any]):
+    assert isinstance(by_token({"sub": "a", **claims}), Identity)
+    assert isinstance(by_token({"sub": "a", **claims}, leeway=1.5), Refusal)
+
+
+@pytest.mark.parametrize("claims", [{"nbf": NOW + 11}, {"exp": NOW - 10}, {"exp": NOW - 60}])
+def test_beyond_the_leeway_a_token_is_refused(claims: dict[str, Any]):
+    assert isinstance(by_token({"sub": "a", **claims}), Refusal)
 
 
 def test_only_sub_is_needed():
@@ -87,8 +99,8 @@ def test_a_name_that_breaks_the_rules_gives_way_to_the_sub(name: Any):
 @pytest.mark.parametrize(
     "claims",
     [
-        {}, {"sub": 5}, {"sub": ""}, {"sub": None}, {"sub": "x" * 65}, {"sub": "a", "exp": NOW},
-        {"sub": "a", "exp": NOW - 1},
+        {}, {"sub": 5}, {"sub": ""}, {"sub": None}, {"sub": "x" * 65}, {"sub": "a", "exp": NOW - 10},
+        {"sub": "a", "exp": NOW - 11},
         {"sub": "a", "exp": "soon"}, {"sub": "a", "exp": None}, {"sub": "a", "exp": []}, {"sub": "a", "nbf": NOW + 60},
         {"sub": "a", "nbf": {}}, {"sub": "a", "role": "root"}, {"sub": "a", "role": 1}, {"sub": "a", "rooms": "x"},
         {"sub": "a", "rooms": [1]}, {"sub": "a", "rooms": ["x"] * 101}, {"sub": "a", "exp": float("nan")},

@@ -18,7 +18,18 @@ from typing import Any, Final
 import msgspec
 import setproctitle
 
-from chatmaster import changes, children, listeners, logs, privileges, probe, statedir, storecheck, succession
+from chatmaster import (
+    changes,
+    children,
+    config_checks,
+    listeners,
+    logs,
+    privileges,
+    probe,
+    statedir,
+    storecheck,
+    succession,
+)
 from chatmaster.config import Loaded
 from chatmaster.contract import Answer, Failed
 from chatmaster.errors import ChatmasterError, StoreUnreachable
@@ -88,14 +99,14 @@ class Boot:
         statedir.prepare(self._loaded.state_dir, uid=account.uid, gid=account.gid)
         pid_file = self._lock(stack)
         handler = open_log(self._loaded, account)
-        for warning in self._loaded.warnings:
+        for warning in (*self._loaded.warnings, *config_checks.warnings(settings)):
             log.warning("%s", warning)
         if pid_file.left is not None:
             log.warning("%s", obituary(pid_file.left, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
         children.preload(self._entry)
         durability = self._ask()
         settings = effective_settings(self._loaded)
-        found = Listeners(settings.server.backlog)
+        found = Listeners(settings.server.backlog, int(settings.server.unix_mode, 8))
         stack.callback(found.close)
         # Of a master that was killed, the workers may just be dying.
         made = self._listen(found, killed_before=pid_file.left is not None)
@@ -127,7 +138,7 @@ class Boot:
         pid_file = self._lock(stack)
         handler = open_log(self._loaded)
         children.preload(self._entry)
-        found = Listeners(settings.server.backlog)
+        found = Listeners(settings.server.backlog, int(settings.server.unix_mode, 8))
         stack.callback(found.close)
         found.adopt(left.listeners)
         found.open(running.groups)

@@ -17,6 +17,7 @@ NEED_RESTART = (
     ("master", "user"),
     ("master", "group"),
     ("server", "listen"),
+    ("server", "unix_mode"),
     ("store", "url"),
 )
 

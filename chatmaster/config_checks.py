@@ -6,6 +6,7 @@ import grp
 import ipaddress
 import os
 import pwd
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,6 +20,10 @@ _KEY_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 )  # fmt: skip
 
+SECRET_BYTES = 16  # below, anybody who has one token can find the secret by trying
+_ORIGIN = re.compile(r"\*|null|[A-Za-z0-9+.*-]+://[^/\s?#]+")
+_HOST = re.compile(r"\*|(?:[A-Za-z0-9_.*-]+|\[[0-9A-Fa-f:.*]+\])(?::[0-9*]+)?")
+
 # A key path, what was found there ("" for a key that is missing), what is allowed.
 _Complaint = tuple[str, str, str]
 
@@ -29,6 +34,7 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
         lambda: _listen(settings),
         lambda: _tls(settings, directory),
         lambda: _proxies(settings),
+        lambda: _names(settings),
         lambda: _store(settings.store.url),
         lambda: _auth(settings),
         lambda: _accounts(settings),
@@ -90,8 +96,25 @@ def _store(url: str) -> Iterator[_Complaint]:
         yield "store.url", f"a URL of the scheme {shown(scheme)}" if separator else "no URL", complaint
 
 
+def _names(settings: Settings) -> Iterator[_Complaint]:
+    for index, text in enumerate(settings.http.origins):
+        if not _ORIGIN.fullmatch(text):
+            allowed = "allowed: SCHEME://HOST or SCHEME://HOST:PORT as a browser sends it, * for any part"
+            yield f"http.origins[{index}]", shown(text), allowed
+    for index, text in enumerate(settings.http.hosts):
+        if not _HOST.fullmatch(text):
+            yield (
+                f"http.hosts[{index}]",
+                shown(text),
+                "allowed: names, as chat.example.org or *.example.org",
+            )
+
+
 def _auth(settings: Settings) -> Iterator[_Complaint]:
     auth = settings.auth
+    if auth.secret and len(auth.secret.encode()) < SECRET_BYTES:
+        found = f"a secret of {len(auth.secret.encode())} bytes"
+        yield "auth.secret", found, f"allowed: {SECRET_BYTES} bytes or more, that nobody can guess; better 32"
     if auth.secret and auth.public_key:
         yield "auth.public_key", "given", "allowed: auth.secret or auth.public_key, not both"
     if auth.public_key and "-----BEGIN" not in auth.public_key:
@@ -129,3 +152,27 @@ def _paths(settings: Settings, state_dir: Path) -> Iterator[_Complaint]:
     if length > addresses.MAX_UNIX_PATH:
         allowed = f"a unix socket's path may have {addresses.MAX_UNIX_PATH} bytes, {longest} has {length}"
         yield "master.state_dir", shown(str(state_dir)), allowed
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What is allowed, and may hurt: a sentence each."""
+    return list(_open_to_guests(settings))
+
+
+def _open_to_guests(settings: Settings) -> Iterator[str]:
+    if settings.auth.mode != "guest" or settings.server.app != Settings().server.app:
+        return
+    for text in settings.server.listen:
+        address = addresses.parse(text)
+        if not address.is_unix and not _is_loopback(address.host):
+            yield (
+                f"{text} can be reached from other machines, and whoever comes is let in as a guest: "
+                'auth.mode = "token" asks for a token'
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -25,7 +25,7 @@ from chatmaster.groups import Group
 
 log = logging.getLogger(__name__)
 
-UNIX_MODE: Final = 0o660  # the reverse proxy in front shares our group
+UNIX_MODE: Final = 0o660  # unless `server.unix_mode` says otherwise: the reverse proxy in front shares our group
 _FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 Where = tuple[Any, ...]  # what bind(2) takes, in Python's form for the family
@@ -50,8 +50,9 @@ class Kept:
 class Listeners:
     """All listening sockets of the server."""
 
-    def __init__(self, backlog: int) -> None:
+    def __init__(self, backlog: int, unix_mode: int = UNIX_MODE) -> None:
         self._backlog = backlog
+        self._unix_mode = unix_mode
         self._groups: dict[str, Group] = {}
         self._own: dict[tuple[str, str, int], list[socket.socket]] = {}  # (group, address, slot's index)
         self._shared: dict[tuple[str, str], socket.socket] = {}  # (group, address)
@@ -171,7 +172,7 @@ class Listeners:
     def _open_unix(self, address: addresses.Address) -> socket.socket:
         _remove_stale(address)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o777 & ~UNIX_MODE)
+        before = os.umask(0o777 & ~self._unix_mode)
         try:
             sock.bind(address.path)
             sock.listen(self._backlog)

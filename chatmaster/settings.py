@@ -44,6 +44,7 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     app: str = "workers.chat:worker"
     listen: tuple[str, ...] = ("ws://127.0.0.1:8000",)
     workers: Annotated[int, Meta(ge=0, le=MOST_WORKERS)] = 0  # 0: one for each core that this process may use
+    unix_mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3}\Z")] = "0660"  # octal
     backlog: Annotated[int, Meta(ge=1, le=65535)] = 4096
     max_batch_delay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     max_lifetime: Seconds = 0.0  # 0: no limit
@@ -123,8 +124,10 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the same port answers to plain HTTP."""
 
     origins: tuple[str, ...] = ()  # empty: same origin only
+    hosts: tuple[str, ...] = ()  # empty: any
+    root_path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*/?\Z")] = ""
     page: bool = True
-    metrics: bool = True
+    metrics: bool | Literal["public"] = True  # True: for clients on this machine
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -164,6 +164,7 @@ def _http(node: Node) -> Http:
         script=script,
         ready=lambda: _why_not_ready(node),
         metrics=(lambda: metrics.render(table)) if node.settings.http.metrics else None,
+        metrics_for_all=node.settings.http.metrics == "public",
     )
 
 

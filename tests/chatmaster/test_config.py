@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatmaster import config
+from chatmaster import config, config_checks
 from chatmaster.config import Loaded
 from chatmaster.config_describe import closest
 from chatmaster.errors import ConfigError
@@ -117,6 +117,24 @@ def test_faults_of_the_file(tmp_path, text, fault):
             'server.trusted_proxies[1] is "x"; allowed: a network, as 10.0.0.0/8 or ::1, '
             'or "unix" for who comes by a unix: address',
         ),
+        (
+            "auth.secret=x",
+            "auth.secret is a secret of 1 bytes; allowed: 16 bytes or more, that nobody can guess; better 32",
+        ),
+        (
+            "http.origins=https://a,chat.example.org",
+            'http.origins[1] is "chat.example.org"; allowed: SCHEME://HOST or SCHEME://HOST:PORT as a browser sends it'
+            ", * for any part",
+        ),
+        (
+            "http.origins=https://a/b",
+            'http.origins[0] is "https://a/b"; allowed: SCHEME://HOST or SCHEME://HOST:PORT as a browser sends it, '
+            "* for any part",
+        ),
+        (
+            "http.hosts=https://a",
+            'http.hosts[0] is "https://a"; allowed: names, as chat.example.org or *.example.org',
+        ),
         ("auth.mode=token", 'auth.mode is "token"; it needs auth.secret or auth.public_key to verify tokens with'),
         ("auth.algorithms=none", 'auth.algorithms[0] is "none"; allowed with auth.secret: HS256, HS384, HS512'),
         ("auth.public_key=/none", 'auth.public_key is "/none"; allowed: a public key as PEM text, or a file with one'),
@@ -125,6 +143,28 @@ def test_faults_of_the_file(tmp_path, text, fault):
 )  # fmt: skip
 def test_settings_that_do_not_go_together(tmp_path, override, fault):
     assert faults_of(tmp_path, overrides=[override]) == [f"flag --set: {fault}"]
+
+
+def test_names_that_are_allowed(tmp_path):
+    origins = ["http://[::1]:8000", "https://*.example.org", "*", "null", "chrome-extension://abc"]
+    hosts = ["chat.example.org", "*.example.org:8443", "[2001:db8::1]", "10.0.0.7", "*"]
+    settings = load(tmp_path, f"[http]\norigins = {origins}\nhosts = {hosts}\n").settings
+    assert (list(settings.http.origins), list(settings.http.hosts)) == (origins, hosts)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[server]\nlisten = ["ws://127.0.0.1:1", "ws://[::1]:1", "ws://localhost:1", "unix:/x"]', 0),
+        ('[server]\nlisten = ["ws://0.0.0.0:1", "ws://:2", "ws://192.0.2.1:3"]', 3),
+        ('[server]\nlisten = ["ws://0.0.0.0:1"]\n[auth]\nmode = "token"\nsecret = "0123456789abcdef"', 0),
+        ('[server]\nlisten = ["ws://0.0.0.0:1"]\napp = "mine.py"', 0),
+    ],
+)
+def test_guests_of_other_machines_are_warned_of(tmp_path, text, told):
+    warnings = config_checks.warnings(load(tmp_path, text).settings)
+    assert len(warnings) == told
+    assert all('auth.mode = "token"' in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://u:p@h:1/2", "unix:///x.sock", "redis+sentinel://a:1,b:2/main"])
@@ -161,7 +201,7 @@ def test_values_of_the_environment_are_toml_or_bare_words_or_lists_with_commas(t
         "CHATMASTER_HTTP_PAGE": "false",
         "CHATMASTER_SERVER_LISTEN": "ws://a:1, unix:/x",
         "CHATMASTER_HTTP_ORIGINS": '["https://a"]',
-        "CHATMASTER_AUTH_SECRET": "12345",
+        "CHATMASTER_AUTH_SECRET": "1234567890123456",
         "CHATMASTER_ROOMS": '[{match = "a", slow_mode = 2}]',
     }
     settings = load(tmp_path, environ=environ).settings
@@ -169,7 +209,7 @@ def test_values_of_the_environment_are_toml_or_bare_words_or_lists_with_commas(t
     assert settings.http.page is False
     assert settings.server.listen == ("ws://a:1", "unix:/x")
     assert settings.http.origins == ("https://a",)
-    assert settings.auth.secret == "12345"
+    assert settings.auth.secret == "1234567890123456"
     assert settings.rooms[0].slow_mode == 2
 
 

@@ -82,8 +82,8 @@ def test_a_state_directory_that_is_open_to_others_is_wrong(tmp_path):
 
 
 def test_a_short_secret_and_a_file_that_all_can_read_are_told(tmp_path):
-    (tmp_path / "a.toml").write_text("[auth]\nsecret = 'short'\n")
+    (tmp_path / "a.toml").write_text("[auth]\nsecret = 'sixteen bytes ok'\n")
     (tmp_path / "a.toml").chmod(0o644)
     found = findings(tmp_path, file="a.toml")
-    assert found["auth.secret"].found == "5 bytes"
+    assert found["auth.secret"].found == "16 bytes"
     assert "chmod o-r" in found["permissions"].advice

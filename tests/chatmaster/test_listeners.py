@@ -99,6 +99,15 @@ def test_what_cannot_be_listened_on_is_named(listeners, address):
     assert address in str(raised.value)
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_the_permissions_of_a_unix_socket_can_be_set(tmp_path, mode: int):
+    path = tmp_path / "app.sock"
+    made = Listeners(backlog=16, unix_mode=mode)
+    made.open([Group("web", (f"unix:{path}",), 1)])
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    made.close()
+
+
 def test_a_unix_socket_is_shared_and_goes_with_the_server(tmp_path, listeners):
     path = tmp_path / "app.sock"
     listeners.open([Group("web", (f"unix:{path}",), 3)])

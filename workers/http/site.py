@@ -35,7 +35,9 @@ class Http:
         script: bytes | None = None,
         ready: Callable[[], str | None] | None = None,
         metrics: Callable[[], str] | None = None,
+        metrics_for_all: bool = False,
     ) -> None:
+        self._metrics_for_all = metrics_for_all
         self._ready = ready
         self._metrics = metrics
         self._files: dict[str, Response] = {"/health": Response.text(HTTPStatus.OK, "ok", _UNCACHED)}
@@ -45,14 +47,18 @@ class Http:
         if script is not None:
             self._files["/chat.js"] = Response(HTTPStatus.OK, script, SCRIPT, (_FOR_ANY_SITE, *_REVALIDATED))
 
-    def answer(self, path: str) -> Response:
-        """The response to GET or HEAD of a path; what follows a `?` is ignored."""
+    def answer(self, path: str, *, local: bool = True) -> Response:
+        """The response to GET or HEAD of a path, without what follows a `?`; `local`: of a client on this machine."""
         path = path.partition("?")[0]
         if path in self._files:
             return self._files[path]
         if path == "/ready":
             return self._readiness()
         if path == "/metrics" and self._metrics is not None:
+            if not (local or self._metrics_for_all):
+                return Response.text(
+                    HTTPStatus.FORBIDDEN, 'for this machine only; http.metrics = "public": for everybody'
+                )
             return Response(HTTPStatus.OK, self._metrics().encode(), METRICS_TYPE, _UNCACHED)
         return Response.text(HTTPStatus.NOT_FOUND)
 

@@ -17,6 +17,14 @@ def canonical(address: str) -> str:
     return str(mapped or parsed)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether that is this machine by its loopback; False for what is no address."""
+    try:
+        return ip_address(canonical(address)).is_loopback
+    except ValueError:
+        return False
+
+
 def of_peer(peername: object) -> tuple[str, int]:
     """Address and port of a socket's peer, from its `peername`; `("", 0)` for a unix socket."""
     if not isinstance(peername, tuple):

@@ -31,6 +31,8 @@ class EndpointConfig:
     subprotocols: tuple[str, ...] = ()  # in order of preference; who offers none gets none
     paths: frozenset[str] | None = WEBSOCKET_PATHS  # None: any path
     origins: tuple[str, ...] = ()  # patterns, beside the origin of the endpoint itself
+    hosts: tuple[str, ...] = ()  # patterns of Host headers; none: any
+    root_path: str = ""  # under which a proxy serves this, where it passes it on
     trusted_proxies: tuple[str, ...] = ()  # networks, and "unix" for peers behind a unix socket
     forwarded_header: str = "x-forwarded-for"  # the one whose word counts, or "proxy-protocol"
     per_address: int = 0  # connections from one address, newcomers included; 0: as many as there are descriptors for
@@ -70,6 +72,8 @@ class EndpointConfig:
             subprotocols=subprotocols,
             paths=paths,
             origins=settings.http.origins,
+            hosts=settings.http.hosts,
+            root_path=settings.http.root_path.rstrip("/"),
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_header=settings.server.forwarded_header,
         )

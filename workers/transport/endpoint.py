@@ -23,6 +23,7 @@ from workers.transport.descriptors import SLACK, Descriptors
 from workers.transport.door import Door
 from workers.transport.familiar import Familiar
 from workers.transport.handshake import Handshake
+from workers.transport.hosts import Hosts
 from workers.transport.inbound import Parsers
 from workers.transport.lifecycle import Lifecycle
 from workers.transport.moving import ConnectionState, decode_state
@@ -43,8 +44,8 @@ LOW_WATER_PART = 4  # a paused reader goes on when a quarter of the queue is lef
 class Http(Protocol):
     """What answers plain HTTP on the endpoint's port; see workers/http/site.py."""
 
-    def answer(self, path: str) -> Response:
-        """The response to GET or HEAD of a path, query included."""
+    def answer(self, path: str, *, local: bool = True) -> Response:
+        """The response to GET or HEAD of a path, query included; `local`: of a client on this machine."""
 
 
 @dataclass(slots=True)
@@ -96,6 +97,7 @@ class Endpoint:
             deflate=config.deflate,
             claims=self.proxies.claims,
         )
+        self.hosts = Hosts(config.hosts)
         self.familiar = Familiar()
         self.connections = Sweeper(config, self.now)
         self.descriptors = descriptors or Descriptors.of_this_process(config.reserve)

@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from websockets.http11 import Request
 
 from workers.http.response import Response
-from workers.transport.addresses import of_peer
-from workers.transport.proxies import BadProxyHeader, parse_proxy_header
-from workers.transport.upgrade import Agreed, BadRequest, Refused, has_other_method, parse_request
+from workers.transport import advice
+from workers.transport.addresses import is_loopback, of_peer
+from workers.transport.proxies import V1_PREFIX, BadProxyHeader, parse_proxy_header
+from workers.transport.upgrade import (
+    Agreed,
+    BadRequest,
+    Refused,
+    has_other_method,
+    lost_its_upgrade,
+    parse_request,
+    wants_websocket,
+)
 from workers.transport.websocket import WebSocket
 
 if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint
+
+_FOR_ANY_HOST: Final = ("/health", "/ready")  # a load balancer asks for an address, and there is nothing to find out
+_BY_PROXIES: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Via")
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +65,7 @@ class Handshake(asyncio.Protocol):
 
     def give_way(self) -> None:
         """Drop it: others need its place."""
-        self._count(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._count(HTTPStatus.TOO_MANY_REQUESTS)
         self._answered = True
         self.transport.abort()
 
@@ -73,10 +86,15 @@ class Handshake(asyncio.Protocol):
             if rest is None:
                 return
             data = rest
+        if data[:1] in (b"\r", b"\n"):
+            data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines before the request are passed over
         end = data.find(b"\r\n\r\n", 0, self.endpoint.config.header_size) + 4
         if end >= 4:
             self._receive_request(data[:end], data[end:])
         elif len(data) >= self.endpoint.config.header_size:
+            self._advise(
+                "large headers", self.peer[0], advice.large_header(self.peer[0], self.endpoint.config.header_size)
+            )
             self._refuse(Response.text(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
         else:
             self._buffer = data
@@ -111,20 +129,58 @@ class Handshake(asyncio.Protocol):
         try:
             request = parse_request(block)
         except BadRequest as error:
+            if block.startswith(V1_PREFIX) and self.endpoint.proxies.trusts(self.peer[0]):
+                self._advise("PROXY headers", self.peer[0], advice.unexpected_proxy_header(self.peer[0]))
             self._refuse(Response.text(HTTPStatus.BAD_REQUEST, str(error)))
             return
-        if "Upgrade" in request.headers or self.endpoint.http is None:
+        root = self.endpoint.config.root_path
+        if root and request.path == root and not wants_websocket(request.headers):
+            there = (("Location", f"{root}/"),)  # the page's own addresses are relative
+            self._answer(Response.text(HTTPStatus.PERMANENT_REDIRECT, headers=there).serialize())
+            return
+        request = self._below_root(request)
+        host = request.headers.get("Host") or ""
+        if not self.endpoint.hosts.welcome(host) and request.path not in _FOR_ANY_HOST:
+            self._advise("foreign hosts", host, advice.foreign_host(host))
+            self._refuse(Response.text(HTTPStatus.MISDIRECTED_REQUEST, "not one of this server's names"))
+        elif wants_websocket(request.headers) or self.endpoint.http is None:
             self._receive_upgrade(request, block, rest)
+        elif lost_its_upgrade(request.headers):
+            self._advise("handshakes without Upgrade", self.peer[0], advice.no_upgrade(self.peer[0]))
+            lacks = "the Upgrade and Connection headers are missing: a proxy did not pass them on"
+            self._refuse(Response.text(HTTPStatus.UPGRADE_REQUIRED, lacks, (("Upgrade", "websocket"),)))
         else:
             self._receive_plain(request)
+
+    def _below_root(self, request: Request) -> Request:
+        """The request without `http.root_path`, which a proxy passes on or has taken off."""
+        root = self.endpoint.config.root_path
+        path, mark, query = request.path.partition("?")
+        if not root or not (path == root or path.startswith(f"{root}/")):
+            return request
+        return replace(request, path=(path.removeprefix(root) or "/") + mark + query)
+
+    def _advise(self, kind: str, cause: str, message: str) -> None:
+        self.endpoint.notices.warn(kind, cause, message)
 
     def _receive_upgrade(self, request: Request, block: bytes, rest: bytes) -> None:
         agreed = self.endpoint.negotiator.negotiate(request)
         if isinstance(agreed, Refused):
+            self._explain(request, agreed)
             self._refuse(Response.text(agreed.status, agreed.reason, agreed.headers))
         else:
             self.endpoint.familiar.remember(block, agreed)
             self._accept(agreed, rest)
+
+    def _explain(self, request: Request, refused: Refused) -> None:
+        if refused.status == HTTPStatus.FORBIDDEN:
+            origin, host = request.headers["Origin"], request.headers.get("Host") or ""
+            self._advise("foreign origins", origin, advice.foreign_origin(origin, host))
+        elif refused.status == HTTPStatus.NOT_FOUND:
+            path = request.path.partition("?")[0]
+            self._advise("WebSockets at other paths", path, advice.unknown_path(path))
+        elif refused.status == HTTPStatus.UPGRADE_REQUIRED and "Connection" not in request.headers:
+            self._advise("handshakes without Upgrade", self.peer[0], advice.no_upgrade(self.peer[0]))
 
     def _accept(self, agreed: Agreed, rest: bytes) -> None:
         """Become a WebSocket."""
@@ -145,12 +201,20 @@ class Handshake(asyncio.Protocol):
     def _receive_plain(self, request: Request) -> None:
         assert self.endpoint.http is not None
         try:
-            response = self.endpoint.http.answer(request.path)
+            response = self.endpoint.http.answer(request.path, local=self._is_local(request))
         except Exception:
             self.endpoint.counts.callback_errors += 1
             log.exception("answering %s failed", request.path.partition("?")[0])
             response = Response.text(HTTPStatus.INTERNAL_SERVER_ERROR)
         self._answer(response.serialize(head=request.method == "HEAD"))
+
+    def _is_local(self, request: Request) -> bool:
+        """Whether the client is on this machine, by loopback or a unix socket; who comes through a proxy is not."""
+        peer, proxies = self._remote or self.peer, self.endpoint.proxies
+        client = proxies.client(peer, request.headers)
+        if client == peer and any(name in request.headers for name in _BY_PROXIES):
+            return False
+        return not client[0] or is_loopback(client[0])
 
     def _client(self, agreed: Agreed) -> tuple[str, int]:
         """Who is behind trusted proxies."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from fnmatch import translate
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from sys import intern
 from typing import NamedTuple
@@ -30,10 +29,12 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter, Subprotocol
 
+from workers.transport.hosts import matcher
 from workers.transport.inbound import WINDOW_BITS
 from workers.transport.opening import Opening
 
 _unprintable = re.compile(r"[^\x21-\x7e]")
+_absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -56,6 +57,10 @@ class Refused:
 
 class BadRequest(ValueError):
     """The bytes are no HTTP request."""
+
+
+# RFC 6455, 4.4: the versions that are spoken, beside the upgrade that a 426 must name (RFC 9110, 15.5.22).
+_VERSION = (("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket"))
 
 
 def has_other_method(block: bytes) -> bool:
@@ -86,7 +91,31 @@ def parse_request(block: bytes) -> Request:
         raise BadRequest("a header block without an end")
     if _unprintable.search(request.path):
         raise BadRequest("a control character in the path")
-    return request
+    hosts = request.headers.get_all("Host")
+    if len(hosts) > 1 or (not hosts and request.protocol == "HTTP/1.1"):
+        raise BadRequest("no Host" if not hosts else "more than one Host")  # RFC 9112, 3.2
+    return _in_origin_form(request)
+
+
+def _in_origin_form(request: Request) -> Request:
+    """A target with a scheme and a host, as for a proxy, means its path; its host counts (RFC 9112, 3.2.2)."""
+    found = _absolute.match(request.path)
+    if found is None:
+        return request
+    del request.headers["Host"]
+    request.headers["Host"] = found[1]
+    path = request.path[found.end() :]
+    return replace(request, path=path if path.startswith("/") else f"/{path}")
+
+
+def wants_websocket(headers: Headers) -> bool:
+    """Whether `websocket` is among the protocols that the client would like; others are ignored (RFC 9110, 7.8)."""
+    return any(word.strip().lower() == "websocket" for value in headers.get_all("Upgrade") for word in value.split(","))
+
+
+def lost_its_upgrade(headers: Headers) -> bool:
+    """Whether this is a WebSocket's handshake whose Upgrade header somebody on the way has kept for themselves."""
+    return "Sec-WebSocket-Key" in headers and "Sec-WebSocket-Version" in headers
 
 
 class SharedDeflate(ServerPerMessageDeflateFactory):
@@ -123,7 +152,7 @@ class Negotiator:
     ) -> None:
         self._claims = claims  # which headers say who the client is
         self._paths = paths  # None: any
-        self._origins = [re.compile(translate(pattern), re.IGNORECASE) for pattern in origins]
+        self._origins = matcher(origins)
         self._subprotocols = subprotocols
         self._judge = ServerProtocol(
             extensions=[SharedDeflate()] if deflate else None,
@@ -135,6 +164,9 @@ class Negotiator:
         path, _, query = request.path.partition("?")
         if self._paths is not None and path not in self._paths:
             return Refused(HTTPStatus.NOT_FOUND, "no WebSocket here")
+        if request.headers.get_all("Sec-WebSocket-Version") != ["13"]:
+            return Refused(HTTPStatus.UPGRADE_REQUIRED, "this server speaks version 13 (RFC 6455)", _VERSION)
+        _normalise(request.headers)
         try:
             accept, extensions, subprotocol = self._judge.process_request(request)
             origin = _single(request.headers, "Origin")
@@ -166,7 +198,21 @@ class Negotiator:
         raise NegotiationError(f"this server speaks {', '.join(self._subprotocols)}")
 
     def _welcome(self, origin: str, headers: Headers) -> bool:
-        return _same_origin(origin, headers) or any(pattern.match(origin) for pattern in self._origins)
+        return _same_origin(origin, headers) or (self._origins is not None and bool(self._origins.fullmatch(origin)))
+
+
+def _normalise(headers: Headers) -> None:
+    """What says nothing is as if it was not there: empty lists, and other protocols that would be welcome, too."""
+    for name in ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"):
+        values = headers.get_all(name)
+        if values and not all(value.strip() for value in values):
+            del headers[name]
+            for value in values:
+                if value.strip():
+                    headers[name] = value
+    if wants_websocket(headers):
+        del headers["Upgrade"]
+        headers["Upgrade"] = "websocket"
 
 
 def _same_origin(origin: str, headers: Headers) -> bool:

@@ -14,8 +14,8 @@ Messages of a room come in order, each once, over lost connections, reloads and 
 any more, a `Gap` or `Reset` says so.
 """
 
-from workers.client.client import Client, connect
-from workers.client.errors import ClientError, ConnectionEnded, OutcomeUnknown, RequestRefused
+from workers.client.client import Client, Connecting, connect
+from workers.client.errors import CannotConnect, ClientError, ConnectionEnded, OutcomeUnknown, RequestRefused
 from workers.client.events import (
     Ack,
     Bye,
@@ -44,8 +44,10 @@ from workers.client.events import (
 __all__ = [
     "Ack",
     "Bye",
+    "CannotConnect",
     "Client",
     "ClientError",
+    "Connecting",
     "ConnectionEnded",
     "Deleted",
     "Disconnected",

@@ -13,7 +13,7 @@ import math
 import os
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -22,10 +22,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.typing import Subprotocol
 
-from workers.client import comeback, core
+from workers.client import comeback, core, reach
 from workers.client import events as ev
 from workers.client.comeback import Comeback, End
-from workers.client.errors import ConnectionEnded, OutcomeUnknown, RequestRefused
+from workers.client.errors import CannotConnect, ConnectionEnded, OutcomeUnknown, RequestRefused
 from workers.client.requests import encode, spelled
 from workers.client.verbs import Answer, Verbs
 
@@ -75,7 +75,9 @@ class Client(Verbs):
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._due = asyncio.Event()  # there may be something to send
-        self._refused: RequestRefused | None = None  # the hello, for good
+        self._refused: RequestRefused | CannotConnect | None = None  # the hello, or all, for good
+        self._failure = ""  # why there was no connection the last time; "": there was one
+        self._tried = False
         self._ended: ConnectionEnded | None = None
 
     # ---- its life ----------------------------------------------------------------------------------
@@ -83,8 +85,9 @@ class Client(Verbs):
     async def start(self) -> Self:
         """Connect. Returns after the first `welcome`.
 
-        Raises RequestRefused where the server does not let us in, ConnectionEnded where it closes for good, and
-        OutcomeUnknown after `timeout`.
+        Raises CannotConnect at once where nobody is there, or the address is wrong, and after `timeout` where no
+        connection came about; RequestRefused where the server does not let us in, ConnectionEnded where it closes for
+        good, and OutcomeUnknown where it did not answer within `timeout`.
         """
         self._first = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(), name=f"chat client of {self.url}")
@@ -93,6 +96,8 @@ class Client(Verbs):
                 await self._first
         except TimeoutError:
             await self.close()
+            if self._failure:
+                raise CannotConnect(self.url, f"{self._failure}, for {self.timeout:g} s") from None
             raise OutcomeUnknown("hello", self.timeout, None) from None
         return self
 
@@ -111,7 +116,7 @@ class Client(Verbs):
 
     @property
     def connected(self) -> bool:
-        return self.core.online
+        return self.core.online and self._ended is None
 
     @property
     def rooms(self) -> dict[str, ev.Position | None]:
@@ -191,6 +196,7 @@ class Client(Verbs):
 
     async def _connection(self) -> End:
         """Open one, and serve it to its end."""
+        first, self._tried = not self._tried, True
         try:
             token = await self._fresh_token()
             async with open_websocket(self.url, subprotocols=[SUBPROTOCOL], **self._websocket) as ws:
@@ -198,10 +204,15 @@ class Client(Verbs):
         except websockets.InvalidStatus as error:
             return _refused(error)
         except (OSError, TimeoutError, websockets.WebSocketException) as error:
-            return End(comeback.LOST, str(error) or type(error).__name__)
+            self._failure = reach.words(error)
+            if first and reach.hopeless(error):
+                self._refused = CannotConnect(self.url, self._failure)
+                return End(comeback.POLICY, self._failure)
+            return End(comeback.LOST, self._failure)
 
     async def _serve(self, ws: ClientConnection, token: str | None) -> End:
         self._ws = ws
+        self._failure = ""
         answered = False
         sending = asyncio.create_task(self._send_what_is_due(ws), name=f"requests to {self.url}")
         try:
@@ -321,9 +332,31 @@ class Client(Verbs):
         await self.close()
 
 
-async def connect(url: str, **options: Any) -> Client:
-    """A client that is connected; the options are those of `Client`. Call its `close` at the end."""
-    return await Client(url, **options).start()
+class Connecting:
+    """What `connect` gives: awaited it is a connected client, and `async with` closes that at the end."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._client.start().__await__()
+
+    async def __aenter__(self) -> Client:
+        return await self._client.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+
+def connect(url: str, **options: Any) -> Connecting:
+    """A client that connects; the options are those of `Client`.
+
+    `async with connect(url) as chat:` closes it at the end; after `chat = await connect(url)` call its `close`. Raises
+    what `Client.start` does.
+    """
+    return Connecting(Client(url, **options))
 
 
 def _refused(error: websockets.InvalidStatus) -> End:

@@ -3,6 +3,7 @@
 ::
 
     ClientError
+    ├── CannotConnect     the first connection cannot be made: a wrong address, or nobody is there
     ├── RequestRefused    the server answered a request with `error`: nothing was done
     ├── OutcomeUnknown    no answer in time: it may be done or not; a retry with the same key is safe
     └── ConnectionEnded   the server closed with a code that says not to come back, or `close` was called
@@ -13,6 +14,15 @@ from __future__ import annotations
 
 class ClientError(Exception):
     """Any of them."""
+
+
+class CannotConnect(ClientError):
+    """There never was a connection."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"cannot connect to {url}: {reason}")
+        self.url = url
+        self.reason = reason
 
 
 class RequestRefused(ClientError):

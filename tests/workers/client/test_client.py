@@ -12,8 +12,10 @@ import pytest
 import websockets
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.support.processes import free_port
 from tests.support.wait import until_async
 from workers.client import (
+    CannotConnect,
     Client,
     ConnectionEnded,
     Message,
@@ -145,9 +147,56 @@ async def test_a_server_that_says_403_is_not_asked_again():
             await connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
 
 
-async def test_a_start_that_finds_nobody_gives_up_in_time():
-    with pytest.raises(OutcomeUnknown):
-        await connect("ws://127.0.0.1:1/", timeout=0.2)
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("ws://127.0.0.1:{free}/", "connection refused"),
+        ("ws://localhost:{free}/", "connection refused"),
+        ("ws://nobody.invalid:8000/", "no such host"),
+        ("http://127.0.0.1:{free}/", "isn't a valid URI"),
+        ("ws://127.0.0.1:{other}/", "who answers there speaks no HTTP"),
+        ("wss://127.0.0.1:{other}/", "it speaks no TLS there"),
+    ],
+)
+async def test_a_start_at_a_wrong_address_says_so_at_once_and_names_it(url, reason):
+    async def greets(reader, writer):
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(greets, "127.0.0.1", 0) as other:
+        url = url.format(free=free_port(), other=other.sockets[0].getsockname()[1])
+        for way in (connect(url), connect(url).__aenter__(), Client(url).start()):
+            with pytest.raises(CannotConnect, match=reason) as failed:
+                async with asyncio.timeout(15):  # half of what a client waits for an answer
+                    await way
+            assert str(failed.value).startswith(f"cannot connect to {url}: ")
+
+
+async def test_a_server_that_is_just_going_away_is_waited_for_and_what_failed_is_said():
+    async def cuts(reader, writer):
+        writer.close()
+
+    async with await asyncio.start_server(cuts, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        with pytest.raises(CannotConnect, match=r"it closed the connection, for 0.3 s"):
+            await connect(url, timeout=0.3)
+
+
+async def test_connect_is_awaited_or_entered_or_both():
+    async def greets(ws):
+        await greet(ws)
+        await ws.wait_closed()
+
+    async with playing(greets) as url:
+        async with connect(url) as chat:
+            assert chat.connected
+        assert not chat.connected
+        async with await connect(url) as chat:
+            assert chat.connected
+        chat = await connect(url)
+        assert chat.connected
+        await chat.close()
 
 
 async def test_who_is_not_let_in_hears_why_from_start():

@@ -29,6 +29,9 @@ const SUSPICIOUS = 3; // connections, none of which opened
 const REFUSED =
   "the server answers, but opens no connection: a proxy before it may not pass on Host, Upgrade and Connection, " +
   "or the server does not allow pages of this origin";
+const NO_SOCKET =
+  "there is no WebSocket class here: hand one over, as connect(url, { WebSocket }), for example that of the package " +
+  "`ws` where Node.js has none of its own";
 const STORAGE_KEY = "chatmaster.guest";
 
 /**
@@ -73,6 +76,7 @@ export class Chat extends Verbs {
    */
   constructor(url, options) {
     super();
+    if (typeof (options.WebSocket ?? globalThis.WebSocket) !== "function") throw new Error(NO_SOCKET);
     this.url = String(url);
     this.options = options;
     const keyPrefix = `${Array.from(crypto.getRandomValues(new Uint32Array(2)), (n) => n.toString(36)).join("")}-`;

@@ -104,8 +104,9 @@ def _durability(durability: str, replicas: int) -> Finding:
             advice = "a crash of the store's machine may lose acknowledged messages: CONFIG SET appendfsync always"
             return Finding("warning", "durability", "synced once a second", advice, STORE)
         case "replica":
-            advice = "what they have not got yet is lost with the store: CONFIG SET appendonly yes on all of them"
-            return Finding("warning", "durability", f"memory only, of {replicas + 1} servers", advice, STORE)
+            advice = "what the replicas have not got yet is lost with the store: min-replicas-to-write 1 bounds it"
+            found = f"memory of {replicas + 1} servers"
+            return Finding("warning", "durability", found, advice, STORE)
         case "memory":
             advice = "a restart of the store loses the history: CONFIG SET appendonly yes"
             return Finding("warning", "durability", "memory only", advice, STORE)

@@ -23,7 +23,7 @@ class StoreFacts:
     """How a store is set up; "" where it does not tell (a managed service may forbid CONFIG)."""
 
     program: str  # "Valkey 9.1.2"
-    durability: str  # "disk", "second", "replica" (in memory, but of more than one), "memory" or ""
+    durability: str  # "disk", "second", "replica" (in memory of more than one, or with Sentinel), "memory" or ""
     maxmemory_policy: str
     pubsub_buffer: str  # client-output-buffer-limit of subscribers: "hard soft seconds"
     clock_offset: float  # seconds that the store's clock is ahead of ours
@@ -38,7 +38,7 @@ def look(url: str, timeout: float) -> StoreFacts:
         raise StoreUnreachable(f"store.url: {error}") from None
     try:
         with store_client.connect(where, timeout) as client:
-            return _facts(client)
+            return _facts(client, fails_over=bool(where.service))
     except MasterNotFoundError:
         raise StoreUnreachable(f"{where.shown}: no sentinel knows a master of that service") from None
     except redis.AuthenticationError:
@@ -49,7 +49,7 @@ def look(url: str, timeout: float) -> StoreFacts:
         raise StoreUnreachable(f"{where.shown}: {_reason(error)}") from None
 
 
-def _facts(client: redis.Redis) -> StoreFacts:
+def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
     seconds, microseconds = client.time()
     offset = seconds + microseconds / 1e6 - time.time()
     info = cast(Mapping[str, Any], client.info())
@@ -59,7 +59,7 @@ def _facts(client: redis.Redis) -> StoreFacts:
     buffers = config.get("client-output-buffer-limit", "")
     return StoreFacts(
         program=program,
-        durability=_durability(config, replicas),
+        durability=_durability(config, replicas, fails_over=fails_over),
         maxmemory_policy=config.get("maxmemory-policy", ""),
         pubsub_buffer=buffers.partition("pubsub ")[2].strip(),
         clock_offset=offset,
@@ -79,7 +79,13 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _durability(config: Mapping[str, str], replicas: int) -> str:
+def _durability(config: Mapping[str, str], replicas: int, *, fails_over: bool) -> str:
+    """What an acknowledged message survives. Where Sentinel replaces the master, a replica's memory decides.
+
+    However the master syncs: what the replica had not got yet is lost with it.
+    """
+    if fails_over:
+        return "replica"
     if "appendonly" not in config:
         return ""
     synced = config.get("appendfsync", "") if config["appendonly"] == "yes" else ""

@@ -32,7 +32,7 @@ sentinel failover-timeout main 4000
 @pytest.fixture
 def sentinel(redis_server: MakeStore, tmp_path: Path) -> Iterator[tuple[str, RedisServer]]:
     """The URL of a service with a replica, and the store that is its master."""
-    store = redis_server(tcp=True)
+    store = redis_server(tcp=True, fsync="everysec")
     replica = redis_server(tcp=True, options=("--replicaof", "127.0.0.1", str(store.port)))
     until(lambda: replica.client.info("replication")["master_link_status"] == "up", what="the replica follows")
     port = processes.free_port()

@@ -1,4 +1,4 @@
-"""What the log says while connections to the store are lost: one line when, one why, one when all are there again.
+"""What the log says while the store is away or takes no commands: one line when, one why, one when all is there again.
 
 A worker has several connections, which mostly go together; each tells what becomes of it.
 """
@@ -24,6 +24,7 @@ class Outage:
         self._missing: set[str] = set()
         self._since: float | None = None  # None: all are there, and have been for a while
         self._said_why = False
+        self._said_refusal = False
         self._timer: asyncio.TimerHandle | None = None
 
     def lost(self, what: str) -> None:
@@ -41,6 +42,12 @@ class Outage:
             self._said_why = True
             logger.warning("%s; it is tried again and again", str(error).rstrip("."))
 
+    def refused(self, reason: str) -> None:
+        """The store takes connections, but no commands: it loads its data, or is somebody's replica."""
+        if not self._said_refusal:
+            self._said_refusal = True
+            logger.warning("the store takes no commands now (%s): they wait, and are tried again", reason)
+
     def over(self, what: str) -> None:
         """A connection is there."""
         self._missing.discard(what)
@@ -51,6 +58,7 @@ class Outage:
     def _end(self, seconds: float) -> None:
         logger.info("connected to the store again, after %.1f s", seconds)
         self._since = self._timer = None
+        self._said_refusal = False
 
     def _begin(self, what: str) -> bool:
         """Whether it is the first one that is missing."""

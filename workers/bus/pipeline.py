@@ -16,7 +16,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import hiredis
@@ -98,10 +98,19 @@ class Call(Command):
 class Pipeline:
     """The commands of one connection."""
 
-    def __init__(self, *, atomic: bool, timeout: float, reconnect: Callable[[], None], batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        *,
+        atomic: bool,
+        timeout: float,
+        reconnect: Callable[[], None],
+        refused: Callable[[str], None],
+        batch: int = BATCH,
+    ) -> None:
         self._atomic = atomic
         self._timeout = timeout
         self._reconnect = reconnect
+        self._refused = refused  # told why the store takes no commands, in its words, as often as it says so
         self._batch = batch
         self._loop = asyncio.get_running_loop()
         self._scripts: dict[str, Script] = {}
@@ -248,7 +257,7 @@ class Pipeline:
 
     def _loaded(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
-            logger.warning("the store does not take scripts now: %s", reply)
+            self._refused(str(reply))
             self._reconnect()
             return
         self._loading -= 1
@@ -274,20 +283,21 @@ class Pipeline:
         undone = [flight[at] for at, fault in faults.items() if fault is not Fault.REFUSED]
         if undone:
             self._put_back(undone)
-            self._heal(faults.values())
+            self._heal({fault: str(results[at]) for at, fault in faults.items()})
         else:
             self._flush()  # the store works on the next batch while the callers hear of this one
         # In the next turn, in which the messages that came together with these answers are written, too: who gets an
         # answer and a message gets them by one write.
         self._loop.call_soon(_tell, [(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
 
-    def _heal(self, faults: Collection[Fault]) -> None:
+    def _heal(self, faults: Mapping[Fault, str]) -> None:
         if Fault.WRONG_SERVER not in faults and self._link is not None:
             logger.info("the store forgot the scripts; they are loaded again")
             self._load(list(self._scripts.values()))
-        else:
-            logger.warning("the store cannot take commands now; connecting anew")
-            self._reconnect()
+            return
+        if Fault.WRONG_SERVER in faults:
+            self._refused(faults[Fault.WRONG_SERVER])
+        self._reconnect()
 
     # ---- deadlines ---------------------------------------------------------------------------------
 

@@ -69,9 +69,12 @@ class RedisBus:
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
         database = self._opener.database
-        self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all)
+        outage = Outage()
+        self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all, refused=outage.refused)
         self._publishing = Publishing(self._commands, sink)
-        self._reads = Pipeline(atomic=False, timeout=timeout, reconnect=self._reconnect_reads, batch=READS)
+        self._reads = Pipeline(
+            atomic=False, timeout=timeout, reconnect=self._reconnect_reads, refused=outage.refused, batch=READS
+        )
         self._probe_channel = keys.probe_channel(self._name, database, secrets.token_hex(8)).encode()
         self._probe = Probe(
             publish=self._publish_probe,
@@ -91,7 +94,7 @@ class RedisBus:
             self._commands.register(script)
         for script in (self._read_script, self._states_script, self._tops_script):
             self._reads.register(script)
-        opener, outage = self._opener, Outage()
+        opener = self._opener
         self._lines = (
             Lifeline("for commands", opener, outage, up=self._commands_up, down=self._commands.down),
             Lifeline("for reading", opener, outage, up=self._reads.up, down=self._reads.down),

@@ -122,7 +122,7 @@ class CallbackApplication:
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         self._inboxes.pop(connection.id, None)
         self._fire("close", connection, code, reason)
-        self._node.left_all(connection)
+        self._node.bindings.left_all(connection)
 
     def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
         """A program's own protocol has no word for it; the close code says it."""
@@ -131,16 +131,16 @@ class CallbackApplication:
         return connection.id in self._inboxes
 
     def moved(self, connection: Connection) -> None:
-        """Its session went with it."""
+        """Its session went with it; the other worker counts it in its rooms."""
+        self._node.bindings.left_all(connection, moved=True)
 
     def frozen(self, connection: Connection) -> None:
         return None
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """All that a program keeps is in `connection.session`, which travels by itself."""
-        if connection.user:
-            for room in rooms:
-                self._node.entered(connection, room)
+        for room in rooms:
+            self._node.bindings.entered(connection, room)
 
     def noted(self, room: str, note: bytes) -> None:
         """A program has no notes."""

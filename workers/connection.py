@@ -99,6 +99,7 @@ class Connection(connection_api.Connection):
         "_node",
         "_session",
         "app",
+        "changing",
         "deflate",
         "id",
         "messages_in",
@@ -106,6 +107,7 @@ class Connection(connection_api.Connection):
         "opened_at",
         "ordered",
         "paused",
+        "present",
         "sent",
         "user",
         "ws",
@@ -129,6 +131,8 @@ class Connection(connection_api.Connection):
         self.named = 0  # of the names
         self.sent = 0  # of what is sent to single connections
         self._session: Session | None = None
+        self.changing = 0  # joins, leaves and bindings under way: it does not move to another worker meanwhile
+        self.present: tuple[str, ...] = ()  # rooms of a program in which it is counted, under `user`
 
     # ---- for the application -----------------------------------------------------------------------
 
@@ -184,12 +188,12 @@ class Connection(connection_api.Connection):
         self._node.hub.leave_all(self)
 
     async def join(self, room: str) -> None:
-        """Be in a room from now on.
+        """Be in a room from now on; when it returns, `members` of every worker shows it.
 
         A name has 1 to 64 letters, marks and digits of any script, and `_ . : -`. Raises TypeError and ValueError for
         what is none, BusError where the store cannot be reached in time.
         """
-        await self.enter(room_name(room))
+        await self._node.bindings.join(self, room_name(room))
 
     async def enter(self, room: str) -> None:
         """The same for any room, an inbox for example. Not for programs."""
@@ -205,23 +209,29 @@ class Connection(connection_api.Connection):
 
         self._node.hub.join(self, [(room, None)], announce, failed)
         await ready
-        if self.user:
-            self._node.entered(self, room)
 
     async def leave(self, room: str) -> None:
-        """Be in it no longer; nothing where it was not. Raises TypeError and ValueError for what is no name."""
-        room = room_name(room)
-        self._node.hub.leave(self, room)
-        if self.user:
-            self._node.left(self, room)
+        """Be in it no longer; nothing where it was not. When it returns, nothing of the room comes any more.
+
+        Raises TypeError and ValueError for what is no name, BusError where `members` cannot be told in time.
+        """
+        await self._node.bindings.leave(self, room_name(room))
 
     async def bind(self, user: str) -> None:
-        """Say who this is: it gets what is sent to that user from now on, on every worker.
+        """Say who this is: it gets what is sent to that user from now on, on every worker, and to no user before.
 
+        When it returns, `is_online` and `members` of every worker show it. Where it fails, it is bound as it was.
         A user's id has 1 to 64 letters, marks and digits of any script, and `_ . : - %`. Raises TypeError and
         ValueError for what is none, a number for example, and BusError.
         """
-        await self._node.bind_user(self, user_id(user))
+        await self._node.bindings.bind(self, user_id(user))
+
+    async def unbind(self) -> None:
+        """Be nobody again: what is sent to the user that it was bound to does not reach it any more.
+
+        It stays in its rooms. Raises BusError where `is_online` and `members` cannot be told in time.
+        """
+        await self._node.bindings.unbind(self)
 
     def __dir__(self) -> list[str]:
         """What a program may use: for those who look in a running one."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from workers import control
-from workers.addressing import ALL_ROOM, inbox_of, is_public
+from workers.addressing import ALL_ROOM, inbox_of
+from workers.bindings import Bindings
 from workers.bus.port import BusError, Entry, Placed
 from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
 from workers.control import ORDER_ROOMS, SENDS_ROOM
@@ -86,6 +87,7 @@ class Node:
         self.moving: set[str] = set()  # ids of connections that are on their way to another worker
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
+        self.bindings = Bindings(self)
 
     # ---- told by the transport ---------------------------------------------------------------------
 
@@ -255,29 +257,6 @@ class Node:
         limit = await self.registry.admit(connection.id, connection.user, connection.remote_ip)
         if limit is not None and connection.ws.is_open:
             connection.close(4004, f"limit reached: {limit}")
-
-    # ---- users and rooms ---------------------------------------------------------------------------
-
-    async def bind_user(self, connection: Connection, user: str) -> None:
-        connection.user = user
-        await self.admit(connection)
-        await connection.enter(inbox_of(user))
-        for room in connection.rooms:
-            self.entered(connection, room)
-
-    def entered(self, connection: Connection, room: str) -> None:
-        if is_public(room):
-            self.presence.entered(room, connection.user, connection.user)
-
-    def left(self, connection: Connection, room: str) -> None:
-        if is_public(room):
-            self.presence.left(room, connection.user)
-
-    def left_all(self, connection: Connection) -> None:
-        """It is in no room any more; call it before the rooms forget it."""
-        if connection.user:
-            for room in connection.rooms:
-                self.left(connection, room)
 
     def deaf(self) -> None:
         """The store answers others but not this process: only a new one helps."""

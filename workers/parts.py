@@ -17,6 +17,7 @@ from workers.http import metrics
 from workers.http.site import Http
 from workers.node import Node
 from workers.presence import Lease, Presence
+from workers.presence.ledger import GRACE
 from workers.registry import Registry
 from workers.rooms.hub import Hub
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
@@ -52,7 +53,9 @@ async def build(node: Node) -> None:
     node.bus.start()
     node.hub.start()
     node.lease = Lease(node.bus, settings.master.name, launch.incarnation)
-    node.presence = Presence(node.bus, node.lease, settings, node.presence_changed)
+    # Who leaves a program's room has left it; in the chat, who loads the page again was never away.
+    grace = GRACE if node.worker.application is not None else 0.0
+    node.presence = Presence(node.bus, node.lease, settings, node.presence_changed, grace=grace)
     node.registry = Registry(node.bus, node.lease, settings)
     node.hub.on_note = node.noted
     node.hub.on_subscribed = node.presence.resubscribed

@@ -54,8 +54,12 @@ class Moves:
         return self.at_rest(connection)
 
     def at_rest(self, connection: Connection) -> bool:
-        """Nothing is under way for it: no request and no join."""
-        return not self._node.application.busy(connection) and not self._node.hub.joining(connection)
+        """Nothing is under way for it: no request, no join and no binding."""
+        return (
+            not connection.changing
+            and not self._node.application.busy(connection)
+            and not self._node.hub.joining(connection)
+        )
 
     def stays(self, connection: Connection) -> bool:
         """Whether it can never be moved: waiting does not help."""
@@ -76,8 +80,8 @@ class Moves:
             return "the client does not read what waits for it"
         if self._node.application.busy(connection):
             return "a request of it is not answered"
-        if self._node.hub.joining(connection):
-            return "it is joining a room"
+        if self._node.hub.joining(connection) or connection.changing:
+            return "it is joining a room, or being bound"
         return "there was no time, or the new worker did not take it"
 
     def left_behind(self) -> int:

@@ -95,17 +95,18 @@ class Ledger:
                 return  # the store has, or is about to be told, just that
         self._mark(room, here, user)
 
-    def left(self, room: str, user: str, now: float) -> None:
-        """One connection of a user is in a room no longer."""
+    def left(self, room: str, user: str, now: float, *, grace: float | None = None) -> None:
+        """One connection of a user is in a room no longer; `grace` instead of the usual, always the same."""
+        grace = self._grace if grace is None else grace
         here = self._rooms.get(room)
         held = here.users.get(user) if here else None
         if here is None or held is None or not held.connections:
             return
         held.connections -= 1
-        if held.connections or not self._grace:
+        if held.connections or not grace:
             self._mark(room, here, user)
         else:
-            held.until = now + self._grace
+            held.until = now + grace
             self._leaving.append((held.until, room, user))
 
     def renamed(self, room: str, user: str, name: str) -> None:
@@ -150,6 +151,14 @@ class Ledger:
     def clean(self) -> bool:
         """The store was told everything."""
         return not self._dirty and not self._under_way
+
+    def pending(self, room: str, user: str) -> bool:
+        """Whether the store has still to be told of a user of a room, or to answer."""
+        here = self._rooms.get(room)
+        if here is None:
+            return False
+        under_way = here.under_way is not None and any(one == user for one, _, _ in here.under_way.values)
+        return under_way or user in here.dirty
 
     @property
     def empty(self) -> bool:

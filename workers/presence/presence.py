@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from chatmaster.settings import Settings
-from workers.bus.port import BusError, StoreRefused
+from workers.bus.port import BusError, StoreRefused, Unavailable
 from workers.events import Tasks
 from workers.presence import keys
 from workers.presence.calls import Argument, Calls, scripts_of
@@ -36,6 +36,7 @@ REFRESH_STEPS = 30
 # Seconds for the last writes. A large room is written once a second, and an heir waits: what was not written goes with
 # the incarnation when its grace is over.
 STOP_TIMEOUT = 0.5
+MOVE_GRACE = 0.4  # seconds in which a connection that moves counts at both workers, where there is no other grace
 MARK = b"p"  # the first byte of a note of presence; other notes of a room begin otherwise
 
 
@@ -93,6 +94,8 @@ class Presence:
         self._former: dict[str, set[str]] = {}
         self._under_way = 0
         self._claiming = False
+        self._waiting: dict[str, list[tuple[str, asyncio.Future[None]]]] = {}  # by room
+        self._timeout = settings.store.timeout
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
         self._stopping = False
@@ -113,8 +116,13 @@ class Presence:
         Call it before `Lease.stop`, with `after=grace_left()`.
         """
         self._stopping = True
-        deadline = self._loop.time() + STOP_TIMEOUT
-        while not self._ledger.clean and self._lease.registered and self._loop.time() < deadline:
+        leaving = MOVE_GRACE if not self._grace else 0.0  # those that moved are counted by their worker by then
+        deadline = self._loop.time() + STOP_TIMEOUT + leaving
+        while (
+            (not self._ledger.clean or (leaving and self._ledger.next_due() is not None))
+            and self._lease.registered
+            and self._loop.time() < deadline
+        ):
             await asyncio.sleep(DELAY / 2)
         if self._timer is not None:
             self._timer.cancel()
@@ -136,10 +144,41 @@ class Presence:
         self._wake(DELAY)
         return first
 
-    def left(self, room: str, user: str) -> None:
-        """One connection of `user` is in `room` no longer; nothing happens without its `entered`."""
-        self._ledger.left(room, user, self._loop.time())
+    def left(self, room: str, user: str, *, moved: bool = False) -> None:
+        """One connection of `user` is in `room` no longer; nothing happens without its `entered`.
+
+        `moved`: another worker counts it in a moment, and until then it counts here.
+        """
+        grace = MOVE_GRACE if moved and not self._grace else None
+        self._ledger.left(room, user, self._loop.time(), grace=grace)
         self._wake(DELAY)
+
+    async def settled(self, room: str, user: str) -> None:
+        """Wait until the store knows of a user in a room what this worker does. Raises BusError when it is late."""
+        if not self._ledger.pending(room, user):
+            return
+        told: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.setdefault(room, []).append((user, told))
+        self._wake()
+        late = self._loop.call_later(self._timeout, _too_late, told, room)
+        try:
+            await told
+        finally:
+            late.cancel()
+            self._waited(room)
+
+    def _waited(self, room: str) -> None:
+        """Tell those who wait for what the store knows by now."""
+        still = []
+        for user, told in self._waiting.pop(room, ()):
+            if told.done():
+                continue
+            if self._ledger.pending(room, user):
+                still.append((user, told))
+            else:
+                told.set_result(None)
+        if still:
+            self._waiting[room] = still
 
     def renamed(self, room: str, user: str, name: str) -> None:
         """A user who is in `room` is called otherwise now."""
@@ -324,7 +363,9 @@ class Presence:
             self._found_dead(incarnation)
         else:
             self._written(write, int(reply[1]), reply[2], now, published=reply[3] == 1)
-        self._wake(DELAY)
+        if self._waiting:
+            self._waited(write.room)
+        self._wake(0.0 if write.room in self._waiting else DELAY)
 
     def _written(self, write: Write, version: int, count: int, now: float, *, published: bool) -> None:
         full = len(write.values) == MAX_WRITE  # a storm: the rest follows at once
@@ -391,3 +432,8 @@ class Presence:
 def _batches(items: list[str], size: int) -> Iterator[list[str]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _too_late(told: asyncio.Future[None], room: str) -> None:
+    if not told.done():
+        told.set_exception(Unavailable(f"the store was not told in time who is in {room}"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chatmaster.settings import Settings
-from workers.bus.port import BusError
+from workers.bus.port import BusError, Unavailable
 from workers.presence.calls import Argument, Calls, scripts_of
 from workers.presence.lease import Lease
 from workers.registry import keys
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 DELAY = 0.05  # seconds that changes are collected before they are written
 TOGETHER = 64  # counts in one script: 0.2 ms of the store's time
 CONCURRENT = 1024  # counts under way: 20,000 a second, as many as connect
+WRITTEN = 0.002  # seconds between two looks whether something was written
 RETRY = 1.0  # seconds after a write failed
 KEEP = 86_400  # seconds that a count is kept without being written again: what the dead leave goes by itself
 REFRESH = 21_600.0  # seconds in which every count is written again once
@@ -40,6 +41,7 @@ class Counts:
         self._calls = calls
         self._lease = lease
         self._name = settings.master.name
+        self._timeout = settings.store.timeout
         limits = settings.limits
         self._limits = {keys.ALL: limits.connections, "u": limits.per_user, "a": limits.per_address}
         self.unlimited = not any(self._limits.values())
@@ -142,6 +144,17 @@ class Counts:
         own = [keys.counts(self._name, subject) for subject in subjects]
         self._calls.send(self._count, own, args, done, again=True)
 
+    async def written(self, subject: str) -> None:
+        """Wait until the store has a subject's number as it is here. Raises BusError after `store.timeout`."""
+        deadline = self._loop.time() + self._timeout
+        while subject in self.tally.dirty or subject in self._under_way:
+            if self._loop.time() > deadline:
+                raise Unavailable("the store was not told in time who is online")
+            if self._timer is not None and self._lease.registered:
+                self._timer.cancel()
+                self._flush()
+            await asyncio.sleep(WRITTEN)
+
     def _given(self) -> Giver:
         """From whom connections came since the number of all was written last."""
         taken, self._taken_over = self._taken_over, NOBODY
@@ -200,7 +213,7 @@ class Counts:
         """Connections over all workers. Raises BusError."""
         reply = await self._calls.call_read(self._counts, [keys.counts(self._name, subject)], [])
         counts = {reply[at].decode(): int(reply[at + 1]) for at in range(0, len(reply), 2)}
-        if not counts.keys() <= set(self._lease.live()):
-            await self._lease.renew()
+        if any(counts[one] for one in counts.keys() - {self._lease.incarnation}):
+            await self._lease.renew()  # one of them may have died since the last time
         live = set(self._lease.live()) - {self._lease.incarnation}
         return self.tally.count(subject) + sum(count for one, count in counts.items() if one in live)

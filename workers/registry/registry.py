@@ -153,6 +153,10 @@ class Registry:
         counts.wake()
         return subjects
 
+    async def written(self, user: str) -> None:
+        """Wait until the store knows how many connections a user has here. Raises BusError after `store.timeout`."""
+        await self._counts.written(keys.of_user(user))
+
     # ---- handing over ------------------------------------------------------------------------------
 
     def freeze(self, connection: str) -> Carried:

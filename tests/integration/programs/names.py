@@ -23,8 +23,7 @@ async def told(connection: Connection, data: str | bytes) -> None:
 async def _done(connection: Connection, verb: str, arguments: list[Any]) -> Any:
     target, _, method = verb.rpartition(".")
     owner: Any = connection if target == "connection" else worker
-    if method == "rooms":
-        return connection.rooms
     options = arguments.pop() if arguments and isinstance(arguments[-1], dict) and "exclude" in arguments[-1] else {}
-    result = getattr(owner, method)(*arguments, **options)
+    found = getattr(owner, method)
+    result = found(*arguments, **options) if callable(found) else found
     return await result if hasattr(result, "__await__") else result

@@ -254,7 +254,7 @@ class Policy:
             self._roster.spawn(slot)
             return
         slot.respawn = self._roster.now + delay
-        self._roster.hasten(slot.group)
+        self._roster.hasten(slot.group, slot)
         seconds = slot.respawn - self._roster.now
         text = (
             f"worker {slot.number} died quickly {slot.quick_deaths} times in a row: the next one comes in {seconds:g} s"

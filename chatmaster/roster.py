@@ -110,18 +110,29 @@ class Roster:
                 for key in other.listeners:
                     self.do(d.Adopt(process.number, key))
 
-    def hasten(self, group: str) -> None:
-        """Where nobody is left in a group, the slot whose turn comes first waits no longer than FIRST_DELAY."""
+    def hasten(self, group: str, died: Slot) -> None:
+        """Where nobody is left in a group, the slot whose turn comes first waits no longer than FIRST_DELAY.
+
+        `died` is the one whose wait is still to be said; that of another one was said, and is corrected.
+        """
         slots = self.group(group)
         waiting = [slot for slot in slots if slot.respawn is not None]
         if waiting and not any(slot.current or slot.successor for slot in slots):
             first = min(waiting, key=lambda slot: slot.respawn or 0.0)
-            first.respawn = min(first.respawn or 0.0, self.now + FIRST_DELAY)
+            before, first.respawn = first.respawn or 0.0, min(first.respawn or 0.0, self.now + FIRST_DELAY)
+            if first is not died and first.respawn < before:
+                self.note(
+                    logging.WARNING,
+                    f"worker {first.number} comes in {first.respawn - self.now:g} s already, instead of "
+                    f"{before - self.now:.1f} s: no other worker of {group} is left",
+                )
 
     # ---- processes ---------------------------------------------------------------------------------
 
     def spawn(self, slot: Slot, *, successor_of: int | None = None) -> Process:
         """Fork for a slot. `successor_of`: beside the one that is there, of that generation."""
+        if slot.respawn is not None and slot.respawn > self.now:  # a reload, for example
+            self.note(logging.INFO, f"worker {slot.number} comes now already, {slot.respawn - self.now:.1f} s early")
         slot.respawn = None
         self.last_number += 1
         process = Process(

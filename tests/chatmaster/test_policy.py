@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -175,6 +176,37 @@ def test_where_nobody_is_left_one_slot_tries_every_second():
     assert not any(slot.current for slot in play.policy.slots.values())
     waits = sorted((slot.respawn or 0.0) - play.now for slot in play.policy.slots.values())
     assert waits[0] <= 1 < waits[1]
+
+
+def test_what_the_log_says_of_the_next_process_stays_true() -> None:
+    """Each wait that was said is kept, or corrected by a line of its own."""
+    play = Play(web=2).start()
+    promised: dict[int, float] = {}
+    corrected = 0
+
+    def hear(event: d.Event) -> list[d.Action]:
+        nonlocal corrected
+        actions = play.policy.receive(event, play.now)
+        for action in actions:
+            if not isinstance(action, d.Note):
+                continue
+            if said := re.search(r"worker (\d+) .*the next one comes in ([\d.]+) s", action.text):
+                promised[int(said[1])] = play.now + float(said[2])
+            if said := re.search(r"worker (\d+) comes in ([\d.]+) s already, instead of", action.text):
+                promised[int(said[1])] = play.now + float(said[2])
+                corrected += 1
+        return actions
+
+    for _ in range(60):
+        play.now += 0.5
+        for spawn in spawns(hear(d.TimePassed(dict.fromkeys(play.policy.processes, play.now)))):
+            due = promised.pop(spawn.slot, play.now)
+            assert abs(due - play.now) <= 0.5, f"worker {spawn.slot} was promised for {due - play.now:+.1f} s"
+            hear(d.BecameReady(spawn.process))
+        for process in list(play.policy.processes.values()):
+            for spawn in spawns(hear(d.Exited(process.number, 1))):
+                hear(d.BecameReady(spawn.process))
+    assert corrected
 
 
 def test_a_system_without_processes_left_is_a_death_with_back_off():

@@ -35,6 +35,7 @@ from workers.chat.mirror import Mirror
 from workers.chat.moderation import Moderation
 from workers.chat.names import cleaned
 from workers.chat.naming import Naming
+from workers.chat.occupancy import Occupancy
 from workers.chat.overlay import amended
 from workers.chat.people import People
 from workers.chat.rights import Role
@@ -71,6 +72,7 @@ class ChatApplication:
         self.tasks = node.tasks
         self.hooks = hooks
         self.marks = Marks(node.bus, node.settings)
+        self.occupancy = Occupancy(node.bus, node.lease, node.settings.master.name)
         self.people = People()
         self.acquaintance = Acquaintance(self.presence, self.heard_of, self.tasks, here=self._users_here)
         self.staff = Staff()
@@ -108,6 +110,7 @@ class ChatApplication:
         self.hub.teller = _told
         self.hub.amender = amended
         self._deadlines.start()
+        self.occupancy.start(self.tasks)
         self.node.lease.when_reborn(lambda old: self._learn_again())
         self._notice.post()
         try:
@@ -171,12 +174,12 @@ class ChatApplication:
         self.ended(connection.app)
         session.phase = Phase.ENDED
 
-    def ended(self, desk: Desk) -> None:
+    def ended(self, desk: Desk, *, moved: bool = False) -> None:
         """Nothing more comes from this session: it is in no room, and counts no longer. Called once or twice."""
         session, rooms = desk.session, desk.session.rooms
         session.rooms = ()
         for room in rooms:
-            self.went(desk, room)
+            self.went(desk, room, moved=moved)
         self.gate.release(desk.connection)
         self.moderation.coming.end(desk)
 
@@ -206,7 +209,7 @@ class ChatApplication:
 
     def moved(self, connection: Connection) -> None:
         """It belongs to another worker now, which counts it from now on."""
-        self.ended(connection.app)
+        self.ended(connection.app, moved=True)
         connection.app.session.phase = Phase.ENDED
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
@@ -219,6 +222,8 @@ class ChatApplication:
             return
         self.introduce(desk, session.identity)
         for room in session.rooms:
+            if self.context.options.of(room).members:
+                self.occupancy.adopt(room, session.identity.user)
             if self.counted(room):
                 self.came(desk, room, others=True)
 
@@ -244,8 +249,11 @@ class ChatApplication:
         if self.presence.entered(room, desk.connection.user, desk.session.identity.name):
             self.acquaintance.begin(room, others=others)
 
-    def went(self, desk: Desk, room: str) -> None:
-        """A connection is in a room no longer."""
+    def went(self, desk: Desk, room: str, *, moved: bool = False) -> None:
+        """A connection is in a room no longer, or, `moved`, at another worker."""
+        if self.context.options.of(room).members:
+            give_back = self.occupancy.moved_away if moved else self.occupancy.give_back
+            give_back(room, desk.connection.user)
         if self.counted(room):
             self.presence.left(room, desk.connection.user)
 

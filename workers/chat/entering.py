@@ -37,12 +37,18 @@ class Before(msgspec.Struct, frozen=True):
 class Entering(ABC):
     """One connection on its way into rooms."""
 
-    __slots__ = ("_app", "_before", "_request", "desk")
+    __slots__ = ("_app", "_before", "_places", "_request", "desk")
 
     _app: ChatApplication
     _before: Sequence[Before]
     _request: RequestId
+    _places: list[str]  # rooms with a limit in which it has a place, until it is a member
     desk: Desk
+
+    @property
+    @abstractmethod
+    def user(self) -> str:
+        """Whose connection it is, or is about to be."""
 
     @abstractmethod
     def answer(self, states: list[RoomState]) -> Effects:
@@ -65,6 +71,7 @@ class Entering(ABC):
                 app.came(desk, one.room, others=known.members > 0)
             states.append(self._state(one, known))
         first, *rest = self.answer(states)
+        self._places.clear()  # they are the connection's now: whoever takes it out of the room gives them back
         desk.carry_out((first,))
         app.entrance.next_turn(self, rest)
 
@@ -84,8 +91,13 @@ class Entering(ABC):
 
     def failed(self, error: BusError) -> None:
         """The rooms gave up."""
-        self.undo()
+        self.failed_at_once()
         self.desk.give_up(self._request, error)
+
+    def failed_at_once(self) -> None:
+        """As `failed`, where the caller says so to the client."""
+        self._app.entrance.give_back(self.user, self._places)
+        self.undo()
 
     def go_on(self, rest: Effects) -> None:
         """The turn after `announce`."""
@@ -108,9 +120,15 @@ class Newcomer(Entering):
 
     __slots__ = ("_admit",)
 
-    def __init__(self, app: ChatApplication, desk: Desk, admit: e.Admit, before: Sequence[Before]) -> None:
-        self._app, self.desk, self._request, self._before = app, desk, admit.id, before
+    def __init__(
+        self, app: ChatApplication, desk: Desk, admit: e.Admit, before: Sequence[Before], places: list[str]
+    ) -> None:
+        self._app, self.desk, self._request, self._before, self._places = app, desk, admit.id, before, places
         self._admit = admit
+
+    @property
+    def user(self) -> str:
+        return self._admit.identity.user
 
     def answer(self, states: list[RoomState]) -> Effects:
         return self.desk.session.admitted(self._admit, states, time.time())
@@ -127,9 +145,15 @@ class Joining(Entering):
 
     __slots__ = ("_join",)
 
-    def __init__(self, app: ChatApplication, desk: Desk, join: e.Join, before: Sequence[Before]) -> None:
-        self._app, self.desk, self._request, self._before = app, desk, join.id, before
+    def __init__(
+        self, app: ChatApplication, desk: Desk, join: e.Join, before: Sequence[Before], places: list[str]
+    ) -> None:
+        self._app, self.desk, self._request, self._before, self._places = app, desk, join.id, before, places
         self._join = join
+
+    @property
+    def user(self) -> str:
+        return self.desk.session.identity.user
 
     def answer(self, states: list[RoomState]) -> Effects:
         return self.desk.session.joined(self._join, states[0])

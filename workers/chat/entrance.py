@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from chatmaster.settings import RoomRule
 from workers.addressing import is_inbox
 from workers.bus.port import BusError, Position, Unavailable
 from workers.chat import commands as c
@@ -43,6 +44,7 @@ class Entrance:
         app, session, identity = self._app, desk.session, admit.identity
         sanctions = app.context.sanctions
         app.moderation.coming.begin(desk, identity.user)
+        places: list[str] = []  # rooms in which this connection has one of so many places
         try:
             # What needs no answer of the store costs no coroutine: most who come are new, in rooms that are known.
             asked = app.gate.knock(desk.connection, identity)
@@ -57,16 +59,18 @@ class Entrance:
             before = await self._look(identity, admit.wanted)
             for one in before:
                 if one.rule.members:
-                    admit, before = await self._with_space(admit, before)
+                    admit, before = await self._with_space(admit, before, places)
                     break
             if admit.chosen or not identity.fresh:
                 admit = await self._named(admit, before[0])
             if not identity.fresh and app.moderation.concerned_with(identity):
                 await app.moderation.enlist(admit.identity)
             app.introduce(desk, admit.identity)
-            self._enter(Newcomer(app, desk, admit, before), admit.wanted)
-        except BusError:
-            app.gate.release(desk.connection)
+            self._enter(Newcomer(app, desk, admit, before, places), admit.wanted)
+        except BaseException as error:
+            self.give_back(identity.user, places)
+            if isinstance(error, BusError):
+                app.gate.release(desk.connection)
             raise
         return None
 
@@ -102,12 +106,14 @@ class Entrance:
                 wanted.append(one)
         return _with_rooms(admit, wanted, refused)
 
-    async def _with_space(self, admit: e.Admit, before: list[Before]) -> tuple[e.Admit, list[Before]]:
-        """Without the rooms of a hello that are full."""
+    async def _with_space(
+        self, admit: e.Admit, before: list[Before], places: list[str]
+    ) -> tuple[e.Admit, list[Before]]:
+        """Without the rooms of a hello that are full; the others' places are taken, and noted in `places`."""
         wanted, known, refused = [], [], list(admit.refused)
         for one, was in zip(admit.wanted, before, strict=True):
             try:
-                await self._require_space(admit.identity.user, one.room, was)
+                await self._take_place(admit.identity.user, one.room, was.rule, places)
             except Mistake as mistake:
                 mistake.field = admit.field_of(one.room)
                 refused.append(mistake.reply(None))
@@ -141,15 +147,19 @@ class Entrance:
             return session.joined(join, state)
         self._app.moderation.coming.begin(desk, session.identity.user)
         before = await self._look(session.identity, [join.wanted])
+        user, rule, places = session.identity.user, before[0].rule, list[str]()
         if join.again:
+            if rule.members:  # it keeps its place while it is out
+                self._app.occupancy.hold(room, user)
+                places.append(room)
             await self._left(desk, room)
         else:
-            await self._require_space(session.identity.user, room, before[0])
-        entering = Joining(self._app, desk, join, before)
+            await self._take_place(user, room, rule, places)
+        entering = Joining(self._app, desk, join, before, places)
         try:
             self._enter(entering, [join.wanted])
         except BusError:
-            entering.undo()
+            entering.failed_at_once()
             raise
         return None
 
@@ -160,14 +170,17 @@ class Entrance:
 
     # ---- both --------------------------------------------------------------------------------------
 
-    async def _require_space(self, user: str, room: str, before: Before) -> None:
+    async def _take_place(self, user: str, room: str, rule: RoomRule, places: list[str]) -> None:
         """Raises Mistake where the room is full and the user is not one of those in it; BusError."""
-        most = before.rule.members
-        if not most or (before.members or 0) < most:
-            return
-        here = any(desk.session.identity.user == user for desk in self._app.desks(room))
-        if not here and not await self._app.marks.present(room, user):
-            raise Mistake("limit_reached", "this room is full", field="room")
+        if rule.members:
+            if not await self._app.occupancy.take(room, user, rule.members):
+                raise Mistake("limit_reached", "this room is full", field="room")
+            places.append(room)
+
+    def give_back(self, user: str, places: list[str]) -> None:
+        """Somebody does not come in after all."""
+        while places:
+            self._app.occupancy.give_back(places.pop(), user)
 
     def _enter(self, entering: Entering, wanted: Sequence[c.Wanted]) -> None:
         """Become a member of all these rooms at once; then the desk goes on, or gives up. Raises BusError."""

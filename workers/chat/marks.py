@@ -19,7 +19,6 @@ from workers.addressing import inbox_of
 from workers.bus.keys import digest, key_field, of_log, tag
 from workers.bus.port import BusError, Placed
 from workers.chat.staff import Officer
-from workers.presence import keys as presence_keys
 from workers.presence.calls import Argument, Calls, scripts_of
 
 ADDRESS_TTL: Final = 3600  # seconds after a guest has left in which a ban still finds the address
@@ -54,7 +53,6 @@ class Marks:
             "pair",
             "paired",
             "call",
-            "present",
             "claim",
             "depart",
             "origin",
@@ -62,7 +60,7 @@ class Marks:
         scripts = scripts_of(Path(__file__).parent, *names)
         look, mark, pace, secret, enlist, roll, pair, paired, call, *others = map(bus.script, scripts)
         self._look, self._mark, self._pace, self._call = look, mark, pace, call
-        self._present, self._claim, self._depart, self._origin = others
+        self._claim, self._depart, self._origin = others
         self._key_ttl = 2 * settings.limits.key_ttl + CLAIM_SLACK  # so long may a key be known; see append.lua
         self._secret, self._enlist, self._roll = secret, enlist, roll
         self._pair, self._paired = pair, paired
@@ -132,11 +130,6 @@ class Marks:
         """Where the sender's copy of a message lies; None: nobody knows. Raises BusError."""
         found = await self._bus.call(self._paired, [f"{tag(self._name, inbox)}:copies"], [offset], again=True)
         return None if found is None else int(found)
-
-    async def present(self, room: str, user: str) -> bool:
-        """Whether a user is in a room, on any worker. Raises BusError."""
-        users = presence_keys.of_room(self._name, room)[1]
-        return bool(await self._bus.call_read(self._present, [users], [user]))
 
     def depart(self, guest: str, address: str) -> None:
         """Note where a guest who leaves came from, for a while; may be lost."""

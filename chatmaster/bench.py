@@ -8,14 +8,14 @@ good for a look at an installation, not for a comparison of servers.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from chatmaster import addresses
+from chatmaster import addresses, bench_program
+from chatmaster.bench_figures import cpu_seconds, quantile
 from chatmaster.bench_peer import NotTheChat, Peer, Refused
 from chatmaster.cli_format import milliseconds, number
 from chatmaster.cli_instance import Instance, command
@@ -26,7 +26,6 @@ OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
 QUIET: Final = 1.0  # seconds in which presence settles before anything is measured
 DRAIN_TIMEOUT: Final = 5.0  # seconds for the last messages to arrive
 OF_RATE: Final = 0.9  # the part of limits.rate that is used: clocks differ
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -47,15 +46,11 @@ class Phase:
             "in_flight": self.in_flight,
             "messages_per_s": round(self.said / self.seconds, 1),
             "deliveries_per_s": round(self.deliveries / self.seconds, 1),
-            "p50_ms": _quantile(ages, 0.5),
-            "p99_ms": _quantile(ages, 0.99),
+            "p50_ms": quantile(ages, 0.5),
+            "p99_ms": quantile(ages, 0.99),
             "cpu_us_per_delivery": round(self.cpu * 1e6 / self.deliveries, 2) if self.deliveries else None,
             "held_back_by_rate": self.held_back,
         }
-
-
-def _quantile(ages: Sequence[int], part: float) -> float | None:
-    return round(ages[min(int(len(ages) * part), len(ages) - 1)] / 1e6, 3) if ages else None
 
 
 class Bench:
@@ -94,11 +89,6 @@ class Bench:
         except TimeoutError:
             raise ChatmasterError(
                 f"not all connections had a `welcome` within {OPEN_TIMEOUT:g} s: the server is overloaded, or hangs"
-            ) from None
-        except NotTheChat:
-            raise UsageError(
-                f"the program at {self._address.text} is not the chat: bench says hello and joins a room, and only the "
-                "chat (workers.chat, or a program that is made of it) understands that"
             ) from None
         except Refused as refused:
             raise _explained(refused) from None
@@ -198,30 +188,25 @@ def _explained(refused: Refused) -> ChatmasterError:
     return ChatmasterError(f"the server refused a connection: {refused}")
 
 
-def cpu_seconds(pids: Sequence[int]) -> float:
-    """User and system time of processes; of one that has ended meanwhile nothing."""
-    total = 0.0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        total += (int(fields[11]) + int(fields[12])) / _TICKS
-    return total
-
-
 # ---- the command ---------------------------------------------------------------------------------------
 
 
-def run(instance: Instance, *, connections: int, seconds: float, in_flight: int, token: str) -> dict[str, Any]:
-    """The whole command. Raises ChatmasterError."""
+def run(
+    instance: Instance, *, connections: int, seconds: float, in_flight: int, token: str, text: str
+) -> dict[str, Any]:
+    """The whole command; another program than the chat gets `text` as its message. Raises ChatmasterError."""
     status = instance.call("status")
     address = _address(status["master"]["listen"])
     if not token and instance.load().settings.auth.mode == "token":
         raise UsageError(f"auth.mode is token: give a --token, as `{command()} token USER` makes one")
     pids = [status["master"]["pid"], *(row["pid"] for row in status["workers"] if row["pid"])]
-    return asyncio.run(_measure(Bench(address, pids, token=token), connections, seconds, in_flight))
+    try:
+        return asyncio.run(_measure(Bench(address, pids, token=token), connections, seconds, in_flight))
+    except NotTheChat:
+        load = bench_program.measure(
+            address, pids, connections=connections, seconds=seconds, in_flight=in_flight, text=text
+        )
+        return asyncio.run(load)
 
 
 async def _measure(bench: Bench, connections: int, seconds: float, in_flight: int) -> dict[str, Any]:
@@ -258,6 +243,8 @@ def _address(listen: Sequence[str]) -> addresses.Address:
 
 def render(result: dict[str, Any]) -> str:
     """The figures for people."""
+    if result.get("program"):
+        return bench_program.render(result)
     count = result["connections"]
     lines = [
         f"{number(count)} connections in a room of their own at {result['address']}",

@@ -6,13 +6,13 @@ import asyncio
 import json
 import os
 import struct
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, Self, cast
 
 from chatmaster.addresses import Address
 
 _PROTOCOL: Final = "chat.v1.json"
 _TEXT: Final = b'"text":"bench '
-_TEXT_OP, _CLOSE_OP, _PING_OP = 1, 8, 9
+_TEXT_OP, _BINARY_OP, _CLOSE_OP, _PING_OP = 1, 2, 8, 9
 
 
 class Refused(Exception):
@@ -38,9 +38,10 @@ class Listener(Protocol):
 
 
 class Peer(asyncio.Protocol):
-    """A client. Made by `open`."""
+    """A client of the chat. Made by `open`."""
 
     transport: asyncio.Transport
+    subprotocol = _PROTOCOL
 
     def __init__(self, address: Address, room: str, token: str, listener: Listener) -> None:
         self.address = address
@@ -53,7 +54,7 @@ class Peer(asyncio.Protocol):
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, address: Address, room: str, token: str, listener: Listener) -> Peer:
+    async def open(cls, address: Address, room: str, token: str, listener: Listener) -> Self:
         """Connect and join the room. Raises OSError, Refused, NotTheChat."""
         loop = asyncio.get_running_loop()
         peer = cls(address, room, token, listener)
@@ -80,7 +81,8 @@ class Peer(asyncio.Protocol):
         host = "localhost" if self.address.is_unix else f"{_reachable(self.address.host)}:{self.address.port}"
         lines = ["GET / HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
         lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
-        self.transport.write("\r\n".join([*lines, f"Sec-WebSocket-Protocol: {_PROTOCOL}", "", ""]).encode())
+        lines += [f"Sec-WebSocket-Protocol: {self.subprotocol}"] if self.subprotocol else []
+        self.transport.write("\r\n".join([*lines, "", ""]).encode())
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -107,17 +109,21 @@ class Peer(asyncio.Protocol):
             self._give_up(Refused(head.split(b"\r\n")[0].decode("latin-1"), ""))
             self.transport.abort()
             return False
+        self._shaken, self._data = True, rest
+        return self._greet(head)
+
+    def _greet(self, head: bytes) -> bool:
+        """Say hello to the chat; False: it is none."""
         if f"sec-websocket-protocol: {_PROTOCOL}".encode() not in head.lower():
             self._give_up(NotTheChat())
             self.transport.abort()
             return False
-        self._shaken, self._data = True, rest
         hello = {"type": "hello", "rooms": [{"room": self._room}], **({"token": self._token} if self._token else {})}
         self._send(json.dumps(hello).encode())
         return True
 
     def _frame(self, opcode: int, payload: bytes) -> None:
-        if opcode == _TEXT_OP:
+        if opcode in (_TEXT_OP, _BINARY_OP):
             self._message(payload)
         elif opcode == _PING_OP:
             self.transport.write(_frame(10, payload))

@@ -313,13 +313,22 @@ def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int
 @click.option("--seconds", type=click.FloatRange(min=0.2, max=3600), default=5.0, show_default=True, help="of load")
 @click.option("--in-flight", type=click.IntRange(1, 1000), default=16, show_default=True, help="in the second half")
 @click.option("--token", default="", help="for a server that wants one")
+@click.option("--message", default="bench", show_default=True, help="what is sent to a program that is not the chat")
 @as_json
 @click.pass_obj
-def bench(instance: Instance, connections: int, seconds: float, in_flight: int, token: str, as_json: bool) -> int:
-    """Put a small load on the running chat, in a room of its own, and show the figures."""
+def bench(
+    instance: Instance, connections: int, seconds: float, in_flight: int, token: str, message: str, as_json: bool
+) -> int:
+    """Put a small load on the running server, and show the figures.
+
+    The chat gets it in a room of its own. A program of your own gets --message from one connection after the other,
+    each of which waits for what it hears next.
+    """
     from chatmaster import bench as load
 
-    result = load.run(instance, connections=connections, seconds=seconds, in_flight=in_flight, token=token)
+    result = load.run(
+        instance, connections=connections, seconds=seconds, in_flight=in_flight, token=token, text=message
+    )
     show(result, lambda: load.render(result), as_json=as_json)
     return ExitCode.FAILED if result["missing"] or result["lost_connections"] else ExitCode.DONE
 

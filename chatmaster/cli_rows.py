@@ -8,9 +8,19 @@ from typing import Any
 
 import click
 
-from chatmaster.cli_format import Column, clock, number, size, table, text, timestamp
+from chatmaster.cli_format import NOTHING, Column, clock, number, size, table, text, timestamp
 
 Row = dict[str, Any]
+
+_SANCTIONS = (
+    Column("user", "user"),
+    Column("room", "room", lambda room: room or "everywhere"),
+    Column("since", "since", timestamp),
+    Column("until", "until", lambda until: timestamp(until) if until else "for ever"),
+    Column("by", "by"),
+    Column("address", "address"),
+    Column("reason", "reason"),
+)
 
 _SHAPES: Mapping[str, tuple[Column, ...]] = {
     "connections": (
@@ -40,6 +50,8 @@ _SHAPES: Mapping[str, tuple[Column, ...]] = {
         Column("name", "name"),
         Column("connections", "connections", number, right=True),
     ),
+    "bans": _SANCTIONS,
+    "mutes": _SANCTIONS,
     "audit": (
         Column("when", "time", timestamp),
         Column("what", "action"),
@@ -56,6 +68,8 @@ _EMPTY = {
     "rooms": "no rooms",
     "who": "nobody is in this room",
     "audit": "nobody was moderated",
+    "bans": "nobody is banned",
+    "mutes": "nobody is muted",
 }
 
 
@@ -77,8 +91,12 @@ def render(what: str, rows: list[Row]) -> str:
     """A table; columns that no row has are left out."""
     if not rows:
         return _EMPTY.get(what, "nothing")
-    columns = [column for column in _SHAPES[what] if any(row.get(column.key) not in (None, "") for row in rows)]
+    columns = [column for column in _SHAPES[what] if any(_says(column, row) for row in rows)]
     return table(columns, rows)
+
+
+def _says(column: Column, row: Row) -> bool:
+    return column.key in row and column.show(row[column.key]) not in ("", NOTHING)
 
 
 def message(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from workers import operating
 from workers.addressing import ALL_ROOM
 from workers.bucket import ProgramBucket
 from workers.bus.port import BusError
@@ -155,7 +156,7 @@ class CallbackApplication:
         """The log says it; nothing that a program has ordered can be read anywhere else."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        return None
+        return await operating.answer(self._node, what, args)
 
     def paused(self, connection: Connection) -> None:
         self._fire("buffer_full", connection)

@@ -82,7 +82,8 @@ class Queries:
         return [
             self._row(connection)
             for connection in self._node.connections.values()
-            if (not user or connection.user == user) and (not room or room in self._rooms_of(connection))
+            if (not user or user in (connection.user, connection.id))
+            and (not room or room in self._rooms_of(connection))
         ]
 
     def _rooms_of(self, connection: Connection) -> list[str]:

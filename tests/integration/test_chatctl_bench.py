@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from chatmaster.bench import OPEN_TIMEOUT
 from chatmaster.contract import ExitCode
 from tests.support.server import ROOT, Chatmaster
 
@@ -53,10 +51,22 @@ def test_without_a_server_it_says_so(tmp_path) -> None:
         done.close()
 
 
-def test_a_program_that_is_not_the_chat_is_told_so_at_once(chatmaster: Make) -> None:
+def test_a_program_of_ones_own_is_measured_by_what_it_answers(chatmaster: Make) -> None:
     server = chatmaster(str(ROOT / "etc" / "examples" / "echo.py"), workers=1)
-    began = time.monotonic()
-    done = server.ctl("bench")
-    assert done.returncode == ExitCode.USAGE
-    assert f"the program at ws://127.0.0.1:{server.port} is not the chat" in done.stderr
-    assert time.monotonic() - began < OPEN_TIMEOUT / 2
+    result = server.ask("bench", "--connections", "8", "--seconds", "1", "--in-flight", "4", "--message", "hi")
+    assert (result["program"], result["connections"], result["lost_connections"]) == (True, 8, 0)
+    for row in result["phases"]:
+        assert row["unanswered"] == 0 and 0 < row["p50_ms"] <= row["p99_ms"]
+        assert 0 <= row["messages_per_s"] - row["heard_per_s"] < 20, "an echo is one answer for each message"
+    shown = server.ctl("bench", "--connections", "3", "--seconds", "0.4")
+    assert shown.returncode == 0, shown.stderr
+    assert "µs of server CPU a message" in shown.stdout
+
+
+def test_a_relay_is_heard_by_everybody_and_a_silent_program_is_said_to_be(chatmaster: Make) -> None:
+    server = chatmaster(str(ROOT / "etc" / "examples" / "relay.py"), workers=2)
+    (first, _) = server.ask("bench", "--connections", "6", "--seconds", "1")["phases"]
+    assert first["heard_per_s"] > 4 * first["messages_per_s"]
+    silent = chatmaster(str(ROOT / "tests" / "integration" / "programs" / "operated.py"), workers=1)
+    done = silent.ctl("bench", "--connections", "3", "--seconds", "2.4")
+    assert done.returncode == 0 and "brought their sender nothing within 1 s: --message gives one" in done.stdout

@@ -1,0 +1,86 @@
+"""What chatctl does as the operator and says that it did: in the chat, and in a program of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.server import Chatmaster
+from tests.support.ws import ChatSocket
+
+Make = Callable[..., Chatmaster]
+PROGRAM = Path(__file__).parent / "programs" / "operated.py"
+
+
+async def test_say_and_kick_work_for_a_program_of_ones_own(chatmaster: Make) -> None:
+    server = await asyncio.to_thread(chatmaster, str(PROGRAM), workers=2)
+    url = f"{server.url}?user="
+    async with connect(f"{url}ann") as ann, connect(f"{url}ann") as again, connect(f"{url}ben") as ben:
+        for client in (ann, again, ben):
+            assert await client.recv() == "entered"
+        done = await asyncio.to_thread(server.ctl, "say", "hall", "lunch")
+        assert (done.returncode, done.stderr.strip()) == (0, "said in hall")
+        for client in (ann, again, ben):
+            assert await asyncio.wait_for(client.recv(), 10) == "lunch"
+        done = await asyncio.to_thread(server.ctl, "kick", "ann", "--reason", "late")
+        assert (done.returncode, done.stderr.strip()) == (0, "kicked ann: 2 connections")
+        for client in (ann, again):
+            assert await closed(client) == (4003, "late")
+        rows = await asyncio.to_thread(server.ask, "connections")
+        (row,) = [row for row in rows if row["user"] == "ben"]
+        done = await asyncio.to_thread(server.ctl, "kick", row["id"])
+        assert done.returncode == 0
+        assert await closed(ben) == (4003, "kicked")
+    done = await asyncio.to_thread(server.ctl, "kick", "nobody")
+    assert done.returncode == 1 and "no connection of nobody is open" in done.stderr
+    done = await asyncio.to_thread(server.ctl, "ban", "ann")
+    assert done.returncode == 2 and "ban is for the chat" in done.stderr
+    done = await asyncio.to_thread(server.ctl, "say", "!all", "x")
+    assert done.returncode == 2
+
+
+async def closed(client: object) -> tuple[int, str]:
+    try:
+        while True:
+            await asyncio.wait_for(client.recv(), 10)  # type: ignore[attr-defined]
+    except ConnectionClosed as error:
+        assert error.rcvd is not None
+        return error.rcvd.code, error.rcvd.reason
+
+
+async def test_the_verbs_of_the_chat_say_what_they_did(chatmaster: Make) -> None:
+    server = await asyncio.to_thread(chatmaster, workers=2)
+    ann = await ChatSocket.enter(server.url, "lobby", name="Ann")
+    user = ann.welcome["user"]
+
+    async def ctl(*arguments: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(server.ctl, *arguments)
+        return done.returncode, done.stderr.strip().removeprefix("chatctl: ")
+
+    assert await ctl("say", "lobby", "hi") == (0, "said in lobby (message 1)")
+    assert await ctl("unmute", user, "--room", "lobby") == (1, f"{user} was not muted in lobby: nothing is changed")
+    assert await ctl("mute", user, "--room", "lobby", "--seconds", "60", "--reason", "noise") == (
+        0, f"muted {user} in lobby for 1m; 1 connection of theirs open",
+    )  # fmt: skip
+    assert await ctl("ban", "somebody") == (0, "banned somebody everywhere for ever; they are not connected now")
+    (mute,) = await asyncio.to_thread(server.ask, "mutes")
+    assert (mute["kind"], mute["user"], mute["room"], mute["by"], mute["reason"]) == (
+        "mute", user, "lobby", "operator:chatctl", "noise",
+    )  # fmt: skip
+    (ban,) = await asyncio.to_thread(server.ask, "bans")
+    assert (ban["kind"], ban["user"], ban["room"], ban["until"]) == ("ban", "somebody", "", 0)
+    shown = (await asyncio.to_thread(server.ctl, "bans")).stdout
+    assert "somebody" in shown and "everywhere" in shown and "for ever" in shown
+    assert await asyncio.to_thread(server.ask, "mutes", "--user", "another") == []
+    assert await ctl("unmute", user, "--room", "lobby") == (0, f"unmuted {user} in lobby")
+    assert await ctl("unban", "somebody") == (0, "unbanned somebody everywhere")
+    assert await ctl("unban", "somebody") == (1, "somebody was not banned everywhere: nothing is changed")
+    done = await asyncio.to_thread(server.ctl, "unban", "somebody", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)[0]["lifted"] is False
+    assert (await asyncio.to_thread(server.ctl, "bans")).stdout == "nobody is banned\n"
+    ann.abort()

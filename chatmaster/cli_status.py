@@ -54,6 +54,7 @@ _INCIDENTS = {
     "deaf": "deaf",
     "callback_errors": "callback errors",
     "throttled": "requests throttled",
+    "loop_blocked": "times something blocked a worker",
     "publish_failures": "messages not acknowledged by the store",
     "accept_pauses": "pauses of accepting",
     "log_lines_dropped": "log lines dropped",

@@ -21,6 +21,7 @@ _COUNTED = {
     "deaf": Field.REPLACED_DEAF,
     "callback_errors": Field.CALLBACK_ERRORS,
     "throttled": Field.RATE_LIMITED,
+    "loop_blocked": Field.BLOCKED,
     "handshakes_refused": Field.HANDSHAKE_FAILURES,
     "publish_failures": Field.PUBLISH_FAILURES,
     "accept_pauses": Field.ACCEPT_PAUSES,

@@ -22,11 +22,11 @@ class Threaded:
         self.function = function
         self._pool = pool
 
-    async def __call__(self, *args: Any) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._pool(), self._run, *args)
+    async def __call__(self, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool(), self._run, *args)
 
-    def _run(self, *args: Any) -> None:
+    def _run(self, *args: Any) -> Any:
         try:
-            self.function(*args)
+            return self.function(*args)
         except StopIteration as error:  # no future takes it
             raise RuntimeError("the callback raised StopIteration") from error

@@ -117,3 +117,40 @@ async def test_a_hook_that_blocks_is_named_too(chatmaster: Make, tmp_path: Path)
     async with await ChatSocket.enter(server.url, "lobby") as client:
         assert (await client.ask(type="say", room="lobby", text="x"))["type"] == "ack"
         await until_async(lambda: "app.py:10 in say: time.sleep(0.8)" in server.log(), what="its line is named")
+
+
+THREADED = """
+import threading, time
+from workers.chat import Chat, Refuse
+
+chat = Chat()
+seen = []
+
+
+@chat.on_say(threaded=True)
+def say(request):
+    time.sleep(0.5)
+    if request.text == "no":
+        raise Refuse("not this")
+    return f"{request.text} by {threading.current_thread().name.partition('_')[0]}"
+
+
+@chat.on_kept(threaded=True)
+def kept(message):
+    time.sleep(0.5)
+    raise ValueError("seen in a thread")
+
+
+worker = chat.worker
+"""
+
+
+async def test_a_hook_may_run_in_threads_and_answers_as_any_other(chatmaster: Make, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(THREADED)
+    server = chatmaster(str(tmp_path / "app.py"), workers=1)
+    async with await ChatSocket.enter(server.url, "lobby") as client:
+        assert (await client.ask(type="say", room="lobby", text="x"))["type"] == "ack"
+        await client.expect("message", text="x by callback")
+        assert (await client.ask(type="say", room="lobby", text="no"))["message"] == "not this"
+        await until_async(lambda: "seen in a thread" in server.log(), what="on_kept was called, too")
+    assert "the worker is blocked" not in server.log()

@@ -28,6 +28,7 @@ TOTALS = {
     "restarts": "worker_restarts",
     "callback_errors": "callback_errors",
     "throttled": "throttled",
+    "loop_blocked": "loop_blocked",
     "handshakes_refused": "handshakes_refused",
     "publish_failures": "publish_failures",
     "accept_pauses": "accept_pauses",

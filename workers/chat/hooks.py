@@ -11,7 +11,8 @@
     worker = chat.worker
 
 A callback that returns None accepts. One that returns (or raises) `Refuse` refuses, with an error code and a sentence
-for the client. `on_say` may also return another text. Plain functions and coroutines both work; while a coroutine runs,
+for the client. `on_say` may also return another text. Plain functions and coroutines both work, and with
+`@chat.on_say(threaded=True)` plain functions that block, a database's for example; while one of the last two runs,
 the connection's next requests wait. A callback that fails with anything else refuses with `internal`, and is logged.
 """
 
@@ -98,17 +99,17 @@ Verdict = str | Refuse | None
 class Hooks(Callbacks):
     """The callbacks of an application, by hook."""
 
-    on_hello: Event[t.OfHello, t.DecoratesHello] = Event("request")
+    on_hello: Event[t.OfHello, t.DecoratesHello] = Event("request", threads=True)
     """`(HelloRequest)`: before anybody is let in, is renamed, or renews the token."""
 
-    on_join: Event[t.OfJoin, t.DecoratesJoin] = Event("request")
+    on_join: Event[t.OfJoin, t.DecoratesJoin] = Event("request", threads=True)
     """`(JoinRequest)`: before `join`, for each room of a hello, before `history` of a room that was not joined, and for
     each joined room where the user's role changes: who may not join may not read either."""
 
-    on_say: Event[t.OfSay, t.DecoratesSay] = Event("request")
+    on_say: Event[t.OfSay, t.DecoratesSay] = Event("request", threads=True)
     """`(SayRequest)`: before `say`, `direct` and `edit`; it may return another text."""
 
-    on_kept: Event[t.OfKept, t.DecoratesKept] = Event("message")
+    on_kept: Event[t.OfKept, t.DecoratesKept] = Event("message", threads=True)
     """`(Kept)`: of each message, edit, deletion and reaction that the store has; what it raises is logged."""
 
     @property

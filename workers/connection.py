@@ -10,13 +10,12 @@ import asyncio
 import logging
 import time
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Self
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from workers import connection_api
 from workers.addressing import is_public, room_name, user_id
 from workers.payload import TEXT, close_code, close_reason, packed
+from workers.session import Session
 
 if TYPE_CHECKING:
     from workers.node import Node
@@ -35,54 +34,6 @@ class ConnectionTimedOut(TimeoutError):
 
 
 LOST, NO_PONG, TOO_SLOW = 1006, 4010, 4008
-
-
-class Session(dict[str, Any]):
-    """A connection's own dictionary; it survives a reload, so it holds only what comes out of msgspec as it went in.
-
-    That is: None, booleans, numbers, str, bytes, aware datetimes, and lists and dictionaries of them.
-    """
-
-    __slots__ = ()
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise TypeError(f"session[{key!r}]: keys are strings")
-        try:
-            same = _alike(msgspec.msgpack.decode(msgspec.msgpack.encode((key, value))), [key, value])
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise TypeError(f"session[{key!r}] cannot travel to another worker: {error}") from None
-        if not same:
-            raise TypeError(f"session[{key!r}] would be something else at another worker: {type(value).__name__}")
-        super().__setitem__(key, value)
-
-    def update(self, *args: Any, **values: Any) -> None:
-        for key, value in dict(*args, **values).items():
-            self[key] = value
-
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
-        self.update(other)
-        return self
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        if key not in self:
-            self[key] = default
-        return self[key]
-
-    def restore(self, travelled: dict[str, Any]) -> None:
-        """Take what came from another worker: it was looked at there, and must not cost the connection here."""
-        super().update(travelled)
-
-
-def _alike(left: Any, right: Any) -> bool:
-    """Equal, and of the same types all the way down: a tuple comes back as a list, a set too."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(_alike(value, right[key]) for key, value in left.items())
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(_alike, left, right))
-    return bool(left == right) or left != left  # not a number
 
 
 def _in_a_thread(method: str) -> RuntimeError:

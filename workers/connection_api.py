@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workers.connection import Session
+    from workers.session import Session
 
 
 class Connection(ABC):
@@ -70,7 +70,7 @@ class Connection(ABC):
 
     @abstractmethod
     async def join(self, room: str) -> None:
-        """Be in a room from now on.
+        """Be in a room from now on; when it returns, `members` of every worker shows it.
 
         A name has 1 to 64 letters, marks and digits of any script, and `_ . : -`. Raises TypeError and ValueError for
         what is none, BusError where the store cannot be reached in time.
@@ -78,12 +78,23 @@ class Connection(ABC):
 
     @abstractmethod
     async def leave(self, room: str) -> None:
-        """Be in it no longer; nothing where it was not. Raises TypeError and ValueError for what is no name."""
+        """Be in it no longer; nothing where it was not. When it returns, nothing of the room comes any more.
+
+        Raises TypeError and ValueError for what is no name, BusError where `members` cannot be told in time.
+        """
 
     @abstractmethod
     async def bind(self, user: str) -> None:
-        """Say who this is: it gets what is sent to that user from now on, on every worker.
+        """Say who this is: it gets what is sent to that user from now on, on every worker, and to no user before.
 
+        When it returns, `is_online` and `members` of every worker show it. Where it fails, it is bound as it was.
         A user's id has 1 to 64 letters, marks and digits of any script, and `_ . : - %`. Raises TypeError and
         ValueError for what is none, a number for example, and BusError.
+        """
+
+    @abstractmethod
+    async def unbind(self) -> None:
+        """Be nobody again: what is sent to the user that it was bound to does not reach it any more.
+
+        It stays in its rooms. Raises BusError where `is_online` and `members` cannot be told in time.
         """

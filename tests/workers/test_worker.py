@@ -8,8 +8,8 @@ import pytest
 
 from chatmaster.contract import Declared
 from workers import Worker
-from workers.connection import Session
 from workers.program import ProgramError, declared, load
+from workers.session import Session
 
 
 def test_a_callback_is_set_by_decorator_or_by_assignment_and_must_be_callable() -> None:

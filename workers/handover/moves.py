@@ -13,6 +13,7 @@ from workers import control
 from workers.bus.port import Position
 from workers.control import ORDER_ROOMS
 from workers.handover.protocol import MAX_PACKET, Parcel, RoomPosition
+from workers.session import plain
 
 if TYPE_CHECKING:
     from workers.bus.port import BusError
@@ -120,7 +121,7 @@ class Moves:
             user=connection.user,
             opened_at=connection.opened_at,
             messages_in=connection.messages_in,
-            session=dict(connection.session),
+            session=plain(connection.session),
             rooms=rooms,
             orders=tuple([control.heard(connection, room) for room in ORDER_ROOMS]),
             socket=socket_state,

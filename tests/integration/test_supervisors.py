@@ -116,14 +116,13 @@ def listens(port: int) -> bool:
 class Supervisord:
     """A real supervisord that runs the program of etc/supervisord.conf, with this test's command line."""
 
-    def __init__(self, server: Chatmaster, directory: Path) -> None:
+    def __init__(self, server: Chatmaster, directory: Path, command: list[str] | None = None) -> None:
         conf = configparser.RawConfigParser(inline_comment_prefixes=(";",))
         conf.read(ROOT / "etc" / "supervisord.conf")
         program = conf["program:chatmaster"]
-        program["command"] = shlex.join(start_command(server)).replace("%", "%%")
+        program["command"] = shlex.join(command or start_command(server)).replace("%", "%%")
         program["directory"] = str(ROOT)
         program["environment"] = f'PYTHONPATH="{ROOT}"'
-        program["startsecs"] = "1"
         program["stdout_logfile"] = str(server.log_path)
         conf["supervisord"] = {"nodaemon": "true", "pidfile": f"{directory}/pid", "logfile": f"{directory}/log"}
         conf["unix_http_server"] = {"file": f"{server.directory}/supervisor.sock"}
@@ -182,6 +181,25 @@ def test_supervisord_starts_restarts_and_stops_it(tmp_path):
         supervisord.ctl("stop", "chatmaster")
         assert "STOPPED" in supervisord.ctl("status")
         assert not any(processes.alive(pid) for pid in family)
+    finally:
+        supervisord.close()
+        server.close()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [(("--set", "limits.rate=x"), 2), (("/no/such/app.py",), 5)],
+    ids=["settings", "program"],
+)
+def test_supervisord_does_not_try_again_what_cannot_get_better(tmp_path, wrong: tuple[str, ...], code: int):
+    server = Chatmaster(ECHO, workers=1)
+    supervisord = Supervisord(server, tmp_path, server.command("start", *wrong))
+    try:
+        until(lambda: "EXITED" in supervisord.ctl("status"), 40, "supervisord gives up")
+        log = (tmp_path / "log").read_text()
+        assert log.count("spawned: 'chatmaster'") == 1
+        assert f"(exit status {code}; expected)" in log
     finally:
         supervisord.close()
         server.close()

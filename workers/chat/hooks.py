@@ -125,21 +125,18 @@ class WordFilter:
     """
 
     def __init__(self, words: list[str], *, refuse: bool = False) -> None:
-        from workers.chat.names import keys_of
+        from workers.chat.word_patterns import pattern_of
 
-        self._keys_of = keys_of
-        self._keys = frozenset(key for word in words for key in keys_of(word))
+        self._pattern = pattern_of(words)
         self._refuse = refuse
 
     def __call__(self, request: SayRequest) -> Verdict:
         if request.text is None:
             return None
-        import re
-
-        cleaned = re.sub(r"\w+", lambda found: self._starred(found[0]), request.text)
-        if cleaned == request.text:
+        parts = self._pattern.split(request.text)  # every second one is a word; a function for each took twice as long
+        if len(parts) == 1:
             return None
-        return Refuse("watch your language") if self._refuse else cleaned
-
-    def _starred(self, word: str) -> str:
-        return word[0] + "*" * (len(word) - 1) if self._keys & self._keys_of(word) else word
+        if self._refuse:
+            return Refuse("watch your language")
+        parts[1::2] = [word[0] + "*" * (len(word) - 1) for word in parts[1::2]]
+        return "".join(parts)

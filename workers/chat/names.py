@@ -7,6 +7,7 @@ replaced by the prototype of those it can be confused with, from Unicode's own t
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Final
@@ -172,6 +173,12 @@ def _skeleton(name: str) -> str:
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", name))
     shown = "".join(prototypes.get(one, one) for one in decomposed if one != " " and ord(one) not in _IGNORABLE)
     return unicodedata.normalize("NFD", shown)
+
+
+def confusables() -> Iterable[str]:
+    """Every character that Unicode's table says can be taken for another, and those it can be taken for."""
+    prototypes = _prototypes()
+    return {*prototypes, *(one for prototype in prototypes.values() for one in prototype)}
 
 
 @cache

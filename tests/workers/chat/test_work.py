@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
 from tests.workers.chat.play import Play
+from workers.chat.hooks import Person, SayRequest, WordFilter
+from workers.chat.names import keys_of
 from workers.chat.people import People
 
 SIZE = 65_536  # bytes: `limits.message_size`
@@ -193,3 +196,42 @@ def test_the_names_that_are_looked_at_are_those_that_are_known():
     people.called("u1", "Bea")
     people.called("u2", "Bea")
     assert people._lengths == {"bea": {3: 1}}
+
+
+POLITE = WordFilter(["darn", "heck", "scunthorpe", "\u0434\u0443\u0440\u0430\u043a", "stra\u00dfe", "\u99ac\u9e7f"])
+ANYONE = Person("u", "U", "user", "", True)
+
+
+WORDY = [
+    "a ", "d ", "da ", "dar ", "darn ", "d", "\ufdfa ", "\u0434 ", "\u0434\u0443\u0440\u0430 ", "heck", "\U0001d41d ",
+    "rn m ", "scunthorp ", "dar\u0440\u0430 ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", WORDY, ids=ascii)
+def test_the_word_filter_costs_no_more_either(unit: str):
+    """64 KB of short words took it 0.5 s: each was folded."""
+    text = filled(unit)
+    assert cost(lambda: POLITE(SayRequest(ANYONE, "r", text=text))) < MOST
+
+
+WRITTEN = [
+    "darn", "DARN", "d\u0430rn", "dam", "\uff44\uff41\uff52\uff4e", "\U0001d41d\U0001d41a\U0001d42b\U0001d427",
+    "\u0501arn", "hec\u212a", "\u041d\u0415\u0421K", "\u0434\u0443\u0440\u0430\u043a",
+    "\u0414\u0423\u0420\u0410\u041a", "STRASSE", "stra\u00dfe", "\u99ac\u9e7f", "scunth0rpe",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WRITTEN, ids=ascii)
+def test_the_word_filter_knows_a_word_in_other_clothes(word: str):
+    starred = word[0] + "*" * (len(word) - 1)
+    assert POLITE(SayRequest(ANYONE, "r", text=f"so {word}, {word}x x{word}")) == f"so {starred}, {word}x x{word}"
+
+
+@given(st.text(alphabet="darnhecmDARN\u0430\u0501\uff4d\u212f ", max_size=12))
+def test_the_word_filter_finds_whatever_looks_alike(text: str):
+    """As `keys_of` says, which compares names."""
+    keys = keys_of("darn") | keys_of("heck")
+    alike = [word for word in re.findall(r"\w+", text) if keys_of(word) & keys]
+    found = POLITE(SayRequest(ANYONE, "r", text=text))
+    assert not alike or isinstance(found, str)

@@ -30,6 +30,8 @@ _decode_message = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_words = msgspec.json.Decoder(_Words).decode
 _decode_reactions = msgspec.json.Decoder(dict[str, list[str]]).decode
 
+Reactions = dict[str, dict[str, None]]  # emoji → users, in the order in which they came
+
 _BODY = ("text", "data", "mentions")
 _TOMBSTONE = ("epoch", "offset", "time", "type", "room", "from", "to")
 
@@ -38,18 +40,26 @@ def amended(payload: bytes, amendments: Sequence[Amendment]) -> bytes:
     """Apply changes, oldest first, to a message (with or without its place).
 
     An edit replaces the body and adds `edited` (its time); reactions become `reactions`, a list of users for each
-    emoji; a deleted message keeps who, where and when, and has `"deleted": true`.
+    emoji; a deleted message keeps who, where and when, and has `"deleted": true`. The time is linear in their number.
     """
     message = _decode_message(payload)
+    reactions: Reactions = {}
+    if "reactions" in message:
+        reactions = {emoji: dict.fromkeys(users) for emoji, users in _decode_reactions(message["reactions"]).items()}
+    edit = None
     for amendment in amendments:
-        if "deleted" in message:
-            break
-        if amendment.verb == "delete":
-            message = {name: message[name] for name in _TOMBSTONE if name in message} | {"deleted": Raw(b"true")}
-        elif amendment.verb == "edit":
-            _edit(message, _decode_words(amendment.payload), amendment.time)
+        if "deleted" in message or amendment.verb == "delete":
+            tombstone = {name: message[name] for name in _TOMBSTONE if name in message}
+            return encode(tombstone | {"deleted": Raw(b"true")})
+        if amendment.verb == "edit":
+            edit = amendment
         else:
-            _react(message, _decode_words(amendment.payload), add=amendment.verb == "react")
+            _react(reactions, _decode_words(amendment.payload), add=amendment.verb == "react")
+    if edit is not None:
+        _edit(message, _decode_words(edit.payload), edit.time)
+    message.pop("reactions", None)
+    if reactions:
+        message["reactions"] = Raw(encode({emoji: list(users) for emoji, users in reactions.items()}))
     return encode(message)
 
 
@@ -62,16 +72,12 @@ def _edit(message: dict[str, Raw], words: _Words, time: int) -> None:
     message["edited"] = Raw(b"%d" % time)
 
 
-def _react(message: dict[str, Raw], words: _Words, *, add: bool) -> None:
-    reactions = _decode_reactions(message["reactions"]) if "reactions" in message else {}
-    users = reactions.setdefault(words.emoji, [])
+def _react(reactions: Reactions, words: _Words, *, add: bool) -> None:
+    users = reactions.setdefault(words.emoji, {})
     user = words.sender.get("user", "")
-    if add and user not in users:
-        users.append(user)
-    elif not add and user in users:
-        users.remove(user)
+    if add:
+        users.setdefault(user)
+    else:
+        users.pop(user, None)
     if not users:
         del reactions[words.emoji]
-    message.pop("reactions", None)
-    if reactions:
-        message["reactions"] = Raw(encode(reactions))

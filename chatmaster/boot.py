@@ -27,6 +27,7 @@ from chatmaster import (
     privileges,
     probe,
     statedir,
+    store_faults,
     storecheck,
     succession,
 )
@@ -183,6 +184,9 @@ class Boot:
         app = self._loaded.settings.server.app
         self._loaded = self._loaded.declare(declarations(self._declared.workers), app)
         facts: list[dict[str, Any]] = answers.store.rows if isinstance(answers.store, Answer) else []
+        policy = str(facts[0].get("maxmemory_policy", "")) if facts else ""
+        if complaint := store_faults.eviction(policy):
+            log.warning("the store's maxmemory-policy: %s", complaint)
         return str(facts[0].get("durability", "")) if facts else ""
 
     def _fork(self, entry: str, done: Callable[[probe.Answer], None], *, what: str = "") -> None:

@@ -34,9 +34,11 @@ class Checkup:
         store = msgspec.structs.replace(
             settings.store, url=arbiter.site.store_url, timeout=min(settings.store.timeout, STORE_TIMEOUT)
         )
+        # The time for which it is asked again while it reads its data.
+        master = msgspec.structs.replace(settings.master, ready_timeout=STORE_TIMEOUT)
         asking = probe.Asking(
             arbiter.reactor,
-            msgspec.structs.replace(settings, store=store),
+            msgspec.structs.replace(settings, store=store, master=master),
             storecheck.ENTRY,
             lambda answer: peer.done({**self._facts(), **_of_store(answer)}),
             what="asking the store",

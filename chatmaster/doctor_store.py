@@ -38,7 +38,7 @@ def of_a_start(loaded: Loaded) -> Iterator[Finding]:
     if loaded.settings.store.url == "embedded":
         yield from _embedded(loaded)
     else:
-        yield from _configured(loaded.settings.store.url)
+        yield from _configured(loaded.settings.store.url, loaded.settings.master.name)
 
 
 def _embedded(loaded: Loaded) -> Iterator[Finding]:
@@ -63,12 +63,12 @@ def _overcommit() -> Iterator[Finding]:
         yield Finding("warning", "overcommit", "vm.overcommit_memory is 0", advice, "this machine")
 
 
-def _configured(url: str) -> Iterator[Finding]:
+def _configured(url: str, name: str) -> Iterator[Finding]:
     from chatmaster import store_remote, store_url
 
     began = time.monotonic()
     try:
-        facts = store_remote.look(url, _STORE_TIMEOUT)
+        facts = store_remote.look(url, _STORE_TIMEOUT, name)
     except StoreUnreachable as error:
         yield Finding("wrong", "store", str(error), "the first start will end with exit code 6")
         return

@@ -77,9 +77,14 @@ class ApplicationError(ChatmasterError):
 
 
 class StoreUnreachable(ChatmasterError):
-    """The configured store did not answer at the first start."""
+    """The configured store did not answer at the first start, or refuses what is asked of it."""
 
     exit_code = ExitCode.STORE_UNREACHABLE
+
+    def __init__(self, text: str, *, transient: bool = False) -> None:
+        """`transient`: it will serve by itself in a moment."""
+        super().__init__(text)
+        self.transient = transient
 
 
 class StoreUnusable(ChatmasterError):

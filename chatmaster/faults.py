@@ -57,7 +57,9 @@ def _worker(row: Row, *, store_away: bool) -> Iterator[_Found]:
         used = f"{row['descriptors']:,} of {row['descriptors_limit']:,} descriptors are in use"
         yield f"{name} has paused accepting", used, row["accept_paused"]
     if row["store"] == "away" and not store_away:
-        yield f"{name} does not reach the store", "others do", None
+        yield f"{name} does not reach the store", row.get("store_why") or "others do", row.get("store_trouble")
+    if row["store"] == "refusing" and not store_away:
+        yield f"the store refuses what {name} writes", row.get("store_why") or "", row.get("store_trouble")
 
 
 def _waits(row: Row) -> str:

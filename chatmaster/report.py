@@ -95,7 +95,7 @@ class Report:
             "url": without_password(arbiter.site.store_url),
             "state": state,
             "state_age": round(now - since, 1),
-            "reason": "" if state == "ready" else "the workers get no answer from it",
+            "reason": "" if state == "ready" else status.store_trouble(handles) or "the workers get no answer from it",
             "probe_ms": status.probe_ms(handles),
             "durability": arbiter.site.durability,
         }

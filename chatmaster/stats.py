@@ -79,6 +79,7 @@ class Field(IntEnum):
     CPU = 102  # nanoseconds of user and system time; written by the master
     DESCRIPTORS = 103  # in use by connections and what was open before them
     DESCRIPTORS_LIMIT = 104  # RLIMIT_NOFILE
+    STORE_TROUBLE = 105  # since when the worker has trouble with the store; 0: it has none
     REFUSED = 110  # handshakes, one field for each place in REFUSALS
     # Written by the master into the row of the retired alone.
     ALL_RESTARTS = 125  # unplanned ones of all slots, those that were scaled away included
@@ -89,9 +90,14 @@ class Field(IntEnum):
     STORE_CPU = 130  # ns
     STORE_RESTARTS = 131
     DISK_FREE = 132  # bytes, where the state directory is
+    STORE_WHY = 140  # text of STORE_WHY_BYTES: why the worker has trouble with the store
 
 
-ROW: Final = 140  # fields of a row
+STORE_WHY_BYTES: Final = 400
+ROW: Final = 190  # fields of a row
+
+# What Field.STORE_STATE counts: where the worker gets an answer to what it writes, or does not.
+STORE_STATES: Final = ("starting", "ready", "away", "refusing")
 
 # Why handshakes were refused: by the status of the answer; 0 stands for every other one.
 REFUSALS: Final = {
@@ -103,12 +109,12 @@ STATES: Final = ("starting", "ready", "draining", "stopped", "hung")
 
 # What the processes that have ended had counted: a total over all rows and this one never goes down.
 RETIRED_ROW: Final = MAX_SLOTS - 1
-GAUGES: Final = frozenset(
+GAUGES: Final[frozenset[int]] = frozenset(
     {
         Field.PID, Field.GENERATION, Field.STARTED, Field.HEARTBEAT, Field.READY, Field.CONNECTIONS, Field.ROOMS,
-        Field.LOOP_LAG, Field.STORE_PROBE, Field.STORE_PROBE_RTT, Field.STORE_STATE, Field.LAGGING, Field.SLOT,
-        Field.RESTARTS, Field.STATE, Field.MEMORY, Field.TASKS, Field.ACCEPT_PAUSED, Field.USERS, Field.DESCRIPTORS,
-        Field.DESCRIPTORS_LIMIT,
+        Field.LOOP_LAG, Field.STORE_PROBE, Field.STORE_PROBE_RTT, Field.STORE_STATE, Field.STORE_TROUBLE, Field.LAGGING,
+        Field.SLOT, Field.RESTARTS, Field.STATE, Field.MEMORY, Field.TASKS, Field.ACCEPT_PAUSED, Field.USERS,
+        Field.DESCRIPTORS, Field.DESCRIPTORS_LIMIT, *range(Field.STORE_WHY, Field.STORE_WHY + STORE_WHY_BYTES // 8),
     }
 )  # fmt: skip
 
@@ -133,6 +139,15 @@ class WorkerStats:
         """Zero the row: a new process begins in this slot."""
         for field in range(ROW):
             self._row[field] = 0
+
+    def write_text(self, field: Field, size: int, text: str) -> None:
+        """Write what fits of a text into the `size` bytes from `field` on; a reader may see it half written."""
+        raw = text.encode(errors="replace")[:size].ljust(size, b"\0")
+        self._row[field : field + size // 8] = memoryview(raw).cast("q")
+
+    def text(self, field: Field, size: int) -> str:
+        """What `write_text` wrote there."""
+        return bytes(self._row[field : field + size // 8]).rstrip(b"\0").decode(errors="ignore")
 
     def observe(self, histogram: Field, seconds: float) -> None:
         """Count one observation in a histogram."""

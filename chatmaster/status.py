@@ -8,7 +8,7 @@ from typing import Any
 from chatmaster.crew import Crash, Process, Slot, State
 from chatmaster.handle import Handle
 from chatmaster.jobs import Failure
-from chatmaster.stats import REFUSALS, Field, WorkerStats
+from chatmaster.stats import REFUSALS, STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 
 _COUNTED = {
     "messages_in": Field.MESSAGES_IN,
@@ -32,7 +32,6 @@ _KILLED = {"hung": Field.HUNG, "silent": Field.SILENT}
 _BEAT = 0.5  # seconds between two heartbeats; a later one than that is lag
 # Not of rooms: one that has members on several workers is one all the same.
 _TOTALS = ("connections", "users", *_COUNTED, "in_rate", "out_rate", "cpu", "memory", "descriptors")
-_STORE_STATES = ("starting", "ready", "away")  # as Field.STORE_STATE counts them
 
 Row = dict[str, Any]
 
@@ -71,7 +70,9 @@ def _worker(slot: Slot, process: Process | None, handle: Handle | None, now: flo
         "descriptors": row[Field.DESCRIPTORS] if row else 0,
         "descriptors_limit": row[Field.DESCRIPTORS_LIMIT] if row else 0,
         "accept_paused": round(now - row[Field.ACCEPT_PAUSED] / 1e9, 1) if row and row[Field.ACCEPT_PAUSED] else None,
-        "store": _STORE_STATES[row[Field.STORE_STATE]] if row and row[Field.READY] else None,
+        "store": STORE_STATES[row[Field.STORE_STATE]] if row and row[Field.READY] else None,
+        "store_why": row.text(Field.STORE_WHY, STORE_WHY_BYTES) if row and row[Field.STORE_TROUBLE] else "",
+        "store_trouble": round(now - row[Field.STORE_TROUBLE] / 1e9, 1) if row and row[Field.STORE_TROUBLE] else None,
         "restarts": slot.restarts,
         "last_exit": slot.last_exit or None,
         "last_exit_age": round(now - slot.exited, 1) if slot.exited is not None else None,
@@ -105,8 +106,16 @@ def refused(counters: Sequence[WorkerStats]) -> dict[str, int]:
 def store_state(state: str, handles: Sequence[Handle]) -> str:
     """`state` is what the keeper of an embedded store knows, else "ready": the workers know better."""
     serving = [handle.row for handle in handles if handle.row[Field.READY]]
-    unheard = bool(serving) and all(row[Field.STORE_STATE] == _STORE_STATES.index("away") for row in serving)
-    return "away" if state == "ready" and unheard else state
+    seen = {STORE_STATES[row[Field.STORE_STATE]] for row in serving}
+    if state != "ready" or not seen or "ready" in seen or "starting" in seen:
+        return state
+    return "refusing" if "refusing" in seen else "away"
+
+
+def store_trouble(handles: Sequence[Handle]) -> str:
+    """What workers say of the store that they have trouble with; "" where none does, or none knows."""
+    said = (handle.row.text(Field.STORE_WHY, STORE_WHY_BYTES) for handle in handles if handle.row[Field.STORE_TROUBLE])
+    return next(filter(None, said), "")
 
 
 def probe_ms(handles: Sequence[Handle]) -> float | None:

@@ -15,6 +15,16 @@ from redis.sentinel import Sentinel
 from chatmaster.store_url import StoreUrl
 
 
+def words_of(error: Exception) -> str:
+    """What the store said, with the code in front that redis-py takes away; "" for an error that is not the store's."""
+    if not isinstance(error, redis.RedisError):
+        return ""
+    code: str | None = getattr(error, "status_code", None)
+    if code is not None:
+        return f"{code} {error}"
+    return str(error) if isinstance(error, redis.ResponseError) else ""
+
+
 def connect(url: StoreUrl, timeout: float) -> redis.Redis:
     """A client with deadlines of `timeout` seconds and without retries, which would write twice.
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import redis
 from redis.sentinel import MasterNotFoundError
 
-from chatmaster import store_client, store_url
+from chatmaster import store_client, store_faults, store_url
 from chatmaster.errors import StoreUnreachable
 
 
@@ -30,29 +30,53 @@ class StoreFacts:
     replicas: int
 
 
-def look(url: str, timeout: float) -> StoreFacts:
-    """Ask the store about itself. Raises StoreUnreachable with a sentence."""
+# What a worker does all the time: it publishes and it writes, by a script.
+_WRITE: Final = "redis.call('PUBLISH', ARGV[1], '') redis.call('SET', KEYS[1], '', 'EX', 60) return 1"
+_OLDEST: Final = (6, 2)
+
+
+def look(url: str, timeout: float, name: str) -> StoreFacts:
+    """Ask the store about itself, and whether it does what the instance `name` needs.
+
+    Raises StoreUnreachable with a sentence; `transient` of it says that the store will be there by itself.
+    """
     try:
         where = store_url.parse(url)
     except ValueError as error:
         raise StoreUnreachable(f"store.url: {error}") from None
     try:
         with store_client.connect(where, timeout) as client:
-            return _facts(client, fails_over=bool(where.service))
+            facts = _facts(client, fails_over=bool(where.service))
+            _use(client, where.database, name)
+            return facts
     except MasterNotFoundError:
         raise StoreUnreachable(f"{where.shown}: no sentinel knows a master of that service") from None
-    except redis.AuthenticationError:
-        raise StoreUnreachable(f"{where.shown}: it refuses the user or the password") from None
     except redis.TimeoutError:
         raise StoreUnreachable(f"{where.shown}: no answer within {timeout:g} s") from None
     except (redis.RedisError, OSError, ValueError) as error:
-        raise StoreUnreachable(f"{where.shown}: {_reason(error)}") from None
+        words = store_client.words_of(error)
+        why = store_faults.explained(words, name) if words else _reason(error)
+        raise StoreUnreachable(f"{where.shown}: {why}", transient=store_faults.is_transient(words)) from None
+
+
+def _use(client: redis.Redis, database: int, name: str) -> None:
+    """Publish, write and subscribe as a worker does. Raises what redis raises."""
+    channel = f"{name}@{database}:{{!probe}}"
+    client.eval(_WRITE, 1, f"{name}:{{!probe}}:stamp", channel)
+    with client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+        subscription.subscribe(channel)
+        subscription.parse_response(timeout=client.connection_pool.connection_kwargs.get("socket_timeout"))
 
 
 def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
     seconds, microseconds = client.time()
     offset = seconds + microseconds / 1e6 - time.time()
     info = cast(Mapping[str, Any], client.info())
+    version = tuple(int(part) for part in str(info.get("redis_version", "")).split(".")[:2] if part.isdigit())
+    if version < _OLDEST:
+        raise redis.ResponseError(f"it is Redis {info.get('redis_version')}, and 6.2 is the oldest that will do")
+    if info.get("role") == "slave":
+        raise redis.ResponseError("READONLY it is a replica")
     program = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"
     config = _config(client)
     replicas = int(info.get("connected_slaves", 0))

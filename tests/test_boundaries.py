@@ -15,6 +15,7 @@ KNOWN_TO_WORKERS = {
     "chatmaster.settings",
     "chatmaster.stats",
     "chatmaster.store_client",
+    "chatmaster.store_faults",
     "chatmaster.store_url",
 }
 

@@ -174,6 +174,8 @@ def _http(node: Node) -> Http:
 def _why_not_ready(node: Node) -> str | None:
     if node.bus.state == "ready":
         return None
+    if node.bus.why:
+        return node.bus.why
     age = node.bus.probe_age
     since = "nothing has come back from it yet" if age == float("inf") else f"last round trip {age:.1f} s ago"
     return f"the store is {node.bus.state}: {since}"

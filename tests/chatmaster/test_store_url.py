@@ -42,7 +42,7 @@ from workers.bus.port import Unavailable
 def test_hosts_are_understood_alike_by_both_callers(text, hosts, database, user, password):
     url = parse(text)
     assert (list(url.hosts), url.database, url.user, url.password) == (hosts, database, user, password)
-    opener: Any = Opener(text, timeout=1, client_name="x")
+    opener: Any = Opener(text, timeout=1, name="x")
     client = store_client.connect(url, 1)
     pool: Any = client.connection_pool
     for options in (opener._options, pool.connection_kwargs):
@@ -102,7 +102,7 @@ def test_hosts_are_understood_alike_by_both_callers(text, hosts, database, user,
 )  # fmt: skip
 def test_what_is_refused_says_why_without_a_password_and_by_both_callers(text, said):
     assert said in complaint(text) and "hunter2" not in complaint(text)
-    for caller in (parse, lambda text: Opener(text, timeout=1, client_name="x")):
+    for caller in (parse, lambda text: Opener(text, timeout=1, name="x")):
         with pytest.raises(ValueError, match=re.escape(complaint(text))):
             caller(text)
 
@@ -156,7 +156,7 @@ def _answers(host: str, port: int) -> bool:
 async def test_a_sentinel_on_ipv6_is_reached_by_both_callers(sentinel_on_ipv6: str) -> None:
     with store_client.connect(parse(sentinel_on_ipv6), 5) as client:
         assert client.client_info()["db"] == 2
-    opener = Opener(sentinel_on_ipv6, timeout=5, client_name="x")
+    opener = Opener(sentinel_on_ipv6, timeout=5, name="x")
     link = await opener.open()
     link.abort()
     await link.closed
@@ -172,7 +172,7 @@ async def test_a_socket_of_any_name_is_reached_by_both_callers(tmp_path: Path, n
         until(path.exists, what="the store listens")
         with store_client.connect(parse(unix_url(path)), 5) as client:
             assert client.ping()
-        link = await Opener(unix_url(path), timeout=5, client_name="x").open()
+        link = await Opener(unix_url(path), timeout=5, name="x").open()
         link.abort()
         await link.closed
     finally:
@@ -182,4 +182,4 @@ async def test_a_socket_of_any_name_is_reached_by_both_callers(tmp_path: Path, n
 
 async def test_who_has_no_store_there_is_told_the_address() -> None:
     with pytest.raises(Unavailable, match="6399"):
-        await Opener("redis://[::1]:6399", timeout=2, client_name="x").open()
+        await Opener("redis://[::1]:6399", timeout=2, name="x").open()

@@ -229,13 +229,58 @@ async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_rep
     monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
     under = await make()
     assert under.bus.probe_age < 1
-    # A store without PUBLISH answers everything else.
+    subscribed = under.bus._lines[2]
+
+    def deaf() -> bool:
+        if subscribed.link is not None:
+            subscribed.link.transport.pause_reading()
+        return bool(under.deaf)
+
+    await until(deaf)
+    assert under.bus._probe.reconnects >= 1
+    assert under.bus.state == "away"
+    under.bus._reconnect_all()
+    await until(lambda: under.bus.state == "ready")
+
+
+@pytest.mark.parametrize("forbidden", ["-publish", "-set"])
+async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himself_for_deaf(
+    make, monkeypatch, caplog, forbidden
+):
+    from workers.bus import probe, redis_bus
+
+    for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 0.8), ("LOOK", 0.05)):
+        monkeypatch.setattr(probe, name, value)
+    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
+    under = await make()
+    caplog.set_level("INFO")
     with under.store.client() as client:
-        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", "-publish"])
-        await until(lambda: under.bus._probe.reconnects >= 1)
-        await until(lambda: under.deaf)
-        assert under.bus.state == "away"
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", forbidden])
+        await until(lambda: under.bus.state == "refusing")
+        began = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() - began > 2.0)  # longer than all patience together
+        assert (under.bus.state, under.bus._probe.reconnects, under.deaf) == ("refusing", 0, [])
+        assert "ACL SETUSER USER ~chat:* &chat@* +@all" in under.bus.why
+        assert sum("the store writes nothing: " in one for one in caplog.messages) == 1, caplog.messages
         client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
+    await until(lambda: under.bus.state == "ready")
+    await until(lambda: any(one.startswith("connected to the store again") for one in caplog.messages))
+    assert under.bus.why == ""
+
+
+async def test_a_store_that_is_full_is_refusing_and_what_was_said_is_known_not_to_be_kept(make, monkeypatch):
+    from workers.bus import probe
+
+    monkeypatch.setattr(probe, "INTERVAL", 0.05)
+    monkeypatch.setattr(probe, "LOOK", 0.05)
+    under = await make()
+    with under.store.client() as client:
+        client.config_set("maxmemory", 1)
+        await until(lambda: under.bus.state == "refusing")
+        assert "OOM" in under.bus.why and "raise that (CONFIG SET maxmemory)" in under.bus.why
+        with pytest.raises(StoreRefused):
+            await under.publish("lobby")
+        client.config_set("maxmemory", 0)
     await until(lambda: under.bus.state == "ready")
 
 

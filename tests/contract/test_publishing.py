@@ -194,7 +194,7 @@ async def test_many_logs_are_compared_at_once_and_only_those_that_need_a_look_ar
     assert await under.compare(("old", known["old"])) == []
     under.store.kill()
     under.store.start()
-    await until(lambda: under.bus.state == "away")
+    await until(lambda: "disconnected" in under.heard.events)
     await under.bus.ready(10)
     assert await under.compare(("one", known["one"])) == ["one"], "another reign"
 

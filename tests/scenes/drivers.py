@@ -31,7 +31,7 @@ TOLD = {
     "ended": ("code",),
 }
 _SOON = 0.01  # for a random number: a back-off of some milliseconds
-_RETRIED = ("rate_limited", "unavailable", "internal")
+_RETRIED = ("rate_limited", "refused", "unavailable", "internal")
 
 
 class Driver(Protocol):

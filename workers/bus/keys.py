@@ -44,6 +44,11 @@ def shared_channels(name: str, database: int) -> list[str]:
     return [_inbox_channel(name, database, number) for number in range(INBOX_CHANNELS)]
 
 
+def probe(name: str) -> str:
+    """What a sign of life writes."""
+    return f"{tag(name, '!probe')}:stamp"
+
+
 def probe_channel(name: str, database: int, worker: str) -> str:
     """Where a worker hears its own signs of life."""
     return _channel(name, database, f"!probe-{worker}")

@@ -13,7 +13,7 @@ from redis.asyncio import Sentinel
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 
-from chatmaster import store_url
+from chatmaster import store_client, store_faults, store_url
 from workers.bus.link import Link
 from workers.bus.port import Unavailable
 
@@ -21,13 +21,16 @@ from workers.bus.port import Unavailable
 class Opener:
     """Opens links to one store. Raises ValueError for a URL that is none of the forms."""
 
-    def __init__(self, url: str, *, timeout: float, client_name: str) -> None:
+    def __init__(self, url: str, *, timeout: float, name: str) -> None:
+        """`name` is the instance's."""
         where = store_url.parse(url)
         self.database: Final = where.database
         self._timeout = timeout
+        self._name = name
         limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         # RESP2 is pinned: RESP3 changes the shapes of pub/sub messages.
-        self._options: dict[str, Any] = {"protocol": 2, "client_name": client_name, **limits, **where.options()}
+        self._options: dict[str, Any] = {"protocol": 2, "client_name": f"chatmaster-{name}"}
+        self._options |= {**limits, **where.options()}
         self._class: type[Any] = Connection
         if where.path:
             self._class = UnixDomainSocketConnection
@@ -44,7 +47,9 @@ class Opener:
             async with asyncio.timeout(self._timeout):
                 return await self._open()
         except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise Unavailable(f"cannot connect to the store: {error or type(error).__name__}") from error
+            words = store_client.words_of(error)
+            why = store_faults.explained(words, self._name) if words else str(error) or type(error).__name__
+            raise Unavailable(f"cannot connect to the store: {why}") from error
 
     async def _open(self) -> Link:
         options = dict(self._options)

@@ -25,7 +25,18 @@ class Outage:
         self._since: float | None = None  # None: all are there, and have been for a while
         self._said_why = False
         self._said_refusal = False
+        self._why = ""
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def why(self) -> str:
+        """What the last error said, while it lasts; "": all is well, or it is not known."""
+        return self._why if self._since is not None else ""
+
+    @property
+    def since(self) -> float | None:
+        """When it began, as time.monotonic() counts; None: all is well."""
+        return self._since
 
     def lost(self, what: str) -> None:
         """A connection is gone."""
@@ -36,28 +47,32 @@ class Outage:
             )
 
     def failed(self, what: str, error: Exception) -> None:
-        """A connection could not be opened; it is tried again."""
+        """A connection could not be opened, or the store refuses what it is for; it is tried again."""
         self._begin(what)
-        if not self._said_why:
+        self._why = str(error).rstrip(".")
+        if not (self._said_why or self._said_refusal):
             self._said_why = True
-            logger.warning("%s; it is tried again and again", str(error).rstrip("."))
+            logger.warning("%s; it is tried again and again", self._why)
 
     def refused(self, reason: str) -> None:
         """The store takes connections, but no commands: it loads its data, or is somebody's replica."""
+        self._why = f"the store takes no commands now ({reason})"
         if not self._said_refusal:
             self._said_refusal = True
-            logger.warning("the store takes no commands now (%s): they wait, and are tried again", reason)
+            logger.warning("%s: they wait, and are tried again", self._why)
 
     def over(self, what: str) -> None:
         """A connection is there."""
+        if what not in self._missing:
+            return
         self._missing.discard(what)
-        if self._since is not None and not self._missing:
+        if not self._missing and self._since is not None:
             seconds = time.monotonic() - self._since
             self._timer = asyncio.get_running_loop().call_later(self._settled, self._end, seconds)
 
     def _end(self, seconds: float) -> None:
         logger.info("connected to the store again, after %.1f s", seconds)
-        self._since = self._timer = None
+        self._since, self._timer, self._why = None, None, ""
         self._said_refusal = False
 
     def _begin(self, what: str) -> bool:

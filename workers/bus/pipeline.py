@@ -24,7 +24,7 @@ import hiredis
 from workers.bus.faults import Fault, fault_of, refusal
 from workers.bus.link import Link
 from workers.bus.packing import pack
-from workers.bus.port import BusError, Unavailable
+from workers.bus.port import BusError, StoreRefused, Unavailable
 from workers.bus.script import Script
 
 logger = logging.getLogger(__name__)
@@ -41,10 +41,11 @@ _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 class Command(ABC):
     """What is sent at once and gets one reply. `again`: sending it twice does no harm."""
 
-    __slots__ = ("again", "deadline")
+    __slots__ = ("again", "deadline", "refusal")
 
     again: bool
     deadline: float  # set by the pipeline
+    refusal: str | None  # what the store said to it last, and did not carry out; None: nobody knows what was done
 
     @property
     @abstractmethod
@@ -147,6 +148,7 @@ class Pipeline:
         if closing:
             self.turn += 1
         command.deadline = self._loop.time() + self._timeout
+        command.refusal = ""
         if not self.grow(command.size):
             self._loop.call_soon(command.failed, Unavailable("the queue to the store is full"))
             return
@@ -179,6 +181,7 @@ class Pipeline:
         for command in flight:
             if not command.again:
                 command.failed(Unavailable("the connection to the store broke"))
+            command.refusal = None
         self._put_back([command for command in flight if command.again])
 
     def start(self) -> None:
@@ -282,6 +285,9 @@ class Pipeline:
         }
         undone = [flight[at] for at, fault in faults.items() if fault is not Fault.REFUSED]
         if undone:
+            for at, fault in faults.items():
+                if fault is not Fault.REFUSED and flight[at].refusal is not None:
+                    flight[at].refusal = str(results[at])
             self._put_back(undone)
             self._heal({fault: str(results[at]) for at, fault in faults.items()})
         else:
@@ -308,12 +314,21 @@ class Pipeline:
         while self._queue and self._queue[0].deadline <= now:
             command = self._queue.popleft()
             self._queued_bytes -= command.size
-            command.failed(Unavailable("the store did not answer in time"))
+            late = "the store did not answer in time"
+            command.failed(StoreRefused(command.refusal) if command.refusal else Unavailable(late))
         if self._flight and self._flight[0].deadline <= now:
             # A frozen store: it may still carry this out, so nobody may be told that it did not.
             for command in self._flight:
                 command.again = command.again and command.deadline > now
             self._reconnect()
+
+
+def _refusal(command: Command, words: str) -> BusError:
+    """Nothing was done, unless an earlier attempt got no answer."""
+    error = refusal(words)
+    if command.refusal is None and type(error) is StoreRefused:
+        return Unavailable(words)
+    return error
 
 
 def _tell(told: list[tuple[Command, Any, Fault | None]]) -> None:
@@ -323,6 +338,6 @@ def _tell(told: list[tuple[Command, Any, Fault | None]]) -> None:
             if fault is None:
                 command.answered(result)
             elif fault is Fault.REFUSED:
-                command.failed(refusal(str(result)))
+                command.failed(_refusal(command, str(result)))
         except Exception:  # a bug of one caller must not keep the answers from the others
             logger.exception("what was to be done with an answer of the store failed")

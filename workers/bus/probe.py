@@ -2,7 +2,8 @@
 
 `PING` would also succeed on a store that was deposed, and on a subscription that nobody serves any more.
 
-* every `INTERVAL` a stamp is published by a script that refuses on a replica;
+* every `INTERVAL` a stamp is published by a script that also writes, and refuses on a replica; what the store answers
+  to it says whether it takes what clients say;
 * when none has come back for `DEAF_AFTER`, every connection is opened anew;
 * when none has come back although for `HOPELESS_AFTER` the store has answered connections made just then, something
   is wrong with this process, and `deaf` is told, so that it can be replaced. How long the store was away does not
@@ -50,6 +51,7 @@ class Probe:
         self.reconnects = 0
         self._waiting_since = time.monotonic()  # for the present limit
         self._ignored_since = 0.0  # since when the store has answered others, but not this; 0: it has not
+        self.refusal = ""  # what the store said to the last stamp; "": it took it
 
     @property
     def age(self) -> float:
@@ -66,6 +68,16 @@ class Probe:
     def send(self) -> None:
         """Publish a stamp now; also called when the connections have just come up."""
         self._publish(b"%d" % time.monotonic_ns())
+
+    def taken(self) -> None:
+        """The store has written what comes with a stamp."""
+        self.refusal = ""
+
+    def refused(self, words: str) -> None:
+        """It refuses to write: it is there, this process is not deaf, and connecting anew would not help."""
+        self.refusal = words
+        self._waiting_since = time.monotonic()
+        self._ignored_since = 0.0
 
     def returned(self, stamp: bytes) -> None:
         """A stamp came back, perhaps a late one."""
@@ -90,7 +102,7 @@ class Probe:
                     "nothing sent through the store has come back for %.0f s: connecting to it anew", DEAF_AFTER
                 )
                 self._reconnect()
-            if now - (self.back_at or began) > DEAF_AFTER and now - last_asked >= INTERVAL:
+            if not self.refusal and now - (self.back_at or began) > DEAF_AFTER and now - last_asked >= INTERVAL:
                 last_asked = now
                 await self._ask_beside()
 

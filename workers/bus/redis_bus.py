@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from chatmaster.settings import Settings
-from chatmaster.stats import Field, WorkerStats
+from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
+from chatmaster.store_faults import explained, is_transient
 from workers.bus import keys
 from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
 from workers.bus.lifeline import Lifeline
@@ -22,7 +23,7 @@ from workers.bus.opening import Opener
 from workers.bus.outage import Outage
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
-from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, Unavailable
+from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, StoreRefused, Unavailable
 from workers.bus.probe import DEAF_AFTER, Probe
 from workers.bus.publishing import Amend, Head, Publishing
 from workers.bus.script import Script, load_own
@@ -33,7 +34,11 @@ logger = logging.getLogger(__name__)
 READS = 16  # reads in one batch: a page may be 256 KiB
 STATES = 64  # rooms whose state is read in one script: about half a millisecond of the store's time
 CACHED_ROOMS = 20_000
-State = Literal["starting", "ready", "away"]
+REFUSED_AFTER = 1.0  # seconds for which a start waits while the store refuses what will not change by itself
+# What a worker wants of the store: the three connections, and that it writes.
+FOR_COMMANDS, FOR_READING, FOR_PUBLISHED = "for commands", "for reading", "for what is published"
+FOR_WRITING = "for writing"
+State = Literal["starting", "ready", "away", "refusing"]
 Retention = Callable[[str], tuple[int, int]]  # room → history size in messages, history ttl in seconds
 
 
@@ -64,16 +69,20 @@ class RedisBus:
             load_own("tops"),
         )
         self._probe_script = load_own("probe")
+        self._probe_key = keys.probe(self._name)
+        self._refusal = ""  # the store's words when it last refused everything
         self._heads: dict[str, tuple[Head, Head]] = {}  # of a room, without and with idempotency keys
 
         timeout = settings.store.timeout
-        self._opener = Opener(url, timeout=timeout, client_name=f"chatmaster-{self._name}")
+        self._opener = Opener(url, timeout=timeout, name=self._name)
         database = self._opener.database
-        outage = Outage()
-        self._commands = Pipeline(atomic=True, timeout=timeout, reconnect=self._reconnect_all, refused=outage.refused)
+        self._outage = Outage()
+        self._commands = Pipeline(
+            atomic=True, timeout=timeout, reconnect=self._reconnect_all, refused=self._takes_nothing
+        )
         self._publishing = Publishing(self._commands, sink)
         self._reads = Pipeline(
-            atomic=False, timeout=timeout, reconnect=self._reconnect_reads, refused=outage.refused, batch=READS
+            atomic=False, timeout=timeout, reconnect=self._reconnect_reads, refused=self._takes_nothing, batch=READS
         )
         self._probe_channel = keys.probe_channel(self._name, database, secrets.token_hex(8)).encode()
         self._probe = Probe(
@@ -89,16 +98,17 @@ class RedisBus:
             probe_channel=self._probe_channel,
             probed=self._probe.returned,
             reconnect=self._reconnect_subscription,
+            refused=self._takes_nothing,
         )
         for script in (self._publish_script, self._amend_script, self._probe_script):
             self._commands.register(script)
         for script in (self._read_script, self._states_script, self._tops_script):
             self._reads.register(script)
-        opener = self._opener
+        opener, outage = self._opener, self._outage
         self._lines = (
-            Lifeline("for commands", opener, outage, up=self._commands_up, down=self._commands.down),
-            Lifeline("for reading", opener, outage, up=self._reads.up, down=self._reads.down),
-            Lifeline("for what is published", opener, outage, up=self._subscription_up, down=self._subscription.down),
+            Lifeline(FOR_COMMANDS, opener, outage, up=self._commands_up, down=self._commands.down),
+            Lifeline(FOR_READING, opener, outage, up=self._reads.up, down=self._reads.down),
+            Lifeline(FOR_PUBLISHED, opener, outage, up=self._subscription_up, down=self._subscription.down),
         )
 
     # ---- life --------------------------------------------------------------------------------------
@@ -128,19 +138,30 @@ class RedisBus:
 
     async def ready(self, timeout: float) -> None:
         """Wait until a message would come back to us. Raises Unavailable after `timeout` seconds."""
-        deadline = asyncio.get_running_loop().time() + timeout
+        began = asyncio.get_running_loop().time()
         while self.state != "ready":
-            if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable("the store did not answer in time")
+            waited = asyncio.get_running_loop().time() - began
+            if waited > timeout or (waited > REFUSED_AFTER and self._refusal and not is_transient(self._refusal)):
+                raise Unavailable(self.why or "the store did not answer in time")
             await asyncio.sleep(0.01)
 
     @property
     def state(self) -> State:
-        """`ready`: what is published now would come back; `starting`: nothing has come back yet."""
+        """`ready`: what is published now would come back; `starting`: nothing has come back yet.
+
+        `refusing`: the store answers, and writes nothing.
+        """
+        if self._probe.refusal:
+            return "refusing"
         if not self._probe.back_at:
             return "starting"
         connected = self._commands.usable and self._subscription.usable
         return "ready" if connected and self._probe.age < DEAF_AFTER else "away"
+
+    @property
+    def why(self) -> str:
+        """Why it is not ready, in the words of the store or the system; "" where that is not known."""
+        return self._outage.why
 
     @property
     def probe_age(self) -> float:
@@ -156,7 +177,9 @@ class RedisBus:
         """Write the bus's counters into the worker's row."""
         row[Field.STORE_PROBE] = int(self._probe.back_at * 1e9)
         row[Field.STORE_PROBE_RTT] = int(self._probe.rtt * 1e9)
-        row[Field.STORE_STATE] = ("starting", "ready", "away").index(self.state)
+        row[Field.STORE_STATE] = STORE_STATES.index(self.state)
+        row[Field.STORE_TROUBLE] = int((self._outage.since or 0.0) * 1e9)
+        row.write_text(Field.STORE_WHY, STORE_WHY_BYTES, self.why)
         row[Field.DEAF] = self._probe.reconnects
         row[Field.PUBLISH_FAILURES] = self.publish_failures
 
@@ -371,7 +394,22 @@ class RedisBus:
     # ---- the probe ---------------------------------------------------------------------------------
 
     def _publish_probe(self, stamp: bytes) -> None:
-        self.send(self._probe_script, [], [self._probe_channel, stamp], _ignore, again=True)
+        self.send(self._probe_script, [self._probe_key], [self._probe_channel, stamp], self._probe_answered, again=True)
+
+    def _probe_answered(self, reply: Any) -> None:
+        if isinstance(reply, StoreRefused):
+            self._probe.refused(str(reply))
+            self._refusal = str(reply)
+            why = f"the store writes nothing: {explained(self._refusal, self._name)}"
+            self._outage.failed(FOR_WRITING, StoreRefused(why))
+        elif not isinstance(reply, BusError):
+            self._probe.taken()
+            self._outage.over(FOR_WRITING)
+
+    def _takes_nothing(self, words: str) -> None:
+        """The store refuses whatever comes by one of the connections."""
+        self._refusal = words
+        self._outage.refused(explained(words, self._name))
 
     async def _store_answers(self) -> bool:
         try:

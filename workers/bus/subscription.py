@@ -12,6 +12,8 @@ import asyncio
 import logging
 from typing import Any
 
+import hiredis
+
 from workers.bus import keys
 from workers.bus.envelope import NOTE, SHARED_NOTE, room_of, unpack_publication, unpack_shared_note
 from workers.bus.link import Link
@@ -27,7 +29,7 @@ class Subscription:
     """Channels and rooms on one connection. `probed(data)` gets what comes on the probe's channel."""
 
     def __init__(
-        self, name: str, database: int, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any
+        self, name: str, database: int, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any, refused: Any
     ) -> None:
         self._name = name
         self._database = database
@@ -35,6 +37,7 @@ class Subscription:
         self._probe_channel = probe_channel
         self._probed = probed
         self._reconnect = reconnect
+        self._refused = refused
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._shared = frozenset(channel.encode() for channel in keys.shared_channels(name, database))
@@ -123,7 +126,10 @@ class Subscription:
 
     def _replied(self, reply: Any) -> None:
         if type(reply) is not list:
-            logger.warning("the subscription got %r; connecting anew", reply)
+            if isinstance(reply, hiredis.ReplyError):
+                self._refused(str(reply))
+            else:
+                logger.warning("the subscription got %r; connecting anew", reply)
             self._reconnect()
             return
         kind, channel, data = reply

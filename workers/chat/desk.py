@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from workers.addressing import inbox_of, is_inbox
-from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, Placed, TooMany
+from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, Placed, StoreRefused, TooMany
 from workers.chat import effects as e
 from workers.chat import replies
 from workers.chat.mirror import with_peer
@@ -341,7 +341,10 @@ def _why(error: BusError) -> Mistake:
         return Mistake("forbidden", "somebody else wrote this message", field="offset")
     if isinstance(error, TooMany):
         return Mistake("limit_reached", "this message has reactions enough", field="offset")
-    return Mistake("unavailable", "the store did not answer; the outcome is unknown", retry_after=UNAVAILABLE_MS / 1000)
+    again = UNAVAILABLE_MS / 1000
+    if isinstance(error, StoreRefused):
+        return Mistake("refused", "the store takes nothing now; this was not done", retry_after=again)
+    return Mistake("unavailable", "the store did not answer; the outcome is unknown", retry_after=again)
 
 
 _CARRY_OUT: Final[dict[type[e.Effect], Callable[[Desk, Any], None]]] = {

@@ -27,7 +27,7 @@ from workers.registering import Callbacks, Event
 
 ERROR_CODES: Final = (
     "bad_request", "unauthorized", "forbidden", "not_joined", "not_found", "too_large", "rate_limited", "muted",
-    "banned", "limit_reached", "unavailable", "internal",
+    "banned", "limit_reached", "refused", "unavailable", "internal",
 )  # fmt: skip
 
 

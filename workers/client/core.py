@@ -20,7 +20,7 @@ from workers.client.events import Position
 from workers.client.places import Place, Verdict
 from workers.client.requests import Request, Requests, encode
 
-WORTH_A_RETRY: Final = frozenset({"rate_limited", "unavailable", "internal"})
+WORTH_A_RETRY: Final = frozenset({"rate_limited", "refused", "unavailable", "internal"})
 RETRY_AFTER: Final = 1.0  # seconds, where the server does not say
 HELLO: Final = 0  # the id of the hello that opens a connection
 

@@ -75,7 +75,11 @@ METRICS: Final = (
     _amount(Field.TASKS, "tasks", "Tasks of the worker's event loop."),
     _amount(Field.LAGGING, "lagging_members", "Members that read on from the log because they read slowly."),
     _gauge(Field.LOOP_LAG, "loop_lag_seconds", "How late the worker's last heartbeat was.", NANO),
-    _gauge(Field.STORE_STATE, "store_state", "The store as the worker sees it: 0 starting, 1 ready, 2 away."),
+    _gauge(
+        Field.STORE_STATE,
+        "store_state",
+        "The store, as seen here: 0 starting, 1 ready, 2 away, 3 refusing.",
+    ),
     _gauge(Field.STORE_PROBE_RTT, "store_probe_seconds", "Last full round trip through the store.", NANO),
     _gauge(Field.STORE_PROBE, "store_probe_age_seconds", "Since the last full round trip through the store.", NANO),
     _counter(Field.ALL_RESTARTS, "worker_restarts", "Workers that ended unplanned."),

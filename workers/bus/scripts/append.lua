@@ -65,7 +65,10 @@ end
 -- or KEYS[4], and keeps `most` entries.
 local function append(log, envelope, stream, most)
   if log.top >= 9007199254740991 then return redis.error_reply('OFFSETS this log is full') end
-  if log.fresh then redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) end
+  -- Not without need: a full store refuses a script's first write alone, and a DEL it never refuses.
+  if log.fresh and redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4]) > 0 then
+    redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  end
   if log.changed and not log.reigns then log.reigns = reigns_of(log) end
 
   local offset = text(log.top + 1)

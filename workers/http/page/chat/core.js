@@ -8,7 +8,7 @@ import { mayBeDone, Requests } from "./requests.js";
 import { spelled } from "./spelling.js";
 
 const ENTRIES = new Set(["message", "edited", "deleted", "reacted"]);
-const WORTH_A_RETRY = new Set(["rate_limited", "unavailable", "internal"]);
+const WORTH_A_RETRY = new Set(["rate_limited", "refused", "unavailable", "internal"]);
 const RETRY_AFTER = 1000; // ms, where the server does not say
 const HELLO = 0; // the id of the hello that opens a connection
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import click
@@ -16,6 +17,7 @@ import click
 from chatmaster import __version__, cli_acting, cli_surroundings
 from chatmaster.cli_format import counted
 from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until, warn
+from chatmaster.cli_top import SORTS, Top
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
 
@@ -186,18 +188,40 @@ def scale(instance: Instance, count: str, worker: str | None) -> None:
 
 @cli.command()
 @click.option("--watch", is_flag=True, help="again every second, until Ctrl-C")
+@click.option("--sort", type=click.Choice(SORTS), default="slot", help="of --watch: the column that it begins with")
 @click.option("--check", is_flag=True, help="exit with 1 where something is wrong now, for a monitor")
 @as_json
 @click.pass_obj
-def status(instance: Instance, watch: bool, check: bool, as_json: bool) -> int:
+def status(instance: Instance, watch: bool, sort: str, check: bool, as_json: bool) -> int:
     """Show master, store and workers, and what is wrong with them now."""
     from chatmaster import cli_status
 
     if watch:
-        cli_status.watch(lambda: instance.call("status"), as_json=as_json)
+        _watch(instance, sort, as_json=as_json)
     answer = instance.call("status")
     show(answer, lambda: cli_status.render(answer), as_json=as_json)
     return ExitCode.FAILED if check and answer.get("faults") else ExitCode.DONE
+
+
+@cli.command()
+@click.option("--sort", type=click.Choice(SORTS), default="slot", help="the column that it begins with")
+@as_json
+@click.pass_obj
+def top(instance: Instance, sort: str, as_json: bool) -> None:
+    """Watch the workers in a live table, as `status --watch`: arrows choose the column to sort by, q ends it."""
+    _watch(instance, sort, as_json=as_json)
+
+
+def _watch(instance: Instance, sort: str, *, as_json: bool) -> None:
+    from chatmaster import cli_status
+
+    ask = partial(instance.call, "status")
+    ask()  # where nobody runs, that is said before the screen is taken
+    if as_json or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        cli_status.follow(ask, as_json=as_json)
+    from chatmaster import cli_live
+
+    cli_live.show(ask, Top(sort=sort))
 
 
 @cli.command()

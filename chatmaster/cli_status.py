@@ -7,19 +7,22 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import click
 
 from chatmaster.cli_format import Column, duration, milliseconds, number, percent, size, state, table, text
 
-_WATCH_INTERVAL = 1.0  # seconds
+WATCH_INTERVAL = 1.0  # seconds
 
 # What a narrow terminal does without, in this order.
 _DISPENSABLE = (
-    "messages_in", "messages_out", "deliveries", "rooms", "generation", "users", "restarts", "last_exit", "dropped",
-    "memory", "uptime", "loop_lag_ms", "cpu", "in_rate", "out_rate",
+    "messages_in", "messages_out", "deliveries", "last_exit", "rooms", "generation", "users", "restarts", "dropped",
+    "memory", "uptime", "loop_lag_ms", "cpu", "out_rate", "in_rate",
+    "deliveries_rate", "pid",
 )  # fmt: skip
+
+_COUNTED: Final = ("messages_in", "messages_out", "deliveries")
 
 _COLUMNS = (
     Column("worker", "slot", right=True),
@@ -32,6 +35,7 @@ _COLUMNS = (
     Column("rooms", "rooms", number, right=True),
     Column("in/s", "in_rate", number, right=True),
     Column("out/s", "out_rate", number, right=True),
+    Column("deliv/s", "deliveries_rate", number, right=True),
     Column("in", "messages_in", number, right=True),
     Column("out", "messages_out", number, right=True),
     Column("delivered", "deliveries", number, right=True),
@@ -108,18 +112,18 @@ def _crash(last: Mapping[str, Any] | None) -> list[str]:
     return ["", f"last crash: {duration(last.get('age'))} ago, {which}: {text(last.get('how'))}"]
 
 
-def watch(ask: Callable[[], Mapping[str, Any]], *, as_json: bool) -> None:
-    """Show it again every second, in place, until Ctrl-C; as JSON, one object a line."""
-    with_screen = sys.stdout.isatty() and not as_json
+def heading(status: Mapping[str, Any]) -> list[str]:
+    """Master and store, a line each."""
+    return [_master(status.get("master", {})), _store(status.get("store", {}))]
+
+
+def follow(ask: Callable[[], Mapping[str, Any]], *, as_json: bool) -> NoReturn:
+    """Print it again every second, until Ctrl-C; as JSON, one object a line. For a terminal there is `cli_live.py`."""
     while True:
         answer = ask()
-        shown = json.dumps(answer, ensure_ascii=False) if as_json else render(answer)
-        if with_screen:
-            click.echo("\x1b[H\x1b[2J", nl=False)
-            shown += f"\n\n{click.style(time.strftime('%H:%M:%S'), dim=True)}  Ctrl-C ends this, not the server"
-        click.echo(shown)
+        click.echo(json.dumps(answer, ensure_ascii=False) if as_json else render(answer))
         sys.stdout.flush()
-        time.sleep(_WATCH_INTERVAL)
+        time.sleep(WATCH_INTERVAL)
 
 
 def _master(master: Mapping[str, Any]) -> str:
@@ -155,33 +159,32 @@ def _store(store: Mapping[str, Any]) -> str:
 
 
 def _workers(status: Mapping[str, Any]) -> str:
-    rows = [{**row, "last_exit": _with_age(row)} for row in status.get("workers", ())]
+    rows = [with_words(row) for row in status.get("workers", ())]
     if not rows:
         return "no workers"
     if len(rows) > 1 and (totals := status.get("totals")):
         rows.append({"slot": "all", **totals})
-    for row in rows:
-        if row.get("accept_paused") is not None:
-            row["state"] = "paused"
-    columns = [column for column in _COLUMNS if column.key != "last_exit" or any(row.get("last_exit") for row in rows)]
-    if any(row.get("worker") for row in rows) and len({row.get("worker") for row in rows if row.get("worker")}) > 1:
-        columns.insert(1, Column("name", "worker"))
-    return _fitting(columns, rows)
+    # All of it where it goes into a file.
+    return fitting(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
 
 
-def _with_age(row: Mapping[str, Any]) -> str | None:
+def with_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker's row as it is shown."""
     how, age = row.get("last_exit"), row.get("last_exit_age")
-    return f"{how}, {duration(age)} ago" if how and age is not None else how
+    paused = {"state": "paused"} if row.get("accept_paused") is not None else {}
+    return {**row, "last_exit": f"{how}, {duration(age)} ago" if how and age is not None else how, **paused}
 
 
-def _fitting(columns: list[Column], rows: list[dict[str, Any]]) -> str:
-    """The table without what the terminal has no room for; all of it where it goes into a file."""
+def fitting(rows: list[dict[str, Any]], width: int | None, *, live: bool = False) -> str:
+    """The table without what the terminal has no room for. `live`: rates instead of what they are rates of."""
+    left_out = _COUNTED if live else ("deliveries_rate",)
+    columns = [column for column in _COLUMNS if column.key not in left_out]
+    columns = [column for column in columns if column.key != "last_exit" or any(row.get("last_exit") for row in rows)]
+    if len({row["worker"] for row in rows if row.get("worker")}) > 1:
+        columns.insert(1, Column("name", "worker"))
     shown = table(columns, rows)
-    if not sys.stdout.isatty():
-        return shown
-    room = shutil.get_terminal_size().columns
-    for key in _DISPENSABLE:
-        if max(len(click.unstyle(line)) for line in shown.splitlines()) <= room:
+    for key in _DISPENSABLE if width is not None else ():
+        if max(len(click.unstyle(line)) for line in shown.splitlines()) <= (width or 0):
             break
         columns = [column for column in columns if column.key != key]
         shown = table(columns, rows)

@@ -39,7 +39,7 @@ class Report:
         retired[Field.MASTER_MEMORY] = proc.resident(os.getpid())
         retired[Field.MASTER_CPU] = int(time.process_time() * 1e9)
         retired[Field.MASTER_DESCRIPTORS] = proc.open_files(os.getpid())
-        retired[Field.DISK_FREE] = self._disk_free() or 0
+        retired[Field.DISK_FREE] = self.disk_free() or 0
         if keeper is not None:
             retired[Field.STORE_RESTARTS] = keeper.restarts
             retired[Field.STORE_MEMORY] = proc.resident(keeper.store.pid) if keeper.store.pid else 0
@@ -59,7 +59,7 @@ class Report:
             "workers": rows,
             "totals": status.totals(rows, retired) | {"refused": status.refused([*counters, retired])},
         }
-        return {**told, "disk_free": self._disk_free(), "faults": faults.find(told)}
+        return {**told, "faults": faults.find(told)}
 
     def _master(self, now: float) -> Row:
         arbiter = self._arbiter
@@ -108,7 +108,7 @@ class Report:
                 "reason": keeper.reason if own else told["reason"],
                 "restarts": keeper.restarts,
                 "memory": proc.resident(pid) if pid is not None else 0,
-                "disk_free": self._disk_free(),
+                "disk_free": self.disk_free(),
             }
         return told
 
@@ -119,7 +119,8 @@ class Report:
         if state != self._store_state[0]:
             self._store_state = (state, now)
 
-    def _disk_free(self) -> int | None:
+    def disk_free(self) -> int | None:
+        """Bytes that are left where the state directory is; None: it does not say."""
         try:
             found = os.statvfs(self._arbiter.site.loaded.state_dir)
         except OSError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from workers.addressing import inbox_of, room_name, user_id
+from workers.bucket import BYTES_A_TOKEN
 from workers.bus.port import BusError, Placed
 from workers.chat import effects as e
 from workers.chat import messages, reading, replies
@@ -350,8 +351,12 @@ class ChatApplication:
         return (page,)
 
     async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
-        here = [one.session.identity for one in self.desks(asked.room)]
-        return (await reading.members(self.presence.members, asked, here=here, learn=self.heard_of),)
+        def here() -> Iterator[Identity]:
+            return (one.session.identity for one in self.desks(asked.room))
+
+        page = await reading.members(self.presence.members, asked, here=here, learn=self.heard_of)
+        desk.session.charge(len(page.payload) / BYTES_A_TOKEN)
+        return (page,)
 
     async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
 from msgspec import Struct, field, to_builtins
@@ -88,7 +89,11 @@ def _shown(entry: Entry, epoch: str, user: str) -> bytes:
 
 
 async def members(
-    read: Callable[[str, int], Awaitable[Members]], asked: e.ReadMembers, *, here: Sequence[Identity], learn: Learn
+    read: Callable[[str, int], Awaitable[Members]],
+    asked: e.ReadMembers,
+    *,
+    here: Callable[[], Iterable[Identity]],
+    learn: Learn,
 ) -> e.Reply:
     """Who is in a room. Raises BusError.
 
@@ -100,11 +105,10 @@ async def members(
         learn(one.user, one.name)
     people = {one.user: to_builtins(one) for one in found.members}
     count = found.count
-    for identity in here if not found.truncated else ():
-        if identity.user not in people:
-            connections = sum(other.user == identity.user for other in here)
-            people[identity.user] = {"user": identity.user, "name": identity.name, "connections": connections}
-            count += 1
+    missing = [one for one in here() if one.user not in people] if not found.truncated else []
+    connections = Counter(one.user for one in missing)
+    people |= {one.user: {"user": one.user, "name": one.name, "connections": connections[one.user]} for one in missing}
+    count += len(connections)
     members = list(people.values())[:MEMBERS_MOST]
     return e.Reply(
         replies.members(asked.id, room=asked.room, members=members, count=count, truncated=count > len(members))

@@ -46,8 +46,7 @@ class LogKeeper:
         self._handler.setLevel(logging.NOTSET)
         self._handler.filters.clear()
         silenced = self._give_voice()
-        if not faulthandler.is_enabled():
-            self._watch_faults()
+        self._watch_faults()  # whoever has directed them elsewhere since
         if gone:
             log.warning("the application has set up logging of its own: the worker's log goes on beside it")
         elif silenced:
@@ -71,8 +70,9 @@ class LogKeeper:
                 continue
             level = self._level if name in OURS else logging.NOTSET
             quiet = logger.level != level if name in OURS else logger.level > logging.WARNING
-            if logger.disabled or not logger.propagate or quiet:
+            if logger.disabled or not logger.propagate or quiet or logger.filters:
                 logger.disabled, logger.propagate = False, True
+                logger.filters.clear()
                 logger.setLevel(level)
                 found = True
         return found

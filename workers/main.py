@@ -65,7 +65,8 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
 def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
     """Run the loop until `life` is done, whatever application code does in tasks and handles of its own.
 
-    Both kinds of loop let SystemExit and KeyboardInterrupt out of whatever raises them: the loop is entered again.
+    Both kinds of loop let SystemExit and KeyboardInterrupt out of whatever raises them, and may be stopped by anybody:
+    the loop is entered again.
     """
     while True:
         try:
@@ -74,6 +75,10 @@ def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
             if life.done():
                 raise
             logger.error("application code raised %r outside of a callback; the worker goes on", error, exc_info=error)
+        except RuntimeError as error:
+            if life.done() or loop.is_closed():
+                raise
+            logger.error("application code stopped the worker's loop (%s); the worker goes on", error)
 
 
 def _could_not_load(task: Task, error: BaseException) -> int:

@@ -139,7 +139,7 @@ class Callbacks:
     if not TYPE_CHECKING:  # a type checker sees wrong names by itself, as long as these two do not hide them
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if _LIKE_AN_EVENT.match(name) and not hasattr(type(self), name):
+            if callable(value) and _LIKE_AN_EVENT.match(name) and not hasattr(type(self), name):
                 raise _no_such_event(type(self), name)
             super().__setattr__(name, value)
 

@@ -63,7 +63,7 @@ async def test_neither_a_task_nor_a_handle_nor_a_timer_of_the_program_ends_the_w
     server = chatmaster(ESCAPES, workers=1)
     pids = server.pids
     async with await RawSocket.open(server.url) as client:
-        for said in ("task leave_later", "task interrupt", "soon leave", "soon interrupt", "timer leave"):
+        for said in ("task leave_later", "task interrupt", "soon leave", "soon interrupt", "stop", "timer leave"):
             client.send_text(said)
             client.send_text(f"echo {said}")
             assert await client.read_message() == said
@@ -73,6 +73,7 @@ async def test_neither_a_task_nor_a_handle_nor_a_timer_of_the_program_ends_the_w
         assert await client.read_message() == str(pids[0])
     log = server.log()
     assert "outside of a callback; the worker goes on" in log
+    assert "application code stopped the worker's loop" in log
     assert log.count("timer 1 (fail) failed; it goes on") == 1  # however often it has failed since
 
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from tests.support.server import Chatmaster
 from tests.support.wait import until
 from tests.support.ws import RawSocket
@@ -18,10 +20,11 @@ def said(server: Chatmaster, text: str) -> bool:
     return text in server.log()
 
 
+@pytest.mark.timeout(120)
 async def test_tracebacks_and_the_stack_of_a_hang_survive_whatever_is_done_to_logging(chatmaster: Make) -> None:
     assert "speak again" not in chatmaster(workers=1).log()  # nobody has silenced anything
     server = chatmaster(PROGRAM, workers=1, settings={"master.hang_timeout": 2.0})
-    for way in ("dict", "basic", "disable", "silence", "remove", "shutdown"):
+    for way in ("dict", "basic", "disable", "silence", "remove", "filter", "shutdown", "faults"):
         async with await RawSocket.open(server.url) as client:
             client.send_text(f"set {way}")
             assert await client.read_message() == "set"

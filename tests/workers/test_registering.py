@@ -90,6 +90,7 @@ def test_a_wrong_name_is_refused_with_the_right_one(owner: Any, wrong: str, hint
         assert hint in str(failed.value)
     worker = Worker()
     worker.database = "attributes of the program's own are its affair"  # type: ignore[attr-defined]
+    worker.on_air = True  # type: ignore[attr-defined]  # as this is no callback
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = worker.nothing  # type: ignore[attr-defined]
 

@@ -1,6 +1,7 @@
 """Sets up logging as web frameworks do: at the import, and again whenever a client says how."""
 
 import asyncio
+import faulthandler
 import logging
 import logging.config
 import os
@@ -40,6 +41,8 @@ WAYS = {
     "disable": disable_all,
     "silence": silence,
     "remove": remove_handlers,
+    "filter": lambda: logging.getLogger("workers.failures").addFilter(lambda record: False),
+    "faults": lambda: faulthandler.enable(file=os.open("/dev/null", os.O_WRONLY)),
     "shutdown": logging.shutdown,
 }
 

@@ -102,6 +102,8 @@ async def message(connection: Connection, data: str | bytes) -> None:
             tasks.append(asyncio.ensure_future(fail(way)))
         case "soon":
             asyncio.get_running_loop().call_soon(WAYS[way])
+        case "stop":
+            asyncio.get_running_loop().stop()
         case "timer":
             Timer.add(0.02, fail, (way,))
 

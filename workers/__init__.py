@@ -3,7 +3,26 @@
 from workers.connection import ConnectionLost, ConnectionTimedOut
 from workers.connection_api import Connection
 from workers.gateway import Gateway
+from workers.gateway_errors import (
+    GatewayError,
+    GatewayRefused,
+    GatewayUnavailable,
+    InstanceNotRunning,
+    WrongApplication,
+)
 from workers.timer import Timer
 from workers.worker import Worker
 
-__all__ = ["Connection", "ConnectionLost", "ConnectionTimedOut", "Gateway", "Timer", "Worker"]
+__all__ = [
+    "Connection",
+    "ConnectionLost",
+    "ConnectionTimedOut",
+    "Gateway",
+    "GatewayError",
+    "GatewayRefused",
+    "GatewayUnavailable",
+    "InstanceNotRunning",
+    "Timer",
+    "Worker",
+    "WrongApplication",
+]

@@ -30,7 +30,7 @@ ALL_ROOM: Final = "!all"  # every connection of a program is in it: Worker.broad
 _ALLOWED: Final = "1 to 64 letters, marks and digits of any script, and _ . : -"
 _ASCII_ROOM: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z").match
 _ASCII_USER: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,64}\Z").match
-_CONNECTION: Final = re.compile(r"[0-9A-Za-z_-]{1,64}\Z").match
+_CONNECTION: Final = re.compile(r"[0-9A-Za-z_.:%-]{1,64}\Z").match
 _OTHERS: Final = frozenset("_.:-")
 _LIKE_INTERNAL: Final = ("\u01c3", "\u2d51")  # letters that look like "!" (UTS #39)
 # Letters and marks that nobody can see: Default_Ignorable_Code_Point (UAX #44) in the categories L and M.

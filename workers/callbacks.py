@@ -15,7 +15,7 @@ from workers.bucket import ProgramBucket
 from workers.bus.port import BusError
 from workers.events import contained
 from workers.failures import Failures
-from workers.retention import Notice
+from workers.retention import PROGRAM, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -50,7 +50,7 @@ class CallbackApplication:
         return message_size
 
     async def start(self) -> None:
-        notice = Notice(self._node.bus, self._node.settings)
+        notice = Notice(self._node.bus, self._node.settings, PROGRAM)
         notice.post()
         self._node.lease.when_reborn(lambda old: notice.post())
         self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it

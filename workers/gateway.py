@@ -33,12 +33,13 @@ from workers.bus.envelope import pack_envelope, unpack_all_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
 from workers.chat.rights import retention
+from workers.gateway_errors import InstanceNotRunning, WrongApplication, own_errors
 from workers.payload import close_reason, packed
 from workers.presence import keys as presence_keys
 from workers.registry import keys as registry_keys
 
 MEMBERS_MOST = 1000
-SETTINGS_AGE = 10.0  # seconds for which what the server said of its settings is believed
+LOOK_EVERY = 1.0  # seconds between two looks whether the instance still runs, and what it says of itself
 
 
 class Gateway:
@@ -46,11 +47,15 @@ class Gateway:
 
     `url` is the store's (`redis://…`, `unix:///…`; `chatctl status` shows it), `name` the instance's (`master.name`),
     `timeout` in seconds for each answer. How long rooms are kept is what the server says; `settings` overrides it.
-    Every method raises redis.RedisError where the store does not do it; after a lost connection the outcome is unknown,
-    and a repetition is kept once only with a `key`.
+    Every method raises GatewayError, see `gateway_errors.py`: InstanceNotRunning where nobody runs it (nothing goes
+    into the void), WrongApplication for what its clients would misunderstand, GatewayUnavailable, GatewayRefused; and
+    TypeError and ValueError for wrong arguments. After GatewayUnavailable the outcome is unknown, and a repetition is
+    kept once only with a `key`.
     """
 
     def __init__(self, url: str, *, name: str = "chat", timeout: float = 5.0, settings: Settings | None = None) -> None:
+        if not isinstance(url, str) or not isinstance(name, str):
+            raise TypeError("url and name are strings")
         # No retries of its own: one would write twice.
         where = store_url.parse(url)
         self._client: Any = store_client.connect(where, timeout)
@@ -59,38 +64,48 @@ class Gateway:
         self._given = settings
         self._settings = settings or Settings()
         self._retention = retention(self._settings)
-        self._read_at = -math.inf  # when the server's own settings were read last
+        self._application = ""  # what runs there
+        self._looked_at = -math.inf
         self._seed = secrets.token_hex(4)
         self._publish = self._client.register_script(load_own("publish").source)
 
     # ---- sending -----------------------------------------------------------------------------------
 
     def broadcast(self, data: str | bytes, *, exclude: str | Iterable[str] = (), key: str = "") -> None:
-        """Send to every connection of a program (see `Worker.broadcast`); the chat's are not reached, see `say`."""
+        """Send to every connection of a program (see `Worker.broadcast`). Raises WrongApplication for the chat."""
         self._send(ALL_ROOM, data, exclude, key)
 
     def send_to_room(self, room: str, data: str | bytes, *, exclude: str | Iterable[str] = (), key: str = "") -> Placed:
         """Send to every member of a room, text for str and binary for bytes; `exclude` names connections.
 
-        It goes out as it is: into a room of the chat, `say` is what the clients there understand.
+        It goes out as it is. Raises WrongApplication for the chat, whose clients understand what `say` says.
         """
         return self._send(room_name(room), data, exclude, key)
 
     def send_to_user(self, user: str, data: str | bytes, *, exclude: str | Iterable[str] = (), key: str = "") -> Placed:
-        """Send to every connection of a user."""
+        """Send to every connection of a user. Raises WrongApplication for the chat."""
         return self._send(inbox_of(user_id(user)), data, exclude, key)
 
     def _send(self, room: str, data: str | bytes, exclude: str | Iterable[str], key: str) -> Placed:
         payload, form = packed(data)
-        return self._append(room, payload, form, ",".join(connection_ids(exclude)), key)
+        excluded = ",".join(connection_ids(exclude))
+        with own_errors():
+            self._must_run(kept.PROGRAM)
+            return self._append(room, payload, form, excluded, key)
 
     def send_to_connection(self, connection: str, data: str | bytes) -> None:
-        """Send to one connection, wherever it is."""
-        self._order(control.send_to(connection_id(connection), data))
+        """Send to one connection, wherever it is. Raises WrongApplication for the chat."""
+        order = control.send_to(connection_id(connection), data)
+        with own_errors():
+            self._must_run(kept.PROGRAM)
+            self._order(order)
 
     def kick(self, connection: str, *, reason: str = "") -> None:
         """Close one connection with 4003, wherever it is."""
-        self._order(control.KickConnection(connection_id(connection), close_reason(reason)))
+        order = control.KickConnection(connection_id(connection), close_reason(reason))
+        with own_errors():
+            self._must_run()
+            self._order(order)
 
     def say(self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = "") -> Placed:
         """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text.
@@ -98,27 +113,42 @@ class Gateway:
         Raises ValueError for what the chat would refuse as well: a name that no room or user can have, too much.
         """
         room, user = room_name(room), user_id(user)
+        if not isinstance(text, str) or not isinstance(name, str):
+            raise TypeError("text and name are strings; other content is `data`")
         content = {"data": data} if data is not None else {"text": text}
         message = {"type": "message", "room": room, "from": {"user": user, "name": name or user}, **content}
         payload = msgspec.json.encode(message)
-        size, most = len(_body(text, data)), self._settings.limits.message_size
-        if size > most:
-            raise ValueError(f"the message has {size} bytes, {most} are allowed")
-        return self._append(room, payload, "j", "", key, author=user)
+        with own_errors():
+            self._must_run(kept.CHAT)
+            size, most = len(_body(text, data)), self._settings.limits.message_size
+            if size > most:
+                raise ValueError(f"the message has {size} bytes, {most} are allowed")
+            return self._append(room, payload, "j", "", key, author=user)
 
     # ---- asking ------------------------------------------------------------------------------------
 
     def is_online(self, user: str) -> bool:
         """Whether the user has a connection to any worker."""
-        return self._count(registry_keys.of_user(user_id(user))) > 0
+        subject = registry_keys.of_user(user_id(user))
+        with own_errors():
+            self._must_run()
+            return self._count(subject) > 0
 
     def online(self) -> int:
         """Connections to all workers and machines."""
-        return self._count(registry_keys.ALL)
+        with own_errors():
+            self._must_run()
+            return self._count(registry_keys.ALL)
 
     def members(self, room: str) -> list[dict[str, Any]]:
         """The users in a room: `user`, `name`, `connections`; at most 1,000."""
-        _, users, names = presence_keys.of_room(self._name, room_name(room))
+        room = room_name(room)
+        with own_errors():
+            self._must_run()
+            return self._members(room)
+
+    def _members(self, room: str) -> list[dict[str, Any]]:
+        _, users, names = presence_keys.of_room(self._name, room)
         found: list[tuple[bytes, bytes]] = []
         for entry in self._client.hscan_iter(users, count=MEMBERS_MOST):
             found.append(entry)
@@ -152,8 +182,9 @@ class Gateway:
     ) -> Placed:
         own = [*bus_keys.of_log(self._name, room)]
         shared = room if bus_keys.shares_channel(room) else ""
+        if not isinstance(key, str):
+            raise TypeError(f"a key is a string, not {type(key).__name__}")
         envelope = pack_envelope(payload, form=form, author=author, key=key, exclude=exclude, room=shared)
-        self._read_settings()
         channel, key_ttl = bus_keys.channel(self._name, self._database, room), self._settings.limits.key_ttl
         args: list[Any] = [channel, self._seed, *self._retention(room), key_ttl, envelope]
         if key:
@@ -164,20 +195,34 @@ class Gateway:
             raise placed
         return placed
 
-    def _read_settings(self) -> None:
-        """What the server keeps of a room is the server's affair: to append with other limits would trim it."""
-        if self._given is not None or time.monotonic() < self._read_at + SETTINGS_AGE:
-            return
+    def _must_run(self, application: str = "") -> None:
+        """Raises InstanceNotRunning, and WrongApplication where it runs something else than `application`."""
+        if time.monotonic() >= self._looked_at + LOOK_EVERY:
+            self._look()
+        if application and application != self._application:
+            what = "the chat, whose clients understand only `say`" if self._application == kept.CHAT else "no chat"
+            raise WrongApplication(f"the instance {self._name!r} runs {what}")
+
+    def _look(self) -> None:
+        """What the instance says of itself: to append with other limits than its own would trim its rooms."""
         said = self._client.get(kept.key_of(self._name))
-        if said is not None:
-            self._settings = kept.unpack(said)
-            self._retention = retention(self._settings)
-        self._read_at = time.monotonic()
+        if said is None or not self._incarnations():
+            raise InstanceNotRunning(f"nobody runs an instance of the name {self._name!r} in this store")
+        found = kept.unpack(said)
+        self._application = found.application
+        if self._given is None:
+            self._settings, self._retention = found.settings, retention(found.settings)
+        self._looked_at = time.monotonic()
+
+    def _incarnations(self) -> set[bytes]:
+        """The workers that count as alive by the store's clock."""
+        seconds, micros = self._client.time()
+        leases = presence_keys.of_incarnations(self._name)[0]
+        return set(self._client.zrangebyscore(leases, seconds * 1000 + micros // 1000, "+inf"))
 
     def _count(self, subject: str) -> int:
-        leases = presence_keys.of_incarnations(self._name)[0]
         counts = self._client.hgetall(registry_keys.counts(self._name, subject))
-        alive = set(self._client.zrange(leases, 0, -1))
+        alive = self._incarnations()
         return sum(int(number) for incarnation, number in counts.items() if incarnation in alive)
 
 

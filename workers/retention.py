@@ -1,6 +1,7 @@
-"""How long rooms are kept, for programs that write into a running server from outside: they cannot read its settings.
+"""What runs here, and how long rooms are kept, for programs that write into a running server from outside.
 
-Every worker writes it into the store when it starts, and again after the store was lost; `Gateway` reads it.
+They cannot read its settings. Every worker writes it into the store when it starts, and again after the store was lost;
+`Gateway` reads it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.bus.keys import tag
@@ -18,7 +20,18 @@ from workers.presence.calls import Calls, scripts_of
 
 RETRY: Final = 5.0  # seconds
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Settings).decode
+CHAT: Final = "chat"
+PROGRAM: Final = "program"
+
+
+class Said(Struct):
+    """What an instance says of itself."""
+
+    application: str  # CHAT or PROGRAM: what its clients understand
+    settings: Settings
+
+
+_decode_said: Final = msgspec.json.Decoder(Said)
 
 
 def key_of(name: str) -> str:
@@ -26,28 +39,30 @@ def key_of(name: str) -> str:
     return f"{tag(name, '!settings')}:retention"
 
 
-def pack(settings: Settings) -> bytes:
-    """The settings that a writer needs, and no others: what is secret stays here."""
+def pack(settings: Settings, application: str) -> bytes:
+    """The application, and the settings that a writer needs, and no others: what is secret stays here."""
     store = {"history_size": settings.store.history_size, "history_ttl": settings.store.history_ttl}
     rooms = [
         {"match": rule.match, "history_size": rule.history_size, "history_ttl": rule.history_ttl}
         for rule in settings.rooms
     ]
-    return _encode({"store": store, "rooms": rooms, "limits": {"key_ttl": settings.limits.key_ttl}})
+    limits = {"key_ttl": settings.limits.key_ttl, "message_size": settings.limits.message_size}
+    return _encode({"application": application, "settings": {"store": store, "rooms": rooms, "limits": limits}})
 
 
-def unpack(data: bytes) -> Settings:
+def unpack(data: bytes) -> Said:
     """What `pack` made; every other setting has its default. Raises msgspec.ValidationError."""
-    return _decode(data)
+    said: Said = _decode_said.decode(data)
+    return said
 
 
 class Notice:
     """Writes it down. Made inside the running loop."""
 
-    def __init__(self, bus: Calls, settings: Settings) -> None:
+    def __init__(self, bus: Calls, settings: Settings, application: str) -> None:
         self._bus = bus
         self._key = key_of(settings.master.name)
-        self._packed = pack(settings)
+        self._packed = pack(settings, application)
         (self._script,) = map(bus.script, scripts_of(Path(__file__).parent, "retain"))
 
     def post(self) -> None:

@@ -43,7 +43,7 @@ from workers.chat.rights import Role
 from workers.chat.session import Effects, Phase, Session, SessionState
 from workers.chat.staff import Staff
 from workers.http import page
-from workers.retention import Notice
+from workers.retention import CHAT, Notice
 from workers.rooms.member import Gap, Reset
 from workers.transport.addresses import network_of
 
@@ -94,7 +94,7 @@ class ChatApplication:
             people=self.people,
             consulted=hooks.consulted,
         )
-        self._notice = Notice(node.bus, node.settings)
+        self._notice = Notice(node.bus, node.settings, CHAT)
         self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
         self._deadlines = Deadlines(
             node.settings.limits.hello_timeout, node.connections, node.moving, ticked=self._copy_counters

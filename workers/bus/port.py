@@ -16,7 +16,7 @@ Error tree::
     BusError
     ├── Unavailable   no answer in time, or the connection broke: the outcome is unknown
     ├── StoreRefused  the store answered with an error: nothing was written (OOM, MISCONF, …)
-    │   ├── NoTarget      what the entry would change is not there any more, or was deleted
+    │   ├── NoTarget      what the entry would change or answer is not there any more, or was deleted
     │   ├── NotAuthor     somebody else wrote what it would change
     │   └── TooMany       the message has reactions enough
     └── KeyConflict   the idempotency key was used before with other content
@@ -45,7 +45,7 @@ class StoreRefused(BusError):
 
 
 class NoTarget(StoreRefused):
-    """What the entry would change is not there any more, or was deleted."""
+    """What the entry would change or answer is not there any more, or was deleted."""
 
 
 class NotAuthor(StoreRefused):
@@ -82,6 +82,7 @@ class Change(Struct, frozen=True):
     verb: str  # edit, delete, react, unreact
     target: int  # the offset of the entry that it changes
     emoji: str = ""  # of a reaction: a user's with the same emoji exists once
+    epoch: str = ""  # in which the target was seen; refused where the log was reset since
 
 
 class Amendment(Struct, frozen=True):
@@ -189,12 +190,14 @@ class Bus(Protocol):
         exclude: str = "",
         change: Change | None = None,
         any_author: bool = False,
+        reply_to: Position | None = None,
     ) -> None:
         """Append to the room's log and publish to every follower.
 
         `key` makes a retry by the same author safe. `digest` is what a retry must repeat (the payload where it is
         None). `change` names an earlier entry by the same author, or by any with `any_author`, that this one
-        changes. Raises ValueError for what can never be published: see `envelope.pack_envelope`.
+        changes. `reply_to` names the message that this one answers, which must be there (NoTarget), in the epoch where
+        one is given. Raises ValueError for what can never be published: see `envelope.pack_envelope`.
         """
 
     def publish_note(self, room: str, note: bytes) -> None:

@@ -63,6 +63,7 @@ class RedisBus:
         self._retention = retention or self._default_retention
         self._seed = secrets.token_hex(4)
         self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
+        self._reply_script = load_own("reply")
         self._read_script, self._states_script, self._tops_script = (
             load_own("read"),
             load_own("states"),
@@ -100,7 +101,7 @@ class RedisBus:
             reconnect=self._reconnect_subscription,
             refused=self._takes_nothing,
         )
-        for script in (self._publish_script, self._amend_script, self._probe_script):
+        for script in (self._publish_script, self._amend_script, self._reply_script, self._probe_script):
             self._commands.register(script)
         for script in (self._read_script, self._states_script, self._tops_script):
             self._reads.register(script)
@@ -198,15 +199,28 @@ class RedisBus:
         exclude: str = "",
         change: Change | None = None,
         any_author: bool = False,
+        reply_to: Position | None = None,
     ) -> None:
         """See the port."""
         shared = room if keys.shares_channel(room) else ""
         envelope = pack_envelope(
             payload, form=form, author=author, key=key, exclude=exclude, change=change, room=shared
         )
-        if change is not None:
-            writer = "" if any_author else author
-            packed = self._pack_amend(room, envelope, payload, author, writer, key, digest, change)
+        if change is not None or reply_to is not None:
+            if change is not None:
+                writer = "" if any_author else author
+                what: tuple[Argument, ...] = (
+                    VERBS[change.verb],
+                    change.target,
+                    writer,
+                    f"{author} {change.emoji}",
+                    payload,
+                    change.epoch,
+                )
+                script = self._amend_script
+            elif reply_to is not None:
+                script, what = self._reply_script, (reply_to.offset, reply_to.epoch)
+            packed = self._pack_alone(script, room, envelope, author, key, digest or payload, what)
             self._commands.send(Amend(packed, done, again=bool(key), room=room, publishing=self._publishing))
             return
         plain, keyed = self._heads.get(room) or self._make_heads(room)
@@ -217,26 +231,23 @@ class RedisBus:
         else:
             self._publishing.publish(room, plain, bulk(envelope), done, keyed=False)
 
-    def _pack_amend(
+    def _pack_alone(
         self,
+        script: Script,
         room: str,
         envelope: bytes,
-        payload: bytes,
         author: str,
-        writer: str,
         key: str,
-        digest: bytes | None,
-        change: Change,
+        repeated: bytes,
+        what: tuple[Argument, ...],
     ) -> bytes:
+        """A publication with a script of its own, which has to look at an earlier message first."""
         names, room_args = self._log_of(room)
         field = content = b""
         if key:
             names += keys.keys_of(self._name, room)
-            field, content = keys.key_field(user=author, room=room, key=key), keys.digest(digest or payload)
-        change_args = (VERBS[change.verb], change.target, writer, f"{author} {change.emoji}")
-        return pack_evalsha(
-            self._amend_script.sha, names, (*room_args, envelope, field, content, *change_args, payload)
-        )
+            field, content = keys.key_field(user=author, room=room, key=key), keys.digest(repeated)
+        return pack_evalsha(script.sha, names, (*room_args, envelope, field, content, *what))
 
     def _make_heads(self, room: str) -> tuple[Head, Head]:
         names, arguments = self._log_of(room)

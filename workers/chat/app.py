@@ -34,7 +34,7 @@ from workers.chat.lost_orders import LostOrders
 from workers.chat.marks import Marks
 from workers.chat.mirror import Mirror
 from workers.chat.moderation import Moderation
-from workers.chat.names import cleaned
+from workers.chat.names import cleaned, is_blank
 from workers.chat.naming import Naming
 from workers.chat.occupancy import Occupancy
 from workers.chat.overlay import amended
@@ -374,6 +374,8 @@ class ChatApplication:
     async def place(self, room: str, text: str, *, user: str, name: str) -> Placed:
         """Append somebody's text to a room's log. Raises ValueError for what is no room, BusError."""
         room = room_name(room)
+        if is_blank(text):
+            raise ValueError("nothing of this text can be seen")
         body = messages.body_of_text(text, self.people.mentioned(room, text) if "@" in text else ())
         return await self._publish(room, messages.message(room, messages.sender(user, name), body), author=user)
 

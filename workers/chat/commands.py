@@ -25,6 +25,7 @@ HISTORY_LIMIT: Final = 100
 RequestId = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_RAW + 1)]  # of a room, an inbox or a user
 Key = Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType
+Epoch = Annotated[str, Meta(min_length=1, max_length=128)]
 Offset = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 OffsetOrZero = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Text = Annotated[str, Meta(min_length=1)] | UnsetType
@@ -52,7 +53,7 @@ def _keep(request: Struct, field: str, checked: Callable[[object], str]) -> None
 class Since(Struct, frozen=True, forbid_unknown_fields=True):
     """A place in a room's log up to which the client has everything."""
 
-    epoch: Annotated[str, Meta(min_length=1, max_length=128)]
+    epoch: Epoch
     offset: OffsetOrZero
 
 
@@ -96,6 +97,7 @@ class Say(Command, frozen=True):
     data: Raw | UnsetType = UNSET
     key: Key = UNSET
     reply_to: Offset | None = None
+    epoch: Epoch | UnsetType = UNSET  # in which the message that is answered was seen; so in the three below
 
 
 class Direct(Command, frozen=True):
@@ -114,12 +116,14 @@ class Edit(Command, frozen=True):
     text: Text = UNSET
     data: Raw | UnsetType = UNSET
     key: Key = UNSET
+    epoch: Epoch | UnsetType = UNSET
 
 
 class Delete(Command, frozen=True):
     room: Name
     offset: Offset
     key: Key = UNSET
+    epoch: Epoch | UnsetType = UNSET
 
 
 class React(Command, frozen=True):
@@ -128,6 +132,7 @@ class React(Command, frozen=True):
     emoji: Emoji
     remove: bool = False
     key: Key = UNSET
+    epoch: Epoch | UnsetType = UNSET
 
 
 class Read(Command, frozen=True):

@@ -162,12 +162,14 @@ class Desk:
 
     def _publish(self, effect: e.Publish, *, placed: Callable[[Placed], None] | None = None) -> None:
         if effect.slow_mode:
-            self._pace(effect, lambda: self._append(effect, effect.content or None, placed))
-            return
-        self._append(effect, effect.content or None, placed)
+            self._pace(effect, lambda: self._publish(msgspec.structs.replace(effect, slow_mode=0.0), placed=placed))
+        elif effect.reply_to is not None:
+            self._append(effect, effect.content or None, placed, reply_to=effect.reply_to)
+        else:
+            self._append(effect, effect.content or None, placed)
 
     def _append(
-        self, effect: e.Publish | e.Amend, digest: bytes | None, placed: Callable[[Placed], None] | None, **change: Any
+        self, effect: e.Publish | e.Amend, digest: bytes | None, placed: Callable[[Placed], None] | None, **how: Any
     ) -> None:
         """Have it kept, then acknowledge it; `placed` hears where."""
         request, room, ws = effect.id, effect.room, self.connection.ws
@@ -183,7 +185,10 @@ class Desk:
                 if kept is not None and not result.duplicate:
                     kept(room, result, effect.payload)
             else:
-                self._reply(_why(result).reply(request))
+                why = _why(result)
+                if "reply_to" in how and why.field == "offset":
+                    why.field = "reply_to"
+                self._reply(why.reply(request))
             self._landed()
 
         kept = self._app.kept
@@ -196,7 +201,7 @@ class Desk:
             author=self.session.identity.user,
             key=effect.key,
             digest=digest,
-            **change,
+            **how,
         )
 
     def _pace(self, effect: e.Publish | e.Amend, publish: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from workers.bus.port import Change
+from workers.bus.port import Change, Position
 from workers.chat.commands import Command, Wanted
 from workers.chat.identity import Identity
 
@@ -88,6 +88,7 @@ class Publish(Effect, frozen=True, gc=False):
     # What the client asked for, without what the server added: a retry under a new name is the same request.
     content: bytes = b""
     slow_mode: float = 0.0  # seconds between two messages of one user in this room; 0: none
+    reply_to: Position | None = None  # the message that it answers, which has to be there
 
 
 class PublishDirect(Effect, frozen=True, gc=False):

@@ -80,7 +80,10 @@ class SayRequest(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """What the store has now: a message, or a change of one. Only the worker that took it is told, once.
+    """What the store has now: a message, or a change of one. Only the worker that took it is told, at most once.
+
+    It is for bots and notices: a worker that is killed, or is handing over, has told its application nothing of what it
+    took last, and nobody else tells it. Whoever must have every message reads `history`.
 
     Of a direct message and its changes it is the one in the inbox of whoever did it. What `Chat.say` and the operator
     say is told as well, so a bot passes over what it said itself; what comes by `Gateway` passes no worker.
@@ -110,7 +113,8 @@ class Hooks(Callbacks):
     """`(SayRequest)`: before `say`, `direct` and `edit`; it may return another text."""
 
     on_kept: Event[t.OfKept, t.DecoratesKept] = Event("message", threads=True)
-    """`(Kept)`: of each message, edit, deletion and reaction that the store has; what it raises is logged."""
+    """`(Kept)`: of messages, edits, deletions and reactions that this worker had kept: at most once, and here only. See
+    `Kept` for what it misses. What it raises is logged."""
 
     @property
     def consulted(self) -> frozenset[str]:

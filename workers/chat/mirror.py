@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from workers.addressing import inbox_of
-from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed
+from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed, Position
 from workers.chat import effects as e
 from workers.chat import replies
 from workers.chat.mistake import Mistake
 from workers.chat.session import Effects
+from workers.rooms.lineage import Restart, judge
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
@@ -82,7 +83,8 @@ class Mirror:
         target = amend.change.target
         page = await self._app.node.bus.read(amend.room, after=target - 1, limit=1, max_bytes=1, messages_only=True)
         entry = next((one for one in page.entries if one.offset == target), None)
-        if entry is None:
+        seen = Position(amend.change.epoch, target)
+        if entry is None or (seen.epoch and isinstance(judge(seen, page.state), Restart)):
             raise Mistake("not_found", "there is no such message any more", field="offset")
         letter = _decode(entry.payload)
         sender = letter.sender.get("user", "")
@@ -120,5 +122,5 @@ def _moved(amend: e.Amend, room: str, target: int) -> e.Amend:
     """The same change for the other inbox: the payload names its room and target right after its type."""
     before = b'"room":"%b","target":%d,' % (amend.room.encode(), amend.change.target)
     after = b'"room":"%b","target":%d,' % (room.encode(), target)
-    change = Change(amend.change.verb, target, amend.change.emoji)
+    change = Change(amend.change.verb, target, amend.change.emoji)  # the epoch was that of the other log
     return msgspec.structs.replace(amend, room=room, change=change, payload=amend.payload.replace(before, after, 1))

@@ -81,6 +81,19 @@ def cleaned(name: str) -> str:
     return name
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    text = text.strip()
+    if "!" <= text[:1] <= "~":
+        return False  # nearly every text
+    return not any(_shows(character) for character in set(text))
+
+
+def _shows(character: str) -> bool:
+    code = ord(character)
+    return not (code in _IGNORABLE or code in _BLANK or character.isspace() or unicodedata.category(character) == "Cf")
+
+
 def _without_variants(name: str) -> str:
     """Without what says how a Han character is to be written: names that differ only there are the same."""
     return "".join(

@@ -12,11 +12,12 @@ from msgspec import UNSET, Raw
 
 from chatmaster.settings import RoomRule
 from workers.addressing import inbox_of, is_inbox
-from workers.bus.port import Change
+from workers.bus.port import Change, Position
 from workers.chat import commands as c
 from workers.chat import effects as e
 from workers.chat import messages, replies
 from workers.chat.mistake import Mistake
+from workers.chat.names import is_blank
 from workers.chat.permissions import permit
 from workers.chat.rights import Role
 
@@ -39,11 +40,12 @@ def say_approved(session: Session, command: c.Say, now: float) -> Effects:
     rule = session.context.options.of(room)
     body = _body(session, command, room, rule)
     payload = messages.message(room, _sender(session), body, reply_to=command.reply_to)
-    if command.key is UNSET and not rule.slow_mode:
+    if command.key is UNSET and not rule.slow_mode and command.reply_to is None:
         return (e.Publish(command.id, room, payload),)
     slow_mode = _slow_mode(session, rule)
     content = _content("say", command.reply_to or 0, command)
-    return (e.Publish(command.id, room, payload, command.key or "", content, slow_mode),)
+    answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
+    return (e.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered),)
 
 
 def direct(session: Session, command: c.Direct, now: float) -> Effects:
@@ -89,6 +91,8 @@ def delete(session: Session, command: c.Delete, now: float) -> Effects:
 def react(session: Session, command: c.React, now: float) -> Effects:
     """An emoji on an earlier message, or off it."""
     permit(session, session.identity, "react", command.room, now)
+    if is_blank(command.emoji):
+        raise Mistake("bad_request", "nothing of this emoji can be seen", field="emoji")
     verb = "unreact" if command.remove else "react"
     payload = messages.reacted(command.room, _sender(session), command.offset, command.emoji, remove=command.remove)
     content = f"{verb} {command.offset} {command.emoji}".encode()
@@ -114,7 +118,7 @@ def _amend(
     return e.Amend(
         command.id,
         command.room,
-        Change(verb, command.offset, emoji),
+        Change(verb, command.offset, emoji, command.epoch or ""),
         payload,
         content,
         command.key or "",
@@ -159,6 +163,8 @@ def _check_body(session: Session, command: c.Say | c.Direct | c.Edit, rule: Room
     field, content = ("data", bytes(data)) if isinstance(data, Raw) else ("text", str(text).encode())
     if len(content) > most:
         raise Mistake("too_large", f"at most {most} bytes, and this has {len(content)}", field=field)
+    if isinstance(text, str) and is_blank(text):
+        raise Mistake("bad_request", "nothing of this text can be seen", field="text")
     if isinstance(data, Raw):
         try:
             c.check_data(data)

@@ -35,14 +35,17 @@ class Verbs:
         *,
         data: Any = None,
         reply_to: int | None = None,
+        epoch: str | None = None,
         key: str | None = None,
         timeout: float | None = None,
     ) -> ev.Ack:
         """Say it in a room. Returns when the store has it; under the same key it is kept once.
 
+        `epoch` is that of the message which `reply_to` names: refused where the log was reset since.
+
         Raises RequestRefused, OutcomeUnknown, ConnectionEnded, as every request here.
         """
-        fields = {"room": room, "text": text, "data": data, "reply_to": reply_to, "key": key}
+        fields = {"room": room, "text": text, "data": data, "reply_to": reply_to, "epoch": epoch, "key": key}
         return await self._request(ev.Ack, "say", timeout, **fields)
 
     async def direct(
@@ -58,20 +61,35 @@ class Verbs:
         return await self._request(ev.Ack, "direct", timeout, to=to, text=text, data=data, key=key)
 
     async def edit(
-        self, room: str, offset: int, text: str | None = None, *, data: Any = None, key: str | None = None
+        self,
+        room: str,
+        offset: int,
+        text: str | None = None,
+        *,
+        data: Any = None,
+        key: str | None = None,
+        epoch: str | None = None,
     ) -> ev.Ack:
-        """Replace what the message at `offset` says."""
-        return await self._request(ev.Ack, "edit", None, room=room, offset=offset, text=text, data=data, key=key)
+        """Replace what the message at `offset` says; with its `epoch` only where the log was not reset since."""
+        fields = {"room": room, "offset": offset, "text": text, "data": data, "key": key, "epoch": epoch}
+        return await self._request(ev.Ack, "edit", None, **fields)
 
-    async def delete(self, room: str, offset: int, *, key: str | None = None) -> ev.Ack:
-        """Take a message away."""
-        return await self._request(ev.Ack, "delete", None, room=room, offset=offset, key=key)
+    async def delete(self, room: str, offset: int, *, key: str | None = None, epoch: str | None = None) -> ev.Ack:
+        """Take a message away; `epoch` as for `edit`."""
+        return await self._request(ev.Ack, "delete", None, room=room, offset=offset, key=key, epoch=epoch)
 
     async def react(
-        self, room: str, offset: int, emoji: str, *, remove: bool = False, key: str | None = None
+        self,
+        room: str,
+        offset: int,
+        emoji: str,
+        *,
+        remove: bool = False,
+        key: str | None = None,
+        epoch: str | None = None,
     ) -> ev.Ack:
-        """React to a message, or take the reaction back."""
-        fields = {"room": room, "offset": offset, "emoji": emoji, "remove": remove or None, "key": key}
+        """React to a message, or take the reaction back; `epoch` as for `edit`."""
+        fields = {"room": room, "offset": offset, "emoji": emoji, "remove": remove or None, "key": key, "epoch": epoch}
         return await self._request(ev.Ack, "react", None, **fields)
 
     async def join(self, room: str, since: ev.Position | None = None) -> ev.Joined:

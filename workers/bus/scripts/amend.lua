@@ -10,6 +10,7 @@
 -- ARGV[11]  who may have written it (empty: anybody)
 -- ARGV[12]  what of a reaction exists once: who and which, with a space between
 -- ARGV[13]  the payload of the envelope
+-- ARGV[14]  epoch in which the message was seen; "": not said
 --
 -- The overlay is a message's state and lives as long as the message; it is bounded for each message and user. The entry in
 -- the stream of changes is for those who follow or come back, and kept as long as no newer ones need its place.
@@ -34,7 +35,7 @@ local again = keys and first_answer(log, keys, ARGV[7], ARGV[8])
 if again then return again end
 
 local verb, target = ARGV[9], ARGV[10]
-local found = (not log.fresh) and redis.call('XRANGE', KEYS[2], target .. '-0', target .. '-0')[1]
+local found = message_at(log, target, ARGV[14])
 if not found or redis.call('HEXISTS', KEYS[3], target .. 'd') == 1 then
   return redis.error_reply('NOTARGET there is no such message any more')
 end

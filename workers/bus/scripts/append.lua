@@ -83,6 +83,24 @@ local function append(log, envelope, stream, most)
   return answer
 end
 
+-- Whether a position still means what it meant to whoever saw it in that epoch: the log was not reset since.
+local function on_the_line(log, offset, epoch)
+  if string.sub(epoch, 1, 8) ~= log.id then return false end
+  local seen = false
+  for reign, first in string.gmatch(reigns_of(log), '(%S+):(%d+)') do
+    if seen then return offset < tonumber(first) end
+    seen = reign == string.sub(epoch, 9)
+  end
+  return seen
+end
+
+-- The message at an offset, as the stream has it; nil where it is not there any more, or is another than was seen in the
+-- epoch ("": whichever is there).
+local function message_at(log, offset, epoch)
+  if log.fresh or (epoch ~= '' and not on_the_line(log, tonumber(offset), epoch)) then return nil end
+  return redis.call('XRANGE', KEYS[2], offset .. '-0', offset .. '-0')[1]
+end
+
 -- To be called before the first `append`.
 local function prepare(log)
   log.stamp = text(log.time)

@@ -40,6 +40,7 @@ export function messageFrom(entry, segment) {
     kind: "message",
     segment,
     offset: entry.offset,
+    epoch: entry.epoch,
     time: entry.time,
     from: { user: String(entry.from?.user ?? ""), name: String(entry.from?.name ?? "?") },
     text: entry.text,

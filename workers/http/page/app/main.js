@@ -227,11 +227,13 @@ class App {
   }
 
   change(conversation, message, text) {
-    this.attempt(this.chat.edit(this.model.logOf(conversation), message.offset, text));
+    const { offset, epoch } = message;
+    this.attempt(this.chat.edit(this.model.logOf(conversation), offset, text, { epoch }));
   }
 
   remove(conversation, message) {
-    const submit = () => this.chat.delete(this.model.logOf(conversation), message.offset);
+    const { offset, epoch } = message;
+    const submit = () => this.chat.delete(this.model.logOf(conversation), offset, { epoch });
     openDialog({
       title: "Delete this message?",
       text: message.text ?? "",
@@ -246,7 +248,8 @@ class App {
   react(conversation, message, emoji, only = false) {
     const has = message.reactions.get(emoji)?.has(this.model.me) ?? false;
     if (has && only) return;
-    this.attempt(this.chat.react(this.model.logOf(conversation), message.offset, emoji, { remove: has }));
+    const { offset, epoch } = message;
+    this.attempt(this.chat.react(this.model.logOf(conversation), offset, emoji, { remove: has, epoch }));
   }
 
   async copy(text) {

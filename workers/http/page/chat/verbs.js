@@ -33,7 +33,7 @@ export class Verbs extends EventTarget {
    * Say it in a room. Resolves when the store has it; under the same key it is kept once.
    * @param {string} room
    * @param {string | undefined} text
-   * @param {WriteOptions & {replyTo?: number}} [options]
+   * @param {WriteOptions & {replyTo?: number, epoch?: string}} [options] `epoch` of the message that is answered
    * @returns {Promise<Ack>}
    */
   say(room, text, { replyTo, timeout, ...rest } = {}) {
@@ -52,11 +52,11 @@ export class Verbs extends EventTarget {
   }
 
   /**
-   * Replace what a message says.
+   * Replace what a message says; with the message's `epoch` only where the log was not reset since.
    * @param {string} room
    * @param {number} offset
    * @param {string | undefined} text
-   * @param {WriteOptions} [options]
+   * @param {WriteOptions & {epoch?: string}} [options]
    * @returns {Promise<Ack>}
    */
   edit(room, offset, text, { timeout, ...rest } = {}) {
@@ -67,7 +67,7 @@ export class Verbs extends EventTarget {
    * Take a message back.
    * @param {string} room
    * @param {number} offset
-   * @param {{key?: string}} [options]
+   * @param {{key?: string, epoch?: string}} [options]
    * @returns {Promise<Ack>}
    */
   delete(room, offset, options = {}) {
@@ -79,11 +79,11 @@ export class Verbs extends EventTarget {
    * @param {string} room
    * @param {number} offset
    * @param {string} emoji
-   * @param {{remove?: boolean, key?: string}} [options]
+   * @param {{remove?: boolean, key?: string, epoch?: string}} [options]
    * @returns {Promise<Ack>}
    */
-  react(room, offset, emoji, { remove, key } = {}) {
-    return this.request("react", { room, offset, emoji, remove: remove || undefined, key });
+  react(room, offset, emoji, { remove, key, epoch } = {}) {
+    return this.request("react", { room, offset, emoji, remove: remove || undefined, key, epoch });
   }
 
   /**

@@ -63,6 +63,8 @@ class Entrance:
                     break
             if admit.chosen or not identity.fresh:
                 admit = await self._named(admit, before[0])
+            elif identity.guest:  # no await from here on: the next one finds this name taken
+                admit = msgspec.structs.replace(admit, identity=app.naming.invented(identity))
             if not identity.fresh and app.moderation.concerned_with(identity):
                 await app.moderation.enlist(admit.identity)
             app.introduce(desk, admit.identity)

@@ -7,12 +7,13 @@ replaced by the prototype of those it can be confused with, from Unicode's own t
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import resources
 from typing import Final
 
 MAX_LENGTH: Final = 32  # characters, after NFKC
+MAX_OTHERS: Final = 32  # generated names that are tried in the place of one that is taken
 MAX_MARKS: Final = 4  # combining marks in a row; more are only there to paint over other lines
 
 OPERATOR: Final = "operator"  # the name under which chatctl speaks
@@ -186,6 +187,12 @@ def _skeleton(name: str) -> str:
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", name))
     shown = "".join(prototypes.get(one, one) for one in decomposed if one != " " and ord(one) not in _IGNORABLE)
     return unicodedata.normalize("NFD", shown)
+
+
+def not_taken(name: str, number: int, taken: Callable[[str], bool]) -> str:
+    """The generated name of a guest, or where somebody bears it one of the next; the same again if all are taken."""
+    others = (generated(number + step) for step in range(1, MAX_OTHERS))
+    return next((other for other in others if not taken(other)), name) if taken(name) else name
 
 
 def confusables() -> Iterable[str]:

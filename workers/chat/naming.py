@@ -17,6 +17,8 @@ from workers.addressing import inbox_of
 from workers.bus.port import Unavailable
 from workers.chat import replies
 from workers.chat.admission import could_deceive
+from workers.chat.identity import GUEST_PREFIX
+from workers.chat.names import not_taken
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
@@ -78,6 +80,15 @@ class Naming:
         elif kept != identity.name:
             await self._order(Renamed(user, identity.name))
         return identity
+
+    def invented(self, identity: Identity) -> Identity:
+        """A new guest who did not choose a name, with one that nobody here bears, which is kept like a chosen one."""
+        number = int(identity.user.removeprefix(GUEST_PREFIX), 16)
+        name = not_taken(identity.name, number, self._app.people.knows)
+        if name == identity.name:
+            return identity
+        self._app.marks.note_call(identity.user, name)
+        return msgspec.structs.replace(identity, name=name)
 
     async def _order(self, order: Renamed) -> None:
         placed = await self._app.moderation.tell(order)

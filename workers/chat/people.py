@@ -54,6 +54,10 @@ class People:
                 self._names.pop(one, None)
             self._unindex(oldest)
 
+    def knows(self, name: str) -> bool:
+        """Whether somebody is called so, or was when last heard of."""
+        return folded(name) in self._users
+
     def met(self, user: str, name: str) -> None:
         """A user was called so once; what is known already is newer."""
         if user not in self._names:

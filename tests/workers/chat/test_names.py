@@ -17,7 +17,7 @@ from tests.workers.chat.play import SECRET, Play, guest, kinds
 from workers.chat import names
 from workers.chat.hooks import Person, Refuse, SayRequest, WordFilter
 from workers.chat.identity import Identities, Identity
-from workers.chat.names import NameRefused, cleaned, generated, is_reserved, is_the_operators, keys_of
+from workers.chat.names import NameRefused, cleaned, generated, is_reserved, is_the_operators, keys_of, not_taken
 from workers.chat.people import People
 from workers.chat.rights import Role
 from workers.chat.staff import Officer, Staff
@@ -239,3 +239,13 @@ def test_the_word_filter_stars_out_words_however_they_are_written():
     assert polite(SayRequest(person, "r", text="Darn it, d\u0430rn darning!")) == "D*** it, d*** darning!"
     assert polite(SayRequest(person, "r", text="fine")) is None and polite(SayRequest(person, "r", data=1)) is None
     assert isinstance(WordFilter(["darn"], refuse=True)(SayRequest(person, "r", text="darn")), Refuse)
+
+
+def test_a_generated_name_that_somebody_bears_is_not_given_again():
+    people, given = People(), []
+    for number in range(40):
+        name = not_taken(generated(7), 7, people.knows)
+        people.called(f"guest:{number}", name)
+        given.append(name)
+    assert given[0] == generated(7) and len(set(given)) == 32, "then there are no more to try"
+    assert not_taken("Ada", 7, lambda name: False) == "Ada"

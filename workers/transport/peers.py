@@ -66,6 +66,15 @@ class Peers:
         if old in self._gave_way:
             self._gave_way.discard(old)
             return new
+        network = self._network(address)
+        if self._networks.get(old) == network:  # nobody has come or gone
+            del self._networks[old]
+            self._networks[new] = network
+            if network:
+                waiting = self._newcomers[network]
+                del waiting[old]
+                waiting[new] = None
+            return None
         self.remove(old, "")
         return self.add(new, address)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -13,9 +15,13 @@ from workers.counters import Counters
 from workers.events import Tasks
 from workers.failures import Failures
 
+EVERY = 60.0  # seconds between two lines about one timer that is too slow
+
+logger = logging.getLogger(__name__)
+
 
 class _Entry:
-    __slots__ = ("args", "due", "function", "handle", "interval", "persistent")
+    __slots__ = ("args", "due", "function", "handle", "interval", "persistent", "running", "said", "skipped")
 
     def __init__(self, interval: float, function: Callable[..., Any], args: tuple[Any, ...], persistent: bool) -> None:
         self.interval = interval
@@ -24,6 +30,9 @@ class _Entry:
         self.persistent = persistent
         self.due = 0.0
         self.handle: asyncio.TimerHandle | None = None
+        self.running = False  # its last coroutine has not ended
+        self.skipped = 0  # ticks since that was said
+        self.said = float("-inf")
 
 
 class TimerWheel:
@@ -62,12 +71,16 @@ class TimerWheel:
             self._schedule(timer_id, entry)
         else:
             del self.entries[timer_id]
+        if entry.running:
+            self._skip(timer_id, entry)
+            return
         try:
             result = entry.function(*entry.args)
         except BaseException as error:
             self._failed(timer_id, entry, error)
             return
         if inspect.isawaitable(result):
+            entry.running = True
             self._tasks.start(self._awaited(timer_id, entry, result), what=f"timer {timer_id}")
 
     async def _awaited(self, timer_id: int, entry: _Entry, waiting: Awaitable[Any]) -> None:
@@ -77,12 +90,26 @@ class TimerWheel:
             if self._tasks.is_ending(error):
                 raise
             self._failed(timer_id, entry, error)
+        finally:
+            entry.running = False
+
+    def _skip(self, timer_id: int, entry: _Entry) -> None:
+        """It takes longer than its interval: runs that pile up would never end."""
+        entry.skipped += 1
+        if self.loop.time() - entry.said >= EVERY:
+            entry.said = self.loop.time()
+            logger.warning(
+                "timer %d (%s) still runs when it is due again, every %g s: such a run is left out (%d so far)",
+                timer_id,
+                _name(entry.function),
+                entry.interval,
+                entry.skipped,
+            )
 
     def _failed(self, timer_id: int, entry: _Entry, error: BaseException) -> None:
         self._counters.callback_errors += 1
-        name = getattr(entry.function, "__qualname__", repr(entry.function))
         goes_on = "it goes on" if entry.persistent else "it was to run once"
-        self._failures.say(f"timer {timer_id} ({name}) failed; {goes_on}", error)
+        self._failures.say(f"timer {timer_id} ({_name(entry.function)}) failed; {goes_on}", error)
 
     def cancel(self, timer_id: int) -> bool:
         entry = self.entries.pop(timer_id, None)
@@ -103,13 +130,18 @@ class Timer:
     def add(interval: float, function: Callable[..., Any], args: Iterable[Any] = (), persistent: bool = True) -> int:
         """Call `function(*args)` every `interval` seconds, or once where `persistent` is false.
 
-        A coroutine function is run as a task. Whatever it raises is logged, with the traceback once a minute, and does
-        not end the timer. Returns the
-        timer's id. Raises ValueError for an interval that is not positive, RuntimeError outside a worker.
+        A coroutine function is run as a task; while that runs, the timer starts no second one. Whatever it raises is
+        logged, with the traceback once a minute, and does not end the timer. Returns the timer's id. Raises ValueError
+        for an interval that is not positive, TypeError for what cannot be called with `args`, RuntimeError outside a
+        worker.
         """
-        if not interval > 0:
+        if not (interval > 0 and math.isfinite(interval)):
             raise ValueError(f"a timer's interval must be more than 0 seconds, not {interval!r}")
-        return _wheel().add(interval, function, tuple(args), persistent)
+        if isinstance(args, str | bytes):
+            raise TypeError(f"a timer's args are a tuple of arguments: ({args!r},), not {args!r}")
+        args = tuple(args)
+        _check(function, args)
+        return _wheel().add(interval, function, args, persistent)
 
     @staticmethod
     def delete(timer_id: int) -> bool:
@@ -122,6 +154,26 @@ class Timer:
         wheel = _wheel()
         for timer_id in list(wheel.entries):
             wheel.cancel(timer_id)
+
+
+def _check(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    if inspect.iscoroutine(function):
+        function.close()
+        raise TypeError("a timer takes the function itself: Timer.add(1, tick), not Timer.add(1, tick())")
+    if not callable(function):
+        raise TypeError(f"a timer takes a function or a coroutine function, not {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some of those written in C do not tell
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        raise TypeError(f"the timer would call {_name(function)}{signature} with {args!r}: {error}") from None
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _wheel() -> TimerWheel:

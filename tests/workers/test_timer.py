@@ -65,3 +65,41 @@ def test_outside_a_worker_and_with_a_wrong_interval_it_says_so() -> None:
         Timer.add(0, print)
     with pytest.raises(RuntimeError, match="inside a running worker"):
         contextvars.Context().run(Timer.add, 1, print)
+
+
+async def test_a_coroutine_that_takes_longer_than_its_interval_runs_once_at_a_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    running, most, begun = 0, 0, 0
+    go_on = asyncio.Event()
+
+    async def slow() -> None:
+        nonlocal running, most, begun
+        begun += 1
+        running += 1
+        most = max(most, running)
+        await go_on.wait()
+        running -= 1
+
+    Timer.add(0.005, slow)
+    await until_async(lambda: "still runs when it is due again" in caplog.text, what="it is said")
+    assert (begun, most) == (1, 1)
+    go_on.set()
+    await until_async(lambda: begun > 3, what="it goes on afterwards")
+    assert most == 1 and caplog.text.count("still runs when it is due again") == 1
+
+
+async def test_what_could_only_fail_later_is_refused_when_it_is_added() -> None:
+    async def tick(one: int) -> None: ...
+
+    for function, args, said in (
+        (tick, (), "would call .*tick"),
+        (tick, (1, 2), "too many positional"),
+        (tick, "x", r"args are a tuple of arguments: \('x',\)"),
+        (tick(1), (), r"Timer.add\(1, tick\), not Timer.add\(1, tick\(\)\)"),
+        ("tick", (), "takes a function or a coroutine function, not 'tick'"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            Timer.add(1, function, args)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="more than 0 seconds, not inf"):
+        Timer.add(float("inf"), tick, (1,))

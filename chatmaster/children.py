@@ -13,6 +13,7 @@ import gc
 import importlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 _SUPERVISOR_VARIABLES = (
     "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
 )  # fmt: skip
+
+MOST_DESCRIPTORS = 65_536  # that are closed one by one where they cannot be listed
 
 
 def preload(entry: str) -> None:
@@ -154,16 +157,24 @@ def _descriptors(task: Task) -> set[int]:
 def _close_all_but(keep: set[int]) -> None:
     """Close by number. The master's objects stay referenced from its stack below us, so none is finalised later."""
     keep |= {0, 1, 2, *(handler.fileno() for handler in logging.getLogger().handlers if hasattr(handler, "fileno"))}
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
+    for number in _open_descriptors():
+        if number not in keep:
             try:
-                os.close(int(name))
+                os.close(number)
             except OSError:
                 pass  # the descriptor of the listing itself
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)  # a worker that read from the terminal would be stopped by it
     if null not in keep:
         os.close(null)
+
+
+def _open_descriptors() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # no descriptor is left to list them with, or /proc is not there
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return list(range(min(soft, MOST_DESCRIPTORS) if soft != resource.RLIM_INFINITY else MOST_DESCRIPTORS))
 
 
 def _report(channel: socket.socket, error: BaseException) -> None:

@@ -48,6 +48,7 @@ class Report:
     def status(self) -> dict[str, Any]:
         """What `chatctl status` shows."""
         arbiter, now = self._arbiter, time.monotonic()
+        self.note(now)  # nothing that is shown is older than the question
         for handle in arbiter.foreman.handles.values():
             handle.measure()
         rows = status.workers(arbiter.policy.slots, arbiter.foreman.handles, now)

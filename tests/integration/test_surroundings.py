@@ -16,6 +16,7 @@ import pytest
 
 from chatmaster.contract import ExitCode
 from tests.support.server import ROOT, Chatmaster
+from tests.support.wait import until
 
 CHATCTL = (sys.executable, "-P", "-m", "chatmaster")
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -84,6 +85,10 @@ def state_dir_that_is_a_file(place: Place, tmp_path: Path) -> None:
     place.options = ("--state-dir", str(tmp_path / "file"))
 
 
+def few_descriptors(place: Place, tmp_path: Path) -> None:
+    place.prefix = ("prlimit", "--nofile=12:12")
+
+
 def full_output(place: Place, tmp_path: Path) -> None:
     place.streams["stdout"] = os.open("/dev/full", os.O_WRONLY)
 
@@ -102,6 +107,18 @@ def broken_pipes(place: Place, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     place.streams["stdout"] = place.streams["stderr"] = writer
+
+
+def real_latin_1(place: Place, tmp_path: Path) -> None:
+    """The locale itself, made for the test: arguments and output are of that character set."""
+    made = tmp_path / "locales" / "en_US.ISO-8859-1"
+    made.parent.mkdir()
+    if shutil.which("localedef") is None:
+        pytest.skip("localedef is not installed")
+    subprocess.run(["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(made)], capture_output=True)
+    if not made.exists():
+        pytest.skip("there are no sources of locales")
+    place.environ |= {"LOCPATH": str(made.parent), "LC_ALL": made.name}
 
 
 def closed(*fds: int) -> Callable[[Place, Path], None]:
@@ -131,6 +148,7 @@ def with_options(name: str, *options: str | bytes) -> Callable[[Place, Path], No
 PLACES = (
     closed(0), closed(1), closed(2), closed(0, 1), closed(1, 2), closed(0, 2), closed(0, 1, 2), removed, without_home,
     unreadable_directory, state_dir_that_is_a_file, full_output, full_everything, broken_pipe, broken_pipes,
+    real_latin_1, few_descriptors,
     with_environment("latin_1", LC_ALL="en_US.ISO-8859-1", PYTHONUTF8="0", PYTHONIOENCODING="latin-1"),
     with_environment("c_locale", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
     with_environment("ascii", PYTHONIOENCODING="ascii"),
@@ -199,6 +217,25 @@ def test_an_argument_that_is_no_text_is_wrong_usage(place):
     done = place.chatctl("say", "lobby", b"caf\xe9")
     assert done.returncode == ExitCode.USAGE
     assert rb"the argument caf\udce9 is no text" in done.stderr
+
+
+def test_a_latin_1_terminal_says_and_hears(place, tmp_path):
+    real_latin_1(place, tmp_path)
+    with Chatmaster(workers=1) as server:
+        place.options = ("--state-dir", str(server.state_dir))
+        done = place.chatctl("say", "lobby", b"caf\xe9")
+        assert done.returncode == 0, done.stderr
+        assert server.ctl("say", "lobby", "日本").returncode == 0
+        doctor = place.chatctl("doctor")
+        assert doctor.returncode == 0 and doctor.stdout.startswith(b"+ "), doctor
+        command = [*CHATCTL, *place.options, "tail", "lobby"]
+        with subprocess.Popen(command, env=place.environ, cwd=place.cwd, stdout=subprocess.PIPE) as tail:
+            assert tail.stdout is not None
+            begun = until(lambda: server.ask("rooms"), 20.0, "it follows")
+            assert begun[0]["room"] == "lobby"
+            assert server.ctl("say", "lobby", "é 日本").returncode == 0
+            assert rb"\xe9 \u65e5\u672c" in repr(tail.stdout.readline()).encode().replace(rb"\\u", rb"\u")
+            tail.terminate()
 
 
 STATE_DIRS = ("a b", "a#b", "a?b=c", "100%", "%41", "é", "a'b\"c")

@@ -59,7 +59,7 @@ def test_the_theme_is_the_systems_or_ones_own(server, visit):
 
 @pytest.mark.parametrize(("wish", "moves"), [("reduce", False), ("no-preference", True)])
 def test_who_wants_little_motion_gets_none(server, visit, wish, moves):
-    """Drawers and dots stand still, and the way to the latest message is a jump."""
+    """Drawers and dots stand still; the way to the latest message is a jump for everybody."""
     ada = visit(server, "Ada", width=360, height=500, reduced_motion=wish).come()
     for number in range(30):
         ada.say(f"message {number}")
@@ -69,6 +69,5 @@ def test_who_wants_little_motion_gets_none(server, visit, wish, moves):
     assert (page.locator("#sidebar").evaluate(duration) > 0) is moves
     page.locator("#scroll").evaluate("node => { node.scrollTop = 0 }")
     page.locator("#jump").wait_for()
-    arrived_at_once = page.evaluate(PRESS_JUMP)
-    assert arrived_at_once is not moves
+    assert page.evaluate(PRESS_JUMP)
     ada.expect(page.locator("#jump")).to_be_hidden()

@@ -1,5 +1,5 @@
 /** Owns the box in which one writes: drafts, replying, editing, sending, and saying that one is writing. */
-import { bdi, byId } from "./dom.js";
+import { bdi, byId, isComposing } from "./dom.js";
 import { openEmojiPicker } from "./emoji.js";
 import { Mentions } from "./mentions.js";
 import { textOf } from "./message.js";
@@ -45,9 +45,11 @@ export class Composer {
   /** Another conversation is shown. */
   show(conversation) {
     this.save();
+    const typed = this.conversation ? "" : this.text.value; // before the server said where we are
     this.conversation = conversation;
     this.about = null;
-    this.text.value = conversation ? this.draft(conversation.id) : "";
+    const draft = conversation ? this.draft(conversation.id) : "";
+    this.text.value = [draft, typed].filter(Boolean).join("\n");
     this.refresh();
   }
 
@@ -55,8 +57,8 @@ export class Composer {
   refresh() {
     const { conversation } = this;
     const { model } = this.app;
-    const open = Boolean(conversation?.joined);
-    this.text.disabled = !open;
+    const open = Boolean(conversation?.joined || conversation?.joining);
+    this.text.disabled = Boolean(conversation) && !open;
     const title = conversation ? model.titleOf(conversation) : "";
     const words = !conversation
       ? ""
@@ -157,7 +159,7 @@ export class Composer {
   // ---- the box -------------------------------------------------------------------------------------
 
   pressed(event) {
-    if (event.isComposing || this.mentions.pressed(event)) return;
+    if (isComposing(event) || this.mentions.pressed(event)) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       this.send();

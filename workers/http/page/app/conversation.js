@@ -78,6 +78,7 @@ export class Conversation {
     this.outgoing = [];
     this.segment = 0;
     this.joined = this.direct;
+    this.joining = false; // one may write already; it is sent when we are in
     this.loaded = false;
     this.loading = false;
     this.stuck = false; // asking for older ones failed; not again before the next connection
@@ -175,10 +176,11 @@ export class Conversation {
     return /** @type {Message | undefined} */ (this.items.findLast(ours));
   }
 
-  /** Let go of the oldest messages. Returns whether they can be asked for again. */
-  trim() {
-    if (this.items.length <= MOST_KEPT) return false;
-    const gone = this.items.splice(0, this.items.length - MOST_KEPT);
+  /** Let go of the oldest messages, but not of the last `least`. Returns whether they can be asked for again. */
+  trim(least = 0) {
+    const excess = this.items.length - Math.max(MOST_KEPT, least);
+    if (excess <= 0) return false;
+    const gone = this.items.splice(0, excess);
     const present = gone.filter((item) => item.segment === this.segment);
     for (const { kind, offset } of present) if (kind === "message") this.byOffset.delete(offset);
     if (present.length) this.more = true;

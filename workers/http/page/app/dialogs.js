@@ -1,5 +1,5 @@
 /** Owns the questions that the page asks in a dialog: a text, a yes, a moderator's decision. */
-import { el } from "./dom.js";
+import { el, isComposing } from "./dom.js";
 
 /**
  * Show a form in a modal dialog until `submit` has succeeded or the person has thought better of it.
@@ -30,6 +30,7 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
       confirm.disabled = false;
     }
   });
+  form.addEventListener("keydown", (event) => event.key === "Enter" && isComposing(event) && event.preventDefault());
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);

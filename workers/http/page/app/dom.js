@@ -1,4 +1,5 @@
 /** Owns how elements are made. Text only ever becomes a text node: there is no way to markup in here. */
+import { press } from "./press.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -84,21 +85,20 @@ function hueOf(user) {
   return (((hash ^ (hash >>> 13)) >>> 0) % 15) * 24;
 }
 
-/** Make a list of nodes the children of `parent`, moving as little as possible, so that focus and selection stay. */
-export function replaceChildren(parent, nodes) {
-  const wanted = new Set(nodes);
-  for (const child of [...parent.childNodes]) if (!wanted.has(child)) child.remove();
-  let next = parent.firstChild;
-  for (const node of nodes) {
-    if (node === next) next = next.nextSibling;
-    else parent.insertBefore(node, next);
-  }
-}
+/**
+ * Whether a key belongs to an input method (IME) that composes text. Safari sends the key that ends a composition after
+ * its end, as key code 229 (UI Events, 7.3.1).
+ */
+export const isComposing = (event) => event.isComposing || event.keyCode === 229;
 
-/** Call once in the next frame, however often it was asked for. Hidden tabs have no frames: then soon. */
+/**
+ * Call once in the next frame, however often it was asked for; not while something is pressed, see press.js. Hidden tabs
+ * have no frames: then soon.
+ */
 export function onceAFrame(work) {
   let asked = false;
   const run = () => {
+    if (press.defers(run)) return;
     asked = false;
     work();
   };

@@ -1,5 +1,5 @@
 /** Owns the two panels at the sides: columns where there is room, drawers over the page where there is not. */
-import { byId } from "./dom.js";
+import { byId, isComposing } from "./dom.js";
 import { kept } from "./storage.js";
 
 const NARROW = matchMedia("(max-width: 719px)");
@@ -15,7 +15,9 @@ export class Drawers {
     byId("open-people").addEventListener("click", () => this.togglePeople());
     byId("close-people").addEventListener("click", () => this.togglePeople());
     byId("veil").addEventListener("click", () => this.close());
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.isOver && this.close());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !isComposing(event) && this.isOver) this.close();
+    });
     NARROW.addEventListener("change", () => this.set({ sidebar: false }));
     NO_ROOM_FOR_PEOPLE.addEventListener("change", ({ matches }) =>
       this.set({ people: !matches && kept.get("people", true) }),

@@ -1,5 +1,5 @@
 /** Owns the emoji picker: a small choice, found by name. */
-import { el } from "./dom.js";
+import { el, isComposing } from "./dom.js";
 import { moveFocus, openPopup } from "./popup.js";
 import { kept } from "./storage.js";
 
@@ -61,6 +61,7 @@ export function openEmojiPicker(anchor, chosen, focusBack) {
   show();
   search.addEventListener("input", show);
   search.addEventListener("keydown", (event) => {
+    if (isComposing(event)) return;
     if (event.key === "Enter") {
       event.preventDefault(); // the focus goes to the text, where the same key would begin a new line
       grid.querySelector("button")?.click();

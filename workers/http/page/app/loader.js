@@ -2,6 +2,8 @@
 import { reasonOf } from "./outbox.js";
 
 const PAGE = 50;
+const LARGE_PAGE = 100; // what the server gives at most
+const SHORTLY_AFTER = 30; // ms
 const INBOX_PAGE = 100;
 const AGAIN_AFTER = 200; // ms
 const INBOX_PAGES = 5; // at the start, while there is something unread further up
@@ -42,16 +44,31 @@ export class Loader {
     else await this.page(conversation, {});
   }
 
-  async older(conversation) {
+  async older(conversation, limit = PAGE) {
     if (conversation.loading || !conversation.more) return;
     if (conversation.direct) await this.olderOfInbox(conversation);
-    else await this.page(conversation, { before: conversation.first });
+    else await this.page(conversation, { before: conversation.first }, limit);
   }
 
-  async page(conversation, where) {
+  /** Load until the message at `offset` is here. Returns whether it is; false: the server has it no more. */
+  async until(conversation, offset) {
+    if (conversation.byOffset.has(offset)) return true;
+    const log = this.app.model.logOf(conversation);
+    const { messages } = await this.app.chat.history(log, { before: offset + 1, limit: 1 });
+    if (!messages.some((entry) => entry.offset === offset)) return false;
+    conversation.stuck = false;
+    while (!conversation.byOffset.has(offset) && conversation.more && !conversation.stuck) {
+      if (conversation.loading) await new Promise((resolve) => setTimeout(resolve, SHORTLY_AFTER));
+      else await this.older(conversation, LARGE_PAGE);
+    }
+    if (conversation.stuck) throw new Error("Earlier messages could not be loaded");
+    return conversation.byOffset.has(offset);
+  }
+
+  async page(conversation, where, limit = PAGE) {
     await this.whileLoading(conversation, async () => {
       const { segment } = conversation;
-      const answer = await this.app.chat.history(conversation.id, { ...where, limit: PAGE });
+      const answer = await this.app.chat.history(conversation.id, { ...where, limit });
       if (conversation.segment === segment) this.app.model.addPage(conversation, answer);
     });
   }

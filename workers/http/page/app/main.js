@@ -3,6 +3,7 @@
  * The parts know each other through the one object `app`.
  */
 import { connect } from "./chat.js";
+import { hashOf, placeIn } from "./address.js";
 import { Attention } from "./attention.js";
 import { Composer } from "./composer.js";
 import { openDialog, textField } from "./dialogs.js";
@@ -14,6 +15,7 @@ import { openModeration, openPersonMenu } from "./moderation.js";
 import { Outbox, reasonOf } from "./outbox.js";
 import { People } from "./people.js";
 import { openMenu } from "./popup.js";
+import { press } from "./press.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
 import { keepToken, tabToken, takeToken } from "./signin.js";
@@ -54,6 +56,8 @@ class App {
     this.attention = new Attention(this);
     this.status = new Status(this.chat);
     this.readTimer = 0;
+    /** @type {Set<string>} rooms that were left here: an address alone does not join them again */
+    this.leftByHand = new Set();
     this.listen();
     this.listenToPage();
   }
@@ -85,15 +89,24 @@ class App {
     for (const conversation of this.model.conversations.values()) conversation.stuck = false;
     if (!this.model.inbox.loaded) this.loader.inbox();
     if (first) this.outbox.restore();
-    if (first || !this.model.current) this.open(idFromAddress() || this.rooms()[0] || FIRST_ROOM);
+    this.keepRooms();
+    if (first || !this.model.current) this.begin();
     else this.refresh();
+  }
+
+  /** The place in the address, or where one was the last time. */
+  begin() {
+    const { id, offset } = placeIn(location.hash);
+    const last = kept.get("last", "");
+    const known = this.rooms().includes(last) || last.startsWith("@");
+    this.open(id || (known && last) || this.rooms()[0] || FIRST_ROOM, { offset, instead: true });
   }
 
   leftRoom({ room, reason }) {
     this.model.left({ room });
+    this.forgetRoom(room);
     if (reason)
       toast(reason === "refused" ? `You may not be in #${room}` : `You were taken out of #${room}: ${reason}`);
-    this.keepRooms();
     this.composer.refresh();
   }
 
@@ -130,52 +143,74 @@ class App {
   }
 
   addressChanged() {
-    if (!location.hash.startsWith("#token=")) return this.open(idFromAddress());
+    if (!location.hash.startsWith("#token=")) {
+      const { id, offset } = placeIn(location.hash);
+      this.open(id, { offset, join: !this.leftByHand.has(id) }); // Back is no wish to join again
+      return;
+    }
     const before = tabToken();
     const other = takeToken();
     if (other) this.askChange(other);
     else if (tabToken() !== before) location.reload();
   }
 
-  /** Show a conversation; a room is joined where we are not in it yet. */
-  open(id) {
+  /**
+   * Show a conversation; a room is joined where we are not in it yet.
+   * @param {string} id
+   * @param {{offset?: number | null, join?: boolean, instead?: boolean}} [how] at which message; `instead`: of the present
+   *   place in the browser's history
+   */
+  open(id, { offset = null, join = true, instead = false } = {}) {
     if (!id || (!id.startsWith("@") && !ROOM_NAME.test(id))) return;
     const { model } = this;
     const conversation = model.conversation(id);
+    if (placeIn(location.hash).id !== id) {
+      if (instead) history.replaceState(null, "", hashOf(id, offset));
+      else history.pushState(null, "", hashOf(id, offset));
+    }
+    if (offset !== null && model.current === conversation && conversation.loaded) {
+      this.timeline.find(offset);
+      return;
+    }
     if (model.current && model.current !== conversation) model.current.newAfter = null;
     model.current = conversation;
-    if (idFromAddress() !== id) history.pushState(null, "", `#${encodeURIComponent(id)}`);
+    if (join) this.leftByHand.delete(id);
+    conversation.joining = join && !conversation.joined;
     kept.set("last", id);
     if (!conversation.unread) conversation.newAfter = null;
     else conversation.newAfter ??= conversation.readTo;
     this.drawers.close();
     this.composer.show(conversation);
-    this.timeline.show();
-    this.refresh();
+    this.timeline.show(offset);
+    this.refresh(join);
     if (matchMedia("(pointer: fine)").matches) byId("text").focus();
   }
 
   /** Ask for what the current conversation lacks. */
-  async refresh() {
+  async refresh(join = true) {
     const { current } = this.model;
     if (!current) return;
     this.sidebar.draw();
     this.people.draw();
     this.attention.title();
-    if (!current.joined && !(await this.join(current))) return;
+    if (!current.joined && (!join || this.leftByHand.has(current.id))) join = false;
+    if (!current.joined && !(join && (await this.join(current)))) return;
     this.loader.members(current);
     this.loader.latest(current);
   }
 
   async join(conversation) {
+    conversation.joining = true;
     try {
       await this.chat.join(conversation.id);
     } catch (error) {
       toast(`#${conversation.id}: ${reasonOf(error)}`);
       return false;
+    } finally {
+      conversation.joining = false;
+      this.composer.refresh();
     }
     this.keepRooms();
-    this.composer.refresh();
     return true;
   }
 
@@ -202,14 +237,21 @@ class App {
 
   rooms() {
     const rooms = kept.get("rooms", [FIRST_ROOM]).filter((room) => ROOM_NAME.test(room));
-    const asked = idFromAddress();
+    const asked = placeIn(location.hash).id;
     return asked && ROOM_NAME.test(asked) && !rooms.includes(asked) ? [asked, ...rooms] : rooms;
   }
 
+  /** Add the rooms that we are in: other tabs have theirs in the same list. */
   keepRooms() {
+    const ours = [...this.model.conversations.values()].filter((one) => !one.direct && one.joined).map((one) => one.id);
+    for (const id of ours) this.leftByHand.delete(id);
+    kept.set("rooms", [...new Set([...kept.get("rooms", []), ...ours])]);
+  }
+
+  forgetRoom(id) {
     kept.set(
       "rooms",
-      [...this.model.conversations.values()].filter((one) => !one.direct && one.joined).map((one) => one.id),
+      kept.get("rooms", []).filter((room) => room !== id),
     );
   }
 
@@ -252,6 +294,10 @@ class App {
     this.attempt(this.chat.react(this.model.logOf(conversation), offset, emoji, { remove: has, epoch }));
   }
 
+  copyLink(id, offset = null) {
+    this.copy(new URL(hashOf(id, offset), location.href).href);
+  }
+
   async copy(text) {
     try {
       await navigator.clipboard.writeText(text);
@@ -270,7 +316,7 @@ class App {
     if (!current) return;
     /** @type {any[]} */
     const items = [
-      !current.direct && { icon: "link", text: "Copy a link to this room", act: () => this.copy(location.href) },
+      !current.direct && { icon: "link", text: "Copy a link to this room", act: () => this.copyLink(current.id) },
       moderates && { icon: "shield", text: "Moderate…", act: () => openModeration(this, current.peer) },
       !current.direct &&
         current.joined && { icon: "leave", text: "Leave this room", danger: true, act: () => this.leave(current) },
@@ -283,8 +329,10 @@ class App {
     await this.attempt(this.chat.leave(conversation.id));
     this.model.left({ room: conversation.id });
     this.model.conversations.delete(conversation.id);
-    this.keepRooms();
-    this.open(this.rooms().find((room) => room !== conversation.id) ?? FIRST_ROOM);
+    this.forgetRoom(conversation.id);
+    this.leftByHand.add(conversation.id);
+    const others = [...this.model.conversations.values()].filter((one) => !one.direct && one.joined);
+    this.open(others[0]?.id ?? FIRST_ROOM, { instead: true });
   }
 
   askRoom() {
@@ -375,13 +423,6 @@ function address() {
   return url;
 }
 
-function idFromAddress() {
-  try {
-    return decodeURIComponent(location.hash.slice(1)).normalize("NFC");
-  } catch {
-    return "";
-  }
-}
-
+press.listen();
 startTheme();
 new App();

@@ -25,14 +25,21 @@ const faultNode = () => el("li", { class: "line fault", text: "This message cann
 
 function drawnNode(row, conversation, app) {
   if (row.kind === "message") return messageNode(row, conversation, app);
-  if (row.kind === "outgoing") return outgoingNode(row, app);
+  if (row.kind === "outgoing") return outgoingNode(row);
   if (row.kind === "start") return startNode(conversation, app);
+  if (row.kind === "outside") return outsideNode();
   return el("li", {
     class: row.kind === "loading" ? "loading" : `line ${row.kind}`,
     text: row.text,
     role: row.kind === "loading" ? undefined : "separator",
     "aria-label": row.text,
   });
+}
+
+function outsideNode() {
+  const join = el("button", { type: "button", class: "button primary", text: "Join this room", data: { act: "join" } });
+  const words = el("p", { text: "You are not in this room." });
+  return el("li", { class: "start" }, words, el("div", { class: "buttons start-buttons" }, join));
 }
 
 function startNode(conversation, app) {
@@ -48,18 +55,13 @@ function startNode(conversation, app) {
     : el("span", { class: "start-mark", "aria-hidden": "true", text: "#" });
   const node = el("li", { class: "start" }, face, el("h3", {}, ...heading), el("p", { text: words }));
   if (empty && !conversation.direct) {
-    const name = el("button", {
-      type: "button",
-      class: "button",
-      text: "Change your name",
-      on: { click: () => app.askName() },
-    });
+    const name = el("button", { type: "button", class: "button", text: "Change your name", data: { act: "name" } });
     node.append(el("p", {}, "You are called ", bdi(model.name), "."));
     const invite = el("button", {
       type: "button",
       class: "button",
       text: "Copy a link for others",
-      on: { click: () => app.copy(location.href) },
+      data: { act: "invite" },
     });
     node.append(el("div", { class: "buttons start-buttons" }, name, invite));
   }
@@ -74,23 +76,23 @@ function messageNode(row, conversation, app) {
   const classes = ["message", first && "first", mine && "mine", forMe && "mentioned"].filter(Boolean).join(" ");
   const node = el("li", { class: classes, tabindex: "-1", data: { offset: message.offset, segment: message.segment } });
   node.append(
-    gutter(row, app),
+    gutter(row),
     el(
       "div",
       { class: "body" },
-      first && head(message, app),
-      quote(message, conversation, app),
+      first && head(message),
+      quote(message, conversation),
       content(message, model),
     ),
   );
   const body = node.lastElementChild;
-  if (message.reactions.size) body.append(reactions(message, conversation, app));
+  if (message.reactions.size) body.append(reactions(message, app));
   if (row.last || row.readers?.length) node.append(side(row, app));
   if (!first) body.prepend(el("span", { class: "unseen", text: `${message.from.name}: ` }));
   return node;
 }
 
-function gutter({ message, first }, app) {
+function gutter({ message, first }) {
   const time = () =>
     el("time", {
       datetime: new Date(message.time).toISOString(),
@@ -98,8 +100,7 @@ function gutter({ message, first }, app) {
       text: clockTime(message.time),
     });
   if (!first) return el("div", { class: "gutter" }, time());
-  const open = ({ currentTarget }) => app.openPerson(currentTarget, message.from);
-  const props = { type: "button", tabindex: "-1", "aria-label": `About ${message.from.name}`, on: { click: open } };
+  const props = { type: "button", tabindex: "-1", "aria-label": `About ${message.from.name}`, data: { act: "person" } };
   return el(
     "div",
     { class: "gutter" },
@@ -107,11 +108,10 @@ function gutter({ message, first }, app) {
   );
 }
 
-function head(message, app) {
-  const open = ({ currentTarget }) => app.openPerson(currentTarget, message.from);
+function head(message) {
   const name = el(
     "button",
-    { type: "button", class: "name", tabindex: "-1", on: { click: open } },
+    { type: "button", class: "name", tabindex: "-1", data: { act: "person" } },
     bdi(message.from.name),
   );
   const time = el("time", {
@@ -122,11 +122,11 @@ function head(message, app) {
   return el("div", { class: "head" }, name, time);
 }
 
-function quote(message, conversation, app) {
+function quote(message, conversation) {
   if (message.replyTo === undefined) return null;
   const target = conversation.byOffset.get(message.replyTo);
   const words = target ? textOf(target) : "An earlier message";
-  const props = { type: "button", class: "quote", on: { click: () => app.timeline.find(message.replyTo) } };
+  const props = { type: "button", class: "quote", data: { act: "quote" } };
   return el(
     "button",
     props,
@@ -162,7 +162,7 @@ function content(message, model) {
   return node;
 }
 
-function reactions(message, conversation, app) {
+function reactions(message, app) {
   const { model } = app;
   const chips = [...message.reactions].map(([emoji, users]) => {
     const names = [...users].map((user) => (user === model.me ? "you" : model.nameOf(user))).join(", ");
@@ -173,11 +173,11 @@ function reactions(message, conversation, app) {
       "aria-pressed": String(mine),
       "aria-label": `${emoji} ${users.size}: ${names}`,
       title: names,
+      data: { act: "react", key: emoji },
     };
-    const toggle = () => app.react(conversation, message, emoji);
     return el(
       "button",
-      { ...props, on: { click: toggle } },
+      props,
       el("span", { text: emoji }),
       el("span", { text: String(users.size) }),
     );
@@ -209,33 +209,33 @@ const mark = (symbol, words) =>
   el("span", { class: "mark", title: words }, icon(symbol), el("span", { class: "unseen", text: words }));
 const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["check", "Sent, not yet kept"] };
 
-function outgoingNode(row, app) {
+function outgoingNode(row) {
   const outgoing = row.message;
   const failed = outgoing.status === "failed";
   const text = el("div", { class: "text", dir: "auto" }, ...rendered(outgoing.text));
-  const body = el("div", { class: "body" }, row.first && head(outgoing, app), text, failed && complaint(outgoing, app));
+  const body = el("div", { class: "body" }, row.first && head(outgoing), text, failed && complaint(outgoing));
   const classes = `message mine ${row.first ? "first" : ""} ${outgoing.status}`;
   return el(
     "li",
     { class: classes, data: { key: outgoing.key } },
-    gutter(row, app),
+    gutter(row),
     body,
     !failed && el("div", { class: "side" }, mark(...MARKS[outgoing.status])),
   );
 }
 
-function complaint(outgoing, app) {
+function complaint(outgoing) {
   const again = el("button", {
     type: "button",
     class: "link-button",
     text: "Try again",
-    on: { click: () => app.outbox.send(outgoing) },
+    data: { act: "again", key: "again" },
   });
   const discard = el("button", {
     type: "button",
     class: "link-button",
     text: "Discard",
-    on: { click: () => app.discard(outgoing) },
+    data: { act: "discard", key: "discard" },
   });
   return el(
     "div",

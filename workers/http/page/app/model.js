@@ -136,8 +136,8 @@ export class Model {
   }
 
   /** Let go of old messages; those of the inbox are then read again from where they end. */
-  trim(conversation) {
-    if (conversation.loading || !conversation.trim() || !conversation.direct) return;
+  trim(conversation, least = 0) {
+    if (conversation.loading || !conversation.trim(least) || !conversation.direct) return;
     Object.assign(this.inbox, { first: Math.max(this.inbox.first, conversation.first ?? 0), more: true });
   }
 

@@ -1,5 +1,6 @@
 /** Owns the list of the people in a room, the head of the page, and the line that says who is writing. */
 import { avatar, bdi, byId, el, onceAFrame } from "./dom.js";
+import { KeyedList } from "./keyed.js";
 
 const SHOWN = 200;
 
@@ -7,6 +8,11 @@ export class People {
   /** @param {any} app see main.js */
   constructor(app) {
     this.app = app;
+    this.members = new KeyedList(
+      byId("members"),
+      ({ member, typing }) => el("li", {}, this.entry(member, typing)),
+      (_, { member }, node) => app.openPerson(node, member),
+    );
     this.draw = onceAFrame(() => this.render());
     this.typing = 0; // how many were last shown
     setInterval(() => this.forgetTyping(), 1000);
@@ -19,17 +25,12 @@ export class People {
     this.renderTyping();
     const members = this.membersOf(conversation).sort((a, b) => a.name.localeCompare(b.name));
     const typing = new Set(conversation.typing.keys());
-    const focused = document.activeElement?.closest?.(".member")?.getAttribute("data-user");
-    const rows = members.slice(0, SHOWN).map((member) => el("li", {}, this.entry(member, typing.has(member.user))));
-    byId("members").replaceChildren(...rows);
+    const rows = members.slice(0, SHOWN).map((member) => rowOf(member, typing.has(member.user), this.app.model.me));
+    this.members.draw(rows);
     const hidden = conversation.memberCount - rows.length;
     const note = conversation.membersNote || (!conversation.direct && hidden > 0 ? `And ${hidden} more` : "");
     byId("people-note").textContent = note;
     byId("people-note").hidden = !note;
-    if (focused)
-      byId("members")
-        .querySelector(`[data-user="${CSS.escape(focused)}"]`)
-        ?.focus();
   }
 
   membersOf(conversation) {
@@ -56,10 +57,9 @@ export class People {
       type: "button",
       class: "member",
       "aria-haspopup": "menu",
-      data: { user },
+      data: { user, act: "person" },
       "aria-label": `${name}${user === model.me ? " (you)" : ""}, ${state}`,
     };
-    const open = ({ currentTarget }) => this.app.openPerson(currentTarget, { user, name });
     const face = el(
       "span",
       { class: "with-presence" },
@@ -72,7 +72,7 @@ export class People {
       bdi(user === model.me ? `${name} (you)` : name),
       el("span", { class: "hint", text: state }),
     );
-    return el("button", { ...props, on: { click: open } }, face, words);
+    return el("button", props, face, words);
   }
 
   renderHead(conversation) {
@@ -110,6 +110,11 @@ export class People {
           : [...joined(names), names.length === 1 ? " is writing…" : " are writing…"];
     byId("typing").replaceChildren(...words);
   }
+}
+
+function rowOf(member, typing, me) {
+  const { user, name, connections } = member;
+  return { key: user, depends: JSON.stringify([name, connections, typing, user === me]), member, typing };
 }
 
 function joined(names) {

@@ -8,7 +8,7 @@ const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under 
 
 /**
  * @typedef {object} Row
- * @property {string} kind start, loading, day, new, lost, message, outgoing, fault
+ * @property {string} kind start, outside, loading, day, new, lost, message, outgoing, fault
  * @property {string} key
  * @property {string} depends
  * @property {string} [text]
@@ -20,18 +20,20 @@ const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under 
 
 /**
  * @param {import("./conversation.js").Conversation} conversation
- * @param {{me: string, now: number, nameOf: (user: string) => string}} context
+ * @param {{me: string, now: number, nameOf: (user: string) => string, from?: number, to?: number}} context `from`, `to`:
+ *   which items
  * @returns {Row[]}
  */
-export function rowsOf(conversation, { me, now, nameOf }) {
+export function rowsOf(conversation, { me, now, nameOf, from = 0, to = conversation.items.length }) {
+  const shown = conversation.items.slice(from, to);
   /** @type {Row[]} */
-  const rows = [opening(conversation, nameOf(me))];
-  const readers = readersByOffset(conversation, me);
-  const lastOwn = conversation.lastOf(me);
-  let before = null;
-  let day = 0;
-  let marked = conversation.newAfter === null;
-  for (const item of conversation.items) {
+  const rows = from > 0 ? [] : [opening(conversation, nameOf(me))];
+  const readers = readersByOffset(conversation, shown, conversation.items[to]);
+  const last = conversation.items.at(-1);
+  let before = earlier(conversation.items[from - 1]);
+  let day = before ? dayOf(before.time) : 0;
+  let marked = conversation.newAfter === null || (before?.segment === conversation.segment && before.offset > conversation.newAfter);
+  for (const item of shown) {
     if (item.kind !== "message") {
       rows.push(lost(item));
       before = null;
@@ -47,33 +49,38 @@ export function rowsOf(conversation, { me, now, nameOf }) {
       rows.push(line("day", `day ${day} ${item.segment}`, dayName(item.time, now)));
       before = null;
     }
-    if (
-      !marked &&
-      item.segment === conversation.segment &&
-      item.offset > (conversation.newAfter ?? 0) &&
-      item.from.user !== me
-    ) {
+    if (!marked && isNew(item, conversation, me)) {
       marked = true;
       rows.push(line("new", "new", "New messages"));
       before = null;
     }
-    const shown = {
+    const place = {
       first: !continues(before, item),
-      last: item === lastOwn && item === conversation.items.at(-1) && !conversation.outgoing.length,
+      last: item === last && item.from.user === me && !item.deleted && !conversation.outgoing.length,
     };
-    rows.push(messageRow(item, { ...shown, readers: readers.get(item.offset) ?? [], conversation, nameOf }));
+    rows.push(messageRow(item, { ...place, readers: readers.get(item.offset) ?? [], conversation, nameOf }));
     before = item;
   }
+  if (to < conversation.items.length) return rows;
   for (const outgoing of conversation.outgoing) {
     const first = !continues(before, outgoing);
     const depends = `${first} ${outgoing.status} ${outgoing.error}`;
     rows.push({ kind: "outgoing", key: `out ${outgoing.key}`, depends, message: outgoing, first });
     before = outgoing;
   }
-  return rows.filter((row) => row !== null);
+  return rows;
+}
+
+const earlier = (item) => (item?.kind === "message" && isTime(item.time) ? item : null);
+
+function isNew(item, conversation, me) {
+  if (!item || item.segment !== conversation.segment || item.from.user === me) return false;
+  return item.offset > (conversation.newAfter ?? 0);
 }
 
 function opening(conversation, name) {
+  if (!conversation.joined && !conversation.joining && !conversation.items.length)
+    return { kind: "outside", key: "outside", depends: "" };
   if (conversation.loading) return line("loading", "loading", "Loading earlier messages…");
   if (!conversation.loaded || conversation.more) return line("loading", "waiting", "");
   return { kind: "start", key: "start", depends: `${conversation.id} ${name} ${conversation.items.length === 0}` };
@@ -108,15 +115,26 @@ function continues(before, item) {
   );
 }
 
-/** Each reader's mark goes to the last message that they have read. */
-function readersByOffset(conversation, me) {
+/** Each reader's mark goes to the last message that they have read, if that is among those shown. */
+function readersByOffset(conversation, shown, next) {
   const found = new Map();
-  const messages = conversation.items.filter(
-    (item) => item.kind === "message" && item.segment === conversation.segment,
-  );
+  const messages = shown.filter((item) => item.kind === "message" && item.segment === conversation.segment);
   for (const [user, offset] of conversation.readers) {
-    const at = user === me ? undefined : messages.findLast((message) => message.offset <= offset);
-    if (at && at.from.user !== user) found.set(at.offset, [...(found.get(at.offset) ?? []), user]);
+    const at = messages[lastUpTo(messages, offset)];
+    const isBelow = next?.segment === conversation.segment && offset >= next.offset;
+    if (at && !isBelow && at.from.user !== user) found.set(at.offset, [...(found.get(at.offset) ?? []), user]);
   }
   return found;
+}
+
+/** The place of the last message with at most this offset; -1: there is none. */
+function lastUpTo(messages, offset) {
+  let low = 0;
+  let high = messages.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (messages[middle].offset <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }

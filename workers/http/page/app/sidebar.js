@@ -1,11 +1,16 @@
 /** Owns the list of conversations with what is unread, and the line about oneself. */
 import { avatar, bdi, byId, el, icon, onceAFrame } from "./dom.js";
+import { KeyedList, morph } from "./keyed.js";
 import { kept } from "./storage.js";
 
 export class Sidebar {
   /** @param {any} app see main.js */
   constructor(app) {
     this.app = app;
+    const make = ({ conversation }) => this.entry(conversation);
+    const open = (_, { conversation }) => app.open(conversation.id);
+    this.rooms = new KeyedList(byId("rooms"), make, open);
+    this.directs = new KeyedList(byId("directs"), make, open);
     this.draw = onceAFrame(() => this.render());
     byId("join-room").addEventListener("click", () => app.askRoom());
     byId("my-name").addEventListener("click", () => app.askName());
@@ -20,22 +25,35 @@ export class Sidebar {
     const shown = (one) =>
       one.items.length || one.outgoing.length || one === model.current || kept.get(`draft.${one.id}`);
     const directs = all.filter((one) => one.direct && shown(one)).sort((a, b) => latest(b) - latest(a));
-    const focused = document.activeElement?.closest?.("[data-conversation]")?.getAttribute("data-conversation");
-    byId("rooms").replaceChildren(...rooms.map((one) => this.entry(one)));
-    byId("directs").replaceChildren(...directs.map((one) => this.entry(one)));
+    this.rooms.draw(rooms.map((one) => this.row(one)));
+    this.directs.draw(directs.map((one) => this.row(one)));
     byId("no-directs").hidden = directs.length > 0;
-    if (focused) this.focus(focused);
     this.renderMe();
     const elsewhere = all.some((one) => one !== model.current && one.unread > 0);
     byId("elsewhere").hidden = !elsewhere;
   }
 
-  entry(conversation) {
+  row(conversation) {
+    return { key: conversation.id, depends: JSON.stringify(this.stateOf(conversation)), conversation };
+  }
+
+  /** What is shown of a conversation. */
+  stateOf(conversation) {
     const { model } = this.app;
     const current = conversation === model.current;
-    const title = model.titleOf(conversation);
     const unread = current && model.attentive() ? 0 : conversation.unread;
-    const loud = unread > 0 && (conversation.mentioned || conversation.direct);
+    return {
+      title: model.titleOf(conversation),
+      current,
+      unread,
+      loud: unread > 0 && (conversation.mentioned || conversation.direct),
+      draft: !unread && !current && Boolean(kept.get(`draft.${conversation.id}`)),
+      online: conversation.direct && (conversation.peer === model.me || model.isOnline(conversation.peer)),
+    };
+  }
+
+  entry(conversation) {
+    const { title, current, unread, loud, draft, online } = this.stateOf(conversation);
     const label = [title, unread && `${unread} unread`, loud && !conversation.direct && "you are mentioned"]
       .filter(Boolean)
       .join(", ");
@@ -44,22 +62,19 @@ export class Sidebar {
       class: unread ? "room unread" : "room",
       "aria-current": current && "true",
       "aria-label": label,
-      data: { conversation: conversation.id },
+      data: { conversation: conversation.id, act: "open" },
     };
     return el(
       "li",
       {},
       el(
         "button",
-        { ...props, on: { click: () => this.app.open(conversation.id) } },
+        props,
         conversation.direct
-          ? this.face(conversation)
+          ? this.face(conversation, online)
           : el("span", { class: "room-mark", "aria-hidden": "true", text: "#" }),
         bdi(title, { class: "room-name" }),
-        !unread &&
-          !current &&
-          kept.get(`draft.${conversation.id}`) &&
-          el("span", { class: "draft", title: "A draft" }, icon("edit")),
+        draft && el("span", { class: "draft", title: "A draft" }, icon("edit")),
         unread > 0 &&
           el("span", {
             class: loud ? "badge loud" : "badge",
@@ -69,9 +84,8 @@ export class Sidebar {
     );
   }
 
-  face({ peer }) {
+  face({ peer }, online) {
     const { model } = this.app;
-    const online = peer === model.me || model.isOnline(peer);
     return el(
       "span",
       { class: "with-presence" },
@@ -80,21 +94,12 @@ export class Sidebar {
     );
   }
 
-  focus(id) {
-    const found = [...document.querySelectorAll("[data-conversation]")].find(
-      (one) => one.getAttribute("data-conversation") === id,
-    );
-    /** @type {HTMLElement | undefined} */ (found)?.focus();
-  }
-
   renderMe() {
     const { model } = this.app;
     byId("my-name-text").textContent = model.name;
     byId("my-role").textContent = model.role === "user" ? "" : model.role;
     byId("my-name").setAttribute("aria-label", `Change your name, ${model.name}`);
-    const face = avatar(model.me, model.name || "?", "small");
-    face.id = "my-avatar";
-    byId("my-avatar").replaceWith(face);
+    morph(byId("my-avatar"), Object.assign(avatar(model.me, model.name || "?", "small"), { id: "my-avatar" }));
   }
 }
 

@@ -22,5 +22,12 @@ export function startTheme() {
     kept.set("theme", theme === "auto" ? undefined : theme);
     show();
   });
+  // Another tab chose.
+  addEventListener("storage", ({ key }) => {
+    if (key !== null && !key.endsWith(".theme")) return;
+    theme = kept.get("theme", "auto");
+    if (!(theme in NEXT)) theme = "auto";
+    show();
+  });
   show();
 }

@@ -1,17 +1,22 @@
 /**
- * Owns the list of messages on the page: which rows are drawn again, where it is scrolled to, when older ones are asked
- * for, and moving through it by keys.
+ * Owns the list of messages on the page: which of them are in the document, where it is scrolled to, when older ones are
+ * asked for, and moving through it by keys.
  *
  * It keeps to the end while the reader is there, and keeps what the reader looks at in its place while rows come above.
  */
-import { byId, onceAFrame, replaceChildren } from "./dom.js";
+import { byId, onceAFrame } from "./dom.js";
+import { KeyedList } from "./keyed.js";
 import { nodeOf } from "./message.js";
+import { reasonOf } from "./outbox.js";
+import { press } from "./press.js";
 import { rowsOf } from "./rows.js";
 import { Tools } from "./tools.js";
 
 const NEAR_END = 60; // px
-const NEAR_START = 800;
-const MOST_PAGES = 20; // to look for a message that is answered
+const NEAR_EDGE = 800;
+const WINDOW = 200; // messages in the document; the others wait in the model
+const STEP = 60; // by as many the shown ones move on
+const MOST_ABOVE = 2000; // messages above those that are shown, while one reads further up
 
 export class Timeline {
   /** @param {any} app see main.js */
@@ -20,21 +25,32 @@ export class Timeline {
     this.scroller = byId("scroll");
     this.list = byId("timeline");
     this.tools = new Tools(app);
-    /** @type {Map<string, {depends: string, node: any}>} */
-    this.drawn = new Map();
-    this.atEnd = true;
+    this.rows = new KeyedList(
+      this.list,
+      (row) => nodeOf(row, app.model.current, app),
+      (act, row, node) => this.acted(act, row, node),
+    );
+    this.atEnd = true; // and stays there, whatever comes
+    /** @type {any} the first item that is shown; null: so that the last ones are */
+    this.firstShown = null;
+    this.placedAt = 0; // where the page itself has scrolled to
+    this.seenAt = 0; // where the scroller was last
     this.toPlace = false; // the next drawing decides where to begin
+    /** @type {number | null} the message to begin at */
+    this.target = null;
+    this.seeking = 0; // counts searches: the latest counts
     this.draw = onceAFrame(() => this.render());
     this.listen();
   }
 
   listen() {
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.scroller.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.leaveEnd(), { passive: true });
     new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.scroller);
-    byId("jump").addEventListener("click", () => this.toEnd(true));
+    byId("jump").addEventListener("click", () => this.jump());
     this.list.addEventListener(
       "pointerover",
-      (event) => event.pointerType === "mouse" && this.tools.show(messageOf(event.target)),
+      (event) => event.pointerType === "mouse" && !press.isDown && this.tools.show(messageOf(event.target)),
     );
     this.list.addEventListener("click", (event) => this.tools.show(messageOf(event.target)));
     this.list.addEventListener("focusin", (event) => this.focused(messageOf(event.target)));
@@ -45,13 +61,31 @@ export class Timeline {
     );
   }
 
-  /** Another conversation. */
-  show() {
+  /** What a press on a part of a row means. */
+  acted(act, { message }, node) {
+    const { app } = this;
+    if (act === "person") app.openPerson(node, message.from);
+    else if (act === "quote") this.find(message.replyTo);
+    else if (act === "react") app.react(app.model.current, message, node.dataset.key);
+    else if (act === "again") app.outbox.send(message);
+    else if (act === "discard") app.discard(message);
+    else if (act === "name") app.askName();
+    else if (act === "join") app.open(app.model.current.id, { join: true });
+    else if (act === "invite") app.copyLink(app.model.current.id);
+  }
+
+  /**
+   * Another conversation.
+   * @param {number | null} [target] the offset of the message to show
+   */
+  show(target = null) {
     this.tools.hide();
-    this.drawn.clear();
-    this.list.replaceChildren();
+    this.rows.clear();
+    this.seeking += 1;
     this.atEnd = true;
+    this.firstShown = null;
     this.toPlace = true;
+    this.target = target;
     this.render();
   }
 
@@ -60,41 +94,69 @@ export class Timeline {
   render() {
     const conversation = this.app.model.current;
     if (!conversation) return;
-    if (this.atEnd && !this.toPlace) this.app.model.trim(conversation);
+    this.trim(conversation);
+    const range = this.range(conversation);
     const { me } = this.app.model;
-    const rows = rowsOf(conversation, { me, now: Date.now(), nameOf: (user) => this.app.model.nameOf(user) });
-    const held = this.atEnd ? null : this.hold();
-    const focused = keyOf(document.activeElement);
-    replaceChildren(this.list, this.nodesOf(rows, conversation));
-    this.keepTabStop(focused);
-    if (this.toPlace && conversation.loaded) this.begin();
+    const nameOf = (user) => this.app.model.nameOf(user);
+    const held = this.atEnd && !press.isDown ? null : this.hold();
+    this.rows.draw(rowsOf(conversation, { me, now: Date.now(), nameOf, ...range }));
+    this.keepTabStop();
+    if (this.toPlace && conversation.loaded) this.begin(conversation);
     else if (held) this.release(held);
     else this.toEnd();
+    this.tools.place();
     this.showJump();
     this.fill();
   }
 
-  nodesOf(rows, conversation) {
-    const before = this.drawn;
-    this.drawn = new Map();
-    return rows.map((row) => {
-      const known = before.get(row.key);
-      const node = known && known.depends === row.depends ? known.node : nodeOf(row, conversation, this.app);
-      node.dataset.row = row.key;
-      this.drawn.set(row.key, { depends: row.depends, node });
-      return node;
-    });
+  trim(conversation) {
+    if (this.toPlace) return;
+    const { from } = this.range(conversation);
+    const least = this.atEnd ? 0 : conversation.items.length - Math.max(0, from - MOST_ABOVE);
+    this.app.model.trim(conversation, least);
   }
 
-  /** Where to begin: at the first new message, if they do not all fit, else at the end. */
-  begin() {
+  /** Which items are shown. */
+  range({ items }) {
+    const at = this.firstShown ? items.indexOf(this.firstShown) : -1;
+    const from = at >= 0 ? at : Math.max(0, items.length - WINDOW);
+    return { from, to: Math.min(items.length, from + WINDOW) };
+  }
+
+  /** Show the items from this place on. */
+  showFrom(conversation, place) {
+    const { items } = conversation;
+    this.firstShown = items[Math.max(0, Math.min(place, items.length - WINDOW))] ?? null;
+  }
+
+  /** Where to begin: at the message that was asked for, at the first new one if they do not all fit, else at the end. */
+  begin(conversation) {
     this.toPlace = false;
-    this.toEnd();
-    const line = this.drawn.get("new")?.node;
-    if (line && line.offsetTop < this.scroller.scrollTop) {
-      this.scroller.scrollTop = line.offsetTop - this.scroller.clientHeight / 4;
-      this.atEnd = false;
+    const { target } = this;
+    if (target !== null) {
+      this.target = null;
+      queueMicrotask(() => this.find(target));
+      return;
     }
+    this.showFirstNew(conversation);
+    this.toEnd();
+    const line = this.rows.node("new");
+    if (line && line.offsetTop < this.scroller.scrollTop) {
+      this.atEnd = false;
+      this.firstShown ??= conversation.items[this.range(conversation).from];
+      this.scrollTo(line.offsetTop - this.scroller.clientHeight / 4);
+    }
+  }
+
+  showFirstNew(conversation) {
+    const { items, newAfter, segment } = conversation;
+    if (newAfter === null) return;
+    const place = items.findIndex((item) => item.segment === segment && item.offset > newAfter);
+    if (place < 0 || place >= items.length - WINDOW) return;
+    this.showFrom(conversation, place - STEP);
+    const { me } = this.app.model;
+    const nameOf = (user) => this.app.model.nameOf(user);
+    this.rows.draw(rowsOf(conversation, { me, now: Date.now(), nameOf, ...this.range(conversation) }));
   }
 
   /** The first row that can be seen, and where it is. */
@@ -106,51 +168,87 @@ export class Timeline {
   }
 
   release({ key, at }) {
-    const node = this.drawn.get(key)?.node;
-    if (node) this.scroller.scrollTop += node.getBoundingClientRect().top - at;
+    const node = this.rows.node(key);
+    const moved = node ? node.getBoundingClientRect().top - at : 0;
+    if (moved) this.scrollTo(this.scroller.scrollTop + moved);
   }
 
-  /** A row that was drawn again loses the focus and the bar; give both back. */
-  keepTabStop(focused) {
-    const node = focused && this.drawn.get(focused)?.node;
-    if (node && !node.contains(document.activeElement) && node.matches(".message")) node.focus({ preventScroll: true });
+  keepTabStop() {
     if (!this.list.contains(document.activeElement)) this.stopAt(this.messages().at(-1));
-    if (this.tools.on && !this.tools.on.isConnected)
-      this.tools.show(this.drawn.get(this.tools.on.dataset.row)?.node ?? null);
+    if (this.tools.on && !this.tools.on.isConnected) this.tools.hide();
   }
 
   // ---- scrolling -----------------------------------------------------------------------------------
 
+  scrollTo(top) {
+    this.scroller.scrollTo({ top, behavior: "instant" });
+    this.placedAt = this.seenAt = this.scroller.scrollTop;
+  }
+
+  /** The reader scrolls, or what the page itself has scrolled is told. */
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    this.atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
+    const left = scrollHeight - scrollTop - clientHeight;
+    if (Math.abs(scrollTop - this.placedAt) > 1 || !this.atEnd) this.moved(left, scrollTop > this.seenAt);
+    this.seenAt = scrollTop;
+    this.tools.place();
     this.showJump();
     this.fill();
     if (this.atEnd) this.app.looked();
   }
 
-  toEnd(smooth = false) {
+  /** To the end by whoever gets near it downwards; away from it by any step up. */
+  moved(left, down) {
+    const conversation = this.app.model.current;
+    if (!conversation || this.toPlace) return;
+    const isLast = this.range(conversation).to === conversation.items.length;
+    const arrived = isLast && (left < 2 || (down && left < NEAR_END));
+    if (arrived === this.atEnd) return;
+    if (arrived) Object.assign(this, { atEnd: true, firstShown: null });
+    else this.leaveEnd();
+  }
+
+  leaveEnd() {
+    const conversation = this.app.model.current;
+    const { scrollHeight, clientHeight } = this.scroller;
+    if (!this.atEnd || !conversation || scrollHeight <= clientHeight) return;
+    this.firstShown = conversation.items[this.range(conversation).from] ?? null;
+    this.atEnd = false;
+  }
+
+  /** To the latest message, at once: in a room that talks one would never arrive otherwise. */
+  jump() {
+    this.seeking += 1;
     this.atEnd = true;
-    this.scroller.scrollTo({
-      top: this.scroller.scrollHeight,
-      behavior: smooth && !reducedMotion() ? "smooth" : "instant",
-    });
+    this.firstShown = null;
+    this.render();
+    this.toEnd();
+  }
+
+  toEnd() {
+    this.atEnd = true;
+    this.firstShown = null;
+    this.scrollTo(this.scroller.scrollHeight);
     this.app.looked();
   }
 
-  /** Ask for older messages before the reader gets to the first one. */
+  /** Show others before the reader gets to the first or last one here; ask for older ones where there is none. */
   fill() {
     const conversation = this.app.model.current;
-    if (
-      conversation?.loaded &&
-      conversation.more &&
-      !conversation.stuck &&
-      !conversation.loading &&
-      !this.toPlace &&
-      this.scroller.scrollTop < NEAR_START
-    ) {
+    if (!conversation?.loaded || this.toPlace) return;
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    const { from, to } = this.range(conversation);
+    if (scrollTop < NEAR_EDGE && from > 0) this.slide(conversation, from - STEP);
+    else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && to < conversation.items.length)
+      this.slide(conversation, from + STEP);
+    else if (scrollTop < NEAR_EDGE && conversation.more && !conversation.stuck && !conversation.loading)
       this.app.loader.older(conversation);
-    }
+  }
+
+  slide(conversation, place) {
+    if (this.atEnd) return;
+    this.showFrom(conversation, place);
+    this.draw();
   }
 
   showJump() {
@@ -161,23 +259,36 @@ export class Timeline {
     byId("jump-text").textContent = unread ? `${unread} new` : "Latest";
   }
 
-  /** Show the message at an offset, loading what is needed. */
+  /** Show the message at an offset, loading what is needed; where it is not to be had, say so and stay. */
   async find(offset) {
     const conversation = this.app.model.current;
-    this.atEnd = false; // what is loaded here stays
-    for (let pages = 0; pages < MOST_PAGES && !conversation.byOffset.has(offset) && conversation.more; pages += 1) {
-      await this.app.loader.older(conversation);
+    const search = (this.seeking += 1);
+    const wasAtEnd = this.atEnd;
+    this.leaveEnd();
+    let here = false;
+    try {
+      here = await this.app.loader.until(conversation, offset);
+      if (!here) this.app.toast("That message is not kept any more");
+    } catch (error) {
+      this.app.toast(reasonOf(error));
     }
+    if (search !== this.seeking) return;
+    if (here) this.centre(conversation, offset);
+    else if (wasAtEnd) this.jump();
+  }
+
+  centre(conversation, offset) {
+    const message = conversation.byOffset.get(offset);
+    this.atEnd = false;
+    this.showFrom(conversation, conversation.items.indexOf(message) - WINDOW / 2);
+    this.firstShown ??= conversation.items[0];
     this.render();
-    const node = this.drawn.get(`${conversation.segment} ${offset}`)?.node;
-    if (!node || conversation !== this.app.model.current) {
-      this.app.toast("That message is not kept any more");
-      this.scrolled();
-      return;
-    }
-    node.scrollIntoView({ block: "center", behavior: reducedMotion() ? "instant" : "smooth" });
-    node.classList.remove("found");
-    requestAnimationFrame(() => node.classList.add("found"));
+    const node = this.rows.node(`${conversation.segment} ${offset}`);
+    if (!node) return;
+    const room = this.scroller.clientHeight - node.offsetHeight;
+    this.scrollTo(node.offsetTop - Math.max(0, room / 2));
+    delete node.dataset.found;
+    requestAnimationFrame(() => (node.dataset.found = ""));
     node.focus({ preventScroll: true });
   }
 
@@ -223,5 +334,3 @@ export class Timeline {
 }
 
 const messageOf = (target) => target?.closest?.(".message[data-offset]") ?? null;
-const keyOf = (target) => target?.closest?.("[data-row]")?.dataset.row ?? null;
-const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

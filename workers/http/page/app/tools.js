@@ -3,12 +3,14 @@ import { el, iconButton } from "./dom.js";
 import { openEmojiPicker, QUICK } from "./emoji.js";
 import { openMenu } from "./popup.js";
 
+const TOP_GAP = 4; // px
+
 /** The bar; there is one, and it moves. */
 export class Tools {
   /** @param {any} app see main.js */
   constructor(app) {
     this.app = app;
-    this.bar = el("div", { class: "tools", role: "toolbar", "aria-label": "Message actions" });
+    this.bar = el("div", { class: "tools", role: "toolbar", "aria-label": "Message actions", data: { guest: "" } });
     this.on = null; // the message's node
   }
 
@@ -38,6 +40,14 @@ export class Tools {
     this.on = node;
     this.bar.replaceChildren(...this.buttons(message));
     node.append(this.bar);
+    this.place();
+  }
+
+  /** Above the message, or inside it where its top is above the view. */
+  place() {
+    if (!this.on?.isConnected || this.bar.parentNode !== this.on) return;
+    const above = this.app.timeline.scroller.getBoundingClientRect().top - this.on.getBoundingClientRect().top;
+    this.bar.style.insetBlockStart = above > -this.bar.offsetHeight ? `${above + TOP_GAP}px` : "";
   }
 
   hide() {
@@ -77,6 +87,11 @@ export class Tools {
       rights.reply && { icon: "reply", text: "Reply", act: () => app.composer.reply(message) },
       rights.edit && { icon: "edit", text: "Edit", act: () => app.composer.edit(message) },
       message.text !== undefined && { icon: "copy", text: "Copy text", act: () => app.copy(message.text) },
+      !app.model.current.direct && {
+        icon: "link",
+        text: "Copy a link to this message",
+        act: () => app.copyLink(app.model.current.id, message.offset),
+      },
       rights.remove && {
         icon: "trash",
         text: mine ? "Delete" : "Delete as moderator",

@@ -1,0 +1,27 @@
+/**
+ * Owns what the page's address says behind its `#`: a conversation, and the offset of a message in it where one is meant,
+ * as `#lobby` or `#lobby/17`.
+ */
+
+/**
+ * @param {string} hash with its #
+ * @returns {{id: string, offset: number | null}}
+ */
+export function placeIn(hash) {
+  let words;
+  try {
+    words = decodeURIComponent(hash.slice(1)).normalize("NFC"); // as names are kept
+  } catch {
+    return { id: "", offset: null };
+  }
+  const [, id = words, digits] = /^(.*)\/([0-9]{1,15})$/.exec(words) ?? [];
+  return { id, offset: digits ? Number(digits) : null };
+}
+
+/**
+ * @param {string} id of a conversation
+ * @param {number | null} [offset]
+ */
+export function hashOf(id, offset = null) {
+  return `#${encodeURIComponent(id)}${offset === null ? "" : `/${offset}`}`;
+}

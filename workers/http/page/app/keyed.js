@@ -1,0 +1,125 @@
+/**
+ * Owns lists on the page by keys: a row that stays keeps its node, whatever changes about it, so that a press, the focus
+ * and a selection in it outlast whatever comes meanwhile. Rows have no listeners of their own: what a press on a part of
+ * one means is in the part's `data-act`, which the list hears.
+ */
+
+// Set by menus and by the one stop of the Tab key, not by what draws a row.
+const OTHERS = new Set(["tabindex", "aria-expanded", "data-row", "data-found"]);
+
+/** @typedef {{key: string, depends: string}} KeyedRow */
+
+export class KeyedList {
+  /**
+   * @param {any} parent
+   * @param {(row: any) => any} make a row's node
+   * @param {(act: string, row: any, node: any) => void} acted a part with `data-act` was pressed
+   */
+  constructor(parent, make, acted) {
+    this.parent = parent;
+    this.make = make;
+    /** @type {Map<string, {row: any, node: any}>} */
+    this.shown = new Map();
+    parent.addEventListener("click", (event) => {
+      const part = event.target.closest("[data-act]");
+      const found = part && this.shown.get(part.closest("[data-row]")?.dataset.row);
+      if (found) acted(part.dataset.act, found.row, part);
+    });
+  }
+
+  /** @param {KeyedRow[]} rows in order, each key once */
+  draw(rows) {
+    const before = this.shown;
+    this.shown = new Map();
+    for (const row of rows) this.shown.set(row.key, { row, node: this.nodeFor(row, before.get(row.key)) });
+    arrange(
+      this.parent,
+      [...this.shown.values()].map(({ node }) => node),
+    );
+  }
+
+  nodeFor(row, known) {
+    if (known && known.row.depends === row.depends) return known.node;
+    const made = this.make(row);
+    made.dataset.row = row.key;
+    if (!known || !isSame(known.node, made)) return made;
+    morph(known.node, made);
+    return known.node;
+  }
+
+  node(key) {
+    return this.shown.get(key)?.node;
+  }
+
+  clear() {
+    this.shown.clear();
+    this.parent.replaceChildren();
+  }
+}
+
+/** Make a list of nodes the children of `parent`, moving as little as possible, so that focus and selection stay. */
+function arrange(parent, nodes) {
+  const focused = document.activeElement;
+  const wanted = new Set(nodes);
+  for (const child of [...parent.childNodes]) if (!wanted.has(child)) child.remove();
+  let next = parent.firstChild;
+  for (const node of nodes) {
+    if (node === next) next = next.nextSibling;
+    else parent.insertBefore(node, next);
+  }
+  if (focused !== document.activeElement && parent.contains(focused))
+    /** @type {any} */ (focused).focus({ preventScroll: true });
+}
+
+/** Give `node` the attributes and children of `wanted`, keeping of its own what is the same. */
+export function morph(node, wanted) {
+  for (const { name } of [...node.attributes])
+    if (!OTHERS.has(name) && !wanted.hasAttribute(name)) node.removeAttribute(name);
+  for (const { name, value } of wanted.attributes) {
+    if (OTHERS.has(name) || node.getAttribute(name) === value) continue;
+    if (name === "style") node.style.cssText = value; // as an attribute the page's own policy forbids it
+    else node.setAttribute(name, value);
+  }
+  morphChildren(node, wanted);
+}
+
+function morphChildren(node, wanted) {
+  let at = node.firstChild;
+  for (const child of [...wanted.childNodes]) {
+    const same = firstSame(at, child);
+    if (!same) {
+      node.insertBefore(child, at);
+      continue;
+    }
+    removeUntil(at, same);
+    if (child.nodeType === Node.ELEMENT_NODE) morph(same, child);
+    else if (same.nodeValue !== child.nodeValue) same.nodeValue = child.nodeValue;
+    at = same.nextSibling;
+  }
+  removeUntil(at, null);
+}
+
+function firstSame(from, wanted) {
+  for (let node = from; node; node = node.nextSibling) if (!isGuest(node) && isSame(node, wanted)) return node;
+  return null;
+}
+
+function removeUntil(from, end) {
+  for (let node = from; node && node !== end; ) {
+    const next = node.nextSibling;
+    if (!isGuest(node)) node.remove();
+    node = next;
+  }
+}
+
+/** What others put into a row, like the bar of actions. */
+const isGuest = (node) => node.dataset?.guest !== undefined;
+
+/** Whether two nodes are the same part of a row: by key, or by name and first class. */
+function isSame(one, other) {
+  if (one.nodeName !== other.nodeName) return false;
+  if (one.nodeType !== Node.ELEMENT_NODE) return true;
+  return one.dataset.key === other.dataset.key && firstClass(one) === firstClass(other);
+}
+
+const firstClass = (node) => node.getAttribute("class")?.split(" ")[0] ?? "";

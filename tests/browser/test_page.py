@@ -147,7 +147,7 @@ def test_rename_and_join_a_room(server, visit):
     ada.page.get_by_role("button", name="Join or create a room").click()
     ada.page.get_by_role("textbox", name="Name of the room").fill("no/good")
     ada.page.get_by_role("button", name="Join", exact=True).click()
-    ada.expect(ada.page.get_by_role("dialog")).to_contain_text("Letters, digits")
+    ada.expect(ada.page.get_by_role("dialog")).to_contain_text("Letters and digits")
     ada.page.get_by_role("textbox", name="Name of the room").fill("garden")
     ada.page.get_by_role("button", name="Join", exact=True).click()
     ada.expect(ada.page.locator("#title-text")).to_have_text("garden")

@@ -94,6 +94,7 @@ export class Conversation {
     this.members = new Map();
     this.memberCount = 0;
     this.membersNote = "";
+    this.comings = 0; // counts changes of the members
     /** @type {Map<string, {name: string, until: number}>} */
     this.typing = new Map();
     /** @type {Map<string, number>} user to how far they have read */
@@ -254,6 +255,7 @@ export class Conversation {
 
   /** Who came and went. Returns whether the list is still complete; else ask for it again. */
   changeMembers({ joined, left, renamed, count }) {
+    this.comings += 1;
     for (const { user, name } of [...(joined ?? []), ...(renamed ?? [])]) {
       this.members.set(user, { connections: 1, ...this.members.get(user), user, name });
     }

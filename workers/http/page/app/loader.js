@@ -124,7 +124,10 @@ export class Loader {
     if (conversation.direct || !conversation.joined || this.asking.has(conversation.id)) return;
     this.asking.add(conversation.id);
     try {
-      this.app.model.setMembers(conversation, await this.app.chat.members(conversation.id));
+      for (let tries = 0, before = -1; tries < 3 && before !== conversation.comings; tries += 1) {
+        before = conversation.comings; // who comes meanwhile may be missing from the answer
+        this.app.model.setMembers(conversation, await this.app.chat.members(conversation.id));
+      }
     } catch (/** @type {any} */ error) {
       if (error.code === "forbidden") conversation.membersNote = reasonOf(error);
       this.app.model.changed("people", conversation);

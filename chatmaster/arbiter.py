@@ -147,7 +147,7 @@ class Arbiter:
         self.notifier = notifier
         self.operations = Operations(self)
         self._readiness = readiness
-        self.questions = Questions(reactor, self._askable)
+        self.questions = Questions(reactor, self._askable, lambda: self.report.store_trouble())
         self.keeper: StoreKeeper | None = None
         if site.store is not None:
             patience = STORE_PATIENCE * site.settings.master.hang_timeout

@@ -18,7 +18,9 @@ from chatmaster.control_server import Peer
 from chatmaster.errors import UsageError
 from chatmaster.reactor import Reactor, Timer
 
-DEADLINE: Final = 5.0  # seconds; chatctl itself waits for ten
+# Seconds. The store's own deadline (store.timeout, 5 s) comes before, so that its reason is told; chatctl itself waits
+# for ten.
+DEADLINE: Final = 7.0
 _OF_EVERYONE: Final = frozenset({"connections", "rooms"})
 _ENDLESS: Final = frozenset({"tail"})
 
@@ -47,10 +49,19 @@ class _Question:
 class Questions:
     """The questions that are not answered yet."""
 
-    def __init__(self, reactor: Reactor, workers: Callable[[], tuple[Sequence[Askable], Sequence[Askable]]]) -> None:
-        """`workers` gives those that can answer now, the liveliest first, and those that cannot."""
+    def __init__(
+        self,
+        reactor: Reactor,
+        workers: Callable[[], tuple[Sequence[Askable], Sequence[Askable]]],
+        trouble: Callable[[], str],
+    ) -> None:
+        """`workers` gives those that can answer now, the liveliest first, and those that cannot.
+
+        `trouble` says why the store does not serve, for which an answer may be missing; "" where it does.
+        """
         self._reactor = reactor
         self._workers = workers
+        self._trouble = trouble
         self._open: dict[int, _Question] = {}
         # Not from 1: after an upgrade in place a worker may still answer what the image before this one asked.
         self._ids = itertools.count(time.time_ns())
@@ -126,9 +137,15 @@ class Questions:
             return
         self._close(number)
         if question.missing and question.what not in _OF_EVERYONE:
-            question.peer.fail(ExitCode.FAILED, f"worker {question.missing[0]}, which was asked, does not answer")
+            question.peer.fail(ExitCode.FAILED, self._silence(question))
         else:
             question.peer.done({**question.facts, "missing": sorted(set(question.missing))})
+
+    def _silence(self, question: _Question) -> str:
+        trouble = self._trouble()
+        if trouble:
+            return f"{trouble}; it is not known whether this was done"
+        return f"worker {question.missing[0]}, which was asked, does not answer"
 
     def _overdue(self, number: int) -> None:
         question = self._open.get(number)

@@ -87,6 +87,11 @@ class Report:
             "last_failure": status.failure(arbiter.operations.failure, now),
         }
 
+    def store_trouble(self) -> str:
+        """Why the store does not serve, as a sentence; "": it does."""
+        store = self._store(time.monotonic())
+        return "" if store["state"] == "ready" else f"the store is {store['state']}: {store['reason']}"
+
     def _store(self, now: float) -> Row:
         arbiter, keeper = self._arbiter, self._arbiter.keeper
         handles = list(arbiter.foreman.handles.values())

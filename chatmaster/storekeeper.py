@@ -7,6 +7,7 @@ but has not answered for a long time. Before it has answered for the first time,
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,8 @@ from chatmaster.succession import KeptStore
 log = logging.getLogger(__name__)
 
 ASK_EVERY: Final = 0.02  # seconds, while it comes up
+SPACE: Final = 256 * 1024  # bytes without which a store that has ended is not started again: its disk is full
+SPACE_EVERY: Final = 0.25  # seconds between two looks for it
 STOP_GRACE: Final = 5.0  # seconds to close its files; what was acknowledged is on the disk anyway
 
 
@@ -131,8 +134,29 @@ class StoreKeeper:
             log.error("%s", what)
             self._failed(ExitCode.STORE_UNREACHABLE, what)
             return
+        if self._is_full():
+            self.restarts += 1
+            self._lose(f"the disk of {self.store.directory} is full; what the store said last: {what}")
+            log.error("%s; it is started again once there is space", self.reason)
+            self._wait_for_space()
+            return
         log.error("%s; it is started again", what)
         self._again()
+
+    def _is_full(self) -> bool:
+        """Whether it cannot write: it would start, take connections, and end with the first write."""
+        try:
+            found = os.statvfs(self.store.directory)
+        except OSError:
+            return False
+        return found.f_bavail * found.f_frsize < SPACE
+
+    def _wait_for_space(self) -> None:
+        if self._is_full():
+            self._timer = self._reactor.call_later(SPACE_EVERY, self._wait_for_space)
+        else:
+            self._quick_deaths = 0
+            self._spawn()
 
     def _again(self) -> None:
         self.restarts += 1

@@ -54,13 +54,17 @@ class Queries:
                 return
             rows, facts = await self._rows(query.what, query.args)
         except BusError as error:
-            self._fail(query.id, f"the store did not do it: {error}")
+            self._fail(query.id, f"the store did not do it: {error}{self._why(error)}")
         except LookupError as error:
             self._fail(query.id, str(error.args[0] if error.args else error))
         except ValueError as error:
             self._fail(query.id, str(error), contract.ExitCode.USAGE)
         else:
             self._send(query.id, rows, facts)
+
+    def _why(self, error: BusError) -> str:
+        why = self._node.bus.why
+        return f" ({why})" if why and why not in str(error) else ""
 
     async def _rows(self, what: str, args: Row) -> tuple[list[Row], Row]:
         """The rows, and what is to be said about all of them."""

@@ -383,15 +383,17 @@ class ChatApplication:
         answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
 
         def done(result: Placed | BusError) -> None:
+            if isinstance(result, Placed) and self.kept is not None:
+                self.kept(room, result, payload)
+            if answered.done():
+                return  # who asked has gone
             if isinstance(result, Placed):
                 answered.set_result(result)
-                if self.kept is not None:
-                    self.kept(room, result, payload)
             else:
                 answered.set_exception(result)
 
         self.hub.publish(room, payload, form="j", done=done, author=author)
-        return await asyncio.shield(answered)
+        return await answered
 
     # ---- the operator, and other workers ---------------------------------------------------------------
 

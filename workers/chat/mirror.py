@@ -70,13 +70,15 @@ class Mirror:
         claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def done(free: bool | BusError) -> None:
+            if claimed.done():
+                return  # who asked has gone
             if isinstance(free, BusError):
                 claimed.set_exception(free)
             else:
                 claimed.set_result(free)
 
         self._app.marks.claim(user, amend.key, amend.content, done)
-        if not await asyncio.shield(claimed):
+        if not await claimed:
             raise KeyConflict
 
     async def _other_side(self, user: str, amend: e.Amend) -> e.Amend | None:
@@ -99,6 +101,8 @@ class Mirror:
         answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
 
         def done(result: Placed | BusError) -> None:
+            if answered.done():
+                return  # who asked has gone
             if isinstance(result, Placed):
                 answered.set_result(result)
             else:
@@ -115,7 +119,7 @@ class Mirror:
             change=amend.change,
             any_author=amend.any_author,
         )
-        return await asyncio.shield(answered)
+        return await answered
 
 
 def _moved(amend: e.Amend, room: str, target: int) -> e.Amend:

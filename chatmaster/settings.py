@@ -74,6 +74,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     key_ttl: Annotated[int, Meta(ge=1)] = 600
     rate: Annotated[float, Meta(ge=0.0)] = 20.0  # 0: unlimited
     burst: Annotated[int, Meta(ge=1)] = 40
+    user_rate: Annotated[float, Meta(ge=0.0)] = 0.0  # over all connections of a user; 0: as much as `rate`
+    user_burst: Count = 0  # 0: as much as `burst`
     control_frames: Annotated[int, Meta(ge=1)] = 2000
     header_size: Annotated[int, Meta(ge=256, le=65_536)] = 8192
     connections: Count = 0  # 0: no limit, likewise the next two

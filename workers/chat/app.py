@@ -42,6 +42,7 @@ from workers.chat.people import People
 from workers.chat.rights import Role
 from workers.chat.session import Effects, Phase, Session, SessionState
 from workers.chat.staff import Staff
+from workers.chat.user_rate import UserRate
 from workers.http import page
 from workers.retention import CHAT, Notice
 from workers.rooms.member import Gap, Reset
@@ -74,6 +75,7 @@ class ChatApplication:
         self.hooks = hooks
         self.marks = Marks(node.bus, node.settings)
         self.occupancy = Occupancy(node.bus, node.lease, node.settings.master.name)
+        self.user_rate = UserRate(node.bus, node.settings, store_answers=lambda: node.bus.state == "ready")
         self.people = People()
         self.acquaintance = Acquaintance(self.presence, self.heard_of, self.tasks, here=self._users_here)
         self.staff = Staff()

@@ -23,6 +23,7 @@ from workers.chat.mirror import with_peer
 from workers.chat.mistake import Mistake
 from workers.chat.replies import RequestId
 from workers.chat.session import Effects, Phase, Session
+from workers.chat.user_rate import Account
 from workers.transport.frames import text_frame
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ Work = Coroutine[Any, Any, Effects | None]  # None: somebody else will say what 
 class Desk:
     """One connection of the chat."""
 
-    __slots__ = ("_app", "_backlog", "_in_flight", "_waiting", "_working", "connection", "session")
+    __slots__ = ("_account", "_app", "_backlog", "_in_flight", "_waiting", "_working", "connection", "session")
 
     def __init__(self, app: ChatApplication, connection: Connection, session: Session) -> None:
         self._app = app
         self.connection = connection
         self.session = session
+        self._account: Account | None = None  # of the user, once something was asked
         self._working = 0  # coroutines under way: one, or for a moment the next as well
         self._backlog: list[str | bytes] | None = None  # what came meanwhile
         self._in_flight = 0  # publications under way
@@ -57,13 +59,35 @@ class Desk:
     def received(self, data: str | bytes) -> None:
         """One message came."""
         if not self._working:
-            self.carry_out(self.session.receive_data(data, time.time()))
+            self._take(data)
             return
         if self._backlog is None:
             self._backlog = []
         self._backlog.append(data)
         if len(self._backlog) == BACKLOG:
             self._pause()
+
+    def _take(self, data: str | bytes) -> None:
+        """Carry a request out, or say that it is one too many of its user; where the store has to say which, later."""
+        now, account = time.time(), self._account
+        if account is None:
+            account = self._open_account()
+        if account is None or account.spend(len(data), now):
+            self.carry_out(self.session.receive_data(data, now))
+        elif now < account.blocked_until:
+            self.carry_out(self.session.one_too_many(data, account.blocked_until - now))
+        else:
+            self._start(self._take_later(account, data), None, "a lease of requests")
+
+    def _open_account(self) -> Account | None:
+        """That of the user, once it is known who that is; None: there is no limit, or nobody yet."""
+        if self._app.user_rate.limited and self.session.phase is Phase.OPEN:
+            self._account = self._app.user_rate.account(self.session.identity.user)
+        return self._account
+
+    async def _take_later(self, account: Account, data: str | bytes) -> Effects:
+        wait = await self._app.user_rate.spend(account, len(data))
+        return self.session.one_too_many(data, wait) if wait else self.session.receive_data(data, time.time())
 
     @property
     def idle(self) -> bool:
@@ -102,7 +126,7 @@ class Desk:
         if effects and self.connection.ws.is_open:
             self.carry_out(effects)
         while self._backlog and not self._working and self.session.phase is not Phase.ENDED:
-            self.carry_out(self.session.receive_data(self._backlog.pop(0), time.time()))
+            self._take(self._backlog.pop(0))
         if not self._backlog:
             self._backlog = None
         if self._waiting:

@@ -128,6 +128,13 @@ class Session:
         if self.context.limits.rate:
             self._bucket.charge(tokens)
 
+    def one_too_many(self, data: str | bytes, wait: float) -> Effects:
+        """The user asks too much, over all connections; it counts as if this one did."""
+        if self.phase is Phase.ENDED:
+            return ()
+        self._bucket.refused += 1
+        return self._slowed_down(data, wait)
+
     def _slowed_down(self, data: str | bytes, wait: float) -> Effects:
         self.context.rate_limited += 1
         if self._bucket.flooded(self.context.limits):

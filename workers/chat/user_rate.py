@@ -1,0 +1,107 @@
+"""Owns how fast one user may ask over all connections and workers: a token bucket in the store, leased in chunks.
+
+A worker takes some tokens of a user at once and spends them without asking, so that a request costs a subtraction, and
+one of many a round trip to the store. What is leased and not spent soon is lost; the bucket fills again meanwhile.
+While the store is away nobody is held back by this: the limit of each connection still holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from chatmaster.settings import Limits, Settings
+from workers.addressing import inbox_of
+from workers.bucket import BYTES_A_TOKEN
+from workers.bus.keys import tag
+from workers.bus.port import BusError
+from workers.presence.calls import Calls, scripts_of
+
+CHUNKS: Final = 4  # a worker leases so small a part of a burst at once
+LEASED_FOR: Final = 2.0  # seconds
+ONE: Final = 0.999
+
+
+class Account:
+    """What this worker may spend for one user; it lives as long as a connection of the user that has asked."""
+
+    __slots__ = ("__weakref__", "blocked_until", "expires", "leasing", "tokens", "user")
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.tokens = 0.0
+        self.expires = 0.0  # when what was leased is lost; Unix time, as all here
+        self.blocked_until = 0.0  # the store has no token before
+        self.leasing: asyncio.Future[None] | None = None
+
+    def spend(self, size: int, now: float) -> bool:
+        """Take what a request of `size` bytes costs; a large one may leave a debt. False: there is no token here."""
+        if self.tokens < ONE or now > self.expires:
+            return False
+        self.tokens -= max(1.0, size / BYTES_A_TOKEN)
+        return True
+
+
+class UserRate:
+    """The buckets of all users, as this worker leases from them. Made inside the running loop."""
+
+    def __init__(self, calls: Calls, settings: Settings, *, store_answers: Callable[[], bool]) -> None:
+        self._calls = calls
+        self._store_answers = store_answers
+        self._name = settings.master.name
+        self._rate, self._burst = limits_of(settings.limits)
+        self._chunk = max(1, self._burst // CHUNKS)
+        self._loop = asyncio.get_running_loop()
+        (self._lease_script,) = map(calls.script, scripts_of(Path(__file__).parent, "lease"))
+        self._accounts: WeakValueDictionary[str, Account] = WeakValueDictionary()
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self._rate > 0
+
+    def account(self, user: str) -> Account:
+        """A user's, one for all connections here; whoever uses it keeps it."""
+        found = self._accounts.get(user)
+        if found is None:
+            found = self._accounts[user] = Account(user)
+        return found
+
+    async def spend(self, account: Account, size: int) -> float:
+        """Take what a request costs, leasing where nothing is left. Returns 0, or in how many seconds to try again."""
+        while not account.spend(size, time.time()):
+            wait = account.blocked_until - time.time()
+            if wait > 0:
+                return wait
+            leasing = account.leasing or self._lease(account)
+            await asyncio.shield(leasing)
+        return 0.0
+
+    def _lease(self, account: Account) -> asyncio.Future[None]:
+        leased: asyncio.Future[None] = self._loop.create_future()
+        account.leasing = leased
+
+        def done(reply: Any) -> None:
+            granted, wait = (self._chunk, 0) if isinstance(reply, BusError) else reply
+            now = time.time()
+            debt = min(0.0, account.tokens)
+            account.tokens, account.expires = granted + debt, now + LEASED_FOR
+            account.blocked_until = now + wait / 1000
+            account.leasing = None
+            leased.set_result(None)
+
+        if not self._store_answers():
+            done(BusError("the store is away"))
+            return leased
+        key = f"{tag(self._name, inbox_of(account.user))}:rate"
+        self._calls.send(self._lease_script, [key], [self._rate, self._burst, self._chunk], done, again=True)
+        return leased
+
+
+def limits_of(limits: Limits) -> tuple[float, int]:
+    """Requests a second and at once of one user: as many as of one connection where nothing else is set."""
+    return limits.user_rate or limits.rate, limits.user_burst or limits.burst

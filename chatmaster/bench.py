@@ -20,6 +20,7 @@ from chatmaster.bench_peer import NotTheChat, Peer, Refused
 from chatmaster.cli_format import milliseconds, number
 from chatmaster.cli_instance import Instance, command
 from chatmaster.errors import ChatmasterError, UsageError
+from chatmaster.plural import counted
 
 AT_ONCE: Final = 32  # connects under way
 OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
@@ -247,7 +248,7 @@ def render(result: dict[str, Any]) -> str:
         return bench_program.render(result)
     count = result["connections"]
     lines = [
-        f"{number(count)} connections in a room of their own at {result['address']}",
+        f"{counted(count, 'connection')} in a room of their own at {result['address']}",
         f"connects, each with hello and one room   {number(result['connects_per_s'])}/s",
     ]
     for row in result["phases"]:
@@ -265,6 +266,8 @@ def render(result: dict[str, Any]) -> str:
             f"say {number(most)} messages/s; more --connections, or limits.rate = 0 for the test, show more"
         )
     if result["refused"] or result["lost_connections"]:
-        lines.append(f"{result['refused']} requests refused, {result['lost_connections']} connections lost")
+        lines.append(
+            f"{counted(result['refused'], 'request')} refused, {counted(result['lost_connections'], 'connection')} lost"
+        )
     lines.append(f"missing {number(result['missing'])} of {number(result['expected'])} deliveries")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from chatmaster.bench_figures import cpu_seconds, quantile
 from chatmaster.bench_peer import NotTheChat, Peer, Refused
 from chatmaster.cli_format import milliseconds, number
 from chatmaster.errors import ChatmasterError
+from chatmaster.plural import counted
 
 AT_ONCE: Final = 32  # connects under way
 OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
@@ -158,7 +159,7 @@ def render(result: dict[str, Any]) -> str:
     """The figures for people."""
     count = result["connections"]
     lines = [
-        f"{number(count)} connections to the program at {result['address']}",
+        f"{counted(count, 'connection')} to the program at {result['address']}",
         f"connects                                 {number(result['connects_per_s'])}/s",
     ]
     for row in result["phases"]:
@@ -171,9 +172,9 @@ def render(result: dict[str, Any]) -> str:
         )
     if unanswered := sum(row["unanswered"] for row in result["phases"]):
         lines.append(
-            f"{number(unanswered)} messages brought their sender nothing within {ANSWER_TIMEOUT:g} s: --message gives "
-            "one that the program answers"
+            f"{counted(unanswered, 'message')} brought their sender nothing within {ANSWER_TIMEOUT:g} s: --message "
+            "gives one that the program answers"
         )
     if result["lost_connections"]:
-        lines.append(f"{result['lost_connections']} connections lost")
+        lines.append(f"{counted(result['lost_connections'], 'connection')} lost")
     return "\n".join(lines)

@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 import click
 
 from chatmaster import __version__, cli_acting, cli_surroundings
-from chatmaster.cli_format import counted
 from chatmaster.cli_instance import Instance, is_gone, overrides, wait_until, warn
 from chatmaster.cli_top import SORTS, Top
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
+from chatmaster.plural import counted
 
 STOP_MARGIN = 6.0  # seconds that the store may take after the last worker (`storekeeper.STOP_GRACE`), and the master
 SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `succession.VARIABLE`, which costs time to import

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from chatmaster import cli_rows
-from chatmaster.cli_format import counted, duration
+from chatmaster.cli_format import duration
 from chatmaster.cli_instance import Instance, overrides, warn
 from chatmaster.contract import ExitCode
 from chatmaster.errors import Refused
+from chatmaster.plural import counted
 
 MOST_KICKED = 1000  # connections by one order
 

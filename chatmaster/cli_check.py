@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from chatmaster.cli_format import counted
 from chatmaster.cli_instance import ANSWER_TIMEOUT
 from chatmaster.config import DEFAULT, KEYS, Loaded
 from chatmaster.config_describe import toml, visible
 from chatmaster.errors import ApplicationError, NotRunning, Refused, TimedOut
+from chatmaster.plural import counted
 
 
 def effective(loaded: Loaded) -> list[dict[str, Any]]:

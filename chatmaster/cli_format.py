@@ -63,11 +63,6 @@ def milliseconds(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
-def counted(count: int, thing: str) -> str:
-    """1 worker, 1,024 workers."""
-    return f"{count:,} {thing}{'s' * (count != 1)}"
-
-
 def percent(value: float | None) -> str:
     """A part of one core: 0 %, 37 %, 150 %."""
     return NOTHING if value is None else f"{value * 100:.0f} %"

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from chatmaster.cli_format import Column, duration, milliseconds, number, percent, size, state, table, text
+from chatmaster.plural import counted
 
 WATCH_INTERVAL = 1.0  # seconds
 
@@ -49,19 +50,19 @@ _COLUMNS = (
 
 
 # What is worth a word only once it has happened.
-_INCIDENTS = {
-    "handed_over": "connections handed over",
-    "hand_over_failed": "not handed over",
-    "hand_overs_aborted": "hand-overs given up",
-    "hung": "workers hung",
-    "silent": "silent",
-    "deaf": "deaf",
-    "callback_errors": "callback errors",
-    "throttled": "requests throttled",
-    "loop_blocked": "times something blocked a worker",
-    "publish_failures": "messages not acknowledged by the store",
-    "accept_pauses": "pauses of accepting",
-    "log_lines_dropped": "log lines dropped",
+_INCIDENTS = {  # of one and of several
+    "handed_over": ("connection handed over", "connections handed over"),
+    "hand_over_failed": ("not handed over",),
+    "hand_overs_aborted": ("hand-over given up", "hand-overs given up"),
+    "hung": ("worker hung", "workers hung"),
+    "silent": ("silent",),
+    "deaf": ("deaf",),
+    "callback_errors": ("callback error", "callback errors"),
+    "throttled": ("request throttled", "requests throttled"),
+    "loop_blocked": ("time something blocked a worker", "times something blocked a worker"),
+    "publish_failures": ("message not acknowledged by the store", "messages not acknowledged by the store"),
+    "accept_pauses": ("pause of accepting", "pauses of accepting"),
+    "log_lines_dropped": ("log line dropped", "log lines dropped"),
 }
 
 
@@ -84,11 +85,13 @@ def faults(status: Mapping[str, Any]) -> list[str]:
 
 def _incidents(status: Mapping[str, Any]) -> list[str]:
     totals, restarts = status.get("totals", {}), status.get("store", {}).get("restarts")
-    told = [f"{number(totals[name])} {words}" for name, words in _INCIDENTS.items() if totals.get(name)]
+    told = [
+        counted(totals[name], words[0], several=words[-1]) for name, words in _INCIDENTS.items() if totals.get(name)
+    ]
     if totals.get("refused"):
         reasons = ", ".join(f"{why.replace('_', ' ')} {number(n)}" for why, n in totals["refused"].items())
-        told.append(f"{number(totals.get('handshakes_refused'))} handshakes refused ({reasons})")
-    told += [f"{number(restarts)} restarts of the store"] if restarts else []
+        told.append(f"{counted(totals.get('handshakes_refused', 0), 'handshake')} refused ({reasons})")
+    told += [f"{counted(restarts, 'restart')} of the store"] if restarts else []
     return ["", "since the start: " + ", ".join(told)] if told else []
 
 

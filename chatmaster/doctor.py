@@ -18,12 +18,13 @@ from typing import Any
 import click
 
 from chatmaster import control, cores, doctor_store
-from chatmaster.cli_format import counted, duration, size
+from chatmaster.cli_format import duration, size
 from chatmaster.cli_instance import ANSWER_TIMEOUT, command
 from chatmaster.config import Loaded
 from chatmaster.doctor_finding import MACHINE, SERVER, Finding, read_number
 from chatmaster.errors import NotRunning, Refused, TimedOut
 from chatmaster.faults import DISK_LOW
+from chatmaster.plural import counted
 
 _FILES_WANTED = 10_000  # connections that a server should be able to hold without being set up for it
 _FILES_RESERVED = 64  # of a worker's descriptors that are no connections
@@ -75,7 +76,7 @@ def of_the_server(told: Mapping[str, Any]) -> list[Finding]:
     found += _disk(told["disk_free"], told["embedded"])
     if dropped := told["log_lines_dropped"]:
         advice = f"the log {told['log_file'] or 'on standard error'} could not be written"
-        found.append(Finding("warning", "log", f"{dropped:,} lines dropped since the start", advice))
+        found.append(Finding("warning", "log", f"{counted(dropped, 'line')} dropped since the start", advice))
     found += _secret(told["secret_bytes"])
     if told["config_file"] and told["holds_secret"]:
         found += _readable_by_others(Path(told["config_file"]))

@@ -25,6 +25,7 @@ from types import TracebackType
 
 import msgspec
 
+from chatmaster.plural import counted
 from chatmaster.settings import Log
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -66,8 +67,8 @@ class LogHandler(logging.Handler):
                         "name": __name__,
                         "levelno": logging.WARNING,
                         "levelname": "WARNING",
-                        "msg": "%d log lines were dropped: the log could not be written",
-                        "args": (self._unreported,),
+                        "msg": "%s dropped: the log could not be written",
+                        "args": (counted(self._unreported, "log line was", several="log lines were"),),
                     }
                 )
                 line = f"{self.format(note)}\n{line}"

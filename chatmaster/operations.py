@@ -22,6 +22,7 @@ from chatmaster.control_server import Peer
 from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
 from chatmaster.groups import Group, check_names, declarations, groups
 from chatmaster.jobs import Asker, Failure, Job, Plan, signal_for
+from chatmaster.plural import counted
 from chatmaster.policy import Phase
 from chatmaster.reactor import Timer
 from chatmaster.succession import KeptJob, Program, Running
@@ -100,7 +101,7 @@ class Operations:
         self.restarting = False
         open_now = self._arbiter.foreman.connections
         what = "waiting until they have left" if graceful else "sending them away"
-        log.info("stopping, as %s asked%s", who, f": {open_now} connections, {what}" if open_now else "")
+        log.info("stopping, as %s asked%s", who, f": {counted(open_now, 'connection')}, {what}" if open_now else "")
         if self._patience is not None:
             self._patience.cancel()
         usual = self._arbiter.site.settings.master.stop_timeout

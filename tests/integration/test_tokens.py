@@ -50,6 +50,7 @@ pytestmark = pytest.mark.timeout(60)
 def server() -> Iterator[Chatmaster]:
     settings = {
         "auth.mode": "token", "auth.secret": SECRET, "auth.issuer": ISSUER, "auth.audience": AUDIENCE,
+        "auth.leeway": 0,  # a token that ends does so within the test
         "limits.hello_timeout": 1.0, "limits.per_user": 3, "limits.rate": 0, "chat.presence_interval": 0.05,
     }  # fmt: skip
     with Chatmaster(workers=2, settings=settings, config=ROLE_RULES) as made:

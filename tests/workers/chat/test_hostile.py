@@ -37,7 +37,7 @@ RAW: list[tuple[str | bytes, str]] = [
     (SAY + ',"key":"' + "k" * 65 + '"}', "key"), (SAY + ',"reply_to":0}', "reply_to"),
     (SAY + ',"reply_to":-1}', "reply_to"), (SAY + ',"reply_to":1.5}', "reply_to"),
     (SAY + ',"reply_to":9007199254740992}', "reply_to"), (SAY + ',"reply_to":"1"}', "reply_to"),
-    (SAY + ',"epoch":"e"}', "epoch"), (SAY + ',"offset":1}', "offset"), (SAY + ',"from":{"user":"root"}}', "from"),
+    (SAY + ',"offset":1}', "offset"), (SAY + ',"from":{"user":"root"}}', "from"),
     (SAY + ',"time":1}', "time"), (SAY + ',"mentions":["x"]}', "mentions"), (SAY + ',"to":"bob"}', "to"),
     (SAY + ',"text":1}', "text"), (SAY + ',"__proto__":{}}', "__proto__"), (SAY + ',"text":"\\u"}', ""),
     (SAY + ',"text":"\\ud83d"}', ""), (SAY + ',"text":"\\udc00x"}', ""), (SAY + ',"text":"\n"}', ""),

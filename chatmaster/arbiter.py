@@ -26,6 +26,7 @@ from chatmaster.control_server import ControlServer, Peer
 from chatmaster.crew import State
 from chatmaster.errors import ApplicationError, ChatmasterError, StoreUnreachable
 from chatmaster.foreman import Foreman
+from chatmaster.groups import plain
 from chatmaster.handle import Handle
 from chatmaster.notify import Notifier
 from chatmaster.operations import Operations
@@ -249,8 +250,14 @@ class Arbiter:
             process = self.policy.processes[number]
             if process.state is not State.STARTING:
                 (able if process.state in (State.READY, State.DRAINING) else unable).append(handle)
-        able.sort(key=lambda handle: self.policy.processes[handle.number].state is State.DRAINING)
+        able.sort(key=self._asked_later)
         return able, unable
+
+    def _asked_later(self, handle: Handle) -> tuple[bool, bool]:
+        """Questions for one worker are about the instance's own rooms; one that goes away is asked last."""
+        slot = self.policy.slots.get(handle.slot)
+        elsewhere = slot is not None and slot.group != plain(self.site.groups)
+        return elsewhere, self.policy.processes[handle.number].state is State.DRAINING
 
     # ---- beginning and end -------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chatmaster import addresses
 from chatmaster.config_describe import shown
@@ -24,6 +24,12 @@ class Group:
     listen: tuple[str, ...]
     count: int
     inherited: bool = False  # systemd's sockets stand in for its own addresses
+    chat: bool = False  # the chat serves it; asked where there are several
+
+
+def plain(groups: Sequence[Group]) -> str:
+    """The name of the group whose rooms are the instance's own, see `workers/reach.py`: the chat, or else the first."""
+    return next((group.name for group in groups if group.chat), groups[0].name if groups else "")
 
 
 def declarations(declared: Sequence[Declared]) -> dict[str, object]:
@@ -57,11 +63,11 @@ def _groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[s
     count = settings.server.workers or cores()
     if len(declared) == 1:
         return (Group(declared[0].name, settings.server.listen, count),)
-    made = [Group(one.name, one.listen, one.count or cores()) for one in declared]
+    made = [Group(one.name, one.listen, one.count or cores(), chat=one.chat) for one in declared]
     if made and _asked(origins, "server.listen"):
-        made[0] = Group(made[0].name, settings.server.listen, made[0].count)
+        made[0] = replace(made[0], listen=settings.server.listen)
     if made and _asked(origins, "server.workers"):
-        made[0] = Group(made[0].name, made[0].listen, count)
+        made[0] = replace(made[0], count=count)
     return tuple(made)
 
 

@@ -36,6 +36,7 @@ from workers.chat.rights import retention
 from workers.gateway_errors import InstanceNotRunning, WrongApplication, own_errors
 from workers.payload import close_reason, packed
 from workers.presence import keys as presence_keys
+from workers.reach import scoped
 from workers.registry import keys as registry_keys
 
 MEMBERS_MOST = 1000
@@ -46,21 +47,31 @@ class Gateway:
     """A way into a running server from outside.
 
     `url` is the store's (`redis://…`, `unix:///…`; `chatctl status` shows it), `name` the instance's (`master.name`),
-    `timeout` in seconds for each answer. How long rooms are kept is what the server says; `settings` overrides it.
+    `timeout` in seconds for each answer.
+    `worker` names one of several Workers of a program; without it the chat is meant, or the first one.
+    How long rooms are kept is what the server says; `settings` overrides it.
     Every method raises GatewayError, see `gateway_errors.py`: InstanceNotRunning where nobody runs it (nothing goes
     into the void), WrongApplication for what its clients would misunderstand, GatewayUnavailable, GatewayRefused; and
     TypeError and ValueError for wrong arguments. After GatewayUnavailable the outcome is unknown, and a repetition is
     kept once only with a `key`.
     """
 
-    def __init__(self, url: str, *, name: str = "chat", timeout: float = 5.0, settings: Settings | None = None) -> None:
-        if not isinstance(url, str) or not isinstance(name, str):
-            raise TypeError("url and name are strings")
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "chat",
+        worker: str = "",
+        timeout: float = 5.0,
+        settings: Settings | None = None,
+    ) -> None:
+        if not all(isinstance(one, str) for one in (url, name, worker)):
+            raise TypeError("url, name and worker are strings")
         # No retries of its own: one would write twice.
         where = store_url.parse(url)
         self._client: Any = store_client.connect(where, timeout)
         self._database = where.database
-        self._name = name
+        self._name = scoped(name, worker)
         self._given = settings
         self._settings = settings or Settings()
         self._retention = retention(self._settings)

@@ -25,6 +25,7 @@ from workers.counters import Counters
 from workers.events import Tasks
 from workers.ids import connection_id
 from workers.payload import packed
+from workers.reach import scoped
 
 if TYPE_CHECKING:
     from chatmaster.contract import Launch
@@ -73,7 +74,9 @@ class Node:
 
     def __init__(self, launch: Launch, worker: Worker) -> None:
         self.launch = launch
-        self.settings = launch.settings
+        master = launch.settings.master
+        own = msgspec.structs.replace(master, name=scoped(master.name, worker.scope))
+        self.settings = msgspec.structs.replace(launch.settings, master=own)
         self.worker = worker
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()  # of the loop

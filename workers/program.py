@@ -30,7 +30,7 @@ def load(app: str) -> dict[str, Worker]:
         raise ProgramError(
             f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000')"
         )
-    return _by_name(found, app)
+    return _scoped(_by_name(found, app))
 
 
 def declared(workers: dict[str, Worker]) -> tuple[Declared, ...]:
@@ -105,4 +105,13 @@ def _by_name(found: list[Worker], app: str) -> dict[str, Worker]:
         if name in workers:
             raise ProgramError(f"{app} defines two Workers of the name {name!r}: give each its own")
         workers[name] = worker
+    return workers
+
+
+def _scoped(workers: dict[str, Worker]) -> dict[str, Worker]:
+    """Give each Worker rooms and users of its own: the chat, or else the first one, has the instance's."""
+    plain = next((one for one in workers.values() if one.is_chat), next(iter(workers.values())))
+    for name, worker in workers.items():
+        others = [one for one in workers.values() if one is not worker]
+        worker.place("" if worker is plain else name, others)
     return workers

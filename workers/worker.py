@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -20,6 +21,7 @@ from workers import signatures as t
 from workers.addressing import connection_id as checked_id
 from workers.addressing import connection_ids, room_name, user_id
 from workers.payload import close_reason
+from workers.reach import Elsewhere, Reach
 from workers.registering import Callbacks, Event
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 MAX_SEND_BUFFER = 64 * 2**20
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z").match
 SCHEMES = ("websocket://", "ws://", "wss://", "unix:")
 
 
@@ -96,6 +99,7 @@ class Worker(Callbacks):
         count: int = 0,
         application: Callable[[Worker, Node], Application] | None = None,
     ) -> None:
+        _check(listen, name, count)
         if listen is not None and not listen.startswith(SCHEMES):
             raise ValueError(f"an address begins with one of {', '.join(SCHEMES)}, not {listen!r}")
         super().__init__()
@@ -104,7 +108,10 @@ class Worker(Callbacks):
         self.count = count
         self.application = application
         self.max_send_buffer = MAX_SEND_BUFFER  # bytes that may wait for one client, with messages beyond the queue
-        self._node: Node | None = None
+        self.scope = ""  # what its rooms and users are kept under, beside the instance's name
+        self.others: tuple[Worker, ...] = ()  # of the same program
+        self._node: Node | None = None  # the process that it runs in
+        self._reach: Reach | None = None
         self._served_by = ""  # by what else than callbacks, in words
 
     def uncalled(self, event: str) -> str:
@@ -123,12 +130,33 @@ class Worker(Callbacks):
 
     def bind(self, node: Node) -> None:
         """Called once by the composition root: from now on the methods below work."""
-        self._node = node
+        self._node = self._reach = node
+        for other in self.others:
+            other._reach_from(node)
+
+    def _reach_from(self, node: Node) -> None:
+        """It runs in other processes: its connections are reached from this one."""
+        self._reach = Elsewhere(node, self.scope)
+
+    def place(self, scope: str, others: Iterable[Worker]) -> None:
+        """Called when the program is loaded: what else it declares, and what this one's rooms are kept under."""
+        self.scope, self.others = scope, tuple(others)
+
+    @property
+    def _over_all(self) -> Reach:
+        if self._reach is None:
+            raise RuntimeError("this Worker is not served yet: use it inside a callback of a started server")
+        return self._reach
 
     @property
     def node(self) -> Node:
         """The process this Worker runs in. Raises RuntimeError while the program is only imported."""
         if self._node is None:
+            if self._reach is not None:
+                raise RuntimeError(
+                    "this Worker does not run here, but in processes of its own: `broadcast`, `send_to_…`, `members` "
+                    "and the like reach its connections from here"
+                )
             raise RuntimeError("this Worker does not run here: use it inside a callback of a started server")
         return self._node
 
@@ -163,36 +191,36 @@ class Worker(Callbacks):
         return node.context.copy().run(asyncio.run_coroutine_threadsafe, coroutine, node.loop).result(timeout)
 
     async def broadcast(self, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
-        """Send to every connection of every worker and machine; returns when the store has it."""
-        await self.node.broadcast(data, exclude=connection_ids(exclude))
+        """Send to every connection of this Worker, in all processes and machines; returns when the store has it."""
+        await self._over_all.broadcast(data, exclude=connection_ids(exclude))
 
     async def send_to_room(self, room: str, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
         """Send to every connection that joined `room`, on every worker and machine."""
-        await self.node.send_to_room(room_name(room), data, exclude=connection_ids(exclude))
+        await self._over_all.send_to_room(room_name(room), data, exclude=connection_ids(exclude))
 
     async def send_to_user(self, user: str, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
         """Send to every connection bound to `user`, on every worker and machine."""
-        await self.node.send_to_user(user_id(user), data, exclude=connection_ids(exclude))
+        await self._over_all.send_to_user(user_id(user), data, exclude=connection_ids(exclude))
 
     async def send_to_connection(self, connection_id: str, data: str | bytes) -> None:
         """Send to one connection, wherever it is; nobody is told where it is not."""
-        await self.node.send_to_connection(checked_id(connection_id), data)
+        await self._over_all.send_to_connection(checked_id(connection_id), data)
 
     async def kick(self, connection_id: str, *, reason: str = "") -> None:
         """Close one connection with 4003, wherever it is."""
-        await self.node.kick(checked_id(connection_id), reason=close_reason(reason))
+        await self._over_all.kick(checked_id(connection_id), reason=close_reason(reason))
 
     async def is_online(self, user: str) -> bool:
         """Whether any connection of any worker is bound to `user`."""
-        return await self.node.is_online(user_id(user))
+        return await self._over_all.is_online(user_id(user))
 
     async def members(self, room: str) -> list[dict[str, Any]]:
         """The users in a room, over all workers: `user`, `name`, `connections`."""
-        return await self.node.members(room_name(room))
+        return await self._over_all.members(room_name(room))
 
     async def online(self) -> int:
-        """How many connections there are over all workers and machines."""
-        return await self.node.online()
+        """How many connections this Worker has, in all processes and machines."""
+        return await self._over_all.online()
 
     # ---- from a script -----------------------------------------------------------------------------
 
@@ -211,6 +239,18 @@ class Worker(Callbacks):
         words = [command, script, *options] if command in ("start", "check") else [command, *options]
         # -P: a folder named `workers` beside the script must not hide this package.
         os.execv(sys.executable, [sys.executable, "-P", "-m", "chatmaster", *words])
+
+
+def _check(listen: Any, name: Any, count: Any) -> None:
+    """Raises TypeError, ValueError for what no Worker can have."""
+    if not (listen is None or isinstance(listen, str)) or not isinstance(name, str):
+        raise TypeError("the address and the name of a Worker are strings")
+    if name and _NAME(name) is None:
+        raise ValueError(f"{name!r} is no name of a Worker: 1 to 32 of A-Z a-z 0-9 _ -")
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"count is a number of processes, not {type(count).__name__}")
+    if count < 0:
+        raise ValueError(f"count is a number of processes, or 0 for one a core, not {count}")
 
 
 def _directory() -> str:

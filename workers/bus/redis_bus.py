@@ -331,6 +331,11 @@ class RedisBus:
 
     # ---- other modules' scripts --------------------------------------------------------------------
 
+    @property
+    def database(self) -> int:
+        """The number of the store's database."""
+        return self._opener.database
+
     def script(self, script: Script) -> Script:
         """Register a script, for both connections; use what is returned with `call`."""
         self._commands.register(script)

@@ -1,0 +1,6 @@
+-- Reads which incarnations count as alive by the store's clock.
+-- uses incarnations.lua
+--
+-- Returns the incarnations.
+
+return redis.call('ZRANGEBYSCORE', KEYS[1], text(now_ms()), '+inf')

@@ -1,0 +1,120 @@
+"""Reach: what a program can ask of one Worker's connections, from a process of that Worker or of another one.
+
+Every Worker of a program has rooms, users and counts of its own: the keys of the first one (of the chat, where it has
+one) are the instance's, those of the others begin with the instance's name and their own. `Node` reaches the
+connections of its own Worker; `Elsewhere` those of another one, by the same scripts over the same link to the store.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from workers import control
+from workers.addressing import ALL_ROOM, inbox_of
+from workers.bus import keys as bus_keys
+from workers.bus.envelope import pack_envelope, unpack_all_placed
+from workers.bus.script import load_own
+from workers.chat.rights import retention
+from workers.payload import packed
+from workers.presence import keys as presence_keys
+from workers.presence.calls import Argument, scripts_of
+from workers.registry import keys as registry_keys
+
+if TYPE_CHECKING:
+    from workers.node import Node
+
+MEMBERS_MOST: Final = 1000
+
+
+def scoped(instance: str, scope: str) -> str:
+    """The name under which a Worker's rooms and counts are kept; scope "" is the instance's own."""
+    return f"{instance}:{scope}" if scope else instance
+
+
+class Reach(Protocol):
+    """The connections of one Worker, over all processes and machines. Every method raises BusError."""
+
+    async def broadcast(self, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None: ...
+
+    async def send_to_room(self, room: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None: ...
+
+    async def send_to_user(self, user: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None: ...
+
+    async def send_to_connection(self, connection: str, data: str | bytes) -> None: ...
+
+    async def kick(self, connection: str, *, reason: str = "") -> None: ...
+
+    async def is_online(self, user: str) -> bool: ...
+
+    async def members(self, room: str) -> list[dict[str, Any]]: ...
+
+    async def online(self) -> int: ...
+
+
+class Elsewhere:
+    """Another Worker's connections, reached from this process."""
+
+    def __init__(self, node: Node, scope: str) -> None:
+        settings = node.launch.settings
+        self._bus = node.bus
+        self._name = scoped(settings.master.name, scope)
+        self._retention = retention(settings)
+        self._key_ttl = settings.limits.key_ttl
+        self._seed = secrets.token_hex(4)
+        self._publish = self._bus.script(load_own("publish"))
+        folder = Path(presence_keys.__file__).parent
+        self._members, self._alive = map(self._bus.script, scripts_of(folder, "members", "alive"))
+        (self._counts,) = map(self._bus.script, scripts_of(Path(registry_keys.__file__).parent, "counts"))
+
+    async def broadcast(self, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._send(ALL_ROOM, data, exclude)
+
+    async def send_to_room(self, room: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._send(room, data, exclude)
+
+    async def send_to_user(self, user: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._send(inbox_of(user), data, exclude)
+
+    async def send_to_connection(self, connection: str, data: str | bytes) -> None:
+        await self._order(control.send_to(connection, data))
+
+    async def kick(self, connection: str, *, reason: str = "") -> None:
+        await self._order(control.KickConnection(connection, reason))
+
+    async def is_online(self, user: str) -> bool:
+        return await self._total(registry_keys.of_user(user)) > 0
+
+    async def online(self) -> int:
+        return await self._total(registry_keys.ALL)
+
+    async def members(self, room: str) -> list[dict[str, Any]]:
+        own = presence_keys.of_room(self._name, room)
+        _, _, *fields = await self._bus.call_read(self._members, own, [MEMBERS_MOST])
+        return [
+            {"user": fields[at].decode(), "name": fields[at + 2].decode(), "connections": int(fields[at + 1])}
+            for at in range(0, len(fields), 3)
+        ]
+
+    async def _send(self, room: str, data: str | bytes, exclude: tuple[str, ...]) -> None:
+        payload, form = packed(data)
+        await self._append(room, payload, form, ",".join(exclude))
+
+    async def _order(self, order: control.SendTo | control.KickConnection) -> None:
+        await self._append(control.room_of(order), control.encode(order), "t", "")
+
+    async def _append(self, room: str, payload: bytes, form: str, exclude: str) -> None:
+        shared = room if bus_keys.shares_channel(room) else ""
+        envelope = pack_envelope(payload, form=form, exclude=exclude, room=shared)
+        channel = bus_keys.channel(self._name, self._bus.database, room)
+        args: list[Argument] = [channel, self._seed, *self._retention(room), self._key_ttl, envelope]
+        reply = await self._bus.call(self._publish, bus_keys.of_log(self._name, room), args, again=False)
+        (placed,) = unpack_all_placed(reply, 1)
+        if isinstance(placed, Exception):
+            raise placed
+
+    async def _total(self, subject: str) -> int:
+        counts = await self._bus.call_read(self._counts, [registry_keys.counts(self._name, subject)], [])
+        alive = set(await self._bus.call_read(self._alive, presence_keys.of_incarnations(self._name), []))
+        return sum(int(counts[at + 1]) for at in range(0, len(counts), 2) if counts[at] in alive)

@@ -1,8 +1,12 @@
 """Clients that send longer messages in fragments, as gorilla, Java's and others do unasked: they are no flood."""
 
+from functools import partial
+
 import pytest
 
-from tests.workers.transport.serving import App, frame, until
+from tests.workers.transport.serving import DEFLATE, App, Seen, frame, until
+from workers.transport.frames import deflate
+from workers.transport.inbound import RSV1
 
 CONT, TEXT, PING = 0, 1, 9
 MESSAGE = b"x" * 16_500
@@ -30,6 +34,27 @@ async def test_any_number_of_fragmented_messages_is_no_flood(serve, size: int, l
     await until(lambda: served.app.seen[0].has(1200) or served.app.seen[0].closes, 20)
     assert served.app.seen[0].closes == []
     assert set(served.app.seen[0].messages) == {MESSAGE.decode()}
+
+
+def has(seen: Seen, count: int) -> bool:
+    """Whether so many messages came, or the connection is over."""
+    return seen.has(count) or bool(seen.closes)
+
+
+@pytest.mark.parametrize("size", [16, 1024, 16_384, 131_072])
+async def test_compressed_messages_in_fragments_of_256_bytes_are_no_flood(serve, size: int) -> None:
+    """As cases 12 and 13 of Autobahn send them: each message as it was."""
+    served = await serve(message_size=262_144, app=App(lambda seen, data: None))
+    peer = await served.open(DEFLATE)
+    await until(lambda: served.app.seen)
+    words = "".join(f"{number * number:x} " for number in range(40_000))
+    for number in range(300):
+        message = words[number : number + size]
+        parts = fragmented(deflate(message.encode()), 256)
+        peer.write(bytes((parts[0] | RSV1,)) + parts[1:])
+        await until(partial(has, served.app.seen[0], number + 1), 20)
+        assert served.app.seen[0].messages[number] == message
+    assert served.app.seen[0].closes == []
 
 
 async def test_tiny_fragments_are_bounded_by_their_number(serve) -> None:

@@ -62,7 +62,7 @@ class Checkup:
             "connections_wanted": settings.limits.connections,
             "store": told["store"],
             "embedded": arbiter.keeper is not None,
-            "disk_free": arbiter.report.disk_free(),
+            **arbiter.report.disk(),
             "log_lines_dropped": told["totals"]["log_lines_dropped"],
             "faults": told["faults"],
             "secret_bytes": len(settings.auth.secret.encode()) if settings.auth.secret else None,

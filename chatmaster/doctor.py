@@ -23,7 +23,7 @@ from chatmaster.cli_instance import ANSWER_TIMEOUT, command
 from chatmaster.config import Loaded
 from chatmaster.doctor_finding import MACHINE, SERVER, Finding, read_number
 from chatmaster.errors import NotRunning, Refused, TimedOut
-from chatmaster.faults import DISK_LOW
+from chatmaster.faults import is_low
 from chatmaster.plural import counted
 
 _FILES_WANTED = 10_000  # connections that a server should be able to hold without being set up for it
@@ -73,7 +73,7 @@ def of_the_server(told: Mapping[str, Any]) -> list[Finding]:
         Finding("good", "memory", f"{size(told['workers_memory'])} in workers, {size(told['memory'])} in the master")
     )
     found += _state(Path(told["state_dir"]))
-    found += _disk(told["disk_free"], told["embedded"])
+    found += _disk(told["disk_free"], told["disk_size"] or 0, told["embedded"])
     if dropped := told["log_lines_dropped"]:
         advice = f"the log {told['log_file'] or 'on standard error'} could not be written"
         found.append(Finding("warning", "log", f"{counted(dropped, 'line')} dropped since the start", advice))
@@ -110,7 +110,7 @@ def _of_a_start(loaded: Loaded) -> list[Finding]:
         lambda: iter([Finding("good", "cores", f"{cores.available().count} to use ({cores.available()})")]),
         lambda: _kernel(loaded.settings.server.backlog),
         lambda: _state(loaded.state_dir),
-        lambda: _disk(_free(loaded.state_dir), loaded.settings.store.url == "embedded"),
+        lambda: _disk(*_room(loaded.state_dir), embedded=loaded.settings.store.url == "embedded"),
         lambda: doctor_store.of_a_start(loaded),
         lambda: _secret(len(auth.secret.encode()) if auth.secret else None),
     )
@@ -120,13 +120,15 @@ def _of_a_start(loaded: Loaded) -> list[Finding]:
     return found
 
 
-def _free(directory: Path) -> int | None:
+def _room(directory: Path) -> tuple[int | None, int]:
+    """Free bytes, and the size of the disk where the directory is or will be."""
     for place in (directory, *directory.parents):
         try:
-            return shutil.disk_usage(place).free
+            usage = shutil.disk_usage(place)
         except OSError:
             continue
-    return None
+        return usage.free, usage.total
+    return None, 0
 
 
 # ---- single checks -------------------------------------------------------------------------------------
@@ -188,13 +190,13 @@ def _state(directory: Path) -> Iterator[Finding]:
         yield Finding("good", "state directory", str(directory))
 
 
-def _disk(free: int | None, embedded: bool) -> Iterator[Finding]:
+def _disk(free: int | None, size: int, embedded: bool) -> Iterator[Finding]:
     if free is None:
         return
     found = f"{free // 1_000_000:,} MB free for the state directory"
     if free >= _DISK_WANTED:
         yield Finding("good", "disk", found)
-    elif free >= DISK_LOW or not embedded:
+    elif not embedded or not is_low(free, size):
         yield Finding("warning", "disk", found, "a full disk ends the embedded store")
     else:
         yield Finding("wrong", "disk", found, "a full disk ends the embedded store: make room")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-DISK_LOW: Final = 100_000_000  # bytes; a full disk ends the embedded store
+_DISK_LEAST: Final = 1_000_000  # bytes; a full disk ends the embedded store
+_DISK_ENOUGH: Final = 100_000_000  # bytes; on a large disk
 STARTED_LATE: Final = 5.0  # seconds that a replacement may take before it counts
 
 Row = Mapping[str, Any]
@@ -21,6 +22,11 @@ def find(status: Row) -> list[dict[str, Any]]:
     for row in status["workers"]:
         found += _worker(row, store_away=status["store"]["state"] != "ready")
     return [{"what": what, "why": why, "seconds": seconds} for what, why, seconds in found]
+
+
+def is_low(free: int, size: int) -> bool:
+    """Whether a disk of that size is about to be full: a twentieth is left, on a large one 100 MB. Bytes."""
+    return free < min(max(size // 20, _DISK_LEAST), _DISK_ENOUGH)
 
 
 _Found = tuple[str, str, float | None]
@@ -37,7 +43,7 @@ def _store(store: Row) -> Iterator[_Found]:
     if store["state"] != "ready":
         yield f"the store is {store['state']}", store["reason"], store["state_age"]
     free = store.get("disk_free")
-    if free is not None and free < DISK_LOW:
+    if free is not None and is_low(free, store["disk_size"]):
         yield f"the disk of the store has {free // 1_000_000} MB left", "a full disk ends the store", None
 
 

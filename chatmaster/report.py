@@ -39,7 +39,7 @@ class Report:
         retired[Field.MASTER_MEMORY] = proc.resident(os.getpid())
         retired[Field.MASTER_CPU] = int(time.process_time() * 1e9)
         retired[Field.MASTER_DESCRIPTORS] = proc.open_files(os.getpid())
-        retired[Field.DISK_FREE] = self.disk_free() or 0
+        retired[Field.DISK_FREE] = self.disk()["disk_free"] or 0
         if keeper is not None:
             retired[Field.STORE_RESTARTS] = keeper.restarts
             retired[Field.STORE_MEMORY] = proc.resident(keeper.store.pid) if keeper.store.pid else 0
@@ -114,7 +114,7 @@ class Report:
                 "reason": keeper.reason if own else told["reason"],
                 "restarts": keeper.restarts,
                 "memory": proc.resident(pid) if pid is not None else 0,
-                "disk_free": self.disk_free(),
+                **self.disk(),
             }
         return told
 
@@ -125,10 +125,10 @@ class Report:
         if state != self._store_state[0]:
             self._store_state = (state, now)
 
-    def disk_free(self) -> int | None:
-        """Bytes that are left where the state directory is; None: it does not say."""
+    def disk(self) -> dict[str, int | None]:
+        """Bytes of the disk where the state directory is; None: it does not say."""
         try:
             found = os.statvfs(self._arbiter.site.loaded.state_dir)
         except OSError:
-            return None
-        return found.f_bavail * found.f_frsize
+            return {"disk_free": None, "disk_size": None}
+        return {"disk_free": found.f_bavail * found.f_frsize, "disk_size": found.f_blocks * found.f_frsize}

@@ -17,7 +17,14 @@ GOOD_WORKER = {
 def status(*, master: Any = (), store: Any = (), worker: Any = ()) -> dict[str, Any]:
     return {
         "master": {"state": "ready", "uptime": 60.0, "last_failure": None, **dict(master)},
-        "store": {"state": "ready", "reason": "", "state_age": 60.0, "disk_free": 10**12, **dict(store)},
+        "store": {
+            "state": "ready",
+            "reason": "",
+            "state_age": 60.0,
+            "disk_free": 10**12,
+            "disk_size": 2 * 10**12,
+            **dict(store),
+        },
         "workers": [{**GOOD_WORKER, **dict(worker)}],
     }
 
@@ -57,3 +64,14 @@ def test_each_fault_has_its_cause_and_how_long_it_lasts(given, what, why, second
 def test_a_store_that_is_away_is_one_fault_and_not_one_of_each_worker():
     found = faults.find(status(store={"state": "away", "reason": "x"}, worker={"store": "away"}))
     assert [row["what"] for row in found] == ["the store is away"]
+
+
+@pytest.mark.parametrize(
+    ("free", "size", "low"),
+    [
+        (0, 10**12, True), (99_000_000, 10**12, True), (101_000_000, 10**12, False), (60 << 20, 64 << 20, False),
+        (2 << 20, 64 << 20, True), (2 << 20, 4 << 20, False), (0, 4 << 20, True),
+    ],
+)  # fmt: skip
+def test_a_small_disk_is_not_full_for_being_small(free, size, low):
+    assert faults.is_low(free, size) is low

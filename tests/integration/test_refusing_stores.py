@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from chatmaster import store_faults
 from chatmaster.contract import ExitCode
@@ -198,4 +200,23 @@ def test_a_store_that_begins_to_refuse_is_one_line_for_each_worker_and_a_cause(
     until(lambda: server.log().count("connected to the store again") == 2, 30, what="and both say so")
     lines = [line for line in server.log()[before:].splitlines() if " worker " in line or "bus" in line]
     assert len([line for line in lines if word in line]) == 2, "\n".join(lines)
+    assert server.ctl("say", "lobby", "hello").returncode == ExitCode.DONE
+
+
+def test_a_store_that_another_script_occupies_is_said_once_and_nothing_is_lost(
+    chatmaster: Make, redis_server: MakeStore
+) -> None:
+    store = redis_server(tcp=True, program=REDIS)
+    server = chatmaster(workers=2, settings={"store.url": store.tcp_url, "store.timeout": 1.0})
+    store.client.config_set("busy-reply-threshold", 100)
+    store.client.connection_pool.disconnect()
+    endless = redis.Redis(port=store.port, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=0.2)
+    with endless, pytest.raises(redis.TimeoutError):
+        endless.eval("while true do end", 0)
+    until(lambda: "SCRIPT KILL ends that" in json.dumps(server.status()["faults"]), 30, what="status has the cause")
+    said = server.ctl("say", "lobby", "hello")
+    assert said.returncode == ExitCode.FAILED and "BUSY" in said.stderr, said.stderr
+    store.client.script_kill()
+    until(lambda: server.log().count("connected to the store again") == 2, 30, what="it serves again")
+    assert server.log().count("BUSY") == 2, "one line for each worker"
     assert server.ctl("say", "lobby", "hello").returncode == ExitCode.DONE

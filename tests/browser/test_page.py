@@ -154,3 +154,23 @@ def test_rename_and_join_a_room(server, visit):
     ada.page.reload()
     ada.expect(ada.page.locator("#rooms .room")).to_have_count(2)
     ada.expect(ada.page.locator("#my-name-text")).to_have_text("Ada Lovelace")
+
+
+def test_rooms_in_any_script_by_link_and_by_name(server, visit):
+    """A link in either spelling, and the dialog, lead to one room, which shows its name as it is kept."""
+    ada, bob, cyd = (visit(server, name).come() for name in ("Ada", "Bob", "Cyd"))
+    ada.page.goto(f"{ada.url}/#K%C3%BCche")  # ü as one character
+    bob.page.goto(f"{bob.url}/#Ku%CC%88che")  # u and a mark
+    for person in (ada, bob):
+        person.expect(person.page.locator("#title-text")).to_have_text("K\u00fcche")
+    ada.say("guten Tag")
+    bob.sees("guten Tag")
+    bob.say("こんにちは")
+    ada.sees("こんにちは")
+    cyd.page.goto(f"{cyd.url}/#会議室")
+    cyd.expect(cyd.page.locator("#title-text")).to_have_text("会議室")
+    cyd.say("始めます")
+    ada.page.goto(f"{ada.url}/#%E4%BC%9A%E8%AD%B0%E5%AE%A4")
+    ada.sees("始めます")
+    cyd.page.reload()
+    cyd.sees("始めます")

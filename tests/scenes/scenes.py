@@ -209,6 +209,20 @@ def requests() -> Iterator[Scene]:
         ),
     )
     yield Scene(
+        name="another spelling of a name is the same room",
+        do=[call("say", "Ku\u0308che", "hi"), call("ping")],
+        connections=[
+            [
+                GREET,
+                hear("say", room="K\u00fcche"),
+                answer("ack", room="K\u00fcche", epoch="e", offset=1),
+                hear("ping"),
+                answer("pong", server_time=7),
+            ]
+        ],
+        expect=Expect(results=[{"room": "K\u00fcche", "offset": 1}, {"server_time": 7}]),
+    )
+    yield Scene(
         name="no answer in time leaves the outcome unknown",
         do=[call("say", "lobby", "hi", timeout=0.05), call("ping")],
         connections=[[GREET, hear("say"), hear("ping"), answer("pong", server_time=7)]],

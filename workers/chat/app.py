@@ -371,6 +371,8 @@ class ChatApplication:
 
     async def say(self, room: str, text: str, *, user: str, name: str) -> int:
         """See `Chat.say`."""
+        if not isinstance(text, str) or not isinstance(name, str):
+            raise TypeError("text and name are strings")
         return (await self.place(room, text, user=user_id(user), name=cleaned(name))).offset
 
     async def place(self, room: str, text: str, *, user: str, name: str) -> Placed:

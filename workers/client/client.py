@@ -63,6 +63,8 @@ class Client(Verbs):
         """
         self.url = url
         self.timeout = timeout
+        if isinstance(rooms, str):
+            raise TypeError(f"rooms is a list of names: [{rooms!r}]")
         self.core = core.Core(rooms, name=name, key_prefix=os.urandom(6).hex() + "-")
         self._token = token
         self._on_event = on_event

@@ -210,3 +210,8 @@ async def test_who_is_not_let_in_hears_why_from_start():
         with pytest.raises(RequestRefused, match="members only") as caught:
             await connect(url)
     assert caught.value.code == "forbidden"
+
+
+def test_one_name_is_no_list_of_rooms():
+    with pytest.raises(TypeError, match=r"rooms is a list of names: \['lobby'\]"):
+        Client("ws://127.0.0.1:1/", rooms="lobby")

@@ -8,6 +8,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,29 @@ def test_a_store_that_another_script_occupies_is_said_once_and_nothing_is_lost(
     until(lambda: server.log().count("connected to the store again") == 2, 30, what="it serves again")
     assert server.log().count("BUSY") == 2, "one line for each worker"
     assert server.ctl("say", "lobby", "hello").returncode == ExitCode.DONE
+
+
+def test_a_store_that_reads_its_data_is_waited_for(chatmaster: Make, redis_server: MakeStore) -> None:
+    store = redis_server(tcp=True, program=REDIS, fsync="everysec")
+    with store.client.pipeline(transaction=False) as pipe:
+        for number in range(5000):
+            pipe.set(f"key-{number}", "x")
+        pipe.execute()
+    store.stop()
+    store.options = ("--key-load-delay", "1000")  # µs for each command of the file: five seconds in all
+    with ThreadPoolExecutor(1) as pool, redis.Redis(port=store.port, protocol=2, retry=Retry(NoBackoff(), 0)) as client:
+        started = pool.submit(store.start)
+        until(lambda: _is_loading(client), what="the store takes connections and reads its data")
+        server = chatmaster(workers=1, settings={"store.url": store.tcp_url})
+        started.result(30)
+    assert server.states() == ["ready"]
+
+
+def _is_loading(client: redis.Redis) -> bool:
+    try:
+        client.get("key-1")
+    except redis.exceptions.BusyLoadingError:
+        return True
+    except redis.RedisError:
+        pass
+    return False

@@ -1,5 +1,5 @@
 /** Owns the box in which one writes: drafts, replying, editing, sending, and saying that one is writing. */
-import { bdi, byId, isComposing } from "./dom.js";
+import { bdi, byId, insertText, isComposing } from "./dom.js";
 import { openEmojiPicker } from "./emoji.js";
 import { Mentions } from "./mentions.js";
 import { textOf } from "./message.js";
@@ -30,6 +30,7 @@ export class Composer {
       clearTimeout(timer);
       timer = setTimeout(() => this.save(), SAVE_AFTER);
     });
+    for (const type of ["paste", "drop"]) this.text.addEventListener(type, (event) => this.given(event));
     addEventListener("pagehide", () => this.save());
     this.text.addEventListener("keydown", (event) => this.pressed(event));
     byId("composer").addEventListener("submit", (event) => {
@@ -46,10 +47,11 @@ export class Composer {
   show(conversation) {
     this.save();
     const typed = this.conversation ? "" : this.text.value; // before the server said where we are
+    if (this.conversation) this.conversation.writing = this.about && { about: this.about, text: this.text.value };
     this.conversation = conversation;
-    this.about = null;
-    const draft = conversation ? this.draft(conversation.id) : "";
-    this.text.value = [draft, typed].filter(Boolean).join("\n");
+    this.about = conversation?.writing?.about ?? null;
+    const before = this.about?.mode === "edit" ? conversation.writing.text : this.draft(conversation?.id ?? "");
+    this.text.value = [before, typed].filter(Boolean).join("\n");
     this.refresh();
   }
 
@@ -167,6 +169,14 @@ export class Composer {
     else if (event.key === "ArrowUp" && !this.text.value) this.editLast(event);
   }
 
+  /** Files cannot be sent; nothing happens silently. */
+  given(event) {
+    const data = event.clipboardData ?? event.dataTransfer;
+    if (!data?.files.length || data.types.includes("text/plain")) return;
+    event.preventDefault();
+    this.app.toast("Images and files cannot be sent here, only text");
+  }
+
   editLast(event) {
     const message = this.conversation?.lastOf(this.app.model.me);
     if (message?.text === undefined) return;
@@ -176,8 +186,7 @@ export class Composer {
 
   insert(words) {
     this.text.focus();
-    this.text.setRangeText(words, this.text.selectionStart, this.text.selectionEnd, "end");
-    this.text.dispatchEvent(new Event("input", { bubbles: true }));
+    insertText(this.text, words);
   }
 
   /** As high as the text. */

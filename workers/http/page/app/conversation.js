@@ -79,6 +79,10 @@ export class Conversation {
     this.segment = 0;
     this.joined = this.direct;
     this.joining = false; // one may write already; it is sent when we are in
+    /** @type {any} the reply or edit that is being written */
+    this.writing = null;
+    /** @type {any} where one has scrolled to, further up */
+    this.place = null;
     this.loaded = false;
     this.loading = false;
     this.stuck = false; // asking for older ones failed; not again before the next connection

@@ -85,6 +85,13 @@ function hueOf(user) {
   return (((hash ^ (hash >>> 13)) >>> 0) % 15) * 24;
 }
 
+/** Put words in the place of the selection in a box, so that the browser can undo it. */
+export function insertText(box, words) {
+  if (document.activeElement === box && document.execCommand("insertText", false, words)) return;
+  box.setRangeText(words, box.selectionStart, box.selectionEnd, "end");
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 /**
  * Whether a key belongs to an input method (IME) that composes text. Safari sends the key that ends a composition after
  * its end, as key code 229 (UI Events, 7.3.1).

@@ -39,6 +39,10 @@ export class Drawers {
     if (this.isOver) this.set({ sidebar: false, people: this.people && !NO_ROOM_FOR_PEOPLE.matches });
   }
 
+  showSidebar() {
+    if (NARROW.matches) this.set({ sidebar: true });
+  }
+
   /** The focus goes into a drawer that opens, and back to its button when it closes. */
   set(change) {
     const before = { sidebar: this.sidebar, people: this.people };

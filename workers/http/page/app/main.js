@@ -136,6 +136,10 @@ class App {
     document.addEventListener("visibilitychange", () => this.looked());
     byId("room-menu").addEventListener("click", ({ currentTarget }) => this.openRoomMenu(currentTarget));
     document.addEventListener("keydown", (event) => {
+      if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
+        event.preventDefault();
+        this.sidebar.find();
+      }
       if (!event.altKey || !["ArrowUp", "ArrowDown"].includes(event.key)) return;
       event.preventDefault();
       this.step(event.key === "ArrowUp" ? -1 : 1);
@@ -361,6 +365,7 @@ class App {
     });
     const submit = async () => {
       const name = input.value.trim();
+      if (!name) throw new Error("A name needs at least one character that can be seen");
       await this.chat.rename(name);
       kept.set("name", name);
       this.model.name = name;

@@ -1,5 +1,5 @@
 /** Owns the list that offers people after an @ (WAI-ARIA combobox with a listbox: the focus stays in the text). */
-import { avatar, bdi, byId, el } from "./dom.js";
+import { avatar, bdi, byId, el, insertText } from "./dom.js";
 
 const MOST = 6;
 // A name may begin with any character that can be seen, and have one space in what is typed of it.
@@ -99,9 +99,9 @@ export class Mentions {
 
   take() {
     const { name } = this.found[this.chosen];
-    this.text.setRangeText(`${name} `, this.begun, this.text.selectionStart, "end");
+    this.text.setSelectionRange(this.begun, this.text.selectionStart);
     this.close();
-    this.text.dispatchEvent(new Event("input", { bubbles: true }));
+    insertText(this.text, `${name} `);
   }
 
   close() {

@@ -1,5 +1,5 @@
 /** Owns the list of conversations with what is unread, and the line about oneself. */
-import { avatar, bdi, byId, el, icon, onceAFrame } from "./dom.js";
+import { avatar, bdi, byId, el, icon, isComposing, onceAFrame } from "./dom.js";
 import { KeyedList, morph } from "./keyed.js";
 import { kept } from "./storage.js";
 
@@ -12,6 +12,12 @@ export class Sidebar {
     this.rooms = new KeyedList(byId("rooms"), make, open);
     this.directs = new KeyedList(byId("directs"), make, open);
     this.draw = onceAFrame(() => this.render());
+    this.filter = byId("filter");
+    this.filter.addEventListener("input", () => this.draw());
+    this.filter.addEventListener("keydown", (event) => this.pressed(event));
+    byId("rooms").addEventListener("pointerleave", () => this.draw());
+    byId("rooms").addEventListener("scroll", () => this.showMore(), { passive: true });
+    byId("more-unread").addEventListener("click", () => lastUnread()?.scrollIntoView({ block: "nearest" }));
     byId("join-room").addEventListener("click", () => app.askRoom());
     byId("my-name").addEventListener("click", () => app.askName());
   }
@@ -20,17 +26,67 @@ export class Sidebar {
     const { model } = this.app;
     const all = [...model.conversations.values()];
     const rooms = all
-      .filter((one) => !one.direct && (one.joined || one === model.current))
-      .sort((a, b) => a.id.localeCompare(b.id));
+      .filter((one) => !one.direct && (one.joined || one === model.current) && this.fits(one))
+      .sort((a, b) => this.compare(a, b));
     const shown = (one) =>
       one.items.length || one.outgoing.length || one === model.current || kept.get(`draft.${one.id}`);
-    const directs = all.filter((one) => one.direct && shown(one)).sort((a, b) => latest(b) - latest(a));
+    const directs = all.filter((one) => one.direct && shown(one) && this.fits(one)).sort((a, b) => latest(b) - latest(a));
     this.rooms.draw(rooms.map((one) => this.row(one)));
     this.directs.draw(directs.map((one) => this.row(one)));
-    byId("no-directs").hidden = directs.length > 0;
+    byId("no-directs").hidden = directs.length > 0 || this.wanted !== "";
+    this.showMore();
     this.renderMe();
     const elsewhere = all.some((one) => one !== model.current && one.unread > 0);
     byId("elsewhere").hidden = !elsewhere;
+  }
+
+  get wanted() {
+    return this.filter.value.trim().toLocaleLowerCase();
+  }
+
+  fits(conversation) {
+    return this.app.model.titleOf(conversation).toLocaleLowerCase().includes(this.wanted);
+  }
+
+  /** Unread rooms first; but while the pointer is among them, nothing changes its place under it. */
+  compare(one, other) {
+    const order = [...this.rooms.shown.keys()];
+    const places = [order.indexOf(one.id), order.indexOf(other.id)];
+    if (byId("rooms").matches(":hover") && places[0] >= 0 && places[1] >= 0) return places[0] - places[1];
+    const news = (conversation) => Number(conversation.unread > 0 && conversation !== this.app.model.current);
+    return news(other) - news(one) || one.id.localeCompare(other.id);
+  }
+
+  showMore() {
+    const list = byId("rooms").getBoundingClientRect();
+    const last = lastUnread()?.getBoundingClientRect();
+    byId("more-unread").hidden = !last || last.top < list.bottom - last.height / 2;
+  }
+
+  /** Ctrl+K: choose a conversation by its name. */
+  find() {
+    this.app.drawers.showSidebar();
+    this.filter.focus();
+    this.filter.select();
+  }
+
+  pressed(event) {
+    if (isComposing(event)) return;
+    if (event.key === "Escape") this.endFinding();
+    else if (event.key === "Enter" || event.key === "ArrowDown") {
+      const first = document.querySelector(".lists [data-conversation]");
+      if (!first) return;
+      event.preventDefault();
+      if (event.key === "ArrowDown") return /** @type {HTMLElement} */ (first).focus();
+      this.app.open(first.getAttribute("data-conversation"));
+      this.endFinding();
+    }
+  }
+
+  endFinding() {
+    this.filter.value = "";
+    this.render();
+    byId("text").focus();
   }
 
   row(conversation) {
@@ -103,4 +159,5 @@ export class Sidebar {
   }
 }
 
+const lastUnread = () => [...document.querySelectorAll("#rooms .room.unread")].at(-1);
 const latest = (conversation) => conversation.outgoing.at(-1)?.time ?? conversation.last?.time ?? Infinity;

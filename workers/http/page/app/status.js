@@ -19,11 +19,17 @@ export class Status {
     this.news = null;
     this.trouble = 0; // until when the store is thought to be away
     this.said = "";
+    this.offlineAt = 0; // when the browser lost its network
     chat.on("state", ({ state }) => this.became(state));
     chat.on("caughtup", (missed) => this.caughtUp(missed));
     chat.on("retrying", ({ code }) => code !== "rate_limited" && this.troubled());
     byId("state-button").addEventListener("click", () => chat.open());
     for (const event of ["online", "offline"]) addEventListener(event, () => this.show());
+    addEventListener("offline", () => {
+      this.offlineAt = Date.now();
+      chat.nudge(); // a server on the same machine is reached all the same
+      this.show();
+    });
     addEventListener("online", () => chat.nudge());
     document.addEventListener("visibilitychange", () => !document.hidden && chat.nudge());
     setInterval(() => this.show(), 500);
@@ -68,6 +74,7 @@ export class Status {
     if (state === "connecting") return { kind: "busy", text: this.was ? "Reconnecting…" : "Connecting…" };
     if (refused) return { kind: "bad", text: "No connection is let through", button: "Try now" };
     if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
+    if (this.offlineAt > this.chat.heardAt) return { kind: "busy", text: "No network" };
     if (this.news && now < this.news.until) return this.news;
     return { kind: "good", text: "Connected" };
   }

@@ -38,6 +38,8 @@ export class Timeline {
     this.toPlace = false; // the next drawing decides where to begin
     /** @type {number | null} the message to begin at */
     this.target = null;
+    /** @type {any} the one that is shown */
+    this.conversation = null;
     this.seeking = 0; // counts searches: the latest counts
     this.draw = onceAFrame(() => this.render());
     this.listen();
@@ -80,6 +82,8 @@ export class Timeline {
    */
   show(target = null) {
     this.tools.hide();
+    if (this.conversation) this.conversation.place = this.atEnd ? null : { first: this.firstShown, held: this.hold() };
+    this.conversation = this.app.model.current;
     this.rows.clear();
     this.seeking += 1;
     this.atEnd = true;
@@ -138,6 +142,7 @@ export class Timeline {
       queueMicrotask(() => this.find(target));
       return;
     }
+    if (this.goBack(conversation)) return;
     this.showFirstNew(conversation);
     this.toEnd();
     const line = this.rows.node("new");
@@ -146,6 +151,18 @@ export class Timeline {
       this.firstShown ??= conversation.items[this.range(conversation).from];
       this.scrollTo(line.offsetTop - this.scroller.clientHeight / 4);
     }
+  }
+
+  /** To where one had scrolled before another conversation was shown. Returns whether there is such a place. */
+  goBack(conversation) {
+    const { place } = conversation;
+    conversation.place = null;
+    if (!place?.held || !conversation.items.includes(place.first)) return false;
+    this.atEnd = false;
+    this.firstShown = place.first;
+    this.render();
+    this.release(place.held);
+    return true;
   }
 
   showFirstNew(conversation) {

@@ -1,0 +1,78 @@
+"""The list of conversations when there are many, and what a switch between them keeps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.browser.test_timeline import say_many
+
+
+@pytest.fixture
+def server(chatmaster):
+    return chatmaster(workers=2, settings={"limits.rate": 0})
+
+
+def test_many_rooms_hide_nothing_that_is_unread(server, visit):
+    """Unread ones come first, direct messages are in view, and Ctrl+K finds a room by a part of its name."""
+    ada = visit(server, "Ada", height=600)
+    rooms = json.dumps(json.dumps(["lobby", *(f"room-{number:02}" for number in range(36))]))
+    ada.page.add_init_script(f"localStorage['chatmaster.rooms'] ??= {rooms}")
+    ada.come()
+    ada.expect(ada.page.locator("#rooms .room")).to_have_count(37)
+    ada.expect(ada.page.locator("#directs-title")).to_be_in_viewport(ratio=1)
+    bob = visit(server, "Bob").come("room-35")
+    bob.say("over here")
+    unread = ada.page.locator("#rooms .room.unread")
+    ada.expect(unread).to_be_in_viewport(ratio=1)
+    ada.page.keyboard.press("Control+k")
+    ada.page.keyboard.type("M-17")
+    ada.expect(ada.page.locator("#rooms .room")).to_have_count(1)
+    ada.page.keyboard.press("Enter")
+    ada.expect(ada.page.locator("#title-text")).to_have_text("room-17")
+    ada.expect(ada.page.locator("#text")).to_be_focused()
+    ada.expect(ada.page.locator("#rooms .room")).to_have_count(37)
+
+
+def test_a_switch_keeps_reply_edit_and_place(server, visit):
+    """Back in the room one answers the same message, and reads where one was."""
+    ada = visit(server, "Ada").come()
+    say_many(ada, 120)
+    ada.sees("message 120.")
+    ada.act("message 120.", "Reply")
+    ada.page.locator("#text").fill("half an answer")
+    ada.page.locator("#scroll").evaluate("node => { node.scrollTop -= 1500 }")
+    ada.page.locator("#jump").wait_for()
+    row = ada.page.evaluate("() => document.querySelectorAll('.message')[30].dataset.row")
+    top = f"() => document.querySelector('[data-row=\"{row}\"]')?.getBoundingClientRect().top"
+    before = ada.page.evaluate(top)
+    ada.page.evaluate("() => { location.hash = '#garden' }")
+    ada.expect(ada.page.locator("#title-text")).to_have_text("garden")
+    ada.expect(ada.page.locator("#context")).to_be_hidden()
+    ada.page.evaluate("() => { location.hash = '#lobby' }")
+    ada.expect(ada.page.locator("#title-text")).to_have_text("lobby")
+    ada.expect(ada.page.locator("#context")).to_contain_text("Replying to Reader")
+    ada.expect(ada.page.locator("#text")).to_have_value("half an answer")
+    assert abs(ada.page.evaluate(top) - before) < 2
+
+
+def test_undo_paste_and_offline(server, visit):
+    """An emoji can be undone, an image is refused with a word, and without a network nothing says Connected."""
+    ada = visit(server, "Ada").come()
+    box = ada.page.locator("#text")
+    box.press_sequentially("hello")
+    ada.page.get_by_role("button", name="Insert an emoji").click()
+    ada.page.get_by_role("searchbox").fill("rocket")
+    ada.page.keyboard.press("Enter")
+    ada.expect(box).to_have_value("hello🚀")
+    ada.page.keyboard.press("Control+z")
+    ada.expect(box).to_have_value("hello")
+    box.evaluate(
+        """(node) => {
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File(["x"], "image.png", { type: "image/png" }));
+            node.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+        }"""
+    )
+    ada.expect(ada.page.locator(".toast")).to_contain_text("cannot be sent")

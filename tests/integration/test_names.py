@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -86,6 +87,42 @@ async def test_what_one_client_hands_in_costs_nobody_a_reload(program: Chatmaste
         assert [await client.do("connection.rooms") for client in clients] == [[], [NFC], *[[]] * 4]
         await until_async(lambda: program.status()["master"]["state"] == "ready", what="the reload is over")
         assert "could not be handed over" not in program.log() and "Traceback" not in program.log()
+
+
+BREAKS = """
+from workers import Worker
+
+worker = Worker("websocket://127.0.0.1:8000")
+
+@worker.on_message
+def told(connection, data):
+    if data == "half":
+        connection.user = "\\ud800"  # past every check, as a bug of ours might
+    elif data == "number":
+        connection.user = 7
+    elif data == "object":
+        connection.messages_in = object()
+    connection.send("done")
+"""
+
+
+async def test_what_cannot_be_written_down_or_read_costs_that_connection_only(
+    chatmaster: Callable[..., Chatmaster], tmp_path: Path
+) -> None:
+    path = tmp_path / "breaks.py"
+    path.write_text(BREAKS)
+    server = chatmaster(str(path), workers=1, settings={"master.drain_timeout": 2.0})
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await RawSocket.open(server.url)) for _ in range(8)]
+        for client, order in zip(clients, ("half", "number", "object", *["nothing"] * 5), strict=True):
+            client.send_text(order)
+            assert await client.read_message() == "done"
+        assert (await asyncio.to_thread(server.ctl, "reload")).returncode == 0
+        for client in clients[3:]:
+            client.send_text("hello")
+            assert await client.read_message() == "done"
+        for client in clients[:3]:
+            assert (await client.wait_closed()).code == 1012
 
 
 async def test_two_spellings_are_one_room_over_workers_gateway_and_chatctl(program: Chatmaster) -> None:

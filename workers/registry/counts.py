@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from chatmaster.settings import Settings
 from workers.bus.port import BusError, Unavailable
+from workers.events import Tasks
 from workers.presence.calls import Argument, Calls, scripts_of
 from workers.presence.lease import Lease
 from workers.registry import keys
@@ -32,6 +34,7 @@ REFRESH_STEPS = 360
 
 Giver = tuple[str, str | int]  # an incarnation that connections came from, and how many are left there
 NOBODY: Giver = ("", "")
+Arrival = tuple[bool, list[bytes]]  # whether it is allowed, and the sanctions as the store keeps them
 
 
 class Counts:
@@ -50,6 +53,10 @@ class Counts:
         for script in (self._arrive, self._count, self._counts):
             calls.script(script)
         self.tally = Tally()
+        self._tasks = Tasks()
+        self._waiting: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # subject → connection → its answer
+        self._asking: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # while the store is asked
+        self._refused: dict[str, set[str]] = {}  # subject → connections that are about to be released
         self._under_way: set[str] = set()
         self._taken_over = NOBODY  # from whom connections came since, and how many are left there
         self._arrived: dict[tuple[str, str], int] = {}  # subject and from whom it came → how many are left there
@@ -76,29 +83,78 @@ class Counts:
 
     # ---- coming ------------------------------------------------------------------------------------
 
-    async def arrive(self, subject: str, number: int | str) -> tuple[bool, list[bytes]]:
-        """Count a connection of a subject, this worker's `number`th, if the limit allows it, and read its sanctions.
+    def arrive(self, subject: str, connection: str) -> asyncio.Future[Arrival]:
+        """Count a connection of a subject, which the tally has already, if the limit allows it; read its sanctions.
 
-        Returns whether it is allowed, and the sanctions as the store keeps them. Raises BusError.
+        The result says whether it is allowed, and the sanctions as the store keeps them; or it raises BusError. Those
+        of one subject that wait are asked about together, one question at a time, so that each question knows exactly
+        how many were let in before it. `withdraw` has to follow for whoever does not stay.
         """
+        answer: asyncio.Future[Arrival] = self._loop.create_future()
+        self._waiting.setdefault(subject, {})[connection] = answer
+        if subject not in self._asking:
+            self._asking[subject] = {}
+            self._tasks.start(self._ask(subject), what="count arrivals")
+        return answer
+
+    def withdraw(self, connection: str, subjects: Iterable[str]) -> None:
+        """A connection that the tally has no longer waits for no answer, and is none of those that were refused."""
+        for subject in subjects:
+            for table in (self._waiting, self._asking):
+                answer = table.get(subject, {}).pop(connection, None)
+                if answer is not None and not answer.done():
+                    answer.set_exception(BusError("the connection is gone"))
+            refused = self._refused.get(subject, set())
+            refused.discard(connection)
+            if not refused:
+                self._refused.pop(subject, None)
+
+    async def _ask(self, subject: str) -> None:
+        try:
+            while waiting := self._waiting.pop(subject, None):
+                self._asking[subject] = waiting
+                await self._ask_about(subject, dict(waiting))
+        finally:
+            del self._asking[subject]
+
+    async def _ask_about(self, subject: str, asked: dict[str, asyncio.Future[Arrival]]) -> None:
+        error: BusError | None = None
+        granted, fields = 0, list[bytes]()
+        try:
+            granted, fields = await self._arrive_some(subject, len(asked))
+        except BusError as failed:
+            error = failed
+        self._asking[subject] = {}
+        for number, (connection, answer) in enumerate(asked.items()):
+            if answer.done():
+                continue
+            if error is not None or number >= granted:
+                self._refused.setdefault(subject, set()).add(connection)
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result((number < granted, fields))
+
+    async def _arrive_some(self, subject: str, wanted: int) -> tuple[int, list[bytes]]:
+        """How many of so many are allowed, and the sanctions. Raises BusError."""
         own = [keys.counts(self._name, subject), keys.sanctions(self._name, subject)]
         limit = self.limit(subject)
         dead: list[str] = []
         for _ in range(3):
             live = self._lease.live() if limit else []
-            args: list[Argument] = [self._lease.incarnation, number, limit, KEEP, len(live)]
+            number = self._admitted(subject) if self._counted(subject) else ""
+            args: list[Argument] = [self._lease.incarnation, number, limit, KEEP, wanted, len(live)]
             reply = await self._calls.call(self._arrive, own, [*args, *live, *dead], again=True)
-            if reply[0] == 1 and number == self.tally.count(subject):
-                self.tally.dirty.pop(subject, None)
             if reply[0] != 2:
-                return reply[0] == 1, reply[1:]
+                return reply[1], reply[2:]
             await self._lease.renew()  # someone new, or someone dead
             dead = sorted({one.decode() for one in reply[1:]} - set(self._lease.live()))
         raise BusError("who is alive changes too fast")
 
-    def number(self, subject: str) -> int | str:
-        """Connections of a subject here and now; "" where they are not counted."""
-        return self.tally.count(subject) if self._counted(subject) else ""
+    def _admitted(self, subject: str) -> int:
+        """This worker's connections of a subject, without those of which it is not decided, or that were refused."""
+        undecided = (self._waiting.get(subject, ()), self._asking.get(subject, ()), self._refused.get(subject, ()))
+        return self.tally.count(subject) - sum(map(len, undecided))
 
     # ---- writing -----------------------------------------------------------------------------------
 
@@ -113,7 +169,7 @@ class Counts:
             return self.wake(RETRY)
         held, due = [], []
         for subject in self.tally.take(CONCURRENT - len(self._under_way)):
-            if subject in self._under_way:
+            if subject in self._under_way or subject in self._asking:
                 held.append(subject)
             elif self._counted(subject):
                 due.append(subject)
@@ -138,9 +194,8 @@ class Counts:
                 self.wake()
 
         args: list[Argument] = [self._lease.incarnation, KEEP]
-        connections = self.tally.counts
         for subject, giver in counted:
-            args += (connections.get(subject, 0), *giver)
+            args += (self._admitted(subject), *giver)
         own = [keys.counts(self._name, subject) for subject in subjects]
         self._calls.send(self._count, own, args, done, again=True)
 
@@ -175,11 +230,12 @@ class Counts:
 
     def _tell_arrivals(self) -> None:
         self._arrivals = None
-        some = dict(itertools.islice(self._arrived.items(), TOGETHER))
+        free = (one for one in self._arrived.items() if one[0][0] not in self._asking)
+        some = dict(itertools.islice(free, TOGETHER))
         for key in some:
             del self._arrived[key]
         if self._arrived:
-            self._arrivals = self._loop.call_soon(self._tell_arrivals)
+            self._arrivals = self._loop.call_later(0.0 if some else DELAY, self._tell_arrivals)
         self._write([(subject, (giver, left)) for (subject, giver), left in some.items()])
 
     def _reborn(self, old: str) -> None:

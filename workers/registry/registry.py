@@ -109,10 +109,8 @@ class Registry:
 
     async def ask(self, connection: str, subjects: list[str]) -> str | None:
         """The rest of `admit`, for a connection that is counted. Raises BusError."""
-        numbers = [self._counts.number(one) for one in subjects]  # as of now: who comes after this is not before it
         try:
-            arriving = map(self._counts.arrive, subjects, numbers)
-            answers = await asyncio.gather(*arriving)
+            answers = await asyncio.gather(*[self._counts.arrive(one, connection) for one in subjects])
         except BaseException:
             self.release(connection)
             raise
@@ -133,7 +131,9 @@ class Registry:
     def release(self, connection: str) -> None:
         """Count it no longer; nothing happens where it was not."""
         if connection in self._counts.tally:
-            self._forget(self._counts.tally.remove(connection))
+            subjects = self._counts.tally.remove(connection)
+            self._counts.withdraw(connection, subjects)
+            self._forget(subjects)
             self._counts.wake()
 
     def _forget(self, subjects: tuple[str, ...]) -> None:

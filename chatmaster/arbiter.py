@@ -248,6 +248,7 @@ class Arbiter:
         unable: list[Handle] = []
         for number, handle in sorted(self.foreman.handles.items(), key=lambda item: -item[1].beat):
             process = self.policy.processes[number]
+            handle.group = self.policy.slots[process.slot].group
             if process.state is not State.STARTING:
                 (able if process.state in (State.READY, State.DRAINING) else unable).append(handle)
         able.sort(key=self._asked_later)

@@ -50,7 +50,8 @@ def _report(row: dict[str, Any], text: str, *, as_json: bool) -> None:
 @click.pass_obj
 def say(instance: Instance, room: str, text: str, as_json: bool) -> None:
     """Say something in a room, as the operator. In a program of your own TEXT is sent to the room as it is."""
-    (row,) = instance.query("say", {"room": room, "text": text}) or [{"room": room}]
+    rows = instance.query("say", {"room": room, "text": text})
+    row = rows[0] if rows else {"room": room}
     number = f" (message {row['offset']:,})" if "offset" in row else ""
     _report(row, f"said in {row.get('room', room)}{number}", as_json=as_json)
 

@@ -27,6 +27,7 @@ class Handle:
     def __init__(self, number: int, slot: int, incarnation: str, row: WorkerStats) -> None:
         self.number = number
         self.slot = slot
+        self.group = ""  # the program's Worker that it serves, once the master has asked the policy
         self.incarnation = incarnation
         self.row = row
         self.pid = 0

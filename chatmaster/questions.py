@@ -1,7 +1,7 @@
 """Asks the workers what only they know, on behalf of chatctl, and answers with what has come by a deadline.
 
 Some questions go to every worker (its connections, its rooms), the others to one, because any of them can answer for
-all (who is in a room, follow it) or must do it only once (say, kick).
+all (who is in a room, follow it) or must do it only once. `say` and `kick` go to one of each of the program's Workers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from chatmaster.reactor import Reactor, Timer
 # for ten.
 DEADLINE: Final = 7.0
 _OF_EVERYONE: Final = frozenset({"connections", "rooms"})
+_OF_EACH_GROUP: Final = frozenset({"say", "kick"})  # whose Workers have rooms and connections of their own
 _ENDLESS: Final = frozenset({"tail"})
 
 
@@ -30,6 +31,7 @@ class Askable(Protocol):
 
     number: int
     slot: int
+    group: str  # the program's Worker that it serves
 
     def send(self, message: contract.ToWorker) -> bool:
         """False: it takes nothing now."""
@@ -85,6 +87,8 @@ class Questions:
             raise UsageError(f"{what}: what is asked may have about {contract.MAX_PACKET} bytes")
         everyone = what in _OF_EVERYONE
         asked = list(able) if everyone else [able[0]]
+        if what in _OF_EACH_GROUP:
+            asked = list({worker.group: worker for worker in reversed(able)}.values())
         question = _Question(what, peer, {worker.number: worker for worker in asked})
         question.missing = [worker.slot for worker in unable] if everyone else []
         self._open[number] = question

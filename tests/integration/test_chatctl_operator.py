@@ -10,6 +10,7 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.support.processes import free_port
 from tests.support.server import Chatmaster
 from tests.support.ws import ChatSocket
 
@@ -84,3 +85,21 @@ async def test_the_verbs_of_the_chat_say_what_they_did(chatmaster: Make) -> None
     assert done.returncode == 1 and json.loads(done.stdout)[0]["lifted"] is False
     assert (await asyncio.to_thread(server.ctl, "bans")).stdout == "nobody is banned\n"
     ann.abort()
+
+
+async def test_each_worker_of_a_program_is_reached(chatmaster: Make) -> None:
+    """Of a program of several, each has rooms and connections of its own."""
+    other = free_port()
+    program, environment = str(PROGRAM.with_name("operated_two.py")), {"SECOND_PORT": str(other)}
+    server = await asyncio.to_thread(chatmaster, program, workers=1, environment=environment)
+    async with connect(f"{server.url}?user=ann") as one, connect(f"ws://127.0.0.1:{other}/?user=ann") as two:
+        for client in (one, two):
+            assert await client.recv() == "entered"
+        done = await asyncio.to_thread(server.ctl, "say", "hall", "lunch")
+        assert (done.returncode, done.stderr.strip()) == (0, "said in hall")
+        for client in (one, two):
+            assert await asyncio.wait_for(client.recv(), 10) == "lunch"
+        done = await asyncio.to_thread(server.ctl, "kick", "ann")
+        assert (done.returncode, done.stderr.strip()) == (0, "kicked ann: 2 connections")
+        for client in (one, two):
+            assert (await closed(client))[0] == 4003

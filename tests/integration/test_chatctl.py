@@ -49,7 +49,7 @@ def test_status_is_for_people_and_as_json_for_programs(server):
     assert re.search(r"^store   ready  unix:///", shown, re.MULTILINE)
     assert re.search(rf"^ +0 +{server.pids[0]} +ready +\d", shown, re.MULTILINE)
     status = server.status()
-    assert set(status) == {"master", "store", "workers", "totals", "faults", "disk_free"}
+    assert set(status) == {"master", "store", "workers", "totals", "faults"}
     assert set(status["master"]) >= {"pid", "name", "version", "generation", "started", "uptime"}
     assert set(status["store"]) >= {"url", "state", "pid", "probe_ms"}
     assert set(status["workers"][0]) >= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -57,8 +58,28 @@ def test_a_switch_keeps_reply_edit_and_place(server, visit):
     assert abs(ada.page.evaluate(top) - before) < 2
 
 
-def test_undo_paste_and_offline(server, visit):
-    """An emoji can be undone, an image is refused with a word, and without a network nothing says Connected."""
+def test_the_loss_of_the_network_is_told_at_once(server, visit):
+    """While nothing is heard after it; a server that still answers is connected."""
+    ada = visit(server, "Ada")
+    is_deaf = [False]
+
+    def opened(route: Any) -> None:
+        upstream = route.connect_to_server()
+        upstream.on_message(lambda text: None if is_deaf[0] else route.send(text))
+
+    ada.page.route_web_socket("**", opened)
+    ada.come()
+    ada.state("Connected")
+    is_deaf[0] = True
+    ada.page.evaluate("() => { dispatchEvent(new Event('offline')) }")
+    assert ada.page.locator("#state-text").inner_text() == "No network"
+    is_deaf[0] = False
+    ada.page.evaluate("() => { dispatchEvent(new Event('offline')) }")
+    ada.state("Connected")
+
+
+def test_undo_and_paste(server, visit):
+    """An emoji can be undone, and an image is refused with a word."""
     ada = visit(server, "Ada").come()
     box = ada.page.locator("#text")
     box.press_sequentially("hello")

@@ -1,18 +1,14 @@
-/** Owns how long a text may be: what the server measures, before it is sent. Pure. */
-
-const REQUEST = 512; // bytes of a request beside its text: its type, room, key and the like
-
-const bytesOf = (text) => new TextEncoder().encode(text).length;
+/**
+ * Owns how long a text may be, said before it is sent: `limits.message_size` of the welcome holds for the bytes of the text
+ * in UTF-8, however JSON escapes it. A room may allow less, which the server then says. Pure.
+ */
 
 /**
  * A sentence where the text is longer than the server takes; "" where it is not.
- * `limits.text` is for the text itself. Where the server names none, the whole request has to fit into a frame of
- * `limits.message_size`, in which JSON writes a quotation mark as two bytes and a control character as six.
  * @param {string} text
- * @param {{text?: number, message_size: number}} limits
+ * @param {{message_size: number}} limits
  */
-export function tooLong(text, limits) {
-  const most = limits.text ?? limits.message_size - REQUEST;
-  const size = limits.text === undefined ? bytesOf(JSON.stringify(text)) : bytesOf(text);
+export function tooLong(text, { message_size: most }) {
+  const size = new TextEncoder().encode(text).length;
   return size > most ? `This is too long: ${size} bytes, and ${most} are allowed` : "";
 }

@@ -37,6 +37,10 @@ NOBODY: Giver = ("", "")
 Arrival = tuple[bool, list[bytes]]  # whether it is allowed, and the sanctions as the store keeps them
 
 
+class CountedAnew(BusError):
+    """The connection is counted under another user meanwhile: it is for that question to say whether it may stay."""
+
+
 class Counts:
     """How many connections there are. `lease` says who is alive."""
 
@@ -97,13 +101,13 @@ class Counts:
             self._tasks.start(self._ask(subject), what="count arrivals")
         return answer
 
-    def withdraw(self, connection: str, subjects: Iterable[str]) -> None:
-        """A connection that the tally has no longer waits for no answer, and is none of those that were refused."""
+    def withdraw(self, connection: str, subjects: Iterable[str], error: BusError) -> None:
+        """A connection that the tally has no longer waits for no answer but this, and is none of those refused."""
         for subject in subjects:
             for table in (self._waiting, self._asking):
                 answer = table.get(subject, {}).pop(connection, None)
                 if answer is not None and not answer.done():
-                    answer.set_exception(BusError("the connection is gone"))
+                    answer.set_exception(error)
             refused = self._refused.get(subject, set())
             refused.discard(connection)
             if not refused:

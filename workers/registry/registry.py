@@ -11,11 +11,12 @@ import msgspec
 from msgspec import Struct
 
 from chatmaster.settings import Settings
+from workers.bus.port import BusError
 from workers.events import Tasks
 from workers.presence.calls import Calls, scripts_of
 from workers.presence.lease import Lease
 from workers.registry import keys
-from workers.registry.counts import Counts
+from workers.registry.counts import CountedAnew, Counts
 from workers.registry.sanction_store import SanctionStore
 from workers.registry.sanctions import Sanction, Sanctions, Verb, unpack_all
 from workers.transport.addresses import network_of
@@ -111,6 +112,8 @@ class Registry:
         """The rest of `admit`, for a connection that is counted. Raises BusError."""
         try:
             answers = await asyncio.gather(*[self._counts.arrive(one, connection) for one in subjects])
+        except CountedAnew:
+            return None
         except BaseException:
             self.release(connection)
             raise
@@ -130,9 +133,12 @@ class Registry:
 
     def release(self, connection: str) -> None:
         """Count it no longer; nothing happens where it was not."""
+        self._release(connection, BusError("the connection is gone"))
+
+    def _release(self, connection: str, error: BusError) -> None:
         if connection in self._counts.tally:
             subjects = self._counts.tally.remove(connection)
-            self._counts.withdraw(connection, subjects)
+            self._counts.withdraw(connection, subjects, error)
             self._forget(subjects)
             self._counts.wake()
 
@@ -145,7 +151,7 @@ class Registry:
         counts = self._counts
         tally = counts.tally
         if connection in tally:
-            self.release(connection)
+            self._release(connection, CountedAnew("the connection is counted anew"))
         subjects = tally.add(connection, user, network_of(address, self._ipv6_prefix))
         for subject in subjects[1:]:  # the first stands for all, who are never banned as such
             if tally.counts[subject] == 1 and not (new and subject.startswith("u:")):

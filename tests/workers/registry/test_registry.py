@@ -234,3 +234,11 @@ async def test_a_long_trail_is_read_in_pages(start: Start) -> None:
         await one.registry.record(Deed("kick", f"u{number % 3}", "mod"))
     assert len(await one.registry.trail(limit=1000)) == 450
     assert len(await one.registry.trail(user="u0", limit=1000)) == 150
+
+
+async def test_a_connection_that_gets_a_user_while_it_is_being_counted_stays_and_is_counted_once(start: Start) -> None:
+    one = await start("one", per_user=1, connections=1)
+    answers = tuple(await asyncio.gather(one.registry.admit("c1", "", ""), one.registry.admit("c1", "ann", "")))
+    assert answers == (None, None)
+    assert await one.registry.count() == 1 and await one.registry.is_online("ann")
+    assert await one.registry.admit("c2", "ben", "") is not None

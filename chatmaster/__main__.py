@@ -1,6 +1,6 @@
 """`python -m chatmaster` is chatctl."""
 
-from chatmaster.cli import main
+from chatmaster.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -14,9 +14,9 @@ KNOWN_TO_WORKERS = {
     "chatmaster.contract",
     "chatmaster.settings",
     "chatmaster.stats",
-    "chatmaster.store_client",
-    "chatmaster.store_faults",
-    "chatmaster.store_url",
+    "chatmaster.store.client",
+    "chatmaster.store.faults",
+    "chatmaster.store.url",
 }
 
 

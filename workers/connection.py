@@ -18,8 +18,8 @@ from workers.payload import TEXT, close_code, close_reason, packed
 from workers.session import Session
 
 if TYPE_CHECKING:
-    from workers.node import Node
-    from workers.rooms.member import Joined
+    from workers.node.node import Node
+    from workers.rooms.types import Joined
     from workers.transport.websocket import WebSocket
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,9 @@ from typing import Any, Self
 
 import msgspec
 
-from chatmaster import store_client, store_url
 from chatmaster.settings import Settings
-from workers import control
-from workers import retention as kept
+from chatmaster.store import client
+from chatmaster.store import url as store_url
 from workers.addressing import (
     ALL_ROOM,
     connection_id,
@@ -29,13 +28,15 @@ from workers.addressing import (
     user_id,
 )
 from workers.bus import keys as bus_keys
-from workers.bus.envelope import pack_envelope, unpack_all_placed
+from workers.bus.codec import pack_envelope, unpack_all_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
-from workers.chat.rights import retention
+from workers.chat.rules.rights import retention
+from workers.cluster import keys as presence_keys
 from workers.gateway_errors import InstanceNotRunning, WrongApplication, own_errors
+from workers.node import control_room
+from workers.node import published_settings as kept
 from workers.payload import close_reason, packed
-from workers.presence import keys as presence_keys
 from workers.reach import scoped
 from workers.registry import keys as registry_keys
 
@@ -69,7 +70,7 @@ class Gateway:
             raise TypeError("url, name and worker are strings")
         # No retries of its own: one would write twice.
         where = store_url.parse(url)
-        self._client: Any = store_client.connect(where, timeout)
+        self._client: Any = client.connect(where, timeout)
         self._database = where.database
         self._name = scoped(name, worker)
         self._given = settings
@@ -106,14 +107,14 @@ class Gateway:
 
     def send_to_connection(self, connection: str, data: str | bytes) -> None:
         """Send to one connection, wherever it is. Raises WrongApplication for the chat."""
-        order = control.send_to(connection_id(connection), data)
+        order = control_room.send_to(connection_id(connection), data)
         with own_errors():
             self._must_run(kept.PROGRAM)
             self._order(order)
 
     def kick(self, connection: str, *, reason: str = "") -> None:
         """Close one connection with 4003, wherever it is."""
-        order = control.KickConnection(connection_id(connection), close_reason(reason))
+        order = control_room.KickConnection(connection_id(connection), close_reason(reason))
         with own_errors():
             self._must_run()
             self._order(order)
@@ -185,8 +186,8 @@ class Gateway:
 
     # ---- the store ---------------------------------------------------------------------------------
 
-    def _order(self, order: control.SendTo | control.KickConnection) -> None:
-        self._append(control.room_of(order), control.encode(order), "t", "", "")
+    def _order(self, order: control_room.SendTo | control_room.KickConnection) -> None:
+        self._append(control_room.room_of(order), control_room.encode(order), "t", "", "")
 
     def _append(
         self, room: str, payload: bytes, form: str, exclude: str, key: str, *, author: str = "gateway"

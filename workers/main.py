@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch, Probe, Task
-from workers import program
-from workers.channel import send_blocking
-from workers.forked import Forks
-from workers.serving import Serving
+from workers.process import program
+from workers.process.forked import Forks
+from workers.process.lifecycle import Serving
+from workers.process.master_channel import send_blocking
 from workers.worker import Worker
 
 try:

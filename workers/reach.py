@@ -11,19 +11,19 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from workers import control
 from workers.addressing import ALL_ROOM, inbox_of
 from workers.bus import keys as bus_keys
-from workers.bus.envelope import pack_envelope, unpack_all_placed
+from workers.bus.codec import pack_envelope, unpack_all_placed
 from workers.bus.script import load_own
-from workers.chat.rights import retention
+from workers.chat.rules.rights import retention
+from workers.cluster import keys as presence_keys
+from workers.node import control_room
 from workers.payload import packed
-from workers.presence import keys as presence_keys
 from workers.presence.calls import Argument, scripts_of
 from workers.registry import keys as registry_keys
 
 if TYPE_CHECKING:
-    from workers.node import Node
+    from workers.node.node import Node
 
 MEMBERS_MOST: Final = 1000
 
@@ -78,10 +78,10 @@ class Elsewhere:
         await self._send(inbox_of(user), data, exclude)
 
     async def send_to_connection(self, connection: str, data: str | bytes) -> None:
-        await self._order(control.send_to(connection, data))
+        await self._order(control_room.send_to(connection, data))
 
     async def kick(self, connection: str, *, reason: str = "") -> None:
-        await self._order(control.KickConnection(connection, reason))
+        await self._order(control_room.KickConnection(connection, reason))
 
     async def is_online(self, user: str) -> bool:
         return await self._total(registry_keys.of_user(user)) > 0
@@ -101,8 +101,8 @@ class Elsewhere:
         payload, form = packed(data)
         await self._append(room, payload, form, ",".join(exclude))
 
-    async def _order(self, order: control.SendTo | control.KickConnection) -> None:
-        await self._append(control.room_of(order), control.encode(order), "t", "")
+    async def _order(self, order: control_room.SendTo | control_room.KickConnection) -> None:
+        await self._append(control_room.room_of(order), control_room.encode(order), "t", "")
 
     async def _append(self, room: str, payload: bytes, form: str, exclude: str) -> None:
         shared = room if bus_keys.shares_channel(room) else ""

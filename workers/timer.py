@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from workers.counters import Counters
-from workers.events import Tasks
+from workers.callbacks.event import Tasks
 from workers.failures import Failures
+from workers.node.counters import Counters
 
 EVERY = 60.0  # seconds between two lines about one timer that is too slow
 

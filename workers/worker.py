@@ -17,17 +17,17 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workers import signatures as t
 from workers.addressing import connection_id as checked_id
 from workers.addressing import connection_ids, room_name, user_id
+from workers.callbacks import signatures as t
+from workers.callbacks.registering import Callbacks, Event
 from workers.payload import close_reason
 from workers.reach import Elsewhere, Reach
-from workers.registering import Callbacks, Event
 
 if TYPE_CHECKING:
-    from workers.application import Application
     from workers.connection import Connection
-    from workers.node import Node
+    from workers.node.application import Application
+    from workers.node.node import Node
 
 R = TypeVar("R")
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from chatmaster import control
+from chatmaster.cli import control_client
 from tests.bench.loaders import Loader
 from tests.bench.scenarios import HELLO, PADDING, SAY
 from tests.bench.servers import LIFTED
@@ -64,7 +64,7 @@ def measure(connections: int, rate: float) -> Result:
             old = server.pids[0]
             _talk(loads, rate)
             started = time.monotonic()
-            control.call(server.state_dir / "chat.sock", "reload", timeout=120.0)
+            control_client.call(server.state_dir / "chat.sock", "reload", timeout=120.0)
             took = time.monotonic() - started
             wait.until(lambda: not processes.alive(old), 60, "the old worker is gone")
             time.sleep(AFTER)

@@ -11,7 +11,7 @@ import redis
 from msgspec import Struct
 
 from tests.chaos.witness import Place
-from workers.bus.envelope import unpack_entry
+from workers.bus.codec import unpack_entry
 
 
 class Archive(Struct, frozen=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from workers.chat import Chat, JoinRequest, create
 from workers.chat.app import ChatApplication
-from workers.node import Node
+from workers.node.node import Node
 from workers.worker import Worker
 
 FOLDER = Path(__file__).parent

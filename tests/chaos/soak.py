@@ -33,7 +33,7 @@ from tests.support import processes
 from tests.support.server import Chatmaster
 from tests.support.ws import ChatSocket, Closed, Refused
 from workers import Gateway
-from workers.chat.names import generated
+from workers.chat.rules.names import generated
 
 TOLERANCE: Final = 0.05
 FEW: Final = 3

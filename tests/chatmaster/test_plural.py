@@ -1,6 +1,6 @@
 """Counts are said as people say them."""
 
-from chatmaster.cli_status import render
+from chatmaster.cli.status import render
 from chatmaster.plural import counted
 
 

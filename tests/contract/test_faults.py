@@ -10,7 +10,7 @@ import pytest
 from tests.contract.conftest import until
 from tests.contract.stores import RealStore
 from workers.bus.port import Placed, Position, StoreRefused, Unavailable
-from workers.rooms.lineage import Continue, Restart, judge
+from workers.rooms.recovery import Continue, Restart, judge
 
 
 async def steady(under, count: int, *, key: bool):
@@ -222,10 +222,10 @@ async def test_reads_go_where_the_other_connections_go(under):
 
 
 async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_replaced(make, monkeypatch):
-    from workers.bus import probe, redis_bus
+    from workers.bus import health, redis_bus
 
     for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 1.2), ("LOOK", 0.05)):
-        monkeypatch.setattr(probe, name, value)
+        monkeypatch.setattr(health, name, value)
     monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
     under = await make()
     assert under.bus.probe_age < 1
@@ -247,10 +247,10 @@ async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_rep
 async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himself_for_deaf(
     make, monkeypatch, caplog, forbidden
 ):
-    from workers.bus import probe, redis_bus
+    from workers.bus import health, redis_bus
 
     for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 0.8), ("LOOK", 0.05)):
-        monkeypatch.setattr(probe, name, value)
+        monkeypatch.setattr(health, name, value)
     monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
     under = await make()
     caplog.set_level("INFO")
@@ -269,10 +269,10 @@ async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himse
 
 
 async def test_a_store_that_is_full_is_refusing_and_what_was_said_is_known_not_to_be_kept(make, monkeypatch):
-    from workers.bus import probe
+    from workers.bus import health
 
-    monkeypatch.setattr(probe, "INTERVAL", 0.05)
-    monkeypatch.setattr(probe, "LOOK", 0.05)
+    monkeypatch.setattr(health, "INTERVAL", 0.05)
+    monkeypatch.setattr(health, "LOOK", 0.05)
     under = await make()
     with under.store.client() as client:
         client.config_set("maxmemory", 1)
@@ -285,11 +285,11 @@ async def test_a_store_that_is_full_is_refusing_and_what_was_said_is_known_not_t
 
 
 async def test_an_outage_however_long_is_no_reason_to_replace_workers(make, monkeypatch):
-    from workers.bus import lifeline, probe
+    from workers.bus import health, reconnect
 
     for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 1.0), ("HOPELESS_AFTER", 2.5), ("LOOK", 0.01)):
-        monkeypatch.setattr(probe, name, value)
-    monkeypatch.setattr(lifeline, "LAST_DELAY", 0.2)
+        monkeypatch.setattr(health, name, value)
+    monkeypatch.setattr(reconnect, "LAST_DELAY", 0.2)
     some = [await make() for _ in range(4)]
     some[0].store.kill()
     await until(lambda: all(under.bus.probe_age > 3.0 for under in some))

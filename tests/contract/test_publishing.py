@@ -10,7 +10,7 @@ import pytest
 from tests.contract.conftest import until
 from workers.bus import keys
 from workers.bus.port import MAX_OFFSET, Change, KeyConflict, Position, StoreRefused
-from workers.rooms.lineage import Restart, judge
+from workers.rooms.recovery import Restart, judge
 
 
 async def test_offsets_are_one_two_three_and_everybody_gets_them_in_that_order(make):

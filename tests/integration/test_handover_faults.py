@@ -22,8 +22,8 @@ Make = Callable[..., Chatmaster]
 PROGRAM = """
 import asyncio, os, pathlib, signal, time
 from workers import Timer, Worker
-from workers.handover.giver import Giver
-from workers.handover.taker import Taker
+from workers.handover.sender_state import Giver
+from workers.handover.receiver_state import Taker
 
 worker = Worker("websocket://127.0.0.1:8000")
 here = pathlib.Path(__file__).parent

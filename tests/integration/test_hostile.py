@@ -22,7 +22,7 @@ from tests.support import ws
 from tests.support.server import Chatmaster
 from tests.support.ws import ChatSocket, Closed, RawSocket, frame
 from tests.workers.chat.test_hostile import RAW, WRONG
-from workers.chat.commands import request_size
+from workers.chat.rules.commands import request_size
 
 SECRET = "a secret of more than thirty-two characters, so that SHA-384 has enough, too"
 MESSAGE_SIZE = 65_536

@@ -12,7 +12,7 @@ import jwt
 import pytest
 import redis
 
-from chatmaster import control
+from chatmaster.cli import control_client
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
@@ -43,7 +43,7 @@ def token(user: str, role: str = "user") -> str:
 def slots_of(server: Chatmaster, user: str) -> set[int]:
     """The workers that have connections of a user."""
     question = {"what": "connections", "args": {"user": user}}
-    rows = control.call(server.state_dir / "chat.sock", "query", question, timeout=10.0).get("rows", ())
+    rows = control_client.call(server.state_dir / "chat.sock", "query", question, timeout=10.0).get("rows", ())
     return {int(row["slot"]) for row in rows}
 
 

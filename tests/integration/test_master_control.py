@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from chatmaster import control
+from chatmaster.cli import control_client
 from chatmaster.contract import ExitCode
 from chatmaster.errors import NotRunning, Refused, TimedOut
 from tests.support.server import Chatmaster
@@ -76,7 +76,7 @@ def test_what_is_no_request_gets_an_error(shared, line):
 )
 def test_what_makes_no_sense_is_refused(shared, command, args):
     with pytest.raises(Refused) as raised:
-        control.call(shared.state_dir / "chat.sock", command, args, timeout=10)
+        control_client.call(shared.state_dir / "chat.sock", command, args, timeout=10)
     assert raised.value.exit_code == ExitCode.USAGE
     assert shared.states() == ["ready", "ready"]
 
@@ -91,7 +91,7 @@ def test_peers_that_only_sit_there_do_not_keep_others_out(shared):
 def test_more_peers_than_allowed_wait_their_turn(shared):
     idle = [dial(shared) for _ in range(70)]
     with pytest.raises(TimedOut):
-        control.call(shared.state_dir / "chat.sock", "status", timeout=0.3)
+        control_client.call(shared.state_dir / "chat.sock", "status", timeout=0.3)
     for sock in idle:
         sock.close()
     assert until(lambda: shared.states()) == ["ready", "ready"]
@@ -106,14 +106,14 @@ def test_a_peer_that_goes_in_the_middle_hurts_nobody(shared):
 
 def test_nobody_there_is_told_apart(tmp_path):
     with pytest.raises(NotRunning):
-        control.call(tmp_path / "no.sock", "status", timeout=1)
+        control_client.call(tmp_path / "no.sock", "status", timeout=1)
     deaf = socket.socket(socket.AF_UNIX)
     deaf.bind(str(tmp_path / "deaf.sock"))
     with pytest.raises(NotRunning):
-        control.call(tmp_path / "deaf.sock", "status", timeout=1)
+        control_client.call(tmp_path / "deaf.sock", "status", timeout=1)
     deaf.listen()
     with deaf, pytest.raises(TimedOut):
-        control.call(tmp_path / "deaf.sock", "status", timeout=0.2)
+        control_client.call(tmp_path / "deaf.sock", "status", timeout=0.2)
 
 
 # ---- questions to the workers ----------------------------------------------------------------------
@@ -177,7 +177,9 @@ async def test_bugs_of_an_application_are_counted(shared):
 
 def test_a_question_that_no_packet_holds_is_refused(shared):
     with pytest.raises(Refused) as raised:
-        control.call(shared.state_dir / "chat.sock", "query", {"what": "say", "args": {"text": "x" * 100_000}}, 10)
+        control_client.call(
+            shared.state_dir / "chat.sock", "query", {"what": "say", "args": {"text": "x" * 100_000}}, 10
+        )
     assert raised.value.exit_code == ExitCode.USAGE
 
 

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from chatmaster.contract import ExitCode
-from chatmaster.store_program import find_program
+from chatmaster.store.binary import find_program
 from tests.support import processes
 from tests.support.server import Chatmaster, DidNotStart
 from tests.support.store import RedisServer

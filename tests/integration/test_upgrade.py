@@ -134,13 +134,15 @@ async def test_usr2_brings_what_is_now_where_the_program_came_from(chatmaster: M
 
 
 BROKEN = {
-    "does not parse": {"chatmaster/policy.py": ("class Policy:", "class Policy")},
-    "cannot read what it is left": {"chatmaster/crew.py": ("    last_number: int\n", "    last_numbers: int\n")},
+    "does not parse": {"chatmaster/policy/policy.py": ("class Policy:", "class Policy")},
+    "cannot read what it is left": {
+        "chatmaster/policy/processes.py": ("    last_number: int\n", "    last_numbers: int\n")
+    },
     "has no workers": {"workers/main.py": ("def main(", "def niam(")},
     "cannot load the chat": {"workers/chat/__init__.py": ("from ", "raise ValueError('bad day')\nfrom ")},
-    "fails when it takes over": {"chatmaster/takeover.py": ("    arbiter.foreman.take_over", "    1 / 0  #")},
+    "fails when it takes over": {"chatmaster/master/takeover.py": ("    arbiter.foreman.take_over", "    1 / 0  #")},
     "fails before it starts": {
-        "chatmaster/arbiter.py": ("    left = succession.take", "    1 / 0\n    left = succession.take")
+        "chatmaster/master/arbiter.py": ("    left = succession.take", "    1 / 0\n    left = succession.take")
     },
     "has workers that do not start": {
         "workers/main.py": ("from __future__", "import sys; sys.exit(9)\nfrom __future__")

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from chatmaster import control
-from chatmaster.cli_start import READY_FD
-from chatmaster.deathsig import die_with_parent
+from chatmaster.cli import control_client
+from chatmaster.cli.start import READY_FD
+from chatmaster.runtime.deathsig import die_with_parent
 from tests.support import processes, wait
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,7 +198,7 @@ class Chatmaster:
 
     def status(self) -> dict[str, Any]:
         # As chatctl asks, without the start of another process: tests look often.
-        return control.call(self.state_dir / "chat.sock", "status", timeout=10.0)
+        return control_client.call(self.state_dir / "chat.sock", "status", timeout=10.0)
 
     def states(self) -> list[str]:
         """The states of the workers, by slot."""

@@ -15,8 +15,8 @@ from types import TracebackType
 
 import redis
 
-from chatmaster.deathsig import die_with_parent
-from chatmaster.store_program import find_program
+from chatmaster.runtime.deathsig import die_with_parent
+from chatmaster.store.binary import find_program
 from tests.support import processes, wait
 
 STATED = ("--save", "", "--maxmemory-policy", "noeviction", "--protected-mode", "no")

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.wait import until_async
 from workers import Timer
-from workers.counters import Counters
-from workers.events import Tasks
+from workers.callbacks.event import Tasks
+from workers.node.counters import Counters
 from workers.timer import TimerWheel
 
 

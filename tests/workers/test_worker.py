@@ -8,7 +8,7 @@ import pytest
 
 from chatmaster.contract import Declared
 from workers import Worker
-from workers.program import ProgramError, declared, load
+from workers.process.program import ProgramError, declared, load
 from workers.session import Session
 
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import hiredis
 
-from workers.bus.faults import Fault, fault_of, refusal
-from workers.bus.link import Link
+from workers.bus.connection import Link
+from workers.bus.errors import Fault, fault_of, refusal
 from workers.bus.packing import pack
 from workers.bus.port import BusError, StoreRefused, Unavailable
 from workers.bus.script import Script

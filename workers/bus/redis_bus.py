@@ -14,19 +14,19 @@ from typing import Any, Literal
 
 from chatmaster.settings import Settings
 from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
-from chatmaster.store_faults import explained, is_transient
+from chatmaster.store.faults import explained, is_transient
 from workers.bus import keys
-from workers.bus.envelope import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
-from workers.bus.lifeline import Lifeline
-from workers.bus.link import Link
-from workers.bus.opening import Opener
-from workers.bus.outage import Outage
+from workers.bus.codec import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
+from workers.bus.connection import Link
+from workers.bus.health import DEAF_AFTER, Probe
+from workers.bus.outage_log import Outage
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, StoreRefused, Unavailable
-from workers.bus.probe import DEAF_AFTER, Probe
-from workers.bus.publishing import Amend, Head, Publishing
+from workers.bus.publish_batch import Amend, Head, Publishing
+from workers.bus.reconnect import Lifeline
 from workers.bus.script import Script, load_own
+from workers.bus.store_url import Opener
 from workers.bus.subscription import Subscription
 
 logger = logging.getLogger(__name__)

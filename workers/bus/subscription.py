@@ -15,8 +15,8 @@ from typing import Any
 import hiredis
 
 from workers.bus import keys
-from workers.bus.envelope import NOTE, SHARED_NOTE, room_of, unpack_publication, unpack_shared_note
-from workers.bus.link import Link
+from workers.bus.codec import NOTE, SHARED_NOTE, room_of, unpack_publication, unpack_shared_note
+from workers.bus.connection import Link
 from workers.bus.packing import pack
 from workers.bus.port import Sink
 

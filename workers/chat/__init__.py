@@ -12,7 +12,7 @@ from workers.worker import Worker
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
-    from workers.node import Node
+    from workers.node.node import Node
 
 __all__ = [
     "Chat",

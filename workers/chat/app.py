@@ -16,41 +16,42 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from workers.addressing import inbox_of, room_name, user_id
-from workers.bucket import BYTES_A_TOKEN
 from workers.bus.port import BusError, Placed
-from workers.chat import effects as e
-from workers.chat import messages, reading, replies
-from workers.chat.acquaintance import MOST, Acquaintance
-from workers.chat.commands import Join, request_size
-from workers.chat.context import Context
-from workers.chat.counsel import Counsel
-from workers.chat.deadlines import Deadlines
-from workers.chat.desk import Desk
-from workers.chat.entrance import Entrance
+from workers.chat import history
+from workers.chat.chat_connection import Desk
+from workers.chat.direct_messages import Mirror
 from workers.chat.gate import Gate
+from workers.chat.hello import Entrance
+from workers.chat.hook_runner import Counsel
 from workers.chat.hooks import Hooks
-from workers.chat.identity import Identities, Identity
 from workers.chat.lost_orders import LostOrders
 from workers.chat.marks import Marks
-from workers.chat.mirror import Mirror
+from workers.chat.member_discovery import MOST, Acquaintance
 from workers.chat.moderation import Moderation
-from workers.chat.names import cleaned, is_blank
-from workers.chat.naming import Naming
 from workers.chat.occupancy import Occupancy
-from workers.chat.overlay import amended
-from workers.chat.people import People
-from workers.chat.rights import Role
-from workers.chat.session import Effects, Phase, Session, SessionState
-from workers.chat.staff import Staff
+from workers.chat.renames import Naming
+from workers.chat.rules import effects as e
+from workers.chat.rules import entries, replies
+from workers.chat.rules.amendments import amended
+from workers.chat.rules.commands import Join, request_size
+from workers.chat.rules.context import Context
+from workers.chat.rules.identity import Identities, Identity
+from workers.chat.rules.mentions import People
+from workers.chat.rules.moderators import Staff
+from workers.chat.rules.names import cleaned, is_blank
+from workers.chat.rules.rights import Role
+from workers.chat.rules.session import Effects, Phase, Session, SessionState
+from workers.chat.session_timeouts import Deadlines
 from workers.chat.user_rate import UserRate
 from workers.http import page
-from workers.retention import CHAT, Notice
-from workers.rooms.member import Gap, Reset
+from workers.node.published_settings import CHAT, Notice
+from workers.rate_limit import BYTES_A_TOKEN
+from workers.rooms.types import Gap, Reset
 from workers.transport.addresses import network_of
 
 if TYPE_CHECKING:
     from workers.connection import Connection
-    from workers.node import Node
+    from workers.node.node import Node
     from workers.presence import PresenceChange
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ RETRY: Final = 1.0  # seconds between two tries to read from a store that is awa
 
 
 class ChatApplication:
-    """The chat on one worker; see `workers.application.Application` for what it is told."""
+    """The chat on one worker; see `workers.node.application.Application` for what it is told."""
 
     any_path = False
     binary = False
@@ -348,7 +349,7 @@ class ChatApplication:
         return ()
 
     async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:
-        page = await reading.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met)
+        page = await history.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met)
         desk.session.charge(len(page.payload) / HISTORY_A_TOKEN)
         return (page,)
 
@@ -356,7 +357,7 @@ class ChatApplication:
         def here() -> Iterator[Identity]:
             return (one.session.identity for one in self.desks(asked.room))
 
-        page = await reading.members(self.presence.members, asked, here=here, learn=self.heard_of)
+        page = await history.members(self.presence.members, asked, here=here, learn=self.heard_of)
         desk.session.charge(len(page.payload) / BYTES_A_TOKEN)
         return (page,)
 
@@ -380,8 +381,8 @@ class ChatApplication:
         room = room_name(room)
         if is_blank(text):
             raise ValueError("nothing of this text can be seen")
-        body = messages.body_of_text(text, self.people.mentioned(room, text) if "@" in text else ())
-        return await self._publish(room, messages.message(room, messages.sender(user, name), body), author=user)
+        body = entries.body_of_text(text, self.people.mentioned(room, text) if "@" in text else ())
+        return await self._publish(room, entries.message(room, entries.sender(user, name), body), author=user)
 
     async def _publish(self, room: str, payload: bytes, *, author: str) -> Placed:
         answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from workers.chat.session import REMOVED, TOO_MANY
+from workers.chat.rules.session import REMOVED, TOO_MANY
 
 if TYPE_CHECKING:
-    from workers.chat.identity import Identity
+    from workers.chat.rules.identity import Identity
     from workers.connection import Connection
     from workers.registry import Registry
 

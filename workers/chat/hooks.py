@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from workers import signatures as t
-from workers.registering import Callbacks, Event
+from workers.callbacks import signatures as t
+from workers.callbacks.registering import Callbacks, Event
 
 ERROR_CODES: Final = (
     "bad_request", "unauthorized", "forbidden", "not_joined", "not_found", "too_large", "rate_limited", "muted",

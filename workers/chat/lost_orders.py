@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from workers.bus.port import BusError
-from workers.control import CONTROL_ROOM, NAMES_ROOM
+from workers.node.control_room import CONTROL_ROOM, NAMES_ROOM
 from workers.registry import Deed
 
 if TYPE_CHECKING:

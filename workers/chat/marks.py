@@ -18,7 +18,7 @@ from chatmaster.settings import Settings
 from workers.addressing import inbox_of
 from workers.bus.keys import digest, key_field, of_log, tag
 from workers.bus.port import BusError, Placed
-from workers.chat.staff import Officer
+from workers.chat.rules.moderators import Officer
 from workers.presence.calls import Argument, Calls, scripts_of
 
 ADDRESS_TTL: Final = 3600  # seconds after a guest has left in which a ban still finds the address

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from workers import control
 from workers.addressing import inbox_of, normalized, room_name, user_id
 from workers.bus.port import BusError, Placed
-from workers.chat import effects as e
-from workers.chat import replies
-from workers.chat.coming import Coming, Kick
-from workers.chat.effects import Verb
-from workers.chat.identity import GUEST_PREFIX, OPERATOR, Identity
-from workers.chat.naming import Renamed
-from workers.chat.permissions import sanctioned_address
-from workers.chat.rights import Role
-from workers.chat.session import Effects, Phase
-from workers.chat.staff import OPERATOR_NAME, Officer
+from workers.chat.pending_joins import Coming, Kick
+from workers.chat.renames import Renamed
+from workers.chat.rules import effects as e
+from workers.chat.rules import replies
+from workers.chat.rules.effects import Verb
+from workers.chat.rules.identity import GUEST_PREFIX, OPERATOR, Identity
+from workers.chat.rules.moderators import OPERATOR_NAME, Officer
+from workers.chat.rules.permissions import sanctioned_address
+from workers.chat.rules.rights import Role
+from workers.chat.rules.session import Effects, Phase
+from workers.node import control_room
 from workers.registry import Deed, Sanction
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
-    from workers.chat.desk import Desk
+    from workers.chat.chat_connection import Desk
 
 logger = logging.getLogger(__name__)
 
@@ -139,8 +139,8 @@ class Moderation:
 
     async def tell(self, told: Told) -> Placed:
         """Have every worker, this one too, be `told`. Raises BusError."""
-        order = control.encode(control.Tell(msgspec.Raw(_encode(told))))
-        room = control.CONTROL_ROOM if isinstance(told, Kicked | Sanctioned) else control.NAMES_ROOM
+        order = control_room.encode(control_room.Tell(msgspec.Raw(_encode(told))))
+        room = control_room.CONTROL_ROOM if isinstance(told, Kicked | Sanctioned) else control_room.NAMES_ROOM
         return await self._app.node.publish(room, order, form="t")
 
     # ---- told by any worker --------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from weakref import WeakValueDictionary
 
 from chatmaster.settings import Limits, Settings
 from workers.addressing import inbox_of
-from workers.bucket import BYTES_A_TOKEN
 from workers.bus.keys import tag
 from workers.bus.port import BusError
 from workers.presence.calls import Calls, scripts_of
+from workers.rate_limit import BYTES_A_TOKEN
 
 CHUNKS: Final = 4  # a worker leases so small a part of a burst at once
 LEASED_FOR: Final = 2.0  # seconds

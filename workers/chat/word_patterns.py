@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
-from workers.chat import names
+from workers.chat.rules import names
 
 # Where Unicode has letters in other clothes: superscripts, letter-like symbols, enclosed, full width, mathematical.
 _DRESSED: Final = (

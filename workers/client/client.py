@@ -22,10 +22,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.typing import Subprotocol
 
-from workers.client import comeback, core, reach
+from workers.client import core, reach, reconnect
 from workers.client import events as ev
-from workers.client.comeback import Comeback, End
 from workers.client.errors import CannotConnect, ConnectionEnded, OutcomeUnknown, RequestRefused
+from workers.client.reconnect import Comeback, End
 from workers.client.requests import encode, spelled
 from workers.client.verbs import Answer, Verbs
 
@@ -188,7 +188,7 @@ class Client(Verbs):
             end = await self._connection()
             self.core.lost()
             delay = back.after(end)
-            if end.code == comeback.UNAUTHORIZED and self._token is None:
+            if end.code == reconnect.UNAUTHORIZED and self._token is None:
                 for action in self.core.become_a_stranger(self.timeout):
                     await self._carry_out(action)
             self._tell(ev.Disconnected(end.code, end.reason, delay))
@@ -209,8 +209,8 @@ class Client(Verbs):
             self._failure = reach.words(error)
             if first and reach.hopeless(error):
                 self._refused = CannotConnect(self.url, self._failure)
-                return End(comeback.POLICY, self._failure)
-            return End(comeback.LOST, self._failure)
+                return End(reconnect.POLICY, self._failure)
+            return End(reconnect.LOST, self._failure)
 
     async def _serve(self, ws: ClientConnection, token: str | None) -> End:
         self._ws = ws
@@ -231,10 +231,10 @@ class Client(Verbs):
         if not sending.cancelled():
             sending.result()
         if self._refused is not None:
-            return End(comeback.POLICY, str(self._refused), answered=answered)
+            return End(reconnect.POLICY, str(self._refused), answered=answered)
         if (bye := self.core.bye) is not None:  # the close frame may be lost, and says the same
             return End(bye.code, bye.reason, bye.retry_after_ms / 1000, answered)
-        return End(ws.close_code or comeback.LOST, ws.close_reason or "", answered=answered)
+        return End(ws.close_code or reconnect.LOST, ws.close_reason or "", answered=answered)
 
     async def _fresh_token(self) -> str | None:
         if not callable(self._token):
@@ -365,4 +365,4 @@ def _refused(error: websockets.InvalidStatus) -> End:
     """The handshake was answered with an HTTP status: what a request cannot mend is for good."""
     status = error.response.status_code
     lasting = 400 <= status < 500 and status not in (408, 425, 429)
-    return End(comeback.POLICY if lasting else comeback.LOST, f"HTTP {status}")
+    return End(reconnect.POLICY if lasting else reconnect.LOST, f"HTTP {status}")

@@ -17,13 +17,13 @@ from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.bus.port import BusError, StoreRefused, Unavailable
-from workers.events import Tasks
-from workers.presence import keys
+from workers.callbacks.event import Tasks
+from workers.cluster import keys
+from workers.cluster.lease import Lease
 from workers.presence.calls import Argument, Calls, scripts_of
-from workers.presence.lease import Lease
-from workers.presence.ledger import GRACE, MAX_WRITE, Claims, Ledger, Write
-from workers.presence.reaper import Reaper
-from workers.presence.view import LARGE, LARGE_INTERVAL, PresenceChange, View, decode_note
+from workers.presence.dead_workers import Reaper
+from workers.presence.local_state import GRACE, MAX_WRITE, Claims, Ledger, Write
+from workers.presence.room_view import LARGE, LARGE_INTERVAL, PresenceChange, View, decode_note
 
 logger = logging.getLogger(__name__)
 

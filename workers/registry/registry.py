@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.bus.port import BusError
-from workers.events import Tasks
+from workers.callbacks.event import Tasks
+from workers.cluster.lease import Lease
 from workers.presence.calls import Calls, scripts_of
-from workers.presence.lease import Lease
 from workers.registry import keys
-from workers.registry.counts import CountedAnew, Counts
+from workers.registry.limits import CountedAnew, Counts
 from workers.registry.sanction_store import SanctionStore
 from workers.registry.sanctions import Sanction, Sanctions, Verb, unpack_all
 from workers.transport.addresses import network_of

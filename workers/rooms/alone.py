@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workers.rooms.member import Member, Transport
+from workers.rooms.types import Member, Transport
 
 
 class Alone:

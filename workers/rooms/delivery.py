@@ -1,111 +1,192 @@
-"""Owns when batches are written: once a turn of the loop, or later under load, and never too much at a time.
+"""Carries out what the followers want, and so owns how an entry gets from the log to the members' batches.
 
-A turn writes to as many members as `Pace` says; the rest waits for the next turn, so that 100,000 members of one room
-cannot stall the loop for a quarter of a second. What writes cost is known only in the next turn, since uvloop does them
-after the callback has returned.
+The rings of all rooms share one budget, which is counted here.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from time import perf_counter
+import logging
+from collections.abc import Sequence
+from typing import Protocol
 
-from workers.rooms.lagger import Lagger
-from workers.rooms.pace import Pace
-from workers.rooms.room import AT_ONCE, Room
+from workers.bus.port import Amendment, Bus, Change, Entry, LogState
+from workers.rooms.flush import Delivery
+from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
+from workers.rooms.history_reader import Reading
+from workers.rooms.log_item import Item, item_of
+from workers.rooms.maintenance import Upkeep
+from workers.rooms.ring import Ring
+from workers.rooms.room import Room
+from workers.rooms.rooms import Rooms
+from workers.rooms.stats import Tally
+from workers.rooms.types import Amender, Gap, Reset, Teller
+from workers.transport.frames import text_frame
 
-# Writes a turn while connections move: each of them waits for several turns of two loops, which must be short.
-HASTE = 512
-PUMPS = 64  # lagging members a turn, at up to 256 KiB each
+logger = logging.getLogger(__name__)
+
+# What all rings of a worker may hold together; a room's share is at least RING_SHARE.
+RING_BYTES = 64 << 20
+RING_SHARE = 4096
+RING_MOST = 512 * 1024  # one room's
 
 
-class Delivery:
-    """The rooms with something to write, and the lagging members that may go on."""
+class Words(Protocol):
+    """What the application said about its messages."""
 
-    def __init__(self, max_batch_delay: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._pace = Pace(max_batch_delay)
-        self._dirty: deque[Room] = deque()
-        self._pumping: deque[Lagger] = deque()
-        self._scheduled = False
-        self._pump_scheduled = False
-        self._since = 0.0  # when the flush began that is under way
-        self._haste = False
+    teller: Teller
+    amender: Amender
 
-    def hasten(self, *, haste: bool) -> None:
-        """Write to fewer members a turn, because something waits for turns of the loop; or as usual again."""
-        self._haste = haste
 
-    def mark(self, room: Room) -> None:
-        """Its batch is to be written."""
-        if room.dirty:
-            return
-        room.dirty = True
-        self._dirty.append(room)
-        if not self._scheduled:
-            self._schedule()
+class Following:
+    """The shell round the followers of all rooms."""
 
-    def _schedule(self) -> None:
-        self._scheduled = True
-        wait = self._pace.wait(perf_counter()) if self._pace.may_wait else 0.0
-        if wait > 0:
-            self._loop.call_later(wait, self._flush)
-        else:
-            self._loop.call_soon(self._flush)
+    # Set once by `bind`.
+    _bus: Bus
+    _reading: Reading
+    _upkeep: Upkeep
 
-    def _flush(self) -> None:
-        self._scheduled = False
-        began = perf_counter()
-        self._since = self._since or began
-        most = budget = HASTE if self._haste else self._pace.writes
-        dirty = self._dirty
-        for _ in range(len(dirty)):
-            if budget <= 0:
-                break
-            room = dirty.popleft()
-            room.dirty = False
-            budget -= room.flush(max(budget, AT_ONCE))
-            if room.busy or room.batch:
-                room.dirty = True
-                dirty.append(room)
-        if dirty or most - budget >= AT_ONCE or self._pace.may_wait:
-            self._loop.call_soon(self._written, most - budget, began)
-        else:
-            self._since = 0.0
-        if dirty and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+    def __init__(self, rooms: Rooms, words: Words, delivery: Delivery, tally: Tally) -> None:
+        self._rooms = rooms
+        self._words = words
+        self._delivery = delivery
+        self._tally = tally
+        self._ring_bytes = 0
 
-    def _written(self, writes: int, began: float) -> None:
-        """The turn that wrote is over."""
-        now = perf_counter()
-        self._pace.turned(writes, now - began)
-        if not self._dirty:
-            self._pace.flushed(now - self._since, now)
-            self._since = 0.0
+    def bind(self, bus: Bus, reading: Reading, upkeep: Upkeep) -> None:
+        """What came into being after this."""
+        self._bus, self._reading, self._upkeep = bus, reading, upkeep
 
-    # ---- lagging members ---------------------------------------------------------------------------
+    def run(self, room: Room, effects: list[Effect]) -> None:
+        """Carry out what a follower wants."""
+        for effect in effects:
+            if isinstance(effect, Order):
+                self._order(room, effect)
+            elif isinstance(effect, Deliver):
+                self.deliver(room, effect.epoch, (effect.entry,))
+            elif isinstance(effect, TellReset):
+                self._reset(room, effect)
+            else:
+                self._gap(room, effect)
 
-    def pump(self, lagger: Lagger) -> None:
-        """Let it go on in a later turn."""
-        if lagger.queued:
-            return
-        lagger.queued = True
-        self._pumping.append(lagger)
-        self._schedule_pump()
+    def _order(self, room: Room, order: Order) -> None:
+        match order:
+            case Order.CHECK:
+                self._reading.check(room)
+            case Order.SUBSCRIBE:
+                self._bus.subscribe(room.name)
+            case Order.CURRENT:
+                self._became_current(room)
+            case Order.UNSUBSCRIBE:
+                self._ring_bytes += room.forget(0)
+                room.ring, room.epoch, room.offset = None, "", 0
+                self._bus.unsubscribe(room.name)
+            case Order.READ:
+                self._reading.read(room)
+            case Order.LINGER:
+                self._upkeep.linger(room)
+            case Order.FORGET:
+                if not room.needed:
+                    self._rooms.end(room)
 
-    def _schedule_pump(self) -> None:
-        if not self._pump_scheduled:  # one at a time: a lagger that goes on from its own pump would double them
-            self._pump_scheduled = True
-            self._loop.call_soon(self._pump)
+    def _became_current(self, room: Room) -> None:
+        room.epoch, room.offset = room.follower.epoch, room.follower.offset
+        for listener in room.listeners or ():
+            listener.became_current()
+        joins, room.joins = room.joins, None
+        for join in joins or ():
+            join.advance()
+        for lagger in list((room.laggers or {}).values()):
+            self._delivery.pump(lagger)
 
-    def _pump(self) -> None:
-        self._pump_scheduled = False
-        for _ in range(min(len(self._pumping), PUMPS)):
-            lagger = self._pumping.popleft()
-            lagger.queued = False
-            if lagger.alive:
-                lagger.pump()
-        if self._pumping:
-            self._schedule_pump()
+    def item(self, epoch: str, entry: Entry) -> Item:
+        """An entry as frames, as it looks with what later ones changed."""
+        item = item_of(epoch, entry)
+        if entry.amendments and item.tail:
+            return item.with_payload(self._words.amender(entry.payload, entry.amendments))
+        return item
+
+    def _amend_ring(self, room: Room, entry: Entry, change: Change) -> None:
+        """Let those who catch up from memory see what those see who catch up from the store."""
+        target = room.ring.at(change.target) if room.ring is not None else None
+        if room.ring is not None and target is not None and target.tail:
+            amendment = Amendment(change.verb, entry.time, entry.payload)
+            amended = target.with_payload(self._words.amender(target.payload, (amendment,)))
+            self._ring_bytes += room.ring.replace(amended)
+
+    def deliver(self, room: Room, epoch: str, entries: Sequence[Entry]) -> None:
+        """The room's next entries: into the ring and the batch, and to the worker's own listeners."""
+        items = [self.item(epoch, entry) for entry in entries]
+        if room.gathers:
+            room.put(items)
+        room.epoch, room.offset = epoch, items[-1].offset
+        room.arrived += sum([len(item.frame) for item in items])
+        self._ring_bytes += room.remember(items, self._ring_share())
+        for entry in entries:
+            if entry.change is not None:
+                self._amend_ring(room, entry, entry.change)
+        for listener in room.listeners or ():
+            for entry in entries:
+                listener.received(room.name, entry)
+        if room.laggers:
+            self._wake(room)
+
+    def _wake(self, room: Room) -> None:
+        """Laggers that had read everything wait for nothing but this."""
+        for lagger in list((room.laggers or {}).values()):
+            if not lagger.member.paused and not lagger.waiting:
+                self._delivery.pump(lagger)
+
+    def _ring_share(self) -> int:
+        if self._ring_bytes < RING_BYTES:
+            return RING_MOST
+        return max(RING_SHARE, RING_BYTES // len(self._rooms))
+
+    def _gap(self, room: Room, gap: TellGap) -> None:
+        count = room.live_count
+        if not gap.changes:
+            logger.warning(
+                "room %s: offsets %d to %d are gone; %d members are told", room.name, gap.first, gap.last, count
+            )
+            self._tally.gaps += 1
+            self._tally.dropped += (gap.last - gap.first + 1) * count
+        self._tell_live(room, Gap(gap.epoch, gap.first, gap.last, gap.changes))
+        room.epoch, room.offset = gap.epoch, gap.last
+        self._ring_bytes += room.forget(gap.last)
+        for listener in room.listeners or ():
+            listener.missed(room.name)
+
+    def _reset(self, room: Room, reset: TellReset) -> None:
+        logger.warning(
+            "room %s: position %d of %s is lost, the log goes on after offset %d of %s; %d members are told",
+            room.name, room.offset, room.epoch, reset.offset, reset.epoch, room.live_count,
+        )  # fmt: skip
+        self._tally.resets += 1
+        self._tell_live(room, Reset(reset.epoch, reset.offset))
+        room.line += 1
+        room.epoch, room.offset = reset.epoch, reset.offset
+        self._ring_bytes += room.forget(reset.offset)
+        for listener in room.listeners or ():
+            listener.missed(room.name)
+
+    def _tell_live(self, room: Room, what: Gap | Reset) -> None:
+        payload = self._words.teller(room.name, what)
+        if room.gathers:  # even without words: the batch has to begin before the position moves
+            room.put((Item(text_frame(payload) if payload is not None else b""),))
+
+    # ---- what reading brings -----------------------------------------------------------------------
+
+    def seen(self, room: Room, state: LogState) -> None:
+        """The store was asked, and the log was like that."""
+        follower = room.follower
+        if state.epoch != follower.epoch:
+            self.run(room, follower.behind(state.epoch, state.top))
+        elif state.top > follower.offset:
+            self._upkeep.expect(room.name, state.epoch, state.top)
+
+    def prefill(self, room: Room, items: list[Item]) -> None:
+        """A page that touches the ring's oldest item makes the next who lag need no read."""
+        if room.ring is None:
+            room.ring = Ring(room.offset)
+        if items:
+            older = [item for item in items if item.offset <= room.ring.start]
+            self._ring_bytes += room.ring.prepend(older, self._ring_share())

@@ -22,7 +22,7 @@ from enum import Enum
 from msgspec import Struct
 
 from workers.bus.port import Entry, LogState, Page, Position, Publication, Reign
-from workers.rooms.lineage import Restart, epoch_at, judge
+from workers.rooms.recovery import Restart, epoch_at, judge
 
 HELD_BYTES = 256 * 1024  # publications kept while one read is under way
 

@@ -16,18 +16,18 @@ from chatmaster.settings import Settings
 from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
 from workers.bus.port import Bus, BusError, Entry, Placed, Position, Publication
-from workers.events import Tasks
-from workers.rooms.delivery import Delivery
-from workers.rooms.following import Following
-from workers.rooms.item import Item
+from workers.callbacks.event import Tasks
+from workers.rooms.delivery import Following
+from workers.rooms.flush import Delivery
+from workers.rooms.history_reader import Reading
 from workers.rooms.listening import Listener
-from workers.rooms.member import Amender, Joined, Member, Teller, amend_nothing, tell_nothing
+from workers.rooms.log_item import Item
+from workers.rooms.maintenance import Upkeep
 from workers.rooms.membership import Membership
-from workers.rooms.reading import Reading
 from workers.rooms.room import Room
 from workers.rooms.rooms import Rooms
-from workers.rooms.tally import Tally
-from workers.rooms.upkeep import Upkeep
+from workers.rooms.stats import Tally
+from workers.rooms.types import Amender, Joined, Member, Teller, amend_nothing, tell_nothing
 from workers.transport.frames import text_frame
 
 CONFIRMED = 1024  # rooms a turn: 2 ms

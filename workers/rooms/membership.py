@@ -10,18 +10,18 @@ from typing import Protocol
 
 from workers.addressing import inbox_of
 from workers.bus.port import BusError, Position, Unavailable
-from workers.rooms.delivery import Delivery
+from workers.rooms.delivery import Following
+from workers.rooms.flush import Delivery
 from workers.rooms.follower import Effect
-from workers.rooms.following import Following
-from workers.rooms.item import Item
-from workers.rooms.joining import Join, JoinPart, told_by_ring
-from workers.rooms.lagger import Lagger
-from workers.rooms.member import Gap, Joined, Member, Reset, Teller
-from workers.rooms.reading import Asker, Reading
+from workers.rooms.history_reader import Asker, Reading
+from workers.rooms.join import Join, JoinPart, told_by_ring
+from workers.rooms.log_item import Item
+from workers.rooms.maintenance import Upkeep
 from workers.rooms.room import Room
 from workers.rooms.rooms import Rooms
-from workers.rooms.tally import Tally
-from workers.rooms.upkeep import Upkeep
+from workers.rooms.slow_consumer import Lagger
+from workers.rooms.stats import Tally
+from workers.rooms.types import Gap, Joined, Member, Reset, Teller
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from workers.rooms.item import Item
+from workers.rooms.log_item import Item
 
 ENTRIES = 512  # half of the default history; a page of the log holds as many
 

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from workers.bus.port import Position
 from workers.rooms.alone import Alone
-from workers.rooms.flight import Flight, joined, write
+from workers.rooms.fanout import Flight, joined, write
 from workers.rooms.follower import Follower, Phase
-from workers.rooms.item import Item
-from workers.rooms.member import Member, Transport
+from workers.rooms.log_item import Item
 from workers.rooms.ring import Ring
+from workers.rooms.types import Member, Transport
 
 if TYPE_CHECKING:
-    from workers.rooms.joining import Join, JoinPart
-    from workers.rooms.lagger import Lagger
+    from workers.rooms.join import Join, JoinPart
     from workers.rooms.listening import Listener
+    from workers.rooms.slow_consumer import Lagger
 
 logger = logging.getLogger(__name__)
 

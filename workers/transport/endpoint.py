@@ -17,22 +17,22 @@ from itertools import islice
 from typing import Any, Protocol
 
 from workers.http.response import Response
-from workers.transport.begun import Begun
+from workers.transport.acceptor import Door
+from workers.transport.closing import Lifecycle
 from workers.transport.config import EndpointConfig
-from workers.transport.descriptors import SLACK, Descriptors
-from workers.transport.door import Door
-from workers.transport.familiar import Familiar
+from workers.transport.eager import Begun
+from workers.transport.fd_budget import SLACK, Descriptors
 from workers.transport.handshake import Handshake
+from workers.transport.handshake_cache import Familiar
 from workers.transport.hosts import Hosts
-from workers.transport.inbound import Parsers
-from workers.transport.lifecycle import Lifecycle
-from workers.transport.moving import ConnectionState, decode_state
+from workers.transport.keepalive import Sweeper
+from workers.transport.negotiation import Negotiator
 from workers.transport.notices import Notices
 from workers.transport.opening import Handler
+from workers.transport.parser import Parsers
 from workers.transport.peers import Newcomer, Peers
 from workers.transport.proxies import TrustedProxies
-from workers.transport.sweeper import Sweeper
-from workers.transport.upgrade import Negotiator
+from workers.transport.snapshot import ConnectionState, decode_state
 from workers.transport.websocket import WebSocket
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,7 @@ from websockets.http11 import Request
 from workers.http.response import Response
 from workers.transport import advice
 from workers.transport.addresses import is_loopback, of_peer
-from workers.transport.proxies import V1_PREFIX, BadProxyHeader, parse_proxy_header
-from workers.transport.upgrade import (
+from workers.transport.negotiation import (
     Agreed,
     BadRequest,
     Refused,
@@ -28,6 +27,7 @@ from workers.transport.upgrade import (
     parse_request,
     wants_websocket,
 )
+from workers.transport.proxies import V1_PREFIX, BadProxyHeader, parse_proxy_header
 from workers.transport.websocket import WebSocket
 
 if TYPE_CHECKING:

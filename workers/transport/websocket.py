@@ -15,10 +15,10 @@ from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
 
 from workers.transport import frames
-from workers.transport.inbound import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
-from workers.transport.lifecycle import CLOSING, FLOOD, FROZEN, GONE, OPEN, TOO_SLOW, Lifecycle
-from workers.transport.moving import ConnectionState, Detached, encode_state
+from workers.transport.closing import CLOSING, FLOOD, FROZEN, GONE, OPEN, TOO_SLOW, Lifecycle
 from workers.transport.opening import Handler, Opening
+from workers.transport.parser import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
+from workers.transport.snapshot import ConnectionState, Detached, encode_state
 
 if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint

@@ -2,19 +2,19 @@
 
 import signal
 
-from workers.bus import probe
+from workers.bus import health
 from workers.chat import Chat
 
-probe.HOPELESS_AFTER = 5.0
+health.HOPELESS_AFTER = 5.0
 deaf: list[int] = []  # the signals that came
-hear = probe.Probe.returned
+hear = health.Probe.returned
 
 
-def returned(self: probe.Probe, stamp: bytes) -> None:
+def returned(self: health.Probe, stamp: bytes) -> None:
     if not deaf:
         hear(self, stamp)
 
 
-probe.Probe.returned = returned  # type: ignore[method-assign]
+health.Probe.returned = returned  # type: ignore[method-assign]
 signal.signal(signal.SIGUSR2, lambda number, frame: deaf.append(number))
 worker = Chat().worker

@@ -4,15 +4,15 @@ import os
 import signal
 import time
 
-import workers.node
+import workers.node.node
 from workers import Connection, Worker
 from workers import connection as internal
-from workers.callbacks import CallbackApplication
+from workers.callbacks.application import CallbackApplication
 
 ROOMS, LONG = 60, 150  # what it joins at "join", and the length of their names
 LOUD = 150_000  # characters
 
-workers.node.MEMBERS_MOST = 2  # so that nobody need bring a thousand
+workers.node.node.MEMBERS_MOST = 2  # so that nobody need bring a thousand
 
 
 class Buggy(CallbackApplication):

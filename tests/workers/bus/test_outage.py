@@ -10,13 +10,13 @@ import pytest
 from tests.support.store import RedisServer
 from tests.support.wait import until_async
 from tests.workers.presence.site import Site
-from workers.bus.outage import Outage
+from workers.bus.outage_log import Outage
 
 SLOW_TO_LOAD = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
 
 
 async def test_three_connections_that_are_lost_together_are_one_outage(caplog):
-    caplog.set_level("INFO", logger="workers.bus.outage")
+    caplog.set_level("INFO", logger="workers.bus.outage_log")
     outage = Outage(settled=0.02)
     for what in ("a", "b", "c"):
         outage.over(what)
@@ -37,7 +37,7 @@ async def test_three_connections_that_are_lost_together_are_one_outage(caplog):
 
 
 async def test_connections_that_are_lost_again_at_once_are_the_same_outage(caplog):
-    caplog.set_level("INFO", logger="workers.bus.outage")
+    caplog.set_level("INFO", logger="workers.bus.outage_log")
     outage = Outage(settled=0.02)
     for _ in range(3):
         outage.lost("a")
@@ -47,7 +47,7 @@ async def test_connections_that_are_lost_again_at_once_are_the_same_outage(caplo
 
 
 async def test_a_store_that_was_not_there_at_the_start_is_told_as_well(caplog):
-    caplog.set_level("INFO", logger="workers.bus.outage")
+    caplog.set_level("INFO", logger="workers.bus.outage_log")
     outage = Outage(settled=0.02)
     outage.failed("a", OSError("refused"))
     outage.failed("b", OSError("refused"))

@@ -20,7 +20,7 @@ from tests.contract.stores import RealStore
 from workers.bus import redis_bus
 from workers.bus.port import Change, Entry, NoTarget, NotAuthor, StoreRefused, TooMany
 from workers.bus.script import Script, load_own
-from workers.chat.overlay import amended
+from workers.chat.rules.amendments import amended
 
 KEPT = 20
 CHANGES = 100  # as many are kept in any case; see amend.lua

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 
 from chatmaster.settings import Settings
-from workers.chat import effects as e
-from workers.chat import names
-from workers.chat.context import Context
-from workers.chat.identity import Identities
-from workers.chat.replies import RoomState
-from workers.chat.rights import Role
-from workers.chat.session import Session
+from workers.chat.rules import effects as e
+from workers.chat.rules import names
+from workers.chat.rules.context import Context
+from workers.chat.rules.identity import Identities
+from workers.chat.rules.replies import RoomState
+from workers.chat.rules.rights import Role
+from workers.chat.rules.session import Session
 
 NOW = 1_700_000_000.0
 SECRET = "a secret of thirty-two characters"

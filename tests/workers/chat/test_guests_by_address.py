@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 import pytest
 
-from chatmaster import control
+from chatmaster.cli import control_client
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
@@ -37,7 +37,7 @@ def server() -> Iterator[Chatmaster]:
 
 def query(server: Chatmaster, what: str, **args: Any) -> list[dict[str, Any]]:
     """What the workers answer to chatctl."""
-    answer = control.call(server.state_dir / "chat.sock", "query", {"what": what, "args": args}, timeout=10.0)
+    answer = control_client.call(server.state_dir / "chat.sock", "query", {"what": what, "args": args}, timeout=10.0)
     return list(answer.get("rows", ()))
 
 

@@ -17,14 +17,14 @@ from tests.support.server import ROOT, Chatmaster
 from tests.support.ws import ChatSocket
 from workers import Gateway
 from workers.bus.port import Placed
-from workers.chat import commands as c
-from workers.chat import effects as e
-from workers.chat.counsel import Counsel
+from workers.callbacks.event import Tasks
+from workers.chat.hook_runner import Counsel
 from workers.chat.hooks import Hooks, Kept, Refuse
-from workers.chat.identity import Identity
-from workers.chat.mistake import Mistake
-from workers.counters import Counters
-from workers.events import Tasks
+from workers.chat.rules import commands as c
+from workers.chat.rules import effects as e
+from workers.chat.rules.identity import Identity
+from workers.chat.rules.request_error import Mistake
+from workers.node.counters import Counters
 
 WHO = Identity("u", "U")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.workers.chat.play import Play, guest, shown
-from workers.chat import effects as e
-from workers.chat.session import Phase
+from workers.chat.rules import effects as e
+from workers.chat.rules.session import Phase
 
 BIG = 2**53
 DEEP = "[" * 100_000 + "]" * 100_000

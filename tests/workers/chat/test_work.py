@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from tests.workers.chat.play import Play
 from workers.bus.port import Amendment
-from workers.chat.effects import ReadMembers
+from workers.chat.history import members
 from workers.chat.hooks import Person, SayRequest, WordFilter
-from workers.chat.identity import Identity
-from workers.chat.messages import body_of_text, message, reacted, sender
-from workers.chat.names import keys_of
-from workers.chat.overlay import amended
-from workers.chat.people import People
-from workers.chat.reading import members
+from workers.chat.rules.amendments import amended
+from workers.chat.rules.effects import ReadMembers
+from workers.chat.rules.entries import body_of_text, message, reacted, sender
+from workers.chat.rules.identity import Identity
+from workers.chat.rules.mentions import People
+from workers.chat.rules.names import keys_of
 from workers.presence import Members
 
 SIZE = 65_536  # bytes: `limits.message_size`

@@ -21,8 +21,8 @@ from workers.client import (
     Message,
     OutcomeUnknown,
     RequestRefused,
-    comeback,
     connect,
+    reconnect,
 )
 
 Scene = Callable[[ServerConnection], Awaitable[None]]
@@ -31,8 +31,8 @@ Scene = Callable[[ServerConnection], Awaitable[None]]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """Nobody waits for a back-off here; its lengths are tested where they are reckoned."""
-    monkeypatch.setattr(comeback, "BASE", 0.01)
-    monkeypatch.setattr(comeback, "LATER_AT_LEAST", 0.01)
+    monkeypatch.setattr(reconnect, "BASE", 0.01)
+    monkeypatch.setattr(reconnect, "LATER_AT_LEAST", 0.01)
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from workers.handover import giver as g
-from workers.handover import taker as t
+from workers.handover import receiver_state as t
+from workers.handover import sender_state as g
 
 LOG = 2  # messages
 IDS = ("a", "b")

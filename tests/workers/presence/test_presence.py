@@ -10,7 +10,7 @@ from tests.support.store import RedisServer
 from tests.support.wait import until_async
 from tests.workers.presence.site import GRACE, Site, a_moment
 from workers.presence import Member
-from workers.presence.ledger import MAX_WRITE
+from workers.presence.local_state import MAX_WRITE
 
 Start = Callable[..., Awaitable[Site]]
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import workers.presence
 from tests.support.store import RedisServer
 from workers.bus.script import load
-from workers.presence import keys
-from workers.presence.ledger import GRACE, Ledger, Write
+from workers.cluster import keys
+from workers.presence.local_state import GRACE, Ledger, Write
 
 SCRIPTS = Path(workers.presence.__file__).parent / "scripts"
 WRITE = load(SCRIPTS / "write.lua").source

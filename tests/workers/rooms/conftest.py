@@ -17,7 +17,7 @@ from tests.workers.rooms.peers import Peer
 from workers.bus.port import BusError, Placed
 from workers.bus.redis_bus import RedisBus
 from workers.rooms.hub import Hub
-from workers.rooms.member import Gap, Reset
+from workers.rooms.types import Gap, Reset
 
 
 class Side:

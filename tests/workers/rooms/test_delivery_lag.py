@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workers.rooms.item import Item
+from workers.rooms.log_item import Item
 from workers.rooms.room import AT_ONCE, Room
 
 

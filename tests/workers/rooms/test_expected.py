@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from workers.handover.arrivals import Arrivals
+from workers.handover.adoption import Arrivals
 from workers.rooms.follower import Phase
 
 

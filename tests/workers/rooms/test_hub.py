@@ -7,8 +7,8 @@ import gc
 
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Position
-from workers.rooms import reading
-from workers.rooms.joining import Join, JoinPart
+from workers.rooms import history_reader
+from workers.rooms.join import Join, JoinPart
 
 
 async def test_a_message_reaches_members_on_every_worker_once_and_in_order(sides, connect):
@@ -134,7 +134,7 @@ async def test_a_storm_of_joins_shares_the_questions_to_the_store(sides, connect
         states(rooms, done)
 
     monkeypatch.setattr(side.bus, "states", counted)
-    monkeypatch.setattr(reading, "STATES_APART", 0.2)
+    monkeypatch.setattr(history_reader, "STATES_APART", 0.2)
     peers = [await connect(side) for _ in range(40)]
     joins = []
     for at, one in enumerate(peers):

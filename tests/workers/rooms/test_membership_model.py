@@ -20,16 +20,16 @@ from chatmaster.settings import Server, Settings
 from tests.workers.rooms.conftest import tell
 from tests.workers.rooms.modelbus import ModelBus, is_change
 from workers.bus.port import LogState, Position
-from workers.rooms import delivery, lagger, pace, reading, room
-from workers.rooms.flight import Flight, Segment
+from workers.rooms import flush, history_reader, pace, room, slow_consumer
+from workers.rooms.fanout import Flight, Segment
 from workers.rooms.follower import Phase as FollowerPhase
 from workers.rooms.hub import Hub
-from workers.rooms.item import Item, Stretch
-from workers.rooms.joining import JoinPart
-from workers.rooms.lagger import Lagger
-from workers.rooms.member import Gap, Joined, Member
+from workers.rooms.join import JoinPart
+from workers.rooms.log_item import Item, Stretch
 from workers.rooms.pace import Pace
 from workers.rooms.room import Room
+from workers.rooms.slow_consumer import Lagger
+from workers.rooms.types import Gap, Joined, Member
 from workers.transport.frames import text_frame
 
 ROOMS = ("a", "@b")  # one with a channel of its own, and one that shares it
@@ -326,13 +326,13 @@ def model(count: int, *, holes: bool = False):
 def _small(monkeypatch):
     """Slices of one member, budgets of two, rings and pages of a few entries: every boundary is met all the time."""
     monkeypatch.setattr(room, "AT_ONCE", 1)
-    monkeypatch.setattr(delivery, "AT_ONCE", 1)
+    monkeypatch.setattr(flush, "AT_ONCE", 1)
     monkeypatch.setattr(pace, "MOST", 2)
-    monkeypatch.setattr(delivery, "Pace", LatePace)
-    monkeypatch.setattr(lagger, "STEP", 100)
-    monkeypatch.setattr(lagger, "TURN", 150)
-    monkeypatch.setattr(reading, "RETRY", 0)
-    monkeypatch.setattr(reading, "STATES_APART", 0)
+    monkeypatch.setattr(flush, "Pace", LatePace)
+    monkeypatch.setattr(slow_consumer, "STEP", 100)
+    monkeypatch.setattr(slow_consumer, "TURN", 150)
+    monkeypatch.setattr(history_reader, "RETRY", 0)
+    monkeypatch.setattr(history_reader, "STATES_APART", 0)
     monkeypatch.setattr("workers.rooms.ring.ENTRIES", 4)
 
 

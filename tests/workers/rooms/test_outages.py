@@ -10,7 +10,7 @@ import pytest
 
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Placed, Unavailable
-from workers.rooms import upkeep
+from workers.rooms import maintenance
 
 
 async def acked(side, count: int, *, prefix: str = "") -> list[Placed]:
@@ -156,8 +156,8 @@ async def test_a_tail_that_is_lost_soon_after_a_message_that_came_late_is_found_
 
 
 async def test_a_tail_that_pub_sub_lost_is_found_by_looking(sides, connect, monkeypatch):
-    monkeypatch.setattr(upkeep, "PATROL", 0.3)
-    monkeypatch.setattr(upkeep, "ACK_WITHOUT_MESSAGE", 0.3)
+    monkeypatch.setattr(maintenance, "PATROL", 0.3)
+    monkeypatch.setattr(maintenance, "ACK_WITHOUT_MESSAGE", 0.3)
     one, two = await sides(), await sides()
     peer = await connect(two)
     await peer.join("lobby")
@@ -196,7 +196,7 @@ async def test_an_unexpected_error_while_reading_costs_a_moment_and_not_the_room
 
 
 async def test_rooms_nobody_is_in_are_given_up_and_can_be_joined_again(sides, connect, monkeypatch):
-    monkeypatch.setattr(upkeep, "LINGER", 0.0)
+    monkeypatch.setattr(maintenance, "LINGER", 0.0)
     side = await sides()
     peer = await connect(side)
     await peer.join("lobby")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Change, NoTarget, NotAuthor, Position
-from workers.chat.overlay import amended
+from workers.chat.rules.amendments import amended
 
 
 async def say_and_edit(side):

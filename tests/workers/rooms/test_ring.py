@@ -8,8 +8,8 @@ import tracemalloc
 
 import pytest
 
-from workers.bus.envelope import pack_envelope, read_head, unpack_publication
-from workers.rooms.item import Item, item_of
+from workers.bus.codec import pack_envelope, read_head, unpack_publication
+from workers.rooms.log_item import Item, item_of
 from workers.rooms.ring import ENTRIES, Ring
 from workers.transport.frames import COMPRESS_FROM
 

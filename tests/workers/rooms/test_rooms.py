@@ -6,7 +6,7 @@ from tests.workers.rooms.conftest import until
 
 
 async def test_only_rooms_with_members_are_counted(sides, connect, monkeypatch) -> None:
-    monkeypatch.setattr("workers.rooms.upkeep.LINGER", 0.0)
+    monkeypatch.setattr("workers.rooms.maintenance.LINGER", 0.0)
     side = await sides()
     side.hub.follow("!control", lambda entry: None)
     peer = await connect(side)

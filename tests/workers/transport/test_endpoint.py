@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.workers.transport.serving import Peer, text, until, upgrade
-from workers.transport.descriptors import Descriptors
+from workers.transport.fd_budget import Descriptors
 from workers.transport.tls import server_context
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workers.transport.serving import DEFLATE, App, Seen, frame, until
 from workers.transport.frames import deflate
-from workers.transport.inbound import RSV1
+from workers.transport.parser import RSV1
 
 CONT, TEXT, PING = 0, 1, 9
 MESSAGE = b"x" * 16_500

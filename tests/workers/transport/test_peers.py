@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.transport.serving import Served, text, until, upgrade
-from workers.transport.descriptors import Descriptors
+from workers.transport.fd_budget import Descriptors
 from workers.transport.peers import Newcomer, Peers
 
 

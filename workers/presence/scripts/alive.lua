@@ -1,5 +1,5 @@
 -- Reads which incarnations count as alive by the store's clock.
--- uses incarnations.lua
+-- uses ../../cluster/scripts/incarnations.lua
 --
 -- Returns the incarnations.
 

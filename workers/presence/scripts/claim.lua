@@ -1,5 +1,5 @@
 -- Notes in which rooms an incarnation is about to write, before it does: whoever reaps it has to look there.
--- uses incarnations.lua
+-- uses ../../cluster/scripts/incarnations.lua
 --
 -- ARGV[1]  incarnation
 -- ARGV[2]  how many rooms it claims

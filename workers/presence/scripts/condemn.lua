@@ -1,5 +1,5 @@
 -- Ends the life of incarnations; the caller is the one to reap them.
--- uses incarnations.lua
+-- uses ../../cluster/scripts/incarnations.lua
 --
 -- ARGV[1]  incarnation, or a process: all of its incarnations are named "<process>.<number>"
 -- ARGV[2]  "sure": it is known to be dead; "": only if its lease is over

@@ -1,5 +1,5 @@
 -- Lists rooms in which a condemned incarnation may have left something; with the last one it is forgotten.
--- uses incarnations.lua
+-- uses ../../cluster/scripts/incarnations.lua
 --
 -- ARGV[1]  incarnation
 -- ARGV[2]  ms after which another worker may take the reaping over

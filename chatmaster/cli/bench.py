@@ -1,0 +1,274 @@
+"""`chatctl bench`: a small load of its own against the running chat, and what it says about that server.
+
+So many connections join a room that nobody else knows. First one message at a time is said, then several are kept in
+flight, always within what `limits.rate` lets a connection say. The load is a Python process on the server's machine:
+good for a look at an installation, not for a comparison of servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chatmaster import addresses
+from chatmaster.cli import bench_program
+from chatmaster.cli.bench_client import NotTheChat, Peer, Refused
+from chatmaster.cli.bench_figures import cpu_seconds, quantile
+from chatmaster.cli.formatting import milliseconds, number
+from chatmaster.cli.instance import Instance, command
+from chatmaster.errors import ChatmasterError, UsageError
+from chatmaster.plural import counted
+
+AT_ONCE: Final = 32  # connects under way
+OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
+QUIET: Final = 1.0  # seconds in which presence settles before anything is measured
+DRAIN_TIMEOUT: Final = 5.0  # seconds for the last messages to arrive
+OF_RATE: Final = 0.9  # the part of limits.rate that is used: clocks differ
+
+
+@dataclass
+class Phase:
+    """What was seen while so many messages were in flight."""
+
+    in_flight: int
+    seconds: float = 0.0
+    said: int = 0
+    deliveries: int = 0
+    cpu: float = 0.0  # seconds of master and workers
+    ages: list[int] = field(default_factory=list)  # ns
+    held_back: bool = False  # by limits.rate
+
+    def row(self) -> dict[str, Any]:
+        ages = sorted(self.ages)
+        return {
+            "in_flight": self.in_flight,
+            "messages_per_s": round(self.said / self.seconds, 1),
+            "deliveries_per_s": round(self.deliveries / self.seconds, 1),
+            "p50_ms": quantile(ages, 0.5),
+            "p99_ms": quantile(ages, 0.99),
+            "cpu_us_per_delivery": round(self.cpu * 1e6 / self.deliveries, 2) if self.deliveries else None,
+            "held_back_by_rate": self.held_back,
+        }
+
+
+class Bench:
+    """One run: the connections, and the messages between them."""
+
+    def __init__(self, address: addresses.Address, pids: Sequence[int], *, token: str) -> None:
+        self.room = f"bench-{secrets.token_hex(4)}"
+        self.peers: list[Peer] = []
+        self.said = self.delivered = self.refused = 0
+        self.rate = 0.0  # messages a second that a connection may say; 0: as many as it likes
+        self._address = address
+        self._pids = pids
+        self._token = token
+        self._phase = Phase(0)
+        self._arrived = asyncio.Event()
+        self._waiting: dict[bytes, int] = {}  # message → connections that have not got it yet
+        self._number = 0
+        self._turn = 0
+        self._allowances: list[tuple[float, float]] = []  # for each connection: tokens, and when that was true
+
+    # ---- opening -----------------------------------------------------------------------------------
+
+    async def open(self, count: int) -> float:
+        """Connect, say hello, join. Returns the seconds that it took. Raises ChatmasterError."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one() -> Peer:
+            async with gate:
+                return await Peer.open(self._address, self.room, self._token, self)
+
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                # The first alone: what is refused to it would be refused to all.
+                self.peers = [await one(), *await asyncio.gather(*(one() for _ in range(count - 1)))]
+        except TimeoutError:
+            raise ChatmasterError(
+                f"not all connections had a `welcome` within {OPEN_TIMEOUT:g} s: the server is overloaded, or hangs"
+            ) from None
+        except Refused as refused:
+            raise _explained(refused) from None
+        except OSError as error:
+            raise ChatmasterError(f"{self._address.text}: {error}") from None
+        seconds = time.monotonic() - started
+        limits = self.peers[0].welcome.get("limits", {})
+        self.rate = float(limits.get("rate", 0.0)) * OF_RATE
+        now = time.monotonic()
+        self._allowances = [(float(limits.get("burst", 1)) / 2, now)] * count
+        return seconds
+
+    # ---- saying ------------------------------------------------------------------------------------
+
+    async def run(self, in_flight: int, seconds: float) -> Phase:
+        """Keep so many messages in flight for a while."""
+        phase = self._phase = Phase(in_flight)
+        said, delivered = self.said, self.delivered
+        cpu, started = cpu_seconds(self._pids), time.monotonic()
+        while (left := started + seconds - time.monotonic()) > 0:
+            pause = left
+            while len(self._waiting) < in_flight:
+                wait = self._say()
+                if wait:
+                    phase.held_back = True
+                    pause = min(wait, left)
+                    break
+            await self._arrival(pause)
+        phase.seconds = time.monotonic() - started
+        phase.cpu = cpu_seconds(self._pids) - cpu
+        phase.said, phase.deliveries = self.said - said, self.delivered - delivered
+        await self.drain()
+        return phase
+
+    async def drain(self) -> None:
+        """Wait until everybody has got everything, for a while at most."""
+        end = time.monotonic() + DRAIN_TIMEOUT
+        while self._waiting and time.monotonic() < end:
+            await self._arrival(end - time.monotonic())
+
+    async def _arrival(self, timeout: float) -> None:
+        self._arrived.clear()
+        try:
+            await asyncio.wait_for(self._arrived.wait(), timeout)
+        except TimeoutError:
+            return
+
+    def _say(self) -> float:
+        """Say one message, by the next connection that may. Returns 0, or the seconds until one may."""
+        soonest = 60.0
+        for _ in range(len(self.peers)):
+            self._turn = (self._turn + 1) % len(self.peers)
+            wait = self._take(self._turn)
+            if not wait:
+                self._number += 1
+                mark = b"%019d-%d" % (time.monotonic_ns(), self._number)
+                self._waiting[mark] = len(self.peers)
+                self.said += 1
+                self.peers[self._turn].say(mark)
+                return 0.0
+            soonest = min(soonest, wait)
+        return soonest
+
+    def _take(self, place: int) -> float:
+        """What limits.rate leaves to one connection, counted here, so that nothing is refused."""
+        if not self.rate:
+            return 0.0
+        tokens, at = self._allowances[place]
+        now = time.monotonic()
+        tokens = min(tokens + (now - at) * self.rate, self.rate)
+        self._allowances[place] = (tokens - 1 if tokens >= 1 else tokens, now)
+        return 0.0 if tokens >= 1 else (1 - tokens) / self.rate
+
+    # ---- told by the peers -------------------------------------------------------------------------
+
+    def heard(self, mark: bytes) -> None:
+        """A message has reached a connection."""
+        self.delivered += 1
+        self._phase.ages.append(time.monotonic_ns() - int(mark.partition(b"-")[0]))
+        left = self._waiting.get(mark, 0) - 1
+        if left > 0:
+            self._waiting[mark] = left
+        else:
+            self._waiting.pop(mark, None)
+            self._arrived.set()
+
+    def denied(self, mark: bytes) -> None:
+        """A message was refused: it reaches nobody."""
+        self.refused += 1
+        self._waiting.pop(mark, None)
+        self._arrived.set()
+
+
+def _explained(refused: Refused) -> ChatmasterError:
+    if refused.code in ("unauthorized", "4001"):
+        return UsageError(f"the server wants to know who comes: give a --token ({refused})")
+    return ChatmasterError(f"the server refused a connection: {refused}")
+
+
+# ---- the command ---------------------------------------------------------------------------------------
+
+
+def run(
+    instance: Instance, *, connections: int, seconds: float, in_flight: int, token: str, text: str
+) -> dict[str, Any]:
+    """The whole command; another program than the chat gets `text` as its message. Raises ChatmasterError."""
+    status = instance.call("status")
+    address = _address(status["master"]["listen"])
+    if not token and instance.load().settings.auth.mode == "token":
+        raise UsageError(f"auth.mode is token: give a --token, as `{command()} token USER` makes one")
+    pids = [status["master"]["pid"], *(row["pid"] for row in status["workers"] if row["pid"])]
+    try:
+        return asyncio.run(_measure(Bench(address, pids, token=token), connections, seconds, in_flight))
+    except NotTheChat:
+        load = bench_program.measure(
+            address, pids, connections=connections, seconds=seconds, in_flight=in_flight, text=text
+        )
+        return asyncio.run(load)
+
+
+async def _measure(bench: Bench, connections: int, seconds: float, in_flight: int) -> dict[str, Any]:
+    try:
+        opening = await bench.open(connections)
+        await asyncio.sleep(QUIET)
+        phases = [await bench.run(window, seconds / 2) for window in (1, in_flight)]
+    finally:
+        for peer in bench.peers:
+            peer.close()
+    expected = (bench.said - bench.refused) * connections
+    return {
+        "address": bench.peers[0].address.text,
+        "room": bench.room,
+        "connections": connections,
+        "connects_per_s": round(connections / opening, 1),
+        "rate_limit": round(bench.rate / OF_RATE, 3),
+        "phases": [phase.row() for phase in phases],
+        "expected": expected,
+        "missing": expected - bench.delivered,
+        "refused": bench.refused,
+        "lost_connections": sum(peer.lost for peer in bench.peers),
+    }
+
+
+def _address(listen: Sequence[str]) -> addresses.Address:
+    """The first one that can be spoken to without TLS."""
+    known = [addresses.parse(text) for text in listen]
+    plain = [one for one in known if not one.tls]
+    if not plain:
+        raise UsageError("bench speaks ws:// and unix: only, and this server listens on neither")
+    return min(plain, key=lambda one: one.is_unix)  # ws:// first
+
+
+def render(result: dict[str, Any]) -> str:
+    """The figures for people."""
+    if result.get("program"):
+        return bench_program.render(result)
+    count = result["connections"]
+    lines = [
+        f"{counted(count, 'connection')} in a room of their own at {result['address']}",
+        f"connects, each with hello and one room   {number(result['connects_per_s'])}/s",
+    ]
+    for row in result["phases"]:
+        cpu, window = row["cpu_us_per_delivery"], row["in_flight"]
+        title = "one message at a time" if window == 1 else f"{window} messages in flight"
+        lines.append(
+            f"{title:<24}{number(row['messages_per_s']):>8} said/s {number(row['deliveries_per_s']):>10} deliveries/s"
+            f"   p50 {milliseconds(row['p50_ms'])} ms   p99 {milliseconds(row['p99_ms'])} ms"
+            f"   {'–' if cpu is None else f'{cpu:.2f}'} µs of server CPU a delivery"
+        )
+    if any(row["held_back_by_rate"] for row in result["phases"]):
+        most = result["rate_limit"] * count
+        lines.append(
+            f"limits.rate ({result['rate_limit']:g}/s for a connection) held it back: {number(count)} connections may "
+            f"say {number(most)} messages/s; more --connections, or limits.rate = 0 for the test, show more"
+        )
+    if result["refused"] or result["lost_connections"]:
+        lines.append(
+            f"{counted(result['refused'], 'request')} refused, {counted(result['lost_connections'], 'connection')} lost"
+        )
+    lines.append(f"missing {number(result['missing'])} of {number(result['expected'])} deliveries")
+    return "\n".join(lines)

@@ -1,0 +1,180 @@
+"""`chatctl bench` against a program of one's own, of which nobody knows what it answers.
+
+So many connections are opened. Each of them that has a turn sends a text and waits for the next thing that it hears:
+that is the round trip, where the program answers or sends to everybody. What the others hear meanwhile is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from chatmaster.addresses import Address
+from chatmaster.cli.bench_client import NotTheChat, Peer, Refused
+from chatmaster.cli.bench_figures import cpu_seconds, quantile
+from chatmaster.cli.formatting import milliseconds, number
+from chatmaster.errors import ChatmasterError
+from chatmaster.plural import counted
+
+AT_ONCE: Final = 32  # connects under way
+OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
+ANSWER_TIMEOUT: Final = 1.0  # seconds that a connection waits to hear something after it has sent
+
+
+class ProgramPeer(Peer):
+    """A connection without a subprotocol and without a hello."""
+
+    subprotocol = ""
+
+    def begin(self, load: Load) -> None:
+        """From now on tell what is heard."""
+        self._load = load
+
+    def send(self, text: bytes) -> None:
+        """One message."""
+        self._send(text)
+
+    def _greet(self, head: bytes) -> bool:
+        self._ready.set_result(None)
+        return True
+
+    def _message(self, payload: bytes) -> None:
+        load: Load | None = getattr(self, "_load", None)
+        if load is not None:
+            load.heard_by(self)
+
+
+class _Nobody:
+    """The chat's listener: here nothing is a message of the chat."""
+
+    def heard(self, mark: bytes) -> None: ...
+    def denied(self, mark: bytes) -> None: ...
+
+
+class Load:
+    """What is sent and heard."""
+
+    def __init__(self, peers: Sequence[ProgramPeer], text: bytes) -> None:
+        self.sent = self.heard = self.unanswered = 0
+        self.ages: list[int] = []  # ns
+        self._text = text
+        self._idle = deque(peers)
+        self._waiting: dict[ProgramPeer, int] = {}  # since when, ns of the monotonic clock
+        self._turn = asyncio.Event()
+        for peer in peers:
+            peer.begin(self)
+
+    def heard_by(self, peer: ProgramPeer) -> None:
+        """Something came."""
+        self.heard += 1
+        since = self._waiting.pop(peer, None)
+        if since is not None:
+            self.ages.append(time.monotonic_ns() - since)
+            self._idle.append(peer)
+            self._turn.set()
+
+    async def run(self, in_flight: int, seconds: float) -> None:
+        """Keep so many connections waiting for an answer."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            while self._idle and len(self._waiting) < in_flight:
+                peer = self._idle.popleft()
+                self._waiting[peer] = time.monotonic_ns()
+                self.sent += 1
+                peer.send(self._text)
+            self._turn.clear()
+            try:
+                await asyncio.wait_for(self._turn.wait(), min(left, ANSWER_TIMEOUT))
+            except TimeoutError:
+                self._give_up_waiting()
+
+    def _give_up_waiting(self) -> None:
+        late = time.monotonic_ns() - int(ANSWER_TIMEOUT * 1e9)
+        for peer in [peer for peer, since in self._waiting.items() if since <= late]:
+            del self._waiting[peer]
+            self.unanswered += 1
+            self._idle.append(peer)
+
+
+async def measure(
+    address: Address, pids: Sequence[int], *, connections: int, seconds: float, in_flight: int, text: str
+) -> dict[str, Any]:
+    """One run and its figures. Raises ChatmasterError where the connections cannot be had."""
+    began = time.monotonic()
+    peers = await _open(address, connections)
+    opened = time.monotonic() - began
+    phases = []
+    try:
+        for window in (1, in_flight):
+            load, cpu, started = Load(peers, text.encode()), cpu_seconds(pids), time.monotonic()
+            await load.run(window, seconds / 2)
+            phases.append(_row(load, window, time.monotonic() - started, cpu_seconds(pids) - cpu))
+    finally:
+        for peer in peers:
+            peer.close()
+    return {
+        "address": address.text,
+        "program": True,
+        "connections": connections,
+        "connects_per_s": round(connections / opened, 1),
+        "phases": phases,
+        "lost_connections": sum(peer.lost for peer in peers),
+        "missing": 0,  # nobody knows what a program owes to whom
+    }
+
+
+async def _open(address: Address, count: int) -> list[ProgramPeer]:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> ProgramPeer:
+        async with gate:
+            return await ProgramPeer.open(address, "", "", _Nobody())
+
+    try:
+        async with asyncio.timeout(OPEN_TIMEOUT):
+            return list(await asyncio.gather(*(one() for _ in range(count))))
+    except TimeoutError:
+        raise ChatmasterError(f"not all connections were accepted within {OPEN_TIMEOUT:g} s") from None
+    except (Refused, NotTheChat, OSError) as error:
+        raise ChatmasterError(f"{address.text}: {error}") from None
+
+
+def _row(load: Load, in_flight: int, seconds: float, cpu: float) -> dict[str, Any]:
+    ages = sorted(load.ages)
+    return {
+        "in_flight": in_flight,
+        "messages_per_s": round(load.sent / seconds, 1),
+        "heard_per_s": round(load.heard / seconds, 1),
+        "unanswered": load.unanswered,
+        "p50_ms": quantile(ages, 0.5),
+        "p99_ms": quantile(ages, 0.99),
+        "cpu_us_per_message": round(cpu * 1e6 / (load.sent + load.heard), 2) if load.sent + load.heard else None,
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """The figures for people."""
+    count = result["connections"]
+    lines = [
+        f"{counted(count, 'connection')} to the program at {result['address']}",
+        f"connects                                 {number(result['connects_per_s'])}/s",
+    ]
+    for row in result["phases"]:
+        cpu, window = row["cpu_us_per_message"], row["in_flight"]
+        title = "one waits for an answer" if window == 1 else f"{window} wait for an answer"
+        lines.append(
+            f"{title:<24}{number(row['messages_per_s']):>8} sent/s {number(row['heard_per_s']):>10} heard/s"
+            f"   p50 {milliseconds(row['p50_ms'])} ms   p99 {milliseconds(row['p99_ms'])} ms"
+            f"   {'–' if cpu is None else f'{cpu:.2f}'} µs of server CPU a message"
+        )
+    if unanswered := sum(row["unanswered"] for row in result["phases"]):
+        lines.append(
+            f"{counted(unanswered, 'message')} brought their sender nothing within {ANSWER_TIMEOUT:g} s: --message "
+            "gives one that the program answers"
+        )
+    if result["lost_connections"]:
+        lines.append(f"{counted(result['lost_connections'], 'connection')} lost")
+    return "\n".join(lines)

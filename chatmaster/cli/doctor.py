@@ -1,0 +1,218 @@
+"""`chatctl doctor`: looks for what makes a deployment hurt, and says what to do about it.
+
+Where a server runs, it is asked about itself: its limits, its store, its disk are those that count, and not those of
+the shell that one happens to stand in. Each finding says what was looked at. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatmaster.cli import control_client, doctor_store
+from chatmaster.cli.doctor_finding import MACHINE, SERVER, Finding, read_number
+from chatmaster.cli.faults import is_low
+from chatmaster.cli.formatting import duration, size
+from chatmaster.cli.instance import ANSWER_TIMEOUT, command
+from chatmaster.config.loader import Loaded
+from chatmaster.errors import NotRunning, Refused, TimedOut
+from chatmaster.plural import counted
+from chatmaster.runtime import cores
+
+_FILES_WANTED = 10_000  # connections that a server should be able to hold without being set up for it
+_FILES_RESERVED = 64  # of a worker's descriptors that are no connections
+_SECRET_BYTES = 32  # RFC 7518, 3.2: a key for HS256 has at least as many bits as its hash
+_DISK_WANTED = 1_000_000_000  # bytes
+
+_MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "wrong": ("✗", "red")}
+
+
+def examine(loaded: Loaded) -> list[Finding]:
+    """Everything there is to say: of the server where one runs, else of what a start from here would find."""
+    try:
+        told = control_client.call(loaded.control_socket, "doctor", timeout=ANSWER_TIMEOUT)
+    except NotRunning:
+        return _of_a_start(loaded)
+    except (Refused, TimedOut) as error:
+        silent = Finding("wrong", "server", str(error), "what follows is only what this shell sees", SERVER)
+        return [silent, *_of_a_start(loaded)]
+    return of_the_server(told)
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """One line a finding, its advice below."""
+    width = max(len(finding.what) for finding in findings)
+    place = max(len(finding.where) for finding in findings)
+    lines = []
+    for finding in findings:
+        mark, colour = _MARKS[finding.level]
+        where = click.style(finding.where.ljust(place), dim=True)
+        lines.append(f"{click.style(mark, fg=colour)} {finding.what.ljust(width)}  {where}  {finding.found}")
+        if finding.advice:
+            lines.append(f"  {' ' * (width + place + 2)}  {click.style(finding.advice, fg=colour)}")
+    return "\n".join(lines)
+
+
+# ---- a server that runs --------------------------------------------------------------------------------
+
+
+def of_the_server(told: Mapping[str, Any]) -> list[Finding]:
+    """What it says of itself (see `checkup.py`), judged."""
+    found = [Finding("good", "server", f"{told['name']}, pid {told['pid']}, {counted(told['workers'], 'worker')}")]
+    found += [Finding("wrong", "fault", f"{row['what']}{_lasting(row)}", row["why"]) for row in told.get("faults", ())]
+    found += _files(told["files"], told["connections_wanted"], used=told["files_used"])
+    found.append(_workers(told))
+    found.append(
+        Finding("good", "memory", f"{size(told['workers_memory'])} in workers, {size(told['memory'])} in the master")
+    )
+    found += _state(Path(told["state_dir"]))
+    found += _disk(told["disk_free"], told["disk_size"] or 0, told["embedded"])
+    if dropped := told["log_lines_dropped"]:
+        advice = f"the log {told['log_file'] or 'on standard error'} could not be written"
+        found.append(Finding("warning", "log", f"{counted(dropped, 'line')} dropped since the start", advice))
+    found += _secret(told["secret_bytes"])
+    if told["config_file"] and told["holds_secret"]:
+        found += _readable_by_others(Path(told["config_file"]))
+    server = [replace(finding, where=SERVER) for finding in found]
+    return [*server, *_kernel(told["backlog"]), *doctor_store.of_the_server(told)]
+
+
+def _lasting(row: Mapping[str, Any]) -> str:
+    return f" for {duration(row['seconds'])}" if row["seconds"] is not None else ""
+
+
+def _workers(told: Mapping[str, Any]) -> Finding:
+    able = cores.Cores(**told["cores"])
+    found = f"{counted(told['workers'], 'worker')}, {counted(able.count, 'core')} to use ({able})"
+    if told["workers"] > 2 * able.count:
+        return Finding(
+            "warning", "cores", found, f"more workers than cores take turns: `{command()} scale`, or server.workers"
+        )
+    return Finding("good", "cores", found)
+
+
+# ---- a start from here -----------------------------------------------------------------------------------
+
+
+def _of_a_start(loaded: Loaded) -> list[Finding]:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    auth = loaded.settings.auth
+    checks: Sequence[Callable[[], Iterator[Finding]]] = (
+        # A worker raises its soft limit to the hard one, so that one counts.
+        lambda: _files(hard, loaded.settings.limits.connections),
+        lambda: iter([Finding("good", "cores", f"{cores.available().count} to use ({cores.available()})")]),
+        lambda: _kernel(loaded.settings.server.backlog),
+        lambda: _state(loaded.state_dir),
+        lambda: _disk(*_room(loaded.state_dir), embedded=loaded.settings.store.url == "embedded"),
+        lambda: doctor_store.of_a_start(loaded),
+        lambda: _secret(len(auth.secret.encode()) if auth.secret else None),
+    )
+    found = [finding for check in checks for finding in check()]
+    if loaded.file is not None and (auth.secret or "@" in loaded.settings.store.url):
+        found += _readable_by_others(loaded.file)
+    return found
+
+
+def _room(directory: Path) -> tuple[int | None, int]:
+    """Free bytes, and the size of the disk where the directory is or will be."""
+    for place in (directory, *directory.parents):
+        try:
+            usage = shutil.disk_usage(place)
+        except OSError:
+            continue
+        return usage.free, usage.total
+    return None, 0
+
+
+# ---- single checks -------------------------------------------------------------------------------------
+
+
+def _files(limit: int | None, connections: int, *, used: int = 0) -> Iterator[Finding]:
+    """One descriptor a connection."""
+    if limit is None:
+        return
+    wanted = max(_FILES_WANTED, connections)
+    if limit == resource.RLIM_INFINITY:
+        yield Finding("good", "file limit", "unlimited")
+        return
+    found = f"{limit:,} open files for each process" + (f", at most {used:,} of them used" if used else "")
+    if used and used >= limit - _FILES_RESERVED:
+        advice = f"clients are turned away: LimitNOFILE={wanted * 2} in the unit, or ulimit -Hn, and restart"
+        yield Finding("wrong", "file limit", found, advice)
+    elif limit >= wanted:
+        yield Finding("good", "file limit", found)
+    else:
+        advice = f"a worker holds fewer clients than that: LimitNOFILE={wanted * 2} in the unit, or ulimit -Hn"
+        yield Finding("warning", "file limit", found, advice)
+
+
+def _kernel(backlog: int) -> Iterator[Finding]:
+    somaxconn = read_number("/proc/sys/net/core/somaxconn")
+    if somaxconn is not None and somaxconn < backlog:
+        advice = f"connects are dropped in a rush: sysctl -w net.core.somaxconn={backlog}"
+        found = f"net.core.somaxconn is {somaxconn}, server.backlog {backlog}"
+        yield Finding("warning", "backlog", found, advice, MACHINE)
+    else:
+        yield Finding("good", "backlog", f"{backlog}", where=MACHINE)
+    migrate = read_number("/proc/sys/net/ipv4/tcp_migrate_req")
+    if migrate == 1:
+        yield Finding("good", "tcp_migrate_req", "1", where=MACHINE)
+    elif migrate == 0:
+        # The master keeps every listener open, so this only matters when the master itself goes away.
+        advice = "only when the master itself ends, waiting connects are reset: sysctl -w net.ipv4.tcp_migrate_req=1"
+        yield Finding("warning", "tcp_migrate_req", "0", advice, MACHINE)
+
+
+def _state(directory: Path) -> Iterator[Finding]:
+    try:
+        found = directory.stat()
+    except FileNotFoundError:
+        yield Finding("good", "state directory", f"{directory} will be made")
+        return
+    except OSError as error:
+        yield Finding("wrong", "state directory", f"{directory}: {error.strerror}", "name another one with --state-dir")
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        yield Finding("wrong", "state directory", f"{directory} is no directory", "name another one with --state-dir")
+    elif found.st_mode & 0o077:
+        mode = stat.S_IMODE(found.st_mode)
+        yield Finding("wrong", "state directory", f"{directory} is open to others ({mode:04o})", "chmod 700 it")
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        yield Finding("wrong", "state directory", f"{directory} cannot be written by this user", "run as its owner")
+    else:
+        yield Finding("good", "state directory", str(directory))
+
+
+def _disk(free: int | None, size: int, embedded: bool) -> Iterator[Finding]:
+    if free is None:
+        return
+    found = f"{free // 1_000_000:,} MB free for the state directory"
+    if free >= _DISK_WANTED:
+        yield Finding("good", "disk", found)
+    elif not embedded or not is_low(free, size):
+        yield Finding("warning", "disk", found, "a full disk ends the embedded store")
+    else:
+        yield Finding("wrong", "disk", found, "a full disk ends the embedded store: make room")
+
+
+def _secret(length: int | None) -> Iterator[Finding]:
+    if length is not None and length < _SECRET_BYTES:
+        advice = f"RFC 7518 wants {_SECRET_BYTES} for HS256; a short one can be guessed"
+        yield Finding("warning", "auth.secret", f"{length} bytes", advice)
+
+
+def _readable_by_others(file: Path) -> Iterator[Finding]:
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return  # the server may read what we may not
+    if mode & stat.S_IROTH:
+        yield Finding("warning", "permissions", f"everybody can read {file}", "it holds a secret: chmod o-r it")

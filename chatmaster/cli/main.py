@@ -1,0 +1,421 @@
+"""The commands of chatctl: their options, their text and their exit codes.
+
+Each command only declares what it takes and hands on to the file that does it; those, and what they import, are
+loaded when the command runs, so that `chatctl` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+
+from chatmaster import __version__
+from chatmaster.cli import moderation, surroundings
+from chatmaster.cli.instance import Instance, is_gone, overrides, wait_until, warn
+from chatmaster.cli.top import SORTS, Top
+from chatmaster.contract import ExitCode
+from chatmaster.errors import ChatmasterError, UsageError
+from chatmaster.plural import counted
+
+STOP_MARGIN = 6.0  # seconds that the store may take after the last worker (`storekeeper.STOP_GRACE`), and the master
+SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `succession.VARIABLE`, which costs time to import
+
+_INSTANCE_OPTIONS = {
+    "file": ("--config", "FILE", "the configuration file"),
+    "name": ("--name", "NAME", "the instance, as master.name"),
+    "state_dir": ("--state-dir", "DIR", "as master.state_dir"),
+}
+
+
+def _instance_options(hidden: bool) -> list[click.Option]:
+    """Which instance; shown before the command, and understood after it as well."""
+
+    def remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
+        if value is not None and option.name is not None:
+            setattr(context.ensure_object(Instance), option.name, value)
+
+    return [
+        click.Option(
+            [flag, field],
+            metavar=metavar,
+            help=text,
+            hidden=hidden,
+            expose_value=False,
+            callback=remember,
+            is_eager=True,
+        )
+        for field, (flag, metavar, text) in _INSTANCE_OPTIONS.items()
+    ]
+
+
+class _Commands(click.Group):
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.params.extend(_instance_options(hidden=True))
+        super().add_command(cmd, name)
+
+
+@click.group(
+    cls=_Commands,
+    params=list(_instance_options(hidden=False)),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message=f"chatmaster %(version)s (Python {sys.version.split()[0]})")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run and operate a chatmaster: a chat and WebSocket server with worker processes."""
+    context.ensure_object(Instance)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
+    """The answer on stdout: JSON for programs, text for people."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        click.echo(text())
+
+
+# ---- running ---------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("app", required=False)
+@click.option("-d", "--daemon", is_flag=True, help="in the background; returns when every worker answers")
+@click.option("-n", "--workers", type=int, metavar="N", help="as server.workers")
+@click.option("-b", "--listen", multiple=True, metavar="URL", help="as server.listen; may be given again")
+@overrides
+@click.pass_obj
+def start(
+    instance: Instance,
+    app: str | None,
+    daemon: bool,
+    workers: int | None,
+    listen: tuple[str, ...],
+    overrides: tuple[str, ...],
+) -> int:
+    """Start the server. APP is module:attribute or a .py file; without it, the chat."""
+    from chatmaster.cli import start as cli_start
+
+    flags: dict[str, Any] = {"server.app": app, "server.workers": workers, "server.listen": list(listen) or None}
+    loaded = instance.load(overrides, {key: value for key, value in flags.items() if value is not None})
+    if not daemon:
+        return cli_start.run_in_foreground(loaded)
+    warn(loaded)
+    again = [app] if app is not None else []
+    again += ["-n", str(workers)] if workers is not None else []
+    again += [part for url in listen for part in ("-b", url)]
+    again += [part for text in overrides for part in ("--set", text)]
+    return cli_start.run_detached(instance, loaded, again)
+
+
+@cli.command()
+@click.option("--graceful", is_flag=True, help="wait for the clients to leave by themselves")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="seconds until what is left is killed; with --graceful: until the clients are sent away",
+)
+@click.pass_obj
+def stop(instance: Instance, graceful: bool, timeout: float | None) -> None:
+    """Drain and end everything."""
+    place = instance.locate()
+    master = place.settings.master
+    wait: float | None = None
+    if timeout is not None:
+        wait = timeout + (master.stop_timeout if graceful else 0.0) + STOP_MARGIN
+    elif not graceful:
+        wait = master.stop_timeout + STOP_MARGIN
+    instance.call("stop", {"graceful": graceful, "timeout": timeout}, timeout=wait)
+    wait_until(lambda: is_gone(place.pid_file), wait, "the master was told to stop and is still there")
+    click.echo(f"{master.name} has stopped", err=True)
+
+
+@cli.command()
+@click.pass_obj
+def restart(instance: Instance) -> None:
+    """Drain everything and start again, as the same process."""
+    from chatmaster.cli import start as cli_start
+
+    cli_start.restart(instance)
+
+
+@cli.command()
+@click.pass_obj
+def reload(instance: Instance) -> None:
+    """Read the configuration and the application again, worker by worker, without dropping anyone."""
+    answer = instance.call("reload", timeout=None)
+    for key in answer.get("needs_restart", ()):
+        click.echo(f"{key} needs restart: it stays as it was", err=True)
+    click.echo(f"reloaded: generation {answer.get('generation', '?')}", err=True)
+
+
+@cli.command()
+@click.option("--program", metavar="PATH", help="another chatctl, or a directory with its package")
+@click.pass_obj
+def upgrade(instance: Instance, program: str | None) -> None:
+    """Replace the running program in place: same process, sockets and clients."""
+    from chatmaster.cli import start as cli_start
+
+    cli_start.upgrade(instance, program)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("count", metavar="N|+N|-N")
+@click.option("--worker", metavar="NAME", help="which Worker of a program that has several; without it, the first")
+@click.pass_obj
+def scale(instance: Instance, count: str, worker: str | None) -> None:
+    """Change the number of workers: 4 sets it, +1 and -1 change it."""
+    try:
+        value = int(count)
+    except ValueError:
+        raise UsageError(f"{count!r} is no number: scale takes N, +N or -N") from None
+    args = {"by" if count[0] in "+-" else "to": value, "worker": worker}
+    answer = instance.call("scale", args, timeout=None)
+    click.echo(counted(answer.get("workers", 0), "worker"), err=True)
+
+
+# ---- looking ---------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--watch", is_flag=True, help="again every second, until Ctrl-C")
+@click.option("--sort", type=click.Choice(SORTS), default="slot", help="of --watch: the column that it begins with")
+@click.option("--check", is_flag=True, help="exit with 1 where something is wrong now, for a monitor")
+@as_json
+@click.pass_obj
+def status(instance: Instance, watch: bool, sort: str, check: bool, as_json: bool) -> int:
+    """Show master, store and workers, and what is wrong with them now."""
+    from chatmaster.cli import status as cli_status
+
+    if watch:
+        _watch(instance, sort, as_json=as_json)
+    answer = instance.call("status")
+    show(answer, lambda: cli_status.render(answer), as_json=as_json)
+    return ExitCode.FAILED if check and answer.get("faults") else ExitCode.DONE
+
+
+@cli.command()
+@click.option("--sort", type=click.Choice(SORTS), default="slot", help="the column that it begins with")
+@as_json
+@click.pass_obj
+def top(instance: Instance, sort: str, as_json: bool) -> None:
+    """Watch the workers in a live table, as `status --watch`: arrows choose the column to sort by, q ends it."""
+    _watch(instance, sort, as_json=as_json)
+
+
+def _watch(instance: Instance, sort: str, *, as_json: bool) -> None:
+    from chatmaster.cli import status as cli_status
+
+    ask = partial(instance.call, "status")
+    ask()  # where nobody runs, that is said before the screen is taken
+    if as_json or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        cli_status.follow(ask, as_json=as_json)
+    from chatmaster.cli import live
+
+    live.show(ask, Top(sort=sort))
+
+
+@cli.command()
+@click.option("--room", help="only those in this room")
+@click.option("--user", help="only those of this user")
+@as_json
+@click.pass_obj
+def connections(instance: Instance, room: str | None, user: str | None, as_json: bool) -> None:
+    """List the connections, over all workers."""
+    _rows(instance, "connections", {"room": room, "user": user}, as_json=as_json)
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def rooms(instance: Instance, as_json: bool) -> None:
+    """List the rooms that workers follow: with members, just left, followed by tail; inboxes (@USER), too."""
+    _rows(instance, "rooms", {}, as_json=as_json)
+
+
+@cli.command()
+@click.argument("room")
+@as_json
+@click.pass_obj
+def who(instance: Instance, room: str, as_json: bool) -> None:
+    """List the members of a room."""
+    _rows(instance, "who", {"room": room}, as_json=as_json)
+
+
+@cli.command()
+@click.argument("room")
+@as_json
+@click.pass_obj
+def tail(instance: Instance, room: str, as_json: bool) -> None:
+    """Follow a room, until Ctrl-C."""
+    import json
+
+    from chatmaster.cli import tables
+
+    for row in instance.follow("tail", {"room": room}):
+        click.echo(json.dumps(row, ensure_ascii=False) if as_json else tables.message(row))
+        sys.stdout.flush()
+
+
+@cli.command()
+@click.option("--room", help="only what was done in this room")
+@click.option("--user", help="only what was done to this user")
+@as_json
+@click.pass_obj
+def audit(instance: Instance, room: str | None, user: str | None, as_json: bool) -> None:
+    """Show who moderated whom, when and why."""
+    _rows(instance, "audit", {"room": room, "user": user}, as_json=as_json)
+
+
+def _rows(instance: Instance, what: str, args: Mapping[str, Any], *, as_json: bool) -> None:
+    from chatmaster.cli import tables
+
+    rows = instance.query(what, {key: value for key, value in args.items() if value is not None})
+    rows = tables.merged(what, rows)
+    show(rows, lambda: tables.render(what, rows), as_json=as_json)
+
+
+# ---- before and around running ---------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("app", required=False)
+@overrides
+@as_json
+@click.pass_obj
+def check(instance: Instance, app: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Read the configuration and the application without starting anything."""
+    from chatmaster.cli import check as cli_check
+
+    loaded = warn(instance.load(overrides, {"server.app": app} if app else None))
+    rows = cli_check.check(loaded)
+    click.echo(f"configuration: good ({loaded.file or 'the defaults'})", err=True)
+    show(rows, lambda: cli_check.render_program(loaded.settings.server.app, rows), as_json=as_json)
+
+
+@cli.command()
+@overrides
+@as_json
+@click.pass_obj
+def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Print what a start from here would use, and where each value came from.
+
+    This is what the flags, the environment, the file and the program say now. Where a server of that name runs with
+    another value, a line says with which; `reload` or `restart` bring the new one.
+    """
+    from chatmaster.cli import check as cli_check
+
+    loaded = cli_check.with_program(warn(instance.load(overrides)))
+    rows = cli_check.compared(loaded, cli_check.effective(loaded))
+    show(rows, lambda: cli_check.render(rows), as_json=as_json)
+
+
+@cli.command()
+@overrides
+@as_json
+@click.pass_obj
+def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Look for what makes a deployment hurt; exits with 1 where something is wrong."""
+    from chatmaster.cli import doctor as doctors
+
+    findings = doctors.examine(warn(instance.load(overrides)))
+    show([finding.row() for finding in findings], lambda: doctors.render(findings), as_json=as_json)
+    return ExitCode.FAILED if any(finding.is_wrong for finding in findings) else ExitCode.DONE
+
+
+@cli.command()
+@click.option("--connections", type=click.IntRange(2, 10_000), default=50, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.2, max=3600), default=5.0, show_default=True, help="of load")
+@click.option("--in-flight", type=click.IntRange(1, 1000), default=16, show_default=True, help="in the second half")
+@click.option("--token", default="", help="for a server that wants one")
+@click.option("--message", default="bench", show_default=True, help="what is sent to a program that is not the chat")
+@as_json
+@click.pass_obj
+def bench(
+    instance: Instance, connections: int, seconds: float, in_flight: int, token: str, message: str, as_json: bool
+) -> int:
+    """Put a small load on the running server, and show the figures.
+
+    The chat gets it in a room of its own. A program of your own gets --message from one connection after the other,
+    each of which waits for what it hears next.
+    """
+    from chatmaster.cli import bench as load
+
+    result = load.run(
+        instance, connections=connections, seconds=seconds, in_flight=in_flight, token=token, text=message
+    )
+    show(result, lambda: load.render(result), as_json=as_json)
+    return ExitCode.FAILED if result["missing"] or result["lost_connections"] else ExitCode.DONE
+
+
+@cli.command()
+@as_json
+def version(as_json: bool) -> None:
+    """Print the version."""
+    facts = {"chatmaster": __version__, "python": sys.version.split()[0]}
+    show(facts, lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
+
+
+for command in moderation.commands():
+    cli.add_command(command)
+
+
+# ---- the process -----------------------------------------------------------------------------------
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        surroundings.check_arguments(arguments)
+        code = int(cli.main(list(arguments), prog_name="chatctl", standalone_mode=False) or 0)
+        sys.stdout.flush()  # here, where a full disk can still be told
+        return code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
+        return 130  # Ctrl-C, as a shell counts it
+    except click.ClickException as error:
+        _show(error)
+        return ExitCode.USAGE
+    except ChatmasterError as error:
+        surroundings.complain(str(error))
+        return error.exit_code
+    except (BrokenPipeError, SystemExit):  # click makes the first into the second
+        surroundings.let_go(sys.stdout)  # whoever read our output has seen enough
+        return ExitCode.DONE
+    except OSError as error:
+        surroundings.let_go(sys.stdout)
+        surroundings.complain(surroundings.sentence(error))
+        return ExitCode.FAILED
+
+
+def _show(error: click.ClickException) -> None:
+    try:
+        error.show()
+    except OSError:
+        surroundings.let_go(sys.stderr)  # it cannot be written; the exit code says the same
+
+
+def main() -> NoReturn:
+    """The program."""
+    surroundings.prepare()
+    if sys.platform != "linux":
+        sys.exit("chatctl: chatmaster runs on Linux only (it needs PDEATHSIG, memfd and SO_REUSEPORT balancing)")
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        if SUCCESSION in os.environ:  # the master became us, and we did not get as far as to be it
+            from chatmaster.master import exec_state
+
+            exec_state.turn_back(exec_state.take(os.environ), "it did not come to its start")
+    sys.exit(code)

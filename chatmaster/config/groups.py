@@ -1,0 +1,111 @@
+"""What runs where: the Workers of a program with their addresses and counts, from declaration and settings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from chatmaster import addresses
+from chatmaster.config.formatting import shown
+from chatmaster.contract import Declared
+from chatmaster.errors import ChatmasterError, ConfigError, Fault
+from chatmaster.runtime.cores import available
+from chatmaster.settings import Settings
+from chatmaster.stats import MOST_WORKERS
+
+_WEAKER = ("default", "program")  # origins of a value that the operator did not ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The slots of one Worker of the program."""
+
+    name: str
+    listen: tuple[str, ...]
+    count: int
+    inherited: bool = False  # systemd's sockets stand in for its own addresses
+    chat: bool = False  # the chat serves it; asked where there are several
+
+
+def plain(groups: Sequence[Group]) -> str:
+    """The name of the group whose rooms are the instance's own, see `workers/reach.py`: the chat, or else the first."""
+    return next((group.name for group in groups if group.chat), groups[0].name if groups else "")
+
+
+def declarations(declared: Sequence[Declared]) -> dict[str, object]:
+    """What the program says about settings: only the declaration of a lone Worker stands for the whole."""
+    said: dict[str, object] = {}
+    if declared and not any(one.chat for one in declared):
+        said["limits.rate"] = 0.0  # the default is made for people who chat
+    if len(declared) != 1:
+        return said
+    only = declared[0]
+    if only.listen:
+        said["server.listen"] = list(only.listen)
+    if only.count:
+        said["server.workers"] = only.count
+    return said
+
+
+def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[str, str]) -> tuple[Group, ...]:
+    """The groups of a program, in its order.
+
+    A lone Worker has the settings' address and count. Of several, each has its own, and what the operator
+    says by file, environment or flag is for the first. Raises ConfigError where they cannot run so.
+    """
+    made = _groups(declared, settings, origins)
+    if faults := [*_faults(made, settings), *_doubles(made)]:
+        raise ConfigError(faults)
+    return made
+
+
+def _groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[str, str]) -> tuple[Group, ...]:
+    count = settings.server.workers or cores()
+    if len(declared) == 1:
+        return (Group(declared[0].name, settings.server.listen, count),)
+    made = [Group(one.name, one.listen, one.count or cores(), chat=one.chat) for one in declared]
+    if made and _asked(origins, "server.listen"):
+        made[0] = replace(made[0], listen=settings.server.listen)
+    if made and _asked(origins, "server.workers"):
+        made[0] = replace(made[0], count=count)
+    return tuple(made)
+
+
+def _faults(made: Sequence[Group], settings: Settings) -> Iterator[Fault]:
+    for group in made:
+        for text in group.listen:
+            if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
+                yield Fault("", f"Worker {group.name!r}", "", f"{shown(text)}: {complaint}")
+    if (total := sum(group.count for group in made)) > MOST_WORKERS:
+        yield Fault("", "the program", "", f"it wants {total} workers; allowed: {MOST_WORKERS}")
+
+
+def _doubles(made: Sequence[Group]) -> Iterator[Fault]:
+    seen: dict[tuple[str, int, str], str] = {}
+    for group in made:
+        for text in group.listen:
+            try:
+                address = addresses.parse(text)
+            except ValueError:
+                continue
+            place = (address.host, address.port, address.path)
+            if (first := seen.setdefault(place, group.name)) != group.name:
+                yield Fault("", f"Worker {group.name!r}", "", f"{shown(text)}: the Worker {first!r} wants it, too")
+
+
+def check_names(new: Sequence[Group], old: Sequence[Group]) -> None:
+    """Raises ChatmasterError where a program does not declare the Workers that run."""
+    if sorted(group.name for group in new) != sorted(group.name for group in old):
+        raise ChatmasterError(
+            f"the program now declares {', '.join(group.name for group in new)} instead of "
+            f"{', '.join(group.name for group in old)}: that needs a restart"
+        )
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return available().count
+
+
+def _asked(origins: Mapping[str, str], key: str) -> bool:
+    return not origins.get(key, "default").startswith(_WEAKER)

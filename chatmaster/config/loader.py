@@ -1,0 +1,334 @@
+"""Where each setting comes from: defaults, the program, a TOML file, the environment, flags; the last one wins.
+
+`load` returns a `Loaded`: the frozen `Settings`, and for every key the place its value came from. What is wrong is
+reported all at once, each fault with its full key path, file and line, what was found and what is allowed.
+What a setting is (type, default, bounds) is written in `settings.py`; what settings must be together, in
+`config_checks.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chatmaster.config import environment as config_environment
+from chatmaster.config import toml_file, validation
+from chatmaster.config.environment import Environment
+from chatmaster.config.formatting import allowed_by, closest, shown
+from chatmaster.errors import ConfigError, Fault
+from chatmaster.settings import RoomRule, Settings
+
+DEFAULT = "default"
+SECRET_KEYS = frozenset({"auth.secret", "store.url"})  # never shown whole
+
+
+@dataclass(frozen=True)
+class _Value:
+    value: Any
+    origin: str
+    lines: toml_file.ConfigFile | None = None  # where a part of the value may have a line of its own
+
+    def origin_of(self, key: str) -> str:
+        return self.lines.origin(key) if self.lines is not None else self.origin
+
+
+_Layer = Mapping[str, _Value]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What `load` was given, so that a reload reads the same again."""
+
+    file: str | None
+    overrides: tuple[str, ...]
+    flags: Mapping[str, Any]
+    environ: Mapping[str, str]
+    directory: Path
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    declared_by: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration that is right, and where it came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]  # section.key → "default", "FILE:LINE", "environment NAME", "flag --NAME", "program X"
+    file: Path | None
+    sources: Sources
+    warnings: tuple[str, ...] = ()  # what was passed over, a sentence each
+
+    def reload(self) -> Loaded:
+        """Read everything again. Raises ConfigError; then this one stays as good as it was."""
+        return _load(self.sources)
+
+    def declare(self, declared: Mapping[str, Any], by: str) -> Loaded:
+        """The same with what the program declares, e.g. ``{"server.workers": 4}``; only defaults are weaker.
+
+        Raises ConfigError where the program declares what is not allowed.
+        """
+        return _load(replace(self.sources, declared=dict(declared), declared_by=by))
+
+    @property
+    def state_dir(self) -> Path:
+        """The directory for the control socket, the pid file and the embedded store, absolute."""
+        return state_dir(self.settings, self.sources.environ, self.sources.directory)
+
+    @property
+    def control_socket(self) -> Path:
+        """Where chatctl finds the master."""
+        return self.state_dir / f"{self.settings.master.name}.sock"
+
+    @property
+    def pid_file(self) -> Path:
+        """The locked pid file."""
+        return self.state_dir / f"{self.settings.master.name}.pid"
+
+    @property
+    def store_dir(self) -> Path:
+        """The embedded store's own directory."""
+        return self.state_dir / f"{self.settings.master.name}.store"
+
+    @property
+    def log_file(self) -> Path | None:
+        """Where `log.file` points to, absolute; None: standard error."""
+        file = self.settings.log.file
+        return self.sources.directory / file if file else None
+
+
+def load(
+    file: str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    only: str = "",
+) -> Loaded:
+    """Read the configuration.
+
+    `file` is --config; `overrides` are the texts of --set; `flags` are other flags by key, e.g.
+    ``{"server.workers": 4}``; `directory` is where relative paths begin; `only` names the one section whose faults
+    count. Raises ConfigError with every fault.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    return _load(Sources(file, tuple(overrides), flags or {}, environ, directory or working_directory(environ)), only)
+
+
+def working_directory(environ: Mapping[str, str]) -> Path:
+    """Where relative paths begin; that of one that was removed is where it was, so nothing is found there."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(environ.get("PWD") or "/")
+
+
+def state_dir(settings: Settings, environ: Mapping[str, str], directory: Path) -> Path:
+    """`master.state_dir`, else systemd's, else the XDG one; absolute.
+
+    Raises ConfigError where nothing says it: for a user without a home directory.
+    """
+    if settings.master.state_dir:
+        return directory / settings.master.state_dir
+    if systemd := environ.get("STATE_DIRECTORY"):
+        return Path(systemd.split(":")[0])
+    return directory / (environ.get("XDG_STATE_HOME") or _home(environ) / ".local" / "state") / "chatmaster"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if home := environ.get("HOME"):
+        return Path(home)
+    try:
+        return Path.home()
+    except RuntimeError:  # as in a container that runs under a number of its own
+        wanted = "name a directory with --state-dir or CHATMASTER_MASTER_STATE_DIR, or set HOME"
+        fault = Fault("master.state_dir", "default", "", f"user {os.getuid()} has no home directory: {wanted}")
+        raise ConfigError([fault]) from None
+
+
+def _load(sources: Sources, only: str = "") -> Loaded:
+    path = toml_file.find(sources.file, sources.environ, sources.directory)
+    read = toml_file.read(path) if path is not None else None
+    environment = config_environment.read(sources.environ, KEYS)
+    faults: list[Fault] = []
+    layers: list[_Layer] = [
+        {key: _Value(value, f"program {sources.declared_by}") for key, value in sources.declared.items()},
+        _file_layer(read, faults) if read is not None else {},
+        _environment_layer(environment),
+        _flag_layer(sources, faults),
+    ]
+    merged: dict[str, _Value] = {}
+    for layer in layers:
+        merged.update(layer)
+    settings = _with_key_file(_convert(merged, faults), sources.directory)
+    origins = {key: merged[key].origin if key in merged else DEFAULT for key in KEYS}
+    loaded = Loaded(settings, origins, path, sources, environment.warnings)
+    if not faults:
+        faults += validation.check(settings, loaded.state_dir, sources.directory, origins)
+    if only:
+        faults = [fault for fault in faults if fault.key.partition(".")[0] == only]
+    if faults:
+        raise ConfigError(faults)
+    return loaded
+
+
+# ---- the known keys --------------------------------------------------------------------------------
+
+
+def _sections() -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    for section in msgspec.structs.fields(Settings):
+        if isinstance(section.type, type) and issubclass(section.type, msgspec.Struct):
+            yield section.name, section.type
+
+
+def _known_keys() -> dict[str, Any]:
+    keys: dict[str, Any] = {
+        f"{name}.{key.name}": key.type for name, section in _sections() for key in msgspec.structs.fields(section)
+    }
+    keys["rooms"] = tuple[RoomRule, ...]
+    return keys
+
+
+KEYS: Mapping[str, Any] = _known_keys()  # full key path → its type
+_SECTIONS = frozenset(name for name, _ in _sections())
+_ROOM_KEYS = {key.name: key.type for key in msgspec.structs.fields(RoomRule)}
+
+
+def _unknown(key: str, origin: str, known: Iterable[str]) -> Fault:
+    near = closest(key.rpartition("].")[2], known)
+    return Fault(key, origin, "", "unknown key" + (f"; did you mean {near}?" if near else ""))
+
+
+# ---- the layers ------------------------------------------------------------------------------------
+
+
+def _file_layer(file: toml_file.ConfigFile, faults: list[Fault]) -> _Layer:
+    layer: dict[str, _Value] = {}
+    for name, table in file.values.items():
+        if name == "rooms":
+            layer[name] = _Value(table, file.origin(name), file)
+        elif name not in _SECTIONS:
+            faults.append(_unknown(name, file.origin(name), [*_SECTIONS, "rooms"]))
+        elif not isinstance(table, dict):
+            faults.append(Fault(name, file.origin(name), shown(table), "allowed: a table of keys"))
+        else:
+            for key, value in table.items():
+                full = f"{name}.{key}"
+                if full in KEYS:
+                    layer[full] = _Value(value, file.origin(full), file)
+                else:
+                    faults.append(_unknown(full, file.origin(full), KEYS))
+    return layer
+
+
+def _environment_layer(environment: Environment) -> _Layer:
+    return {key: _Value(_parse(key, text), f"environment {name}") for key, (name, text) in environment.texts.items()}
+
+
+def _flag_layer(sources: Sources, faults: list[Fault]) -> _Layer:
+    layer: dict[str, _Value] = {}
+    for text in sources.overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals:
+            faults.append(Fault("", "flag --set", "", f"{text!r} has no '='; allowed: section.key=value"))
+        elif key not in KEYS:
+            faults.append(_unknown(key, "flag --set", KEYS))
+        else:
+            layer[key] = _Value(_parse(key, value.strip()), "flag --set")
+    for key, value in sources.flags.items():
+        layer[key] = _Value(value, f"flag {_FLAGS.get(key, key)}")
+    return layer
+
+
+_FLAGS = {
+    "master.name": "--name",
+    "master.state_dir": "--state-dir",
+    "server.app": "APP",
+    "server.workers": "-n",
+    "server.listen": "-b",
+}
+
+
+def _parse(key: str, text: str) -> Any:
+    """A value from the environment or --set: TOML, or a bare word, which is a string; lists also as a,b,c."""
+    wanted = KEYS[key]
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        value = text
+    if wanted is str and not isinstance(value, str):
+        return text  # a name or a secret that happens to look like a number
+    if wanted == tuple[str, ...] and isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+# ---- values to settings ----------------------------------------------------------------------------
+
+
+def _convert(merged: Mapping[str, _Value], faults: list[Fault]) -> Settings:
+    sections: dict[str, Any] = {name: {} for name in _SECTIONS}
+    for full, value in merged.items():
+        section, _, key = full.partition(".")
+        if full == "rooms":
+            sections["rooms"] = tuple(_convert_rooms(value, faults))
+        elif (converted := _convert_one(full, value, KEYS[full], faults)) is not _WRONG:
+            sections[section][key] = converted
+    made: dict[str, Any] = {name: kind(**sections[name]) for name, kind in _sections()}
+    return Settings(**made, rooms=sections.get("rooms", ()))
+
+
+def _with_key_file(settings: Settings, directory: Path) -> Settings:
+    """`auth.public_key` may be the PEM text or the path of a file with it; workers only get the text."""
+    key = settings.auth.public_key
+    if not key or "-----BEGIN" in key:
+        return settings
+    try:
+        text = (directory / key).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return settings  # left as it is: the check names it
+    return msgspec.structs.replace(settings, auth=msgspec.structs.replace(settings.auth, public_key=text))
+
+
+_WRONG = object()
+
+
+def _convert_one(key: str, value: _Value, wanted: Any, faults: list[Fault]) -> Any:
+    try:
+        if _has_nul(value.value):
+            raise msgspec.ValidationError  # no path, name or address may have one
+        return msgspec.convert(value.value, wanted)
+    except msgspec.ValidationError:
+        found = "of the wrong type" if key in SECRET_KEYS else shown(value.value)
+        faults.append(Fault(key, value.origin_of(key), found, f"allowed: {allowed_by(wanted)}"))
+        return _WRONG
+
+
+def _has_nul(value: Any) -> bool:
+    return "\0" in value if isinstance(value, str) else isinstance(value, list) and any(map(_has_nul, value))
+
+
+def _convert_rooms(value: _Value, faults: list[Fault]) -> Iterator[RoomRule]:
+    if not isinstance(value.value, list) or not all(isinstance(table, dict) for table in value.value):
+        faults.append(Fault("rooms", value.origin, shown(value.value), "allowed: an array of tables, [[rooms]]"))
+        return
+    for index, table in enumerate(value.value):
+        path = f"rooms[{index}]"
+        known = {key: part for key, part in table.items() if key in _ROOM_KEYS}
+        for key in table.keys() - known.keys():
+            faults.append(_unknown(f"{path}.{key}", value.origin_of(f"{path}.{key}"), _ROOM_KEYS))
+        parts = {
+            key: _convert_one(f"{path}.{key}", replace(value, value=part), _ROOM_KEYS[key], faults)
+            for key, part in known.items()
+        }
+        if "match" not in known:
+            faults.append(Fault(path, value.origin_of(path), "", "match is missing: which rooms is this for?"))
+        elif _WRONG not in parts.values():
+            yield RoomRule(**parts)

@@ -1,0 +1,180 @@
+"""What settings must be together, and what a type cannot say: addresses, TLS pairs, tokens, the store's URL."""
+
+from __future__ import annotations
+
+import grp
+import ipaddress
+import os
+import pwd
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from chatmaster import addresses
+from chatmaster.config.formatting import shown
+from chatmaster.errors import ChatmasterError, Fault
+from chatmaster.runtime import privileges
+from chatmaster.settings import Settings
+from chatmaster.store import url as store_url
+
+_SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
+_KEY_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+
+SECRET_BYTES = 16  # below, anybody who has one token can find the secret by trying
+_ORIGIN = re.compile(r"\*|null|[A-Za-z0-9+.*-]+://[^/\s?#]+")
+_HOST = re.compile(r"\*|(?:[A-Za-z0-9_.*-]+|\[[0-9A-Fa-f:.*]+\])(?::[0-9*]+)?")
+
+# A key path, what was found there ("" for a key that is missing), what is allowed.
+_Complaint = tuple[str, str, str]
+
+
+def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping[str, str]) -> list[Fault]:
+    """Everything that is wrong although each value alone is allowed."""
+    checks: list[Callable[[], Iterator[_Complaint]]] = [
+        lambda: _listen(settings),
+        lambda: _tls(settings, directory),
+        lambda: _proxies(settings),
+        lambda: _names(settings),
+        lambda: _store(settings.store.url),
+        lambda: _auth(settings),
+        lambda: _accounts(settings),
+        lambda: _paths(settings, state_dir),
+    ]
+    return [
+        Fault(key, origins.get(key.partition("[")[0], "default"), found, allowed)
+        for one in checks
+        for key, found, allowed in one()
+    ]
+
+
+def _listen(settings: Settings) -> Iterator[_Complaint]:
+    if not settings.server.listen:
+        yield "server.listen", "[]", "allowed: one address or more"
+    seen: set[str] = set()
+    for index, text in enumerate(settings.server.listen):
+        key = f"server.listen[{index}]"
+        if text in seen:
+            yield key, shown(text), "it is listed twice"
+        seen.add(text)
+        if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
+            yield key, shown(text), complaint
+
+
+def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:
+    pair = {"server.tls_cert": settings.server.tls_cert, "server.tls_key": settings.server.tls_key}
+    for key, value in pair.items():
+        if not value and any(pair.values()):
+            yield key, '""', "server.tls_cert and server.tls_key only work together"
+        elif value and not os.access(directory / value, os.R_OK):
+            yield key, shown(value), "allowed: a PEM file that can be read"
+        elif value and settings.master.user and os.geteuid() == 0 and not _may_be_read(directory / value, settings):
+            user = settings.master.user
+            yield key, shown(value), f"master.user {user} cannot read it, and workers read it as who they are"
+
+
+def _may_be_read(path: Path, settings: Settings) -> bool:
+    try:
+        return privileges.may_read(path, privileges.account(settings.master))
+    except ChatmasterError:
+        return True  # no such user: that is told by itself
+
+
+def _proxies(settings: Settings) -> Iterator[_Complaint]:
+    for index, text in enumerate(settings.server.trusted_proxies):
+        try:
+            if text != "unix":
+                ipaddress.ip_network(text)
+        except ValueError:
+            allowed = 'allowed: a network, as 10.0.0.0/8 or ::1, or "unix" for who comes by a unix: address'
+            yield f"server.trusted_proxies[{index}]", shown(text), allowed
+
+
+def _store(url: str) -> Iterator[_Complaint]:
+    if url != "embedded" and (complaint := store_url.complaint(url)):
+        # Not shown whole: what is no URL may hold a password in any place.
+        scheme, separator, _ = url.partition("://")
+        yield "store.url", f"a URL of the scheme {shown(scheme)}" if separator else "no URL", complaint
+
+
+def _names(settings: Settings) -> Iterator[_Complaint]:
+    for index, text in enumerate(settings.http.origins):
+        if not _ORIGIN.fullmatch(text):
+            allowed = "allowed: SCHEME://HOST or SCHEME://HOST:PORT as a browser sends it, * for any part"
+            yield f"http.origins[{index}]", shown(text), allowed
+    for index, text in enumerate(settings.http.hosts):
+        if not _HOST.fullmatch(text):
+            yield (
+                f"http.hosts[{index}]",
+                shown(text),
+                "allowed: names, as chat.example.org or *.example.org",
+            )
+
+
+def _auth(settings: Settings) -> Iterator[_Complaint]:
+    auth = settings.auth
+    if auth.secret and len(auth.secret.encode()) < SECRET_BYTES:
+        found = f"a secret of {len(auth.secret.encode())} bytes"
+        yield "auth.secret", found, f"allowed: {SECRET_BYTES} bytes or more, that nobody can guess; better 32"
+    if auth.secret and auth.public_key:
+        yield "auth.public_key", "given", "allowed: auth.secret or auth.public_key, not both"
+    if auth.public_key and "-----BEGIN" not in auth.public_key:
+        yield "auth.public_key", shown(auth.public_key), "allowed: a public key as PEM text, or a file with one"
+    if auth.mode == "token" and not (auth.secret or auth.public_key):
+        yield "auth.mode", '"token"', "it needs auth.secret or auth.public_key to verify tokens with"
+    fitting = _KEY_ALGORITHMS if auth.public_key else _SECRET_ALGORITHMS
+    for index, name in enumerate(auth.algorithms):
+        if name not in fitting:
+            using = "auth.public_key" if auth.public_key else "auth.secret"
+            yield f"auth.algorithms[{index}]", shown(name), f"allowed with {using}: {', '.join(fitting)}"
+
+
+def _accounts(settings: Settings) -> Iterator[_Complaint]:
+    lookups: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+        ("user", settings.master.user, pwd.getpwnam),
+        ("group", settings.master.group, grp.getgrnam),
+    )
+    for kind, name, find in lookups:
+        try:
+            if name:
+                find(name)
+        except KeyError:
+            yield f"master.{kind}", shown(name), f"allowed: a {kind} of this machine"
+
+
+def _paths(settings: Settings, state_dir: Path) -> Iterator[_Complaint]:
+    try:
+        str(state_dir).encode()
+    except UnicodeEncodeError:
+        yield "master.state_dir", ascii(str(state_dir)), "allowed: a path in the character set of the locale"
+        return
+    longest = state_dir / f"{settings.master.name}.store" / "store.sock"
+    length = len(os.fsencode(longest))
+    if length > addresses.MAX_UNIX_PATH:
+        allowed = f"a unix socket's path may have {addresses.MAX_UNIX_PATH} bytes, {longest} has {length}"
+        yield "master.state_dir", shown(str(state_dir)), allowed
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What is allowed, and may hurt: a sentence each."""
+    return list(_open_to_guests(settings))
+
+
+def _open_to_guests(settings: Settings) -> Iterator[str]:
+    if settings.auth.mode != "guest" or settings.server.app != Settings().server.app:
+        return
+    for text in settings.server.listen:
+        address = addresses.parse(text)
+        if not address.is_unix and not _is_loopback(address.host):
+            yield (
+                f"{text} can be reached from other machines, and whoever comes is let in as a guest: "
+                'auth.mode = "token" asks for a token'
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

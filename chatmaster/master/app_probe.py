@@ -1,0 +1,110 @@
+"""Asks the application what it declares, in a short-lived child that imports it and reports.
+
+The master itself never imports the application: a broken one must not hurt it, and a reload must see new code. The
+start, `reload` and `chatctl check` all ask this way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from chatmaster import contract
+from chatmaster.contract import ExitCode
+from chatmaster.errors import ApplicationError
+from chatmaster.master.worker_channel import Channel
+from chatmaster.policy.processes import words
+from chatmaster.runtime import fork
+from chatmaster.runtime.event_loop import Reactor
+from chatmaster.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Answer = contract.Declares | contract.Answer | contract.Failed
+
+
+class Asking:
+    """One probe child: from its fork to its end."""
+
+    def __init__(
+        self, reactor: Reactor, settings: Settings, entry: str, done: Callable[[Answer], None], *, what: str = ""
+    ) -> None:
+        """`done` is called once, after the child was waited for. Raises OSError where nothing can be forked.
+
+        `entry` is what the child runs, and answers with the message that its task is for. It gets
+        `master.ready_timeout` seconds. Whoever waits for children calls `exited`.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.pid = fork.fork(
+                contract.Probe(settings, theirs),
+                entry=entry,
+                title=fork.probe_title(settings.master.name),
+                process="probe",
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._settings = settings
+        self._what = what or f"importing {settings.server.app}"
+        self._answer: Answer | None = None
+        self._overdue = False
+        self._done = done
+        self._channel = Channel(reactor, ours, self._received)
+        self._timer = reactor.call_later(settings.master.ready_timeout, self._too_slow)
+
+    def exited(self, code: int) -> None:
+        """The child was waited for."""
+        fork.end_group(self.pid)
+        self._timer.cancel()
+        self._channel.read_rest()
+        self._channel.close()
+        self._done(self._answer or self._unanswered(code))
+
+    def _received(self, message: contract.FromWorker) -> None:
+        if isinstance(message, Answer) and self._answer is None:
+            self._answer = message
+
+    def _too_slow(self) -> None:
+        self._overdue = True
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _unanswered(self, code: int) -> contract.Failed:
+        limit = self._settings.master.ready_timeout
+        if self._overdue:
+            return contract.Failed(ExitCode.NOT_READY, f"{self._what} did not end within {limit:g} s")
+        return contract.Failed(ExitCode.NOT_READY, f"{self._what} ended the process ({words(code)})")
+
+
+def declared(answer: Answer) -> contract.Declares:
+    """The declaration, or ApplicationError with the reason and the traceback."""
+    if isinstance(answer, contract.Declares):
+        return answer
+    reason, trace = (answer.reason, answer.traceback) if isinstance(answer, contract.Failed) else ("no declaration", "")
+    raise ApplicationError(f"{reason}\n{trace.rstrip()}" if trace else reason)
+
+
+def run(settings: Settings, entry: str = contract.WORKERS_ENTRY) -> contract.Declares:
+    """Ask and wait, for a command that has no loop. Raises ApplicationError."""
+    answers: list[Answer] = []
+    reactor = Reactor()
+    try:
+        asking = Asking(reactor, settings, entry, answers.append)
+        reactor.on_signal(signal.SIGCHLD, lambda: _wait(asking))
+        _wait(asking)
+        reactor.run_until(lambda: bool(answers))
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        reactor.close()
+    return declared(answers[0])
+
+
+def _wait(asking: Asking) -> None:
+    pid, status = os.waitpid(asking.pid, os.WNOHANG)
+    if pid:
+        asking.exited(os.waitstatus_to_exitcode(status))

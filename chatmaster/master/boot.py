@@ -1,0 +1,245 @@
+"""Everything before the first worker: directory, lock, log, libraries, the program's declaration, sockets, privileges.
+
+The order matters: the lock comes before anything that a running master owns is touched; sockets are bound before
+privileges are dropped; the application is only ever imported in a child that has dropped them already.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+import setproctitle
+
+from chatmaster.config import changes, validation
+from chatmaster.config.groups import Group, declarations, groups
+from chatmaster.config.loader import Loaded
+from chatmaster.contract import Answer, Failed
+from chatmaster.errors import ChatmasterError, StoreUnreachable
+from chatmaster.master import app_probe, exec_state, listeners
+from chatmaster.master.listeners import AddressInUse, Listeners
+from chatmaster.runtime import fork, logs, privileges, statedir
+from chatmaster.runtime.child_watcher import Reaper
+from chatmaster.runtime.event_loop import Reactor
+from chatmaster.runtime.pidfile import Left, PidFile
+from chatmaster.settings import Settings
+from chatmaster.store import check, faults
+from chatmaster.store.binary import why_not_the_wheels
+from chatmaster.store.embedded import EmbeddedStore
+
+log = logging.getLogger(__name__)
+
+# How long the workers of a master that was killed may still hold its port: the kernel ends them with it.
+OLD_WORKERS: Final = 2.0  # seconds
+
+
+class Interrupted(Exception):
+    """A signal asked to end before anything ran."""
+
+
+@dataclass
+class Site:
+    """What the first worker finds."""
+
+    loaded: Loaded
+    settings: Settings
+    groups: tuple[Group, ...]
+    listeners: Listeners
+    pid_file: PidFile
+    log_handler: logs.LogHandler
+    store: EmbeddedStore | None  # None: a configured one
+    store_url: str
+    durability: str
+
+
+@dataclass
+class _Answers:
+    application: app_probe.Answer | None = None
+    store: app_probe.Answer | None = None
+
+
+class Boot:
+    """Prepares the site, step by step, in the loop, so that signals and children are seen meanwhile."""
+
+    def __init__(
+        self, loaded: Loaded, entry: str, reactor: Reactor, reaper: Reaper, left: exec_state.Succession | None
+    ) -> None:
+        self._loaded = loaded
+        self._entry = entry
+        self._reactor = reactor
+        self._reaper = reaper
+        self._succession = left
+        self._interrupted = False
+
+    def run(self, stack: ExitStack) -> Site:
+        """Everything; what must be undone in the end is left on the stack. Raises ChatmasterError or Interrupted."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            self._reactor.on_signal(number, self._interrupt)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+            self._reactor.on_signal(number, lambda: None)  # nothing runs yet that it could be meant for
+        exec_state.release_signals()
+        settings = self._loaded.settings
+        setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
+        account = privileges.account(settings.master)
+        statedir.prepare(self._loaded.state_dir, uid=account.uid, gid=account.gid)
+        pid_file = self._lock(stack)
+        handler = open_log(self._loaded, account)
+        for warning in (*self._loaded.warnings, *validation.warnings(settings)):
+            log.warning("%s", warning)
+        if pid_file.left is not None:
+            log.warning("%s", obituary(pid_file.left, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
+        fork.preload(self._entry)
+        durability = self._ask()
+        settings = effective_settings(self._loaded)
+        found = Listeners(settings.server.backlog, int(settings.server.unix_mode, 8))
+        stack.callback(found.close)
+        # Of a master that was killed, the workers may just be dying.
+        made = self._listen(found, killed_before=pid_file.left is not None)
+        privileges.drop(account)
+        store = None
+        if settings.store.url == "embedded":
+            store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
+            durability = store.durability
+            if reason := why_not_the_wheels(store.program):
+                log.warning("the embedded store is %s (%s): %s", store.program, store.program.path, reason)
+        return Site(
+            loaded=self._loaded,
+            settings=settings,
+            groups=made,
+            listeners=found,
+            pid_file=pid_file,
+            log_handler=handler,
+            store=store,
+            store_url=store.url if store is not None else settings.store.url,
+            durability=durability,
+        )
+
+    def resume(self, stack: ExitStack, left: exec_state.Succession, running: exec_state.Running) -> Site:
+        """After an upgrade: the site as it is. Nothing is asked and nothing opened; a reload follows."""
+        keep, _ = changes.keep(self._loaded.settings, running.settings)
+        self._loaded = replace(self._loaded, settings=keep)
+        settings = effective_settings(self._loaded)
+        setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
+        pid_file = self._lock(stack)
+        handler = open_log(self._loaded)
+        fork.preload(self._entry)
+        found = Listeners(settings.server.backlog, int(settings.server.unix_mode, 8))
+        stack.callback(found.close)
+        found.adopt(left.listeners)
+        found.open(running.groups)
+        store = None
+        if settings.store.url == "embedded":
+            store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
+        return Site(
+            loaded=self._loaded,
+            settings=settings,
+            groups=running.groups,
+            listeners=found,
+            pid_file=pid_file,
+            log_handler=handler,
+            store=store,
+            store_url=store.url if store is not None else settings.store.url,
+            durability=running.durability,
+        )
+
+    # ---- steps -------------------------------------------------------------------------------------
+
+    def _lock(self, stack: ExitStack) -> PidFile:
+        path = self._loaded.pid_file
+        if self._succession is not None:
+            pid_file = PidFile.adopt(path, self._succession.pid_file)
+        else:
+            pid_file = PidFile.acquire(path)
+        stack.callback(pid_file.release)
+        return pid_file
+
+    def _ask(self) -> str:
+        """Ask the application what it declares and, at the same time, a configured store how it is set up."""
+        answers = _Answers()
+        self._fork(self._entry, lambda answer: setattr(answers, "application", answer))
+        asks_store = self._loaded.settings.store.url != "embedded"
+        if asks_store:
+            self._fork(check.ENTRY, lambda answer: setattr(answers, "store", answer), what="asking the store")
+        self._wait(lambda: answers.application is not None and (answers.store is not None or not asks_store))
+        if isinstance(answers.store, Failed):
+            raise StoreUnreachable(answers.store.reason)
+        assert answers.application is not None
+        self._declared = app_probe.declared(answers.application)
+        app = self._loaded.settings.server.app
+        self._loaded = self._loaded.declare(declarations(self._declared.workers), app)
+        facts: list[dict[str, Any]] = answers.store.rows if isinstance(answers.store, Answer) else []
+        policy = str(facts[0].get("maxmemory_policy", "")) if facts else ""
+        if complaint := faults.eviction(policy):
+            log.warning("the store's maxmemory-policy: %s", complaint)
+        return str(facts[0].get("durability", "")) if facts else ""
+
+    def _fork(self, entry: str, done: Callable[[app_probe.Answer], None], *, what: str = "") -> None:
+        asking = app_probe.Asking(self._reactor, effective_settings(self._loaded), entry, done, what=what)
+        self._reaper.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
+
+    def _listen(self, found: Listeners, *, killed_before: bool) -> tuple[Group, ...]:
+        settings = self._loaded.settings
+        made = groups(self._declared.workers, settings, self._loaded.origins)
+        if self._succession is not None:
+            found.adopt(one for one in self._succession.listeners if one.made)
+            inherited = listeners.from_predecessor(self._succession.listeners)
+        else:
+            inherited = listeners.from_systemd(os.environ)
+        if inherited:
+            made = found.inherit(made, inherited, tls=bool(settings.server.tls_cert))
+        deadline = time.monotonic() + (OLD_WORKERS if killed_before else 0.0)
+        while True:
+            try:
+                found.open(made)
+                return made
+            except AddressInUse:
+                if time.monotonic() >= deadline:
+                    raise
+            again = time.monotonic() + 0.05
+            self._reactor.call_at(again, lambda: None)
+            self._wait(lambda again=again: time.monotonic() >= again)  # type: ignore[misc]
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        self._reactor.run_until(lambda: self._interrupted or done())
+        if self._interrupted:
+            raise Interrupted
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+
+
+def effective_settings(loaded: Loaded) -> Settings:
+    """The settings with paths that do not depend on the directory one stands in."""
+    settings = loaded.settings
+    file = str(loaded.log_file or "")
+    return msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, file=file))
+
+
+def open_log(loaded: Loaded, account: privileges.Account | None = None) -> logs.LogHandler:
+    """The master's own log. Raises ChatmasterError."""
+    settings = effective_settings(loaded)
+    try:
+        handler = logs.configure(settings.log, "master", instance=settings.master.name, secrets=(settings.auth.secret,))
+        if settings.log.file and account is not None and os.geteuid() == 0:
+            # The workers, who are not root, open it themselves.
+            os.fchown(handler.fileno(), -1 if account.uid is None else account.uid, -1)
+    except OSError as error:
+        raise ChatmasterError(f"the log {settings.log.file} cannot be opened: {error.strerror}") from None
+    return handler
+
+
+def obituary(left: Left, *, booted: float) -> str:
+    """What the log says of a master that did not come to its end; `booted` is Unix time."""
+    seen = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(left.seen))
+    how = "it was killed or crashed" if left.seen > booted else "the machine has started anew since then"
+    return f"the last master (pid {left.pid}) did not end properly: {how}; it was last seen alive at {seen}"
+
+
+__all__ = ["Boot", "Interrupted", "Site", "effective_settings", "open_log"]

@@ -1,0 +1,1 @@
+"""The operator's commands, as the master carries them out."""

@@ -1,0 +1,334 @@
+"""The listening sockets: opened once, kept over reload, scaling and restart, never closed while the server runs.
+
+The accept queue of a SO_REUSEPORT socket dies with it, so a slot's sockets outlive every process of the slot. A TCP
+address has one socket for each slot, among which the kernel spreads connections; a unix socket and one inherited from
+systemd is a single queue that all slots share. SO_REUSEPORT would let a second server of the same user in without
+a word, so a plain bind is tried first.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from chatmaster import addresses
+from chatmaster.config.groups import Group
+from chatmaster.contract import Listener
+from chatmaster.errors import ChatmasterError
+from chatmaster.policy.events import ListenerKey
+
+log = logging.getLogger(__name__)
+
+UNIX_MODE: Final = 0o660  # unless `server.unix_mode` says otherwise: the reverse proxy in front shares our group
+_FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+
+Where = tuple[Any, ...]  # what bind(2) takes, in Python's form for the family
+Place = tuple[int, Where]
+
+
+class AddressInUse(ChatmasterError):
+    """Somebody else listens there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A socket that outlives this program's image: what the next one must know of it."""
+
+    address: str
+    group: str
+    index: int  # of the slot; -1: shared by all of the group
+    fd: int
+    made: bool  # by us, not inherited from systemd: a unix socket's file is ours to remove
+
+
+class Listeners:
+    """All listening sockets of the server."""
+
+    def __init__(self, backlog: int, unix_mode: int = UNIX_MODE) -> None:
+        self._backlog = backlog
+        self._unix_mode = unix_mode
+        self._groups: dict[str, Group] = {}
+        self._own: dict[tuple[str, str, int], list[socket.socket]] = {}  # (group, address, slot's index)
+        self._shared: dict[tuple[str, str], socket.socket] = {}  # (group, address)
+        self._made: dict[str, tuple[int, int]] = {}  # path of a unix socket that we made → device and inode
+
+    # ---- opening -----------------------------------------------------------------------------------
+
+    def inherit(self, groups: Sequence[Group], sockets: Iterable[socket.socket], *, tls: bool) -> tuple[Group, ...]:
+        """Take over systemd's sockets; returns the groups with the addresses they now have.
+
+        A socket goes to the group that names its address; what nobody names goes to the first group, in place
+        of what that one would open itself.
+        """
+        inherited: dict[str, list[str]] = {}
+        for sock in sockets:
+            group, address = _home(sock, groups, tls=tls)
+            self._shared[group, address] = sock
+            inherited.setdefault(group, []).append(address)
+        first = groups[0].name
+        return tuple(
+            replace(group, listen=tuple(inherited[first]), inherited=True)
+            if group.name == first and first in inherited
+            else group
+            for group in groups
+        )
+
+    def adopt(self, kept: Iterable[Kept]) -> None:
+        """Go on with the sockets of the image that executed this one."""
+        for one in kept:
+            sock = socket.socket(fileno=one.fd)
+            os.set_inheritable(one.fd, False)
+            sock.setblocking(False)
+            if one.index < 0:
+                self._shared[one.group, one.address] = sock
+            else:
+                self._own.setdefault((one.group, one.address, one.index), []).append(sock)
+            address = addresses.parse(one.address)
+            if one.made and address.is_unix:
+                self._made[address.path] = _identity(address.path)
+
+    def open(self, groups: Sequence[Group]) -> None:
+        """Open what is not open yet, for every slot. Raises AddressInUse or ChatmasterError; then nothing new stays."""
+        self._groups = {group.name: group for group in groups}
+        wanted = [(group, addresses.parse(text)) for group in groups for text in group.listen]
+        for group, address in wanted:
+            if not self._knows(group.name, address.text):
+                _probe(address)
+        for group, address in wanted:
+            for index in range(group.count):
+                self._open(group.name, address, index)
+        self._drop_unwanted()
+
+    def of(self, keys: Iterable[ListenerKey]) -> tuple[Listener, ...]:
+        """What a process with these keys accepts on; opens what a new slot lacks."""
+        found: dict[int, Listener] = {}
+        for group, index in keys:
+            for text in self._groups[group].listen:
+                for sock in self._sockets(group, addresses.parse(text), index):
+                    found.setdefault(sock.fileno(), Listener(text, sock))
+        return tuple(found.values())
+
+    def keys(self) -> tuple[ListenerKey, ...]:
+        """Every slot's own accept queues that are open, also of slots that were scaled away."""
+        return tuple(sorted({(group, index) for group, _, index in self._own}))
+
+    def kept(self) -> list[Kept]:
+        """Everything that is open, for the image that this one executes."""
+        kept = [
+            Kept(address, group, index, sock.fileno(), made=True)
+            for (group, address, index), sockets in self._own.items()
+            for sock in sockets
+        ]
+        for (group, address), sock in self._shared.items():
+            path = addresses.parse(address).path
+            kept.append(Kept(address, group, -1, sock.fileno(), made=path in self._made))
+        return kept
+
+    def close(self) -> None:
+        """The server ends: close everything, and remove the files of our own unix sockets."""
+        for sock in (*self._shared.values(), *(sock for sockets in self._own.values() for sock in sockets)):
+            sock.close()
+        for path, identity in self._made.items():
+            if _identity(path) == identity:
+                os.unlink(path)
+
+    def _knows(self, group: str, address: str) -> bool:
+        return (group, address) in self._shared or any(key[:2] == (group, address) for key in self._own)
+
+    def _sockets(self, group: str, address: addresses.Address, index: int) -> list[socket.socket]:
+        shared = self._shared.get((group, address.text))
+        return [shared] if shared is not None else self._open(group, address, index)
+
+    def _open(self, group: str, address: addresses.Address, index: int) -> list[socket.socket]:
+        key = (group, address.text, index)
+        if (group, address.text) in self._shared or key in self._own:
+            return self._own.get(key, [])
+        if address.is_unix:
+            self._shared[group, address.text] = self._open_unix(address)
+            return [self._shared[group, address.text]]
+        sibling = next((sockets for known, sockets in self._own.items() if known[:2] == key[:2]), None)
+        # Where a sibling listens already nobody is asked what a name stands for: the running master must not wait.
+        places = _places(address) if sibling is None else [(sock.family, sock.getsockname()) for sock in sibling]
+        try:
+            self._own[key] = [_listen(family, place, self._backlog) for family, place in places]
+        except OSError as error:
+            if sibling is None:
+                raise _refused(address, error) from None
+            # Privileges were dropped: the port is under 1024, or its sockets belong to root. Share a queue instead.
+            log.info(
+                "a further worker cannot open a socket of its own on %s (%s): it shares one",
+                address.text,
+                error.strerror,
+            )
+            return sibling
+        return self._own[key]
+
+    def _open_unix(self, address: addresses.Address) -> socket.socket:
+        _remove_stale(address)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o777 & ~self._unix_mode)
+        try:
+            sock.bind(address.path)
+            sock.listen(self._backlog)
+        except OSError as error:
+            sock.close()
+            raise _refused(address, error) from None
+        finally:
+            os.umask(before)
+        sock.setblocking(False)
+        self._made[address.path] = _identity(address.path)
+        return sock
+
+    def _drop_unwanted(self) -> None:
+        """After an exec: what the configuration no longer asks for. No worker has accepted on it in this run."""
+        wanted = {(group.name, address) for group in self._groups.values() for address in group.listen}
+        for key in [key for key in self._own if key[:2] not in wanted]:
+            for sock in self._own.pop(key):
+                sock.close()
+        for shared in [key for key in self._shared if key not in wanted]:
+            self._shared.pop(shared).close()
+
+
+def from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
+    """The sockets of LISTEN_FDS, where LISTEN_PID says that they are for us. Raises ChatmasterError."""
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    sockets = []
+    for fd in range(_FIRST_INHERITED, _FIRST_INHERITED + int(environ.get("LISTEN_FDS", "0"))):
+        try:
+            sock = socket.socket(fileno=fd)
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            raise ChatmasterError(f"descriptor {fd} of LISTEN_FDS is no socket: {error.strerror}") from None
+        if not listens or sock.type != socket.SOCK_STREAM:
+            raise ChatmasterError(f"descriptor {fd} of LISTEN_FDS is no listening stream socket (Accept=no is needed)")
+        os.set_inheritable(fd, False)
+        sock.setblocking(False)
+        sockets.append(sock)
+    return sockets
+
+
+def from_predecessor(kept: Iterable[Kept]) -> list[socket.socket]:
+    """Of what the image before this one left, the sockets that are systemd's: they are to be matched anew."""
+    sockets = []
+    for one in kept:
+        if not one.made:
+            sock = socket.socket(fileno=one.fd)
+            os.set_inheritable(one.fd, False)
+            sock.setblocking(False)
+            sockets.append(sock)
+    return sockets
+
+
+def _home(sock: socket.socket, groups: Sequence[Group], *, tls: bool) -> tuple[str, str]:
+    """Which group an inherited socket is for, and its address as configured, else as the kernel says."""
+    name = sock.getsockname()
+    for group in groups:
+        for text in group.listen:
+            address = addresses.parse(text)
+            if address.path == name if address.is_unix else name in [place for _, place in _places(address)]:
+                return group.name, text
+    if sock.family == socket.AF_UNIX:
+        return groups[0].name, f"unix:{name}"
+    host = f"[{name[0]}]" if sock.family == socket.AF_INET6 else name[0]
+    return groups[0].name, f"{'wss' if tls else 'ws'}://{host}:{name[1]}"
+
+
+def _places(address: addresses.Address) -> list[Place]:
+    """Where to bind for a TCP address: a name such as localhost may stand for several places."""
+    if not address.host:
+        return [(socket.AF_INET6, ("::", address.port, 0, 0)) if _has_ipv6() else (socket.AF_INET, ("", address.port))]
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise ChatmasterError(f"{address.text}: {address.host} cannot be found: {error.strerror}") from None
+    places: list[Place] = list(dict.fromkeys((int(family), place) for family, _, _, _, place in found))
+    if len(places) > 1 and not _has_ipv6():
+        places = [place for place in places if place[0] != socket.AF_INET6]
+    return places
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _bind(family: int, place: Where, *, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            # Only "every interface" also takes IPv4; localhost has a place of its own for that.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if place[0] == "::" else 1)
+        sock.bind(place)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen(family: int, place: Where, backlog: int) -> socket.socket:
+    sock = _bind(family, place, reuse_port=True)
+    sock.listen(backlog)
+    sock.setblocking(False)
+    return sock
+
+
+def _probe(address: addresses.Address) -> None:
+    """See that nobody else is there."""
+    if address.is_unix:
+        return  # `_remove_stale` looks
+    for family, place in _places(address):
+        try:
+            _bind(family, place, reuse_port=False).close()
+        except OSError as error:
+            raise _refused(address, error) from None
+
+
+def _refused(address: addresses.Address, error: OSError) -> ChatmasterError:
+    what = address.path if address.is_unix else f"port {address.port}"
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUse(f"{address.text}: {what} is in use by another process")
+    if error.errno == errno.EACCES and not address.is_unix:
+        return ChatmasterError(f"{address.text}: {what} is only for root, or for CAP_NET_BIND_SERVICE")
+    return ChatmasterError(f"{address.text}: {what} cannot be listened on: {error.strerror}")
+
+
+def _remove_stale(address: addresses.Address) -> None:
+    """Remove a socket file that nobody listens on; anything else is left alone and refused."""
+    try:
+        found = os.lstat(address.path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ChatmasterError(f"{address.text}: {address.path} is there already and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(1.0)
+        try:
+            sock.connect(address.path)
+        except ConnectionRefusedError:
+            os.unlink(address.path)
+            return
+        except OSError:
+            pass  # a full queue, or one that we may not enter: somebody is there
+    raise AddressInUse(f"{address.text}: {address.path} is in use by another process")
+
+
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return (-1, -1)
+    return (found.st_dev, found.st_ino)

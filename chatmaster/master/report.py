@@ -1,0 +1,136 @@
+"""Puts together what the running master knows: for `chatctl status`, and for the workers' own /metrics."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import chatmaster
+from chatmaster.cli import faults
+from chatmaster.config.formatting import without_password
+from chatmaster.master import status
+from chatmaster.runtime import proc
+from chatmaster.stats import STATES, Field
+
+if TYPE_CHECKING:
+    from chatmaster.master.arbiter import Arbiter
+    from chatmaster.master.status import Row
+
+
+class Report:
+    """What there is to tell of one master."""
+
+    def __init__(self, arbiter: Arbiter) -> None:
+        self._arbiter = arbiter
+        self._store_state = ("", time.monotonic())  # as the workers see it too, and since when
+
+    def note(self, now: float) -> None:
+        """Write into the shared counters what only the master knows; called now and then."""
+        arbiter, retired = self._arbiter, self._arbiter.foreman.rows.retired
+        policy, keeper = arbiter.policy, arbiter.keeper
+        retired[Field.HUNG], retired[Field.SILENT] = policy.hangs, policy.silences
+        retired[Field.ALL_RESTARTS] = policy.restarts
+        for number, handle in arbiter.foreman.handles.items():
+            process = policy.processes[number]
+            handle.row[Field.STATE] = STATES.index(process.state)
+            handle.row[Field.RESTARTS] = policy.slots[process.slot].restarts
+        self._note_store_state(now)
+        retired[Field.MASTER_MEMORY] = proc.resident(os.getpid())
+        retired[Field.MASTER_CPU] = int(time.process_time() * 1e9)
+        retired[Field.MASTER_DESCRIPTORS] = proc.open_files(os.getpid())
+        retired[Field.DISK_FREE] = self.disk()["disk_free"] or 0
+        if keeper is not None:
+            retired[Field.STORE_RESTARTS] = keeper.restarts
+            retired[Field.STORE_MEMORY] = proc.resident(keeper.store.pid) if keeper.store.pid else 0
+            retired[Field.STORE_CPU] = int(proc.cpu_seconds(keeper.store.pid) * 1e9) if keeper.store.pid else 0
+
+    def status(self) -> dict[str, Any]:
+        """What `chatctl status` shows."""
+        arbiter, now = self._arbiter, time.monotonic()
+        self.note(now)  # nothing that is shown is older than the question
+        for handle in arbiter.foreman.handles.values():
+            handle.measure()
+        rows = status.workers(arbiter.policy.slots, arbiter.foreman.handles, now)
+        retired = arbiter.foreman.rows.retired
+        counters = [handle.row for handle in arbiter.foreman.handles.values()]
+        told: dict[str, Any] = {
+            "master": self._master(now),
+            "store": self._store(now),
+            "workers": rows,
+            "totals": status.totals(rows, retired) | {"refused": status.refused([*counters, retired])},
+        }
+        return {**told, "faults": faults.find(told)}
+
+    def _master(self, now: float) -> Row:
+        arbiter = self._arbiter
+        site, loaded = arbiter.site, arbiter.site.loaded
+        return {
+            "pid": os.getpid(),
+            "name": site.settings.master.name,
+            "version": chatmaster.__version__,
+            "generation": arbiter.policy.generation,
+            "started": round(arbiter.started, 3),
+            "uptime": round(now - arbiter.since, 3),
+            "state": arbiter.operations.state(),
+            "listen": arbiter.addresses,
+            "application": site.settings.server.app,
+            "config_file": str(loaded.file) if loaded.file is not None else None,
+            "log_file": str(loaded.log_file) if loaded.log_file is not None else None,
+            "state_dir": str(loaded.state_dir),
+            "program": str(Path(chatmaster.__file__).parent),
+            "python": sys.executable,
+            "user": os.geteuid(),
+            "memory": proc.resident(os.getpid()),
+            "cpu_seconds": round(time.process_time(), 2),
+            "last_crash": status.crash(arbiter.policy.crash, now),
+            "last_failure": status.failure(arbiter.operations.failure, now),
+        }
+
+    def store_trouble(self) -> str:
+        """Why the store does not serve, as a sentence; "": it does."""
+        store = self._store(time.monotonic())
+        return "" if store["state"] == "ready" else f"the store is {store['state']}: {store['reason']}"
+
+    def _store(self, now: float) -> Row:
+        arbiter, keeper = self._arbiter, self._arbiter.keeper
+        handles = list(arbiter.foreman.handles.values())
+        self._note_store_state(now)
+        state, since = self._store_state
+        told: Row = {
+            "url": without_password(arbiter.site.store_url),
+            "state": state,
+            "state_age": round(now - since, 1),
+            "reason": "" if state == "ready" else status.store_trouble(handles) or "the workers get no answer from it",
+            "probe_ms": status.probe_ms(handles),
+            "durability": arbiter.site.durability,
+        }
+        if keeper is not None:
+            pid = keeper.store.pid
+            own = keeper.state == state
+            told |= {
+                **({"pid": pid} if pid is not None else {}),
+                "state_age": round(now - (keeper.since if own else since), 1),
+                "reason": keeper.reason if own else told["reason"],
+                "restarts": keeper.restarts,
+                "memory": proc.resident(pid) if pid is not None else 0,
+                **self.disk(),
+            }
+        return told
+
+    def _note_store_state(self, now: float) -> None:
+        keeper = self._arbiter.keeper
+        handles = list(self._arbiter.foreman.handles.values())
+        state = status.store_state(keeper.state if keeper is not None else "ready", handles)
+        if state != self._store_state[0]:
+            self._store_state = (state, now)
+
+    def disk(self) -> dict[str, int | None]:
+        """Bytes of the disk where the state directory is; None: it does not say."""
+        try:
+            found = os.statvfs(self._arbiter.site.loaded.state_dir)
+        except OSError:
+            return {"disk_free": None, "disk_size": None}
+        return {"disk_free": found.f_bavail * found.f_frsize, "disk_size": found.f_blocks * found.f_frsize}

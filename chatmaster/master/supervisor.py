@@ -1,0 +1,201 @@
+"""Has the worker processes: forks them, talks to them, notices their end, remembers what the dead have counted.
+
+It does what the arbiter says and tells it what happened; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from chatmaster import contract
+from chatmaster.errors import ChatmasterError
+from chatmaster.master.boot import Site
+from chatmaster.master.commands.outcome import Moves
+from chatmaster.master.exec_state import KeptWorker
+from chatmaster.master.worker_channel import Channel
+from chatmaster.master.worker_handle import Handle, Rows
+from chatmaster.policy import events as d
+from chatmaster.runtime import fork, workdir
+from chatmaster.runtime.child_watcher import Reaper
+from chatmaster.runtime.event_loop import Reactor
+from chatmaster.settings import Settings
+from chatmaster.stats import Field
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[d.Event], None]
+Said = Callable[[Handle, contract.FromWorker], None]
+
+
+class Foreman:
+    """All worker processes, by their number."""
+
+    def __init__(self, reactor: Reactor, reaper: Reaper, site: Site, entry: str, *, tell: Tell, said: Said) -> None:
+        """`tell` hears of deaths and stops, `said` of every message of a worker."""
+        self.handles: dict[int, Handle] = {}
+        self.rows = Rows()
+        self._reactor = reactor
+        self._reaper = reaper
+        self._site = site
+        self._entry = entry
+        self._told = tell
+        self._said = said
+
+    def spawn(self, order: d.Spawn, settings: Settings) -> None:
+        """Fork a worker; where that fails, CouldNotFork is told."""
+        try:
+            self._watch(*self._spawn(order, settings))
+        except (OSError, ChatmasterError) as error:
+            reason = str(error)
+            # In a turn of its own: the policy is in the middle of its orders.
+            self._reactor.call_later(0.0, lambda: self._told(d.CouldNotFork(order.process, reason)))
+
+    def _spawn(self, order: d.Spawn, settings: Settings) -> tuple[Handle, socket.socket]:
+        row = self.rows.take()
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            self.rows.give_back(row)
+            raise
+        try:
+            handle = Handle(order.process, order.slot, secrets.token_hex(8), row)
+            row[Field.SLOT] = order.slot
+            self._fork(handle, order, settings, theirs)
+        except (OSError, ChatmasterError):
+            ours.close()
+            self.rows.give_back(row)
+            raise
+        finally:
+            theirs.close()
+        return handle, ours
+
+    def _watch(self, handle: Handle, channel: socket.socket) -> None:
+        self.handles[handle.number] = handle
+        handle.channel = Channel(self._reactor, channel, lambda message: self._said(handle, message))
+        self._reaper.expect(
+            handle.pid,
+            lambda status: self._ended(handle, status),
+            stopped=lambda: self._told(d.WasStopped(handle.number)),
+            continued=lambda: self._told(d.WasContinued(handle.number)),
+        )
+
+    def tell(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
+        """Send a worker a message, should it still be there."""
+        handle = self.handles.get(number)
+        if handle is not None and not handle.send(message, descriptors):
+            log.warning("worker %d does not read what it is told (%s)", handle.slot, type(message).__name__)
+
+    def tell_everyone(self, message: contract.ToWorker) -> None:
+        """Send all workers a message."""
+        for handle in self.handles.values():
+            handle.send(message)
+
+    def adopt(self, order: d.Adopt) -> None:
+        """Hand a worker the listening sockets of a slot that has no process."""
+        for listener in self._site.listeners.of([order.listener]):
+            self.tell(order.process, contract.Adopt(listener.address), [listener.sock.fileno()])
+
+    def hand_over(self, order: d.HandOver) -> None:
+        """Give the two a socket pair of their own."""
+        giver, heir = self.handles[order.process], self.handles[order.heir]
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.tell(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
+        self.tell(giver.number, contract.HandOver(heir.incarnation, order.seconds, order.reload), [ends[1].fileno()])
+        for end in ends:
+            end.close()
+
+    def kill(self, order: d.Kill) -> None:
+        """Signal a worker, should it still be there."""
+        if order.process in self.handles:
+            self.handles[order.process].kill(order.number)
+
+    def reaped(self, number: int) -> None:
+        """Forget the dead, and tell its siblings."""
+        dead = self.handles.pop(number, None)
+        if dead is not None:  # else it could not even be forked
+            if not dead.foreign:
+                self.rows.give_back(dead.row)
+            self.tell_everyone(contract.Reaped(dead.incarnation))
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return sum(handle.row[Field.CONNECTIONS] for handle in self.handles.values())
+
+    def moves(self) -> Moves:
+        """The connections that have moved from one worker to another, those of the dead included."""
+        rows = [self.rows.retired, *(handle.row for handle in self.handles.values() if not handle.foreign)]
+        moved, stayed = (sum(row[field] for row in rows) for field in (Field.HANDED_OVER, Field.HAND_OVER_FAILED))
+        return Moves(moved, stayed)
+
+    def called(self, incarnation: str) -> Handle | None:
+        """The worker of that incarnation, should it still be there."""
+        return next((handle for handle in self.handles.values() if handle.incarnation == incarnation), None)
+
+    # ---- an upgrade in place -----------------------------------------------------------------------
+
+    def kept(self) -> tuple[KeptWorker, ...]:
+        """What the next image must know of each."""
+        found = []
+        for one in self.handles.values():
+            assert one.channel is not None
+            fd, waiting = one.channel.kept()
+            packets = tuple((packet, tuple(fds)) for packet, fds in waiting)
+            found.append(
+                KeptWorker(
+                    one.number,
+                    one.slot,
+                    one.pid,
+                    one.incarnation,
+                    one.started,
+                    one.row.slot,
+                    one.contract,
+                    fd,
+                    packets,
+                    one.since,
+                )
+            )
+        return tuple(found)
+
+    def take_over(self, kept: Sequence[KeptWorker], tables: Mapping[int, int]) -> None:
+        """Go on with the workers of the image before this one."""
+        self.rows = Rows(tables, {one.row for one in kept if one.contract == contract.CONTRACT_VERSION})
+        for one in kept:
+            handle = Handle(one.number, one.slot, one.incarnation, self.rows.of(one))
+            handle.pid, handle.started, handle.contract = one.pid, one.started, one.contract
+            handle.since = one.since or handle.since - max(0.0, time.time() - one.started)
+            self._watch(handle, socket.socket(fileno=one.channel))
+            assert handle.channel is not None
+            handle.channel.wait_with([(packet, list(fds)) for packet, fds in one.waiting])
+
+    def _fork(self, handle: Handle, order: d.Spawn, settings: Settings, channel: socket.socket) -> None:
+        site = self._site
+        launch = contract.Launch(
+            settings=settings,
+            channel=channel,
+            worker=order.group,
+            slot=order.slot,
+            index=order.index,
+            generation=order.generation,
+            incarnation=handle.incarnation,
+            store_url=site.store_url,
+            durability=site.durability,
+            stats=handle.row,
+            listeners=site.listeners.of(order.listeners),
+            store_required=order.store_required,
+        )
+        workdir.enter_if_gone()
+        title = fork.worker_title(order.slot, settings.master.name)
+        handle.pid = fork.fork(launch, entry=self._entry, title=title, process=f"worker {order.slot}")
+
+    def _ended(self, handle: Handle, status: int) -> None:
+        fork.end_group(handle.pid)
+        if handle.channel is not None:
+            handle.channel.read_rest()
+            handle.channel.close()
+        self._told(d.Exited(handle.number, os.waitstatus_to_exitcode(status)))

@@ -1,0 +1,142 @@
+"""Tries a new program in a child before the master becomes it: it must start, and understand what it would be left.
+
+The child is the very command line that would be executed, `start` with all its options; a variable in its environment
+tells it to rehearse instead. It reads the configuration, imports everything, restores the policy from the real
+state, looks at the store's data, asks the application in a probe, writes its report into a memfd and ends. A program
+that knows nothing of this tries to start, and ends because the pid file is locked.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from chatmaster import __version__
+from chatmaster.contract import CONTRACT_VERSION, WORKERS_ENTRY, ExitCode
+from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
+from chatmaster.master import exec_state
+from chatmaster.master.exec_state import Program, Succession
+from chatmaster.runtime.event_loop import Reactor
+
+VARIABLE: Final = "_CHATMASTER_REHEARSAL"
+PATIENCE: Final = 120.0  # seconds beyond master.ready_timeout: the first start of a checkout makes its environment
+_SHOWN: Final = 2000  # characters of what a program says that fails
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a program that can go on says of itself."""
+
+    version: str
+    contract: int
+
+
+class Rehearsal:
+    """One such child: from its start to its end."""
+
+    def __init__(
+        self, reactor: Reactor, program: Program, left: Succession, patience: float, done: Callable[..., None]
+    ) -> None:
+        """`done(report, error)` is called once, one of the two being None, after the child was waited for.
+
+        Raises OSError where the program cannot be executed at all. Whoever waits for children calls `exited`.
+        """
+        self._done = done
+        self._overdue = False
+        self._patience = patience
+        self._left = exec_state.write_all("left", exec_state.encode(left))
+        self._report = exec_state.write_all("report", b"")
+        self._said = exec_state.write_all("said", b"")
+        try:
+            self.pid = self._spawn(program)
+        except OSError:
+            self._close()
+            raise
+        self._timer = reactor.call_later(patience, self._too_slow)
+
+    def exited(self, status: int) -> None:
+        """The child was waited for; `status` is waitpid's."""
+        self._timer.cancel()
+        written = exec_state.read_all(self._report)
+        said = exec_state.read_all(self._said).decode(errors="replace").strip()[-_SHOWN:]
+        self._close()
+        try:
+            report = msgspec.json.decode(written, type=Report)
+        except msgspec.MsgspecError:
+            self._done(None, self._failure(os.waitstatus_to_exitcode(status), said))
+        else:
+            self._done(report, None)
+
+    def _spawn(self, program: Program) -> int:
+        environ = exec_state.program_environment(program) | {VARIABLE: f"{self._left}:{self._report}"}
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, self._said, 1),
+            (os.POSIX_SPAWN_DUP2, self._said, 2),
+            # Onto itself: that clears close-on-exec, in the child alone.
+            (os.POSIX_SPAWN_DUP2, self._left, self._left),
+            (os.POSIX_SPAWN_DUP2, self._report, self._report),
+        ]
+        return os.posix_spawn(program.argv[0], program.argv, environ, file_actions=actions, setpgroup=0)
+
+    def _close(self) -> None:
+        for fd in (self._left, self._report, self._said):
+            os.close(fd)
+
+    def _too_slow(self) -> None:
+        self._overdue = True
+        os.killpg(self.pid, signal.SIGKILL)
+
+    def _failure(self, code: int, said: str) -> ChatmasterError:
+        if self._overdue:
+            return ApplicationError(f"the new program did not get ready to take over within {self._patience:g} s")
+        if code in (ExitCode.DONE, ExitCode.ALREADY_RUNNING):
+            said = f"it does not know how to take over (exit code {code})\n{said}"
+        text = f"the new program cannot take over: {said or f'it ended with {code}'}".rstrip()
+        if code == ExitCode.USAGE:
+            return UsageError(text)
+        return ApplicationError(text)
+
+
+def rehearse(loaded: Any) -> int:
+    """In the child: see that everything would go well, and say so. Raises ChatmasterError where it would not."""
+    from chatmaster.config import changes, groups
+    from chatmaster.master import app_probe, arbiter, boot
+    from chatmaster.policy import events as d
+    from chatmaster.policy.policy import Policy
+    from chatmaster.runtime import fork
+    from chatmaster.store import binary
+
+    assert arbiter.run is not None  # imported to see that it can be
+    left, report = (int(fd) for fd in os.environ.pop(VARIABLE).split(":"))
+    running = exec_state.decode(exec_state.read_all(left)).running
+    if running is None:
+        raise ChatmasterError("nothing was left to go on with")
+    fork.preload(WORKERS_ENTRY)
+    settings, _ = changes.keep(boot.effective_settings(loaded), running.settings)
+    Policy.of(running.view, d.Timing.of(settings))
+    if settings.store.url == "embedded":
+        binary.check_marker(loaded.store_dir, binary.find_program())
+    declared = app_probe.run(settings).workers
+    loaded = loaded.declare(groups.declarations(declared), settings.server.app)
+    groups.check_names(groups.groups(declared, loaded.settings, loaded.origins), running.groups)
+    os.pwrite(report, msgspec.json.encode(Report(__version__, CONTRACT_VERSION)), 0)
+    sys.stdout.flush()
+    return ExitCode.DONE
+
+
+def chosen(command: list[str], root: str, arguments: list[str]) -> Program:
+    """The program of an `upgrade`: `command`, with our own arguments.
+
+    `root` is the directory that its packages are to be imported from; "": the command knows. Our own directory is
+    not on its PYTHONPATH, whatever else is there stays.
+    """
+    ours = os.path.realpath(Path(__file__).parents[2])
+    path = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    path = [place for place in path if os.path.realpath(place) != ours]
+    return Program((*command, *arguments), os.pathsep.join([root, *path] if root else path))

@@ -1,0 +1,184 @@
+"""Asks the workers what only they know, on behalf of chatctl, and answers with what has come by a deadline.
+
+Some questions go to every worker (its connections, its rooms), the others to one, because any of them can answer for
+all (who is in a room, follow it) or must do it only once. `say` and `kick` go to one of each of the program's Workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from chatmaster import contract
+from chatmaster.contract import ExitCode
+from chatmaster.errors import UsageError
+from chatmaster.master.control_server import Peer
+from chatmaster.runtime.event_loop import Reactor, Timer
+
+# Seconds. The store's own deadline (store.timeout, 5 s) comes before, so that its reason is told; chatctl itself waits
+# for ten.
+DEADLINE: Final = 7.0
+_OF_EVERYONE: Final = frozenset({"connections", "rooms"})
+_OF_EACH_GROUP: Final = frozenset({"say", "kick"})  # whose Workers have rooms and connections of their own
+_ENDLESS: Final = frozenset({"tail"})
+
+
+class Askable(Protocol):
+    """A worker, as far as it can be asked."""
+
+    number: int
+    slot: int
+    group: str  # the program's Worker that it serves
+
+    def send(self, message: contract.ToWorker) -> bool:
+        """False: it takes nothing now."""
+
+
+@dataclass(slots=True)
+class _Question:
+    what: str
+    peer: Peer
+    waiting: dict[int, Askable]
+    missing: list[int] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    pieces: dict[int, bytearray] = field(default_factory=dict)  # of the row that a worker is sending
+    timer: Timer | None = None
+
+
+class Questions:
+    """The questions that are not answered yet."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        workers: Callable[[], tuple[Sequence[Askable], Sequence[Askable]]],
+        trouble: Callable[[], str],
+    ) -> None:
+        """`workers` gives those that can answer now, the liveliest first, and those that cannot.
+
+        `trouble` says why the store does not serve, for which an answer may be missing; "" where it does.
+        """
+        self._reactor = reactor
+        self._workers = workers
+        self._trouble = trouble
+        self._open: dict[int, _Question] = {}
+        # Not from 1: after an upgrade in place a worker may still answer what the image before this one asked.
+        self._ids = itertools.count(time.time_ns())
+
+    def command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+        """The command `query` of the control socket. Raises UsageError."""
+        what, given = args.get("what"), args.get("args", {})
+        if not isinstance(what, str) or not isinstance(given, dict):
+            raise UsageError("query takes what: NAME and args: {…}")
+        self.ask(peer, what, given)
+
+    def ask(self, peer: Peer, what: str, args: Mapping[str, Any]) -> None:
+        """Ask, and answer the peer when there is an answer."""
+        able, unable = self._workers()
+        if not able:
+            peer.fail(ExitCode.FAILED, "no worker is ready to answer")
+            return
+        number = next(self._ids)
+        query = contract.Query(number, what, dict(args))
+        if len(contract.encode(query)) > contract.MAX_PACKET:
+            raise UsageError(f"{what}: what is asked may have about {contract.MAX_PACKET} bytes")
+        everyone = what in _OF_EVERYONE
+        asked = list(able) if everyone else [able[0]]
+        if what in _OF_EACH_GROUP:
+            asked = list({worker.group: worker for worker in reversed(able)}.values())
+        question = _Question(what, peer, {worker.number: worker for worker in asked})
+        question.missing = [worker.slot for worker in unable] if everyone else []
+        self._open[number] = question
+        if what not in _ENDLESS:
+            question.timer = self._reactor.call_later(DEADLINE, lambda: self._overdue(number))
+        peer.on_gone(lambda: self._cancel(number))
+        for worker in asked:
+            if not worker.send(query):
+                self.gone(worker.number)
+
+    def answered(self, worker: int, answer: contract.Answer) -> None:
+        """A worker said something."""
+        question = self._open.get(answer.id)
+        if question is None or worker not in question.waiting:
+            return
+        slot = question.waiting[worker].slot
+        for row in [*answer.rows, *_completed(question.pieces, worker, answer)]:
+            question.peer.row({"slot": slot, **row} if question.what in _OF_EVERYONE else row)
+        if answer.error:
+            self._refused(answer, question)
+        elif answer.last:
+            question.facts |= answer.facts
+            del question.waiting[worker]
+            self._finish_if_complete(answer.id)
+
+    def refuse_all(self, reason: str) -> None:
+        """Nobody gets an answer any more."""
+        for number in list(self._open):
+            question = self._close(number)
+            if question is not None:
+                self._tell_cancelled(number, question)
+                question.peer.fail(ExitCode.FAILED, reason)
+
+    def gone(self, worker: int) -> None:
+        """A worker will not answer any more."""
+        for number, question in list(self._open.items()):
+            asked = question.waiting.pop(worker, None)
+            if asked is not None:
+                question.missing.append(asked.slot)
+                self._finish_if_complete(number)
+
+    def _refused(self, answer: contract.Answer, question: _Question) -> None:
+        self._close(answer.id)
+        self._tell_cancelled(answer.id, question)
+        question.peer.fail(answer.exit_code or ExitCode.FAILED, answer.error)
+
+    def _finish_if_complete(self, number: int) -> None:
+        question = self._open.get(number)
+        if question is None or question.waiting:
+            return
+        self._close(number)
+        if question.missing and question.what not in _OF_EVERYONE:
+            question.peer.fail(ExitCode.FAILED, self._silence(question))
+        else:
+            question.peer.done({**question.facts, "missing": sorted(set(question.missing))})
+
+    def _silence(self, question: _Question) -> str:
+        trouble = self._trouble()
+        if trouble:
+            return f"{trouble}; it is not known whether this was done"
+        return f"worker {question.missing[0]}, which was asked, does not answer"
+
+    def _overdue(self, number: int) -> None:
+        question = self._open.get(number)
+        if question is not None:
+            self._tell_cancelled(number, question)
+            question.missing += [worker.slot for worker in question.waiting.values()]
+            question.waiting.clear()
+            self._finish_if_complete(number)
+
+    def _cancel(self, number: int) -> None:
+        question = self._close(number)
+        if question is not None:
+            self._tell_cancelled(number, question)
+
+    def _tell_cancelled(self, number: int, question: _Question) -> None:
+        for worker in question.waiting.values():
+            worker.send(contract.CancelQuery(number))
+
+    def _close(self, number: int) -> _Question | None:
+        question = self._open.pop(number, None)
+        if question is not None and question.timer is not None:
+            question.timer.cancel()
+        return question
+
+
+def _completed(pieces: dict[int, bytearray], worker: int, answer: contract.Answer) -> list[dict[str, Any]]:
+    """The row that came in pieces, with its last one."""
+    if not answer.piece:
+        return []
+    whole = pieces.setdefault(worker, bytearray())
+    whole += answer.piece
+    return [] if answer.more else [contract.decode_row(pieces.pop(worker))]

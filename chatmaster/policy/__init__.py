@@ -1,0 +1,1 @@
+"""What the master decides: pure functions of events and time."""

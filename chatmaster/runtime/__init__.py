@@ -1,0 +1,1 @@
+"""What the master asks of the operating system."""

@@ -1,0 +1,1 @@
+"""The store: embedded or remote, started, watched, checked."""

@@ -1,0 +1,128 @@
+"""Asks a configured store whether it is there, and how it is set up. Used before the first fork and by `doctor`.
+
+Imports redis, which takes 0.1 s and more: import this file only where a configured store is asked. No message of
+it shows a password.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import redis
+from redis.sentinel import MasterNotFoundError
+
+from chatmaster.errors import StoreUnreachable
+from chatmaster.store import client as store_client
+from chatmaster.store import faults
+from chatmaster.store import url as store_url
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """How a store is set up; "" where it does not tell (a managed service may forbid CONFIG)."""
+
+    program: str  # "Valkey 9.1.2"
+    durability: str  # "disk", "second", "replica" (in memory of more than one, or with Sentinel), "memory" or ""
+    maxmemory_policy: str
+    pubsub_buffer: str  # client-output-buffer-limit of subscribers: "hard soft seconds"
+    clock_offset: float  # seconds that the store's clock is ahead of ours
+    replicas: int
+
+
+# What a worker does all the time: it publishes and it writes, by a script.
+_WRITE: Final = "redis.call('PUBLISH', ARGV[1], '') redis.call('SET', KEYS[1], '', 'EX', 60) return 1"
+_OLDEST: Final = (6, 2)
+
+
+def look(url: str, timeout: float, name: str) -> StoreFacts:
+    """Ask the store about itself, and whether it does what the instance `name` needs.
+
+    Raises StoreUnreachable with a sentence; `transient` of it says that the store will be there by itself.
+    """
+    try:
+        where = store_url.parse(url)
+    except ValueError as error:
+        raise StoreUnreachable(f"store.url: {error}") from None
+    try:
+        with store_client.connect(where, timeout) as client:
+            facts = _facts(client, fails_over=bool(where.service))
+            _use(client, where.database, name)
+            return facts
+    except MasterNotFoundError:
+        raise StoreUnreachable(f"{where.shown}: no sentinel knows a master of that service") from None
+    except redis.TimeoutError:
+        raise StoreUnreachable(f"{where.shown}: no answer within {timeout:g} s") from None
+    except (redis.RedisError, OSError, ValueError) as error:
+        words = store_client.words_of(error)
+        why = faults.explained(words, name) if words else _reason(error)
+        raise StoreUnreachable(f"{where.shown}: {why}", transient=faults.is_transient(words)) from None
+
+
+def _use(client: redis.Redis, database: int, name: str) -> None:
+    """Publish, write and subscribe as a worker does. Raises what redis raises."""
+    channel = f"{name}@{database}:{{!probe}}"
+    client.eval(_WRITE, 1, f"{name}:{{!probe}}:stamp", channel)
+    with client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+        subscription.subscribe(channel)
+        subscription.parse_response(timeout=client.connection_pool.connection_kwargs.get("socket_timeout"))
+
+
+def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
+    seconds, microseconds = client.time()
+    offset = seconds + microseconds / 1e6 - time.time()
+    info = cast(Mapping[str, Any], client.info())
+    version = tuple(int(part) for part in str(info.get("redis_version", "")).split(".")[:2] if part.isdigit())
+    if version < _OLDEST:
+        raise redis.ResponseError(f"it is Redis {info.get('redis_version')}, and 6.2 is the oldest that will do")
+    if info.get("role") == "slave":
+        raise redis.ResponseError("READONLY it is a replica")
+    program = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"
+    config = _config(client)
+    replicas = int(info.get("connected_slaves", 0))
+    buffers = config.get("client-output-buffer-limit", "")
+    return StoreFacts(
+        program=program,
+        durability=_durability(config, replicas, fails_over=fails_over),
+        maxmemory_policy=config.get("maxmemory-policy", ""),
+        pubsub_buffer=buffers.partition("pubsub ")[2].strip(),
+        clock_offset=offset,
+        replicas=replicas,
+    )
+
+
+def _config(client: redis.Redis) -> Mapping[str, str]:
+    try:
+        found = client.config_get("append*", "maxmemory-policy", "client-output-buffer-limit")
+    except redis.ResponseError:
+        return {}  # forbidden by an ACL or renamed by a managed service
+    return cast(Mapping[str, str], {_text(key): _text(value) for key, value in cast(Mapping[Any, Any], found).items()})
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _durability(config: Mapping[str, str], replicas: int, *, fails_over: bool) -> str:
+    """What an acknowledged message survives. Where Sentinel replaces the master, a replica's memory decides.
+
+    However the master syncs: what the replica had not got yet is lost with it.
+    """
+    if fails_over:
+        return "replica"
+    if "appendonly" not in config:
+        return ""
+    synced = config.get("appendfsync", "") if config["appendonly"] == "yes" else ""
+    return {"always": "disk", "everysec": "second"}.get(synced, "replica" if replicas else "memory")
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason in words; redis wraps the system's error in a text with numbers."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__

@@ -1,0 +1,194 @@
+"""Keeps the embedded store running: starts it before the workers, restarts it, stops it last.
+
+It is restarted at once, with the back-off of a worker that dies quickly again and again, and killed where it lives
+but has not answered for a long time. Before it has answered for the first time, its death ends the start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from chatmaster.contract import ExitCode
+from chatmaster.master.exec_state import KeptStore
+from chatmaster.policy.processes import QUICK_DEATH, backoff
+from chatmaster.runtime.child_watcher import Reaper
+from chatmaster.runtime.event_loop import Reactor, Timer
+from chatmaster.store.embedded import EmbeddedStore
+from chatmaster.store.watch import StoreWatch
+
+log = logging.getLogger(__name__)
+
+ASK_EVERY: Final = 0.02  # seconds, while it comes up
+SPACE: Final = 256 * 1024  # bytes without which a store that has ended is not started again: its disk is full
+SPACE_EVERY: Final = 0.25  # seconds between two looks for it
+STOP_GRACE: Final = 5.0  # seconds to close its files; what was acknowledged is on the disk anyway
+
+
+class StoreKeeper:
+    """Watches over one embedded store."""
+
+    def __init__(self, reactor: Reactor, reaper: Reaper, store: EmbeddedStore, *, patience: float) -> None:
+        """`patience`: seconds without an answer after which the store is killed; see also `be_patient`."""
+        self.store = store
+        self.state = "starting"  # starting, ready, away
+        self.restarts = 0
+        self.reason = ""  # why it is not ready; "": it is, or has only just been started
+        self.since = time.monotonic()  # when it became ready, or ceased to be
+        self._reactor = reactor
+        self._reaper = reaper
+        self._ready: Callable[[], None] | None = None
+        self._failed: Callable[[ExitCode, str], None] | None = None
+        self._gone: Callable[[], None] | None = None
+        self._answered_at: float | None = None
+        self._quick_deaths = 0
+        self._stopped = False  # by SIGSTOP
+        self._timer: Timer | None = None
+        self._watch = StoreWatch(reactor, store.socket_path, patience=patience, hung=self._hangs)
+
+    def be_patient(self, seconds: float) -> None:
+        """As a reload says."""
+        self._watch.patience = seconds
+
+    def start(self, *, patience: float, ready: Callable[[], None], failed: Callable[[ExitCode, str], None]) -> None:
+        """Start it; then one of the two is called, at the latest after `patience` seconds."""
+        self._ready, self._failed = ready, failed
+        self._reactor.call_later(patience, self._out_of_patience)
+        self._spawn()
+
+    def kept(self) -> KeptStore:
+        """For the next image of this program."""
+        return KeptStore(
+            self.store.pid, self.state, self._answered_at, self._quick_deaths, self.restarts, self._stopped,
+            self.reason, self.since,
+        )  # fmt: skip
+
+    def take_over(self, kept: KeptStore) -> None:
+        """Go on with the store of the image before this one."""
+        self.state, self.restarts = kept.state, kept.restarts
+        self.reason, self.since = kept.reason, kept.since or self.since
+        self._answered_at, self._quick_deaths, self._stopped = kept.answered_at, kept.quick_deaths, kept.stopped
+        if kept.pid is None:
+            self._timer = self._reactor.call_later(backoff(kept.quick_deaths), self._spawn)
+            return
+        self.store.pid = kept.pid
+        self._reaper.expect(kept.pid, self._ended, stopped=self._was_stopped, continued=self._was_continued)
+        if kept.answered_at is None:
+            self._ask()
+        elif not kept.stopped:
+            self._watch.start()
+
+    def stop(self, gone: Callable[[], None]) -> None:
+        """End it and call back when it has ended."""
+        self._gone, self._ready, self._failed = gone, None, None
+        self._cancel()
+        self._watch.stop()
+        if self.store.pid is None:
+            gone()
+            return
+        self.store.terminate()
+        # One that was stopped by a signal does not hear it.
+        self._timer = self._reactor.call_later(0.0 if self._stopped else STOP_GRACE, self.store.kill)
+
+    def _spawn(self) -> None:
+        self.state, self._answered_at, self._stopped = "starting", None, False
+        try:
+            pid = self.store.spawn()
+        except OSError as error:
+            log.error("the store could not be started: %s", error)
+            self._lose(f"it could not be started: {error.strerror or error}")
+            self._again()
+            return
+        self._reaper.expect(pid, self._ended, stopped=self._was_stopped, continued=self._was_continued)
+        self._ask()
+
+    def _ask(self) -> None:
+        if not self.store.answers():
+            self._timer = self._reactor.call_later(ASK_EVERY, self._ask)
+            return
+        self.state, self._answered_at = "ready", time.monotonic()
+        self.reason, self.since = "", self._answered_at
+        log.info("the store is ready (pid %s, %s)", self.store.pid, self.store.program)
+        self._watch.start()
+        if self._ready is not None:
+            ready, self._ready, self._failed = self._ready, None, None
+            ready()
+
+    def _hangs(self, seconds: float) -> None:
+        log.error("the store hangs: no answer for %g s; it is killed, and keeps what it has acknowledged", seconds)
+        self._lose(f"it hung: no answer for {seconds:g} s; it was killed")
+        self.store.kill()
+
+    def _ended(self, status: int) -> None:
+        self._cancel()
+        self._watch.stop()
+        what = self.store.exited(status)
+        self._lose(self.reason if self.reason.startswith("it hung") else what)
+        if self._gone is not None:
+            self._gone()
+            return
+        if self._failed is not None:
+            log.error("%s", what)
+            self._failed(ExitCode.STORE_UNREACHABLE, what)
+            return
+        if self._is_full():
+            self.restarts += 1
+            self._lose(f"the disk of {self.store.directory} is full; what the store said last: {what}")
+            log.error("%s; it is started again once there is space", self.reason)
+            self._wait_for_space()
+            return
+        log.error("%s; it is started again", what)
+        self._again()
+
+    def _is_full(self) -> bool:
+        """Whether it cannot write: it would start, take connections, and end with the first write."""
+        try:
+            found = os.statvfs(self.store.directory)
+        except OSError:
+            return False
+        return found.f_bavail * found.f_frsize < SPACE
+
+    def _wait_for_space(self) -> None:
+        if self._is_full():
+            self._timer = self._reactor.call_later(SPACE_EVERY, self._wait_for_space)
+        else:
+            self._quick_deaths = 0
+            self._spawn()
+
+    def _again(self) -> None:
+        self.restarts += 1
+        lived = self._answered_at is not None and time.monotonic() - self._answered_at >= QUICK_DEATH
+        self._quick_deaths = 0 if lived else self._quick_deaths + 1
+        self._timer = self._reactor.call_later(backoff(self._quick_deaths), self._spawn)
+
+    def _was_stopped(self) -> None:
+        log.warning("the store was stopped by a signal; it stays, and waits for SIGCONT")
+        self._lose("it was stopped by a signal, and waits for SIGCONT")
+        self._stopped = True
+        self._watch.stop()
+
+    def _was_continued(self) -> None:
+        log.info("the store was continued")
+        self._stopped = False
+        self.state = "starting"
+        if self._answered_at is not None:
+            self.state, self.reason, self.since = "ready", "", time.monotonic()
+            self._watch.start()
+
+    def _lose(self, reason: str) -> None:
+        """It does not serve: since when counts from the first reason, until it is ready again."""
+        if self.state == "ready":
+            self.since = time.monotonic()
+        self.state, self.reason = "away", reason
+
+    def _out_of_patience(self) -> None:
+        if self._failed is not None:
+            self._failed(ExitCode.STORE_UNREACHABLE, f"the store does not answer; see {self.store.log_path}")
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,32 @@
+"""When lagging members go on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from workers.rooms.flush import Delivery
+
+
+class Waiting:
+    """A lagging member that can go on only after the batch, which is late."""
+
+    alive = True
+    queued = False
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.pumped = 0
+
+    def pump(self) -> None:
+        self.pumped += 1
+        again: Any = self
+        self.delivery.pump(again)
+
+
+async def test_a_member_that_waits_for_a_late_batch_is_looked_at_once_a_turn():
+    lagger: Any = Waiting(Delivery(0.0))
+    lagger.pump()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert lagger.pumped <= 11

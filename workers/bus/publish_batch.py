@@ -1,0 +1,158 @@
+"""Owns how publications become commands: those of one room that wait together leave as one script.
+
+What a script costs the store beside its messages (finding it, opening the log, keeping its state) and what a command
+costs a worker are paid once for all of them: alone a message takes the store 30 µs, in a company of sixteen 10.
+
+A group takes messages as long as nothing but other groups was queued behind it, so that a room's commands take effect
+in the order they were given; messages of different rooms may overtake each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from workers.bus.codec import unpack_all_placed, unpack_placed
+from workers.bus.errors import refusal
+from workers.bus.packing import bulk
+from workers.bus.pipeline import Call, Command, Pipeline
+from workers.bus.port import BusError, Placed, Sink
+from workers.bus.script import Script
+
+logger = logging.getLogger(__name__)
+
+MOST = 64  # messages of a group: about half a millisecond of the store's time
+MOST_BYTES = 256 * 1024
+
+Done = Callable[[Placed | BusError], None]
+
+
+class Head:
+    """The command up to the messages, which is the same for all groups of a room that have keys, or have none."""
+
+    __slots__ = ("packed", "words")
+
+    def __init__(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> None:
+        words = ["EVALSHA", script.sha, len(keys), *keys, *arguments]
+        self.packed = b"".join([bulk(str(word).encode()) for word in words])
+        self.words = len(words)
+
+
+class Group(Command):
+    """Publications to one room. Either all of them have idempotency keys, and may be sent again, or none."""
+
+    __slots__ = ("_began", "_done", "_messages", "_publishing", "_room", "_size", "_words", "head")
+
+    def __init__(self, publishing: Publishing, room: str, head: Head, *, began: float, keyed: bool) -> None:
+        self.again = keyed
+        self.deadline = 0.0
+        self._publishing = publishing
+        self._room = room
+        self._began = began
+        self.head = head
+        self._words = head.words
+        self._messages: list[bytes] = []
+        self._size = len(head.packed)
+        self._done: list[Done] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._done)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def packed(self) -> bytes:
+        return b"".join([b"*%d\r\n" % self._words, self.head.packed, *self._messages])
+
+    def takes(self, size: int) -> bool:
+        """Whether there is room for a message of so many bytes."""
+        return len(self._done) < MOST and self._size + size < MOST_BYTES
+
+    def add(self, message: bytes, done: Done) -> None:
+        """One message more, packed: an envelope, or three words where it has a key."""
+        self._messages.append(message)
+        self._words += 3 if self.again else 1
+        self._done.append(done)
+        self._size += len(message)
+
+    def answered(self, reply: Any) -> None:
+        results = unpack_all_placed(reply, len(self._done))
+        placed = [one for one in results if isinstance(one, Placed)]
+        self._publishing.failures += len(results) - len(placed)
+        for done, result in zip(self._done, results, strict=True):
+            _tell(done, result if isinstance(result, Placed) else refusal(str(result)))
+        if placed:
+            self._publishing.placed(self._room, max(placed, key=_offset), len(placed), self._began)
+
+    def failed(self, error: BusError) -> None:
+        self._publishing.failures += len(self._done)
+        for done in self._done:
+            _tell(done, error)
+
+
+def _tell(done: Done, result: Placed | BusError) -> None:
+    try:
+        done(result)
+    except Exception:  # a bug of one caller must not keep the answers from the others
+        logger.exception("what was to be done with an answer of the store failed")
+
+
+_offset = attrgetter("offset")
+
+
+class Amend(Call):
+    """A publication that changes an earlier one: its answer is a place in the log."""
+
+    __slots__ = ("_began", "_publishing", "_room")
+
+    def __init__(self, packed: bytes, done: Done, *, again: bool, room: str, publishing: Publishing) -> None:
+        super().__init__(packed, done, again=again)
+        self._room = room
+        self._publishing = publishing
+        self._began = publishing.now()
+
+    def answered(self, reply: Any) -> None:
+        placed = unpack_placed(reply)
+        super().answered(placed)
+        self._publishing.placed(self._room, placed, 1, self._began)
+
+    def failed(self, error: BusError) -> None:
+        self._publishing.failures += 1
+        super().failed(error)
+
+
+class Publishing:
+    """Puts publications into groups, and groups into the pipeline."""
+
+    def __init__(self, pipeline: Pipeline, sink: Sink) -> None:
+        self.failures = 0  # publications that the store refused, or did not answer
+        self._pipeline = pipeline
+        self._sink = sink
+        self.now = asyncio.get_running_loop().time
+        self._open: dict[str, Group] = {}
+        self._turn = -1
+
+    def publish(self, room: str, head: Head, message: bytes, done: Done, *, keyed: bool) -> None:
+        """Queue one packed message for the room that `head` is of."""
+        pipeline = self._pipeline
+        if self._turn != pipeline.turn:
+            self._turn = pipeline.turn
+            self._open = {}
+        group = self._open.get(room)
+        size = len(message)
+        if group is not None and group.head is head and group.takes(size) and pipeline.grow(size):
+            group.add(message, done)
+            return
+        group = self._open[room] = Group(self, room, head, began=self.now(), keyed=keyed)
+        group.add(message, done)
+        pipeline.send(group, closing=False)
+
+    def placed(self, room: str, last: Placed, count: int, began: float) -> None:
+        """The store has kept them."""
+        self._sink.placed(room, last, count, self.now() - began)

@@ -1,0 +1,73 @@
+"""Owns how a connection to the store comes about: TLS, passwords, Sentinel. redis-py does all of it.
+
+The forms of the URL are in `chatmaster/store/url.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.asyncio import Sentinel
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisError
+
+from chatmaster.store import client, faults
+from chatmaster.store import url as store_url
+from workers.bus.connection import Link
+from workers.bus.port import Unavailable
+
+
+class Opener:
+    """Opens links to one store. Raises ValueError for a URL that is none of the forms."""
+
+    def __init__(self, url: str, *, timeout: float, name: str) -> None:
+        """`name` is the instance's."""
+        where = store_url.parse(url)
+        self.database: Final = where.database
+        self._timeout = timeout
+        self._name = name
+        limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        # RESP2 is pinned: RESP3 changes the shapes of pub/sub messages.
+        self._options: dict[str, Any] = {"protocol": 2, "client_name": f"chatmaster-{name}"}
+        self._options |= {**limits, **where.options()}
+        self._class: type[Any] = Connection
+        if where.path:
+            self._class = UnixDomainSocketConnection
+        elif where.scheme == "rediss":
+            self._class = SSLConnection
+        self._service = where.service
+        make: Callable[..., Sentinel] = Sentinel  # untyped in redis-py
+        sentinel_limits = {**limits, **where.sentinel_login}
+        self._sentinel = make(list(where.hosts), sentinel_kwargs=sentinel_limits) if where.service else None
+
+    async def open(self) -> Link:
+        """A link to the store that is master now. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._open()
+        except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            words = client.words_of(error)
+            why = faults.explained(words, self._name) if words else str(error) or type(error).__name__
+            raise Unavailable(f"cannot connect to the store: {why}") from error
+
+    async def _open(self) -> Link:
+        options = dict(self._options)
+        if self._sentinel is not None:
+            options["host"], options["port"] = await self._sentinel.discover_master(self._service)
+        connection = self._class(**options)
+        try:
+            await connection.connect()
+            link = Link(asyncio.get_running_loop())
+            link.take_over(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return link
+
+    async def close(self) -> None:
+        """Close what Sentinel keeps open."""
+        if self._sentinel is not None:
+            for sentinel in self._sentinel.sentinels:
+                await sentinel.aclose()

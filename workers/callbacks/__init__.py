@@ -1,0 +1,1 @@
+"""The Worker API as an application."""

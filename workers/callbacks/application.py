@@ -1,0 +1,264 @@
+"""The application that calls the callbacks of a `Worker`: one message of a connection at a time."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from workers.addressing import ALL_ROOM
+from workers.bus.port import BusError
+from workers.callbacks import operating
+from workers.callbacks.event import contained
+from workers.failures import Failures
+from workers.node.published_settings import PROGRAM, Notice
+from workers.rate_limit import ProgramBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from workers.bus.port import Entry
+    from workers.connection import Connection
+    from workers.node.node import Node
+    from workers.presence import PresenceChange
+
+logger = logging.getLogger(__name__)
+
+# Messages of one connection that may wait for a coroutine of on_message; then its socket is not read.
+INBOX_LIMIT = 16
+
+
+class CallbackApplication:
+    """Calls the callbacks of a `Worker`, one message of a connection at a time."""
+
+    any_path = True
+    binary = True
+    subprotocols: tuple[str, ...] = ()
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._callbacks = node.worker.callbacks
+        self._limits = node.settings.limits
+        self._inboxes: dict[str, deque[str | bytes]] = {}
+        self._failures = Failures()
+
+    def frame_size(self, message_size: int) -> int:
+        """What a program gets is the WebSocket message itself."""
+        return message_size
+
+    async def start(self) -> None:
+        notice = Notice(self._node.bus, self._node.settings, PROGRAM)
+        notice.post()
+        self._node.lease.when_reborn(lambda old: notice.post())
+        self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it
+
+    async def stop(self) -> None:
+        """Nothing is left to be done."""
+
+    def page(self) -> tuple[None, None]:
+        return None, None
+
+    def opened(self, connection: Connection) -> None:
+        connection.ws.came_in()
+        self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
+        self._node.tasks.start(self._counted(connection), what="count a connection")
+        begun = (self._call("connect", connection), self._call("websocket_connect", connection))
+        waiting = [one for one in begun if one is not None]
+        if waiting:  # what the client says is for after that
+            self._work_off(connection, self._one_by_one(connection, waiting), what="on_connect")
+
+    def _slow_down(self, connection: Connection, size: int) -> None:
+        """A program's protocol has no word for "too fast": the socket is not read until there are tokens again.
+
+        Nothing is lost by that, and a flood fills only the client's own buffers. Programs have no limit unless
+        `limits.rate` is set.
+        """
+        bucket = connection.app
+        now = self._node.loop.time()
+        if bucket is None:
+            bucket = connection.app = ProgramBucket(self._limits.burst, now)
+        if bucket.take(self._limits, now, size) and not connection.ws.reading_paused:
+            bucket.charge(1.0)  # this one is not refused, only the next has to wait longer
+            wait = (1.0 - bucket.tokens) / self._limits.rate
+            self._node.counters.rate_limited += 1
+            if bucket.to_be_said(now):
+                logger.warning(
+                    "connection %s (%s) sends faster than limits.rate (%g messages a second, limits.burst %d): "
+                    "it is read more slowly",
+                    connection.id,
+                    connection.remote_ip,
+                    self._limits.rate,
+                    self._limits.burst,
+                )
+            connection.ws.pause_reading()
+            self._node.loop.call_later(wait, self._read_on, connection)
+
+    def _read_on(self, connection: Connection) -> None:
+        inbox = self._inboxes.get(connection.id)
+        if connection.id not in self._node.moving and (inbox is None or len(inbox) < INBOX_LIMIT):
+            connection.ws.resume_reading()
+
+    async def _counted(self, connection: Connection) -> None:
+        try:
+            await self._node.admit(connection)
+        except BusError as error:
+            logger.debug("connection %s is not counted yet: %s", connection.id, error)
+
+    def received(self, connection: Connection, data: str | bytes) -> None:
+        if self._limits.rate:
+            self._slow_down(connection, len(data))
+        inbox = self._inboxes.get(connection.id)
+        if inbox is not None:
+            inbox.append(data)
+            if len(inbox) == INBOX_LIMIT:
+                connection.ws.pause_reading()
+            return
+        waiting = self._call("message", connection, data)
+        if waiting is not None:
+            self._work_off(connection, waiting, what="on_message")
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        self._inboxes.pop(connection.id, None)
+        self._fire("close", connection, code, reason)
+        self._node.bindings.left_all(connection)
+
+    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
+        """A program's own protocol has no word for it; the close code says it."""
+
+    def busy(self, connection: Connection) -> bool:
+        return connection.id in self._inboxes
+
+    def moved(self, connection: Connection) -> None:
+        """Its session went with it; the other worker counts it in its rooms."""
+        self._node.bindings.left_all(connection, moved=True)
+
+    def frozen(self, connection: Connection) -> None:
+        return None
+
+    def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
+        """All that a program keeps is in `connection.session`, which travels by itself."""
+        for room in rooms:
+            self._node.bindings.entered(connection, room)
+
+    def noted(self, room: str, note: bytes) -> None:
+        """A program has no notes."""
+
+    def presence_changed(self, room: str, change: PresenceChange) -> None:
+        """A program asks for `members`."""
+
+    def told(self, body: bytes, offset: int) -> None:
+        """A program has its own rooms to talk through."""
+
+    def missed(self, room: str) -> None:
+        """The log says it; nothing that a program has ordered can be read anywhere else."""
+
+    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
+        return await operating.answer(self._node, what, args)
+
+    def paused(self, connection: Connection) -> None:
+        self._fire("buffer_full", connection)
+
+    def resumed(self, connection: Connection) -> None:
+        self._fire("buffer_drain", connection)
+
+    def _work_off(self, connection: Connection, waiting: Awaitable[Any], *, what: str) -> None:
+        """Await this, and then what comes meanwhile."""
+        inbox = self._inboxes[connection.id] = deque()
+        self._node.tasks.start(self._worked_off(connection, inbox, waiting), what=what)
+
+    async def _worked_off(
+        self, connection: Connection, inbox: deque[str | bytes], waiting: Awaitable[Any] | None
+    ) -> None:
+        """Await one message's coroutine after the other, in the order the messages came."""
+        while True:
+            if waiting is not None:
+                try:
+                    await waiting
+                except BaseException as error:
+                    if self._node.tasks.is_ending(error):
+                        raise
+                    self.failed(connection, error)
+                    break  # it is closed, and what still waits goes with it
+            if not inbox:
+                break
+            data = inbox.popleft()
+            if len(inbox) == INBOX_LIMIT - 1:
+                connection.ws.resume_reading()
+            waiting = self._call("message", connection, data)
+        self._inboxes.pop(connection.id, None)
+
+    def _fire(self, event: str, connection: Connection, *args: Any) -> None:
+        waiting = self._call(event, connection, *args)
+        if waiting is not None:
+            self._node.tasks.start(self._one_by_one(connection, [waiting]), what=f"on_{event}")
+
+    def _call(self, event: str, connection: Connection, *args: Any) -> Awaitable[Any] | None:
+        """What is still to be awaited of a callback."""
+        callback = self._callbacks.get(event)
+        if callback is None:
+            return None
+        try:
+            result = callback(connection, *args)
+        except BaseException as error:
+            self.failed(connection, error)
+            return None
+        return result if inspect.isawaitable(result) else None
+
+    async def _one_by_one(self, connection: Connection, waiting: list[Awaitable[Any]]) -> None:
+        for one in waiting:
+            try:
+                await one
+            except BaseException as error:
+                if self._node.tasks.is_ending(error):
+                    raise
+                self.failed(connection, error)
+
+    def failed(self, connection: Connection, error: BaseException) -> None:
+        """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""
+        self._node.counters.callback_errors += 1
+        self._failures.say(f"a callback failed for connection {connection.id}; it is closed (1011)", error, each=True)
+        connection.close(1011, "internal error")
+        self.lost(connection, contained(error))
+
+    def lost(self, connection: Connection, error: Exception) -> None:
+        """Tell on_error of a connection that was lost or gave no answer in time; and of a bug."""
+        callback = self._callbacks.get("error")
+        if callback is None:
+            return
+        try:
+            result = callback(connection, error)
+        except BaseException as failure:
+            self._on_error_failed(failure)
+            return
+        if inspect.isawaitable(result):
+            self._node.tasks.start(self._told_on_error(result), what="on_error")
+
+    async def _told_on_error(self, waiting: Awaitable[Any]) -> None:
+        try:
+            await waiting
+        except BaseException as error:
+            if self._node.tasks.is_ending(error):
+                raise
+            self._on_error_failed(error)
+
+    def _on_error_failed(self, failure: BaseException) -> None:
+        self._node.counters.callback_errors += 1
+        self._failures.say("on_error itself failed", failure)
+
+
+def _announce_nothing(joined: Any) -> None:
+    """A program's connection is not told what it joined."""
+
+
+def _pass_over(entry: Entry) -> None:
+    """The members get it."""
+
+
+def _not_joined(connection: Connection, error: BaseException) -> None:
+    if connection.ws.is_open:
+        # Broadcasts would never reach it: better it comes back when the store is there.
+        logger.warning("connection %s could not join the room of everyone: %s", connection.id, error)
+        connection.close(1012, "the store is away")

@@ -1,0 +1,130 @@
+"""Direct messages lie in two inboxes: what changes the one is done to the other as well.
+
+The sender's copy names the place of the receiver's (`peer`). The other way round the store is asked, since the
+receiver's was written first. The other side's change comes first, under the same key, so that a retry finishes both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from workers.addressing import inbox_of
+from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed, Position
+from workers.chat.rules import effects as e
+from workers.chat.rules import replies
+from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.session import Effects
+from workers.rooms.recovery import Restart, judge
+
+if TYPE_CHECKING:
+    from workers.chat.app import ChatApplication
+    from workers.chat.chat_connection import Desk
+
+
+class _Letter(Struct):
+    """The members of a direct message that matter here."""
+
+    sender: dict[str, Any] = msgspec.field(name="from", default_factory=dict)
+    to: str = ""
+    peer: int = 0
+
+
+_decode = msgspec.json.Decoder(_Letter).decode
+
+
+def with_peer(payload: bytes, offset: int) -> bytes:
+    """The sender's copy of a message that lies at `offset` of the receiver's inbox."""
+    return payload[:-1] + b',"peer":%d}' % offset
+
+
+class Mirror:
+    """Changes direct messages on both sides."""
+
+    def __init__(self, app: ChatApplication) -> None:
+        self._app = app
+
+    async def amend(self, desk: Desk, amend: e.Amend) -> Effects:
+        """Carry out a change in one's own inbox. Raises Mistake, BusError."""
+        user = desk.connection.user
+        if amend.key:
+            await self._claim(user, amend)
+        other = await self._other_side(user, amend)
+        if other is not None:
+            try:
+                await self._place(user, other)
+            except NoTarget:
+                pass  # trimmed there, or deleted by a try before: then this side follows
+        placed = await self._place(user, amend)
+        if self._app.kept is not None and not placed.duplicate:
+            self._app.kept(amend.room, placed, amend.payload)
+        answer = replies.ack(
+            amend.id, room=amend.room, epoch=placed.epoch, offset=placed.offset, duplicate=placed.duplicate
+        )
+        return (e.Reply(answer),)
+
+    async def _claim(self, user: str, amend: e.Amend) -> None:
+        claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def done(free: bool | BusError) -> None:
+            if claimed.done():
+                return  # who asked has gone
+            if isinstance(free, BusError):
+                claimed.set_exception(free)
+            else:
+                claimed.set_result(free)
+
+        self._app.marks.claim(user, amend.key, amend.content, done)
+        if not await claimed:
+            raise KeyConflict
+
+    async def _other_side(self, user: str, amend: e.Amend) -> e.Amend | None:
+        target = amend.change.target
+        page = await self._app.node.bus.read(amend.room, after=target - 1, limit=1, max_bytes=1, messages_only=True)
+        entry = next((one for one in page.entries if one.offset == target), None)
+        seen = Position(amend.change.epoch, target)
+        if entry is None or (seen.epoch and isinstance(judge(seen, page.state), Restart)):
+            raise Mistake("not_found", "there is no such message any more", field="offset")
+        letter = _decode(entry.payload)
+        sender = letter.sender.get("user", "")
+        if sender == user and letter.to not in ("", user) and letter.peer:
+            return _moved(amend, inbox_of(letter.to), letter.peer)
+        if sender not in ("", user) and amend.any_author:
+            copy = await self._app.marks.paired(amend.room, target)
+            return None if copy is None else _moved(amend, inbox_of(sender), copy)
+        return None  # to oneself; or not the author's, which the store will say
+
+    async def _place(self, user: str, amend: e.Amend) -> Placed:
+        answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
+
+        def done(result: Placed | BusError) -> None:
+            if answered.done():
+                return  # who asked has gone
+            if isinstance(result, Placed):
+                answered.set_result(result)
+            else:
+                answered.set_exception(result)
+
+        self._app.hub.publish(
+            amend.room,
+            amend.payload,
+            form="j",
+            done=done,
+            author=user,
+            key=amend.key,
+            digest=amend.content,
+            change=amend.change,
+            any_author=amend.any_author,
+        )
+        return await answered
+
+
+def _moved(amend: e.Amend, room: str, target: int) -> e.Amend:
+    """The same change for the other inbox: the payload names its room and target right after its type."""
+    before = b'"room":"%b","target":%d,' % (amend.room.encode(), amend.change.target)
+    after = b'"room":"%b","target":%d,' % (room.encode(), target)
+    change = Change(amend.change.verb, target, amend.change.emoji)  # the epoch was that of the other log
+    return msgspec.structs.replace(amend, room=room, change=change, payload=amend.payload.replace(before, after, 1))

@@ -1,0 +1,251 @@
+"""How a connection comes into the chat and into rooms: hello and join carried out, answered in the turn of admission.
+
+The rooms call back in the very turn in which the member is admitted, and what is written then comes before the first
+message. So everything that the answer needs of the store (counts, read positions) is asked for first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from chatmaster.settings import RoomRule
+from workers.addressing import is_inbox
+from workers.bus.port import BusError, Position, Unavailable
+from workers.chat.join import Before, Entering, Joining, Newcomer
+from workers.chat.rules import commands as c
+from workers.chat.rules import effects as e
+from workers.chat.rules.identity import Identity
+from workers.chat.rules.permissions import sanctioned_address
+from workers.chat.rules.replies import RoomState
+from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.session import Effects, Phase
+
+if TYPE_CHECKING:
+    from workers.chat.app import ChatApplication
+    from workers.chat.chat_connection import Desk
+
+
+class Entrance:
+    """Carries out hello and join for the connections of a worker."""
+
+    def __init__(self, app: ChatApplication) -> None:
+        self._app = app
+        self._arrived: list[tuple[Entering, Effects]] = []  # members since this turn, and what follows for each
+
+    # ---- hello -------------------------------------------------------------------------------------
+
+    async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
+        """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there."""
+        app, session, identity = self._app, desk.session, admit.identity
+        sanctions = app.context.sanctions
+        app.moderation.coming.begin(desk, identity.user)
+        places: list[str] = []  # rooms in which this connection has one of so many places
+        try:
+            # What needs no answer of the store costs no coroutine: most who come are new, in rooms that are known.
+            asked = app.gate.knock(desk.connection, identity)
+            refusal = await app.gate.ask(desk.connection, asked) if asked else None
+            if refusal is None and not sanctions.none:
+                refusal = app.gate.banned(identity, session.address)
+                admit = self._without_banned(desk, admit)
+            if refusal is not None:
+                return session.turned_away(*refusal)
+            if "join" in app.context.consulted:
+                admit = await self._consulted(desk, admit)
+            before = await self._look(identity, admit.wanted)
+            for one in before:
+                if one.rule.members:
+                    admit, before = await self._with_space(admit, before, places)
+                    break
+            if admit.chosen or not identity.fresh:
+                admit = await self._named(admit, before[0])
+            elif identity.guest:  # no await from here on: the next one finds this name taken
+                admit = msgspec.structs.replace(admit, identity=app.naming.invented(identity))
+            if not identity.fresh and app.moderation.concerned_with(identity):
+                await app.moderation.enlist(admit.identity)
+            app.introduce(desk, admit.identity)
+            self._enter(Newcomer(app, desk, admit, before, places), admit.wanted)
+        except BaseException as error:
+            self.give_back(identity.user, places)
+            if isinstance(error, BusError):
+                app.gate.release(desk.connection)
+            raise
+        return None
+
+    async def _named(self, admit: e.Admit, inbox: Before) -> e.Admit:
+        """Under the name that all of the user's connections have."""
+        kept = inbox.mark.name if inbox.mark else ""
+        identity = await self._app.naming.name_for(admit.identity, kept, chosen=admit.chosen)
+        return msgspec.structs.replace(admit, identity=identity)
+
+    def _without_banned(self, desk: Desk, admit: e.Admit) -> e.Admit:
+        """Now that this worker has been told who this is, it knows of bans from single rooms too."""
+        address = sanctioned_address(desk.session, admit.identity)
+        wanted, refused = [], list(admit.refused)
+        for one in admit.wanted:
+            reason = self._app.context.sanctions.banned(admit.identity.user, address, one.room, time.time())
+            if reason is None:
+                wanted.append(one)
+            else:
+                mistake = Mistake("banned", reason or "you are banned from this room", field=admit.field_of(one.room))
+                refused.append(mistake.reply(None))
+        return admit if len(wanted) == len(admit.wanted) else _with_rooms(admit, wanted, refused)
+
+    async def _consulted(self, desk: Desk, admit: e.Admit) -> e.Admit:
+        """Ask the application about each room of a hello."""
+        wanted, refused = list(admit.wanted[:1]), list(admit.refused)
+        for one in admit.wanted[1:]:
+            try:
+                await self._app.counsel.ask_join(desk.connection, admit.identity, one.room)
+            except Mistake as mistake:
+                mistake.field = admit.field_of(one.room)
+                refused.append(mistake.reply(None))
+            else:
+                wanted.append(one)
+        return _with_rooms(admit, wanted, refused)
+
+    async def _with_space(
+        self, admit: e.Admit, before: list[Before], places: list[str]
+    ) -> tuple[e.Admit, list[Before]]:
+        """Without the rooms of a hello that are full; the others' places are taken, and noted in `places`."""
+        wanted, known, refused = [], [], list(admit.refused)
+        for one, was in zip(admit.wanted, before, strict=True):
+            try:
+                await self._take_place(admit.identity.user, one.room, was.rule, places)
+            except Mistake as mistake:
+                mistake.field = admit.field_of(one.room)
+                refused.append(mistake.reply(None))
+            else:
+                wanted.append(one)
+                known.append(was)
+        return _with_rooms(admit, wanted, refused), known
+
+    async def ask_again(self, desk: Desk) -> None:
+        """Have a connection leave the rooms that the application does not let it join with the role that it has now."""
+        for room in desk.session.rooms:
+            if is_inbox(room):
+                continue
+            try:
+                await self._app.counsel.ask_join(desk.connection, desk.session.identity, room)
+            except Mistake as mistake:
+                desk.carry_out(desk.session.expelled(room, str(mistake)))
+
+    async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
+        """Answer a second hello with the rooms as they are."""
+        states = await self._present(desk, desk.session.rooms)
+        return desk.session.greeted(greet.id, states, time.time())
+
+    # ---- join --------------------------------------------------------------------------------------
+
+    async def join(self, desk: Desk, join: e.Join) -> Effects | None:
+        """Join one room, or say where one is that was joined before."""
+        session, room = desk.session, join.wanted.room
+        if join.again and join.wanted.since is None:
+            (state,) = await self._present(desk, [room])
+            return session.joined(join, state)
+        self._app.moderation.coming.begin(desk, session.identity.user)
+        before = await self._look(session.identity, [join.wanted])
+        user, rule, places = session.identity.user, before[0].rule, list[str]()
+        if join.again:
+            if rule.members:  # it keeps its place while it is out
+                self._app.occupancy.hold(room, user)
+                places.append(room)
+            await self._left(desk, room)
+        else:
+            await self._take_place(user, room, rule, places)
+        entering = Joining(self._app, desk, join, before, places)
+        try:
+            self._enter(entering, [join.wanted])
+        except BusError:
+            entering.failed_at_once()
+            raise
+        return None
+
+    async def _left(self, desk: Desk, room: str) -> None:
+        """Out and in again, to read on from another place."""
+        desk.session.forget(room)  # whoever is closed meanwhile has left it already
+        await self._app.leave(desk, room).wait()
+
+    # ---- both --------------------------------------------------------------------------------------
+
+    async def _take_place(self, user: str, room: str, rule: RoomRule, places: list[str]) -> None:
+        """Raises Mistake where the room is full and the user is not one of those in it; BusError."""
+        if rule.members:
+            if not await self._app.occupancy.take(room, user, rule.members):
+                raise Mistake("limit_reached", "this room is full", field="room")
+            places.append(room)
+
+    def give_back(self, user: str, places: list[str]) -> None:
+        """Somebody does not come in after all."""
+        while places:
+            self._app.occupancy.give_back(places.pop(), user)
+
+    def _enter(self, entering: Entering, wanted: Sequence[c.Wanted]) -> None:
+        """Become a member of all these rooms at once; then the desk goes on, or gives up. Raises BusError."""
+        desk = entering.desk
+        if desk.session.phase is Phase.ENDED:  # closed while we asked
+            raise Unavailable("the connection was closed")
+        positions = [
+            (one.room, None if one.since is None else Position(one.since.epoch, one.since.offset)) for one in wanted
+        ]
+        self._app.hub.join(desk.connection, positions, entering.announce, entering.failed)
+
+    def next_turn(self, entering: Entering, rest: Effects) -> None:
+        """Let somebody go on once it is a member, which it becomes in this turn."""
+        if not self._arrived:
+            self._app.node.loop.call_soon(self._go_on)
+        self._arrived.append((entering, rest))
+
+    def _go_on(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for entering, rest in arrived:
+            try:
+                entering.go_on(rest)
+            except Exception as error:  # a bug: it costs this one
+                entering.desk.failed(error)
+
+    async def _look(self, identity: Identity, wanted: Sequence[c.Wanted]) -> list[Before]:
+        """What the answer needs to know of each room. Raises BusError."""
+        if not identity.fresh:
+            if len(wanted) == 1:  # without tasks it costs a tenth
+                return [await self._before(identity, wanted[0].room)]
+            return list(await asyncio.gather(*(self._before(identity, one.room) for one in wanted)))
+        options, known = self._app.context.options, self._app.presence.known
+        found = []
+        for one in wanted:
+            rule, members = options.of(one.room), None
+            if rule.presence or rule.members:
+                members = known(one.room)
+                if members is None:
+                    members = await self._app.presence.counted(one.room)
+            found.append(Before(rule, members))
+        return found
+
+    async def _before(self, identity: Identity, room: str) -> Before:
+        rule = self._app.context.options.of(room)
+        members = await self._app.presence.counted(room) if rule.presence or rule.members else None
+        return Before(rule, members, await self._app.marks.look(room, identity.user))
+
+    async def _present(self, desk: Desk, rooms: Sequence[str]) -> list[RoomState]:
+        """Where a member stands. Raises BusError."""
+        before = await self._look(desk.session.identity, [c.Wanted(room) for room in rooms])
+        positions = [self._app.hub.position(room) for room in rooms]
+        return [
+            RoomState(
+                room=room,
+                epoch=position.epoch if position else "",
+                offset=position.offset if position else 0,
+                members=known.members if known.rule.presence else None,
+                unread=known.mark.unread if known.mark else None,
+                read=known.mark.read if known.mark else None,
+            )
+            for room, position, known in zip(rooms, positions, before, strict=True)
+        ]
+
+
+def _with_rooms(admit: e.Admit, wanted: Sequence[c.Wanted], refused: Sequence[e.Reply]) -> e.Admit:
+    return msgspec.structs.replace(admit, wanted=tuple(wanted), refused=tuple(refused))

@@ -1,0 +1,105 @@
+"""Asks the application's hooks, and makes of their answers what the session and the client need."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, Refuse, SayRequest
+from workers.chat.rules import commands as c
+from workers.chat.rules import effects as e
+from workers.chat.rules.identity import Identity
+from workers.chat.rules.request_error import Mistake
+from workers.failures import Failures
+
+if TYPE_CHECKING:
+    from workers.bus.port import Placed
+    from workers.callbacks.event import Tasks
+    from workers.connection import Connection
+    from workers.node.counters import Counters
+
+
+class Counsel:
+    """The hooks of one worker's application."""
+
+    def __init__(self, hooks: Hooks, tasks: Tasks, counters: Counters) -> None:
+        self._hooks = hooks
+        self._tasks = tasks
+        self._counters = counters
+        self._failures = Failures()
+
+    async def ask(self, connection: Connection, consult: e.Consult) -> str | None:
+        """Ask about a request. Returns another text where the hook gives one; raises Mistake where it refuses."""
+        person = _person(connection, consult.identity)
+        command = consult.command
+        if isinstance(command, c.Hello | c.Rename):
+            request: Any = HelloRequest(person)
+        elif isinstance(command, c.Join | c.History):
+            request = JoinRequest(person, command.room)
+        else:
+            request = _say_request(person, command)
+        return await self._ask(consult.hook, request)
+
+    async def ask_join(self, connection: Connection, identity: Identity, room: str) -> None:
+        """Ask about one room of a hello. Raises Mistake where it refuses."""
+        await self._ask("join", JoinRequest(_person(connection, identity), room))
+
+    async def _ask(self, hook: str, request: Any) -> str | None:
+        try:
+            verdict: Any = self._hooks.callbacks[hook](request)
+            if inspect.isawaitable(verdict):
+                verdict = await verdict
+        except Refuse as refused:
+            verdict = refused
+        except BaseException as error:
+            if self._tasks.is_ending(error):
+                raise
+            self._counters.callback_errors += 1
+            self._failures.say(f"the hook on_{hook} failed; what it was asked about is refused", error)
+            raise Mistake("internal", "the application failed", retry_after=1.0) from None
+        if isinstance(verdict, Refuse):
+            raise Mistake(verdict.code, verdict.reason)
+        return verdict if isinstance(verdict, str) and hook == "say" else None
+
+    def kept(self, room: str, placed: Placed, payload: bytes) -> None:
+        """The store has a message: tell who wants to see all of them."""
+        message = Kept(room, placed.epoch, placed.offset, placed.time, msgspec.json.decode(payload))
+        try:
+            seen: Any = self._hooks.callbacks["kept"](message)
+        except BaseException as error:
+            self._kept_failed(error)
+            return
+        if inspect.isawaitable(seen):
+            self._tasks.start(self._awaited(seen), what="on_kept")
+
+    async def _awaited(self, seen: Awaitable[Any]) -> None:
+        try:
+            await seen
+        except BaseException as error:
+            if self._tasks.is_ending(error):
+                raise
+            self._kept_failed(error)
+
+    def _kept_failed(self, error: BaseException) -> None:
+        self._counters.callback_errors += 1
+        self._failures.say("the hook on_kept failed", error)
+
+
+def _person(connection: Connection, identity: Identity) -> Person:
+    return Person(identity.user, identity.name, identity.role.name.lower(), connection.remote_ip, identity.guest)
+
+
+def _say_request(person: Person, command: c.Command) -> SayRequest:
+    assert isinstance(command, c.Say | c.Direct | c.Edit)
+    return SayRequest(
+        person,
+        room="" if isinstance(command, c.Direct) else command.room,
+        to=command.to if isinstance(command, c.Direct) else "",
+        text=None if command.text is UNSET else command.text,
+        data=msgspec.json.decode(command.data) if isinstance(command.data, Raw) else None,
+        offset=command.offset if isinstance(command, c.Edit) else None,
+    )

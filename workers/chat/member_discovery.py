@@ -1,0 +1,74 @@
+"""How a worker gets to know the people of a room whom it has not seen come: room after room, in the background.
+
+A worker that begins to look at a room is told of who comes from then on, but not of who is there already; and of a
+storm it is told only the number. Until it has asked, `@name` means nobody. Whoever came just before the worker began
+is in neither: the store learns of them a moment later, and the news of it went by. So it looks a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from workers.bus.port import BusError
+
+if TYPE_CHECKING:
+    from workers.callbacks.event import Tasks
+    from workers.presence import Presence
+
+logger = logging.getLogger(__name__)
+
+AGAIN: Final = 1.0  # seconds; presence is written within a fraction of one
+MOST: Final = 1000  # users of a room that are read; a larger one tells nobody names either
+
+
+class Acquaintance:
+    """Reads who is in rooms, and tells it: `heard_of(user, name)`."""
+
+    def __init__(
+        self, presence: Presence, heard_of: Callable[[str, str], None], tasks: Tasks, *, here: Callable[[str], int]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._here = here  # this worker's own users of a room
+        self._presence = presence
+        self._heard_of = heard_of
+        self._tasks = tasks
+        self._waiting: dict[str, None] = {}  # rooms, in the order of their asking
+        self._running = False
+
+    def begin(self, room: str, *, others: bool) -> None:
+        """This worker begins to look at a room; `others` says that there was somebody before."""
+        if others:
+            self.meet(room)
+        self._loop.call_later(AGAIN, self._look_again, room)
+
+    def _look_again(self, room: str) -> None:
+        if self._presence.count(room) > self._here(room):
+            self.meet(room)
+
+    def meet(self, room: str) -> None:
+        """There are people in a room whom this worker may not know."""
+        self._waiting[room] = None
+        if not self._running:
+            self._running = True
+            self._tasks.start(self._meet_all(), what="get to know a room")
+
+    async def _meet_all(self) -> None:
+        try:
+            while self._waiting:
+                room = next(iter(self._waiting))
+                del self._waiting[room]
+                await self._meet(room)
+        finally:
+            self._running = False
+
+    async def _meet(self, room: str) -> None:
+        try:
+            found = await self._presence.members(room, MOST)
+        except BusError as error:
+            logger.debug("who is in %s is not known yet: %s", room, error)
+            return
+        for member in found.members:
+            self._heard_of(member.user, member.name)

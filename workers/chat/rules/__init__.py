@@ -1,0 +1,1 @@
+"""The chat's rules: pure, without clock, chance or I/O."""

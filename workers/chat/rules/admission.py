@@ -1,0 +1,126 @@
+"""Coming in: who says hello, under which name, to which rooms; and the second hello, which renews the first.
+
+Each function takes the session and returns effects, or raises Mistake.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workers.addressing import inbox_of, is_inbox
+from workers.chat.rules import commands as c
+from workers.chat.rules import effects as e
+from workers.chat.rules import names
+from workers.chat.rules.identity import Identity, Refusal
+from workers.chat.rules.permissions import permit
+from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.rights import Role, may
+
+if TYPE_CHECKING:
+    from workers.chat.rules.context import Context
+    from workers.chat.rules.session import Effects, Session
+
+
+def identify(session: Session, command: c.Hello, now: float) -> Identity | Refusal:
+    """Who says this hello, with the name that it asks for. Raises Mistake."""
+    if not session.context.identities.ready_for(command.token):
+        raise Mistake("unavailable", "the store does not answer", retry_after=1.0)
+    found = session.context.identities.identify(command.token, now)
+    if isinstance(found, Refusal) or command.name is None:
+        return found
+    name = checked_name(session.context, command.name, found)
+    return msgspec.structs.replace(found, name=name, chosen=name != found.name)
+
+
+def admit(session: Session, identity: Identity, command: c.Hello, now: float) -> e.Admit:
+    """The inbox, and those of the wanted rooms that are for this user; each of the others gets an `error`."""
+    inbox = inbox_of(identity.user)
+    chosen = {inbox: c.Wanted(inbox)}
+    refused = []
+    most = session.context.limits.rooms_per_connection
+    for place, wanted in enumerate(command.rooms):
+        if len(chosen) > most and wanted.room not in chosen:  # what is over the limit costs no further look
+            refused.append(_one_too_many(f"rooms[{place}].room").reply(None))
+            continue
+        try:
+            check_entry(session, identity, wanted.room, len(chosen) - 1, now)
+        except Mistake as mistake:
+            mistake.field = f"rooms[{place}].room"
+            refused.append(mistake.reply(None))
+        else:
+            chosen[wanted.room] = wanted
+    rooms = tuple(chosen.values())
+    return e.Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
+
+
+def check_entry(session: Session, identity: Identity, room: str, inside: int, now: float) -> str:
+    """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises Mistake."""
+    hook = permit(session, identity, "join", room, now)
+    if inside >= session.context.limits.rooms_per_connection and not is_inbox(room):
+        raise _one_too_many("room")
+    return hook
+
+
+def _one_too_many(field: str) -> Mistake:
+    return Mistake("limit_reached", "one connection cannot be in more rooms", field=field)
+
+
+def renew(session: Session, command: c.Hello, now: float) -> Effects:
+    """A second hello may renew the token or the name of the same user, nothing else. Raises Mistake."""
+    if command.rooms:
+        raise Mistake("bad_request", "a second hello joins no rooms: use join", field="rooms")
+    identity = _renewed(session, command, now)
+    if "hello" in session.context.consulted:
+        return (e.Consult("hello", command, identity),)
+    return renewed(session, identity, command)
+
+
+def renewed(session: Session, identity: Identity, command: c.Hello) -> Effects:
+    """Nothing is against it. The name is given by the one who gives names to all connections of a user."""
+    name = identity.name if identity.name != session.identity.name else ""
+    ask_again = "join" in session.context.consulted and identity.role != session.identity.role
+    session.identity = msgspec.structs.replace(identity, name=session.identity.name)
+    return (*_leave_forbidden(session), e.Greet(command.id, name, ask_again=ask_again))
+
+
+def _renewed(session: Session, command: c.Hello, now: float) -> Identity:
+    identity = session.identity
+    if command.token is not None:
+        found = session.context.identities.identify(command.token, now)
+        if isinstance(found, Refusal):
+            raise Mistake("unauthorized", found.reason, field="token")
+        if found.user != identity.user:
+            raise Mistake("unauthorized", "this token is another user's", field="token")
+        identity = msgspec.structs.replace(found, name=identity.name, token="", fresh=False)
+    if command.name is not None:
+        identity = msgspec.structs.replace(identity, name=checked_name(session.context, command.name, identity))
+    return identity
+
+
+def checked_name(context: Context, name: str, identity: Identity) -> str:
+    """The name as it is kept. Raises Mistake where it breaks the rules or could be taken for a moderator's."""
+    try:
+        name = names.cleaned(name)
+    except names.NameRefused as refused:
+        raise Mistake("bad_request", str(refused), field="name") from None
+    if could_deceive(context, name, identity):
+        raise Mistake("bad_request", "this name could be taken for a moderator's", field="name")
+    return name
+
+
+def could_deceive(context: Context, name: str, identity: Identity) -> bool:
+    """Whether a name of somebody's own choice could be taken for that of another who has a say here."""
+    if names.is_the_operators(name):
+        return True
+    if identity.role >= Role.MODERATOR:
+        return False
+    return names.is_reserved(name) or context.staff.looks_like(name, identity.user)
+
+
+def _leave_forbidden(session: Session) -> list[e.Effect]:
+    """Leave the rooms that a new token does not allow any more."""
+    options = session.context.options
+    lost = [room for room in session.rooms if not may(session.identity, "join", room, options.of(room))]
+    return [effect for room in lost for effect in session.expelled(room, "your new token does not allow this room")]

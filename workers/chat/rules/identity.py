@@ -1,0 +1,266 @@
+"""Who somebody is: guests with a signed identity of their own, and users with a JSON Web Token (RFC 7519).
+
+A guest's token is ``guest.<user>.<signature>``; who presents it again is the same guest, so a retry after a lost
+connection is recognised and nobody can take another's inbox. User ids that begin with ``guest:``, ``operator:`` or
+``bot:`` are no token's: a `sub` that begins so is encoded.
+
+Pure but for PyJWT's arithmetic: the time, the secret and new ids are given.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from binascii import b2a_base64
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, Final
+
+from msgspec import Struct
+
+from chatmaster.settings import Auth
+from workers import addressing
+from workers.addressing import MAX_CHARACTERS, normalized, user_id
+from workers.chat.rules import names
+from workers.chat.rules.rights import Role
+
+GUEST_PREFIX: Final = "guest:"
+OPERATOR: Final = "operator:chatctl"
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_GUEST_TOKEN: Final = re.compile(r"guest\.(guest:[0-9a-f]{16})\.([A-Za-z0-9_-]{22})\Z")
+
+_RESERVED: Final = (GUEST_PREFIX, "operator:", "bot:")
+
+# What PyJWT and the claims' conversions raise for tokens that are wrong in ways of their own.
+_WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+class Identity(Struct, frozen=True, gc=False):
+    """Somebody who said who they are."""
+
+    user: str
+    name: str
+    role: Role = Role.USER
+    patterns: tuple[str, ...] | None = None  # the token's rooms
+    expires: float = 0.0  # Unix time; 0: never
+    guest: bool = False
+    token: str = ""  # a guest's, to come back with
+    fresh: bool = False  # a guest who was never here before
+    chosen: bool = False  # the name is not the token's, but one that the hello asked for
+
+
+class Refusal(Struct, frozen=True):
+    """Why somebody is not let in."""
+
+    reason: str  # for the client
+    note: str = ""  # for the log; never the token
+
+
+class Identities:
+    """Decides who somebody is.
+
+    `guest_secret` signs guests' tokens and is the same on every worker and machine; it may be set later, since it
+    comes from the store. `new_guest` gives 16 random hexadecimal digits. Raises ValueError for a public key that
+    is none.
+    """
+
+    def __init__(self, auth: Auth, *, guest_secret: bytes | None, new_guest: Callable[[], str]) -> None:
+        self._auth = auth
+        self.guest_secret: bytes | None = None
+        self._signers: tuple[Signer, ...] = ()  # the present one, and the one before the store lost its secret
+        self._new_guest = new_guest
+        if guest_secret is not None:
+            self.signs_with(guest_secret)
+        self._verify = _verifier(auth)
+
+    def signs_with(self, secret: bytes) -> None:
+        """From now on guests' tokens are signed with `secret`; those of the one before are still theirs."""
+        if self.guest_secret != secret:
+            self._signers = (Signer(secret), *self._signers[:1])
+            self.guest_secret = secret
+
+    @property
+    def guests_allowed(self) -> bool:
+        return self._auth.mode == "guest"
+
+    def ready_for(self, token: str | None) -> bool:
+        """Whether it can be decided now who presents this."""
+        return self.guest_secret is not None or not self.guests_allowed or _is_users(token)
+
+    def identify(self, token: str | None, now: float) -> Identity | Refusal:
+        """Who presents this token at `now` (Unix time); without one a new guest, where guests are allowed."""
+        if token and _is_users(token):
+            return self._by_token(token, now)
+        if not self.guests_allowed:
+            return Refusal("a token is needed")
+        if not token:
+            return self._guest(GUEST_PREFIX + self._new_guest(), fresh=True)
+        found = _GUEST_TOKEN.match(token)
+        if found is None or not self._is_signed(found[1], found[2]):
+            return Refusal("this guest token is not valid", note="a guest token with a wrong signature")
+        return self._guest(found[1], fresh=False)
+
+    def _guest(self, user: str, *, fresh: bool) -> Identity:
+        number = int(user[len(GUEST_PREFIX) :], 16)
+        token = f"guest.{user}.{self._signers[0].sign(user)}"  # there is one, see `ready_for`
+        return Identity(user, names.generated(number), guest=True, token=token, fresh=fresh)
+
+    def _is_signed(self, user: str, signature: str) -> bool:
+        return any(hmac.compare_digest(signature, signer.sign(user)) for signer in self._signers)
+
+    def _by_token(self, token: str, now: float) -> Identity | Refusal:
+        if self._verify is None:
+            return Refusal("tokens are not accepted here", note="a token came, but neither secret nor key is set")
+        claims = self._verify(token)
+        if isinstance(claims, Refusal):
+            return claims
+        try:
+            return _identity_of(claims, now, self._auth.leeway)
+        except _WRONG as error:
+            return Refusal("this token is not valid", note=f"its claims: {_shown(error)}")
+
+
+class Signer:
+    """Signs with one secret: 128 bits of BLAKE2b with a key (RFC 7693), a tenth of what HMAC costs.
+
+    Each hello of a guest needs it, so what does not depend on the guest is done once.
+    """
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._begun = blake2b(key=secret, digest_size=16, person=b"guest")
+
+    def sign(self, user: str) -> str:
+        """The signature in URL-safe base64, without padding."""
+        state = self._begun.copy()
+        state.update(user.encode())
+        return b2a_base64(state.digest(), newline=False)[:-2].translate(_URL_SAFE).decode()
+
+
+def _is_users(token: str | None) -> bool:
+    return bool(token) and not str(token).startswith("guest.")
+
+
+def encoded_user(sub: str) -> str:
+    """A token's `sub` as a user id: what is not allowed in one is percent-encoded. Raises ValueError.
+
+    No two become one: a `sub` that is not in NFC, which others would be kept in, has all but ASCII encoded.
+    """
+    user = "".join([one if addressing.is_allowed(one) else _encoded(one) for one in sub])
+    if not addressing.is_kept(user):
+        user = "".join([one if one.isascii() else _encoded(one) for one in user])
+    if _seems_reserved(user):
+        user = user.replace(":", "%3A", 1)
+    if not 1 <= len(user) <= MAX_CHARACTERS:
+        raise ValueError(f"sub becomes a user id of {len(user)} characters; 1 to {MAX_CHARACTERS} are allowed")
+    return user_id(user)
+
+
+def _encoded(characters: str) -> str:
+    return "".join([f"%{byte:02X}" for byte in characters.encode()])
+
+
+def _seems_reserved(user: str) -> bool:
+    """Whether an id begins as those of guests, operators and bots do, or looks so."""
+    if user.isascii():
+        return user.startswith(_RESERVED)
+    head, colon, _ = user.partition(":")
+    keys = names.keys_of(head + colon)
+    return any(not keys.isdisjoint(names.keys_of(prefix)) for prefix in _RESERVED)
+
+
+def _identity_of(claims: dict[str, Any], now: float, leeway: float) -> Identity | Refusal:
+    """`leeway` seconds by which the clocks may differ (RFC 7519, 4.1.4 and 4.1.5)."""
+    expires = float(claims["exp"]) + leeway if "exp" in claims else 0.0
+    if "exp" in claims and not expires > now:
+        return Refusal("this token has expired", note="exp has passed")
+    if "nbf" in claims and not float(claims["nbf"]) - leeway <= now:
+        return Refusal("this token is not valid yet", note="nbf is to come")
+    user = encoded_user(claims["sub"])
+    return Identity(user, _name_of(claims, user), _role_of(claims), _patterns_of(claims), expires)
+
+
+def _name_of(claims: dict[str, Any], user: str) -> str:
+    """The issuer vouches for the name, so that one that breaks our rules only gives way to the user id.
+
+    Nobody is called as the operator is: not whom an issuer calls so, nor whose id it is.
+    """
+    for name in (claims.get("name"), claims.get("sub"), user[: names.MAX_LENGTH], f"user {user}"[: names.MAX_LENGTH]):
+        try:
+            if isinstance(name, str) and not names.is_the_operators(name):
+                return names.cleaned(name)
+        except names.NameRefused:
+            pass
+    return user[: names.MAX_LENGTH]
+
+
+def _role_of(claims: dict[str, Any]) -> Role:
+    role = claims.get("role", "user")
+    if not isinstance(role, str) or role.upper() not in Role.__members__:
+        raise ValueError("role is none of user, moderator, admin")
+    return Role[role.upper()]
+
+
+def _patterns_of(claims: dict[str, Any]) -> tuple[str, ...] | None:
+    rooms = claims.get("rooms")
+    if rooms is None:
+        return None
+    if not isinstance(rooms, list) or not all(isinstance(one, str) for one in rooms) or len(rooms) > 100:
+        raise ValueError("rooms is not a list of at most 100 patterns")
+    return tuple(map(normalized, rooms))
+
+
+def _verifier(auth: Auth) -> Callable[[str], dict[str, Any] | Refusal] | None:
+    """The check of a token's signature, issuer and audience; the claims that need a clock are checked here."""
+    if not (auth.secret or auth.public_key):
+        return None
+    import jwt  # 0.1 s with its cryptography, which a server of guests need not spend
+
+    key, fitting = _key_of(auth)
+    algorithms = list(auth.algorithms or fitting)
+    options: Any = {
+        "verify_exp": False,
+        "verify_nbf": False,
+        "verify_iat": False,
+        "verify_aud": bool(auth.audience),
+        "require": ["sub"],
+    }
+
+    def verify(token: str) -> dict[str, Any] | Refusal:
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=algorithms,
+                options=options,
+                issuer=auth.issuer or None,
+                audience=auth.audience or None,
+            )
+        except (jwt.PyJWTError, *_WRONG) as error:
+            return Refusal("this token is not valid", note=_shown(error))
+
+    return verify
+
+
+def _key_of(auth: Auth) -> tuple[Any, list[str]]:
+    """The key, parsed once, and the algorithms that fit its kind. Raises ValueError."""
+    if auth.secret:
+        return auth.secret.encode(), ["HS256"]
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    key = load_pem_public_key(auth.public_key.encode())
+    if isinstance(key, rsa.RSAPublicKey):
+        return key, ["RS256"]
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key, ["ES256"]
+    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        return key, ["EdDSA"]
+    raise ValueError(f"auth.public_key: a key of type {type(key).__name__} cannot verify tokens")
+
+
+def _shown(error: Exception) -> str:
+    """An error for the log: PyJWT's sentences do not repeat the token, but nothing long is trusted with it."""
+    return f"{type(error).__name__}: {error}"[:100]

@@ -1,0 +1,127 @@
+"""Who can be mentioned: the names that this worker has heard of, and whom a text means by `@name`.
+
+Names come from this worker's own connections, from presence, and from what is looked back at, so that a name is known
+wherever its bearer shares a room with somebody here. Nothing is forgotten at once when somebody leaves: one may mention
+who is away. A user has one name at a time.
+
+The search is bounded whatever the text: behind each `@` no more characters than a name can have are folded, once, their
+first word says which lengths of names are worth a look, and a text has a budget of characters for all its `@` together.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from workers.chat.rules.entries import MAX_MENTIONS, MENTION, ROOM_MENTION
+from workers.chat.rules.names import MAX_LENGTH, folded
+
+WINDOW: Final = 2 * MAX_LENGTH + 1  # characters behind an `@`: a name may be written with its accents apart
+MOST_NAMES: Final = 100_000
+MOST_OF_ONE_NAME: Final = 8
+BUDGET: Final = 40_000  # what one text may cost, in characters: 300 `@` with ASCII behind them, about 1 ms
+PLACE_COST: Final = 64  # characters that an `@` costs beside those that are folded
+FOLDING_COST: Final = 4  # times that what is not ASCII costs
+
+
+class People:
+    """Names and the users who bear them."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, tuple[str, ...]] = {}  # folded name → users, the latest last
+        self._names: dict[str, str] = {}  # user → the folded name that counts
+        self._lengths: dict[str, dict[int, int]] = {}  # first word → length of a folded name → such names
+
+    def called(self, user: str, name: str) -> None:
+        """A user is called so, and not as before."""
+        key = folded(name)
+        before = self._names.get(user)
+        if before is not None and before != key:
+            self._forget(user, before)
+        self._names[user] = key
+        users = self._users.pop(key, ())
+        if not users:
+            self._index(key)
+        if user not in users:
+            users = (*users, user)
+            if len(users) > MOST_OF_ONE_NAME:
+                self._names.pop(users[0], None)
+                users = users[1:]
+        self._users[key] = users
+        if len(self._users) > MOST_NAMES:
+            oldest = next(iter(self._users))
+            for one in self._users.pop(oldest):
+                self._names.pop(one, None)
+            self._unindex(oldest)
+
+    def knows(self, name: str) -> bool:
+        """Whether somebody is called so, or was when last heard of."""
+        return folded(name) in self._users
+
+    def met(self, user: str, name: str) -> None:
+        """A user was called so once; what is known already is newer."""
+        if user not in self._names:
+            self.called(user, name)
+
+    def _forget(self, user: str, key: str) -> None:
+        """A name that is given up."""
+        users = tuple(one for one in self._users.get(key, ()) if one != user)
+        if users:
+            self._users[key] = users
+        elif self._users.pop(key, None) is not None:
+            self._unindex(key)
+
+    def _index(self, key: str) -> None:
+        lengths = self._lengths.setdefault(_first_word(key), {})
+        lengths[len(key)] = lengths.get(len(key), 0) + 1
+
+    def _unindex(self, key: str) -> None:
+        word = _first_word(key)
+        lengths = self._lengths[word]
+        lengths[len(key)] -= 1
+        if not lengths[len(key)]:
+            del lengths[len(key)]
+            if not lengths:
+                del self._lengths[word]
+
+    def mentioned(self, room: str, text: str) -> tuple[str, ...]:
+        """The users whom the text means, and `@room`; each once. Of several names the longest that fits counts.
+
+        What lies beyond the text's budget, or beyond MAX_MENTIONS users, is not found.
+        """
+        found: dict[str, None] = {}
+        left = BUDGET
+        for place in MENTION.finditer(text):
+            words = folded(text[place.end() : place.end() + WINDOW])
+            found.update(dict.fromkeys(self._meant(words)))
+            left -= PLACE_COST + len(words) * (1 if words.isascii() else FOLDING_COST)
+            if left <= 0 or len(found) >= MAX_MENTIONS:
+                break
+        return tuple(found)[:MAX_MENTIONS]
+
+    def _meant(self, words: str) -> tuple[str, ...]:
+        """Who is called what the words begin with."""
+        first = _first_word(words)
+        for length in sorted(self._lengths.get(first, ()), reverse=True):
+            name = words[:length]
+            if name in self._users and name != ROOM_MENTION[1:] and _ends_word(words, length):
+                return self._users[name]
+        return (ROOM_MENTION,) if first == ROOM_MENTION[1:] else ()
+
+
+def _first_word(folded_name: str) -> str:
+    """The letters and digits that it begins with, or else its first character."""
+    for at, character in enumerate(folded_name):
+        if not character.isalnum():
+            return folded_name[: at or 1]
+    return folded_name
+
+
+def _ends_word(words: str, end: int) -> bool:
+    """Whether what ends there does not end in the middle of a word, or before a mark of its last character."""
+    if end == len(words):
+        return True
+    behind = words[end]
+    if not behind.isascii() and unicodedata.category(behind)[0] == "M":
+        return False
+    return not (behind.isalnum() and words[end - 1].isalnum())

@@ -1,0 +1,70 @@
+"""Moderators and admins over all workers: their roles, and the names that nobody else may look like.
+
+They are learned when they say hello: written to the store, told to every worker through the control room, and read
+from the store when a worker starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from workers.chat.rules import names
+from workers.chat.rules.identity import OPERATOR
+from workers.chat.rules.rights import Role
+
+OPERATOR_NAME: Final = names.OPERATOR
+
+
+class Officer(Struct, frozen=True):
+    """A user with a role, as the store and the control room carry it."""
+
+    user: str
+    name: str
+    role: Role
+
+
+class Staff:
+    """The officers that this worker knows of."""
+
+    def __init__(self) -> None:
+        self._officers: dict[str, Officer] = {}
+        # Key of a name → users. The operator is none who says hello, but speaks all the same.
+        self._bearers: dict[str, set[str]] = {key: {OPERATOR} for key in names.keys_of(OPERATOR_NAME)}
+
+    def enlist(self, officer: Officer) -> bool:
+        """An officer is known from now on, or known otherwise; one without a role any more is let go.
+
+        Returns whether anything changed.
+        """
+        known = self._officers.get(officer.user)
+        if known == officer or (known is None and officer.role is Role.USER):
+            return False
+        if known is not None:
+            for key in names.keys_of(known.name):
+                self._bearers.get(key, set()).discard(known.user)
+            del self._officers[officer.user]
+        if officer.role > Role.USER:
+            self._officers[officer.user] = officer
+            for key in names.keys_of(officer.name):
+                self._bearers.setdefault(key, set()).add(officer.user)
+        return True
+
+    def replace(self, officers: Sequence[Officer]) -> None:
+        """These are all; whoever else was known has no role any more."""
+        here = {officer.user for officer in officers}
+        for gone in [known for known in self._officers.values() if known.user not in here]:
+            self.enlist(Officer(gone.user, gone.name, Role.USER))
+        for officer in officers:
+            self.enlist(officer)
+
+    def role_of(self, user: str) -> Role:
+        """The role that the user last came with."""
+        officer = self._officers.get(user)
+        return officer.role if officer is not None else Role.USER
+
+    def looks_like(self, name: str, user: str) -> bool:
+        """Whether the name could be taken for that of an officer other than the user."""
+        return any(self._bearers.get(key, set()) - {user} for key in names.keys_of(name))

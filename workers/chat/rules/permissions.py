@@ -1,0 +1,96 @@
+"""Owns the answer to "may this user do this in this room?", for every verb: rights, bans, mutes, and the hook to ask.
+
+`permit` is the one place that every request passes. It raises Mistake where the token, the room's options, a ban, a
+mute, or not being in the room is against it, and says which hook of the application has to be asked before it is done.
+What a hook on join keeps somebody out of, it keeps from them in every other way too: reading without joining asks
+the same hook, and all else needs the room to be joined.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from workers.addressing import room_or_inbox
+from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.rights import MODERATE, may
+
+if TYPE_CHECKING:
+    from workers.chat.rules.identity import Identity
+    from workers.chat.rules.session import Session
+
+
+class Rule(Struct, frozen=True):
+    """What a verb demands beside the rights that `rights.may` looks at."""
+
+    joined: bool = True  # the connection is in the room
+    voice: bool = False  # the user is not muted
+    hook: str = ""  # what the application is asked
+    refusal: str = "this room is not for you"
+    field: str = "room"
+
+
+_SPEAKING: Final = "you may not speak in this room"
+RULES: Final = {
+    "join": Rule(joined=False, hook="join"),
+    "history": Rule(joined=False, hook="join"),
+    "leave": Rule(refusal="an inbox cannot be left"),
+    "read": Rule(),
+    "members": Rule(refusal="this room does not show who is in it"),
+    "say": Rule(voice=True, hook="say", refusal=_SPEAKING),
+    "edit": Rule(voice=True, hook="say", refusal=_SPEAKING),
+    "delete": Rule(voice=True, refusal=_SPEAKING),
+    "react": Rule(voice=True, refusal=_SPEAKING),
+    "typing": Rule(voice=True, refusal=_SPEAKING),
+    **dict.fromkeys(MODERATE, Rule(joined=False, refusal="this is for moderators of the room", field="")),
+    "direct": Rule(joined=False, voice=True, hook="say", refusal="you may not write to this user", field="to"),
+}
+
+
+def permit(session: Session, identity: Identity, verb: str, room: str, now: float) -> str:
+    """Raise Mistake where `identity` may not do `verb` in `room`; return the hook to ask before it is done, or "".
+
+    `room` is the receiver's inbox for `direct`, where only a mute of the whole server counts;
+    for a verb of moderators it may be "": everywhere.
+    """
+    rule, context = RULES[verb], session.context
+    inside = room in session.rooms
+    if rule.joined and not inside:
+        raise _not_joined(room)
+    if not may(identity, verb, room, context.options.of(room)):
+        raise Mistake("forbidden", rule.refusal, field=rule.field)
+    if not context.sanctions.none:
+        if not rule.joined and not inside and verb != "direct":
+            _require_not_banned(session, identity, room, now)
+        if rule.voice:
+            _require_voice(session, identity, "" if verb == "direct" else room, now)
+    asked = rule.hook in context.consulted and not (inside and rule.hook == "join")
+    return rule.hook if asked else ""
+
+
+def sanctioned_address(session: Session, identity: Identity) -> str:
+    """The address that bans and mutes count for: a guest's, who could come back as another; "" for a user's."""
+    return session.address if identity.guest else ""
+
+
+def _not_joined(room: str) -> Mistake:
+    try:
+        room_or_inbox(room)
+    except ValueError as error:
+        return Mistake("bad_request", str(error), field="room")
+    return Mistake("not_joined", "join the room first", field="room")
+
+
+def _require_not_banned(session: Session, identity: Identity, room: str, now: float) -> None:
+    address = sanctioned_address(session, identity)
+    reason = session.context.sanctions.banned(identity.user, address, room, now)
+    if reason is not None:
+        raise Mistake("banned", reason or "you are banned from this room", field="room")
+
+
+def _require_voice(session: Session, identity: Identity, room: str, now: float) -> None:
+    address = sanctioned_address(session, identity)
+    until = session.context.sanctions.muted(identity.user, address, room, now)
+    if until is not None:
+        raise Mistake("muted", "you are muted", retry_after=until - now if until < float("inf") else None)

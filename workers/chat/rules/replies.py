@@ -1,0 +1,157 @@
+"""What the server says to one connection: answers and pushes, as bytes.
+
+`ack` is on the hot path and assembled by hand, `welcome` is a type; the others are encoded from plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from workers.addressing import inbox_of
+from workers.chat.rules.entries import encode
+
+RequestId = str | int | None
+
+
+class RoomState(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A room as `welcome` and `joined` show it."""
+
+    room: str
+    epoch: str
+    offset: int
+    recovered: bool | None = None
+    members: int | None = None  # users; None where presence is off, as in an inbox
+    unread: int | None = None  # messages of others after `read`, without deleted ones
+    read: int | None = None
+
+
+class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="welcome", gc=False):
+    """The answer to `hello`."""
+
+    id: RequestId = None
+    connection: str
+    user: str
+    name: str
+    role: str
+    server_time: int
+    ping_interval: float
+    limits: msgspec.Raw
+    rooms: Sequence[RoomState]
+    token: str | None = None  # a guest's, to be given with the next hello
+
+
+def _answer(kind: str, request: RequestId, **members: Any) -> bytes:
+    """An object in PROTOCOL's order: type, id, the rest; members that are None are left out."""
+    answer: dict[str, Any] = {"type": kind}
+    if request is not None:
+        answer["id"] = request
+    answer.update((name, value) for name, value in members.items() if value is not None)
+    return encode(answer)
+
+
+def _id(request: RequestId) -> bytes:
+    return b"" if request is None else b',"id":' + encode(request)
+
+
+def ack(request: RequestId, *, room: str, epoch: str, offset: int, duplicate: bool) -> bytes:
+    """Done, and kept at that place."""
+    tail = b',"duplicate":true}' if duplicate else b"}"
+    return b'{"type":"ack"%b,"room":"%b","epoch":"%b","offset":%d%b' % (
+        _id(request),
+        room.encode(),
+        epoch.encode(),
+        offset,
+        tail,
+    )
+
+
+def done(request: RequestId, *, room: str | None = None, lifted: bool | None = None) -> bytes:
+    """Done; nothing was kept in a log. `lifted`: whether an `unban` or `unmute` found anything to lift."""
+    return _answer("ack", request, room=room, lifted=lifted)
+
+
+def error(
+    code: str, message: str, *, request: RequestId = None, retry_after_ms: int | None = None, field: str | None = None
+) -> bytes:
+    """The request did nothing (or, for `unavailable` and `internal`, nobody knows)."""
+    return _answer("error", request, code=code, message=message, retry_after_ms=retry_after_ms, field=field or None)
+
+
+def joined(request: RequestId, state: RoomState) -> bytes:
+    """The answer to `join`."""
+    return _answer("joined", request, **msgspec.structs.asdict(state))
+
+
+def left(request: RequestId, room: str, *, reason: str | None = None) -> bytes:
+    """The answer to `leave`; without an id and with a reason: somebody else saw to it."""
+    return _answer("left", request, room=room, reason=reason)
+
+
+def history(request: RequestId, *, room: str, epoch: str, messages: Iterable[bytes], more: bool) -> bytes:
+    """The answer to `history`, of messages that were spliced before."""
+    return b'{"type":"history"%b,"room":"%b","epoch":%b,"messages":[%b],"more":%b}' % (
+        _id(request),
+        room.encode(),
+        encode(epoch),
+        b",".join(messages),
+        b"true" if more else b"false",
+    )
+
+
+def members(request: RequestId, *, room: str, members: Sequence[dict[str, Any]], count: int, truncated: bool) -> bytes:
+    """The answer to `members`."""
+    return _answer("members", request, room=room, members=members, count=count, truncated=truncated)
+
+
+def presence(
+    room: str,
+    *,
+    joined: Sequence[dict[str, str]],
+    left: Sequence[dict[str, str]],
+    renamed: Sequence[dict[str, str]],
+    count: int,
+) -> bytes:
+    """Who came, went, and is called otherwise now; where there were too many, only how many there are."""
+    return _answer(
+        "presence", None, room=room, joined=joined or None, left=left or None, renamed=renamed or None, count=count
+    )
+
+
+def renamed(user: str, name: str) -> bytes:
+    """One's own new name, for the connections that did not ask for it: in the room that they all are in."""
+    return presence(inbox_of(user), joined=(), left=(), renamed=[{"user": user, "name": name}], count=1)
+
+
+def typing(room: str, user: str, name: str) -> bytes:
+    """Somebody writes."""
+    return _answer("typing", None, room=room, user=user, name=name)
+
+
+def read(room: str, user: str, offset: int) -> bytes:
+    """Somebody has read up to there."""
+    return _answer("read", None, room=room, user=user, offset=offset)
+
+
+def gap(room: str, epoch: str, first: int, last: int, *, changes: bool = False) -> bytes:
+    """These offsets cannot be had any more; delivery goes on after them. `changes`: they only changed messages."""
+    told: dict[str, Any] = {"type": "gap", "room": room, "epoch": epoch, "from": first, "to": last}
+    return encode(told | {"changes": True} if changes else told)
+
+
+def reset(room: str, epoch: str, offset: int) -> bytes:
+    """The log was lost; it starts again here."""
+    return _answer("reset", None, room=room, epoch=epoch, offset=offset)
+
+
+def bye(code: int, reason: str, retry_after_ms: int) -> bytes:
+    """The server closes on purpose; the code says whether to come back, `retry_after_ms` when at the earliest."""
+    return _answer("bye", None, code=code, reason=reason, retry_after_ms=retry_after_ms)
+
+
+def pong(request: RequestId, server_time: int) -> bytes:
+    """The answer to `ping`."""
+    return _answer("pong", request, server_time=server_time)

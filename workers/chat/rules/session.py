@@ -1,0 +1,397 @@
+"""What one connection may do, and what follows from what it does: the rules of the chat, without any I/O.
+
+Commands and past-tense events come in, effects go out; `app.py` carries them out and reports back::
+
+    NEW ──hello, any request of a guest──► ADMITTING ──admitted──► OPEN ──Bye──► ENDED
+     ▲ └──silence: hello_timed_out─────────┘    │
+     └───────────────refused────────────────────┘
+
+While a session waits for `admitted`, `joined` or `approved`, nobody hands it a command: requests of one connection
+take effect in the order they came. `now` is Unix time in seconds throughout, and may jump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from workers.chat.rules import admission, posting, replies
+from workers.chat.rules import commands as c
+from workers.chat.rules import effects as e
+from workers.chat.rules.context import Context
+from workers.chat.rules.entries import encode
+from workers.chat.rules.identity import Identity, Refusal
+from workers.chat.rules.permissions import RULES, permit
+from workers.chat.rules.replies import RequestId, RoomState
+from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.rights import ROLE_NAMES, Role
+from workers.rate_limit import Bucket
+
+Effects = Sequence[e.Effect]
+
+UNAUTHORIZED, NO_HELLO, REMOVED, TOO_MANY, FLOOD = 4001, 4002, 4003, 4004, 4009
+COME_BACK_MS: Final = 5_000  # after 4004 and 4009
+LARGE_ROOM: Final = 1_000  # users; joining so many costs a token more
+ROOMS_A_TOKEN: Final = 100  # of a hello, beside the first token
+NOBODY: Final = Identity("", "")
+
+
+class Phase(IntEnum):
+    """How far a session has come."""
+
+    NEW = 0
+    ADMITTING = 1
+    OPEN = 2
+    ENDED = 3
+
+
+class SessionState(Struct, frozen=True, array_like=True):
+    """A session on paper, for the worker that goes on with it. Ages travel, not times of a clock."""
+
+    identity: Identity
+    rooms: tuple[str, ...]
+    tokens: float
+    tokens_age: float
+    refused: int
+    open: bool = True  # else it has not said hello yet
+    said_hello: bool = False  # and was refused for the time being
+
+
+class Session:
+    """The chat's view of one connection."""
+
+    __slots__ = ("_bucket", "_first", "_said_hello", "address", "connection", "context", "identity", "phase", "rooms")
+
+    def __init__(self, context: Context, connection: str, now: float, *, address: str = "") -> None:
+        self.context = context
+        self.connection = connection
+        self.address = address  # where the connection comes from, as sanctions and slow mode count it
+        self.phase = Phase.NEW
+        self.identity = NOBODY
+        # A tuple, because most connections are in one or two rooms and a set costs 200 bytes more.
+        self.rooms: tuple[str, ...] = ()
+        self._bucket = Bucket(context.limits.burst, now)
+        self._first: c.Command | None = None  # what a guest began with, to be done after the welcome
+        self._said_hello = False  # and was refused for the time being
+
+    # ---- commands ----------------------------------------------------------------------------------
+
+    def receive_data(self, data: str | bytes, now: float) -> Effects:
+        """One message came: decode it and carry on, or say what is wrong with it."""
+        limits = self.context.limits
+        if limits.rate:
+            wait = self._bucket.take(limits, now, len(data))
+            if wait:
+                return self._slowed_down(data, wait)
+        try:
+            command = c.decode(data)
+        except (ValueError, RecursionError) as error:
+            invalid = c.explain(error, data)
+            return (Mistake("bad_request", invalid.message, field=invalid.field).reply(invalid.id),)
+        if len(data) > limits.message_size + c.ENVELOPE and not isinstance(command, c.Say | c.Direct | c.Edit):
+            return (Mistake("too_large", "only what is said may be so large").reply(command.id),)
+        return self.receive(command, now)
+
+    def receive(self, command: c.Command, now: float) -> Effects:
+        """A request came, within its rate."""
+        try:
+            if self.phase is Phase.OPEN:
+                return _HANDLERS[type(command)](self, command, now)
+            return self._begin(command, now)
+        except Mistake as mistake:
+            if mistake.code == "not_joined" and (again := c.normalized(command)) is not command:
+                return self.receive(again, now)  # joined under the spelling that is kept
+            return (mistake.reply(command.id),)
+
+    def approved(self, consult: e.Consult, now: float, *, text: str | None = None) -> Effects:
+        """The application's hook has nothing against it, and may have changed the text."""
+        command = consult.command
+        if text is not None:
+            command = msgspec.structs.replace(command, text=text)
+        try:
+            if self.phase is Phase.ENDED:
+                return ()
+            if isinstance(command, c.Hello):
+                if self.phase is Phase.ADMITTING:
+                    return (admission.admit(self, consult.identity, command, now),)
+                return admission.renewed(self, consult.identity, command)
+            return _APPROVED[type(command)](self, command, now)
+        except Mistake as mistake:
+            return (mistake.reply(command.id),)
+
+    def charge(self, tokens: float) -> None:
+        """Take from the request's bucket for the work that it made, beside its size."""
+        if self.context.limits.rate:
+            self._bucket.charge(tokens)
+
+    def one_too_many(self, data: str | bytes, wait: float) -> Effects:
+        """The user asks too much, over all connections; it counts as if this one did."""
+        if self.phase is Phase.ENDED:
+            return ()
+        self._bucket.refused += 1
+        return self._slowed_down(data, wait)
+
+    def _slowed_down(self, data: str | bytes, wait: float) -> Effects:
+        self.context.rate_limited += 1
+        if self._bucket.flooded(self.context.limits):
+            return self._end(FLOOD, "too many requests", retry_after_ms=COME_BACK_MS)
+        return (Mistake("rate_limited", "too many requests", retry_after=wait).reply(c.id_of(data)),)
+
+    # ---- coming in ---------------------------------------------------------------------------------
+
+    def _begin(self, command: c.Command, now: float) -> Effects:
+        """Where guests are allowed, whoever begins with anything but hello is one."""
+        if isinstance(command, c.Hello):
+            self._said_hello = True
+            self.charge(len(command.rooms) / ROOMS_A_TOKEN)
+            return self._come_in(command, now)
+        if not self.context.identities.guests_allowed:
+            raise Mistake("unauthorized", "say hello with a token first")
+        effects = self._come_in(c.Hello(), now)
+        self._first = command
+        return effects
+
+    def _come_in(self, command: c.Hello, now: float) -> Effects:
+        identity = admission.identify(self, command, now)
+        if isinstance(identity, Refusal):
+            return self._end(UNAUTHORIZED, identity.reason, note=identity.note)
+        self.phase = Phase.ADMITTING
+        if "hello" in self.context.consulted:
+            return (e.Consult("hello", command, identity),)
+        return (admission.admit(self, identity, command, now),)
+
+    def admitted(self, admit: e.Admit, rooms: Sequence[RoomState], now: float) -> Effects:
+        """The user is in, and in these rooms; what a guest began with follows the welcome."""
+        self.phase = Phase.OPEN
+        self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one for all who are inside
+        self.identity = msgspec.structs.replace(admit.identity, token="", fresh=False)
+        welcome = self._welcome(admit.id, rooms, now, token=admit.identity.token)
+        first, self._first = self._first, None
+        return (welcome, *admit.refused, *(self.receive(first, now) if first else ()))
+
+    def refused(self, request: RequestId, mistake: Mistake) -> Effects:
+        """What was asked could not be done. Who was to be let in may say hello again."""
+        if self.phase is Phase.ADMITTING:
+            self.phase = Phase.NEW
+            if self._first is not None:
+                request, self._first = self._first.id, None
+        return (mistake.reply(request),)
+
+    def turned_away(self, code: int, reason: str) -> Effects:
+        """The user is not let in: banned (4003), or one too many (4004)."""
+        return self._end(code, reason, retry_after_ms=COME_BACK_MS if code == TOO_MANY else 0)
+
+    def greeted(self, request: RequestId, rooms: Sequence[RoomState], now: float) -> Effects:
+        """The rooms of a renewed session, as they are now."""
+        return (self._welcome(request, rooms, now),)
+
+    def _welcome(self, request: RequestId, rooms: Sequence[RoomState], now: float, *, token: str = "") -> e.Reply:
+        identity, context = self.identity, self.context
+        return e.Reply(
+            encode(
+                replies.Welcome(
+                    id=request,
+                    connection=self.connection,
+                    user=identity.user,
+                    name=identity.name,
+                    role=ROLE_NAMES[identity.role],
+                    server_time=int(now * 1000),
+                    ping_interval=context.ping_interval,
+                    limits=context.limits_shown,
+                    rooms=rooms,
+                    token=token or None,
+                )
+            )
+        )
+
+    def _renew(self, command: c.Hello, now: float) -> Effects:
+        return admission.renew(self, command, now)
+
+    # ---- the clock, and other people -----------------------------------------------------------------
+
+    def hello_timed_out(self, now: float) -> Effects:
+        """Nothing came for `limits.hello_timeout`."""
+        if self.phase is not Phase.NEW:
+            return ()
+        # Who said hello once is somebody, and must not be made a stranger in no room.
+        if self._said_hello or not self.context.identities.guests_allowed:
+            return self._end(NO_HELLO, "no hello in time")
+        try:
+            return self._come_in(c.Hello(), now)
+        except Mistake:
+            return ()  # the store is away: nobody asked, so nobody is told; the next look may find it
+
+    def awaits_end(self, at: float) -> bool:
+        """Whether it is to be looked at when that time comes: it is here, and its token was not renewed since."""
+        return self.phase is not Phase.ENDED and self.identity.expires == at
+
+    def token_timed_out(self, now: float) -> Effects:
+        """It may be the time at which the token ends; nothing happens where it was renewed."""
+        if self.phase is not Phase.OPEN or not self.identity.expires or now < self.identity.expires:
+            return ()
+        return self._end(UNAUTHORIZED, "the token has expired")
+
+    def expelled(self, room: str, reason: str) -> Effects:
+        """Somebody else had this connection leave a room."""
+        if room not in self.rooms:
+            return ()
+        self.forget(room)
+        return (e.Leave(None, room, replies.left(None, room, reason=reason)),)
+
+    def forget(self, room: str) -> None:
+        """The connection is not in a room any more, or about to read it from another place."""
+        self.rooms = tuple(one for one in self.rooms if one != room)
+
+    def lost(self, room: str, reason: str) -> Effects:
+        """The connection left a room to join it again, and could not."""
+        return () if self.phase is Phase.ENDED else (e.Reply(replies.left(None, room, reason=reason)),)
+
+    def removed(self, reason: str) -> Effects:
+        """The user was kicked or banned from everything."""
+        return () if self.phase is Phase.ENDED else self._end(REMOVED, reason)
+
+    def _end(self, code: int, reason: str, *, retry_after_ms: int = 0, note: str = "") -> Effects:
+        self.phase = Phase.ENDED
+        return (e.Bye(code, reason, retry_after_ms, note),)
+
+    # ---- rooms -------------------------------------------------------------------------------------
+
+    def _join(self, command: c.Join, now: float) -> Effects:
+        if command.room in self.rooms:
+            return self._enter(command, now)
+        if admission.check_entry(self, self.identity, command.room, len(self.rooms) - 1, now):
+            return (e.Consult("join", command, self.identity),)
+        return self._enter(command, now)
+
+    def _enter(self, command: c.Join, now: float) -> Effects:
+        return (e.Join(command.id, c.Wanted(command.room, command.since), again=command.room in self.rooms),)
+
+    def joined(self, join: e.Join, state: RoomState) -> Effects:
+        """The connection is in the room."""
+        if state.room not in self.rooms:
+            self.rooms = (*self.rooms, state.room)
+        if state.members:
+            self.charge(state.members // LARGE_ROOM)
+        return (e.Reply(replies.joined(join.id, state)),)
+
+    def _leave(self, command: c.Leave, now: float) -> Effects:
+        room = command.room
+        permit(self, self.identity, "leave", room, now)
+        self.forget(room)
+        return (e.Leave(command.id, room, replies.left(command.id, room)),)
+
+    def _read(self, command: c.Read, now: float) -> Effects:
+        permit(self, self.identity, "read", command.room, now)
+        return (e.MarkRead(command.room, command.offset),)
+
+    def _history(self, command: c.History, now: float) -> Effects:
+        if command.before is not None and command.after is not None:
+            raise Mistake("bad_request", "give before or after, not both", field="after")
+        if permit(self, self.identity, "history", command.room, now):
+            return (e.Consult("join", command, self.identity),)
+        return self._history_approved(command, now)
+
+    def _history_approved(self, command: c.History, now: float) -> Effects:
+        return (e.ReadHistory(command.id, command.room, command.before, command.after, command.limit),)
+
+    def _members(self, command: c.Members, now: float) -> Effects:
+        permit(self, self.identity, "members", command.room, now)
+        if not self.context.options.of(command.room).presence:
+            raise Mistake("forbidden", RULES["members"].refusal, field="room")
+        return (e.ReadMembers(command.id, command.room),)
+
+    # ---- oneself and others --------------------------------------------------------------------------
+
+    def _rename(self, command: c.Rename, now: float) -> Effects:
+        name = admission.checked_name(self.context, command.name, self.identity)
+        if "hello" in self.context.consulted:
+            return (e.Consult("hello", command, msgspec.structs.replace(self.identity, name=name)),)
+        return (e.Rename(command.id, name),)
+
+    def _rename_approved(self, command: c.Rename, now: float) -> Effects:
+        return (e.Rename(command.id, admission.checked_name(self.context, command.name, self.identity)),)
+
+    def called(self, name: str) -> bool:
+        """The user has another name now, on all connections. False: not this one, which is not in or has ended."""
+        if self.phase is not Phase.OPEN:
+            return False
+        self.identity = msgspec.structs.replace(self.identity, name=name)
+        return True
+
+    def _ping(self, command: c.Ping, now: float) -> Effects:
+        return (e.Reply(replies.pong(command.id, int(now * 1000))),)
+
+    def _moderate(self, command: c.Moderation, now: float) -> Effects:
+        verb = e.Verb(type(command).__name__.lower())
+        room = command.room or ""
+        permit(self, self.identity, verb, room, now)
+        # An admin may act on anyone; a moderator only on users, not on another moderator.
+        if self.identity.role < Role.ADMIN and self.context.staff.role_of(command.user) >= self.identity.role:
+            raise Mistake("forbidden", "this user's role is not below yours", field="user")
+        return (e.Moderate(command.id, verb, command.user, room, command.seconds or 0.0, command.reason),)
+
+    # ---- moving to another worker --------------------------------------------------------------------
+
+    def freeze(self, now: float) -> SessionState:
+        """Write down a session that is open, or has not begun."""
+        bucket = self._bucket
+        return SessionState(
+            self.identity,
+            self.rooms,
+            bucket.tokens,
+            max(0.0, now - bucket.at),
+            bucket.refused,
+            self.phase is Phase.OPEN,
+            self._said_hello,
+        )
+
+    @classmethod
+    def thaw(cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = "") -> Session:
+        """Go on with a session that another worker wrote down."""
+        session = cls(context, connection, now, address=address)
+        session.phase = Phase.OPEN if state.open else Phase.NEW
+        session._said_hello = state.said_hello
+        session.identity = state.identity
+        session.rooms = state.rooms
+        session._bucket.tokens = state.tokens
+        session._bucket.at = now - state.tokens_age
+        session._bucket.refused = state.refused
+        return session
+
+
+Handler = Callable[[Session, Any, float], Effects]
+
+_HANDLERS: Final[dict[type[c.Command], Handler]] = {
+    c.Hello: Session._renew,
+    c.Join: Session._join,
+    c.Leave: Session._leave,
+    c.Say: posting.say,
+    c.Direct: posting.direct,
+    c.Edit: posting.edit,
+    c.Delete: posting.delete,
+    c.React: posting.react,
+    c.Read: Session._read,
+    c.Typing: posting.typing,
+    c.History: Session._history,
+    c.Members: Session._members,
+    c.Rename: Session._rename,
+    c.Kick: Session._moderate,
+    c.Ban: Session._moderate,
+    c.Mute: Session._moderate,
+    c.Unban: Session._moderate,
+    c.Unmute: Session._moderate,
+    c.Ping: Session._ping,
+}
+
+_APPROVED: Final[dict[type[c.Command], Handler]] = {
+    c.Join: Session._enter,
+    c.Say: posting.say_approved,
+    c.Direct: posting.direct_approved,
+    c.Edit: posting.edit_approved,
+    c.History: Session._history_approved,
+    c.Rename: Session._rename_approved,
+}

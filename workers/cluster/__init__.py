@@ -1,0 +1,1 @@
+"""Leases of worker incarnations over all machines."""

@@ -1,0 +1,168 @@
+"""A connection that arrives: what has to be there before it, how it begins, and what it missed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from workers.bus.port import Position
+from workers.connection import Connection
+from workers.handover.migration import rejoin
+from workers.handover.protocol import Parcel
+from workers.node import control_room
+from workers.node.control_room import ORDER_ROOMS
+
+if TYPE_CHECKING:
+    from workers.bus.port import Entry
+    from workers.node.node import Node
+    from workers.transport.endpoint import Endpoint
+    from workers.transport.websocket import WebSocket
+
+logger = logging.getLogger(__name__)
+
+PREPARE_TIMEOUT = 8.0  # seconds; less than the old worker waits
+ORDERS_A_PAGE = 500
+STOPS_A_TURN = 500  # rooms let go of without a break
+
+
+class Arrived:
+    """A connection that is held: on paper, its descriptor, and what its application still had to say."""
+
+    __slots__ = ("close", "fd", "frames", "parcel")
+
+    def __init__(self, parcel: Parcel, fd: int) -> None:
+        self.parcel = parcel
+        self.fd = fd
+        self.frames = b""
+        self.close: tuple[int, str] | None = None
+
+    def late(self, frames: bytes, close: tuple[int, str] | None) -> None:
+        """The application wrote these after it was written down, or closed it."""
+        self.frames += frames
+        self.close = close or self.close
+
+
+class Arrivals:
+    """What the new worker does with connections that become its own."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._stops: list[Callable[[], None]] = []
+        self._waiting = 0  # rooms that are not followed yet
+        self._followed = asyncio.Event()
+        self._turn = asyncio.Lock()  # batches go on one after the other, each in a turn of the loop of its own
+        self.came = 0
+        self.longest_pause = 0.0  # seconds that a connection was in no room
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where connections go on: one without TLS."""
+        return next((one for one in self._node.endpoints if one.tls is None), None)
+
+    def expect(self, rooms: tuple[str, ...]) -> None:
+        """Begin to follow these rooms, so that those who come need not wait for that."""
+        self._waiting += len(rooms)
+        self._stops += [self._node.hub.follow(room, _ignore, live=self._live) for room in rooms]
+
+    def _live(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._followed.set()
+
+    async def prepare(self) -> None:
+        """Wait until what is expected is followed; it is until `let_go`."""
+        try:
+            if self._waiting:
+                self._followed.clear()
+                await asyncio.wait_for(self._followed.wait(), PREPARE_TIMEOUT)
+        except TimeoutError:
+            logger.warning("%d rooms are not followed yet; their members will read the log", self._waiting)
+
+    async def let_go(self) -> None:
+        """Nobody is expected any more: follow only the rooms that have members, the others for half a minute."""
+        stops, self._stops = self._stops, []
+        for number, stop in enumerate(stops):
+            stop()
+            if number % STOPS_A_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def take_over(self, arrived: list[Arrived]) -> None:
+        """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
+        endpoint = self.endpoint
+        assert endpoint is not None  # else nobody was offered
+        attached = await endpoint.attach_all([(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived])
+        async with self._turn:
+            self._go_on_together(arrived, attached)
+
+    def _go_on_together(self, arrived: list[Arrived], attached: list[WebSocket | Exception]) -> None:
+        for one, ws in zip(arrived, attached, strict=True):
+            if isinstance(ws, Exception) or not ws.is_open:
+                # The client went away while it moved; it is told nothing any more.
+                logger.info("connection %s was gone when it arrived: %s", one.parcel.id, ws)
+                continue
+            try:
+                self._go_on(one, ws)
+            except Exception:  # a bug costs the connection that it is about
+                ws.failed("the arrival")
+            self.came += 1
+
+    def _go_on(self, arrived: Arrived, ws: WebSocket) -> None:
+        node, parcel = self._node, arrived.parcel
+        connection = Connection(node, ws, parcel.id)
+        connection.user = parcel.user
+        connection.opened_at = parcel.opened_at
+        connection.messages_in = parcel.messages_in
+        for room, offset in zip(ORDER_ROOMS, parcel.orders, strict=True):
+            control_room.hear(connection, room, offset)
+        if parcel.session:
+            connection.session.restore(parcel.session)
+        ws.owner = connection
+        node.connections[connection.id] = connection
+        if arrived.frames:
+            ws.write_frame(arrived.frames)
+        node.registry.thaw(connection.id, parcel.user, connection.remote_ip, parcel.counted)
+        node.application.thawed(connection, parcel.app, [at.room for at in parcel.rooms])
+        if arrived.close is not None:
+            connection.close(*arrived.close)
+            return
+        self._enter(connection, parcel)
+        ws.resume_reading()
+
+    def _enter(self, connection: Connection, parcel: Parcel) -> None:
+        """Bring it into its rooms; those that are followed here, which all should be, it is in at once."""
+        rest = self._node.hub.arrive(connection, [(at.room, Position(at.epoch, at.offset)) for at in parcel.rooms])
+        if len(rest) < len(parcel.rooms):
+            self._heard_again(time.monotonic() - parcel.left_at)
+        if rest:
+            names = {name for name, _ in rest}
+            some = tuple([at for at in parcel.rooms if at.room in names])
+            rejoin(self._node, connection, some, lambda now: self._heard_again(now - parcel.left_at))
+
+    def _heard_again(self, pause: float) -> None:
+        self.longest_pause = max(self.longest_pause, pause)
+
+    async def make_up_for_orders(self, parcels: list[Parcel]) -> None:
+        """Carry out the orders that came for them after they were written down and before they were here."""
+        for place, room in enumerate(ORDER_ROOMS):
+            here = self._node.hub.position(room)
+            if here is not None and parcels:
+                await self._make_up(room, min(parcel.orders[place] for parcel in parcels), here.offset)
+
+    async def _make_up(self, room: str, after: int, until: int) -> None:
+        while after < until:
+            page = await self._node.bus.read(room, after=after, limit=ORDERS_A_PAGE, max_bytes=1 << 20)
+            if page.entries and page.entries[0].offset > after + 1:
+                self._node.missed(room)
+            for entry in page.entries:
+                self._node.carry_out(room, entry)
+            if not page.entries:
+                return
+            after = page.entries[-1].offset
+
+
+def _ignore(entry: Entry) -> None:
+    """Only being followed matters."""

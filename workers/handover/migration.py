@@ -1,0 +1,198 @@
+"""A connection that leaves: when it may, how it is written down, and how it comes back if nobody takes it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from workers.bus.port import Position
+from workers.handover.protocol import MAX_PACKET, Parcel, RoomPosition
+from workers.node import control_room
+from workers.node.control_room import ORDER_ROOMS
+from workers.session import plain
+
+if TYPE_CHECKING:
+    from workers.bus.port import BusError
+    from workers.connection import Connection
+    from workers.node.node import Node
+    from workers.rooms.types import Joined
+
+logger = logging.getLogger(__name__)
+
+Positions = tuple[RoomPosition, ...]
+
+TOLD_APART = 20  # connections of one reason that get a line of their own
+REJOINS = 5  # times that a connection is brought into its rooms, each as long as the store may take
+REFUSALS = 3  # times that a connection is offered to one that does not take it
+UNREAD = MAX_PACKET // 4  # bytes that came and are not used yet: with more it waits, a parcel has to fit into a packet
+
+
+class Moves:
+    """What the old worker does with its own connections while they move."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._kept: dict[str, str] = {}  # why it can never be moved
+        self._refused: Counter[str] = Counter()
+
+    def may_leave(self, connection: Connection) -> bool:
+        """Whether it can be taken out now: what it asked is answered, and nothing speaks against it.
+
+        A connection that is asked about is not read any more, so that its last request is soon the last. But one in
+        the middle of a message is read on, else it would never come to the end of it.
+        """
+        ws = connection.ws
+        if self.stays(connection) or not ws.is_open or ws.buffered:
+            return False
+        if ws.mid_message or ws.unread > UNREAD:
+            ws.read_again()
+            return False
+        ws.quiesce()
+        return self.at_rest(connection)
+
+    def at_rest(self, connection: Connection) -> bool:
+        """Nothing is under way for it: no request, no join and no binding."""
+        return (
+            not connection.changing
+            and not self._node.application.busy(connection)
+            and not self._node.hub.joining(connection)
+        )
+
+    def stays(self, connection: Connection) -> bool:
+        """Whether it can never be moved: waiting does not help."""
+        return connection.id in self._kept or connection.ws.endpoint.tls is not None
+
+    def obstacle(self, connection: Connection) -> str:
+        """Why it could not be moved, for people."""
+        ws = connection.ws
+        if ws.endpoint.tls is not None:
+            return "its TLS ends in this process, and only the descriptor could be handed over"
+        if connection.id in self._kept:
+            return self._kept[connection.id]
+        if not ws.is_open:
+            return "it is being closed"
+        if ws.mid_message or ws.unread > UNREAD:
+            return "the client is in the middle of a message"
+        if ws.buffered:
+            return "the client does not read what waits for it"
+        if self._node.application.busy(connection):
+            return "a request of it is not answered"
+        if self._node.hub.joining(connection) or connection.changing:
+            return "it is joining a room, or being bound"
+        return "there was no time, or the new worker did not take it"
+
+    def left_behind(self) -> int:
+        """Count and log those that are still here. Returns how many."""
+        reasons: dict[str, list[str]] = {}
+        for connection in self._node.connections.values():
+            reasons.setdefault(self.obstacle(connection), []).append(connection.id)
+        for reason, ids in reasons.items():
+            for one in ids[:TOLD_APART]:
+                logger.warning("connection %s could not be handed over: %s", one, reason)
+            if len(ids) > TOLD_APART:
+                logger.warning("%d more could not be handed over: %s", len(ids) - TOLD_APART, reason)
+        left = len(self._node.connections)
+        self._node.counters.hand_over_failed += left
+        return left
+
+    def depart(self, connection: Connection, gone: Callable[[Connection, Positions], None]) -> None:
+        """Take it out of its rooms; `gone` is told the positions up to which it got everything.
+
+        It is served until then: out of a large room it goes when the batch that is being written is.
+        """
+
+        def left(found: dict[str, Position]) -> None:
+            for room in ORDER_ROOMS:
+                heard = self._node.hub.position(room)
+                control_room.hear(
+                    connection, room, max(control_room.heard(connection, room), heard.offset if heard else 0)
+                )
+            self._node.moving.add(connection.id)
+            gone(connection, tuple(RoomPosition(room, at.epoch, at.offset) for room, at in found.items()))
+
+        self._node.hub.depart(connection, left)
+
+    def parcel(self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float) -> Parcel:
+        """Write it down. `socket_state` is the transport's part."""
+        return Parcel(
+            id=connection.id,
+            user=connection.user,
+            opened_at=connection.opened_at,
+            messages_in=connection.messages_in,
+            session=plain(connection.session),
+            rooms=rooms,
+            orders=tuple([control_room.heard(connection, room) for room in ORDER_ROOMS]),
+            socket=socket_state,
+            left_at=left_at,
+            counted=self._node.registry.freeze(connection.id),
+            app=self._node.application.frozen(connection),
+        )
+
+    def come_back(self, connection: Connection, rooms: Positions) -> None:
+        """It stays after all: it reads on from where it was."""
+        self._node.moving.discard(connection.id)
+        if connection.ws.is_open:
+            rejoin(self._node, connection, rooms)
+            connection.ws.read_again()
+
+    def refused(self, connection: Connection) -> None:
+        """The other side did not take it. It may have run out of descriptors, or cannot read what it is sent."""
+        self._refused[connection.id] += 1
+        if self._refused[connection.id] == REFUSALS:
+            self.keep(connection, "the new worker does not take it")
+
+    def keep(self, connection: Connection, why: str) -> None:
+        """It cannot be moved at all. It will be sent away."""
+        self._kept[connection.id] = why
+
+    def moved_away(self, connection: Connection) -> None:
+        """It belongs to another worker now: our copy of the descriptor is closed, and nobody is told."""
+        self._node.moving.discard(connection.id)
+        self._node.registry.gave_away(connection.id)
+        self._node.application.moved(connection)
+        self._node.forget(connection)
+        self._node.counters.handed_over += 1
+        connection.ws.release()
+
+
+def rejoin(
+    node: Node,
+    connection: Connection,
+    rooms: Positions,
+    heard_again: Callable[[float], None] | None = None,
+    tries: int = REJOINS,
+) -> None:
+    """Bring it into its rooms at the positions it had, without a word to the client.
+
+    The rooms that are followed here do not wait for the others. `heard_again` is told when it is in the first ones.
+    A join may run out of time because the machine has too much to do: the client, who has done nothing, is not cut for
+    that at once.
+    """
+
+    left: set[str] = set()  # before it was in them again
+
+    def announce(joined: list[Joined]) -> None:
+        if heard_again is not None:
+            heard_again(time.monotonic())
+
+    def failed(some: Positions, error: BusError) -> None:
+        if not connection.ws.is_open or connection.id not in node.connections:
+            return
+        if tries > 1:
+            still = [at for at in some if at.room not in left]
+            rejoin(node, connection, tuple(still), heard_again, tries - 1)
+            return
+        # A connection outside its rooms would be silent for ever: better it comes back by itself.
+        logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
+        connection.close(1012, "service restart")
+
+    here = tuple([at for at in rooms if node.hub.position(at.room) is not None])
+    rest = rooms if not here else () if len(here) == len(rooms) else tuple([at for at in rooms if at not in here])
+    for some in (here, rest):
+        if some:
+            wanted: list[tuple[str, Position | None]] = [(at.room, Position(at.epoch, at.offset)) for at in some]
+            node.hub.join(connection, wanted, announce, partial(failed, some), dropped=left.add)

@@ -1,0 +1,346 @@
+"""The old worker's side, towards one new worker: quiesce, write down, offer, and let go, batch after batch.
+
+A connection is offered when it has left its rooms and its write buffer has run empty; so nothing of it waits here in
+user space when another process begins to write to it. Whatever comes back goes on from the noted positions.
+
+Two things are told apart here. The pair is *lost* when nobody is at the other end any more: then nothing more is
+offered. The other worker is *reaped* when the master has waited for it: only then is what it may hold ours again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from workers.addressing import is_inbox
+from workers.handover.leave_queue import Departures, Leaving
+from workers.handover.migration import Moves, Positions
+from workers.handover.peer_socket import PeerLink
+from workers.handover.protocol import (
+    MAX_BATCH,
+    MAX_PACKET,
+    ROOMS_A_PACKET,
+    VERSION,
+    Abort,
+    Declined,
+    Finished,
+    Go,
+    Held,
+    Late,
+    Offer,
+    Prepare,
+    Prepared,
+    Released,
+    Taken,
+    decode_from_taker,
+    encode,
+)
+from workers.handover.sender_state import Action, AskKill, Giver, Resume, SendAbort, SendGo
+from workers.handover.window import Window
+
+if TYPE_CHECKING:
+    from workers.connection import Connection
+    from workers.node.node import Node
+
+logger = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held
+# Seconds for an abort to be answered. Then the other worker is ended, with all that it serves: one that is only slow,
+# on a machine with too much to do, must not be taken for one that hangs.
+SILENCE_TIMEOUT = 8.0
+PREPARE_TIMEOUT = 10.0  # seconds for the other side to follow our rooms; meanwhile they are served here
+PATIENCE = 5.0  # seconds at least in which something has to move, or it is over
+HANDSHAKES = 2.0  # seconds for those that had been accepted to become connections, which can be moved
+MAX_PARCEL = MAX_PACKET // 2 - 1024  # bytes; a packet is closed when it is half full
+RETRY = 0.005  # seconds until it is tried again where nothing could be moved
+
+
+class Outgoing:
+    """Gives this worker's connections to another one. `ask_kill` has the master end it."""
+
+    def __init__(
+        self, node: Node, moves: Moves, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]
+    ) -> None:
+        self.peer = peer
+        self.lost = False  # nobody takes anything at the other end any more
+        self._node = node
+        self._moves = moves
+        self._ask_kill = ask_kill
+        self._giver = Giver()
+        self._link = PeerLink(sock, received=self._received, lost=self._lost)
+        self._loop = asyncio.get_running_loop()
+        self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
+        self._parcels: dict[str, tuple[Connection, Positions]] = {}  # offered, and not given away for good
+        self._window = Window()
+        self._changed = asyncio.Event()
+        self._departures = Departures(node, moves, self._changed.set)
+        self._stopped = False
+        self._credit = 0
+        self._batch = 0
+        self._moved_at = 0.0  # when the last one got away
+        self._hands_shaken = 0.0  # until when handshakes are waited for
+
+    async def run(self, seconds: float, patience: float = PATIENCE) -> None:
+        """Give away what can be given in time: `seconds` at most, and `patience` without any that gets away.
+
+        When it returns, no connection of ours is with the other side any more: each is its own, or here.
+        """
+        started, before = self._loop.time(), len(self._node.connections)
+        self._hands_shaken = started + HANDSHAKES
+        await self._ask_to_prepare()
+        answer = await self._first_answer(min(PREPARE_TIMEOUT, seconds))
+        prepared = self._moved_at = self._loop.time()
+        if answer is not None and answer.version == VERSION:
+            self._credit = answer.credit
+            await self._give_all(started + seconds, patience)
+        elif not self._stopped:
+            logger.warning("the new worker takes no connections over")
+        self._departures.call_back()
+        await self._settle()
+        self._link.send(encode(Finished()))
+        self._link.close()
+        moved = before - len(self._node.connections)
+        took = self._loop.time() - started, prepared - started
+        level = logging.INFO if before else logging.DEBUG
+        logger.log(level, "handed %d of %d connections over in %.2f s, %.2f s of it to prepare", moved, before, *took)
+
+    async def _first_answer(self, seconds: float) -> Prepared | None:
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._prepared), seconds)
+        except TimeoutError:
+            return None
+
+    async def _ask_to_prepare(self) -> None:
+        """Shared rooms first; piece by piece, so that neither loop is held up."""
+        rooms = sorted(self._node.hub.rooms, key=is_inbox)
+        for start in range(0, max(len(rooms), 1), ROOMS_A_PACKET):
+            some = tuple(rooms[start : start + ROOMS_A_PACKET])
+            self._link.send(_prepare(some, last=start + ROOMS_A_PACKET >= len(rooms)))
+            await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        """Give nothing more away; what is on its way comes to its end."""
+        self._stopped = True
+        self._answer(None)
+        self._changed.set()
+
+    def peer_reaped(self) -> None:
+        """The master has waited for the other side: what it never got is ours for certain."""
+        self._link.close()
+        self._lost()
+        self._act(self._giver.taker_reaped())
+
+    @property
+    def settled(self) -> bool:
+        """Nothing of ours is with the other side."""
+        return not self._unfinished
+
+    def decline(self) -> None:
+        """It takes nothing anyhow."""
+
+    # ---- one batch -------------------------------------------------------------------------------------
+
+    async def _give_all(self, deadline: float, patience: float) -> None:
+        while self._loop.time() < min(deadline, self._moved_at + patience) and not (self.lost or self._stopped):
+            self._departures.call_out(self._room_for(), self._parcels.__contains__)
+            if self._departures.waiting:
+                await asyncio.sleep(0)  # what was just written leaves at the end of this turn
+                if self._offer_all():
+                    continue
+            if not self._parcels and not len(self._departures) and (self._credit <= 0 or not self._hopeful()):
+                return
+            await self._pause()
+
+    def _room_for(self) -> int:
+        """How many more may leave their rooms now."""
+        called = len(self._departures)
+        return min(self._window.size - self._window.given - called, self._credit - called)
+
+    def _hopeful(self) -> bool:
+        """Whether somebody is left, or about to come, who may be able to leave later."""
+        if not all(self._moves.stays(connection) for connection in self._node.connections.values()):
+            return True
+        hands = any(len(endpoint.connections.handshakes) for endpoint in self._node.endpoints if endpoint.tls is None)
+        return hands and self._loop.time() < self._hands_shaken
+
+    def _offer_all(self) -> bool:
+        """Offer whoever waits for it; False where none could be."""
+        before = self._batch
+        while self._departures.waiting and not (self.lost or self._stopped):
+            self._offer(self._departures.take(MAX_BATCH))
+        return self._batch > before
+
+    def _offer(self, leaving: list[Leaving]) -> None:
+        """Write them down and send them; whoever cannot go now comes back."""
+        ids: list[str] = []
+        fds: list[int] = []
+        packed: list[Raw] = []
+        size = 0
+        for one in leaving:
+            connection = one.connection
+            detached = connection.ws.detach() if size < MAX_PACKET // 2 else None
+            if detached is None:
+                self._departures.came_back(one)
+                continue
+            raw = self._written(one, detached.state)
+            if not 0 < len(raw) <= MAX_PARCEL:
+                self._moves.keep(connection, "its session is too large, or cannot be written down")
+                connection.ws.reattach()
+                self._departures.came_back(one)
+                continue
+            self._departures.offered(connection)
+            self._parcels[connection.id] = (connection, one.positions)
+            size += len(raw)
+            packed.append(Raw(raw))
+            fds.append(detached.fd)
+            ids.append(connection.id)
+        if ids:
+            self._batch += 1
+            self._credit -= len(ids)
+            self._window.sent(self._batch, len(ids), min(one.left_at for one in leaving))
+            self._giver.offered(self._batch, tuple(ids))
+            self._link.send(encode(Offer(self._batch, tuple(packed))), fds)
+            self._loop.call_later(ANSWER_TIMEOUT, self._late, self._batch)
+
+    def _written(self, one: Leaving, socket_state: bytes) -> bytes:
+        """The connection as bytes; none where something that it carries cannot be written down, whatever that is.
+
+        What a program hands in is looked at when it does so: this is the last resort, so that one costs no other.
+        """
+        try:
+            return encode(self._moves.parcel(one.connection, one.positions, socket_state, one.left_at))
+        except Exception as error:
+            logger.warning("connection %s cannot be written down: %r", one.connection.id, error)
+            return b""
+
+    def _late(self, batch: int) -> None:
+        if batch not in self._giver.out:
+            return
+        logger.warning("the new worker does not answer: asking for %d connections back", len(self._giver.out[batch][1]))
+        self._node.counters.hand_overs_aborted += 1
+        self._act(self._giver.ran_out_of_time(batch))
+        self._loop.call_later(SILENCE_TIMEOUT, self._silent, batch)
+
+    def _silent(self, batch: int) -> None:
+        if batch in self._giver.out:
+            self._act(self._giver.got_no_answer())
+
+    # ---- answers -----------------------------------------------------------------------------------------
+
+    def _received(self, packet: bytes, fds: list[int]) -> None:
+        match decode_from_taker(packet):
+            case Prepared() as answer:
+                self._answer(answer)
+            case Held(batch, ids):
+                if not ids:
+                    self._window.settled(batch)
+                self._act(self._giver.held(batch, ids), refused=True)
+            case Taken(batch):
+                self._window.taken(batch, time.monotonic())
+            case Released(batch):
+                self._act(self._giver.released(batch))
+            case Declined():
+                self._lost()
+        self._changed.set()
+
+    def _answer(self, answer: Prepared | None) -> None:
+        if not self._prepared.done():
+            self._prepared.set_result(answer)
+
+    def _act(self, actions: list[Action], *, refused: bool = False) -> None:
+        for action in actions:
+            match action:
+                case SendGo(batch, ids):
+                    self._go(batch, ids)
+                case SendAbort(batch):
+                    self._window.settled(batch)
+                    self._link.send(encode(Abort(batch)))
+                case Resume(ids):
+                    self._resume(ids, refused=refused)
+                case AskKill():
+                    logger.error("the new worker holds connections and does not answer: it has to end")
+                    self._lost()
+                    self._ask_kill(self.peer)
+        self._changed.set()
+
+    def _go(self, batch: int, ids: tuple[str, ...]) -> None:
+        """Give them away for good, with what the application wrote to them since they were written down."""
+        for one in ids:
+            for packet in _late_packets(one, *self._parcels[one][0].ws.late):
+                self._link.send(packet)
+        self._link.send(encode(Go(batch, ids)), then=partial(self._went, batch, ids))
+
+    def _went(self, batch: int, ids: tuple[str, ...], arrives: bool) -> None:
+        """The kernel took the Go, and it will be read or die with its reader; or nobody is there to read it."""
+        if not arrives:
+            self._giver.undelivered(batch, ids)
+            return
+        self._moved_at = self._loop.time()
+        for one in ids:
+            connection, _ = self._parcels.pop(one)
+            self._moves.moved_away(connection)
+
+    def _resume(self, ids: tuple[str, ...], *, refused: bool) -> None:
+        self._credit += len(ids)
+        for one in ids:
+            connection, positions = self._parcels.pop(one)
+            connection.ws.reattach()
+            self._departures.rest(connection)
+            self._moves.come_back(connection, positions)
+            if refused:
+                self._moves.refused(connection)
+
+    def _lost(self) -> None:
+        """Nobody takes anything any more. What may be held there stays untouched until the master's word."""
+        self.lost = True
+        self._answer(None)
+        self._changed.set()
+
+    # ---- waiting -----------------------------------------------------------------------------------------
+
+    async def _pause(self) -> None:
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), RETRY)
+        except TimeoutError:
+            return
+
+    async def _settle(self) -> None:
+        """Wait until every batch that is out has an end, however long the fence takes; and a while for the rest."""
+        last = self._loop.time() + ANSWER_TIMEOUT
+        while self._unfinished or (not self.lost and self._window.given and self._loop.time() < last):
+            await self._pause()
+
+    @property
+    def _unfinished(self) -> bool:
+        return bool(self._giver.out) or not self._link.idle
+
+
+def _prepare(rooms: tuple[str, ...], *, last: bool) -> bytes:
+    """Rooms to follow, but for a name that cannot be written: its members read the log."""
+    try:
+        return encode(Prepare(VERSION, rooms, last=last))
+    except (TypeError, ValueError) as error:
+        logger.error("a room has a name that cannot be sent: %s", error)
+        return encode(Prepare(VERSION, tuple(filter(_encodable, rooms)), last=last))
+
+
+def _encodable(room: str) -> bool:
+    try:
+        return isinstance(room, str) and bool(room.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _late_packets(connection: str, data: bytes, close: tuple[int, str] | None) -> Iterator[bytes]:
+    for start in range(0, len(data), MAX_PARCEL):
+        yield encode(Late(connection, data[start : start + MAX_PARCEL]))
+    if close is not None:
+        yield encode(Late(connection, b"", close))

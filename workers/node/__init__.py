@@ -1,0 +1,1 @@
+"""What one worker is to an application."""

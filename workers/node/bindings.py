@@ -1,0 +1,167 @@
+"""Bindings: which rooms and which user a program's connection has, and that everybody sees it when the call returns.
+
+What a call has promised is true on every worker: `join`, `leave`, `bind` and `unbind` return when the store has it.
+While one of them is under way the connection does not move to another worker (`Connection.changing`). A connection
+without a user is counted in its rooms as the user "".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from workers.addressing import inbox_of, is_public
+from workers.bus.port import BusError, Unavailable
+
+if TYPE_CHECKING:
+    from workers.connection import Connection
+    from workers.node.node import Node
+
+LOOK: Final = 0.01  # seconds between two looks at a connection that is on its way
+
+
+class Bindings:
+    """Joins, leaves and bindings of this worker's connections."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    # ---- asked by a program ------------------------------------------------------------------------
+
+    async def join(self, connection: Connection, room: str) -> None:
+        """Bring it into a room. Raises BusError."""
+        with _changing(connection):
+            await self._must_be_here(connection)
+            await connection.enter(room)
+            if not self._is_here(connection):
+                raise _gone()
+            self.entered(connection, room)
+            await self._seen(room, connection.user)
+
+    async def leave(self, connection: Connection, room: str) -> None:
+        """Take it out of a room; nothing where it is gone itself. Raises BusError."""
+        with _changing(connection):
+            if not await self._stays_here(connection):
+                return
+            await self._left_log(connection, room)
+            if room in connection.present:
+                self._left(connection, room)
+                await self._seen(room, connection.user)
+
+    async def bind(self, connection: Connection, user: str) -> None:
+        """Make it a user's, and nobody else's. Where it fails it is what it was. Raises BusError."""
+        with _changing(connection):
+            await self._must_be_here(connection)
+            await connection.enter(inbox_of(user))  # nothing that is sent from here on is missed
+            try:
+                limit = await self._node.registry.admit(connection.id, user, connection.remote_ip)
+            except BusError:
+                self._recount(connection)
+                if connection.user != user:
+                    self._node.hub.leave(connection, inbox_of(user))
+                raise
+            if not self._is_here(connection):
+                self._node.registry.release(connection.id)
+                raise _gone()
+            if limit is not None:
+                connection.close(4004, f"limit reached: {limit}")
+                return
+            await self._become(connection, user)
+
+    async def unbind(self, connection: Connection) -> None:
+        """Make it nobody's. Raises BusError."""
+        with _changing(connection):
+            if not await self._stays_here(connection) or not connection.user:
+                return
+            before = connection.user
+            self._switch(connection, "")
+            self._recount(connection)
+            await self._let_go(connection, before)
+
+    # ---- told by the application -------------------------------------------------------------------
+
+    def entered(self, connection: Connection, room: str) -> None:
+        """Count it in a room, once."""
+        if is_public(room) and room not in connection.present:
+            connection.present = (*connection.present, room)
+            self._node.presence.entered(room, connection.user, connection.user)
+
+    def left_all(self, connection: Connection, *, moved: bool = False) -> None:
+        """It is in no room any more; `moved`: another worker counts it in a moment."""
+        rooms, connection.present = connection.present, ()
+        for room in rooms:
+            self._node.presence.left(room, connection.user, moved=moved)
+
+    # ---- the parts -----------------------------------------------------------------------------------
+
+    async def _become(self, connection: Connection, user: str) -> None:
+        before = connection.user
+        if before != user:
+            self._switch(connection, user)
+            await self._let_go(connection, before)
+        await self._node.registry.written(user)
+
+    def _switch(self, connection: Connection, user: str) -> None:
+        """Count it under another user in all of its rooms."""
+        rooms = connection.present
+        self.left_all(connection)
+        connection.user = user
+        for room in rooms:
+            self.entered(connection, room)
+
+    async def _let_go(self, connection: Connection, before: str) -> None:
+        """What was the user's before is so no longer, for everybody."""
+        if before:
+            await self._left_log(connection, inbox_of(before))
+            await self._node.registry.written(before)
+        for room in connection.present:
+            await self._seen(room, before)
+            await self._seen(room, connection.user)
+
+    def _recount(self, connection: Connection) -> None:
+        """Count it under the user that it has, which asks nobody."""
+        if self._is_here(connection):
+            self._node.registry.count_in(connection.id, connection.user, connection.remote_ip)
+
+    def _left(self, connection: Connection, room: str) -> None:
+        connection.present = tuple(one for one in connection.present if one != room)
+        self._node.presence.left(room, connection.user)
+
+    async def _left_log(self, connection: Connection, room: str) -> None:
+        """Leave a room, after the batch that is being written."""
+        left = asyncio.Event()
+        self._node.hub.leave(connection, room, left.set)
+        await left.wait()
+
+    async def _seen(self, room: str, user: str) -> None:
+        await self._node.presence.settled(room, user)
+
+    # ---- where it is ---------------------------------------------------------------------------------
+
+    def _is_here(self, connection: Connection) -> bool:
+        return connection.id in self._node.connections and connection.ws.is_open
+
+    async def _stays_here(self, connection: Connection) -> bool:
+        """Whether it is this worker's, once a move that has begun has ended; that takes a bounded time."""
+        while connection.id in self._node.moving:
+            await asyncio.sleep(LOOK)
+        return self._is_here(connection)
+
+    async def _must_be_here(self, connection: Connection) -> None:
+        if not await self._stays_here(connection):
+            raise _gone()
+
+
+@contextmanager
+def _changing(connection: Connection) -> Iterator[None]:
+    connection.changing += 1
+    try:
+        yield
+    finally:
+        connection.changing -= 1
+
+
+def _gone() -> Unavailable:
+    return Unavailable("the connection is closed, or another worker has it now")

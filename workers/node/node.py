@@ -1,0 +1,277 @@
+"""`Node`: one worker process at work. It ties connections, rooms, presence and the application together.
+
+`main.py` builds it; everything that happens to a connection passes through here on its way to the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from workers.addressing import ALL_ROOM, inbox_of
+from workers.bus.port import BusError, Entry, Placed
+from workers.callbacks.event import Tasks
+from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
+from workers.node import control_room
+from workers.node.bindings import Bindings
+from workers.node.control_room import ORDER_ROOMS, SENDS_ROOM
+from workers.node.counters import Counters
+from workers.node.ids import connection_id
+from workers.payload import packed
+from workers.reach import scoped
+
+if TYPE_CHECKING:
+    from chatmaster.contract import Launch
+    from workers.bus.redis_bus import RedisBus
+    from workers.node.application import Application
+    from workers.presence import Lease, Presence, PresenceChange
+    from workers.process.forked import Forks
+    from workers.registry import Registry
+    from workers.rooms.hub import Hub
+    from workers.transport.endpoint import Endpoint
+    from workers.transport.websocket import WebSocket
+    from workers.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+MEMBERS_MOST = 1000  # users that `Worker.members` lists
+
+
+class Transfer(Protocol):
+    """One side of a hand-over."""
+
+    peer: str  # the sibling's process
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is between the two: each connection is either's, for certain."""
+
+    def peer_reaped(self) -> None:
+        """The master has waited for it."""
+
+    def decline(self) -> None:
+        """Take nothing more: this worker goes away itself."""
+
+
+class Node:
+    """One worker process: its connections and all that they reach."""
+
+    # Set by the composition root, in this order, before anything is accepted.
+    bus: RedisBus
+    hub: Hub
+    lease: Lease
+    presence: Presence
+    registry: Registry
+    application: Application
+    forks: Forks
+
+    def __init__(self, launch: Launch, worker: Worker) -> None:
+        self.launch = launch
+        master = launch.settings.master
+        own = msgspec.structs.replace(master, name=scoped(master.name, worker.scope))
+        self.settings = msgspec.structs.replace(launch.settings, master=own)
+        self.worker = worker
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()  # of the loop
+        self.context = contextvars.copy_context()  # for what comes from other threads
+        self.tasks = Tasks()
+        self.counters = Counters()
+        self.connections: dict[str, Connection] = {}
+        self.endpoints: list[Endpoint] = []
+        self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the last order of each log that came
+        self.transfers: list[Transfer] = []  # hand-overs with siblings that are under way
+        self.moving: set[str] = set()  # ids of connections that are on their way to another worker
+        self.when_empty = asyncio.Event()
+        self.on_deaf: Callable[[], None] = _nobody
+        self.bindings = Bindings(self)
+
+    # ---- told by the transport ---------------------------------------------------------------------
+
+    def opened(self, ws: WebSocket) -> Connection:
+        """A handshake is done; the returned object owns the transport from now on."""
+        connection = Connection(self, ws, connection_id())
+        self.connections[connection.id] = connection
+        for room in ORDER_ROOMS:
+            heard = self.hub.position(room)
+            control_room.hear(connection, room, heard.offset if heard is not None else 0)
+        self.application.opened(connection)
+        return connection
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        if code == LOST:
+            self.application.lost(connection, ConnectionLost(f"{connection.remote_ip} went away"))
+        elif code in (NO_PONG, TOO_SLOW):
+            self.application.lost(connection, ConnectionTimedOut(reason or f"closed with {code}"))
+        self.application.closed(connection, code, reason)
+        self.hub.leave_all(connection)
+        self.forget(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """It is not this process's any more."""
+        self.registry.release(connection.id)
+        self.connections.pop(connection.id, None)
+        connection.app = None  # which knows the connection: without the cycle both are freed at once
+        if not self.connections:
+            self.when_empty.set()
+
+    def paused(self, connection: Connection) -> None:
+        connection.paused = True
+        self.hub.paused(connection)
+        self.application.paused(connection)
+
+    def resumed(self, connection: Connection) -> None:
+        connection.paused = False
+        self.hub.resumed(connection)
+        self.application.resumed(connection)
+
+    def cut(self, connection: Connection, code: int) -> None:
+        logger.info("connection %s reads too slowly and does not catch up: closed with %d", connection.id, code)
+        connection.close(code, "reads too slowly")
+
+    # ---- over all workers --------------------------------------------------------------------------
+
+    async def publish(self, room: str, payload: bytes, *, form: str, exclude: str = "") -> Placed:
+        """Append to a room's log. Raises BusError."""
+        answered: asyncio.Future[Placed] = self.loop.create_future()
+
+        def done(result: Placed | BusError) -> None:
+            if answered.done():
+                return
+            if isinstance(result, BusError):
+                answered.set_exception(result)
+            else:
+                answered.set_result(result)
+
+        self.hub.publish(room, payload, form=form, done=done, exclude=exclude)
+        return await answered
+
+    async def _publish_data(self, room: str, data: str | bytes, exclude: tuple[str, ...]) -> None:
+        payload, form = packed(data)
+        await self.publish(room, payload, form=form, exclude=",".join(exclude))
+
+    async def broadcast(self, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._publish_data(ALL_ROOM, data, exclude)
+
+    async def send_to_room(self, room: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._publish_data(room, data, exclude)
+
+    async def send_to_user(self, user: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None:
+        await self._publish_data(inbox_of(user), data, exclude)
+
+    async def send_to_connection(self, connection: str, data: str | bytes) -> None:
+        await self.order(control_room.send_to(connection, data))
+
+    async def kick(self, connection: str, *, reason: str = "") -> None:
+        await self.order(control_room.KickConnection(connection, reason))
+
+    async def order(self, order: control_room.SendTo | control_room.KickConnection) -> None:
+        """Have every worker carry it out. Raises BusError."""
+        await self.publish(control_room.room_of(order), control_room.encode(order), form="t")
+
+    def follow_orders(self) -> None:
+        """Hear what other workers order, from now on."""
+        for room in ORDER_ROOMS:
+            self.hub.follow(room, partial(self._ordered, room), missed=partial(self.missed, room))
+
+    def _ordered(self, room: str, entry: Entry) -> None:
+        """An order came."""
+        if entry.offset <= self._heard[room]:  # the store lost the log, and counts anew
+            for connection in self.connections.values():
+                control_room.hear(connection, room, 0)
+        self._heard[room] = entry.offset
+        self.carry_out(room, entry)
+
+    def missed(self, room: str) -> None:
+        """Orders are lost: the log was overrun while this worker could not read it, or the store lost it."""
+        if room == SENDS_ROOM:
+            logger.warning("messages that were sent to single connections are lost; see the lines before")
+        self.application.missed(room)
+
+    def carry_out(self, room: str, entry: Entry) -> None:
+        """Do what an order says; it may be a repetition, for connections that arrived since."""
+        order = control_room.understood(entry.payload)
+        if order is None:
+            return
+        if isinstance(order, control_room.Tell):
+            self.application.told(bytes(order.body), entry.offset)
+            return
+        connection = self.connections.get(order.connection)
+        # Each order once, by whichever worker has the connection: one that is on its way gets it where it arrives.
+        if connection is None or connection.id in self.moving or entry.offset <= control_room.heard(connection, room):
+            return
+        control_room.hear(connection, room, entry.offset)
+        if isinstance(order, control_room.SendTo):
+            connection.send(control_room.data_of(order))
+        else:
+            connection.close(4003, order.reason or "kicked")
+
+    async def is_online(self, user: str) -> bool:
+        return await self.registry.is_online(user)
+
+    async def online(self) -> int:
+        return await self.registry.count()
+
+    async def members(self, room: str) -> list[dict[str, Any]]:
+        members, _ = await self.members_and_count(room)
+        return members
+
+    async def members_and_count(self, room: str) -> tuple[list[dict[str, Any]], int]:
+        """At most MEMBERS_MOST users of a room, and how many there are. Raises BusError."""
+        found = await self.presence.members(room, MEMBERS_MOST)
+        return [msgspec.to_builtins(member) for member in found.members], found.count
+
+    def noted(self, room: str, note: bytes) -> None:
+        """Something that is not kept came through a room's channel."""
+        if not self.presence.received_note(room, note):
+            self.application.noted(room, note)
+
+    def presence_changed(self, room: str, change: PresenceChange) -> None:
+        """Who is in a room has changed."""
+        self.application.presence_changed(room, change)
+
+    def reaped(self, process: str) -> None:
+        """A sibling is dead and waited for."""
+        self.lease.lost(process)
+        self.presence.reap(process)
+        for transfer in list(self.transfers):
+            if transfer.peer == process:
+                transfer.peer_reaped()
+
+    def transfer_began(self, transfer: Transfer) -> None:
+        """Connections are about to move from here or to here; each waits for turns of the loop, so they are short."""
+        self.transfers.append(transfer)
+        self.hub.hasten(haste=True)
+
+    def transfer_ended(self, transfer: Transfer) -> None:
+        """Nothing moves any more between the two."""
+        if transfer in self.transfers:
+            self.transfers.remove(transfer)
+        self.hub.hasten(haste=bool(self.transfers))
+
+    async def admit(self, connection: Connection) -> None:
+        """Count a connection of a program over all workers; one too many is closed with 4004. Raises BusError."""
+        limit = await self.registry.admit(connection.id, connection.user, connection.remote_ip)
+        if limit is not None and connection.ws.is_open:
+            connection.close(4004, f"limit reached: {limit}")
+
+    def deaf(self) -> None:
+        """The store answers others but not this process: only a new one helps."""
+        logger.error("this worker hears nothing from a store that answers others: it asks to be replaced")
+        self.on_deaf()
+
+    # ---- coming and going --------------------------------------------------------------------------
+
+    def stop_accepting(self) -> None:
+        for endpoint in self.endpoints:
+            endpoint.stop_accepting()
+
+
+def _nobody() -> None:
+    """Until the composition root says who is to be told."""

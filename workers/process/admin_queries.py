@@ -1,0 +1,154 @@
+"""Answers what only a worker knows: its connections, its rooms, who is in one, what is said there now.
+
+The questions come from the master, for `chatctl`; rows go back in packets that fit the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from chatmaster import contract
+from workers.addressing import is_internal, log_name, normalized
+from workers.bus.port import BusError
+from workers.process.answers import Lines, answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workers.connection import Connection
+    from workers.node.node import Node
+    from workers.process.master_channel import Channel
+
+logger = logging.getLogger(__name__)
+
+MOST_LINES = 1000  # of a room that wait to be sent to who follows it
+Row = dict[str, Any]
+
+
+class Queries:
+    """Answers the master's queries, one task each."""
+
+    def __init__(self, node: Node, channel: Channel) -> None:
+        self._node = node
+        self._channel = channel
+        self._running: dict[int, asyncio.Task[Any]] = {}
+
+    def ask(self, query: contract.Query) -> None:
+        """A query came; its answer is sent when it is known."""
+        task = self._node.tasks.start(self._answer(query), what=f"query {query.what}")
+        self._running[query.id] = task
+        task.add_done_callback(lambda _: self._running.pop(query.id, None))
+
+    def cancel(self, query_id: int) -> None:
+        """Nobody waits for that one any more."""
+        task = self._running.get(query_id)
+        if task is not None:
+            task.cancel()
+
+    async def _answer(self, query: contract.Query) -> None:
+        try:
+            if query.what == "tail":
+                await self._tail(query)
+                return
+            rows, facts = await self._rows(query.what, query.args)
+        except BusError as error:
+            self._fail(query.id, f"the store did not do it: {error}{self._why(error)}")
+        except LookupError as error:
+            self._fail(query.id, str(error.args[0] if error.args else error))
+        except ValueError as error:
+            self._fail(query.id, str(error), contract.ExitCode.USAGE)
+        else:
+            self._send(query.id, rows, facts)
+
+    def _why(self, error: BusError) -> str:
+        why = self._node.bus.why
+        return f" ({why})" if why and why not in str(error) else ""
+
+    async def _rows(self, what: str, args: Row) -> tuple[list[Row], Row]:
+        """The rows, and what is to be said about all of them."""
+        match what:
+            case "connections":
+                return self._connections(args), {}
+            case "rooms":
+                return self._node.hub.rows(), {}
+            case "who":
+                members, count = await self._node.members_and_count(_room(args))
+                return members, {"count": count, "truncated": count > len(members)}
+        rows = await self._node.application.query(what, args)
+        if rows is None:
+            raise ValueError(f"this application does not know {what!r}")
+        return rows, {}
+
+    def _connections(self, args: Row) -> list[Row]:
+        room, user = (normalized(args.get(one) or "") for one in ("room", "user"))
+        return [
+            self._row(connection)
+            for connection in self._node.connections.values()
+            if (not user or user in (connection.user, connection.id))
+            and (not room or room in self._rooms_of(connection))
+        ]
+
+    def _rooms_of(self, connection: Connection) -> list[str]:
+        """Its rooms and its inbox."""
+        return [room for room in self._node.hub.rooms_of(connection) if not is_internal(room)]
+
+    def _row(self, connection: Connection) -> Row:
+        ws = connection.ws
+        return {
+            "id": connection.id,
+            "slot": self._node.launch.slot,
+            "user": connection.user,
+            "address": ws.address,
+            "since": connection.opened_at,
+            "rooms": self._rooms_of(connection),
+            "bytes_in": ws.bytes_in,
+            "bytes_out": ws.bytes_out,
+            "messages_in": connection.messages_in,
+            "queue": ws.buffered,
+            "lag": self._node.hub.lag_of(connection),
+        }
+
+    async def _tail(self, query: contract.Query) -> None:
+        """Follow a room until the query is cancelled; each entry is a row."""
+        room = _room(query.args)
+        lines = Lines(MOST_LINES)
+        stop = self._follow(room, lines)
+        try:
+            while True:
+                packets = list(answers(query.id, [await lines.next()]))
+                if not self._channel.takes(len(packets)):
+                    lines.lose()
+                    continue
+                for packet in packets:
+                    self._channel.send(packet)
+        finally:
+            stop()
+
+    def _follow(self, room: str, lines: Lines) -> Callable[[], None]:
+        def received(entry: Any) -> None:
+            lines.put(
+                {"room": room, "offset": entry.offset, "time": entry.time / 1000, "payload": _shown(entry.payload)}
+            )
+
+        return self._node.hub.follow(room, received)
+
+    def _send(self, query_id: int, rows: list[Row], facts: Row) -> None:
+        for answer in answers(query_id, rows):
+            self._channel.send(answer)
+        self._channel.send(contract.Answer(query_id, facts=facts))
+
+    def _fail(self, query_id: int, error: str, code: int = contract.ExitCode.FAILED) -> None:
+        self._channel.send(contract.Answer(query_id, error=error, exit_code=code))
+
+
+def _room(args: Row) -> str:
+    room = args.get("room")
+    if not room:
+        raise ValueError("a room is missing")
+    return log_name(room)
+
+
+def _shown(payload: bytes) -> str:
+    return payload.decode("utf-8", "replace")

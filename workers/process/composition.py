@@ -1,0 +1,181 @@
+"""What a worker is made of, put together and taken apart in order.
+
+Bus before rooms, rooms before presence, all of them before the first connection; and back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from chatmaster.contract import Listener
+from chatmaster.stats import REFUSALS, Field, WorkerStats
+from workers.bus.port import Unavailable
+from workers.bus.redis_bus import RedisBus
+from workers.chat.rules.rights import retention
+from workers.http import metrics
+from workers.http.site import Http
+from workers.node.node import Node
+from workers.presence import Lease, Presence
+from workers.presence.local_state import GRACE
+from workers.registry import Registry
+from workers.rooms.hub import Hub
+from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
+from workers.transport.endpoint import Endpoint
+from workers.transport.tls import server_context
+
+logger = logging.getLogger(__name__)
+
+# Seconds that a worker waits for the store where it may do without: a replacement while the store is away.
+DEGRADED_AFTER = 1.0
+
+_PLACES = {status: place for place, status in enumerate(REFUSALS)}
+_TRANSPORT_FIELDS = (
+    (Field.CONNECTIONS_TOTAL, "connections_total"),
+    (Field.MESSAGES_IN, "messages_in"),
+    (Field.BYTES_IN, "bytes_in"),
+    (Field.BYTES_OUT, "bytes_out"),
+    (Field.PROTOCOL_ERRORS, "protocol_errors"),
+)
+
+
+class StoreUnreachable(Exception):
+    """The store did not answer before the first start's deadline."""
+
+
+async def build(node: Node) -> None:
+    """Connect to the store and build what stands on it. Raises StoreUnreachable where the store is required."""
+    launch, settings = node.launch, node.settings
+    node.hub = Hub(settings)
+    node.bus = RedisBus(launch.store_url, settings, node.hub, retention=retention(settings), on_deaf=node.deaf)
+    node.hub.bind(node.bus)
+    node.hub.find = node.connections.get
+    node.bus.start()
+    node.hub.start()
+    node.lease = Lease(node.bus, settings.master.name, launch.incarnation)
+    # Who leaves a program's room has left it; in the chat, who loads the page again was never away.
+    grace = GRACE if node.worker.application is not None else 0.0
+    node.presence = Presence(node.bus, node.lease, settings, node.presence_changed, grace=grace)
+    node.registry = Registry(node.bus, node.lease, settings)
+    node.hub.on_note = node.noted
+    node.hub.on_subscribed = node.presence.resubscribed
+    try:
+        await node.bus.ready(settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER)
+    except Unavailable as error:
+        if launch.store_required:
+            raise StoreUnreachable(f"the store cannot be reached: {error}") from error
+        logger.warning("the store is away: this worker serves without it until it is back")
+    await node.lease.start()
+    await node.presence.start()
+    await node.registry.start()
+
+
+async def close(node: Node) -> None:
+    """Take everything apart that `build` put together."""
+    for endpoint in node.endpoints:
+        endpoint.close()
+    await node.tasks.cancel()
+    await node.registry.stop()
+    await node.presence.stop()
+    await node.lease.stop(after=node.presence.grace_left)
+    await node.hub.stop()
+    await node.bus.stop()
+
+
+def copy_counters(node: Node, row: WorkerStats) -> None:
+    """Write what every part has counted into the worker's row."""
+    if hasattr(node, "bus"):
+        node.bus.copy_to(row)
+        node.hub.tally.copy_to(row)
+        row[Field.ROOMS] = node.hub.rooms.occupied()
+    row[Field.CONNECTIONS] = len(node.connections)
+    row[Field.USERS] = node.registry.users if hasattr(node, "registry") else 0
+    row[Field.TASKS] = len(asyncio.all_tasks(node.loop))
+    for field, name in _TRANSPORT_FIELDS:
+        row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
+    row[Field.BYTES_OUT] += node.hub.tally.bytes_out if hasattr(node, "hub") else 0
+    if node.endpoints:
+        _copy_transport(node, row)
+    node.counters.copy_to(row)
+    row[Field.CALLBACK_ERRORS] += sum(endpoint.counts.callback_errors for endpoint in node.endpoints)
+
+
+def _copy_transport(node: Node, row: WorkerStats) -> None:
+    descriptors = node.endpoints[0].descriptors  # one budget for all endpoints
+    row[Field.ACCEPT_PAUSES], row[Field.ACCEPT_PAUSED] = descriptors.pauses, descriptors.paused_at
+    row[Field.DESCRIPTORS], row[Field.DESCRIPTORS_LIMIT] = descriptors.before + descriptors.used, descriptors.file_limit
+    counts = [0] * len(REFUSALS)
+    for endpoint in node.endpoints:
+        for status, count in endpoint.counts.refused.items():
+            counts[_PLACES.get(status, _PLACES[0])] += count
+    for place, count in enumerate(counts):
+        row[Field.REFUSED + place] = count
+    row[Field.HANDSHAKE_FAILURES] = sum(counts)
+
+
+# ---- accepting -----------------------------------------------------------------------------------------
+
+
+async def listen(node: Node) -> None:
+    """Accept on every listener that the master gave."""
+    for listener in node.launch.listeners:
+        await adopt(node, listener)
+
+
+async def adopt(node: Node, listener: Listener) -> None:
+    """Accept on one more listener, with the endpoint that serves its kind of address."""
+    node.forks.adopt(listener.sock)
+    secure = listener.address.startswith("wss://")
+    endpoint = next((one for one in node.endpoints if (one.tls is not None) is secure), None)
+    if endpoint is None:
+        endpoint = _endpoint(node, secure=secure)
+        node.endpoints.append(endpoint)
+    await endpoint.listen(listener.sock)
+
+
+def _endpoint(node: Node, *, secure: bool) -> Endpoint:
+    application, settings = node.application, node.settings
+    config = EndpointConfig.of(
+        settings,
+        binary=application.binary,
+        subprotocols=application.subprotocols,
+        paths=None if application.any_path else WEBSOCKET_PATHS,
+        message_size=application.frame_size(settings.limits.message_size),
+        max_send_buffer=node.worker.max_send_buffer,
+    )
+    tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
+    if not node.endpoints:
+        return Endpoint(config, node, _http(node), tls=tls)
+    first = node.endpoints[0]  # one budget of descriptors for all of a worker's endpoints, and one account of addresses
+    return Endpoint(
+        config,
+        node,
+        _http(node),
+        tls=tls,
+        descriptors=first.descriptors,
+        peers=first.peers,
+        notices=first.notices,
+    )
+
+
+def _http(node: Node) -> Http:
+    """What the port answers to plain HTTP: the application's page, and what operators ask."""
+    table = node.launch.stats.table
+    page, script = node.application.page()
+    return Http(
+        page=page if node.settings.http.page else None,
+        script=script,
+        ready=lambda: _why_not_ready(node),
+        metrics=(lambda: metrics.render(table)) if node.settings.http.metrics else None,
+        metrics_for_all=node.settings.http.metrics == "public",
+    )
+
+
+def _why_not_ready(node: Node) -> str | None:
+    if node.bus.state == "ready":
+        return None
+    if node.bus.why:
+        return node.bus.why
+    age = node.bus.probe_age
+    since = "nothing has come back from it yet" if age == float("inf") else f"last round trip {age:.1f} s ago"
+    return f"the store is {node.bus.state}: {since}"

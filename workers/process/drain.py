@@ -1,0 +1,104 @@
+"""Going away: the clients are sent off one by one, spread over the time there is, each told when to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workers.connection import Connection
+    from workers.node.node import Node
+
+logger = logging.getLogger(__name__)
+
+SERVICE_RESTART, GOING_AWAY = 1012, 1001
+CLOSE_GRACE = 2.0  # seconds for the last closing handshakes
+HANDSHAKE_GRACE = 2.0  # seconds for those who had been accepted and are still shaking hands
+LOOK = 0.05  # seconds between two looks at who has come meanwhile, from another worker or out of a handshake
+
+
+class Drain:
+    """Sends every connection of a node away, or waits until they leave by themselves.
+
+    Made when accepting ends. `told` is set when another order has come: then everything here returns False at once,
+    and the next call goes on in the way that was ordered.
+    """
+
+    def __init__(self, node: Node, told: asyncio.Event) -> None:
+        self._node = node
+        self._told = told
+        self._loop = asyncio.get_running_loop()
+        self._hands_until = self._loop.time() + HANDSHAKE_GRACE
+        self._timers: dict[str, asyncio.TimerHandle] = {}  # who is sent off, by connection
+
+    async def wait(self) -> bool:
+        """Accept nobody and wait for the clients to leave."""
+        await self._shake_last_hands()
+        while not self._empty and not self._told.is_set():
+            await self._look()
+        return self._empty
+
+    async def run(self, *, seconds: float, final: bool) -> bool:
+        """Send everybody away, late arrivals too. Returns when nobody is connected any more, or the time is over."""
+        await self._shake_last_hands()
+        began = self._loop.time()
+        code = GOING_AWAY if final else SERVICE_RESTART
+        while not self._empty and not self._told.is_set():
+            left = began + seconds - self._loop.time()
+            if left + CLOSE_GRACE <= 0:
+                self._cut()
+                return True
+            self._send_off_all(max(left, 0.0), code)
+            await self._look()
+        self._forget_timers()
+        return self._empty
+
+    def _send_off_all(self, seconds: float, code: int) -> None:
+        """A client comes back after a pause of its own, so that the others are not hit by all of them at once."""
+        leaving = [one for one in self._node.connections.values() if one.id not in self._timers and one.ws.is_open]
+        random.shuffle(leaving)
+        for number, connection in enumerate(leaving):
+            delay, pause = seconds * number / len(leaving), seconds * random.random()
+            self._timers[connection.id] = self._loop.call_later(delay, self._send_off, connection, code, pause)
+
+    def _send_off(self, connection: Connection, code: int, retry_after: float) -> None:
+        if connection.id in self._node.connections:
+            self._node.application.farewell(connection, code, retry_after)
+            connection.close(code, "going away" if code == GOING_AWAY else "service restart")
+
+    def _cut(self) -> None:
+        logger.warning("%d connections did not close in time and are cut", len(self._node.connections))
+        self._forget_timers()
+        for connection in list(self._node.connections.values()):
+            connection.ws.abort()
+
+    def _forget_timers(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    async def _shake_last_hands(self) -> None:
+        """Whoever was accepted is let in before it is sent away: a handshake is never cut."""
+        self._node.stop_accepting()
+        await asyncio.sleep(0.01)  # the loop may just have accepted one, and tells of it in a later turn
+        ends = [endpoint.connections.handshakes for endpoint in self._node.endpoints]
+        while self._loop.time() < self._hands_until and any(map(len, ends)):
+            await asyncio.sleep(0.01)
+
+    @property
+    def _empty(self) -> bool:
+        """Nobody is connected, and nobody is on the way here."""
+        return not self._node.connections and all(transfer.settled for transfer in self._node.transfers)
+
+    async def _look(self) -> None:
+        """Wait until everybody has left, another order comes, or it is time to see who has come."""
+        self._node.when_empty.clear()
+        if not self._node.connections:
+            await asyncio.sleep(LOOK / 10)
+            return
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._node.when_empty, self._told)]
+        await asyncio.wait(waits, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
+            one.cancel()

@@ -1,0 +1,261 @@
+"""The life of a worker: come up, serve, drain, go.
+
+What the master says arrives here; what is built here is handed to the `Node`, through which the parts reach each
+other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+import traceback
+from contextvars import copy_context
+from types import CodeType
+
+from chatmaster import contract
+from chatmaster.contract import ExitCode, Launch
+from chatmaster.stats import Field, WorkerStats
+from workers.callbacks.application import CallbackApplication
+from workers.callbacks.event import call
+from workers.handover.handover import Giving
+from workers.handover.receiver import Incoming
+from workers.node.node import Node
+from workers.process import composition
+from workers.process.admin_queries import Queries
+from workers.process.drain import Drain
+from workers.process.forked import Forks, end_children
+from workers.process.heartbeat import Heartbeat
+from workers.process.master_channel import Channel
+from workers.process.watcher import Watcher
+from workers.timer import TimerWheel
+from workers.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+DEAF_DRAIN = 2.0  # seconds to send the clients of a worker away that hears nothing, and that nobody replaces
+DEAF_CALLS = 3  # times that it asks to be replaced, 20 s apart: then it goes by itself
+RELOAD_TIMEOUT = 2.0  # seconds for on_worker_reload: the clients wait
+
+
+class Serving:
+    """One worker process, from its first turn of the loop to its last."""
+
+    _watcher: Watcher
+
+    def __init__(self, launch: Launch, worker: Worker, forks: Forks) -> None:
+        self._launch = launch
+        self._node = Node(launch, worker)
+        self._node.forks = forks
+        self._channel = Channel(launch.channel, receive=self._receive, lost=self._master_lost)
+        self._queries = Queries(self._node, self._channel)
+        self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
+        self._giving: Giving | None = None
+        self._order: contract.Drain | None = None  # how to send the clients away: the last word of the master's
+        self._told = asyncio.Event()  # that it is time to go, or to go otherwise
+        self._going = False
+        self._reloading = False
+        self._asked_for_replacement = 0
+        self._heartbeat = Heartbeat(launch.stats, self._copy_counters)
+        self._node.on_deaf = self._deaf
+        self._exit_code = ExitCode.DONE
+
+    @classmethod
+    async def run(cls, launch: Launch, worker: Worker, forks: Forks, base: CodeType) -> int:
+        """Serve until the master says otherwise. Returns the exit code; `base` is the function that runs the loop."""
+        serving = cls(launch, worker, forks)
+        serving._watcher = Watcher(serving._node.counters, base)
+        try:
+            return await serving._live()
+        except composition.StoreUnreachable as error:
+            serving._fail(ExitCode.STORE_UNREACHABLE, str(error), "")
+            return ExitCode.STORE_UNREACHABLE
+        except BaseException as error:  # application code runs in here, and may raise anything
+            text = "".join(traceback.format_exception(error))
+            serving._fail(ExitCode.NOT_READY, f"the worker could not start: {error!r}", text)
+            return ExitCode.NOT_READY
+
+    async def _live(self) -> int:
+        node, launch = self._node, self._launch
+        launch.stats[Field.PID] = os.getpid()
+        launch.stats[Field.GENERATION] = launch.generation
+        launch.stats[Field.STARTED] = time.time_ns()
+        self._heartbeat.start()
+        TimerWheel(node.loop, node.tasks, node.counters).install()
+        node.context = copy_context()
+        await composition.build(node)
+        node.forks.store = node.bus.descriptors
+        node.worker.bind(node)
+        node.application = (node.worker.application or _callbacks)(node.worker, node)
+        node.follow_orders()
+        await node.application.start()
+        await call(node.worker.callbacks.get("worker_start"), node.worker)
+        self._keep_log()
+        await composition.listen(node)
+        self._catch_up_with_master()
+        launch.stats[Field.READY] = 1
+        self._watcher.start()
+        self._channel.send(contract.Ready())
+        await self._told.wait()
+        await self._go()
+        return self._exit_code
+
+    async def _go(self) -> None:
+        self._going = True
+        self._launch.stats[Field.READY] = 0
+        for transfer in self._node.transfers:
+            transfer.decline()
+        drain = Drain(self._node, self._told)
+        self._node.stop_accepting()
+        if self._reloading:
+            await self._reload_callback()
+        if self._giving is not None:
+            await self._give()
+        while not await self._send_away(drain):
+            """Another order came meanwhile."""
+        await self._stop_callback()
+        await self._node.application.stop()
+        await end_children()
+        await composition.close(self._node)
+        self._watcher.stop()
+        self._heartbeat.stop()
+        self._channel.send(contract.Drained())
+
+    async def _give(self) -> None:
+        """Hand the connections over. A bug in that cuts nobody: who is still here is sent away, and comes back."""
+        assert self._giving is not None
+        try:
+            await self._giving.run()
+        except Exception:
+            logger.exception("the hand-over failed: the clients that are still here are sent away")
+
+    async def _send_away(self, drain: Drain) -> bool:
+        """As the last order says; False where another one came before it was done."""
+        order = self._order
+        if order is None:  # who could not be handed over
+            seconds = self._giving.seconds if self._giving is not None else 0.0
+            order = contract.Drain(seconds=min(seconds, self._launch.settings.master.drain_timeout))
+        self._told.clear()
+        if order.graceful:
+            return await drain.wait()
+        return await drain.run(seconds=order.seconds, final=order.final)
+
+    async def _reload_callback(self) -> None:
+        """A bug in it costs nobody a connection, and the reload goes on."""
+        try:
+            callback = self._node.worker.callbacks.get("worker_reload")
+            await asyncio.wait_for(call(callback, self._node.worker), RELOAD_TIMEOUT)
+        except TimeoutError:
+            self._node.counters.callback_errors += 1
+            logger.error("on_worker_reload took longer than %.0f s: it is not waited for", RELOAD_TIMEOUT)
+        except BaseException:
+            self._node.counters.callback_errors += 1
+            logger.exception("on_worker_reload failed; the reload goes on")
+
+    async def _stop_callback(self) -> None:
+        try:
+            await call(self._node.worker.callbacks.get("worker_stop"), self._node.worker)
+        except BaseException:  # nothing of ours cancels this: whatever it is, the worker ends in order
+            self._node.counters.callback_errors += 1
+            logger.exception("on_worker_stop failed; the worker ends all the same")
+
+    def _keep_log(self) -> None:
+        if self._launch.log is not None:
+            self._launch.log.keep()
+
+    def _ask_kill(self, incarnation: str) -> None:
+        self._channel.send(contract.KillPeer(incarnation))
+
+    def _fail(self, code: ExitCode, reason: str, text: str) -> None:
+        self._channel.send(contract.Failed(code, reason, text))
+
+    # ---- told by the master ------------------------------------------------------------------------
+
+    def _receive(self, message: contract.ToWorker, fds: list[int]) -> None:
+        if self._early is not None and not isinstance(message, contract.Drain | contract.HandOver):
+            self._early.append((message, fds))  # a sibling died meanwhile: its accept queue is ours, once we have one
+            return
+        match message:
+            case contract.Drain():
+                self._drain(message)
+            case contract.HandOver():
+                self._hand_over(message, socket.socket(fileno=fds[0]))
+            case contract.TakeOver(peer):
+                incoming = Incoming(self._node, socket.socket(fileno=fds[0]), peer=peer)
+                self._node.transfer_began(incoming)
+                if self._going:
+                    incoming.decline()
+            case contract.Query():
+                self._queries.ask(message)
+            case contract.CancelQuery():
+                self._queries.cancel(message.id)
+            case contract.Adopt(address):
+                listener = contract.Listener(address, socket.socket(fileno=fds[0]))
+                self._node.tasks.start(composition.adopt(self._node, listener), what=f"adopt {address}")
+            case contract.Reaped(incarnation):
+                self._node.reaped(incarnation)
+            case contract.ReopenLogs():
+                self._reopen_logs()
+
+    def _drain(self, order: contract.Drain) -> None:
+        """The clients are to be told to go: that ends a hand-over, and a drain that was ordered otherwise."""
+        self._order = order
+        self._reloading = self._reloading or order.reload
+        if self._giving is not None:
+            self._giving.stop()
+        self._told.set()
+
+    def _hand_over(self, order: contract.HandOver, sock: socket.socket) -> None:
+        """An heir is named, the first or the next one after a death."""
+        if self._order is not None:
+            sock.close()
+            return
+        self._reloading = self._reloading or order.reload
+        if self._giving is None:
+            self._giving = Giving(self._node, self._ask_kill)
+        self._giving.name(order, sock)
+        self._told.set()
+
+    def _reopen_logs(self) -> None:
+        if self._launch.log is None:
+            return
+        try:
+            self._launch.log.reopen()
+        except OSError as error:
+            logger.error("the log could not be opened again: %s", error.strerror)
+
+    def _catch_up_with_master(self) -> None:
+        early, self._early = self._early or [], None
+        for message, fds in early:
+            self._receive(message, fds)
+
+    def _master_lost(self) -> None:
+        # The kernel's own signal (PDEATHSIG) is on its way; this is for a master that closed its end only.
+        logger.error("the master is gone: this worker ends")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _deaf(self) -> None:
+        """Only a new process can help. It takes the connections over, unless the master cannot make one."""
+        self._asked_for_replacement += 1
+        if self._going:
+            return
+        self._node.counters.replaced_deaf = 1
+        if self._asked_for_replacement <= DEAF_CALLS:
+            self._channel.send(contract.Replace("it hears nothing from a store that answers others"))
+            return
+        # The master replaces a worker that ends with another code than 0 at once.
+        self._exit_code = ExitCode.FAILED
+        self._drain(contract.Drain(seconds=DEAF_DRAIN))
+
+    # ---- counters ----------------------------------------------------------------------------------
+
+    def _copy_counters(self, row: WorkerStats) -> None:
+        self._keep_log()
+        composition.copy_counters(self._node, row)
+
+
+def _callbacks(worker: Worker, node: Node) -> CallbackApplication:
+    return CallbackApplication(node)

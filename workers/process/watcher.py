@@ -1,0 +1,130 @@
+"""Sees from a thread that the loop is blocked, and says where: the master only does so after `master.hang_timeout`.
+
+The loop beats ten times a second; the thread looks as often how old the last beat is, and from BLOCKED_AFTER on at what
+the loop's thread is doing. A function that keeps the interpreter to itself (a regular expression, a large hash) is seen
+as soon as it returns, still at its line. A worker that does not run at all, because it was stopped or the machine
+has no time for it, is not blamed on anybody: then the loop's thread is in no function of the application's or ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import linecache
+import logging
+import sys
+import sysconfig
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Final
+
+from workers.node.counters import Counters
+
+logger = logging.getLogger(__name__)
+
+BEAT: Final = 0.1  # seconds
+BLOCKED_AFTER: Final = 0.3  # seconds without a beat: then something has run for 0.2 to 0.3 s
+AGAIN_AFTER: Final = 2.0  # seconds; what goes on is said again, each time after twice as long
+EVERY: Final = 60.0  # seconds between two lines about one place
+MOST: Final = 1000  # places that are remembered
+
+_OURS: Final = str(Path(__file__).parents[1])
+_LIBRARIES: Final = tuple(
+    path for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} if path
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the loop's thread is doing."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        source = linecache.getline(self.file, self.line).strip()
+        return f"{self.file}:{self.line} in {self.function}" + (f": {source}" if source else "")
+
+
+class Watcher:
+    """Watches the loop that makes it; `base` is the function that runs the loop."""
+
+    def __init__(self, counters: Counters, base: CodeType) -> None:
+        self._counters = counters
+        self._base = base
+        self._loop = asyncio.get_running_loop()
+        self._ident = threading.get_ident()
+        self._beaten = time.monotonic()
+        self._handle: asyncio.TimerHandle | None = None
+        self._ended = threading.Event()
+        self._said: dict[Place, float] = {}
+        self._unsaid: dict[Place, int] = {}
+
+    def start(self) -> None:
+        """From now on, until `stop`."""
+        self._beat()
+        threading.Thread(target=self._watch, name="watcher", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._ended.set()
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _beat(self) -> None:
+        self._beaten = time.monotonic()
+        self._handle = self._loop.call_later(BEAT, self._beat)
+
+    def _watch(self) -> None:
+        block, again = 0.0, 0.0  # the beat that the current block began after; its age when it is said again
+        while not self._ended.wait(BEAT):
+            beaten = self._beaten
+            age = time.monotonic() - beaten
+            if age < BLOCKED_AFTER or (beaten == block and age < again):
+                continue
+            place = blamed(sys._current_frames().get(self._ident), self._base)
+            if place is None:
+                continue
+            if beaten != block:
+                block, again = beaten, AGAIN_AFTER
+                self._counters.blocked += 1
+                self._say(place, age)
+            else:
+                again = 2 * age
+                logger.warning("the worker is still blocked, for %.1f s now, by %s", age, place)
+
+    def _say(self, place: Place, age: float) -> None:
+        now = time.monotonic()
+        if now - self._said.get(place, float("-inf")) < EVERY:
+            self._unsaid[place] = self._unsaid.get(place, 0) + 1
+            return
+        if len(self._said) >= MOST:
+            self._said.clear()
+            self._unsaid.clear()
+        self._said[place] = now
+        more = self._unsaid.pop(place, 0)
+        again = f" ({more} times more since this was last said)" if more else ""
+        logger.warning(
+            "the worker is blocked, for %.1f s so far, by %s%s; nobody else is served meanwhile: "
+            "await it, or run it in a thread (threaded=True)",
+            age,
+            place,
+            again,
+        )
+
+
+def blamed(frame: FrameType | None, base: CodeType) -> Place | None:
+    """The innermost function of the application that runs, else of ours; None: the loop calls nothing now."""
+    ours: Place | None = None
+    while frame is not None and frame.f_code is not base:
+        code = frame.f_code
+        place = Place(code.co_filename, frame.f_lineno, code.co_qualname)
+        if code.co_filename.startswith(_OURS):
+            ours = ours or place
+        elif not code.co_filename.startswith(("<", *_LIBRARIES)):
+            return place
+        frame = frame.f_back
+    return ours

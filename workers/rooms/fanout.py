@@ -1,0 +1,220 @@
+"""Owns what is on its way to the members of a large room: who has it, who has still to get it, slice by slice.
+
+Whom it goes to is decided when it begins. What comes meanwhile is absorbed: who has still to be written to gets it in
+the same write, and those who have been written to get it after the others, so that each round over the members takes
+along all that has come since the last one. That ends when a member wants to come or go: the flight is closed, and what
+comes then is the next batch. So whoever becomes LIVE meanwhile does not get it, and has to have what is in it already.
+Whoever leaves meanwhile is given it before its turn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from workers.rooms.alone import Alone
+from workers.rooms.log_item import Item
+from workers.rooms.types import Member, Transport
+
+logger = logging.getLogger(__name__)
+
+Members = dict[Member, Transport] | Alone
+Written = Callable[[list[Item], int, int], None]  # what, to how many members, bytes for each
+
+
+class _Nobody:
+    """In the place of somebody who has left."""
+
+    def write(self, data: bytes) -> None:
+        """It has got it."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+_NOBODY = _Nobody()
+
+
+class Segment:
+    """Members who get the same items next; or a `member` of its own, to whom they may look different."""
+
+    __slots__ = ("_data", "_ranks", "_squeeze", "at", "items", "member", "targets")
+
+    def __init__(
+        self, targets: list[Transport], items: list[Item], *, squeeze: bool = False, member: Member | None = None
+    ) -> None:
+        self.targets = targets
+        self.items = items
+        self.member = member
+        self.at = 0  # those before it have them
+        self._squeeze = squeeze
+        self._data: bytes | None = None
+        self._ranks: dict[Transport, int] | None = None  # made when somebody leaves
+
+    @property
+    def data(self) -> bytes:
+        """The items as bytes."""
+        if self._data is None:
+            self._data = joined(self.items, squeeze=self._squeeze) if self.member is None else self._own()
+        return self._data
+
+    def _own(self) -> bytes:
+        member = self.member
+        assert member is not None
+        return b"".join([item.frame_for(member.user, member.id, deflate=member.deflate) for item in self.items])
+
+    @property
+    def over(self) -> bool:
+        return self.at >= len(self.targets)
+
+    def write(self, most: int) -> int:
+        """Write to the next members; returns to how many."""
+        start, self.at = self.at, min(self.at + most, len(self.targets))
+        if self.data:
+            write(self.targets[start : self.at], self.data)
+        return self.at - start
+
+    def hold(self, items: list[Item], targets: list[Transport]) -> None:
+        """These items, for these members, from the first one on."""
+        self.items, self.targets, self.at, self._data, self._ranks = items, targets, 0, None, None
+
+    def like(self, items: list[Item], targets: list[Transport]) -> Segment:
+        """The same for others of its class."""
+        return Segment(targets, items, squeeze=self._squeeze, member=self.member)
+
+    def joins(self, other: Segment) -> bool:
+        """Whether both are of one class."""
+        return self.member is None and other.member is None and self._squeeze is other._squeeze
+
+    def finish(self, transport: Transport) -> bool:
+        """Write to it before its turn; False: it is none of these, or has been written to."""
+        if self._ranks is None:
+            self._ranks = {one: at for at, one in enumerate(self.targets)}
+        rank = self._ranks.pop(transport, -1)  # it may come back, and leave again
+        if rank < self.at:
+            return False
+        self.targets[rank] = _NOBODY
+        write((transport,), self.data)
+        return True
+
+
+class Flight:
+    """Items for a large room, or such as are not the same for all.
+
+    Each step writes to `at_once` members at most, and gives their number.
+    """
+
+    __slots__ = ("_at_once", "_done", "_pending", "_written", "open")
+
+    def __init__(
+        self,
+        items: list[Item],
+        classes: Iterable[tuple[Members, bool]],
+        apart: dict[Member, Transport],
+        *,
+        at_once: int,
+        written: Written,
+    ) -> None:
+        self.open = True  # it may absorb more
+        self._at_once = at_once
+        self._written = written
+        self._done: list[Segment] = []  # who has all of it
+        self._pending = deque(
+            Segment(_without(members, apart), items, squeeze=squeeze) for members, squeeze in classes if members
+        )
+        self._pending.extend(Segment([transport], items, member=member) for member, transport in apart.items())
+
+    def __iter__(self) -> Flight:
+        return self
+
+    def __next__(self) -> int:
+        while self._pending:
+            segment = self._pending[0]
+            count = segment.write(self._at_once)
+            if segment.over:
+                self._pending.popleft()
+                self._land(segment)
+            if count:
+                return count
+        raise StopIteration
+
+    def _land(self, segment: Segment) -> None:
+        if segment.targets:
+            self._done.append(segment)
+            if segment.data:
+                self._written(segment.items, len(segment.targets), len(segment.data))
+
+    def absorb(self, items: list[Item], apart: dict[Member, Transport]) -> None:
+        """Take more along; `apart` are the members to whom these look different."""
+        if self._pending and self._pending[0].at:
+            head = self._pending[0]
+            had, rest = head.targets[: head.at], head.targets[head.at :]
+            self._land(head.like(head.items, had))
+            head.hold(head.items, rest)
+        for member, transport in apart.items():
+            self._set_apart(member, transport)
+        for segment in self._pending:
+            segment.hold([*segment.items, *items], segment.targets)
+        done, self._done = self._done, []
+        for segment in done:
+            segment.hold(items, segment.targets)
+        self._pending.extend(_merged(done))
+
+    def _set_apart(self, member: Member, transport: Transport) -> None:
+        segments = [*self._pending, *self._done]
+        if any(segment.member is member for segment in segments):
+            return
+        for segment in segments:
+            if segment.member is None and transport in segment.targets:
+                segment.hold(segment.items, [one for one in segment.targets if one is not transport])
+                own = Segment([transport], segment.items, member=member)
+                self._pending.append(own) if segment in self._pending else self._done.append(own)
+                return
+
+    def finish(self, member: Member) -> None:
+        """Give it to a member at once who wants to leave."""
+        self.open = False
+        transport: Transport = member.ws.transport
+        for segment in self._pending:
+            if segment.member in (None, member) and segment.finish(transport):
+                return
+
+
+def _merged(segments: list[Segment]) -> list[Segment]:
+    """All of a class in one; they have got the same."""
+    merged: list[Segment] = []
+    for segment in segments:
+        same = next((one for one in merged if one.joins(segment)), None)
+        if same is None:
+            merged.append(segment)
+        else:
+            same.targets += segment.targets
+    return merged
+
+
+def _without(members: Members, apart: dict[Member, Transport]) -> list[Transport]:
+    """The transports of the others; taking a few out and putting them back beats asking each of a thousand."""
+    taken = [member for member in apart if members.pop(member, None) is not None]
+    rest = list(members.values())
+    for member in taken:
+        members[member] = apart[member]
+    return rest
+
+
+def joined(items: list[Item], *, squeeze: bool) -> bytes:
+    """A batch as bytes."""
+    if len(items) == 1:
+        return items[0].compressed() if squeeze else items[0].frame
+    if squeeze:
+        return b"".join([item.compressed() for item in items])
+    return b"".join([item.frame for item in items])
+
+
+def write(transports: Iterable[Transport], data: bytes) -> None:
+    """Write to each of them."""
+    for transport in transports:
+        try:
+            transport.write(data)
+        except RuntimeError:
+            logger.debug("a member's transport was closed between two slices")

@@ -1,0 +1,257 @@
+"""Owns how members come in: every room of a join is made current, then one turn announces and admits.
+
+A `since` is answered from the ring where that covers it. Where it does not, or where it lies beyond what this worker
+has seen (the client may have seen more at another worker), it is judged by a page that was asked for after the join.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from workers.bus.port import BusError, LogState, Position
+from workers.rooms.follower import Effect, Phase
+from workers.rooms.log_item import Stretch
+from workers.rooms.recovery import Restart, judge
+from workers.rooms.room import Room
+from workers.rooms.types import Gap, Joined, Member, Reset
+
+logger = logging.getLogger(__name__)
+
+_LIVE: Final = Phase.LIVE
+
+
+class Front(Protocol):
+    """What a join needs of the hub."""
+
+    def ask(self, asker: JoinPart) -> None:
+        """Read a page after its offset; `page_came` follows."""
+
+    def run(self, room: Room, effects: list[Effect]) -> None:
+        """Carry out what a follower wants."""
+
+    def later(self, advance: Callable[[], None]) -> None:
+        """Call it in a later turn of the loop."""
+
+    def admit(self, member: Member, part: JoinPart) -> None:
+        """It is a member now."""
+
+    def ended(self, join: Join) -> None:
+        """The join is over, one way or the other."""
+
+    def dropped(self, part: JoinPart) -> None:
+        """That room is not wanted any more."""
+
+
+class JoinPart:
+    """One room of a join."""
+
+    __slots__ = ("cursor", "join", "judged_in", "line", "missing", "room", "since", "waiting")
+
+    def __init__(self, join: Join, room: Room, since: Position | None) -> None:
+        self.join = join
+        self.room = room
+        self.since = since
+        self.cursor: Position | None = None  # where it reads on, once that is known
+        self.missing: Gap | Reset | None = None
+        self.line = -1
+        self.judged_in = ""  # the epoch that the log was in then
+        self.waiting = False
+
+    @property
+    def already(self) -> bool:
+        """It is in the room, perhaps since after it asked."""
+        return self.join.member in self.room
+
+    @property
+    def judged(self) -> bool:
+        """By the log as it is: in another epoch what it lost may have been replaced by something else."""
+        return self.cursor is not None and self.judged_in == self.room.follower.epoch
+
+    @property
+    def offset(self) -> int:
+        """Where the page has to begin."""
+        assert self.since is not None
+        return self.since.offset
+
+    def ready(self) -> bool:
+        """Whether it can be announced now; if not, what is missing is under way."""
+        follower = self.room.follower
+        if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
+            self._wait_for_room()
+            return False
+        if self.since is None or self.already:
+            return True
+        if self.judged:
+            return self._caught_up()
+        if self._judge_by_ring():
+            return True
+        if not self.waiting:
+            self.waiting = True
+            self.join.front.ask(self)
+        return False
+
+    def _wait_for_room(self) -> None:
+        """Go on with the join when the room is current."""
+        room = self.room
+        room.joins = room.joins or []
+        if self.join not in room.joins:
+            room.joins.append(self.join)
+
+    def _judge_by_ring(self) -> bool:
+        if self.since is None or not told_by_ring(self.room, self.since):
+            return False
+        self.cursor, self.missing, self.line = self.since, None, self.room.line
+        self.judged_in = self.room.follower.epoch
+        return True
+
+    def page_came(self, state: LogState, page: Stretch) -> None:
+        """The log as it is now judges the `since`."""
+        self.waiting = False
+        if self.join.over or self.since is None:
+            return
+        verdict = judge(self.since, state)
+        self.missing, self.judged_in = None, state.epoch
+        if isinstance(verdict, Restart):
+            self.missing = Reset(state.epoch, verdict.after)
+        elif verdict.gap is not None:
+            self.missing = Gap(state.epoch, *verdict.gap)
+        same = self.missing is None
+        self.cursor = self.since if same else Position(state.epoch, verdict.after)
+        self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
+        self.join.advance()
+
+    def _caught_up(self) -> bool:
+        """This worker has seen as much as the client; else it looks first."""
+        assert self.cursor is not None
+        follower = self.room.follower
+        if self.line != self.room.line or self.cursor.offset <= follower.offset:
+            return True
+        self._wait_for_room()
+        self.join.front.run(self.room, follower.behind(follower.epoch, self.cursor.offset))
+        return False
+
+    @property
+    def ahead(self) -> bool:
+        """It has seen what still waits in the room's batch, or a reset waits there."""
+        room = self.room
+        if room.goal_line != room.line:
+            return True
+        return self.cursor is not None and self.line == room.line and self.cursor.offset > room.goal
+
+    @property
+    def at_goal(self) -> bool:
+        """It has seen exactly what the LIVE members have been sent: nothing is to be read for it."""
+        room, cursor = self.room, self.cursor
+        same = cursor is not None and self.missing is None and self.line == room.goal_line == room.line
+        return same and cursor is not None and cursor.offset == room.goal and not room.busy
+
+    def joined(self) -> Joined:
+        position = self.room.position
+        recovered = None if self.since is None or self.already else self.missing is None
+        return Joined(self.room.name, position.epoch, position.offset, recovered, self.missing)
+
+
+class Join:
+    """One call of `Hub.join`."""
+
+    __slots__ = ("_announce", "_announcing", "_dropped", "_failed", "deadline", "front", "member", "over", "parts")
+
+    def __init__(
+        self,
+        front: Front,
+        member: Member,
+        announce: Callable[[list[Joined]], None],
+        failed: Callable[[BusError], None],
+        *,
+        deadline: float,
+        dropped: Callable[[str], None] | None = None,
+    ) -> None:
+        self.front = front
+        self.member = member
+        self._announce = announce
+        self._failed = failed
+        self._dropped = dropped
+        self.deadline = deadline
+        self._announcing = False
+        self.over = False
+        self.parts: list[JoinPart] = []
+
+    def advance(self) -> None:
+        """Announce and admit if everything is there."""
+        if self.over or self._announcing:
+            return
+        for part in self.parts:
+            if part.room.batch:
+                part.room.settle()
+        if self.over:
+            return  # settling let a waiting call of this get ahead
+        ready = True
+        for part in self.parts:
+            if not part.ready():
+                ready = False  # the others are asked too, so that what they wait for is under way together
+        if not ready:
+            return
+        for part in self.parts:
+            if part.room.busy:
+                part.room.when_idle(self.advance)
+                return
+            if (part.cursor is not None or part.room.batch) and part.ahead:
+                self.front.later(self.advance)
+                return
+        self._enter()
+
+    def _enter(self) -> None:
+        """Announce and admit in one turn, unless what is announced makes the member leave."""
+        if self.over or self._announcing:
+            return
+        self._announcing = True
+        try:
+            self._announce([part.joined() for part in self.parts])
+        except Exception:
+            logger.exception("announcing a join failed")
+            self.fail(BusError("announcing the join failed"))
+        if self.over:
+            return
+        self.over = True
+        for part in self.parts:
+            self.front.admit(self.member, part)
+        self._end()
+
+    def drop(self, room: str) -> None:
+        """The member leaves a room that it is not in yet; the others are waited for as before."""
+        gone = [part for part in self.parts if part.room.name == room]
+        self.parts = [part for part in self.parts if part not in gone]
+        for part in gone:
+            self.front.dropped(part)
+            if self._dropped is not None:
+                self._dropped(room)
+        if gone and not self._announcing:
+            self.front.later(self.advance)
+
+    def fail(self, error: BusError) -> None:
+        """Give up: nothing was joined."""
+        if not self.over:
+            self.over = True
+            self._end()
+            self._failed(error)
+
+    def _end(self) -> None:
+        self.front.ended(self)
+        self.parts = []  # they know this join: without the cycle, nobody has to look for what a storm of joins leaves
+
+
+def told_by_ring(room: Room, since: Position) -> bool:
+    """Whether all that follows a position is in memory, and the position is on the log's present line.
+
+    The room is current: it is in the log's present reign.
+    """
+    follower = room.follower
+    if since.offset > room.offset or not room.covers(since.offset) or not follower.reigns:
+        return False
+    if since.epoch == follower.epoch:
+        return True
+    start = room.ring.start if room.ring is not None else room.offset
+    state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
+    return not isinstance(judge(since, state), Restart)  # else it is for the log to say

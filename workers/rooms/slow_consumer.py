@@ -1,0 +1,159 @@
+"""Owns the LAGGING state: a cursor into the log instead of a queue. Joins with `since`, readers that pause, gaps and
+connections that came from another worker all pass through it.
+
+It reads page after page, from the room's ring where that reaches back far enough, else from the log, as its transport
+drains, and becomes LIVE between two batches when it has reached the room's position.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from workers.bus.port import LogState, Position
+from workers.rooms.log_item import Item, Stretch
+from workers.rooms.recovery import Restart, epoch_at, judge
+from workers.rooms.room import Room
+from workers.rooms.types import Gap, Member, Reset
+from workers.transport.frames import text_frame
+
+STEP = 64 * 1024  # bytes written at a time: it may be told to pause after each
+TURN = 256 * 1024  # bytes for one member in one turn of the loop
+
+
+class Desk(Protocol):
+    """What a lagging member needs of the hub."""
+
+    def ask(self, asker: Lagger) -> None:
+        """Read a page after its offset; `page_came` follows."""
+
+    def promote(self, lagger: Lagger) -> None:
+        """It has reached the room's position: make it LIVE."""
+
+    def pump_later(self, lagger: Lagger) -> None:
+        """Go on with it in a later turn."""
+
+    def told(self, lagger: Lagger, what: Gap | Reset) -> bytes | None:
+        """Count and log what is lost; the payload to tell it with."""
+
+
+class Lagger:
+    """One member that reads from the log in one room."""
+
+    __slots__ = ("_desk", "_tellings", "arrived", "epoch", "least", "line", "member", "offset", "queued", "room",
+                 "since", "waiting", "written")  # fmt: skip
+
+    def __init__(self, member: Member, room: Room, position: Position, desk: Desk, *, line: int, now: float) -> None:
+        self._desk = desk
+        self.member = member
+        self.room = room
+        self.epoch = position.epoch
+        self.offset = position.offset
+        self.line = line  # the room's line that the cursor was judged on; -1: it was not
+        self.since = now  # when its lag last shrank
+        self.least: float = float("inf")  # the smallest lag so far
+        self.arrived = room.arrived
+        self.written = 0
+        self.waiting = False  # for a page
+        self.queued = False  # for its turn
+        self._tellings: list[bytes] = []
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.offset)
+
+    @property
+    def alive(self) -> bool:
+        """It still is what its member is in the room."""
+        return (self.room.laggers or {}).get(self.member) is self
+
+    def lag(self) -> int:
+        """Bytes that it has not been sent, up to a constant: enough to see whether it shrinks."""
+        buffered = int(self.member.ws.transport.get_write_buffer_size())
+        return self.room.arrived - self.arrived - self.written + buffered
+
+    def tell(self, payload: bytes | None) -> None:
+        """Send this before anything else."""
+        if payload is not None:
+            self._tellings.append(text_frame(payload))
+
+    def pump(self) -> None:
+        """Write what it may have now."""
+        room, left = self.room, TURN
+        if self._tellings and not self.member.paused:
+            tellings, self._tellings = self._tellings, []
+            self.member.ws.transport.write(b"".join(tellings))
+        while not self.member.paused and not self.waiting:
+            if self.line != room.line or not room.covers(self.offset):
+                if room.current:  # else it goes on when the room is
+                    self._desk.ask(self)
+                return
+            goal = room.goal
+            if self.offset == goal and self.line == room.goal_line:
+                self._desk.promote(self)
+                return
+            if left <= 0 or self.offset >= goal or self.line != room.goal_line:
+                self._desk.pump_later(self)  # the batch that is gathered now has to be written first
+                return
+            assert room.ring is not None
+            left -= self._write([item for item in room.ring.after(self.offset, STEP) if item.offset <= goal])
+
+    def page_came(self, state: LogState, page: Stretch) -> None:
+        """Judge the cursor by the log as it is, and write what follows it on the page."""
+        self.waiting = False
+        if not self.alive:
+            return
+        verdict = judge(self.position, state)
+        if isinstance(verdict, Restart):
+            self.epoch, self.offset = state.epoch, verdict.after
+            self.tell(self._desk.told(self, Reset(state.epoch, verdict.after)))
+        elif verdict.gap is not None:
+            self.offset = verdict.after
+            self.tell(self._desk.told(self, Gap(state.epoch, *verdict.gap)))
+        self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
+        if self._tellings:
+            self.member.ws.transport.write(b"".join(self._tellings))
+            self._tellings = []
+        self._write_page(state, page)
+        if not self.member.paused:
+            self._desk.pump_later(self)
+
+    def _write_page(self, state: LogState, page: Stretch) -> None:
+        """Write what follows the cursor, as far as the transport takes it and the LIVE members have come.
+
+        What the page lacks was a change that is not kept any more: the member is told so in its place.
+        """
+        if self.offset < page.after:
+            return  # a restart went back to before this page
+        goal, items = self.room.goal if self.line == self.room.goal_line else self.room.offset, page.items
+        end = min(goal, page.end)
+        start = next((at for at, item in enumerate(items) if item.offset > self.offset), len(items))
+        while self.offset < end and not self.member.paused:
+            stop, size, offset = start, 0, self.offset
+            while stop < len(items) and size < STEP and items[stop].offset == offset + 1 <= goal:
+                size += len(items[stop].frame)
+                stop, offset = stop + 1, offset + 1
+            if stop > start:
+                self._write(items[start:stop])
+                start = stop
+            else:
+                self._pass_hole(state, min(end, items[stop].offset - 1 if stop < len(items) else end))
+
+    def _pass_hole(self, state: LogState, last: int) -> None:
+        hole = Gap(epoch_at(last, state), self.offset + 1, last, changes=True)
+        self.epoch, self.offset = hole.epoch, last
+        payload = self._desk.told(self, hole)
+        if payload is not None:
+            self.member.ws.transport.write(text_frame(payload))
+
+    def _write(self, items: list[Item]) -> int:
+        member = self.member
+        if member.deflate or any(item.special for item in items):
+            data = b"".join([item.frame_for(member.user, member.id, deflate=member.deflate) for item in items])
+        else:
+            data = b"".join([item.frame for item in items])
+        self.epoch, self.offset = items[-1].epoch, items[-1].offset
+        # Counted as the room counts what arrives, whatever class or variant goes out.
+        self.written += sum(len(item.frame) for item in items)
+        if data:
+            member.ws.transport.write(data)
+        return len(data)

@@ -1,0 +1,66 @@
+"""Handshakes seen before: clients of one kind send the same header block, all but the key.
+
+When a worker is replaced or a network comes back, thousands of the same page connect within seconds. Judging
+such a block costs 30 µs, of which only the answer to the key is new each time. So agreements are kept by the
+block without its key, which is all that they depend on. Blocks with secrets or with a query are not kept.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import b2a_base64
+from hashlib import sha1
+from typing import Final
+
+from workers.transport.negotiation import Agreed
+
+_KEY_SIZE: Final = 24  # characters: 16 bytes in base64
+
+MOST: Final = 256  # kinds; a kind takes at most `header_size` bytes
+
+_HEADER: Final = b"\r\nSec-WebSocket-Key: "
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+_key = re.compile(rb"[A-Za-z0-9+/]{22}==\r\n")
+_private = re.compile(rb"\r\n(?:cookie|authorization|proxy-authorization)[ \t]*:|\A[^\r]*\?", re.IGNORECASE)
+
+
+class Familiar:
+    """The agreements with kinds of clients that have come before."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, tuple[bytes, bytes, Agreed]] = {}
+
+    def recall(self, block: bytes) -> Agreed | None:
+        """The agreement with a client that sent the same block with some key, for the key in this one."""
+        key, rest = _without_key(block)
+        known = self._kinds.get(rest)
+        if known is None:
+            return None
+        head, tail, agreed = known
+        return Agreed(head + _accepted(key) + tail, agreed.opening, agreed.claims)
+
+    def remember(self, block: bytes, agreed: Agreed) -> None:
+        """Keep an agreement that was reached on this block."""
+        key, rest = _without_key(block)
+        if not key or _private.search(block):
+            return
+        if len(self._kinds) >= MOST:
+            self._kinds.clear()  # simpler than an order of use, and as good against a client that varies its block
+        head, _, tail = agreed.response.partition(_accepted(key))
+        self._kinds[rest] = head, tail, agreed
+
+
+def _without_key(block: bytes) -> tuple[bytes, bytes]:
+    """The key, and the rest of the block; both are empty where there is no key."""
+    begin = block.find(_HEADER) + len(_HEADER)
+    end = begin + _KEY_SIZE
+    if begin < len(_HEADER) or _key.match(block, begin) is None:
+        return b"", b""
+    return block[begin:end], block[:begin] + block[end:]
+
+
+def _accepted(key: bytes) -> bytes:
+    """The answer to a key: what `websockets` computes, as bytes."""
+    return b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)

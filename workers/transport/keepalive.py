@@ -1,0 +1,145 @@
+"""The one timer of an endpoint: pings in slices, and the deadlines of handshakes, answers to pings, closes.
+
+A timer for each connection would cost more than the connection. Open connections lie in as many buckets as
+there are ticks in a ping interval; each tick visits one bucket, so that 40,000 pings are never one burst.
+
+A ping behind a full buffer says nothing about the peer. So a reader that still takes something is given
+more time, and one whose writing is paused is not pinged at all: it is cut when it took nothing for
+`lag_timeout`. That is a backstop, since the rooms judge their lagging members sooner and by more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from workers.transport.closing import NO_ANSWER, TOO_SLOW, Lifecycle
+from workers.transport.timeouts import Deadlines
+
+if TYPE_CHECKING:
+    from workers.transport.config import EndpointConfig
+    from workers.transport.handshake import Handshake
+    from workers.transport.websocket import WebSocket
+
+LONGEST_TICK: Final = 1.0  # seconds: how late a deadline may be noticed
+
+
+class Sweeper:
+    """Open connections by the tick in which they are visited, and everything that waits for somebody."""
+
+    def __init__(self, config: EndpointConfig, now: Callable[[], float]) -> None:
+        shortest = min(config.ping_interval, config.ping_timeout, config.handshake_timeout, config.close_timeout)
+        self.tick = min(LONGEST_TICK, shortest / 4)
+        self._now = now
+        self._lag_timeout = config.lag_timeout
+        # As keys of a dict: a set of so few takes 80 bytes for each, since it grows fourfold.
+        self._buckets: list[dict[WebSocket, None]] = [{} for _ in range(round(config.ping_interval / self.tick))]
+        self._visiting = 0  # the bucket that comes next
+        self._filling = 0  # the bucket that the next connection goes to
+        self.handshakes: Deadlines[Handshake] = Deadlines(config.handshake_timeout)
+        self.closings: Deadlines[Lifecycle] = Deadlines(config.close_timeout)
+        self._answers: Deadlines[WebSocket] = Deadlines(config.ping_timeout)
+        self._brought: list[tuple[float, int, WebSocket]] = []  # pinged elsewhere: when the answer is due, a heap
+        self._backlogs: dict[WebSocket, int] = {}  # pinged behind so many bytes
+        self._stalls: dict[WebSocket, tuple[int, float]] = {}  # paused with so many bytes, since when
+        self._timer: asyncio.TimerHandle | None = None
+        self.when_swept: Callable[[float], None] = lambda now: None
+
+    def __iter__(self) -> Iterator[WebSocket]:
+        return chain.from_iterable(self._buckets)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets))
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tick from now on."""
+        if self._timer is None:
+            self._timer = loop.call_later(self.tick, self._ticked, loop)
+
+    def stop(self) -> None:
+        """Tick no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def add(self, ws: WebSocket) -> None:
+        """An open connection: visit it once in each ping interval."""
+        ws.bucket = self._buckets[self._filling]
+        ws.bucket[ws] = None
+        self._filling = (self._filling + 1) % len(self._buckets)
+
+    def pinged_ago(self, ws: WebSocket, now: float) -> float | None:
+        """Seconds since a ping that has not been answered; None: there is none."""
+        return None if ws.heard else self._answers.age(ws, now)
+
+    def pinged_before(self, ws: WebSocket, age: float, now: float) -> None:
+        """Another process has pinged it `age` seconds ago, and the client has the rest of its time to answer."""
+        self._answers.set(ws, now)
+        heapq.heappush(self._brought, (now - age + self._answers.delay, id(ws), ws))
+
+    def remove(self, ws: WebSocket) -> None:
+        """The connection is gone."""
+        ws.bucket.pop(ws, None)
+        self._answers.clear(ws)
+        self.closings.clear(ws)
+        self._backlogs.pop(ws, None)
+        self._stalls.pop(ws, None)
+
+    def _ticked(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self.tick, self._ticked, loop)
+        self.sweep(self._now())
+
+    def sweep(self, now: float) -> None:
+        """Do what is due: one bucket of visits, and every deadline that has passed."""
+        for handshake in self.handshakes.expired(now):
+            handshake.expire()
+        for ws in self.closings.expired(now):
+            ws.expire()
+        while self._brought and self._brought[0][0] <= now:
+            ws = heapq.heappop(self._brought)[2]
+            if ws in self._answers:
+                self._answers.clear(ws)
+                self._judge(ws, now)
+        for ws in self._answers.expired(now):
+            self._judge(ws, now)
+        self.when_swept(now)
+        for ws in tuple(self._buckets[self._visiting]):
+            self._visit(ws, now)
+        self._visiting = (self._visiting + 1) % len(self._buckets)
+
+    def _visit(self, ws: WebSocket, now: float) -> None:
+        ws.side_work = 0
+        if not ws.is_open or ws in self._answers:
+            return
+        if ws.writing_paused:
+            self._watch_stall(ws, now)
+            return
+        self._stalls.pop(ws, None)
+        if not ws.reading_paused:  # who does not listen hears no answer either
+            if waiting := ws.buffered:
+                self._backlogs[ws] = waiting
+            ws.ping()
+            self._answers.set(ws, now)
+
+    def _judge(self, ws: WebSocket, now: float) -> None:
+        """The time for an answer is over."""
+        before = self._backlogs.pop(ws, 0)
+        if not ws.is_open or ws.heard or ws.reading_paused or ws.writing_paused:
+            return
+        waiting = ws.buffered
+        if waiting < before:
+            self._backlogs[ws] = waiting
+            self._answers.set(ws, now)
+        else:
+            ws.close(NO_ANSWER, "no answer to a ping")
+
+    def _watch_stall(self, ws: WebSocket, now: float) -> None:
+        waiting = ws.buffered
+        before, since = self._stalls.get(ws, (waiting + 1, now))
+        if waiting < before:
+            self._stalls[ws] = (waiting, now)
+        elif now - since >= self._lag_timeout:
+            ws.abort(TOO_SLOW, "reads too slowly")

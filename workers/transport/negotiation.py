@@ -1,0 +1,261 @@
+"""The opening handshake as a decision: a request goes in, an agreement or a refusal comes out. No I/O.
+
+Header syntax, the key and the extensions are judged by `websockets`; what is ours: which paths and origins
+are welcome, which subprotocol is chosen, and that permessage-deflate is agreed on in one form only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from sys import intern
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from websockets.datastructures import Headers, MultipleValuesError
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidMethod,
+    InvalidOrigin,
+    InvalidProtocol,
+    InvalidUpgrade,
+    NegotiationError,
+)
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import ExtensionParameter, Subprotocol
+
+from workers.transport.hosts import matcher
+from workers.transport.opening import Opening
+from workers.transport.parser import WINDOW_BITS
+
+_unprintable = re.compile(r"[^\x21-\x7e]")
+_absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Agreed(NamedTuple):
+    """The handshake succeeded: what to answer, what was agreed on, and what a proxy claims about the client."""
+
+    response: bytes
+    opening: Opening
+    claims: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The handshake failed; `reason` is for people."""
+
+    status: HTTPStatus
+    reason: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class BadRequest(ValueError):
+    """The bytes are no HTTP request."""
+
+
+# RFC 6455, 4.4: the versions that are spoken, beside the upgrade that a 426 must name (RFC 9110, 15.5.22).
+_VERSION = (("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket"))
+
+
+def has_other_method(block: bytes) -> bool:
+    """Whether it is a request of HTTP/1.x, but none for reading."""
+    line = block.partition(b"\r\n")[0]
+    return line.endswith((b" HTTP/1.1", b" HTTP/1.0")) and not line.startswith((b"GET ", b"HEAD "))
+
+
+def parse_request(block: bytes) -> Request:
+    """Parse a complete header block, from the request line to the empty line. Raises BadRequest."""
+    lines = iter(block.splitlines(keepends=True))
+
+    def read_line(limit: int, too_long: type[Exception]) -> Generator[None, None, bytes]:
+        line = next(lines, b"")
+        if len(line) > limit:
+            raise too_long(f"a header line of {len(line)} bytes")
+        return line
+        yield
+
+    parsing = Request.parse(read_line)
+    try:
+        next(parsing)
+    except StopIteration as stop:
+        request: Request = stop.value
+    except Exception as error:  # the library raises many kinds, EOFError and NotImplementedError among them
+        raise BadRequest(str(error)) from error
+    else:
+        raise BadRequest("a header block without an end")
+    if _unprintable.search(request.path):
+        raise BadRequest("a control character in the path")
+    hosts = request.headers.get_all("Host")
+    if len(hosts) > 1 or (not hosts and request.protocol == "HTTP/1.1"):
+        raise BadRequest("no Host" if not hosts else "more than one Host")  # RFC 9112, 3.2
+    return _in_origin_form(request)
+
+
+def _in_origin_form(request: Request) -> Request:
+    """A target with a scheme and a host, as for a proxy, means its path; its host counts (RFC 9112, 3.2.2)."""
+    found = _absolute.match(request.path)
+    if found is None:
+        return request
+    del request.headers["Host"]
+    request.headers["Host"] = found[1]
+    path = request.path[found.end() :]
+    return replace(request, path=path if path.startswith("/") else f"/{path}")
+
+
+def wants_websocket(headers: Headers) -> bool:
+    """Whether `websocket` is among the protocols that the client would like; others are ignored (RFC 9110, 7.8)."""
+    return any(word.strip().lower() == "websocket" for value in headers.get_all("Upgrade") for word in value.split(","))
+
+
+def lost_its_upgrade(headers: Headers) -> bool:
+    """Whether this is a WebSocket's handshake whose Upgrade header somebody on the way has kept for themselves."""
+    return "Sec-WebSocket-Key" in headers and "Sec-WebSocket-Version" in headers
+
+
+class SharedDeflate(ServerPerMessageDeflateFactory):
+    """permessage-deflate in the one form that lets all readers share a frame and a parser.
+
+    No context takeover on either side, and a window of 15 bits for what we send: an offer that demands a
+    smaller one is declined. What the client uses may be smaller, a decoder of 15 bits reads it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(server_no_context_takeover=True, client_no_context_takeover=True)
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        """See the base class. Raises NegotiationError to decline the offer."""
+        response, extension = super().process_request_params(params, accepted_extensions)
+        if extension.local_max_window_bits != WINDOW_BITS:
+            raise NegotiationError("the server's window is not negotiable")
+        return response, extension
+
+
+class Negotiator:
+    """Judges handshakes. One for each endpoint: it keeps nothing of a request."""
+
+    def __init__(
+        self,
+        *,
+        paths: frozenset[str] | None,
+        origins: tuple[str, ...],
+        subprotocols: tuple[str, ...],
+        deflate: bool,
+        claims: Callable[[Headers], list[str]] = lambda headers: [],
+    ) -> None:
+        self._claims = claims  # which headers say who the client is
+        self._paths = paths  # None: any
+        self._origins = matcher(origins)
+        self._subprotocols = subprotocols
+        self._judge = ServerProtocol(
+            extensions=[SharedDeflate()] if deflate else None,
+            select_subprotocol=lambda _, offered: self._select(offered),
+        )
+
+    def negotiate(self, request: Request) -> Agreed | Refused:
+        """Answer a request that asks for an upgrade."""
+        path, _, query = request.path.partition("?")
+        if self._paths is not None and path not in self._paths:
+            return Refused(HTTPStatus.NOT_FOUND, "no WebSocket here")
+        if request.headers.get_all("Sec-WebSocket-Version") != ["13"]:
+            return Refused(HTTPStatus.UPGRADE_REQUIRED, "this server speaks version 13 (RFC 6455)", _VERSION)
+        _normalise(request.headers)
+        try:
+            accept, extensions, subprotocol = self._judge.process_request(request)
+            origin = _single(request.headers, "Origin")
+            if origin and not self._welcome(origin, request.headers):
+                raise InvalidOrigin(origin)
+        except InvalidHandshake as error:
+            return _refusal(error)
+        opening = Opening(
+            path=intern(path),
+            query=query,
+            subprotocol=subprotocol,
+            deflate=extensions is not None,
+            origin=intern(origin),
+            user_agent=intern(", ".join(request.headers.get_all("User-Agent"))),
+        )
+        return Agreed(
+            _switching_protocols(accept, extensions, subprotocol),
+            opening,
+            self._claims(request.headers),
+        )
+
+    def _select(self, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        """The first of ours that was offered. Who offers none speaks the only one there is."""
+        if not self._subprotocols or not offered:
+            return None
+        for ours in self._subprotocols:
+            if ours in offered:
+                return Subprotocol(ours)
+        raise NegotiationError(f"this server speaks {', '.join(self._subprotocols)}")
+
+    def _welcome(self, origin: str, headers: Headers) -> bool:
+        return _same_origin(origin, headers) or (self._origins is not None and bool(self._origins.fullmatch(origin)))
+
+
+def _normalise(headers: Headers) -> None:
+    """What says nothing is as if it was not there: empty lists, and other protocols that would be welcome, too."""
+    for name in ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"):
+        values = headers.get_all(name)
+        if values and not all(value.strip() for value in values):
+            del headers[name]
+            for value in values:
+                if value.strip():
+                    headers[name] = value
+    if wants_websocket(headers):
+        del headers["Upgrade"]
+        headers["Upgrade"] = "websocket"
+
+
+def _same_origin(origin: str, headers: Headers) -> bool:
+    """Whether the page comes from the host that it connects to; the scheme may change at a proxy."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    port = _DEFAULT_PORTS.get(parts.scheme, "")
+    host = _single(headers, "Host").lower().removesuffix(port)
+    return bool(host) and parts.netloc.lower().removesuffix(port) == host
+
+
+def _single(headers: Headers, name: str) -> str:
+    """The value of a header that must not come twice; "" without it. Raises NegotiationError."""
+    try:
+        return headers.get(name) or ""
+    except MultipleValuesError:
+        raise NegotiationError(f"more than one {name}") from None
+
+
+def _refusal(error: InvalidHandshake) -> Refused:
+    reason = f"{error}; {error.__cause__}" if error.__cause__ else str(error)
+    if isinstance(error, InvalidOrigin):
+        return Refused(HTTPStatus.FORBIDDEN, reason)
+    if isinstance(error, InvalidMethod):
+        return Refused(HTTPStatus.METHOD_NOT_ALLOWED, reason, (("Allow", "GET"),))
+    if isinstance(error, InvalidProtocol):
+        return Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, reason)
+    if isinstance(error, InvalidUpgrade):
+        return Refused(HTTPStatus.UPGRADE_REQUIRED, reason, (("Upgrade", "websocket"),))
+    return Refused(HTTPStatus.BAD_REQUEST, reason)
+
+
+def _switching_protocols(accept: str, extensions: str | None, subprotocol: str | None) -> bytes:
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept}",
+    ]
+    if extensions is not None:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1")

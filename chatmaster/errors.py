@@ -99,7 +99,7 @@ class TimedOut(ChatmasterError):
     exit_code = ExitCode.TIMED_OUT
 
 
-class Refused(ChatmasterError):
+class RefusedByMaster(ChatmasterError):
     """The master said no."""
 
     def __init__(self, exit_code: int, message: str) -> None:

@@ -1,6 +1,6 @@
 """The settings of an instance: every key, its type, its default and its bounds.
 
-This file owns what a setting *is*; `config.py` owns where its value comes from. Everything here is
+This file owns what a setting *is*; `loader.py` owns where its value comes from. Everything here is
 frozen: a reload makes a new `Settings` and hands it to new workers.
 
 Durations are in seconds, sizes in bytes, unless a name says otherwise. `0` means "no limit" only where

@@ -16,7 +16,7 @@ from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch, Probe, Task
 from workers.process import program
 from workers.process.forked import Forks
-from workers.process.lifecycle import Serving
+from workers.process.lifecycle import Lifecycle
 from workers.process.master_channel import send_blocking
 from workers.worker import Worker
 
@@ -59,7 +59,7 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         loop = runner.get_loop()
-        return run_to_end(loop, loop.create_task(Serving.run(launch, worker, forks, run_to_end.__code__)))
+        return run_to_end(loop, loop.create_task(Lifecycle.run(launch, worker, forks, run_to_end.__code__)))
 
 
 def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:

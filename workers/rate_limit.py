@@ -14,7 +14,7 @@ SAID_EVERY: Final = 60.0  # seconds
 FLOOD_FACTOR: Final = 5  # so many bursts of refused requests end the connection (4009)
 
 
-class Bucket(Struct, gc=False):
+class TokenBucket(Struct, gc=False):
     """Holds up to `limits.burst` tokens and gains `limits.rate` a second; times are in seconds of any one clock."""
 
     tokens: float
@@ -48,7 +48,7 @@ class Bucket(Struct, gc=False):
         return self.refused > FLOOD_FACTOR * limits.burst
 
 
-class ProgramBucket(Bucket, gc=False):
+class ProgramBucket(TokenBucket, gc=False):
     """That of a program's connection, whose client is only read more slowly: that is said once a minute."""
 
     said: float = float("-inf")  # when, in seconds of the same clock

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from workers.addressing import connection_id as checked_id
 from workers.addressing import connection_ids, room_name, user_id
-from workers.callbacks import signatures as t
+from workers.callbacks import signatures
 from workers.callbacks.registering import Callbacks, Event
 from workers.payload import close_reason
 from workers.reach import Elsewhere, Reach
@@ -44,51 +44,55 @@ class Worker(Callbacks):
     Raises ValueError for an address of another kind.
     """
 
-    on_worker_start: Event[t.OfWorker, t.DecoratesWorker] = Event("worker")
+    on_worker_start: Event[signatures.OfWorker, signatures.DecoratesWorker] = Event("worker")
     """`(worker)`: once in each process, before the first connection is accepted.
 
     What it raises keeps the worker from getting ready: the start, or the reload, fails with it.
     """
 
-    on_worker_stop: Event[t.OfWorker, t.DecoratesWorker] = Event("worker")
+    on_worker_stop: Event[signatures.OfWorker, signatures.DecoratesWorker] = Event("worker")
     """`(worker)`: once, when the last connection has gone. What it raises is logged; the worker ends all the same."""
 
-    on_worker_reload: Event[t.OfWorker, t.DecoratesWorker] = Event("worker")
+    on_worker_reload: Event[signatures.OfWorker, signatures.DecoratesWorker] = Event("worker")
     """`(worker)`: in the old process, before its connections move to the new one; it has 2 s.
 
     What it raises is logged.
     """
 
-    on_connect: Event[t.OfConnection, t.DecoratesThreadedConnection] = Event("connection", threads=True)
+    on_connect: Event[signatures.OfConnection, signatures.DecoratesThreadedConnection] = Event(
+        "connection", threads=True
+    )
     """`(connection)`: a client has connected. Its messages wait until a coroutine, or a threaded one, is done.
 
     What this or one of the following raises closes the connection with 1011, and goes to the log and to `on_error`.
     """
 
-    on_websocket_connect: Event[t.OfConnection, t.DecoratesThreadedConnection] = Event("connection", threads=True)
+    on_websocket_connect: Event[signatures.OfConnection, signatures.DecoratesThreadedConnection] = Event(
+        "connection", threads=True
+    )
     """`(connection)`: right after `on_connect`, as programs for Workerman expect; every connection is a WebSocket."""
 
-    on_message: Event[t.OfMessage, t.DecoratesMessage] = Event("connection", "data", threads=True)
+    on_message: Event[signatures.OfMessage, signatures.DecoratesMessage] = Event("connection", "data", threads=True)
     """`(connection, data)`: one message came, `str` of a text and `bytes` of a binary frame.
 
     One at a time for each connection, in order.
     """
 
-    on_close: Event[t.OfClose, t.DecoratesClose] = Event("connection", "code", "reason", threads=True)
+    on_close: Event[signatures.OfClose, signatures.DecoratesClose] = Event("connection", "code", "reason", threads=True)
     """`(connection, code, reason)`: it is over, once; it still is in its rooms, and nothing can be sent to it.
 
     What it raises is logged. It is not called where a connection moves to another process.
     """
 
-    on_error: Event[t.OfError, t.DecoratesError] = Event("connection", "error")
+    on_error: Event[signatures.OfError, signatures.DecoratesError] = Event("connection", "error")
     """`(connection, error)`: of what another callback raised, and, before `on_close`, of a connection that was lost
     (`ConnectionLost`), gave no answer or read too slowly (`ConnectionTimedOut`). What it raises itself is logged.
     """
 
-    on_buffer_full: Event[t.OfConnection, t.DecoratesConnection] = Event("connection")
+    on_buffer_full: Event[signatures.OfConnection, signatures.DecoratesConnection] = Event("connection")
     """`(connection)`: more than `limits.queue_size` waits to be sent to it."""
 
-    on_buffer_drain: Event[t.OfConnection, t.DecoratesConnection] = Event("connection")
+    on_buffer_drain: Event[signatures.OfConnection, signatures.DecoratesConnection] = Event("connection")
     """`(connection)`: it takes messages again."""
 
     def __init__(

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from chatmaster import addresses
 from chatmaster.cli import bench_program
-from chatmaster.cli.bench_client import NotTheChat, Peer, Refused
+from chatmaster.cli.bench_client import BenchPeer, ConnectRefused, NotTheChat
 from chatmaster.cli.bench_figures import cpu_seconds, quantile
 from chatmaster.cli.formatting import milliseconds, number
 from chatmaster.cli.instance import Instance, command
@@ -31,7 +31,7 @@ OF_RATE: Final = 0.9  # the part of limits.rate that is used: clocks differ
 
 
 @dataclass
-class Phase:
+class BenchPhase:
     """What was seen while so many messages were in flight."""
 
     in_flight: int
@@ -60,13 +60,13 @@ class Bench:
 
     def __init__(self, address: addresses.Address, pids: Sequence[int], *, token: str) -> None:
         self.room = f"bench-{secrets.token_hex(4)}"
-        self.peers: list[Peer] = []
+        self.peers: list[BenchPeer] = []
         self.said = self.delivered = self.refused = 0
         self.rate = 0.0  # messages a second that a connection may say; 0: as many as it likes
         self._address = address
         self._pids = pids
         self._token = token
-        self._phase = Phase(0)
+        self._phase = BenchPhase(0)
         self._arrived = asyncio.Event()
         self._waiting: dict[bytes, int] = {}  # message → connections that have not got it yet
         self._number = 0
@@ -79,9 +79,9 @@ class Bench:
         """Connect, say hello, join. Returns the seconds that it took. Raises ChatmasterError."""
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def one() -> Peer:
+        async def one() -> BenchPeer:
             async with gate:
-                return await Peer.open(self._address, self.room, self._token, self)
+                return await BenchPeer.open(self._address, self.room, self._token, self)
 
         started = time.monotonic()
         try:
@@ -92,7 +92,7 @@ class Bench:
             raise ChatmasterError(
                 f"not all connections had a `welcome` within {OPEN_TIMEOUT:g} s: the server is overloaded, or hangs"
             ) from None
-        except Refused as refused:
+        except ConnectRefused as refused:
             raise _explained(refused) from None
         except OSError as error:
             raise ChatmasterError(f"{self._address.text}: {error}") from None
@@ -105,9 +105,9 @@ class Bench:
 
     # ---- saying ------------------------------------------------------------------------------------
 
-    async def run(self, in_flight: int, seconds: float) -> Phase:
+    async def run(self, in_flight: int, seconds: float) -> BenchPhase:
         """Keep so many messages in flight for a while."""
-        phase = self._phase = Phase(in_flight)
+        phase = self._phase = BenchPhase(in_flight)
         said, delivered = self.said, self.delivered
         cpu, started = cpu_seconds(self._pids), time.monotonic()
         while (left := started + seconds - time.monotonic()) > 0:
@@ -184,7 +184,7 @@ class Bench:
         self._arrived.set()
 
 
-def _explained(refused: Refused) -> ChatmasterError:
+def _explained(refused: ConnectRefused) -> ChatmasterError:
     if refused.code in ("unauthorized", "4001"):
         return UsageError(f"the server wants to know who comes: give a --token ({refused})")
     return ChatmasterError(f"the server refused a connection: {refused}")

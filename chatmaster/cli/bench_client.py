@@ -15,7 +15,7 @@ _TEXT: Final = b'"text":"bench '
 _TEXT_OP, _BINARY_OP, _CLOSE_OP, _PING_OP = 1, 2, 8, 9
 
 
-class Refused(Exception):
+class ConnectRefused(Exception):
     """The server does not want this connection; `code` is the protocol's word or number for why."""
 
     def __init__(self, code: str, reason: str) -> None:
@@ -27,7 +27,7 @@ class NotTheChat(Exception):
     """A WebSocket server answers, but it did not choose the chat's subprotocol: it runs another application."""
 
 
-class Listener(Protocol):
+class EchoObserver(Protocol):
     """Who is told what a connection hears."""
 
     def heard(self, mark: bytes) -> None:
@@ -37,13 +37,13 @@ class Listener(Protocol):
         """A message was refused."""
 
 
-class Peer(asyncio.Protocol):
+class BenchPeer(asyncio.Protocol):
     """A client of the chat. Made by `open`."""
 
     transport: asyncio.Transport
     subprotocol = _PROTOCOL
 
-    def __init__(self, address: Address, room: str, token: str, listener: Listener) -> None:
+    def __init__(self, address: Address, room: str, token: str, listener: EchoObserver) -> None:
         self.address = address
         self.welcome: dict[str, Any] = {}
         self.lost = False
@@ -54,7 +54,7 @@ class Peer(asyncio.Protocol):
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, address: Address, room: str, token: str, listener: Listener) -> Self:
+    async def open(cls, address: Address, room: str, token: str, listener: EchoObserver) -> Self:
         """Connect and join the room. Raises OSError, Refused, NotTheChat."""
         loop = asyncio.get_running_loop()
         peer = cls(address, room, token, listener)
@@ -97,7 +97,7 @@ class Peer(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = not self._closing
-        self._give_up(Refused("the connection was lost", str(error or "")))
+        self._give_up(ConnectRefused("the connection was lost", str(error or "")))
 
     # ---- what comes --------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class Peer(asyncio.Protocol):
         if not end:
             return False
         if not head.startswith(b"HTTP/1.1 101"):
-            self._give_up(Refused(head.split(b"\r\n")[0].decode("latin-1"), ""))
+            self._give_up(ConnectRefused(head.split(b"\r\n")[0].decode("latin-1"), ""))
             self.transport.abort()
             return False
         self._shaken, self._data = True, rest
@@ -129,7 +129,7 @@ class Peer(asyncio.Protocol):
             self.transport.write(_frame(10, payload))
         elif opcode == _CLOSE_OP:
             code = struct.unpack("!H", payload[:2])[0] if len(payload) >= 2 else 1005
-            self._give_up(Refused(str(code), payload[2:].decode(errors="replace")))
+            self._give_up(ConnectRefused(str(code), payload[2:].decode(errors="replace")))
 
     def _message(self, payload: bytes) -> None:
         at = payload.find(_TEXT)
@@ -140,12 +140,12 @@ class Peer(asyncio.Protocol):
             error = json.loads(payload)
             if self._ready.done():
                 self._listener.denied(str(error.get("id", "")).encode())
-            self._give_up(Refused(error.get("code", "error"), error.get("message", "")))
+            self._give_up(ConnectRefused(error.get("code", "error"), error.get("message", "")))
         elif not self._ready.done() and b'"type":"welcome"' in payload:
             self.welcome = json.loads(payload)
             self._ready.set_result(None)
 
-    def _give_up(self, why: Refused | NotTheChat) -> None:
+    def _give_up(self, why: ConnectRefused | NotTheChat) -> None:
         if not self._ready.done():
             self._ready.set_exception(why)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from chatmaster.addresses import Address
-from chatmaster.cli.bench_client import NotTheChat, Peer, Refused
+from chatmaster.cli.bench_client import BenchPeer, ConnectRefused, NotTheChat
 from chatmaster.cli.bench_figures import cpu_seconds, quantile
 from chatmaster.cli.formatting import milliseconds, number
 from chatmaster.errors import ChatmasterError
@@ -24,7 +24,7 @@ OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
 ANSWER_TIMEOUT: Final = 1.0  # seconds that a connection waits to hear something after it has sent
 
 
-class ProgramPeer(Peer):
+class ProgramPeer(BenchPeer):
     """A connection without a subprotocol and without a hello."""
 
     subprotocol = ""
@@ -138,7 +138,7 @@ async def _open(address: Address, count: int) -> list[ProgramPeer]:
             return list(await asyncio.gather(*(one() for _ in range(count))))
     except TimeoutError:
         raise ChatmasterError(f"not all connections were accepted within {OPEN_TIMEOUT:g} s") from None
-    except (Refused, NotTheChat, OSError) as error:
+    except (ConnectRefused, NotTheChat, OSError) as error:
         raise ChatmasterError(f"{address.text}: {error}") from None
 
 

@@ -14,7 +14,7 @@ import click
 from chatmaster.cli.instance import ANSWER_TIMEOUT
 from chatmaster.config.formatting import toml, visible
 from chatmaster.config.loader import DEFAULT, KEYS, Loaded
-from chatmaster.errors import ApplicationError, NotRunning, Refused, TimedOut
+from chatmaster.errors import ApplicationError, NotRunning, RefusedByMaster, TimedOut
 from chatmaster.plural import counted
 
 
@@ -33,7 +33,7 @@ def compared(loaded: Loaded, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
         answer = control_client.call(loaded.control_socket, "settings", {"salt": salt}, timeout=ANSWER_TIMEOUT)
     except NotRunning:
         return rows
-    except (Refused, TimedOut) as error:
+    except (RefusedByMaster, TimedOut) as error:
         click.echo(f"without what the running server says: {error}", err=True)
         return rows
     running = diff.differing(loaded, answer, salt)

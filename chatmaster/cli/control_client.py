@@ -16,9 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from chatmaster.contract import ExitCode
-from chatmaster.errors import NotRunning, Refused, TimedOut
+from chatmaster.errors import NotRunning, RefusedByMaster, TimedOut
 
-__all__ = ["NotRunning", "Refused", "TimedOut", "call", "stream"]
+__all__ = ["NotRunning", "RefusedByMaster", "TimedOut", "call", "stream"]
 
 Reply = dict[str, Any]
 
@@ -63,7 +63,7 @@ def stream(path: str | Path, command: str, args: Mapping[str, Any] | None = None
 
 def _result(reply: Reply) -> Reply | None:
     if not reply.get("ok"):
-        raise Refused(int(reply.get("exit", ExitCode.FAILED)), str(reply.get("error", "it failed")))
+        raise RefusedByMaster(int(reply.get("exit", ExitCode.FAILED)), str(reply.get("error", "it failed")))
     result: Reply | None = reply.get("result")
     return result
 
@@ -83,7 +83,7 @@ def _replies(path: str | Path, command: str, args: Mapping[str, Any], timeout: f
         except (ConnectionResetError, BrokenPipeError):
             raise NotRunning("the master ended before it answered") from None
         except PermissionError:
-            raise Refused(ExitCode.FAILED, f"{path}: only its owner may use it") from None
+            raise RefusedByMaster(ExitCode.FAILED, f"{path}: only its owner may use it") from None
 
 
 def _connect(sock: socket.socket, path: str, deadline: float | None) -> None:

@@ -23,7 +23,7 @@ from chatmaster.cli.faults import is_low
 from chatmaster.cli.formatting import duration, size
 from chatmaster.cli.instance import ANSWER_TIMEOUT, command
 from chatmaster.config.loader import Loaded
-from chatmaster.errors import NotRunning, Refused, TimedOut
+from chatmaster.errors import NotRunning, RefusedByMaster, TimedOut
 from chatmaster.plural import counted
 from chatmaster.runtime import cores
 
@@ -41,7 +41,7 @@ def examine(loaded: Loaded) -> list[Finding]:
         told = control_client.call(loaded.control_socket, "doctor", timeout=ANSWER_TIMEOUT)
     except NotRunning:
         return _of_a_start(loaded)
-    except (Refused, TimedOut) as error:
+    except (RefusedByMaster, TimedOut) as error:
         silent = Finding("wrong", "server", str(error), "what follows is only what this shell sees", SERVER)
         return [silent, *_of_a_start(loaded)]
     return of_the_server(told)

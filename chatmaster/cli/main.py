@@ -23,7 +23,7 @@ from chatmaster.errors import ChatmasterError, UsageError
 from chatmaster.plural import counted
 
 STOP_MARGIN = 6.0  # seconds that the store may take after the last worker (`storekeeper.STOP_GRACE`), and the master
-SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `succession.VARIABLE`, which costs time to import
+SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `exec_state.VARIABLE`, which costs time to import
 
 _INSTANCE_OPTIONS = {
     "file": ("--config", "FILE", "the configuration file"),

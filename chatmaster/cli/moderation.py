@@ -12,7 +12,7 @@ from chatmaster.cli import tables
 from chatmaster.cli.formatting import duration
 from chatmaster.cli.instance import Instance, overrides, warn
 from chatmaster.contract import ExitCode
-from chatmaster.errors import Refused
+from chatmaster.errors import RefusedByMaster
 from chatmaster.plural import counted
 
 MOST_KICKED = 1000  # connections by one order
@@ -69,7 +69,7 @@ def kick(instance: Instance, user: str, room: str | None, reason: str | None, as
     """
     try:
         count = _kick(instance, user, room, reason)
-    except Refused:
+    except RefusedByMaster:
         if as_json:
             click.echo("[]")
         raise
@@ -83,7 +83,7 @@ def _kick(instance: Instance, user: str, room: str | None, reason: str | None) -
     found, missing = _connections_of(instance, user)
     there = [row for row in found if room is None or room in row.get("rooms", ())]
     if found and not there and not missing:
-        raise Refused(ExitCode.FAILED, f"{user} is connected, but not in {room}")
+        raise RefusedByMaster(ExitCode.FAILED, f"{user} is connected, but not in {room}")
     ids = [row["id"] for row in there][:MOST_KICKED]  # which a program of one's own is told: it may have no users
     given = {"user": user, "room": room, "reason": reason, "connections": ids}
     instance.query("kick", {key: value for key, value in given.items() if value is not None})
@@ -116,7 +116,7 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
         if rows and rows[0].get("lifted") is False:
             if as_json:
                 click.echo(json.dumps(rows, ensure_ascii=False))
-            raise Refused(
+            raise RefusedByMaster(
                 ExitCode.FAILED, f"{user} was not {_DONE[name.removeprefix('un')]}{where}: nothing is changed"
             )
         row: dict[str, Any] = rows[0] if rows else {"user": user, **given}

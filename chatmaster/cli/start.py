@@ -27,7 +27,7 @@ from chatmaster import addresses
 from chatmaster.cli.instance import Instance, command
 from chatmaster.config.loader import Loaded
 from chatmaster.contract import ExitCode
-from chatmaster.errors import AlreadyRunning, ChatmasterError, Refused, TimedOut, UsageError
+from chatmaster.errors import AlreadyRunning, ChatmasterError, RefusedByMaster, TimedOut, UsageError
 from chatmaster.runtime import pidfile, privileges, statedir
 
 READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
@@ -70,7 +70,7 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
     finally:
         os.close(reader)
     if not report.get("ok"):
-        raise Refused(int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "it did not start")))
+        raise RefusedByMaster(int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "it did not start")))
     click.echo(_where(loaded, report), err=True)
     again = shlex.join([command(), *instance.arguments()])
     click.echo(f"log: {log}   look: {again} status   end: {again} stop", err=True)
@@ -182,7 +182,7 @@ def _wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float
     return report
 
 
-def _obituary(child: subprocess.Popen[bytes], log: Path) -> Refused:
+def _obituary(child: subprocess.Popen[bytes], log: Path) -> RefusedByMaster:
     """It died without a word: how, and the end of its log."""
     code = child.wait()
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -191,4 +191,4 @@ def _obituary(child: subprocess.Popen[bytes], log: Path) -> Refused:
     except OSError:
         last = []
     text = "\n".join([f"the master {how} before it was ready; the end of {log}:", *(f"  {line}" for line in last)])
-    return Refused(code if code in set(ExitCode) and code else ExitCode.FAILED, text)
+    return RefusedByMaster(code if code in set(ExitCode) and code else ExitCode.FAILED, text)

@@ -121,7 +121,7 @@ def heading(status: Mapping[str, Any]) -> list[str]:
 
 
 def follow(ask: Callable[[], Mapping[str, Any]], *, as_json: bool) -> NoReturn:
-    """Print it again every second, until Ctrl-C; as JSON, one object a line. For a terminal there is `cli_live.py`."""
+    """Print it again every second, until Ctrl-C; as JSON, one object a line. For a terminal there is `live.py`."""
     while True:
         answer = ask()
         click.echo(json.dumps(answer, ensure_ascii=False) if as_json else render(answer))

@@ -3,7 +3,7 @@
 `load` returns a `Loaded`: the frozen `Settings`, and for every key the place its value came from. What is wrong is
 reported all at once, each fault with its full key path, file and line, what was found and what is allowed.
 What a setting is (type, default, bounds) is written in `settings.py`; what settings must be together, in
-`config_checks.py`.
+`validation.py`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from chatmaster.errors import ApplicationError
 from chatmaster.master.worker_channel import Channel
 from chatmaster.policy.processes import words
 from chatmaster.runtime import fork
-from chatmaster.runtime.event_loop import Reactor
+from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 Answer = contract.Declares | contract.Answer | contract.Failed
 
 
-class Asking:
+class ProbeProcess:
     """One probe child: from its fork to its end."""
 
     def __init__(
-        self, reactor: Reactor, settings: Settings, entry: str, done: Callable[[Answer], None], *, what: str = ""
+        self, reactor: EventLoop, settings: Settings, entry: str, done: Callable[[Answer], None], *, what: str = ""
     ) -> None:
         """`done` is called once, after the child was waited for. Raises OSError where nothing can be forked.
 
@@ -92,9 +92,9 @@ def declared(answer: Answer) -> contract.Declares:
 def run(settings: Settings, entry: str = contract.WORKERS_ENTRY) -> contract.Declares:
     """Ask and wait, for a command that has no loop. Raises ApplicationError."""
     answers: list[Answer] = []
-    reactor = Reactor()
+    reactor = EventLoop()
     try:
-        asking = Asking(reactor, settings, entry, answers.append)
+        asking = ProbeProcess(reactor, settings, entry, answers.append)
         reactor.on_signal(signal.SIGCHLD, lambda: _wait(asking))
         _wait(asking)
         reactor.run_until(lambda: bool(answers))
@@ -104,7 +104,7 @@ def run(settings: Settings, entry: str = contract.WORKERS_ENTRY) -> contract.Dec
     return declared(answers[0])
 
 
-def _wait(asking: Asking) -> None:
+def _wait(asking: ProbeProcess) -> None:
     pid, status = os.waitpid(asking.pid, os.WNOHANG)
     if pid:
         asking.exited(os.waitstatus_to_exitcode(status))

@@ -1,7 +1,7 @@
 """The master: runs the loop, tells the policy what happened, carries out what it decides.
 
 One `selectors` loop, no thread, nothing that waits. `boot.py` prepares what the first worker finds, `policy.py`
-decides, `operations.py` carries reload, scaling and restart through their steps, `foreman.py` has the workers.
+decides, `queue.py` carries reload, scaling and restart through their steps, `supervisor.py` has the workers.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from chatmaster.errors import ApplicationError, ChatmasterError, StoreUnreachabl
 from chatmaster.master import exec_state, takeover
 from chatmaster.master.boot import Boot, Interrupted, Site, open_log
 from chatmaster.master.checkup import Checkup
-from chatmaster.master.commands.queue import Operations
-from chatmaster.master.control_server import ControlServer, Peer
+from chatmaster.master.commands.queue import CommandQueue
+from chatmaster.master.control_server import ControlPeer, ControlServer
 from chatmaster.master.report import Report
-from chatmaster.master.startup_report import Readiness
-from chatmaster.master.supervisor import Foreman
-from chatmaster.master.worker_handle import Handle
-from chatmaster.master.worker_queries import Questions
-from chatmaster.policy import events as d
-from chatmaster.policy.policy import Phase, Policy
+from chatmaster.master.startup_report import StartupReport
+from chatmaster.master.supervisor import Supervisor
+from chatmaster.master.worker_handle import WorkerHandle
+from chatmaster.master.worker_queries import WorkerQueries
+from chatmaster.policy import events
+from chatmaster.policy.policy import Policy, ServerPhase
 from chatmaster.policy.processes import State
 from chatmaster.runtime import fork, workdir
-from chatmaster.runtime.child_watcher import Reaper
-from chatmaster.runtime.event_loop import Reactor
+from chatmaster.runtime.child_watcher import ChildWatcher
+from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.runtime.pidfile import TOUCH_EVERY
 from chatmaster.runtime.systemd import Notifier
 from chatmaster.stats import Field
@@ -59,14 +59,14 @@ def run(
 ) -> int:
     """Be the master until the server has ended; returns its exit code.
 
-    `ready_fd` gets one JSON line when every worker is ready, or when the start has failed (see `readiness.py`);
+    `ready_fd` gets one JSON line when every worker is ready, or when the start has failed (see `startup_report.py`);
     `on_ready` is called with the facts of the first.
     `entry` is what a worker runs. Raises ChatmasterError for a start that failed, after it was reported.
     """
     workdir.settle()
     left = exec_state.take(os.environ)
     askers = left.askers if left is not None else ()
-    readiness = Readiness([*([] if ready_fd is None else [ready_fd]), *askers], on_ready)
+    readiness = StartupReport([*([] if ready_fd is None else [ready_fd]), *askers], on_ready)
     try:
         with ExitStack() as stack:
             code = _run(stack, loaded, entry, readiness, left)
@@ -82,14 +82,16 @@ def run(
     return code
 
 
-def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: Readiness, left: exec_state.Succession | None) -> int:
-    reactor = Reactor()
+def _run(
+    stack: ExitStack, loaded: Loaded, entry: str, readiness: StartupReport, left: exec_state.ExecState | None
+) -> int:
+    reactor = EventLoop()
     stack.callback(reactor.close)
     notifier = Notifier(os.environ)
     stack.callback(notifier.close)
     # From the beginning: after a restart the supervisor watches while the application is imported.
     notifier.keep_feeding(reactor.call_later)
-    reaper = Reaper(reactor)
+    reaper = ChildWatcher(reactor)
     stack.callback(_end_children, reaper)
     boot = Boot(loaded, entry, reactor, reaper, left)
     if left is not None and left.running is not None:
@@ -107,14 +109,14 @@ def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: Readiness, lef
     return arbiter.run()
 
 
-def _end_children(reaper: Reaper) -> None:
+def _end_children(reaper: ChildWatcher) -> None:
     """Nobody is left but where the master itself fails; the kernel would do the same when we exit."""
     for pid in reaper.pids():
         os.kill(pid, signal.SIGKILL)
         fork.end_group(pid)
 
 
-def _since(running: exec_state.Running | None) -> float:
+def _since(running: exec_state.MasterSnapshot | None) -> float:
     """When the master began, by the monotonic clock."""
     now = time.monotonic()
     if running is None:
@@ -129,29 +131,29 @@ class Arbiter:
         self,
         site: Site,
         entry: str,
-        reactor: Reactor,
-        reaper: Reaper,
+        reactor: EventLoop,
+        reaper: ChildWatcher,
         notifier: Notifier,
-        readiness: Readiness,
-        running: exec_state.Running | None = None,
+        readiness: StartupReport,
+        running: exec_state.MasterSnapshot | None = None,
     ) -> None:
         """`running`: what the image before this one has left, for `resume`."""
         self.site = site
         self.entry = entry
         self.reactor = reactor
         self.reaper = reaper
-        timing = d.Timing.of(site.settings)
+        timing = events.Timing.of(site.settings)
         if running is None:
             self.policy = Policy(timing, random=random.random)
         else:
             self.policy = Policy.of(running.view, timing, random=random.random)
         generations = {self.policy.generation, *(slot.generation for slot in self.policy.slots.values())}
         self.settings_of = dict.fromkeys(generations, site.settings)
-        self.foreman = Foreman(reactor, reaper, site, entry, tell=self.decide, said=self._said)
+        self.supervisor = Supervisor(reactor, reaper, site, entry, tell=self.decide, said=self._said)
         self.notifier = notifier
-        self.operations = Operations(self)
+        self.operations = CommandQueue(self)
         self._readiness = readiness
-        self.questions = Questions(reactor, self._askable, lambda: self.report.store_trouble())
+        self.questions = WorkerQueries(reactor, self._askable, lambda: self.report.store_trouble())
         self.keeper: StoreKeeper | None = None
         if site.store is not None:
             patience = STORE_PATIENCE * site.settings.master.hang_timeout
@@ -174,7 +176,7 @@ class Arbiter:
         else:
             self._start_workers()
 
-    def resume(self, running: exec_state.Running) -> None:
+    def resume(self, running: exec_state.MasterSnapshot) -> None:
         """Begin where the image before this one has executed us."""
         takeover.put_back(self, running)
         self._listen_to_signals()
@@ -197,59 +199,59 @@ class Arbiter:
 
     # ---- the policy --------------------------------------------------------------------------------
 
-    def decide(self, event: d.Event) -> None:
+    def decide(self, event: events.Event) -> None:
         """Tell the policy what happened and carry out what follows."""
         for action in self.policy.receive(event, time.monotonic()):
             self._carry_out(action)
 
-    def _carry_out(self, action: d.Action) -> None:
+    def _carry_out(self, action: events.Action) -> None:
         match action:
-            case d.Spawn():
-                self.foreman.spawn(action, self.settings_of[action.generation])
-            case d.Drain(number, seconds, graceful, final, reload):
-                self.foreman.tell(number, contract.Drain(seconds, graceful, final, reload))
-            case d.HandOver():
-                self.foreman.hand_over(action)
-            case d.Kill():
-                self.foreman.kill(action)
-            case d.Adopt():
-                self.foreman.adopt(action)
-            case d.TellReaped(number):
+            case events.Spawn():
+                self.supervisor.spawn(action, self.settings_of[action.generation])
+            case events.DrainWorker(number, seconds, graceful, final, reload):
+                self.supervisor.tell(number, contract.Drain(seconds, graceful, final, reload))
+            case events.HandOverSlot():
+                self.supervisor.hand_over(action)
+            case events.Kill():
+                self.supervisor.kill(action)
+            case events.AdoptListener():
+                self.supervisor.adopt(action)
+            case events.TellReaped(number):
                 self.questions.gone(number)
-                self.foreman.reaped(number)
-            case d.AnnounceReady():
+                self.supervisor.reaped(number)
+            case events.AnnounceReady():
                 self._announce()
-            case d.FailStart(code, reason):
+            case events.FailStart(code, reason):
                 self._failure = StoreUnreachable(reason) if code == 6 else ApplicationError(reason)
-            case d.EndOperation(operation, code, reason):
+            case events.EndOperation(operation, code, reason):
                 self.operations.ended(operation, code, reason)
-            case d.Note(level, text):
+            case events.LogLine(level, text):
                 log.log(level, "%s", text)
-            case d.Finish():
+            case events.Finish():
                 self._stop_store()
 
     # ---- workers ---------------------------------------------------------------------------------
 
-    def _said(self, handle: Handle, message: contract.FromWorker) -> None:
+    def _said(self, handle: WorkerHandle, message: contract.FromWorker) -> None:
         match message:
             case contract.Ready(version):
-                self.decide(d.BecameReady(handle.number, version))
+                self.decide(events.BecameReady(handle.number, version))
             case contract.Failed():
-                self.decide(d.ReportedFailure(handle.number, message))
+                self.decide(events.ReportedFailure(handle.number, message))
             case contract.Answer():
                 self.questions.answered(handle.number, message)
             case contract.Replace(reason):
-                self.decide(d.ReplacementAsked(handle.number, reason))
+                self.decide(events.ReplacementAsked(handle.number, reason))
             case contract.KillPeer(incarnation):
-                if (peer := self.foreman.called(incarnation)) is not None:
-                    self.decide(d.FellSilent(peer.number))
+                if (peer := self.supervisor.called(incarnation)) is not None:
+                    self.decide(events.FellSilent(peer.number))
             case contract.Drained() | contract.Declares():
                 """Its exit says the same."""
 
-    def _askable(self) -> tuple[Sequence[Handle], Sequence[Handle]]:
-        able: list[Handle] = []
-        unable: list[Handle] = []
-        for number, handle in sorted(self.foreman.handles.items(), key=lambda item: -item[1].beat):
+    def _askable(self) -> tuple[Sequence[WorkerHandle], Sequence[WorkerHandle]]:
+        able: list[WorkerHandle] = []
+        unable: list[WorkerHandle] = []
+        for number, handle in sorted(self.supervisor.handles.items(), key=lambda item: -item[1].beat):
             process = self.policy.processes[number]
             handle.group = self.policy.slots[process.slot].group
             if process.state is not State.STARTING:
@@ -257,7 +259,7 @@ class Arbiter:
         able.sort(key=self._asked_later)
         return able, unable
 
-    def _asked_later(self, handle: Handle) -> tuple[bool, bool]:
+    def _asked_later(self, handle: WorkerHandle) -> tuple[bool, bool]:
         """Questions for one worker are about the instance's own rooms; one that goes away is asked last."""
         slot = self.policy.slots.get(handle.slot)
         elsewhere = slot is not None and slot.group != plain(self.site.groups)
@@ -266,9 +268,9 @@ class Arbiter:
     # ---- beginning and end -------------------------------------------------------------------------
 
     def _start_workers(self) -> None:
-        if self.policy.phase is Phase.IDLE:
+        if self.policy.phase is ServerPhase.IDLE:
             counts = {group.name: group.count for group in self.site.groups}
-            self.decide(d.StartAsked(counts, self.site.listeners.keys()))
+            self.decide(events.StartAsked(counts, self.site.listeners.keys()))
 
     def _announce(self) -> None:
         self._readiness.ready(self.addresses)
@@ -279,7 +281,7 @@ class Arbiter:
 
     def _fail_start(self, code: ExitCode, reason: str) -> None:
         self._failure = StoreUnreachable(reason)
-        self.decide(d.StopAsked(0.0))
+        self.decide(events.StopAsked(0.0))
 
     def _stop_store(self) -> None:
         if self.keeper is not None:
@@ -292,7 +294,7 @@ class Arbiter:
 
     def _execute_again(self) -> None:
         """Become the program anew: same pid, same sockets, same lock."""
-        left = exec_state.Succession(
+        left = exec_state.ExecState(
             pid=os.getpid(),
             pid_file=self.site.pid_file.keep_over_exec(),
             listeners=tuple(self.site.listeners.kept()),
@@ -309,16 +311,16 @@ class Arbiter:
         now = time.monotonic()
         if now - self._sampled >= SAMPLE_EVERY:
             self._sampled = now
-            for handle in self.foreman.handles.values():
+            for handle in self.supervisor.handles.values():
                 handle.look(now)
         if now - self._touched >= TOUCH_EVERY:
             self._touched = now
             self.site.pid_file.touch()
         self.report.note(now)
         self.decide(
-            d.TimePassed(
-                {number: handle.beat for number, handle in self.foreman.handles.items()},
-                {number: handle.row[Field.MEMORY] for number, handle in self.foreman.handles.items()},
+            events.TimePassed(
+                {number: handle.beat for number, handle in self.supervisor.handles.items()},
+                {number: handle.row[Field.MEMORY] for number, handle in self.supervisor.handles.items()},
             )
         )
         due = self.policy.next_look()
@@ -355,9 +357,9 @@ class Arbiter:
             self.site.log_handler.reopen()
         except OSError as error:
             log.error("the log could not be opened again: %s", error.strerror)
-        self.foreman.tell_everyone(contract.ReopenLogs())
+        self.supervisor.tell_everyone(contract.ReopenLogs())
 
-    def _settings_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+    def _settings_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         first, count = next(iter(self.policy.counts.items()))
         scaled = count if first in self.operations.scaled else None
         peer.done(diff.told(self.site.settings, str(args.get("salt")), scaled=scaled))

@@ -26,8 +26,8 @@ from chatmaster.errors import ChatmasterError, StoreUnreachable
 from chatmaster.master import app_probe, exec_state, listeners
 from chatmaster.master.listeners import AddressInUse, Listeners
 from chatmaster.runtime import fork, logs, privileges, statedir
-from chatmaster.runtime.child_watcher import Reaper
-from chatmaster.runtime.event_loop import Reactor
+from chatmaster.runtime.child_watcher import ChildWatcher
+from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.runtime.pidfile import Left, PidFile
 from chatmaster.settings import Settings
 from chatmaster.store import check, faults
@@ -69,13 +69,13 @@ class Boot:
     """Prepares the site, step by step, in the loop, so that signals and children are seen meanwhile."""
 
     def __init__(
-        self, loaded: Loaded, entry: str, reactor: Reactor, reaper: Reaper, left: exec_state.Succession | None
+        self, loaded: Loaded, entry: str, reactor: EventLoop, reaper: ChildWatcher, left: exec_state.ExecState | None
     ) -> None:
         self._loaded = loaded
         self._entry = entry
         self._reactor = reactor
         self._reaper = reaper
-        self._succession = left
+        self._exec_state = left
         self._interrupted = False
 
     def run(self, stack: ExitStack) -> Site:
@@ -121,7 +121,7 @@ class Boot:
             durability=durability,
         )
 
-    def resume(self, stack: ExitStack, left: exec_state.Succession, running: exec_state.Running) -> Site:
+    def resume(self, stack: ExitStack, left: exec_state.ExecState, running: exec_state.MasterSnapshot) -> Site:
         """After an upgrade: the site as it is. Nothing is asked and nothing opened; a reload follows."""
         keep, _ = changes.keep(self._loaded.settings, running.settings)
         self._loaded = replace(self._loaded, settings=keep)
@@ -153,8 +153,8 @@ class Boot:
 
     def _lock(self, stack: ExitStack) -> PidFile:
         path = self._loaded.pid_file
-        if self._succession is not None:
-            pid_file = PidFile.adopt(path, self._succession.pid_file)
+        if self._exec_state is not None:
+            pid_file = PidFile.adopt(path, self._exec_state.pid_file)
         else:
             pid_file = PidFile.acquire(path)
         stack.callback(pid_file.release)
@@ -181,15 +181,15 @@ class Boot:
         return str(facts[0].get("durability", "")) if facts else ""
 
     def _fork(self, entry: str, done: Callable[[app_probe.Answer], None], *, what: str = "") -> None:
-        asking = app_probe.Asking(self._reactor, effective_settings(self._loaded), entry, done, what=what)
+        asking = app_probe.ProbeProcess(self._reactor, effective_settings(self._loaded), entry, done, what=what)
         self._reaper.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
 
     def _listen(self, found: Listeners, *, killed_before: bool) -> tuple[Group, ...]:
         settings = self._loaded.settings
         made = groups(self._declared.workers, settings, self._loaded.origins)
-        if self._succession is not None:
-            found.adopt(one for one in self._succession.listeners if one.made)
-            inherited = listeners.from_predecessor(self._succession.listeners)
+        if self._exec_state is not None:
+            found.adopt(one for one in self._exec_state.listeners if one.made)
+            inherited = listeners.from_predecessor(self._exec_state.listeners)
         else:
             inherited = listeners.from_systemd(os.environ)
         if inherited:

@@ -14,7 +14,7 @@ import msgspec
 
 from chatmaster import contract
 from chatmaster.master import app_probe
-from chatmaster.master.control_server import Peer
+from chatmaster.master.control_server import ControlPeer
 from chatmaster.runtime import cores, proc
 from chatmaster.store import check
 
@@ -30,7 +30,7 @@ class Checkup:
     def __init__(self, arbiter: Arbiter) -> None:
         self._arbiter = arbiter
 
-    def command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+    def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         """Answer with what is known, once the store has answered or has not in time."""
         arbiter = self._arbiter
         settings = arbiter.site.settings
@@ -39,7 +39,7 @@ class Checkup:
         )
         # The time for which it is asked again while it reads its data.
         master = msgspec.structs.replace(settings.master, ready_timeout=STORE_TIMEOUT)
-        asking = app_probe.Asking(
+        asking = app_probe.ProbeProcess(
             arbiter.reactor,
             msgspec.structs.replace(settings, store=store, master=master),
             check.ENTRY,
@@ -52,7 +52,7 @@ class Checkup:
         arbiter = self._arbiter
         settings, loaded = arbiter.site.settings, arbiter.site.loaded
         told = arbiter.report.status()
-        limits = [proc.file_limit(handle.pid) for handle in arbiter.foreman.handles.values()]
+        limits = [proc.file_limit(handle.pid) for handle in arbiter.supervisor.handles.values()]
         keys = ("pid", "name", "state_dir", "config_file", "log_file", "memory")
         return {
             **{key: told["master"][key] for key in keys},

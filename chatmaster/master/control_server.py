@@ -18,7 +18,7 @@ import msgspec
 from chatmaster.addresses import MAX_UNIX_PATH
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError
-from chatmaster.runtime.event_loop import READ, WRITE, Reactor
+from chatmaster.runtime.event_loop import READ, WRITE, EventLoop
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +29,19 @@ MOST_WAITING: Final = 16_777_216  # bytes of answers that a peer does not read
 PATIENCE: Final = 10.0  # seconds for a peer to write its request
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ControlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a peer asks."""
 
     command: str
     args: dict[str, Any] = {}
 
 
-_decode = msgspec.json.Decoder(Request).decode
+_decode = msgspec.json.Decoder(ControlRequest).decode
 
-Command = Callable[["Peer", Mapping[str, Any]], None]
+Command = Callable[["ControlPeer", Mapping[str, Any]], None]
 
 
-class Peer:
+class ControlPeer:
     """One connection with its one request."""
 
     def __init__(self, server: ControlServer, sock: socket.socket, *, asked: bool = False) -> None:
@@ -202,7 +202,7 @@ class ControlServer:
     """Listens on the control socket."""
 
     def __init__(
-        self, reactor: Reactor, path: Path, commands: Mapping[str, Command], sock: socket.socket | None = None
+        self, reactor: EventLoop, path: Path, commands: Mapping[str, Command], sock: socket.socket | None = None
     ) -> None:
         """Replaces a socket that is left over: only the holder of the pid file comes here. Raises ChatmasterError.
 
@@ -211,7 +211,7 @@ class ControlServer:
         self.reactor = reactor
         self.commands = commands
         self._path = path
-        self._peers: set[Peer] = set()
+        self._peers: set[ControlPeer] = set()
         self._sock = sock or _bind(path)
         self._listen()
 
@@ -223,15 +223,15 @@ class ControlServer:
         """The descriptors of those who have not asked yet."""
         return tuple(peer.fileno() for peer in self._peers if peer.silent)
 
-    def welcome(self, fd: int, *, asked: bool) -> Peer:
+    def welcome(self, fd: int, *, asked: bool) -> ControlPeer:
         """Go on with a connection of the image before this one."""
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
-        peer = Peer(self, sock, asked=asked)
+        peer = ControlPeer(self, sock, asked=asked)
         self._peers.add(peer)
         return peer
 
-    def gone(self, peer: Peer) -> None:
+    def gone(self, peer: ControlPeer) -> None:
         """A peer has hung up, or was."""
         self._peers.discard(peer)
         self._listen()
@@ -261,7 +261,7 @@ class ControlServer:
                 self.reactor.call_later(1.0, self._listen)
             return
         sock.setblocking(False)
-        self._peers.add(Peer(self, sock))
+        self._peers.add(ControlPeer(self, sock))
 
 
 def _bind(path: Path) -> socket.socket:

@@ -35,14 +35,14 @@ _HELD: Final = (
 )  # fmt: skip
 
 
-class Program(msgspec.Struct, frozen=True):
+class MasterProgram(msgspec.Struct, frozen=True):
     """What to execute."""
 
     argv: tuple[str, ...]  # the first one is the path
     python_path: str = ""  # PYTHONPATH; "": none
 
 
-class KeptWorker(msgspec.Struct, frozen=True):
+class WorkerSnapshot(msgspec.Struct, frozen=True):
     """A worker process; what is thought of it is in the `View`, under its number."""
 
     number: int
@@ -57,7 +57,7 @@ class KeptWorker(msgspec.Struct, frozen=True):
     since: float = 0.0  # when it was forked, monotonic; 0: not said
 
 
-class KeptStore(msgspec.Struct, frozen=True):
+class StoreSnapshot(msgspec.Struct, frozen=True):
     """The embedded store, as its keeper knows it."""
 
     pid: int | None
@@ -70,7 +70,7 @@ class KeptStore(msgspec.Struct, frozen=True):
     since: float = 0.0  # monotonic; when it became ready, or ceased to be
 
 
-class KeptJob(msgspec.Struct, frozen=True):
+class CommandSnapshot(msgspec.Struct, frozen=True):
     """Something that was asked and is not done."""
 
     kind: str
@@ -79,18 +79,18 @@ class KeptJob(msgspec.Struct, frozen=True):
     worker: str = ""
     peers: tuple[int, ...] = ()  # connections of the control socket that wait for the answer
     signals: int = 0  # signals that asked
-    program: Program | None = None  # to upgrade to
+    program: MasterProgram | None = None  # to upgrade to
     began: float = 0.0  # monotonic
 
 
-class Running(msgspec.Struct, frozen=True):
+class MasterSnapshot(msgspec.Struct, frozen=True):
     """What goes on while the master executes its new program."""
 
     view: View
     groups: tuple[Group, ...]
-    workers: tuple[KeptWorker, ...]
+    workers: tuple[WorkerSnapshot, ...]
     tables: dict[int, int]  # version of the contract → memfd of counters
-    store: KeptStore | None
+    store: StoreSnapshot | None
     settings: dict[str, Any]  # those that only a restart changes, by key path
     durability: str
     started: float  # the master, Unix time
@@ -98,20 +98,20 @@ class Running(msgspec.Struct, frozen=True):
     scaled: tuple[str, ...]  # groups whose count was changed by hand
     control: int  # the control socket
     visitors: tuple[int, ...]  # its connections that have not asked yet
-    jobs: tuple[KeptJob, ...]  # the upgrade is the first
-    back: Program  # the program that left all this
+    jobs: tuple[CommandSnapshot, ...]  # the upgrade is the first
+    back: MasterProgram  # the program that left all this
     since: float = 0.0  # the master, monotonic; 0: the image before this one did not say
     refused: str = ""  # why the one that was executed in between gave it back
 
 
-class Succession(msgspec.Struct, frozen=True):
+class ExecState(msgspec.Struct, frozen=True):
     """Everything that stays open."""
 
     pid: int
     pid_file: int
     listeners: tuple[Kept, ...] = ()
     askers: tuple[int, ...] = ()  # who waits until the new image is ready, at a restart
-    running: Running | None = None  # at an upgrade
+    running: MasterSnapshot | None = None  # at an upgrade
 
     def descriptors(self) -> list[int]:
         """All that must survive the exec."""
@@ -125,10 +125,10 @@ class Succession(msgspec.Struct, frozen=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Succession).decode
+decode = msgspec.msgpack.Decoder(ExecState).decode
 
 
-def take(environ: MutableMapping[str, str]) -> Succession | None:
+def take(environ: MutableMapping[str, str]) -> ExecState | None:
     """What the image before this one left; None: this is a start of its own."""
     pid, _, number = environ.pop(VARIABLE, "").partition(":")
     if pid != str(os.getpid()) or not number.isdigit():
@@ -143,7 +143,7 @@ def take(environ: MutableMapping[str, str]) -> Succession | None:
     return found
 
 
-def execute(left: Succession, program: Program | None = None) -> NoReturn:
+def execute(left: ExecState, program: MasterProgram | None = None) -> NoReturn:
     """Become that program, or our own again, with the same arguments.
 
     Raises OSError where it cannot be executed; then nothing has changed.
@@ -151,7 +151,7 @@ def execute(left: Succession, program: Program | None = None) -> NoReturn:
     program = program or own_program()
     sys.stdout.flush()
     sys.stderr.flush()
-    descriptors = [write_all("succession", encode(left)), *left.descriptors()]
+    descriptors = [write_all("exec_state", encode(left)), *left.descriptors()]
     environ = program_environment(program) | {VARIABLE: f"{os.getpid()}:{descriptors[0]}"}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
@@ -170,7 +170,7 @@ def release_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
-def turn_back(left: Succession | None, reason: str) -> None:
+def turn_back(left: ExecState | None, reason: str) -> None:
     """Execute the old program again, since this one cannot go on; returns only where that is impossible, too."""
     running = left.running if left is not None else None
     if left is None or running is None or running.refused:
@@ -183,12 +183,12 @@ def turn_back(left: Succession | None, reason: str) -> None:
         log.critical("the old program cannot be executed either: %s", error)
 
 
-def own_program() -> Program:
+def own_program() -> MasterProgram:
     """What we are."""
-    return Program((sys.executable, *sys.orig_argv[1:]), os.environ.get("PYTHONPATH", ""))
+    return MasterProgram((sys.executable, *sys.orig_argv[1:]), os.environ.get("PYTHONPATH", ""))
 
 
-def program_environment(program: Program) -> dict[str, str]:
+def program_environment(program: MasterProgram) -> dict[str, str]:
     """Our own, but for what says where its packages are."""
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return environ | ({"PYTHONPATH": program.python_path} if program.python_path else {})

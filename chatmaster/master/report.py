@@ -29,11 +29,11 @@ class Report:
 
     def note(self, now: float) -> None:
         """Write into the shared counters what only the master knows; called now and then."""
-        arbiter, retired = self._arbiter, self._arbiter.foreman.rows.retired
+        arbiter, retired = self._arbiter, self._arbiter.supervisor.rows.retired
         policy, keeper = arbiter.policy, arbiter.keeper
         retired[Field.HUNG], retired[Field.SILENT] = policy.hangs, policy.silences
         retired[Field.ALL_RESTARTS] = policy.restarts
-        for number, handle in arbiter.foreman.handles.items():
+        for number, handle in arbiter.supervisor.handles.items():
             process = policy.processes[number]
             handle.row[Field.STATE] = STATES.index(process.state)
             handle.row[Field.RESTARTS] = policy.slots[process.slot].restarts
@@ -51,11 +51,11 @@ class Report:
         """What `chatctl status` shows."""
         arbiter, now = self._arbiter, time.monotonic()
         self.note(now)  # nothing that is shown is older than the question
-        for handle in arbiter.foreman.handles.values():
+        for handle in arbiter.supervisor.handles.values():
             handle.measure()
-        rows = status.workers(arbiter.policy.slots, arbiter.foreman.handles, now)
-        retired = arbiter.foreman.rows.retired
-        counters = [handle.row for handle in arbiter.foreman.handles.values()]
+        rows = status.workers(arbiter.policy.slots, arbiter.supervisor.handles, now)
+        retired = arbiter.supervisor.rows.retired
+        counters = [handle.row for handle in arbiter.supervisor.handles.values()]
         told: dict[str, Any] = {
             "master": self._master(now),
             "store": self._store(now),
@@ -96,7 +96,7 @@ class Report:
 
     def _store(self, now: float) -> Row:
         arbiter, keeper = self._arbiter, self._arbiter.keeper
-        handles = list(arbiter.foreman.handles.values())
+        handles = list(arbiter.supervisor.handles.values())
         self._note_store_state(now)
         state, since = self._store_state
         told: Row = {
@@ -122,7 +122,7 @@ class Report:
 
     def _note_store_state(self, now: float) -> None:
         keeper = self._arbiter.keeper
-        handles = list(self._arbiter.foreman.handles.values())
+        handles = list(self._arbiter.supervisor.handles.values())
         state = status.store_state(keeper.state if keeper is not None else "ready", handles)
         if state != self._store_state[0]:
             self._store_state = (state, now)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 
-class Readiness:
+class StartupReport:
     """Everybody who waits for this start."""
 
     def __init__(self, descriptors: Sequence[int], on_ready: Callable[[Mapping[str, Any]], None] | None = None) -> None:

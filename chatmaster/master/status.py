@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatmaster.master.commands.jobs import Failure
-from chatmaster.master.worker_handle import Handle
+from chatmaster.master.worker_handle import WorkerHandle
 from chatmaster.policy.processes import Crash, Process, Slot, State
 from chatmaster.stats import REFUSALS, STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 
@@ -36,7 +36,7 @@ _TOTALS = ("connections", "users", *_COUNTED, "in_rate", "out_rate", "cpu", "mem
 Row = dict[str, Any]
 
 
-def workers(slots: Mapping[int, Slot], handles: Mapping[int, Handle], now: float) -> list[Row]:
+def workers(slots: Mapping[int, Slot], handles: Mapping[int, WorkerHandle], now: float) -> list[Row]:
     """One row a process, old ones that are leaving too; a slot that waits for its next process has one as well."""
     rows: list[Row] = []
     for slot in sorted(slots.values(), key=lambda slot: slot.number):
@@ -46,7 +46,7 @@ def workers(slots: Mapping[int, Slot], handles: Mapping[int, Handle], now: float
     return rows
 
 
-def _worker(slot: Slot, process: Process | None, handle: Handle | None, now: float) -> Row:
+def _worker(slot: Slot, process: Process | None, handle: WorkerHandle | None, now: float) -> Row:
     row = handle.row if handle is not None else None
     rates = handle.rates() if handle is not None else (0.0, 0.0, 0.0)
     return {
@@ -103,7 +103,7 @@ def refused(counters: Sequence[WorkerStats]) -> dict[str, int]:
     return {reason: count for reason, count in sums.items() if count}
 
 
-def store_state(state: str, handles: Sequence[Handle]) -> str:
+def store_state(state: str, handles: Sequence[WorkerHandle]) -> str:
     """`state` is what the keeper of an embedded store knows, else "ready": the workers know better."""
     serving = [handle.row for handle in handles if handle.row[Field.READY]]
     seen = {STORE_STATES[row[Field.STORE_STATE]] for row in serving}
@@ -112,13 +112,13 @@ def store_state(state: str, handles: Sequence[Handle]) -> str:
     return "refusing" if "refusing" in seen else "away"
 
 
-def store_trouble(handles: Sequence[Handle]) -> str:
+def store_trouble(handles: Sequence[WorkerHandle]) -> str:
     """What workers say of the store that they have trouble with; "" where none does, or none knows."""
     said = (handle.row.text(Field.STORE_WHY, STORE_WHY_BYTES) for handle in handles if handle.row[Field.STORE_TROUBLE])
     return next(filter(None, said), "")
 
 
-def probe_ms(handles: Sequence[Handle]) -> float | None:
+def probe_ms(handles: Sequence[WorkerHandle]) -> float | None:
     """The latest round trip through the store, of any worker."""
     serving = [handle.row for handle in handles if handle.row[Field.READY]]
     latest = max(serving, key=lambda row: row[Field.STORE_PROBE], default=None)

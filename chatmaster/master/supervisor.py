@@ -15,29 +15,31 @@ from collections.abc import Callable, Mapping, Sequence
 from chatmaster import contract
 from chatmaster.errors import ChatmasterError
 from chatmaster.master.boot import Site
-from chatmaster.master.commands.outcome import Moves
-from chatmaster.master.exec_state import KeptWorker
+from chatmaster.master.commands.outcome import MoveCounts
+from chatmaster.master.exec_state import WorkerSnapshot
 from chatmaster.master.worker_channel import Channel
-from chatmaster.master.worker_handle import Handle, Rows
-from chatmaster.policy import events as d
+from chatmaster.master.worker_handle import Rows, WorkerHandle
+from chatmaster.policy import events
 from chatmaster.runtime import fork, workdir
-from chatmaster.runtime.child_watcher import Reaper
-from chatmaster.runtime.event_loop import Reactor
+from chatmaster.runtime.child_watcher import ChildWatcher
+from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.settings import Settings
 from chatmaster.stats import Field
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[d.Event], None]
-Said = Callable[[Handle, contract.FromWorker], None]
+Tell = Callable[[events.Event], None]
+Said = Callable[[WorkerHandle, contract.FromWorker], None]
 
 
-class Foreman:
+class Supervisor:
     """All worker processes, by their number."""
 
-    def __init__(self, reactor: Reactor, reaper: Reaper, site: Site, entry: str, *, tell: Tell, said: Said) -> None:
+    def __init__(
+        self, reactor: EventLoop, reaper: ChildWatcher, site: Site, entry: str, *, tell: Tell, said: Said
+    ) -> None:
         """`tell` hears of deaths and stops, `said` of every message of a worker."""
-        self.handles: dict[int, Handle] = {}
+        self.handles: dict[int, WorkerHandle] = {}
         self.rows = Rows()
         self._reactor = reactor
         self._reaper = reaper
@@ -46,16 +48,16 @@ class Foreman:
         self._told = tell
         self._said = said
 
-    def spawn(self, order: d.Spawn, settings: Settings) -> None:
+    def spawn(self, order: events.Spawn, settings: Settings) -> None:
         """Fork a worker; where that fails, CouldNotFork is told."""
         try:
             self._watch(*self._spawn(order, settings))
         except (OSError, ChatmasterError) as error:
             reason = str(error)
             # In a turn of its own: the policy is in the middle of its orders.
-            self._reactor.call_later(0.0, lambda: self._told(d.CouldNotFork(order.process, reason)))
+            self._reactor.call_later(0.0, lambda: self._told(events.CouldNotFork(order.process, reason)))
 
-    def _spawn(self, order: d.Spawn, settings: Settings) -> tuple[Handle, socket.socket]:
+    def _spawn(self, order: events.Spawn, settings: Settings) -> tuple[WorkerHandle, socket.socket]:
         row = self.rows.take()
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -63,7 +65,7 @@ class Foreman:
             self.rows.give_back(row)
             raise
         try:
-            handle = Handle(order.process, order.slot, secrets.token_hex(8), row)
+            handle = WorkerHandle(order.process, order.slot, secrets.token_hex(8), row)
             row[Field.SLOT] = order.slot
             self._fork(handle, order, settings, theirs)
         except (OSError, ChatmasterError):
@@ -74,14 +76,14 @@ class Foreman:
             theirs.close()
         return handle, ours
 
-    def _watch(self, handle: Handle, channel: socket.socket) -> None:
+    def _watch(self, handle: WorkerHandle, channel: socket.socket) -> None:
         self.handles[handle.number] = handle
         handle.channel = Channel(self._reactor, channel, lambda message: self._said(handle, message))
         self._reaper.expect(
             handle.pid,
             lambda status: self._ended(handle, status),
-            stopped=lambda: self._told(d.WasStopped(handle.number)),
-            continued=lambda: self._told(d.WasContinued(handle.number)),
+            stopped=lambda: self._told(events.WasStopped(handle.number)),
+            continued=lambda: self._told(events.WasContinued(handle.number)),
         )
 
     def tell(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
@@ -95,12 +97,12 @@ class Foreman:
         for handle in self.handles.values():
             handle.send(message)
 
-    def adopt(self, order: d.Adopt) -> None:
+    def adopt(self, order: events.AdoptListener) -> None:
         """Hand a worker the listening sockets of a slot that has no process."""
         for listener in self._site.listeners.of([order.listener]):
             self.tell(order.process, contract.Adopt(listener.address), [listener.sock.fileno()])
 
-    def hand_over(self, order: d.HandOver) -> None:
+    def hand_over(self, order: events.HandOverSlot) -> None:
         """Give the two a socket pair of their own."""
         giver, heir = self.handles[order.process], self.handles[order.heir]
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -109,7 +111,7 @@ class Foreman:
         for end in ends:
             end.close()
 
-    def kill(self, order: d.Kill) -> None:
+    def kill(self, order: events.Kill) -> None:
         """Signal a worker, should it still be there."""
         if order.process in self.handles:
             self.handles[order.process].kill(order.number)
@@ -127,19 +129,19 @@ class Foreman:
         """How many are open."""
         return sum(handle.row[Field.CONNECTIONS] for handle in self.handles.values())
 
-    def moves(self) -> Moves:
+    def moves(self) -> MoveCounts:
         """The connections that have moved from one worker to another, those of the dead included."""
         rows = [self.rows.retired, *(handle.row for handle in self.handles.values() if not handle.foreign)]
         moved, stayed = (sum(row[field] for row in rows) for field in (Field.HANDED_OVER, Field.HAND_OVER_FAILED))
-        return Moves(moved, stayed)
+        return MoveCounts(moved, stayed)
 
-    def called(self, incarnation: str) -> Handle | None:
+    def called(self, incarnation: str) -> WorkerHandle | None:
         """The worker of that incarnation, should it still be there."""
         return next((handle for handle in self.handles.values() if handle.incarnation == incarnation), None)
 
     # ---- an upgrade in place -----------------------------------------------------------------------
 
-    def kept(self) -> tuple[KeptWorker, ...]:
+    def kept(self) -> tuple[WorkerSnapshot, ...]:
         """What the next image must know of each."""
         found = []
         for one in self.handles.values():
@@ -147,7 +149,7 @@ class Foreman:
             fd, waiting = one.channel.kept()
             packets = tuple((packet, tuple(fds)) for packet, fds in waiting)
             found.append(
-                KeptWorker(
+                WorkerSnapshot(
                     one.number,
                     one.slot,
                     one.pid,
@@ -162,18 +164,18 @@ class Foreman:
             )
         return tuple(found)
 
-    def take_over(self, kept: Sequence[KeptWorker], tables: Mapping[int, int]) -> None:
+    def take_over(self, kept: Sequence[WorkerSnapshot], tables: Mapping[int, int]) -> None:
         """Go on with the workers of the image before this one."""
         self.rows = Rows(tables, {one.row for one in kept if one.contract == contract.CONTRACT_VERSION})
         for one in kept:
-            handle = Handle(one.number, one.slot, one.incarnation, self.rows.of(one))
+            handle = WorkerHandle(one.number, one.slot, one.incarnation, self.rows.of(one))
             handle.pid, handle.started, handle.contract = one.pid, one.started, one.contract
             handle.since = one.since or handle.since - max(0.0, time.time() - one.started)
             self._watch(handle, socket.socket(fileno=one.channel))
             assert handle.channel is not None
             handle.channel.wait_with([(packet, list(fds)) for packet, fds in one.waiting])
 
-    def _fork(self, handle: Handle, order: d.Spawn, settings: Settings, channel: socket.socket) -> None:
+    def _fork(self, handle: WorkerHandle, order: events.Spawn, settings: Settings, channel: socket.socket) -> None:
         site = self._site
         launch = contract.Launch(
             settings=settings,
@@ -193,9 +195,9 @@ class Foreman:
         title = fork.worker_title(order.slot, settings.master.name)
         handle.pid = fork.fork(launch, entry=self._entry, title=title, process=f"worker {order.slot}")
 
-    def _ended(self, handle: Handle, status: int) -> None:
+    def _ended(self, handle: WorkerHandle, status: int) -> None:
         fork.end_group(handle.pid)
         if handle.channel is not None:
             handle.channel.read_rest()
             handle.channel.close()
-        self._told(d.Exited(handle.number, os.waitstatus_to_exitcode(status)))
+        self._told(events.Exited(handle.number, os.waitstatus_to_exitcode(status)))

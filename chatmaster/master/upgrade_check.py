@@ -21,8 +21,8 @@ from chatmaster import __version__
 from chatmaster.contract import CONTRACT_VERSION, WORKERS_ENTRY, ExitCode
 from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
 from chatmaster.master import exec_state
-from chatmaster.master.exec_state import Program, Succession
-from chatmaster.runtime.event_loop import Reactor
+from chatmaster.master.exec_state import ExecState, MasterProgram
+from chatmaster.runtime.event_loop import EventLoop
 
 VARIABLE: Final = "_CHATMASTER_REHEARSAL"
 PATIENCE: Final = 120.0  # seconds beyond master.ready_timeout: the first start of a checkout makes its environment
@@ -40,7 +40,7 @@ class Rehearsal:
     """One such child: from its start to its end."""
 
     def __init__(
-        self, reactor: Reactor, program: Program, left: Succession, patience: float, done: Callable[..., None]
+        self, reactor: EventLoop, program: MasterProgram, left: ExecState, patience: float, done: Callable[..., None]
     ) -> None:
         """`done(report, error)` is called once, one of the two being None, after the child was waited for.
 
@@ -72,7 +72,7 @@ class Rehearsal:
         else:
             self._done(report, None)
 
-    def _spawn(self, program: Program) -> int:
+    def _spawn(self, program: MasterProgram) -> int:
         environ = exec_state.program_environment(program) | {VARIABLE: f"{self._left}:{self._report}"}
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -107,7 +107,7 @@ def rehearse(loaded: Any) -> int:
     """In the child: see that everything would go well, and say so. Raises ChatmasterError where it would not."""
     from chatmaster.config import changes, groups
     from chatmaster.master import app_probe, arbiter, boot
-    from chatmaster.policy import events as d
+    from chatmaster.policy import events
     from chatmaster.policy.policy import Policy
     from chatmaster.runtime import fork
     from chatmaster.store import binary
@@ -119,7 +119,7 @@ def rehearse(loaded: Any) -> int:
         raise ChatmasterError("nothing was left to go on with")
     fork.preload(WORKERS_ENTRY)
     settings, _ = changes.keep(boot.effective_settings(loaded), running.settings)
-    Policy.of(running.view, d.Timing.of(settings))
+    Policy.of(running.view, events.Timing.of(settings))
     if settings.store.url == "embedded":
         binary.check_marker(loaded.store_dir, binary.find_program())
     declared = app_probe.run(settings).workers
@@ -130,7 +130,7 @@ def rehearse(loaded: Any) -> int:
     return ExitCode.DONE
 
 
-def chosen(command: list[str], root: str, arguments: list[str]) -> Program:
+def chosen(command: list[str], root: str, arguments: list[str]) -> MasterProgram:
     """The program of an `upgrade`: `command`, with our own arguments.
 
     `root` is the directory that its packages are to be imported from; "": the command knows. Our own directory is
@@ -139,4 +139,4 @@ def chosen(command: list[str], root: str, arguments: list[str]) -> Program:
     ours = os.path.realpath(Path(__file__).parents[2])
     path = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     path = [place for place in path if os.path.realpath(place) != ours]
-    return Program((*command, *arguments), os.pathsep.join([root, *path] if root else path))
+    return MasterProgram((*command, *arguments), os.pathsep.join([root, *path] if root else path))

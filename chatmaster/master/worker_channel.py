@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from chatmaster import contract
-from chatmaster.runtime.event_loop import READ, WRITE, Reactor
+from chatmaster.runtime.event_loop import READ, WRITE, EventLoop
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ Receive = Callable[[contract.FromWorker], None]
 class Channel:
     """Sends to one worker and hands on what it says."""
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, receive: Receive) -> None:
+    def __init__(self, reactor: EventLoop, sock: socket.socket, receive: Receive) -> None:
         """`sock` is the master's end of a SOCK_SEQPACKET pair; it becomes the channel's."""
         self._reactor = reactor
         self._sock = sock

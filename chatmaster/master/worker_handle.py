@@ -1,6 +1,6 @@
 """The master's hold on one worker process: its pid, its channel, its row of counters, its rates.
 
-What the policy thinks of it is in `crew.py`; the two meet by the process's number.
+What the policy thinks of it is in `processes.py`; the two meet by the process's number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from chatmaster import contract
 from chatmaster.errors import ChatmasterError
-from chatmaster.master.exec_state import KeptWorker
+from chatmaster.master.exec_state import WorkerSnapshot
 from chatmaster.master.worker_channel import Channel
 from chatmaster.runtime import proc
 from chatmaster.stats import GAUGES, MAX_SLOTS, RETIRED_ROW, ROW, Field, StatsTable, WorkerStats
@@ -22,7 +22,7 @@ from chatmaster.stats import GAUGES, MAX_SLOTS, RETIRED_ROW, ROW, Field, StatsTa
 RATE_WINDOW: Final = 5.0  # seconds over which a rate is taken
 
 
-class Handle:
+class WorkerHandle:
     """One worker process."""
 
     def __init__(self, number: int, slot: int, incarnation: str, row: WorkerStats) -> None:
@@ -107,7 +107,7 @@ class Rows:
         row.clear()
         return row
 
-    def of(self, kept: KeptWorker) -> WorkerStats:
+    def of(self, kept: WorkerSnapshot) -> WorkerStats:
         """The row of a worker that an earlier image has forked; a blank one, where that was of another contract."""
         if kept.contract == contract.CONTRACT_VERSION:
             return self.table.row(kept.row)

@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 from chatmaster import contract
 from chatmaster.contract import ExitCode
 from chatmaster.errors import UsageError
-from chatmaster.master.control_server import Peer
-from chatmaster.runtime.event_loop import Reactor, Timer
+from chatmaster.master.control_server import ControlPeer
+from chatmaster.runtime.event_loop import EventLoop, Timer
 
 # Seconds. The store's own deadline (store.timeout, 5 s) comes before, so that its reason is told; chatctl itself waits
 # for ten.
@@ -40,7 +40,7 @@ class Askable(Protocol):
 @dataclass(slots=True)
 class _Question:
     what: str
-    peer: Peer
+    peer: ControlPeer
     waiting: dict[int, Askable]
     missing: list[int] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -48,12 +48,12 @@ class _Question:
     timer: Timer | None = None
 
 
-class Questions:
+class WorkerQueries:
     """The questions that are not answered yet."""
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: EventLoop,
         workers: Callable[[], tuple[Sequence[Askable], Sequence[Askable]]],
         trouble: Callable[[], str],
     ) -> None:
@@ -68,14 +68,14 @@ class Questions:
         # Not from 1: after an upgrade in place a worker may still answer what the image before this one asked.
         self._ids = itertools.count(time.time_ns())
 
-    def command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+    def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         """The command `query` of the control socket. Raises UsageError."""
         what, given = args.get("what"), args.get("args", {})
         if not isinstance(what, str) or not isinstance(given, dict):
             raise UsageError("query takes what: NAME and args: {…}")
         self.ask(peer, what, given)
 
-    def ask(self, peer: Peer, what: str, args: Mapping[str, Any]) -> None:
+    def ask(self, peer: ControlPeer, what: str, args: Mapping[str, Any]) -> None:
         """Ask, and answer the peer when there is an answer."""
         able, unable = self._workers()
         if not able:

@@ -190,7 +190,7 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class DrainWorker:
     """Tell a worker to send its clients away over `seconds` and to exit."""
 
     process: int
@@ -201,7 +201,7 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOverSlot:
     """Tell a worker to give its connections to `heir`, within `seconds`, before it drains and exits."""
 
     process: int
@@ -219,7 +219,7 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
-class Adopt:
+class AdoptListener:
     """Hand an orphaned listener to a worker."""
 
     process: int
@@ -256,7 +256,7 @@ class EndOperation:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class LogLine:
     """Write a line to the log."""
 
     level: int
@@ -269,5 +269,6 @@ class Finish:
 
 
 Action = (
-    Spawn | Drain | HandOver | Kill | Adopt | TellReaped | AnnounceReady | FailStart | EndOperation | Note | Finish
+    Spawn | DrainWorker | HandOverSlot | Kill | AdoptListener | TellReaped | AnnounceReady
+    | FailStart | EndOperation | LogLine | Finish
 )  # fmt: skip

@@ -18,8 +18,8 @@ from enum import Enum, auto
 from typing import Final
 
 from chatmaster.contract import ExitCode, Failed
-from chatmaster.policy import events as d
-from chatmaster.policy.pool import Roster
+from chatmaster.policy import events
+from chatmaster.policy.pool import Pool
 from chatmaster.policy.processes import Crash, Process, Slot, State, View, trace
 from chatmaster.policy.rollout import REPLACED, Rolling, Scaling, Undertaking
 
@@ -27,7 +27,7 @@ START_ATTEMPTS: Final = 3  # deaths in a row of one slot that make a crash loop 
 OWN_ABSENCE: Final = 3.0  # seconds without a look at the clock: the master itself was stopped, nobody can be judged
 
 
-class Phase(Enum):
+class ServerPhase(Enum):
     """Of the whole server."""
 
     IDLE = auto()
@@ -40,53 +40,53 @@ class Phase(Enum):
 class Policy:
     """Holds the view of all workers and decides what to do with them."""
 
-    def __init__(self, timing: d.Timing, *, random: Callable[[], float] = lambda: 0.5) -> None:
+    def __init__(self, timing: events.Timing, *, random: Callable[[], float] = lambda: 0.5) -> None:
         """`random` gives numbers from 0 to 1."""
-        self.phase = Phase.IDLE
+        self.phase = ServerPhase.IDLE
         self.hangs = 0  # workers replaced because their loop gave no sign of life
         self.silences = 0  # workers killed because they gave a sibling no answer
         self.restarts = 0  # unplanned ones of all slots, those that are gone included
         self.crash: Crash | None = None  # the last one
-        self._roster = Roster(timing, random)
+        self._pool = Pool(timing, random)
         self._undertaking: Undertaking | None = None
         self._waiting: deque[Undertaking] = deque()
         self._last_look: float | None = None
 
     @classmethod
-    def of(cls, view: View, timing: d.Timing, *, random: Callable[[], float] = lambda: 0.5) -> Policy:
+    def of(cls, view: View, timing: events.Timing, *, random: Callable[[], float] = lambda: 0.5) -> Policy:
         """Go on where another one was `settled` and gave its `view`."""
         made = cls(timing, random=random)
-        made.phase, made.hangs, made.silences, made.crash = Phase.RUNNING, view.hangs, view.silences, view.crash
+        made.phase, made.hangs, made.silences, made.crash = ServerPhase.RUNNING, view.hangs, view.silences, view.crash
         made.restarts = view.restarts
-        roster = made._roster
-        roster.generation, roster.counts, roster.last_number = view.generation, dict(view.counts), view.last_number
-        roster.slots = {slot.number: slot for slot in view.slots}
-        roster.processes = {process.number: process for slot in view.slots for process in slot.processes}
+        pool = made._pool
+        pool.generation, pool.counts, pool.last_number = view.generation, dict(view.counts), view.last_number
+        pool.slots = {slot.number: slot for slot in view.slots}
+        pool.processes = {process.number: process for slot in view.slots for process in slot.processes}
         return made
 
     @property
     def settled(self) -> bool:
         """Whether nothing is going on: no step of an undertaking is left, and nobody is on the way out."""
-        if self.phase is not Phase.RUNNING or self._undertaking is not None or self._waiting:
+        if self.phase is not ServerPhase.RUNNING or self._undertaking is not None or self._waiting:
             return False
         return not any(process.phase is State.DRAINING for process in self.processes.values())
 
     @property
     def view(self) -> View:
         """Everything that matters while it is settled."""
-        roster = self._roster
-        slots = list(roster.slots.values())
+        pool = self._pool
+        slots = list(pool.slots.values())
         return View(
-            roster.generation, roster.counts, slots, roster.last_number, self.hangs, self.silences, self.restarts,
+            pool.generation, pool.counts, slots, pool.last_number, self.hangs, self.silences, self.restarts,
             self.crash,
         )  # fmt: skip
 
-    def receive(self, event: d.Event, now: float) -> list[d.Action]:
+    def receive(self, event: events.Event, now: float) -> list[events.Action]:
         """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
-        self._roster.now = now
+        self._pool.now = now
         self._take(event)
         self._advance()
-        return self._roster.decided()
+        return self._pool.decided()
 
     def next_look(self) -> float | None:
         """The time of the next deadline; None: there is none."""
@@ -97,54 +97,54 @@ class Policy:
     @property
     def slots(self) -> dict[int, Slot]:
         """The places for workers."""
-        return self._roster.slots
+        return self._pool.slots
 
     @property
     def processes(self) -> dict[int, Process]:
         """The processes that are not waited for yet."""
-        return self._roster.processes
+        return self._pool.processes
 
     @property
     def counts(self) -> dict[str, int]:
         """How many workers of each name there are to be."""
-        return self._roster.counts
+        return self._pool.counts
 
     @property
     def generation(self) -> int:
         """What every slot has reached."""
-        return self._roster.generation
+        return self._pool.generation
 
     # ---- events ------------------------------------------------------------------------------------
 
-    def _take(self, event: d.Event) -> None:
+    def _take(self, event: events.Event) -> None:
         match event:
-            case d.StartAsked(counts, orphans):
+            case events.StartAsked(counts, orphans):
                 self._start(dict(counts), orphans)
-            case d.BecameReady(number, version):
+            case events.BecameReady(number, version):
                 self._with(number, lambda process: self._became_ready(process, version))
-            case d.ReportedFailure(number, failure):
+            case events.ReportedFailure(number, failure):
                 self._with(number, lambda process: setattr(process, "failure", failure))
-            case d.Exited(number, code):
+            case events.Exited(number, code):
                 self._with(number, lambda process: self._exited(process, code))
-            case d.CouldNotFork(number, reason):
+            case events.CouldNotFork(number, reason):
                 self._with(number, lambda process: self._not_forked(process, reason))
-            case d.WasStopped(number):
+            case events.WasStopped(number):
                 self._with(number, self._was_stopped)
-            case d.WasContinued(number):
+            case events.WasContinued(number):
                 self._with(number, self._was_continued)
-            case d.ReplacementAsked(number, reason):
+            case events.ReplacementAsked(number, reason):
                 self._with(number, lambda process: self._replace(process, reason))
-            case d.FellSilent(number):
+            case events.FellSilent(number):
                 self._with(number, self._fell_silent)
-            case d.TimePassed():
+            case events.TimePassed():
                 self._time_passed(event)
-            case d.ReloadAsked(operation, generation, timing):
+            case events.ReloadAsked(operation, generation, timing):
                 self._ask(Rolling(generation, operation, timing), operation)
-            case d.ScaleAsked(operation, group, count):
+            case events.ScaleAsked(operation, group, count):
                 self._ask(Scaling(operation, group, count), operation)
-            case d.StopAsked(seconds, restart):
+            case events.StopAsked(seconds, restart):
                 self._stop(seconds, final=not restart)
-            case d.HurryAsked():
+            case events.HurryAsked():
                 self._hurry()
 
     def _with(self, number: int, act: Callable[[Process], object]) -> None:
@@ -152,52 +152,54 @@ class Policy:
         if process is not None:
             act(process)
 
-    def _start(self, counts: dict[str, int], orphans: tuple[d.ListenerKey, ...]) -> None:
-        self.phase = Phase.STARTING
-        self._roster.starting = True
-        self._roster.counts = counts
+    def _start(self, counts: dict[str, int], orphans: tuple[events.ListenerKey, ...]) -> None:
+        self.phase = ServerPhase.STARTING
+        self._pool.starting = True
+        self._pool.counts = counts
         for group, count in counts.items():
-            slots = [self._roster.add_slot(group) for _ in range(count)]
+            slots = [self._pool.add_slot(group) for _ in range(count)]
             left = [key for key in orphans if key[0] == group and key[1] >= count]
             for number, key in enumerate(left):
                 slots[number % count].adopted.append(key)
             for slot in slots:
-                self._roster.spawn(slot)
+                self._pool.spawn(slot)
 
     def _became_ready(self, process: Process, version: int) -> None:
         if process.phase is not State.STARTING or process.aborted or process.killed:
             return
-        now, slot = self._roster.now, self.slots[process.slot]
+        now, slot = self._pool.now, self.slots[process.slot]
         process.contract = version
         process.phase, process.ready, process.alive, process.deadline = State.READY, now, now, None
-        if slot.current is process and self.phase is Phase.RUNNING:
-            self._roster.note(logging.INFO, f"{process.name} is ready")
+        if slot.current is process and self.phase is ServerPhase.RUNNING:
+            self._pool.note(logging.INFO, f"{process.name} is ready")
         if slot.successor is process:
             old, slot.current, slot.successor = slot.current, process, None
             slot.generation = process.generation
             if old is not None:
                 slot.leaving.append(old)
-                self._roster.drain(old, REPLACED, heir=process, reload=old.generation != process.generation)
-        self._roster.serve_the_waiting(slot, process)
-        self._roster.find_heirs()
+                self._pool.drain(old, REPLACED, heir=process, reload=old.generation != process.generation)
+        self._pool.serve_the_waiting(slot, process)
+        self._pool.find_heirs()
         if self._undertaking is not None:
             self._undertaking.awaited.discard(process.number)
-        if self.phase is Phase.STARTING and all(s.current and s.current.ready is not None for s in self.slots.values()):
-            self.phase = Phase.RUNNING
-            self._roster.starting = False
-            self._roster.do(d.AnnounceReady())
+        if self.phase is ServerPhase.STARTING and all(
+            s.current and s.current.ready is not None for s in self.slots.values()
+        ):
+            self.phase = ServerPhase.RUNNING
+            self._pool.starting = False
+            self._pool.do(events.AnnounceReady())
 
     def _was_stopped(self, process: Process) -> None:
         process.stopped = True
-        self._roster.note(logging.WARNING, f"{process.name} was stopped by a signal; it stays, and waits for SIGCONT")
+        self._pool.note(logging.WARNING, f"{process.name} was stopped by a signal; it stays, and waits for SIGCONT")
 
     def _was_continued(self, process: Process) -> None:
         if not process.stopped:
             return
-        process.stopped, process.alive = False, self._roster.now
+        process.stopped, process.alive = False, self._pool.now
         if process.phase is State.STARTING and not process.aborted:
-            process.deadline = self._roster.now + self._roster.timing.ready_timeout
-        self._roster.note(logging.INFO, f"{process.name} was continued")
+            process.deadline = self._pool.now + self._pool.timing.ready_timeout
+        self._pool.note(logging.INFO, f"{process.name} was continued")
 
     # ---- deaths ------------------------------------------------------------------------------------
 
@@ -212,60 +214,60 @@ class Policy:
         slot.forget(process)
         how, planned = process.how_it_ended(code), bool(process.ending)
         slot.last_exit = f"generation {process.generation} did not get ready: {how}" if refused else how
-        slot.exited = self._roster.now
-        self._roster.do(d.TellReaped(process.number))
-        self._roster.note(logging.INFO if planned else logging.ERROR, process.obituary(code, refused=refused))
+        slot.exited = self._pool.now
+        self._pool.do(events.TellReaped(process.number))
+        self._pool.note(logging.INFO if planned else logging.ERROR, process.obituary(code, refused=refused))
         if not planned and not refused:
-            self.crash = Crash(slot.number, process.generation, how, self._roster.now)
-        if self.phase is Phase.STARTING and not planned:
+            self.crash = Crash(slot.number, process.generation, how, self._pool.now)
+        if self.phase is ServerPhase.STARTING and not planned:
             self._died_at_start(slot, process, code)
-        elif self.phase is Phase.RUNNING and not planned:
+        elif self.phase is ServerPhase.RUNNING and not planned:
             self._died(slot, process)
-        if self.phase is Phase.RUNNING:
-            self._roster.bereave(process)
-        self._roster.drop_if_empty(slot)
+        if self.phase is ServerPhase.RUNNING:
+            self._pool.bereave(process)
+        self._pool.drop_if_empty(slot)
 
     def _died_at_start(self, slot: Slot, process: Process, code: int) -> None:
         self.restarts += 1
-        slot.count_death(process, self._roster.now)
+        slot.count_death(process, self._pool.now)
         failure = process.failure
         if failure is None and code in (ExitCode.NOT_READY, ExitCode.STORE_UNREACHABLE):
             failure = Failed(code, "it did not say why")
         if failure is None and slot.quick_deaths >= START_ATTEMPTS:
             failure = Failed(ExitCode.NOT_READY, f"it died {slot.quick_deaths} times in a row ({slot.last_exit})")
         if failure is None:
-            self._roster.spawn(slot)
+            self._pool.spawn(slot)
             return
         no_store = failure.exit_code == ExitCode.STORE_UNREACHABLE
         verdict = ExitCode.STORE_UNREACHABLE if no_store else ExitCode.NOT_READY
-        self._roster.do(d.FailStart(verdict, f"worker {slot.number}: {failure.reason}{trace(failure)}"))
+        self._pool.do(events.FailStart(verdict, f"worker {slot.number}: {failure.reason}{trace(failure)}"))
         self._stop(0.0, final=True)
         self._hurry()
 
     def _died(self, slot: Slot, process: Process) -> None:
         # Where one that serves is left, this was to take its place: then nothing is restarted.
         self.restarts += slot.current is None
-        delay = 0.0 if slot.current is not None else slot.count_death(process, self._roster.now)
-        if self._undertaking is not None and self._undertaking.concerns(process, self._roster):
+        delay = 0.0 if slot.current is not None else slot.count_death(process, self._pool.now)
+        if self._undertaking is not None and self._undertaking.concerns(process, self._pool):
             self._give_up(self._undertaking, f"worker {slot.number}: {slot.last_exit}{trace(process.failure)}")
         if slot.removed or slot.current is not None or slot.successor is not None:
             return
         if not delay:
-            self._roster.spawn(slot)
+            self._pool.spawn(slot)
             return
-        slot.respawn = self._roster.now + delay
-        self._roster.hasten(slot.group, slot)
-        seconds = slot.respawn - self._roster.now
+        slot.respawn = self._pool.now + delay
+        self._pool.hasten(slot.group, slot)
+        seconds = slot.respawn - self._pool.now
         text = (
             f"worker {slot.number} died quickly {slot.quick_deaths} times in a row: the next one comes in {seconds:g} s"
         )
-        self._roster.note(logging.ERROR, text)
-        self._roster.hand_on(slot.listeners, slot.group, keep=False)
+        self._pool.note(logging.ERROR, text)
+        self._pool.hand_on(slot.listeners, slot.group, keep=False)
 
     # ---- the clock ---------------------------------------------------------------------------------
 
-    def _time_passed(self, event: d.TimePassed) -> None:
-        now = self._roster.now
+    def _time_passed(self, event: events.TimePassed) -> None:
+        now = self._pool.now
         absent = self._last_look is not None and now - self._last_look > OWN_ABSENCE
         self._last_look = now
         for process in list(self.processes.values()):
@@ -275,30 +277,30 @@ class Policy:
             elif self._is_hung(process):
                 self.hangs += 1
                 silence = now - process.alive
-                self._roster.abort(process, f"{process.name} hangs: no sign of life for {silence:.1f} s")
-        if self.phase in (Phase.STARTING, Phase.RUNNING):
+                self._pool.abort(process, f"{process.name} hangs: no sign of life for {silence:.1f} s")
+        if self.phase in (ServerPhase.STARTING, ServerPhase.RUNNING):
             for slot in list(self.slots.values()):
                 if slot.respawn is not None and slot.respawn <= now:
-                    self._roster.spawn(slot)
-        if self.phase is Phase.RUNNING and self._undertaking is None and not self._waiting:
+                    self._pool.spawn(slot)
+        if self.phase is ServerPhase.RUNNING and self._undertaking is None and not self._waiting:
             self._recycle(event)
 
     def _is_hung(self, process: Process) -> bool:
         if process.phase is State.STARTING or process.stopped or process.aborted or process.killed:
             return False
-        return self._roster.now - process.alive > self._roster.timing.hang_timeout
+        return self._pool.now - process.alive > self._pool.timing.hang_timeout
 
     def _overdue(self, process: Process) -> None:
         if process.phase is not State.STARTING or process.aborted:
             if not process.aborted:
-                self._roster.note(logging.WARNING, f"{process.name} is overdue and is killed")
-            self._roster.kill(process)
+                self._pool.note(logging.WARNING, f"{process.name} is overdue and is killed")
+            self._pool.kill(process)
         elif not process.stopped:
-            reason = f"was not ready within {self._roster.timing.ready_timeout:g} s"
+            reason = f"was not ready within {self._pool.timing.ready_timeout:g} s"
             process.failure = Failed(ExitCode.NOT_READY, reason)
-            self._roster.abort(process, f"{process.name} {reason}")
+            self._pool.abort(process, f"{process.name} {reason}")
 
-    def _recycle(self, event: d.TimePassed) -> None:
+    def _recycle(self, event: events.TimePassed) -> None:
         """Replace the first one that is too old or too large."""
         for slot in self.slots.values():
             why = self._due(slot, event)
@@ -309,18 +311,18 @@ class Policy:
     def _replace(self, process: Process, why: str) -> None:
         """New before old, for this slot alone; it asks again should something else be going on now."""
         slot = self.slots[process.slot]
-        idle = self.phase is Phase.RUNNING and self._undertaking is None and not self._waiting
+        idle = self.phase is ServerPhase.RUNNING and self._undertaking is None and not self._waiting
         if idle and slot.current is process and not slot.removed:
-            self._roster.note(logging.INFO, f"worker {slot.number} is replaced: {why}")
+            self._pool.note(logging.INFO, f"worker {slot.number} is replaced: {why}")
             self._waiting.append(Rolling(slot.generation, slots=deque([slot.number])))
 
     def _fell_silent(self, process: Process) -> None:
         self.silences += not process.killed
-        self._roster.note(logging.ERROR, f"{process.name} gives a sibling no answer and is killed")
-        self._roster.kill(process)
+        self._pool.note(logging.ERROR, f"{process.name} gives a sibling no answer and is killed")
+        self._pool.kill(process)
 
-    def _due(self, slot: Slot, event: d.TimePassed) -> str:
-        process, timing, now = slot.current, self._roster.timing, self._roster.now
+    def _due(self, slot: Slot, event: events.TimePassed) -> str:
+        process, timing, now = slot.current, self._pool.timing, self._pool.now
         if process is None or not process.serves or slot.removed or now < slot.patience:
             return ""
         if process.lifetime is not None and now - process.spawned > process.lifetime:
@@ -333,60 +335,60 @@ class Policy:
     # ---- undertakings ------------------------------------------------------------------------------
 
     def _ask(self, undertaking: Undertaking, operation: int) -> None:
-        if self.phase is Phase.RUNNING:
+        if self.phase is ServerPhase.RUNNING:
             self._waiting.append(undertaking)
         else:
             reason = f"the server is {self.phase.name.lower()}"
-            self._roster.do(d.EndOperation(operation, ExitCode.FAILED, reason))
+            self._pool.do(events.EndOperation(operation, ExitCode.FAILED, reason))
 
     def _advance(self) -> None:
         """Go on with the undertaking, or begin the next one; and finish when all is over."""
-        while self.phase is Phase.RUNNING:
+        while self.phase is ServerPhase.RUNNING:
             if self._undertaking is None:
                 if not self._waiting:
                     return
                 self._undertaking = self._waiting.popleft()
-                refusal = self._undertaking.begin(self._roster)
+                refusal = self._undertaking.begin(self._pool)
                 if refusal:
                     self._end(ExitCode.USAGE, refusal)
-            elif self._undertaking.go_on(self._roster):
+            elif self._undertaking.go_on(self._pool):
                 self._end(ExitCode.DONE, "")
             else:
                 return
-        if self.phase is Phase.STOPPING and not self.processes:
-            self.phase = Phase.FINISHED
-            self._roster.do(d.Finish())
+        if self.phase is ServerPhase.STOPPING and not self.processes:
+            self.phase = ServerPhase.FINISHED
+            self._pool.do(events.Finish())
 
     def _give_up(self, undertaking: Undertaking, reason: str) -> None:
-        undertaking.give_up(self._roster)
-        reason = "\n".join(filter(None, (reason, undertaking.half_done(self._roster))))
+        undertaking.give_up(self._pool)
+        reason = "\n".join(filter(None, (reason, undertaking.half_done(self._pool))))
         if undertaking.operation is None:
-            self._roster.note(logging.ERROR, f"the replacement failed: {reason}")
+            self._pool.note(logging.ERROR, f"the replacement failed: {reason}")
         self._end(ExitCode.NOT_READY, reason)
 
     def _end(self, code: ExitCode, reason: str) -> None:
         ended, self._undertaking = self._undertaking, None
         if ended is not None and ended.operation is not None:
-            self._roster.do(d.EndOperation(ended.operation, code, reason))
+            self._pool.do(events.EndOperation(ended.operation, code, reason))
 
     # ---- the end -----------------------------------------------------------------------------------
 
     def _stop(self, seconds: float | None, *, final: bool) -> None:
-        if self.phase is Phase.FINISHED:
+        if self.phase is ServerPhase.FINISHED:
             return
-        self.phase = Phase.STOPPING
+        self.phase = ServerPhase.STOPPING
         for undertaking in (self._undertaking, *self._waiting):
             if undertaking is not None and undertaking.operation is not None:
-                self._roster.do(d.EndOperation(undertaking.operation, ExitCode.FAILED, "the server is stopping"))
+                self._pool.do(events.EndOperation(undertaking.operation, ExitCode.FAILED, "the server is stopping"))
         self._undertaking = None
         self._waiting.clear()
         for slot in self.slots.values():
             slot.respawn = None
         for process in list(self.processes.values()):
-            self._roster.send_away(process, process.ending or "stopped", seconds, final=final)
+            self._pool.send_away(process, process.ending or "stopped", seconds, final=final)
 
     def _hurry(self) -> None:
-        if self.phase is Phase.STOPPING:
+        if self.phase is ServerPhase.STOPPING:
             for process in self.processes.values():
                 if not process.killed:
-                    self._roster.kill(process)
+                    self._pool.kill(process)

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from chatmaster.policy import events as d
+from chatmaster.policy import events
 from chatmaster.policy.processes import FIRST_DELAY, Process, Slot, State
 from chatmaster.stats import MAX_SLOTS
 
@@ -19,10 +19,10 @@ JITTER: Final = 0.1  # of max_lifetime, either way
 HAND_OVER_DRAINS: Final = 4  # drain_timeouts that a hand-over may take while it goes on
 
 
-class Roster:
+class Pool:
     """The view of all workers, and the actions that have been decided in this turn."""
 
-    def __init__(self, timing: d.Timing, random: Callable[[], float]) -> None:
+    def __init__(self, timing: events.Timing, random: Callable[[], float]) -> None:
         self.timing = timing
         self.now = 0.0
         self.generation = 1  # of slots that are added
@@ -31,20 +31,20 @@ class Roster:
         self.processes: dict[int, Process] = {}
         self.starting = False  # for the first time
         self._random = random
-        self._actions: list[d.Action] = []
+        self._actions: list[events.Action] = []
         self.last_number = 0  # of a process
 
     # ---- actions -----------------------------------------------------------------------------------
 
-    def do(self, action: d.Action) -> None:
+    def do(self, action: events.Action) -> None:
         """Have it done."""
         self._actions.append(action)
 
     def note(self, level: int, text: str) -> None:
         """Have it logged."""
-        self.do(d.Note(level, text))
+        self.do(events.LogLine(level, text))
 
-    def decided(self) -> list[d.Action]:
+    def decided(self) -> list[events.Action]:
         """What has been decided since the last call."""
         actions, self._actions = self._actions, []
         return actions
@@ -82,7 +82,7 @@ class Roster:
         if slot.removed and not slot.processes:
             self.slots.pop(slot.number, None)
 
-    def hand_on(self, keys: tuple[d.ListenerKey, ...], group: str, *, keep: bool = True) -> Process | None:
+    def hand_on(self, keys: tuple[events.ListenerKey, ...], group: str, *, keep: bool = True) -> Process | None:
         """Give each accept queue to the sibling that has the fewest; `keep`: its successors get them, too.
 
         Returns the process that got the first one.
@@ -97,7 +97,7 @@ class Roster:
                 heir.adopted.append(key)
             for process in (heir.current, heir.successor):
                 if process is not None:
-                    self.do(d.Adopt(process.number, key))
+                    self.do(events.AdoptListener(process.number, key))
         return first
 
     def serve_the_waiting(self, slot: Slot, process: Process) -> None:
@@ -108,7 +108,7 @@ class Roster:
         for other in self.group(slot.group):
             if other is not slot and other.respawn is not None:
                 for key in other.listeners:
-                    self.do(d.Adopt(process.number, key))
+                    self.do(events.AdoptListener(process.number, key))
 
     def hasten(self, group: str, died: Slot) -> None:
         """Where nobody is left in a group, the slot whose turn comes first waits no longer than FIRST_DELAY.
@@ -151,7 +151,7 @@ class Roster:
         else:
             slot.successor = process
         self.do(
-            d.Spawn(
+            events.Spawn(
                 process=process.number,
                 slot=slot.number,
                 group=slot.group,
@@ -197,9 +197,9 @@ class Roster:
             moving = max(HAND_OVER_DRAINS * self.timing.drain_timeout, seconds * 0.4)
             process.deadline = self.now + moving + seconds
             process.heir = heir.number
-            self.do(d.HandOver(process.number, heir.number, moving, reload))
+            self.do(events.HandOverSlot(process.number, heir.number, moving, reload))
         else:
-            self.do(d.Drain(process.number, spread, graceful=seconds is None, final=final, reload=reload))
+            self.do(events.DrainWorker(process.number, spread, graceful=seconds is None, final=final, reload=reload))
 
     def bereave(self, dead: Process) -> None:
         """Whoever was giving its connections to the dead needs another heir."""
@@ -215,7 +215,7 @@ class Roster:
             if heir is not None and process.deadline is not None:
                 process.heir, process.heirless = heir.number, False
                 left = max(process.deadline - self.now - self.timing.stop_timeout, 0.0)
-                self.do(d.HandOver(process.number, heir.number, left))
+                self.do(events.HandOverSlot(process.number, heir.number, left))
 
     def _next_heir(self, process: Process) -> Process | None:
         slot = self.slots[process.slot]
@@ -231,12 +231,12 @@ class Roster:
         process.aborted = True
         process.deadline = self.now + ABORT_GRACE
         self.note(logging.ERROR, f"{text}; its stack follows")
-        self.do(d.Kill(process.number, signal.SIGABRT))
+        self.do(events.Kill(process.number, signal.SIGABRT))
 
     def kill(self, process: Process) -> None:
         """End it now."""
         process.killed, process.deadline = True, None
-        self.do(d.Kill(process.number, signal.SIGKILL))
+        self.do(events.Kill(process.number, signal.SIGKILL))
 
 
 def _naturals() -> Iterator[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chatmaster.policy.events import Timing
-from chatmaster.policy.pool import Roster
+from chatmaster.policy.pool import Pool
 from chatmaster.policy.processes import Process
 from chatmaster.stats import MOST_WORKERS
 
@@ -34,50 +34,50 @@ class Rolling:
     slots: deque[int] = field(default_factory=deque)
     awaited: set[int] = field(default_factory=set)  # processes that have to get ready: one at most
 
-    def begin(self, roster: Roster) -> str:
+    def begin(self, pool: Pool) -> str:
         """Returns why it cannot."""
-        self.slots = self.slots or deque(sorted(n for n, slot in roster.slots.items() if not slot.removed))
-        roster.timing = self.timing or roster.timing
+        self.slots = self.slots or deque(sorted(n for n, slot in pool.slots.items() if not slot.removed))
+        pool.timing = self.timing or pool.timing
         return ""
 
-    def go_on(self, roster: Roster) -> bool:
+    def go_on(self, pool: Pool) -> bool:
         """Whether it has come to its end."""
         if self.awaited:
             return False
         if self.slots:
-            slot = roster.slots[self.slots.popleft()]
-            slot.patience = roster.now + RECYCLE_PAUSE
-            self.awaited = {roster.spawn(slot, successor_of=self.generation).number}
+            slot = pool.slots[self.slots.popleft()]
+            slot.patience = pool.now + RECYCLE_PAUSE
+            self.awaited = {pool.spawn(slot, successor_of=self.generation).number}
             return False
-        if any(process.ending == REPLACED for process in roster.processes.values()):
+        if any(process.ending == REPLACED for process in pool.processes.values()):
             return False
         if self.operation is not None:
-            roster.generation = self.generation
+            pool.generation = self.generation
         return True
 
-    def concerns(self, process: Process, roster: Roster) -> bool:
+    def concerns(self, process: Process, pool: Pool) -> bool:
         """Whether this unplanned death is the fault of what we do: it is awaited, or of the new generation."""
-        new = self.generation != roster.generation and process.generation == self.generation
+        new = self.generation != pool.generation and process.generation == self.generation
         return new or process.number in self.awaited
 
-    def half_done(self, roster: Roster) -> str:
+    def half_done(self, pool: Pool) -> str:
         """Which slots have come as far as the new generation, in words; "": none."""
-        new = sorted(slot.number for slot in roster.slots.values() if slot.generation == self.generation)
-        if not new or self.generation == roster.generation:
+        new = sorted(slot.number for slot in pool.slots.values() if slot.generation == self.generation)
+        if not new or self.generation == pool.generation:
             return ""
         return f"generation {self.generation} runs already in {', '.join(map(str, new))}; the others stay as they were"
 
-    def give_up(self, roster: Roster) -> None:
+    def give_up(self, pool: Pool) -> None:
         """The old workers stay; a new one that is still starting goes."""
-        for slot in roster.slots.values():
-            slot.patience = roster.now + RECYCLE_PAUSE
+        for slot in pool.slots.values():
+            slot.patience = pool.now + RECYCLE_PAUSE
             if slot.successor is not None:
                 slot.successor.ending = "given up"
-                roster.kill(slot.successor)
+                pool.kill(slot.successor)
                 slot.leaving.append(slot.successor)
                 slot.successor = None
                 if slot.current is None and not slot.removed:
-                    slot.respawn = roster.now
+                    slot.respawn = pool.now
 
 
 @dataclass(slots=True)
@@ -91,44 +91,44 @@ class Scaling:
     added: set[int] = field(default_factory=set)  # slots
     removed: set[int] = field(default_factory=set)  # slots
 
-    def begin(self, roster: Roster) -> str:
+    def begin(self, pool: Pool) -> str:
         """Returns why it cannot."""
-        total = sum(roster.counts.values()) - roster.counts.get(self.group, 0) + self.count
-        if self.group not in roster.counts or self.count < 1 or total > MOST_WORKERS:
-            return f"allowed: 1 to {MOST_WORKERS} workers of {', '.join(roster.counts)}"
-        roster.counts[self.group] = self.count
-        present = roster.group(self.group)
+        total = sum(pool.counts.values()) - pool.counts.get(self.group, 0) + self.count
+        if self.group not in pool.counts or self.count < 1 or total > MOST_WORKERS:
+            return f"allowed: 1 to {MOST_WORKERS} workers of {', '.join(pool.counts)}"
+        pool.counts[self.group] = self.count
+        present = pool.group(self.group)
         for _ in range(self.count - len(present)):
-            slot = roster.add_slot(self.group)
+            slot = pool.add_slot(self.group)
             self.added.add(slot.number)
-            self.awaited.add(roster.spawn(slot).number)
+            self.awaited.add(pool.spawn(slot).number)
         # All of them at first, so that none inherits what another one leaves.
         for slot in present[self.count :]:
             slot.removed = True
         for slot in present[self.count :]:
             self.removed.add(slot.number)
-            roster.remove_slot(slot)
+            pool.remove_slot(slot)
         return ""
 
-    def go_on(self, roster: Roster) -> bool:
+    def go_on(self, pool: Pool) -> bool:
         """Whether it has come to its end."""
-        return not self.awaited and not any(number in roster.slots for number in self.removed)
+        return not self.awaited and not any(number in pool.slots for number in self.removed)
 
-    def concerns(self, process: Process, roster: Roster) -> bool:
+    def concerns(self, process: Process, pool: Pool) -> bool:
         """Whether this unplanned death is the fault of what we do."""
         return process.number in self.awaited
 
-    def half_done(self, roster: Roster) -> str:
+    def half_done(self, pool: Pool) -> str:
         """The count says it."""
         return ""
 
-    def give_up(self, roster: Roster) -> None:
+    def give_up(self, pool: Pool) -> None:
         """What did not get ready is not wanted any more."""
-        for slot in roster.group(self.group):
+        for slot in pool.group(self.group):
             missing = slot.current is None or slot.current.number in self.awaited
             if missing and slot.number in self.added:
-                roster.remove_slot(slot)
-        roster.counts[self.group] = len(roster.group(self.group))
+                pool.remove_slot(slot)
+        pool.counts[self.group] = len(pool.group(self.group))
 
 
 Undertaking = Rolling | Scaling

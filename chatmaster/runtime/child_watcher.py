@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chatmaster.runtime.event_loop import Reactor
+from chatmaster.runtime.event_loop import EventLoop
 
 
 def _ignore() -> None:
@@ -21,10 +21,10 @@ class _Expected:
     continued: Callable[[], None]
 
 
-class Reaper:
+class ChildWatcher:
     """All that waitpid(2) has to say, by pid."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: EventLoop) -> None:
         self._expected: dict[int, _Expected] = {}
         reactor.on_signal(signal.SIGCHLD, self.look)
 

@@ -41,7 +41,7 @@ class Timer:
         self.callback = None
 
 
-class Reactor:
+class EventLoop:
     """Waits for what happens and calls whoever is concerned."""
 
     def __init__(self) -> None:

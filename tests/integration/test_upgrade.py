@@ -140,9 +140,9 @@ BROKEN = {
     },
     "has no workers": {"workers/main.py": ("def main(", "def niam(")},
     "cannot load the chat": {"workers/chat/__init__.py": ("from ", "raise ValueError('bad day')\nfrom ")},
-    "fails when it takes over": {"chatmaster/master/takeover.py": ("    arbiter.foreman.take_over", "    1 / 0  #")},
+    "fails when it takes over": {"chatmaster/master/takeover.py": ("    arbiter.supervisor.take_over", "    1 / 0  #")},
     "fails before it starts": {
-        "chatmaster/master/arbiter.py": ("    left = succession.take", "    1 / 0\n    left = succession.take")
+        "chatmaster/master/arbiter.py": ("    left = exec_state.take", "    1 / 0\n    left = exec_state.take")
     },
     "has workers that do not start": {
         "workers/main.py": ("from __future__", "import sys; sys.exit(9)\nfrom __future__")

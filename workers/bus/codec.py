@@ -114,7 +114,7 @@ def unpack_entry(offset: int, time: int, envelope: bytes, amendments: tuple[Amen
     )
 
 
-class Head(Struct, frozen=True):
+class EnvelopeHeader(Struct, frozen=True):
     """The first line of an envelope."""
 
     form: str
@@ -127,12 +127,12 @@ class Head(Struct, frozen=True):
 
 
 @lru_cache(maxsize=1024)  # who speaks goes on speaking
-def read_head(line: str) -> Head:
+def read_head(line: str) -> EnvelopeHeader:
     """The first line, without its end."""
     form, author, key_size, exclude_size, change = line.split(" ")
     what = None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:]))
     sizes = int(form[1:] or 0), int(key_size), int(exclude_size)
-    return Head(form[0], author, *sizes, what, plain=what is None and not any(sizes))
+    return EnvelopeHeader(form[0], author, *sizes, what, plain=what is None and not any(sizes))
 
 
 def unpack_placed(answer: bytes) -> Placed:

@@ -1,6 +1,6 @@
 """Owns one open connection to the store: bytes in, replies out, and nothing that decides.
 
-`opening.py` makes the connection with redis-py; from then on this protocol has the transport, because a reply
+`store_url.py` makes the connection with redis-py; from then on this protocol has the transport, because a reply
 through redis-py costs ten times what `hiredis` itself costs.
 """
 
@@ -16,7 +16,7 @@ import hiredis
 logger = logging.getLogger(__name__)
 
 
-class Link(asyncio.Protocol):
+class StoreConnection(asyncio.Protocol):
     """A connection whose handshake is done. `replied` and `lost` are called on the loop; `lost` once."""
 
     __slots__ = ("_opened_by", "_reader", "closed", "heard", "lost", "replied", "transport")

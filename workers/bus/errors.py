@@ -7,7 +7,7 @@ from enum import Enum
 from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, StoreRefused, TooMany
 
 
-class Fault(Enum):
+class StoreFault(Enum):
     """What to do about an error reply."""
 
     UNKNOWN_SCRIPT = "load the scripts and send it again"
@@ -28,14 +28,14 @@ _REFUSALS: dict[str, type[BusError]] = {
 }
 
 
-def fault_of(message: str) -> Fault:
+def fault_of(message: str) -> StoreFault:
     """Sort an error reply by its first word; Redis 7 repeats it inside the errors of scripts."""
     word = message.split(" ", 1)[0]
     if word == "NOSCRIPT":
-        return Fault.UNKNOWN_SCRIPT
+        return StoreFault.UNKNOWN_SCRIPT
     if word in _ELSEWHERE or (word == "ERR" and "READONLY" in message):
-        return Fault.WRONG_SERVER
-    return Fault.REFUSED
+        return StoreFault.WRONG_SERVER
+    return StoreFault.REFUSED
 
 
 def refusal(message: str) -> BusError:

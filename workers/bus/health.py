@@ -29,7 +29,7 @@ HOPELESS_AFTER = 20.0
 LOOK = 0.5
 
 
-class Probe:
+class HealthProbe:
     """Sends stamps and watches their return. `age` is the time since one came back, `rtt` what the last one took."""
 
     def __init__(

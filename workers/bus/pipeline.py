@@ -21,8 +21,8 @@ from typing import Any
 
 import hiredis
 
-from workers.bus.connection import Link
-from workers.bus.errors import Fault, fault_of, refusal
+from workers.bus.connection import StoreConnection
+from workers.bus.errors import StoreFault, fault_of, refusal
 from workers.bus.packing import pack
 from workers.bus.port import BusError, StoreRefused, Unavailable
 from workers.bus.script import Script
@@ -38,7 +38,7 @@ _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 
 
-class Command(ABC):
+class StoreCommand(ABC):
     """What is sent at once and gets one reply. `again`: sending it twice does no harm."""
 
     __slots__ = ("again", "deadline", "refusal")
@@ -71,7 +71,7 @@ class Command(ABC):
         """It was refused, or nobody knows."""
 
 
-class Call(Command):
+class Call(StoreCommand):
     """A command that was packed beforehand; `done` gets the reply or a BusError."""
 
     __slots__ = ("_done", "_packed")
@@ -115,10 +115,10 @@ class Pipeline:
         self._batch = batch
         self._loop = asyncio.get_running_loop()
         self._scripts: dict[str, Script] = {}
-        self._link: Link | None = None
-        self._queue: deque[Command] = deque()
+        self._link: StoreConnection | None = None
+        self._queue: deque[StoreCommand] = deque()
         self._queued_bytes = 0
-        self._flight: list[Command] = []
+        self._flight: list[StoreCommand] = []
         self._replies: list[Any] = []
         self._expected = 0  # replies to the batch under way
         self._loading = 0  # scripts whose load was not confirmed yet
@@ -140,7 +140,7 @@ class Pipeline:
         if self._link is not None:
             self._load([script])
 
-    def send(self, command: Command, *, closing: bool = True) -> None:
+    def send(self, command: StoreCommand, *, closing: bool = True) -> None:
         """Queue a command; it is answered or failed exactly once, not before this returns.
 
         With `closing`, what was queued before it may not `grow` any more: it would overtake this one.
@@ -166,7 +166,7 @@ class Pipeline:
 
     # ---- the connection ----------------------------------------------------------------------------
 
-    def up(self, link: Link) -> None:
+    def up(self, link: StoreConnection) -> None:
         """A connection is there; the scripts go first."""
         self._link = link
         link.replied = self._replied
@@ -204,9 +204,9 @@ class Pipeline:
             return
         self._send_batch(self._next_batch())
 
-    def _next_batch(self) -> list[Command]:
+    def _next_batch(self) -> list[StoreCommand]:
         queue = self._queue
-        batch: list[Command] = []
+        batch: list[StoreCommand] = []
         size = count = 0
         while queue and count < self._batch and size < BATCH_BYTES:
             command = queue.popleft()
@@ -217,7 +217,7 @@ class Pipeline:
         self.turn += 1
         return batch
 
-    def _send_batch(self, batch: list[Command]) -> None:
+    def _send_batch(self, batch: list[StoreCommand]) -> None:
         assert self._link is not None
         self._flight = batch
         if len(batch) == 1:
@@ -232,7 +232,7 @@ class Pipeline:
             self._expected = len(batch)
             self._link.write(b"".join(packed))
 
-    def _put_back(self, commands: list[Command]) -> None:
+    def _put_back(self, commands: list[StoreCommand]) -> None:
         """Be sent first when that is possible again, in the old order."""
         self._queue.extendleft(reversed(commands))
         self._queued_bytes += sum(command.size for command in commands)
@@ -283,10 +283,10 @@ class Pipeline:
         faults = {
             at: fault_of(str(result)) for at, result in enumerate(results) if isinstance(result, hiredis.ReplyError)
         }
-        undone = [flight[at] for at, fault in faults.items() if fault is not Fault.REFUSED]
+        undone = [flight[at] for at, fault in faults.items() if fault is not StoreFault.REFUSED]
         if undone:
             for at, fault in faults.items():
-                if fault is not Fault.REFUSED and flight[at].refusal is not None:
+                if fault is not StoreFault.REFUSED and flight[at].refusal is not None:
                     flight[at].refusal = str(results[at])
             self._put_back(undone)
             self._heal({fault: str(results[at]) for at, fault in faults.items()})
@@ -296,13 +296,13 @@ class Pipeline:
         # answer and a message gets them by one write.
         self._loop.call_soon(_tell, [(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
 
-    def _heal(self, faults: Mapping[Fault, str]) -> None:
-        if Fault.WRONG_SERVER not in faults and self._link is not None:
+    def _heal(self, faults: Mapping[StoreFault, str]) -> None:
+        if StoreFault.WRONG_SERVER not in faults and self._link is not None:
             logger.info("the store forgot the scripts; they are loaded again")
             self._load(list(self._scripts.values()))
             return
-        if Fault.WRONG_SERVER in faults:
-            self._refused(faults[Fault.WRONG_SERVER])
+        if StoreFault.WRONG_SERVER in faults:
+            self._refused(faults[StoreFault.WRONG_SERVER])
         self._reconnect()
 
     # ---- deadlines ---------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ class Pipeline:
             self._reconnect()
 
 
-def _refusal(command: Command, words: str) -> BusError:
+def _refusal(command: StoreCommand, words: str) -> BusError:
     """Nothing was done, unless an earlier attempt got no answer."""
     error = refusal(words)
     if command.refusal is None and type(error) is StoreRefused:
@@ -331,13 +331,13 @@ def _refusal(command: Command, words: str) -> BusError:
     return error
 
 
-def _tell(told: list[tuple[Command, Any, Fault | None]]) -> None:
+def _tell(told: list[tuple[StoreCommand, Any, StoreFault | None]]) -> None:
     """Give every command its reply; those that are sent again have none yet."""
     for command, result, fault in told:
         try:
             if fault is None:
                 command.answered(result)
-            elif fault is Fault.REFUSED:
+            elif fault is StoreFault.REFUSED:
                 command.failed(_refusal(command, str(result)))
         except Exception:  # a bug of one caller must not keep the answers from the others
             logger.exception("what was to be done with an answer of the store failed")

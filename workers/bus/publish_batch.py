@@ -18,7 +18,7 @@ from typing import Any
 from workers.bus.codec import unpack_all_placed, unpack_placed
 from workers.bus.errors import refusal
 from workers.bus.packing import bulk
-from workers.bus.pipeline import Call, Command, Pipeline
+from workers.bus.pipeline import Call, Pipeline, StoreCommand
 from workers.bus.port import BusError, Placed, Sink
 from workers.bus.script import Script
 
@@ -30,7 +30,7 @@ MOST_BYTES = 256 * 1024
 Done = Callable[[Placed | BusError], None]
 
 
-class Head:
+class CommandPrefix:
     """The command up to the messages, which is the same for all groups of a room that have keys, or have none."""
 
     __slots__ = ("packed", "words")
@@ -41,12 +41,12 @@ class Head:
         self.words = len(words)
 
 
-class Group(Command):
+class PublishBatch(StoreCommand):
     """Publications to one room. Either all of them have idempotency keys, and may be sent again, or none."""
 
     __slots__ = ("_began", "_done", "_messages", "_publishing", "_room", "_size", "_words", "head")
 
-    def __init__(self, publishing: Publishing, room: str, head: Head, *, began: float, keyed: bool) -> None:
+    def __init__(self, publishing: Publisher, room: str, head: CommandPrefix, *, began: float, keyed: bool) -> None:
         self.again = keyed
         self.deadline = 0.0
         self._publishing = publishing
@@ -106,12 +106,12 @@ def _tell(done: Done, result: Placed | BusError) -> None:
 _offset = attrgetter("offset")
 
 
-class Amend(Call):
+class AmendCall(Call):
     """A publication that changes an earlier one: its answer is a place in the log."""
 
     __slots__ = ("_began", "_publishing", "_room")
 
-    def __init__(self, packed: bytes, done: Done, *, again: bool, room: str, publishing: Publishing) -> None:
+    def __init__(self, packed: bytes, done: Done, *, again: bool, room: str, publishing: Publisher) -> None:
         super().__init__(packed, done, again=again)
         self._room = room
         self._publishing = publishing
@@ -127,7 +127,7 @@ class Amend(Call):
         super().failed(error)
 
 
-class Publishing:
+class Publisher:
     """Puts publications into groups, and groups into the pipeline."""
 
     def __init__(self, pipeline: Pipeline, sink: Sink) -> None:
@@ -135,10 +135,10 @@ class Publishing:
         self._pipeline = pipeline
         self._sink = sink
         self.now = asyncio.get_running_loop().time
-        self._open: dict[str, Group] = {}
+        self._open: dict[str, PublishBatch] = {}
         self._turn = -1
 
-    def publish(self, room: str, head: Head, message: bytes, done: Done, *, keyed: bool) -> None:
+    def publish(self, room: str, head: CommandPrefix, message: bytes, done: Done, *, keyed: bool) -> None:
         """Queue one packed message for the room that `head` is of."""
         pipeline = self._pipeline
         if self._turn != pipeline.turn:
@@ -149,7 +149,7 @@ class Publishing:
         if group is not None and group.head is head and group.takes(size) and pipeline.grow(size):
             group.add(message, done)
             return
-        group = self._open[room] = Group(self, room, head, began=self.now(), keyed=keyed)
+        group = self._open[room] = PublishBatch(self, room, head, began=self.now(), keyed=keyed)
         group.add(message, done)
         pipeline.send(group, closing=False)
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from workers.bus.connection import Link
+from workers.bus.connection import StoreConnection
 from workers.bus.outage_log import Outage
 from workers.bus.port import Unavailable
 from workers.bus.store_url import Opener
@@ -24,18 +24,24 @@ async def end(task: asyncio.Task[None]) -> None:
         await asyncio.wait([task], timeout=0.1)
 
 
-class Lifeline:
+class Reconnector:
     """Keeps one link open. `up(link)` and `down()` alternate, on the loop."""
 
     def __init__(
-        self, what: str, opener: Opener, outage: Outage, *, up: Callable[[Link], None], down: Callable[[], None]
+        self,
+        what: str,
+        opener: Opener,
+        outage: Outage,
+        *,
+        up: Callable[[StoreConnection], None],
+        down: Callable[[], None],
     ) -> None:
         self._what = what
         self._opener = opener
         self._outage = outage
         self._up = up
         self._down = down
-        self.link: Link | None = None
+        self.link: StoreConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._delay = 0.0
 
@@ -73,7 +79,7 @@ class Lifeline:
             await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))
             self._delay = min(max(self._delay * 2, FIRST_DELAY), LAST_DELAY)
 
-    def _serve(self, link: Link) -> None:
+    def _serve(self, link: StoreConnection) -> None:
         self.link = link
         link.lost = self._lost
         self._up(link)

@@ -17,14 +17,14 @@ from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from chatmaster.store.faults import explained, is_transient
 from workers.bus import keys
 from workers.bus.codec import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
-from workers.bus.connection import Link
-from workers.bus.health import DEAF_AFTER, Probe
+from workers.bus.connection import StoreConnection
+from workers.bus.health import DEAF_AFTER, HealthProbe
 from workers.bus.outage_log import Outage
 from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, StoreRefused, Unavailable
-from workers.bus.publish_batch import Amend, Head, Publishing
-from workers.bus.reconnect import Lifeline
+from workers.bus.publish_batch import AmendCall, CommandPrefix, Publisher
+from workers.bus.reconnect import Reconnector
 from workers.bus.script import Script, load_own
 from workers.bus.store_url import Opener
 from workers.bus.subscription import Subscription
@@ -72,7 +72,7 @@ class RedisBus:
         self._probe_script = load_own("probe")
         self._probe_key = keys.probe(self._name)
         self._refusal = ""  # the store's words when it last refused everything
-        self._heads: dict[str, tuple[Head, Head]] = {}  # of a room, without and with idempotency keys
+        self._heads: dict[str, tuple[CommandPrefix, CommandPrefix]] = {}  # of a room, without and with idempotency keys
 
         timeout = settings.store.timeout
         self._opener = Opener(url, timeout=timeout, name=self._name)
@@ -81,12 +81,12 @@ class RedisBus:
         self._commands = Pipeline(
             atomic=True, timeout=timeout, reconnect=self._reconnect_all, refused=self._takes_nothing
         )
-        self._publishing = Publishing(self._commands, sink)
+        self._publishing = Publisher(self._commands, sink)
         self._reads = Pipeline(
             atomic=False, timeout=timeout, reconnect=self._reconnect_reads, refused=self._takes_nothing, batch=READS
         )
         self._probe_channel = keys.probe_channel(self._name, database, secrets.token_hex(8)).encode()
-        self._probe = Probe(
+        self._probe = HealthProbe(
             publish=self._publish_probe,
             reconnect=self._reconnect_all,
             store_answers=self._store_answers,
@@ -107,9 +107,9 @@ class RedisBus:
             self._reads.register(script)
         opener, outage = self._opener, self._outage
         self._lines = (
-            Lifeline(FOR_COMMANDS, opener, outage, up=self._commands_up, down=self._commands.down),
-            Lifeline(FOR_READING, opener, outage, up=self._reads.up, down=self._reads.down),
-            Lifeline(FOR_PUBLISHED, opener, outage, up=self._subscription_up, down=self._subscription.down),
+            Reconnector(FOR_COMMANDS, opener, outage, up=self._commands_up, down=self._commands.down),
+            Reconnector(FOR_READING, opener, outage, up=self._reads.up, down=self._reads.down),
+            Reconnector(FOR_PUBLISHED, opener, outage, up=self._subscription_up, down=self._subscription.down),
         )
 
     # ---- life --------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class RedisBus:
             elif reply_to is not None:
                 script, what = self._reply_script, (reply_to.offset, reply_to.epoch)
             packed = self._pack_alone(script, room, envelope, author, key, digest or payload, what)
-            self._commands.send(Amend(packed, done, again=bool(key), room=room, publishing=self._publishing))
+            self._commands.send(AmendCall(packed, done, again=bool(key), room=room, publishing=self._publishing))
             return
         plain, keyed = self._heads.get(room) or self._make_heads(room)
         if key:
@@ -249,10 +249,13 @@ class RedisBus:
             field, content = keys.key_field(user=author, room=room, key=key), keys.digest(repeated)
         return pack_evalsha(script.sha, names, (*room_args, envelope, field, content, *what))
 
-    def _make_heads(self, room: str) -> tuple[Head, Head]:
+    def _make_heads(self, room: str) -> tuple[CommandPrefix, CommandPrefix]:
         names, arguments = self._log_of(room)
         script = self._publish_script
-        found = Head(script, names, arguments), Head(script, names + keys.keys_of(self._name, room), arguments)
+        found = (
+            CommandPrefix(script, names, arguments),
+            CommandPrefix(script, names + keys.keys_of(self._name, room), arguments),
+        )
         if len(self._heads) >= CACHED_ROOMS:
             self._heads.clear()
         self._heads[room] = found
@@ -381,13 +384,13 @@ class RedisBus:
 
     # ---- connections -------------------------------------------------------------------------------
 
-    def _commands_up(self, link: Link) -> None:
+    def _commands_up(self, link: StoreConnection) -> None:
         self._reads_follow()
         self._commands.up(link)
         if self._subscription.usable:
             self._probe.send()
 
-    def _subscription_up(self, link: Link) -> None:
+    def _subscription_up(self, link: StoreConnection) -> None:
         self._reads_follow()
         self._subscription.up(link)
         self._probe.send()

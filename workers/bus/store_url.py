@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from chatmaster.store import client, faults
 from chatmaster.store import url as store_url
-from workers.bus.connection import Link
+from workers.bus.connection import StoreConnection
 from workers.bus.port import Unavailable
 
 
@@ -42,7 +42,7 @@ class Opener:
         sentinel_limits = {**limits, **where.sentinel_login}
         self._sentinel = make(list(where.hosts), sentinel_kwargs=sentinel_limits) if where.service else None
 
-    async def open(self) -> Link:
+    async def open(self) -> StoreConnection:
         """A link to the store that is master now. Raises Unavailable."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -52,14 +52,14 @@ class Opener:
             why = faults.explained(words, self._name) if words else str(error) or type(error).__name__
             raise Unavailable(f"cannot connect to the store: {why}") from error
 
-    async def _open(self) -> Link:
+    async def _open(self) -> StoreConnection:
         options = dict(self._options)
         if self._sentinel is not None:
             options["host"], options["port"] = await self._sentinel.discover_master(self._service)
         connection = self._class(**options)
         try:
             await connection.connect()
-            link = Link(asyncio.get_running_loop())
+            link = StoreConnection(asyncio.get_running_loop())
             link.take_over(connection)
         except BaseException:
             await connection.disconnect(nowait=True)

@@ -16,7 +16,7 @@ import hiredis
 
 from workers.bus import keys
 from workers.bus.codec import NOTE, SHARED_NOTE, room_of, unpack_publication, unpack_shared_note
-from workers.bus.connection import Link
+from workers.bus.connection import StoreConnection
 from workers.bus.packing import pack
 from workers.bus.port import Sink
 
@@ -39,7 +39,7 @@ class Subscription:
         self._reconnect = reconnect
         self._refused = refused
         self._loop = asyncio.get_running_loop()
-        self._link: Link | None = None
+        self._link: StoreConnection | None = None
         self._shared = frozenset(channel.encode() for channel in keys.shared_channels(name, database))
         self._missing = set(self._shared)  # of them, those that the store has not confirmed
         self._rooms: dict[bytes, str] = {}  # wanted, by their own channel
@@ -78,7 +78,7 @@ class Subscription:
 
     # ---- the connection ----------------------------------------------------------------------------
 
-    def up(self, link: Link) -> None:
+    def up(self, link: StoreConnection) -> None:
         """A connection is there; everything that is wanted is asked for again."""
         self._link = link
         link.replied = self._replied

@@ -18,30 +18,29 @@ import msgspec
 from workers.addressing import inbox_of, room_name, user_id
 from workers.bus.port import BusError, Placed
 from workers.chat import history
-from workers.chat.chat_connection import Desk
-from workers.chat.direct_messages import Mirror
+from workers.chat.chat_connection import ChatConnection
+from workers.chat.direct_messages import DirectMessages
 from workers.chat.gate import Gate
-from workers.chat.hello import Entrance
-from workers.chat.hook_runner import Counsel
+from workers.chat.hello import HelloFlow
+from workers.chat.hook_runner import HookRunner
 from workers.chat.hooks import Hooks
 from workers.chat.lost_orders import LostOrders
-from workers.chat.marks import Marks
-from workers.chat.member_discovery import MOST, Acquaintance
-from workers.chat.moderation import Moderation
+from workers.chat.marks import ChatStore
+from workers.chat.member_discovery import MOST, MemberDiscovery
+from workers.chat.moderation import ModerationService
 from workers.chat.occupancy import Occupancy
-from workers.chat.renames import Naming
-from workers.chat.rules import effects as e
-from workers.chat.rules import entries, replies
+from workers.chat.renames import Renames
+from workers.chat.rules import effects, entries, replies
 from workers.chat.rules.amendments import amended
 from workers.chat.rules.commands import Join, request_size
 from workers.chat.rules.context import Context
 from workers.chat.rules.identity import Identities, Identity
-from workers.chat.rules.mentions import People
-from workers.chat.rules.moderators import Staff
+from workers.chat.rules.mentions import MentionIndex
+from workers.chat.rules.moderators import StaffList
 from workers.chat.rules.names import cleaned, is_blank
 from workers.chat.rules.rights import Role
-from workers.chat.rules.session import Effects, Phase, Session, SessionState
-from workers.chat.session_timeouts import Deadlines
+from workers.chat.rules.session import ChatSession, Effects, SessionPhase, SessionState
+from workers.chat.session_timeouts import SessionTimeouts
 from workers.chat.user_rate import UserRate
 from workers.http import page
 from workers.node.published_settings import CHAT, Notice
@@ -74,20 +73,20 @@ class ChatApplication:
         self.presence = node.presence
         self.tasks = node.tasks
         self.hooks = hooks
-        self.marks = Marks(node.bus, node.settings)
+        self.marks = ChatStore(node.bus, node.settings)
         self.occupancy = Occupancy(node.bus, node.lease, node.settings.master.name)
         self.user_rate = UserRate(node.bus, node.settings, store_answers=lambda: node.bus.state == "ready")
-        self.people = People()
-        self.acquaintance = Acquaintance(self.presence, self.heard_of, self.tasks, here=self._users_here)
-        self.staff = Staff()
+        self.people = MentionIndex()
+        self.member_discovery = MemberDiscovery(self.presence, self.heard_of, self.tasks, here=self._users_here)
+        self.staff = StaffList()
         self.gate = Gate(node.registry)
-        self.moderation = Moderation(self)
-        self.naming = Naming(self, node.settings.store.timeout)
+        self.moderation = ModerationService(self)
+        self.naming = Renames(self, node.settings.store.timeout)
         self.lost_orders = LostOrders(self)
-        self.mirror = Mirror(self)
-        self.counsel = Counsel(hooks, self.tasks, node.counters)
-        self.kept = self.counsel.kept if "kept" in hooks.callbacks else None
-        self.entrance = Entrance(self)
+        self.mirror = DirectMessages(self)
+        self.hook_runner = HookRunner(hooks, self.tasks, node.counters)
+        self.kept = self.hook_runner.kept if "kept" in hooks.callbacks else None
+        self.entrance = HelloFlow(self)
         self._identities = Identities(node.settings.auth, guest_secret=None, new_guest=_new_guest)
         self.context = Context(
             node.settings,
@@ -99,7 +98,7 @@ class ChatApplication:
         )
         self._notice = Notice(node.bus, node.settings, CHAT)
         self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
-        self._deadlines = Deadlines(
+        self._deadlines = SessionTimeouts(
             node.settings.limits.hello_timeout, node.connections, node.moving, ticked=self._copy_counters
         )
 
@@ -158,8 +157,8 @@ class ChatApplication:
     def opened(self, connection: Connection) -> None:
         """The handshake is done: a session begins."""
         now = connection.opened_at
-        session = Session(self.context, connection.id, now, address=self._network_of(connection))
-        desk = connection.app = Desk(self, connection, session)
+        session = ChatSession(self.context, connection.id, now, address=self._network_of(connection))
+        desk = connection.app = ChatConnection(self, connection, session)
         self._deadlines.await_hello(desk, now)
 
     def _network_of(self, connection: Connection) -> str:
@@ -176,9 +175,9 @@ class ChatApplication:
         if session.identity.guest and session.address:
             self.marks.depart(session.identity.user, session.address)
         self.ended(connection.app)
-        session.phase = Phase.ENDED
+        session.phase = SessionPhase.ENDED
 
-    def ended(self, desk: Desk, *, moved: bool = False) -> None:
+    def ended(self, desk: ChatConnection, *, moved: bool = False) -> None:
         """Nothing more comes from this session: it is in no room, and counts no longer. Called once or twice."""
         session, rooms = desk.session, desk.session.rooms
         session.rooms = ()
@@ -214,14 +213,14 @@ class ChatApplication:
     def moved(self, connection: Connection) -> None:
         """It belongs to another worker now, which counts it from now on."""
         self.ended(connection.app, moved=True)
-        connection.app.session.phase = Phase.ENDED
+        connection.app.session.phase = SessionPhase.ENDED
 
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """It comes from another worker."""
         written, address = msgspec.convert(state, SessionState), self._network_of(connection)
-        session = Session.thaw(self.context, connection.id, written, time.time(), address=address)
-        desk = connection.app = Desk(self, connection, session)
-        if session.phase is Phase.NEW:
+        session = ChatSession.thaw(self.context, connection.id, written, time.time(), address=address)
+        desk = connection.app = ChatConnection(self, connection, session)
+        if session.phase is SessionPhase.NEW:
             self._deadlines.await_hello(desk, connection.opened_at)
             return
         self.introduce(desk, session.identity)
@@ -233,7 +232,7 @@ class ChatApplication:
 
     # ---- who is where ------------------------------------------------------------------------------
 
-    def introduce(self, desk: Desk, identity: Identity) -> None:
+    def introduce(self, desk: ChatConnection, identity: Identity) -> None:
         """Somebody comes in: from now on the rooms know whose connection this is."""
         desk.connection.user = identity.user
         desk.connection.ws.came_in()
@@ -243,17 +242,17 @@ class ChatApplication:
             self._deadlines.expires(desk, identity.expires)
 
     def _users_here(self, room: str) -> int:
-        return len({desk.session.identity.user for desk in self.desks(room)})
+        return len({desk.session.identity.user for desk in self.connections_by_room(room)})
 
-    def came(self, desk: Desk, room: str, *, others: bool) -> None:
+    def came(self, desk: ChatConnection, room: str, *, others: bool) -> None:
         """A connection is in a room that is counted; `others` says that somebody was there before.
 
         If nobody of this worker was, it gets to know the others.
         """
         if self.presence.entered(room, desk.connection.user, desk.session.identity.name):
-            self.acquaintance.begin(room, others=others)
+            self.member_discovery.begin(room, others=others)
 
-    def went(self, desk: Desk, room: str, *, moved: bool = False) -> None:
+    def went(self, desk: ChatConnection, room: str, *, moved: bool = False) -> None:
         """A connection is in a room no longer, or, `moved`, at another worker."""
         if self.context.options.of(room).members:
             give_back = self.occupancy.moved_away if moved else self.occupancy.give_back
@@ -261,14 +260,14 @@ class ChatApplication:
         if self.counted(room):
             self.presence.left(room, desk.connection.user)
 
-    def leave(self, desk: Desk, room: str) -> asyncio.Event:
+    def leave(self, desk: ChatConnection, room: str) -> asyncio.Event:
         """Take a connection out of a room; the event says that it is, after a batch that was being written."""
         left = asyncio.Event()
         self.went(desk, room)
         self.hub.leave(desk.connection, room, left.set)
         return left
 
-    def renamed(self, desk: Desk) -> None:
+    def renamed(self, desk: ChatConnection) -> None:
         """Somebody is called otherwise now, on this connection."""
         user, identity = desk.connection.user, desk.session.identity
         self.people.called(user, identity.name)
@@ -284,7 +283,7 @@ class ChatApplication:
         except BusError as error:
             logger.warning("not every worker knows yet that %s is called %s: %s", identity.user, identity.name, error)
 
-    def desks(self, room: str) -> Iterator[Desk]:
+    def connections_by_room(self, room: str) -> Iterator[ChatConnection]:
         """This worker's connections in a room; all of a user's are in the inbox."""
         for member in self.hub.members(room):
             connection = self.node.connections.get(member.id)
@@ -302,7 +301,7 @@ class ChatApplication:
 
     def heard_of(self, user: str, name: str) -> None:
         """Somebody is called so, by late news perhaps: who is here is called what the connection says."""
-        if next(self.desks(inbox_of(user)), None) is None:
+        if next(self.connections_by_room(inbox_of(user)), None) is None:
             self.people.called(user, name)
 
     def presence_changed(self, room: str, change: PresenceChange) -> None:
@@ -310,7 +309,7 @@ class ChatApplication:
         for user, name in (*change.joined, *change.renamed):
             self.heard_of(user, name)
         if not change.complete and change.count <= MOST:
-            self.acquaintance.meet(room)
+            self.member_discovery.meet(room)
         if not self.shown(room):
             return
         joined, left, renamed = ([{"user": u, "name": n} for u, n in one] for one in
@@ -334,7 +333,7 @@ class ChatApplication:
 
     # ---- carried out for a desk ------------------------------------------------------------------------
 
-    async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
+    async def greet(self, desk: ChatConnection, greet: effects.Greet) -> Effects:
         if greet.name:
             await self.naming.rename(desk, greet.name)
         identity = desk.session.identity
@@ -344,28 +343,28 @@ class ChatApplication:
             await self.entrance.ask_again(desk)
         return await self.entrance.greet(desk, greet)
 
-    async def rename(self, desk: Desk, rename: e.Rename) -> Effects:
+    async def rename(self, desk: ChatConnection, rename: effects.ChangeName) -> Effects:
         await self.naming.rename(desk, rename.name, replies.done(rename.id))
         return ()
 
-    async def read_history(self, desk: Desk, asked: e.ReadHistory) -> Effects:
+    async def read_history(self, desk: ChatConnection, asked: effects.ReadHistory) -> Effects:
         page = await history.history(self.node.bus, asked, user=desk.connection.user, learn=self.people.met)
         desk.session.charge(len(page.payload) / HISTORY_A_TOKEN)
         return (page,)
 
-    async def read_members(self, desk: Desk, asked: e.ReadMembers) -> Effects:
+    async def read_members(self, desk: ChatConnection, asked: effects.ReadMembers) -> Effects:
         def here() -> Iterator[Identity]:
-            return (one.session.identity for one in self.desks(asked.room))
+            return (one.session.identity for one in self.connections_by_room(asked.room))
 
         page = await history.members(self.presence.members, asked, here=here, learn=self.heard_of)
         desk.session.charge(len(page.payload) / BYTES_A_TOKEN)
         return (page,)
 
-    async def consult(self, desk: Desk, consult: e.Consult) -> Effects:
+    async def consult(self, desk: ChatConnection, consult: effects.Consult) -> Effects:
         """Ask the application. Raises Mistake where it refuses."""
         if isinstance(consult.command, Join):
             self.moderation.coming.begin(desk, desk.session.identity.user)
-        text = await self.counsel.ask(desk.connection, consult)
+        text = await self.hook_runner.ask(desk.connection, consult)
         return desk.session.approved(consult, time.time(), text=text)
 
     # ---- for the application -----------------------------------------------------------------------

@@ -21,8 +21,8 @@ from workers.chat.direct_messages import with_peer
 from workers.chat.rules import effects as e
 from workers.chat.rules import replies
 from workers.chat.rules.replies import RequestId
-from workers.chat.rules.request_error import Mistake
-from workers.chat.rules.session import Effects, Phase, Session
+from workers.chat.rules.request_error import RequestError
+from workers.chat.rules.session import ChatSession, Effects, SessionPhase
 from workers.chat.user_rate import Account
 from workers.transport.frames import text_frame
 
@@ -39,12 +39,12 @@ UNAVAILABLE_MS: Final = 1000
 Work = Coroutine[Any, Any, Effects | None]  # None: somebody else will say what follows, by `go_on` or `give_up`
 
 
-class Desk:
+class ChatConnection:
     """One connection of the chat."""
 
     __slots__ = ("_account", "_app", "_backlog", "_in_flight", "_waiting", "_working", "connection", "session")
 
-    def __init__(self, app: ChatApplication, connection: Connection, session: Session) -> None:
+    def __init__(self, app: ChatApplication, connection: Connection, session: ChatSession) -> None:
         self._app = app
         self.connection = connection
         self.session = session
@@ -81,7 +81,7 @@ class Desk:
 
     def _open_account(self) -> Account | None:
         """That of the user, once it is known who that is; None: there is no limit, or nobody yet."""
-        if self._app.user_rate.limited and self.session.phase is Phase.OPEN:
+        if self._app.user_rate.limited and self.session.phase is SessionPhase.OPEN:
             self._account = self._app.user_rate.account(self.session.identity.user)
         return self._account
 
@@ -92,7 +92,7 @@ class Desk:
     @property
     def idle(self) -> bool:
         """Nothing is under way: every request was answered, or none has come yet."""
-        return not self._working and not self._in_flight and self.session.phase in (Phase.NEW, Phase.OPEN)
+        return not self._working and not self._in_flight and self.session.phase in (SessionPhase.NEW, SessionPhase.OPEN)
 
     def _pause(self) -> None:
         if not self._waiting:
@@ -125,7 +125,7 @@ class Desk:
         self._working -= 1
         if effects and self.connection.ws.is_open:
             self.carry_out(effects)
-        while self._backlog and not self._working and self.session.phase is not Phase.ENDED:
+        while self._backlog and not self._working and self.session.phase is not SessionPhase.ENDED:
             self._take(self._backlog.pop(0))
         if not self._backlog:
             self._backlog = None
@@ -136,7 +136,7 @@ class Desk:
         try:
             try:
                 effects = await work
-            except Mistake as mistake:
+            except RequestError as mistake:
                 effects = self._refused(request, mistake)
             except BusError as error:
                 effects = self._refused(request, _why(error))
@@ -145,7 +145,7 @@ class Desk:
         except Exception as error:
             self.failed(error)
 
-    def _refused(self, request: RequestId, why: Mistake) -> Effects:
+    def _refused(self, request: RequestId, why: RequestError) -> Effects:
         self._app.moderation.coming.end(self)
         return self.session.refused(request, why)
 
@@ -154,7 +154,7 @@ class Desk:
         self._app.node.counters.callback_errors += 1
         logger.error("the chat failed for connection %s; it is closed (1011)", self.connection.id, exc_info=error)
         self._app.ended(self)
-        self.session.phase = Phase.ENDED
+        self.session.phase = SessionPhase.ENDED
         self._backlog = None
         self.connection.close(1011, "internal error")
 
@@ -172,7 +172,7 @@ class Desk:
         """Tell the client something that is no answer."""
         self._reply(e.Reply(payload))
 
-    def _bye(self, effect: e.Bye) -> None:
+    def _bye(self, effect: e.CloseSession) -> None:
         if effect.note:
             address = self.connection.remote_ip or "a unix socket"
             logger.info(
@@ -193,7 +193,11 @@ class Desk:
             self._append(effect, effect.content or None, placed)
 
     def _append(
-        self, effect: e.Publish | e.Amend, digest: bytes | None, placed: Callable[[Placed], None] | None, **how: Any
+        self,
+        effect: e.Publish | e.AmendMessage,
+        digest: bytes | None,
+        placed: Callable[[Placed], None] | None,
+        **how: Any,
     ) -> None:
         """Have it kept, then acknowledge it; `placed` hears where."""
         request, room, ws = effect.id, effect.room, self.connection.ws
@@ -228,7 +232,7 @@ class Desk:
             **how,
         )
 
-    def _pace(self, effect: e.Publish | e.Amend, publish: Callable[[], None]) -> None:
+    def _pace(self, effect: e.Publish | e.AmendMessage, publish: Callable[[], None]) -> None:
         """Publish in a slow room, once the store says that it is time."""
         identity = self.session.identity
 
@@ -237,7 +241,7 @@ class Desk:
             if isinstance(wait, BusError):
                 self._reply(_why(wait).reply(effect.id))
             elif wait:
-                self._reply(Mistake("rate_limited", "this room is slow", retry_after=wait).reply(effect.id))
+                self._reply(RequestError("rate_limited", "this room is slow", retry_after=wait).reply(effect.id))
             else:
                 publish()
 
@@ -288,7 +292,7 @@ class Desk:
             digest=effect.content,
         )
 
-    def _amend(self, effect: e.Amend) -> None:
+    def _amend(self, effect: e.AmendMessage) -> None:
         if is_inbox(effect.room):
             self._start(self._app.mirror.amend(self, effect), effect.id, effect.change.verb)
             return
@@ -315,26 +319,26 @@ class Desk:
     def _mark_read(self, effect: e.MarkRead) -> None:
         self._app.mark_read(effect.room, self.session.identity.user, effect.offset)
 
-    def _note(self, effect: e.Note) -> None:
+    def _note(self, effect: e.PublishNotice) -> None:
         self._app.note(effect.room, effect.payload)
 
-    def _rename(self, effect: e.Rename) -> None:
+    def _rename(self, effect: e.ChangeName) -> None:
         self._start(self._app.rename(self, effect), effect.id, "rename")
 
     # ---- rooms -------------------------------------------------------------------------------------
 
-    def _leave(self, effect: e.Leave) -> None:
+    def _leave(self, effect: e.LeaveRoom) -> None:
         left = self._app.leave(self, effect.room)
         if left.is_set():
             self._reply(e.Reply(effect.answer))
         else:
             self._start(self._left(left, effect), effect.id, "leave")
 
-    async def _left(self, left: asyncio.Event, effect: e.Leave) -> Effects:
+    async def _left(self, left: asyncio.Event, effect: e.LeaveRoom) -> Effects:
         await left.wait()
         return (e.Reply(effect.answer),)
 
-    def _join(self, effect: e.Join) -> None:
+    def _join(self, effect: e.EnterRoom) -> None:
         self._start(self._app.entrance.join(self, effect), effect.id, "join")
 
     def _admit(self, effect: e.Admit) -> None:
@@ -360,37 +364,37 @@ class Desk:
         self._start(self._app.consult(self, effect), effect.command.id, f"the hook {effect.hook}")
 
 
-def _why(error: BusError) -> Mistake:
+def _why(error: BusError) -> RequestError:
     """What a client is told when the store did not do it."""
     if isinstance(error, KeyConflict):
-        return Mistake("bad_request", "this key was used with other content", field="key")
+        return RequestError("bad_request", "this key was used with other content", field="key")
     if isinstance(error, NoTarget):
-        return Mistake("not_found", "there is no such message any more", field="offset")
+        return RequestError("not_found", "there is no such message any more", field="offset")
     if isinstance(error, NotAuthor):
-        return Mistake("forbidden", "somebody else wrote this message", field="offset")
+        return RequestError("forbidden", "somebody else wrote this message", field="offset")
     if isinstance(error, TooMany):
-        return Mistake("limit_reached", "this message has reactions enough", field="offset")
+        return RequestError("limit_reached", "this message has reactions enough", field="offset")
     again = UNAVAILABLE_MS / 1000
     if isinstance(error, StoreRefused):
-        return Mistake("refused", "the store takes nothing now; this was not done", retry_after=again)
-    return Mistake("unavailable", "the store did not answer; the outcome is unknown", retry_after=again)
+        return RequestError("refused", "the store takes nothing now; this was not done", retry_after=again)
+    return RequestError("unavailable", "the store did not answer; the outcome is unknown", retry_after=again)
 
 
-_CARRY_OUT: Final[dict[type[e.Effect], Callable[[Desk, Any], None]]] = {
-    e.Reply: Desk._reply,
-    e.Bye: Desk._bye,
-    e.Admit: Desk._admit,
-    e.Greet: Desk._greet,
-    e.Join: Desk._join,
-    e.Leave: Desk._leave,
-    e.Publish: Desk._publish,
-    e.PublishDirect: Desk._publish_direct,
-    e.Amend: Desk._amend,
-    e.MarkRead: Desk._mark_read,
-    e.Note: Desk._note,
-    e.Rename: Desk._rename,
-    e.ReadHistory: Desk._read_history,
-    e.ReadMembers: Desk._read_members,
-    e.Moderate: Desk._moderate,
-    e.Consult: Desk._consult,
+_CARRY_OUT: Final[dict[type[e.Effect], Callable[[ChatConnection, Any], None]]] = {
+    e.Reply: ChatConnection._reply,
+    e.CloseSession: ChatConnection._bye,
+    e.Admit: ChatConnection._admit,
+    e.Greet: ChatConnection._greet,
+    e.EnterRoom: ChatConnection._join,
+    e.LeaveRoom: ChatConnection._leave,
+    e.Publish: ChatConnection._publish,
+    e.PublishDirect: ChatConnection._publish_direct,
+    e.AmendMessage: ChatConnection._amend,
+    e.MarkRead: ChatConnection._mark_read,
+    e.PublishNotice: ChatConnection._note,
+    e.ChangeName: ChatConnection._rename,
+    e.ReadHistory: ChatConnection._read_history,
+    e.ReadMembers: ChatConnection._read_members,
+    e.Moderate: ChatConnection._moderate,
+    e.Consult: ChatConnection._consult,
 }

@@ -14,15 +14,14 @@ from msgspec import Struct
 
 from workers.addressing import inbox_of
 from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed, Position
-from workers.chat.rules import effects as e
-from workers.chat.rules import replies
-from workers.chat.rules.request_error import Mistake
+from workers.chat.rules import effects, replies
+from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.session import Effects
-from workers.rooms.recovery import Restart, judge
+from workers.rooms.recovery import HistoryReset, judge
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
-    from workers.chat.chat_connection import Desk
+    from workers.chat.chat_connection import ChatConnection
 
 
 class _Letter(Struct):
@@ -41,13 +40,13 @@ def with_peer(payload: bytes, offset: int) -> bytes:
     return payload[:-1] + b',"peer":%d}' % offset
 
 
-class Mirror:
+class DirectMessages:
     """Changes direct messages on both sides."""
 
     def __init__(self, app: ChatApplication) -> None:
         self._app = app
 
-    async def amend(self, desk: Desk, amend: e.Amend) -> Effects:
+    async def amend(self, desk: ChatConnection, amend: effects.AmendMessage) -> Effects:
         """Carry out a change in one's own inbox. Raises Mistake, BusError."""
         user = desk.connection.user
         if amend.key:
@@ -64,9 +63,9 @@ class Mirror:
         answer = replies.ack(
             amend.id, room=amend.room, epoch=placed.epoch, offset=placed.offset, duplicate=placed.duplicate
         )
-        return (e.Reply(answer),)
+        return (effects.Reply(answer),)
 
-    async def _claim(self, user: str, amend: e.Amend) -> None:
+    async def _claim(self, user: str, amend: effects.AmendMessage) -> None:
         claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def done(free: bool | BusError) -> None:
@@ -81,13 +80,13 @@ class Mirror:
         if not await claimed:
             raise KeyConflict
 
-    async def _other_side(self, user: str, amend: e.Amend) -> e.Amend | None:
+    async def _other_side(self, user: str, amend: effects.AmendMessage) -> effects.AmendMessage | None:
         target = amend.change.target
         page = await self._app.node.bus.read(amend.room, after=target - 1, limit=1, max_bytes=1, messages_only=True)
         entry = next((one for one in page.entries if one.offset == target), None)
         seen = Position(amend.change.epoch, target)
-        if entry is None or (seen.epoch and isinstance(judge(seen, page.state), Restart)):
-            raise Mistake("not_found", "there is no such message any more", field="offset")
+        if entry is None or (seen.epoch and isinstance(judge(seen, page.state), HistoryReset)):
+            raise RequestError("not_found", "there is no such message any more", field="offset")
         letter = _decode(entry.payload)
         sender = letter.sender.get("user", "")
         if sender == user and letter.to not in ("", user) and letter.peer:
@@ -97,7 +96,7 @@ class Mirror:
             return None if copy is None else _moved(amend, inbox_of(sender), copy)
         return None  # to oneself; or not the author's, which the store will say
 
-    async def _place(self, user: str, amend: e.Amend) -> Placed:
+    async def _place(self, user: str, amend: effects.AmendMessage) -> Placed:
         answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
 
         def done(result: Placed | BusError) -> None:
@@ -122,7 +121,7 @@ class Mirror:
         return await answered
 
 
-def _moved(amend: e.Amend, room: str, target: int) -> e.Amend:
+def _moved(amend: effects.AmendMessage, room: str, target: int) -> effects.AmendMessage:
     """The same change for the other inbox: the payload names its room and target right after its type."""
     before = b'"room":"%b","target":%d,' % (amend.room.encode(), amend.change.target)
     after = b'"room":"%b","target":%d,' % (room.encode(), target)

@@ -16,30 +16,29 @@ import msgspec
 from chatmaster.settings import RoomRule
 from workers.addressing import is_inbox
 from workers.bus.port import BusError, Position, Unavailable
-from workers.chat.join import Before, Entering, Joining, Newcomer
-from workers.chat.rules import commands as c
-from workers.chat.rules import effects as e
+from workers.chat.join import HelloEntry, JoinEntry, RoomEntry, RoomInfo
+from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.permissions import sanctioned_address
 from workers.chat.rules.replies import RoomState
-from workers.chat.rules.request_error import Mistake
-from workers.chat.rules.session import Effects, Phase
+from workers.chat.rules.request_error import RequestError
+from workers.chat.rules.session import Effects, SessionPhase
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
-    from workers.chat.chat_connection import Desk
+    from workers.chat.chat_connection import ChatConnection
 
 
-class Entrance:
+class HelloFlow:
     """Carries out hello and join for the connections of a worker."""
 
     def __init__(self, app: ChatApplication) -> None:
         self._app = app
-        self._arrived: list[tuple[Entering, Effects]] = []  # members since this turn, and what follows for each
+        self._arrived: list[tuple[RoomEntry, Effects]] = []  # members since this turn, and what follows for each
 
     # ---- hello -------------------------------------------------------------------------------------
 
-    async def admit(self, desk: Desk, admit: e.Admit) -> Effects | None:
+    async def admit(self, desk: ChatConnection, admit: effects.Admit) -> Effects | None:
         """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there."""
         app, session, identity = self._app, desk.session, admit.identity
         sanctions = app.context.sanctions
@@ -68,7 +67,7 @@ class Entrance:
             if not identity.fresh and app.moderation.concerned_with(identity):
                 await app.moderation.enlist(admit.identity)
             app.introduce(desk, admit.identity)
-            self._enter(Newcomer(app, desk, admit, before, places), admit.wanted)
+            self._enter(HelloEntry(app, desk, admit, before, places), admit.wanted)
         except BaseException as error:
             self.give_back(identity.user, places)
             if isinstance(error, BusError):
@@ -76,13 +75,13 @@ class Entrance:
             raise
         return None
 
-    async def _named(self, admit: e.Admit, inbox: Before) -> e.Admit:
+    async def _named(self, admit: effects.Admit, inbox: RoomInfo) -> effects.Admit:
         """Under the name that all of the user's connections have."""
         kept = inbox.mark.name if inbox.mark else ""
         identity = await self._app.naming.name_for(admit.identity, kept, chosen=admit.chosen)
         return msgspec.structs.replace(admit, identity=identity)
 
-    def _without_banned(self, desk: Desk, admit: e.Admit) -> e.Admit:
+    def _without_banned(self, desk: ChatConnection, admit: effects.Admit) -> effects.Admit:
         """Now that this worker has been told who this is, it knows of bans from single rooms too."""
         address = sanctioned_address(desk.session, admit.identity)
         wanted, refused = [], list(admit.refused)
@@ -91,17 +90,19 @@ class Entrance:
             if reason is None:
                 wanted.append(one)
             else:
-                mistake = Mistake("banned", reason or "you are banned from this room", field=admit.field_of(one.room))
+                mistake = RequestError(
+                    "banned", reason or "you are banned from this room", field=admit.field_of(one.room)
+                )
                 refused.append(mistake.reply(None))
         return admit if len(wanted) == len(admit.wanted) else _with_rooms(admit, wanted, refused)
 
-    async def _consulted(self, desk: Desk, admit: e.Admit) -> e.Admit:
+    async def _consulted(self, desk: ChatConnection, admit: effects.Admit) -> effects.Admit:
         """Ask the application about each room of a hello."""
         wanted, refused = list(admit.wanted[:1]), list(admit.refused)
         for one in admit.wanted[1:]:
             try:
-                await self._app.counsel.ask_join(desk.connection, admit.identity, one.room)
-            except Mistake as mistake:
+                await self._app.hook_runner.ask_join(desk.connection, admit.identity, one.room)
+            except RequestError as mistake:
                 mistake.field = admit.field_of(one.room)
                 refused.append(mistake.reply(None))
             else:
@@ -109,14 +110,14 @@ class Entrance:
         return _with_rooms(admit, wanted, refused)
 
     async def _with_space(
-        self, admit: e.Admit, before: list[Before], places: list[str]
-    ) -> tuple[e.Admit, list[Before]]:
+        self, admit: effects.Admit, before: list[RoomInfo], places: list[str]
+    ) -> tuple[effects.Admit, list[RoomInfo]]:
         """Without the rooms of a hello that are full; the others' places are taken, and noted in `places`."""
         wanted, known, refused = [], [], list(admit.refused)
         for one, was in zip(admit.wanted, before, strict=True):
             try:
                 await self._take_place(admit.identity.user, one.room, was.rule, places)
-            except Mistake as mistake:
+            except RequestError as mistake:
                 mistake.field = admit.field_of(one.room)
                 refused.append(mistake.reply(None))
             else:
@@ -124,24 +125,24 @@ class Entrance:
                 known.append(was)
         return _with_rooms(admit, wanted, refused), known
 
-    async def ask_again(self, desk: Desk) -> None:
+    async def ask_again(self, desk: ChatConnection) -> None:
         """Have a connection leave the rooms that the application does not let it join with the role that it has now."""
         for room in desk.session.rooms:
             if is_inbox(room):
                 continue
             try:
-                await self._app.counsel.ask_join(desk.connection, desk.session.identity, room)
-            except Mistake as mistake:
+                await self._app.hook_runner.ask_join(desk.connection, desk.session.identity, room)
+            except RequestError as mistake:
                 desk.carry_out(desk.session.expelled(room, str(mistake)))
 
-    async def greet(self, desk: Desk, greet: e.Greet) -> Effects:
+    async def greet(self, desk: ChatConnection, greet: effects.Greet) -> Effects:
         """Answer a second hello with the rooms as they are."""
         states = await self._present(desk, desk.session.rooms)
         return desk.session.greeted(greet.id, states, time.time())
 
     # ---- join --------------------------------------------------------------------------------------
 
-    async def join(self, desk: Desk, join: e.Join) -> Effects | None:
+    async def join(self, desk: ChatConnection, join: effects.EnterRoom) -> Effects | None:
         """Join one room, or say where one is that was joined before."""
         session, room = desk.session, join.wanted.room
         if join.again and join.wanted.since is None:
@@ -157,7 +158,7 @@ class Entrance:
             await self._left(desk, room)
         else:
             await self._take_place(user, room, rule, places)
-        entering = Joining(self._app, desk, join, before, places)
+        entering = JoinEntry(self._app, desk, join, before, places)
         try:
             self._enter(entering, [join.wanted])
         except BusError:
@@ -165,7 +166,7 @@ class Entrance:
             raise
         return None
 
-    async def _left(self, desk: Desk, room: str) -> None:
+    async def _left(self, desk: ChatConnection, room: str) -> None:
         """Out and in again, to read on from another place."""
         desk.session.forget(room)  # whoever is closed meanwhile has left it already
         await self._app.leave(desk, room).wait()
@@ -176,7 +177,7 @@ class Entrance:
         """Raises Mistake where the room is full and the user is not one of those in it; BusError."""
         if rule.members:
             if not await self._app.occupancy.take(room, user, rule.members):
-                raise Mistake("limit_reached", "this room is full", field="room")
+                raise RequestError("limit_reached", "this room is full", field="room")
             places.append(room)
 
     def give_back(self, user: str, places: list[str]) -> None:
@@ -184,17 +185,17 @@ class Entrance:
         while places:
             self._app.occupancy.give_back(places.pop(), user)
 
-    def _enter(self, entering: Entering, wanted: Sequence[c.Wanted]) -> None:
+    def _enter(self, entering: RoomEntry, wanted: Sequence[commands.Wanted]) -> None:
         """Become a member of all these rooms at once; then the desk goes on, or gives up. Raises BusError."""
         desk = entering.desk
-        if desk.session.phase is Phase.ENDED:  # closed while we asked
+        if desk.session.phase is SessionPhase.ENDED:  # closed while we asked
             raise Unavailable("the connection was closed")
         positions = [
             (one.room, None if one.since is None else Position(one.since.epoch, one.since.offset)) for one in wanted
         ]
         self._app.hub.join(desk.connection, positions, entering.announce, entering.failed)
 
-    def next_turn(self, entering: Entering, rest: Effects) -> None:
+    def next_turn(self, entering: RoomEntry, rest: Effects) -> None:
         """Let somebody go on once it is a member, which it becomes in this turn."""
         if not self._arrived:
             self._app.node.loop.call_soon(self._go_on)
@@ -208,7 +209,7 @@ class Entrance:
             except Exception as error:  # a bug: it costs this one
                 entering.desk.failed(error)
 
-    async def _look(self, identity: Identity, wanted: Sequence[c.Wanted]) -> list[Before]:
+    async def _look(self, identity: Identity, wanted: Sequence[commands.Wanted]) -> list[RoomInfo]:
         """What the answer needs to know of each room. Raises BusError."""
         if not identity.fresh:
             if len(wanted) == 1:  # without tasks it costs a tenth
@@ -222,17 +223,17 @@ class Entrance:
                 members = known(one.room)
                 if members is None:
                     members = await self._app.presence.counted(one.room)
-            found.append(Before(rule, members))
+            found.append(RoomInfo(rule, members))
         return found
 
-    async def _before(self, identity: Identity, room: str) -> Before:
+    async def _before(self, identity: Identity, room: str) -> RoomInfo:
         rule = self._app.context.options.of(room)
         members = await self._app.presence.counted(room) if rule.presence or rule.members else None
-        return Before(rule, members, await self._app.marks.look(room, identity.user))
+        return RoomInfo(rule, members, await self._app.marks.look(room, identity.user))
 
-    async def _present(self, desk: Desk, rooms: Sequence[str]) -> list[RoomState]:
+    async def _present(self, desk: ChatConnection, rooms: Sequence[str]) -> list[RoomState]:
         """Where a member stands. Raises BusError."""
-        before = await self._look(desk.session.identity, [c.Wanted(room) for room in rooms])
+        before = await self._look(desk.session.identity, [commands.Wanted(room) for room in rooms])
         positions = [self._app.hub.position(room) for room in rooms]
         return [
             RoomState(
@@ -247,5 +248,7 @@ class Entrance:
         ]
 
 
-def _with_rooms(admit: e.Admit, wanted: Sequence[c.Wanted], refused: Sequence[e.Reply]) -> e.Admit:
+def _with_rooms(
+    admit: effects.Admit, wanted: Sequence[commands.Wanted], refused: Sequence[effects.Reply]
+) -> effects.Admit:
     return msgspec.structs.replace(admit, wanted=tuple(wanted), refused=tuple(refused))

@@ -10,12 +10,11 @@ from msgspec import Struct, field, to_builtins
 from msgspec.json import Decoder
 
 from workers.bus.port import MAX_OFFSET, Entry, Page
-from workers.chat.rules import effects as e
-from workers.chat.rules import replies
+from workers.chat.rules import effects, replies
 from workers.chat.rules.amendments import amended
 from workers.chat.rules.entries import is_message, spliced
 from workers.chat.rules.identity import Identity
-from workers.presence import Members
+from workers.presence import PresentUsers
 
 HISTORY_BYTES: Final = 262_144
 MEMBERS_MOST: Final = 1000
@@ -45,7 +44,7 @@ class _Said(Struct):
 _decode_said: Final = Decoder(_Said).decode
 
 
-async def history(log: Log, asked: e.ReadHistory, *, user: str, learn: Learn) -> e.Reply:
+async def history(log: Log, asked: effects.ReadHistory, *, user: str, learn: Learn) -> effects.Reply:
     """Messages before or after an offset, as they now stand, oldest first. Raises BusError.
 
     What changed them is not shown by itself. `more` says that there are others
@@ -79,7 +78,9 @@ async def history(log: Log, asked: e.ReadHistory, *, user: str, learn: Learn) ->
         edge = page.entries[-1].offset if forward else page.entries[0].offset
     assert page is not None
     messages, more = shown if forward else shown[::-1], full or page.more
-    return e.Reply(replies.history(asked.id, room=asked.room, epoch=page.state.epoch, messages=messages, more=more))
+    return effects.Reply(
+        replies.history(asked.id, room=asked.room, epoch=page.state.epoch, messages=messages, more=more)
+    )
 
 
 def _shown(entry: Entry, epoch: str, user: str) -> bytes:
@@ -89,12 +90,12 @@ def _shown(entry: Entry, epoch: str, user: str) -> bytes:
 
 
 async def members(
-    read: Callable[[str, int], Awaitable[Members]],
-    asked: e.ReadMembers,
+    read: Callable[[str, int], Awaitable[PresentUsers]],
+    asked: effects.ReadMembers,
     *,
     here: Callable[[], Iterable[Identity]],
     learn: Learn,
-) -> e.Reply:
+) -> effects.Reply:
     """Who is in a room. Raises BusError.
 
     The store learns of who comes a moment later, so this worker's own, `here`, are put in where they are missing:
@@ -110,6 +111,6 @@ async def members(
     people |= {one.user: {"user": one.user, "name": one.name, "connections": connections[one.user]} for one in missing}
     count += len(connections)
     members = list(people.values())[:MEMBERS_MOST]
-    return e.Reply(
+    return effects.Reply(
         replies.members(asked.id, room=asked.room, members=members, count=count, truncated=count > len(members))
     )

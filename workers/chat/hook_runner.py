@@ -10,10 +10,9 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, Refuse, SayRequest
-from workers.chat.rules import commands as c
-from workers.chat.rules import effects as e
+from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
-from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.request_error import RequestError
 from workers.failures import Failures
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from workers.node.counters import Counters
 
 
-class Counsel:
+class HookRunner:
     """The hooks of one worker's application."""
 
     def __init__(self, hooks: Hooks, tasks: Tasks, counters: Counters) -> None:
@@ -32,13 +31,13 @@ class Counsel:
         self._counters = counters
         self._failures = Failures()
 
-    async def ask(self, connection: Connection, consult: e.Consult) -> str | None:
+    async def ask(self, connection: Connection, consult: effects.Consult) -> str | None:
         """Ask about a request. Returns another text where the hook gives one; raises Mistake where it refuses."""
         person = _person(connection, consult.identity)
         command = consult.command
-        if isinstance(command, c.Hello | c.Rename):
+        if isinstance(command, commands.Hello | commands.Rename):
             request: Any = HelloRequest(person)
-        elif isinstance(command, c.Join | c.History):
+        elif isinstance(command, commands.Join | commands.History):
             request = JoinRequest(person, command.room)
         else:
             request = _say_request(person, command)
@@ -60,9 +59,9 @@ class Counsel:
                 raise
             self._counters.callback_errors += 1
             self._failures.say(f"the hook on_{hook} failed; what it was asked about is refused", error)
-            raise Mistake("internal", "the application failed", retry_after=1.0) from None
+            raise RequestError("internal", "the application failed", retry_after=1.0) from None
         if isinstance(verdict, Refuse):
-            raise Mistake(verdict.code, verdict.reason)
+            raise RequestError(verdict.code, verdict.reason)
         return verdict if isinstance(verdict, str) and hook == "say" else None
 
     def kept(self, room: str, placed: Placed, payload: bytes) -> None:
@@ -93,13 +92,13 @@ def _person(connection: Connection, identity: Identity) -> Person:
     return Person(identity.user, identity.name, identity.role.name.lower(), connection.remote_ip, identity.guest)
 
 
-def _say_request(person: Person, command: c.Command) -> SayRequest:
-    assert isinstance(command, c.Say | c.Direct | c.Edit)
+def _say_request(person: Person, command: commands.Command) -> SayRequest:
+    assert isinstance(command, commands.Say | commands.Direct | commands.Edit)
     return SayRequest(
         person,
-        room="" if isinstance(command, c.Direct) else command.room,
-        to=command.to if isinstance(command, c.Direct) else "",
+        room="" if isinstance(command, commands.Direct) else command.room,
+        to=command.to if isinstance(command, commands.Direct) else "",
         text=None if command.text is UNSET else command.text,
         data=msgspec.json.decode(command.data) if isinstance(command.data, Raw) else None,
-        offset=command.offset if isinstance(command, c.Edit) else None,
+        offset=command.offset if isinstance(command, commands.Edit) else None,
     )

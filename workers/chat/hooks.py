@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from workers.callbacks import signatures as t
+from workers.callbacks import signatures
 from workers.callbacks.registering import Callbacks, Event
 
 ERROR_CODES: Final = (
@@ -102,17 +102,17 @@ Verdict = str | Refuse | None
 class Hooks(Callbacks):
     """The callbacks of an application, by hook."""
 
-    on_hello: Event[t.OfHello, t.DecoratesHello] = Event("request", threads=True)
+    on_hello: Event[signatures.OfHello, signatures.DecoratesHello] = Event("request", threads=True)
     """`(HelloRequest)`: before anybody is let in, is renamed, or renews the token."""
 
-    on_join: Event[t.OfJoin, t.DecoratesJoin] = Event("request", threads=True)
+    on_join: Event[signatures.OfJoin, signatures.DecoratesJoin] = Event("request", threads=True)
     """`(JoinRequest)`: before `join`, for each room of a hello, before `history` of a room that was not joined, and for
     each joined room where the user's role changes: who may not join may not read either."""
 
-    on_say: Event[t.OfSay, t.DecoratesSay] = Event("request", threads=True)
+    on_say: Event[signatures.OfSay, signatures.DecoratesSay] = Event("request", threads=True)
     """`(SayRequest)`: before `say`, `direct` and `edit`; it may return another text."""
 
-    on_kept: Event[t.OfKept, t.DecoratesKept] = Event("message", threads=True)
+    on_kept: Event[signatures.OfKept, signatures.DecoratesKept] = Event("message", threads=True)
     """`(Kept)`: of messages, edits, deletions and reactions that this worker had kept: at most once, and here only. See
     `Kept` for what it misses. What it raises is logged."""
 

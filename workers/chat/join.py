@@ -15,35 +15,35 @@ import msgspec
 
 from chatmaster.settings import RoomRule
 from workers.bus.port import BusError
-from workers.chat.marks import Mark
-from workers.chat.rules import effects as e
+from workers.chat.marks import ReadPosition
+from workers.chat.rules import effects
 from workers.chat.rules.replies import RequestId, RoomState
 from workers.chat.rules.session import Effects
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
-    from workers.chat.chat_connection import Desk
+    from workers.chat.chat_connection import ChatConnection
     from workers.rooms.types import Joined
 
 
-class Before(msgspec.Struct, frozen=True):
+class RoomInfo(msgspec.Struct, frozen=True):
     """What is known of a room before it is joined."""
 
     rule: RoomRule
     members: int | None = None  # users; None: nobody counts them
-    mark: Mark | None = None  # None: the user is new, and has read nothing anywhere
+    mark: ReadPosition | None = None  # None: the user is new, and has read nothing anywhere
 
 
-class Entering(ABC):
+class RoomEntry(ABC):
     """One connection on its way into rooms."""
 
     __slots__ = ("_app", "_before", "_places", "_request", "desk")
 
     _app: ChatApplication
-    _before: Sequence[Before]
+    _before: Sequence[RoomInfo]
     _request: RequestId
     _places: list[str]  # rooms with a limit in which it has a place, until it is a member
-    desk: Desk
+    desk: ChatConnection
 
     @property
     @abstractmethod
@@ -75,7 +75,7 @@ class Entering(ABC):
         desk.carry_out((first,))
         app.entrance.next_turn(self, rest)
 
-    def _state(self, joined: Joined, before: Before) -> RoomState:
+    def _state(self, joined: Joined, before: RoomInfo) -> RoomState:
         members, mark = None, before.mark
         if before.members is not None and before.rule.presence:
             members = max(self._app.presence.count(joined.room), before.members)
@@ -115,13 +115,18 @@ class Entering(ABC):
             desk.carry_out(session.expelled(kick.room, kick.reason) if kick.room else session.removed(kick.reason))
 
 
-class Newcomer(Entering):
+class HelloEntry(RoomEntry):
     """With a hello."""
 
     __slots__ = ("_admit",)
 
     def __init__(
-        self, app: ChatApplication, desk: Desk, admit: e.Admit, before: Sequence[Before], places: list[str]
+        self,
+        app: ChatApplication,
+        desk: ChatConnection,
+        admit: effects.Admit,
+        before: Sequence[RoomInfo],
+        places: list[str],
     ) -> None:
         self._app, self.desk, self._request, self._before, self._places = app, desk, admit.id, before, places
         self._admit = admit
@@ -140,13 +145,18 @@ class Newcomer(Entering):
         self._app.gate.release(self.desk.connection)
 
 
-class Joining(Entering):
+class JoinEntry(RoomEntry):
     """With a join."""
 
     __slots__ = ("_join",)
 
     def __init__(
-        self, app: ChatApplication, desk: Desk, join: e.Join, before: Sequence[Before], places: list[str]
+        self,
+        app: ChatApplication,
+        desk: ChatConnection,
+        join: effects.EnterRoom,
+        before: Sequence[RoomInfo],
+        places: list[str],
     ) -> None:
         self._app, self.desk, self._request, self._before, self._places = app, desk, join.id, before, places
         self._join = join

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from workers.bus.port import BusError
 from workers.node.control_room import CONTROL_ROOM, NAMES_ROOM
-from workers.registry import Deed
+from workers.registry import AuditEntry
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
@@ -92,14 +92,16 @@ class LostOrders:
                 out += self._kick(deed, ahead)
         return out
 
-    def _kick(self, deed: Deed, ahead: float) -> int:
+    def _kick(self, deed: AuditEntry, ahead: float) -> int:
         """Do what was not told, to connections that were there then."""
         mark = (deed.user, deed.room, round(deed.time * 1000))
         if mark in self._kicks:
             return 0
         self.kicked(*mark)
         there = [
-            desk for desk in self._app.desks(f"@{deed.user}") if desk.connection.opened_at + ahead < deed.time + SLACK
+            desk
+            for desk in self._app.connections_by_room(f"@{deed.user}")
+            if desk.connection.opened_at + ahead < deed.time + SLACK
         ]
         for desk in there:
             reason = deed.reason or "you were kicked"

@@ -18,17 +18,17 @@ from chatmaster.settings import Settings
 from workers.addressing import inbox_of
 from workers.bus.keys import digest, key_field, of_log, tag
 from workers.bus.port import BusError, Placed
-from workers.chat.rules.moderators import Officer
+from workers.chat.rules.moderators import Moderator
 from workers.presence.calls import Argument, Calls, scripts_of
 
 ADDRESS_TTL: Final = 3600  # seconds after a guest has left in which a ban still finds the address
 CLAIM_SLACK: Final = 60  # seconds that a claim outlives the keys it stands for
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
 _encode_officer: Final = msgspec.json.Encoder().encode
-_decode_officer: Final = msgspec.json.Decoder(Officer).decode
+_decode_officer: Final = msgspec.json.Decoder(Moderator).decode
 
 
-class Mark(Struct, frozen=True):
+class ReadPosition(Struct, frozen=True):
     """How far a user has read in a room: the offset, if it was ever said, and the messages of others since."""
 
     read: int | None
@@ -36,7 +36,7 @@ class Mark(Struct, frozen=True):
     name: str = ""  # in the inbox: what the user wants to be called
 
 
-class Marks:
+class ChatStore:
     """Read positions and paces, over all workers. Made inside the running loop."""
 
     def __init__(self, bus: Calls, settings: Settings) -> None:
@@ -76,10 +76,10 @@ class Marks:
 
         self._bus.send(self._mark, self._keys(room), [user, offset, self._ttl], done, again=True)
 
-    async def look(self, room: str, user: str) -> Mark:
+    async def look(self, room: str, user: str) -> ReadPosition:
         """A user's position in a room. Raises BusError."""
         offset, unread, name = await self._bus.call(self._look, self._keys(room), [user], again=True)
-        return Mark(None if int(offset) < 0 else int(offset), int(unread), name.decode())
+        return ReadPosition(None if int(offset) < 0 else int(offset), int(unread), name.decode())
 
     async def call(self, user: str, name: str, at: Placed) -> None:
         """Keep what a user wants to be called, by an order at that place; `look` at the inbox gives it back.
@@ -148,12 +148,12 @@ class Marks:
         own = [f"{tag(self._name, '!chat')}:secret"]
         return bytes(await self._bus.call(self._secret, own, [known or secrets.token_bytes(32)], again=True))
 
-    async def enlist(self, officer: Officer) -> None:
+    async def enlist(self, officer: Moderator) -> None:
         """Keep who is a moderator, or is none any more. Raises BusError."""
         value = _encode_officer(officer) if officer.role else b""
         await self._bus.call(self._enlist, [self._staff_key], [officer.user, value], again=True)
 
-    async def staff(self) -> list[Officer]:
+    async def staff(self) -> list[Moderator]:
         """All moderators and admins that ever came. Raises BusError."""
         return [_decode_officer(one) for one in await self._bus.call(self._roll, [self._staff_key], [], again=True)]
 

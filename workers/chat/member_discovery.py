@@ -24,7 +24,7 @@ AGAIN: Final = 1.0  # seconds; presence is written within a fraction of one
 MOST: Final = 1000  # users of a room that are read; a larger one tells nobody names either
 
 
-class Acquaintance:
+class MemberDiscovery:
     """Reads who is in rooms, and tells it: `heard_of(user, name)`."""
 
     def __init__(

@@ -15,22 +15,21 @@ from msgspec import Struct
 
 from workers.addressing import inbox_of, normalized, room_name, user_id
 from workers.bus.port import BusError, Placed
-from workers.chat.pending_joins import Coming, Kick
+from workers.chat.pending_joins import PendingJoins, PendingKick
 from workers.chat.renames import Renamed
-from workers.chat.rules import effects as e
-from workers.chat.rules import replies
+from workers.chat.rules import effects, replies
 from workers.chat.rules.effects import Verb
 from workers.chat.rules.identity import GUEST_PREFIX, OPERATOR, Identity
-from workers.chat.rules.moderators import OPERATOR_NAME, Officer
+from workers.chat.rules.moderators import OPERATOR_NAME, Moderator
 from workers.chat.rules.permissions import sanctioned_address
 from workers.chat.rules.rights import Role
-from workers.chat.rules.session import Effects, Phase
+from workers.chat.rules.session import Effects, SessionPhase
 from workers.node import control_room
-from workers.registry import Deed, Sanction
+from workers.registry import AuditEntry, Sanction
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
-    from workers.chat.chat_connection import Desk
+    from workers.chat.chat_connection import ChatConnection
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Sanctioned(Struct, frozen=True, tag="sanctioned"):
 class Enlisted(Struct, frozen=True, tag="enlisted"):
     """Somebody has a role, or another name or role than before."""
 
-    officer: Officer
+    officer: Moderator
 
 
 Told = Kicked | Sanctioned | Enlisted | Renamed
@@ -64,21 +63,21 @@ _PAST: Final = {
 _decode: Final = msgspec.json.Decoder(Told).decode
 
 
-class Moderation:
+class ModerationService:
     """Carries out orders about users, on this worker and by telling the others."""
 
     def __init__(self, app: ChatApplication) -> None:
         self._app = app
-        self.coming = Coming()
+        self.coming = PendingJoins()
 
     # ---- ordered here ------------------------------------------------------------------------------
 
-    async def moderate(self, desk: Desk, order: e.Moderate) -> Effects:
+    async def moderate(self, desk: ChatConnection, order: effects.Moderate) -> Effects:
         """A moderator's request. Raises BusError."""
         lifted = await self.carry_out(order, by=desk.session.identity.user)
-        return (e.Reply(replies.done(order.id, room=order.room or None, lifted=lifted)),)
+        return (effects.Reply(replies.done(order.id, room=order.room or None, lifted=lifted)),)
 
-    async def carry_out(self, order: e.Moderate, *, by: str) -> bool | None:
+    async def carry_out(self, order: effects.Moderate, *, by: str) -> bool | None:
         """Keep it, write it into the audit trail, have every worker do it. Raises BusError.
 
         Returns whether an `unban` or `unmute` lifted anything; None for another verb.
@@ -86,7 +85,7 @@ class Moderation:
         registry, user, room = self._app.node.registry, order.user, order.room
         match order.verb:
             case Verb.KICK:
-                at = await registry.record(Deed("kick", user, by, room, 0.0, order.reason))
+                at = await registry.record(AuditEntry("kick", user, by, room, 0.0, order.reason))
                 await self.tell(Kicked(user, room, order.reason, at))
             case Verb.BAN | Verb.MUTE:
                 sanction = await registry.sanction(
@@ -110,7 +109,7 @@ class Moderation:
         """Where a guest of this worker comes from; nothing for users, and for guests of other workers."""
         if not user.startswith(GUEST_PREFIX):
             return ()
-        found = (desk.session.address for desk in self._app.desks(inbox_of(user)))
+        found = (desk.session.address for desk in self._app.connections_by_room(inbox_of(user)))
         return tuple(dict.fromkeys(address for address in found if address))
 
     async def _origins_of(self, user: str) -> tuple[str, ...]:
@@ -130,7 +129,7 @@ class Moderation:
 
     async def enlist(self, identity: Identity) -> None:
         """Somebody with a role came, or who is known to have had one. Raises BusError."""
-        officer = Officer(identity.user, identity.name, identity.role)
+        officer = Moderator(identity.user, identity.name, identity.role)
         if not self.concerned_with(identity):
             return
         if self._app.staff.enlist(officer):
@@ -139,7 +138,7 @@ class Moderation:
 
     async def tell(self, told: Told) -> Placed:
         """Have every worker, this one too, be `told`. Raises BusError."""
-        order = control_room.encode(control_room.Tell(msgspec.Raw(_encode(told))))
+        order = control_room.encode(control_room.TellChat(msgspec.Raw(_encode(told))))
         room = control_room.CONTROL_ROOM if isinstance(told, Kicked | Sanctioned) else control_room.NAMES_ROOM
         return await self._app.node.publish(room, order, form="t")
 
@@ -151,7 +150,7 @@ class Moderation:
         match order:
             case Kicked(user, room, reason, at):
                 self._app.lost_orders.kicked(user, room, at)
-                self.coming.kicked(user, Kick(room, reason or "you were kicked", offset))
+                self.coming.kicked(user, PendingKick(room, reason or "you were kicked", offset))
                 self._remove(user, room, reason or "you were kicked", offset)
             case Sanctioned(sanction):
                 self._app.node.registry.sanctions.apply(sanction)
@@ -165,10 +164,10 @@ class Moderation:
             case Renamed():
                 self._app.naming.told(order, offset)
 
-    def put_out_banned(self, desk: Desk) -> bool:
+    def put_out_banned(self, desk: ChatConnection) -> bool:
         """Put a connection out of what its user is banned from. Returns whether it was in there."""
         sanctions, session, now = self._app.context.sanctions, desk.session, time.time()
-        if sanctions.none or session.phase is not Phase.OPEN:
+        if sanctions.none or session.phase is not SessionPhase.OPEN:
             return False
         user, address = session.identity.user, sanctioned_address(session, session.identity)
         everywhere = sanctions.banned(user, address, "", now)
@@ -199,7 +198,7 @@ class Moderation:
             )
 
     def _remove(self, user: str, room: str, reason: str, offset: int) -> None:
-        for desk in list(self._app.desks(inbox_of(user))):
+        for desk in list(self._app.connections_by_room(inbox_of(user))):
             if desk.connection.ordered >= offset:
                 continue  # it has been out, and came back since
             desk.connection.ordered = offset
@@ -224,7 +223,9 @@ class Moderation:
             return None
         seconds = float(args.get("seconds") or 0.0)
         room = room_name(args["room"]) if args.get("room") else ""
-        order = e.Moderate(None, Verb(what), user_id(_text(args, "user")), room, seconds, args.get("reason") or "")
+        order = effects.Moderate(
+            None, Verb(what), user_id(_text(args, "user")), room, seconds, args.get("reason") or ""
+        )
         if order.verb is Verb.KICK and not await self._is_here(order.user):
             raise LookupError(f"no user {order.user} is connected; `who ROOM` shows the ids")
         lifted = await self.carry_out(order, by=OPERATOR)
@@ -244,7 +245,7 @@ class Moderation:
 
     async def _is_here(self, user: str) -> bool:
         """Whether a connection of that user is here or at another worker, or coming in. Raises BusError."""
-        return any(self._app.desks(inbox_of(user))) or await self._app.node.registry.is_online(user)
+        return any(self._app.connections_by_room(inbox_of(user))) or await self._app.node.registry.is_online(user)
 
     async def _say(self, room: str, text: str) -> dict[str, Any]:
         room = room_name(room)
@@ -252,7 +253,7 @@ class Moderation:
         return {"room": room, "epoch": placed.epoch, "offset": placed.offset, "time": placed.time / 1000}
 
 
-def _told_of(order: e.Moderate, *, lifted: bool | None) -> str:
+def _told_of(order: effects.Moderate, *, lifted: bool | None) -> str:
     """For the log."""
     if lifted is False:
         return f"the operator found nothing to {order.verb} of {order.user}{f' in {order.room}' if order.room else ''}"
@@ -262,7 +263,7 @@ def _told_of(order: e.Moderate, *, lifted: bool | None) -> str:
     return f"the operator has {_PAST[order.verb]} {order.user}{where}{how_long}{why}"
 
 
-def _row(deed: Deed) -> dict[str, Any]:
+def _row(deed: AuditEntry) -> dict[str, Any]:
     return {
         "time": deed.time,
         "action": deed.verb,

@@ -22,7 +22,7 @@ from workers.chat.rules.names import not_taken
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
-    from workers.chat.chat_connection import Desk
+    from workers.chat.chat_connection import ChatConnection
     from workers.chat.rules.identity import Identity
 
 MOST_RECENT: Final = 1000  # renamed users that are remembered for those who are just coming in
@@ -36,7 +36,7 @@ class Renamed(Struct, frozen=True, tag="renamed"):
     connection: str = ""
 
 
-class Naming:
+class Renames:
     """Gives users their names, on this worker and by telling the others."""
 
     def __init__(self, app: ChatApplication, timeout: float) -> None:
@@ -48,7 +48,7 @@ class Naming:
         self._recent: dict[str, tuple[int, str]] = {}  # user → place of the order, name; the latest last
         self._told = 0
 
-    async def rename(self, desk: Desk, name: str, answer: bytes = b"") -> None:
+    async def rename(self, desk: ChatConnection, name: str, answer: bytes = b"") -> None:
         """Call a user otherwise; when it returns, this worker's connections bear the name. Raises BusError.
 
         `answer` is sent in that very turn: what follows it may be the news of yet another name.
@@ -103,7 +103,7 @@ class Naming:
         self._recent[order.user] = offset, order.name
         if len(self._recent) > MOST_RECENT:
             del self._recent[next(iter(self._recent))]
-        for desk in list(self._app.desks(inbox_of(order.user))):
+        for desk in list(self._app.connections_by_room(inbox_of(order.user))):
             if desk.connection.named < offset:  # else it came from a worker that has done it
                 desk.connection.named = offset
                 self._call(desk, order.name, tell=desk.connection.id != order.connection)
@@ -118,26 +118,26 @@ class Naming:
         """What is kept of a user's name was read again. Returns how many connections bore another one."""
         if not name or user in self._recent:  # none was ever chosen; or it was told since, and is newer
             return 0
-        others = [desk for desk in self._app.desks(f"@{user}") if desk.session.identity.name != name]
+        others = [desk for desk in self._app.connections_by_room(f"@{user}") if desk.session.identity.name != name]
         for desk in others:
             self._call(desk, name, tell=True)
         return len(others)
 
-    def _done(self, desk: Desk) -> None:
+    def _done(self, desk: ChatConnection) -> None:
         done, answer = self._asked.get(desk.connection.id, (None, b""))
         if done is not None and not done.done():
             if answer:
                 desk.say(answer)
             done.set_result(None)
 
-    def came_in(self, desk: Desk) -> None:
+    def came_in(self, desk: ChatConnection) -> None:
         """An order to rename may have come while this connection was on its way in."""
         at, name = self._recent.get(desk.connection.user, (0, ""))
         if at > desk.connection.named:
             desk.connection.named = at
             self._call(desk, name, tell=True)
 
-    def _call(self, desk: Desk, name: str, *, tell: bool) -> None:
+    def _call(self, desk: ChatConnection, name: str, *, tell: bool) -> None:
         if desk.session.identity.name == name or not desk.session.called(name):
             return
         self._app.renamed(desk)

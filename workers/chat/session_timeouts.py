@@ -8,16 +8,16 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from workers.chat.agenda import Agenda
-from workers.chat.rules.session import Phase
+from workers.chat.rules.session import SessionPhase
 
 if TYPE_CHECKING:
-    from workers.chat.chat_connection import Desk
+    from workers.chat.chat_connection import ChatConnection
 
 TICK: Final = 0.25  # seconds between two looks at the clock for all sessions
-_COMING_IN: Final = (Phase.NEW, Phase.ADMITTING)
+_COMING_IN: Final = (SessionPhase.NEW, SessionPhase.ADMITTING)
 
 
-class Deadlines:
+class SessionTimeouts:
     """Who has to say hello until when, and whose token ends.
 
     `connections` are those of the worker, `moving` the ids of those that are on their way to another one.
@@ -36,8 +36,8 @@ class Deadlines:
         self._moving = moving
         self._ticked = ticked
         self._loop = asyncio.get_running_loop()
-        self._hellos: Agenda[Desk] = Agenda()  # until when each has to have said hello
-        self._ends: Agenda[Desk] = Agenda()  # when tokens end
+        self._hellos: Agenda[ChatConnection] = Agenda()  # until when each has to have said hello
+        self._ends: Agenda[ChatConnection] = Agenda()  # when tokens end
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -49,11 +49,11 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
 
-    def await_hello(self, desk: Desk, since: float) -> None:
+    def await_hello(self, desk: ChatConnection, since: float) -> None:
         """A connection began at that time, perhaps at another worker."""
         self._hellos.put(since + self._hello_timeout, desk)
 
-    def expires(self, desk: Desk, when: float) -> None:
+    def expires(self, desk: ChatConnection, when: float) -> None:
         """Look at this session again when its token ends; 0: never."""
         if when:
             self._ends.put(when, desk)
@@ -63,7 +63,7 @@ class Deadlines:
         self._ticked()
         now = time.time()
         for desk in self._hellos.due(now):
-            if desk.session.phase is Phase.NEW and desk.connection.id not in self._moving:
+            if desk.session.phase is SessionPhase.NEW and desk.connection.id not in self._moving:
                 desk.carry_out(desk.session.hello_timed_out(now))
             if desk.session.phase in _COMING_IN:  # who is refused now has to say hello again
                 self._hellos.put(now + self._hello_timeout, desk)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from workers.addressing import normalized
-from workers.client import events as ev
+from workers.client import events
 from workers.client.errors import OutcomeUnknown, RequestRefused
 from workers.client.events import Position
 from workers.client.places import Place, Verdict
@@ -34,14 +34,14 @@ class Send(Struct, frozen=True):
 class Tell(Struct, frozen=True):
     """Show this to the application."""
 
-    event: ev.Event
+    event: events.Event
 
 
 class Finish(Struct, frozen=True):
     """A request has its answer."""
 
     id: int
-    answer: ev.FromServer | RequestRefused | OutcomeUnknown
+    answer: events.FromServer | RequestRefused | OutcomeUnknown
 
 
 class Resume(Struct, frozen=True):
@@ -70,7 +70,7 @@ class Core:
         self.rooms: dict[str, Place] = {normalized(room): Place() for room in rooms}
         self.requests = Requests(key_prefix)
         self.read_up_to: dict[str, int] = {}
-        self.bye: ev.Bye | None = None
+        self.bye: events.Bye | None = None
         self._hello_token: str | None = None
         self._hello_at = math.inf  # when to say it again on this connection
 
@@ -140,40 +140,40 @@ class Core:
 
     # ---- from the server ---------------------------------------------------------------------------
 
-    def receive(self, event: ev.FromServer, now: float) -> list[Action]:
+    def receive(self, event: events.FromServer, now: float) -> list[Action]:
         """What one message of the server makes necessary."""
         match event:
-            case ev.Entry():
+            case events.Entry():
                 return self._receive_entry(event)
-            case ev.Gap():
+            case events.Gap():
                 return self._receive_gap(event)
-            case ev.Reset():
+            case events.Reset():
                 return self._receive_reset(event)
-            case ev.Welcome() if event.id == HELLO or not self.online:
+            case events.Welcome() if event.id == HELLO or not self.online:
                 return self._receive_welcome(event)
-            case ev.Error():
+            case events.Error():
                 return self._receive_error(event, now)
-            case ev.Joined():
+            case events.Joined():
                 self.rooms.setdefault(event.room, Place()).entered(event.epoch, event.offset)
                 return self._answered(event)
-            case ev.Left() if event.id is None:
+            case events.Left() if event.id is None:
                 self.rooms.pop(event.room, None)
                 return [Tell(event)]
-            case ev.Welcome() | ev.Left() | ev.Ack() | ev.History() | ev.Members() | ev.Pong():
+            case events.Welcome() | events.Left() | events.Ack() | events.History() | events.Members() | events.Pong():
                 return self._answered(event)
-            case ev.Presence():
+            case events.Presence():
                 self._receive_names(event)
-            case ev.Bye():
+            case events.Bye():
                 self.bye = event
         return [Tell(event)]
 
-    def _receive_names(self, presence: ev.Presence) -> None:
+    def _receive_names(self, presence: events.Presence) -> None:
         """The user got another name on another connection: the next hello must not bring the old one back."""
         for person in presence.renamed:
             if person.user == self.user and self.name:
                 self.name = person.name
 
-    def _receive_entry(self, entry: ev.Entry) -> list[Action]:
+    def _receive_entry(self, entry: events.Entry) -> list[Action]:
         place = self.rooms.get(entry.room)
         if place is None:
             return []  # left already: it was on its way
@@ -183,13 +183,13 @@ class Core:
             return []
         if verdict is Verdict.RESUME:
             return [Resume()]
-        assert isinstance(entry, ev.Message | ev.Edited | ev.Deleted | ev.Reacted)
+        assert isinstance(entry, events.Message | events.Edited | events.Deleted | events.Reacted)
         if verdict is Verdict.SHOW_AFTER_HOLE and known is not None:
-            gap = ev.Gap(room=entry.room, epoch=entry.epoch, first=known.offset + 1, last=entry.offset - 1)
+            gap = events.Gap(room=entry.room, epoch=entry.epoch, first=known.offset + 1, last=entry.offset - 1)
             return [Tell(gap), Tell(entry)]
         return [Tell(entry)]
 
-    def _receive_gap(self, gap: ev.Gap) -> list[Action]:
+    def _receive_gap(self, gap: events.Gap) -> list[Action]:
         place = self.rooms.get(gap.room)
         if place is None:
             return []
@@ -205,14 +205,14 @@ class Core:
             )
         return [Tell(gap)]
 
-    def _receive_reset(self, reset: ev.Reset) -> list[Action]:
+    def _receive_reset(self, reset: events.Reset) -> list[Action]:
         place = self.rooms.get(reset.room)
         if place is None:
             return []
         place.moved(reset.epoch, reset.offset)
         return [Tell(reset)]
 
-    def _receive_welcome(self, welcome: ev.Welcome) -> list[Action]:
+    def _receive_welcome(self, welcome: events.Welcome) -> list[Action]:
         self.online = True
         self.user = welcome.user
         self.guest_token = welcome.token or self.guest_token
@@ -227,25 +227,25 @@ class Core:
         asked = {request.fields.get("room") for request in self.requests.pending.values() if request.kind == "join"}
         for room in [room for room in self.rooms if room not in entered and room not in asked]:
             del self.rooms[room]
-            actions.append(Tell(ev.Left(room=room, reason="refused")))
+            actions.append(Tell(events.Left(room=room, reason="refused")))
         return actions + [Send(self._read(room)) for room in self.read_up_to if room in entered]
 
-    def _settled(self, entered: dict[str, ev.RoomState]) -> list[Action]:
+    def _settled(self, entered: dict[str, events.RoomState]) -> list[Action]:
         """What the hello has settled is done."""
         actions: list[Action] = []
         for request in list(self.requests.pending.values()):
             room = request.fields.get("room", "")
             if request.kind == "join" and room in entered:
-                joined = ev.Joined(id=request.id, **msgspec.structs.asdict(entered[room]))
+                joined = events.Joined(id=request.id, **msgspec.structs.asdict(entered[room]))
                 actions.append(Finish(request.id, joined))
             elif request.kind == "leave":
-                actions.append(Finish(request.id, ev.Left(id=request.id, room=room)))
+                actions.append(Finish(request.id, events.Left(id=request.id, room=room)))
         for action in actions:
             assert isinstance(action, Finish)
             self.requests.take(action.id)
         return actions
 
-    def _receive_error(self, error: ev.Error, now: float) -> list[Action]:
+    def _receive_error(self, error: events.Error, now: float) -> list[Action]:
         if error.id == HELLO and not self.online:
             return self._hello_refused(error, now)
         request = self.requests.pending.get(error.id) if isinstance(error.id, int) else None
@@ -260,7 +260,7 @@ class Core:
             self.rooms.pop(request.fields["room"], None)
         return [Finish(request.id, RequestRefused(error.code, error.message, error.field))]
 
-    def _hello_refused(self, error: ev.Error, now: float) -> list[Action]:
+    def _hello_refused(self, error: events.Error, now: float) -> list[Action]:
         """What passes is waited for; a name that is not allowed here costs the name, not the way in."""
         if error.code in WORTH_A_RETRY:
             self._hello_at = now + _retry_after(error)
@@ -275,7 +275,7 @@ class Core:
             return [], self._hello_at
         return [Send(self.hello(self._hello_token))], math.inf
 
-    def _answered(self, event: ev.FromServer) -> list[Action]:
+    def _answered(self, event: events.FromServer) -> list[Action]:
         request = self.requests.take(getattr(event, "id", None))
         if request is None:
             return []  # given up, or the answer to what was sent twice
@@ -306,5 +306,5 @@ class Core:
         return encode({"type": "read", "room": room, "offset": self.read_up_to[room]})
 
 
-def _retry_after(error: ev.Error) -> float:
+def _retry_after(error: events.Error) -> float:
     return error.retry_after_ms / 1000 if error.retry_after_ms is not None else RETRY_AFTER

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from workers.client import events as ev
+from workers.client import events
 
-Answer = TypeVar("Answer", bound=ev.FromServer)
+Answer = TypeVar("Answer", bound=events.FromServer)
 
 
 class Verbs:
@@ -38,7 +38,7 @@ class Verbs:
         epoch: str | None = None,
         key: str | None = None,
         timeout: float | None = None,
-    ) -> ev.Ack:
+    ) -> events.Ack:
         """Say it in a room. Returns when the store has it; under the same key it is kept once.
 
         `epoch` is that of the message which `reply_to` names: refused where the log was reset since.
@@ -46,7 +46,7 @@ class Verbs:
         Raises RequestRefused, OutcomeUnknown, ConnectionEnded, as every request here.
         """
         fields = {"room": room, "text": text, "data": data, "reply_to": reply_to, "epoch": epoch, "key": key}
-        return await self._request(ev.Ack, "say", timeout, **fields)
+        return await self._request(events.Ack, "say", timeout, **fields)
 
     async def direct(
         self,
@@ -56,9 +56,9 @@ class Verbs:
         data: Any = None,
         key: str | None = None,
         timeout: float | None = None,
-    ) -> ev.Ack:
+    ) -> events.Ack:
         """Say it to one user; the place is that in one's own inbox."""
-        return await self._request(ev.Ack, "direct", timeout, to=to, text=text, data=data, key=key)
+        return await self._request(events.Ack, "direct", timeout, to=to, text=text, data=data, key=key)
 
     async def edit(
         self,
@@ -69,14 +69,14 @@ class Verbs:
         data: Any = None,
         key: str | None = None,
         epoch: str | None = None,
-    ) -> ev.Ack:
+    ) -> events.Ack:
         """Replace what the message at `offset` says; with its `epoch` only where the log was not reset since."""
         fields = {"room": room, "offset": offset, "text": text, "data": data, "key": key, "epoch": epoch}
-        return await self._request(ev.Ack, "edit", None, **fields)
+        return await self._request(events.Ack, "edit", None, **fields)
 
-    async def delete(self, room: str, offset: int, *, key: str | None = None, epoch: str | None = None) -> ev.Ack:
+    async def delete(self, room: str, offset: int, *, key: str | None = None, epoch: str | None = None) -> events.Ack:
         """Take a message away; `epoch` as for `edit`."""
-        return await self._request(ev.Ack, "delete", None, room=room, offset=offset, key=key, epoch=epoch)
+        return await self._request(events.Ack, "delete", None, room=room, offset=offset, key=key, epoch=epoch)
 
     async def react(
         self,
@@ -87,64 +87,64 @@ class Verbs:
         remove: bool = False,
         key: str | None = None,
         epoch: str | None = None,
-    ) -> ev.Ack:
+    ) -> events.Ack:
         """React to a message, or take the reaction back; `epoch` as for `edit`."""
         fields = {"room": room, "offset": offset, "emoji": emoji, "remove": remove or None, "key": key, "epoch": epoch}
-        return await self._request(ev.Ack, "react", None, **fields)
+        return await self._request(events.Ack, "react", None, **fields)
 
-    async def join(self, room: str, since: ev.Position | None = None) -> ev.Joined:
+    async def join(self, room: str, since: events.Position | None = None) -> events.Joined:
         """Join a room; with `since` what was missed follows as events."""
-        return await self._request(ev.Joined, "join", None, room=room, since=since)
+        return await self._request(events.Joined, "join", None, room=room, since=since)
 
-    async def leave(self, room: str) -> ev.Left:
+    async def leave(self, room: str) -> events.Left:
         """Leave a room."""
-        return await self._request(ev.Left, "leave", None, room=room)
+        return await self._request(events.Left, "leave", None, room=room)
 
     async def history(
         self, room: str, *, before: int | None = None, after: int | None = None, limit: int | None = None
-    ) -> ev.History:
+    ) -> events.History:
         """A page of the log, next to one of the two offsets; without them the latest."""
-        return await self._request(ev.History, "history", None, room=room, before=before, after=after, limit=limit)
+        return await self._request(events.History, "history", None, room=room, before=before, after=after, limit=limit)
 
-    async def members(self, room: str) -> ev.Members:
+    async def members(self, room: str) -> events.Members:
         """Who is in a room."""
-        return await self._request(ev.Members, "members", None, room=room)
+        return await self._request(events.Members, "members", None, room=room)
 
-    async def rename(self, name: str) -> ev.Ack:
+    async def rename(self, name: str) -> events.Ack:
         """Be called otherwise from now on, after a reconnect too."""
-        return await self._request(ev.Ack, "rename", None, name=name)
+        return await self._request(events.Ack, "rename", None, name=name)
 
-    async def renew(self, token: str) -> ev.Welcome:
+    async def renew(self, token: str) -> events.Welcome:
         """Present a fresh token of the same user before the old one expires."""
-        return await self._request(ev.Welcome, "hello", None, token=token)
+        return await self._request(events.Welcome, "hello", None, token=token)
 
-    async def kick(self, user: str, *, room: str | None = None, reason: str | None = None) -> ev.Ack:
+    async def kick(self, user: str, *, room: str | None = None, reason: str | None = None) -> events.Ack:
         """Close a user's connections, or put them out of a room."""
-        return await self._request(ev.Ack, "kick", None, user=user, room=room, reason=reason)
+        return await self._request(events.Ack, "kick", None, user=user, room=room, reason=reason)
 
     async def ban(
         self, user: str, *, room: str | None = None, seconds: float | None = None, reason: str | None = None
-    ) -> ev.Ack:
+    ) -> events.Ack:
         """Keep a user out, for ever where no seconds are given."""
-        return await self._request(ev.Ack, "ban", None, user=user, room=room, seconds=seconds, reason=reason)
+        return await self._request(events.Ack, "ban", None, user=user, room=room, seconds=seconds, reason=reason)
 
     async def mute(
         self, user: str, *, room: str | None = None, seconds: float | None = None, reason: str | None = None
-    ) -> ev.Ack:
+    ) -> events.Ack:
         """Let a user read, but not say."""
-        return await self._request(ev.Ack, "mute", None, user=user, room=room, seconds=seconds, reason=reason)
+        return await self._request(events.Ack, "mute", None, user=user, room=room, seconds=seconds, reason=reason)
 
-    async def unban(self, user: str, *, room: str | None = None) -> ev.Ack:
+    async def unban(self, user: str, *, room: str | None = None) -> events.Ack:
         """End a ban."""
-        return await self._request(ev.Ack, "unban", None, user=user, room=room)
+        return await self._request(events.Ack, "unban", None, user=user, room=room)
 
-    async def unmute(self, user: str, *, room: str | None = None) -> ev.Ack:
+    async def unmute(self, user: str, *, room: str | None = None) -> events.Ack:
         """End a mute."""
-        return await self._request(ev.Ack, "unmute", None, user=user, room=room)
+        return await self._request(events.Ack, "unmute", None, user=user, room=room)
 
-    async def ping(self) -> ev.Pong:
+    async def ping(self) -> events.Pong:
         """A round trip to the chat; the answer has the server's time."""
-        return await self._request(ev.Pong, "ping", None)
+        return await self._request(events.Pong, "ping", None)
 
     async def read(self, room: str, offset: int) -> None:
         """Say how far one has read; kept for the next connection where there is none."""

@@ -13,5 +13,5 @@ At every moment at most one of the two may write to a connection: O until it say
 of them dies, the other waits for the master's word that it was reaped: O then goes on with what was never given
 away, N first reads what the pair still holds and then takes what it held.
 
-`giver.py` and `taker.py` decide, purely; `shell.py` carries out.
+`sender_state.py` and `receiver_state.py` decide, purely; `shell.py` carries out.
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workers.bus.port import Position
 from workers.connection import Connection
 from workers.handover.migration import rejoin
-from workers.handover.protocol import Parcel
+from workers.handover.protocol import ConnectionSnapshot
 from workers.node import control_room
 from workers.node.control_room import ORDER_ROOMS
 
@@ -34,7 +34,7 @@ class Arrived:
 
     __slots__ = ("close", "fd", "frames", "parcel")
 
-    def __init__(self, parcel: Parcel, fd: int) -> None:
+    def __init__(self, parcel: ConnectionSnapshot, fd: int) -> None:
         self.parcel = parcel
         self.fd = fd
         self.frames = b""
@@ -46,7 +46,7 @@ class Arrived:
         self.close = close or self.close
 
 
-class Arrivals:
+class Adoption:
     """What the new worker does with connections that become its own."""
 
     def __init__(self, node: Node) -> None:
@@ -132,7 +132,7 @@ class Arrivals:
         self._enter(connection, parcel)
         ws.resume_reading()
 
-    def _enter(self, connection: Connection, parcel: Parcel) -> None:
+    def _enter(self, connection: Connection, parcel: ConnectionSnapshot) -> None:
         """Bring it into its rooms; those that are followed here, which all should be, it is in at once."""
         rest = self._node.hub.arrive(connection, [(at.room, Position(at.epoch, at.offset)) for at in parcel.rooms])
         if len(rest) < len(parcel.rooms):
@@ -145,7 +145,7 @@ class Arrivals:
     def _heard_again(self, pause: float) -> None:
         self.longest_pause = max(self.longest_pause, pause)
 
-    async def make_up_for_orders(self, parcels: list[Parcel]) -> None:
+    async def make_up_for_orders(self, parcels: list[ConnectionSnapshot]) -> None:
         """Carry out the orders that came for them after they were written down and before they were here."""
         for place, room in enumerate(ORDER_ROOMS):
             here = self._node.hub.position(room)

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from workers.handover.migration import Moves
-from workers.handover.sender import PATIENCE, Outgoing
+from workers.handover.migration import Migration
+from workers.handover.sender import PATIENCE, Sender
 
 if TYPE_CHECKING:
     from chatmaster.contract import HandOver
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Giving:
+class Handover:
     """One hand-over, with all its heirs. `ask_kill` has the master end one that does not answer."""
 
     def __init__(self, node: Node, ask_kill: Callable[[str], None]) -> None:
         self._node = node
         self._ask_kill = ask_kill
-        self._moves = Moves(node)
+        self._moves = Migration(node)
         self._heirs: deque[tuple[HandOver, socket.socket]] = deque()
         self._named = asyncio.Event()  # an heir, or the end
-        self._outgoing: Outgoing | None = None
+        self._outgoing: Sender | None = None
         self._stopped = False
         self._ended = False
         self.seconds = 0.0  # that the master gives the whole, at first
@@ -56,9 +56,7 @@ class Giving:
         patience = max(self._node.settings.master.drain_timeout, PATIENCE)
         while not self._stopped and await self._heir_is_named(min(deadline - loop.time(), patience)):
             order, sock = self._heirs.popleft()
-            outgoing = self._outgoing = Outgoing(
-                self._node, self._moves, sock, peer=order.peer, ask_kill=self._ask_kill
-            )
+            outgoing = self._outgoing = Sender(self._node, self._moves, sock, peer=order.peer, ask_kill=self._ask_kill)
             self._node.transfer_began(outgoing)
             await outgoing.run(deadline - loop.time(), patience)
             self._node.transfer_ended(outgoing)

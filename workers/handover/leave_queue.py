@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workers.handover.migration import Moves, Positions
+from workers.handover.migration import Migration, Positions
 
 if TYPE_CHECKING:
     from workers.connection import Connection
@@ -32,10 +32,10 @@ class Leaving:
     left_at: float  # of CLOCK_MONOTONIC
 
 
-class Departures:
+class LeaveQueue:
     """Of one worker, to one other. `changed` is called when somebody has left."""
 
-    def __init__(self, node: Node, moves: Moves, changed: Callable[[], None]) -> None:
+    def __init__(self, node: Node, moves: Migration, changed: Callable[[], None]) -> None:
         self._node = node
         self._moves = moves
         self._changed = changed

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
-from workers.handover.protocol import MAX_PACKET, Parcel, RoomPosition
+from workers.handover.protocol import MAX_PACKET, ConnectionSnapshot, RoomPosition
 from workers.node import control_room
 from workers.node.control_room import ORDER_ROOMS
 from workers.session import plain
@@ -31,7 +31,7 @@ REFUSALS = 3  # times that a connection is offered to one that does not take it
 UNREAD = MAX_PACKET // 4  # bytes that came and are not used yet: with more it waits, a parcel has to fit into a packet
 
 
-class Moves:
+class Migration:
     """What the old worker does with its own connections while they move."""
 
     def __init__(self, node: Node) -> None:
@@ -116,9 +116,11 @@ class Moves:
 
         self._node.hub.depart(connection, left)
 
-    def parcel(self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float) -> Parcel:
+    def parcel(
+        self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float
+    ) -> ConnectionSnapshot:
         """Write it down. `socket_state` is the transport's part."""
-        return Parcel(
+        return ConnectionSnapshot(
             id=connection.id,
             user=connection.user,
             opened_at=connection.opened_at,

@@ -17,7 +17,7 @@ _A_TURN = 4  # packets read before others get their turn
 Then = Callable[[bool], None]
 
 
-class PeerLink:
+class PeerSocket:
     """A SOCK_SEQPACKET socket on the loop. `received` gets each packet with its descriptors.
 
     `lost` is called once, when the other end is closed. That is no proof of a death: only the master's word is. What

@@ -26,7 +26,7 @@ class RoomPosition(Struct, frozen=True, array_like=True):
     offset: int
 
 
-class Parcel(Struct, frozen=True, array_like=True):
+class ConnectionSnapshot(Struct, frozen=True, array_like=True):
     """One connection, written down: what another worker needs to go on with it."""
 
     id: str
@@ -120,5 +120,5 @@ FromTaker = Prepared | Held | Taken | Released | Declined
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_giver = msgspec.msgpack.Decoder(FromGiver).decode
-decode_parcel = msgspec.msgpack.Decoder(Parcel).decode
+decode_parcel = msgspec.msgpack.Decoder(ConnectionSnapshot).decode
 decode_from_taker = msgspec.msgpack.Decoder(FromTaker).decode

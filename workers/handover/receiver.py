@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 from msgspec import MsgspecError, Raw
 
-from workers.handover.adoption import Arrivals, Arrived
-from workers.handover.peer_socket import PeerLink
+from workers.handover.adoption import Adoption, Arrived
+from workers.handover.peer_socket import PeerSocket
 from workers.handover.protocol import (
     VERSION,
     Abort,
+    ConnectionSnapshot,
     Declined,
     Finished,
     Go,
     Held,
     Late,
     Offer,
-    Parcel,
     Prepare,
     Prepared,
     Released,
@@ -33,7 +33,7 @@ from workers.handover.protocol import (
     decode_parcel,
     encode,
 )
-from workers.handover.receiver_state import Action, Activate, LetGo, SendHeld, SendReleased, Taker
+from workers.handover.receiver_state import Action, Activate, LetGo, ReceiverState, SendHeld, SendReleased
 
 if TYPE_CHECKING:
     from workers.node.node import Node
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Incoming:
+class Receiver:
     """Takes connections over from another worker."""
 
     def __init__(self, node: Node, sock: socket.socket, *, peer: str) -> None:
         self.peer = peer
         self._node = node
-        self._arrivals = Arrivals(node)
-        self._taker = Taker()
+        self._arrivals = Adoption(node)
+        self._taker = ReceiverState()
         self._held: dict[str, Arrived] = {}
         self._declined = False
         self._beginning = 0  # batches that are ours and not served yet
-        self._link = PeerLink(sock, received=self._received, lost=self._lost)
+        self._link = PeerSocket(sock, received=self._received, lost=self._lost)
 
     def peer_reaped(self) -> None:
         """The old worker is dead for certain: what it said last is read, then what is held is ours."""
@@ -155,7 +155,7 @@ class Incoming:
         """The pair is closed on the other side: after Finished that is its end, else the master's word decides."""
 
 
-def _read(raw: Raw) -> Parcel | None:
+def _read(raw: Raw) -> ConnectionSnapshot | None:
     """The parcel; None where the other side wrote down what cannot be read."""
     try:
         return decode_parcel(raw)

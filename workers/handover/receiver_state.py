@@ -38,7 +38,7 @@ Action = SendHeld | SendReleased | Activate | LetGo
 
 
 @dataclass(slots=True)
-class Taker:
+class ReceiverState:
     """The batches that are held but not ours yet."""
 
     holding: dict[int, tuple[str, ...]] = field(default_factory=dict)

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from workers.addressing import is_inbox
-from workers.handover.leave_queue import Departures, Leaving
-from workers.handover.migration import Moves, Positions
-from workers.handover.peer_socket import PeerLink
+from workers.handover.leave_queue import LeaveQueue, Leaving
+from workers.handover.migration import Migration, Positions
+from workers.handover.peer_socket import PeerSocket
 from workers.handover.protocol import (
     MAX_BATCH,
     MAX_PACKET,
@@ -42,7 +42,7 @@ from workers.handover.protocol import (
     decode_from_taker,
     encode,
 )
-from workers.handover.sender_state import Action, AskKill, Giver, Resume, SendAbort, SendGo
+from workers.handover.sender_state import Action, AskKill, Resume, SendAbort, SenderState, SendGo
 from workers.handover.window import Window
 
 if TYPE_CHECKING:
@@ -62,25 +62,25 @@ MAX_PARCEL = MAX_PACKET // 2 - 1024  # bytes; a packet is closed when it is half
 RETRY = 0.005  # seconds until it is tried again where nothing could be moved
 
 
-class Outgoing:
+class Sender:
     """Gives this worker's connections to another one. `ask_kill` has the master end it."""
 
     def __init__(
-        self, node: Node, moves: Moves, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]
+        self, node: Node, moves: Migration, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]
     ) -> None:
         self.peer = peer
         self.lost = False  # nobody takes anything at the other end any more
         self._node = node
         self._moves = moves
         self._ask_kill = ask_kill
-        self._giver = Giver()
-        self._link = PeerLink(sock, received=self._received, lost=self._lost)
+        self._giver = SenderState()
+        self._link = PeerSocket(sock, received=self._received, lost=self._lost)
         self._loop = asyncio.get_running_loop()
         self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
         self._parcels: dict[str, tuple[Connection, Positions]] = {}  # offered, and not given away for good
         self._window = Window()
         self._changed = asyncio.Event()
-        self._departures = Departures(node, moves, self._changed.set)
+        self._departures = LeaveQueue(node, moves, self._changed.set)
         self._stopped = False
         self._credit = 0
         self._batch = 0

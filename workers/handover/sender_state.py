@@ -44,7 +44,7 @@ class Stage(Enum):
 
 
 @dataclass(slots=True)
-class Giver:
+class SenderState:
     """The batches that are out, and what each answer means."""
 
     out: dict[int, tuple[Stage, tuple[str, ...]]] = field(default_factory=dict)

@@ -21,7 +21,7 @@ _REVALIDATED = (("Cache-Control", "no-cache"), ("Referrer-Policy", "no-referrer"
 _FOR_ANY_SITE = ("Access-Control-Allow-Origin", "*")
 
 
-class Http:
+class Site:
     """The plain HTTP side of an endpoint.
 
     `page` and `script` are the bytes of `/` and `/chat.js`, `metrics` makes the Prometheus text; None: the path

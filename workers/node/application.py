@@ -1,6 +1,6 @@
 """What sits on top of the connections of a process: the port.
 
-`callbacks.py` calls a Worker's callbacks, the chat is another `Application`; both are told the same things.
+`application.py` calls a Worker's callbacks, the chat is another `Application`; both are told the same things.
 """
 
 from __future__ import annotations

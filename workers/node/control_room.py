@@ -40,7 +40,7 @@ class KickConnection(Struct, frozen=True, tag="kick", omit_defaults=True):
     reason: str = ""
 
 
-class Tell(Struct, frozen=True, tag="tell"):
+class TellChat(Struct, frozen=True, tag="tell"):
     """Something for the application of every worker, in its own words."""
 
     body: msgspec.Raw
@@ -72,7 +72,7 @@ def room_of(order: SendTo | KickConnection) -> str:
     return SENDS_ROOM if isinstance(order, SendTo) else CONTROL_ROOM
 
 
-Order = SendTo | KickConnection | Tell
+Order = SendTo | KickConnection | TellChat
 
 encode = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order)

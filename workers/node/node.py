@@ -199,7 +199,7 @@ class Node:
         order = control_room.understood(entry.payload)
         if order is None:
             return
-        if isinstance(order, control_room.Tell):
+        if isinstance(order, control_room.TellChat):
             self.application.told(bytes(order.body), entry.offset)
             return
         connection = self.connections.get(order.connection)

@@ -27,7 +27,7 @@ PAGE = 64  # rooms at a time
 CHUNK = 500  # users in one call: about 15 ms of the store's time
 
 
-class Reaper:
+class DeadWorkerReaper:
     """Reaps what others left. `start(coroutine, what=...)` runs a task."""
 
     def __init__(

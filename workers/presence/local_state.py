@@ -65,7 +65,7 @@ class _Room:
         self.not_before = 0.0  # of the next write
 
 
-class Ledger:
+class LocalPresence:
     """Who is where on this worker. Times are seconds of one monotonic clock."""
 
     def __init__(self, *, grace: float = GRACE) -> None:

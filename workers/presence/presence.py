@@ -21,9 +21,9 @@ from workers.callbacks.event import Tasks
 from workers.cluster import keys
 from workers.cluster.lease import Lease
 from workers.presence.calls import Argument, Calls, scripts_of
-from workers.presence.dead_workers import Reaper
-from workers.presence.local_state import GRACE, MAX_WRITE, Claims, Ledger, Write
-from workers.presence.room_view import LARGE, LARGE_INTERVAL, PresenceChange, View, decode_note
+from workers.presence.dead_workers import DeadWorkerReaper
+from workers.presence.local_state import GRACE, MAX_WRITE, Claims, LocalPresence, Write
+from workers.presence.room_view import LARGE, LARGE_INTERVAL, PresenceChange, RoomView, decode_note
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ MOVE_GRACE = 0.4  # seconds in which a connection that moves counts at both work
 MARK = b"p"  # the first byte of a note of presence; other notes of a room begin otherwise
 
 
-class Member(Struct, frozen=True):
+class PresentUser(Struct, frozen=True):
     """A user in a room, over all workers."""
 
     user: str
@@ -48,10 +48,10 @@ class Member(Struct, frozen=True):
     connections: int
 
 
-class Members(Struct, frozen=True):
+class PresentUsers(Struct, frozen=True):
     """Who is in a room: some or all of `count` users."""
 
-    members: tuple[Member, ...]
+    members: tuple[PresentUser, ...]
     count: int
 
     @property
@@ -86,10 +86,10 @@ class Presence:
         )
         for script in (self._write_script, self._claim_script, self._members_script):
             calls.script(script)
-        self._ledger = Ledger(grace=grace)
-        self._views: dict[str, View] = {}  # of the rooms in the ledger
+        self._ledger = LocalPresence(grace=grace)
+        self._views: dict[str, RoomView] = {}  # of the rooms in the ledger
         self._astir: set[str] = set()  # rooms whose view has something to do at some time
-        self._reaper = Reaper(calls, self._name, names=self._names, start=self._tasks.start, grace=grace)
+        self._reaper = DeadWorkerReaper(calls, self._name, names=self._names, start=self._tasks.start, grace=grace)
         # Incarnations of this process, and their rooms, to reap once everything is written again.
         self._former: dict[str, set[str]] = {}
         self._under_way = 0
@@ -139,7 +139,7 @@ class Presence:
         """One more connection of `user` is in `room`. Returns whether it is the first there on this worker."""
         first = room not in self._views
         if first:
-            self._views[room] = View()
+            self._views[room] = RoomView()
         self._ledger.entered(room, user, name)
         self._wake(DELAY)
         return first
@@ -224,15 +224,15 @@ class Presence:
         view = self._views.get(room)
         return None if view is None or view.version < 0 else max(view.count, self._ledger.users(room))
 
-    async def members(self, room: str, limit: int) -> Members:
+    async def members(self, room: str, limit: int) -> PresentUsers:
         """Some users of a room, at most `limit`, and how many there are. Raises BusError."""
         reply = await self._read(room, limit)
         fields = iter(reply[2:])
         found = tuple(
-            Member(user.decode(), name.decode(), int(connections))
+            PresentUser(user.decode(), name.decode(), int(connections))
             for user, connections, name in zip(fields, fields, fields, strict=True)
         )
-        return Members(found, reply[1])
+        return PresentUsers(found, reply[1])
 
     async def _read(self, room: str, limit: int) -> Any:
         return await self._calls.call_read(self._members_script, keys.of_room(self._name, room), [limit])
@@ -396,7 +396,7 @@ class Presence:
             view.confirmed(version, count, now, published=published)
             self._stir(room, view)
 
-    def _stir(self, room: str, view: View) -> None:
+    def _stir(self, room: str, view: RoomView) -> None:
         due = view.next_due()
         if due:
             self._astir.add(room)

@@ -18,7 +18,7 @@ LARGE_INTERVAL = 1.0  # seconds between two pushes in a large room
 PATIENCE = 1.0  # seconds that a note may take
 
 
-class Note(Struct, frozen=True):
+class PresenceNote(Struct, frozen=True):
     """What the scripts publish of a change."""
 
     version: int
@@ -29,7 +29,7 @@ class Note(Struct, frozen=True):
     complete: bool = True  # False: there were too many to name
 
 
-decode_note = msgspec.json.Decoder(Note).decode
+decode_note = msgspec.json.Decoder(PresenceNote).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class PresenceChange:
 
 
 @dataclass(slots=True)
-class View:
+class RoomView:
     """One room. Times are seconds of one monotonic clock."""
 
     version: int = -1  # -1: not known yet
@@ -63,7 +63,7 @@ class View:
     left: dict[str, str] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
 
-    def noted(self, note: Note, now: float, interval: float) -> None:
+    def noted(self, note: PresenceNote, now: float, interval: float) -> None:
         """A note came."""
         if note.version <= self.version:
             return
@@ -123,7 +123,7 @@ class View:
             return PresenceChange(self.count, complete=False)
         return PresenceChange(self.count, tuple(joined.items()), tuple(left.items()), tuple(renamed.items()))
 
-    def _collect(self, note: Note) -> None:
+    def _collect(self, note: PresenceNote) -> None:
         """Who came and went within one interval was not here, and the other way round."""
         if not note.complete:
             self.complete = False

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from workers.connection import Connection
     from workers.node.node import Node
-    from workers.process.master_channel import Channel
+    from workers.process.master_channel import MasterChannel
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 class Queries:
     """Answers the master's queries, one task each."""
 
-    def __init__(self, node: Node, channel: Channel) -> None:
+    def __init__(self, node: Node, channel: MasterChannel) -> None:
         self._node = node
         self._channel = channel
         self._running: dict[int, asyncio.Task[Any]] = {}

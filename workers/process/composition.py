@@ -14,7 +14,7 @@ from workers.bus.port import Unavailable
 from workers.bus.redis_bus import RedisBus
 from workers.chat.rules.rights import retention
 from workers.http import metrics
-from workers.http.site import Http
+from workers.http.site import Site
 from workers.node.node import Node
 from workers.presence import Lease, Presence
 from workers.presence.local_state import GRACE
@@ -158,11 +158,11 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
     )
 
 
-def _http(node: Node) -> Http:
+def _http(node: Node) -> Site:
     """What the port answers to plain HTTP: the application's page, and what operators ask."""
     table = node.launch.stats.table
     page, script = node.application.page()
-    return Http(
+    return Site(
         page=page if node.settings.http.page else None,
         script=script,
         ready=lambda: _why_not_ready(node),

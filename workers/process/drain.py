@@ -19,7 +19,7 @@ HANDSHAKE_GRACE = 2.0  # seconds for those who had been accepted and are still s
 LOOK = 0.05  # seconds between two looks at who has come meanwhile, from another worker or out of a handshake
 
 
-class Drain:
+class DrainProcedure:
     """Sends every connection of a node away, or waits until they leave by themselves.
 
     Made when accepting ends. `told` is set when another order has come: then everything here returns False at once,

@@ -21,15 +21,15 @@ from chatmaster.contract import ExitCode, Launch
 from chatmaster.stats import Field, WorkerStats
 from workers.callbacks.application import CallbackApplication
 from workers.callbacks.event import call
-from workers.handover.handover import Giving
-from workers.handover.receiver import Incoming
+from workers.handover.handover import Handover
+from workers.handover.receiver import Receiver
 from workers.node.node import Node
 from workers.process import composition
 from workers.process.admin_queries import Queries
-from workers.process.drain import Drain
+from workers.process.drain import DrainProcedure
 from workers.process.forked import Forks, end_children
 from workers.process.heartbeat import Heartbeat
-from workers.process.master_channel import Channel
+from workers.process.master_channel import MasterChannel
 from workers.process.watcher import Watcher
 from workers.timer import TimerWheel
 from workers.worker import Worker
@@ -41,7 +41,7 @@ DEAF_CALLS = 3  # times that it asks to be replaced, 20 s apart: then it goes by
 RELOAD_TIMEOUT = 2.0  # seconds for on_worker_reload: the clients wait
 
 
-class Serving:
+class Lifecycle:
     """One worker process, from its first turn of the loop to its last."""
 
     _watcher: Watcher
@@ -50,10 +50,10 @@ class Serving:
         self._launch = launch
         self._node = Node(launch, worker)
         self._node.forks = forks
-        self._channel = Channel(launch.channel, receive=self._receive, lost=self._master_lost)
+        self._channel = MasterChannel(launch.channel, receive=self._receive, lost=self._master_lost)
         self._queries = Queries(self._node, self._channel)
         self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
-        self._giving: Giving | None = None
+        self._giving: Handover | None = None
         self._order: contract.Drain | None = None  # how to send the clients away: the last word of the master's
         self._told = asyncio.Event()  # that it is time to go, or to go otherwise
         self._going = False
@@ -108,7 +108,7 @@ class Serving:
         self._launch.stats[Field.READY] = 0
         for transfer in self._node.transfers:
             transfer.decline()
-        drain = Drain(self._node, self._told)
+        drain = DrainProcedure(self._node, self._told)
         self._node.stop_accepting()
         if self._reloading:
             await self._reload_callback()
@@ -132,7 +132,7 @@ class Serving:
         except Exception:
             logger.exception("the hand-over failed: the clients that are still here are sent away")
 
-    async def _send_away(self, drain: Drain) -> bool:
+    async def _send_away(self, drain: DrainProcedure) -> bool:
         """As the last order says; False where another one came before it was done."""
         order = self._order
         if order is None:  # who could not be handed over
@@ -184,7 +184,7 @@ class Serving:
             case contract.HandOver():
                 self._hand_over(message, socket.socket(fileno=fds[0]))
             case contract.TakeOver(peer):
-                incoming = Incoming(self._node, socket.socket(fileno=fds[0]), peer=peer)
+                incoming = Receiver(self._node, socket.socket(fileno=fds[0]), peer=peer)
                 self._node.transfer_began(incoming)
                 if self._going:
                     incoming.decline()
@@ -215,7 +215,7 @@ class Serving:
             return
         self._reloading = self._reloading or order.reload
         if self._giving is None:
-            self._giving = Giving(self._node, self._ask_kill)
+            self._giving = Handover(self._node, self._ask_kill)
         self._giving.name(order, sock)
         self._told.set()
 

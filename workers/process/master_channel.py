@@ -26,7 +26,7 @@ _MASTER_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
 Receive = Callable[[contract.ToWorker, list[int]], None]
 
 
-class Channel:
+class MasterChannel:
     """Both directions of one SOCK_SEQPACKET socket on the loop."""
 
     def __init__(self, sock: socket.socket, *, receive: Receive, lost: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from workers.callbacks.event import Tasks
 from workers.cluster.lease import Lease
 from workers.presence.calls import Argument, Calls, scripts_of
 from workers.registry import keys
-from workers.registry.tally import Tally
+from workers.registry.tally import LimitCounts
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class CountedAnew(BusError):
     """The connection is counted under another user meanwhile: it is for that question to say whether it may stay."""
 
 
-class Counts:
+class ConnectionLimits:
     """How many connections there are. `lease` says who is alive."""
 
     def __init__(self, calls: Calls, lease: Lease, settings: Settings) -> None:
@@ -56,7 +56,7 @@ class Counts:
         self._arrive, self._count, self._counts = scripts_of(Path(__file__).parent, "arrive", "count", "counts")
         for script in (self._arrive, self._count, self._counts):
             calls.script(script)
-        self.tally = Tally()
+        self.tally = LimitCounts()
         self._tasks = Tasks()
         self._waiting: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # subject → connection → its answer
         self._asking: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # while the store is asked

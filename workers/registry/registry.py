@@ -16,7 +16,7 @@ from workers.callbacks.event import Tasks
 from workers.cluster.lease import Lease
 from workers.presence.calls import Calls, scripts_of
 from workers.registry import keys
-from workers.registry.limits import CountedAnew, Counts
+from workers.registry.limits import ConnectionLimits, CountedAnew
 from workers.registry.sanction_store import SanctionStore
 from workers.registry.sanctions import Sanction, Sanctions, Verb, unpack_all
 from workers.transport.addresses import network_of
@@ -33,7 +33,7 @@ REFUSED: Final = {
 STOP_TIMEOUT = 2.0  # seconds for the last writes
 
 
-class Deed(Struct, frozen=True, omit_defaults=True):
+class AuditEntry(Struct, frozen=True, omit_defaults=True):
     """A line of the audit trail."""
 
     verb: str
@@ -46,7 +46,7 @@ class Deed(Struct, frozen=True, omit_defaults=True):
 
 
 _encode_deed = msgspec.json.Encoder().encode
-_decode_deed = msgspec.json.Decoder(Deed).decode
+_decode_deed = msgspec.json.Decoder(AuditEntry).decode
 
 
 class Carried(Struct, frozen=True):
@@ -68,7 +68,7 @@ class Registry:
             calls.script(script)
         self._kept = SanctionStore(calls, self._name)
         self._ipv6_prefix = settings.limits.ipv6_prefix
-        self._counts = Counts(calls, lease, settings)
+        self._counts = ConnectionLimits(calls, lease, settings)
         self._tasks = Tasks()
         self._several: set[str] = set()  # subjects with more than one connection here when one was frozen
         self.sanctions = Sanctions(self._counts.tally.counts)
@@ -227,7 +227,7 @@ class Registry:
         """
         held = tuple(network_of(address, self._ipv6_prefix) for address in addresses)
         kept = await self._kept.impose(Sanction(verb, user, room, 0, reason, by, 0, held), seconds)
-        await self.record(Deed(verb, user, by, room, seconds, reason))
+        await self.record(AuditEntry(verb, user, by, room, seconds, reason))
         return kept
 
     async def extend(self, sanction: Sanction, address: str) -> Sanction | None:
@@ -243,7 +243,7 @@ class Registry:
         Returns what is to be told, and whether anything was lifted. Raises BusError.
         """
         lifted, held = await self._kept.lift(Sanction(verb, user, room, by=by, reason=reason, lifted=True))
-        await self.record(Deed(f"un{verb}", user, by, room, 0.0, reason))
+        await self.record(AuditEntry(f"un{verb}", user, by, room, 0.0, reason))
         return lifted, held
 
     async def sanctions_held(self) -> list[Sanction]:
@@ -260,15 +260,15 @@ class Registry:
 
     # ---- the audit trail ---------------------------------------------------------------------------
 
-    async def record(self, deed: Deed) -> int:
+    async def record(self, deed: AuditEntry) -> int:
         """Write down what was done, a kick for example. Returns the time of it, in ms. Raises BusError."""
         args: list[Any] = [AUDIT_SIZE, _encode_deed(deed)]
         entry = await self._calls.call(self._record, [keys.audit(self._name)], args, again=True)
         return int(entry.partition(b"-")[0])
 
-    async def trail(self, *, room: str = "", user: str = "", limit: int = 100, since: float = 0.0) -> list[Deed]:
+    async def trail(self, *, room: str = "", user: str = "", limit: int = 100, since: float = 0.0) -> list[AuditEntry]:
         """The last deeds, newest first; of one room, to one user, since a time where given. Raises BusError."""
-        found: list[Deed] = []
+        found: list[AuditEntry] = []
         start = "+"
         while len(found) < limit:
             page: list[Any] = await self._calls.call_read(self._trail, [keys.audit(self._name)], [start, TRAIL_PAGE])
@@ -280,7 +280,7 @@ class Registry:
         return found[:limit]
 
 
-def _deeds(page: list[bytes]) -> list[Deed]:
+def _deeds(page: list[bytes]) -> list[AuditEntry]:
     return [
         msgspec.structs.replace(_decode_deed(page[at + 1]), time=int(page[at].partition(b"-")[0]) / 1000)
         for at in range(0, len(page), 2)

@@ -8,7 +8,7 @@ from itertools import islice
 from workers.registry import keys
 
 
-class Tally:
+class LimitCounts:
     """Connections by subject. What the store has still to be told is `dirty`."""
 
     def __init__(self) -> None:

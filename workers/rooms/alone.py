@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workers.rooms.types import Member, Transport
+from workers.rooms.types import RoomMember, Transport
 
 
 class Alone:
@@ -16,7 +16,7 @@ class Alone:
     __slots__ = ("_member", "_transport")
 
     def __init__(self) -> None:
-        self._member: Member | None = None
+        self._member: RoomMember | None = None
         self._transport: Transport | None = None
 
     def __len__(self) -> int:
@@ -25,24 +25,24 @@ class Alone:
     def __contains__(self, member: object) -> bool:
         return member is not None and member is self._member
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[RoomMember]:
         if self._member is not None:
             yield self._member
 
     def values(self) -> tuple[Transport, ...]:
         return () if self._transport is None else (self._transport,)
 
-    def __setitem__(self, member: Member, transport: Transport) -> None:
+    def __setitem__(self, member: RoomMember, transport: Transport) -> None:
         assert self._member is None or self._member is member
         self._member, self._transport = member, transport
 
-    def pop(self, member: Member, default: None = None) -> Transport | None:
+    def pop(self, member: RoomMember, default: None = None) -> Transport | None:
         if member is not self._member:
             return default
         transport, self._member, self._transport = self._transport, None, None
         return transport
 
-    def with_another(self, member: Member, transport: Transport) -> Alone | dict[Member, Transport]:
+    def with_another(self, member: RoomMember, transport: Transport) -> Alone | dict[RoomMember, Transport]:
         """What keeps both."""
         if self._member is None or self._transport is None or self._member is member:
             self[member] = transport

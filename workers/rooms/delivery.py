@@ -14,11 +14,11 @@ from workers.rooms.flush import Delivery
 from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
 from workers.rooms.history_reader import Reading
 from workers.rooms.log_item import Item, item_of
-from workers.rooms.maintenance import Upkeep
+from workers.rooms.maintenance import Maintenance
 from workers.rooms.ring import Ring
 from workers.rooms.room import Room
 from workers.rooms.rooms import Rooms
-from workers.rooms.stats import Tally
+from workers.rooms.stats import RoomStats
 from workers.rooms.types import Amender, Gap, Reset, Teller
 from workers.transport.frames import text_frame
 
@@ -37,24 +37,24 @@ class Words(Protocol):
     amender: Amender
 
 
-class Following:
+class LogDelivery:
     """The shell round the followers of all rooms."""
 
     # Set once by `bind`.
     _bus: Bus
     _reading: Reading
-    _upkeep: Upkeep
+    _maintenance: Maintenance
 
-    def __init__(self, rooms: Rooms, words: Words, delivery: Delivery, tally: Tally) -> None:
+    def __init__(self, rooms: Rooms, words: Words, delivery: Delivery, tally: RoomStats) -> None:
         self._rooms = rooms
         self._words = words
         self._delivery = delivery
         self._tally = tally
         self._ring_bytes = 0
 
-    def bind(self, bus: Bus, reading: Reading, upkeep: Upkeep) -> None:
+    def bind(self, bus: Bus, reading: Reading, maintenance: Maintenance) -> None:
         """What came into being after this."""
-        self._bus, self._reading, self._upkeep = bus, reading, upkeep
+        self._bus, self._reading, self._maintenance = bus, reading, maintenance
 
     def run(self, room: Room, effects: list[Effect]) -> None:
         """Carry out what a follower wants."""
@@ -83,7 +83,7 @@ class Following:
             case Order.READ:
                 self._reading.read(room)
             case Order.LINGER:
-                self._upkeep.linger(room)
+                self._maintenance.linger(room)
             case Order.FORGET:
                 if not room.needed:
                     self._rooms.end(room)
@@ -95,8 +95,8 @@ class Following:
         joins, room.joins = room.joins, None
         for join in joins or ():
             join.advance()
-        for lagger in list((room.laggers or {}).values()):
-            self._delivery.pump(lagger)
+        for slow_consumer in list((room.slow_consumers or {}).values()):
+            self._delivery.pump(slow_consumer)
 
     def item(self, epoch: str, entry: Entry) -> Item:
         """An entry as frames, as it looks with what later ones changed."""
@@ -127,14 +127,14 @@ class Following:
         for listener in room.listeners or ():
             for entry in entries:
                 listener.received(room.name, entry)
-        if room.laggers:
+        if room.slow_consumers:
             self._wake(room)
 
     def _wake(self, room: Room) -> None:
         """Laggers that had read everything wait for nothing but this."""
-        for lagger in list((room.laggers or {}).values()):
-            if not lagger.member.paused and not lagger.waiting:
-                self._delivery.pump(lagger)
+        for slow_consumer in list((room.slow_consumers or {}).values()):
+            if not slow_consumer.member.paused and not slow_consumer.waiting:
+                self._delivery.pump(slow_consumer)
 
     def _ring_share(self) -> int:
         if self._ring_bytes < RING_BYTES:
@@ -181,7 +181,7 @@ class Following:
         if state.epoch != follower.epoch:
             self.run(room, follower.behind(state.epoch, state.top))
         elif state.top > follower.offset:
-            self._upkeep.expect(room.name, state.epoch, state.top)
+            self._maintenance.expect(room.name, state.epoch, state.top)
 
     def prefill(self, room: Room, items: list[Item]) -> None:
         """A page that touches the ring's oldest item makes the next who lag need no read."""

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 
 from workers.rooms.alone import Alone
 from workers.rooms.log_item import Item
-from workers.rooms.types import Member, Transport
+from workers.rooms.types import RoomMember, Transport
 
 logger = logging.getLogger(__name__)
 
-Members = dict[Member, Transport] | Alone
+Members = dict[RoomMember, Transport] | Alone
 Written = Callable[[list[Item], int, int], None]  # what, to how many members, bytes for each
 
 
@@ -42,7 +42,7 @@ class Segment:
     __slots__ = ("_data", "_ranks", "_squeeze", "at", "items", "member", "targets")
 
     def __init__(
-        self, targets: list[Transport], items: list[Item], *, squeeze: bool = False, member: Member | None = None
+        self, targets: list[Transport], items: list[Item], *, squeeze: bool = False, member: RoomMember | None = None
     ) -> None:
         self.targets = targets
         self.items = items
@@ -99,7 +99,7 @@ class Segment:
         return True
 
 
-class Flight:
+class Fanout:
     """Items for a large room, or such as are not the same for all.
 
     Each step writes to `at_once` members at most, and gives their number.
@@ -111,7 +111,7 @@ class Flight:
         self,
         items: list[Item],
         classes: Iterable[tuple[Members, bool]],
-        apart: dict[Member, Transport],
+        apart: dict[RoomMember, Transport],
         *,
         at_once: int,
         written: Written,
@@ -125,7 +125,7 @@ class Flight:
         )
         self._pending.extend(Segment([transport], items, member=member) for member, transport in apart.items())
 
-    def __iter__(self) -> Flight:
+    def __iter__(self) -> Fanout:
         return self
 
     def __next__(self) -> int:
@@ -145,7 +145,7 @@ class Flight:
             if segment.data:
                 self._written(segment.items, len(segment.targets), len(segment.data))
 
-    def absorb(self, items: list[Item], apart: dict[Member, Transport]) -> None:
+    def absorb(self, items: list[Item], apart: dict[RoomMember, Transport]) -> None:
         """Take more along; `apart` are the members to whom these look different."""
         if self._pending and self._pending[0].at:
             head = self._pending[0]
@@ -161,7 +161,7 @@ class Flight:
             segment.hold(items, segment.targets)
         self._pending.extend(_merged(done))
 
-    def _set_apart(self, member: Member, transport: Transport) -> None:
+    def _set_apart(self, member: RoomMember, transport: Transport) -> None:
         segments = [*self._pending, *self._done]
         if any(segment.member is member for segment in segments):
             return
@@ -172,7 +172,7 @@ class Flight:
                 self._pending.append(own) if segment in self._pending else self._done.append(own)
                 return
 
-    def finish(self, member: Member) -> None:
+    def finish(self, member: RoomMember) -> None:
         """Give it to a member at once who wants to leave."""
         self.open = False
         transport: Transport = member.ws.transport
@@ -193,7 +193,7 @@ def _merged(segments: list[Segment]) -> list[Segment]:
     return merged
 
 
-def _without(members: Members, apart: dict[Member, Transport]) -> list[Transport]:
+def _without(members: Members, apart: dict[RoomMember, Transport]) -> list[Transport]:
     """The transports of the others; taking a few out and putting them back beats asking each of a thousand."""
     taken = [member for member in apart if members.pop(member, None) is not None]
     rest = list(members.values())

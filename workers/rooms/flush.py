@@ -13,7 +13,7 @@ from time import perf_counter
 
 from workers.rooms.pace import Pace
 from workers.rooms.room import AT_ONCE, Room
-from workers.rooms.slow_consumer import Lagger
+from workers.rooms.slow_consumer import SlowConsumer
 
 # Writes a turn while connections move: each of them waits for several turns of two loops, which must be short.
 HASTE = 512
@@ -27,7 +27,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._pace = Pace(max_batch_delay)
         self._dirty: deque[Room] = deque()
-        self._pumping: deque[Lagger] = deque()
+        self._pumping: deque[SlowConsumer] = deque()
         self._scheduled = False
         self._pump_scheduled = False
         self._since = 0.0  # when the flush began that is under way
@@ -87,25 +87,25 @@ class Delivery:
 
     # ---- lagging members ---------------------------------------------------------------------------
 
-    def pump(self, lagger: Lagger) -> None:
+    def pump(self, slow_consumer: SlowConsumer) -> None:
         """Let it go on in a later turn."""
-        if lagger.queued:
+        if slow_consumer.queued:
             return
-        lagger.queued = True
-        self._pumping.append(lagger)
+        slow_consumer.queued = True
+        self._pumping.append(slow_consumer)
         self._schedule_pump()
 
     def _schedule_pump(self) -> None:
-        if not self._pump_scheduled:  # one at a time: a lagger that goes on from its own pump would double them
+        if not self._pump_scheduled:  # one at a time: a slow_consumer that goes on from its own pump would double them
             self._pump_scheduled = True
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pump_scheduled = False
         for _ in range(min(len(self._pumping), PUMPS)):
-            lagger = self._pumping.popleft()
-            lagger.queued = False
-            if lagger.alive:
-                lagger.pump()
+            slow_consumer = self._pumping.popleft()
+            slow_consumer.queued = False
+            if slow_consumer.alive:
+                slow_consumer.pump()
         if self._pumping:
             self._schedule_pump()

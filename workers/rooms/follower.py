@@ -22,12 +22,12 @@ from enum import Enum
 from msgspec import Struct
 
 from workers.bus.port import Entry, LogState, Page, Position, Publication, Reign
-from workers.rooms.recovery import Restart, epoch_at, judge
+from workers.rooms.recovery import HistoryReset, epoch_at, judge
 
 HELD_BYTES = 256 * 1024  # publications kept while one read is under way
 
 
-class Phase(Enum):
+class FollowPhase(Enum):
     """Where a room is on this worker."""
 
     OFF = "off"
@@ -82,7 +82,7 @@ class Follower:
                  "current", "epoch", "offset", "phase")  # fmt: skip
 
     def __init__(self) -> None:
-        self.phase = Phase.OFF
+        self.phase = FollowPhase.OFF
         self.current = False
         self.epoch = ""  # "": no position yet
         self.offset = 0
@@ -110,41 +110,41 @@ class Follower:
     def wanted(self) -> list[Effect]:
         """Somebody wants this room."""
         self._wanted = True
-        if self.phase is Phase.OFF:
-            self.phase = Phase.SUBSCRIBING
+        if self.phase is FollowPhase.OFF:
+            self.phase = FollowPhase.SUBSCRIBING
             return [Order.SUBSCRIBE]
-        if self.phase is Phase.UNSUBSCRIBING:
+        if self.phase is FollowPhase.UNSUBSCRIBING:
             self._again = True
-        if self.phase is Phase.LINGER:
-            self.phase = Phase.LIVE
+        if self.phase is FollowPhase.LINGER:
+            self.phase = FollowPhase.LIVE
             return [Order.CURRENT] if self.current else self._look(Order.CHECK)
         return []
 
     def unwanted(self) -> list[Effect]:
         """The last one who wanted it is gone."""
         self._wanted = self._again = False
-        if self.phase is Phase.LIVE:
-            self.phase = Phase.LINGER
+        if self.phase is FollowPhase.LIVE:
+            self.phase = FollowPhase.LINGER
             return [Order.LINGER]
         return []
 
     def lingered(self) -> list[Effect]:
         """Nobody came back in time."""
-        if self.phase is not Phase.LINGER:
+        if self.phase is not FollowPhase.LINGER:
             return []
         self._lose_position()
-        self.phase = Phase.UNSUBSCRIBING
+        self.phase = FollowPhase.UNSUBSCRIBING
         return [Order.UNSUBSCRIBE]
 
     # ---- the subscription --------------------------------------------------------------------------
 
     def subscribed(self) -> list[Effect]:
         """The store confirmed a subscription, the first or one after a lost connection."""
-        if self.phase in (Phase.OFF, Phase.UNSUBSCRIBING):
+        if self.phase in (FollowPhase.OFF, FollowPhase.UNSUBSCRIBING):
             return []
         effects: list[Effect] = []
-        if self.phase is Phase.SUBSCRIBING:
-            self.phase = Phase.LIVE
+        if self.phase is FollowPhase.SUBSCRIBING:
+            self.phase = FollowPhase.LIVE
             if not self._wanted:
                 effects = self.unwanted()
         self._stray()
@@ -152,19 +152,19 @@ class Follower:
 
     def unsubscribed(self) -> list[Effect]:
         """The store confirmed the end of the subscription."""
-        if self.phase is not Phase.UNSUBSCRIBING:
+        if self.phase is not FollowPhase.UNSUBSCRIBING:
             return []
         if self._again:
             self._again = False
-            self.phase = Phase.SUBSCRIBING
+            self.phase = FollowPhase.SUBSCRIBING
             return [Order.SUBSCRIBE]
-        self.phase = Phase.OFF
+        self.phase = FollowPhase.OFF
         return [Order.FORGET]
 
     def disconnected(self) -> list[Effect]:
         """The subscription is gone with its connection; the bus asks for it again."""
         self._stray()
-        if self.phase is Phase.UNSUBSCRIBING:
+        if self.phase is FollowPhase.UNSUBSCRIBING:
             return self.unsubscribed()
         return []
 
@@ -254,7 +254,7 @@ class Follower:
         if not self.epoch:
             self.epoch, self.offset = state.epoch, state.top
         verdict = judge(self.position, state)
-        if isinstance(verdict, Restart):
+        if isinstance(verdict, HistoryReset):
             self.epoch, self.offset = state.epoch, verdict.after
             effects.append(TellReset(state.epoch, verdict.after))
         elif verdict.gap is not None:
@@ -307,7 +307,7 @@ class Follower:
 
     @property
     def _following(self) -> bool:
-        return self.phase is Phase.LIVE
+        return self.phase is FollowPhase.LIVE
 
     def _stray(self) -> None:
         self._ticket += 1

@@ -19,8 +19,8 @@ from workers.rooms.join import JoinPart
 from workers.rooms.log_item import Item, Stretch
 from workers.rooms.recovery import epoch_at
 from workers.rooms.room import Room
-from workers.rooms.slow_consumer import Lagger
-from workers.rooms.stats import Tally
+from workers.rooms.slow_consumer import SlowConsumer
+from workers.rooms.stats import RoomStats
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ STATES = 256  # rooms in one question for states
 STATES_APART = 0.004  # seconds between two such questions: a storm of connects shares them, a single one does not wait
 RETRY = 0.5  # seconds after a failed read
 
-Asker = Lagger | JoinPart
+Asker = SlowConsumer | JoinPart
 
 
 class Owner(Protocol):
@@ -53,7 +53,7 @@ class Owner(Protocol):
 class Reading:
     """The reads of one worker."""
 
-    def __init__(self, bus: Bus, owner: Owner, tally: Tally, tasks: Tasks) -> None:
+    def __init__(self, bus: Bus, owner: Owner, tally: RoomStats, tasks: Tasks) -> None:
         self._bus = bus
         self._tally = tally
         self._owner = owner

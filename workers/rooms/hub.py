@@ -1,8 +1,8 @@
 """The rooms of a worker: who is in them, and how what the bus brings reaches them.
 
-What comes in passes `received`, the room's follower, one encoding (`item.py`), the room's batch (`room.py`), and at
+What comes in passes `received`, the room's follower, one encoding (`log_item.py`), the room's batch (`room.py`), and at
 the end of the turn (`delivery.py`) one plain loop over the transports of the LIVE members. Everything else is what
-happens when that is not possible: `following.py` reads what is missing, `membership.py` knows who lags.
+happens when that is not possible: `delivery.py` reads what is missing, `membership.py` knows who lags.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
 from workers.bus.port import Bus, BusError, Entry, Placed, Position, Publication
 from workers.callbacks.event import Tasks
-from workers.rooms.delivery import Following
+from workers.rooms.delivery import LogDelivery
 from workers.rooms.flush import Delivery
 from workers.rooms.history_reader import Reading
-from workers.rooms.listening import Listener
+from workers.rooms.listening import LogListener
 from workers.rooms.log_item import Item
-from workers.rooms.maintenance import Upkeep
+from workers.rooms.maintenance import Maintenance
 from workers.rooms.membership import Membership
 from workers.rooms.room import Room
 from workers.rooms.rooms import Rooms
-from workers.rooms.stats import Tally
-from workers.rooms.types import Amender, Joined, Member, Teller, amend_nothing, tell_nothing
+from workers.rooms.stats import RoomStats
+from workers.rooms.types import Amender, Joined, RoomMember, Teller, amend_nothing, tell_nothing
 from workers.transport.frames import text_frame
 
 CONFIRMED = 1024  # rooms a turn: 2 ms
@@ -43,22 +43,22 @@ class Hub:
 
     # Set once by `bind`.
     _bus: Bus
-    _upkeep: Upkeep
+    _maintenance: Maintenance
 
     def __init__(self, settings: Settings) -> None:
         self.on_note: Callable[[str, bytes], None] = _no_note
         self.on_subscribed: Callable[[str], None] = _nothing
         self.teller: Teller = tell_nothing
         self.amender: Amender = amend_nothing
-        self.find: Callable[[str], Member | None] = _nobody
+        self.find: Callable[[str], RoomMember | None] = _nobody
         self.rooms = Rooms()
-        self.tally = Tally()
+        self.tally = RoomStats()
         self._limits = settings.limits
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
         self._confirming: Iterator[Room] = iter(())  # rooms that have still to be told that they are subscribed
         delivery = self._delivery = Delivery(settings.server.max_batch_delay)
-        self._following = Following(self.rooms, self, delivery, self.tally)
+        self._following = LogDelivery(self.rooms, self, delivery, self.tally)
         self._membership = Membership(
             self.rooms, self, self._following, delivery, self.tally, join_timeout=settings.store.timeout
         )
@@ -67,7 +67,7 @@ class Hub:
         """Called once by the composition root, after the bus was made with this hub as its sink."""
         self._bus = bus
         reading = Reading(bus, self._following, self.tally, self._tasks)
-        self._upkeep = Upkeep(
+        self._maintenance = Maintenance(
             self.rooms,
             self._following,
             bus,
@@ -75,23 +75,23 @@ class Hub:
             lag_timeout=self._limits.lag_timeout,
             cut=self._membership.cut,
         )
-        self._following.bind(bus, reading, self._upkeep)
-        self._membership.bind(reading, self._upkeep)
+        self._following.bind(bus, reading, self._maintenance)
+        self._membership.bind(reading, self._maintenance)
 
     def start(self) -> None:
         """Begin to look after the rooms from time to time."""
-        self._upkeep.start(self._tasks)
+        self._maintenance.start(self._tasks)
 
     async def stop(self) -> None:
         """End everything that runs by itself."""
-        self._upkeep.stop()
+        self._maintenance.stop()
         await self._tasks.cancel()
 
     # ---- members; membership.py says more ----------------------------------------------------------
 
     def join(
         self,
-        member: Member,
+        member: RoomMember,
         wanted: list[tuple[str, Position | None]],
         announce: Callable[[list[Joined]], None],
         failed: Callable[[BusError], None],
@@ -106,47 +106,47 @@ class Hub:
         """
         self._membership.join(member, wanted, announce, failed, dropped=dropped)
 
-    def leave(self, member: Member, room: str, left: Callable[[], None] | None = None) -> None:
+    def leave(self, member: RoomMember, room: str, left: Callable[[], None] | None = None) -> None:
         """Take a member out of a room, after the batch that is being written; then `left` is called."""
         self._membership.leave(member, room, left)
 
-    def leave_all(self, member: Member) -> None:
+    def leave_all(self, member: RoomMember) -> None:
         """It is gone, or about to be closed: nothing more is written to it, but for a batch that is being written."""
         self._membership.leave_all(member)
 
-    def paused(self, member: Member) -> None:
+    def paused(self, member: RoomMember) -> None:
         """Its transport's buffer is full."""
         self._membership.paused(member)
 
-    def resumed(self, member: Member) -> None:
+    def resumed(self, member: RoomMember) -> None:
         """Its transport has room again."""
         self._membership.resumed(member)
 
-    def joining(self, member: Member) -> bool:
+    def joining(self, member: RoomMember) -> bool:
         """Whether a join of its is under way."""
         return self._membership.joining(member)
 
-    def positions_of(self, member: Member) -> dict[str, Position] | None:
+    def positions_of(self, member: RoomMember) -> dict[str, Position] | None:
         """Up to where it was sent everything, in every room; None while a batch is being written: try again."""
         return self._membership.positions_of(member)
 
-    def depart(self, member: Member, gone: Callable[[dict[str, Position]], None]) -> None:
+    def depart(self, member: RoomMember, gone: Callable[[dict[str, Position]], None]) -> None:
         """Take it out of all its rooms; then `gone` is told up to where it was sent everything."""
         self._membership.depart(member, gone)
 
-    def arrive(self, member: Member, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
+    def arrive(self, member: RoomMember, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
         """Let it go on in its rooms from where it stood, at once; returns the rooms that it has to join instead."""
         return self._membership.arrive(member, stood)
 
-    def lag_of(self, member: Member) -> int:
+    def lag_of(self, member: RoomMember) -> int:
         """Messages of its rooms that it has not been sent yet."""
         return self._membership.lag_of(member)
 
-    def rooms_of(self, member: Member) -> list[str]:
+    def rooms_of(self, member: RoomMember) -> list[str]:
         """The rooms it is in."""
         return self._membership.rooms_of(member)
 
-    def members(self, room: str) -> list[Member]:
+    def members(self, room: str) -> list[RoomMember]:
         """This worker's members of a room."""
         return self._membership.members(room)
 
@@ -165,7 +165,7 @@ class Hub:
         `live` is called once when the following has begun, `missed` where entries cannot be had any more.
         """
         found = self._membership.room(room)
-        listener = Listener(received, live, missed)
+        listener = LogListener(received, live, missed)
         found.listeners = [*(found.listeners or ()), listener]
         self._following.run(found, found.follower.wanted())
         if found.current:
@@ -230,7 +230,7 @@ class Hub:
         self.tally.publish_latency.observe(seconds, count)
         found = self.rooms.get(room)
         if found is not None and found.follower.offset < last.offset:
-            self._upkeep.expect(room, last.epoch, last.offset)
+            self._maintenance.expect(room, last.epoch, last.offset)
 
     def received_note(self, room: str, note: bytes) -> None:
         """Something that is not logged came by pub/sub."""
@@ -280,7 +280,7 @@ class Hub:
                 "members": len(room),
                 "epoch": room.follower.epoch,
                 "offset": room.follower.offset,
-                "lagging": len(room.laggers or ()),
+                "lagging": len(room.slow_consumers or ()),
                 "state": room.follower.phase.value,
             }
             for room in self.rooms.values()
@@ -296,5 +296,5 @@ def _no_note(room: str, note: bytes) -> None:
     """Nobody is interested in notes."""
 
 
-def _nobody(member_id: str) -> Member | None:
+def _nobody(member_id: str) -> RoomMember | None:
     return None

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from workers.bus.port import BusError, LogState, Position
-from workers.rooms.follower import Effect, Phase
+from workers.rooms.follower import Effect, FollowPhase
 from workers.rooms.log_item import Stretch
-from workers.rooms.recovery import Restart, judge
+from workers.rooms.recovery import HistoryReset, judge
 from workers.rooms.room import Room
-from workers.rooms.types import Gap, Joined, Member, Reset
+from workers.rooms.types import Gap, Joined, Reset, RoomMember
 
 logger = logging.getLogger(__name__)
 
-_LIVE: Final = Phase.LIVE
+_LIVE: Final = FollowPhase.LIVE
 
 
 class Front(Protocol):
@@ -34,10 +34,10 @@ class Front(Protocol):
     def later(self, advance: Callable[[], None]) -> None:
         """Call it in a later turn of the loop."""
 
-    def admit(self, member: Member, part: JoinPart) -> None:
+    def admit(self, member: RoomMember, part: JoinPart) -> None:
         """It is a member now."""
 
-    def ended(self, join: Join) -> None:
+    def ended(self, join: PendingJoin) -> None:
         """The join is over, one way or the other."""
 
     def dropped(self, part: JoinPart) -> None:
@@ -49,7 +49,7 @@ class JoinPart:
 
     __slots__ = ("cursor", "join", "judged_in", "line", "missing", "room", "since", "waiting")
 
-    def __init__(self, join: Join, room: Room, since: Position | None) -> None:
+    def __init__(self, join: PendingJoin, room: Room, since: Position | None) -> None:
         self.join = join
         self.room = room
         self.since = since
@@ -113,7 +113,7 @@ class JoinPart:
             return
         verdict = judge(self.since, state)
         self.missing, self.judged_in = None, state.epoch
-        if isinstance(verdict, Restart):
+        if isinstance(verdict, HistoryReset):
             self.missing = Reset(state.epoch, verdict.after)
         elif verdict.gap is not None:
             self.missing = Gap(state.epoch, *verdict.gap)
@@ -153,7 +153,7 @@ class JoinPart:
         return Joined(self.room.name, position.epoch, position.offset, recovered, self.missing)
 
 
-class Join:
+class PendingJoin:
     """One call of `Hub.join`."""
 
     __slots__ = ("_announce", "_announcing", "_dropped", "_failed", "deadline", "front", "member", "over", "parts")
@@ -161,7 +161,7 @@ class Join:
     def __init__(
         self,
         front: Front,
-        member: Member,
+        member: RoomMember,
         announce: Callable[[list[Joined]], None],
         failed: Callable[[BusError], None],
         *,
@@ -254,4 +254,4 @@ def told_by_ring(room: Room, since: Position) -> bool:
         return True
     start = room.ring.start if room.ring is not None else room.offset
     state = LogState(follower.epoch, room.offset, start + 1, follower.reigns)
-    return not isinstance(judge(since, state), Restart)  # else it is for the log to say
+    return not isinstance(judge(since, state), HistoryReset)  # else it is for the log to say

@@ -10,7 +10,7 @@ from workers.bus.port import Entry
 logger = logging.getLogger(__name__)
 
 
-class Listener:
+class LogListener:
     """One call of `Hub.follow`."""
 
     __slots__ = ("_live", "_missed", "_received")

@@ -16,10 +16,10 @@ from typing import Protocol
 from workers.bus.port import Bus, BusError, LogState, Unavailable
 from workers.callbacks.event import Tasks
 from workers.rooms.follower import Effect
-from workers.rooms.join import Join
+from workers.rooms.join import PendingJoin
 from workers.rooms.room import Room
-from workers.rooms.slow_consumer import Lagger
-from workers.rooms.stats import Tally
+from workers.rooms.slow_consumer import SlowConsumer
+from workers.rooms.stats import RoomStats
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ Expected = tuple[float, str, int]  # since (the loop's time), epoch, offset
 
 
 class Follows(Protocol):
-    """What upkeep needs of the followers' shell."""
+    """What maintenance needs of the followers' shell."""
 
     def run(self, room: Room, effects: list[Effect]) -> None:
         """Carry out what a follower wants."""
@@ -43,7 +43,7 @@ class Follows(Protocol):
         """The log was like that when the store was asked."""
 
 
-class Upkeep:
+class Maintenance:
     """Looks after the rooms of one worker four times a second."""
 
     def __init__(
@@ -51,10 +51,10 @@ class Upkeep:
         rooms: dict[str, Room],
         follows: Follows,
         bus: Bus,
-        tally: Tally,
+        tally: RoomStats,
         *,
         lag_timeout: float,
-        cut: Callable[[Lagger], None],
+        cut: Callable[[SlowConsumer], None],
     ) -> None:
         self._rooms = rooms
         self._follows = follows
@@ -67,8 +67,8 @@ class Upkeep:
         # By room: since when, epoch and offset, of the first that has not come and of the last since then.
         self._expected: dict[str, tuple[Expected, Expected]] = {}
         self._lingering: dict[Room, None] = {}
-        self.joins: set[Join] = set()
-        self.laggers: set[Lagger] = set()
+        self.joins: set[PendingJoin] = set()
+        self.slow_consumers: set[SlowConsumer] = set()
 
     def start(self, tasks: Tasks) -> None:
         self._tick()
@@ -120,16 +120,16 @@ class Upkeep:
                 self._follows.run(room, room.follower.lingered())
 
     def _check_laggers(self, now: float) -> None:
-        self._tally.lagging = len(self.laggers)
-        for lagger in list(self.laggers):
-            if not lagger.member.paused:
-                lagger.since = now  # it waits for us, not we for it
+        self._tally.lagging = len(self.slow_consumers)
+        for slow_consumer in list(self.slow_consumers):
+            if not slow_consumer.member.paused:
+                slow_consumer.since = now  # it waits for us, not we for it
                 continue
-            lag = lagger.lag()
-            if lag < lagger.least:
-                lagger.least, lagger.since = lag, now
-            elif now - lagger.since > self._lag_timeout:
-                self._cut(lagger)
+            lag = slow_consumer.lag()
+            if lag < slow_consumer.least:
+                slow_consumer.least, slow_consumer.since = lag, now
+            elif now - slow_consumer.since > self._lag_timeout:
+                self._cut(slow_consumer)
 
     async def _patrol(self) -> None:
         while True:

@@ -10,18 +10,18 @@ from typing import Protocol
 
 from workers.addressing import inbox_of
 from workers.bus.port import BusError, Position, Unavailable
-from workers.rooms.delivery import Following
+from workers.rooms.delivery import LogDelivery
 from workers.rooms.flush import Delivery
 from workers.rooms.follower import Effect
 from workers.rooms.history_reader import Asker, Reading
-from workers.rooms.join import Join, JoinPart, told_by_ring
+from workers.rooms.join import JoinPart, PendingJoin, told_by_ring
 from workers.rooms.log_item import Item
-from workers.rooms.maintenance import Upkeep
+from workers.rooms.maintenance import Maintenance
 from workers.rooms.room import Room
 from workers.rooms.rooms import Rooms
-from workers.rooms.slow_consumer import Lagger
-from workers.rooms.stats import Tally
-from workers.rooms.types import Gap, Joined, Member, Reset, Teller
+from workers.rooms.slow_consumer import SlowConsumer
+from workers.rooms.stats import RoomStats
+from workers.rooms.types import Gap, Joined, Reset, RoomMember, Teller
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Words(Protocol):
     """What the application said about its members."""
 
     teller: Teller
-    find: Callable[[str], Member | None]
+    find: Callable[[str], RoomMember | None]
 
 
 class Membership:
@@ -40,15 +40,15 @@ class Membership:
 
     # Set once by `bind`.
     _reading: Reading
-    _upkeep: Upkeep
+    _maintenance: Maintenance
 
     def __init__(
         self,
         rooms: Rooms,
         words: Words,
-        following: Following,
+        following: LogDelivery,
         delivery: Delivery,
-        tally: Tally,
+        tally: RoomStats,
         *,
         join_timeout: float,
     ) -> None:
@@ -59,16 +59,16 @@ class Membership:
         self._tally = tally
         self._join_timeout = join_timeout
         self._loop = asyncio.get_running_loop()
-        self._of: dict[Member, tuple[Room, ...]] = {}
-        self._joins: dict[Member, list[Join]] = {}
+        self._of: dict[RoomMember, tuple[Room, ...]] = {}
+        self._joins: dict[RoomMember, list[PendingJoin]] = {}
 
-    def bind(self, reading: Reading, upkeep: Upkeep) -> None:
+    def bind(self, reading: Reading, maintenance: Maintenance) -> None:
         """What came into being after this."""
-        self._reading, self._upkeep = reading, upkeep
+        self._reading, self._maintenance = reading, maintenance
 
     def join(
         self,
-        member: Member,
+        member: RoomMember,
         wanted: list[tuple[str, Position | None]],
         announce: Callable[[list[Joined]], None],
         failed: Callable[[BusError], None],
@@ -83,7 +83,7 @@ class Membership:
         answer in `store.timeout`, or where the member left. `dropped` hears of each room that it left before.
         """
         deadline = self._loop.time() + self._join_timeout
-        join = Join(self, member, announce, failed, deadline=deadline, dropped=dropped)
+        join = PendingJoin(self, member, announce, failed, deadline=deadline, dropped=dropped)
         for name, since in wanted:
             room = self.room(name)
             room.pins += 1
@@ -91,10 +91,10 @@ class Membership:
             if effects := room.follower.wanted():
                 self._following.run(room, effects)
         self._joins.setdefault(member, []).append(join)
-        self._upkeep.joins.add(join)
+        self._maintenance.joins.add(join)
         join.advance()
 
-    def leave(self, member: Member, room: str, left: Callable[[], None] | None = None) -> None:
+    def leave(self, member: RoomMember, room: str, left: Callable[[], None] | None = None) -> None:
         """Take a member out of a room after the batch under way, or out of a join; then `left` is called."""
         for join in self._joins.get(member, ()):
             join.drop(room)
@@ -111,27 +111,27 @@ class Membership:
 
         found.when_idle(change)
 
-    def leave_all(self, member: Member) -> None:
+    def leave_all(self, member: RoomMember) -> None:
         """It is gone, or about to be closed: nothing more is written to it, but for a batch that is being written."""
         for join in list(self._joins.get(member, ())):
             join.fail(Unavailable("the connection was closed"))
         for room in self._of.get(member, ()):
             room.when_idle(partial(self._remove, member, room))
 
-    def paused(self, member: Member) -> None:
+    def paused(self, member: RoomMember) -> None:
         """Its transport's buffer is full: from the end of the batch under way it lags."""
         for room in self._of.get(member, ()):
             if room.is_live(member):
                 room.when_idle(partial(self._demote, member, room))
 
-    def resumed(self, member: Member) -> None:
+    def resumed(self, member: RoomMember) -> None:
         """Its transport has room again."""
         for room in self._of.get(member, ()):
-            lagger = room.laggers.get(member) if room.laggers else None
-            if lagger is not None:
-                self.pump_later(lagger)
+            slow_consumer = room.slow_consumers.get(member) if room.slow_consumers else None
+            if slow_consumer is not None:
+                self.pump_later(slow_consumer)
 
-    def positions_of(self, member: Member) -> dict[str, Position] | None:
+    def positions_of(self, member: RoomMember) -> dict[str, Position] | None:
         """Where it stands in every room, after what waits for it was written; None while a batch is being written."""
         rooms = self._of.get(member, ())
         for room in rooms:
@@ -140,7 +140,7 @@ class Membership:
             return None
         return {room.name: self._position(member, room) for room in rooms}
 
-    def depart(self, member: Member, gone: Callable[[dict[str, Position]], None]) -> None:
+    def depart(self, member: RoomMember, gone: Callable[[dict[str, Position]], None]) -> None:
         """Take it out of each of its rooms, with all of the batch under way there; then `gone` is told where it stood.
 
         That is in the same turn, but where it gets something else than the others.
@@ -167,7 +167,7 @@ class Membership:
         if not rooms:
             gone(noted)
 
-    def arrive(self, member: Member, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
+    def arrive(self, member: RoomMember, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
         """Let it go on in its rooms from where it stood, in silence; what it missed is written at once.
 
         Returns the rooms where that is not possible: which are not followed, or whose ring does not say what became of
@@ -175,7 +175,7 @@ class Membership:
         """
         return [(name, at) for name, at in stood if not self._arrived(member, self._rooms.get(name), at)]
 
-    def _arrived(self, member: Member, room: Room | None, at: Position) -> bool:
+    def _arrived(self, member: RoomMember, room: Room | None, at: Position) -> bool:
         if room is None or member in room:
             return False
         self.run(room, room.follower.wanted())
@@ -190,15 +190,15 @@ class Membership:
             self._lag(member, room, at, line=room.line).pump()
         return True
 
-    def _position(self, member: Member, room: Room) -> Position:
-        lagger = room.laggers.get(member) if room.laggers else None
-        return lagger.position if lagger is not None else room.position
+    def _position(self, member: RoomMember, room: Room) -> Position:
+        slow_consumer = room.slow_consumers.get(member) if room.slow_consumers else None
+        return slow_consumer.position if slow_consumer is not None else room.position
 
-    def joining(self, member: Member) -> bool:
+    def joining(self, member: RoomMember) -> bool:
         """Whether a join of its is under way."""
         return member in self._joins
 
-    def lag_of(self, member: Member) -> int:
+    def lag_of(self, member: RoomMember) -> int:
         """Messages of its rooms that it has not been sent yet."""
         return sum(
             max(room.offset - self._position(member, room).offset, 0)
@@ -206,10 +206,10 @@ class Membership:
             if not room.is_live(member)
         )
 
-    def rooms_of(self, member: Member) -> list[str]:
+    def rooms_of(self, member: RoomMember) -> list[str]:
         return [room.name for room in self._of.get(member, ())]
 
-    def members(self, room: str) -> list[Member]:
+    def members(self, room: str) -> list[RoomMember]:
         """This worker's members of a room."""
         found = self._rooms.get(room)
         return found.members() if found is not None else []
@@ -224,12 +224,12 @@ class Membership:
             self._rooms.begin(room)
         return room
 
-    def _remove(self, member: Member, room: Room) -> None:
+    def _remove(self, member: RoomMember, room: Room) -> None:
         if member not in room:
             return
-        lagger = room.laggers.get(member) if room.laggers else None
-        if lagger is not None:
-            self._upkeep.laggers.discard(lagger)
+        slow_consumer = room.slow_consumers.get(member) if room.slow_consumers else None
+        if slow_consumer is not None:
+            self._maintenance.slow_consumers.discard(slow_consumer)
         room.remove(member)
         rest = tuple(one for one in self._of.get(member, ()) if one is not room)
         if rest:
@@ -243,29 +243,29 @@ class Membership:
         if not room.needed:
             self.run(room, room.follower.unwanted())
 
-    def _demote(self, member: Member, room: Room) -> None:
+    def _demote(self, member: RoomMember, room: Room) -> None:
         """LIVE → LAGGING at the room's position, between two batches."""
         if room.is_live(member):
             room.remove(member)
-            lagger = self._lag(member, room, room.position, line=room.goal_line)
+            slow_consumer = self._lag(member, room, room.position, line=room.goal_line)
             if not member.paused:
-                self.pump_later(lagger)
+                self.pump_later(slow_consumer)
 
-    def _lag(self, member: Member, room: Room, position: Position, *, line: int) -> Lagger:
-        lagger = Lagger(member, room, position, self, line=line, now=self._loop.time())
-        if room.laggers is None:
-            room.laggers = {}
-        room.laggers[member] = lagger
-        self._upkeep.laggers.add(lagger)
-        return lagger
+    def _lag(self, member: RoomMember, room: Room, position: Position, *, line: int) -> SlowConsumer:
+        slow_consumer = SlowConsumer(member, room, position, self, line=line, now=self._loop.time())
+        if room.slow_consumers is None:
+            room.slow_consumers = {}
+        room.slow_consumers[member] = slow_consumer
+        self._maintenance.slow_consumers.add(slow_consumer)
+        return slow_consumer
 
-    # ---- what joins, laggers and rooms want --------------------------------------------------------
+    # ---- what joins, slow_consumers and rooms want --------------------------------------------------------
 
     def run(self, room: Room, effects: list[Effect]) -> None:
         """Carry out what a follower wants."""
         self._following.run(room, effects)
 
-    def admit(self, member: Member, part: JoinPart) -> None:
+    def admit(self, member: RoomMember, part: JoinPart) -> None:
         """Make it a member, LIVE or LAGGING, in the turn in which it was announced."""
         room, rooms = part.room, self._of.get(member, ())
         if room in rooms:
@@ -275,23 +275,23 @@ class Membership:
             room.enliven(member)
             return
         line = room.goal_line if part.cursor is None else part.line
-        lagger = self._lag(member, room, part.cursor or room.position, line=line)
+        slow_consumer = self._lag(member, room, part.cursor or room.position, line=line)
         if part.missing is not None:
-            lagger.tell(self.told(lagger, part.missing))
-        lagger.pump()
+            slow_consumer.tell(self.told(slow_consumer, part.missing))
+        slow_consumer.pump()
 
     def later(self, advance: Callable[[], None]) -> None:
         """Call it in the next turn."""
         self._loop.call_soon(advance)
 
-    def ended(self, join: Join) -> None:
+    def ended(self, join: PendingJoin) -> None:
         """A join is over: what it held is let go."""
         mine = self._joins.get(join.member, [])
         if join in mine:
             mine.remove(join)
         if not mine:
             self._joins.pop(join.member, None)
-        self._upkeep.joins.discard(join)
+        self._maintenance.joins.discard(join)
         for part in join.parts:
             room = part.room
             room.pins -= 1
@@ -308,52 +308,59 @@ class Membership:
         asker.waiting = True
         self._reading.ask(asker)
 
-    def promote(self, lagger: Lagger) -> None:
+    def promote(self, slow_consumer: SlowConsumer) -> None:
         """LAGGING → LIVE, between two batches or with the present one already written."""
-        if lagger.room.takes_in:
-            self._promote(lagger)
+        if slow_consumer.room.takes_in:
+            self._promote(slow_consumer)
         else:
-            lagger.room.when_idle(partial(self._promote, lagger))
+            slow_consumer.room.when_idle(partial(self._promote, slow_consumer))
 
-    def _promote(self, lagger: Lagger) -> None:
-        room, member = lagger.room, lagger.member
-        if (room.laggers or {}).get(member) is not lagger:
+    def _promote(self, slow_consumer: SlowConsumer) -> None:
+        room, member = slow_consumer.room, slow_consumer.member
+        if (room.slow_consumers or {}).get(member) is not slow_consumer:
             return
-        if member.paused or lagger.line != room.line or room.goal_line != room.line or lagger.offset != room.goal:
-            self.pump_later(lagger)
+        if (
+            member.paused
+            or slow_consumer.line != room.line
+            or room.goal_line != room.line
+            or slow_consumer.offset != room.goal
+        ):
+            self.pump_later(slow_consumer)
             return
         room.remove(member)
-        self._upkeep.laggers.discard(lagger)
+        self._maintenance.slow_consumers.discard(slow_consumer)
         room.enliven(member)
 
-    def pump_later(self, lagger: Lagger) -> None:
+    def pump_later(self, slow_consumer: SlowConsumer) -> None:
         """Let a lagging member go on in a later turn."""
-        self._delivery.pump(lagger)
+        self._delivery.pump(slow_consumer)
 
-    def told(self, lagger: Lagger, what: Gap | Reset) -> bytes | None:
+    def told(self, slow_consumer: SlowConsumer, what: Gap | Reset) -> bytes | None:
         """Count and log what a lagging member cannot have."""
-        room = lagger.room.name
+        room = slow_consumer.room.name
         if isinstance(what, Gap) and what.changes:
             pass  # nothing is lost: the messages show what the changes did
         elif isinstance(what, Gap):
             self._tally.gaps += 1
             self._tally.dropped += what.last - what.first + 1
-            logger.info("room %s: offsets %d to %d are gone for %s", room, what.first, what.last, lagger.member.id)
+            logger.info(
+                "room %s: offsets %d to %d are gone for %s", room, what.first, what.last, slow_consumer.member.id
+            )
         else:
             self._tally.resets += 1
-            logger.info("room %s: %s starts again after offset %d", room, lagger.member.id, what.offset)
+            logger.info("room %s: %s starts again after offset %d", room, slow_consumer.member.id, what.offset)
         return self._words.teller(room, what)
 
-    def cut(self, lagger: Lagger) -> None:
+    def cut(self, slow_consumer: SlowConsumer) -> None:
         """Its lag has not shrunk for too long."""
         self._tally.cut += 1
-        lagger.member.cut(TOO_SLOW)
+        slow_consumer.member.cut(TOO_SLOW)
 
     def mark(self, room: Room) -> None:
         """There is something to be flushed."""
         self._delivery.mark(room)
 
-    def special_members(self, item: Item) -> Iterable[Member]:
+    def special_members(self, item: Item) -> Iterable[RoomMember]:
         """The author's own connections, found through the inbox that all of them are in, and those left out."""
         if item.key and item.author:
             yield from self.members(inbox_of(item.author))

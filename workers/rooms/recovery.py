@@ -21,13 +21,13 @@ class Continue(Struct, frozen=True):
     gap: tuple[int, int] | None = None
 
 
-class Restart(Struct, frozen=True):
+class HistoryReset(Struct, frozen=True):
     """What the position stands for is gone; the log goes on for its holder after `after`."""
 
     after: int
 
 
-Verdict = Continue | Restart
+Verdict = Continue | HistoryReset
 
 
 def judge(position: Position, state: LogState) -> Verdict:
@@ -47,8 +47,8 @@ def judge(position: Position, state: LogState) -> Verdict:
     return Continue(position.offset)
 
 
-def _restart(after: int, state: LogState) -> Restart:
-    return Restart(max(after, state.first - 1))
+def _restart(after: int, state: LogState) -> HistoryReset:
+    return HistoryReset(max(after, state.first - 1))
 
 
 def epoch_at(offset: int, state: LogState) -> str:

@@ -1,13 +1,14 @@
 """Owns one room on a worker: its members, the batch for them, and that membership changes between batches only.
 
 A member is LIVE, then it is in one of two sets that are written to without looking at anybody, or it is LAGGING, then
-it has a cursor (`lagger.py`) and no queue.
+it has a cursor (`slow_consumer.py`) and no queue.
 
 Two places in the log matter. `epoch` and `offset` say how far the worker has come: the ring ends there, and so does the
 batch. `taken_…` says what the LIVE members were sent, or are being sent: it is the place before the batch that is
 gathered now. Since a change of membership waits until no batch is being written, and everybody gets whole batches,
 a member that comes, goes or begins to lag is exactly at `position`. Only connections that move between workers do not
-wait, and laggers that have caught up: who leaves gets its part of the batch first, who comes has it (`flight.py`).
+wait, and slow consumers that have caught up: who leaves gets its part of the batch first, who comes has it (see
+`fanout.py`).
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from workers.bus.port import Position
 from workers.rooms.alone import Alone
-from workers.rooms.fanout import Flight, joined, write
-from workers.rooms.follower import Follower, Phase
+from workers.rooms.fanout import Fanout, joined, write
+from workers.rooms.follower import Follower, FollowPhase
 from workers.rooms.log_item import Item
 from workers.rooms.ring import Ring
-from workers.rooms.types import Member, Transport
+from workers.rooms.types import RoomMember, Transport
 
 if TYPE_CHECKING:
-    from workers.rooms.join import Join, JoinPart
-    from workers.rooms.listening import Listener
-    from workers.rooms.slow_consumer import Lagger
+    from workers.rooms.join import JoinPart, PendingJoin
+    from workers.rooms.listening import LogListener
+    from workers.rooms.slow_consumer import SlowConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class House(Protocol):
     def mark(self, room: Room) -> None:
         """There is something to be flushed."""
 
-    def special_members(self, item: Item) -> Iterable[Member]:
+    def special_members(self, item: Item) -> Iterable[RoomMember]:
         """This worker's members for whom an item may look different."""
 
     def written(self, items: list[Item], members: int, size: int) -> None:
@@ -53,9 +54,31 @@ class Room:
     """One room; slots only, because every connected user has one of its own, the inbox."""
 
     __slots__ = (
-        "_changes", "_flight", "_flushing", "_house", "arrived", "asked", "batch", "dirty", "epoch",
-        "follower", "follower_waits", "joins", "laggers", "line", "linger", "listeners", "live",
-        "name", "offset", "pins", "reading", "ring", "squeezed", "taken_epoch", "taken_line",
+        "_changes",
+        "_flight",
+        "_flushing",
+        "_house",
+        "arrived",
+        "asked",
+        "batch",
+        "dirty",
+        "epoch",
+        "follower",
+        "follower_waits",
+        "joins",
+        "line",
+        "linger",
+        "listeners",
+        "live",
+        "name",
+        "offset",
+        "pins",
+        "reading",
+        "ring",
+        "slow_consumers",
+        "squeezed",
+        "taken_epoch",
+        "taken_line",
         "taken_offset",
     )  # fmt: skip
 
@@ -69,13 +92,13 @@ class Room:
         self.taken_offset = 0
         self.taken_line = 0
         self.ring: Ring | None = None  # None: nothing has come yet
-        self.live: dict[Member, Transport] | Alone = Alone()
-        self.squeezed: dict[Member, Transport] | None = None  # LIVE too: those with permessage-deflate
-        self.laggers: dict[Member, Lagger] | None = None
-        self.listeners: list[Listener] | None = None
+        self.live: dict[RoomMember, Transport] | Alone = Alone()
+        self.squeezed: dict[RoomMember, Transport] | None = None  # LIVE too: those with permessage-deflate
+        self.slow_consumers: dict[RoomMember, SlowConsumer] | None = None
+        self.listeners: list[LogListener] | None = None
         self.pins = 0  # joins under way
-        self.joins: list[Join] | None = None  # those that wait for this room to be current
-        self.asked: list[Lagger | JoinPart] | None = None  # who waits for a page of the log
+        self.joins: list[PendingJoin] | None = None  # those that wait for this room to be current
+        self.asked: list[SlowConsumer | JoinPart] | None = None  # who waits for a page of the log
         self.reading = False  # a page is being read, for whomever
         self.follower_waits = False  # the follower wants the next page
         self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
@@ -92,12 +115,12 @@ class Room:
     @property
     def needed(self) -> bool:
         """Somebody is in it, or about to be."""
-        return bool(self.live or self.squeezed or self.laggers or self.listeners or self.pins)
+        return bool(self.live or self.squeezed or self.slow_consumers or self.listeners or self.pins)
 
     @property
     def current(self) -> bool:
         """Followed, and everything up to the top has been seen."""
-        return self.follower.current and self.follower.phase is Phase.LIVE
+        return self.follower.current and self.follower.phase is FollowPhase.LIVE
 
     @property
     def position(self) -> Position:
@@ -116,25 +139,25 @@ class Room:
         """The line that `goal` is on."""
         return self.taken_line if self.batch or self._flight is not None else self.line
 
-    def __contains__(self, member: Member) -> bool:
-        return self.is_live(member) or (self.laggers is not None and member in self.laggers)
+    def __contains__(self, member: RoomMember) -> bool:
+        return self.is_live(member) or (self.slow_consumers is not None and member in self.slow_consumers)
 
-    def is_live(self, member: Member) -> bool:
+    def is_live(self, member: RoomMember) -> bool:
         return member in self.live or (self.squeezed is not None and member in self.squeezed)
 
     def __len__(self) -> int:
-        return self.live_count + len(self.laggers or ())
+        return self.live_count + len(self.slow_consumers or ())
 
     @property
     def live_count(self) -> int:
         return len(self.live) + len(self.squeezed or ())
 
-    def members(self) -> list[Member]:
-        return [*self.live, *(self.squeezed or ()), *(self.laggers or ())]
+    def members(self) -> list[RoomMember]:
+        return [*self.live, *(self.squeezed or ()), *(self.slow_consumers or ())]
 
-    def enliven(self, member: Member) -> None:
+    def enliven(self, member: RoomMember) -> None:
         """Make it LIVE; it is at the room's position, and the room is settled."""
-        if isinstance(self._flight, Flight):
+        if isinstance(self._flight, Fanout):
             self._flight.open = False  # it is none of those who get what comes now by it
         if member.deflate:
             if self.squeezed is None:
@@ -145,13 +168,13 @@ class Room:
         else:
             self.live[member] = member.ws.transport
 
-    def remove(self, member: Member) -> None:
+    def remove(self, member: RoomMember) -> None:
         """Take it out of whatever set it is in."""
         self.live.pop(member, None)
         if self.squeezed is not None:
             self.squeezed.pop(member, None)
-        if self.laggers is not None:
-            self.laggers.pop(member, None)
+        if self.slow_consumers is not None:
+            self.slow_consumers.pop(member, None)
 
     # ---- the ring ----------------------------------------------------------------------------------
 
@@ -197,13 +220,13 @@ class Room:
     @property
     def takes_in(self) -> bool:
         """Whether who is at `position` may become LIVE now: not while it is not settled who gets the batch."""
-        return self._flight is None or (isinstance(self._flight, Flight) and not self._flushing)
+        return self._flight is None or (isinstance(self._flight, Fanout) and not self._flushing)
 
-    def finish(self, member: Member) -> bool:
+    def finish(self, member: RoomMember) -> bool:
         """Give a member now what is being written, so that it is at `position` and may leave; False: it has to wait."""
         if self._flight is None:
             return True
-        if not isinstance(self._flight, Flight) or self._flushing:
+        if not isinstance(self._flight, Fanout) or self._flushing:
             return False
         self._flight.finish(member)
         return True
@@ -227,7 +250,7 @@ class Room:
         if self.batch and (self._flight is None or self._absorbs):
             items, self.batch = self.batch, []
             self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
-            if isinstance(self._flight, Flight):
+            if isinstance(self._flight, Fanout):
                 self._flight.absorb(items, self._apart(items))
             else:
                 self._flight = self._begin(items)
@@ -249,7 +272,7 @@ class Room:
     @property
     def _absorbs(self) -> bool:
         """Nobody waits for the end of what is being written."""
-        return isinstance(self._flight, Flight) and self._flight.open and not self._changes
+        return isinstance(self._flight, Fanout) and self._flight.open and not self._changes
 
     def _begin(self, items: list[Item]) -> Iterator[int]:
         """Begin to write a batch: each step writes it to up to AT_ONCE members, and gives their number."""
@@ -257,7 +280,7 @@ class Room:
         if not apart and not self.squeezed and len(self.live) <= AT_ONCE:
             return self._write_at_once(items)
         classes = ((self.live, False), (self.squeezed or {}, True))
-        return Flight(items, classes, apart, at_once=AT_ONCE, written=self._house.written)
+        return Fanout(items, classes, apart, at_once=AT_ONCE, written=self._house.written)
 
     def _write_at_once(self, items: list[Item]) -> Iterator[int]:
         """What nearly every batch comes to."""
@@ -268,9 +291,9 @@ class Room:
             self._house.written(items, count, len(data))
             yield count
 
-    def _apart(self, items: list[Item]) -> dict[Member, Transport]:
+    def _apart(self, items: list[Item]) -> dict[RoomMember, Transport]:
         """Members who get something else than the others."""
-        apart: dict[Member, Transport] = {}
+        apart: dict[RoomMember, Transport] = {}
         for item in items:
             if item.special:
                 for member in self._house.special_members(item):

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from workers.bus.port import LogState, Position
 from workers.rooms.log_item import Item, Stretch
-from workers.rooms.recovery import Restart, epoch_at, judge
+from workers.rooms.recovery import HistoryReset, epoch_at, judge
 from workers.rooms.room import Room
-from workers.rooms.types import Gap, Member, Reset
+from workers.rooms.types import Gap, Reset, RoomMember
 from workers.transport.frames import text_frame
 
 STEP = 64 * 1024  # bytes written at a time: it may be told to pause after each
@@ -23,26 +23,28 @@ TURN = 256 * 1024  # bytes for one member in one turn of the loop
 class Desk(Protocol):
     """What a lagging member needs of the hub."""
 
-    def ask(self, asker: Lagger) -> None:
+    def ask(self, asker: SlowConsumer) -> None:
         """Read a page after its offset; `page_came` follows."""
 
-    def promote(self, lagger: Lagger) -> None:
+    def promote(self, slow_consumer: SlowConsumer) -> None:
         """It has reached the room's position: make it LIVE."""
 
-    def pump_later(self, lagger: Lagger) -> None:
+    def pump_later(self, slow_consumer: SlowConsumer) -> None:
         """Go on with it in a later turn."""
 
-    def told(self, lagger: Lagger, what: Gap | Reset) -> bytes | None:
+    def told(self, slow_consumer: SlowConsumer, what: Gap | Reset) -> bytes | None:
         """Count and log what is lost; the payload to tell it with."""
 
 
-class Lagger:
+class SlowConsumer:
     """One member that reads from the log in one room."""
 
     __slots__ = ("_desk", "_tellings", "arrived", "epoch", "least", "line", "member", "offset", "queued", "room",
                  "since", "waiting", "written")  # fmt: skip
 
-    def __init__(self, member: Member, room: Room, position: Position, desk: Desk, *, line: int, now: float) -> None:
+    def __init__(
+        self, member: RoomMember, room: Room, position: Position, desk: Desk, *, line: int, now: float
+    ) -> None:
         self._desk = desk
         self.member = member
         self.room = room
@@ -64,7 +66,7 @@ class Lagger:
     @property
     def alive(self) -> bool:
         """It still is what its member is in the room."""
-        return (self.room.laggers or {}).get(self.member) is self
+        return (self.room.slow_consumers or {}).get(self.member) is self
 
     def lag(self) -> int:
         """Bytes that it has not been sent, up to a constant: enough to see whether it shrinks."""
@@ -103,7 +105,7 @@ class Lagger:
         if not self.alive:
             return
         verdict = judge(self.position, state)
-        if isinstance(verdict, Restart):
+        if isinstance(verdict, HistoryReset):
             self.epoch, self.offset = state.epoch, verdict.after
             self.tell(self._desk.told(self, Reset(state.epoch, verdict.after)))
         elif verdict.gap is not None:

@@ -27,7 +27,7 @@ class Histogram:
         row[field + HISTOGRAM_BUCKETS] = int(self._sum * 1e9)
 
 
-class Tally:
+class RoomStats:
     """Counters of the rooms of one worker."""
 
     __slots__ = ("bytes_out", "catch_ups", "cut", "deliveries", "delivery_lag", "dropped", "gaps", "lagging",

@@ -17,7 +17,7 @@ class Transport(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
 
-class Member(Protocol):
+class RoomMember(Protocol):
     """A connection, as the rooms see it."""
 
     @property

@@ -18,7 +18,7 @@ from workers.transport.config import EndpointConfig
 A_TURN = 8  # connections
 
 
-class Door:
+class Acceptor:
     """Accepts from a listening socket until it is closed. The socket itself stays the caller's."""
 
     def __init__(self, servers: list[asyncio.Server]) -> None:
@@ -31,7 +31,7 @@ class Door:
         make: Callable[[], asyncio.BaseProtocol],
         config: EndpointConfig,
         tls: ssl.SSLContext | None = None,
-    ) -> Door:
+    ) -> Acceptor:
         """Begin to accept; `make` gives each connection its protocol."""
         loop = asyncio.get_running_loop()
         serve = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server

@@ -5,7 +5,7 @@
 
 CLOSING: our Close is written, the peer's is awaited. DRAINING: both are there, or the connection has
 failed; our side is shut and what still comes is thrown away, since closing a socket with unread data resets
-the connection, and the peer would never see why. The endpoint's sweeper aborts both when their time is up.
+the connection, and the peer would never see why. The endpoint's keepalive aborts both when their time is up.
 
 The owner is told once, as soon as the connection is of no more use to it, however long the peer takes then.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from workers.transport import frames
 from workers.transport.addresses import of_peer
-from workers.transport.opening import Owner
+from workers.transport.opening import ConnectionOwner
 
 if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint
@@ -39,7 +39,7 @@ FLOOD: Final = 4009
 NO_ANSWER: Final = 4010
 
 
-class Late:
+class PendingOutput:
     """What the application did with a connection that was frozen: it is done as soon as somebody may write."""
 
     __slots__ = ("close", "frames")
@@ -49,7 +49,7 @@ class Late:
         self.close: tuple[int, str] | None = None
 
 
-class Lifecycle(asyncio.Protocol):
+class ClosingProtocol(asyncio.Protocol):
     """A connection as far as it is written to and ends; reading is `WebSocket`'s."""
 
     __slots__ = (
@@ -66,7 +66,7 @@ class Lifecycle(asyncio.Protocol):
         "writing_paused",
     )
 
-    owner: Owner
+    owner: ConnectionOwner
     transport: asyncio.Transport
 
     def __init__(self, endpoint: Endpoint, remote: tuple[str, int] | None) -> None:
@@ -78,7 +78,7 @@ class Lifecycle(asyncio.Protocol):
         self._remote = remote  # None: whoever is at the other end of the socket
         self._address: str | None = None  # once it was asked for
         self._pauses = 0  # who wants nothing to be read: see `WebSocket`
-        self._late: Late | None = None
+        self._late: PendingOutput | None = None
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -166,9 +166,9 @@ class Lifecycle(asyncio.Protocol):
         elif self.state == FROZEN:
             self._keep_late().close = (code, reason)
 
-    def _keep_late(self) -> Late:
+    def _keep_late(self) -> PendingOutput:
         if self._late is None:
-            self._late = Late()
+            self._late = PendingOutput()
         return self._late
 
     def abort(self, code: int = ABNORMAL, reason: str = "") -> None:

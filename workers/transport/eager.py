@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Begun(Generic[T]):
+class EagerCoroutine(Generic[T]):
     """A coroutine that runs to its first wait at once. Awaited, it goes on from there: in no time if that is over."""
 
     __slots__ = ("_coroutine", "_ended", "_waits_for")

@@ -17,18 +17,18 @@ from itertools import islice
 from typing import Any, Protocol
 
 from workers.http.response import Response
-from workers.transport.acceptor import Door
-from workers.transport.closing import Lifecycle
+from workers.transport.acceptor import Acceptor
+from workers.transport.closing import ClosingProtocol
 from workers.transport.config import EndpointConfig
-from workers.transport.eager import Begun
-from workers.transport.fd_budget import SLACK, Descriptors
+from workers.transport.eager import EagerCoroutine
+from workers.transport.fd_budget import SLACK, FdBudget
 from workers.transport.handshake import Handshake
-from workers.transport.handshake_cache import Familiar
+from workers.transport.handshake_cache import HandshakeCache
 from workers.transport.hosts import Hosts
-from workers.transport.keepalive import Sweeper
+from workers.transport.keepalive import Keepalive
 from workers.transport.negotiation import Negotiator
 from workers.transport.notices import Notices
-from workers.transport.opening import Handler
+from workers.transport.opening import ConnectionHandler
 from workers.transport.parser import Parsers
 from workers.transport.peers import Newcomer, Peers
 from workers.transport.proxies import TrustedProxies
@@ -41,7 +41,7 @@ PATIENCE = 1.0  # seconds for a handshake that nobody need wait for where there 
 LOW_WATER_PART = 4  # a paused reader goes on when a quarter of the queue is left
 
 
-class Http(Protocol):
+class HttpHandler(Protocol):
     """What answers plain HTTP on the endpoint's port; see workers/http/site.py."""
 
     def answer(self, path: str, *, local: bool = True) -> Response:
@@ -49,7 +49,7 @@ class Http(Protocol):
 
 
 @dataclass(slots=True)
-class Counts:
+class EndpointCounts:
     """What happened here since the start; copied to the shared counters now and then."""
 
     connections: int = 0  # open now
@@ -72,11 +72,11 @@ class Endpoint:
     def __init__(
         self,
         config: EndpointConfig,
-        handler: Handler,
-        http: Http | None = None,
+        handler: ConnectionHandler,
+        http: HttpHandler | None = None,
         *,
         tls: ssl.SSLContext | None = None,
-        descriptors: Descriptors | None = None,
+        descriptors: FdBudget | None = None,
         peers: Peers | None = None,
         notices: Notices | None = None,
     ) -> None:
@@ -86,7 +86,7 @@ class Endpoint:
         self.tls = tls
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
-        self.counts = Counts()
+        self.counts = EndpointCounts()
         self.parsers = Parsers(config.message_size)
         self.proxies = TrustedProxies(config.trusted_proxies, config.forwarded_header)
         self.behind_proxies = bool(self.proxies)
@@ -98,9 +98,9 @@ class Endpoint:
             claims=self.proxies.claims,
         )
         self.hosts = Hosts(config.hosts)
-        self.familiar = Familiar()
-        self.connections = Sweeper(config, self.now)
-        self.descriptors = descriptors or Descriptors.of_this_process(config.reserve)
+        self.handshake_cache = HandshakeCache()
+        self.connections = Keepalive(config, self.now)
+        self.descriptors = descriptors or FdBudget.of_this_process(config.reserve)
         self.descriptors.watch(self._descriptors_changed)
         self.peers = peers or Peers(
             self.descriptors.limit, per_address=config.per_address, ipv6_prefix=config.ipv6_prefix
@@ -108,7 +108,7 @@ class Endpoint:
         self.notices = notices or Notices()
         self.connections.when_swept = self._make_room
         self._listeners: list[socket.socket] = []
-        self._doors: list[Door] = []  # as many as listeners, or none
+        self._doors: list[Acceptor] = []  # as many as listeners, or none
         self._serving: asyncio.Task[None] | None = None
 
     # ---- accepting ---------------------------------------------------------------------------------
@@ -120,8 +120,8 @@ class Endpoint:
         if not self.descriptors.paused:
             self._doors.append(await self._open(sock))
 
-    async def _open(self, sock: socket.socket) -> Door:
-        return await Door.open(sock, partial(Handshake, self), self.config, self.tls)
+    async def _open(self, sock: socket.socket) -> Acceptor:
+        return await Acceptor.open(sock, partial(Handshake, self), self.config, self.tls)
 
     def stop_accepting(self) -> None:
         """Leave the listening sockets to others, for good. Open connections and handshakes go on."""
@@ -214,7 +214,9 @@ class Endpoint:
             attached.append(ws)
         return attached
 
-    def _begin(self, sock: socket.socket, state: bytes) -> tuple[WebSocket, Begun[Any], ConnectionState] | Exception:
+    def _begin(
+        self, sock: socket.socket, state: bytes
+    ) -> tuple[WebSocket, EagerCoroutine[Any], ConnectionState] | Exception:
         try:
             known = decode_state(state)
         except ValueError as error:
@@ -225,7 +227,7 @@ class Endpoint:
         self.descriptors.take()
         self.peers.add_settled(ws.address)
         self.connections.start(self.loop)
-        return ws, Begun(self.loop.connect_accepted_socket(lambda: ws, sock)), known
+        return ws, EagerCoroutine(self.loop.connect_accepted_socket(lambda: ws, sock)), known
 
     # ---- what connections report -----------------------------------------------------------------------
 
@@ -284,7 +286,7 @@ class Endpoint:
         self.counts.connections += 1
         self.counts.connections_total += 1
 
-    def closing_began(self, ws: Lifecycle) -> None:
+    def closing_began(self, ws: ClosingProtocol) -> None:
         """A WebSocket waits for its peer to finish the closing handshake."""
         self.connections.closings.set(ws, self.now())
 

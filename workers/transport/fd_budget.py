@@ -15,7 +15,7 @@ from collections.abc import Callable
 SLACK = 16  # so many must be free again before accepting goes on: no flapping at the edge
 
 
-class Descriptors:
+class FdBudget:
     """Counts the connections of all endpoints of a worker against RLIMIT_NOFILE."""
 
     __slots__ = ("_on_change", "before", "file_limit", "limit", "paused", "paused_at", "pauses", "used")
@@ -32,7 +32,7 @@ class Descriptors:
         self._on_change: list[Callable[[bool], None]] = []
 
     @classmethod
-    def of_this_process(cls, reserve: int) -> Descriptors:
+    def of_this_process(cls, reserve: int) -> FdBudget:
         """A budget of what is free now, less `reserve`."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         before = len(os.listdir("/proc/self/fd"))

@@ -21,7 +21,7 @@ from workers.transport.addresses import is_loopback, of_peer
 from workers.transport.negotiation import (
     Agreed,
     BadRequest,
-    Refused,
+    HandshakeRefused,
     has_other_method,
     lost_its_upgrade,
     parse_request,
@@ -118,7 +118,7 @@ class Handshake(asyncio.Protocol):
         return data[length:]
 
     def _receive_request(self, block: bytes, rest: bytes) -> None:
-        agreed = self.endpoint.familiar.recall(block)
+        agreed = self.endpoint.handshake_cache.recall(block)
         if agreed is not None:
             self._accept(agreed, rest)
             return
@@ -165,14 +165,14 @@ class Handshake(asyncio.Protocol):
 
     def _receive_upgrade(self, request: Request, block: bytes, rest: bytes) -> None:
         agreed = self.endpoint.negotiator.negotiate(request)
-        if isinstance(agreed, Refused):
+        if isinstance(agreed, HandshakeRefused):
             self._explain(request, agreed)
             self._refuse(Response.text(agreed.status, agreed.reason, agreed.headers))
         else:
-            self.endpoint.familiar.remember(block, agreed)
+            self.endpoint.handshake_cache.remember(block, agreed)
             self._accept(agreed, rest)
 
-    def _explain(self, request: Request, refused: Refused) -> None:
+    def _explain(self, request: Request, refused: HandshakeRefused) -> None:
         if refused.status == HTTPStatus.FORBIDDEN:
             origin, host = request.headers["Origin"], request.headers.get("Host") or ""
             self._advise("foreign origins", origin, advice.foreign_origin(origin, host))

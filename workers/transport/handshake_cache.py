@@ -24,7 +24,7 @@ _key = re.compile(rb"[A-Za-z0-9+/]{22}==\r\n")
 _private = re.compile(rb"\r\n(?:cookie|authorization|proxy-authorization)[ \t]*:|\A[^\r]*\?", re.IGNORECASE)
 
 
-class Familiar:
+class HandshakeCache:
     """The agreements with kinds of clients that have come before."""
 
     __slots__ = ("_kinds",)

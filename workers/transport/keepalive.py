@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from workers.transport.closing import NO_ANSWER, TOO_SLOW, Lifecycle
-from workers.transport.timeouts import Deadlines
+from workers.transport.closing import NO_ANSWER, TOO_SLOW, ClosingProtocol
+from workers.transport.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from workers.transport.config import EndpointConfig
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LONGEST_TICK: Final = 1.0  # seconds: how late a deadline may be noticed
 
 
-class Sweeper:
+class Keepalive:
     """Open connections by the tick in which they are visited, and everything that waits for somebody."""
 
     def __init__(self, config: EndpointConfig, now: Callable[[], float]) -> None:
@@ -39,9 +39,9 @@ class Sweeper:
         self._buckets: list[dict[WebSocket, None]] = [{} for _ in range(round(config.ping_interval / self.tick))]
         self._visiting = 0  # the bucket that comes next
         self._filling = 0  # the bucket that the next connection goes to
-        self.handshakes: Deadlines[Handshake] = Deadlines(config.handshake_timeout)
-        self.closings: Deadlines[Lifecycle] = Deadlines(config.close_timeout)
-        self._answers: Deadlines[WebSocket] = Deadlines(config.ping_timeout)
+        self.handshakes: Timeouts[Handshake] = Timeouts(config.handshake_timeout)
+        self.closings: Timeouts[ClosingProtocol] = Timeouts(config.close_timeout)
+        self._answers: Timeouts[WebSocket] = Timeouts(config.ping_timeout)
         self._brought: list[tuple[float, int, WebSocket]] = []  # pinged elsewhere: when the answer is due, a heap
         self._backlogs: dict[WebSocket, int] = {}  # pinged behind so many bytes
         self._stalls: dict[WebSocket, tuple[int, float]] = {}  # paused with so many bytes, since when

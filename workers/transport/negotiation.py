@@ -30,7 +30,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter, Subprotocol
 
 from workers.transport.hosts import matcher
-from workers.transport.opening import Opening
+from workers.transport.opening import HandshakeResult
 from workers.transport.parser import WINDOW_BITS
 
 _unprintable = re.compile(r"[^\x21-\x7e]")
@@ -42,12 +42,12 @@ class Agreed(NamedTuple):
     """The handshake succeeded: what to answer, what was agreed on, and what a proxy claims about the client."""
 
     response: bytes
-    opening: Opening
+    opening: HandshakeResult
     claims: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class HandshakeRefused:
     """The handshake failed; `reason` is for people."""
 
     status: HTTPStatus
@@ -159,13 +159,13 @@ class Negotiator:
             select_subprotocol=lambda _, offered: self._select(offered),
         )
 
-    def negotiate(self, request: Request) -> Agreed | Refused:
+    def negotiate(self, request: Request) -> Agreed | HandshakeRefused:
         """Answer a request that asks for an upgrade."""
         path, _, query = request.path.partition("?")
         if self._paths is not None and path not in self._paths:
-            return Refused(HTTPStatus.NOT_FOUND, "no WebSocket here")
+            return HandshakeRefused(HTTPStatus.NOT_FOUND, "no WebSocket here")
         if request.headers.get_all("Sec-WebSocket-Version") != ["13"]:
-            return Refused(HTTPStatus.UPGRADE_REQUIRED, "this server speaks version 13 (RFC 6455)", _VERSION)
+            return HandshakeRefused(HTTPStatus.UPGRADE_REQUIRED, "this server speaks version 13 (RFC 6455)", _VERSION)
         _normalise(request.headers)
         try:
             accept, extensions, subprotocol = self._judge.process_request(request)
@@ -174,7 +174,7 @@ class Negotiator:
                 raise InvalidOrigin(origin)
         except InvalidHandshake as error:
             return _refusal(error)
-        opening = Opening(
+        opening = HandshakeResult(
             path=intern(path),
             query=query,
             subprotocol=subprotocol,
@@ -234,17 +234,17 @@ def _single(headers: Headers, name: str) -> str:
         raise NegotiationError(f"more than one {name}") from None
 
 
-def _refusal(error: InvalidHandshake) -> Refused:
+def _refusal(error: InvalidHandshake) -> HandshakeRefused:
     reason = f"{error}; {error.__cause__}" if error.__cause__ else str(error)
     if isinstance(error, InvalidOrigin):
-        return Refused(HTTPStatus.FORBIDDEN, reason)
+        return HandshakeRefused(HTTPStatus.FORBIDDEN, reason)
     if isinstance(error, InvalidMethod):
-        return Refused(HTTPStatus.METHOD_NOT_ALLOWED, reason, (("Allow", "GET"),))
+        return HandshakeRefused(HTTPStatus.METHOD_NOT_ALLOWED, reason, (("Allow", "GET"),))
     if isinstance(error, InvalidProtocol):
-        return Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, reason)
+        return HandshakeRefused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, reason)
     if isinstance(error, InvalidUpgrade):
-        return Refused(HTTPStatus.UPGRADE_REQUIRED, reason, (("Upgrade", "websocket"),))
-    return Refused(HTTPStatus.BAD_REQUEST, reason)
+        return HandshakeRefused(HTTPStatus.UPGRADE_REQUIRED, reason, (("Upgrade", "websocket"),))
+    return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason)
 
 
 def _switching_protocols(accept: str, extensions: str | None, subprotocol: str | None) -> bytes:

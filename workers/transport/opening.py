@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class HandshakeResult:
     """The outcome of a handshake; equal ones are shared by all connections that have them.
 
     Of the headers only `origin` and `user_agent` are kept: cookies and the rest are nobody's business later.
@@ -24,7 +24,7 @@ class Opening:
     user_agent: str = ""
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """What the application attaches to a connection. An exception from any of these closes it with 1011."""
 
     def received(self, data: str | bytes) -> None:
@@ -40,8 +40,8 @@ class Owner(Protocol):
         """The reader has caught up with what was written."""
 
 
-class Handler(Protocol):
+class ConnectionHandler(Protocol):
     """What the application gives to an endpoint."""
 
-    def opened(self, ws: WebSocket) -> Owner:
+    def opened(self, ws: WebSocket) -> ConnectionOwner:
         """A connection was accepted and the 101 is written; the answer becomes `ws.owner`."""

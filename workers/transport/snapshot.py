@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from workers.transport.opening import Opening
+from workers.transport.opening import HandshakeResult
 
 if TYPE_CHECKING:
     from workers.transport.websocket import WebSocket
 
 
 @dataclass(frozen=True, slots=True)
-class Detached:
+class FrozenConnection:
     """A frozen connection: its descriptor, still owned by the transport, and its state as bytes."""
 
     fd: int
@@ -67,9 +67,9 @@ class ConnectionState(Struct, frozen=True, array_like=True):
         )
 
     @property
-    def opening(self) -> Opening:
+    def opening(self) -> HandshakeResult:
         """The outcome of the handshake."""
-        return Opening(self.path, self.query, self.subprotocol, self.deflate, self.origin, self.user_agent)
+        return HandshakeResult(self.path, self.query, self.subprotocol, self.deflate, self.origin, self.user_agent)
 
 
 encode_state = msgspec.msgpack.Encoder().encode

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item", bound=Hashable)
 
 
-class Deadlines(Generic[Item]):
+class Timeouts(Generic[Item]):
     """Things that have `delay` seconds each. They come due in the order in which they were set."""
 
     __slots__ = ("_due", "delay")

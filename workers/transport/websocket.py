@@ -15,10 +15,10 @@ from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
 
 from workers.transport import frames
-from workers.transport.closing import CLOSING, FLOOD, FROZEN, GONE, OPEN, TOO_SLOW, Lifecycle
-from workers.transport.opening import Handler, Opening
+from workers.transport.closing import CLOSING, FLOOD, FROZEN, GONE, OPEN, TOO_SLOW, ClosingProtocol
+from workers.transport.opening import ConnectionHandler, HandshakeResult
 from workers.transport.parser import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
-from workers.transport.snapshot import ConnectionState, Detached, encode_state
+from workers.transport.snapshot import ConnectionState, FrozenConnection, encode_state
 
 if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint
@@ -32,7 +32,7 @@ CONTROL_WORK: Final = 8  # what a control frame costs, in the work of a tiny fra
 TINY: Final = 64  # bytes: a fragment below takes more work than its bytes account for
 
 
-class WebSocket(Lifecycle):
+class WebSocket(ClosingProtocol):
     """One connection, from the 101 to its end. Made by `Handshake`, or by `Endpoint.attach`."""
 
     __slots__ = (
@@ -47,16 +47,16 @@ class WebSocket(Lifecycle):
         "side_work",
     )
 
-    bucket: dict[WebSocket, None]  # of the sweeper
+    bucket: dict[WebSocket, None]  # of the keepalive
 
-    def __init__(self, endpoint: Endpoint, opening: Opening, remote: tuple[str, int] | None) -> None:
+    def __init__(self, endpoint: Endpoint, opening: HandshakeResult, remote: tuple[str, int] | None) -> None:
         super().__init__(endpoint, remote)
         self.opening = opening
         self.opened_at = endpoint.now()
         self.heard = True  # something came since the last ping
         self.bytes_in = 0
         self.frames_in = 0  # whole messages
-        self.side_work = 0  # what came since the sweeper's last visit and is no message: see `_count_side_work`
+        self.side_work = 0  # what came since the keepalive's last visit and is no message: see `_count_side_work`
         self._tail: bytearray | None = None  # bytes of a frame that is not complete, or not to be read yet
         self._fragments: Fragments | None = None
 
@@ -150,7 +150,7 @@ class WebSocket(Lifecycle):
         if self.state == OPEN and not self._pauses:
             self.transport.resume_reading()
 
-    def begin(self, handler: Handler) -> None:
+    def begin(self, handler: ConnectionHandler) -> None:
         """Introduce the new connection to the application."""
         try:
             self.owner = handler.opened(self)
@@ -350,7 +350,7 @@ class WebSocket(Lifecycle):
         """Bytes that have come and were not used yet."""
         return len(self._tail) if self._tail is not None else 0
 
-    def detach(self) -> Detached | None:
+    def detach(self) -> FrozenConnection | None:
         """Freeze the connection and write it down; `None` if it cannot be moved at this moment.
 
         That is: it is not open, is inside a fragmented message, has bytes waiting to be written, or is
@@ -361,7 +361,7 @@ class WebSocket(Lifecycle):
         self.quiesce()
         self.state = FROZEN
         state = ConnectionState.of(self, bytes(self._tail or b""))
-        return Detached(self.transport.get_extra_info("socket").fileno(), encode_state(state))
+        return FrozenConnection(self.transport.get_extra_info("socket").fileno(), encode_state(state))
 
     def adopt(self, state: ConnectionState) -> None:
         """Become the connection that was written down; nothing is read before `resume_reading`."""

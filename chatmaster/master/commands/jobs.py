@@ -10,15 +10,15 @@ from typing import Any, Protocol
 
 from chatmaster.config.groups import Group
 from chatmaster.config.loader import Loaded
-from chatmaster.master.commands.outcome import Moves, asked_by
-from chatmaster.master.control_server import ControlServer, Peer
-from chatmaster.master.exec_state import KeptJob, Program
+from chatmaster.master.commands.outcome import MoveCounts, asked_by
+from chatmaster.master.control_server import ControlPeer, ControlServer
+from chatmaster.master.exec_state import CommandSnapshot, MasterProgram
 from chatmaster.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-class Asker(Protocol):
+class Requester(Protocol):
     """Somebody who wants to know how it went."""
 
     def progress(self, text: str) -> None: ...
@@ -27,7 +27,7 @@ class Asker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class SignalRequester:
     """A signal asked; how it went is in the log anyway."""
 
     name: str
@@ -42,10 +42,10 @@ class Signal:
         """See `Operations`."""
 
 
-def signal_for(kind: str, by: int = 0) -> Signal:
+def signal_for(kind: str, by: int = 0) -> SignalRequester:
     """The one that asks for this."""
     scaling = "SIGTTIN" if by > 0 else "SIGTTOU"
-    return Signal({"reload": "SIGHUP", "upgrade": "SIGUSR2"}.get(kind, scaling))
+    return SignalRequester({"reload": "SIGHUP", "upgrade": "SIGUSR2"}.get(kind, scaling))
 
 
 @dataclass(slots=True)
@@ -53,33 +53,33 @@ class Job:
     """Something to do, and who waits for it."""
 
     kind: str  # reload, scale, restart, upgrade
-    askers: list[Asker]
+    askers: list[Requester]
     to: int | None = None
     by: int = 0
     worker: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     plan: Plan | None = None
-    program: Program | None = None  # to upgrade to; once we are that: to go back to
+    program: MasterProgram | None = None  # to upgrade to; once we are that: to go back to
     upgraded: bool = False  # we are the new program
     began: float = 0.0  # monotonic; of an upgrade in the image before this one
-    moves: Moves = field(default_factory=Moves)  # when it began
+    moves: MoveCounts = field(default_factory=MoveCounts)  # when it began
 
     @property
     def who(self) -> str:
         """Who asked."""
-        return asked_by(one.name if isinstance(one, Signal) else "chatctl" for one in self.askers)
+        return asked_by(one.name if isinstance(one, SignalRequester) else "chatctl" for one in self.askers)
 
-    def kept(self) -> KeptJob:
+    def kept(self) -> CommandSnapshot:
         """For the next image of this program."""
-        peers = tuple(one.fileno() for one in self.askers if isinstance(one, Peer) and one.open)
-        signals = sum(isinstance(one, Signal) for one in self.askers)
-        return KeptJob(self.kind, self.to, self.by, self.worker, peers, signals, self.program, self.began)
+        peers = tuple(one.fileno() for one in self.askers if isinstance(one, ControlPeer) and one.open)
+        signals = sum(isinstance(one, SignalRequester) for one in self.askers)
+        return CommandSnapshot(self.kind, self.to, self.by, self.worker, peers, signals, self.program, self.began)
 
     @classmethod
-    def of(cls, kept: KeptJob, control: ControlServer) -> Job:
+    def of(cls, kept: CommandSnapshot, control: ControlServer) -> Job:
         """As the image before this one has left it."""
         now = time.monotonic()
-        askers: list[Asker] = [control.welcome(fd, asked=True) for fd in kept.peers]
+        askers: list[Requester] = [control.welcome(fd, asked=True) for fd in kept.peers]
         askers += [signal_for(kept.kind, kept.by)] * kept.signals
         return cls(kept.kind, askers, kept.to, kept.by, kept.worker, program=kept.program, began=kept.began or now)
 

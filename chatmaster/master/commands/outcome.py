@@ -9,15 +9,15 @@ _DONE = {"reload": "reloaded", "scale": "scaled", "upgrade": "upgraded"}
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
+class MoveCounts:
     """Connections that workers have given to others since the start, and those that they could not."""
 
     moved: int = 0
     stayed: int = 0
 
-    def since(self, before: Moves) -> Moves:
+    def since(self, before: MoveCounts) -> MoveCounts:
         """What has been added."""
-        return Moves(self.moved - before.moved, self.stayed - before.stayed)
+        return MoveCounts(self.moved - before.moved, self.stayed - before.stayed)
 
 
 def asked_by(names: Iterable[str]) -> str:
@@ -25,7 +25,9 @@ def asked_by(names: Iterable[str]) -> str:
     return " and ".join(dict.fromkeys(names)) or "somebody who has gone"
 
 
-def sentence(kind: str, who: str, *, workers: int, generation: int, seconds: float, moves: Moves, version: str) -> str:
+def sentence(
+    kind: str, who: str, *, workers: int, generation: int, seconds: float, moves: MoveCounts, version: str
+) -> str:
     """One line for people who read the log at night."""
     now = f"{workers} worker{'s' * (workers != 1)}"
     now += "" if kind == "scale" else f" of generation {generation}"

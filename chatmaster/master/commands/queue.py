@@ -23,12 +23,12 @@ from chatmaster.contract import ExitCode
 from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
 from chatmaster.master import app_probe, boot, exec_state, takeover, upgrade_check
 from chatmaster.master.commands import outcome
-from chatmaster.master.commands.jobs import Asker, Failure, Job, Plan, signal_for
-from chatmaster.master.control_server import Peer
-from chatmaster.master.exec_state import KeptJob, Program, Running
+from chatmaster.master.commands.jobs import Failure, Job, Plan, Requester, signal_for
+from chatmaster.master.control_server import ControlPeer
+from chatmaster.master.exec_state import CommandSnapshot, MasterProgram, MasterSnapshot
 from chatmaster.plural import counted
 from chatmaster.policy import events
-from chatmaster.policy.policy import Phase
+from chatmaster.policy.policy import ServerPhase
 from chatmaster.runtime import workdir
 from chatmaster.runtime.event_loop import Timer
 
@@ -42,7 +42,7 @@ _LEAVING: Final = 60.0  # seconds for workers that are on their way out before a
 _LOOK_AGAIN: Final = 0.05  # seconds
 
 
-class Operations:
+class CommandQueue:
     """The queue of what was asked, and the one that goes on."""
 
     def __init__(self, arbiter: Arbiter) -> None:
@@ -55,11 +55,11 @@ class Operations:
         self.highest = arbiter.policy.generation  # that was ever begun
         self.scaled: set[str] = set()  # groups whose count was changed by hand
         self._interrupted = False
-        self._stop_askers: list[Peer] = []
+        self._stop_askers: list[ControlPeer] = []
         self._patience: Timer | None = None  # of a graceful stop
         self.failure: Failure | None = None  # the last reload, upgrade or restart, where that failed
 
-    def commands(self) -> dict[str, Callable[[Peer, Mapping[str, Any]], None]]:
+    def commands(self) -> dict[str, Callable[[ControlPeer, Mapping[str, Any]], None]]:
         """For the control socket."""
         return {
             "stop": self._stop_command,
@@ -72,15 +72,15 @@ class Operations:
     def state(self) -> str:
         """Of the server, in a word."""
         phase = self._arbiter.policy.phase
-        if phase in (Phase.STOPPING, Phase.FINISHED):
+        if phase in (ServerPhase.STOPPING, ServerPhase.FINISHED):
             return "restarting" if self.restarting else "stopping"
-        if phase in (Phase.IDLE, Phase.STARTING):
+        if phase in (ServerPhase.IDLE, ServerPhase.STARTING):
             return "starting"
         return _DOING.get(self._job.kind, "ready") if self._job is not None else "ready"
 
     # ---- asked -------------------------------------------------------------------------------------
 
-    def reload(self, asker: Asker | None = None) -> None:
+    def reload(self, asker: Requester | None = None) -> None:
         """Bring configuration and application up to date."""
         who = asker or signal_for("reload")
         waiting = next((job for job in self._queue if job.kind == "reload"), None)
@@ -89,11 +89,11 @@ class Operations:
         else:
             self._add(Job("reload", [who]))
 
-    def scale(self, *, by: int = 0, to: int | None = None, worker: str = "", asker: Asker | None = None) -> None:
+    def scale(self, *, by: int = 0, to: int | None = None, worker: str = "", asker: Requester | None = None) -> None:
         """Change the number of workers."""
         self._add(Job("scale", [asker or signal_for("scale", by)], to=to, by=by, worker=worker))
 
-    def upgrade(self, asker: Asker | None = None, program: Program | None = None) -> None:
+    def upgrade(self, asker: Requester | None = None, program: MasterProgram | None = None) -> None:
         """Replace the program in place; without `program` by what is now where ours came from."""
         who = asker or signal_for("upgrade")
         self._add(Job("upgrade", [who], program=program or exec_state.own_program()))
@@ -104,7 +104,7 @@ class Operations:
         Graceful: the clients have `seconds` to leave by themselves, or for ever; who is left is sent away as usual.
         """
         self.restarting = False
-        open_now = self._arbiter.foreman.connections
+        open_now = self._arbiter.supervisor.connections
         what = "waiting until they have left" if graceful else "sending them away"
         log.info("stopping, as %s asked%s", who, f": {counted(open_now, 'connection')}, {what}" if open_now else "")
         if self._patience is not None:
@@ -121,20 +121,20 @@ class Operations:
         self._interrupted = True
         self.stop("SIGINT")
 
-    def _stop_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+    def _stop_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         seconds = args.get("timeout")
         if seconds is not None and not isinstance(seconds, int | float):
             raise UsageError("timeout: a number of seconds")
         self._stop_askers.append(peer)
         self.stop("chatctl", graceful=bool(args.get("graceful")), seconds=seconds)
 
-    def _upgrade_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+    def _upgrade_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         command, root = args.get("command"), args.get("root", "")
         if not isinstance(command, list) or not all(isinstance(word, str) for word in [*command, root]) or not command:
             raise UsageError("upgrade takes command: [PATH, …] and root: PATH")
         self.upgrade(peer, upgrade_check.chosen(command, root, sys.argv[1:]))
 
-    def _scale_command(self, peer: Peer, args: Mapping[str, Any]) -> None:
+    def _scale_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         to, by = args.get("to"), args.get("by", 0)
         if not isinstance(by, int) or not isinstance(to, int | None):
             raise UsageError("scale takes to: N or by: N")
@@ -163,14 +163,14 @@ class Operations:
     def give_askers_away(self) -> tuple[int, ...]:
         """Who waits for the restart, for the next image to answer."""
         askers = self._job.askers if self._job is not None else []
-        given = (asker.give_away() for asker in askers if isinstance(asker, Peer))
+        given = (asker.give_away() for asker in askers if isinstance(asker, ControlPeer))
         return tuple(fd for fd in given if fd is not None)
 
     # ---- one after the other -----------------------------------------------------------------------
 
     def _add(self, job: Job) -> None:
         phase = self._arbiter.policy.phase
-        if phase in (Phase.STOPPING, Phase.FINISHED):
+        if phase in (ServerPhase.STOPPING, ServerPhase.FINISHED):
             for asker in job.askers:
                 asker.fail(ExitCode.FAILED, "the server is stopping")
             return
@@ -183,10 +183,10 @@ class Operations:
 
     def next(self) -> None:
         """Begin what waits, unless something goes on or the server still starts."""
-        if self._job is not None or not self._queue or self._arbiter.policy.phase is not Phase.RUNNING:
+        if self._job is not None or not self._queue or self._arbiter.policy.phase is not ServerPhase.RUNNING:
             return
         self._job = self._queue.popleft()
-        self._job.began, self._job.moves = time.monotonic(), self._arbiter.foreman.moves()
+        self._job.began, self._job.moves = time.monotonic(), self._arbiter.supervisor.moves()
         try:
             if self._job.kind == "scale":
                 self._begin_scaling(self._job)
@@ -206,7 +206,7 @@ class Operations:
                 workers=sum(policy.counts.values()),
                 generation=policy.generation,
                 seconds=time.monotonic() - job.began,
-                moves=self._arbiter.foreman.moves().since(job.moves),
+                moves=self._arbiter.supervisor.moves().since(job.moves),
                 version=__version__,
             )
             log.info("%s", told)
@@ -229,14 +229,14 @@ class Operations:
                 self.failure = Failure(job.kind, reason, time.monotonic())
         self._finish(lambda asker, _: asker.fail(code, reason))
 
-    def _finish(self, answer: Callable[[Asker, Job], None]) -> None:
+    def _finish(self, answer: Callable[[Requester, Job], None]) -> None:
         job, self._job = self._job, None
         if self._visit is not None:
             self._visit.stay()
             self._visit = None
         if job is None:
             return
-        if job.kind != "scale" and self._arbiter.policy.phase is Phase.RUNNING:
+        if job.kind != "scale" and self._arbiter.policy.phase is ServerPhase.RUNNING:
             # A supervisor that was told of a reload waits for its end, also where a restart came to nothing.
             self._arbiter.notifier.ready(self._arbiter.summary())
         elif job.kind == "scale":
@@ -255,7 +255,7 @@ class Operations:
         self._visit = workdir.Visit()
         loaded = arbiter.site.loaded.reload()
         settings, _ = changes.reloaded(arbiter.site.settings, boot.effective_settings(loaded))
-        asking = app_probe.Asking(
+        asking = app_probe.ProbeProcess(
             arbiter.reactor,
             settings,
             arbiter.entry,
@@ -331,7 +331,7 @@ class Operations:
             raise ApplicationError(f"{program.argv[0]} cannot be executed: {error.strerror}") from None
         arbiter.reaper.expect(trial.pid, trial.exited)
 
-    def _become(self, job: Job, program: Program, deadline: float, refused: str = "") -> None:
+    def _become(self, job: Job, program: MasterProgram, deadline: float, refused: str = "") -> None:
         """Execute the program once nobody is on the way out; what one worker hands another is in neither."""
         if self._job is not job:
             return
@@ -346,11 +346,11 @@ class Operations:
         else:
             self._fail(ExitCode.FAILED, refused or "workers are still leaving: try again later")
 
-    def kept(self) -> tuple[KeptJob, ...]:
+    def kept(self) -> tuple[CommandSnapshot, ...]:
         """What is not done, for the next image."""
         return tuple(job.kept() for job in (self._job, *self._queue) if job is not None)
 
-    def resume(self, running: Running) -> None:
+    def resume(self, running: MasterSnapshot) -> None:
         """After an upgrade: bring new workers, then what else was asked."""
         self.highest, self.scaled = running.generation, set(running.scaled)
         self._queue.extend(Job.of(kept, self._arbiter.control) for kept in running.jobs)
@@ -360,7 +360,7 @@ class Operations:
             job.program = None
             self._fail(ExitCode.NOT_READY, f"the new program was given up: {running.refused}")
             return
-        job.upgraded, job.program, job.moves = True, running.back, self._arbiter.foreman.moves()
+        job.upgraded, job.program, job.moves = True, running.back, self._arbiter.supervisor.moves()
         job.result["version"] = __version__
         log.info("upgrade: the master is chatmaster %s now; its workers follow", __version__)
         self._arbiter.reactor.call_later(0.0, self._bring_workers)

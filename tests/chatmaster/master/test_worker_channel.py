@@ -11,14 +11,14 @@ import pytest
 
 from chatmaster import contract
 from chatmaster.master.worker_channel import MOST_WAITING, Channel
-from chatmaster.runtime.event_loop import READ, Reactor
+from chatmaster.runtime.event_loop import READ, EventLoop
 
 DEADLINE = 10.0
 
 
 @pytest.fixture
 def reactor():
-    made = Reactor()
+    made = EventLoop()
     yield made
     made.close()
 
@@ -32,7 +32,7 @@ def pair():
         end.close()
 
 
-def run(reactor: Reactor, done) -> None:
+def run(reactor: EventLoop, done) -> None:
     deadline = time.monotonic() + DEADLINE
     reactor.run_until(lambda: done() or time.monotonic() > deadline)
     assert done()

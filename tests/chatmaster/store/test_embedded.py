@@ -16,7 +16,7 @@ import pytest
 
 from chatmaster.errors import StoreUnusable
 from chatmaster.store import binary
-from chatmaster.store.binary import Program, ask_version, can_read, find_program, why_not_the_wheels, write_marker
+from chatmaster.store.binary import StoreBinary, ask_version, can_read, find_program, why_not_the_wheels, write_marker
 from chatmaster.store.embedded import EmbeddedStore
 from tests.support.processes import alive, descriptors
 from tests.support.wait import until
@@ -170,14 +170,14 @@ def test_data_that_are_spoilt_are_named_and_advice_about_the_machine_is_not(stor
 
 def test_an_end_without_a_reason_is_told_by_its_exit_code(tmp_path):
     """What another process wrote into the log before is not taken for its reason."""
-    store = EmbeddedStore("chat", tmp_path / "store", Program(Path("/bin/false"), "valkey", (9, 1)))
+    store = EmbeddedStore("chat", tmp_path / "store", StoreBinary(Path("/bin/false"), "valkey", (9, 1)))
     store.log_path.write_text("1:M 25 Nov 2026 21:08:16.242 # Bad file format\n")
     store.spawn()
     assert finish(store) == f"the store ended with exit code 1; see {store.log_path}"
 
 
 def test_one_that_cannot_be_executed_says_why(tmp_path):
-    broken = EmbeddedStore("chat", tmp_path / "store", Program(tmp_path / "none", "valkey", (9, 1)))
+    broken = EmbeddedStore("chat", tmp_path / "store", StoreBinary(tmp_path / "none", "valkey", (9, 1)))
     broken.spawn()
     assert "the store could not be executed" in finish(broken)
 
@@ -202,10 +202,10 @@ def test_a_path_that_is_too_long_is_a_clear_error(tmp_path):
 def test_the_data_name_their_server_and_one_that_cannot_read_them_is_refused(tmp_path):
     directory = tmp_path / "store"
     EmbeddedStore("chat", directory)
-    write_marker(directory, Program(Path("/x"), "valkey", (9, 1, 2)))
-    EmbeddedStore("chat", directory, Program(Path("/x"), "valkey", (9, 2)))
+    write_marker(directory, StoreBinary(Path("/x"), "valkey", (9, 1, 2)))
+    EmbeddedStore("chat", directory, StoreBinary(Path("/x"), "valkey", (9, 2)))
     with pytest.raises(StoreUnusable, match=r"written by Valkey 9\.1\.2, and Redis 7\.0\.15 \(/y\) cannot read them"):
-        EmbeddedStore("chat", directory, Program(Path("/y"), "redis", (7, 0, 15)))
+        EmbeddedStore("chat", directory, StoreBinary(Path("/y"), "redis", (7, 0, 15)))
     (directory / "made-by.json").write_text("{")
     with pytest.raises(StoreUnusable, match="not known which server"):
         EmbeddedStore("chat", directory)
@@ -251,7 +251,7 @@ def test_the_refusal_is_right_about_the_real_redis(tmp_path):
     ],
 )
 def test_which_server_reads_whose_data(program, made, readable):
-    assert can_read(Program(Path("/x"), *program), *made) is readable
+    assert can_read(StoreBinary(Path("/x"), *program), *made) is readable
 
 
 def test_where_the_wheels_server_cannot_run_the_one_on_path_does_and_a_sentence_says_so(tmp_path, monkeypatch):

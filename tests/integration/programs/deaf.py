@@ -7,14 +7,14 @@ from workers.chat import Chat
 
 health.HOPELESS_AFTER = 5.0
 deaf: list[int] = []  # the signals that came
-hear = health.Probe.returned
+hear = health.HealthProbe.returned
 
 
-def returned(self: health.Probe, stamp: bytes) -> None:
+def returned(self: health.HealthProbe, stamp: bytes) -> None:
     if not deaf:
         hear(self, stamp)
 
 
-health.Probe.returned = returned  # type: ignore[method-assign]
+health.HealthProbe.returned = returned  # type: ignore[method-assign]
 signal.signal(signal.SIGUSR2, lambda number, frame: deaf.append(number))
 worker = Chat().worker

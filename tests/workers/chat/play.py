@@ -20,7 +20,7 @@ from workers.chat.rules.context import Context
 from workers.chat.rules.identity import Identities
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.rights import Role
-from workers.chat.rules.session import Session
+from workers.chat.rules.session import ChatSession
 
 NOW = 1_700_000_000.0
 SECRET = "a secret of thirty-two characters"
@@ -73,7 +73,7 @@ class Play:
             people=self.known,
             consulted=consulted,
         )
-        self.session = Session(self.context, "c1", self.now)
+        self.session = ChatSession(self.context, "c1", self.now)
 
     def sends(self, _raw: str | bytes | None = None, /, **members: Any) -> list[e.Effect]:
         """The client sends an object (or anything else)."""
@@ -97,7 +97,7 @@ class Play:
     def joins(self, room: str, **members: Any) -> dict[str, Any]:
         """Join and be joined."""
         (join,) = self.sends(type="join", room=room, **members)
-        assert isinstance(join, e.Join), join
+        assert isinstance(join, e.EnterRoom), join
         (answer,) = shown(self.session.joined(join, RoomState(room=room, epoch="e1", offset=7, members=1)))
         return answer
 
@@ -115,7 +115,7 @@ def guest(*rooms: str, settings: dict[str, Any] | None = None, consulted: frozen
 
 def shown(effects: Any) -> list[dict[str, Any]]:
     """What is sent to the client, at once or when it has left a room."""
-    told = [effect.answer if isinstance(effect, e.Leave) else effect for effect in effects]
+    told = [effect.answer if isinstance(effect, e.LeaveRoom) else effect for effect in effects]
     return [
         json.loads(one if isinstance(one, bytes) else one.payload) for one in told if isinstance(one, bytes | e.Reply)
     ]

@@ -16,7 +16,7 @@ from workers.chat.agenda import SPARE, Agenda
 
 SECRET = "a secret of more than thirty-two characters"
 PROGRAM = '''
-"""A chat that says how many desks it has, garbage left out, in answer to anything."""
+"""A chat that says how many connections_by_room it has, garbage left out, in answer to anything."""
 import gc
 
 from workers.chat import Chat

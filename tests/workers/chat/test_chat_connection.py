@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from workers.callbacks.event import Tasks
-from workers.chat.chat_connection import Desk
-from workers.chat.rules import effects as e
-from workers.chat.rules.session import Phase
+from workers.chat.chat_connection import ChatConnection
+from workers.chat.rules import effects
+from workers.chat.rules.session import SessionPhase
 
 
 async def test_left_is_said_when_nothing_of_the_room_can_come_any_more() -> None:
@@ -19,9 +19,9 @@ async def test_left_is_said_when_nothing_of_the_room_can_come_any_more() -> None
     ws = SimpleNamespace(write_frame=written.append, is_open=True)
     app: Any = SimpleNamespace(leave=lambda desk, room: idle, tasks=Tasks())
     connection: Any = SimpleNamespace(ws=ws)
-    session: Any = SimpleNamespace(phase=Phase.OPEN)
-    desk = Desk(app, connection, session)
-    desk.carry_out([e.Leave("l", "lobby", b"left")])
+    session: Any = SimpleNamespace(phase=SessionPhase.OPEN)
+    desk = ChatConnection(app, connection, session)
+    desk.carry_out([effects.LeaveRoom("l", "lobby", b"left")])
     await asyncio.sleep(0)
     assert not written and not desk.idle
     idle.set()
@@ -29,6 +29,6 @@ async def test_left_is_said_when_nothing_of_the_room_can_come_any_more() -> None
         while not desk.idle:
             await asyncio.sleep(0)
     assert [frame[2:] for frame in written] == [b"left"]
-    desk.carry_out([e.Leave("l", "lobby", b"left")])
+    desk.carry_out([effects.LeaveRoom("l", "lobby", b"left")])
     assert len(written) == 2, "at once where nothing is being written"
     await app.tasks.cancel()

@@ -18,12 +18,11 @@ from tests.support.ws import ChatSocket
 from workers import Gateway
 from workers.bus.port import Placed
 from workers.callbacks.event import Tasks
-from workers.chat.hook_runner import Counsel
+from workers.chat.hook_runner import HookRunner
 from workers.chat.hooks import Hooks, Kept, Refuse
-from workers.chat.rules import commands as c
-from workers.chat.rules import effects as e
+from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
-from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.request_error import RequestError
 from workers.node.counters import Counters
 
 WHO = Identity("u", "U")
@@ -35,13 +34,13 @@ class Anybody:
     remote_ip = "192.0.2.1"
 
 
-async def ask(hook: str, callback: Any, command: c.Command) -> str | None:
+async def ask(hook: str, callback: Any, command: commands.Command) -> str | None:
     hooks = Hooks()
     getattr(hooks, f"on_{hook}")(callback)
-    return await Counsel(hooks, Tasks(), Counters()).ask(Anybody(), e.Consult(hook, command, WHO))  # type: ignore[arg-type]
+    return await HookRunner(hooks, Tasks(), Counters()).ask(Anybody(), effects.Consult(hook, command, WHO))  # type: ignore[arg-type]
 
 
-SAY = c.decode('{"type":"say","room":"r","text":"hello"}')
+SAY = commands.decode('{"type":"say","room":"r","text":"hello"}')
 
 
 async def test_a_hook_accepts_by_saying_nothing_and_changes_by_giving_a_text():
@@ -61,13 +60,13 @@ def raises(request: Any) -> None:
 
 @pytest.mark.parametrize("callback", [lambda request: Refuse("not here", code="banned"), raises])
 async def test_a_hook_refuses_by_returning_or_raising(callback: Any):
-    with pytest.raises(Mistake) as refused:
+    with pytest.raises(RequestError) as refused:
         await ask("say", callback, SAY)
     assert (refused.value.code, str(refused.value)) == ("banned", "not here")
 
 
 async def test_a_hook_that_fails_refuses_with_internal_and_says_nothing_of_why(caplog: pytest.LogCaptureFixture):
-    with pytest.raises(Mistake) as refused:
+    with pytest.raises(RequestError) as refused:
         await ask("say", lambda request: 1 / 0, SAY)
     assert refused.value.code == "internal" and "division" not in str(refused.value)
     assert "ZeroDivisionError" in caplog.text
@@ -76,22 +75,22 @@ async def test_a_hook_that_fails_refuses_with_internal_and_says_nothing_of_why(c
 async def test_a_hook_cannot_invent_error_codes(caplog: pytest.LogCaptureFixture):
     with pytest.raises(ValueError, match="teapot"):
         Refuse("no coffee", code="teapot")
-    with pytest.raises(Mistake) as refused:
+    with pytest.raises(RequestError) as refused:
         await ask("say", lambda request: Refuse("no coffee", code="teapot"), SAY)
     assert refused.value.code == "internal" and "teapot" in caplog.text
 
 
 async def test_on_hello_is_asked_about_new_names_too():
     seen: list[Any] = []
-    await ask("hello", seen.append, c.decode('{"type":"rename","name":"Ada"}'))
+    await ask("hello", seen.append, commands.decode('{"type":"rename","name":"Ada"}'))
     assert [one.person.name for one in seen] == ["U"]  # the identity that the session would have
 
 
 async def test_what_is_not_text_is_asked_about_as_data_and_edits_with_their_offset():
     seen: list[Any] = []
-    await ask("say", seen.append, c.decode('{"type":"say","room":"r","data":{"a":[1]}}'))
-    await ask("say", seen.append, c.decode('{"type":"edit","room":"r","offset":3,"text":"x"}'))
-    await ask("say", seen.append, c.decode('{"type":"direct","to":"bob","text":"x"}'))
+    await ask("say", seen.append, commands.decode('{"type":"say","room":"r","data":{"a":[1]}}'))
+    await ask("say", seen.append, commands.decode('{"type":"edit","room":"r","offset":3,"text":"x"}'))
+    await ask("say", seen.append, commands.decode('{"type":"direct","to":"bob","text":"x"}'))
     assert [(one.room, one.to, one.text, one.data, one.offset) for one in seen] == [
         ("r", "", None, {"a": [1]}, None),
         ("r", "", "x", None, 3),
@@ -108,7 +107,7 @@ async def test_a_failing_on_kept_costs_nobody_anything(caplog: pytest.LogCapture
         seen.append(message)
         raise RuntimeError("the archive is full")
 
-    Counsel(hooks, Tasks(), Counters()).kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
+    HookRunner(hooks, Tasks(), Counters()).kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
     assert seen == [Kept("r", "e", 1, 2, {"type": "message", "text": "a"})] and "the archive is full" in caplog.text
 
 

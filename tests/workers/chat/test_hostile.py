@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.chat.play import Play, guest, shown
 from workers.chat.rules import effects as e
-from workers.chat.rules.session import Phase
+from workers.chat.rules.session import SessionPhase
 
 BIG = 2**53
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -133,7 +133,7 @@ def _assert_refused(play: Play, effects: list[e.Effect], field: str) -> dict[str
     assert (answer["type"], answer["code"]) == ("error", "bad_request"), answer
     assert answer.get("field", "") == field, answer
     assert 0 < len(answer["message"]) <= 250 and "Traceback" not in answer["message"]
-    assert play.session.phase is Phase.OPEN
+    assert play.session.phase is SessionPhase.OPEN
     assert play.asks(type="ping")["type"] == "pong"
     return answer
 
@@ -150,9 +150,9 @@ def _assert_refused(play: Play, effects: list[e.Effect], field: str) -> dict[str
 def test_a_forged_token_ends_the_connection_and_is_never_logged(token: str):
     play = Play({"auth": {"mode": "token", "secret": "s" * 32}})
     (bye,) = play.sends(type="hello", token=token)
-    assert isinstance(bye, e.Bye) and bye.code == 4001
+    assert isinstance(bye, e.CloseSession) and bye.code == 4001
     assert not token or len(token) < 5 or token not in bye.note + bye.reason
-    assert play.session.phase is Phase.ENDED
+    assert play.session.phase is SessionPhase.ENDED
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_wrong_hello_is_no_hello(members: dict[str, Any], field: str):
     play = Play()
     answer = play.asks(type="hello", id="h", **members)
     assert (answer["code"], answer["field"], answer["id"]) == ("bad_request", field, "h")
-    assert play.session.phase is Phase.NEW
+    assert play.session.phase is SessionPhase.NEW
 
 
 def test_nested_data_that_others_can_read_is_kept():

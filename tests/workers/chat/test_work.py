@@ -21,9 +21,9 @@ from workers.chat.rules.amendments import amended
 from workers.chat.rules.effects import ReadMembers
 from workers.chat.rules.entries import body_of_text, message, reacted, sender
 from workers.chat.rules.identity import Identity
-from workers.chat.rules.mentions import People
+from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.names import keys_of
-from workers.presence import Members
+from workers.presence import PresentUsers
 
 SIZE = 65_536  # bytes: `limits.message_size`
 
@@ -58,9 +58,9 @@ def cost(work: Callable[[], Any], enough: float = MOST / 2) -> float:
     return least
 
 
-def crowd() -> People:
+def crowd() -> MentionIndex:
     """Names that make each lookup as dear as it can be: many that begin alike."""
-    people = People()
+    people = MentionIndex()
     for number in range(40):
         people.called(f"u{number}", ("a" + " b" * number)[:32])
         people.called(f"v{number}", ("." + "a" * number)[:32])
@@ -198,7 +198,7 @@ def test_a_request_is_charged_for_its_work_too():
 
 
 def test_a_name_that_begins_with_punctuation_can_be_mentioned():
-    people = People()
+    people = MentionIndex()
     for user, name in (("u1", ".net"), ("u2", "-=Zed=-"), ("u3", "~"), ("u4", "Jean-Luc"), ("u5", "@home")):
         people.called(user, name)
     assert people.mentioned("r", "@.net and @-=zed=-, @~! @jean-luc @@home") == ("u1", "u2", "u3", "u4", "u5")
@@ -207,7 +207,7 @@ def test_a_name_that_begins_with_punctuation_can_be_mentioned():
 
 def test_the_names_that_are_looked_at_are_those_that_are_known():
     """What is given up leaves nothing in the index by first word."""
-    people = People()
+    people = MentionIndex()
     for name in ("Ada", "Ada Lovelace", "Eve", "Ada"):
         people.called("u1", name)
     people.called("u2", "Ada")
@@ -274,8 +274,8 @@ def test_the_reactions_of_a_message_cost_their_number():
 async def test_the_members_of_a_room_cost_their_number():
     """Those that the store does not know yet were counted by comparing each with all others."""
 
-    async def nobody(room: str, most: int) -> Members:
-        return Members((), 0)
+    async def nobody(room: str, most: int) -> PresentUsers:
+        return PresentUsers((), 0)
 
     identities = [Identity(f"u{number % 700}", "N") for number in range(2000)]
     asked = ReadMembers(1, "r")

@@ -6,19 +6,19 @@ import json
 import math
 from typing import Any
 
-from workers.client import events as ev
+from workers.client import events
 from workers.client.core import Action, Core, Finish, Resume, Send, StayAway, Tell
 from workers.client.errors import OutcomeUnknown, RequestRefused
 
 
-def server(**message: Any) -> ev.FromServer:
+def server(**message: Any) -> events.FromServer:
     """A message as it comes from the wire."""
-    event = ev.decode(json.dumps(message))
+    event = events.decode(json.dumps(message))
     assert event is not None, message
     return event
 
 
-def welcome(*rooms: dict[str, Any], user: str = "u1", **more: Any) -> ev.FromServer:
+def welcome(*rooms: dict[str, Any], user: str = "u1", **more: Any) -> events.FromServer:
     fixed = {"id": 0, "connection": "c1", "user": user, "name": "Ada", "server_time": 1}
     return server(type="welcome", rooms=list(rooms), **{**fixed, **more})
 
@@ -27,7 +27,7 @@ def state(room: str, offset: int, epoch: str = "e", **more: Any) -> dict[str, An
     return {"room": room, "epoch": epoch, "offset": offset, **more}
 
 
-def message(room: str, offset: int, epoch: str = "e", text: str = "hi") -> ev.FromServer:
+def message(room: str, offset: int, epoch: str = "e", text: str = "hi") -> events.FromServer:
     sender = {"user": "u2", "name": "Bob"}
     fields = {"room": room, "epoch": epoch, "offset": offset, "time": 1, "from": sender, "text": text}
     return server(type="message", **fields)
@@ -37,7 +37,7 @@ def core(*rooms: str, name: str | None = None) -> Core:
     return Core(rooms, name=name, key_prefix="k")
 
 
-def heard(one: Core, event: ev.FromServer, now: float = 0.0) -> list[Action]:
+def heard(one: Core, event: events.FromServer, now: float = 0.0) -> list[Action]:
     return one.receive(event, now)
 
 
@@ -59,7 +59,7 @@ def sent(actions: list[Any]) -> list[dict[str, Any]]:
 
 def shown(actions: list[Any]) -> list[int]:
     """The offsets of the entries that the application is shown."""
-    return [one.event.offset for one in actions if isinstance(one, Tell) and isinstance(one.event, ev.Entry)]
+    return [one.event.offset for one in actions if isinstance(one, Tell) and isinstance(one.event, events.Entry)]
 
 
 def test_the_first_hello_names_rooms_and_the_next_one_the_place_in_each():
@@ -115,7 +115,7 @@ def test_a_hole_that_is_still_there_is_told_as_a_gap():
     heard(one, welcome(state("lobby", 8, recovered=True)))
     gap, entry = heard(one, message("lobby", 8))
     assert isinstance(gap, Tell)
-    assert isinstance(gap.event, ev.Gap)
+    assert isinstance(gap.event, events.Gap)
     assert (gap.event.first, gap.event.last) == (6, 7)
     assert shown([entry]) == [8]
 
@@ -184,7 +184,7 @@ def test_a_join_under_way_is_settled_by_the_next_welcome():
     assert {"room": "tea"} in json.loads(one.hello(None))["rooms"]
     done = [action for action in heard(one, welcome(state("tea", 3, members=2))) if isinstance(action, Finish)]
     assert done[0].id == request.id
-    assert isinstance(done[0].answer, ev.Joined)
+    assert isinstance(done[0].answer, events.Joined)
     assert done[0].answer.offset == 3
 
 
@@ -207,7 +207,7 @@ def test_a_room_that_the_welcome_does_not_list_is_gone():
     one = core("lobby", "secret")
     one.hello(None)
     told = [one.event for one in heard(one, welcome(state("lobby", 1))) if isinstance(one, Tell)]
-    assert [event.room for event in told if isinstance(event, ev.Left)] == ["secret"]
+    assert [event.room for event in told if isinstance(event, events.Left)] == ["secret"]
     assert list(one.rooms) == ["lobby"]
 
 
@@ -262,7 +262,7 @@ def test_a_stranger_comes_without_the_old_inbox():
 
 
 def test_messages_of_a_type_to_come_are_ignored():
-    assert ev.decode('{"type":"hologram","room":"lobby"}') is None
+    assert events.decode('{"type":"hologram","room":"lobby"}') is None
 
 
 def test_a_hello_that_found_no_store_is_said_again_on_the_same_connection():

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.client import events as ev
+from workers.client import events
 from workers.client.core import Core, Resume, Tell
 from workers.client.places import Place, Verdict
 
-SENDER = ev.Person("u2", "Bob")
+SENDER = events.Person("u2", "Bob")
 STEPS = st.lists(
     st.sampled_from(["write", "write", "deliver", "deliver", "repeat", "skip", "cut", "cut late", "trim", "forget"]),
     max_size=60,
@@ -32,31 +32,31 @@ class Room:
         self.first = 1
         self.written = 0
         self.sent_up_to = 0
-        self.wire: list[ev.FromServer] = []
+        self.wire: list[events.FromServer] = []
 
     def write(self) -> None:
         self.written += 1
         self.log.append(f"m{self.written}")
 
-    def entry(self, offset: int) -> ev.FromServer:
+    def entry(self, offset: int) -> events.FromServer:
         fields = {"room": "r", "epoch": str(self.epoch), "offset": offset, "time": 1}
-        return ev.Message(**fields, sender=SENDER, text=self.log[offset - 1])  # type: ignore[arg-type]
+        return events.Message(**fields, sender=SENDER, text=self.log[offset - 1])  # type: ignore[arg-type]
 
     def greet(self, hello: bytes) -> None:
         """Answer a hello, with what was missed, or a gap or a reset in its place."""
         since = json.loads(hello)["rooms"][0].get("since")
         top = len(self.log)
-        state = ev.RoomState(room="r", epoch=str(self.epoch), offset=top)
-        self.wire = [ev.Welcome(id=0, connection="c", user="u1", name="A", server_time=1, rooms=(state,))]
+        state = events.RoomState(room="r", epoch=str(self.epoch), offset=top)
+        self.wire = [events.Welcome(id=0, connection="c", user="u1", name="A", server_time=1, rooms=(state,))]
         self.sent_up_to = top
         if since is None:
             return
         after = since["offset"]
         if since["epoch"] != str(self.epoch):
-            self.wire.append(ev.Reset(room="r", epoch=str(self.epoch), offset=self.first - 1))
+            self.wire.append(events.Reset(room="r", epoch=str(self.epoch), offset=self.first - 1))
             after = self.first - 1
         elif after + 1 < self.first:
-            self.wire.append(ev.Gap(room="r", epoch=str(self.epoch), first=after + 1, last=self.first - 1))
+            self.wire.append(events.Gap(room="r", epoch=str(self.epoch), first=after + 1, last=self.first - 1))
             after = self.first - 1
         self.sent_up_to = after
 
@@ -68,7 +68,7 @@ class Run:
         self.room = Room()
         self.core = Core(["r"], name=None, key_prefix="k")
         self.shown: list[tuple[str, int, str]] = []
-        self.told: list[ev.Gap | ev.Reset] = []
+        self.told: list[events.Gap | events.Reset] = []
         self.expected: int | None = None  # the next offset that the application may see
         self.reconnect()
 
@@ -103,30 +103,30 @@ class Run:
         room = self.room
         if room.sent_up_to + 1 < room.first:
             first, room.sent_up_to = room.sent_up_to + 1, room.first - 1
-            room.wire.append(ev.Gap(room="r", epoch=str(room.epoch), first=first, last=room.sent_up_to))
+            room.wire.append(events.Gap(room="r", epoch=str(room.epoch), first=first, last=room.sent_up_to))
         elif room.sent_up_to < len(room.log):
             room.sent_up_to += 1
             room.wire.append(room.entry(room.sent_up_to))
         if room.wire:
             self.take(room.wire.pop(0))
 
-    def take(self, event: ev.FromServer) -> None:
+    def take(self, event: events.FromServer) -> None:
         for action in self.core.receive(event, 0.0):
             if isinstance(action, Resume):
                 return self.reconnect()
             if isinstance(action, Tell):
                 self.see(action.event)
 
-    def see(self, event: ev.Event) -> None:
+    def see(self, event: events.Event) -> None:
         match event:
-            case ev.Welcome() if self.expected is None:
+            case events.Welcome() if self.expected is None:
                 self.expected = event.rooms[0].offset + 1
-            case ev.Gap():
+            case events.Gap():
                 assert event.first == self.expected, "a gap begins where the application is"
                 self.expected = event.last + 1
-            case ev.Reset():
+            case events.Reset():
                 self.expected = event.offset + 1
-            case ev.Message():
+            case events.Message():
                 assert event.offset == self.expected, f"shown {event.offset} for {self.expected}"
                 assert (event.epoch, event.offset) not in [one[:2] for one in self.shown]
                 self.expected = event.offset + 1

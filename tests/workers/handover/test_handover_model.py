@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from workers.handover import receiver_state as t
-from workers.handover import sender_state as g
+from workers.handover import receiver_state, sender_state
 
 LOG = 2  # messages
 IDS = ("a", "b")
@@ -25,8 +24,8 @@ class World:
 
     fence: bool = True
     compare: bool = True
-    giver: g.Giver = field(default_factory=g.Giver)
-    taker: t.Taker = field(default_factory=t.Taker)
+    giver: sender_state.SenderState = field(default_factory=sender_state.SenderState)
+    taker: receiver_state.ReceiverState = field(default_factory=receiver_state.ReceiverState)
     to_taker: list[tuple[object, ...]] = field(default_factory=list)
     to_giver: list[tuple[object, ...]] = field(default_factory=list)
     old_alive: bool = True
@@ -72,35 +71,35 @@ def activate(world: World, ids: tuple[str, ...]) -> None:
         world.skip[one] = max(world.noted[one], world.new_at)
 
 
-def carry_out_old(world: World, actions: list[g.Action]) -> None:
+def carry_out_old(world: World, actions: list[sender_state.Action]) -> None:
     for action in actions:
         match action:
-            case g.SendGo(batch, ids):
+            case sender_state.SendGo(batch, ids):
                 if not world.new_alive:  # the kernel refuses it: nobody can have read it
                     world.giver.undelivered(batch, ids)
                     continue
                 world.to_taker.append(("go", batch, ids))
                 world.old_has_copy -= set(ids)
                 world.gone |= set(ids)
-            case g.SendAbort(batch):
+            case sender_state.SendAbort(batch):
                 world.to_taker.append(("abort", batch))
-            case g.Resume(ids):
+            case sender_state.Resume(ids):
                 resume(world, ids)
-            case g.AskKill():
+            case sender_state.AskKill():
                 world.kill_ordered = True
 
 
-def carry_out_new(world: World, actions: list[t.Action]) -> None:
+def carry_out_new(world: World, actions: list[receiver_state.Action]) -> None:
     for action in actions:
         match action:
-            case t.SendHeld(batch, ids):
+            case receiver_state.SendHeld(batch, ids):
                 world.new_has_copy |= set(ids)
                 world.to_giver.append(("held", batch, ids))
-            case t.SendReleased(batch):
+            case receiver_state.SendReleased(batch):
                 world.to_giver.append(("released", batch))
-            case t.Activate(ids):
+            case receiver_state.Activate(ids):
                 activate(world, ids)
-            case t.LetGo(ids):
+            case receiver_state.LetGo(ids):
                 world.new_has_copy -= set(ids)
 
 
@@ -186,7 +185,10 @@ def successors(world: World) -> Iterator[World]:
             yield after(offer)
         if world.to_giver:
             yield after(old_reads)
-        for stage, step in ((g.Stage.OFFERED, "ran_out_of_time"), (g.Stage.ABORTING, "got_no_answer")):
+        for stage, step in (
+            (sender_state.Stage.OFFERED, "ran_out_of_time"),
+            (sender_state.Stage.ABORTING, "got_no_answer"),
+        ):
             if any(at is stage for at, _ in world.giver.out.values()) and not world.giver.kill_asked:
                 args = (1,) if step == "ran_out_of_time" else ()
                 yield after(lambda w, s=step, a=args: carry_out_old(w, getattr(w.giver, s)(*a)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from workers.handover.leave_queue import A_TURN, Departures
+from workers.handover.leave_queue import A_TURN, LeaveQueue
 
 
 class Leaves:
@@ -22,7 +22,7 @@ def test_however_many_may_leave_a_turn_is_not_theirs_alone_and_nobody_is_left_ou
     connections = {str(number): SimpleNamespace(id=str(number)) for number in range(3 * A_TURN + 5)}
     node: Any = SimpleNamespace(connections=connections)
     leaves: Any = Leaves()
-    departures = Departures(node, leaves, lambda: None)
+    departures = LeaveQueue(node, leaves, lambda: None)
     sizes = []
     while len(departures) < len(connections):
         before = len(departures)
@@ -48,7 +48,7 @@ def test_who_goes_away_between_leaving_and_being_offered_is_not_asked_about() ->
 
     node: Any = SimpleNamespace(connections=connections, hub=SimpleNamespace(rooms_of=lambda connection: []))
     asks: Any = Asks()
-    departures = Departures(node, asks, lambda: None)
+    departures = LeaveQueue(node, asks, lambda: None)
     departures.call_out(10, lambda one: False)
     del connections["1"]
     assert [one.connection.id for one in departures.take(10)] == ["0", "2"]

@@ -7,7 +7,7 @@ import os
 import socket
 
 from tests.support.wait import until_async
-from workers.handover.peer_socket import PeerLink
+from workers.handover.peer_socket import PeerSocket
 
 
 class End:
@@ -17,7 +17,7 @@ class End:
         self.heard: list[bytes] = []
         self.fds: list[int] = []
         self.losses = 0
-        self.link = PeerLink(sock, received=self._received, lost=self._lost)
+        self.link = PeerSocket(sock, received=self._received, lost=self._lost)
 
     def _received(self, packet: bytes, fds: list[int]) -> None:
         self.heard.append(packet)

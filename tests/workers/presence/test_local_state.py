@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from workers.presence.local_state import GRACE, MAX_WRITE, Ledger, Write
+from workers.presence.local_state import GRACE, MAX_WRITE, LocalPresence, Write
 
 
-def written(ledger: Ledger, now: float = 0.0) -> list[tuple[str, tuple[tuple[str, int, str], ...]]]:
+def written(ledger: LocalPresence, now: float = 0.0) -> list[tuple[str, tuple[tuple[str, int, str], ...]]]:
     """Write what there is to write, successfully."""
     claims = ledger.take_claims(100)
     if claims is not None:
@@ -16,13 +16,13 @@ def written(ledger: Ledger, now: float = 0.0) -> list[tuple[str, tuple[tuple[str
     return [(write.room, write.values) for write in writes]
 
 
-def pending(ledger: Ledger, now: float = 0.0) -> Write:
+def pending(ledger: LocalPresence, now: float = 0.0) -> Write:
     (write,) = ledger.take_writes(now, 100)
     return write
 
 
 def test_a_room_is_claimed_before_it_is_written() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     ledger.entered("lobby", "ann", "Ann")
     assert list(ledger.take_writes(0.0, 10)) == []
     assert written(ledger) == [("lobby", (("ann", 1, "Ann"),))]
@@ -30,7 +30,7 @@ def test_a_room_is_claimed_before_it_is_written() -> None:
 
 
 def test_connections_are_told_as_a_number() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     for _ in range(3):
         ledger.entered("lobby", "ann", "Ann")
     assert written(ledger) == [("lobby", (("ann", 3, "Ann"),))]
@@ -39,7 +39,7 @@ def test_connections_are_told_as_a_number() -> None:
 
 
 def test_the_last_connection_goes_after_the_grace_and_the_room_is_given_up() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     ledger.entered("lobby", "ann", "Ann")
     written(ledger)
     ledger.left("lobby", "ann", 10.0)
@@ -53,7 +53,7 @@ def test_the_last_connection_goes_after_the_grace_and_the_room_is_given_up() -> 
 
 
 def test_who_returns_within_the_grace_causes_no_write() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     ledger.entered("lobby", "ann", "Ann")
     written(ledger)
     ledger.left("lobby", "ann", 10.0)
@@ -63,7 +63,7 @@ def test_who_returns_within_the_grace_causes_no_write() -> None:
 
 
 def test_what_changes_during_a_write_is_in_the_next() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     ledger.entered("lobby", "ann", "Ann")
     claims = ledger.take_claims(10)
     assert claims is not None
@@ -78,7 +78,7 @@ def test_what_changes_during_a_write_is_in_the_next() -> None:
 
 
 def test_a_write_without_an_answer_is_made_again_as_things_are_by_then() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     ledger.entered("lobby", "ann", "Ann")
     claims = ledger.take_claims(10)
     assert claims is not None
@@ -91,7 +91,7 @@ def test_a_write_without_an_answer_is_made_again_as_things_are_by_then() -> None
 
 
 def test_a_new_incarnation_says_everything_and_ignores_answers_to_the_old() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     ledger.entered("lobby", "ann", "Ann")
     written(ledger)
     ledger.entered("lobby", "bob", "Bob")
@@ -103,7 +103,7 @@ def test_a_new_incarnation_says_everything_and_ignores_answers_to_the_old() -> N
 
 
 def test_many_users_are_written_in_parts() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     for number in range(MAX_WRITE + 1):
         ledger.entered("lobby", f"u{number}", "")
     assert [len(values) for _, values in written(ledger)] == [MAX_WRITE]
@@ -111,7 +111,7 @@ def test_many_users_are_written_in_parts() -> None:
 
 
 def test_leaving_without_having_entered_is_nothing() -> None:
-    ledger = Ledger()
+    ledger = LocalPresence()
     ledger.left("lobby", "ann", 0.0)
     ledger.renamed("lobby", "ann", "Anna")
     assert ledger.empty and ledger.clean

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.store import RedisServer
 from tests.support.wait import until_async
 from tests.workers.presence.site import GRACE, Site, a_moment
-from workers.presence import Member
+from workers.presence import PresentUser
 from workers.presence.local_state import MAX_WRITE
 
 Start = Callable[..., Awaitable[Site]]
@@ -31,7 +31,7 @@ async def test_a_user_with_two_connections_to_two_workers_joins_and_leaves_once(
         site.presence.entered("lobby", "ann", "Ann")
     await see(two, {"host": 1, "ann": 4})
     found = await one.presence.members("lobby", 10)
-    assert Member("ann", "Ann", 4) in found.members
+    assert PresentUser("ann", "Ann", 4) in found.members
     assert found.count == 2 and not found.truncated
     for site in (one, two, one, two):
         site.presence.left("lobby", "ann")
@@ -75,7 +75,7 @@ async def test_a_new_name_is_told_to_the_room(start: Start) -> None:
     await until_async(lambda: "ann" in two.joined() or two.told)
     one.presence.renamed("lobby", "ann", "Anna")
     await until_async(lambda: any(change.renamed == (("ann", "Anna"),) for _, change in two.told))
-    assert Member("ann", "Anna", 1) in (await two.presence.members("lobby", 10)).members
+    assert PresentUser("ann", "Anna", 1) in (await two.presence.members("lobby", 10)).members
 
 
 async def test_who_was_only_at_a_dead_worker_leaves_once(start: Start) -> None:

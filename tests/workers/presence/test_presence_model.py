@@ -21,7 +21,7 @@ import workers.presence
 from tests.support.store import RedisServer
 from workers.bus.script import load
 from workers.cluster import keys
-from workers.presence.local_state import GRACE, Ledger, Write
+from workers.presence.local_state import GRACE, LocalPresence, Write
 
 SCRIPTS = Path(workers.presence.__file__).parent / "scripts"
 WRITE = load(SCRIPTS / "write.lua").source
@@ -53,7 +53,7 @@ NO_TOMBSTONE = mutated(("redis.call('HEXISTS', KEYS[4], DEAD) == 1", "false"))
 @dataclass
 class Worker:
     incarnation: str
-    ledger: Ledger
+    ledger: LocalPresence
     connected: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
     delayed: list[tuple[str, Write]] = field(default_factory=list)  # sent, on their way; incarnation and write
 
@@ -81,7 +81,7 @@ class World:
         self.workers = [self.born() for _ in range(WORKERS)]
 
     def born(self) -> Worker:
-        return Worker(f"i{next(self.lives)}", Ledger(grace=self.grace))
+        return Worker(f"i{next(self.lives)}", LocalPresence(grace=self.grace))
 
     # ---- what happens ------------------------------------------------------------------------------
 

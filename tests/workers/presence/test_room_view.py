@@ -8,18 +8,18 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from workers.presence.room_view import LARGE, LARGE_INTERVAL, PATIENCE, Note, PresenceChange, View
+from workers.presence.room_view import LARGE, LARGE_INTERVAL, PATIENCE, PresenceChange, PresenceNote, RoomView
 
 INTERVAL = 0.5
 USERS = ["ann", "bob", "cat"]
 
 
-def note(version: int, count: int, **lists: Any) -> Note:
-    return Note(version, count, **lists)
+def note(version: int, count: int, **lists: Any) -> PresenceNote:
+    return PresenceNote(version, count, **lists)
 
 
-def known(version: int = 10, count: int = 1) -> View:
-    view = View()
+def known(version: int = 10, count: int = 1) -> RoomView:
+    view = RoomView()
     view.noted(note(version, count), 0.0, INTERVAL)
     view.take(INTERVAL, 100)
     return view
@@ -86,7 +86,7 @@ def test_in_doubt_nothing_is_told_before_the_store_has_answered() -> None:
 
 
 def test_the_note_of_the_first_join_may_come_after_the_answer() -> None:
-    view = View()
+    view = RoomView()
     view.confirmed(11, 1, 0.0, published=True)
     assert view.count == 1
     view.noted(note(11, 1, joined=[("ann", "Ann")]), 0.1, INTERVAL)
@@ -94,23 +94,23 @@ def test_the_note_of_the_first_join_may_come_after_the_answer() -> None:
 
 
 def test_the_note_of_the_first_join_may_be_lost() -> None:
-    view = View()
+    view = RoomView()
     view.confirmed(11, 1, 0.0, published=True)
     view.tick(PATIENCE, INTERVAL)
     assert view.take(PATIENCE + INTERVAL, 100) == PresenceChange(1, complete=False)
 
 
 def test_who_was_there_already_causes_no_push() -> None:
-    view = View()
+    view = RoomView()
     view.confirmed(11, 1, 0.0)
     view.tick(PATIENCE, INTERVAL)
     assert (view.version, view.count, view.next_due()) == (11, 1, 0.0)
 
 
-class TrustingView(View):
+class TrustingView(RoomView):
     """Takes every note as if none had been lost before it."""
 
-    def noted(self, note: Note, now: float, interval: float) -> None:
+    def noted(self, note: PresenceNote, now: float, interval: float) -> None:
         if note.version > self.version:
             self.version = note.version - 1
         super().noted(note, now, interval)
@@ -124,7 +124,7 @@ SEARCH = {
 STEP = st.tuples(st.sampled_from(USERS), st.sampled_from(["arrives", "is lost"]), st.floats(0.0, 0.7))
 
 
-def play(make: type[View], steps: list[tuple[str, str, float]]) -> None:
+def play(make: type[RoomView], steps: list[tuple[str, str, float]]) -> None:
     """Users come and go, some notes are lost; a client that believes what it is told must know who is there."""
     view = make()
     view.confirmed(100, 0, 0.0)
@@ -165,8 +165,8 @@ def play(make: type[View], steps: list[tuple[str, str, float]]) -> None:
     assert view.count == len(truth)
 
 
-@pytest.mark.parametrize(("make", "right"), [(View, True), (TrustingView, False)])
-def test_lost_notes_never_mislead(make: type[View], right: bool) -> None:
+@pytest.mark.parametrize(("make", "right"), [(RoomView, True), (TrustingView, False)])
+def test_lost_notes_never_mislead(make: type[RoomView], right: bool) -> None:
     """With the versions, clients know who is there; without them they do not."""
 
     @SEARCH[right]

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from chatmaster import contract
-from workers.process.master_channel import Channel, send_blocking
+from workers.process.master_channel import MasterChannel, send_blocking
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def pair():
 
 async def test_a_packet_that_cannot_be_sent_costs_itself_and_a_closed_end_the_worker(pair, caplog):
     lost: list[bool] = []
-    channel = Channel(pair[0], receive=lambda message, fds: None, lost=lambda: lost.append(True))
+    channel = MasterChannel(pair[0], receive=lambda message, fds: None, lost=lambda: lost.append(True))
     channel.send(contract.Answer(1, [{"text": "x" * 500_000}]))
     channel.send(contract.Answer(2))
     assert contract.decode_from_worker(pair[1].recv(contract.MAX_PACKET)) == contract.Answer(2)
@@ -32,7 +32,7 @@ async def test_a_packet_that_cannot_be_sent_costs_itself_and_a_closed_end_the_wo
 
 async def test_a_failure_with_a_very_long_traceback_is_told_with_its_end(pair):
     failure = contract.Failed(5, "because " + "\U0001f600" * 50_000, "x" * 300_000 + "the end")
-    channel = Channel(pair[0], receive=lambda message, fds: None, lost=lambda: None)
+    channel = MasterChannel(pair[0], receive=lambda message, fds: None, lost=lambda: None)
     channel.send(failure)
     send_blocking(pair[0], failure)
     for _ in range(2):

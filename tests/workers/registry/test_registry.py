@@ -13,7 +13,7 @@ from tests.support.store import RedisServer
 from tests.support.wait import until_async
 from tests.workers.presence.site import Site, encoded
 from workers.bus.script import Script
-from workers.registry import Deed
+from workers.registry import AuditEntry
 
 Start = Callable[..., Awaitable[Site]]
 
@@ -215,7 +215,7 @@ async def test_the_trail_says_who_did_what(start: Start) -> None:
     one, two = await start("one"), await start("two")
     await one.registry.sanction("mute", "ann", by="mod", room="lobby", seconds=60, reason="loud")
     await one.registry.lift("mute", "ann", by="boss", room="lobby")
-    await one.registry.record(Deed("kick", "bob", "mod", "lobby"))
+    await one.registry.record(AuditEntry("kick", "bob", "mod", "lobby"))
     trail = await two.registry.trail()
     assert [(deed.verb, deed.user, deed.by) for deed in trail] == [
         ("kick", "bob", "mod"),
@@ -231,7 +231,7 @@ async def test_the_trail_says_who_did_what(start: Start) -> None:
 async def test_a_long_trail_is_read_in_pages(start: Start) -> None:
     one = await start("one")
     for number in range(450):
-        await one.registry.record(Deed("kick", f"u{number % 3}", "mod"))
+        await one.registry.record(AuditEntry("kick", f"u{number % 3}", "mod"))
     assert len(await one.registry.trail(limit=1000)) == 450
     assert len(await one.registry.trail(user="u0", limit=1000)) == 150
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from workers.handover.adoption import Arrivals
-from workers.rooms.follower import Phase
+from workers.handover.adoption import Adoption
+from workers.rooms.follower import FollowPhase
 
 
 async def test_they_are_followed_until_all_have_come_and_linger_then_where_nobody_is(sides, connect):
     side = await sides()
     node = SimpleNamespace(hub=side.hub)  # no more of it is needed for this
-    arrivals = Arrivals(node)  # type: ignore[arg-type]
+    arrivals = Adoption(node)  # type: ignore[arg-type]
     arrivals.expect(("lobby", "empty", "@somebody"))
     await arrivals.prepare()
     rooms = [side.hub.rooms[name] for name in ("lobby", "empty", "@somebody")]
@@ -21,6 +21,6 @@ async def test_they_are_followed_until_all_have_come_and_linger_then_where_nobod
     one = await connect(side)
     assert side.hub.arrive(one, [("lobby", position)]) == []
     await arrivals.let_go()
-    assert [room.follower.phase for room in rooms] == [Phase.LIVE, Phase.LINGER, Phase.LINGER]
+    assert [room.follower.phase for room in rooms] == [FollowPhase.LIVE, FollowPhase.LINGER, FollowPhase.LINGER]
     await side.publish("lobby", "0")
     await one.has("lobby", 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workers.bus.port import Entry
-from workers.rooms.fanout import Flight
+from workers.rooms.fanout import Fanout
 from workers.rooms.log_item import Item, item_of
 from workers.rooms.room import Room
 
@@ -48,7 +48,7 @@ class Said:
         plain: Any = {one: one for one in self.readers if not one.deflate}
         squeezed: Any = {one: one for one in self.readers if one.deflate}
         self.classes = ((plain, False), (squeezed, True))
-        self.flight: Flight
+        self.flight: Fanout
 
     def say(self, chance: random.Random) -> tuple[list[Item], dict[Any, Any]]:
         """Some items, now and then with a key or an exclusion, and who gets them otherwise."""
@@ -65,7 +65,7 @@ class Said:
 
     def begin(self, chance: random.Random, *, at_once: int) -> None:
         items, apart = self.say(chance)
-        self.flight = Flight(items, self.classes, apart, at_once=at_once, written=self._written)
+        self.flight = Fanout(items, self.classes, apart, at_once=at_once, written=self._written)
 
     def _written(self, items: list[Item], members: int, size: int) -> None:
         self.counted += len(items) * members
@@ -99,7 +99,7 @@ def test_what_comes_in_the_middle_costs_each_member_one_more_write_at_most() -> 
     room.readers = [Reader(3 * number + 1) for number in range(100)]
     members: Any = {one: one for one in room.readers}
     items = [item_of(EPOCH, Entry(number, 0, "j", b'{"n":1}')) for number in range(1, 11)]
-    room.flight = Flight(items[:1], ((members, False),), {}, at_once=10, written=room._written)
+    room.flight = Fanout(items[:1], ((members, False),), {}, at_once=10, written=room._written)
     for item in items[1:]:
         assert next(room.flight) == 10
         room.flight.absorb([item], {})
@@ -115,7 +115,7 @@ def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) ->
     items = [item_of(EPOCH, Entry(1, 0, "j", b'{"n":1}', "u4" if apart else "", "k" if apart else ""))]
     leaver = room.readers[4]
     special: Any = {leaver: leaver} if apart else {}
-    room.flight = Flight(items, room.classes, special, at_once=2, written=room._written)
+    room.flight = Fanout(items, room.classes, special, at_once=2, written=room._written)
     next(room.flight)
     room.flight.finish(leaver)  # type: ignore[arg-type]
     had = leaver.got

@@ -25,8 +25,8 @@ class Waiting:
 
 
 async def test_a_member_that_waits_for_a_late_batch_is_looked_at_once_a_turn():
-    lagger: Any = Waiting(Delivery(0.0))
-    lagger.pump()
+    slow_consumer: Any = Waiting(Delivery(0.0))
+    slow_consumer.pump()
     for _ in range(10):
         await asyncio.sleep(0)
-    assert lagger.pumped <= 11
+    assert slow_consumer.pumped <= 11

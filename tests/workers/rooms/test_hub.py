@@ -8,7 +8,7 @@ import gc
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Position
 from workers.rooms import history_reader
-from workers.rooms.join import Join, JoinPart
+from workers.rooms.join import JoinPart, PendingJoin
 
 
 async def test_a_message_reaches_members_on_every_worker_once_and_in_order(sides, connect):
@@ -47,7 +47,7 @@ async def test_joining_with_since_brings_what_was_missed_before_what_is_new(side
     await one.publish("lobby", "new")
     await until(lambda: len(peer.offsets("lobby")) == 998)
     assert peer.offsets("lobby") == list(range(4, 1002))
-    await until(lambda: two.hub.rooms["lobby"].laggers == {})
+    await until(lambda: two.hub.rooms["lobby"].slow_consumers == {})
 
 
 async def test_a_since_that_another_worker_has_seen_and_this_one_not_yet_is_no_reset(sides, connect):
@@ -118,7 +118,7 @@ async def test_a_join_that_is_over_leaves_nothing_for_the_collector(sides, conne
     try:
         await peer.join("lobby", ("other", Position("", 0)))
         await peer.join("@ann")
-        left = [one for one in gc.get_objects() if isinstance(one, Join | JoinPart)]
+        left = [one for one in gc.get_objects() if isinstance(one, PendingJoin | JoinPart)]
     finally:
         gc.enable()
     assert not left

@@ -21,15 +21,15 @@ from tests.workers.rooms.conftest import tell
 from tests.workers.rooms.modelbus import ModelBus, is_change
 from workers.bus.port import LogState, Position
 from workers.rooms import flush, history_reader, pace, room, slow_consumer
-from workers.rooms.fanout import Flight, Segment
-from workers.rooms.follower import Phase as FollowerPhase
+from workers.rooms.fanout import Fanout, Segment
+from workers.rooms.follower import FollowPhase as FollowerPhase
 from workers.rooms.hub import Hub
 from workers.rooms.join import JoinPart
 from workers.rooms.log_item import Item, Stretch
 from workers.rooms.pace import Pace
 from workers.rooms.room import Room
-from workers.rooms.slow_consumer import Lagger
-from workers.rooms.types import Gap, Joined, Member
+from workers.rooms.slow_consumer import SlowConsumer
+from workers.rooms.types import Gap, Joined, RoomMember
 from workers.transport.frames import text_frame
 
 ROOMS = ("a", "@b")  # one with a channel of its own, and one that shares it
@@ -419,18 +419,18 @@ def written_again(self: Segment, transport: Any) -> bool:
     return False
 
 
-def always_open(self: Flight, is_open: bool) -> None:
+def always_open(self: Fanout, is_open: bool) -> None:
     """A batch takes along what comes, although somebody has left or entered in the middle of it."""
 
 
-def takes_along_for_the_rest(self: Flight, items: list[Item], apart: dict[Member, Any]) -> None:
+def takes_along_for_the_rest(self: Fanout, items: list[Item], apart: dict[RoomMember, Any]) -> None:
     """What is taken along goes only to those who have still to be written to."""
     done, self._done = self._done, []
     absorb(self, items, apart)
     self._done += done
 
 
-absorb = Flight.absorb
+absorb = Fanout.absorb
 
 
 def judged_once(self: JoinPart) -> bool:
@@ -438,28 +438,28 @@ def judged_once(self: JoinPart) -> bool:
     return self.cursor is not None
 
 
-def no_lines(self: Lagger) -> None:
+def no_lines(self: SlowConsumer) -> None:
     """A cursor from before a reset is taken for one after it."""
     self.line = self.room.line
     pump(self)
 
 
-pump = Lagger.pump
+pump = SlowConsumer.pump
 
 
-def no_word_of_holes(self: Lagger, state: LogState, last: int) -> None:
+def no_word_of_holes(self: SlowConsumer, state: LogState, last: int) -> None:
     """What was trimmed from among messages is passed over in silence."""
     self.epoch, self.offset = state.epoch, last
 
 
-def holes_like_other_gaps(self: Lagger, state: LogState, last: int) -> None:
+def holes_like_other_gaps(self: SlowConsumer, state: LogState, last: int) -> None:
     """What was trimmed from among messages is told as if messages were lost."""
     hole = Gap(state.epoch, self.offset + 1, last)
     self.epoch, self.offset = state.epoch, last
     self.member.ws.transport.write(text_frame(self._desk.told(self, hole) or b""))
 
 
-def no_holes(self: Lagger, state: LogState, page: Stretch) -> None:
+def no_holes(self: SlowConsumer, state: LogState, page: Stretch) -> None:
     """A page is written only as far as nothing is missing from it."""
     items = page.items
     start = next((at for at, item in enumerate(items) if item.offset == self.offset + 1), len(items))
@@ -488,10 +488,10 @@ shared_subscribed, LIVE = Hub.shared_subscribed, FollowerPhase.LIVE
         (Room, "gathers", property(gathers_for_live_members)),
         (Room, "finish", leaves_unfinished),
         (Segment, "finish", written_again),
-        (Flight, "open", property(lambda self: True, always_open)),
-        (Flight, "absorb", takes_along_for_the_rest),
+        (Fanout, "open", property(lambda self: True, always_open)),
+        (Fanout, "absorb", takes_along_for_the_rest),
         (JoinPart, "judged", property(judged_once)),
-        (Lagger, "pump", no_lines),
+        (SlowConsumer, "pump", no_lines),
         (Hub, "shared_subscribed", no_look_after_reconnect),
     ],
     ids=[
@@ -517,9 +517,9 @@ def test_the_model_finds_the_fault_when_a_rule_is_left_out(monkeypatch, owner, n
 @pytest.mark.parametrize(
     ("owner", "name", "mutant"),
     [
-        (Lagger, "_pass_hole", no_word_of_holes),
-        (Lagger, "_pass_hole", holes_like_other_gaps),
-        (Lagger, "_write_page", no_holes),
+        (SlowConsumer, "_pass_hole", no_word_of_holes),
+        (SlowConsumer, "_pass_hole", holes_like_other_gaps),
+        (SlowConsumer, "_write_page", no_holes),
         (Stretch, "after", property(lambda self: 0)),
     ],
     ids=["no word of holes", "holes like other gaps", "no holes", "holes before the page"],

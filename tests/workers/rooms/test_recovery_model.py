@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from workers.bus.port import LogState, Position, Reign
-from workers.rooms.recovery import Restart, Verdict, epoch_at, judge
+from workers.rooms.recovery import HistoryReset, Verdict, epoch_at, judge
 
 STEPS = st.lists(
     st.one_of(
@@ -78,13 +78,13 @@ def counted_epoch(log: Log) -> str:
 def judge_by_top(position: Position, state: LogState) -> Verdict:
     """Mutant: only a position above the top is a reset."""
     if position.offset > state.top:
-        return Restart(state.top)
+        return HistoryReset(state.top)
     return judge(Position(state.epoch, position.offset), state)
 
 
 def judge_one_too_far(position: Position, state: LogState) -> Verdict:
     """Mutant: the first offset of the next reign itself still counts as the reader's own."""
-    if position.offset > 0 and isinstance(judge(position, state), Restart):
+    if position.offset > 0 and isinstance(judge(position, state), HistoryReset):
         return judge(Position(position.epoch, position.offset - 1), state)
     return judge(position, state)
 
@@ -110,7 +110,7 @@ def _read(log, reader, positions, seen, epoch, judge_) -> None:
     verdict = judge_(positions[reader], state)
     mine = seen[reader]
     true_line = all(offset <= state.top and log.entries[offset - 1] == entry for offset, entry in mine.items())
-    if isinstance(verdict, Restart):
+    if isinstance(verdict, HistoryReset):
         # What may be lost besides messages is that somebody looked.
         known = positions[reader].epoch in [reign.epoch for reign in state.reigns]
         assert not true_line or not known, "a reset although nothing was lost"

@@ -34,11 +34,11 @@ async def test_a_reader_that_pauses_gets_everything_once_it_reads_and_others_not
         await fill(side, "lobby", 200 * KIB, 2 * KIB)
         fast.read_available()
     assert slow.paused
-    assert side.hub.rooms["lobby"].laggers
+    assert side.hub.rooms["lobby"].slow_consumers
     await fast.has("lobby", 2000)
     await slow.has("lobby", 2000)
     assert slow.offsets("lobby") == fast.offsets("lobby") == list(range(1, 2001))
-    await until(lambda: not side.hub.rooms["lobby"].laggers)
+    await until(lambda: not side.hub.rooms["lobby"].slow_consumers)
 
 
 async def test_one_that_never_reads_is_cut_and_costs_little_memory(sides, connect):

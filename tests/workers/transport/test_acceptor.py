@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from tests.workers.transport.serving import until
-from workers.transport.acceptor import A_TURN, Door
+from workers.transport.acceptor import A_TURN, Acceptor
 from workers.transport.config import EndpointConfig
 
 
@@ -57,7 +57,7 @@ async def test_a_storm_takes_few_turns(listener: socket.socket) -> None:
     with ExitStack() as clients:
         for _ in range(count):
             clients.enter_context(socket.create_connection(listener.getsockname()))
-        door = await Door.open(listener, turns.make, EndpointConfig())
+        door = await Acceptor.open(listener, turns.make, EndpointConfig())
         await until(lambda: len(turns.came) == count)
         turns.stop()
         door.close()
@@ -68,7 +68,7 @@ async def test_a_storm_takes_few_turns(listener: socket.socket) -> None:
 
 async def test_a_lone_client_is_taken_once(listener: socket.socket) -> None:
     turns = Turns()
-    door = await Door.open(listener, turns.make, EndpointConfig())
+    door = await Acceptor.open(listener, turns.make, EndpointConfig())
     for _ in range(3):
         turns.came.clear()
         with socket.create_connection(listener.getsockname()):
@@ -81,7 +81,7 @@ async def test_a_lone_client_is_taken_once(listener: socket.socket) -> None:
 async def test_a_door_that_is_given_up_while_it_opens_leaves_nothing_open(listener: socket.socket) -> None:
     gc.collect()
     before = sockets()
-    opening = asyncio.create_task(Door.open(listener, asyncio.Protocol, EndpointConfig()))
+    opening = asyncio.create_task(Acceptor.open(listener, asyncio.Protocol, EndpointConfig()))
     await asyncio.sleep(0)
     opening.cancel()
     if not isinstance((await asyncio.gather(opening, return_exceptions=True))[0], asyncio.CancelledError):

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from workers.transport.config import EndpointConfig
-from workers.transport.eager import Begun
+from workers.transport.eager import EagerCoroutine
 from workers.transport.endpoint import Endpoint
 from workers.transport.snapshot import ConnectionState, encode_state
 
@@ -25,7 +25,7 @@ async def test_it_runs_to_its_first_wait_at_once_and_the_waits_go_side_by_side()
         await asyncio.sleep(0)
         return number
 
-    works = [Begun(work(number)) for number in range(3)]
+    works = [EagerCoroutine(work(number)) for number in range(3)]
     assert began == [0, 1, 2]
     asyncio.get_running_loop().call_soon(gate.set)
     assert await works[0] == 0
@@ -41,7 +41,7 @@ async def test_what_never_waits_has_ended_before_it_is_awaited() -> None:
     async def wrong() -> str:
         raise OSError("dead")
 
-    good, bad = Begun(right()), Begun(wrong())
+    good, bad = EagerCoroutine(right()), EagerCoroutine(wrong())
     assert await good == "done"
     with pytest.raises(OSError, match="dead"):
         await bad

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.workers.transport.serving import Peer, text, until, upgrade
-from workers.transport.fd_budget import Descriptors
+from workers.transport.fd_budget import FdBudget
 from workers.transport.tls import server_context
 
 
@@ -30,7 +30,7 @@ async def test_stopping_leaves_the_listening_socket_and_what_is_open(serve) -> N
 
 async def test_accepting_pauses_at_the_reserve_and_goes_on(serve, caplog) -> None:
     caplog.set_level(logging.INFO)
-    descriptors = Descriptors(limit=20)
+    descriptors = FdBudget(limit=20)
     served = await serve(descriptors=descriptors)
     peers = [await served.open(source=f"127.0.0.{2 + number % 3}") for number in range(19)]
     last = await served.open()
@@ -47,7 +47,7 @@ async def test_accepting_pauses_at_the_reserve_and_goes_on(serve, caplog) -> Non
 
 
 async def test_one_budget_serves_several_endpoints(serve) -> None:
-    descriptors = Descriptors(limit=17)
+    descriptors = FdBudget(limit=17)
     first, second = await serve(descriptors=descriptors), await serve(descriptors=descriptors)
     peers = [await first.open(source=f"127.0.0.{2 + number % 3}") for number in range(17)]
     await until(lambda: not second.endpoint.accepting)
@@ -58,7 +58,7 @@ async def test_one_budget_serves_several_endpoints(serve) -> None:
 
 
 async def test_a_burst_beyond_the_reserve_is_served_later_and_nobody_is_reset(serve) -> None:
-    served = await serve(descriptors=Descriptors(limit=20))
+    served = await serve(descriptors=FdBudget(limit=20))
     most = 0
 
     async def visit(number: int) -> None:
@@ -78,7 +78,7 @@ def test_the_budget_is_what_the_process_has_left() -> None:
     import resource
 
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    budget = Descriptors.of_this_process(reserve=64)
+    budget = FdBudget.of_this_process(reserve=64)
     assert soft - 64 - 200 < budget.limit < soft - 64
 
 

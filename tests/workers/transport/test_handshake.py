@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.workers.transport.serving import ACCEPT, KEY, Peer, Served, frame, text, until, upgrade
-from workers.http.site import Http
+from workers.http.site import Site
 from workers.transport.notices import MOST
 
 
@@ -213,7 +213,7 @@ async def test_a_plain_request_to_a_bare_endpoint_is_told_to_upgrade(serve) -> N
 
 
 async def test_the_same_port_answers_http_and_websocket(serve) -> None:
-    served = await serve(http=Http(page=b"<p>hello"))
+    served = await serve(http=Site(page=b"<p>hello"))
     peer = await served.connect()
     peer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert (await peer.response())[0] == 200
@@ -285,7 +285,7 @@ async def test_an_empty_list_is_as_none(serve, name: str) -> None:
     assert "Sec-WebSocket-Protocol: chat.v1.json\r\n" in peer.headers
 
 
-HTTP = Http(page=b"<p>hello", metrics=lambda: "up 1\n")
+HTTP = Site(page=b"<p>hello", metrics=lambda: "up 1\n")
 
 
 def get(target: str, *headers: str, host: str = "localhost") -> bytes:
@@ -477,7 +477,7 @@ async def test_figures_are_for_clients_on_this_machine(serve, headers, config, s
 
 
 async def test_figures_for_everybody(serve) -> None:
-    served = await serve(http=Http(metrics=lambda: "up 1\n", metrics_for_all=True))
+    served = await serve(http=Site(metrics=lambda: "up 1\n", metrics_for_all=True))
     assert await status_of(served, get("/metrics", "X-Forwarded-For: 203.0.113.5")) == 200
 
 

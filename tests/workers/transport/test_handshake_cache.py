@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.transport.serving import DEFLATE, KEY, until, upgrade
-from workers.transport.handshake_cache import MOST, Familiar
+from workers.transport.handshake_cache import MOST, HandshakeCache
 from workers.transport.negotiation import Agreed, Negotiator, parse_request
 
 HEADERS = [
@@ -30,40 +30,40 @@ def agreed_on(block: bytes) -> Agreed:
 
 @given(st.sampled_from(HEADERS), st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16))
 def test_what_is_recalled_is_what_would_be_agreed_on(headers, first: bytes, second: bytes) -> None:
-    familiar = Familiar()
+    handshake_cache = HandshakeCache()
     before = upgrade(*headers, key=b64encode(first).decode())
     again = upgrade(*headers, key=b64encode(second).decode())
-    assert familiar.recall(again) is None
-    familiar.remember(before, agreed_on(before))
-    assert familiar.recall(again) == agreed_on(again)
+    assert handshake_cache.recall(again) is None
+    handshake_cache.remember(before, agreed_on(before))
+    assert handshake_cache.recall(again) == agreed_on(again)
 
 
 def test_another_block_is_not_familiar() -> None:
-    familiar = Familiar()
-    familiar.remember(upgrade(), agreed_on(upgrade()))
-    assert familiar.recall(upgrade(path="/ws")) is None
-    assert familiar.recall(upgrade("X: y")) is None
-    assert familiar.recall(upgrade(key="short")) is None
-    assert familiar.recall(upgrade(f"Sec-WebSocket-Key: {KEY}")) is None
+    handshake_cache = HandshakeCache()
+    handshake_cache.remember(upgrade(), agreed_on(upgrade()))
+    assert handshake_cache.recall(upgrade(path="/ws")) is None
+    assert handshake_cache.recall(upgrade("X: y")) is None
+    assert handshake_cache.recall(upgrade(key="short")) is None
+    assert handshake_cache.recall(upgrade(f"Sec-WebSocket-Key: {KEY}")) is None
 
 
 @pytest.mark.parametrize("header", ["Cookie: secret", "cookie:secret", "Authorization: Bearer x", "COOKIE : x"])
 def test_blocks_with_secrets_are_not_kept(header: str) -> None:
-    familiar = Familiar()
+    handshake_cache = HandshakeCache()
     block = upgrade().replace(b"\r\n\r\n", f"\r\n{header}\r\n\r\n".encode())
-    familiar.remember(block, agreed_on(upgrade()))
-    familiar.remember(upgrade(path="/ws?token=secret"), agreed_on(upgrade()))
-    assert familiar.recall(block) is None
-    assert familiar.recall(upgrade(path="/ws?token=secret")) is None
+    handshake_cache.remember(block, agreed_on(upgrade()))
+    handshake_cache.remember(upgrade(path="/ws?token=secret"), agreed_on(upgrade()))
+    assert handshake_cache.recall(block) is None
+    assert handshake_cache.recall(upgrade(path="/ws?token=secret")) is None
 
 
 def test_it_never_keeps_more_than_so_many() -> None:
-    familiar = Familiar()
+    handshake_cache = HandshakeCache()
     for number in range(3 * MOST):
         block = upgrade(f"X: {number}")
-        familiar.remember(block, agreed_on(upgrade()))
-        assert familiar.recall(block) is not None
-        assert len(familiar._kinds) <= MOST
+        handshake_cache.remember(block, agreed_on(upgrade()))
+        assert handshake_cache.recall(block) is not None
+        assert len(handshake_cache._kinds) <= MOST
 
 
 async def test_the_second_of_a_kind_is_a_client_of_its_own(serve) -> None:

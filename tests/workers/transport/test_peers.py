@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.transport.serving import Served, text, until, upgrade
-from workers.transport.fd_budget import Descriptors
+from workers.transport.fd_budget import FdBudget
 from workers.transport.peers import Newcomer, Peers
 
 
@@ -113,7 +113,7 @@ def test_the_account_is_right_whatever_happens(events) -> None:
 
 @pytest.mark.parametrize("begun", [b"", upgrade()[:40], upgrade()], ids=["silent", "half a handshake", "no hello"])
 async def test_one_address_locks_nobody_out(serve, begun: bytes) -> None:
-    served: Served = await serve(descriptors=Descriptors(limit=40))
+    served: Served = await serve(descriptors=FdBudget(limit=40))
     for _ in range(120):
         peer = await served.connect(source="127.0.0.9")
         peer.write(begun)
@@ -124,7 +124,7 @@ async def test_one_address_locks_nobody_out(serve, begun: bytes) -> None:
 
 
 async def test_an_address_that_others_crowd_can_still_come_in(serve) -> None:
-    served: Served = await serve(descriptors=Descriptors(limit=40))
+    served: Served = await serve(descriptors=FdBudget(limit=40))
     for _ in range(120):
         await served.connect()
     await asyncio.wait_for(served.open(), 3)
@@ -132,7 +132,7 @@ async def test_an_address_that_others_crowd_can_still_come_in(serve) -> None:
 
 async def test_the_oldest_handshakes_give_way_where_nothing_is_left(serve) -> None:
     """From as many addresses as there are descriptors, so that none of them has too many."""
-    served: Served = await serve(descriptors=Descriptors(limit=20))
+    served: Served = await serve(descriptors=FdBudget(limit=20))
     for number in range(60):
         await served.connect(source=f"127.0.0.{2 + number}")
     newcomer = await served.connect()
@@ -141,7 +141,7 @@ async def test_the_oldest_handshakes_give_way_where_nothing_is_left(serve) -> No
 
 
 async def test_the_clients_behind_a_proxy_are_counted_one_by_one(serve) -> None:
-    served: Served = await serve(descriptors=Descriptors(limit=40), trusted_proxies=("127.0.0.0/8",))
+    served: Served = await serve(descriptors=FdBudget(limit=40), trusted_proxies=("127.0.0.0/8",))
     for number in range(30):
         await served.open(f"X-Forwarded-For: 10.0.0.{number}")
     await until(lambda: len(served.app.seen) == 30)

@@ -1,10 +1,10 @@
 """Deadlines come due in order, once, and not when they were cleared."""
 
-from workers.transport.timeouts import Deadlines
+from workers.transport.timeouts import Timeouts
 
 
 def test_what_is_due_comes_out_once_and_in_order() -> None:
-    deadlines: Deadlines[str] = Deadlines(10)
+    deadlines: Timeouts[str] = Timeouts(10)
     deadlines.set("a", 0)
     deadlines.set("b", 1)
     deadlines.set("c", 5)
@@ -15,7 +15,7 @@ def test_what_is_due_comes_out_once_and_in_order() -> None:
 
 
 def test_setting_again_gives_the_whole_time_again() -> None:
-    deadlines: Deadlines[str] = Deadlines(10)
+    deadlines: Timeouts[str] = Timeouts(10)
     deadlines.set("a", 0)
     deadlines.set("b", 1)
     deadlines.set("a", 2)
@@ -23,7 +23,7 @@ def test_setting_again_gives_the_whole_time_again() -> None:
 
 
 def test_one_that_is_cleared_while_others_expire_does_not_come() -> None:
-    deadlines: Deadlines[str] = Deadlines(1)
+    deadlines: Timeouts[str] = Timeouts(1)
     for item in "abc":
         deadlines.set(item, 0)
     seen = []

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workers.addressing import inbox_of, is_inbox
-from workers.chat.rules import commands as c
+from workers.chat.rules import commands, names
 from workers.chat.rules import effects as e
-from workers.chat.rules import names
 from workers.chat.rules.identity import Identity, Refusal
 from workers.chat.rules.permissions import permit
-from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import Role, may
 
 if TYPE_CHECKING:
     from workers.chat.rules.context import Context
-    from workers.chat.rules.session import Effects, Session
+    from workers.chat.rules.session import ChatSession, Effects
 
 
-def identify(session: Session, command: c.Hello, now: float) -> Identity | Refusal:
+def identify(session: ChatSession, command: commands.Hello, now: float) -> Identity | Refusal:
     """Who says this hello, with the name that it asks for. Raises Mistake."""
     if not session.context.identities.ready_for(command.token):
-        raise Mistake("unavailable", "the store does not answer", retry_after=1.0)
+        raise RequestError("unavailable", "the store does not answer", retry_after=1.0)
     found = session.context.identities.identify(command.token, now)
     if isinstance(found, Refusal) or command.name is None:
         return found
@@ -34,10 +33,10 @@ def identify(session: Session, command: c.Hello, now: float) -> Identity | Refus
     return msgspec.structs.replace(found, name=name, chosen=name != found.name)
 
 
-def admit(session: Session, identity: Identity, command: c.Hello, now: float) -> e.Admit:
+def admit(session: ChatSession, identity: Identity, command: commands.Hello, now: float) -> e.Admit:
     """The inbox, and those of the wanted rooms that are for this user; each of the others gets an `error`."""
     inbox = inbox_of(identity.user)
-    chosen = {inbox: c.Wanted(inbox)}
+    chosen = {inbox: commands.Wanted(inbox)}
     refused = []
     most = session.context.limits.rooms_per_connection
     for place, wanted in enumerate(command.rooms):
@@ -46,7 +45,7 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
             continue
         try:
             check_entry(session, identity, wanted.room, len(chosen) - 1, now)
-        except Mistake as mistake:
+        except RequestError as mistake:
             mistake.field = f"rooms[{place}].room"
             refused.append(mistake.reply(None))
         else:
@@ -55,7 +54,7 @@ def admit(session: Session, identity: Identity, command: c.Hello, now: float) ->
     return e.Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
 
 
-def check_entry(session: Session, identity: Identity, room: str, inside: int, now: float) -> str:
+def check_entry(session: ChatSession, identity: Identity, room: str, inside: int, now: float) -> str:
     """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises Mistake."""
     hook = permit(session, identity, "join", room, now)
     if inside >= session.context.limits.rooms_per_connection and not is_inbox(room):
@@ -63,21 +62,21 @@ def check_entry(session: Session, identity: Identity, room: str, inside: int, no
     return hook
 
 
-def _one_too_many(field: str) -> Mistake:
-    return Mistake("limit_reached", "one connection cannot be in more rooms", field=field)
+def _one_too_many(field: str) -> RequestError:
+    return RequestError("limit_reached", "one connection cannot be in more rooms", field=field)
 
 
-def renew(session: Session, command: c.Hello, now: float) -> Effects:
+def renew(session: ChatSession, command: commands.Hello, now: float) -> Effects:
     """A second hello may renew the token or the name of the same user, nothing else. Raises Mistake."""
     if command.rooms:
-        raise Mistake("bad_request", "a second hello joins no rooms: use join", field="rooms")
+        raise RequestError("bad_request", "a second hello joins no rooms: use join", field="rooms")
     identity = _renewed(session, command, now)
     if "hello" in session.context.consulted:
         return (e.Consult("hello", command, identity),)
     return renewed(session, identity, command)
 
 
-def renewed(session: Session, identity: Identity, command: c.Hello) -> Effects:
+def renewed(session: ChatSession, identity: Identity, command: commands.Hello) -> Effects:
     """Nothing is against it. The name is given by the one who gives names to all connections of a user."""
     name = identity.name if identity.name != session.identity.name else ""
     ask_again = "join" in session.context.consulted and identity.role != session.identity.role
@@ -85,14 +84,14 @@ def renewed(session: Session, identity: Identity, command: c.Hello) -> Effects:
     return (*_leave_forbidden(session), e.Greet(command.id, name, ask_again=ask_again))
 
 
-def _renewed(session: Session, command: c.Hello, now: float) -> Identity:
+def _renewed(session: ChatSession, command: commands.Hello, now: float) -> Identity:
     identity = session.identity
     if command.token is not None:
         found = session.context.identities.identify(command.token, now)
         if isinstance(found, Refusal):
-            raise Mistake("unauthorized", found.reason, field="token")
+            raise RequestError("unauthorized", found.reason, field="token")
         if found.user != identity.user:
-            raise Mistake("unauthorized", "this token is another user's", field="token")
+            raise RequestError("unauthorized", "this token is another user's", field="token")
         identity = msgspec.structs.replace(found, name=identity.name, token="", fresh=False)
     if command.name is not None:
         identity = msgspec.structs.replace(identity, name=checked_name(session.context, command.name, identity))
@@ -104,9 +103,9 @@ def checked_name(context: Context, name: str, identity: Identity) -> str:
     try:
         name = names.cleaned(name)
     except names.NameRefused as refused:
-        raise Mistake("bad_request", str(refused), field="name") from None
+        raise RequestError("bad_request", str(refused), field="name") from None
     if could_deceive(context, name, identity):
-        raise Mistake("bad_request", "this name could be taken for a moderator's", field="name")
+        raise RequestError("bad_request", "this name could be taken for a moderator's", field="name")
     return name
 
 
@@ -119,7 +118,7 @@ def could_deceive(context: Context, name: str, identity: Identity) -> bool:
     return names.is_reserved(name) or context.staff.looks_like(name, identity.user)
 
 
-def _leave_forbidden(session: Session) -> list[e.Effect]:
+def _leave_forbidden(session: ChatSession) -> list[e.Effect]:
     """Leave the rooms that a new token does not allow any more."""
     options = session.context.options
     lost = [room for room in session.rooms if not may(session.identity, "join", room, options.of(room))]

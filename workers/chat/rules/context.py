@@ -1,7 +1,7 @@
 """What the sessions of one worker share: settings made ready for use, and what is known of other people.
 
 Everything here is asked synchronously and answers from memory; who keeps that memory up to date is
-another part's affair (`sanctions.py`, `staff.py`, `people.py`).
+another part's affair (`sanctions.py`, `moderators.py`, `mentions.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workers.chat.rules.names import MAX_LENGTH
 from workers.chat.rules.rights import Options, Role
 
 
-class Sanctions(Protocol):
+class SanctionLookup(Protocol):
     """Who is banned or muted, over all workers, as this worker knows it. Answers are reasons; None: no."""
 
     @property
@@ -32,7 +32,7 @@ class Sanctions(Protocol):
         """Until when (Unix time; inf: without end) the user, or as a guest the address, may not speak in the room."""
 
 
-class Staff(Protocol):
+class ModeratorLookup(Protocol):
     """Moderators and admins, over all workers."""
 
     def role_of(self, user: str) -> Role:
@@ -42,7 +42,7 @@ class Staff(Protocol):
         """Whether the name could be taken for that of a moderator other than the user."""
 
 
-class People(Protocol):
+class MentionLookup(Protocol):
     """Who can be mentioned."""
 
     def mentioned(self, room: str, text: str) -> tuple[str, ...]:
@@ -70,9 +70,9 @@ class Context:
         settings: Settings,
         *,
         identities: Identities,
-        sanctions: Sanctions,
-        staff: Staff,
-        people: People,
+        sanctions: SanctionLookup,
+        staff: ModeratorLookup,
+        people: MentionLookup,
         consulted: frozenset[str] = frozenset(),
     ) -> None:
         self.limits = settings.limits

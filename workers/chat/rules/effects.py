@@ -27,7 +27,7 @@ class Reply(Effect, frozen=True, gc=False):
     payload: bytes
 
 
-class Bye(Effect, frozen=True, gc=False):
+class CloseSession(Effect, frozen=True, gc=False):
     """Say why, then close with `code`."""
 
     code: int
@@ -62,7 +62,7 @@ class Greet(Effect, frozen=True, gc=False):
     ask_again: bool = False  # the hook on join, about each room: the role is another
 
 
-class Join(Effect, frozen=True):
+class EnterRoom(Effect, frozen=True):
     """Join a room; answer with `Session.joined`."""
 
     id: RequestId
@@ -70,7 +70,7 @@ class Join(Effect, frozen=True):
     again: bool = False  # it is in the room already
 
 
-class Leave(Effect, frozen=True, gc=False):
+class LeaveRoom(Effect, frozen=True, gc=False):
     """Leave a room; then, when nothing of it can come any more, send this to the connection."""
 
     id: RequestId
@@ -102,7 +102,7 @@ class PublishDirect(Effect, frozen=True, gc=False):
     content: bytes = b""
 
 
-class Amend(Effect, frozen=True, gc=False):
+class AmendMessage(Effect, frozen=True, gc=False):
     """Append an entry that changes an earlier one, where its author and its state allow it; then acknowledge."""
 
     id: RequestId
@@ -122,7 +122,7 @@ class MarkRead(Effect, frozen=True, gc=False):
     offset: int
 
 
-class Note(Effect, frozen=True, gc=False):
+class PublishNotice(Effect, frozen=True, gc=False):
     """Tell a room something that is not kept."""
 
     room: str
@@ -146,7 +146,7 @@ class ReadMembers(Effect, frozen=True, gc=False):
     room: str
 
 
-class Rename(Effect, frozen=True, gc=False):
+class ChangeName(Effect, frozen=True, gc=False):
     """Call this user otherwise, on every connection and worker; then acknowledge."""
 
     id: RequestId

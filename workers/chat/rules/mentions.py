@@ -24,7 +24,7 @@ PLACE_COST: Final = 64  # characters that an `@` costs beside those that are fol
 FOLDING_COST: Final = 4  # times that what is not ASCII costs
 
 
-class People:
+class MentionIndex:
     """Names and the users who bear them."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from workers.chat.rules.rights import Role
 OPERATOR_NAME: Final = names.OPERATOR
 
 
-class Officer(Struct, frozen=True):
+class Moderator(Struct, frozen=True):
     """A user with a role, as the store and the control room carry it."""
 
     user: str
@@ -26,15 +26,15 @@ class Officer(Struct, frozen=True):
     role: Role
 
 
-class Staff:
+class StaffList:
     """The officers that this worker knows of."""
 
     def __init__(self) -> None:
-        self._officers: dict[str, Officer] = {}
+        self._officers: dict[str, Moderator] = {}
         # Key of a name → users. The operator is none who says hello, but speaks all the same.
         self._bearers: dict[str, set[str]] = {key: {OPERATOR} for key in names.keys_of(OPERATOR_NAME)}
 
-    def enlist(self, officer: Officer) -> bool:
+    def enlist(self, officer: Moderator) -> bool:
         """An officer is known from now on, or known otherwise; one without a role any more is let go.
 
         Returns whether anything changed.
@@ -52,11 +52,11 @@ class Staff:
                 self._bearers.setdefault(key, set()).add(officer.user)
         return True
 
-    def replace(self, officers: Sequence[Officer]) -> None:
+    def replace(self, officers: Sequence[Moderator]) -> None:
         """These are all; whoever else was known has no role any more."""
         here = {officer.user for officer in officers}
         for gone in [known for known in self._officers.values() if known.user not in here]:
-            self.enlist(Officer(gone.user, gone.name, Role.USER))
+            self.enlist(Moderator(gone.user, gone.name, Role.USER))
         for officer in officers:
             self.enlist(officer)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from workers.addressing import room_or_inbox
-from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import MODERATE, may
 
 if TYPE_CHECKING:
     from workers.chat.rules.identity import Identity
-    from workers.chat.rules.session import Session
+    from workers.chat.rules.session import ChatSession
 
 
 class Rule(Struct, frozen=True):
@@ -48,7 +48,7 @@ RULES: Final = {
 }
 
 
-def permit(session: Session, identity: Identity, verb: str, room: str, now: float) -> str:
+def permit(session: ChatSession, identity: Identity, verb: str, room: str, now: float) -> str:
     """Raise Mistake where `identity` may not do `verb` in `room`; return the hook to ask before it is done, or "".
 
     `room` is the receiver's inbox for `direct`, where only a mute of the whole server counts;
@@ -59,7 +59,7 @@ def permit(session: Session, identity: Identity, verb: str, room: str, now: floa
     if rule.joined and not inside:
         raise _not_joined(room)
     if not may(identity, verb, room, context.options.of(room)):
-        raise Mistake("forbidden", rule.refusal, field=rule.field)
+        raise RequestError("forbidden", rule.refusal, field=rule.field)
     if not context.sanctions.none:
         if not rule.joined and not inside and verb != "direct":
             _require_not_banned(session, identity, room, now)
@@ -69,28 +69,28 @@ def permit(session: Session, identity: Identity, verb: str, room: str, now: floa
     return rule.hook if asked else ""
 
 
-def sanctioned_address(session: Session, identity: Identity) -> str:
+def sanctioned_address(session: ChatSession, identity: Identity) -> str:
     """The address that bans and mutes count for: a guest's, who could come back as another; "" for a user's."""
     return session.address if identity.guest else ""
 
 
-def _not_joined(room: str) -> Mistake:
+def _not_joined(room: str) -> RequestError:
     try:
         room_or_inbox(room)
     except ValueError as error:
-        return Mistake("bad_request", str(error), field="room")
-    return Mistake("not_joined", "join the room first", field="room")
+        return RequestError("bad_request", str(error), field="room")
+    return RequestError("not_joined", "join the room first", field="room")
 
 
-def _require_not_banned(session: Session, identity: Identity, room: str, now: float) -> None:
+def _require_not_banned(session: ChatSession, identity: Identity, room: str, now: float) -> None:
     address = sanctioned_address(session, identity)
     reason = session.context.sanctions.banned(identity.user, address, room, now)
     if reason is not None:
-        raise Mistake("banned", reason or "you are banned from this room", field="room")
+        raise RequestError("banned", reason or "you are banned from this room", field="room")
 
 
-def _require_voice(session: Session, identity: Identity, room: str, now: float) -> None:
+def _require_voice(session: ChatSession, identity: Identity, room: str, now: float) -> None:
     address = sanctioned_address(session, identity)
     until = session.context.sanctions.muted(identity.user, address, room, now)
     if until is not None:
-        raise Mistake("muted", "you are muted", retry_after=until - now if until < float("inf") else None)
+        raise RequestError("muted", "you are muted", retry_after=until - now if until < float("inf") else None)

@@ -13,42 +13,40 @@ from msgspec import UNSET, Raw
 from chatmaster.settings import RoomRule
 from workers.addressing import inbox_of, is_inbox
 from workers.bus.port import Change, Position
-from workers.chat.rules import commands as c
-from workers.chat.rules import effects as e
-from workers.chat.rules import entries, replies
+from workers.chat.rules import commands, effects, entries, replies
 from workers.chat.rules.names import is_blank
 from workers.chat.rules.permissions import permit
-from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import Role
 
 if TYPE_CHECKING:
-    from workers.chat.rules.session import Effects, Session
+    from workers.chat.rules.session import ChatSession, Effects
 
 MENTIONS_A_TOKEN = 100  # `@` in a text, beside the token for the request: each may be a name to look up
 
 
-def say(session: Session, command: c.Say, now: float) -> Effects:
+def say(session: ChatSession, command: commands.Say, now: float) -> Effects:
     """A message for a room."""
     if permit(session, session.identity, "say", command.room, now):
         return _consult(session, command, command.room)
     return say_approved(session, command, now)
 
 
-def say_approved(session: Session, command: c.Say, now: float) -> Effects:
+def say_approved(session: ChatSession, command: commands.Say, now: float) -> Effects:
     """Nothing is against it."""
     room = command.room
     rule = session.context.options.of(room)
     body = _body(session, command, room, rule)
     payload = entries.message(room, _sender(session), body, reply_to=command.reply_to)
     if command.key is UNSET and not rule.slow_mode and command.reply_to is None:
-        return (e.Publish(command.id, room, payload),)
+        return (effects.Publish(command.id, room, payload),)
     slow_mode = _slow_mode(session, rule)
     content = _content("say", command.reply_to or 0, command)
     answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
-    return (e.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered),)
+    return (effects.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered),)
 
 
-def direct(session: Session, command: c.Direct, now: float) -> Effects:
+def direct(session: ChatSession, command: commands.Direct, now: float) -> Effects:
     """A message for a user's inbox; a copy goes to one's own."""
     inbox = inbox_of(command.to)
     if permit(session, session.identity, "direct", inbox, now):
@@ -56,23 +54,23 @@ def direct(session: Session, command: c.Direct, now: float) -> Effects:
     return direct_approved(session, command, now)
 
 
-def direct_approved(session: Session, command: c.Direct, now: float) -> Effects:
+def direct_approved(session: ChatSession, command: commands.Direct, now: float) -> Effects:
     """Nothing is against it."""
     inbox, own = inbox_of(command.to), inbox_of(session.identity.user)
     body = _body(session, command, inbox, session.context.options.of(inbox))
     payload, copy = (entries.message(room, _sender(session), body, to=command.to) for room in (inbox, own))
     content = b"%b %b" % (command.to.encode(), _content("direct", 0, command))
-    return (e.PublishDirect(command.id, command.to, payload, copy, command.key or "", content),)
+    return (effects.PublishDirect(command.id, command.to, payload, copy, command.key or "", content),)
 
 
-def edit(session: Session, command: c.Edit, now: float) -> Effects:
+def edit(session: ChatSession, command: commands.Edit, now: float) -> Effects:
     """Other words for an earlier message."""
     if permit(session, session.identity, "edit", command.room, now):
         return _consult(session, command, command.room)
     return edit_approved(session, command, now)
 
 
-def edit_approved(session: Session, command: c.Edit, now: float) -> Effects:
+def edit_approved(session: ChatSession, command: commands.Edit, now: float) -> Effects:
     """Nothing is against it."""
     rule = session.context.options.of(command.room)
     body = _body(session, command, command.room, rule)
@@ -81,41 +79,43 @@ def edit_approved(session: Session, command: c.Edit, now: float) -> Effects:
     return (_amend(session, "edit", command, payload, content, slow_mode=_slow_mode(session, rule)),)
 
 
-def delete(session: Session, command: c.Delete, now: float) -> Effects:
+def delete(session: ChatSession, command: commands.Delete, now: float) -> Effects:
     """An earlier message is taken back."""
     permit(session, session.identity, "delete", command.room, now)
     payload = entries.deleted(command.room, _sender(session), command.offset)
     return (_amend(session, "delete", command, payload, b"delete %d" % command.offset),)
 
 
-def react(session: Session, command: c.React, now: float) -> Effects:
+def react(session: ChatSession, command: commands.React, now: float) -> Effects:
     """An emoji on an earlier message, or off it."""
     permit(session, session.identity, "react", command.room, now)
     if is_blank(command.emoji):
-        raise Mistake("bad_request", "nothing of this emoji can be seen", field="emoji")
+        raise RequestError("bad_request", "nothing of this emoji can be seen", field="emoji")
     verb = "unreact" if command.remove else "react"
     payload = entries.reacted(command.room, _sender(session), command.offset, command.emoji, remove=command.remove)
     content = f"{verb} {command.offset} {command.emoji}".encode()
     return (_amend(session, verb, command, payload, content, emoji=command.emoji),)
 
 
-def typing(session: Session, command: c.Typing, now: float) -> Effects:
+def typing(session: ChatSession, command: commands.Typing, now: float) -> Effects:
     """Somebody writes; it is told and not kept."""
     permit(session, session.identity, "typing", command.room, now)
-    return (e.Note(command.room, replies.typing(command.room, session.identity.user, session.identity.name)),)
+    return (
+        effects.PublishNotice(command.room, replies.typing(command.room, session.identity.user, session.identity.name)),
+    )
 
 
 def _amend(
-    session: Session,
+    session: ChatSession,
     verb: str,
-    command: c.Edit | c.Delete | c.React,
+    command: commands.Edit | commands.Delete | commands.React,
     payload: bytes,
     content: bytes,
     *,
     emoji: str = "",
     slow_mode: float = 0.0,
-) -> e.Amend:
-    return e.Amend(
+) -> effects.AmendMessage:
+    return effects.AmendMessage(
         command.id,
         command.room,
         Change(verb, command.offset, emoji, command.epoch or ""),
@@ -127,21 +127,23 @@ def _amend(
     )
 
 
-def _slow_mode(session: Session, rule: RoomRule) -> float:
+def _slow_mode(session: ChatSession, rule: RoomRule) -> float:
     """Seconds between two messages or edits of whoever speaks."""
     return rule.slow_mode if session.identity.role < Role.MODERATOR else 0.0
 
 
-def _consult(session: Session, command: c.Say | c.Direct | c.Edit, room: str) -> Effects:
+def _consult(session: ChatSession, command: commands.Say | commands.Direct | commands.Edit, room: str) -> Effects:
     _check_body(session, command, session.context.options.of(room))
-    return (e.Consult("say", command, session.identity),)
+    return (effects.Consult("say", command, session.identity),)
 
 
-def _sender(session: Session) -> bytes:
+def _sender(session: ChatSession) -> bytes:
     return entries.sender(session.identity.user, session.identity.name)
 
 
-def _body(session: Session, command: c.Say | c.Direct | c.Edit, room: str, rule: RoomRule) -> bytes:
+def _body(
+    session: ChatSession, command: commands.Say | commands.Direct | commands.Edit, room: str, rule: RoomRule
+) -> bytes:
     _check_body(session, command, rule)
     if isinstance(command.data, Raw):
         return entries.body_of_data(command.data)
@@ -152,27 +154,27 @@ def _body(session: Session, command: c.Say | c.Direct | c.Edit, room: str, rule:
     return entries.body_of_text(text, session.context.people.mentioned(room, text))
 
 
-def _check_body(session: Session, command: c.Say | c.Direct | c.Edit, rule: RoomRule) -> None:
+def _check_body(session: ChatSession, command: commands.Say | commands.Direct | commands.Edit, rule: RoomRule) -> None:
     """Exactly one of text and data, within the server's and the room's size. Raises Mistake."""
     text, data = command.text, command.data
     if isinstance(text, str) == isinstance(data, Raw):
-        raise Mistake("bad_request", "give text or data, and not both", field="text")
+        raise RequestError("bad_request", "give text or data, and not both", field="text")
     most = session.context.limits.message_size
     if rule.message_size is not None:
         most = min(most, rule.message_size)
     field, content = ("data", bytes(data)) if isinstance(data, Raw) else ("text", str(text).encode())
     if len(content) > most:
-        raise Mistake("too_large", f"at most {most} bytes, and this has {len(content)}", field=field)
+        raise RequestError("too_large", f"at most {most} bytes, and this has {len(content)}", field=field)
     if isinstance(text, str) and is_blank(text):
-        raise Mistake("bad_request", "nothing of this text can be seen", field="text")
+        raise RequestError("bad_request", "nothing of this text can be seen", field="text")
     if isinstance(data, Raw):
         try:
-            c.check_data(data)
+            commands.check_data(data)
         except (ValueError, RecursionError) as error:
-            raise Mistake("bad_request", c.explain(error, b"").message, field="data") from None
+            raise RequestError("bad_request", commands.explain(error, b"").message, field="data") from None
 
 
-def _content(verb: str, number: int, command: c.Say | c.Direct | c.Edit) -> bytes:
+def _content(verb: str, number: int, command: commands.Say | commands.Direct | commands.Edit) -> bytes:
     """What a retry must repeat: the request as it came, not what the server made of it."""
     given = b"d" + bytes(command.data) if isinstance(command.data, Raw) else b"t" + str(command.text).encode()
     return b"%b %d %b" % (verb.encode(), number, given)

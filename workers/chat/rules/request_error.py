@@ -9,7 +9,7 @@ from workers.chat.rules.effects import Reply
 from workers.chat.rules.replies import RequestId
 
 
-class Mistake(Exception):
+class RequestError(Exception):
     """It becomes an `error` in answer to the request, and nothing else happens.
 
     `code` is one of the protocol's error codes, `retry_after` in seconds.

@@ -19,17 +19,16 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from workers.chat.rules import admission, posting, replies
-from workers.chat.rules import commands as c
+from workers.chat.rules import admission, commands, posting, replies
 from workers.chat.rules import effects as e
 from workers.chat.rules.context import Context
 from workers.chat.rules.entries import encode
 from workers.chat.rules.identity import Identity, Refusal
 from workers.chat.rules.permissions import RULES, permit
 from workers.chat.rules.replies import RequestId, RoomState
-from workers.chat.rules.request_error import Mistake
+from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import ROLE_NAMES, Role
-from workers.rate_limit import Bucket
+from workers.rate_limit import TokenBucket
 
 Effects = Sequence[e.Effect]
 
@@ -40,7 +39,7 @@ ROOMS_A_TOKEN: Final = 100  # of a hello, beside the first token
 NOBODY: Final = Identity("", "")
 
 
-class Phase(IntEnum):
+class SessionPhase(IntEnum):
     """How far a session has come."""
 
     NEW = 0
@@ -61,7 +60,7 @@ class SessionState(Struct, frozen=True, array_like=True):
     said_hello: bool = False  # and was refused for the time being
 
 
-class Session:
+class ChatSession:
     """The chat's view of one connection."""
 
     __slots__ = ("_bucket", "_first", "_said_hello", "address", "connection", "context", "identity", "phase", "rooms")
@@ -70,12 +69,12 @@ class Session:
         self.context = context
         self.connection = connection
         self.address = address  # where the connection comes from, as sanctions and slow mode count it
-        self.phase = Phase.NEW
+        self.phase = SessionPhase.NEW
         self.identity = NOBODY
         # A tuple, because most connections are in one or two rooms and a set costs 200 bytes more.
         self.rooms: tuple[str, ...] = ()
-        self._bucket = Bucket(context.limits.burst, now)
-        self._first: c.Command | None = None  # what a guest began with, to be done after the welcome
+        self._bucket = TokenBucket(context.limits.burst, now)
+        self._first: commands.Command | None = None  # what a guest began with, to be done after the welcome
         self._said_hello = False  # and was refused for the time being
 
     # ---- commands ----------------------------------------------------------------------------------
@@ -88,22 +87,24 @@ class Session:
             if wait:
                 return self._slowed_down(data, wait)
         try:
-            command = c.decode(data)
+            command = commands.decode(data)
         except (ValueError, RecursionError) as error:
-            invalid = c.explain(error, data)
-            return (Mistake("bad_request", invalid.message, field=invalid.field).reply(invalid.id),)
-        if len(data) > limits.message_size + c.ENVELOPE and not isinstance(command, c.Say | c.Direct | c.Edit):
-            return (Mistake("too_large", "only what is said may be so large").reply(command.id),)
+            invalid = commands.explain(error, data)
+            return (RequestError("bad_request", invalid.message, field=invalid.field).reply(invalid.id),)
+        if len(data) > limits.message_size + commands.ENVELOPE and not isinstance(
+            command, commands.Say | commands.Direct | commands.Edit
+        ):
+            return (RequestError("too_large", "only what is said may be so large").reply(command.id),)
         return self.receive(command, now)
 
-    def receive(self, command: c.Command, now: float) -> Effects:
+    def receive(self, command: commands.Command, now: float) -> Effects:
         """A request came, within its rate."""
         try:
-            if self.phase is Phase.OPEN:
+            if self.phase is SessionPhase.OPEN:
                 return _HANDLERS[type(command)](self, command, now)
             return self._begin(command, now)
-        except Mistake as mistake:
-            if mistake.code == "not_joined" and (again := c.normalized(command)) is not command:
+        except RequestError as mistake:
+            if mistake.code == "not_joined" and (again := commands.normalized(command)) is not command:
                 return self.receive(again, now)  # joined under the spelling that is kept
             return (mistake.reply(command.id),)
 
@@ -113,14 +114,14 @@ class Session:
         if text is not None:
             command = msgspec.structs.replace(command, text=text)
         try:
-            if self.phase is Phase.ENDED:
+            if self.phase is SessionPhase.ENDED:
                 return ()
-            if isinstance(command, c.Hello):
-                if self.phase is Phase.ADMITTING:
+            if isinstance(command, commands.Hello):
+                if self.phase is SessionPhase.ADMITTING:
                     return (admission.admit(self, consult.identity, command, now),)
                 return admission.renewed(self, consult.identity, command)
             return _APPROVED[type(command)](self, command, now)
-        except Mistake as mistake:
+        except RequestError as mistake:
             return (mistake.reply(command.id),)
 
     def charge(self, tokens: float) -> None:
@@ -130,7 +131,7 @@ class Session:
 
     def one_too_many(self, data: str | bytes, wait: float) -> Effects:
         """The user asks too much, over all connections; it counts as if this one did."""
-        if self.phase is Phase.ENDED:
+        if self.phase is SessionPhase.ENDED:
             return ()
         self._bucket.refused += 1
         return self._slowed_down(data, wait)
@@ -139,44 +140,44 @@ class Session:
         self.context.rate_limited += 1
         if self._bucket.flooded(self.context.limits):
             return self._end(FLOOD, "too many requests", retry_after_ms=COME_BACK_MS)
-        return (Mistake("rate_limited", "too many requests", retry_after=wait).reply(c.id_of(data)),)
+        return (RequestError("rate_limited", "too many requests", retry_after=wait).reply(commands.id_of(data)),)
 
     # ---- coming in ---------------------------------------------------------------------------------
 
-    def _begin(self, command: c.Command, now: float) -> Effects:
+    def _begin(self, command: commands.Command, now: float) -> Effects:
         """Where guests are allowed, whoever begins with anything but hello is one."""
-        if isinstance(command, c.Hello):
+        if isinstance(command, commands.Hello):
             self._said_hello = True
             self.charge(len(command.rooms) / ROOMS_A_TOKEN)
             return self._come_in(command, now)
         if not self.context.identities.guests_allowed:
-            raise Mistake("unauthorized", "say hello with a token first")
-        effects = self._come_in(c.Hello(), now)
+            raise RequestError("unauthorized", "say hello with a token first")
+        effects = self._come_in(commands.Hello(), now)
         self._first = command
         return effects
 
-    def _come_in(self, command: c.Hello, now: float) -> Effects:
+    def _come_in(self, command: commands.Hello, now: float) -> Effects:
         identity = admission.identify(self, command, now)
         if isinstance(identity, Refusal):
             return self._end(UNAUTHORIZED, identity.reason, note=identity.note)
-        self.phase = Phase.ADMITTING
+        self.phase = SessionPhase.ADMITTING
         if "hello" in self.context.consulted:
             return (e.Consult("hello", command, identity),)
         return (admission.admit(self, identity, command, now),)
 
     def admitted(self, admit: e.Admit, rooms: Sequence[RoomState], now: float) -> Effects:
         """The user is in, and in these rooms; what a guest began with follows the welcome."""
-        self.phase = Phase.OPEN
+        self.phase = SessionPhase.OPEN
         self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one for all who are inside
         self.identity = msgspec.structs.replace(admit.identity, token="", fresh=False)
         welcome = self._welcome(admit.id, rooms, now, token=admit.identity.token)
         first, self._first = self._first, None
         return (welcome, *admit.refused, *(self.receive(first, now) if first else ()))
 
-    def refused(self, request: RequestId, mistake: Mistake) -> Effects:
+    def refused(self, request: RequestId, mistake: RequestError) -> Effects:
         """What was asked could not be done. Who was to be let in may say hello again."""
-        if self.phase is Phase.ADMITTING:
-            self.phase = Phase.NEW
+        if self.phase is SessionPhase.ADMITTING:
+            self.phase = SessionPhase.NEW
             if self._first is not None:
                 request, self._first = self._first.id, None
         return (mistake.reply(request),)
@@ -208,30 +209,30 @@ class Session:
             )
         )
 
-    def _renew(self, command: c.Hello, now: float) -> Effects:
+    def _renew(self, command: commands.Hello, now: float) -> Effects:
         return admission.renew(self, command, now)
 
     # ---- the clock, and other people -----------------------------------------------------------------
 
     def hello_timed_out(self, now: float) -> Effects:
         """Nothing came for `limits.hello_timeout`."""
-        if self.phase is not Phase.NEW:
+        if self.phase is not SessionPhase.NEW:
             return ()
         # Who said hello once is somebody, and must not be made a stranger in no room.
         if self._said_hello or not self.context.identities.guests_allowed:
             return self._end(NO_HELLO, "no hello in time")
         try:
-            return self._come_in(c.Hello(), now)
-        except Mistake:
+            return self._come_in(commands.Hello(), now)
+        except RequestError:
             return ()  # the store is away: nobody asked, so nobody is told; the next look may find it
 
     def awaits_end(self, at: float) -> bool:
         """Whether it is to be looked at when that time comes: it is here, and its token was not renewed since."""
-        return self.phase is not Phase.ENDED and self.identity.expires == at
+        return self.phase is not SessionPhase.ENDED and self.identity.expires == at
 
     def token_timed_out(self, now: float) -> Effects:
         """It may be the time at which the token ends; nothing happens where it was renewed."""
-        if self.phase is not Phase.OPEN or not self.identity.expires or now < self.identity.expires:
+        if self.phase is not SessionPhase.OPEN or not self.identity.expires or now < self.identity.expires:
             return ()
         return self._end(UNAUTHORIZED, "the token has expired")
 
@@ -240,7 +241,7 @@ class Session:
         if room not in self.rooms:
             return ()
         self.forget(room)
-        return (e.Leave(None, room, replies.left(None, room, reason=reason)),)
+        return (e.LeaveRoom(None, room, replies.left(None, room, reason=reason)),)
 
     def forget(self, room: str) -> None:
         """The connection is not in a room any more, or about to read it from another place."""
@@ -248,29 +249,31 @@ class Session:
 
     def lost(self, room: str, reason: str) -> Effects:
         """The connection left a room to join it again, and could not."""
-        return () if self.phase is Phase.ENDED else (e.Reply(replies.left(None, room, reason=reason)),)
+        return () if self.phase is SessionPhase.ENDED else (e.Reply(replies.left(None, room, reason=reason)),)
 
     def removed(self, reason: str) -> Effects:
         """The user was kicked or banned from everything."""
-        return () if self.phase is Phase.ENDED else self._end(REMOVED, reason)
+        return () if self.phase is SessionPhase.ENDED else self._end(REMOVED, reason)
 
     def _end(self, code: int, reason: str, *, retry_after_ms: int = 0, note: str = "") -> Effects:
-        self.phase = Phase.ENDED
-        return (e.Bye(code, reason, retry_after_ms, note),)
+        self.phase = SessionPhase.ENDED
+        return (e.CloseSession(code, reason, retry_after_ms, note),)
 
     # ---- rooms -------------------------------------------------------------------------------------
 
-    def _join(self, command: c.Join, now: float) -> Effects:
+    def _join(self, command: commands.Join, now: float) -> Effects:
         if command.room in self.rooms:
             return self._enter(command, now)
         if admission.check_entry(self, self.identity, command.room, len(self.rooms) - 1, now):
             return (e.Consult("join", command, self.identity),)
         return self._enter(command, now)
 
-    def _enter(self, command: c.Join, now: float) -> Effects:
-        return (e.Join(command.id, c.Wanted(command.room, command.since), again=command.room in self.rooms),)
+    def _enter(self, command: commands.Join, now: float) -> Effects:
+        return (
+            e.EnterRoom(command.id, commands.Wanted(command.room, command.since), again=command.room in self.rooms),
+        )
 
-    def joined(self, join: e.Join, state: RoomState) -> Effects:
+    def joined(self, join: e.EnterRoom, state: RoomState) -> Effects:
         """The connection is in the room."""
         if state.room not in self.rooms:
             self.rooms = (*self.rooms, state.room)
@@ -278,60 +281,60 @@ class Session:
             self.charge(state.members // LARGE_ROOM)
         return (e.Reply(replies.joined(join.id, state)),)
 
-    def _leave(self, command: c.Leave, now: float) -> Effects:
+    def _leave(self, command: commands.Leave, now: float) -> Effects:
         room = command.room
         permit(self, self.identity, "leave", room, now)
         self.forget(room)
-        return (e.Leave(command.id, room, replies.left(command.id, room)),)
+        return (e.LeaveRoom(command.id, room, replies.left(command.id, room)),)
 
-    def _read(self, command: c.Read, now: float) -> Effects:
+    def _read(self, command: commands.Read, now: float) -> Effects:
         permit(self, self.identity, "read", command.room, now)
         return (e.MarkRead(command.room, command.offset),)
 
-    def _history(self, command: c.History, now: float) -> Effects:
+    def _history(self, command: commands.History, now: float) -> Effects:
         if command.before is not None and command.after is not None:
-            raise Mistake("bad_request", "give before or after, not both", field="after")
+            raise RequestError("bad_request", "give before or after, not both", field="after")
         if permit(self, self.identity, "history", command.room, now):
             return (e.Consult("join", command, self.identity),)
         return self._history_approved(command, now)
 
-    def _history_approved(self, command: c.History, now: float) -> Effects:
+    def _history_approved(self, command: commands.History, now: float) -> Effects:
         return (e.ReadHistory(command.id, command.room, command.before, command.after, command.limit),)
 
-    def _members(self, command: c.Members, now: float) -> Effects:
+    def _members(self, command: commands.Members, now: float) -> Effects:
         permit(self, self.identity, "members", command.room, now)
         if not self.context.options.of(command.room).presence:
-            raise Mistake("forbidden", RULES["members"].refusal, field="room")
+            raise RequestError("forbidden", RULES["members"].refusal, field="room")
         return (e.ReadMembers(command.id, command.room),)
 
     # ---- oneself and others --------------------------------------------------------------------------
 
-    def _rename(self, command: c.Rename, now: float) -> Effects:
+    def _rename(self, command: commands.Rename, now: float) -> Effects:
         name = admission.checked_name(self.context, command.name, self.identity)
         if "hello" in self.context.consulted:
             return (e.Consult("hello", command, msgspec.structs.replace(self.identity, name=name)),)
-        return (e.Rename(command.id, name),)
+        return (e.ChangeName(command.id, name),)
 
-    def _rename_approved(self, command: c.Rename, now: float) -> Effects:
-        return (e.Rename(command.id, admission.checked_name(self.context, command.name, self.identity)),)
+    def _rename_approved(self, command: commands.Rename, now: float) -> Effects:
+        return (e.ChangeName(command.id, admission.checked_name(self.context, command.name, self.identity)),)
 
     def called(self, name: str) -> bool:
         """The user has another name now, on all connections. False: not this one, which is not in or has ended."""
-        if self.phase is not Phase.OPEN:
+        if self.phase is not SessionPhase.OPEN:
             return False
         self.identity = msgspec.structs.replace(self.identity, name=name)
         return True
 
-    def _ping(self, command: c.Ping, now: float) -> Effects:
+    def _ping(self, command: commands.Ping, now: float) -> Effects:
         return (e.Reply(replies.pong(command.id, int(now * 1000))),)
 
-    def _moderate(self, command: c.Moderation, now: float) -> Effects:
+    def _moderate(self, command: commands.Moderation, now: float) -> Effects:
         verb = e.Verb(type(command).__name__.lower())
         room = command.room or ""
         permit(self, self.identity, verb, room, now)
         # An admin may act on anyone; a moderator only on users, not on another moderator.
         if self.identity.role < Role.ADMIN and self.context.staff.role_of(command.user) >= self.identity.role:
-            raise Mistake("forbidden", "this user's role is not below yours", field="user")
+            raise RequestError("forbidden", "this user's role is not below yours", field="user")
         return (e.Moderate(command.id, verb, command.user, room, command.seconds or 0.0, command.reason),)
 
     # ---- moving to another worker --------------------------------------------------------------------
@@ -345,15 +348,17 @@ class Session:
             bucket.tokens,
             max(0.0, now - bucket.at),
             bucket.refused,
-            self.phase is Phase.OPEN,
+            self.phase is SessionPhase.OPEN,
             self._said_hello,
         )
 
     @classmethod
-    def thaw(cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = "") -> Session:
+    def thaw(
+        cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = ""
+    ) -> ChatSession:
         """Go on with a session that another worker wrote down."""
         session = cls(context, connection, now, address=address)
-        session.phase = Phase.OPEN if state.open else Phase.NEW
+        session.phase = SessionPhase.OPEN if state.open else SessionPhase.NEW
         session._said_hello = state.said_hello
         session.identity = state.identity
         session.rooms = state.rooms
@@ -363,35 +368,35 @@ class Session:
         return session
 
 
-Handler = Callable[[Session, Any, float], Effects]
+Handler = Callable[[ChatSession, Any, float], Effects]
 
-_HANDLERS: Final[dict[type[c.Command], Handler]] = {
-    c.Hello: Session._renew,
-    c.Join: Session._join,
-    c.Leave: Session._leave,
-    c.Say: posting.say,
-    c.Direct: posting.direct,
-    c.Edit: posting.edit,
-    c.Delete: posting.delete,
-    c.React: posting.react,
-    c.Read: Session._read,
-    c.Typing: posting.typing,
-    c.History: Session._history,
-    c.Members: Session._members,
-    c.Rename: Session._rename,
-    c.Kick: Session._moderate,
-    c.Ban: Session._moderate,
-    c.Mute: Session._moderate,
-    c.Unban: Session._moderate,
-    c.Unmute: Session._moderate,
-    c.Ping: Session._ping,
+_HANDLERS: Final[dict[type[commands.Command], Handler]] = {
+    commands.Hello: ChatSession._renew,
+    commands.Join: ChatSession._join,
+    commands.Leave: ChatSession._leave,
+    commands.Say: posting.say,
+    commands.Direct: posting.direct,
+    commands.Edit: posting.edit,
+    commands.Delete: posting.delete,
+    commands.React: posting.react,
+    commands.Read: ChatSession._read,
+    commands.Typing: posting.typing,
+    commands.History: ChatSession._history,
+    commands.Members: ChatSession._members,
+    commands.Rename: ChatSession._rename,
+    commands.Kick: ChatSession._moderate,
+    commands.Ban: ChatSession._moderate,
+    commands.Mute: ChatSession._moderate,
+    commands.Unban: ChatSession._moderate,
+    commands.Unmute: ChatSession._moderate,
+    commands.Ping: ChatSession._ping,
 }
 
-_APPROVED: Final[dict[type[c.Command], Handler]] = {
-    c.Join: Session._enter,
-    c.Say: posting.say_approved,
-    c.Direct: posting.direct_approved,
-    c.Edit: posting.edit_approved,
-    c.History: Session._history_approved,
-    c.Rename: Session._rename_approved,
+_APPROVED: Final[dict[type[commands.Command], Handler]] = {
+    commands.Join: ChatSession._enter,
+    commands.Say: posting.say_approved,
+    commands.Direct: posting.direct_approved,
+    commands.Edit: posting.edit_approved,
+    commands.History: ChatSession._history_approved,
+    commands.Rename: ChatSession._rename_approved,
 }

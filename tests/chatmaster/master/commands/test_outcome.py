@@ -5,23 +5,25 @@ from __future__ import annotations
 import pytest
 
 from chatmaster.master.boot import obituary
-from chatmaster.master.commands.outcome import Moves, asked_by, sentence
+from chatmaster.master.commands.outcome import MoveCounts, asked_by, sentence
 from chatmaster.policy.processes import Process
 from chatmaster.runtime.pidfile import Left
 
 
-def said(kind: str, moves: Moves, *, workers: int = 4) -> str:
+def said(kind: str, moves: MoveCounts, *, workers: int = 4) -> str:
     return sentence(kind, "chatctl", workers=workers, generation=3, seconds=2.14, moves=moves, version="1.2")
 
 
 def test_a_reload_tells_who_asked_how_many_workers_how_long_and_what_moved():
-    assert said("reload", Moves()) == "reloaded, as chatctl asked: 4 workers of generation 3, after 2.1 s"
-    assert said("reload", Moves(120, 2)).endswith(
+    assert said("reload", MoveCounts()) == "reloaded, as chatctl asked: 4 workers of generation 3, after 2.1 s"
+    assert said("reload", MoveCounts(120, 2)).endswith(
         "2.1 s; 120 connections moved to another worker, 2 could not and had to connect again"
     )
-    assert said("reload", Moves(1)).endswith("; 1 connection moved to another worker")
-    assert said("scale", Moves(), workers=1) == "scaled, as chatctl asked: 1 worker, after 2.1 s"
-    assert said("upgrade", Moves()).startswith("upgraded, as chatctl asked: chatmaster 1.2, 4 workers of generation 3")
+    assert said("reload", MoveCounts(1)).endswith("; 1 connection moved to another worker")
+    assert said("scale", MoveCounts(), workers=1) == "scaled, as chatctl asked: 1 worker, after 2.1 s"
+    assert said("upgrade", MoveCounts()).startswith(
+        "upgraded, as chatctl asked: chatmaster 1.2, 4 workers of generation 3"
+    )
 
 
 def test_several_who_asked_for_the_same_are_named_once():
@@ -30,7 +32,7 @@ def test_several_who_asked_for_the_same_are_named_once():
 
 
 def test_moves_are_counted_from_the_beginning_of_what_was_asked():
-    assert Moves(12, 3).since(Moves(10, 3)) == Moves(2, 0)
+    assert MoveCounts(12, 3).since(MoveCounts(10, 3)) == MoveCounts(2, 0)
 
 
 def test_a_master_that_was_killed_is_told_from_a_machine_that_went_down():

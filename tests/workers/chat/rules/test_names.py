@@ -17,8 +17,8 @@ from tests.workers.chat.play import SECRET, Play, guest, kinds
 from workers.chat.hooks import Person, Refuse, SayRequest, WordFilter
 from workers.chat.rules import names
 from workers.chat.rules.identity import Identities, Identity
-from workers.chat.rules.mentions import People
-from workers.chat.rules.moderators import Officer, Staff
+from workers.chat.rules.mentions import MentionIndex
+from workers.chat.rules.moderators import Moderator, StaffList
 from workers.chat.rules.names import NameRefused, cleaned, generated, is_reserved, is_the_operators, keys_of, not_taken
 from workers.chat.rules.rights import Role
 
@@ -158,7 +158,7 @@ def test_generated_names_are_friendly_and_repeatable():
 
 
 def test_the_longest_known_name_is_meant():
-    people = People()
+    people = MentionIndex()
     for user, name in (("u1", "Ada"), ("u2", "Ada Lovelace"), ("u3", "Grace"), ("u4", "José")):
         people.called(user, name)
     assert people.mentioned("r", "@Ada hi") == ("u1",)
@@ -169,19 +169,19 @@ def test_the_longest_known_name_is_meant():
 
 @pytest.mark.parametrize("text", ["Ada", "@Adam", "mail@Ada.com", "@@Ada", "@ Ada", "@nobody", "@", "a@"])
 def test_what_is_no_mention_is_none(text: str):
-    people = People()
+    people = MentionIndex()
     people.called("u1", "Ada")
     assert people.mentioned("r", text) == ()
 
 
 def test_the_room_can_be_mentioned_and_each_user_once():
-    people = People()
+    people = MentionIndex()
     people.called("u1", "Ada")
     assert people.mentioned("r", "@room @Ada @ada @room") == ("@room", "u1")
 
 
 def test_a_name_given_up_is_nobodys():
-    people = People()
+    people = MentionIndex()
     people.called("u1", "Ada")
     people.called("u1", "Eve")
     assert people.mentioned("r", "@Ada @Eve") == ("u1",)
@@ -189,7 +189,7 @@ def test_a_name_given_up_is_nobodys():
 
 
 def test_what_was_once_said_does_not_bring_back_an_old_name():
-    people = People()
+    people = MentionIndex()
     people.met("u1", "Ada")
     people.called("u2", "Eve")
     people.met("u2", "Bea")
@@ -198,38 +198,38 @@ def test_what_was_once_said_does_not_bring_back_an_old_name():
 
 
 def test_mentions_are_bounded():
-    people = People()
+    people = MentionIndex()
     for number in range(300):
         people.called(f"u{number}", f"n{number}")
     assert len(people.mentioned("r", " ".join(f"@n{number}" for number in range(300)))) == 50
 
 
 def test_staff_are_known_by_role_and_name_until_they_have_none():
-    staff = Staff()
-    assert staff.enlist(Officer("m", "Alice", Role.MODERATOR)) and not staff.enlist(
-        Officer("m", "Alice", Role.MODERATOR)
+    staff = StaffList()
+    assert staff.enlist(Moderator("m", "Alice", Role.MODERATOR)) and not staff.enlist(
+        Moderator("m", "Alice", Role.MODERATOR)
     )
     assert (
         staff.role_of("m") is Role.MODERATOR and staff.looks_like("AIice", "x") and not staff.looks_like("Alice", "m")
     )
-    assert staff.enlist(Officer("m", "Bea", Role.ADMIN))
+    assert staff.enlist(Moderator("m", "Bea", Role.ADMIN))
     assert not staff.looks_like("Alice", "x") and staff.looks_like("bea", "x")
-    assert staff.enlist(Officer("m", "Bea", Role.USER))
+    assert staff.enlist(Moderator("m", "Bea", Role.USER))
     assert staff.role_of("m") is Role.USER and not staff.looks_like("Bea", "x")
 
 
 def test_nobody_may_be_called_as_the_operator():
-    staff = Staff()
+    staff = StaffList()
     for name in ("operator", "Operator", "\u043eperator"):
         assert staff.looks_like(name, "x")
     assert not staff.looks_like("operetta", "x")
 
 
 def test_two_moderators_may_share_a_name_and_one_may_leave():
-    staff = Staff()
-    staff.enlist(Officer("m", "Alice", Role.MODERATOR))
-    staff.enlist(Officer("n", "Alice", Role.MODERATOR))
-    staff.enlist(Officer("m", "Alice", Role.USER))
+    staff = StaffList()
+    staff.enlist(Moderator("m", "Alice", Role.MODERATOR))
+    staff.enlist(Moderator("n", "Alice", Role.MODERATOR))
+    staff.enlist(Moderator("m", "Alice", Role.USER))
     assert staff.looks_like("Alice", "x")
 
 
@@ -242,7 +242,7 @@ def test_the_word_filter_stars_out_words_however_they_are_written():
 
 
 def test_a_generated_name_that_somebody_bears_is_not_given_again():
-    people, given = People(), []
+    people, given = MentionIndex(), []
     for number in range(40):
         name = not_taken(generated(7), 7, people.knows)
         people.called(f"guest:{number}", name)

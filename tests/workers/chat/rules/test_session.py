@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.workers.chat.play import GUEST, NOW, Play, guest, kinds, shown
-from workers.chat.rules import commands as c
+from workers.chat.rules import commands
 from workers.chat.rules import effects as e
 from workers.chat.rules.replies import RoomState
-from workers.chat.rules.request_error import Mistake
-from workers.chat.rules.session import Phase, Session
+from workers.chat.rules.request_error import RequestError
+from workers.chat.rules.session import ChatSession, SessionPhase
 
 # ---- hello ---------------------------------------------------------------------------------------------
 
@@ -21,7 +21,7 @@ def test_hello_of_a_guest_admits_to_the_inbox_and_the_wanted_rooms():
     play = Play()
     (admit,) = play.sends(type="hello", id=1, rooms=[{"room": "lobby", "since": {"epoch": "e1", "offset": 3}}])
     assert isinstance(admit, e.Admit)
-    assert admit.wanted == (c.Wanted(f"@{GUEST}"), c.Wanted("lobby", c.Since("e1", 3)))
+    assert admit.wanted == (commands.Wanted(f"@{GUEST}"), commands.Wanted("lobby", commands.Since("e1", 3)))
     welcome, *rest = shown(play.admits([admit]))
     assert not rest
     assert welcome["type"] == "welcome" and welcome["id"] == 1
@@ -43,7 +43,7 @@ def test_a_guest_who_comes_back_with_the_token_is_the_same_guest():
 def test_a_forged_guest_token_ends_the_connection_with_4001():
     token = Play().says_hello()["token"]
     (bye,) = Play().sends(type="hello", token=token.replace("ff.", "fe."))
-    assert isinstance(bye, e.Bye) and bye.code == 4001 and token not in bye.note
+    assert isinstance(bye, e.CloseSession) and bye.code == 4001 and token not in bye.note
 
 
 def test_hello_with_a_name_that_is_cleaned():
@@ -60,7 +60,7 @@ def test_hello_with_a_bad_name_may_be_said_again():
 def test_whoever_begins_with_another_request_is_a_guest_and_gets_its_answer_after_the_welcome():
     play = Play()
     effects = play.admits(play.sends(type="join", id=5, room="lobby"))
-    assert kinds(effects) == ["Reply", "Join"]
+    assert kinds(effects) == ["Reply", "EnterRoom"]
     assert shown(effects)[0]["type"] == "welcome" and "id" not in shown(effects)[0]
 
 
@@ -72,20 +72,20 @@ def test_silence_makes_a_guest():
 def test_what_is_no_request_does_not_make_a_guest():
     play = Play()
     assert play.asks("hello there")["code"] == "bad_request"
-    assert play.session.phase is Phase.NEW
+    assert play.session.phase is SessionPhase.NEW
 
 
 def test_where_a_token_is_demanded_nothing_comes_before_hello():
     play = Play({"auth": {"mode": "token", "secret": "s" * 32}})
     assert play.asks(type="ping", id=1)["code"] == "unauthorized"
     (bye,) = play.session.hello_timed_out(play.now)
-    assert isinstance(bye, e.Bye) and bye.code == 4002
+    assert isinstance(bye, e.CloseSession) and bye.code == 4002
 
 
 def test_where_a_token_is_demanded_a_hello_without_one_is_4001():
     play = Play({"auth": {"mode": "token", "secret": "s" * 32}})
     (bye,) = play.sends(type="hello")
-    assert isinstance(bye, e.Bye) and bye.code == 4001
+    assert isinstance(bye, e.CloseSession) and bye.code == 4001
 
 
 def test_rooms_that_are_not_for_this_user_are_told_one_by_one_after_the_welcome():
@@ -111,7 +111,7 @@ def test_ones_own_inbox_may_be_resumed_with_since():
 def test_somebody_who_cannot_be_let_in_now_may_try_again():
     play = Play()
     play.sends(type="join", id=7, room="lobby")
-    (answer,) = shown(play.session.refused(None, Mistake("unavailable", "the store is away", retry_after=1)))
+    (answer,) = shown(play.session.refused(None, RequestError("unavailable", "the store is away", retry_after=1)))
     assert (answer["code"], answer["id"], answer["retry_after_ms"]) == ("unavailable", 7, 1000)
     assert play.says_hello()["type"] == "welcome"
 
@@ -120,8 +120,8 @@ def test_somebody_who_cannot_be_let_in_now_may_try_again():
 def test_somebody_who_is_turned_away_is_told_when_to_come_back(code: int, wait: int):
     play = Play()
     play.sends(type="hello")
-    assert play.session.turned_away(code, "no") == (e.Bye(code, "no", wait),)
-    assert play.session.phase is Phase.ENDED
+    assert play.session.turned_away(code, "no") == (e.CloseSession(code, "no", wait),)
+    assert play.session.phase is SessionPhase.ENDED
 
 
 # ---- the second hello -----------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_a_second_hello_with_a_wrong_token_changes_nothing():
     play = guest()
     answer = play.asks(type="hello", token="guest.guest:00000000000000fe." + "A" * 22)
     assert (answer["code"], answer["field"]) == ("unauthorized", "token")
-    assert play.session.phase is Phase.OPEN
+    assert play.session.phase is SessionPhase.OPEN
 
 
 # ---- rooms ---------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_join_and_leave():
         "type": "joined", "id": "j", "room": "lobby", "epoch": "e1", "offset": 7, "members": 1,
     }  # fmt: skip
     effects = play.sends(type="leave", id="l", room="lobby")
-    assert kinds(effects) == ["Leave"]
+    assert kinds(effects) == ["LeaveRoom"]
     assert shown(effects) == [{"type": "left", "id": "l", "room": "lobby"}]
     assert play.asks(type="leave", room="lobby")["code"] == "not_joined"
 
@@ -164,7 +164,7 @@ def test_join_and_leave():
 def test_joining_again_is_no_mistake():
     play = guest("lobby")
     (join,) = play.sends(type="join", id=1, room="lobby")
-    assert isinstance(join, e.Join) and join.again
+    assert isinstance(join, e.EnterRoom) and join.again
 
 
 def test_an_inbox_cannot_be_left_nor_anothers_joined():
@@ -192,7 +192,7 @@ def test_a_banned_user_cannot_join():
 def test_a_large_room_costs_tokens_to_join():
     play = guest(settings={"limits": {"rate": 1, "burst": 20}})
     (join,) = play.sends(type="join", room="huge")
-    assert isinstance(join, e.Join)
+    assert isinstance(join, e.EnterRoom)
     play.session.joined(join, RoomState(room="huge", epoch="e", offset=1, members=50_000))
     assert play.asks(type="ping")["code"] == "rate_limited"
 
@@ -269,7 +269,7 @@ def test_the_servers_size_is_that_of_the_text_or_the_data(verb: dict[str, Any]):
     play = guest("lobby", settings={"limits": {"message_size": 100}})
     asked = {"room": "lobby", **verb} if "to" not in verb else verb
     for field, fits, over in (("text", "\x01" * 100, "\x01" * 101), ("data", ["x" * 96], ["x" * 97])):
-        assert kinds(play.sends(**asked, **{field: fits}))[0] in ("Publish", "PublishDirect", "Amend")
+        assert kinds(play.sends(**asked, **{field: fits}))[0] in ("Publish", "PublishDirect", "AmendMessage")
         refused = play.asks(id=7, **asked, **{field: over})
         assert (refused["code"], refused["field"], refused["id"]) == ("too_large", field, 7)
 
@@ -327,7 +327,7 @@ def test_nobody_says_into_an_inbox():
 def test_edit_is_an_entry_of_its_own_and_a_change_of_another():
     play = guest("lobby")
     (amend,) = play.sends(type="edit", id=1, room="lobby", offset=5, text="better")
-    assert isinstance(amend, e.Amend) and not amend.any_author
+    assert isinstance(amend, e.AmendMessage) and not amend.any_author
     assert (amend.change.verb, amend.change.target) == ("edit", 5)
     shown_payload = json.loads(amend.payload)
     assert shown_payload["type"] == "edited" and shown_payload["target"] == 5 and shown_payload["text"] == "better"
@@ -336,11 +336,15 @@ def test_edit_is_an_entry_of_its_own_and_a_change_of_another():
 def test_delete_and_react():
     play = guest("lobby")
     (delete,) = play.sends(type="delete", room="lobby", offset=5, key="k")
-    assert isinstance(delete, e.Amend) and json.loads(delete.payload)["type"] == "deleted" and delete.key == "k"
+    assert isinstance(delete, e.AmendMessage) and json.loads(delete.payload)["type"] == "deleted" and delete.key == "k"
     (react,) = play.sends(type="react", room="lobby", offset=5, emoji="👍")
-    assert isinstance(react, e.Amend) and react.change.emoji == "👍" and react.any_author
+    assert isinstance(react, e.AmendMessage) and react.change.emoji == "👍" and react.any_author
     (undo,) = play.sends(type="react", room="lobby", offset=5, emoji="👍", remove=True)
-    assert isinstance(undo, e.Amend) and undo.change.verb == "unreact" and json.loads(undo.payload)["remove"] is True
+    assert (
+        isinstance(undo, e.AmendMessage)
+        and undo.change.verb == "unreact"
+        and json.loads(undo.payload)["remove"] is True
+    )
 
 
 # ---- the rest ------------------------------------------------------------------------------------------
@@ -350,7 +354,7 @@ def test_read_typing_ping():
     play = guest("lobby")
     assert play.sends(type="read", room="lobby", offset=4) == [e.MarkRead("lobby", 4)]
     (note,) = play.sends(type="typing", room="lobby")
-    assert isinstance(note, e.Note) and json.loads(note.payload)["type"] == "typing"
+    assert isinstance(note, e.PublishNotice) and json.loads(note.payload)["type"] == "typing"
     assert play.asks(type="ping", id="p") == {"type": "pong", "id": "p", "server_time": int(NOW * 1000)}
 
 
@@ -369,7 +373,7 @@ def test_history_of_a_room_that_one_may_join_needs_no_joining():
 
 def test_rename_is_carried_out_for_all_connections_at_once():
     play = guest()
-    assert play.sends(type="rename", id=1, name="Grace") == [e.Rename(1, "Grace")]
+    assert play.sends(type="rename", id=1, name="Grace") == [e.ChangeName(1, "Grace")]
     assert play.session.called("Grace") and play.session.identity.name == "Grace"
 
 
@@ -383,7 +387,7 @@ def test_a_name_that_looks_like_a_moderators_is_refused():
 def test_somebody_who_was_kicked_from_a_room_has_left_it():
     play = guest("lobby")
     effects = play.session.expelled("lobby", "be nice")
-    assert kinds(effects) == ["Leave"]
+    assert kinds(effects) == ["LeaveRoom"]
     assert shown(effects) == [{"type": "left", "room": "lobby", "reason": "be nice"}]
     assert play.asks(type="say", room="lobby", text="a")["code"] == "not_joined"
     assert play.session.expelled("lobby", "again") == ()
@@ -400,7 +404,7 @@ def test_whoever_cannot_join_again_is_told_to_be_out():
 
 def test_somebody_who_was_kicked_from_everything_is_sent_away_once():
     play = guest("lobby")
-    assert play.session.removed("out") == (e.Bye(4003, "out"),)
+    assert play.session.removed("out") == (e.CloseSession(4003, "out"),)
     assert play.session.removed("out") == ()
 
 
@@ -415,8 +419,8 @@ def test_too_many_requests_are_refused_and_a_flood_ends_the_connection():
     play.passes(0.1)
     assert play.asks(type="ping")["type"] == "pong"
     effects = [play.sends(type="ping")[0] for _ in range(24)]
-    assert kinds(effects) == ["Reply"] * 23 + ["Bye"]
-    assert isinstance(effects[-1], e.Bye) and effects[-1].code == 4009
+    assert kinds(effects) == ["Reply"] * 23 + ["CloseSession"]
+    assert isinstance(effects[-1], e.CloseSession) and effects[-1].code == 4009
 
 
 def test_whoever_stops_in_time_is_forgiven():
@@ -469,7 +473,7 @@ def test_a_new_name_and_a_second_hello_are_asked_about_as_the_first():
     play.admits(list(play.session.approved(hello, play.now)))
     (consult,) = play.sends(type="rename", id=1, name="Ada")
     assert isinstance(consult, e.Consult) and (consult.hook, consult.identity.name) == ("hello", "Ada")
-    assert play.session.approved(consult, play.now) == (e.Rename(1, "Ada"),)
+    assert play.session.approved(consult, play.now) == (e.ChangeName(1, "Ada"),)
     (again,) = play.sends(type="hello", id=2, name="Eve")
     assert isinstance(again, e.Consult) and (again.hook, again.identity.name) == ("hello", "Eve")
     assert play.session.approved(again, play.now) == (e.Greet(2, "Eve"),)
@@ -482,7 +486,7 @@ def test_hello_and_join_are_asked_about_too():
     play.admits(list(play.session.approved(hello, play.now)))
     (join,) = play.sends(type="join", id=2, room="lobby")
     assert isinstance(join, e.Consult) and join.hook == "join"
-    assert kinds(play.session.approved(join, play.now)) == ["Join"]
+    assert kinds(play.session.approved(join, play.now)) == ["EnterRoom"]
 
 
 # ---- hand-over -----------------------------------------------------------------------------------------
@@ -493,6 +497,6 @@ def test_a_session_goes_on_elsewhere_as_it_was():
     play.session.called("Ada")
     play.passes(1)
     state = play.session.freeze(play.now)
-    session = Session.thaw(play.context, "c1", state, play.now + 100)
+    session = ChatSession.thaw(play.context, "c1", state, play.now + 100)
     assert session.identity == play.session.identity and session.rooms == play.session.rooms
     assert session.freeze(play.now + 100) == state

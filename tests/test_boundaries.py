@@ -27,9 +27,13 @@ def imports_of(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports name their package"
             assert node.module is not None
-            yield from (
-                f"{node.module}.{alias.name}" if node.module == "chatmaster" else node.module for alias in node.names
-            )
+            yield from (_imported(node.module, alias.name) for alias in node.names)
+
+
+def _imported(module: str, name: str) -> str:
+    """The module behind `from module import name`, whether `name` is a module itself or something in one."""
+    inside = (ROOT / module.replace(".", "/") / name).with_suffix(".py")
+    return f"{module}.{name}" if inside.exists() or module == "chatmaster" else module
 
 
 def files(package: str) -> list[Path]:

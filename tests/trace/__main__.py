@@ -1,0 +1,76 @@
+"""Prints the way of one chat message through a worker: its calls in order, and how many files and changes of file.
+
+    python -m tests.trace say [--members N] [--calls]
+
+A real server with one worker and the embedded store; N clients in one room, one of them says a message. The worker
+profiles itself from before the message until everybody has it. What the worker does by the clock (its heartbeat) may
+fall into that time: of several messages the one with the fewest calls is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from tests.support.server import ROOT, Chatmaster
+from tests.support.wait import until_async
+from tests.support.ws import ChatSocket
+
+MESSAGES = 8
+ROOM = "lobby"
+Call = tuple[str, int, str]  # file, line, function
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.trace", description=__doc__)
+    parser.add_argument("what", choices=["say"], help="the request that is followed")
+    parser.add_argument("--members", type=int, default=3, help="clients in the room (3)")
+    parser.add_argument("--calls", action="store_true", help="print every call, not only the sums")
+    options = parser.parse_args()
+    server = Chatmaster(str(ROOT / "tests/trace/program.py"), workers=1)
+    target = server.directory / "trace.json"
+    server.environment["TRACE_FILE"] = str(target)
+    with server:
+        calls = min(asyncio.run(_traces(server, target, options.members)), key=len)
+    if options.calls:
+        for file, line, name in calls:
+            print(f"{file}:{line} {name}")
+    print(summary(calls, options.members))
+
+
+def summary(calls: Sequence[Call], members: int) -> str:
+    """The sums of one trace, and its files in the order in which the message meets them."""
+    files = list(dict.fromkeys(file for file, _, _ in calls))
+    changes = sum(one[0] != other[0] for one, other in pairwise(calls))
+    lines = sum((ROOT / file).read_text().count("\n") for file in files)
+    head = f"one message, {members} members: {len(calls)} calls, {len(files)} files ({lines} lines), {changes} changes"
+    return "\n".join([head, *(f"  {file}" for file in files)])
+
+
+async def _traces(server: Chatmaster, target: Path, members: int) -> list[list[Call]]:
+    """The calls of MESSAGES messages."""
+    pid = server.pids[0]
+    clients = [await ChatSocket.enter(server.url, ROOM) for _ in range(members)]
+    found = []
+    for number in range(MESSAGES):
+        target.unlink(missing_ok=True)
+        os.kill(pid, signal.SIGUSR2)
+        clients[0].send_json({"type": "say", "room": ROOM, "text": f"message {number}", "id": number})
+        for client in clients:
+            await client.expect("message", text=f"message {number}")
+        os.kill(pid, signal.SIGUSR2)
+        await until_async(target.exists, what="the trace is written")
+        found.append([tuple(call) for call in json.loads(target.read_text())])
+    for client in clients:
+        await client.close()
+    return found
+
+
+if __name__ == "__main__":
+    main()

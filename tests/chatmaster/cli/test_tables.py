@@ -87,5 +87,5 @@ def test_tail_says_how_many_were_lost():
 def test_what_has_happened_is_said_below_and_nothing_where_nothing_has():
     totals = {"handed_over": 12, "hand_over_failed": 0, "hung": 1}
     shown = click.unstyle(status.render({"workers": [], "totals": totals}))
-    assert shown.splitlines()[-1] == "since the start: 12 connections handed over, 1 workers hung"
+    assert shown.splitlines()[-1] == "since the start: 12 connections handed over, 1 worker hung"
     assert "since the start" not in status.render({"workers": [], "totals": {"handed_over": 0}})

@@ -129,7 +129,7 @@ def test_the_decorator_may_be_called_and_knows_what_may_run_in_threads() -> None
 def test_each_callback_of_a_worker_and_hook_of_a_chat_is_documented() -> None:
     for file in ("workers/worker.py", "workers/chat/hooks.py"):
         text = (ROOT / file).read_text()
-        events = re.findall(r"^    (on_\w+): Event.*\n    \"\"\"`\(", text, re.MULTILINE)
+        events = re.findall(r"^    (on_\w+): Event\[[^\"]*(?:\"\w+\"[^\"]*?)*\)\n    \"\"\"`\(", text, re.MULTILINE)
         assert events == re.findall(r"^    (on_\w+): Event", text, re.MULTILINE)
 
 

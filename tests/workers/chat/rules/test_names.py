@@ -130,7 +130,7 @@ def test_reserved_names_are_refused_to_guests_and_the_operators_to_all():
         assert play.asks(type="rename", name=name)["code"] == "bad_request"
     moderator = Play({"auth": {"secret": SECRET}})
     moderator.says_hello(token=jwt.encode({"sub": "m", "name": "Mo", "role": "moderator"}, SECRET, algorithm="HS256"))
-    assert kinds(moderator.sends(type="rename", name="Moderator")) == ["Rename"]
+    assert kinds(moderator.sends(type="rename", name="Moderator")) == ["ChangeName"]
     assert moderator.asks(type="rename", name="0perator")["code"] == "bad_request"
 
 

@@ -37,7 +37,7 @@ def _reference() -> float:
     return time.thread_time() - began
 
 
-# What 64 KB may cost in seconds, on a machine where the steps above take 3 ms. The rule is 5 ms; the test allows as much
+# What 64 KB may cost in seconds, where the steps above take 3 ms. The rule is 5 ms; the test allows as much
 # again, since other processes share the caches and the core.
 MOST = 0.010
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import inbox_of
 from workers.chat.rules import admission, commands, posting, replies
 from workers.chat.rules import effects as e
 from workers.chat.rules.context import Context
@@ -120,9 +121,17 @@ class ChatSession:
                 if self.phase is SessionPhase.ADMITTING:
                     return (admission.admit(self, consult.identity, command, now),)
                 return admission.renewed(self, consult.identity, command)
+            self._permit_still(command, now)
             return _APPROVED[type(command)](self, command, now)
         except RequestError as mistake:
             return (mistake.reply(command.id),)
+
+    def _permit_still(self, command: commands.Command, now: float) -> None:
+        """Raise RequestError where the user was banned, muted or put out of the room while the hook had its say."""
+        if isinstance(command, commands.Direct):
+            permit(self, self.identity, "direct", inbox_of(command.to), now)
+        elif isinstance(command, commands.Say | commands.Edit | commands.Join | commands.History):
+            permit(self, self.identity, type(command).__name__.lower(), command.room, now)
 
     def charge(self, tokens: float) -> None:
         """Take from the request's bucket for the work that it made, beside its size."""

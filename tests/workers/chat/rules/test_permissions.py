@@ -125,3 +125,42 @@ def test_who_is_no_moderator_moderates_nothing(verb: str):
 @pytest.mark.parametrize("verb", [verb for verb in REQUESTS if verb not in MODERATE])
 def test_another_users_inbox_is_closed_to_every_verb(verb: str):
     assert code(ask(guest(), verb, "@somebody")) == ("forbidden" if verb in ENTER else "not_joined")
+
+
+def put_out(play: Play) -> None:
+    play.session.expelled(ROOM, "kicked")
+
+
+def muted(play: Play) -> None:
+    play.known.mutes[GUEST, ""] = float("inf")
+
+
+def banned(play: Play) -> None:
+    play.known.bans[GUEST, ROOM] = "no"
+    put_out(play)
+
+
+def narrowed(play: Play) -> None:
+    named(play, patterns=("lobby",))
+
+
+@pytest.mark.parametrize(
+    ("verb", "inside", "happens", "expected"),
+    [
+        *((verb, True, put_out, "not_joined") for verb in ("say", "edit")),
+        *((verb, True, banned, "not_joined") for verb in ("say", "edit")),
+        *((verb, True, muted, "muted") for verb in ("say", "edit", "direct")),
+        *((verb, True, narrowed, "forbidden") for verb in ("say", "edit")),
+        *((verb, False, banned, "banned") for verb in ENTER),
+        *((verb, False, narrowed, "forbidden") for verb in ENTER),
+    ],
+)
+def test_what_happens_while_a_hook_is_asked_counts_when_it_has_answered(
+    verb: str, inside: bool, happens: Any, expected: str
+):
+    play = guest(*([ROOM] if inside else []), consulted=frozenset({"say", "join"}))
+    request = {"to": "somebody", "text": "x"} if verb == "direct" else {"room": ROOM, **REQUESTS[verb]}
+    (consult,) = play.sends(type=verb, id=1, **request)
+    assert kinds([consult]) == ["Consult"]
+    happens(play)
+    assert code(list(play.session.approved(consult, play.now))) == expected

@@ -102,10 +102,17 @@ def _in_origin_form(request: Request) -> Request:
     found = _absolute.match(request.path)
     if found is None:
         return request
-    del request.headers["Host"]
-    request.headers["Host"] = found[1]
+    _replace(request.headers, "Host", found[1])
     path = request.path[found.end() :]
     return replace(request, path=path if path.startswith("/") else f"/{path}")
+
+
+def _replace(headers: Headers, name: str, *values: str) -> None:
+    """Have a header with these values only, whether it was there or not."""
+    if name in headers:
+        del headers[name]
+    for value in values:
+        headers[name] = value
 
 
 def wants_websocket(headers: Headers) -> bool:
@@ -205,14 +212,9 @@ def _normalise(headers: Headers) -> None:
     """What says nothing is as if it was not there: empty lists, and other protocols that would be welcome, too."""
     for name in ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"):
         values = headers.get_all(name)
-        if values and not all(value.strip() for value in values):
-            del headers[name]
-            for value in values:
-                if value.strip():
-                    headers[name] = value
+        _replace(headers, name, *(value for value in values if value.strip(", \t")))
     if wants_websocket(headers):
-        del headers["Upgrade"]
-        headers["Upgrade"] = "websocket"
+        _replace(headers, "Upgrade", "websocket")
 
 
 def _same_origin(origin: str, headers: Headers) -> bool:

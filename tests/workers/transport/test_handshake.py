@@ -278,8 +278,9 @@ async def test_another_version_is_told_which_one_is_spoken(serve, version: str) 
 @pytest.mark.parametrize("name", ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"])
 async def test_an_empty_list_is_as_none(serve, name: str) -> None:
     served = await serve(subprotocols=("chat.v1.json",))
-    peer = await served.open(f"{name}:")
-    assert name not in peer.headers
+    for nothing in ("", " , ", ",,"):
+        peer = await served.open(f"{name}:{nothing}")
+        assert name not in peer.headers
     await served.open(f"{name}: ", f"{name}: ")
     peer = await served.open("Sec-WebSocket-Protocol:", "Sec-WebSocket-Protocol: chat.v1.json")
     assert "Sec-WebSocket-Protocol: chat.v1.json\r\n" in peer.headers
@@ -326,6 +327,13 @@ async def test_a_websocket_is_chosen_among_what_is_offered(serve) -> None:
 )
 async def test_a_target_in_absolute_form_means_its_path(serve, target: str, status: int) -> None:
     assert await status_of(await serve(http=HTTP), get(target)) == status
+
+
+@pytest.mark.parametrize("host", [b"", b"Host: x\r\n"])
+async def test_an_absolute_target_of_http_1_0_needs_no_host(serve, host: bytes) -> None:
+    served = await serve(http=HTTP, hosts=("chat.example.org",))
+    for name, status in (("chat.example.org", 200), ("evil.example", 421)):
+        assert await status_of(served, f"GET http://{name}/ HTTP/1.0\r\n".encode() + host + b"\r\n") == status
 
 
 async def test_the_host_of_an_absolute_target_counts(serve) -> None:

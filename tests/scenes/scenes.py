@@ -184,9 +184,9 @@ def requests() -> Iterator[Scene]:
             call("say", "lobby", "é" * 6),
             call("direct", "u2", "x" * 11),
             call("edit", "lobby", 1, "x" * 11),
-            call("say", "lobby", data=["x" * 7]),
+            call("say", "lobby", None, data=["x" * 7]),
             call("say", "lobby", "é" * 5),
-            call("say", "lobby", data=["x" * 6]),
+            call("say", "lobby", None, data=["x" * 6]),
         ],
         connections=[
             [
@@ -207,6 +207,17 @@ def requests() -> Iterator[Scene]:
                 {"offset": 2},
             ]
         ),
+    )
+    yield Scene(
+        name="what is no text is refused before it is sent",
+        do=[
+            call("say", "lobby", {"data": 1}),
+            call("direct", "u2", 5),
+            call("edit", "lobby", 1, ["x"]),
+            call("say", "lobby", None, data={"data": 1}),
+        ],
+        connections=[[GREET, hear("say", text=None, data={"data": 1}), kept(1)]],
+        expect=Expect(results=[{"error": "bad_request", "field": "text"}] * 3 + [{"offset": 1}]),
     )
     yield Scene(
         name="another spelling of a name is the same room",

@@ -73,9 +73,9 @@ class Requests:
         self._last_id = 0
 
     def add(self, kind: str, fields: dict[str, Any]) -> Request:
-        """Note a request; members that are None are left out. Raises RequestRefused for what is too large."""
+        """Note a request; members that are None are left out. Raises RequestRefused: no text, or too large."""
         given = spelled({name: value for name, value in fields.items() if value is not None})
-        self._check_size(given)
+        self._check_content(given)
         self._last_id += 1
         if kind in WITH_KEY:
             given.setdefault("key", f"{self._key_prefix}{self._last_id}")
@@ -83,11 +83,13 @@ class Requests:
         self.pending[request.id] = request
         return request
 
-    def _check_size(self, given: dict[str, Any]) -> None:
+    def _check_content(self, given: dict[str, Any]) -> None:
+        if not isinstance(given.get("text", ""), str):
+            raise RequestRefused("bad_request", "the text is a string; anything else is `data`", "text")
         for field in ("text", "data"):
             if field in given and self.message_size is not None:
                 content = given[field]
-                size = len(content.encode() if field == "text" and isinstance(content, str) else encode(content))
+                size = len(content.encode() if field == "text" else encode(content))
                 if size > self.message_size:
                     raise RequestRefused("too_large", f"{size} bytes, and {self.message_size} are allowed", field)
 

@@ -7,7 +7,7 @@ import { linksIn } from "./links.js";
 
 // Three backquotes around lines, which may name a language first, or one around a few words.
 const CODE = /\n?```(?:[\w+#-]*\n)?([^]+?)\n?```\n?|`([^`\n]+)`/gu;
-const MOST_PARTS = 500; // of a text that are marked; the rest stays plain
+const MOST_LOOKED_AT = 500; // @ in a piece of text: the server finds no mention behind the first hundreds, either
 const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|[\u200d\ufe0f])\s*)+$/u;
 
 /**
@@ -53,7 +53,8 @@ function indexed(mentions) {
 function withMentions(text, { names, lengths }) {
   const found = [];
   let end = 0;
-  for (let at = text.indexOf("@"); names.size && at >= 0 && found.length < MOST_PARTS; at = text.indexOf("@", at + 1)) {
+  let left = names.size && MOST_LOOKED_AT;
+  for (let at = text.indexOf("@"); at >= 0 && left > 0; at = text.indexOf("@", at + 1), left -= 1) {
     if (at < end || /[\p{L}\p{N}_@]$/u.test(text.slice(Math.max(0, at - 2), at))) continue;
     const length = lengths.find((one) => isNamed(text, at + 1, one, names));
     if (!length) continue;

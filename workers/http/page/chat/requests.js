@@ -52,8 +52,8 @@ export class Requests {
   }
 
   /**
-   * Note a request; members that are undefined are left out. Throws ChatError `queue_full`, or `too_large` for what the
-   * server would not take.
+   * Note a request; members that are undefined are left out, and a text that is null. Throws ChatError `queue_full`, or
+   * `bad_request` or `too_large` for what the server would not take.
    * @param {string} kind
    * @param {Record<string, any>} fields
    * @returns {Request}
@@ -62,8 +62,9 @@ export class Requests {
     if (this.pending.size >= this.most) throw new ChatError("queue_full", `${this.most} requests wait already`);
     const id = ++this.lastId;
     const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+    if (given.text === null) delete given.text;
     for (const name of NAMES) if (name in given) given[name] = spelled(given[name]);
-    this.checkSize(given);
+    this.checkContent(given);
     if (WITH_KEY.has(kind)) given.key ??= `${this.keyPrefix}${id}`;
     const lane = kind === "direct" ? `@${given.to}` : IN_LANE.has(kind) ? given.room : "";
     const request = { id, kind, fields: given, lane, sent: false, firstSent: 0, notBefore: 0 };
@@ -72,11 +73,13 @@ export class Requests {
   }
 
   /** @param {Record<string, any>} given */
-  checkSize({ text, data }) {
-    const content = typeof text === "string" ? text : data === undefined ? "" : JSON.stringify(data);
+  checkContent({ text, data }) {
+    if (text !== undefined && typeof text !== "string")
+      throw new ChatError("bad_request", "the text is a string; data is an option behind it, { data }", "text");
+    const content = text ?? (data === undefined ? "" : JSON.stringify(data));
     const size = content.length * 3 > this.messageSize ? new TextEncoder().encode(content).length : 0;
     if (size > this.messageSize) {
-      const field = typeof text === "string" ? "text" : "data";
+      const field = text === undefined ? "data" : "text";
       throw new ChatError("too_large", `${size} bytes, and ${this.messageSize} are allowed`, field);
     }
   }

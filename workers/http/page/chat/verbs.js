@@ -32,7 +32,7 @@ export class Verbs extends EventTarget {
   /**
    * Say it in a room. Resolves when the store has it; under the same key it is kept once.
    * @param {string} room
-   * @param {string | undefined} text
+   * @param {string | null | undefined} text
    * @param {WriteOptions & {replyTo?: number, epoch?: string}} [options] `epoch` of the message that is answered
    * @returns {Promise<Ack>}
    */
@@ -43,7 +43,7 @@ export class Verbs extends EventTarget {
   /**
    * Say it to one user; the place is that in one's own inbox.
    * @param {string} to
-   * @param {string | undefined} text
+   * @param {string | null | undefined} text
    * @param {WriteOptions} [options]
    * @returns {Promise<Ack>}
    */
@@ -55,7 +55,7 @@ export class Verbs extends EventTarget {
    * Replace what a message says; with the message's `epoch` only where the log was not reset since.
    * @param {string} room
    * @param {number} offset
-   * @param {string | undefined} text
+   * @param {string | null | undefined} text
    * @param {WriteOptions & {epoch?: string}} [options]
    * @returns {Promise<Ack>}
    */

@@ -19,6 +19,7 @@ from workers.chat.rules.rights import retention
 from workers.cluster import keys as presence_keys
 from workers.node import control_room
 from workers.payload import packed
+from workers.presence import calls as presence_calls
 from workers.presence.calls import Argument, scripts_of
 from workers.registry import keys as registry_keys
 
@@ -64,7 +65,7 @@ class Elsewhere:
         self._key_ttl = settings.limits.key_ttl
         self._seed = secrets.token_hex(4)
         self._publish = self._bus.script(load_own("publish"))
-        folder = Path(presence_keys.__file__).parent
+        folder = Path(presence_calls.__file__).parent
         self._members, self._alive = map(self._bus.script, scripts_of(folder, "members", "alive"))
         (self._counts,) = map(self._bus.script, scripts_of(Path(registry_keys.__file__).parent, "counts"))
 

@@ -24,6 +24,8 @@ _POLL = 0.02  # seconds between two looks at what has no descriptor to wait for
 
 overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
 
+which_worker = click.option("--worker", metavar="NAME", help="only this Worker of a program that has several")
+
 
 @dataclass
 class Instance:
@@ -66,9 +68,14 @@ class Instance:
             place.control_socket, command, dict(args or {}), timeout=timeout, on_progress=progress
         )
 
-    def query(self, what: str, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Ask the workers by way of the master; says on stderr what is missing: whose part, or how many rows."""
-        answer = self.call("query", {"what": what, "args": dict(args)})
+    def query(self, what: str, args: Mapping[str, Any], *, worker: str | None = None) -> list[dict[str, Any]]:
+        """Ask the workers by way of the master; says on stderr what is missing: whose part, or how many rows.
+
+        `worker` is the program's Worker that is meant; None: all of them, or the chat where only one can do it.
+        """
+        answer = self.call("query", {"what": what, "args": dict(args), "worker": worker})
+        for name, reason in answer.get("refused", {}).items():
+            click.echo(f"Worker {name}: {reason}", err=True)
         for slot in answer.get("missing", ()):
             click.echo(f"worker {slot} did not answer in time: its part is missing", err=True)
         rows = list(answer.get("rows", ()))
@@ -76,13 +83,14 @@ class Instance:
             click.echo(f"these are {len(rows):,} of {answer.get('count', 0):,}", err=True)
         return rows
 
-    def follow(self, what: str, args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def follow(self, what: str, args: Mapping[str, Any], *, worker: str | None = None) -> Iterator[dict[str, Any]]:
         """Rows as they come, until the master ends or Ctrl-C."""
         place = self.locate()
         wait_for_socket(place, ANSWER_TIMEOUT)
         from chatmaster.cli import control_client
 
-        yield from control_client.stream(place.control_socket, "query", {"what": what, "args": dict(args)})
+        asked = {"what": what, "args": dict(args), "worker": worker}
+        yield from control_client.stream(place.control_socket, "query", asked)
 
 
 def command() -> str:

@@ -16,7 +16,7 @@ import click
 
 from chatmaster import __version__
 from chatmaster.cli import moderation, surroundings
-from chatmaster.cli.instance import Instance, is_gone, overrides, wait_until, warn
+from chatmaster.cli.instance import Instance, is_gone, overrides, wait_until, warn, which_worker
 from chatmaster.cli.top import SORTS, Top
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
@@ -228,41 +228,45 @@ def _watch(instance: Instance, sort: str, *, as_json: bool) -> None:
 @cli.command()
 @click.option("--room", help="only those in this room")
 @click.option("--user", help="only those of this user")
+@which_worker
 @as_json
 @click.pass_obj
-def connections(instance: Instance, room: str | None, user: str | None, as_json: bool) -> None:
+def connections(instance: Instance, room: str | None, user: str | None, worker: str | None, as_json: bool) -> None:
     """List the connections, over all workers."""
-    _rows(instance, "connections", {"room": room, "user": user}, as_json=as_json)
+    _rows(instance, "connections", {"room": room, "user": user}, worker, as_json=as_json)
 
 
 @cli.command()
+@which_worker
 @as_json
 @click.pass_obj
-def rooms(instance: Instance, as_json: bool) -> None:
+def rooms(instance: Instance, worker: str | None, as_json: bool) -> None:
     """List the rooms that workers follow: with members, just left, followed by tail; inboxes (@USER), too."""
-    _rows(instance, "rooms", {}, as_json=as_json)
+    _rows(instance, "rooms", {}, worker, as_json=as_json)
 
 
 @cli.command()
 @click.argument("room")
+@which_worker
 @as_json
 @click.pass_obj
-def who(instance: Instance, room: str, as_json: bool) -> None:
+def who(instance: Instance, room: str, worker: str | None, as_json: bool) -> None:
     """List the members of a room."""
-    _rows(instance, "who", {"room": room}, as_json=as_json)
+    _rows(instance, "who", {"room": room}, worker, as_json=as_json)
 
 
 @cli.command()
 @click.argument("room")
+@which_worker
 @as_json
 @click.pass_obj
-def tail(instance: Instance, room: str, as_json: bool) -> None:
+def tail(instance: Instance, room: str, worker: str | None, as_json: bool) -> None:
     """Follow a room, until Ctrl-C."""
     import json
 
     from chatmaster.cli import tables
 
-    for row in instance.follow("tail", {"room": room}):
+    for row in instance.follow("tail", {"room": room}, worker=worker):
         click.echo(json.dumps(row, ensure_ascii=False) if as_json else tables.message(row))
         sys.stdout.flush()
 
@@ -270,17 +274,18 @@ def tail(instance: Instance, room: str, as_json: bool) -> None:
 @cli.command()
 @click.option("--room", help="only what was done in this room")
 @click.option("--user", help="only what was done to this user")
+@which_worker
 @as_json
 @click.pass_obj
-def audit(instance: Instance, room: str | None, user: str | None, as_json: bool) -> None:
+def audit(instance: Instance, room: str | None, user: str | None, worker: str | None, as_json: bool) -> None:
     """Show who moderated whom, when and why."""
-    _rows(instance, "audit", {"room": room, "user": user}, as_json=as_json)
+    _rows(instance, "audit", {"room": room, "user": user}, worker, as_json=as_json)
 
 
-def _rows(instance: Instance, what: str, args: Mapping[str, Any], *, as_json: bool) -> None:
+def _rows(instance: Instance, what: str, args: Mapping[str, Any], worker: str | None, *, as_json: bool) -> None:
     from chatmaster.cli import tables
 
-    rows = instance.query(what, {key: value for key, value in args.items() if value is not None})
+    rows = instance.query(what, {key: value for key, value in args.items() if value is not None}, worker=worker)
     rows = tables.merged(what, rows)
     show(rows, lambda: tables.render(what, rows), as_json=as_json)
 

@@ -10,7 +10,7 @@ import click
 
 from chatmaster.cli import tables
 from chatmaster.cli.formatting import duration
-from chatmaster.cli.instance import Instance, overrides, warn
+from chatmaster.cli.instance import Instance, overrides, warn, which_worker
 from chatmaster.contract import ExitCode
 from chatmaster.errors import RefusedByMaster
 from chatmaster.plural import counted
@@ -36,63 +36,74 @@ def commands() -> list[click.Command]:
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
-def _report(row: dict[str, Any], text: str, *, as_json: bool) -> None:
-    """What was done: a sentence on stderr, and the row on stdout for programs."""
+def _report(rows: list[dict[str, Any]], text: str, *, as_json: bool) -> None:
+    """What was done: a sentence on stderr, and the rows on stdout for programs."""
     click.echo(text, err=True)
     if as_json:
-        click.echo(json.dumps([row], ensure_ascii=False))
+        click.echo(json.dumps(rows, ensure_ascii=False))
 
 
 @click.command()
 @click.argument("room")
 @click.argument("text")
+@which_worker
 @as_json
 @click.pass_obj
-def say(instance: Instance, room: str, text: str, as_json: bool) -> None:
-    """Say something in a room, as the operator. In a program of your own TEXT is sent to the room as it is."""
-    rows = instance.query("say", {"room": room, "text": text})
-    row = rows[0] if rows else {"room": room}
-    number = f" (message {row['offset']:,})" if "offset" in row else ""
-    _report(row, f"said in {row.get('room', room)}{number}", as_json=as_json)
+def say(instance: Instance, room: str, text: str, worker: str | None, as_json: bool) -> None:
+    """Say something in a room, as the operator. In a program of your own TEXT is sent to the room as it is.
+
+    Of a program of several Workers, to the room of that name of each.
+    """
+    rows = instance.query("say", {"room": room, "text": text}, worker=worker) or [{"room": room}]
+    numbers = "".join(f" (message {row['offset']:,})" for row in rows if "offset" in row)
+    whose = " of " + " and ".join(sorted(row["worker"] for row in rows)) if "worker" in rows[0] else ""
+    _report(rows, f"said in {rows[0].get('room', room)}{whose}{numbers}", as_json=as_json)
 
 
 @click.command()
 @click.argument("user")
 @click.option("--room", help="only out of this room; without it, their connections are closed")
 @click.option("--reason", help="told to the user, kept in the audit")
+@which_worker
 @as_json
 @click.pass_obj
-def kick(instance: Instance, user: str, room: str | None, reason: str | None, as_json: bool) -> None:
+def kick(
+    instance: Instance, user: str, room: str | None, reason: str | None, worker: str | None, as_json: bool
+) -> None:
     """Close the connections of USER, an id as `who` and `connections` show it.
 
     In a program of your own USER may also be the id of one connection.
     """
     try:
-        count = _kick(instance, user, room, reason)
+        count = _kick(instance, user, room, reason, worker)
     except RefusedByMaster:
         if as_json:
             click.echo("[]")
         raise
     row = {"user": user, "room": room, "connections": count}
-    _report(row, f"kicked {user}{f' out of {room}' if room else ''}: {_connections(count)}", as_json=as_json)
+    _report([row], f"kicked {user}{f' out of {room}' if room else ''}: {_connections(count)}", as_json=as_json)
 
 
-def _kick(instance: Instance, user: str, room: str | None, reason: str | None) -> int:
+def _kick(instance: Instance, user: str, room: str | None, reason: str | None, worker: str | None) -> int:
     """How many connections it met, as far as one can see. Raises Refused where there is nobody to kick."""
     room = room and unicodedata.normalize("NFC", room)  # as it is kept
-    found, missing = _connections_of(instance, user)
+    found, missing = _connections_of(instance, user, worker)
     there = [row for row in found if room is None or room in row.get("rooms", ())]
     if found and not there and not missing:
         raise RefusedByMaster(ExitCode.FAILED, f"{user} is connected, but not in {room}")
     ids = [row["id"] for row in there][:MOST_KICKED]  # which a program of one's own is told: it may have no users
     given = {"user": user, "room": room, "reason": reason, "connections": ids}
-    instance.query("kick", {key: value for key, value in given.items() if value is not None})
+    given = {key: value for key, value in given.items() if value is not None}
+    # Of several Workers those that have one of them: the others would say that there is nobody.
+    theirs: set[str | None] = {str(row["worker"]) for row in there if "worker" in row}
+    for one in theirs or {worker}:
+        instance.query("kick", given, worker=one)
     return len(there)
 
 
-def _connections_of(instance: Instance, user: str) -> tuple[list[dict[str, Any]], list[int]]:
+def _connections_of(instance: Instance, user: str, worker: str | None) -> tuple[list[dict[str, Any]], list[int]]:
     """The open connections of a user, or the one with that id, and the workers that did not say."""
-    answer = instance.call("query", {"what": "connections", "args": {"user": user}})
+    answer = instance.call("query", {"what": "connections", "args": {"user": user}, "worker": worker})
     return answer.get("rows", []), answer.get("missing", [])
 
 
@@ -108,10 +119,10 @@ _DONE = {"ban": "banned", "mute": "muted", "unban": "unbanned", "unmute": "unmut
 def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
     """One command of the kind `ban USER [--room R] [--seconds S] [--reason TEXT]`."""
 
-    def act(instance: Instance, user: str, as_json: bool, **given: Any) -> None:
+    def act(instance: Instance, user: str, worker: str | None, as_json: bool, **given: Any) -> None:
         given = {key: value for key, value in given.items() if value is not None}
-        found = _connections_of(instance, user)[0] if lasts else []
-        rows = instance.query(name, {"user": user, **given})
+        found = _connections_of(instance, user, worker)[0] if lasts else []
+        rows = instance.query(name, {"user": user, **given}, worker=worker)
         where = f" in {given['room']}" if given.get("room") else " everywhere"
         if rows and rows[0].get("lifted") is False:
             if as_json:
@@ -125,12 +136,13 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
             row |= {"connections": len(found)}
             told += f" for {duration(given['seconds'])}" if given.get("seconds") else " for ever"
             told += f"; {counted(len(found), 'connection')} of theirs open" if found else "; they are not connected now"
-        _report(row, told, as_json=as_json)
+        _report([row], told, as_json=as_json)
 
     options: list[click.Parameter] = [
         click.Argument(["user"]),
         click.Option(["--room"], help="only in this room; without it, everywhere"),
         click.Option(["--reason"], help="told to the user, kept in the audit"),
+        click.Option(["--worker"], metavar="NAME", help="this chat, of a program that has several"),
         click.Option(["--json", "as_json"], is_flag=True, help="print JSON"),
     ]
     if lasts:
@@ -143,14 +155,15 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
 def _list(name: str, kind: str, text: str) -> click.Command:
     """`bans` and `mutes`."""
 
-    def show(instance: Instance, as_json: bool, **given: Any) -> None:
+    def show(instance: Instance, worker: str | None, as_json: bool, **given: Any) -> None:
         asked = {"kind": kind, **{key: value for key, value in given.items() if value is not None}}
-        rows = instance.query("sanctions", asked)
+        rows = instance.query("sanctions", asked, worker=worker)
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else tables.render(name, rows))
 
     options: list[click.Parameter] = [
         click.Option(["--room"], help='only those of this room; "": only those that hold everywhere'),
         click.Option(["--user"], help="only those of this user"),
+        click.Option(["--worker"], metavar="NAME", help="this chat, of a program that has several"),
         click.Option(["--json", "as_json"], is_flag=True, help="print JSON"),
     ]
     return click.Command(name, params=options, callback=click.pass_obj(show), help=text)

@@ -25,6 +25,7 @@ _SANCTIONS = (
 _SHAPES: Mapping[str, tuple[Column, ...]] = {
     "connections": (
         Column("id", "id"),
+        Column("Worker", "worker"),
         Column("worker", "slot", right=True),
         Column("user", "user"),
         Column("address", "address"),
@@ -39,6 +40,7 @@ _SHAPES: Mapping[str, tuple[Column, ...]] = {
     ),
     "rooms": (
         Column("room", "room"),
+        Column("Worker", "worker"),
         Column("members", "members", number, right=True),
         Column("offset", "offset", number, right=True),
         Column("lagging", "lagging", number, right=True),
@@ -46,6 +48,7 @@ _SHAPES: Mapping[str, tuple[Column, ...]] = {
         Column("workers", "slots"),
     ),
     "who": (
+        Column("Worker", "worker"),
         Column("user", "user"),
         Column("name", "name"),
         Column("connections", "connections", number, right=True),
@@ -81,7 +84,7 @@ def merged(what: str, rows: Iterable[Row]) -> list[Row]:
             del row["slot"]
         return sorted(_by(here, "room", _join_rooms), key=lambda row: (-row.get("members", 0), row["room"]))
     if what == "who":
-        return sorted(_by(rows, "user", lambda one, _: one), key=lambda row: str(row["user"]))
+        return sorted(_by(rows, "user", lambda one, _: one), key=lambda row: (row.get("worker", ""), str(row["user"])))
     if what == "connections":
         return sorted(rows, key=lambda row: (row.get("since", 0), str(row.get("id"))))
     return list(rows)
@@ -105,6 +108,7 @@ def message(row: Mapping[str, Any]) -> str:
         return click.style(f"… {row['lost']:,} lost: they came too fast", dim=True)
     who, said = _spoken(str(row.get("payload", "")))
     head = f"{clock(row.get('time'))} {row.get('offset', ''):>6}"
+    head += f"  {row['worker']}" if "worker" in row else ""
     return f"{click.style(head, dim=True)}  {click.style(who, bold=True) + ': ' if who else ''}{text(said)}"
 
 
@@ -125,8 +129,9 @@ def _spoken(payload: str) -> tuple[str, str]:
 def _by(rows: Iterable[Row], key: str, join: Any) -> Iterable[Row]:
     found: dict[Any, Row] = {}
     for row in rows:
-        known = found.get(row[key])
-        found[row[key]] = row if known is None else join(known, row)
+        whose = row.get("worker", ""), row[key]  # each Worker of a program has rooms and users of its own
+        known = found.get(whose)
+        found[whose] = row if known is None else join(known, row)
     return found.values()
 
 

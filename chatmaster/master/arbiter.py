@@ -153,7 +153,7 @@ class Arbiter:
         self.notifier = notifier
         self.operations = CommandQueue(self)
         self._readiness = readiness
-        self.questions = WorkerQueries(reactor, self._askable, lambda: self.report.store_trouble())
+        self.questions = WorkerQueries(reactor, self._askable, self._groups, lambda: self.report.store_trouble())
         self.keeper: StoreKeeper | None = None
         if site.store is not None:
             patience = STORE_PATIENCE * site.settings.master.hang_timeout
@@ -248,6 +248,11 @@ class Arbiter:
             case contract.Drained() | contract.Declares():
                 """Its exit says the same."""
 
+    def _groups(self) -> Sequence[str]:
+        """The program's Workers; that of the instance's own rooms first."""
+        own = plain(self.site.groups)
+        return sorted((group.name for group in self.site.groups), key=lambda name: name != own)
+
     def _askable(self) -> tuple[Sequence[WorkerHandle], Sequence[WorkerHandle]]:
         able: list[WorkerHandle] = []
         unable: list[WorkerHandle] = []
@@ -256,14 +261,8 @@ class Arbiter:
             handle.group = self.policy.slots[process.slot].group
             if process.state is not State.STARTING:
                 (able if process.state in (State.READY, State.DRAINING) else unable).append(handle)
-        able.sort(key=self._asked_later)
+        able.sort(key=lambda handle: self.policy.processes[handle.number].state is State.DRAINING)
         return able, unable
-
-    def _asked_later(self, handle: WorkerHandle) -> tuple[bool, bool]:
-        """Questions for one worker are about the instance's own rooms; one that goes away is asked last."""
-        slot = self.policy.slots.get(handle.slot)
-        elsewhere = slot is not None and slot.group != plain(self.site.groups)
-        return elsewhere, self.policy.processes[handle.number].state is State.DRAINING
 
     # ---- beginning and end -------------------------------------------------------------------------
 

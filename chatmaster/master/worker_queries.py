@@ -1,7 +1,8 @@
 """Asks the workers what only they know, on behalf of chatctl, and answers with what has come by a deadline.
 
 Some questions go to every worker (its connections, its rooms), the others to one, because any of them can answer for
-all (who is in a room, follow it) or must do it only once. `say` and `kick` go to one of each of the program's Workers.
+all or must do it only once. A program's Workers have rooms and connections of their own: `who`, `tail`, `say` and
+`kick` go to one process of each of them, moderation to the chat (or the first); or the peer names the Worker it means.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from chatmaster.runtime.event_loop import EventLoop, Timer
 # for ten.
 DEADLINE: Final = 7.0
 _OF_EVERYONE: Final = frozenset({"connections", "rooms"})
-_OF_EACH_GROUP: Final = frozenset({"say", "kick"})  # whose Workers have rooms and connections of their own
+_OF_EACH_GROUP: Final = frozenset({"who", "tail", "say", "kick"})
 _ENDLESS: Final = frozenset({"tail"})
 
 
@@ -42,7 +43,10 @@ class _Question:
     what: str
     peer: ControlPeer
     waiting: dict[int, Askable]
+    several: bool = False  # the program has several Workers: each row says whose it is
     missing: list[int] = field(default_factory=list)
+    refused: dict[str, contract.Answer] = field(default_factory=dict)  # by the Worker that did not do it
+    done: int = 0  # how many have answered
     facts: dict[str, Any] = field(default_factory=dict)
     pieces: dict[int, bytearray] = field(default_factory=dict)  # of the row that a worker is sending
     timer: Timer | None = None
@@ -55,14 +59,18 @@ class WorkerQueries:
         self,
         reactor: EventLoop,
         workers: Callable[[], tuple[Sequence[Askable], Sequence[Askable]]],
+        groups: Callable[[], Sequence[str]],
         trouble: Callable[[], str],
     ) -> None:
         """`workers` gives those that can answer now, the liveliest first, and those that cannot.
+
+        `groups` names the program's Workers, the one that is asked where only one can be first.
 
         `trouble` says why the store does not serve, for which an answer may be missing; "" where it does.
         """
         self._reactor = reactor
         self._workers = workers
+        self._groups = groups
         self._trouble = trouble
         self._open: dict[int, _Question] = {}
         # Not from 1: after an upgrade in place a worker may still answer what the image before this one asked.
@@ -70,14 +78,19 @@ class WorkerQueries:
 
     def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         """The command `query` of the control socket. Raises UsageError."""
-        what, given = args.get("what"), args.get("args", {})
-        if not isinstance(what, str) or not isinstance(given, dict):
-            raise UsageError("query takes what: NAME and args: {…}")
-        self.ask(peer, what, given)
+        what, given, worker = args.get("what"), args.get("args", {}), args.get("worker") or ""
+        if not isinstance(what, str) or not isinstance(given, dict) or not isinstance(worker, str):
+            raise UsageError("query takes what: NAME, args: {…} and worker: NAME")
+        self.ask(peer, what, given, worker)
 
-    def ask(self, peer: ControlPeer, what: str, args: Mapping[str, Any]) -> None:
-        """Ask, and answer the peer when there is an answer."""
-        able, unable = self._workers()
+    def ask(self, peer: ControlPeer, what: str, args: Mapping[str, Any], group: str = "") -> None:
+        """Ask, and answer the peer when there is an answer. Raises UsageError.
+
+        `group` is the program's Worker that is meant.
+        """
+        groups = self._groups()
+        meant = _meant(what, groups, group)
+        able, unable = ([worker for worker in some if worker.group in meant] for some in self._workers())
         if not able:
             peer.fail(ExitCode.FAILED, "no worker is ready to answer")
             return
@@ -86,11 +99,11 @@ class WorkerQueries:
         if len(contract.encode(query)) > contract.MAX_PACKET:
             raise UsageError(f"{what}: what is asked may have about {contract.MAX_PACKET} bytes")
         everyone = what in _OF_EVERYONE
-        asked = list(able) if everyone else [able[0]]
-        if what in _OF_EACH_GROUP:
-            asked = list({worker.group: worker for worker in reversed(able)}.values())
-        question = _Question(what, peer, {worker.number: worker for worker in asked})
+        asked = able if everyone else list({worker.group: worker for worker in reversed(able)}.values())
+        question = _Question(what, peer, {worker.number: worker for worker in asked}, several=len(groups) > 1)
         question.missing = [worker.slot for worker in unable] if everyone else []
+        silent = set() if everyone else set(meant) - {worker.group for worker in asked}
+        question.refused = {group: contract.Answer(number, error="no worker is ready to answer") for group in silent}
         self._open[number] = question
         if what not in _ENDLESS:
             question.timer = self._reactor.call_later(DEADLINE, lambda: self._overdue(number))
@@ -104,15 +117,20 @@ class WorkerQueries:
         question = self._open.get(answer.id)
         if question is None or worker not in question.waiting:
             return
-        slot = question.waiting[worker].slot
+        said = question.waiting[worker]
+        whose: dict[str, Any] = {"slot": said.slot} if question.what in _OF_EVERYONE else {}
+        whose |= {"worker": said.group} if question.several else {}
         for row in [*answer.rows, *_completed(question.pieces, worker, answer)]:
-            question.peer.row({"slot": slot, **row} if question.what in _OF_EVERYONE else row)
+            question.peer.row(whose | row)
+        if not (answer.error or answer.last):
+            return
+        del question.waiting[worker]
         if answer.error:
-            self._refused(answer, question)
-        elif answer.last:
-            question.facts |= answer.facts
-            del question.waiting[worker]
-            self._finish_if_complete(answer.id)
+            question.refused[said.group] = answer
+        else:
+            question.done += 1
+            question.facts = _together(question.facts, answer.facts)
+        self._finish_if_complete(answer.id)
 
     def refuse_all(self, reason: str) -> None:
         """Nobody gets an answer any more."""
@@ -130,20 +148,21 @@ class WorkerQueries:
                 question.missing.append(asked.slot)
                 self._finish_if_complete(number)
 
-    def _refused(self, answer: contract.Answer, question: _Question) -> None:
-        self._close(answer.id)
-        self._tell_cancelled(answer.id, question)
-        question.peer.fail(answer.exit_code or ExitCode.FAILED, answer.error)
-
     def _finish_if_complete(self, number: int) -> None:
         question = self._open.get(number)
-        if question is None or question.waiting:
+        if question is None or (question.waiting and question.what not in _ENDLESS):
             return
         self._close(number)
-        if question.missing and question.what not in _OF_EVERYONE:
+        self._tell_cancelled(number, question)
+        everyone = question.what in _OF_EVERYONE
+        if question.refused and (everyone or not (question.done or question.missing)):
+            first = next(iter(question.refused.values()))
+            question.peer.fail(first.exit_code or ExitCode.FAILED, first.error)
+        elif question.missing and not everyone:
             question.peer.fail(ExitCode.FAILED, self._silence(question))
         else:
-            question.peer.done({**question.facts, "missing": sorted(set(question.missing))})
+            refused = {group: answer.error for group, answer in question.refused.items()}
+            question.peer.done({**question.facts, "missing": sorted(set(question.missing)), "refused": refused})
 
     def _silence(self, question: _Question) -> str:
         trouble = self._trouble()
@@ -173,6 +192,20 @@ class WorkerQueries:
         if question is not None and question.timer is not None:
             question.timer.cancel()
         return question
+
+
+def _meant(what: str, groups: Sequence[str], group: str) -> Sequence[str]:
+    """The Workers that a question is for. Raises UsageError."""
+    if group and group not in groups:
+        raise UsageError(f"this program has no Worker {group!r}; it has {', '.join(groups)}")
+    if group:
+        return [group]
+    return groups if what in _OF_EVERYONE | _OF_EACH_GROUP else groups[:1]
+
+
+def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What two Workers say of all their rows: counts add up, and what is true of one is true of both."""
+    return {**one, **{key: one[key] + value if key in one else value for key, value in other.items()}}
 
 
 def _completed(pieces: dict[int, bytearray], worker: int, answer: contract.Answer) -> list[dict[str, Any]]:

@@ -96,10 +96,54 @@ async def test_each_worker_of_a_program_is_reached(chatmaster: Make) -> None:
         for client in (one, two):
             assert await client.recv() == "entered"
         done = await asyncio.to_thread(server.ctl, "say", "hall", "lunch")
-        assert (done.returncode, done.stderr.strip()) == (0, "said in hall")
+        assert (done.returncode, done.stderr.strip()) == (0, "said in hall of first and second")
         for client in (one, two):
             assert await asyncio.wait_for(client.recv(), 10) == "lunch"
         done = await asyncio.to_thread(server.ctl, "kick", "ann")
         assert (done.returncode, done.stderr.strip()) == (0, "kicked ann: 2 connections")
         for client in (one, two):
             assert (await closed(client))[0] == 4003
+
+
+async def test_who_and_tail_tell_the_workers_of_a_program_apart(chatmaster: Make) -> None:
+    """They answered for one of them; --worker chooses one."""
+    other = free_port()
+    program, environment = str(PROGRAM.with_name("operated_two.py")), {"SECOND_PORT": str(other)}
+    server = await asyncio.to_thread(chatmaster, program, workers=1, environment=environment)
+    async with connect(f"{server.url}?user=ann") as one, connect(f"ws://127.0.0.1:{other}/?user=ben") as two:
+        for client in (one, two):
+            assert await client.recv() == "entered"
+        rows = await asyncio.to_thread(server.ask, "who", "hall")
+        assert [(row["worker"], row["user"]) for row in rows] == [("first", "ann"), ("second", "ben")]
+        rows = await asyncio.to_thread(server.ask, "who", "hall", "--worker", "second")
+        assert [row["user"] for row in rows] == ["ben"]
+        rows = await asyncio.to_thread(server.ask, "rooms")
+        halls = [(row["worker"], row["members"]) for row in rows if row["room"] == "hall"]
+        assert sorted(halls) == [("first", 1), ("second", 1)]
+        rows = await asyncio.to_thread(server.ask, "connections", "--worker", "first")
+        assert [row["user"] for row in rows] == ["ann"]
+        done = await asyncio.to_thread(server.ctl, "who", "hall", "--worker", "third")
+        assert done.returncode == 2 and "no Worker 'third'; it has first, second" in done.stderr
+        tail = await asyncio.create_subprocess_exec(
+            *server.command("tail", "hall", "--json"), env=server.environment, stdout=asyncio.subprocess.PIPE
+        )
+        assert tail.stdout is not None
+        done = await asyncio.to_thread(server.ctl, "say", "hall", "tea", "--worker", "second", "--json")
+        assert [row["worker"] for row in json.loads(done.stdout)] == ["second"]
+        for _ in range(100):  # until it follows both
+            await asyncio.to_thread(server.ctl, "say", "hall", "cake")
+            try:
+                heard = {json.loads(await asyncio.wait_for(tail.stdout.readline(), 0.3))["worker"] for _ in range(2)}
+            except TimeoutError:
+                continue
+            if heard == {"first", "second"}:
+                break
+        else:
+            raise AssertionError("tail never heard both")
+        tail.terminate()
+        await tail.wait()
+        done = await asyncio.to_thread(server.ctl, "kick", "ben", "--worker", "first")
+        assert done.returncode == 1
+        done = await asyncio.to_thread(server.ctl, "kick", "ben")
+        assert (done.returncode, done.stderr.strip()) == (0, "kicked ben: 1 connection")
+        assert (await closed(two))[0] == 4003

@@ -137,14 +137,14 @@ async def test_questions_reach_every_worker_and_a_silent_one_is_named(chatmaster
 async def test_answers_of_any_size_come_whole(shared):
     pids = shared.pids
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(await RawSocket.open(shared.url)) for _ in range(60)]
+        clients = [await stack.enter_async_context(await RawSocket.open(shared.url)) for _ in range(80)]
         for client in clients:
             client.send_text("join")
         for client in clients:
             assert await client.read_message() == "joined"
         rows = shared.ask("connections")
-        assert len(rows) == len(clients) and all(len(row["rooms"]) >= 60 for row in rows)
-        until(lambda: {row["rooms"] for row in shared.status()["workers"]} == {60}, what="only real rooms are counted")
+        assert len(rows) == len(clients) and all(len(row["rooms"]) >= 90 for row in rows)
+        until(lambda: {row["rooms"] for row in shared.status()["workers"]} == {90}, what="only real rooms are counted")
         assert "rooms" not in shared.status()["totals"]
         assert len(json.dumps(rows)) > 2 * 212_992  # more than two workers can send in a packet each
         tail = subprocess.Popen(

@@ -59,7 +59,8 @@ async def test_a_worker_means_its_own_connections_wherever_it_is_asked(program: 
         members = await fronts[0].do("admin.members", "hall")
         assert {one["user"]: one["connections"] for one in members} == {"": 1, "ada": 1}
         for _ in range(3):  # the first one's room, whichever process is the liveliest
-            assert program.ask("who", "hall") == [{"user": "ada", "name": "ada", "connections": 4}]
+            rows = program.ask("who", "hall", "--worker", "front")
+            assert rows == [{"worker": "front", "user": "ada", "name": "ada", "connections": 4}]
         ids = {row["user"]: row["id"] for row in program.ask("connections")}
         await fronts[0].do("admin.send_to_connection", ids[""], "for one")
         assert await admins[1].read_message() == "for one"

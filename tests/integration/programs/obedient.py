@@ -9,7 +9,7 @@ from workers import Connection, Worker
 from workers import connection as internal
 from workers.callbacks.application import CallbackApplication
 
-ROOMS, LONG = 60, 150  # what it joins at "join", and the length of their names
+ROOMS, LONG = 90, 64  # what it joins at "join", and the length of their names
 LOUD = 150_000  # characters
 
 workers.node.node.MEMBERS_MOST = 2  # so that nobody need bring a thousand

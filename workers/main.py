@@ -11,6 +11,7 @@ import gc
 import logging
 import traceback
 from collections.abc import Callable
+from typing import Final
 
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch, Probe, Task
@@ -19,6 +20,10 @@ from workers.process.forked import Forks
 from workers.process.lifecycle import Lifecycle
 from workers.process.master_channel import send_blocking
 from workers.worker import Worker
+
+# Objects that may be made before the collector looks at the young ones, and so on (gc.set_threshold). They are made of
+# messages, which reference counting frees: looking at them often finds nothing.
+GC_THRESHOLD: Final = (50_000, 20, 50)
 
 try:
     import uvloop
@@ -54,9 +59,8 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
         reason = f"{launch.settings.server.app} no longer defines the Worker {launch.worker!r}"
         send_blocking(launch.channel, contract.Failed(ExitCode.NOT_READY, reason))
         return ExitCode.NOT_READY
-    # What was there before the fork is frozen; a full collection would only touch, and so copy, shared pages. The young
-    # generations are made of messages that reference counting frees: looking at them often finds nothing.
-    gc.set_threshold(50_000, 20, 50)
+    # What was there before the fork is frozen; a full collection would only touch, and so copy, shared pages.
+    gc.set_threshold(*GC_THRESHOLD)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         loop = runner.get_loop()
         return run_to_end(loop, loop.create_task(Lifecycle.run(launch, worker, forks, run_to_end.__code__)))

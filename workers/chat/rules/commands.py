@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from itertools import accumulate
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -244,7 +245,11 @@ _PREFIX = re.compile(r"\A`\w+`: ")
 _MISSING = re.compile(r"missing required field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z", re.DOTALL)
 _SHOWN = 200  # characters of what was wrong
-_NESTED = frozenset({list, dict})
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
+_STEP = {ord("["): 1, ord("]"): -1}  # how much deeper it is behind a bracket
+_FLAT = 4  # levels that are taken away before the rest is counted bracket by bracket
 
 
 def request_size(message_size: int) -> int:
@@ -273,24 +278,23 @@ def check_data(data: Raw) -> None:
     """
     raw = bytes(data)
     try:
-        value = msgspec.json.decode(raw)
+        msgspec.json.decode(raw)
     except ValueError as error:
         raise InvalidData(f"not JSON that every client can read: {error}") from None
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(raw, MAX_DEPTH):
         raise InvalidData(f"nested more than {MAX_DEPTH} levels deep")
 
 
-def _deeper_than(value: Any, depth: int) -> bool:
-    """Whether there is a list or an object inside `depth` others. Each level is looked at once."""
-    level = [value]
-    for _ in range(depth):
-        if not level:
-            return False
-        inner: list[Any] = []
-        for outer in level:
-            inner += [one for one in (outer.values() if type(outer) is dict else outer) if type(one) in _NESTED]
-        deepest, level = inner, [one for one in inner if one]  # what is empty holds nothing that is deeper
-    return bool(deepest)
+def _deeper_than(raw: bytes, depth: int) -> bool:
+    """Whether there is a list or an object inside `depth` others in this JSON, which is known to be some.
+
+    Only its brackets are looked at. What is nested least is most of a wide one, and is taken away a level at a time, in
+    C; lists of Python's for each level cost the garbage collector 40 ms for 64 KB.
+    """
+    left = _STRING.sub(b"", raw).translate(_SQUARE, _NO_BRACKETS)
+    for _ in range(_FLAT):
+        left = left.replace(b"[]", b"")
+    return bool(left) and max(accumulate(map(_STEP.__getitem__, left))) > depth - _FLAT
 
 
 def _field_of(message: str) -> str:

@@ -148,6 +148,8 @@ def encoded_user(sub: str) -> str:
 
     No two become one: a `sub` that is not in NFC, which others would be kept in, has all but ASCII encoded.
     """
+    if len(sub) > MAX_CHARACTERS:  # it only gets longer
+        raise ValueError(f"sub has {len(sub)} characters; a user id has 1 to {MAX_CHARACTERS}")
     user = "".join([one if addressing.is_allowed(one) else _encoded(one) for one in sub])
     if not addressing.is_kept(user):
         user = "".join([one if one.isascii() else _encoded(one) for one in user])
@@ -189,8 +191,8 @@ def _name_of(claims: dict[str, Any], user: str) -> str:
     """
     for name in (claims.get("name"), claims.get("sub"), user[: names.MAX_LENGTH], f"user {user}"[: names.MAX_LENGTH]):
         try:
-            if isinstance(name, str) and not names.is_the_operators(name):
-                return names.cleaned(name)
+            if isinstance(name, str) and not names.is_the_operators(kept := names.cleaned(name)):
+                return kept
         except names.NameRefused:
             pass
     return user[: names.MAX_LENGTH]

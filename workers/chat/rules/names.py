@@ -6,13 +6,15 @@ replaced by the prototype of those it can be confused with, from Unicode's own t
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
 
 MAX_LENGTH: Final = 32  # characters, after NFKC
+MAX_RAW: Final = 256  # characters before it, which a look at the whole name may cost
 MAX_OTHERS: Final = 32  # generated names that are tried in the place of one that is taken
 MAX_MARKS: Final = 4  # combining marks in a row; more are only there to paint over other lines
 
@@ -37,6 +39,12 @@ _VARIANTS: Final = range(0xE0100, 0xE01F0)  # ways to write a Han character, in 
 _BLANK: Final = frozenset((0x1680, 0x2800, 0x16FE4, 0x13441, 0x13442, 0x1D159, 0xFFFC))
 # What else stands for a letter in a word that everybody knows; `I` and `l` are alike already.
 _STAND_INS: Final = str.maketrans("01i|!34@5$7+", "olllleaasstt")
+_LETTERS: Final = frozenset({"Lu", "Ll", "Lt", "Lo", "Nd"})
+_NUMBER: Final = "0123456789 "
+_CLOTHES: Final = re.compile(
+    r"(?:(?:CROSSED )?(?:NEGATIVE )?(?:CIRCLED|SQUARED) )?LATIN (?:CAPITAL|SMALL) LETTER ([A-Z])(?: WITH .*)?\Z"
+    r"|REGIONAL INDICATOR SYMBOL LETTER ([A-Z])\Z"
+)
 _FORBIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 _MANNERS: Final = (
@@ -62,6 +70,8 @@ class NameRefused(ValueError):
 
 def cleaned(name: str) -> str:
     """The name as it is kept: NFKC, without space at its ends or twice in a row. Raises NameRefused."""
+    if len(name) > MAX_RAW:
+        raise NameRefused(f"a name has at most {MAX_LENGTH} characters")
     name = " ".join(unicodedata.normalize("NFKC", name).split(" ")).strip()
     while "  " in name:
         name = name.replace("  ", " ")
@@ -154,14 +164,26 @@ def is_the_operators(name: str) -> bool:
     return bool(_plain(name) & _plain(OPERATOR))
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: str) -> frozenset[str]:
     """What is left of a word however it is dressed up: letters without marks, digits and symbols that stand for some.
 
-    With and without a number behind it, and as its small letters and its capitals look.
+    With and without a number around it, with and without what is no letter, and as its small letters and its capitals
+    look.
     """
-    whole = unicodedata.normalize("NFKC", name).casefold()
-    shorter = whole.rstrip("0123456789 ")
-    return frozenset(_letters(one) for one in (whole, shorter, whole.upper(), shorter.upper()))
+    shown = "".join(map(_undressed, unicodedata.normalize("NFKC", name)))
+    bare = "".join(one for one in unicodedata.normalize("NFKD", shown) if unicodedata.category(one) in _LETTERS)
+    words = {word for one in (shown, bare) for word in (one.casefold(), one.casefold().strip(_NUMBER))}
+    words |= {word.rstrip(_NUMBER) for word in words}
+    return frozenset(_letters(one) for word in words for one in (word, word.upper()))
+
+
+def _undressed(character: str) -> str:
+    """The Latin letter that this one is in a frame, or with a stroke, hook or curl that the table does not know of."""
+    if character.isascii():
+        return character
+    found = _CLOTHES.match(unicodedata.name(character, ""))
+    return found[1] or found[2] if found else character
 
 
 def _letters(name: str) -> str:

@@ -100,7 +100,10 @@ def test_a_name_that_is_kept_can_be_seen_and_is_kept_again(name: str):
         "\u00f6perator", "operator7", "\U0001d428perator", "admin", "Admin", "adm1n", "\u0430dmin",
         "\u0430d\u043c\u0456n", "@dmin", "admin1", "4dmin", "\u24d0dmin", "ADM\u0406N", "Administrator",
         "adrninistrator", "moderator", "M0derator", "mod3r4t0r", "m\u043ed\u0435rator", "Moderat\u043er",
-        "MODERAT\u039fR", "rnoderator", "o p e r a t o r",
+        "MODERAT\u039fR", "rnoderator", "o p e r a t o r", "operator!", "!operator", "oper|ator", "Moderator+",
+        "operator\u0345", "operator\u0b03", "\U0001f150dmin", "1admin", "\u2c65dmin", "admi\u0235", "moderator \u2b50",
+        "".join(chr(0x1f170 + ord(one) - 97) for one in "operator"),
+        "".join(chr(0x1f1e6 + ord(one) - 97) for one in "admin"),
     ],
 )  # fmt: skip
 def test_names_that_say_what_somebody_is_are_reserved(name: str):
@@ -112,6 +115,23 @@ def test_names_that_say_what_somebody_is_are_reserved(name: str):
 )
 def test_other_names_are_not(name: str):
     assert not is_reserved(cleaned(name))
+
+
+@pytest.mark.parametrize("code", [code for code in range(0x21, 0x3100) if chr(code).isprintable()][::7])
+def test_no_mark_or_symbol_beside_the_word_makes_it_another(code: int):
+    """`operator!` was free, since `!` may stand for an `l`."""
+    character = chr(code)
+    for name in (f"operator{character}", f"{character}operator"):
+        if all(unicodedata.category(one)[0] in "MPSZ" for one in unicodedata.normalize("NFKC", character)):
+            try:
+                assert is_reserved(cleaned(name)), name
+            except NameRefused:
+                pass
+
+
+def test_a_name_of_any_length_costs_little_to_refuse():
+    with pytest.raises(NameRefused, match="32"):
+        cleaned("a" * 257)
 
 
 @pytest.mark.parametrize("claims", [

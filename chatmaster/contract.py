@@ -93,6 +93,7 @@ class Launch:
     stats: WorkerStats
     listeners: tuple[Listener, ...] = field(default=())
     store_required: bool = True  # first start: get ready only with the store; later: serve degraded
+    orphans: tuple[str, ...] = ()  # incarnations that are dead, and may have left something in the store
     log: WorkerLog | None = None  # set in the worker's process
 
 

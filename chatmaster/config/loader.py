@@ -91,6 +91,11 @@ class Loaded:
         return self.state_dir / f"{self.settings.master.name}.pid"
 
     @property
+    def worker_record(self) -> Path:
+        """The names of the worker processes."""
+        return self.state_dir / f"{self.settings.master.name}.workers"
+
+    @property
     def store_dir(self) -> Path:
         """The embedded store's own directory."""
         return self.state_dir / f"{self.settings.master.name}.store"

@@ -272,6 +272,7 @@ class Arbiter:
             self.decide(events.StartAsked(counts, self.site.listeners.keys()))
 
     def _announce(self) -> None:
+        self.site.record.looked_after()
         self._readiness.ready(self.addresses)
         self.notifier.ready(self.summary())
         name = self.site.settings.master.name

@@ -25,6 +25,7 @@ from chatmaster.contract import Answer, Failed
 from chatmaster.errors import ChatmasterError, StoreUnreachable
 from chatmaster.master import app_probe, exec_state, listeners
 from chatmaster.master.listeners import AddressInUse, Listeners
+from chatmaster.master.worker_record import WorkerRecord, left_in
 from chatmaster.runtime import fork, logs, privileges, statedir
 from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import EventLoop
@@ -57,6 +58,7 @@ class Site:
     store: EmbeddedStore | None  # None: a configured one
     store_url: str
     durability: str
+    record: WorkerRecord
 
 
 @dataclass
@@ -119,6 +121,7 @@ class Boot:
             store=store,
             store_url=store.url if store is not None else settings.store.url,
             durability=durability,
+            record=WorkerRecord(self._loaded.worker_record, left=left_in(self._loaded.worker_record)),
         )
 
     def resume(self, stack: ExitStack, left: exec_state.ExecState, running: exec_state.MasterSnapshot) -> Site:
@@ -147,6 +150,7 @@ class Boot:
             store=store,
             store_url=store.url if store is not None else settings.store.url,
             durability=running.durability,
+            record=WorkerRecord(self._loaded.worker_record),
         )
 
     # ---- steps -------------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ class Supervisor:
 
     def _watch(self, handle: WorkerHandle, channel: socket.socket) -> None:
         self.handles[handle.number] = handle
+        self._site.record.began(handle.incarnation)
         handle.channel = Channel(self._reactor, channel, lambda message: self._said(handle, message))
         self._reaper.expect(
             handle.pid,
@@ -190,6 +191,7 @@ class Supervisor:
             stats=handle.row,
             listeners=site.listeners.of(order.listeners),
             store_required=order.store_required,
+            orphans=site.record.orphans(),
         )
         workdir.enter_if_gone()
         title = fork.worker_title(order.slot, settings.master.name)
@@ -200,4 +202,6 @@ class Supervisor:
         if handle.channel is not None:
             handle.channel.read_rest()
             handle.channel.close()
-        self._told(events.Exited(handle.number, os.waitstatus_to_exitcode(status)))
+        code = os.waitstatus_to_exitcode(status)
+        self._site.record.ended(handle.incarnation, orderly=code == contract.ExitCode.DONE)
+        self._told(events.Exited(handle.number, code))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ REFRESH_STEPS = 30
 # Seconds for the last writes. A large room is written once a second, and an heir waits: what was not written goes with
 # the incarnation when its grace is over.
 STOP_TIMEOUT = 0.5
+SUCCESSION = 1.0  # seconds that a worker's start waits for the users of a dead one to leave
 MOVE_GRACE = 0.4  # seconds in which a connection that moves counts at both workers, where there is no other grace
 MARK = b"p"  # the first byte of a note of presence; other notes of a room begin otherwise
 
@@ -243,6 +244,18 @@ class Presence:
         """The master says that a process is dead and waited for: its users leave when the grace is over."""
         self._lease.lost(process)
         self._reaper.dead(process)
+
+    async def succeed(self, processes: Sequence[str]) -> None:
+        """These processes were dead before this one began; their users leave when the grace is over, or at once."""
+        if self._grace:
+            for process in processes:
+                self._reaper.dead(process)
+            return
+        for process in processes:
+            try:
+                await asyncio.wait_for(self._reaper.reap(process, sure=True), SUCCESSION)
+            except (BusError, TimeoutError):
+                self._reaper.dead(process)  # later; what this worker serves does not wait for it
 
     def _suspected(self, incarnation: str) -> None:
         if incarnation not in self._former:

@@ -68,6 +68,9 @@ async def build(node: Node) -> None:
     await node.lease.start()
     await node.presence.start()
     await node.registry.start()
+    for process in launch.orphans:
+        node.lease.lost(process)
+    await node.presence.succeed(launch.orphans)
 
 
 async def close(node: Node) -> None:

@@ -139,7 +139,7 @@ def is_kept(name: str) -> bool:
 def _checked(name: object, what: str, argument: str, *, also: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"{argument} is a string, not {_kind(name)}")
-    name = str(name)
+    name = str.__str__(name)  # of an Enum that is a string too its value, not what it prints
     kept = _normal_form(name, also) if len(name) <= MAX_RAW else ""
     if not kept:
         raise ValueError(f"{_shown(name)} is no {what}: {_ALLOWED}{f' {also}' if also else ''}")

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch, Probe, Task
 from workers.process import program
-from workers.process.forked import Forks
+from workers.process.forked import LAST_WISH, Forks
 from workers.process.lifecycle import Lifecycle
 from workers.process.master_channel import send_blocking
 from workers.worker import Worker
@@ -61,9 +63,35 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
         return ExitCode.NOT_READY
     # What was there before the fork is frozen; a full collection would only touch, and so copy, shared pages.
     gc.set_threshold(*GC_THRESHOLD)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        loop = runner.get_loop()
-        return run_to_end(loop, loop.create_task(Lifecycle.run(launch, worker, forks, run_to_end.__code__)))
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    pool = ThreadPoolExecutor(thread_name_prefix="asyncio")
+    loop.set_default_executor(pool)
+    code = run_to_end(loop, loop.create_task(Lifecycle.run(launch, worker, forks, run_to_end.__code__)))
+    _end_tasks(loop)
+    _end_threads(pool)
+    return code
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what the program's own tasks still do, and give them a moment for their `finally`."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    try:
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WISH))
+    except BaseException:
+        logger.exception("a task of the application failed while it was ended")
+
+
+def _end_threads(pool: ThreadPoolExecutor) -> None:
+    """Wait a moment for what the program has under way in threads, as by `asyncio.to_thread`; it may block for ever."""
+    closing = threading.Thread(target=pool.shutdown, daemon=True)
+    closing.start()
+    closing.join(LAST_WISH)
+    if closing.is_alive():
+        logger.warning("what the application runs in threads does not end: it is left")
 
 
 def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:

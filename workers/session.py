@@ -64,6 +64,10 @@ class CheckedDict(dict[Any, Any]):
             self[key] = default
         return self[key]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, and what a pool of processes gets, is a plain dictionary."""
+        return dict, (plain(self),)
+
 
 class CheckedList(list[Any]):
     """A list in a session."""
@@ -101,6 +105,10 @@ class CheckedList(list[Any]):
             self.clear()
         self.extend(values)
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, and what a pool of processes gets, is a plain list."""
+        return list, (plain(self),)
 
 
 class Session(CheckedDict):

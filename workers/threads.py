@@ -7,6 +7,7 @@ read when too many do. So each connection has one call under way at most, and a 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
@@ -27,6 +28,11 @@ class Threaded:
 
     def _run(self, *args: Any) -> Any:
         try:
-            return self.function(*args)
+            result = self.function(*args)
         except StopIteration as error:  # no future takes it
             raise RuntimeError("the callback raised StopIteration") from error
+        if inspect.isawaitable(result):  # it belongs to the loop, and nobody would await it there
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError("a threaded callback returned a coroutine, of which nothing ran: it is for plain functions")
+        return result

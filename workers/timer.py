@@ -6,15 +6,16 @@ import asyncio
 import inspect
 import itertools
 import logging
-import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
 from workers.callbacks.event import Tasks
+from workers.callbacks.registering import signature_of
 from workers.failures import Failures
 from workers.node.counters import Counters
 
+LONGEST = 1e8  # seconds that loops can wait, three years
 EVERY = 60.0  # seconds between two lines about one timer that is too slow
 
 logger = logging.getLogger(__name__)
@@ -135,9 +136,13 @@ class Timer:
         for an interval that is not positive, TypeError for what cannot be called with `args`, RuntimeError outside a
         worker.
         """
-        if not (interval > 0 and math.isfinite(interval)):
-            raise ValueError(f"a timer's interval must be more than 0 seconds, not {interval!r}")
-        if isinstance(args, str | bytes):
+        if isinstance(interval, bool) or not isinstance(interval, int | float):
+            raise TypeError(f"a timer's interval is a number of seconds, not {interval!r}")
+        if not 0 < interval <= LONGEST:
+            raise ValueError(
+                f"a timer's interval must be more than 0 seconds, not {interval!r}, and {LONGEST:g} at most"
+            )
+        if isinstance(args, str | bytes) or not isinstance(args, Iterable):
             raise TypeError(f"a timer's args are a tuple of arguments: ({args!r},), not {args!r}")
         args = tuple(args)
         _check(function, args)
@@ -162,10 +167,9 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         raise TypeError("a timer takes the function itself: Timer.add(1, tick), not Timer.add(1, tick())")
     if not callable(function):
         raise TypeError(f"a timer takes a function or a coroutine function, not {function!r}")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return  # some of those written in C do not tell
+    signature = signature_of(function)
+    if signature is None:
+        return
     try:
         signature.bind(*args)
     except TypeError as error:

@@ -101,8 +101,10 @@ def _become_worker(task: Task, *, entry: str, title: str, process: str, keep: se
         log.exception("the worker ends")
         _report(task.channel, error)
     finally:
-        _flush()
-        os._exit(code)
+        try:
+            _flush()
+        finally:  # whatever that raises: what follows in this stack is the master's
+            os._exit(code)
 
 
 def _reset_signals() -> None:
@@ -194,7 +196,7 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except Exception:  # a program may have put anything there, or nothing
             pass
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+from collections.abc import Callable
+from typing import Any
 
 from chatmaster.runtime.logs import LEVELS, LogHandler
 from chatmaster.settings import Log
@@ -25,6 +27,7 @@ class LogKeeper:
 
     def __init__(self, handler: LogHandler, settings: Log) -> None:
         self._handler = handler
+        self._formatter = handler.formatter
         self._level = LEVELS[settings.level]
         # A descriptor of its own: the handler may be closed by anybody, and a hang must still be written down.
         self._faults = os.dup(handler.fileno())
@@ -45,6 +48,8 @@ class LogKeeper:
             root.addHandler(self._handler)
         self._handler.setLevel(logging.NOTSET)
         self._handler.filters.clear()
+        self._handler.setFormatter(self._formatter)
+        _keep_records()
         silenced = self._give_voice()
         self._watch_faults()  # whoever has directed them elsewhere since
         if gone:
@@ -79,3 +84,23 @@ class LogKeeper:
 
     def _watch_faults(self) -> None:
         faulthandler.enable(file=self._faults)
+
+
+def _keep_records() -> None:
+    """A record factory of the application's may fail, outside of a request for example: the line is written anyway."""
+    factory = logging.getLogRecordFactory()
+    if factory is not logging.LogRecord and not isinstance(factory, _Records):
+        logging.setLogRecordFactory(_Records(factory))
+
+
+class _Records:
+    """What makes the records: the application's factory, or where that raises the standard one."""
+
+    def __init__(self, factory: Callable[..., logging.LogRecord]) -> None:
+        self._factory = factory
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        try:
+            return self._factory(*args, **kwargs)
+        except Exception:
+            return logging.LogRecord(*args, **kwargs)

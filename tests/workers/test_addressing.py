@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 import unicodedata
 from collections.abc import Callable
@@ -99,3 +100,12 @@ def test_a_name_costs_little_whatever_it_is() -> None:
         with pytest.raises(ValueError):
             room_name(chr(0x300) * 60_000 + str(number))
     assert time.process_time() - began < 1.0
+
+
+def test_of_an_enum_that_is_a_string_its_value_counts() -> None:
+    class Name(str, enum.Enum):  # noqa: UP042  # unlike a StrEnum it prints as Name.LOBBY
+        LOBBY = "lobby"
+        ARTIST = "Bj\u006f\u0308rk"
+
+    assert room_name(Name.LOBBY) == user_id(Name.LOBBY) == "lobby"
+    assert type(room_name(Name.LOBBY)) is str and room_name(Name.ARTIST) == "Bj\u00f6rk"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import enum
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -141,3 +143,13 @@ def test_whatever_is_taken_comes_out_as_it_is(value: Any) -> None:
     session = Session(value=value)
     assert repr(plain(session)) == repr(msgspec.msgpack.decode(msgspec.msgpack.encode(plain(session))))
     assert repr(plain(session)["value"]) == repr(value)
+
+
+def test_a_copy_is_plain_and_reaches_a_pool_of_processes() -> None:
+    session = Session(list=[1, {"deep": [2]}])
+    for copied in (pickle.loads(pickle.dumps(session)), copy.copy(session), copy.deepcopy(session)):
+        assert copied == session and type(copied) is dict
+        assert type(copied["list"]) is list and type(copied["list"][1]) is dict
+    copied["list"].append({3})  # of its own, and unchecked
+    assert session == {"list": [1, {"deep": [2]}]}
+    assert type(pickle.loads(pickle.dumps(session["list"]))) is list

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,15 @@ async def test_what_could_only_fail_later_is_refused_when_it_is_added() -> None:
             Timer.add(1, function, args)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="more than 0 seconds, not inf"):
         Timer.add(float("inf"), tick, (1,))
+
+
+@pytest.mark.parametrize("interval", ["5", None, True, 10**400, 0, -1, float("nan"), float("inf"), 1e300])
+def test_an_interval_that_is_none_is_refused_in_words(interval: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="a timer's interval"):
+        Timer.add(interval, print)
+
+
+@pytest.mark.parametrize("args", [None, 5, "x", b"x"])
+def test_arguments_that_are_no_list_are_refused_in_words(args: Any) -> None:
+    with pytest.raises(TypeError, match="a timer's args are a tuple"):
+        Timer.add(1, print, args)

@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 Callback = Callable[..., Any]
 
+LAST_TURNS = 1.0  # seconds that tasks have to end when they are cancelled
+
 
 class ApplicationExit(RuntimeError):
     """Application code raised what is no Exception: it exited, was interrupted, or awaited something cancelled.
@@ -77,7 +79,10 @@ class Tasks:
         tasks = list(self._running)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, endless = await asyncio.wait(tasks, timeout=LAST_TURNS)
+            for task in endless:  # a bare `except` in a loop
+                logger.warning("%s does not end when it is cancelled: it is left", task.get_name())
 
 
 class _Rest:

@@ -96,10 +96,9 @@ class Event(Generic[C, D]):
             raise TypeError(
                 f"{self.full_name}: {_named(callback)} contains a yield, so calling it would run nothing of it"
             )
-        try:
-            signature = inspect.signature(callback)
-        except (TypeError, ValueError):
-            return  # some of those written in C do not tell
+        signature = signature_of(callback)
+        if signature is None:
+            return
         try:
             signature.bind(*self._arguments)
         except TypeError as error:
@@ -155,6 +154,19 @@ def _no_such_event(owner: type, name: str) -> AttributeError:
     near = difflib.get_close_matches(snake, known, n=1, cutoff=0.6)
     hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
     return AttributeError(f"{owner.__name__} has no callback {name}{hint}")
+
+
+def signature_of(callback: Callable[..., Any]) -> inspect.Signature | None:
+    """What it takes itself; None: it does not tell, as some of those written in C.
+
+    What a decorator wraps is not asked where its own function can be: it may hand over other arguments than it gets.
+    """
+    for follow in (False, True):  # a static method tells only by what it wraps
+        try:
+            return inspect.signature(callback, follow_wrapped=follow)
+        except (TypeError, ValueError):
+            continue
+    return None
 
 
 def _is(callback: Callable[..., Any], kind: Callable[[Any], bool]) -> bool:

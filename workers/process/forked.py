@@ -23,6 +23,7 @@ import threading
 from collections.abc import Callable, Iterable
 from multiprocessing import util
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 logger = logging.getLogger(__name__)
@@ -120,14 +121,20 @@ async def end_children() -> None:
     """Ask every process of this worker's group to end, and wait a moment; what is left then the master kills."""
     if os.getpgrp() != os.getpid() or not _children():
         return
-    os.killpg(os.getpgrp(), signal.SIGTERM)  # to us, too: we leave it to the master
     loop = asyncio.get_running_loop()
+    loop.remove_signal_handler(signal.SIGTERM)  # it comes to us, too, and the program may have set what ends us
+    signal.signal(signal.SIGTERM, _pass_over)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
     deadline = loop.time() + LAST_WISH
     while loop.time() < deadline:
         if not _children():
             return
         await asyncio.sleep(0.02)
     logger.warning("processes that this worker started do not end by SIGTERM: they are killed")
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, no program that is executed inherits this."""
 
 
 def _children() -> list[int]:

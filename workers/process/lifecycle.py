@@ -50,6 +50,10 @@ class Lifecycle:
         self._launch = launch
         self._node = Node(launch, worker)
         self._node.forks = forks
+        # Before anything is registered with the loop: whatever it calls, for connections that come from another
+        # worker too, has this context.
+        TimerWheel(self._node.loop, self._node.tasks, self._node.counters).install()
+        self._node.context = copy_context()
         self._channel = MasterChannel(launch.channel, receive=self._receive, lost=self._master_lost)
         self._queries = Queries(self._node, self._channel)
         self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
@@ -84,8 +88,6 @@ class Lifecycle:
         launch.stats[Field.GENERATION] = launch.generation
         launch.stats[Field.STARTED] = time.time_ns()
         self._heartbeat.start()
-        TimerWheel(node.loop, node.tasks, node.counters).install()
-        node.context = copy_context()
         await composition.build(node)
         node.forks.store = node.bus.descriptors
         node.worker.bind(node)

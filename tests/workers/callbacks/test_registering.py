@@ -6,6 +6,7 @@ import functools
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,40 @@ def test_a_type_checker_passes_a_program_that_is_right_and_finds_each_line_that_
     found = {int(line) for line in re.findall(r"^wrong\.py:(\d+): error", done.stdout, re.MULTILINE)}
     assert "right.py" not in done.stdout and not done.stderr, done.stdout + done.stderr
     assert found == {int(number) for number in re.findall(r"# (\d+)$", WRONG, re.MULTILINE)}, done.stdout
+
+
+def test_a_decorator_may_hand_over_other_arguments_than_it_gets() -> None:
+    """What counts is what is called, not what `functools.wraps` says it wraps."""
+
+    def with_a_database(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(connection: Any, data: Any) -> Any:
+            return function(connection, data, "database")
+
+        return wrapper
+
+    def without_arguments(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper() -> Any:
+            return function(None, None)
+
+        return wrapper
+
+    def message(connection: Any, data: Any, database: str) -> None: ...
+
+    def plain(connection: Any, data: Any) -> None: ...
+
+    worker = Worker()
+    worker.on_message(with_a_database(message))
+    worker.on_message = staticmethod(plain)
+    with pytest.raises(TypeError, match="on_message is called with"):
+        worker.on_message = without_arguments(plain)
+    with pytest.raises(TypeError, match="on_message is called with"):
+        setattr(worker, "on_message", staticmethod(message))  # noqa: B010  # as no type checker would take it
+
+
+async def test_a_threaded_callback_that_returns_a_coroutine_fails_instead_of_running_nothing() -> None:
+    async def later() -> None: ...
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TypeError, match="it is for plain functions"):
+        await Threaded(lambda: later(), lambda: pool)()

@@ -153,6 +153,8 @@ class Membership:
             nonlocal waiting
             waiting -= 1
             if member in room:
+                if slow_consumer := (room.slow_consumers or {}).get(member):
+                    slow_consumer.write_tellings()
                 noted[room.name] = self._position(member, room)
                 self._remove(member, room)
             if not waiting:

@@ -78,12 +78,17 @@ class SlowConsumer:
         if payload is not None:
             self._tellings.append(text_frame(payload))
 
+    def write_tellings(self) -> None:
+        """Send what it has to be told before anything else; its position presumes that it was."""
+        if self._tellings:
+            tellings, self._tellings = self._tellings, []
+            self.member.ws.transport.write(b"".join(tellings))
+
     def pump(self) -> None:
         """Write what it may have now."""
         room, left = self.room, TURN
-        if self._tellings and not self.member.paused:
-            tellings, self._tellings = self._tellings, []
-            self.member.ws.transport.write(b"".join(tellings))
+        if not self.member.paused:
+            self.write_tellings()
         while not self.member.paused and not self.waiting:
             if self.line != room.line or not room.covers(self.offset):
                 if room.current:  # else it goes on when the room is
@@ -112,9 +117,7 @@ class SlowConsumer:
             self.offset = verdict.after
             self.tell(self._desk.told(self, Gap(state.epoch, *verdict.gap)))
         self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
-        if self._tellings:
-            self.member.ws.transport.write(b"".join(self._tellings))
-            self._tellings = []
+        self.write_tellings()
         self._write_page(state, page)
         if not self.member.paused:
             self._desk.pump_later(self)

@@ -384,6 +384,42 @@ def test_a_join_that_was_judged_before_a_rollback_is_judged_again():
         runner.run(run())
 
 
+async def lost_its_place_and_moves_away(bus: ModelBus, hub: Hub) -> None:
+    stays, returns = Reader(hub, 1, bus), Reader(hub, 2, bus)
+    stays.join("a", None)
+    bus.write("a", 3)
+    await settle(bus, [stays])
+    returns.saw_elsewhere("a", Position("r0000009", 2), [7, 8])  # of a run of the store that nobody remembers
+    returns.paused = True
+    returns.join("a", returns.last["a"])
+    while "a" not in returns.at:
+        bus.answer()
+        await turn()
+    returns.paused = False  # its buffer has run empty, and the turn that goes on with it has not come
+    hub.resumed(returns)
+    returns.depart()
+    assert returns.away == returns.last, "it stood where it was last told that it stands"
+    assert returns.last["a"].epoch == bus.epoch() and not returns.seen["a"]
+    await settle(bus, [stays, returns])
+    check(bus, hub, [stays, returns])
+
+
+def test_who_moves_away_before_its_turn_is_told_first_that_its_place_was_lost():
+    with asyncio.Runner(loop_factory=Loop) as runner:
+
+        async def run() -> None:
+            bus = ModelBus()
+            hub = Hub(Settings())
+            bus.sink = hub
+            hub.bind(bus)
+            bus.start()
+            hub.teller = tell
+            await lost_its_place_and_moves_away(bus, hub)
+            await hub.stop()
+
+        runner.run(run())
+
+
 # ---- each rule, left out -----------------------------------------------------------------------------------
 
 
@@ -447,6 +483,15 @@ def no_lines(self: SlowConsumer) -> None:
 pump = SlowConsumer.pump
 
 
+def told_in_its_turn(self: SlowConsumer) -> None:
+    """Whoever cannot read just now and moves away is told neither here nor there of what it missed."""
+    if not self.member.paused:
+        write_tellings(self)
+
+
+write_tellings = SlowConsumer.write_tellings
+
+
 def no_word_of_holes(self: SlowConsumer, state: LogState, last: int) -> None:
     """What was trimmed from among messages is passed over in silence."""
     self.epoch, self.offset = state.epoch, last
@@ -492,6 +537,7 @@ shared_subscribed, LIVE = Hub.shared_subscribed, FollowerPhase.LIVE
         (Fanout, "absorb", takes_along_for_the_rest),
         (JoinPart, "judged", property(judged_once)),
         (SlowConsumer, "pump", no_lines),
+        (SlowConsumer, "write_tellings", told_in_its_turn),
         (Hub, "shared_subscribed", no_look_after_reconnect),
     ],
     ids=[
@@ -505,6 +551,7 @@ shared_subscribed, LIVE = Hub.shared_subscribed, FollowerPhase.LIVE
         "takes along for the rest",
         "judged once",
         "no lines",
+        "told in its turn",
         "no look after a reconnect",
     ],
 )

@@ -10,7 +10,9 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from chatmaster import contract
 from chatmaster.errors import ChatmasterError
@@ -27,6 +29,9 @@ from chatmaster.settings import Settings
 from chatmaster.stats import Field
 
 log = logging.getLogger(__name__)
+
+MOST_DEAD: Final = 512  # as many as there may be workers
+REMEMBERED: Final = 30.0  # seconds: the store counts nobody for longer who renews no lease (workers/cluster/lease.py)
 
 Tell = Callable[[events.Event], None]
 Said = Callable[[WorkerHandle, contract.FromWorker], None]
@@ -47,6 +52,7 @@ class Supervisor:
         self._entry = entry
         self._told = tell
         self._said = said
+        self._dead: deque[tuple[float, str]] = deque(maxlen=MOST_DEAD)  # when who died, the latest last
 
     def spawn(self, order: events.Spawn, settings: Settings) -> None:
         """Fork a worker; where that fails, CouldNotFork is told."""
@@ -80,6 +86,9 @@ class Supervisor:
         self.handles[handle.number] = handle
         self._site.record.began(handle.incarnation)
         handle.channel = Channel(self._reactor, channel, lambda message: self._said(handle, message))
+        for died, incarnation in self._dead:  # where all die at once, nobody else can tell the store
+            if time.monotonic() - died < REMEMBERED:
+                handle.send(contract.Reaped(incarnation))
         self._reaper.expect(
             handle.pid,
             lambda status: self._ended(handle, status),
@@ -123,6 +132,7 @@ class Supervisor:
         if dead is not None:  # else it could not even be forked
             if not dead.foreign:
                 self.rows.give_back(dead.row)
+            self._dead.append((time.monotonic(), dead.incarnation))
             self.tell_everyone(contract.Reaped(dead.incarnation))
 
     @property

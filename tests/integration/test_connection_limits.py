@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from contextlib import closing
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.support import processes
 from tests.support.server import Chatmaster
+from tests.support.wait import until_async
 from tests.support.ws import ChatSocket, Closed
 
 LIMIT, STORM = 10, 60
@@ -64,3 +67,34 @@ async def test_of_a_storm_exactly_as_many_stay_as_may(limit: str):
         finally:
             for one in inside:
                 one.abort()
+
+
+@pytest.mark.parametrize("limit", ["connections", "per_address", "per_user"])
+async def test_where_all_workers_die_at_once_their_places_are_free_again_at_once(limit: str):
+    """Nobody was left to be told, so that the dead counted until their leases were over, after ten seconds."""
+    settings: dict[str, Any] = {"auth.secret": SECRET, f"limits.{limit}": LIMIT}
+    name = "ada" if limit == "per_user" else ""
+    with closing(Chatmaster(workers=2, settings=settings)) as server:
+        server.start()
+        inside = await storm(server, name)
+        assert len(inside) == LIMIT
+        pids = await asyncio.to_thread(lambda: server.pids)
+        processes.send(server.pid, signal.SIGSTOP)  # so that all are dead before the first is replaced
+        for pid in pids:
+            processes.send(pid, signal.SIGKILL)
+        processes.send(server.pid, signal.SIGCONT)
+        killed = time.monotonic()
+        for one in inside:
+            await one.wait_closed()
+            one.abort()
+        await until_async(
+            lambda: asyncio.to_thread(lambda: server.states() == ["ready"] * 2 and not set(pids) & set(server.pids)),
+            what="others are there",
+        )
+        inside = []
+        while len(inside) < LIMIT:
+            inside += await storm(server, name)
+            assert time.monotonic() - killed < 6.0, f"{len(inside)} of {LIMIT} came in again"
+        assert len(inside) == LIMIT
+        for one in inside:
+            one.abort()

@@ -45,7 +45,7 @@ class Lease:
         self._life = 0
         self._reign = ""
         self._alive: frozenset[str] = frozenset()
-        self._gone: set[str] = set()  # incarnations known to be dead that the store may still count
+        self._dead: set[str] = set()  # processes known to be dead, whose incarnations the store may still count
         self._task: asyncio.Task[None] | None = None
         self._reborn: list[Callable[[str], None]] = []
         self.registered = False
@@ -59,7 +59,7 @@ class Lease:
 
     def live(self) -> list[str]:
         """The incarnations that counted as alive at the last renewal, this one first."""
-        return [self.incarnation, *(self._alive - self._gone - {self.incarnation})]
+        return [self.incarnation, *(one for one in self._alive if one != self.incarnation and not self._is_dead(one))]
 
     def when_reborn(self, callback: Callable[[str], None]) -> None:
         """Have `callback(old)` called when a new incarnation has begun: everything must be written again."""
@@ -67,7 +67,10 @@ class Lease:
 
     def lost(self, process: str) -> None:
         """The master says that a sibling is dead."""
-        self._gone |= {one for one in self._alive if one.rpartition(".")[0] == process}
+        self._dead.add(process)
+
+    def _is_dead(self, incarnation: str) -> bool:
+        return _process_of(incarnation) in self._dead
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ class Lease:
         incarnation, registered = self.incarnation, self.registered
         alive, _, reign, everyone, suspects = await self._call(self._duration, "" if registered else "new")
         self._alive = frozenset(one.decode() for one in everyone)
-        self._gone &= self._alive
+        self._dead.intersection_update(map(_process_of, self._alive))
         changed = registered and self._reign not in ("", reign.decode())
         self._reign = reign.decode()
         if incarnation != self.incarnation:
@@ -145,6 +148,10 @@ class Lease:
     async def _call(self, duration: float, kind: str) -> Any:
         args: list[Argument] = [self.incarnation, int(duration * 1000), kind]
         return await self._calls.call(self._renew_script, keys.of_incarnations(self._name), args, again=True)
+
+
+def _process_of(incarnation: str) -> str:
+    return incarnation.rpartition(".")[0]
 
 
 def _ignore(incarnation: str) -> None:

@@ -22,8 +22,8 @@ Make = Callable[..., Chatmaster]
 PROGRAM = """
 import asyncio, os, pathlib, signal, time
 from workers import Timer, Worker
-from workers.handover.sender_state import Giver
-from workers.handover.receiver_state import Taker
+from workers.handover.sender_state import SenderState
+from workers.handover.receiver_state import ReceiverState
 
 worker = Worker("websocket://127.0.0.1:8000")
 here = pathlib.Path(__file__).parent
@@ -42,8 +42,8 @@ def fault(cls, step):
         return real(self, *args)
     setattr(cls, step, at)
 
-fault(Taker, "offered")
-fault(Giver, "held")
+fault(ReceiverState, "offered")
+fault(SenderState, "held")
 
 def tick():
     for connection in list(worker.node.connections.values()):

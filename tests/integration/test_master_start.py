@@ -55,7 +55,8 @@ def test_processes_have_names_and_files_are_private(shared):
 
 def test_status_has_every_promised_field(shared):
     status = shared.status()
-    assert status.keys() == {"master", "store", "workers", "totals"}
+    assert status.keys() == {"master", "store", "workers", "totals", "faults"}
+    assert status["faults"] == []
     assert status["master"].keys() >= {"pid", "name", "version", "generation", "started", "uptime"}
     assert status["store"].keys() >= {"url", "state", "pid", "probe_ms"}
     assert status["store"]["state"] == "ready" and status["store"]["durability"] == "disk"

@@ -266,6 +266,9 @@ class ChatConnection:
         self._app.marks.claim(self.session.identity.user, effect.key, effect.content, claimed)
 
     def _publish_to_both(self, effect: e.PublishDirect) -> None:
+        if effect.reply_to is not None:
+            self._start(self._answer_directly(effect), effect.id, "direct")
+            return
         user = self.session.identity.user
         own = e.Publish(effect.id, inbox_of(user), effect.own_payload, effect.key, effect.content)
         if effect.to == user:
@@ -291,6 +294,9 @@ class ChatConnection:
             key=effect.key,
             digest=effect.content,
         )
+
+    async def _answer_directly(self, effect: e.PublishDirect) -> Effects:
+        return (await self._app.mirror.answering(self, effect),)
 
     def _amend(self, effect: e.AmendMessage) -> None:
         if is_inbox(effect.room):
@@ -318,6 +324,9 @@ class ChatConnection:
 
     def _mark_read(self, effect: e.MarkRead) -> None:
         self._app.mark_read(effect.room, self.session.identity.user, effect.offset)
+
+    def _tell_read(self, effect: e.TellRead) -> None:
+        self._start(self._app.mirror.tell_read(self, effect), None, "read")
 
     def _note(self, effect: e.PublishNotice) -> None:
         self._app.note(effect.room, effect.payload)
@@ -391,6 +400,7 @@ _CARRY_OUT: Final[dict[type[e.Effect], Callable[[ChatConnection, Any], None]]] =
     e.PublishDirect: ChatConnection._publish_direct,
     e.AmendMessage: ChatConnection._amend,
     e.MarkRead: ChatConnection._mark_read,
+    e.TellRead: ChatConnection._tell_read,
     e.PublishNotice: ChatConnection._note,
     e.ChangeName: ChatConnection._rename,
     e.ReadHistory: ChatConnection._read_history,

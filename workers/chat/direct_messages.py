@@ -7,7 +7,7 @@ receiver's was written first. The other side's change comes first, under the sam
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,8 @@ from workers.rooms.recovery import HistoryReset, judge
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
     from workers.chat.chat_connection import ChatConnection
+
+COPY_WAITS: Final = (0.02, 0.1, 0.2)  # seconds between looks for the sender's copy of what came just now
 
 
 class _Letter(Struct):
@@ -38,6 +40,11 @@ _decode = msgspec.json.Decoder(_Letter).decode
 def with_peer(payload: bytes, offset: int) -> bytes:
     """The sender's copy of a message that lies at `offset` of the receiver's inbox."""
     return payload[:-1] + b',"peer":%d}' % offset
+
+
+def with_reply(payload: bytes, offset: int) -> bytes:
+    """A message that answers the one at `offset` of the inbox it goes to."""
+    return payload[:-1] + b',"reply_to":%d}' % offset
 
 
 class DirectMessages:
@@ -65,6 +72,52 @@ class DirectMessages:
         )
         return (effects.Reply(answer),)
 
+    async def answering(self, desk: ChatConnection, direct: effects.PublishDirect) -> effects.PublishDirect:
+        """A message that answers another, with the other's place in the receiver's inbox, too, where it is known there.
+
+        Raises RequestError where it is none of their messages, BusError.
+        """
+        answered, user = direct.reply_to, desk.connection.user
+        if answered is None:
+            return direct
+        letter = await self._letter(user, answered, field="reply_to")
+        sender = letter.sender.get("user", "")
+        if direct.to != (letter.to if sender == user else sender):
+            raise RequestError("not_found", "there is no such message with this user", field="reply_to")
+        place = letter.peer if sender == user else await self._copy_of(inbox_of(user), answered.offset)
+        payload = with_reply(direct.payload, place) if place else direct.payload
+        own = with_reply(direct.own_payload, answered.offset)
+        return msgspec.structs.replace(direct, payload=payload, own_payload=own, reply_to=None)
+
+    async def tell_read(self, desk: ChatConnection, read: effects.TellRead) -> Effects:
+        """Tell who wrote a message that it was read: by its place in their own inbox. Raises RequestError, BusError."""
+        user = desk.connection.user
+        letter = await self._letter(user, Position("", read.offset), field="offset")
+        if letter.sender.get("user", "") == read.user:
+            copy = await self._copy_of(inbox_of(user), read.offset)
+            if copy is not None:
+                self._app.note(inbox_of(read.user), replies.read(inbox_of(read.user), user, copy))
+        return ()
+
+    async def _copy_of(self, inbox: str, offset: int) -> int | None:
+        """Where the sender's copy lies, which is noted a moment after the message came here. Raises BusError."""
+        for wait in COPY_WAITS:
+            copy = await self._app.marks.paired(inbox, offset)
+            if copy is not None:
+                return copy
+            await asyncio.sleep(wait)
+        return None
+
+    async def _letter(self, user: str, at: Position, *, field: str) -> _Letter:
+        """A message of somebody's inbox. Raises RequestError about `field`, BusError."""
+        page = await self._app.node.bus.read(
+            inbox_of(user), after=at.offset - 1, limit=1, max_bytes=1, messages_only=True
+        )
+        entry = next((one for one in page.entries if one.offset == at.offset), None)
+        if entry is None or (at.epoch and isinstance(judge(at, page.state), HistoryReset)):
+            raise RequestError("not_found", "there is no such message any more", field=field)
+        return _decode(entry.payload)
+
     async def _claim(self, user: str, amend: effects.AmendMessage) -> None:
         claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -82,12 +135,7 @@ class DirectMessages:
 
     async def _other_side(self, user: str, amend: effects.AmendMessage) -> effects.AmendMessage | None:
         target = amend.change.target
-        page = await self._app.node.bus.read(amend.room, after=target - 1, limit=1, max_bytes=1, messages_only=True)
-        entry = next((one for one in page.entries if one.offset == target), None)
-        seen = Position(amend.change.epoch, target)
-        if entry is None or (seen.epoch and isinstance(judge(seen, page.state), HistoryReset)):
-            raise RequestError("not_found", "there is no such message any more", field="offset")
-        letter = _decode(entry.payload)
+        letter = await self._letter(user, Position(amend.change.epoch, target), field="offset")
         sender = letter.sender.get("user", "")
         if sender == user and letter.to not in ("", user) and letter.peer:
             return _moved(amend, inbox_of(letter.to), letter.peer)

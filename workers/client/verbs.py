@@ -54,11 +54,14 @@ class Verbs:
         text: str | None = None,
         *,
         data: Any = None,
+        reply_to: int | None = None,
+        epoch: str | None = None,
         key: str | None = None,
         timeout: float | None = None,
     ) -> events.Ack:
-        """Say it to one user; the place is that in one's own inbox."""
-        return await self._request(events.Ack, "direct", timeout, to=to, text=text, data=data, key=key)
+        """Say it to one user; the place is that in one's own inbox, and so is that of the message it answers."""
+        fields = {"to": to, "text": text, "data": data, "reply_to": reply_to, "epoch": epoch, "key": key}
+        return await self._request(events.Ack, "direct", timeout, **fields)
 
     async def edit(
         self,

@@ -234,6 +234,39 @@ async def test_what_changes_a_direct_message_changes_both_copies(server: Chatmas
         assert (await nora.ask(type="edit", room="@nora", offset=1, text="to me"))["type"] == "ack"
 
 
+async def test_an_answer_to_a_direct_message_has_its_place_on_both_sides(server: Chatmaster):
+    async with people(server, "", "ann", "ben", "cem") as (ann, ben, cem):
+        await ann.ask(type="direct", to="ann", text="a note, so that offsets differ")
+        own = (await ann.ask(type="direct", to="ben", text="one"))["offset"]
+        theirs = (await see(ben, "message", room="@ben", text="one"))["offset"]
+        assert own != theirs
+        assert (await ben.ask(type="direct", to="ann", text="two", reply_to=theirs, key="answer"))["type"] == "ack"
+        assert (await see(ann, "message", room="@ann", text="two"))["reply_to"] == own
+        assert (await see(ben, "message", room="@ben", text="two"))["reply_to"] == theirs
+        more = await ann.ask(
+            type="direct", to="ben", text="three", reply_to=own, epoch=ann.welcome["rooms"][0]["epoch"]
+        )
+        assert more["type"] == "ack"  # an answer to one's own message
+        assert (await see(ben, "message", room="@ben", text="three"))["reply_to"] == theirs
+        for wrong in ({"reply_to": own, "to": "cem"}, {"reply_to": own + 99, "to": "ben"}):
+            refused = await ann.ask(type="direct", text="no", **wrong)
+            assert (refused["code"], refused["field"]) == ("not_found", "reply_to")
+        assert (await cem.ask(type="history", room="@cem"))["messages"] == []
+
+
+async def test_who_writes_directly_hears_of_typing_and_reading(server: Chatmaster):
+    async with people(server, "", "dora", "emil", "fay") as (dora, emil, fay):
+        await emil.ask(type="direct", to="emil", text="a note")
+        own = (await dora.ask(type="direct", to="emil", text="one"))["offset"]
+        theirs = (await see(emil, "message", room="@emil", text="one"))["offset"]
+        emil.send_json({"type": "typing", "room": "@dora"})
+        assert (await see(dora, "typing", room="@dora"))["user"] == "emil"
+        fay.send_json({"type": "read", "room": "@dora", "offset": theirs})  # nothing was written to fay
+        assert (await fay.expect("error"))["code"] == "not_found"
+        emil.send_json({"type": "read", "room": "@dora", "offset": theirs})
+        assert (await see(dora, "read", room="@dora", user="emil"))["offset"] == own
+
+
 async def _reacts(socket: ChatSocket, room: str, offset: int) -> bool:
     return bool((await socket.ask(type="react", room=room, offset=offset, emoji="x"))["type"] == "ack")
 

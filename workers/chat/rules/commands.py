@@ -106,6 +106,8 @@ class Direct(Command, frozen=True):
     text: Text = UNSET
     data: Raw | UnsetType = UNSET
     key: Key = UNSET
+    reply_to: Offset | None = None  # in one's own inbox
+    epoch: Epoch | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         _keep(self, "to", user_id)

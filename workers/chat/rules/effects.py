@@ -100,6 +100,7 @@ class PublishDirect(Effect, frozen=True, gc=False):
     own_payload: bytes  # for the sender; the same user: this one alone
     key: str = ""
     content: bytes = b""
+    reply_to: Position | None = None  # the message that it answers, in the sender's inbox
 
 
 class AmendMessage(Effect, frozen=True, gc=False):
@@ -119,6 +120,13 @@ class MarkRead(Effect, frozen=True, gc=False):
     """Keep how far this user has read in a room, and tell the room where it moved."""
 
     room: str
+    offset: int
+
+
+class TellRead(Effect, frozen=True, gc=False):
+    """Tell a user how far their messages were read; `offset` is the last one's place in the reader's own inbox."""
+
+    user: str
     offset: int
 
 

@@ -1,4 +1,4 @@
-"""Speaking in a room: say, direct, edit, delete, react, typing. What is checked, and what is to be kept.
+"""Speaking in a room: say, direct, edit, delete, react, typing, read. What is checked, and what is to be kept.
 
 Each function takes the session, the request and the time, and returns effects or raises Mistake. Where the
 application has a say in what is said, the checks come before it is asked, and the text it gives back is checked again.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Raw
 
 from chatmaster.settings import RoomRule
-from workers.addressing import inbox_of, is_inbox
+from workers.addressing import inbox_of, is_inbox, room_or_inbox, user_of_inbox
 from workers.bus.port import Change, Position
 from workers.chat.rules import commands, effects, entries, replies
 from workers.chat.rules.names import is_blank
@@ -59,8 +59,9 @@ def direct_approved(session: ChatSession, command: commands.Direct, now: float) 
     inbox, own = inbox_of(command.to), inbox_of(session.identity.user)
     body = _body(session, command, inbox, session.context.options.of(inbox))
     payload, copy = (entries.message(room, _sender(session), body, to=command.to) for room in (inbox, own))
-    content = b"%b %b" % (command.to.encode(), _content("direct", 0, command))
-    return (effects.PublishDirect(command.id, command.to, payload, copy, command.key or "", content),)
+    content = b"%b %b" % (command.to.encode(), _content("direct", command.reply_to or 0, command))
+    answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
+    return (effects.PublishDirect(command.id, command.to, payload, copy, command.key or "", content, answered),)
 
 
 def edit(session: ChatSession, command: commands.Edit, now: float) -> Effects:
@@ -99,10 +100,31 @@ def react(session: ChatSession, command: commands.React, now: float) -> Effects:
 
 def typing(session: ChatSession, command: commands.Typing, now: float) -> Effects:
     """Somebody writes; it is told and not kept."""
-    permit(session, session.identity, "typing", command.room, now)
-    return (
-        effects.PublishNotice(command.room, replies.typing(command.room, session.identity.user, session.identity.name)),
-    )
+    room = command.room
+    if is_inbox(room) and room not in session.rooms:
+        room = peers_inbox(session, room, now)
+    else:
+        permit(session, session.identity, "typing", room, now)
+    return (effects.PublishNotice(room, replies.typing(room, session.identity.user, session.identity.name)),)
+
+
+def read(session: ChatSession, command: commands.Read, now: float) -> Effects:
+    """How far somebody has read: in a room, or of what another user wrote to them, which only that user is told."""
+    if is_inbox(command.room) and command.room not in session.rooms:
+        inbox = peers_inbox(session, command.room, now)
+        return (effects.TellRead(user_of_inbox(inbox), command.offset),)
+    permit(session, session.identity, "read", command.room, now)
+    return (effects.MarkRead(command.room, command.offset),)
+
+
+def peers_inbox(session: ChatSession, room: str, now: float) -> str:
+    """The inbox of somebody else, whom one may write to. Raises RequestError."""
+    try:
+        inbox = room_or_inbox(room)
+    except ValueError as error:
+        raise RequestError("bad_request", str(error), field="room") from None
+    permit(session, session.identity, "direct", inbox, now)
+    return inbox
 
 
 def _amend(

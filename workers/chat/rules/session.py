@@ -296,10 +296,6 @@ class ChatSession:
         self.forget(room)
         return (e.LeaveRoom(command.id, room, replies.left(command.id, room)),)
 
-    def _read(self, command: commands.Read, now: float) -> Effects:
-        permit(self, self.identity, "read", command.room, now)
-        return (e.MarkRead(command.room, command.offset),)
-
     def _history(self, command: commands.History, now: float) -> Effects:
         if command.before is not None and command.after is not None:
             raise RequestError("bad_request", "give before or after, not both", field="after")
@@ -388,7 +384,7 @@ _HANDLERS: Final[dict[type[commands.Command], Handler]] = {
     commands.Edit: posting.edit,
     commands.Delete: posting.delete,
     commands.React: posting.react,
-    commands.Read: ChatSession._read,
+    commands.Read: posting.read,
     commands.Typing: posting.typing,
     commands.History: ChatSession._history,
     commands.Members: ChatSession._members,

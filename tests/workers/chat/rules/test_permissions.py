@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.chat.play import GUEST, Play, guest, kinds, shown
 from workers.chat.rules import rights
-from workers.chat.rules.effects import Consult
+from workers.chat.rules.effects import Consult, PublishNotice, TellRead
 from workers.chat.rules.permissions import RULES
 
 ROOM = "closed"
@@ -29,6 +29,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 ENTER = ("join", "history")  # what can be asked for from outside
 SPEAK = ("say", "edit", "delete", "react", "typing")
+TOLD = ("read", "typing")  # what may be told to another user
 INSIDE = [verb for verb in REQUESTS if verb not in ENTER and verb not in MODERATE]
 
 
@@ -123,9 +124,20 @@ def test_who_is_no_moderator_moderates_nothing(verb: str):
     assert code(ask(guest(ROOM), verb)) == "forbidden"
 
 
-@pytest.mark.parametrize("verb", [verb for verb in REQUESTS if verb not in MODERATE])
+@pytest.mark.parametrize("verb", [verb for verb in REQUESTS if verb not in (*MODERATE, *TOLD)])
 def test_another_users_inbox_is_closed_to_every_verb(verb: str):
     assert code(ask(guest(), verb, "@somebody")) == ("forbidden" if verb in ENTER else "not_joined")
+
+
+@pytest.mark.parametrize("verb", TOLD)
+def test_a_user_is_told_by_whoever_may_write_to_them(verb: str):
+    """That one writes to them, and how far one has read what they wrote: nothing of it is kept."""
+    (effect,) = ask(guest(), verb, "@somebody")
+    assert effect in (TellRead("somebody", 1), PublishNotice("@somebody", getattr(effect, "payload", b"")))
+    play = guest()
+    play.known.mutes[GUEST, ""] = float("inf")
+    assert code(ask(play, verb, "@somebody")) == "muted"
+    assert code(ask(guest(), verb, "@some body")) == "bad_request"
 
 
 def put_out(play: Play) -> None:

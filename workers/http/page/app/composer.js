@@ -152,7 +152,8 @@ export class Composer {
   tellTyping() {
     const now = Date.now();
     const { conversation } = this;
-    if (!conversation || conversation.direct || this.about?.mode === "edit" || !this.text.value) return;
+    if (!conversation || this.about?.mode === "edit" || !this.text.value) return;
+    if (conversation.peer === this.app.model.me) return;
     if (now - this.typedAt < TYPING_EVERY) return;
     this.typedAt = now;
     this.app.chat.typing(conversation.id);

@@ -229,9 +229,9 @@ class App {
   /** The end of the current conversation is being looked at: say so, at most once a second. */
   looked() {
     if (!this.model.current?.loaded || !this.model.attentive() || this.readTimer) return;
-    const read = this.model.readCurrent();
-    if (!read) return;
-    this.chat.read(...read);
+    const marks = this.model.readCurrent();
+    if (!marks.length) return;
+    for (const mark of marks) this.chat.read(...mark);
     this.timeline.showJump();
     this.readTimer = window.setTimeout(() => {
       this.readTimer = 0;

@@ -205,7 +205,7 @@ export class Model {
   }
 
   typing({ room, user, name }, now) {
-    const conversation = this.conversations.get(room);
+    const conversation = this.placeOf(room, user);
     if (!conversation || user === this.me) return;
     if (name) this.names.set(user, name);
     conversation.types(user, name || this.nameOf(user), now);
@@ -217,10 +217,15 @@ export class Model {
       this.readElsewhere(room, offset);
       return;
     }
-    const conversation = this.conversations.get(room);
+    const conversation = this.placeOf(room, user);
     if (!conversation) return;
     conversation.readers.set(user, Math.max(offset, conversation.readers.get(user) ?? 0));
     this.changed("messages", conversation);
+  }
+
+  /** Where it is shown what a user does in a room, or in our inbox: there it is about what we two write. */
+  placeOf(room, user) {
+    return this.conversations.get(room.startsWith("@") ? `@${user}` : room);
   }
 
   /** On another of our own connections. */
@@ -276,17 +281,32 @@ export class Model {
 
   // ---- reading and writing -------------------------------------------------------------------------
 
-  /** The current conversation was looked at to its end. What to tell the server: [room, offset], or null. */
+  /**
+   * The current conversation was looked at to its end. What to tell the server: places and offsets.
+   * @returns {[string, number][]}
+   */
   readCurrent() {
     const conversation = this.current;
-    if (!conversation || !conversation.readAll()) return null;
+    if (!conversation || !conversation.readAll()) return [];
     this.changed("list");
-    if (!conversation.direct) return /** @type {[string, number]} */ ([conversation.id, conversation.top]);
+    return conversation.direct ? this.readDirect(conversation) : [[conversation.id, conversation.top]];
+  }
+
+  /**
+   * Our inbox is read up to the first message that is unread with anybody; who wrote is told of theirs.
+   * @returns {[string, number][]}
+   */
+  readDirect(conversation) {
+    const theirs = conversation.lastOf(conversation.peer);
+    /** @type {[string, number][]} */
+    const marks = theirs && conversation.peer !== this.me ? [[conversation.id, theirs.offset]] : [];
     const unread = this.homesOf("@").flatMap((one) => this.unreadIn(one).map(({ offset }) => offset));
     const offset = unread.length ? Math.min(...unread) - 1 : this.inbox.top;
-    if (offset <= this.inbox.readTo) return null;
-    this.inbox.readTo = offset;
-    return /** @type {[string, number]} */ ([`@${this.me}`, offset]);
+    if (offset > this.inbox.readTo) {
+      this.inbox.readTo = offset;
+      marks.push([`@${this.me}`, offset]);
+    }
+    return marks;
   }
 
   countDirect(conversation) {

@@ -73,7 +73,7 @@ export class Outbox {
     const { id, text, key, replyTo } = outgoing;
     const options = { key, timeout: Infinity };
     const asked = id.startsWith("@")
-      ? this.chat.direct(id.slice(1), text, options)
+      ? this.chat.direct(id.slice(1), text, { ...options, replyTo })
       : this.chat.say(id, text, { ...options, replyTo });
     asked.then(
       (ack) => this.acknowledged(outgoing, ack),

@@ -20,12 +20,11 @@ export class Tools {
     const conversation = model.current;
     const open = Boolean(conversation?.joined && !message.deleted && message.segment === conversation.segment);
     const mine = message.from.user === model.me;
-    const room = open && !conversation.direct; // the wire knows no answer to a direct message
     return {
       react: open,
-      reply: room,
+      reply: open,
       edit: open && mine && message.text !== undefined,
-      remove: open && (mine || (room && model.moderates)),
+      remove: open && (mine || (!conversation.direct && model.moderates)),
     };
   }
 

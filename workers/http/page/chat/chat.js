@@ -131,7 +131,8 @@ export class Chat extends Verbs {
   }
 
   /**
-   * Say how far one has read; kept for the next connection where there is none.
+   * Say how far one has read; kept for the next connection where there is none. With a user, as `@bob`, that user is
+   * told how far one has read their direct messages; the offset is the place of the last one in one's own inbox.
    * @param {string} room
    * @param {number} offset
    */
@@ -141,7 +142,7 @@ export class Chat extends Verbs {
   }
 
   /**
-   * Say that one is writing; dropped while there is no connection.
+   * Say that one is writing, in a room or to a user, as `@bob`; dropped while there is no connection.
    * @param {string} room
    */
   typing(room) {

@@ -41,14 +41,14 @@ export class Verbs extends EventTarget {
   }
 
   /**
-   * Say it to one user; the place is that in one's own inbox.
+   * Say it to one user; the place is that in one's own inbox, and so is that of the message which it answers.
    * @param {string} to
    * @param {string | null | undefined} text
-   * @param {WriteOptions} [options]
+   * @param {WriteOptions & {replyTo?: number, epoch?: string}} [options]
    * @returns {Promise<Ack>}
    */
-  direct(to, text, { timeout, ...rest } = {}) {
-    return this.request("direct", { to, text, ...rest }, timeout);
+  direct(to, text, { replyTo, timeout, ...rest } = {}) {
+    return this.request("direct", { to, text, reply_to: replyTo, ...rest }, timeout);
   }
 
   /**

@@ -1,0 +1,41 @@
+"""Direct messages have what rooms have: answers, who is writing, how far the other has read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def meet(one: Any, other: str) -> None:
+    """Open the direct messages with somebody in the room."""
+    one.page.locator(".member", has_text=other).click()
+    one.page.get_by_role("menuitem", name="Write directly").click()
+    one.expect(one.page.locator("#title-text")).to_have_text(other)
+
+
+def test_answers_typing_and_reading(server, visit):
+    """Both sides see the quoted message, whose places in the two inboxes differ; a press on the quote finds it."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    ada.page.locator(".member", has_text="Ada").click()
+    ada.page.get_by_role("menuitem", name="Write a note to yourself").click()
+    ada.say("so that the places differ")
+    ada.kept("so that the places differ")
+    ada.page.go_back()
+    meet(ada, "Bob")
+    meet(bob, "Ada")
+    ada.say("will you come?")
+    bob.sees("will you come?")
+    ada.expect(ada.message("will you come?").locator(".readers")).to_have_attribute("title", "Read by Bob")
+    bob.page.locator("#text").press_sequentially("wh")
+    ada.expect(ada.page.locator("#typing")).to_have_text("Bob is writing…")
+    bob.page.locator("#text").fill("")
+    bob.act("will you come?", "Reply")
+    bob.say("where to?")
+    for person in (ada, bob):
+        quote = person.message("where to?").locator(".quote")
+        person.expect(quote).to_contain_text("will you come?")
+    ada.act("where to?", "Reply")
+    ada.say("the garden")
+    bob.expect(bob.message("the garden").locator(".quote")).to_contain_text("where to?")
+    bob.page.reload()
+    bob.message("the garden").locator(".quote").click()
+    bob.expect(bob.page.locator(".message[data-found] .text")).to_have_text("where to?")

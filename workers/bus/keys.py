@@ -27,9 +27,7 @@ def of_log(name: str, room: str) -> tuple[str, str, str, str]:
     return f"{base}:meta", f"{base}:log", f"{base}:overlay", f"{base}:changes"
 
 
-def shares_channel(room: str) -> bool:
-    """Whether the room's channel carries other rooms too: it is an inbox."""
-    return is_inbox(room)
+shares_channel = is_inbox  # whether a room's channel carries other rooms too
 
 
 def channel(name: str, database: int, room: str) -> str:

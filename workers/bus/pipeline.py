@@ -41,9 +41,11 @@ _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 class StoreCommand(ABC):
     """What is sent at once and gets one reply. `again`: sending it twice does no harm."""
 
-    __slots__ = ("again", "deadline", "refusal")
+    __slots__ = ("again", "count", "deadline", "refusal", "size")
 
     again: bool
+    count: int  # how many commands it counts as
+    size: int  # bytes, about
     deadline: float  # set by the pipeline
     refusal: str | None  # what the store said to it last, and did not carry out; None: nobody knows what was done
 
@@ -51,16 +53,6 @@ class StoreCommand(ABC):
     @abstractmethod
     def packed(self) -> bytes:
         """The whole command in RESP."""
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Bytes, about."""
-
-    @property
-    def count(self) -> int:
-        """How many commands it counts as."""
-        return 1
 
     @abstractmethod
     def answered(self, reply: Any) -> None:
@@ -80,14 +72,11 @@ class Call(StoreCommand):
         self._packed = packed
         self._done = done
         self.again = again
+        self.count, self.size = 1, len(packed)
 
     @property
     def packed(self) -> bytes:
         return self._packed
-
-    @property
-    def size(self) -> int:
-        return len(self._packed)
 
     def answered(self, reply: Any) -> None:
         self._done(reply)

@@ -44,27 +44,19 @@ class CommandPrefix:
 class PublishBatch(StoreCommand):
     """Publications to one room. Either all of them have idempotency keys, and may be sent again, or none."""
 
-    __slots__ = ("_began", "_done", "_messages", "_publishing", "_room", "_size", "_words", "head")
+    __slots__ = ("_began", "_done", "_messages", "_publishing", "_room", "_words", "head")
 
     def __init__(self, publishing: Publisher, room: str, head: CommandPrefix, *, began: float, keyed: bool) -> None:
         self.again = keyed
         self.deadline = 0.0
+        self.count, self.size = 0, len(head.packed)
         self._publishing = publishing
         self._room = room
         self._began = began
         self.head = head
         self._words = head.words
         self._messages: list[bytes] = []
-        self._size = len(head.packed)
         self._done: list[Done] = []
-
-    @property
-    def count(self) -> int:
-        return len(self._done)
-
-    @property
-    def size(self) -> int:
-        return self._size
 
     @property
     def packed(self) -> bytes:
@@ -72,14 +64,15 @@ class PublishBatch(StoreCommand):
 
     def takes(self, size: int) -> bool:
         """Whether there is room for a message of so many bytes."""
-        return len(self._done) < MOST and self._size + size < MOST_BYTES
+        return self.count < MOST and self.size + size < MOST_BYTES
 
     def add(self, message: bytes, done: Done) -> None:
         """One message more, packed: an envelope, or three words where it has a key."""
         self._messages.append(message)
         self._words += 3 if self.again else 1
         self._done.append(done)
-        self._size += len(message)
+        self.count += 1
+        self.size += len(message)
 
     def answered(self, reply: Any) -> None:
         results = unpack_all_placed(reply, len(self._done))

@@ -57,18 +57,10 @@ class ChatConnection:
     # ---- in ----------------------------------------------------------------------------------------
 
     def received(self, data: str | bytes) -> None:
-        """One message came."""
-        if not self._working:
-            self._take(data)
+        """Carry a request out, or say that it is one too many of its user; where others have to come first, later."""
+        if self._working:
+            self._wait(data)
             return
-        if self._backlog is None:
-            self._backlog = []
-        self._backlog.append(data)
-        if len(self._backlog) == BACKLOG:
-            self._pause()
-
-    def _take(self, data: str | bytes) -> None:
-        """Carry a request out, or say that it is one too many of its user; where the store has to say which, later."""
         now, account = time.time(), self._account
         if account is None:
             account = self._open_account()
@@ -78,6 +70,14 @@ class ChatConnection:
             self.carry_out(self.session.one_too_many(data, account.blocked_until - now))
         else:
             self._start(self._take_later(account, data), None, "a lease of requests")
+
+    def _wait(self, data: str | bytes) -> None:
+        """Keep a request until those before it are done."""
+        if self._backlog is None:
+            self._backlog = []
+        self._backlog.append(data)
+        if len(self._backlog) == BACKLOG:
+            self._pause()
 
     def _open_account(self) -> Account | None:
         """That of the user, once it is known who that is; None: there is no limit, or nobody yet."""
@@ -126,7 +126,7 @@ class ChatConnection:
         if effects and self.connection.ws.is_open:
             self.carry_out(effects)
         while self._backlog and not self._working and self.session.phase is not SessionPhase.ENDED:
-            self._take(self._backlog.pop(0))
+            self.received(self._backlog.pop(0))
         if not self._backlog:
             self._backlog = None
         if self._waiting:

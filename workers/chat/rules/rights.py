@@ -87,20 +87,12 @@ class Options:
     def __init__(self, rules: tuple[RoomRule, ...]) -> None:
         self._rules = tuple(map(_normalized, rules))
         self._default = RoomRule(match="*")
-        self._found: dict[str, RoomRule] = {}
-
-    def of(self, room: str) -> RoomRule:
-        """The options of a room; an inbox has the defaults, without presence."""
-        rule = self._found.get(room)
-        if rule is None:
-            if is_inbox(room):
-                return _INBOX_RULE  # nobody's room is worth a place in the cache, and everybody has one
-            if len(self._found) >= _CACHED_ROOMS:
-                self._found.clear()
-            rule = self._found[room] = self._find(room)
-        return rule
+        self.of = lru_cache(maxsize=_CACHED_ROOMS)(self._find)  # asked for every message
 
     def _find(self, room: str) -> RoomRule:
+        """The options of a room; an inbox has the defaults, without presence."""
+        if is_inbox(room):
+            return _INBOX_RULE
         return next((rule for rule in self._rules if matches((rule.match,), room)), self._default)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from operator import attrgetter
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +44,21 @@ def _in_a_thread(method: str) -> RuntimeError:
     )
 
 
+def _bind_instead(connection: Connection, user: object) -> None:
+    raise AttributeError("connection.user cannot be assigned: `await connection.bind(user)` says who it is")
+
+
 class Connection(connection_api.Connection):
     """One client, with all that the server keeps of it. Every method must be called on the worker's loop."""
 
     __slots__ = (
+        "_id",
         "_node",
         "_session",
+        "_user",
         "app",
         "changing",
         "deflate",
-        "id",
         "messages_in",
         "named",
         "opened_at",
@@ -60,18 +66,27 @@ class Connection(connection_api.Connection):
         "paused",
         "present",
         "sent",
-        "user",
         "ws",
     )
 
-    id: str
-    user: str
+    # Read with each message, so by a getter in C; written by nobody but `__init__` and `become`.
+    if TYPE_CHECKING:
+
+        @property
+        def id(self) -> str: ...
+
+        @property
+        def user(self) -> str: ...
+
+    else:
+        id = property(attrgetter("_id"), doc=connection_api.Connection.id.__doc__)
+        user = property(attrgetter("_user"), _bind_instead, doc=connection_api.Connection.user.__doc__)
 
     def __init__(self, node: Node, ws: WebSocket, connection_id: str) -> None:
         self._node = node
         self.ws = ws
-        self.id = connection_id  # unique over all workers and machines, and never names a worker
-        self.user = ""  # "" until bound
+        self._id = connection_id  # unique over all workers and machines, and never names a worker
+        self._user = ""  # "" until bound
         self.deflate: bool = ws.deflate
         self.paused = False
         self.app: Any = None  # the application's own state of this connection
@@ -183,6 +198,10 @@ class Connection(connection_api.Connection):
         It stays in its rooms. Raises BusError where `is_online` and `members` cannot be told in time.
         """
         await self._node.bindings.unbind(self)
+
+    def become(self, user: str) -> None:
+        """It is that user's; everything else about it is the caller's to change. Not for programs: `bind`."""
+        self._user = user
 
     def __dir__(self) -> list[str]:
         """What a program may use: for those who look in a running one."""

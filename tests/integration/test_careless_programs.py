@@ -11,7 +11,7 @@ import pytest
 from tests.support import processes
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
-from tests.support.ws import RawSocket
+from tests.support.ws import Closed, RawSocket
 
 Make = Callable[..., Chatmaster]
 CARELESS = "tests/integration/programs/careless.py"
@@ -71,3 +71,16 @@ async def test_formatters_and_factories_of_the_program_that_fail_do_not_cost_the
     await until_async(lambda: "ValueError: on purpose" in server.log(), what="the traceback is in the log")
     assert "Z worker 0 [" in server.log().split("a callback failed")[0].splitlines()[-1]
     assert server.pids == [pid]
+
+
+async def test_a_program_that_cancels_every_task_is_told_so_and_its_worker_is_replaced(chatmaster: Make) -> None:
+    server = chatmaster(CARELESS, workers=1)
+    async with await RawSocket.open(server.url) as client:
+        client.send_text("cancel all")
+        with pytest.raises((Closed, OSError)):
+            while True:
+                await client.read_message()
+    said = "application code cancelled the worker's own tasks"
+    await until_async(lambda: said in server.log(), what="the log says it")
+    await until_async(lambda: server.states() == ["ready"], what="another worker is ready")
+    assert "could not start" not in server.log()

@@ -97,9 +97,9 @@ worker = Worker("websocket://127.0.0.1:8000")
 @worker.on_message
 def told(connection, data):
     if data == "half":
-        connection.user = "\\ud800"  # past every check, as a bug of ours might
+        connection._user = "\\ud800"  # past every check, as a bug of ours might
     elif data == "number":
-        connection.user = 7
+        connection._user = 7
     elif data == "object":
         connection.messages_in = object()
     connection.send("done")

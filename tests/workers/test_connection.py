@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 
+import pytest
+
 from tests.support.server import ROOT
 from workers import connection_api
 from workers.connection import Connection
 
 # What the server keeps of a connection, and no program may rely on.
 INTERNAL = {
-    "app", "changing", "closed", "cut", "deflate", "enter", "messages_in", "named", "opened_at", "ordered", "paused",
-    "paused_writing", "present", "received", "resumed_writing", "sent", "ws",
+    "app", "become", "changing", "closed", "cut", "deflate", "enter", "messages_in", "named", "opened_at", "ordered",
+    "paused", "paused_writing", "present", "received", "resumed_writing", "sent", "ws",
 }  # fmt: skip
 
 
@@ -27,3 +29,11 @@ def test_a_program_sees_of_a_connection_what_is_documented_and_nothing_else() ->
         assert theirs.__doc__
         if not isinstance(theirs, property):
             assert inspect.signature(ours) == inspect.signature(theirs)
+
+
+def test_nobody_becomes_a_user_by_an_assignment() -> None:
+    """That would neither bind it nor count it; `bind` does."""
+    connection = object.__new__(Connection)
+    for name in ("user", "id", "session", "rooms", "remote_ip", "query", "buffered"):
+        with pytest.raises(AttributeError, match=r"has no setter|await connection\.bind"):
+            setattr(connection, name, "bob")

@@ -234,7 +234,7 @@ class ChatApplication:
 
     def introduce(self, desk: ChatConnection, identity: Identity) -> None:
         """Somebody comes in: from now on the rooms know whose connection this is."""
-        desk.connection.user = identity.user
+        desk.connection.become(identity.user)
         desk.connection.ws.came_in()
         desk.session.identity = identity
         self.people.called(identity.user, identity.name)

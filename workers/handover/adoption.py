@@ -113,7 +113,7 @@ class Adoption:
     def _go_on(self, arrived: Arrived, ws: WebSocket) -> None:
         node, parcel = self._node, arrived.parcel
         connection = Connection(node, ws, parcel.id)
-        connection.user = parcel.user
+        connection.become(parcel.user)
         connection.opened_at = parcel.opened_at
         connection.messages_in = parcel.messages_in
         for room, offset in zip(ORDER_ROOMS, parcel.orders, strict=True):

@@ -107,7 +107,7 @@ class Bindings:
         """Count it under another user in all of its rooms."""
         rooms = connection.present
         self.left_all(connection)
-        connection.user = user
+        connection.become(user)
         for room in rooms:
             self.entered(connection, room)
 

@@ -60,6 +60,7 @@ class Lifecycle:
         self._giving: Handover | None = None
         self._order: contract.Drain | None = None  # how to send the clients away: the last word of the master's
         self._told = asyncio.Event()  # that it is time to go, or to go otherwise
+        self._was_ready = False
         self._going = False
         self._reloading = False
         self._asked_for_replacement = 0
@@ -79,8 +80,9 @@ class Lifecycle:
             return ExitCode.STORE_UNREACHABLE
         except BaseException as error:  # application code runs in here, and may raise anything
             text = "".join(traceback.format_exception(error))
-            serving._fail(ExitCode.NOT_READY, f"the worker could not start: {error!r}", text)
-            return ExitCode.NOT_READY
+            code, reason = _why(error, was_ready=serving._was_ready)
+            serving._fail(code, reason, text)
+            return code
 
     async def _live(self) -> int:
         node, launch = self._node, self._launch
@@ -100,6 +102,7 @@ class Lifecycle:
         self._catch_up_with_master()
         launch.stats[Field.READY] = 1
         self._watcher.start()
+        self._was_ready = True
         self._channel.send(contract.Ready())
         await self._told.wait()
         await self._go()
@@ -261,3 +264,12 @@ class Lifecycle:
 
 def _callbacks(worker: Worker, node: Node) -> CallbackApplication:
     return CallbackApplication(node)
+
+
+def _why(error: BaseException, *, was_ready: bool) -> tuple[ExitCode, str]:
+    """With what a worker ends that cannot go on, and why in words."""
+    if not was_ready:
+        return ExitCode.NOT_READY, f"the worker could not start: {error!r}"
+    if isinstance(error, asyncio.CancelledError):
+        return ExitCode.FAILED, "application code cancelled the worker's own tasks, as by asyncio.all_tasks()"
+    return ExitCode.FAILED, f"the worker failed: {error!r}"

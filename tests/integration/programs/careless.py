@@ -72,6 +72,9 @@ async def do(what: str) -> None:
             kept.append(asyncio.create_task(endless()))
         case "an endless timer":
             Timer.add(0.01, endless, persistent=False)
+        case "cancel all":
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
         case "formatter":
             for handler in logging.getLogger().handlers:
                 handler.setFormatter(logging.Formatter("%(request)s %(message)s"))

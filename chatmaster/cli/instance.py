@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 10.0  # seconds for what needs no waiting on the master's side
 COMMAND = "_CHATMASTER_COMMAND"  # in the environment: how the person called chatctl
+MOST_SECONDS = 3_153_600_000.0  # a hundred years
 _POLL = 0.02  # seconds between two looks at what has no descriptor to wait for
 
 overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
@@ -110,6 +112,19 @@ def progress(line: str) -> None:
     click.echo(line, err=True)
 
 
+class Duration(click.FloatRange):
+    """A number of seconds as an option: neither `nan` nor `inf`, which click takes for numbers."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click's own."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return found
+
+
 def wait_for_socket(place: Loaded, timeout: float | None) -> None:
     """Return once somebody listens at the control socket. Raises NotRunning where no master lives that would.
 
@@ -131,7 +146,7 @@ def _is_listened_on(path: Path) -> bool:
         sock.setblocking(False)
         try:
             sock.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
         except OSError:
             pass  # a full queue, or not ours: the command itself will say

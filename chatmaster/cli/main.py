@@ -16,7 +16,7 @@ import click
 
 from chatmaster import __version__
 from chatmaster.cli import moderation, surroundings
-from chatmaster.cli.instance import Instance, is_gone, overrides, wait_until, warn, which_worker
+from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, is_gone, overrides, wait_until, warn, which_worker
 from chatmaster.cli.top import SORTS, Top
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
@@ -121,7 +121,7 @@ def start(
 @click.option("--graceful", is_flag=True, help="wait for the clients to leave by themselves")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Duration(min=0, max=MOST_SECONDS),
     metavar="S",
     help="seconds until what is left is killed; with --graceful: until the clients are sent away",
 )
@@ -340,7 +340,7 @@ def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int
 
 @cli.command()
 @click.option("--connections", type=click.IntRange(2, 10_000), default=50, show_default=True)
-@click.option("--seconds", type=click.FloatRange(min=0.2, max=3600), default=5.0, show_default=True, help="of load")
+@click.option("--seconds", type=Duration(min=0.2, max=3600), default=5.0, show_default=True, help="of load")
 @click.option("--in-flight", type=click.IntRange(1, 1000), default=16, show_default=True, help="in the second half")
 @click.option("--token", default="", help="for a server that wants one")
 @click.option("--message", default="bench", show_default=True, help="what is sent to a program that is not the chat")

@@ -10,11 +10,12 @@ import click
 
 from chatmaster.cli import tables
 from chatmaster.cli.formatting import duration
-from chatmaster.cli.instance import Instance, overrides, warn, which_worker
+from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, overrides, warn, which_worker
 from chatmaster.contract import ExitCode
 from chatmaster.errors import RefusedByMaster
 from chatmaster.plural import counted
 
+_SPAN = Duration(min=0, min_open=True, max=MOST_SECONDS)
 MOST_KICKED = 1000  # connections by one order
 
 
@@ -133,7 +134,7 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
         row: dict[str, Any] = rows[0] if rows else {"user": user, **given}
         told = f"{_DONE[name]} {user}{where}"
         if lasts:
-            row |= {"connections": len(found)}
+            row |= {"room": given.get("room", ""), "seconds": given.get("seconds"), "connections": len(found)}
             told += f" for {duration(given['seconds'])}" if given.get("seconds") else " for ever"
             told += f"; {counted(len(found), 'connection')} of theirs open" if found else "; they are not connected now"
         _report([row], told, as_json=as_json)
@@ -146,9 +147,7 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
         click.Option(["--json", "as_json"], is_flag=True, help="print JSON"),
     ]
     if lasts:
-        options.insert(
-            2, click.Option(["--seconds"], type=click.FloatRange(min=0), help="for how long; without it, for ever")
-        )
+        options.insert(2, click.Option(["--seconds"], type=_SPAN, help="for how long; without it, for ever"))
     return click.Command(name, params=options, callback=click.pass_obj(act), help=text)
 
 
@@ -171,7 +170,7 @@ def _list(name: str, kind: str, text: str) -> click.Command:
 
 @click.command()
 @click.argument("user")
-@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, help="seconds")
+@click.option("--ttl", type=_SPAN, default=3600.0, show_default=True, help="seconds")
 @click.option("--moderator", is_flag=True, help="with the role moderator")
 @overrides
 @click.pass_obj

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import ipaddress
+import math
 import os
 import pwd
 import re
@@ -33,6 +34,7 @@ _Complaint = tuple[str, str, str]
 def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping[str, str]) -> list[Fault]:
     """Everything that is wrong although each value alone is allowed."""
     checks: list[Callable[[], Iterator[_Complaint]]] = [
+        lambda: _finite(settings),
         lambda: _listen(settings),
         lambda: _tls(settings, directory),
         lambda: _proxies(settings),
@@ -47,6 +49,16 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
         for one in checks
         for key, found, allowed in one()
     ]
+
+
+def _finite(settings: Settings) -> Iterator[_Complaint]:
+    """TOML has `inf`, which is no duration: a timer cannot be set to it."""
+    for section in settings.__struct_fields__:
+        table = getattr(settings, section)
+        for field in getattr(table, "__struct_fields__", ()):
+            value = getattr(table, field)
+            if isinstance(value, float) and not math.isfinite(value):
+                yield f"{section}.{field}", str(value), "allowed: a finite number; 0 is no limit where there is none"
 
 
 def _listen(settings: Settings) -> Iterator[_Complaint]:

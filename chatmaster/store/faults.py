@@ -38,6 +38,10 @@ _ADVICE: Final[dict[str, str]] = {
 _PHRASES: Final = (
     ("max number of clients", "raise its maxclients"),
     (
+        "nknown Redis command",
+        "it must have all commands under their own names",
+    ),
+    (
         "unknown command",
         "it must be Redis 6.2 or later, or Valkey, with all commands under their own names",
     ),

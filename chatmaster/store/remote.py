@@ -16,7 +16,7 @@ from redis.sentinel import MasterNotFoundError
 
 from chatmaster.errors import StoreUnreachable
 from chatmaster.store import client as store_client
-from chatmaster.store import faults
+from chatmaster.store import commands, faults
 from chatmaster.store import url as store_url
 
 
@@ -32,8 +32,6 @@ class StoreFacts:
     replicas: int
 
 
-# What a worker does all the time: it publishes and it writes, by a script.
-_WRITE: Final = "redis.call('PUBLISH', ARGV[1], '') redis.call('SET', KEYS[1], '', 'EX', 60) return 1"
 _OLDEST: Final = (6, 2)
 
 
@@ -64,7 +62,8 @@ def look(url: str, timeout: float, name: str) -> StoreFacts:
 def _use(client: redis.Redis, database: int, name: str) -> None:
     """Publish, write and subscribe as a worker does. Raises what redis raises."""
     channel = f"{name}@{database}:{{!probe}}"
-    client.eval(_WRITE, 1, f"{name}:{{!probe}}:stamp", channel)
+    keys = commands.trial_keys(name)
+    client.eval(commands.TRIAL, len(keys), *keys, channel)
     with client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
         subscription.subscribe(channel)
         subscription.parse_response(timeout=client.connection_pool.connection_kwargs.get("socket_timeout"))

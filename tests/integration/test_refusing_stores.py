@@ -99,6 +99,36 @@ def test_a_user_without_a_permission_is_refused_with_what_is_needed(
     assert f"its user needs: ACL SETUSER USER {faults.acl('chat')}" in said and "secret" not in said
 
 
+@pytest.mark.parametrize("name", ["XADD", "HSET", "ZADD", "PUBLISH"])
+def test_a_store_with_a_renamed_command_is_refused_by_its_name(
+    chatmaster: Make, redis_server: MakeStore, name: str
+) -> None:
+    """It was ready, and refused whatever clients said."""
+    store = redis_server(tcp=True, program=REDIS, options=("--rename-command", name, ""))
+    said = refused(chatmaster, store.tcp_url)
+    assert f"asked for {name}" in said and "under their own names" in said
+
+
+def test_a_place_for_one_client_is_too_few_and_that_is_said(chatmaster: Make, redis_server: MakeStore) -> None:
+    """The master finds room, its workers do not: they say why before the master gives them up."""
+    store = redis_server(tcp=True, program=REDIS, options=("--maxclients", "1"))
+    with pytest.raises(DidNotStart) as raised:
+        chatmaster(workers=1, settings={"store.url": store.tcp_url, "master.ready_timeout": 5.0})
+    assert raised.value.exit_code == ExitCode.STORE_UNREACHABLE and "raise its maxclients" in raised.value.reason
+
+
+def test_a_permission_that_is_taken_away_while_it_runs_is_noticed(chatmaster: Make, redis_server: MakeStore) -> None:
+    store = redis_server(tcp=True, program=REDIS)
+    store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *faults.acl("chat").split())
+    server = chatmaster(workers=1, settings={"store.url": f"redis://app:secret@127.0.0.1:{store.port}/0"})
+    assert ready(server)[0] == 200
+    store.client.execute_command("ACL", "SETUSER", "app", "-xadd")
+    until(lambda: ready(server)[0] == 503, what="it is not ready")
+    assert "NOPERM" in ready(server)[1]
+    store.client.execute_command("ACL", "SETUSER", "app", "+xadd")
+    until(lambda: ready(server)[0] == 200, what="it is ready again")
+
+
 @pytest.mark.parametrize(("login", "code"), [("", "NOAUTH"), (":wrong@", "WRONGPASS"), ("nobody:s3cret@", "WRONGPASS")])
 def test_a_wrong_login_is_refused_with_the_stores_words(
     chatmaster: Make, redis_server: MakeStore, login: str, code: str

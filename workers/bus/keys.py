@@ -42,9 +42,9 @@ def shared_channels(name: str, database: int) -> list[str]:
     return [_inbox_channel(name, database, number) for number in range(INBOX_CHANNELS)]
 
 
-def probe(name: str) -> str:
+def probe(name: str) -> list[str]:
     """What a sign of life writes."""
-    return f"{tag(name, '!probe')}:stamp"
+    return [f"{tag(name, '!probe')}:stamp", f"{tag(name, '!probe')}:log"]
 
 
 def probe_channel(name: str, database: int, worker: str) -> str:

@@ -70,7 +70,7 @@ class RedisBus:
             load_own("tops"),
         )
         self._probe_script = load_own("probe")
-        self._probe_key = keys.probe(self._name)
+        self._probe_keys = keys.probe(self._name)
         self._refusal = ""  # the store's words when it last refused everything
         self._heads: dict[str, tuple[CommandPrefix, CommandPrefix]] = {}  # of a room, without and with idempotency keys
 
@@ -413,7 +413,7 @@ class RedisBus:
     # ---- the probe ---------------------------------------------------------------------------------
 
     def _publish_probe(self, stamp: bytes) -> None:
-        self.send(self._probe_script, [self._probe_key], [self._probe_channel, stamp], self._probe_answered, again=True)
+        self.send(self._probe_script, self._probe_keys, [self._probe_channel, stamp], self._probe_answered, again=True)
 
     def _probe_answered(self, reply: Any) -> None:
         if isinstance(reply, StoreRefused):

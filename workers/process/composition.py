@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds that a worker waits for the store where it may do without: a replacement while the store is away.
 DEGRADED_AFTER = 1.0
+STORE_SHARE = 0.75  # of master.ready_timeout: who gives up before the master does can still say why
 
 _PLACES = {status: place for place, status in enumerate(REFUSALS)}
 _TRANSPORT_FIELDS = (
@@ -60,7 +61,8 @@ async def build(node: Node) -> None:
     node.hub.on_note = node.noted
     node.hub.on_subscribed = node.presence.resubscribed
     try:
-        await node.bus.ready(settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER)
+        patience = STORE_SHARE * settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER
+        await node.bus.ready(patience)
     except Unavailable as error:
         if launch.store_required:
             raise StoreUnreachable(f"the store cannot be reached: {error}") from error

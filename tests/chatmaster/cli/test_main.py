@@ -199,3 +199,37 @@ def test_a_master_that_starts_and_does_not_listen_yet_is_waited_for(home, capsys
     assert main.run(["stop", "--timeout", "0.2"]) == ExitCode.TIMED_OUT
     assert f"pid {starting.pid}" in capsys.readouterr().err
     starting.communicate("")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e300"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ban", "bob", "--seconds"],
+        ["mute", "bob", "--seconds"],
+        ["stop", "--timeout"],
+        ["bench", "--seconds"],
+        ["token", "bob", "--ttl"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_is_no_number_of_seconds_is_wrong_usage(command, number, capsys):
+    """`nan` and `inf` went through click, and ended in a traceback."""
+    assert main.run([*command, number]) == ExitCode.USAGE
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_no_time_is_no_ban_for_ever(capsys):
+    assert main.run(["ban", "bob", "--seconds", "0"]) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("key", ["master.drain_timeout", "limits.rate", "auth.leeway"])
+def test_a_setting_is_a_finite_number(key, capsys):
+    assert main.run(["check", "--set", f"{key}=inf"]) == ExitCode.USAGE
+    assert "allowed: a finite number" in capsys.readouterr().err
+
+
+def test_a_state_directory_that_is_a_file_has_no_master(home, capsys):
+    (home / "file").touch()
+    assert main.run(["--state-dir", str(home / "file"), "status"]) == ExitCode.NOT_RUNNING
+    assert f"no master at {home}/file/chat.sock" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 -- writes, as all that clients say does: a store that is full, or forbids it, refuses that alone.
 --
 -- KEYS[1]  what is written, for a minute
+-- KEYS[2]  a log of one entry, for a minute: a store may forbid XADD alone
 -- ARGV[1]  channel
 -- ARGV[2]  what to publish
 --
@@ -12,4 +13,6 @@ if not string.find(redis.call('INFO', 'replication'), 'role:master', 1, true) th
 end
 local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], ARGV[2], 'EX', 60)
+redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'e', ARGV[2])
+redis.call('EXPIRE', KEYS[2], 60)
 return receivers

@@ -28,12 +28,15 @@ def token(user: str) -> str:
 
 async def knock(server: Chatmaster, user: str) -> ChatSocket | None:
     """Say hello; None: there were too many."""
+    socket = None
     try:
         socket = await ChatSocket.open(server.url)
         socket.send_json({"type": "hello", "token": token(user)})
         answer = await socket.receive_json()
     except Closed as closed:  # a worker that has as many of an address already takes no more of it
         assert closed.code == 1006
+        if socket is not None:
+            socket.abort()
         return None
     if answer["type"] == "welcome":
         return socket

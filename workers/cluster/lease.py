@@ -45,7 +45,8 @@ class Lease:
         self._life = 0
         self._reign = ""
         self._alive: frozenset[str] = frozenset()
-        self._dead: set[str] = set()  # processes known to be dead, whose incarnations the store may still count
+        self._gone: set[str] = set()  # incarnations known to be dead that the store may still count
+        self._lost_early: set[str] = set()  # processes that were said to be dead before it was known who is alive
         self._task: asyncio.Task[None] | None = None
         self._reborn: list[Callable[[str], None]] = []
         self.registered = False
@@ -59,7 +60,7 @@ class Lease:
 
     def live(self) -> list[str]:
         """The incarnations that counted as alive at the last renewal, this one first."""
-        return [self.incarnation, *(one for one in self._alive if one != self.incarnation and not self._is_dead(one))]
+        return [self.incarnation, *(self._alive - self._gone - {self.incarnation})]
 
     def when_reborn(self, callback: Callable[[str], None]) -> None:
         """Have `callback(old)` called when a new incarnation has begun: everything must be written again."""
@@ -67,10 +68,10 @@ class Lease:
 
     def lost(self, process: str) -> None:
         """The master says that a sibling is dead."""
-        self._dead.add(process)
-
-    def _is_dead(self, incarnation: str) -> bool:
-        return _process_of(incarnation) in self._dead
+        if self._alive:
+            self._gone |= {one for one in self._alive if _process_of(one) == process}
+        else:
+            self._lost_early.add(process)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -113,7 +114,9 @@ class Lease:
         incarnation, registered = self.incarnation, self.registered
         alive, _, reign, everyone, suspects = await self._call(self._duration, "" if registered else "new")
         self._alive = frozenset(one.decode() for one in everyone)
-        self._dead.intersection_update(map(_process_of, self._alive))
+        self._gone |= {one for one in self._alive if _process_of(one) in self._lost_early}
+        self._gone &= self._alive
+        self._lost_early.clear()
         changed = registered and self._reign not in ("", reign.decode())
         self._reign = reign.decode()
         if incarnation != self.incarnation:

@@ -289,8 +289,10 @@ class Story:
         """All messages as they stand at the end."""
         return [states[-1] for states in self.states.values()]
 
-    def messages_after(self, offset: int) -> int:
-        return sum(one > offset for one in self.states)
+    def unread(self, offset: int, user: str) -> int:
+        """Messages after an offset that others wrote and that are not deleted; what a user has not read."""
+        later = (states[-1] for one, states in self.states.items() if one > offset)
+        return sum(one["from"]["user"] != user and not one.get("deleted") for one in later)
 
 
 def _changed(message: Entry, change: Entry) -> Entry:

@@ -111,8 +111,9 @@ def _compare_position(ledger: Ledger, state: dict[str, Any], story: Story, mine:
     room, read = state["room"], state.get("read", 0)
     least = max(one.read.get(room, 0) for one in mine)
     most = ledger.maybe_read[mine[0].user, room]
-    if not least <= read <= most or state["unread"] != story.messages_after(read):
-        ledger.fault(f"{mine[0].user}: {state}, read {least} to {most}, unread {story.messages_after(read)}")
+    unread = story.unread(read, mine[0].user)
+    if not least <= read <= most or state["unread"] != unread:
+        ledger.fault(f"{mine[0].user}: {state}, read {least} to {most}, unread {unread}")
 
 
 async def _whole_history(observer: Actor, room: str) -> list[dict[str, Any]]:

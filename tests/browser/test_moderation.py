@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jwt
 import pytest
 
@@ -40,12 +42,16 @@ def moderate(mia, name: str, what: str, where: str = "", reason: str = "", *, am
 
 
 def test_mute_and_unmute(server, visit):
-    """Who is muted keeps what they wrote, with the reason at it, and may try again."""
+    """Who is muted is told at once, until when and why, keeps what they wrote, and may try again."""
     mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()
-    moderate(mia, "Bob", "mute")
+    moderate(mia, "Bob", "mute", reason="too loud")
+    toasts = bob.page.locator(".toast")
+    bob.expect(toasts.filter(has_text="You are muted")).to_have_text(re.compile("in #lobby until .*: too loud$"))
     bob.say("may I?")
-    bob.expect(bob.message("may I?").locator(".foot")).to_contain_text("You are muted")
+    foot = bob.message("may I?").locator(".foot")
+    bob.expect(foot).to_contain_text("You are muted for 10 min more: too loud")
     moderate(mia, "Bob", "unmute")
+    bob.expect(toasts.filter(has_text="You may write in #lobby again")).to_be_visible()
     bob.page.get_by_role("button", name="Try again").click()
     mia.sees("may I?")
 

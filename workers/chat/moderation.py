@@ -153,7 +153,10 @@ class ModerationService:
                 self.coming.kicked(user, PendingKick(room, reason or "you were kicked", offset))
                 self._remove(user, room, reason or "you were kicked", offset)
             case Sanctioned(sanction):
+                before = self._mute_of(sanction)
                 self._app.node.registry.sanctions.apply(sanction)
+                if sanction.verb == "mute" and self._mute_of(sanction) != before:
+                    self._tell_of_mute(sanction)
                 if sanction.lifted:
                     return
                 self._hold_for_addresses(sanction)
@@ -163,6 +166,20 @@ class ModerationService:
                 self._app.staff.enlist(officer)
             case Renamed():
                 self._app.naming.told(order, offset)
+
+    def _mute_of(self, sanction: Sanction) -> float | None:
+        """Until when the user of a sanction may not speak in its room."""
+        return self._app.node.registry.sanctions.muted(sanction.user, "", sanction.room, time.time())
+
+    def _tell_of_mute(self, sanction: Sanction) -> None:
+        """Tell a user who is here that a mute began, is another, or is over."""
+        user, room, until = sanction.user, sanction.room, self._mute_of(sanction)
+        told = replies.unmuted(room)
+        if until is not None:
+            reason = self._app.node.registry.sanctions.why_muted(user, "", room, time.time())
+            told = replies.muted(room, until=until, reason=reason)
+        for desk in list(self._app.connections_by_room(inbox_of(user))):
+            desk.say(told)
 
     def put_out_banned(self, desk: ChatConnection) -> bool:
         """Put a connection out of what its user is banned from. Returns whether it was in there."""

@@ -31,6 +31,7 @@ from workers.client.events import (
     Left,
     Members,
     Message,
+    Muted,
     Person,
     Position,
     Presence,
@@ -38,6 +39,7 @@ from workers.client.events import (
     Read,
     Reset,
     Typing,
+    Unmuted,
     Welcome,
 )
 
@@ -61,6 +63,7 @@ __all__ = [
     "Left",
     "Members",
     "Message",
+    "Muted",
     "OutcomeUnknown",
     "Person",
     "Position",
@@ -70,6 +73,7 @@ __all__ = [
     "RequestRefused",
     "Reset",
     "Typing",
+    "Unmuted",
     "Welcome",
     "connect",
 ]

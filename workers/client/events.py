@@ -227,6 +227,20 @@ class Bye(Pushed, frozen=True, kw_only=True):
     retry_after_ms: int = 0
 
 
+class Muted(Pushed, frozen=True, kw_only=True):
+    """The user may not speak, in the room or (None) anywhere, until then (ms since 1970; None: without end)."""
+
+    room: str | None = None
+    until: int | None = None
+    reason: str = ""
+
+
+class Unmuted(Pushed, frozen=True, kw_only=True):
+    """The user may speak again."""
+
+    room: str | None = None
+
+
 class Pong(Pushed, frozen=True, kw_only=True):
     """The answer to `ping`."""
 
@@ -259,6 +273,8 @@ FromServer = (
     | Typing
     | Read
     | Error
+    | Muted
+    | Unmuted
     | Bye
     | Pong
 )

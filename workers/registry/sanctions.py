@@ -172,6 +172,11 @@ class Sanctions:
             return None
         return found.until / 1000 if found.until else float("inf")
 
+    def why_muted(self, user: str, address: str, room: str, now: float) -> str:
+        """The reason that was given for what `muted` says; "": none."""
+        found = self._find("mute", user, address, room, now)
+        return found.reason if found else ""
+
     def _find(self, verb: str, user: str, address: str, room: str, now: float) -> Sanction | None:
         """The one that lasts longest: of the user and the address, for the room and for everywhere."""
         if not self._known:

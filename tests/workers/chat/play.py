@@ -33,6 +33,7 @@ class Known:
     def __init__(self) -> None:
         self.bans: dict[tuple[str, str], str] = {}
         self.mutes: dict[tuple[str, str], float] = {}
+        self.reasons: dict[tuple[str, str], str] = {}  # of the mutes
         self.roles: dict[str, Role] = {}
         self.moderators: dict[str, str] = {}  # user → name
         self.people: dict[str, str] = {}  # name → user
@@ -46,6 +47,9 @@ class Known:
 
     def muted(self, user: str, address: str, room: str, now: float) -> float | None:
         return self.mutes.get((user, room), self.mutes.get((user, "")))
+
+    def why_muted(self, user: str, address: str, room: str, now: float) -> str:
+        return self.reasons.get((user, room), self.reasons.get((user, ""), ""))
 
     def role_of(self, user: str) -> Role:
         return self.roles.get(user, Role.USER)

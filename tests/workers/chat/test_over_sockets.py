@@ -579,10 +579,17 @@ async def _joins(socket: ChatSocket, room: str) -> bool:
 
 async def test_a_mute_keeps_quiet_and_ends(server: Chatmaster):
     async with people(server, "r-mute", "mod-m", "frank") as (moderator, frank):
-        await moderator.ask(type="mute", room="r-mute", user="frank", seconds=600)
+        await moderator.ask(type="mute", room="r-mute", user="frank", seconds=600, reason="too loud")
+        told = await frank.expect("muted", room="r-mute", reason="too loud")
+        assert 590 < told["until"] / 1000 - time.time() < 610
         refused = await until_async(lambda: _muted(frank, "r-mute"))
         assert 0 < refused["retry_after_ms"] <= 600_000
+        assert refused["message"] == "you are muted for 10 min more: too loud"
         await moderator.ask(type="unmute", room="r-mute", user="frank")
+        await frank.expect("unmuted", room="r-mute")
+        await moderator.ask(type="mute", user="frank")
+        assert "until" not in await frank.expect("muted", reason="")
+        await moderator.ask(type="unmute", user="frank")
         await until_async(lambda: _says(frank, "r-mute"))
 
 

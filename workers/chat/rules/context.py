@@ -31,6 +31,9 @@ class SanctionLookup(Protocol):
     def muted(self, user: str, address: str, room: str, now: float) -> float | None:
         """Until when (Unix time; inf: without end) the user, or as a guest the address, may not speak in the room."""
 
+    def why_muted(self, user: str, address: str, room: str, now: float) -> str:
+        """The reason that was given for it; "": none."""
+
 
 class ModeratorLookup(Protocol):
     """Moderators and admins, over all workers."""

@@ -8,6 +8,7 @@ the same hook, and all else needs the room to be joined.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -31,6 +32,7 @@ class Rule(Struct, frozen=True):
     field: str = "room"
 
 
+_UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SPEAKING: Final = "you may not speak in this room"
 RULES: Final = {
     "join": Rule(joined=False, hook="join"),
@@ -93,4 +95,15 @@ def _require_voice(session: ChatSession, identity: Identity, room: str, now: flo
     address = sanctioned_address(session, identity)
     until = session.context.sanctions.muted(identity.user, address, room, now)
     if until is not None:
-        raise RequestError("muted", "you are muted", retry_after=until - now if until < float("inf") else None)
+        left = until - now if until < float("inf") else None
+        reason = session.context.sanctions.why_muted(identity.user, address, room, now)
+        raise RequestError("muted", told_of_mute(left, reason), retry_after=left)
+
+
+def told_of_mute(seconds: float | None, reason: str) -> str:
+    """What who is muted reads: for how much longer (None: without end), and why."""
+    words = "you are muted"
+    if seconds is not None:
+        amount, unit = next((seconds / size, unit) for size, unit in _UNITS if seconds >= 2 * size or size == 1)
+        words += f" for {math.ceil(amount)} {unit} more"
+    return f"{words}: {reason}" if reason else words

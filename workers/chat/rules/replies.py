@@ -136,6 +136,17 @@ def read(room: str, user: str, offset: int) -> bytes:
     return _answer("read", None, room=room, user=user, offset=offset)
 
 
+def muted(room: str, *, until: float, reason: str) -> bytes:
+    """The user may not speak, in the room or, "", anywhere: until when (Unix time; inf: without end), and why."""
+    ends = int(until * 1000) if until < float("inf") else None
+    return _answer("muted", None, room=room or None, until=ends, reason=reason)
+
+
+def unmuted(room: str) -> bytes:
+    """The user may speak again."""
+    return _answer("unmuted", None, room=room or None)
+
+
 def gap(room: str, epoch: str, first: int, last: int, *, changes: bool = False) -> bytes:
     """These offsets cannot be had any more; delivery goes on after them. `changes`: they only changed messages."""
     told: dict[str, Any] = {"type": "gap", "room": room, "epoch": epoch, "from": first, "to": last}

@@ -302,6 +302,11 @@ def test_a_muted_user_is_told_for_how_long():
     play = guest("lobby")
     play.known.mutes[GUEST, "lobby"] = NOW + 60
     assert play.asks(type="say", room="lobby", text="a")["retry_after_ms"] == 60_000
+    for seconds, words in ((59.5, "60 s"), (120, "2 min"), (5400, "90 min"), (7200, "2 h"), (864_000, "10 d")):
+        play.known.mutes[GUEST, "lobby"] = NOW + seconds
+        play.known.reasons[GUEST, "lobby"] = "too loud"
+        refused = play.asks(type="say", room="lobby", text="a")
+        assert refused["message"] == f"you are muted for {words} more: too loud"
     play.known.mutes[GUEST, ""] = float("inf")
     assert "retry_after_ms" not in play.asks(type="direct", to="bob", text="a")
 

@@ -11,7 +11,7 @@ import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Loader } from "./loader.js";
 import { Model } from "./model.js";
-import { openModeration, openPersonMenu } from "./moderation.js";
+import { mutedText, openModeration, openPersonMenu } from "./moderation.js";
 import { Outbox, reasonOf } from "./outbox.js";
 import { People } from "./people.js";
 import { openMenu } from "./popup.js";
@@ -75,6 +75,7 @@ class App {
     chat.on("gap", ({ room, changes }) => changes && this.loader.againSoon(room));
     chat.on("typing", (event) => model.typing(event, Date.now()));
     chat.on("presence", (change) => model.presence(change) && this.membersLater(change.room));
+    for (const type of ["muted", "unmuted"]) chat.on(type, (told) => toast(mutedText(told)));
     chat.on("error", (error) => toast(reasonOf(error)));
     chat.on("state", ({ state, code }) => {
       if (state !== "connected") model.disconnected();

@@ -2,6 +2,7 @@
 import { choiceField, openDialog, textField } from "./dialogs.js";
 import { reasonOf } from "./outbox.js";
 import { openMenu } from "./popup.js";
+import { wholeTime } from "./time.js";
 
 const VERBS = [
   ["mute", "Mute: they may read, not write"],
@@ -17,6 +18,13 @@ const TIMES = [
   ["604800", "1 week"],
   ["", "For ever"],
 ];
+
+/** What somebody reads who is muted, or may speak again. */
+export function mutedText({ type, room, until, reason }) {
+  const where = room ? ` in #${room}` : "";
+  if (type === "unmuted") return `You may write${where} again`;
+  return `You are muted${where}${until ? ` until ${wholeTime(until)}` : ""}${reason ? `: ${reason}` : ""}`;
+}
 
 /**
  * What one can do about a person.

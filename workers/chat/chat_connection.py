@@ -68,6 +68,8 @@ class ChatConnection:
             self.carry_out(self.session.receive_data(data, now))
         elif now < account.blocked_until:
             self.carry_out(self.session.one_too_many(data, account.blocked_until - now))
+        elif self._app.user_rate.spend_ahead(account, len(data), now):
+            self.carry_out(self.session.receive_data(data, now))
         else:
             self._start(self._take_later(account, data), None, "a lease of requests")
 

@@ -2,6 +2,8 @@
 
 A worker takes some tokens of a user at once and spends them without asking, so that a request costs a subtraction, and
 one of many a round trip to the store. What is leased and not spent soon is lost; the bucket fills again meanwhile.
+Whoever asks again after that does not wait for the next lease: the request goes ahead, and the lease takes its price
+from the bucket in any case.
 While the store is away nobody is held back by this: the limit of each connection still holds.
 """
 
@@ -42,8 +44,15 @@ class Account:
         """Take what a request of `size` bytes costs; a large one may leave a debt. False: there is no token here."""
         if self.tokens < ONE or now > self.expires:
             return False
-        self.tokens -= max(1.0, size / BYTES_A_TOKEN)
+        self.tokens -= _price(size)
         return True
+
+    def borrow(self, size: int, now: float) -> float:
+        """What the next lease owes the bucket for a request that does not wait for it; 0: this one has to wait."""
+        if self.leasing is not None or now <= self.expires:
+            return 0.0
+        debt, self.tokens = min(0.0, self.tokens), 0.0
+        return _price(size) - debt
 
 
 class UserRate:
@@ -71,6 +80,13 @@ class UserRate:
             found = self._accounts[user] = Account(user)
         return found
 
+    def spend_ahead(self, account: Account, size: int, now: float) -> bool:
+        """Let the first request after a silence go ahead of the lease that it begins; False: it has to wait for one."""
+        owed = account.borrow(size, now)
+        if owed:
+            self._lease(account, owed)
+        return owed > 0
+
     async def spend(self, account: Account, size: int) -> float:
         """Take what a request costs, leasing where nothing is left. Returns 0, or in how many seconds to try again."""
         while not account.spend(size, time.time()):
@@ -81,7 +97,7 @@ class UserRate:
             await asyncio.shield(leasing)
         return 0.0
 
-    def _lease(self, account: Account) -> asyncio.Future[None]:
+    def _lease(self, account: Account, owed: float = 0.0) -> asyncio.Future[None]:
         leased: asyncio.Future[None] = self._loop.create_future()
         account.leasing = leased
 
@@ -98,8 +114,13 @@ class UserRate:
             done(BusError("the store is away"))
             return leased
         key = f"{tag(self._name, inbox_of(account.user))}:rate"
-        self._calls.send(self._lease_script, [key], [self._rate, self._burst, self._chunk], done, again=True)
+        self._calls.send(self._lease_script, [key], [self._rate, self._burst, self._chunk, owed], done, again=True)
         return leased
+
+
+def _price(size: int) -> float:
+    """Tokens for a request of so many bytes."""
+    return max(1.0, size / BYTES_A_TOKEN)
 
 
 def limits_of(limits: Limits) -> tuple[float, int]:

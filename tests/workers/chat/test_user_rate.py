@@ -1,16 +1,30 @@
-"""How fast one user may ask: five connections over two workers get no more than one would, and not much less."""
+"""How fast one user may ask: five connections over two workers get no more than one would, and not much less.
+
+The first request after a silence does not wait for the store, and is paid for all the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from chatmaster.settings import Limits, Settings
 from tests.support.server import Chatmaster
+from tests.support.store import RedisServer
+from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
+from tests.workers.presence.site import Site
+from workers.callbacks.event import Tasks
+from workers.chat.chat_connection import ChatConnection
+from workers.chat.rules.session import Effects, SessionPhase
+from workers.chat.user_rate import Account, UserRate
 
 RATE, BURST = 5, 40
 
@@ -67,3 +81,64 @@ async def test_who_waits_as_told_gets_through(server: Chatmaster):
             await asyncio.sleep(refused["retry_after_ms"] / 1000)
             refused = await one.ask(type="ping")
         assert refused["type"] == "pong"
+
+
+@pytest.fixture
+async def workers(tmp_path: Path) -> AsyncIterator[list[UserRate]]:
+    """The buckets as two workers lease from them: 8 requests at once, and one more in 10 seconds."""
+    settings = Settings(limits=Limits(rate=0.1, burst=8))
+    with RedisServer(tmp_path) as store:
+        sites = [Site(store.url, "rate", process) for process in ("one", "two")]
+        for site in sites:
+            await site.start()
+        yield [UserRate(site.bus, settings, store_answers=lambda: True) for site in sites]
+        for site in sites:
+            await site.stop()
+
+
+async def passing(rate: UserRate, account: Account) -> int:
+    """How many requests pass before one has to wait."""
+    passed = 0
+    while await rate.spend(account, 10) == 0:
+        passed += 1
+    return passed
+
+
+async def test_a_connection_carries_its_first_request_out_at_once_and_the_next_in_order(workers: list[UserRate]):
+    taken: list[str] = []
+    app: Any = SimpleNamespace(user_rate=workers[0], tasks=Tasks())
+
+    def receive_data(data: str, now: float) -> Effects:
+        taken.append(data)
+        return ()
+
+    identity = SimpleNamespace(user="u")
+    session: Any = SimpleNamespace(phase=SessionPhase.OPEN, identity=identity, receive_data=receive_data)
+    connection = ChatConnection(app, cast(Any, SimpleNamespace()), session)
+    for request in "abc":
+        connection.received(request)
+    assert taken == ["a"], "before the store has said anything"
+    await until_async(lambda: len(taken) == 3, what="the others follow the lease")
+    assert taken == ["a", "b", "c"]
+
+
+async def test_the_first_request_after_a_silence_waits_for_nothing_and_is_paid_for(workers: list[UserRate]):
+    one = workers[0]
+    account = one.account("u")
+    assert one.spend_ahead(account, 10, time.time())
+    assert not one.spend_ahead(account, 10, time.time()), "the next one waits for the lease"
+    assert await passing(one, account) == 7
+
+
+async def test_what_went_ahead_at_an_empty_bucket_is_owed_to_it(workers: list[UserRate]):
+    one, two = workers
+    await passing(one, one.account("u"))
+    again = two.account("u")
+    assert two.spend_ahead(again, 10, time.time())
+    wait = await two.spend(again, 10)
+    assert 15 < wait <= 20, "one token for the bucket's debt, and one for the request"
+    assert not two.spend_ahead(again, 10, time.time())
+    del again
+    third = two.account("u")
+    assert two.spend_ahead(third, 3 * 16_384, time.time())
+    assert 40 < await two.spend(third, 10) <= 50, "also for a connection that forgets it"

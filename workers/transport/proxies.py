@@ -8,6 +8,7 @@ is read from its end: each proxy appends whom it saw (RFC 7239, 7.4).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -24,7 +25,7 @@ V2_PREFIX: Final = b"\r\n\r\n\0\r\nQUIT\n"
 V2_HEADER: Final = 16
 V2_LONGEST: Final = 4096  # bytes: its addresses take at most 216, the rest is options that are skipped
 
-_forwarded_for = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"([^"]*)"|([^;"\s]+))', re.IGNORECASE)
+_forwarded_for = re.compile(r'\s*for\s*=\s*(?:"([^"]*)"|([^;"\s]+))\s*', re.IGNORECASE)
 
 
 class BadProxyHeader(ValueError):
@@ -88,8 +89,30 @@ def _split(values: list[str]) -> list[str]:
 
 
 def _forwarded_chain(values: list[str]) -> list[str]:
-    found = [_forwarded_for.search(element) for element in _split(values)]
-    return [match[1] or match[2] or "" if match else "" for match in found]
+    elements = [element for value in values for element in reversed(list(_divided(value, ","))) if element.strip()]
+    return [_for_of(element) for element in elements]
+
+
+def _for_of(element: str) -> str:
+    """The address that one proxy saw; empty where it does not say."""
+    found = [match for pair in _divided(element, ";") if (match := _forwarded_for.fullmatch(pair))]
+    return (found[-1][1] or found[-1][2] or "") if found else ""
+
+
+def _divided(value: str, separator: str) -> Iterator[str]:
+    """The parts of a value, the last one first; what is quoted is not divided (RFC 7239, 4).
+
+    A client may have begun the value, and the host that it asks for may be quoted in it. It is read from the end, which
+    the proxy has written, so that no quote of the client's can swallow or forge what stands behind it.
+    """
+    end, quoted = len(value), False
+    for at in range(len(value) - 1, -1, -1):
+        if value[at] == '"' and not (quoted and value[at - 1 : at] == "\\"):
+            quoted = not quoted
+        elif value[at] == separator and not quoted:
+            yield value[at + 1 : end]
+            end = at
+    yield value[:end]
 
 
 def _parse_node(text: str) -> Remote | None:

@@ -34,6 +34,12 @@ NETWORKS = ("10.0.0.0/8", "fd00::/8", "192.168.1.1")
         ("forwarded", ['for=6.6.6.6, For="[2001:db8::1]:47";proto=https;by=10.0.0.1'], ("2001:db8::1", 47)),
         ("forwarded", ['for="[::FFFF:1.2.3.4]:47"'], ("1.2.3.4", 47)),
         ("forwarded", ["proto=http;for=1.2.3.4, for=10.0.0.7"], ("1.2.3.4", 0)),
+        ("forwarded", ['for=1.2.3.4;host="x, for=6.6.6.6"'], ("1.2.3.4", 0)),  # the client chooses the host
+        ("forwarded", ['host="x;for=6.6.6.6;y";for=1.2.3.4'], ("1.2.3.4", 0)),
+        ("forwarded", ['for=1.2.3.4;host="x\\", for=6.6.6.6"'], ("1.2.3.4", 0)),
+        ("forwarded", ['for=", for=1.2.3.4;host="x, for=6.6.6.6"'], ("1.2.3.4", 0)),  # and how the value begins
+        ("forwarded", ['for="6.6.6.6, for=1.2.3.4'], ("1.2.3.4", 0)),
+        ("forwarded", ['for=6.6.6.6;x=", for="[2001:db8::1]:47"'], ("2001:db8::1", 47)),
         ("forwarded", ["for=unknown"], PEER),
         ("forwarded", ["for=_hidden"], PEER),
         ("forwarded", ["proto=https"], PEER),

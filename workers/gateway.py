@@ -31,6 +31,7 @@ from workers.bus import keys as bus_keys
 from workers.bus.codec import pack_envelope, unpack_all_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
+from workers.chat.rules import names
 from workers.chat.rules.rights import retention
 from workers.cluster import keys as presence_keys
 from workers.gateway_errors import InstanceNotRunning, WrongApplication, own_errors
@@ -73,6 +74,7 @@ class Gateway:
         self._client: Any = client.connect(where, timeout)
         self._database = where.database
         self._name = scoped(name, worker)
+        self._worker = worker
         self._given = settings
         self._settings = settings or Settings()
         self._retention = retention(self._settings)
@@ -127,8 +129,11 @@ class Gateway:
         room, user = room_name(room), user_id(user)
         if not isinstance(text, str) or not isinstance(name, str):
             raise TypeError("text and name are strings; other content is `data`")
+        name = names.cleaned(name) if name else user
+        if data is None and names.is_blank(text):
+            raise ValueError("nothing of this text can be seen")
         content = {"data": data} if data is not None else {"text": text}
-        message = {"type": "message", "room": room, "from": {"user": user, "name": name or user}, **content}
+        message = {"type": "message", "room": room, "from": {"user": user, "name": name}, **content}
         payload = msgspec.json.encode(message)
         with own_errors():
             self._must_run(kept.CHAT)
@@ -219,7 +224,8 @@ class Gateway:
         """What the instance says of itself: to append with other limits than its own would trim its rooms."""
         said = self._client.get(kept.key_of(self._name))
         if said is None or not self._incarnations():
-            raise InstanceNotRunning(f"nobody runs an instance of the name {self._name!r} in this store")
+            first = "; the first Worker of a program is reached without `worker`" if self._worker else ""
+            raise InstanceNotRunning(f"nobody runs an instance of the name {self._name!r} in this store{first}")
         found = kept.unpack(said)
         self._application = found.application
         if self._given is None:

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from workers.addressing import connection_id as checked_id
 from workers.addressing import connection_ids, room_name, user_id
@@ -103,11 +103,8 @@ class Worker(Callbacks):
         count: int = 0,
         application: Callable[[Worker, Node], Application] | None = None,
     ) -> None:
-        _check(listen, name, count)
-        if listen is not None and not listen.startswith(SCHEMES):
-            raise ValueError(f"an address begins with one of {', '.join(SCHEMES)}, not {listen!r}")
         super().__init__()
-        self.listen = listen.replace("websocket://", "ws://", 1) if listen else ""
+        self.listen = listen or ""
         self.name = name
         self.count = count
         self.application = application
@@ -117,6 +114,14 @@ class Worker(Callbacks):
         self._node: Node | None = None  # the process that it runs in
         self._reach: Reach | None = None
         self._served_by = ""  # by what else than callbacks, in words
+
+    if not TYPE_CHECKING:  # which sees it by itself
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """What is declared is looked at when it is: raises TypeError, ValueError."""
+            if name in _DECLARED:
+                value = _DECLARED[name](name, value)
+            super().__setattr__(name, value)
 
     def uncalled(self, event: str) -> str:
         return self._served_by if not event.startswith("worker_") else ""
@@ -245,16 +250,41 @@ class Worker(Callbacks):
         os.execv(sys.executable, [sys.executable, "-P", "-m", "chatmaster", *words])
 
 
-def _check(listen: Any, name: Any, count: Any) -> None:
-    """Raises TypeError, ValueError for what no Worker can have."""
-    if not (listen is None or isinstance(listen, str)) or not isinstance(name, str):
-        raise TypeError("the address and the name of a Worker are strings")
+def _address(attribute: str, listen: Any) -> str:
+    if not isinstance(listen, str):
+        raise TypeError(f"the address of a Worker is a string, not {listen!r}")
+    if listen and not listen.startswith(SCHEMES):
+        raise ValueError(f"an address begins with one of {', '.join(SCHEMES)}, not {listen!r}")
+    return listen.replace("websocket://", "ws://", 1)
+
+
+def _own_name(attribute: str, name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a Worker is a string, not {name!r}")
     if name and _NAME(name) is None:
         raise ValueError(f"{name!r} is no name of a Worker: 1 to 32 of A-Z a-z 0-9 _ -")
+    return name
+
+
+def _count(attribute: str, count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int):
         raise TypeError(f"count is a number of processes, not {type(count).__name__}")
     if count < 0:
         raise ValueError(f"count is a number of processes, or 0 for one a core, not {count}")
+    return count
+
+
+def _at_least_one(attribute: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{attribute} is a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{attribute} is 1 or more, not {value}")
+    return value
+
+
+_DECLARED: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "listen": _address, "name": _own_name, "count": _count, "threads": _at_least_one, "max_send_buffer": _at_least_one,
+}  # fmt: skip
 
 
 def _directory() -> str:

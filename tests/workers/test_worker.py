@@ -81,3 +81,25 @@ def test_a_missing_file_and_a_wrong_attribute_are_named(tmp_path: Path) -> None:
         load("workers.chat:nothing")
     with pytest.raises(ProgramError, match="not a Worker"):
         load("workers.chat:create")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "wrong"),
+    [
+        ("count", "4"), ("count", None), ("count", True), ("count", 2.5), ("count", -1),
+        ("name", 5), ("name", "a b"), ("name", None), ("listen", "nonsense"), ("listen", None), ("listen", 8000),
+        ("threads", 0), ("threads", "4"), ("threads", None), ("max_send_buffer", "1M"), ("max_send_buffer", 0),
+    ],
+)  # fmt: skip
+def test_what_is_declared_by_assignment_is_looked_at_when_it_is(attribute: str, wrong: object) -> None:
+    worker = Worker("websocket://127.0.0.1:1", name="one", count=3)
+    before = getattr(worker, attribute)
+    with pytest.raises((TypeError, ValueError), match=r"Worker|count is|address begins|is a whole number|is 1 or more"):
+        setattr(worker, attribute, wrong)
+    assert getattr(worker, attribute) == before
+
+
+def test_an_address_that_is_assigned_is_kept_as_one_that_is_given() -> None:
+    worker = Worker()
+    worker.listen = "websocket://127.0.0.1:1"
+    assert worker.listen == Worker("websocket://127.0.0.1:1").listen == "ws://127.0.0.1:1"

@@ -115,7 +115,10 @@ class Gateway:
             self._order(order)
 
     def kick(self, connection: str, *, reason: str = "") -> None:
-        """Close one connection with 4003, wherever it is."""
+        """Close one connection with 4003, wherever it is; `connection` is its `Connection.id`, not a user's.
+
+        An id that no worker has is passed over: nobody answers for connections that are gone.
+        """
         order = control_room.KickConnection(connection_id(connection), close_reason(reason))
         with own_errors():
             self._must_run()
@@ -124,7 +127,8 @@ class Gateway:
     def say(self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = "") -> Placed:
         """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text.
 
-        Raises ValueError for what the chat would refuse as well: a name that no room or user can have, too much.
+        Raises ValueError for what the chat would refuse as well: a name that no room or user can have, too much, a text
+        of which nothing can be seen.
         """
         room, user = room_name(room), user_id(user)
         if not isinstance(text, str) or not isinstance(name, str):

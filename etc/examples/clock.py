@@ -1,6 +1,6 @@
 """The clock: every connection gets the time once a second.
 
-Start it with `chatctl start etc/examples/clock.py`, or as a script: `python etc/examples/clock.py start -d`.
+Start it with `chatctl start etc/examples/clock.py`, or as a script: `bin/python etc/examples/clock.py start -d`.
 """
 
 import time

@@ -240,10 +240,13 @@ class Registry:
     async def lift(self, verb: Verb, user: str, *, by: str, room: str = "", reason: str = "") -> tuple[Sanction, bool]:
         """End a ban or a mute, also for the addresses that it held for; told and repeated as `sanction`.
 
+        The audit trail gets an entry only where something was lifted.
+
         Returns what is to be told, and whether anything was lifted. Raises BusError.
         """
         lifted, held = await self._kept.lift(Sanction(verb, user, room, by=by, reason=reason, lifted=True))
-        await self.record(AuditEntry(f"un{verb}", user, by, room, 0.0, reason))
+        if held:
+            await self.record(AuditEntry(f"un{verb}", user, by, room, 0.0, reason))
         return lifted, held
 
     async def sanctions_held(self) -> list[Sanction]:

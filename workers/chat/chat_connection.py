@@ -68,8 +68,9 @@ class ChatConnection:
             self.carry_out(self.session.receive_data(data, now))
         elif now < account.blocked_until:
             self.carry_out(self.session.one_too_many(data, account.blocked_until - now))
-        elif self._app.user_rate.spend_ahead(account, len(data), now):
+        elif owed := account.borrow(len(data), now):
             self.carry_out(self.session.receive_data(data, now))
+            self._app.user_rate.lease(account, owed)  # last: by one batch with what the request asks of the store
         else:
             self._start(self._take_later(account, data), None, "a lease of requests")
 

@@ -80,24 +80,18 @@ class UserRate:
             found = self._accounts[user] = Account(user)
         return found
 
-    def spend_ahead(self, account: Account, size: int, now: float) -> bool:
-        """Let the first request after a silence go ahead of the lease that it begins; False: it has to wait for one."""
-        owed = account.borrow(size, now)
-        if owed:
-            self._lease(account, owed)
-        return owed > 0
-
     async def spend(self, account: Account, size: int) -> float:
         """Take what a request costs, leasing where nothing is left. Returns 0, or in how many seconds to try again."""
         while not account.spend(size, time.time()):
             wait = account.blocked_until - time.time()
             if wait > 0:
                 return wait
-            leasing = account.leasing or self._lease(account)
+            leasing = account.leasing or self.lease(account)
             await asyncio.shield(leasing)
         return 0.0
 
-    def _lease(self, account: Account, owed: float = 0.0) -> asyncio.Future[None]:
+    def lease(self, account: Account, owed: float = 0.0) -> asyncio.Future[None]:
+        """Ask for tokens; `owed` are taken from the bucket in any case, for what went ahead (`Account.borrow`)."""
         leased: asyncio.Future[None] = self._loop.create_future()
         account.leasing = leased
 

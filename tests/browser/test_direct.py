@@ -39,3 +39,21 @@ def test_answers_typing_and_reading(server, visit):
     bob.page.reload()
     bob.message("the garden").locator(".quote").click()
     bob.expect(bob.page.locator(".message[data-found] .text")).to_have_text("where to?")
+
+
+def test_who_writes_to_nobody_is_told(server, visit):
+    """It is kept, but whom it is kept for was never here; of somebody who was it is not said."""
+    ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
+    ada.page.goto(f"{ada.url}/#@nobody-at-all")
+    ada.say("is anybody there?")
+    ada.kept("is anybody there?")
+    subtitle = ada.page.locator("#subtitle")
+    ada.expect(subtitle).to_contain_text("Nobody by this id has been seen here")
+    ada.page.reload()
+    ada.sees("is anybody there?")
+    ada.expect(subtitle).to_contain_text("Nobody by this id has been seen here")
+    ada.page.goto(f"{ada.url}/#lobby")
+    meet(ada, "Bob")
+    ada.expect(subtitle).to_have_text("online")
+    bob.page.close()
+    ada.expect(subtitle).to_have_text("away")

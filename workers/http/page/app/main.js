@@ -124,7 +124,9 @@ class App {
       this.attention.title();
     }
     if (what === "me") this.composer.refresh();
-    if (conversation && conversation !== this.model.current) return;
+    if (what === "people") this.sidebar.draw(); // who is online
+    const elsewhere = conversation && conversation !== this.model.current;
+    if (elsewhere && !(what === "people" && this.model.current?.direct)) return;
     if (what === "messages" || what === "me") this.timeline.draw();
     if (what === "people" || what === "typing" || what === "me") this.people.draw();
   }

@@ -50,6 +50,11 @@ export class Model {
     return this.names.get(user) ?? user.replace(/^guest:/, "Guest ").slice(0, 14);
   }
 
+  /** Whether anything was ever heard of the user: anybody can be written to, even who never comes. */
+  isKnown(user) {
+    return user === this.me || this.names.has(user);
+  }
+
   titleOf(conversation) {
     if (!conversation.direct) return conversation.id;
     return conversation.peer === this.me ? `${this.name} (you)` : this.nameOf(conversation.peer);

@@ -3,6 +3,7 @@ import { avatar, bdi, byId, el, onceAFrame } from "./dom.js";
 import { KeyedList } from "./keyed.js";
 
 const SHOWN = 200;
+const UNKNOWN = "Nobody by this id has been seen here; what you write waits for them";
 
 export class People {
   /** @param {any} app see main.js */
@@ -83,7 +84,7 @@ export class People {
     if (conversation.direct) mark?.remove();
     else if (!mark) byId("title").prepend(el("span", { class: "hash", "aria-hidden": "true", text: "#" }));
     const { memberCount } = conversation;
-    const online = model.isOnline(conversation.peer) ? "online" : "away";
+    const online = model.isOnline(conversation.peer) ? "online" : model.isKnown(conversation.peer) ? "away" : UNKNOWN;
     const here = memberCount === 1 ? "1 person here" : `${memberCount} people here`;
     byId("subtitle").textContent = conversation.direct
       ? online

@@ -84,3 +84,10 @@ async def test_a_program_that_cancels_every_task_is_told_so_and_its_worker_is_re
     await until_async(lambda: said in server.log(), what="the log says it")
     await until_async(lambda: server.states() == ["ready"], what="another worker is ready")
     assert "could not start" not in server.log()
+
+
+async def test_a_callback_that_returns_a_generator_fails_instead_of_doing_nothing(chatmaster: Make) -> None:
+    server = chatmaster(CARELESS, workers=1, environment={"CARELESS": "generator"})
+    async with await RawSocket.open(server.url) as client:
+        assert (await client.wait_closed()).code == 1011
+    assert "on_connect returned a generator, of which nothing ran" in server.log()

@@ -205,7 +205,11 @@ class CallbackApplication:
         except BaseException as error:
             self.failed(connection, error)
             return None
-        return result if inspect.isawaitable(result) else None
+        if result is None or inspect.isawaitable(result):
+            return result
+        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+            self.failed(connection, TypeError(f"on_{event} returned a generator, of which nothing ran"))
+        return None
 
     async def _one_by_one(self, connection: Connection, waiting: list[Awaitable[Any]]) -> None:
         for one in waiting:

@@ -28,7 +28,8 @@ def load(app: str) -> dict[str, Worker]:
     found = [_attribute(module, attribute)] if attribute else _workers_of(module)
     if not found:
         raise ProgramError(
-            f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000')"
+            f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000'), "
+            "by a name of its own at the top of the file: one in a list or a function is not found"
         )
     return _scoped(_by_name(found, app))
 

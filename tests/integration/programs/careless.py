@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,8 +85,15 @@ async def do(what: str) -> None:
             raise ValueError("on purpose")
 
 
+def generated(connection: Connection) -> Iterator[None]:
+    connection.send("never")
+    yield
+
+
 if os.environ.get("CARELESS") == "streams":
     replace_streams()
+if os.environ.get("CARELESS") == "generator":
+    worker.on_connect = lambda connection: generated(connection)
 
 
 @worker.on_message

@@ -16,7 +16,7 @@ local trials = {
   { 'SET', string, '', 'EX', 60 }, { 'GET', string }, { 'EXISTS', string }, { 'PERSIST', string },
   { 'PEXPIREAT', string, '99999999999999' }, { 'EXPIRE', string, 60 }, { 'TTL', string }, { 'PTTL', string },
   { 'XADD', stream, 'MAXLEN', '~', 1, '*', 'e', '' }, { 'XLEN', stream }, { 'XRANGE', stream, '-', '+' },
-  { 'XREVRANGE', stream, '+', '-' },
+  { 'XREVRANGE', stream, '+', '-' }, { 'XDEL', stream, '0-1' },
   { 'HSET', hash, 'a', '1' }, { 'HINCRBY', hash, 'a', 1 }, { 'HGET', hash, 'a' }, { 'HMGET', hash, 'a' },
   { 'HEXISTS', hash, 'a' }, { 'HLEN', hash }, { 'HKEYS', hash }, { 'HVALS', hash }, { 'HGETALL', hash },
   { 'HSCAN', hash, '0' }, { 'HDEL', hash, 'b' },

@@ -127,6 +127,16 @@ def test_a_permission_that_is_taken_away_while_it_runs_is_noticed(chatmaster: Ma
     assert "NOPERM" in ready(server)[1]
     store.client.execute_command("ACL", "SETUSER", "app", "+xadd")
     until(lambda: ready(server)[0] == 200, what="it is ready again")
+    assert server.ctl("say", "lobby", "one").returncode == 0
+    store.client.execute_command("ACL", "SETUSER", "app", "-hset")
+    assert server.ctl("say", "lobby", "refused").returncode == 1  # its entry was written, its position was not
+    until(lambda: ready(server)[0] == 503, what="it is not ready")
+    store.client.execute_command("ACL", "SETUSER", "app", "+hset")
+    until(lambda: ready(server)[0] == 200, what="it is ready again")
+    done = server.ctl("say", "lobby", "two")
+    assert done.returncode == 0, f"the room takes nothing any more: {done.stderr}"
+    assert store.client.xlen("chat:{lobby}:log") == 2
+    assert "refused" not in repr(store.client.xrange("chat:{lobby}:log"))
 
 
 @pytest.mark.parametrize(("login", "code"), [("", "NOAUTH"), (":wrong@", "WRONGPASS"), ("nobody:s3cret@", "WRONGPASS")])

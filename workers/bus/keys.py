@@ -44,7 +44,7 @@ def shared_channels(name: str, database: int) -> list[str]:
 
 def probe(name: str) -> list[str]:
     """What a sign of life writes."""
-    return [f"{tag(name, '!probe')}:stamp", f"{tag(name, '!probe')}:log"]
+    return [f"{tag(name, '!probe')}:{kind}" for kind in ("stamp", "log", "map")]
 
 
 def probe_channel(name: str, database: int, worker: str) -> str:

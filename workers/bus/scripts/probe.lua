@@ -3,6 +3,7 @@
 --
 -- KEYS[1]  what is written, for a minute
 -- KEYS[2]  a log of one entry, for a minute: a store may forbid XADD alone
+-- KEYS[3]  a hash of one field, for a minute: or HSET alone
 -- ARGV[1]  channel
 -- ARGV[2]  what to publish
 --
@@ -15,4 +16,6 @@ local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], ARGV[2], 'EX', 60)
 redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'e', ARGV[2])
 redis.call('EXPIRE', KEYS[2], 60)
+redis.call('HSET', KEYS[3], 'e', ARGV[2])
+redis.call('EXPIRE', KEYS[3], 60)
 return receivers

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import itertools
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -42,6 +43,7 @@ class TimerWheel:
     def __init__(self, loop: asyncio.AbstractEventLoop, tasks: Tasks, counters: Counters) -> None:
         self.loop = loop
         self.entries: dict[int, _Entry] = {}
+        self.thread = threading.get_ident()  # of the loop
         self._tasks = tasks
         self._counters = counters
         self._failures = Failures()
@@ -182,8 +184,14 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _wheel() -> TimerWheel:
     try:
-        return _installed.get()
+        wheel = _installed.get()
     except LookupError:
         raise RuntimeError(
-            "Timer works inside a running worker: use it in on_worker_start or a later callback"
+            "Timer works inside a running worker: use it in on_worker_start or a later callback, "
+            "from a thread by worker.call_soon_threadsafe(Timer.add, …)"
         ) from None
+    if threading.get_ident() != wheel.thread:  # the loop would not wake up for it
+        raise RuntimeError(
+            "Timer was called in another thread than the worker's: use worker.call_soon_threadsafe(Timer.add, …)"
+        )
+    return wheel

@@ -116,3 +116,11 @@ def test_an_interval_that_is_none_is_refused_in_words(interval: Any) -> None:
 def test_arguments_that_are_no_list_are_refused_in_words(args: Any) -> None:
     with pytest.raises(TypeError, match="a timer's args are a tuple"):
         Timer.add(1, print, args)
+
+
+async def test_another_thread_is_told_how_to_reach_the_timers(wheel: TimerWheel) -> None:
+    """`asyncio.to_thread` takes the context along, and the loop would not wake up for such a timer."""
+    for call in (lambda: Timer.add(1, print), lambda: Timer.delete(1), Timer.delete_all):
+        with pytest.raises(RuntimeError, match="in another thread than the worker's"):
+            await asyncio.to_thread(call)
+    assert not wheel.entries

@@ -90,11 +90,15 @@ def parse(text: str) -> StoreUrl:
         raise ValueError(f"Redis Cluster is not supported yet; {ALLOWED}")
     if not separator or scheme not in KEYS:
         raise ValueError(ALLOWED)
+    if any(ord(character) < 32 for character in rest):
+        raise ValueError("it has a line break or another control character (a secret's file often ends with one)")
     if "#" in rest:
         raise ValueError(f"a # has no meaning here; {ENCODE}")
     place, _, query = rest.partition("?")
     authority, slash, path = place.partition("/")
     login, _, hosts = authority.rpartition("@")
+    if " " in hosts:
+        raise ValueError(f"a space is in no host; {ENCODE}")
     if "@" in query.partition("=")[0] or (scheme != "unix" and "@" in path):
         raise ValueError(f"an @ after the first / or ? is in no host; {ENCODE}")
     if "[" in login or "]" in login:

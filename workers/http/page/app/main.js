@@ -129,6 +129,7 @@ class App {
     if (elsewhere && !(what === "people" && this.model.current?.direct)) return;
     if (what === "messages" || what === "me") this.timeline.draw();
     if (what === "people" || what === "typing" || what === "me") this.people.draw();
+    if (what === "people") this.composer.mentions.peopleChanged();
   }
 
   // ---- where we are --------------------------------------------------------------------------------

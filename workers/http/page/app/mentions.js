@@ -18,17 +18,32 @@ export class Mentions {
     this.found = [];
     this.chosen = 0;
     this.begun = 0; // where the name begins, after the @
-    text.addEventListener("input", () => this.look());
+    this.dismissed = false; // by Escape, until something is typed
+    text.addEventListener("input", () => {
+      this.dismissed = false;
+      this.look();
+    });
     text.addEventListener("blur", () => this.close());
     this.list.addEventListener("pointerdown", (event) => this.clicked(event));
+  }
+
+  dismiss() {
+    this.dismissed = true;
+    this.close();
+  }
+
+  /** Others are here than before. */
+  peopleChanged() {
+    if (!this.dismissed && document.activeElement === this.text) this.look();
   }
 
   look() {
     const caret = this.text.selectionStart;
     const match = this.text.value.slice(Math.max(0, caret - LOOKED_AT), caret).match(BEFORE_CARET);
+    const before = this.found[this.chosen]?.user;
     this.found = match ? this.fitting(match[1].toLocaleLowerCase()) : [];
     this.begun = match ? caret - match[1].length : 0;
-    this.chosen = 0;
+    this.chosen = Math.max(0, this.found.findIndex(({ user }) => user === before));
     this.show();
   }
 
@@ -83,7 +98,7 @@ export class Mentions {
       this.chosen = (this.chosen + step + this.found.length) % this.found.length;
       this.show();
     } else if ((event.key === "Enter" && !event.shiftKey) || event.key === "Tab") this.take();
-    else if (event.key === "Escape") this.close();
+    else if (event.key === "Escape") this.dismiss();
     else return false;
     event.preventDefault();
     return true;

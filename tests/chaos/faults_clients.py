@@ -155,9 +155,9 @@ async def _ended(socket: ChatSocket) -> bool:
 
 @fault("clients", long=True)
 async def descriptors_exhausted(site: Site, turn: Turn) -> None:
-    """Workers with few descriptors, and more knock than they can hold: those wait, and nobody who is in is hurt."""
+    """Workers with few descriptors, and more knock than they can hold: newcomers get in, nobody in is hurt."""
     async with site.files:
-        before, began = await site.metric("accept_pauses"), asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time()
         pid = site.server.pid
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (FEW, limits[1]))  # for the workers that it forks
@@ -166,8 +166,7 @@ async def descriptors_exhausted(site: Site, turn: Turn) -> None:
             await site.ctl("reload")
             knocks = [asyncio.create_task(knock(site)) for _ in range(KNOCKS)]
             with contextlib.suppress(*(() if turn.alone else HARMLESS)):
-                paused = site.more_than
-                await until_async(lambda: paused("accept_pauses", before), 20 if turn.alone else 4, "accepting pauses")
+                await until_async(lambda: _comes_in(site), 20 if turn.alone else 4, "a newcomer gets in")
             turn.expect(not site.cuts(began), f"who was in was cut: {site.cuts(began)}")
         finally:
             for socket in await asyncio.gather(*knocks):
@@ -176,6 +175,14 @@ async def descriptors_exhausted(site: Site, turn: Turn) -> None:
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         await site.ctl("reload")
+
+
+async def _comes_in(site: Site) -> bool:
+    socket = await enter(site, "hall")
+    if isinstance(socket, ChatSocket):
+        await socket.close()
+        return True
+    return False
 
 
 async def knock(site: Site) -> RawSocket | None:

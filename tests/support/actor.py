@@ -230,11 +230,14 @@ class Actor:
             self._heard_presence(self.stays[room], message)
         elif kind in ("typing", "read") and room in self.stays:
             self._heard_note(message)
+        elif kind == "muted":
+            if not self.ledger.may(("mute",), self.user, room, time.time(), time.time()):
+                self.fault(f"{message}, where nobody muted them")
         elif kind in ("gap", "reset"):
             self.fault(f"{message}, where nothing was lost")
         elif kind == "history":
             self.ledger.looked.append(Looked(room, message["messages"], whole=True))
-        elif kind not in ("ack", "error", "bye", "members", "pong", "typing", "read"):
+        elif kind not in ("ack", "error", "bye", "members", "pong", "typing", "read", "unmuted"):
             self.fault(f"{message} is unknown, or of a room it is not in")
         if answer is not None and not answer.done():
             answer.set_result(message)

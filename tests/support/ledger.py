@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+SCANNED = 200  # messages that `unread` looks at closely: see the protocol
 SLACK = 0.75  # seconds until an acknowledged order must hold for everybody, on a busy machine
 
 Entry = dict[str, Any]
@@ -290,9 +291,14 @@ class Story:
         return [states[-1] for states in self.states.values()]
 
     def unread(self, offset: int, user: str) -> int:
-        """Messages after an offset that others wrote and that are not deleted; what a user has not read."""
-        later = (states[-1] for one, states in self.states.items() if one > offset)
-        return sum(one["from"]["user"] != user and not one.get("deleted") for one in later)
+        """Messages after an offset that others wrote and that are not deleted; what a user has not read.
+
+        Of more than SCANNED messages only the newest are looked at so closely; all before them count.
+        """
+        later = [states[-1] for one, states in sorted(self.states.items()) if one > offset]
+        newest = later[-SCANNED:]
+        closely: int = sum(one["from"]["user"] != user and not one.get("deleted") for one in newest)
+        return closely + len(later) - len(newest)
 
 
 def _changed(message: Entry, change: Entry) -> Entry:

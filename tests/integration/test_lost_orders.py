@@ -125,9 +125,14 @@ async def test_what_lost_orders_said_is_read_again(server: Chatmaster):
         await until_async(lambda: _answer(freed, ""))
         assert await _answer(kicked, ""), "it is still in the room that it was not kicked out of"
         await until_async(lambda: _name(renamed, "Other"))
-        assert "orders of !control are lost" in server.log() and "orders of !names are lost" in server.log()
+        await until_async(lambda: _lost(server, "!control") and _lost(server, "!names"), what="the log names both")
         # And once: who comes back into the room stays there.
         assert (await kicked.ask(type="join", room="other"))["type"] == "joined"
+
+
+def _lost(server: Chatmaster, room: str) -> bool:
+    """Whether the log says that orders of a room are lost; the log is written behind what it tells of."""
+    return f"orders of {room} are lost" in server.log()
 
 
 async def _answer(socket: ChatSocket, code: str) -> bool:

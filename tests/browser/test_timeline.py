@@ -157,6 +157,7 @@ def test_a_log_that_was_lost_is_said(chatmaster, redis_server, visit):
     server = chatmaster(workers=2, settings={"store.url": store.url, "store.timeout": 1.0})
     ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()
     ada.say("soon forgotten")
+    ada.kept("soon forgotten")  # an answer that is lost with the store would send it again
     bob.sees("soon forgotten")
     store.kill()
     store.wipe()

@@ -15,8 +15,8 @@ ECHO = "etc/examples/echo.py"
 GORILLA = Path(__file__).parent / "gorilla"
 # The limits are the defaults but for sizes: case 9 sends 16 MiB at once and reads no answer until then. The rate is
 # off because cases 9.7, 9.8 and 12 send 1,000 messages as fast as they can, which is what a rate is there against.
-# The server does not ping meanwhile: kosoku 0.1 takes a ping for the end of a case of 9.7, 9.8, 12 or 13 (it does so with
-# the server of `websockets`, too).
+# The server does not ping meanwhile: kosoku 0.1 takes a ping for the end of a case of 9.7, 9.8, 12 or 13 (it does so
+# with the server of `websockets`, too).
 SETTINGS = {
     "limits.message_size": 16 * 2**20,
     "limits.queue_size": 64 * 2**20,

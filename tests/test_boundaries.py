@@ -15,7 +15,7 @@ KNOWN_TO_WORKERS = {
     "chatmaster.settings",
     "chatmaster.stats",
     "chatmaster.store.client",
-    "chatmaster.store.faults",
+    "chatmaster.store.refusals",
     "chatmaster.store.url",
 }
 

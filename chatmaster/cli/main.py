@@ -22,7 +22,9 @@ from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
 from chatmaster.plural import counted
 
-STOP_MARGIN = 6.0  # seconds that the store may take after the last worker (`storekeeper.STOP_GRACE`), and the master
+STOP_MARGIN = (
+    6.0  # seconds for the store after the last worker (`STOP_GRACE` in store/supervisor.py), and for the master
+)
 SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `exec_state.VARIABLE`, which costs time to import
 
 _INSTANCE_OPTIONS = {

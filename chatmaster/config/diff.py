@@ -1,25 +1,75 @@
-"""What a running master says of its settings, and where a start from here would have others. Pure.
+"""Two configurations compared: what a reload changes, what needs a restart, what a start from here would change. Pure.
 
-Neither side says what is secret. Whether it is the same on both is told by a digest, with a salt that the asker makes
-up.
+A master and chatctl compare settings without showing secrets: each side hashes them with a salt that chatctl chooses.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from chatmaster.config.formatting import HIDDEN, visible
+from chatmaster.config.groups import Group
 from chatmaster.config.loader import KEYS, SECRET_KEYS, Loaded
 from chatmaster.settings import Settings
 
 SALT_SIZE: Final = 16  # bytes
 
+# What the running master is built upon: its directory and name, who it is, its sockets, its store.
+NEED_RESTART = (
+    ("master", "name"),
+    ("master", "state_dir"),
+    ("master", "user"),
+    ("master", "group"),
+    ("server", "listen"),
+    ("server", "unix_mode"),
+    ("store", "url"),
+)
 
-def told(settings: Settings, salt: str, *, scaled: int | None) -> dict[str, Any]:
+
+# ---- a reload --------------------------------------------------------------------------------
+
+
+def after_reload(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """The settings after a reload, and the keys whose new value needs a restart."""
+    return keep_running(new, restart_settings(old))
+
+
+def moved_addresses(old: Sequence[Group], new: Sequence[Group]) -> tuple[str, ...]:
+    """Of a program of several Workers, whose address would need a restart; `server.listen` is that of a lone one."""
+    before = {group.name: group for group in old if not group.inherited}
+    return tuple(
+        f"the address of the Worker {group.name}"
+        for group in new
+        if len(new) > 1 and group.name in before and group.listen != before[group.name].listen
+    )
+
+
+def restart_settings(settings: Settings) -> dict[str, Any]:
+    """What needs a restart to change, by key path."""
+    return {f"{section}.{key}": getattr(getattr(settings, section), key) for section, key in NEED_RESTART}
+
+
+def keep_running(new: Settings, before: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
+    """The new settings but for those of `restart_settings`, and the keys that would differ."""
+    stay: list[str] = []
+    for path, value in before.items():
+        section, _, key = path.partition(".")
+        part, value = getattr(new, section), tuple(value) if isinstance(value, list) else value
+        if getattr(part, key) != value:
+            stay.append(path)
+            part = msgspec.structs.replace(part, **{key: value})
+            new = msgspec.structs.replace(new, **{section: part})
+    return new, tuple(stay)
+
+
+# ---- chatctl and a running master ------------------------------------------------------------
+
+
+def running_settings(settings: Settings, salt: str, *, scaled: int | None) -> dict[str, Any]:
     """What the master answers; `scaled` is the number of workers that somebody asked for since."""
     shown = {key: visible(settings, key) for key in KEYS}
     if scaled is not None:

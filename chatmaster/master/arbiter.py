@@ -41,7 +41,7 @@ from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.runtime.pidfile import TOUCH_EVERY
 from chatmaster.runtime.systemd import Notifier
 from chatmaster.stats import Field
-from chatmaster.store.supervisor import StoreKeeper
+from chatmaster.store.supervisor import StoreSupervisor
 
 log = logging.getLogger(__name__)
 
@@ -154,10 +154,10 @@ class Arbiter:
         self.operations = CommandQueue(self)
         self._readiness = readiness
         self.questions = WorkerQueries(reactor, self._askable, self._groups, lambda: self.report.store_trouble())
-        self.keeper: StoreKeeper | None = None
+        self.keeper: StoreSupervisor | None = None
         if site.store is not None:
             patience = STORE_PATIENCE * site.settings.master.hang_timeout
-            self.keeper = StoreKeeper(reactor, reaper, site.store, patience=patience)
+            self.keeper = StoreSupervisor(reactor, reaper, site.store, patience=patience)
         self.started = time.time() if running is None else running.started
         self.since = _since(running)
         self.report = Report(self)
@@ -362,7 +362,7 @@ class Arbiter:
     def _settings_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         first, count = next(iter(self.policy.counts.items()))
         scaled = count if first in self.operations.scaled else None
-        peer.done(diff.told(self.site.settings, str(args.get("salt")), scaled=scaled))
+        peer.done(diff.running_settings(self.site.settings, str(args.get("salt")), scaled=scaled))
 
     def forget_settings(self) -> None:
         """Only generations that a slot may still spawn are kept."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import setproctitle
 
-from chatmaster.config import changes, validation
+from chatmaster.config import diff, validation
 from chatmaster.config.groups import Group, declarations, groups
 from chatmaster.config.loader import Loaded
 from chatmaster.contract import Answer, Failed
@@ -31,7 +31,7 @@ from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.runtime.pidfile import Left, PidFile
 from chatmaster.settings import Settings
-from chatmaster.store import check, faults
+from chatmaster.store import check, refusals
 from chatmaster.store.binary import why_not_the_wheels
 from chatmaster.store.embedded import EmbeddedStore
 
@@ -126,7 +126,7 @@ class Boot:
 
     def resume(self, stack: ExitStack, left: exec_state.ExecState, running: exec_state.MasterSnapshot) -> Site:
         """After an upgrade: the site as it is. Nothing is asked and nothing opened; a reload follows."""
-        keep, _ = changes.keep(self._loaded.settings, running.settings)
+        keep, _ = diff.keep_running(self._loaded.settings, running.settings)
         self._loaded = replace(self._loaded, settings=keep)
         settings = effective_settings(self._loaded)
         setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
@@ -180,7 +180,7 @@ class Boot:
         self._loaded = self._loaded.declare(declarations(self._declared.workers), app)
         facts: list[dict[str, Any]] = answers.store.rows if isinstance(answers.store, Answer) else []
         policy = str(facts[0].get("maxmemory_policy", "")) if facts else ""
-        if complaint := faults.eviction(policy):
+        if complaint := refusals.eviction(policy):
             log.warning("the store's maxmemory-policy: %s", complaint)
         return str(facts[0].get("durability", "")) if facts else ""
 

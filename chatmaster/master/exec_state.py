@@ -23,6 +23,7 @@ import msgspec
 from chatmaster.config.groups import Group
 from chatmaster.master.listeners import Kept
 from chatmaster.policy.processes import View
+from chatmaster.store.supervisor import StoreSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -55,19 +56,6 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     channel: int  # descriptor
     waiting: tuple[tuple[bytes, tuple[int, ...]], ...] = ()  # packets that it has not taken, with their descriptors
     since: float = 0.0  # when it was forked, monotonic; 0: not said
-
-
-class StoreSnapshot(msgspec.Struct, frozen=True):
-    """The embedded store, as its keeper knows it."""
-
-    pid: int | None
-    state: str
-    answered_at: float | None  # monotonic
-    quick_deaths: int
-    restarts: int
-    stopped: bool
-    reason: str = ""  # why it is not ready
-    since: float = 0.0  # monotonic; when it became ready, or ceased to be
 
 
 class CommandSnapshot(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chatmaster.config import changes
+from chatmaster.config import diff
 from chatmaster.master import exec_state
 from chatmaster.master.exec_state import ExecState, MasterProgram, MasterSnapshot
 from chatmaster.policy import events
@@ -26,8 +26,8 @@ def gather(arbiter: Arbiter, refused: str = "") -> ExecState:
         groups=site.groups,
         workers=arbiter.supervisor.kept(),
         tables=arbiter.supervisor.rows.tables,
-        store=arbiter.keeper.kept() if arbiter.keeper is not None else None,
-        settings=changes.kept(site.settings),
+        store=arbiter.keeper.snapshot() if arbiter.keeper is not None else None,
+        settings=diff.restart_settings(site.settings),
         durability=site.durability,
         started=arbiter.started,
         generation=operations.highest,
@@ -52,7 +52,7 @@ def put_back(arbiter: Arbiter, running: MasterSnapshot) -> None:
     """In the new image: go on with all of it."""
     arbiter.supervisor.take_over(running.workers, running.tables)
     if arbiter.keeper is not None and running.store is not None:
-        arbiter.keeper.take_over(running.store)
+        arbiter.keeper.restore(running.store)
     for fd in running.visitors:
         arbiter.control.welcome(fd, asked=False)
     for number in arbiter.policy.processes.keys() - arbiter.supervisor.handles.keys():

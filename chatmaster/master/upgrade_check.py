@@ -105,7 +105,7 @@ class Rehearsal:
 
 def rehearse(loaded: Any) -> int:
     """In the child: see that everything would go well, and say so. Raises ChatmasterError where it would not."""
-    from chatmaster.config import changes, groups
+    from chatmaster.config import diff, groups
     from chatmaster.master import app_probe, arbiter, boot
     from chatmaster.policy import events
     from chatmaster.policy.policy import Policy
@@ -118,7 +118,7 @@ def rehearse(loaded: Any) -> int:
     if running is None:
         raise ChatmasterError("nothing was left to go on with")
     fork.preload(WORKERS_ENTRY)
-    settings, _ = changes.keep(boot.effective_settings(loaded), running.settings)
+    settings, _ = diff.keep_running(boot.effective_settings(loaded), running.settings)
     Policy.of(running.view, events.Timing.of(settings))
     if settings.store.url == "embedded":
         binary.check_marker(loaded.store_dir, binary.find_program())

@@ -16,7 +16,7 @@ from redis.sentinel import MasterNotFoundError
 
 from chatmaster.errors import StoreUnreachable
 from chatmaster.store import client as store_client
-from chatmaster.store import commands, faults
+from chatmaster.store import refusals
 from chatmaster.store import url as store_url
 
 
@@ -33,6 +33,34 @@ class StoreFacts:
 
 
 _OLDEST: Final = (6, 2)
+
+# Tries every command that the workers' scripts use: a managed service may have renamed one, an ACL user may lack one.
+# KEYS[1] is a string, KEYS[2] a stream, KEYS[3] a hash, KEYS[4] a sorted set, ARGV[1] a channel. The script deletes
+# its keys, except for the string, which expires.
+_TRIALS: Final = """
+local string, stream, hash, set = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local trials = {
+  { 'INFO', 'replication' }, { 'TIME' }, { 'PUBLISH', ARGV[1], '' },
+  { 'SET', string, '', 'EX', 60 }, { 'GET', string }, { 'EXISTS', string }, { 'PERSIST', string },
+  { 'PEXPIREAT', string, '99999999999999' }, { 'EXPIRE', string, 60 }, { 'TTL', string }, { 'PTTL', string },
+  { 'XADD', stream, 'MAXLEN', '~', 1, '*', 'e', '' }, { 'XLEN', stream }, { 'XRANGE', stream, '-', '+' },
+  { 'XREVRANGE', stream, '+', '-' }, { 'XDEL', stream, '0-1' },
+  { 'HSET', hash, 'a', '1' }, { 'HINCRBY', hash, 'a', 1 }, { 'HGET', hash, 'a' }, { 'HMGET', hash, 'a' },
+  { 'HEXISTS', hash, 'a' }, { 'HLEN', hash }, { 'HKEYS', hash }, { 'HVALS', hash }, { 'HGETALL', hash },
+  { 'HSCAN', hash, '0' }, { 'HDEL', hash, 'b' },
+  { 'ZADD', set, 1, 'a' }, { 'ZSCORE', set, 'a' }, { 'ZRANGE', set, 0, -1 }, { 'ZRANGEBYSCORE', set, 0, 1 },
+  { 'ZREM', set, 'b' },
+  { 'DEL', stream, hash, set },
+}
+for _, trial in ipairs(trials) do
+  local answer = redis.pcall(unpack(trial))
+  if type(answer) == 'table' and answer.err then
+    return redis.error_reply(answer.err .. ' (asked for ' .. trial[1] .. ')')
+  end
+end
+return 1
+"""
+TRIAL: Final = _TRIALS.strip()
 
 
 def look(url: str, timeout: float, name: str) -> StoreFacts:
@@ -55,15 +83,15 @@ def look(url: str, timeout: float, name: str) -> StoreFacts:
         raise StoreUnreachable(f"{where.shown}: no answer within {timeout:g} s") from None
     except (redis.RedisError, OSError, ValueError) as error:
         words = store_client.words_of(error)
-        why = faults.explained(words, name) if words else _reason(error)
-        raise StoreUnreachable(f"{where.shown}: {why}", transient=faults.is_transient(words)) from None
+        why = refusals.explained(words, name) if words else _reason(error)
+        raise StoreUnreachable(f"{where.shown}: {why}", transient=refusals.is_transient(words)) from None
 
 
 def _use(client: redis.Redis, database: int, name: str) -> None:
     """Publish, write and subscribe as a worker does. Raises what redis raises."""
     channel = f"{name}@{database}:{{!probe}}"
-    keys = commands.trial_keys(name)
-    client.eval(commands.TRIAL, len(keys), *keys, channel)
+    keys = trial_keys(name)
+    client.eval(TRIAL, len(keys), *keys, channel)
     with client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
         subscription.subscribe(channel)
         subscription.parse_response(timeout=client.connection_pool.connection_kwargs.get("socket_timeout"))
@@ -125,3 +153,8 @@ def _reason(error: Exception) -> str:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
+
+
+def trial_keys(name: str) -> list[str]:
+    """KEYS of `TRIAL`, in one slot, within what an instance of that name may touch."""
+    return [f"{name}:{{!probe}}:{kind}" for kind in ("stamp", "stream", "hash", "set")]

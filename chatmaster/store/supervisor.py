@@ -8,27 +8,43 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from chatmaster.contract import ExitCode
-from chatmaster.master.exec_state import StoreSnapshot
 from chatmaster.policy.processes import QUICK_DEATH, backoff
 from chatmaster.runtime.child_watcher import ChildWatcher
-from chatmaster.runtime.event_loop import EventLoop, Timer
+from chatmaster.runtime.event_loop import READ, EventLoop, Timer
 from chatmaster.store.embedded import EmbeddedStore
-from chatmaster.store.watch import StoreWatch
 
 log = logging.getLogger(__name__)
 
-ASK_EVERY: Final = 0.02  # seconds, while it comes up
+START_POLL: Final = 0.02  # seconds between two questions to a store that starts
+PROBE_INTERVAL: Final = 1.0  # seconds between two questions to a store that runs
 SPACE: Final = 256 * 1024  # bytes without which a store that has ended is not started again: its disk is full
 SPACE_EVERY: Final = 0.25  # seconds between two looks for it
 STOP_GRACE: Final = 5.0  # seconds to close its files; what was acknowledged is on the disk anyway
 
 
-class StoreKeeper:
+class StoreSnapshot(msgspec.Struct, frozen=True):
+    """The embedded store, as its keeper knows it."""
+
+    pid: int | None
+    state: str
+    answered_at: float | None  # monotonic
+    quick_deaths: int
+    restarts: int
+    stopped: bool
+    reason: str = ""  # why it is not ready
+    since: float = 0.0  # monotonic; when it became ready, or ceased to be
+
+
+class StoreSupervisor:
     """Watches over one embedded store."""
 
     def __init__(self, reactor: EventLoop, reaper: ChildWatcher, store: EmbeddedStore, *, patience: float) -> None:
@@ -59,14 +75,14 @@ class StoreKeeper:
         self._reactor.call_later(patience, self._out_of_patience)
         self._spawn()
 
-    def kept(self) -> StoreSnapshot:
+    def snapshot(self) -> StoreSnapshot:
         """For the next image of this program."""
         return StoreSnapshot(
             self.store.pid, self.state, self._answered_at, self._quick_deaths, self.restarts, self._stopped,
             self.reason, self.since,
         )  # fmt: skip
 
-    def take_over(self, kept: StoreSnapshot) -> None:
+    def restore(self, kept: StoreSnapshot) -> None:
         """Go on with the store of the image before this one."""
         self.state, self.restarts = kept.state, kept.restarts
         self.reason, self.since = kept.reason, kept.since or self.since
@@ -107,7 +123,7 @@ class StoreKeeper:
 
     def _ask(self) -> None:
         if not self.store.answers():
-            self._timer = self._reactor.call_later(ASK_EVERY, self._ask)
+            self._timer = self._reactor.call_later(START_POLL, self._ask)
             return
         self.state, self._answered_at = "ready", time.monotonic()
         self.reason, self.since = "", self._answered_at
@@ -192,3 +208,75 @@ class StoreKeeper:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class StoreWatch:
+    """Asks while it is started; calls `hung` once the store has not said a word for `patience` seconds."""
+
+    def __init__(self, reactor: EventLoop, path: Path, *, patience: float, hung: Callable[[float], None]) -> None:
+        self.patience = patience
+        self._reactor = reactor
+        self._path = path
+        self._hung = hung
+        self._sock: socket.socket | None = None
+        self._asked: float | None = None  # when, as long as no answer has come
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """It answers now: begin to watch."""
+        self.stop()
+        self._timer = self._reactor.call_later(PROBE_INTERVAL, self._look)
+
+    def stop(self) -> None:
+        """It is not to be judged: it ends, or somebody has stopped it."""
+        self._hang_up()
+        self._asked = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._listen()  # the master itself may have been away, and the answer have come meanwhile
+        now = time.monotonic()
+        if self._asked is not None and now - self._asked >= self.patience:
+            self.stop()
+            self._hung(self.patience)
+            return
+        if self._asked is None:
+            self._asked = now
+            self._ask()
+        elif self._sock is None:
+            self._ask()
+        self._timer = self._reactor.call_later(PROBE_INTERVAL, self._look)
+
+    def _ask(self) -> None:
+        try:
+            if self._sock is None:
+                self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self._sock.setblocking(False)
+                self._sock.connect(str(self._path))
+                self._reactor.watch(self._sock.fileno(), READ, self._listen)
+            self._sock.send(b"PING\r\n")
+        except OSError:
+            self._hang_up()  # a full queue of connections is no answer either
+
+    def _listen(self) -> None:
+        if self._sock is None:
+            return
+        try:
+            said = self._sock.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if said:
+            self._asked = None  # any answer will do: a store that is busy says so
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._sock is not None:
+            if self._sock.fileno() >= 0:
+                self._reactor.forget(self._sock.fileno())
+            self._sock.close()
+            self._sock = None

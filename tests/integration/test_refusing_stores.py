@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chatmaster.contract import ExitCode
-from chatmaster.store import faults
+from chatmaster.store import refusals
 from tests.support import processes
 from tests.support.server import ROOT, Chatmaster, DidNotStart
 from tests.support.store import RedisServer
@@ -96,7 +96,7 @@ def test_a_user_without_a_permission_is_refused_with_what_is_needed(
     store = redis_server(tcp=True, program=REDIS)
     store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *rules.split())
     said = refused(chatmaster, f"redis://app:secret@127.0.0.1:{store.port}/0")
-    assert f"its user needs: ACL SETUSER USER {faults.acl('chat')}" in said and "secret" not in said
+    assert f"its user needs: ACL SETUSER USER {refusals.acl('chat')}" in said and "secret" not in said
 
 
 @pytest.mark.parametrize("name", ["XADD", "HSET", "ZADD", "PUBLISH"])
@@ -119,7 +119,7 @@ def test_a_place_for_one_client_is_too_few_and_that_is_said(chatmaster: Make, re
 
 def test_a_permission_that_is_taken_away_while_it_runs_is_noticed(chatmaster: Make, redis_server: MakeStore) -> None:
     store = redis_server(tcp=True, program=REDIS)
-    store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *faults.acl("chat").split())
+    store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *refusals.acl("chat").split())
     server = chatmaster(workers=1, settings={"store.url": f"redis://app:secret@127.0.0.1:{store.port}/0"})
     assert ready(server)[0] == 200
     store.client.execute_command("ACL", "SETUSER", "app", "-xadd")
@@ -162,9 +162,9 @@ def test_a_full_store_and_one_without_a_place_for_clients_are_refused(
 
 
 async def test_the_documented_user_can_run_the_whole_server(chatmaster: Make, redis_server: MakeStore) -> None:
-    assert f"on >PASSWORD {faults.acl('chat')}\n" in (ROOT / "README.md").read_text()
+    assert f"on >PASSWORD {refusals.acl('chat')}\n" in (ROOT / "README.md").read_text()
     store = redis_server(tcp=True, program=REDIS, options=("--maxmemory-policy", "allkeys-lru"))
-    store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *faults.acl("chat").split())
+    store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *refusals.acl("chat").split())
     server = chatmaster(workers=2, settings={"store.url": f"redis://app:secret@127.0.0.1:{store.port}/1"})
     assert "allkeys-lru throws messages away" in server.log()
     async with (

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from chatmaster.settings import Settings
 from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
-from chatmaster.store.faults import explained, is_transient
+from chatmaster.store.refusals import explained, is_transient
 from workers.bus import keys
 from workers.bus.codec import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
 from workers.bus.connection import StoreConnection

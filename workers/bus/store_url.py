@@ -13,7 +13,7 @@ from redis.asyncio import Sentinel
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 
-from chatmaster.store import client, faults
+from chatmaster.store import client, refusals
 from chatmaster.store import url as store_url
 from workers.bus.connection import StoreConnection
 from workers.bus.port import Unavailable
@@ -49,7 +49,7 @@ class Opener:
                 return await self._open()
         except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             words = client.words_of(error)
-            why = faults.explained(words, self._name) if words else str(error) or type(error).__name__
+            why = refusals.explained(words, self._name) if words else str(error) or type(error).__name__
             raise Unavailable(f"cannot connect to the store: {why}") from error
 
     async def _open(self) -> StoreConnection:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from chatmaster import __version__
-from chatmaster.config import changes
+from chatmaster.config import diff
 from chatmaster.config.groups import Group, check_names, declarations, groups
 from chatmaster.config.loader import Loaded
 from chatmaster.contract import ExitCode
@@ -254,7 +254,7 @@ class CommandQueue:
         arbiter.notifier.reloading(job.kind)
         self._visit = workdir.Visit()
         loaded = arbiter.site.loaded.reload()
-        settings, _ = changes.reloaded(arbiter.site.settings, boot.effective_settings(loaded))
+        settings, _ = diff.after_reload(arbiter.site.settings, boot.effective_settings(loaded))
         asking = app_probe.ProbeProcess(
             arbiter.reactor,
             settings,
@@ -282,10 +282,10 @@ class CommandQueue:
 
     def _roll(self, job: Job, loaded: Loaded, new: tuple[Group, ...]) -> None:
         site = self._arbiter.site
-        settings, stay = changes.reloaded(site.settings, boot.effective_settings(loaded))
+        settings, stay = diff.after_reload(site.settings, boot.effective_settings(loaded))
         self.highest += 1
         job.plan = Plan(loaded, settings, new)
-        job.result |= {"generation": self.highest, "needs_restart": [*stay, *changes.moved(site.groups, new)]}
+        job.result |= {"generation": self.highest, "needs_restart": [*stay, *diff.moved_addresses(site.groups, new)]}
         self._arbiter.settings_of[self.highest] = settings
         self._number += 1
         timing = events.Timing.of(settings)

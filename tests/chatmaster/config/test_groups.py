@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chatmaster.config.changes import moved, reloaded
+from chatmaster.config.diff import after_reload, moved_addresses
 from chatmaster.config.groups import Group, cores, declarations, groups
 from chatmaster.contract import Declared, ExitCode
 from chatmaster.errors import ConfigError
@@ -61,8 +61,8 @@ def test_what_one_of_several_declares_is_checked(declared, fault):
 def test_an_address_of_one_of_several_needs_a_restart_to_change():
     old = [Group("one", ("ws://h:1",), 1, inherited=True), Group("two", ("ws://h:2",), 1), Group("x", ("ws://h:3",), 1)]
     new = [Group("one", ("ws://h:7",), 1), Group("two", ("ws://h:8",), 2), Group("x", ("ws://h:3",), 2)]
-    assert moved(old, new) == ("the address of the Worker two",)
-    assert moved(old[1:2], new[1:2]) == ()  # a lone one: that is server.listen
+    assert moved_addresses(old, new) == ("the address of the Worker two",)
+    assert moved_addresses(old[1:2], new[1:2]) == ()  # a lone one: that is server.listen
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_an_address_of_one_of_several_needs_a_restart_to_change():
     ],
 )
 def test_what_a_reload_cannot_change_is_named_and_stays(changed, key):
-    assert reloaded(Settings(), changed) == (Settings(), (key,))
+    assert after_reload(Settings(), changed) == (Settings(), (key,))
 
 
 def test_the_rest_is_as_the_new_configuration_says():
     changed = Settings(limits=Limits(rate=1.0), store=Store(url="redis://elsewhere", timeout=1.0))
-    settings, stay = reloaded(Settings(), changed)
+    settings, stay = after_reload(Settings(), changed)
     assert stay == ("store.url",)
     assert settings == msgspec.structs.replace(Settings(), limits=Limits(rate=1.0), store=Store(timeout=1.0))

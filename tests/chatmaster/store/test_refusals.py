@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatmaster.store.faults import MOST, code_of, explained, is_transient
+from chatmaster.store.refusals import MOST, code_of, explained, is_transient
 
 # As Redis 6.2 to 7.2 and Valkey 8 and 9 said them.
 SAID = [

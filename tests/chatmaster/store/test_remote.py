@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from chatmaster.store.commands import TRIAL, trial_keys
+from chatmaster.store.remote import TRIAL, trial_keys
 
 WORKERS = Path(__file__).parents[3] / "workers"
 

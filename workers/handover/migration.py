@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
+from workers.close_codes import CloseCode
 from workers.handover.protocol import MAX_PACKET, ConnectionSnapshot, RoomPosition
 from workers.node import control_room
 from workers.node.control_room import ORDER_ROOMS
@@ -190,7 +191,7 @@ def rejoin(
             return
         # A connection outside its rooms would be silent for ever: better it comes back by itself.
         logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
-        connection.close(1012, "service restart")
+        connection.close(CloseCode.SERVICE_RESTART, "service restart")
 
     here = tuple([at for at in rooms if node.hub.position(at.room) is not None])
     rest = rooms if not here else () if len(here) == len(rooms) else tuple([at for at in rooms if at not in here])

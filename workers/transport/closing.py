@@ -17,6 +17,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Final
 
+from workers.close_codes import CloseCode
 from workers.transport import frames
 from workers.transport.addresses import of_peer
 from workers.transport.opening import ConnectionOwner
@@ -31,12 +32,6 @@ CLOSING: Final = 1
 DRAINING: Final = 2
 GONE: Final = 3
 FROZEN: Final = 4  # offered to another process: neither read nor written here
-
-ABNORMAL: Final = 1006  # the connection was lost without a Close (RFC 6455, 7.1.5)
-TOO_MANY: Final = 4004
-TOO_SLOW: Final = 4008
-FLOOD: Final = 4009
-NO_ANSWER: Final = 4010
 
 
 class PendingOutput:
@@ -126,7 +121,7 @@ class ClosingProtocol(asyncio.Protocol):
         self.endpoint.counts.bytes_out += len(frame)
         self.transport.write(frame)
         if self.writing_paused and self.buffered > 2 * self.endpoint.config.queue_size + self.oversized:
-            self.abort(TOO_SLOW, "reads too slowly")
+            self.abort(CloseCode.TOO_SLOW, "reads too slowly")
 
     def pause_writing(self) -> None:
         """More than the high-water mark waits."""
@@ -150,7 +145,7 @@ class ClosingProtocol(asyncio.Protocol):
 
     # ---- ending ------------------------------------------------------------------------------------
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Start the closing handshake. `Owner.closed` follows in the next turn of the loop, with this code.
 
         Raises websockets.exceptions.ProtocolError for a code that must not be sent.
@@ -171,7 +166,7 @@ class ClosingProtocol(asyncio.Protocol):
             self._late = PendingOutput()
         return self._late
 
-    def abort(self, code: int = ABNORMAL, reason: str = "") -> None:
+    def abort(self, code: int = CloseCode.ABNORMAL, reason: str = "") -> None:
         """Drop the connection and what waits to be written; `Owner.closed` follows in the next turn."""
         if self.state == OPEN:
             self.endpoint.loop.call_soon(self._tell_closed, code, reason)
@@ -179,7 +174,7 @@ class ClosingProtocol(asyncio.Protocol):
 
     def give_way(self) -> None:
         """Drop a connection whose client has not come in: others need its place."""
-        self.abort(TOO_MANY, "too many connections from this address")
+        self.abort(CloseCode.TOO_MANY, "too many connections from this address")
 
     def refuse(self, code: int, reason: str) -> None:
         """The peer broke the protocol."""
@@ -190,7 +185,7 @@ class ClosingProtocol(asyncio.Protocol):
         """The application raised (call this in the `except`): log it once, count it, close with 1011."""
         self.endpoint.counts.callback_errors += 1
         log.exception("a callback failed on %s of %s", doing, self.address or "a unix socket")
-        self.fail(1011, "internal error")
+        self.fail(CloseCode.INTERNAL_ERROR, "internal error")
 
     def fail(self, code: int, reason: str) -> None:
         """Close without waiting for the peer's Close (RFC 6455, 7.1.7)."""
@@ -235,7 +230,7 @@ class ClosingProtocol(asyncio.Protocol):
         """The socket is closed, by either side."""
         if self.state != FROZEN:
             self.state = GONE
-            self._tell_closed(ABNORMAL, "")
+            self._tell_closed(CloseCode.ABNORMAL, "")
         self._forget_input()
 
     def _forget_input(self) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
+from workers.close_codes import CloseCode
 from workers.http.response import Response
 from workers.transport.acceptor import Acceptor
 from workers.transport.closing import ClosingProtocol
@@ -170,7 +171,7 @@ class Endpoint:
         if self._serving is not None:
             self._serving.cancel()
         for ws in list(self.connections):
-            ws.abort(1001)
+            ws.abort(CloseCode.GOING_AWAY)
         for handshake in list(self.connections.handshakes):
             handshake.transport.abort()
         self.connections.stop()

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from workers.transport.closing import NO_ANSWER, TOO_SLOW, ClosingProtocol
+from workers.close_codes import CloseCode
+from workers.transport.closing import ClosingProtocol
 from workers.transport.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Keepalive:
             self._backlogs[ws] = waiting
             self._answers.set(ws, now)
         else:
-            ws.close(NO_ANSWER, "no answer to a ping")
+            ws.close(CloseCode.NO_ANSWER, "no answer to a ping")
 
     def _watch_stall(self, ws: WebSocket, now: float) -> None:
         waiting = ws.buffered
@@ -142,4 +143,4 @@ class Keepalive:
         if waiting < before:
             self._stalls[ws] = (waiting, now)
         elif now - since >= self._lag_timeout:
-            ws.abort(TOO_SLOW, "reads too slowly")
+            ws.abort(CloseCode.TOO_SLOW, "reads too slowly")

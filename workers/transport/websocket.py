@@ -14,8 +14,9 @@ from websockets.frames import BINARY, CLOSE, PING, TEXT, Frame
 from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
 
+from workers.close_codes import CloseCode
 from workers.transport import frames
-from workers.transport.closing import CLOSING, FLOOD, FROZEN, GONE, OPEN, TOO_SLOW, ClosingProtocol
+from workers.transport.closing import CLOSING, FROZEN, GONE, OPEN, ClosingProtocol
 from workers.transport.opening import ConnectionHandler, HandshakeResult
 from workers.transport.parser import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
 from workers.transport.snapshot import ConnectionState, FrozenConnection, encode_state
@@ -110,7 +111,7 @@ class WebSocket(ClosingProtocol):
             raise ValueError(f"a message of {size} bytes is larger than worker.max_send_buffer ({most})")
         if self.state == OPEN:
             if self.buffered + size > most:
-                self.abort(TOO_SLOW, "reads too slowly")
+                self.abort(CloseCode.TOO_SLOW, "reads too slowly")
             self.oversized += size
         self.write_frame(message)
         if not self.writing_paused:
@@ -172,7 +173,7 @@ class WebSocket(ClosingProtocol):
         """Messages are the application's to limit; what it never sees is limited here."""
         self.side_work += work
         if self.side_work > CONTROL_WORK * self.endpoint.config.control_frames:
-            self.refuse(FLOOD, "too many control frames or tiny fragments")
+            self.refuse(CloseCode.FLOOD, "too many control frames or tiny fragments")
 
     # ---- bytes come ------------------------------------------------------------------------------
 
@@ -243,13 +244,13 @@ class WebSocket(ClosingProtocol):
         """A data frame of a message of several: its first one, a further one, or one that must not come here."""
         fragments, allowed = self._fragments, RSV1 if self.opening.deflate and head & 0x0F else 0
         if head & RESERVED & ~allowed:
-            self.refuse(1002, "reserved bits must be 0")
+            self.refuse(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
         elif head & 0x0F:
             self._begin_message(head, payload)
         elif fragments is None:
-            self.refuse(1002, "a continuation of nothing")
+            self.refuse(CloseCode.PROTOCOL_ERROR, "a continuation of nothing")
         elif len(fragments.data) + len(payload) > self.endpoint.config.message_size:
-            self.refuse(1009, f"a message of more than {self.endpoint.config.message_size} bytes")
+            self.refuse(CloseCode.TOO_BIG, f"a message of more than {self.endpoint.config.message_size} bytes")
         else:
             fragments.data += payload
             if head & FIN:
@@ -259,9 +260,9 @@ class WebSocket(ClosingProtocol):
 
     def _begin_message(self, head: int, payload: bytes) -> None:
         if self._fragments is not None:
-            self.refuse(1002, "a message inside a message")
+            self.refuse(CloseCode.PROTOCOL_ERROR, "a message inside a message")
         elif head & 0x0F == BINARY and not self.endpoint.config.binary:
-            self.refuse(1003, "text messages only")
+            self.refuse(CloseCode.UNSUPPORTED_DATA, "text messages only")
         else:
             self._fragments = Fragments(head, payload)
 
@@ -278,13 +279,13 @@ class WebSocket(ClosingProtocol):
         elif self.endpoint.config.binary:
             self._deliver(payload)
         else:
-            self.refuse(1003, "text messages only")
+            self.refuse(CloseCode.UNSUPPORTED_DATA, "text messages only")
 
     def _receive_text(self, payload: bytes) -> None:
         try:
             text = payload.decode()
         except UnicodeDecodeError:
-            self.refuse(1007, "invalid UTF-8")
+            self.refuse(CloseCode.INVALID_DATA, "invalid UTF-8")
             return
         self._deliver(text)
 

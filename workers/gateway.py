@@ -32,7 +32,6 @@ from workers.bus.codec import pack_envelope, unpack_all_placed
 from workers.bus.port import Placed
 from workers.bus.script import load_own
 from workers.chat.rules import names
-from workers.chat.rules.rights import retention
 from workers.cluster import keys as presence_keys
 from workers.gateway_errors import InstanceNotRunning, WrongApplication, own_errors
 from workers.node import control_room
@@ -40,6 +39,7 @@ from workers.node import published_settings as kept
 from workers.payload import close_reason, packed
 from workers.reach import scoped
 from workers.registry import keys as registry_keys
+from workers.room_options import retention
 
 MEMBERS_MOST = 1000
 LOOK_EVERY = 1.0  # seconds between two looks whether the instance still runs, and what it says of itself

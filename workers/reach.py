@@ -15,13 +15,13 @@ from workers.addressing import ALL_ROOM, inbox_of
 from workers.bus import keys as bus_keys
 from workers.bus.codec import pack_envelope, unpack_all_placed
 from workers.bus.script import load_own
-from workers.chat.rules.rights import retention
 from workers.cluster import keys as presence_keys
 from workers.node import control_room
 from workers.payload import packed
 from workers.presence import calls as presence_calls
 from workers.presence.calls import Argument, scripts_of
 from workers.registry import keys as registry_keys
+from workers.room_options import retention
 
 if TYPE_CHECKING:
     from workers.node.node import Node

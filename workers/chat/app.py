@@ -34,12 +34,14 @@ from workers.chat.rules import effects, entries, replies
 from workers.chat.rules.amendments import amended
 from workers.chat.rules.commands import Join, request_size
 from workers.chat.rules.context import Context
+from workers.chat.rules.effects import Effects
 from workers.chat.rules.identity import Identities, Identity
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.moderators import StaffList
 from workers.chat.rules.names import cleaned, is_blank
 from workers.chat.rules.rights import Role
-from workers.chat.rules.session import ChatSession, Effects, SessionPhase, SessionState
+from workers.chat.rules.session import ChatSession
+from workers.chat.rules.state import SessionPhase, SessionState
 from workers.chat.session_timeouts import SessionTimeouts
 from workers.chat.user_rate import UserRate
 from workers.http import page
@@ -208,7 +210,7 @@ class ChatApplication:
 
     def frozen(self, connection: Connection) -> Any:
         """The session on paper."""
-        return msgspec.to_builtins(connection.app.session.freeze(time.time()))
+        return msgspec.to_builtins(connection.app.session.snapshot(time.time()))
 
     def moved(self, connection: Connection) -> None:
         """It belongs to another worker now, which counts it from now on."""
@@ -218,7 +220,7 @@ class ChatApplication:
     def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
         """It comes from another worker."""
         written, address = msgspec.convert(state, SessionState), self._network_of(connection)
-        session = ChatSession.thaw(self.context, connection.id, written, time.time(), address=address)
+        session = ChatSession.restore(self.context, connection.id, written, time.time(), address=address)
         desk = connection.app = ChatConnection(self, connection, session)
         if session.phase is SessionPhase.NEW:
             self._deadlines.await_hello(desk, connection.opened_at)
@@ -361,7 +363,7 @@ class ChatApplication:
         return (page,)
 
     async def consult(self, desk: ChatConnection, consult: effects.Consult) -> Effects:
-        """Ask the application. Raises Mistake where it refuses."""
+        """Ask the application. Raises RequestError where it refuses."""
         if isinstance(consult.command, Join):
             self.moderation.coming.begin(desk, desk.session.identity.user)
         text = await self.hook_runner.ask(desk.connection, consult)

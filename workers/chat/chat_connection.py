@@ -18,11 +18,32 @@ import msgspec
 from workers.addressing import inbox_of, is_inbox
 from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, Placed, StoreRefused, TooMany
 from workers.chat.direct_messages import with_peer
-from workers.chat.rules import effects as e
 from workers.chat.rules import replies
-from workers.chat.rules.replies import RequestId
+from workers.chat.rules.commands import RequestId
+from workers.chat.rules.effects import (
+    Admit,
+    AmendMessage,
+    ChangeName,
+    CloseSession,
+    Consult,
+    Effect,
+    Effects,
+    EnterRoom,
+    Greet,
+    LeaveRoom,
+    MarkRead,
+    Moderate,
+    Publish,
+    PublishDirect,
+    PublishNotice,
+    ReadHistory,
+    ReadMembers,
+    Reply,
+    TellRead,
+)
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.session import ChatSession, Effects, SessionPhase
+from workers.chat.rules.session import ChatSession
+from workers.chat.rules.state import SessionPhase
 from workers.chat.user_rate import Account
 from workers.transport.frames import text_frame
 
@@ -168,26 +189,26 @@ class ChatConnection:
         for effect in effects:
             _CARRY_OUT[type(effect)](self, effect)
 
-    def _reply(self, effect: e.Reply) -> None:
+    def _reply(self, effect: Reply) -> None:
         self.connection.ws.write_frame(text_frame(effect.payload))
 
     def say(self, payload: bytes) -> None:
         """Tell the client something that is no answer."""
-        self._reply(e.Reply(payload))
+        self._reply(Reply(payload))
 
-    def _bye(self, effect: e.CloseSession) -> None:
+    def _bye(self, effect: CloseSession) -> None:
         if effect.note:
             address = self.connection.remote_ip or "a unix socket"
             logger.info(
                 "connection %s from %s is refused (%d): %s", self.connection.id, address, effect.code, effect.note
             )
-        self._reply(e.Reply(replies.bye(effect.code, effect.reason, effect.retry_after_ms)))
+        self._reply(Reply(replies.bye(effect.code, effect.reason, effect.retry_after_ms)))
         self._app.ended(self)
         self.connection.close(effect.code, effect.reason)
 
     # ---- messages ----------------------------------------------------------------------------------
 
-    def _publish(self, effect: e.Publish, *, placed: Callable[[Placed], None] | None = None) -> None:
+    def _publish(self, effect: Publish, *, placed: Callable[[Placed], None] | None = None) -> None:
         if effect.slow_mode:
             self._pace(effect, lambda: self._publish(msgspec.structs.replace(effect, slow_mode=0.0), placed=placed))
         elif effect.reply_to is not None:
@@ -197,7 +218,7 @@ class ChatConnection:
 
     def _append(
         self,
-        effect: e.Publish | e.AmendMessage,
+        effect: Publish | AmendMessage,
         digest: bytes | None,
         placed: Callable[[Placed], None] | None,
         **how: Any,
@@ -235,7 +256,7 @@ class ChatConnection:
             **how,
         )
 
-    def _pace(self, effect: e.Publish | e.AmendMessage, publish: Callable[[], None]) -> None:
+    def _pace(self, effect: Publish | AmendMessage, publish: Callable[[], None]) -> None:
         """Publish in a slow room, once the store says that it is time."""
         identity = self.session.identity
 
@@ -252,7 +273,7 @@ class ChatConnection:
         address = self.session.address if identity.guest else ""
         self._app.marks.pace(effect.room, identity.user, address, effect.key, effect.slow_mode, paced)
 
-    def _publish_direct(self, effect: e.PublishDirect) -> None:
+    def _publish_direct(self, effect: PublishDirect) -> None:
         """The receiver's inbox first, then one's own, under the same key: a retry finishes what a fault broke off."""
         if not effect.key:
             self._publish_to_both(effect)
@@ -268,12 +289,12 @@ class ChatConnection:
         self._took_off()
         self._app.marks.claim(self.session.identity.user, effect.key, effect.content, claimed)
 
-    def _publish_to_both(self, effect: e.PublishDirect) -> None:
+    def _publish_to_both(self, effect: PublishDirect) -> None:
         if effect.reply_to is not None:
             self._start(self._answer_directly(effect), effect.id, "direct")
             return
         user = self.session.identity.user
-        own = e.Publish(effect.id, inbox_of(user), effect.own_payload, effect.key, effect.content)
+        own = Publish(effect.id, inbox_of(user), effect.own_payload, effect.key, effect.content)
         if effect.to == user:
             self._publish(own)
             return
@@ -298,10 +319,10 @@ class ChatConnection:
             digest=effect.content,
         )
 
-    async def _answer_directly(self, effect: e.PublishDirect) -> Effects:
+    async def _answer_directly(self, effect: PublishDirect) -> Effects:
         return (await self._app.mirror.answering(self, effect),)
 
-    def _amend(self, effect: e.AmendMessage) -> None:
+    def _amend(self, effect: AmendMessage) -> None:
         if is_inbox(effect.room):
             self._start(self._app.mirror.amend(self, effect), effect.id, effect.change.verb)
             return
@@ -325,54 +346,54 @@ class ChatConnection:
 
     # ---- what is not kept in a log -------------------------------------------------------------------
 
-    def _mark_read(self, effect: e.MarkRead) -> None:
+    def _mark_read(self, effect: MarkRead) -> None:
         self._app.mark_read(effect.room, self.session.identity.user, effect.offset)
 
-    def _tell_read(self, effect: e.TellRead) -> None:
+    def _tell_read(self, effect: TellRead) -> None:
         self._start(self._app.mirror.tell_read(self, effect), None, "read")
 
-    def _note(self, effect: e.PublishNotice) -> None:
+    def _note(self, effect: PublishNotice) -> None:
         self._app.note(effect.room, effect.payload)
 
-    def _rename(self, effect: e.ChangeName) -> None:
+    def _rename(self, effect: ChangeName) -> None:
         self._start(self._app.rename(self, effect), effect.id, "rename")
 
     # ---- rooms -------------------------------------------------------------------------------------
 
-    def _leave(self, effect: e.LeaveRoom) -> None:
+    def _leave(self, effect: LeaveRoom) -> None:
         left = self._app.leave(self, effect.room)
         if left.is_set():
-            self._reply(e.Reply(effect.answer))
+            self._reply(Reply(effect.answer))
         else:
             self._start(self._left(left, effect), effect.id, "leave")
 
-    async def _left(self, left: asyncio.Event, effect: e.LeaveRoom) -> Effects:
+    async def _left(self, left: asyncio.Event, effect: LeaveRoom) -> Effects:
         await left.wait()
-        return (e.Reply(effect.answer),)
+        return (Reply(effect.answer),)
 
-    def _join(self, effect: e.EnterRoom) -> None:
+    def _join(self, effect: EnterRoom) -> None:
         self._start(self._app.entrance.join(self, effect), effect.id, "join")
 
-    def _admit(self, effect: e.Admit) -> None:
+    def _admit(self, effect: Admit) -> None:
         if self.session.context.consulted:  # the application's own coroutines are run by tasks
             self._start(self._app.entrance.admit(self, effect), effect.id, "hello")
             return
         self._working += 1
         self._app.tasks.begin(self._worked(self._app.entrance.admit(self, effect), effect.id), what="hello")
 
-    def _greet(self, effect: e.Greet) -> None:
+    def _greet(self, effect: Greet) -> None:
         self._start(self._app.greet(self, effect), effect.id, "hello")
 
-    def _read_history(self, effect: e.ReadHistory) -> None:
+    def _read_history(self, effect: ReadHistory) -> None:
         self._start(self._app.read_history(self, effect), effect.id, "history")
 
-    def _read_members(self, effect: e.ReadMembers) -> None:
+    def _read_members(self, effect: ReadMembers) -> None:
         self._start(self._app.read_members(self, effect), effect.id, "members")
 
-    def _moderate(self, effect: e.Moderate) -> None:
+    def _moderate(self, effect: Moderate) -> None:
         self._start(self._app.moderation.moderate(self, effect), effect.id, str(effect.verb))
 
-    def _consult(self, effect: e.Consult) -> None:
+    def _consult(self, effect: Consult) -> None:
         self._start(self._app.consult(self, effect), effect.command.id, f"the hook {effect.hook}")
 
 
@@ -392,22 +413,22 @@ def _why(error: BusError) -> RequestError:
     return RequestError("unavailable", "the store did not answer; the outcome is unknown", retry_after=again)
 
 
-_CARRY_OUT: Final[dict[type[e.Effect], Callable[[ChatConnection, Any], None]]] = {
-    e.Reply: ChatConnection._reply,
-    e.CloseSession: ChatConnection._bye,
-    e.Admit: ChatConnection._admit,
-    e.Greet: ChatConnection._greet,
-    e.EnterRoom: ChatConnection._join,
-    e.LeaveRoom: ChatConnection._leave,
-    e.Publish: ChatConnection._publish,
-    e.PublishDirect: ChatConnection._publish_direct,
-    e.AmendMessage: ChatConnection._amend,
-    e.MarkRead: ChatConnection._mark_read,
-    e.TellRead: ChatConnection._tell_read,
-    e.PublishNotice: ChatConnection._note,
-    e.ChangeName: ChatConnection._rename,
-    e.ReadHistory: ChatConnection._read_history,
-    e.ReadMembers: ChatConnection._read_members,
-    e.Moderate: ChatConnection._moderate,
-    e.Consult: ChatConnection._consult,
+_CARRY_OUT: Final[dict[type[Effect], Callable[[ChatConnection, Any], None]]] = {
+    Reply: ChatConnection._reply,
+    CloseSession: ChatConnection._bye,
+    Admit: ChatConnection._admit,
+    Greet: ChatConnection._greet,
+    EnterRoom: ChatConnection._join,
+    LeaveRoom: ChatConnection._leave,
+    Publish: ChatConnection._publish,
+    PublishDirect: ChatConnection._publish_direct,
+    AmendMessage: ChatConnection._amend,
+    MarkRead: ChatConnection._mark_read,
+    TellRead: ChatConnection._tell_read,
+    PublishNotice: ChatConnection._note,
+    ChangeName: ChatConnection._rename,
+    ReadHistory: ChatConnection._read_history,
+    ReadMembers: ChatConnection._read_members,
+    Moderate: ChatConnection._moderate,
+    Consult: ChatConnection._consult,
 }

@@ -15,8 +15,8 @@ from msgspec import Struct
 from workers.addressing import inbox_of
 from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed, Position
 from workers.chat.rules import effects, replies
+from workers.chat.rules.effects import Effects
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.session import Effects
 from workers.rooms.recovery import HistoryReset, judge
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class DirectMessages:
         self._app = app
 
     async def amend(self, desk: ChatConnection, amend: effects.AmendMessage) -> Effects:
-        """Carry out a change in one's own inbox. Raises Mistake, BusError."""
+        """Carry out a change in one's own inbox. Raises RequestError, BusError."""
         user = desk.connection.user
         if amend.key:
             await self._claim(user, amend)

@@ -18,11 +18,12 @@ from workers.addressing import is_inbox
 from workers.bus.port import BusError, Position, Unavailable
 from workers.chat.join import HelloEntry, JoinEntry, RoomEntry, RoomInfo
 from workers.chat.rules import commands, effects
+from workers.chat.rules.effects import Effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.permissions import sanctioned_address
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.session import Effects, SessionPhase
+from workers.chat.rules.state import SessionPhase
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
@@ -174,7 +175,7 @@ class HelloFlow:
     # ---- both --------------------------------------------------------------------------------------
 
     async def _take_place(self, user: str, room: str, rule: RoomRule, places: list[str]) -> None:
-        """Raises Mistake where the room is full and the user is not one of those in it; BusError."""
+        """Raises RequestError where the room is full and the user is not one of those in it; BusError."""
         if rule.members:
             if not await self._app.occupancy.take(room, user, rule.members):
                 raise RequestError("limit_reached", "this room is full", field="room")

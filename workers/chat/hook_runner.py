@@ -32,7 +32,7 @@ class HookRunner:
         self._failures = Failures()
 
     async def ask(self, connection: Connection, consult: effects.Consult) -> str | None:
-        """Ask about a request. Returns another text where the hook gives one; raises Mistake where it refuses."""
+        """Ask about a request. Returns another text where the hook gives one; raises RequestError where it refuses."""
         person = _person(connection, consult.identity)
         command = consult.command
         if isinstance(command, commands.Hello | commands.Rename):
@@ -44,7 +44,7 @@ class HookRunner:
         return await self._ask(consult.hook, request)
 
     async def ask_join(self, connection: Connection, identity: Identity, room: str) -> None:
-        """Ask about one room of a hello. Raises Mistake where it refuses."""
+        """Ask about one room of a hello. Raises RequestError where it refuses."""
         await self._ask("join", JoinRequest(_person(connection, identity), room))
 
     async def _ask(self, hook: str, request: Any) -> str | None:

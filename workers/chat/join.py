@@ -17,8 +17,9 @@ from chatmaster.settings import RoomRule
 from workers.bus.port import BusError
 from workers.chat.marks import ReadPosition
 from workers.chat.rules import effects
-from workers.chat.rules.replies import RequestId, RoomState
-from workers.chat.rules.session import Effects
+from workers.chat.rules.commands import RequestId
+from workers.chat.rules.effects import Effects
+from workers.chat.rules.replies import RoomState
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication

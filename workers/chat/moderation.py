@@ -18,12 +18,12 @@ from workers.bus.port import BusError, Placed
 from workers.chat.pending_joins import PendingJoins, PendingKick
 from workers.chat.renames import Renamed
 from workers.chat.rules import effects, replies
-from workers.chat.rules.effects import Verb
+from workers.chat.rules.effects import Effects, Verb
 from workers.chat.rules.identity import GUEST_PREFIX, OPERATOR, Identity
 from workers.chat.rules.moderators import OPERATOR_NAME, Moderator
 from workers.chat.rules.permissions import sanctioned_address
 from workers.chat.rules.rights import Role
-from workers.chat.rules.session import Effects, SessionPhase
+from workers.chat.rules.state import SessionPhase
 from workers.node import control_room
 from workers.registry import AuditEntry, Sanction
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from workers.chat.agenda import Agenda
-from workers.chat.rules.session import SessionPhase
+from workers.chat.rules.state import SessionPhase
 
 if TYPE_CHECKING:
     from workers.chat.chat_connection import ChatConnection

@@ -22,7 +22,6 @@ CONTROL_ROOM = "!control"  # what is ordered about users: bans, mutes, kicks; an
 NAMES_ROOM = "!names"  # what users are called, and which of them are moderators
 SENDS_ROOM = "!sends"  # messages for single connections
 ORDER_ROOMS = (CONTROL_ROOM, NAMES_ROOM, SENDS_ROOM)
-KEPT = 1000  # entries at least, whatever the settings say of rooms
 
 
 class SendTo(Struct, frozen=True, tag="send", omit_defaults=True):

@@ -12,13 +12,13 @@ from chatmaster.contract import Listener
 from chatmaster.stats import REFUSALS, Field, WorkerStats
 from workers.bus.port import Unavailable
 from workers.bus.redis_bus import RedisBus
-from workers.chat.rules.rights import retention
 from workers.http import metrics
 from workers.http.site import Site
 from workers.node.node import Node
 from workers.presence import Lease, Presence
 from workers.presence.local_state import GRACE
 from workers.registry import Registry
+from workers.room_options import retention
 from workers.rooms.hub import Hub
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
 from workers.transport.endpoint import Endpoint

@@ -14,9 +14,15 @@ from typing import Any
 import msgspec
 
 from chatmaster.settings import Settings
-from workers.chat.rules import effects as e
 from workers.chat.rules import names
 from workers.chat.rules.context import Context
+from workers.chat.rules.effects import (
+    Admit,
+    Effect,
+    EnterRoom,
+    LeaveRoom,
+    Reply,
+)
 from workers.chat.rules.identity import Identities
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.rights import Role
@@ -79,7 +85,7 @@ class Play:
         )
         self.session = ChatSession(self.context, "c1", self.now)
 
-    def sends(self, _raw: str | bytes | None = None, /, **members: Any) -> list[e.Effect]:
+    def sends(self, _raw: str | bytes | None = None, /, **members: Any) -> list[Effect]:
         """The client sends an object (or anything else)."""
         return list(self.session.receive_data(json.dumps(members) if _raw is None else _raw, self.now))
 
@@ -91,17 +97,17 @@ class Play:
     def passes(self, seconds: float) -> None:
         self.now += seconds
 
-    def admits(self, effects: list[e.Effect]) -> list[e.Effect]:
+    def admits(self, effects: list[Effect]) -> list[Effect]:
         """The interpreter let the user in, to all that was wanted."""
         (admit,) = effects
-        assert isinstance(admit, e.Admit), admit
+        assert isinstance(admit, Admit), admit
         rooms = [RoomState(room=one.room, epoch="e1", offset=7) for one in admit.wanted]
         return list(self.session.admitted(admit, rooms, self.now))
 
     def joins(self, room: str, **members: Any) -> dict[str, Any]:
         """Join and be joined."""
         (join,) = self.sends(type="join", room=room, **members)
-        assert isinstance(join, e.EnterRoom), join
+        assert isinstance(join, EnterRoom), join
         (answer,) = shown(self.session.joined(join, RoomState(room=room, epoch="e1", offset=7, members=1)))
         return answer
 
@@ -119,9 +125,9 @@ def guest(*rooms: str, settings: dict[str, Any] | None = None, consulted: frozen
 
 def shown(effects: Any) -> list[dict[str, Any]]:
     """What is sent to the client, at once or when it has left a room."""
-    told = [effect.answer if isinstance(effect, e.LeaveRoom) else effect for effect in effects]
+    told = [effect.answer if isinstance(effect, LeaveRoom) else effect for effect in effects]
     return [
-        json.loads(one if isinstance(one, bytes) else one.payload) for one in told if isinstance(one, bytes | e.Reply)
+        json.loads(one if isinstance(one, bytes) else one.payload) for one in told if isinstance(one, bytes | Reply)
     ]
 
 

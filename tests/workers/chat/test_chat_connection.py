@@ -9,7 +9,7 @@ from typing import Any
 from workers.callbacks.event import Tasks
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.rules import effects
-from workers.chat.rules.session import SessionPhase
+from workers.chat.rules.state import SessionPhase
 
 
 async def test_left_is_said_when_nothing_of_the_room_can_come_any_more() -> None:

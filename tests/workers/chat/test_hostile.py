@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from tests.workers.chat.play import Play, guest, shown
-from workers.chat.rules import effects as e
-from workers.chat.rules.session import SessionPhase
+from workers.chat.rules.effects import (
+    CloseSession,
+    Effect,
+    Publish,
+)
+from workers.chat.rules.state import SessionPhase
 
 BIG = 2**53
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -128,7 +132,7 @@ def test_a_request_with_a_wrong_field_is_answered_with_bad_request(members: dict
     assert answer["id"] == 7
 
 
-def _assert_refused(play: Play, effects: list[e.Effect], field: str) -> dict[str, Any]:
+def _assert_refused(play: Play, effects: list[Effect], field: str) -> dict[str, Any]:
     (answer,) = shown(effects)
     assert (answer["type"], answer["code"]) == ("error", "bad_request"), answer
     assert answer.get("field", "") == field, answer
@@ -150,7 +154,7 @@ def _assert_refused(play: Play, effects: list[e.Effect], field: str) -> dict[str
 def test_a_forged_token_ends_the_connection_and_is_never_logged(token: str):
     play = Play({"auth": {"mode": "token", "secret": "s" * 32}})
     (bye,) = play.sends(type="hello", token=token)
-    assert isinstance(bye, e.CloseSession) and bye.code == 4001
+    assert isinstance(bye, CloseSession) and bye.code == 4001
     assert not token or len(token) < 5 or token not in bye.note + bye.reason
     assert play.session.phase is SessionPhase.ENDED
 
@@ -175,4 +179,4 @@ def test_nested_data_that_others_can_read_is_kept():
     play = guest("lobby")
     for data in ("[" * 64 + "]" * 64, json.dumps([[]] * 500), '{"a":{"a":1},"a":[[]]}'):
         (publish,) = play.sends('{"type":"say","room":"lobby","data":' + data + "}")
-        assert isinstance(publish, e.Publish), data[:50]
+        assert isinstance(publish, Publish), data[:50]

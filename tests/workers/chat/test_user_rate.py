@@ -23,7 +23,8 @@ from tests.support.ws import ChatSocket
 from tests.workers.presence.site import Site
 from workers.callbacks.event import Tasks
 from workers.chat.chat_connection import ChatConnection
-from workers.chat.rules.session import Effects, SessionPhase
+from workers.chat.rules.effects import Effects
+from workers.chat.rules.state import SessionPhase
 from workers.chat.user_rate import Account, UserRate
 
 RATE, BURST = 5, 40

@@ -1,63 +1,65 @@
 """Coming in: who says hello, under which name, to which rooms; and the second hello, which renews the first.
 
-Each function takes the session and returns effects, or raises Mistake.
+Each function takes the actor and returns effects, or raises RequestError.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from workers.addressing import inbox_of, is_inbox
 from workers.chat.rules import commands, names
-from workers.chat.rules import effects as e
+from workers.chat.rules.context import Context
+from workers.chat.rules.effects import (
+    Admit,
+    Consult,
+    Effect,
+    Effects,
+    Greet,
+)
 from workers.chat.rules.identity import Identity, Refusal
 from workers.chat.rules.permissions import permit
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import Role, may
-
-if TYPE_CHECKING:
-    from workers.chat.rules.context import Context
-    from workers.chat.rules.session import ChatSession, Effects
+from workers.chat.rules.state import Actor
 
 
-def identify(session: ChatSession, command: commands.Hello, now: float) -> Identity | Refusal:
-    """Who says this hello, with the name that it asks for. Raises Mistake."""
-    if not session.context.identities.ready_for(command.token):
+def identify(actor: Actor, command: commands.Hello, now: float) -> Identity | Refusal:
+    """Who says this hello, with the name that it asks for. Raises RequestError."""
+    if not actor.context.identities.ready_for(command.token):
         raise RequestError("unavailable", "the store does not answer", retry_after=1.0)
-    found = session.context.identities.identify(command.token, now)
+    found = actor.context.identities.identify(command.token, now)
     if isinstance(found, Refusal) or command.name is None:
         return found
-    name = checked_name(session.context, command.name, found)
+    name = checked_name(actor.context, command.name, found)
     return msgspec.structs.replace(found, name=name, chosen=name != found.name)
 
 
-def admit(session: ChatSession, identity: Identity, command: commands.Hello, now: float) -> e.Admit:
+def admit(actor: Actor, identity: Identity, command: commands.Hello, now: float) -> Admit:
     """The inbox, and those of the wanted rooms that are for this user; each of the others gets an `error`."""
     inbox = inbox_of(identity.user)
     chosen = {inbox: commands.Wanted(inbox)}
     refused = []
-    most = session.context.limits.rooms_per_connection
+    most = actor.context.limits.rooms_per_connection
     for place, wanted in enumerate(command.rooms):
         if len(chosen) > most and wanted.room not in chosen:  # what is over the limit costs no further look
             refused.append(_one_too_many(f"rooms[{place}].room").reply(None))
             continue
         try:
-            check_entry(session, identity, wanted.room, len(chosen) - 1, now)
+            check_entry(actor, identity, wanted.room, len(chosen) - 1, now)
         except RequestError as mistake:
             mistake.field = f"rooms[{place}].room"
             refused.append(mistake.reply(None))
         else:
             chosen[wanted.room] = wanted
     rooms = tuple(chosen.values())
-    return e.Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
+    return Admit(command.id, identity, rooms, tuple(refused), chosen=identity.chosen, asked=command.rooms)
 
 
-def check_entry(session: ChatSession, identity: Identity, room: str, inside: int, now: float) -> str:
-    """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises Mistake."""
-    hook = permit(session, identity, "join", room, now)
-    if inside >= session.context.limits.rooms_per_connection and not is_inbox(room):
+def check_entry(actor: Actor, identity: Identity, room: str, inside: int, now: float) -> str:
+    """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises RequestError."""
+    hook = permit(actor, identity, "join", room, now)
+    if inside >= actor.context.limits.rooms_per_connection and not is_inbox(room):
         raise _one_too_many("room")
     return hook
 
@@ -66,40 +68,40 @@ def _one_too_many(field: str) -> RequestError:
     return RequestError("limit_reached", "one connection cannot be in more rooms", field=field)
 
 
-def renew(session: ChatSession, command: commands.Hello, now: float) -> Effects:
-    """A second hello may renew the token or the name of the same user, nothing else. Raises Mistake."""
+def renew(actor: Actor, command: commands.Hello, now: float) -> Effects:
+    """A second hello may renew the token or the name of the same user, nothing else. Raises RequestError."""
     if command.rooms:
         raise RequestError("bad_request", "a second hello joins no rooms: use join", field="rooms")
-    identity = _renewed(session, command, now)
-    if "hello" in session.context.consulted:
-        return (e.Consult("hello", command, identity),)
-    return renewed(session, identity, command)
+    identity = _renewed(actor, command, now)
+    if "hello" in actor.context.consulted:
+        return (Consult("hello", command, identity),)
+    return renewed(actor, identity, command)
 
 
-def renewed(session: ChatSession, identity: Identity, command: commands.Hello) -> Effects:
+def renewed(actor: Actor, identity: Identity, command: commands.Hello) -> Effects:
     """Nothing is against it. The name is given by the one who gives names to all connections of a user."""
-    name = identity.name if identity.name != session.identity.name else ""
-    ask_again = "join" in session.context.consulted and identity.role != session.identity.role
-    session.identity = msgspec.structs.replace(identity, name=session.identity.name)
-    return (*_leave_forbidden(session), e.Greet(command.id, name, ask_again=ask_again))
+    name = identity.name if identity.name != actor.identity.name else ""
+    ask_again = "join" in actor.context.consulted and identity.role != actor.identity.role
+    actor.identity = msgspec.structs.replace(identity, name=actor.identity.name)
+    return (*_leave_forbidden(actor), Greet(command.id, name, ask_again=ask_again))
 
 
-def _renewed(session: ChatSession, command: commands.Hello, now: float) -> Identity:
-    identity = session.identity
+def _renewed(actor: Actor, command: commands.Hello, now: float) -> Identity:
+    identity = actor.identity
     if command.token is not None:
-        found = session.context.identities.identify(command.token, now)
+        found = actor.context.identities.identify(command.token, now)
         if isinstance(found, Refusal):
             raise RequestError("unauthorized", found.reason, field="token")
         if found.user != identity.user:
             raise RequestError("unauthorized", "this token is another user's", field="token")
         identity = msgspec.structs.replace(found, name=identity.name, token="", fresh=False)
     if command.name is not None:
-        identity = msgspec.structs.replace(identity, name=checked_name(session.context, command.name, identity))
+        identity = msgspec.structs.replace(identity, name=checked_name(actor.context, command.name, identity))
     return identity
 
 
 def checked_name(context: Context, name: str, identity: Identity) -> str:
-    """The name as it is kept. Raises Mistake where it breaks the rules or could be taken for a moderator's."""
+    """The name as it is kept. Raises RequestError where it breaks the rules or could be taken for a moderator's."""
     try:
         name = names.cleaned(name)
     except names.NameRefused as refused:
@@ -118,8 +120,8 @@ def could_deceive(context: Context, name: str, identity: Identity) -> bool:
     return names.is_reserved(name) or context.staff.looks_like(name, identity.user)
 
 
-def _leave_forbidden(session: ChatSession) -> list[e.Effect]:
+def _leave_forbidden(actor: Actor) -> list[Effect]:
     """Leave the rooms that a new token does not allow any more."""
-    options = session.context.options
-    lost = [room for room in session.rooms if not may(session.identity, "join", room, options.of(room))]
-    return [effect for room in lost for effect in session.expelled(room, "your new token does not allow this room")]
+    options = actor.context.options
+    lost = [room for room in actor.rooms if not may(actor.identity, "join", room, options.of(room))]
+    return [effect for room in lost for effect in actor.expelled(room, "your new token does not allow this room")]

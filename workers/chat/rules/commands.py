@@ -233,7 +233,7 @@ class Invalid(Struct, frozen=True):
 
     message: str
     field: str = ""
-    id: str | int | None = None
+    id: RequestId = None
 
 
 class InvalidData(ValueError):
@@ -319,7 +319,7 @@ def normalized(command: Command) -> Command:
     return command if kept == room else msgspec.structs.replace(command, room=kept)
 
 
-def id_of(data: str | bytes) -> str | int | None:
+def id_of(data: str | bytes) -> RequestId:
     try:
         return _decode_envelope(data).id
     except (ValueError, RecursionError):

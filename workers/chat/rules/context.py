@@ -15,7 +15,8 @@ from workers.chat.rules.commands import HISTORY_LIMIT
 from workers.chat.rules.entries import encode
 from workers.chat.rules.identity import Identities
 from workers.chat.rules.names import MAX_LENGTH
-from workers.chat.rules.rights import Options, Role
+from workers.chat.rules.rights import Role
+from workers.room_options import Options
 
 
 class SanctionLookup(Protocol):

@@ -6,19 +6,21 @@ own, for its answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
 from workers.bus.port import Change, Position
-from workers.chat.rules.commands import Command, Wanted
+from workers.chat.rules.commands import Command, RequestId, Wanted
 from workers.chat.rules.identity import Identity
-
-RequestId = str | int | None
 
 
 class Effect(Struct, frozen=True):
     """Something to be done."""
+
+
+Effects = Sequence[Effect]
 
 
 class Reply(Effect, frozen=True, gc=False):

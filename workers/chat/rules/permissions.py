@@ -1,7 +1,7 @@
 """Owns the answer to "may this user do this in this room?", for every verb: rights, bans, mutes, and the hook to ask.
 
-`permit` is the one place that every request passes. It raises Mistake where the token, the room's options, a ban, a
-mute, or not being in the room is against it, and says which hook of the application has to be asked before it is done.
+`permit` is the one place that every request passes. It raises RequestError where the token, the room's options, a ban,
+a mute, or not being in the room is against it, and says which hook of the application has to be asked first.
 What a hook on join keeps somebody out of, it keeps from them in every other way too: reading without joining asks
 the same hook, and all else needs the room to be joined.
 """
@@ -9,17 +9,15 @@ the same hook, and all else needs the room to be joined.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 
 from workers.addressing import room_or_inbox
+from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import MODERATE, may
-
-if TYPE_CHECKING:
-    from workers.chat.rules.identity import Identity
-    from workers.chat.rules.session import ChatSession
+from workers.chat.rules.state import Actor
 
 
 class Rule(Struct, frozen=True):
@@ -50,30 +48,30 @@ RULES: Final = {
 }
 
 
-def permit(session: ChatSession, identity: Identity, verb: str, room: str, now: float) -> str:
-    """Raise Mistake where `identity` may not do `verb` in `room`; return the hook to ask before it is done, or "".
+def permit(actor: Actor, identity: Identity, verb: str, room: str, now: float) -> str:
+    """Raise RequestError where `identity` may not do `verb` in `room`; return the hook to ask before it is done, or "".
 
     `room` is the receiver's inbox for `direct`, where only a mute of the whole server counts;
     for a verb of moderators it may be "": everywhere.
     """
-    rule, context = RULES[verb], session.context
-    inside = room in session.rooms
+    rule, context = RULES[verb], actor.context
+    inside = room in actor.rooms
     if rule.joined and not inside:
         raise _not_joined(room)
     if not may(identity, verb, room, context.options.of(room)):
         raise RequestError("forbidden", rule.refusal, field=rule.field)
     if not context.sanctions.none:
         if not rule.joined and not inside and verb != "direct":
-            _require_not_banned(session, identity, room, now)
+            _require_not_banned(actor, identity, room, now)
         if rule.voice:
-            _require_voice(session, identity, "" if verb == "direct" else room, now)
+            _require_voice(actor, identity, "" if verb == "direct" else room, now)
     asked = rule.hook in context.consulted and not (inside and rule.hook == "join")
     return rule.hook if asked else ""
 
 
-def sanctioned_address(session: ChatSession, identity: Identity) -> str:
+def sanctioned_address(actor: Actor, identity: Identity) -> str:
     """The address that bans and mutes count for: a guest's, who could come back as another; "" for a user's."""
-    return session.address if identity.guest else ""
+    return actor.address if identity.guest else ""
 
 
 def _not_joined(room: str) -> RequestError:
@@ -84,19 +82,19 @@ def _not_joined(room: str) -> RequestError:
     return RequestError("not_joined", "join the room first", field="room")
 
 
-def _require_not_banned(session: ChatSession, identity: Identity, room: str, now: float) -> None:
-    address = sanctioned_address(session, identity)
-    reason = session.context.sanctions.banned(identity.user, address, room, now)
+def _require_not_banned(actor: Actor, identity: Identity, room: str, now: float) -> None:
+    address = sanctioned_address(actor, identity)
+    reason = actor.context.sanctions.banned(identity.user, address, room, now)
     if reason is not None:
         raise RequestError("banned", reason or "you are banned from this room", field="room")
 
 
-def _require_voice(session: ChatSession, identity: Identity, room: str, now: float) -> None:
-    address = sanctioned_address(session, identity)
-    until = session.context.sanctions.muted(identity.user, address, room, now)
+def _require_voice(actor: Actor, identity: Identity, room: str, now: float) -> None:
+    address = sanctioned_address(actor, identity)
+    until = actor.context.sanctions.muted(identity.user, address, room, now)
     if until is not None:
         left = until - now if until < float("inf") else None
-        reason = session.context.sanctions.why_muted(identity.user, address, room, now)
+        reason = actor.context.sanctions.why_muted(identity.user, address, room, now)
         raise RequestError("muted", told_of_mute(left, reason), retry_after=left)
 
 

@@ -1,12 +1,10 @@
 """Speaking in a room: say, direct, edit, delete, react, typing, read. What is checked, and what is to be kept.
 
-Each function takes the session, the request and the time, and returns effects or raises Mistake. Where the
+Each function takes the actor, the request and the time, and returns effects or raises RequestError. Where the
 application has a say in what is said, the checks come before it is asked, and the text it gives back is checked again.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
 
@@ -14,121 +12,120 @@ from chatmaster.settings import RoomRule
 from workers.addressing import inbox_of, is_inbox, room_or_inbox, user_of_inbox
 from workers.bus.port import Change, Position
 from workers.chat.rules import commands, effects, entries, replies
+from workers.chat.rules.effects import Effects
 from workers.chat.rules.names import is_blank
 from workers.chat.rules.permissions import permit
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import Role
-
-if TYPE_CHECKING:
-    from workers.chat.rules.session import ChatSession, Effects
+from workers.chat.rules.state import Actor
 
 MENTIONS_A_TOKEN = 100  # `@` in a text, beside the token for the request: each may be a name to look up
 
 
-def say(session: ChatSession, command: commands.Say, now: float) -> Effects:
+def say(actor: Actor, command: commands.Say, now: float) -> Effects:
     """A message for a room."""
-    if permit(session, session.identity, "say", command.room, now):
-        return _consult(session, command, command.room)
-    return say_approved(session, command, now)
+    if permit(actor, actor.identity, "say", command.room, now):
+        return _consult(actor, command, command.room)
+    return say_approved(actor, command, now)
 
 
-def say_approved(session: ChatSession, command: commands.Say, now: float) -> Effects:
+def say_approved(actor: Actor, command: commands.Say, now: float) -> Effects:
     """Nothing is against it."""
     room = command.room
-    rule = session.context.options.of(room)
-    body = _body(session, command, room, rule)
-    payload = entries.message(room, _sender(session), body, reply_to=command.reply_to)
+    rule = actor.context.options.of(room)
+    body = _body(actor, command, room, rule)
+    payload = entries.message(room, _sender(actor), body, reply_to=command.reply_to)
     if command.key is UNSET and not rule.slow_mode and command.reply_to is None:
         return (effects.Publish(command.id, room, payload),)
-    slow_mode = _slow_mode(session, rule)
+    slow_mode = _slow_mode(actor, rule)
     content = _content("say", command.reply_to or 0, command)
     answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
     return (effects.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered),)
 
 
-def direct(session: ChatSession, command: commands.Direct, now: float) -> Effects:
+def direct(actor: Actor, command: commands.Direct, now: float) -> Effects:
     """A message for a user's inbox; a copy goes to one's own."""
     inbox = inbox_of(command.to)
-    if permit(session, session.identity, "direct", inbox, now):
-        return _consult(session, command, inbox)
-    return direct_approved(session, command, now)
+    if permit(actor, actor.identity, "direct", inbox, now):
+        return _consult(actor, command, inbox)
+    return direct_approved(actor, command, now)
 
 
-def direct_approved(session: ChatSession, command: commands.Direct, now: float) -> Effects:
+def direct_approved(actor: Actor, command: commands.Direct, now: float) -> Effects:
     """Nothing is against it."""
-    inbox, own = inbox_of(command.to), inbox_of(session.identity.user)
-    body = _body(session, command, inbox, session.context.options.of(inbox))
-    payload, copy = (entries.message(room, _sender(session), body, to=command.to) for room in (inbox, own))
+    inbox, own = inbox_of(command.to), inbox_of(actor.identity.user)
+    body = _body(actor, command, inbox, actor.context.options.of(inbox))
+    payload, copy = (entries.message(room, _sender(actor), body, to=command.to) for room in (inbox, own))
     content = b"%b %b" % (command.to.encode(), _content("direct", command.reply_to or 0, command))
     answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
     return (effects.PublishDirect(command.id, command.to, payload, copy, command.key or "", content, answered),)
 
 
-def edit(session: ChatSession, command: commands.Edit, now: float) -> Effects:
+def edit(actor: Actor, command: commands.Edit, now: float) -> Effects:
     """Other words for an earlier message."""
-    if permit(session, session.identity, "edit", command.room, now):
-        return _consult(session, command, command.room)
-    return edit_approved(session, command, now)
+    if permit(actor, actor.identity, "edit", command.room, now):
+        return _consult(actor, command, command.room)
+    return edit_approved(actor, command, now)
 
 
-def edit_approved(session: ChatSession, command: commands.Edit, now: float) -> Effects:
+def edit_approved(actor: Actor, command: commands.Edit, now: float) -> Effects:
     """Nothing is against it."""
-    rule = session.context.options.of(command.room)
-    body = _body(session, command, command.room, rule)
-    payload = entries.edited(command.room, _sender(session), command.offset, body)
+    rule = actor.context.options.of(command.room)
+    body = _body(actor, command, command.room, rule)
+    payload = entries.edited(command.room, _sender(actor), command.offset, body)
     content = _content("edit", command.offset, command)
-    return (_amend(session, "edit", command, payload, content, slow_mode=_slow_mode(session, rule)),)
+    return (_amend(actor, "edit", command, payload, content, slow_mode=_slow_mode(actor, rule)),)
 
 
-def delete(session: ChatSession, command: commands.Delete, now: float) -> Effects:
+def delete(actor: Actor, command: commands.Delete, now: float) -> Effects:
     """An earlier message is taken back."""
-    permit(session, session.identity, "delete", command.room, now)
-    payload = entries.deleted(command.room, _sender(session), command.offset)
-    return (_amend(session, "delete", command, payload, b"delete %d" % command.offset),)
+    permit(actor, actor.identity, "delete", command.room, now)
+    payload = entries.deleted(command.room, _sender(actor), command.offset)
+    return (_amend(actor, "delete", command, payload, b"delete %d" % command.offset),)
 
 
-def react(session: ChatSession, command: commands.React, now: float) -> Effects:
+def react(actor: Actor, command: commands.React, now: float) -> Effects:
     """An emoji on an earlier message, or off it."""
-    permit(session, session.identity, "react", command.room, now)
+    permit(actor, actor.identity, "react", command.room, now)
     if is_blank(command.emoji):
         raise RequestError("bad_request", "nothing of this emoji can be seen", field="emoji")
     verb = "unreact" if command.remove else "react"
-    payload = entries.reacted(command.room, _sender(session), command.offset, command.emoji, remove=command.remove)
+    payload = entries.reacted(command.room, _sender(actor), command.offset, command.emoji, remove=command.remove)
     content = f"{verb} {command.offset} {command.emoji}".encode()
-    return (_amend(session, verb, command, payload, content, emoji=command.emoji),)
+    return (_amend(actor, verb, command, payload, content, emoji=command.emoji),)
 
 
-def typing(session: ChatSession, command: commands.Typing, now: float) -> Effects:
+def typing(actor: Actor, command: commands.Typing, now: float) -> Effects:
     """Somebody writes; it is told and not kept."""
     room = command.room
-    if is_inbox(room) and room not in session.rooms:
-        room = peers_inbox(session, room, now)
+    if is_inbox(room) and room not in actor.rooms:
+        room = peers_inbox(actor, room, now)
     else:
-        permit(session, session.identity, "typing", room, now)
-    return (effects.PublishNotice(room, replies.typing(room, session.identity.user, session.identity.name)),)
+        permit(actor, actor.identity, "typing", room, now)
+    return (effects.PublishNotice(room, replies.typing(room, actor.identity.user, actor.identity.name)),)
 
 
-def read(session: ChatSession, command: commands.Read, now: float) -> Effects:
+def read(actor: Actor, command: commands.Read, now: float) -> Effects:
     """How far somebody has read: in a room, or of what another user wrote to them, which only that user is told."""
-    if is_inbox(command.room) and command.room not in session.rooms:
-        inbox = peers_inbox(session, command.room, now)
+    if is_inbox(command.room) and command.room not in actor.rooms:
+        inbox = peers_inbox(actor, command.room, now)
         return (effects.TellRead(user_of_inbox(inbox), command.offset),)
-    permit(session, session.identity, "read", command.room, now)
+    permit(actor, actor.identity, "read", command.room, now)
     return (effects.MarkRead(command.room, command.offset),)
 
 
-def peers_inbox(session: ChatSession, room: str, now: float) -> str:
+def peers_inbox(actor: Actor, room: str, now: float) -> str:
     """The inbox of somebody else, whom one may write to. Raises RequestError."""
     try:
         inbox = room_or_inbox(room)
     except ValueError as error:
         raise RequestError("bad_request", str(error), field="room") from None
-    permit(session, session.identity, "direct", inbox, now)
+    permit(actor, actor.identity, "direct", inbox, now)
     return inbox
 
 
 def _amend(
-    session: ChatSession,
+    actor: Actor,
     verb: str,
     command: commands.Edit | commands.Delete | commands.React,
     payload: bytes,
@@ -144,44 +141,42 @@ def _amend(
         payload,
         content,
         command.key or "",
-        any_author=bool(emoji) or (session.identity.role >= Role.MODERATOR and not is_inbox(command.room)),
+        any_author=bool(emoji) or (actor.identity.role >= Role.MODERATOR and not is_inbox(command.room)),
         slow_mode=slow_mode,
     )
 
 
-def _slow_mode(session: ChatSession, rule: RoomRule) -> float:
+def _slow_mode(actor: Actor, rule: RoomRule) -> float:
     """Seconds between two messages or edits of whoever speaks."""
-    return rule.slow_mode if session.identity.role < Role.MODERATOR else 0.0
+    return rule.slow_mode if actor.identity.role < Role.MODERATOR else 0.0
 
 
-def _consult(session: ChatSession, command: commands.Say | commands.Direct | commands.Edit, room: str) -> Effects:
-    _check_body(session, command, session.context.options.of(room))
-    return (effects.Consult("say", command, session.identity),)
+def _consult(actor: Actor, command: commands.Say | commands.Direct | commands.Edit, room: str) -> Effects:
+    _check_body(actor, command, actor.context.options.of(room))
+    return (effects.Consult("say", command, actor.identity),)
 
 
-def _sender(session: ChatSession) -> bytes:
-    return entries.sender(session.identity.user, session.identity.name)
+def _sender(actor: Actor) -> bytes:
+    return entries.sender(actor.identity.user, actor.identity.name)
 
 
-def _body(
-    session: ChatSession, command: commands.Say | commands.Direct | commands.Edit, room: str, rule: RoomRule
-) -> bytes:
-    _check_body(session, command, rule)
+def _body(actor: Actor, command: commands.Say | commands.Direct | commands.Edit, room: str, rule: RoomRule) -> bytes:
+    _check_body(actor, command, rule)
     if isinstance(command.data, Raw):
         return entries.body_of_data(command.data)
     text = command.text or ""
     if "@" not in text:
         return entries.body_of_text(text)
-    session.charge(text.count("@") / MENTIONS_A_TOKEN)
-    return entries.body_of_text(text, session.context.people.mentioned(room, text))
+    actor.charge(text.count("@") / MENTIONS_A_TOKEN)
+    return entries.body_of_text(text, actor.context.people.mentioned(room, text))
 
 
-def _check_body(session: ChatSession, command: commands.Say | commands.Direct | commands.Edit, rule: RoomRule) -> None:
-    """Exactly one of text and data, within the server's and the room's size. Raises Mistake."""
+def _check_body(actor: Actor, command: commands.Say | commands.Direct | commands.Edit, rule: RoomRule) -> None:
+    """Exactly one of text and data, within the server's and the room's size. Raises RequestError."""
     text, data = command.text, command.data
     if isinstance(text, str) == isinstance(data, Raw):
         raise RequestError("bad_request", "give text or data, and not both", field="text")
-    most = session.context.limits.message_size
+    most = actor.context.limits.message_size
     if rule.message_size is not None:
         most = min(most, rule.message_size)
     field, content = ("data", bytes(data)) if isinstance(data, Raw) else ("text", str(text).encode())

@@ -12,9 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from workers.addressing import inbox_of
+from workers.chat.rules.commands import RequestId
 from workers.chat.rules.entries import encode
-
-RequestId = str | int | None
 
 
 class RoomState(Struct, frozen=True, omit_defaults=True, kw_only=True):

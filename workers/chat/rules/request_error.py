@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from workers.chat.rules import replies
+from workers.chat.rules.commands import RequestId
 from workers.chat.rules.effects import Reply
-from workers.chat.rules.replies import RequestId
 
 
 class RequestError(Exception):

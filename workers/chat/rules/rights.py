@@ -1,4 +1,4 @@
-"""Who may do what in which room: one function, `may`, for every verb, and the options of rooms by name.
+"""Who may do what in which room: one function, `may`, for every verb.
 
 Nobody can tell a room that is forbidden from one that does not exist: rooms come into being when somebody
 joins, so every refusal reads the same.
@@ -6,20 +6,14 @@ joins, so every refusal reads the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from enum import IntEnum
-from functools import lru_cache
 from typing import Final, Protocol
 
-import msgspec
-
-from chatmaster.settings import RoomRule, Settings
-from workers.addressing import is_inbox, normalized, user_of_inbox
-from workers.node.control_room import KEPT
+from chatmaster.settings import RoomRule
+from workers.addressing import is_inbox, user_of_inbox
+from workers.room_options import matches
 
 ROLE_PREFIX: Final = "role:"
-_INBOX_RULE: Final = RoomRule(match="@*", presence=False)
-_CACHED_ROOMS: Final = 4096  # options are looked up by name; a client may make up names without end
 
 
 class Role(IntEnum):
@@ -51,73 +45,6 @@ MODERATE: Final = frozenset({"kick", "ban", "mute", "unban", "unmute"})
 _INBOX: Final = frozenset({"join", "history", "read", "edit", "delete", "react"})
 _SPEAK: Final = frozenset({"say", "edit", "delete", "react", "typing"})
 EVERYONE: Final = ("*",)
-
-
-@lru_cache(maxsize=1024)
-def _parts(pattern: str) -> tuple[str, ...]:
-    return tuple(pattern.split("*"))
-
-
-def matches(patterns: Iterable[str], name: str) -> bool:
-    """Whether any pattern fits the whole name; `*` stands for any characters, nothing else is special."""
-    return any(pattern in ("*", name) or ("*" in pattern and _fits(_parts(pattern), name)) for pattern in patterns)
-
-
-def _fits(parts: tuple[str, ...], name: str) -> bool:
-    """Whether the name is made of the parts, with anything between them.
-
-    Each part is looked for once, from where the one before it ended: a regular expression would try every way to
-    divide the name, and the name is somebody else's.
-    """
-    first, *inner, last = parts
-    if not name.startswith(first) or not name.endswith(last):
-        return False
-    at, end = len(first), len(name) - len(last)
-    for part in inner:
-        found = name.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return at <= end
-
-
-class Options:
-    """The options of rooms, by the first `[[rooms]]` table whose pattern fits."""
-
-    def __init__(self, rules: tuple[RoomRule, ...]) -> None:
-        self._rules = tuple(map(_normalized, rules))
-        self._default = RoomRule(match="*")
-        self.of = lru_cache(maxsize=_CACHED_ROOMS)(self._find)  # asked for every message
-
-    def _find(self, room: str) -> RoomRule:
-        """The options of a room; an inbox has the defaults, without presence."""
-        if is_inbox(room):
-            return _INBOX_RULE
-        return next((rule for rule in self._rules if matches((rule.match,), room)), self._default)
-
-
-def _normalized(rule: RoomRule) -> RoomRule:
-    """The rule with its patterns as names are kept."""
-    return msgspec.structs.replace(
-        rule,
-        match=normalized(rule.match),
-        join=tuple(map(normalized, rule.join)),
-        say=tuple(map(normalized, rule.say)),
-    )
-
-
-def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
-    """How much of a room's history the store keeps: entries and seconds, by the room's options."""
-    options, store = Options(settings.rooms), settings.store
-
-    def of(room: str) -> tuple[int, int]:
-        if room.startswith("!"):  # no pattern of the operator's means the server's own
-            return max(KEPT, store.history_size), store.history_ttl
-        rule = options.of(room)
-        size = store.history_size if rule.history_size is None else rule.history_size
-        return size, store.history_ttl if rule.history_ttl is None else rule.history_ttl
-
-    return of
 
 
 def may(who: Who, verb: str, room: str, rule: RoomRule) -> bool:

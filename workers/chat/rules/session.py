@@ -13,68 +13,51 @@ take effect in the order they came. `now` is Unix time in seconds throughout, an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from workers.addressing import inbox_of
 from workers.chat.rules import admission, commands, posting, replies
-from workers.chat.rules import effects as e
+from workers.chat.rules.commands import RequestId
 from workers.chat.rules.context import Context
+from workers.chat.rules.effects import (
+    Admit,
+    ChangeName,
+    CloseSession,
+    Consult,
+    Effects,
+    EnterRoom,
+    LeaveRoom,
+    Moderate,
+    ReadHistory,
+    ReadMembers,
+    Reply,
+    Verb,
+)
 from workers.chat.rules.entries import encode
-from workers.chat.rules.identity import Identity, Refusal
+from workers.chat.rules.identity import Refusal
 from workers.chat.rules.permissions import RULES, permit
-from workers.chat.rules.replies import RequestId, RoomState
+from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import ROLE_NAMES, Role
-from workers.rate_limit import TokenBucket
-
-Effects = Sequence[e.Effect]
+from workers.chat.rules.state import Actor, SessionPhase, SessionState
 
 UNAUTHORIZED, NO_HELLO, REMOVED, TOO_MANY, FLOOD = 4001, 4002, 4003, 4004, 4009
 COME_BACK_MS: Final = 5_000  # after 4004 and 4009
 LARGE_ROOM: Final = 1_000  # users; joining so many costs a token more
 ROOMS_A_TOKEN: Final = 100  # of a hello, beside the first token
-NOBODY: Final = Identity("", "")
 
 
-class SessionPhase(IntEnum):
-    """How far a session has come."""
-
-    NEW = 0
-    ADMITTING = 1
-    OPEN = 2
-    ENDED = 3
-
-
-class SessionState(Struct, frozen=True, array_like=True):
-    """A session on paper, for the worker that goes on with it. Ages travel, not times of a clock."""
-
-    identity: Identity
-    rooms: tuple[str, ...]
-    tokens: float
-    tokens_age: float
-    refused: int
-    open: bool = True  # else it has not said hello yet
-    said_hello: bool = False  # and was refused for the time being
-
-
-class ChatSession:
+class ChatSession(Actor):
     """The chat's view of one connection."""
 
-    __slots__ = ("_bucket", "_first", "_said_hello", "address", "connection", "context", "identity", "phase", "rooms")
+    __slots__ = ("_first", "_said_hello", "connection", "phase")
 
     def __init__(self, context: Context, connection: str, now: float, *, address: str = "") -> None:
-        self.context = context
+        super().__init__(context, now, address=address)
         self.connection = connection
-        self.address = address  # where the connection comes from, as sanctions and slow mode count it
         self.phase = SessionPhase.NEW
-        self.identity = NOBODY
-        # A tuple, because most connections are in one or two rooms and a set costs 200 bytes more.
-        self.rooms: tuple[str, ...] = ()
-        self._bucket = TokenBucket(context.limits.burst, now)
         self._first: commands.Command | None = None  # what a guest began with, to be done after the welcome
         self._said_hello = False  # and was refused for the time being
 
@@ -109,7 +92,7 @@ class ChatSession:
                 return self.receive(again, now)  # joined under the spelling that is kept
             return (mistake.reply(command.id),)
 
-    def approved(self, consult: e.Consult, now: float, *, text: str | None = None) -> Effects:
+    def approved(self, consult: Consult, now: float, *, text: str | None = None) -> Effects:
         """The application's hook has nothing against it, and may have changed the text."""
         command = consult.command
         if text is not None:
@@ -132,11 +115,6 @@ class ChatSession:
             permit(self, self.identity, "direct", inbox_of(command.to), now)
         elif isinstance(command, commands.Say | commands.Edit | commands.Join | commands.History):
             permit(self, self.identity, type(command).__name__.lower(), command.room, now)
-
-    def charge(self, tokens: float) -> None:
-        """Take from the request's bucket for the work that it made, beside its size."""
-        if self.context.limits.rate:
-            self._bucket.charge(tokens)
 
     def one_too_many(self, data: str | bytes, wait: float) -> Effects:
         """The user asks too much, over all connections; it counts as if this one did."""
@@ -171,10 +149,10 @@ class ChatSession:
             return self._end(UNAUTHORIZED, identity.reason, note=identity.note)
         self.phase = SessionPhase.ADMITTING
         if "hello" in self.context.consulted:
-            return (e.Consult("hello", command, identity),)
+            return (Consult("hello", command, identity),)
         return (admission.admit(self, identity, command, now),)
 
-    def admitted(self, admit: e.Admit, rooms: Sequence[RoomState], now: float) -> Effects:
+    def admitted(self, admit: Admit, rooms: Sequence[RoomState], now: float) -> Effects:
         """The user is in, and in these rooms; what a guest began with follows the welcome."""
         self.phase = SessionPhase.OPEN
         self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one for all who are inside
@@ -199,9 +177,9 @@ class ChatSession:
         """The rooms of a renewed session, as they are now."""
         return (self._welcome(request, rooms, now),)
 
-    def _welcome(self, request: RequestId, rooms: Sequence[RoomState], now: float, *, token: str = "") -> e.Reply:
+    def _welcome(self, request: RequestId, rooms: Sequence[RoomState], now: float, *, token: str = "") -> Reply:
         identity, context = self.identity, self.context
-        return e.Reply(
+        return Reply(
             encode(
                 replies.Welcome(
                     id=request,
@@ -245,20 +223,9 @@ class ChatSession:
             return ()
         return self._end(UNAUTHORIZED, "the token has expired")
 
-    def expelled(self, room: str, reason: str) -> Effects:
-        """Somebody else had this connection leave a room."""
-        if room not in self.rooms:
-            return ()
-        self.forget(room)
-        return (e.LeaveRoom(None, room, replies.left(None, room, reason=reason)),)
-
-    def forget(self, room: str) -> None:
-        """The connection is not in a room any more, or about to read it from another place."""
-        self.rooms = tuple(one for one in self.rooms if one != room)
-
     def lost(self, room: str, reason: str) -> Effects:
         """The connection left a room to join it again, and could not."""
-        return () if self.phase is SessionPhase.ENDED else (e.Reply(replies.left(None, room, reason=reason)),)
+        return () if self.phase is SessionPhase.ENDED else (Reply(replies.left(None, room, reason=reason)),)
 
     def removed(self, reason: str) -> Effects:
         """The user was kicked or banned from everything."""
@@ -266,7 +233,7 @@ class ChatSession:
 
     def _end(self, code: int, reason: str, *, retry_after_ms: int = 0, note: str = "") -> Effects:
         self.phase = SessionPhase.ENDED
-        return (e.CloseSession(code, reason, retry_after_ms, note),)
+        return (CloseSession(code, reason, retry_after_ms, note),)
 
     # ---- rooms -------------------------------------------------------------------------------------
 
@@ -274,54 +241,52 @@ class ChatSession:
         if command.room in self.rooms:
             return self._enter(command, now)
         if admission.check_entry(self, self.identity, command.room, len(self.rooms) - 1, now):
-            return (e.Consult("join", command, self.identity),)
+            return (Consult("join", command, self.identity),)
         return self._enter(command, now)
 
     def _enter(self, command: commands.Join, now: float) -> Effects:
-        return (
-            e.EnterRoom(command.id, commands.Wanted(command.room, command.since), again=command.room in self.rooms),
-        )
+        return (EnterRoom(command.id, commands.Wanted(command.room, command.since), again=command.room in self.rooms),)
 
-    def joined(self, join: e.EnterRoom, state: RoomState) -> Effects:
+    def joined(self, join: EnterRoom, state: RoomState) -> Effects:
         """The connection is in the room."""
         if state.room not in self.rooms:
             self.rooms = (*self.rooms, state.room)
         if state.members:
             self.charge(state.members // LARGE_ROOM)
-        return (e.Reply(replies.joined(join.id, state)),)
+        return (Reply(replies.joined(join.id, state)),)
 
     def _leave(self, command: commands.Leave, now: float) -> Effects:
         room = command.room
         permit(self, self.identity, "leave", room, now)
         self.forget(room)
-        return (e.LeaveRoom(command.id, room, replies.left(command.id, room)),)
+        return (LeaveRoom(command.id, room, replies.left(command.id, room)),)
 
     def _history(self, command: commands.History, now: float) -> Effects:
         if command.before is not None and command.after is not None:
             raise RequestError("bad_request", "give before or after, not both", field="after")
         if permit(self, self.identity, "history", command.room, now):
-            return (e.Consult("join", command, self.identity),)
+            return (Consult("join", command, self.identity),)
         return self._history_approved(command, now)
 
     def _history_approved(self, command: commands.History, now: float) -> Effects:
-        return (e.ReadHistory(command.id, command.room, command.before, command.after, command.limit),)
+        return (ReadHistory(command.id, command.room, command.before, command.after, command.limit),)
 
     def _members(self, command: commands.Members, now: float) -> Effects:
         permit(self, self.identity, "members", command.room, now)
         if not self.context.options.of(command.room).presence:
             raise RequestError("forbidden", RULES["members"].refusal, field="room")
-        return (e.ReadMembers(command.id, command.room),)
+        return (ReadMembers(command.id, command.room),)
 
     # ---- oneself and others --------------------------------------------------------------------------
 
     def _rename(self, command: commands.Rename, now: float) -> Effects:
         name = admission.checked_name(self.context, command.name, self.identity)
         if "hello" in self.context.consulted:
-            return (e.Consult("hello", command, msgspec.structs.replace(self.identity, name=name)),)
-        return (e.ChangeName(command.id, name),)
+            return (Consult("hello", command, msgspec.structs.replace(self.identity, name=name)),)
+        return (ChangeName(command.id, name),)
 
     def _rename_approved(self, command: commands.Rename, now: float) -> Effects:
-        return (e.ChangeName(command.id, admission.checked_name(self.context, command.name, self.identity)),)
+        return (ChangeName(command.id, admission.checked_name(self.context, command.name, self.identity)),)
 
     def called(self, name: str) -> bool:
         """The user has another name now, on all connections. False: not this one, which is not in or has ended."""
@@ -331,20 +296,20 @@ class ChatSession:
         return True
 
     def _ping(self, command: commands.Ping, now: float) -> Effects:
-        return (e.Reply(replies.pong(command.id, int(now * 1000))),)
+        return (Reply(replies.pong(command.id, int(now * 1000))),)
 
     def _moderate(self, command: commands.Moderation, now: float) -> Effects:
-        verb = e.Verb(type(command).__name__.lower())
+        verb = Verb(type(command).__name__.lower())
         room = command.room or ""
         permit(self, self.identity, verb, room, now)
         # An admin may act on anyone; a moderator only on users, not on another moderator.
         if self.identity.role < Role.ADMIN and self.context.staff.role_of(command.user) >= self.identity.role:
             raise RequestError("forbidden", "this user's role is not below yours", field="user")
-        return (e.Moderate(command.id, verb, command.user, room, command.seconds or 0.0, command.reason),)
+        return (Moderate(command.id, verb, command.user, room, command.seconds or 0.0, command.reason),)
 
     # ---- moving to another worker --------------------------------------------------------------------
 
-    def freeze(self, now: float) -> SessionState:
+    def snapshot(self, now: float) -> SessionState:
         """Write down a session that is open, or has not begun."""
         bucket = self._bucket
         return SessionState(
@@ -358,7 +323,7 @@ class ChatSession:
         )
 
     @classmethod
-    def thaw(
+    def restore(
         cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = ""
     ) -> ChatSession:
         """Go on with a session that another worker wrote down."""

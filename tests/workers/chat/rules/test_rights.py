@@ -6,7 +6,8 @@ import pytest
 
 from chatmaster.settings import RoomRule, Settings, Store
 from workers.chat.rules.identity import Identity
-from workers.chat.rules.rights import Options, Role, matches, may, retention
+from workers.chat.rules.rights import Role, may
+from workers.room_options import Options, matches, retention
 
 PLAIN = RoomRule(match="*")
 ALICE = Identity("alice", "Alice")

@@ -9,10 +9,25 @@ import pytest
 
 from tests.workers.chat.play import GUEST, NOW, Play, guest, kinds, shown
 from workers.chat.rules import commands
-from workers.chat.rules import effects as e
+from workers.chat.rules.effects import (
+    Admit,
+    AmendMessage,
+    ChangeName,
+    CloseSession,
+    Consult,
+    EnterRoom,
+    Greet,
+    MarkRead,
+    Publish,
+    PublishDirect,
+    PublishNotice,
+    ReadHistory,
+    ReadMembers,
+)
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.session import ChatSession, SessionPhase
+from workers.chat.rules.session import ChatSession
+from workers.chat.rules.state import SessionPhase
 
 # ---- hello ---------------------------------------------------------------------------------------------
 
@@ -20,7 +35,7 @@ from workers.chat.rules.session import ChatSession, SessionPhase
 def test_hello_of_a_guest_admits_to_the_inbox_and_the_wanted_rooms():
     play = Play()
     (admit,) = play.sends(type="hello", id=1, rooms=[{"room": "lobby", "since": {"epoch": "e1", "offset": 3}}])
-    assert isinstance(admit, e.Admit)
+    assert isinstance(admit, Admit)
     assert admit.wanted == (commands.Wanted(f"@{GUEST}"), commands.Wanted("lobby", commands.Since("e1", 3)))
     welcome, *rest = shown(play.admits([admit]))
     assert not rest
@@ -36,14 +51,14 @@ def test_a_guest_who_comes_back_with_the_token_is_the_same_guest():
     token = Play().says_hello()["token"]
     play = Play()
     (admit,) = play.sends(type="hello", token=token)
-    assert isinstance(admit, e.Admit)
+    assert isinstance(admit, Admit)
     assert admit.identity.user == GUEST and not admit.identity.fresh
 
 
 def test_a_forged_guest_token_ends_the_connection_with_4001():
     token = Play().says_hello()["token"]
     (bye,) = Play().sends(type="hello", token=token.replace("ff.", "fe."))
-    assert isinstance(bye, e.CloseSession) and bye.code == 4001 and token not in bye.note
+    assert isinstance(bye, CloseSession) and bye.code == 4001 and token not in bye.note
 
 
 def test_hello_with_a_name_that_is_cleaned():
@@ -79,13 +94,13 @@ def test_where_a_token_is_demanded_nothing_comes_before_hello():
     play = Play({"auth": {"mode": "token", "secret": "s" * 32}})
     assert play.asks(type="ping", id=1)["code"] == "unauthorized"
     (bye,) = play.session.hello_timed_out(play.now)
-    assert isinstance(bye, e.CloseSession) and bye.code == 4002
+    assert isinstance(bye, CloseSession) and bye.code == 4002
 
 
 def test_where_a_token_is_demanded_a_hello_without_one_is_4001():
     play = Play({"auth": {"mode": "token", "secret": "s" * 32}})
     (bye,) = play.sends(type="hello")
-    assert isinstance(bye, e.CloseSession) and bye.code == 4001
+    assert isinstance(bye, CloseSession) and bye.code == 4001
 
 
 def test_rooms_that_are_not_for_this_user_are_told_one_by_one_after_the_welcome():
@@ -105,7 +120,7 @@ def test_ones_own_inbox_may_be_resumed_with_since():
     (admit,) = play.sends(
         type="hello", rooms=[{"room": f"@{GUEST}", "since": {"epoch": "e", "offset": 1}}, {"room": f"@{GUEST}"}]
     )
-    assert isinstance(admit, e.Admit) and [one.room for one in admit.wanted] == [f"@{GUEST}"]
+    assert isinstance(admit, Admit) and [one.room for one in admit.wanted] == [f"@{GUEST}"]
 
 
 def test_somebody_who_cannot_be_let_in_now_may_try_again():
@@ -120,7 +135,7 @@ def test_somebody_who_cannot_be_let_in_now_may_try_again():
 def test_somebody_who_is_turned_away_is_told_when_to_come_back(code: int, wait: int):
     play = Play()
     play.sends(type="hello")
-    assert play.session.turned_away(code, "no") == (e.CloseSession(code, "no", wait),)
+    assert play.session.turned_away(code, "no") == (CloseSession(code, "no", wait),)
     assert play.session.phase is SessionPhase.ENDED
 
 
@@ -130,7 +145,7 @@ def test_somebody_who_is_turned_away_is_told_when_to_come_back(code: int, wait: 
 def test_a_second_hello_may_change_the_name():
     play = guest()
     effects = play.sends(type="hello", id=2, name="Bo")
-    assert effects == [e.Greet(2, "Bo")]
+    assert effects == [Greet(2, "Bo")]
     play.session.called("Bo")
     (welcome,) = shown(play.session.greeted(2, [RoomState(room="lobby", epoch="e", offset=1)], play.now))
     assert welcome["name"] == "Bo" and welcome["id"] == 2
@@ -164,7 +179,7 @@ def test_join_and_leave():
 def test_joining_again_is_no_mistake():
     play = guest("lobby")
     (join,) = play.sends(type="join", id=1, room="lobby")
-    assert isinstance(join, e.EnterRoom) and join.again
+    assert isinstance(join, EnterRoom) and join.again
 
 
 def test_an_inbox_cannot_be_left_nor_anothers_joined():
@@ -192,7 +207,7 @@ def test_a_banned_user_cannot_join():
 def test_a_large_room_costs_tokens_to_join():
     play = guest(settings={"limits": {"rate": 1, "burst": 20}})
     (join,) = play.sends(type="join", room="huge")
-    assert isinstance(join, e.EnterRoom)
+    assert isinstance(join, EnterRoom)
     play.session.joined(join, RoomState(room="huge", epoch="e", offset=1, members=50_000))
     assert play.asks(type="ping")["code"] == "rate_limited"
 
@@ -204,7 +219,7 @@ def test_say_publishes_the_message_without_its_place():
     play = guest("lobby")
     name = play.session.identity.name
     (publish,) = play.sends(type="say", id=9, room="lobby", text='<b>"hi"\n\u2028 é 👍', reply_to=3)
-    assert isinstance(publish, e.Publish) and publish.id == 9 and publish.key == ""
+    assert isinstance(publish, Publish) and publish.id == 9 and publish.key == ""
     assert json.loads(publish.payload) == {
         "type": "message", "room": "lobby", "from": {"user": GUEST, "name": name},
         "text": '<b>"hi"\n\u2028 é 👍', "reply_to": 3,
@@ -215,7 +230,7 @@ def test_say_keeps_data_byte_for_byte():
     play = guest("lobby")
     data = '{"a": 1.50, "a": [1e5,  "\\u00e9", null]}'
     (publish,) = play.sends('{"type":"say","room":"lobby","data":' + data + "}")
-    assert isinstance(publish, e.Publish) and data.encode() in publish.payload
+    assert isinstance(publish, Publish) and data.encode() in publish.payload
 
 
 def test_data_may_be_null_or_false():
@@ -235,7 +250,7 @@ def test_say_marks_who_is_mentioned():
     play = guest("lobby")
     play.known.people = {"Ada": "u1", "room": "@room"}
     (publish,) = play.sends(type="say", room="lobby", text="@Ada tell @room")
-    assert isinstance(publish, e.Publish) and json.loads(publish.payload)["mentions"] == ["u1", "@room"]
+    assert isinstance(publish, Publish) and json.loads(publish.payload)["mentions"] == ["u1", "@room"]
 
 
 def test_a_retry_under_another_name_is_the_same_request():
@@ -243,10 +258,10 @@ def test_a_retry_under_another_name_is_the_same_request():
     (first,) = play.sends(type="say", room="lobby", text="a", key="k")
     play.session.called("Other")
     (second,) = play.sends(type="say", room="lobby", text="a", key="k")
-    assert isinstance(first, e.Publish) and isinstance(second, e.Publish)
+    assert isinstance(first, Publish) and isinstance(second, Publish)
     assert first.content == second.content and first.payload != second.payload
     (third,) = play.sends(type="say", room="lobby", text="b", key="k")
-    assert isinstance(third, e.Publish) and third.content != first.content
+    assert isinstance(third, Publish) and third.content != first.content
 
 
 def test_a_room_must_be_joined_first_and_its_name_be_one():
@@ -295,7 +310,7 @@ def test_who_may_not_say_may_still_listen():
 def test_slow_mode_is_asked_of_the_store():
     play = guest("slow", settings={"rooms": [{"match": "slow", "slow_mode": 2.5}]})
     (publish,) = play.sends(type="say", room="slow", text="a")
-    assert isinstance(publish, e.Publish) and publish.slow_mode == 2.5
+    assert isinstance(publish, Publish) and publish.slow_mode == 2.5
 
 
 def test_a_muted_user_is_told_for_how_long():
@@ -314,7 +329,7 @@ def test_a_muted_user_is_told_for_how_long():
 def test_direct_is_written_for_both():
     play = guest()
     (direct,) = play.sends(type="direct", id=1, to="bob", text="psst", key="k")
-    assert isinstance(direct, e.PublishDirect)
+    assert isinstance(direct, PublishDirect)
     theirs, own = json.loads(direct.payload), json.loads(direct.own_payload)
     assert (theirs["room"], own["room"], theirs["to"], own["to"]) == ("@bob", f"@{GUEST}", "bob", "bob")
     assert theirs["text"] == own["text"] == "psst"
@@ -332,7 +347,7 @@ def test_nobody_says_into_an_inbox():
 def test_edit_is_an_entry_of_its_own_and_a_change_of_another():
     play = guest("lobby")
     (amend,) = play.sends(type="edit", id=1, room="lobby", offset=5, text="better")
-    assert isinstance(amend, e.AmendMessage) and not amend.any_author
+    assert isinstance(amend, AmendMessage) and not amend.any_author
     assert (amend.change.verb, amend.change.target) == ("edit", 5)
     shown_payload = json.loads(amend.payload)
     assert shown_payload["type"] == "edited" and shown_payload["target"] == 5 and shown_payload["text"] == "better"
@@ -341,14 +356,12 @@ def test_edit_is_an_entry_of_its_own_and_a_change_of_another():
 def test_delete_and_react():
     play = guest("lobby")
     (delete,) = play.sends(type="delete", room="lobby", offset=5, key="k")
-    assert isinstance(delete, e.AmendMessage) and json.loads(delete.payload)["type"] == "deleted" and delete.key == "k"
+    assert isinstance(delete, AmendMessage) and json.loads(delete.payload)["type"] == "deleted" and delete.key == "k"
     (react,) = play.sends(type="react", room="lobby", offset=5, emoji="👍")
-    assert isinstance(react, e.AmendMessage) and react.change.emoji == "👍" and react.any_author
+    assert isinstance(react, AmendMessage) and react.change.emoji == "👍" and react.any_author
     (undo,) = play.sends(type="react", room="lobby", offset=5, emoji="👍", remove=True)
     assert (
-        isinstance(undo, e.AmendMessage)
-        and undo.change.verb == "unreact"
-        and json.loads(undo.payload)["remove"] is True
+        isinstance(undo, AmendMessage) and undo.change.verb == "unreact" and json.loads(undo.payload)["remove"] is True
     )
 
 
@@ -357,17 +370,17 @@ def test_delete_and_react():
 
 def test_read_typing_ping():
     play = guest("lobby")
-    assert play.sends(type="read", room="lobby", offset=4) == [e.MarkRead("lobby", 4)]
+    assert play.sends(type="read", room="lobby", offset=4) == [MarkRead("lobby", 4)]
     (note,) = play.sends(type="typing", room="lobby")
-    assert isinstance(note, e.PublishNotice) and json.loads(note.payload)["type"] == "typing"
+    assert isinstance(note, PublishNotice) and json.loads(note.payload)["type"] == "typing"
     assert play.asks(type="ping", id="p") == {"type": "pong", "id": "p", "server_time": int(NOW * 1000)}
 
 
 def test_history_and_members():
     play = guest("lobby")
-    assert play.sends(type="history", id=1, room="lobby", before=9, limit=3) == [e.ReadHistory(1, "lobby", 9, None, 3)]
+    assert play.sends(type="history", id=1, room="lobby", before=9, limit=3) == [ReadHistory(1, "lobby", 9, None, 3)]
     assert play.asks(type="history", room="lobby", before=9, after=1)["field"] == "after"
-    assert play.sends(type="members", id=2, room="lobby") == [e.ReadMembers(2, "lobby")]
+    assert play.sends(type="members", id=2, room="lobby") == [ReadMembers(2, "lobby")]
     assert play.asks(type="members", room="elsewhere")["code"] == "not_joined"
     assert play.asks(type="history", room="@bob")["code"] == "forbidden"
 
@@ -378,7 +391,7 @@ def test_history_of_a_room_that_one_may_join_needs_no_joining():
 
 def test_rename_is_carried_out_for_all_connections_at_once():
     play = guest()
-    assert play.sends(type="rename", id=1, name="Grace") == [e.ChangeName(1, "Grace")]
+    assert play.sends(type="rename", id=1, name="Grace") == [ChangeName(1, "Grace")]
     assert play.session.called("Grace") and play.session.identity.name == "Grace"
 
 
@@ -409,7 +422,7 @@ def test_whoever_cannot_join_again_is_told_to_be_out():
 
 def test_somebody_who_was_kicked_from_everything_is_sent_away_once():
     play = guest("lobby")
-    assert play.session.removed("out") == (e.CloseSession(4003, "out"),)
+    assert play.session.removed("out") == (CloseSession(4003, "out"),)
     assert play.session.removed("out") == ()
 
 
@@ -425,7 +438,7 @@ def test_too_many_requests_are_refused_and_a_flood_ends_the_connection():
     assert play.asks(type="ping")["type"] == "pong"
     effects = [play.sends(type="ping")[0] for _ in range(24)]
     assert kinds(effects) == ["Reply"] * 23 + ["CloseSession"]
-    assert isinstance(effects[-1], e.CloseSession) and effects[-1].code == 4009
+    assert isinstance(effects[-1], CloseSession) and effects[-1].code == 4009
 
 
 def test_whoever_stops_in_time_is_forgiven():
@@ -460,9 +473,9 @@ def test_no_rate_means_no_limit():
 def test_the_application_is_asked_before_anything_is_kept():
     play = guest("lobby", consulted=frozenset({"say"}))
     (consult,) = play.sends(type="say", id=1, room="lobby", text="damn")
-    assert isinstance(consult, e.Consult) and consult.hook == "say"
+    assert isinstance(consult, Consult) and consult.hook == "say"
     (publish,) = play.session.approved(consult, play.now, text="d***")
-    assert isinstance(publish, e.Publish) and json.loads(publish.payload)["text"] == "d***"
+    assert isinstance(publish, Publish) and json.loads(publish.payload)["text"] == "d***"
 
 
 def test_what_cannot_be_said_is_not_even_asked_about():
@@ -474,23 +487,23 @@ def test_what_cannot_be_said_is_not_even_asked_about():
 def test_a_new_name_and_a_second_hello_are_asked_about_as_the_first():
     play = Play(consulted=frozenset({"hello"}))
     (hello,) = play.sends(type="hello")
-    assert isinstance(hello, e.Consult)
+    assert isinstance(hello, Consult)
     play.admits(list(play.session.approved(hello, play.now)))
     (consult,) = play.sends(type="rename", id=1, name="Ada")
-    assert isinstance(consult, e.Consult) and (consult.hook, consult.identity.name) == ("hello", "Ada")
-    assert play.session.approved(consult, play.now) == (e.ChangeName(1, "Ada"),)
+    assert isinstance(consult, Consult) and (consult.hook, consult.identity.name) == ("hello", "Ada")
+    assert play.session.approved(consult, play.now) == (ChangeName(1, "Ada"),)
     (again,) = play.sends(type="hello", id=2, name="Eve")
-    assert isinstance(again, e.Consult) and (again.hook, again.identity.name) == ("hello", "Eve")
-    assert play.session.approved(again, play.now) == (e.Greet(2, "Eve"),)
+    assert isinstance(again, Consult) and (again.hook, again.identity.name) == ("hello", "Eve")
+    assert play.session.approved(again, play.now) == (Greet(2, "Eve"),)
 
 
 def test_hello_and_join_are_asked_about_too():
     play = Play(consulted=frozenset({"hello", "join"}))
     (hello,) = play.sends(type="hello", id=1)
-    assert isinstance(hello, e.Consult) and hello.identity.user == GUEST
+    assert isinstance(hello, Consult) and hello.identity.user == GUEST
     play.admits(list(play.session.approved(hello, play.now)))
     (join,) = play.sends(type="join", id=2, room="lobby")
-    assert isinstance(join, e.Consult) and join.hook == "join"
+    assert isinstance(join, Consult) and join.hook == "join"
     assert kinds(play.session.approved(join, play.now)) == ["EnterRoom"]
 
 
@@ -501,7 +514,7 @@ def test_a_session_goes_on_elsewhere_as_it_was():
     play = guest("lobby", settings={"limits": {"rate": 1, "burst": 5}})
     play.session.called("Ada")
     play.passes(1)
-    state = play.session.freeze(play.now)
-    session = ChatSession.thaw(play.context, "c1", state, play.now + 100)
+    state = play.session.snapshot(play.now)
+    session = ChatSession.restore(play.context, "c1", state, play.now + 100)
     assert session.identity == play.session.identity and session.rooms == play.session.rooms
-    assert session.freeze(play.now + 100) == state
+    assert session.snapshot(play.now + 100) == state

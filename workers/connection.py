@@ -6,9 +6,10 @@ the transport.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,10 @@ from workers import connection_api
 from workers.addressing import is_public, room_name, user_id
 from workers.payload import TEXT, close_code, close_reason, packed
 from workers.session import Session
+from workers.tasks import answer_of
 
 if TYPE_CHECKING:
     from workers.node.node import Node
-    from workers.rooms.types import Joined
     from workers.transport.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
@@ -163,18 +164,10 @@ class Connection(connection_api.Connection):
 
     async def enter(self, room: str) -> None:
         """The same for any room, an inbox for example. Not for programs."""
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await answer_of(partial(self._enter, room))
 
-        def announce(joined: list[Joined]) -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        def failed(error: BaseException) -> None:
-            if not ready.done():
-                ready.set_exception(error)
-
-        self._node.hub.join(self, [(room, None)], announce, failed)
-        await ready
+    def _enter(self, room: str, done: Callable[[BaseException | None], None]) -> None:
+        self._node.hub.join(self, [(room, None)], lambda joined: done(None), done)
 
     async def leave(self, room: str) -> None:
         """Be in it no longer; nothing where it was not. When it returns, nothing of the room comes any more.

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from workers.callbacks.event import Tasks
 from workers.callbacks.registering import signature_of
 from workers.failures import Failures
 from workers.node.counters import Counters
+from workers.tasks import Tasks
 
 LONGEST = 1e8  # seconds that loops can wait, three years
 EVERY = 60.0  # seconds between two lines about one timer that is too slow

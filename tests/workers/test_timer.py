@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.wait import until_async
 from workers import Timer
-from workers.callbacks.event import Tasks
 from workers.node.counters import Counters
+from workers.tasks import Tasks
 from workers.timer import TimerWheel
 
 

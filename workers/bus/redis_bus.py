@@ -28,6 +28,7 @@ from workers.bus.reconnect import Reconnector
 from workers.bus.script import Script, load_own
 from workers.bus.store_url import Opener
 from workers.bus.subscription import Subscription
+from workers.tasks import answer_of
 
 logger = logging.getLogger(__name__)
 
@@ -369,18 +370,7 @@ class RedisBus:
         return self._awaited(self._reads, pack_evalsha(script.sha, script_keys, args), again=True)
 
     def _awaited(self, pipeline: Pipeline, packed: bytes, *, again: bool) -> asyncio.Future[Any]:
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def done(reply: Any) -> None:
-            if answer.done():
-                return
-            if isinstance(reply, BusError):
-                answer.set_exception(reply)
-            else:
-                answer.set_result(reply)
-
-        pipeline.send(Call(packed, done, again=again))
-        return answer
+        return answer_of(lambda done: pipeline.send(Call(packed, done, again=again)))
 
     # ---- connections -------------------------------------------------------------------------------
 

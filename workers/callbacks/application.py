@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from workers.addressing import ALL_ROOM
 from workers.bus.port import BusError
 from workers.callbacks import operating
-from workers.callbacks.event import contained
 from workers.failures import Failures
 from workers.node.published_settings import PROGRAM, Notice
 from workers.rate_limit import ProgramBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from workers.bus.port import Entry
     from workers.connection import Connection
@@ -29,6 +28,22 @@ logger = logging.getLogger(__name__)
 
 # Messages of one connection that may wait for a coroutine of on_message; then its socket is not read.
 INBOX_LIMIT = 16
+
+
+class ApplicationExit(RuntimeError):
+    """Application code raised what is no Exception: it exited, was interrupted, or awaited something cancelled.
+
+    `on_error` is told this; the original is its `__cause__`.
+    """
+
+
+def contained(error: BaseException) -> Exception:
+    """What application code raised, as an Exception: SystemExit and its kind must not end the worker."""
+    if isinstance(error, Exception):
+        return error
+    wrapped = ApplicationExit(f"application code raised {error!r}")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 class CallbackApplication:
@@ -266,3 +281,11 @@ def _not_joined(connection: Connection, error: BaseException) -> None:
         # Broadcasts would never reach it: better it comes back when the store is there.
         logger.warning("connection %s could not join the room of everyone: %s", connection.id, error)
         connection.close(1012, "the store is away")
+
+
+async def call(callback: Callable[..., Any] | None, *args: Any) -> Any:
+    """Call a callback that may be missing, plain or a coroutine; its exception is the caller's to handle."""
+    if callback is None:
+        return None
+    result = callback(*args)
+    return await result if inspect.isawaitable(result) else result

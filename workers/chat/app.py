@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -48,6 +48,7 @@ from workers.http import page
 from workers.node.published_settings import CHAT, Notice
 from workers.rate_limit import BYTES_A_TOKEN
 from workers.rooms.types import Gap, Reset
+from workers.tasks import answer_of
 from workers.transport.addresses import network_of
 
 if TYPE_CHECKING:
@@ -386,20 +387,15 @@ class ChatApplication:
         return await self._publish(room, entries.message(room, entries.sender(user, name), body), author=user)
 
     async def _publish(self, room: str, payload: bytes, *, author: str) -> Placed:
-        answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
+        def publish(done: Callable[[Placed | BusError], None]) -> None:
+            def stored(result: Placed | BusError) -> None:
+                if isinstance(result, Placed) and self.kept is not None:
+                    self.kept(room, result, payload)
+                done(result)
 
-        def done(result: Placed | BusError) -> None:
-            if isinstance(result, Placed) and self.kept is not None:
-                self.kept(room, result, payload)
-            if answered.done():
-                return  # who asked has gone
-            if isinstance(result, Placed):
-                answered.set_result(result)
-            else:
-                answered.set_exception(result)
+            self.hub.publish(room, payload, form="j", done=stored, author=author)
 
-        self.hub.publish(room, payload, form="j", done=done, author=author)
-        return await answered
+        return await answer_of(publish)
 
     # ---- the operator, and other workers ---------------------------------------------------------------
 

@@ -7,6 +7,7 @@ receiver's was written first. The other side's change comes first, under the sam
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from workers.chat.rules import effects, replies
 from workers.chat.rules.effects import Effects
 from workers.chat.rules.request_error import RequestError
 from workers.rooms.recovery import HistoryReset, judge
+from workers.tasks import answer_of
 
 if TYPE_CHECKING:
     from workers.chat.app import ChatApplication
@@ -119,18 +121,10 @@ class DirectMessages:
         return _decode(entry.payload)
 
     async def _claim(self, user: str, amend: effects.AmendMessage) -> None:
-        claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        def claim(done: Callable[[bool | BusError], None]) -> None:
+            self._app.marks.claim(user, amend.key, amend.content, done)
 
-        def done(free: bool | BusError) -> None:
-            if claimed.done():
-                return  # who asked has gone
-            if isinstance(free, BusError):
-                claimed.set_exception(free)
-            else:
-                claimed.set_result(free)
-
-        self._app.marks.claim(user, amend.key, amend.content, done)
-        if not await claimed:
+        if not await answer_of(claim):
             raise KeyConflict
 
     async def _other_side(self, user: str, amend: effects.AmendMessage) -> effects.AmendMessage | None:
@@ -145,28 +139,20 @@ class DirectMessages:
         return None  # to oneself; or not the author's, which the store will say
 
     async def _place(self, user: str, amend: effects.AmendMessage) -> Placed:
-        answered: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
+        def publish(done: Callable[[Placed | BusError], None]) -> None:
+            self._app.hub.publish(
+                amend.room,
+                amend.payload,
+                form="j",
+                done=done,
+                author=user,
+                key=amend.key,
+                digest=amend.content,
+                change=amend.change,
+                any_author=amend.any_author,
+            )
 
-        def done(result: Placed | BusError) -> None:
-            if answered.done():
-                return  # who asked has gone
-            if isinstance(result, Placed):
-                answered.set_result(result)
-            else:
-                answered.set_exception(result)
-
-        self._app.hub.publish(
-            amend.room,
-            amend.payload,
-            form="j",
-            done=done,
-            author=user,
-            key=amend.key,
-            digest=amend.content,
-            change=amend.change,
-            any_author=amend.any_author,
-        )
-        return await answered
+        return await answer_of(publish)
 
 
 def _moved(amend: effects.AmendMessage, room: str, target: int) -> effects.AmendMessage:

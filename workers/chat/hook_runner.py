@@ -17,9 +17,9 @@ from workers.failures import Failures
 
 if TYPE_CHECKING:
     from workers.bus.port import Placed
-    from workers.callbacks.event import Tasks
     from workers.connection import Connection
     from workers.node.counters import Counters
+    from workers.tasks import Tasks
 
 
 class HookRunner:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from workers.bus.port import BusError
 
 if TYPE_CHECKING:
-    from workers.callbacks.event import Tasks
     from workers.presence import Presence
+    from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

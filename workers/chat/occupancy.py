@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from workers.bus.keys import tag
 from workers.bus.port import BusError
-from workers.callbacks.event import Tasks
 from workers.cluster.lease import Lease
 from workers.presence.calls import Argument, Calls, scripts_of
+from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

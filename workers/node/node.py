@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from workers.addressing import ALL_ROOM, inbox_of
-from workers.bus.port import BusError, Entry, Placed
-from workers.callbacks.event import Tasks
+from workers.bus.port import Entry, Placed
 from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
 from workers.node import control_room
 from workers.node.bindings import Bindings
@@ -26,6 +25,7 @@ from workers.node.counters import Counters
 from workers.node.ids import connection_id
 from workers.payload import packed
 from workers.reach import scoped
+from workers.tasks import Tasks, answer_of
 
 if TYPE_CHECKING:
     from chatmaster.contract import Launch
@@ -139,18 +139,7 @@ class Node:
 
     async def publish(self, room: str, payload: bytes, *, form: str, exclude: str = "") -> Placed:
         """Append to a room's log. Raises BusError."""
-        answered: asyncio.Future[Placed] = self.loop.create_future()
-
-        def done(result: Placed | BusError) -> None:
-            if answered.done():
-                return
-            if isinstance(result, BusError):
-                answered.set_exception(result)
-            else:
-                answered.set_result(result)
-
-        self.hub.publish(room, payload, form=form, done=done, exclude=exclude)
-        return await answered
+        return await answer_of(lambda done: self.hub.publish(room, payload, form=form, done=done, exclude=exclude))
 
     async def _publish_data(self, room: str, data: str | bytes, exclude: tuple[str, ...]) -> None:
         payload, form = packed(data)

@@ -17,13 +17,13 @@ from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.bus.port import BusError, StoreRefused, Unavailable
-from workers.callbacks.event import Tasks
 from workers.cluster import keys
 from workers.cluster.lease import Lease
 from workers.presence.calls import Argument, Calls, scripts_of
 from workers.presence.dead_workers import DeadWorkerReaper
 from workers.presence.local_state import GRACE, MAX_WRITE, Claims, LocalPresence, Write
 from workers.presence.room_view import LARGE, LARGE_INTERVAL, PresenceChange, RoomView, decode_note
+from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from types import CodeType
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch
 from chatmaster.stats import Field, WorkerStats
-from workers.callbacks.application import CallbackApplication
-from workers.callbacks.event import call
+from workers.callbacks.application import CallbackApplication, call
 from workers.handover.handover import Handover
 from workers.handover.receiver import Receiver
 from workers.node.node import Node

@@ -15,11 +15,11 @@ from typing import Any
 
 from chatmaster.settings import Settings
 from workers.bus.port import BusError, Unavailable
-from workers.callbacks.event import Tasks
 from workers.cluster.lease import Lease
 from workers.presence.calls import Argument, Calls, scripts_of
 from workers.registry import keys
 from workers.registry.tally import LimitCounts
+from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

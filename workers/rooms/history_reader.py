@@ -13,7 +13,6 @@ from functools import partial
 from typing import Protocol
 
 from workers.bus.port import MAX_OFFSET, Bus, BusError, Entry, LogState
-from workers.callbacks.event import Tasks
 from workers.rooms.follower import Effect
 from workers.rooms.join import JoinPart
 from workers.rooms.log_item import Item, Stretch
@@ -21,6 +20,7 @@ from workers.rooms.recovery import epoch_at
 from workers.rooms.room import Room
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
+from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

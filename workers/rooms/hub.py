@@ -16,7 +16,6 @@ from chatmaster.settings import Settings
 from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
 from workers.bus.port import Bus, BusError, Entry, Placed, Position, Publication
-from workers.callbacks.event import Tasks
 from workers.rooms.delivery import LogDelivery
 from workers.rooms.flush import Delivery
 from workers.rooms.history_reader import Reading
@@ -28,6 +27,7 @@ from workers.rooms.room import Room
 from workers.rooms.rooms import Rooms
 from workers.rooms.stats import RoomStats
 from workers.rooms.types import Amender, Joined, RoomMember, Teller, amend_nothing, tell_nothing
+from workers.tasks import Tasks
 from workers.transport.frames import text_frame
 
 CONFIRMED = 1024  # rooms a turn: 2 ms

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Protocol
 
 from workers.bus.port import Bus, BusError, LogState, Unavailable
-from workers.callbacks.event import Tasks
 from workers.rooms.follower import Effect
 from workers.rooms.join import PendingJoin
 from workers.rooms.room import Room
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
+from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from workers.close_codes import CloseCode
 from workers.http.response import Response
+from workers.tasks import EagerCoroutine
 from workers.transport.acceptor import Acceptor
 from workers.transport.closing import ClosingProtocol
 from workers.transport.config import EndpointConfig
-from workers.transport.eager import EagerCoroutine
 from workers.transport.fd_budget import SLACK, FdBudget
 from workers.transport.handshake import Handshake
 from workers.transport.handshake_cache import HandshakeCache

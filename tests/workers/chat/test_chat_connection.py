@@ -6,10 +6,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from workers.callbacks.event import Tasks
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.rules import effects
 from workers.chat.rules.state import SessionPhase
+from workers.tasks import Tasks
 
 
 async def test_left_is_said_when_nothing_of_the_room_can_come_any_more() -> None:

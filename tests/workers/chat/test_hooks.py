@@ -17,13 +17,13 @@ from tests.support.server import ROOT, Chatmaster
 from tests.support.ws import ChatSocket
 from workers import Gateway
 from workers.bus.port import Placed
-from workers.callbacks.event import Tasks
 from workers.chat.hook_runner import HookRunner
 from workers.chat.hooks import Hooks, Kept, Refuse
 from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError
 from workers.node.counters import Counters
+from workers.tasks import Tasks
 
 WHO = Identity("u", "U")
 

@@ -21,11 +21,11 @@ from tests.support.store import RedisServer
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
 from tests.workers.presence.site import Site
-from workers.callbacks.event import Tasks
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.rules.effects import Effects
 from workers.chat.rules.state import SessionPhase
 from workers.chat.user_rate import Account, UserRate
+from workers.tasks import Tasks
 
 RATE, BURST = 5, 40
 

@@ -16,15 +16,20 @@ from typing import Any, Final
 
 from chatmaster import addresses
 from chatmaster.cli import bench_program
-from chatmaster.cli.bench_client import BenchPeer, ConnectRefused, NotTheChat
-from chatmaster.cli.bench_figures import cpu_seconds, quantile
-from chatmaster.cli.formatting import milliseconds, number
+from chatmaster.cli.bench_client import (
+    OPEN_TIMEOUT,
+    BenchPeer,
+    ConnectRefused,
+    NotTheChat,
+    cpu_seconds,
+    open_all,
+    quantile,
+)
 from chatmaster.cli.instance import Instance, command
+from chatmaster.cli.tables import milliseconds, number
 from chatmaster.errors import ChatmasterError, UsageError
 from chatmaster.plural import counted
 
-AT_ONCE: Final = 32  # connects under way
-OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
 QUIET: Final = 1.0  # seconds in which presence settles before anything is measured
 DRAIN_TIMEOUT: Final = 5.0  # seconds for the last messages to arrive
 OF_RATE: Final = 0.9  # the part of limits.rate that is used: clocks differ
@@ -77,17 +82,9 @@ class Bench:
 
     async def open(self, count: int) -> float:
         """Connect, say hello, join. Returns the seconds that it took. Raises ChatmasterError."""
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one() -> BenchPeer:
-            async with gate:
-                return await BenchPeer.open(self._address, self.room, self._token, self)
-
         started = time.monotonic()
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
-                # The first alone: what is refused to it would be refused to all.
-                self.peers = [await one(), *await asyncio.gather(*(one() for _ in range(count - 1)))]
+            self.peers = await open_all(count, lambda: BenchPeer.open(self._address, self.room, self._token, self))
         except TimeoutError:
             raise ChatmasterError(
                 f"not all connections had a `welcome` within {OPEN_TIMEOUT:g} s: the server is overloaded, or hangs"
@@ -166,7 +163,7 @@ class Bench:
 
     # ---- told by the peers -------------------------------------------------------------------------
 
-    def heard(self, mark: bytes) -> None:
+    def on_message(self, mark: bytes) -> None:
         """A message has reached a connection."""
         self.delivered += 1
         self._phase.ages.append(time.monotonic_ns() - int(mark.partition(b"-")[0]))
@@ -177,7 +174,7 @@ class Bench:
             self._waiting.pop(mark, None)
             self._arrived.set()
 
-    def denied(self, mark: bytes) -> None:
+    def on_refused(self, mark: bytes) -> None:
         """A message was refused: it reaches nobody."""
         self.refused += 1
         self._waiting.pop(mark, None)

@@ -1,4 +1,7 @@
-"""One connection of `chatctl bench`: as much of WebSocket and of the chat's protocol as the load needs, and no more."""
+"""The connections of `chatctl bench`, and what both of its loads measure with.
+
+A connection speaks as much of WebSocket and of the chat's protocol as the load needs, and no more.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,14 @@ import asyncio
 import json
 import os
 import struct
-from typing import Any, Final, Protocol, Self, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 from chatmaster.addresses import Address
+from chatmaster.runtime import proc
+
+AT_ONCE: Final = 32  # connections that are being opened at a time
+OPEN_TIMEOUT: Final = 20.0  # seconds for all connections to open
 
 _PROTOCOL: Final = "chat.v1.json"
 _TEXT: Final = b'"text":"bench '
@@ -28,13 +36,13 @@ class NotTheChat(Exception):
 
 
 class EchoObserver(Protocol):
-    """Who is told what a connection hears."""
+    """Receives what a connection of the chat receives."""
 
-    def heard(self, mark: bytes) -> None:
-        """A message came."""
+    def on_message(self, mark: bytes) -> None:
+        """A message of the load arrived."""
 
-    def denied(self, mark: bytes) -> None:
-        """A message was refused."""
+    def on_refused(self, mark: bytes) -> None:
+        """The server refused a message of the load."""
 
 
 class BenchPeer(asyncio.Protocol):
@@ -43,21 +51,21 @@ class BenchPeer(asyncio.Protocol):
     transport: asyncio.Transport
     subprotocol = _PROTOCOL
 
-    def __init__(self, address: Address, room: str, token: str, listener: EchoObserver) -> None:
+    def __init__(self, address: Address, room: str, token: str, observer: EchoObserver) -> None:
         self.address = address
         self.welcome: dict[str, Any] = {}
         self.lost = False
         self._room, self._token = room, token
-        self._listener = listener
+        self._observer = observer
         self._data = b""
         self._shaken = self._closing = False
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, address: Address, room: str, token: str, listener: EchoObserver) -> Self:
-        """Connect and join the room. Raises OSError, Refused, NotTheChat."""
+    async def open(cls, address: Address, room: str, token: str, observer: EchoObserver) -> Self:
+        """Connect and join the room. Raises OSError, ConnectRefused, NotTheChat."""
         loop = asyncio.get_running_loop()
-        peer = cls(address, room, token, listener)
+        peer = cls(address, room, token, observer)
         if address.is_unix:
             await loop.create_unix_connection(lambda: peer, address.path)
         else:
@@ -135,11 +143,11 @@ class BenchPeer(asyncio.Protocol):
         at = payload.find(_TEXT)
         if at >= 0:
             start = at + len(_TEXT)
-            self._listener.heard(payload[start : payload.index(b'"', start)])
+            self._observer.on_message(payload[start : payload.index(b'"', start)])
         elif b'"type":"error"' in payload:
             error = json.loads(payload)
             if self._ready.done():
-                self._listener.denied(str(error.get("id", "")).encode())
+                self._observer.on_refused(str(error.get("id", "")).encode())
             self._give_up(ConnectRefused(error.get("code", "error"), error.get("message", "")))
         elif not self._ready.done() and b'"type":"welcome"' in payload:
             self.welcome = json.loads(payload)
@@ -151,6 +159,35 @@ class BenchPeer(asyncio.Protocol):
 
     def _send(self, payload: bytes) -> None:
         self.transport.write(_frame(_TEXT_OP, payload))
+
+
+Peer = TypeVar("Peer", bound=BenchPeer)
+
+
+async def open_all(count: int, open_one: Callable[[], Awaitable[Peer]]) -> list[Peer]:
+    """Open `count` connections, AT_ONCE of them at a time.
+
+    The first one is opened alone: what the server refuses to that one, it would refuse to all.
+    Raises TimeoutError after OPEN_TIMEOUT seconds, and whatever `open_one` raises.
+    """
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def wait_and_open() -> Peer:
+        async with gate:
+            return await open_one()
+
+    async with asyncio.timeout(OPEN_TIMEOUT):
+        return [await open_one(), *await asyncio.gather(*(wait_and_open() for _ in range(count - 1)))]
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """User and system time of processes, in seconds; 0 for a process that has ended."""
+    return sum(proc.cpu_seconds(pid) for pid in pids)
+
+
+def quantile(ages: Sequence[int], part: float) -> float | None:
+    """The quantile `part` (0 to 1) of sorted ages in nanoseconds, in milliseconds; None without ages."""
+    return round(ages[min(int(len(ages) * part), len(ages) - 1)] / 1e6, 3) if ages else None
 
 
 def _reachable(host: str) -> str:

@@ -13,14 +13,19 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from chatmaster.addresses import Address
-from chatmaster.cli.bench_client import BenchPeer, ConnectRefused, NotTheChat
-from chatmaster.cli.bench_figures import cpu_seconds, quantile
-from chatmaster.cli.formatting import milliseconds, number
+from chatmaster.cli.bench_client import (
+    OPEN_TIMEOUT,
+    BenchPeer,
+    ConnectRefused,
+    NotTheChat,
+    cpu_seconds,
+    open_all,
+    quantile,
+)
+from chatmaster.cli.tables import milliseconds, number
 from chatmaster.errors import ChatmasterError
 from chatmaster.plural import counted
 
-AT_ONCE: Final = 32  # connects under way
-OPEN_TIMEOUT: Final = 20.0  # seconds for all connects
 ANSWER_TIMEOUT: Final = 1.0  # seconds that a connection waits to hear something after it has sent
 
 
@@ -28,8 +33,9 @@ class ProgramPeer(BenchPeer):
     """A connection without a subprotocol and without a hello."""
 
     subprotocol = ""
+    _load: ProgramLoad | None = None
 
-    def begin(self, load: Load) -> None:
+    def attach(self, load: ProgramLoad) -> None:
         """From now on tell what is heard."""
         self._load = load
 
@@ -42,19 +48,18 @@ class ProgramPeer(BenchPeer):
         return True
 
     def _message(self, payload: bytes) -> None:
-        load: Load | None = getattr(self, "_load", None)
-        if load is not None:
-            load.heard_by(self)
+        if self._load is not None:
+            self._load.on_message(self)
 
 
-class _Nobody:
-    """The chat's listener: here nothing is a message of the chat."""
+class _NoObserver:
+    """Stands for the chat's observer: a program of one's own sends no message of the chat."""
 
-    def heard(self, mark: bytes) -> None: ...
-    def denied(self, mark: bytes) -> None: ...
+    def on_message(self, mark: bytes) -> None: ...
+    def on_refused(self, mark: bytes) -> None: ...
 
 
-class Load:
+class ProgramLoad:
     """What is sent and heard."""
 
     def __init__(self, peers: Sequence[ProgramPeer], text: bytes) -> None:
@@ -65,9 +70,9 @@ class Load:
         self._waiting: dict[ProgramPeer, int] = {}  # since when, ns of the monotonic clock
         self._turn = asyncio.Event()
         for peer in peers:
-            peer.begin(self)
+            peer.attach(self)
 
-    def heard_by(self, peer: ProgramPeer) -> None:
+    def on_message(self, peer: ProgramPeer) -> None:
         """Something came."""
         self.heard += 1
         since = self._waiting.pop(peer, None)
@@ -109,7 +114,7 @@ async def measure(
     phases = []
     try:
         for window in (1, in_flight):
-            load, cpu, started = Load(peers, text.encode()), cpu_seconds(pids), time.monotonic()
+            load, cpu, started = ProgramLoad(peers, text.encode()), cpu_seconds(pids), time.monotonic()
             await load.run(window, seconds / 2)
             phases.append(_row(load, window, time.monotonic() - started, cpu_seconds(pids) - cpu))
     finally:
@@ -127,22 +132,15 @@ async def measure(
 
 
 async def _open(address: Address, count: int) -> list[ProgramPeer]:
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one() -> ProgramPeer:
-        async with gate:
-            return await ProgramPeer.open(address, "", "", _Nobody())
-
     try:
-        async with asyncio.timeout(OPEN_TIMEOUT):
-            return list(await asyncio.gather(*(one() for _ in range(count))))
+        return await open_all(count, lambda: ProgramPeer.open(address, "", "", _NoObserver()))
     except TimeoutError:
         raise ChatmasterError(f"not all connections were accepted within {OPEN_TIMEOUT:g} s") from None
     except (ConnectRefused, NotTheChat, OSError) as error:
         raise ChatmasterError(f"{address.text}: {error}") from None
 
 
-def _row(load: Load, in_flight: int, seconds: float, cpu: float) -> dict[str, Any]:
+def _row(load: ProgramLoad, in_flight: int, seconds: float, cpu: float) -> dict[str, Any]:
     ages = sorted(load.ages)
     return {
         "in_flight": in_flight,

@@ -6,24 +6,26 @@ the shell that one happens to stand in. Each finding says what was looked at. No
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import click
 
-from chatmaster.cli import control_client, doctor_store
-from chatmaster.cli.doctor_finding import MACHINE, SERVER, Finding, read_number
-from chatmaster.cli.faults import is_low
-from chatmaster.cli.formatting import duration, size
+from chatmaster.cli import control_client
 from chatmaster.cli.instance import ANSWER_TIMEOUT, command
+from chatmaster.cli.tables import duration, size
+from chatmaster.config.formatting import without_password
 from chatmaster.config.loader import Loaded
-from chatmaster.errors import NotRunning, RefusedByMaster, TimedOut
+from chatmaster.errors import ChatmasterError, NotRunning, RefusedByMaster, StoreUnreachable, TimedOut
+from chatmaster.master.faults import is_low
 from chatmaster.plural import counted
 from chatmaster.runtime import cores
 
@@ -32,7 +34,39 @@ _FILES_RESERVED = 64  # of a worker's descriptors that are no connections
 _SECRET_BYTES = 32  # RFC 7518, 3.2: a key for HS256 has at least as many bits as its hash
 _DISK_WANTED = 1_000_000_000  # bytes
 
+_CLOCK_TOLERANCE = 1.0  # seconds between our clock and the store's
+_STORE_TIMEOUT = 3.0  # seconds
+_OLDEST_STORE = (6, 2)
+
 _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "wrong": ("✗", "red")}
+
+
+Level = Literal["good", "warning", "wrong"]
+
+SHELL: Final = "this shell"
+SERVER: Final = "the running server"
+MACHINE: Final = "this machine"
+STORE: Final = "the store"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. Where there is advice, it is a warning or wrong."""
+
+    level: Level
+    what: str
+    found: str
+    advice: str = ""
+    where: str = SHELL
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether it will hurt, and not only might."""
+        return self.level == "wrong"
+
+    def row(self) -> dict[str, Any]:
+        """For --json."""
+        return {name: getattr(self, name) for name in ("level", "what", "where", "found", "advice")}
 
 
 def examine(loaded: Loaded) -> list[Finding]:
@@ -44,7 +78,7 @@ def examine(loaded: Loaded) -> list[Finding]:
     except (RefusedByMaster, TimedOut) as error:
         silent = Finding("wrong", "server", str(error), "what follows is only what this shell sees", SERVER)
         return [silent, *_of_a_start(loaded)]
-    return of_the_server(told)
+    return _of_the_server(told)
 
 
 def render(findings: Sequence[Finding]) -> str:
@@ -64,7 +98,7 @@ def render(findings: Sequence[Finding]) -> str:
 # ---- a server that runs --------------------------------------------------------------------------------
 
 
-def of_the_server(told: Mapping[str, Any]) -> list[Finding]:
+def _of_the_server(told: Mapping[str, Any]) -> list[Finding]:
     """What it says of itself (see `checkup.py`), judged."""
     found = [Finding("good", "server", f"{told['name']}, pid {told['pid']}, {counted(told['workers'], 'worker')}")]
     found += [Finding("wrong", "fault", f"{row['what']}{_lasting(row)}", row["why"]) for row in told.get("faults", ())]
@@ -82,7 +116,7 @@ def of_the_server(told: Mapping[str, Any]) -> list[Finding]:
     if told["config_file"] and told["holds_secret"]:
         found += _readable_by_others(Path(told["config_file"]))
     server = [replace(finding, where=SERVER) for finding in found]
-    return [*server, *_kernel(told["backlog"]), *doctor_store.of_the_server(told)]
+    return [*server, *_kernel(told["backlog"]), *_store_of_the_server(told)]
 
 
 def _lasting(row: Mapping[str, Any]) -> str:
@@ -112,7 +146,7 @@ def _of_a_start(loaded: Loaded) -> list[Finding]:
         lambda: _kernel(loaded.settings.server.backlog),
         lambda: _state(loaded.state_dir),
         lambda: _disk(*_room(loaded.state_dir), embedded=loaded.settings.store.url == "embedded"),
-        lambda: doctor_store.of_a_start(loaded),
+        lambda: _store_of_a_start(loaded),
         lambda: _secret(len(auth.secret.encode()) if auth.secret else None),
     )
     found = [finding for check in checks for finding in check()]
@@ -155,14 +189,14 @@ def _files(limit: int | None, connections: int, *, used: int = 0) -> Iterator[Fi
 
 
 def _kernel(backlog: int) -> Iterator[Finding]:
-    somaxconn = read_number("/proc/sys/net/core/somaxconn")
+    somaxconn = _read_number("/proc/sys/net/core/somaxconn")
     if somaxconn is not None and somaxconn < backlog:
         advice = f"connects are dropped in a rush: sysctl -w net.core.somaxconn={backlog}"
         found = f"net.core.somaxconn is {somaxconn}, server.backlog {backlog}"
         yield Finding("warning", "backlog", found, advice, MACHINE)
     else:
         yield Finding("good", "backlog", f"{backlog}", where=MACHINE)
-    migrate = read_number("/proc/sys/net/ipv4/tcp_migrate_req")
+    migrate = _read_number("/proc/sys/net/ipv4/tcp_migrate_req")
     if migrate == 1:
         yield Finding("good", "tcp_migrate_req", "1", where=MACHINE)
     elif migrate == 0:
@@ -216,3 +250,119 @@ def _readable_by_others(file: Path) -> Iterator[Finding]:
         return  # the server may read what we may not
     if mode & stat.S_IROTH:
         yield Finding("warning", "permissions", f"everybody can read {file}", "it holds a secret: chmod o-r it")
+
+
+def _read_number(path: str) -> int | None:
+    """What a file of the kernel's says; None: it does not."""
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+# ---- the store --------------------------------------------------------------------------------------
+
+
+def _store_of_the_server(told: Mapping[str, Any]) -> Iterator[Finding]:
+    """The store as the running server reaches it."""
+    store = told["store"]
+    kind = "embedded" if told["embedded"] else without_password(store["url"])
+    if (error := told.get("store_error")) is not None:
+        reason = store["reason"] or error
+        yield Finding("wrong", "store", f"{kind}: {reason}", "nothing is kept or delivered until it answers", STORE)
+        return
+    facts = told["store_facts"]
+    yield from _judge_store(facts, f"{facts['program']}, {kind}, answers the running server")
+    if told["embedded"]:
+        yield from _overcommit()
+
+
+def _store_of_a_start(loaded: Loaded) -> Iterator[Finding]:
+    """The store that would be used, as this shell sees it."""
+    if loaded.settings.store.url == "embedded":
+        yield from _embedded_store(loaded)
+    else:
+        yield from _configured_store(loaded.settings.store.url, loaded.settings.master.name)
+
+
+def _embedded_store(loaded: Loaded) -> Iterator[Finding]:
+    from chatmaster.store import binary
+
+    try:
+        program = binary.find_program()
+        binary.check_marker(loaded.store_dir, program)
+    except ChatmasterError as error:
+        yield Finding("wrong", "store", "embedded", str(error))
+        return
+    yield Finding("good", "store", f"embedded: {program} ({program.path}), which does not run now")
+    if advice := binary.why_not_the_wheels(program):
+        yield Finding("warning", "store program", str(program.path), advice)
+    yield Finding("good", "durability", "disk: every write is synced before it is answered")
+    yield from _overcommit()
+
+
+def _overcommit() -> Iterator[Finding]:
+    if _read_number("/proc/sys/vm/overcommit_memory") == 0:
+        advice = "rewriting its file may fail when memory is short: sysctl -w vm.overcommit_memory=1"
+        yield Finding("warning", "overcommit", "vm.overcommit_memory is 0", advice, MACHINE)
+
+
+def _configured_store(url: str, name: str) -> Iterator[Finding]:
+    from chatmaster.store import remote
+    from chatmaster.store import url as store_url
+
+    began = time.monotonic()
+    try:
+        facts = remote.look(url, _STORE_TIMEOUT, name)
+    except StoreUnreachable as error:
+        yield Finding("wrong", "store", str(error), "the first start will end with exit code 6")
+        return
+    took = (time.monotonic() - began) * 1000
+    found = f"{facts.program} at {store_url.parse(url).shown}, found in {took:.0f} ms from this shell"
+    yield from _judge_store(dataclasses.asdict(facts), found)
+
+
+def _judge_store(facts: Mapping[str, Any], found: str) -> Iterator[Finding]:
+    version = tuple(int(part) for part in facts["program"].split()[-1].split(".")[:2] if part.isdigit())
+    level: Level = "good" if version >= _OLDEST_STORE else "wrong"
+    yield Finding(
+        level, "store", found, "" if level == "good" else "Redis 6.2 or Valkey is the oldest that works", STORE
+    )
+    yield _durability(facts["durability"], facts["replicas"])
+    if facts["maxmemory_policy"] not in ("", "noeviction"):
+        advice = "it throws messages away when memory is short: CONFIG SET maxmemory-policy noeviction"
+        yield Finding("wrong", "eviction", facts["maxmemory_policy"], advice, STORE)
+    if facts["pubsub_buffer"]:
+        yield _pubsub_buffer(facts["pubsub_buffer"])
+    offset = facts["clock_offset"]
+    if abs(offset) > _CLOCK_TOLERANCE:
+        yield Finding("warning", "clock", f"the store's is {offset:+.1f} s from ours", "run NTP on both", STORE)
+    else:
+        yield Finding("good", "clock", f"the store's is {offset * 1000:+.0f} ms from ours", where=STORE)
+
+
+def _durability(durability: str, replicas: int) -> Finding:
+    match durability:
+        case "disk":
+            return Finding("good", "durability", "disk: every write is synced before it is answered", where=STORE)
+        case "second":
+            advice = "a crash of the store's machine may lose acknowledged messages: CONFIG SET appendfsync always"
+            return Finding("warning", "durability", "synced once a second", advice, STORE)
+        case "replica":
+            advice = "what the replicas have not got yet is lost with the store: min-replicas-to-write 1 bounds it"
+            found = f"memory of {replicas + 1} servers"
+            return Finding("warning", "durability", found, advice, STORE)
+        case "memory":
+            advice = "a restart of the store loses the history: CONFIG SET appendonly yes"
+            return Finding("warning", "durability", "memory only", advice, STORE)
+        case _:
+            return Finding("warning", "durability", "unknown: the store does not tell", "ask whoever runs it", STORE)
+
+
+def _pubsub_buffer(limits: str) -> Finding:
+    hard, soft, seconds = (int(part) for part in limits.split()[:3])
+    found = f"{hard >> 20} MiB, or {soft >> 20} MiB for {seconds} s"
+    if soft and soft < 32 << 20:
+        advice = 'a busy worker is cut off early: CONFIG SET client-output-buffer-limit "pubsub 256mb 64mb 60"'
+        return Finding("warning", "subscriber buffer", found, advice, STORE)
+    return Finding("good", "subscriber buffer", found, where=STORE)

@@ -15,16 +15,15 @@ from typing import Any, NoReturn
 import click
 
 from chatmaster import __version__
-from chatmaster.cli import moderation, surroundings
+from chatmaster.cli import moderation, stdio
 from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, is_gone, overrides, wait_until, warn, which_worker
 from chatmaster.cli.top import SORTS, Top
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
 from chatmaster.plural import counted
 
-STOP_MARGIN = (
-    6.0  # seconds for the store after the last worker (`STOP_GRACE` in store/supervisor.py), and for the master
-)
+# Seconds for the store after the last worker (`STOP_GRACE` in store/supervisor.py), and for the master itself.
+STOP_MARGIN = 6.0
 SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `exec_state.VARIABLE`, which costs time to import
 
 _INSTANCE_OPTIONS = {
@@ -222,9 +221,9 @@ def _watch(instance: Instance, sort: str, *, as_json: bool) -> None:
     ask()  # where nobody runs, that is said before the screen is taken
     if as_json or not (sys.stdout.isatty() and sys.stdin.isatty()):
         cli_status.follow(ask, as_json=as_json)
-    from chatmaster.cli import live
+    from chatmaster.cli import top_screen
 
-    live.show(ask, Top(sort=sort))
+    top_screen.show(ask, Top(sort=sort))
 
 
 @cli.command()
@@ -383,7 +382,7 @@ for command in moderation.commands():
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        surroundings.check_arguments(arguments)
+        stdio.check_arguments(arguments)
         code = int(cli.main(list(arguments), prog_name="chatctl", standalone_mode=False) or 0)
         sys.stdout.flush()  # here, where a full disk can still be told
         return code
@@ -395,14 +394,14 @@ def run(arguments: Sequence[str]) -> int:
         _show(error)
         return ExitCode.USAGE
     except ChatmasterError as error:
-        surroundings.complain(str(error))
+        stdio.print_error(str(error))
         return error.exit_code
     except (BrokenPipeError, SystemExit):  # click makes the first into the second
-        surroundings.let_go(sys.stdout)  # whoever read our output has seen enough
+        stdio.detach(sys.stdout)  # whoever read our output has seen enough
         return ExitCode.DONE
     except OSError as error:
-        surroundings.let_go(sys.stdout)
-        surroundings.complain(surroundings.sentence(error))
+        stdio.detach(sys.stdout)
+        stdio.print_error(stdio.describe(error))
         return ExitCode.FAILED
 
 
@@ -410,12 +409,12 @@ def _show(error: click.ClickException) -> None:
     try:
         error.show()
     except OSError:
-        surroundings.let_go(sys.stderr)  # it cannot be written; the exit code says the same
+        stdio.detach(sys.stderr)  # it cannot be written; the exit code says the same
 
 
 def main() -> NoReturn:
     """The program."""
-    surroundings.prepare()
+    stdio.prepare()
     if sys.platform != "linux":
         sys.exit("chatctl: chatmaster runs on Linux only (it needs PDEATHSIG, memfd and SO_REUSEPORT balancing)")
     try:

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from chatmaster.cli.formatting import Column, duration, milliseconds, number, percent, size, state, table, text
+from chatmaster.cli.tables import Column, duration, milliseconds, number, percent, size, state, table, text
 from chatmaster.plural import counted
 
 WATCH_INTERVAL = 1.0  # seconds
@@ -121,7 +121,7 @@ def heading(status: Mapping[str, Any]) -> list[str]:
 
 
 def follow(ask: Callable[[], Mapping[str, Any]], *, as_json: bool) -> NoReturn:
-    """Print it again every second, until Ctrl-C; as JSON, one object a line. For a terminal there is `live.py`."""
+    """Print the status every second until Ctrl-C, as JSON one object a line; `top_screen.py` is for a terminal."""
     while True:
         answer = ask()
         click.echo(json.dumps(answer, ensure_ascii=False) if as_json else render(answer))

@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 
 from chatmaster.cli import status as cli_status
-from chatmaster.cli.formatting import Column, clock, number, table
+from chatmaster.cli.tables import Column, clock, number, table
 
 HISTORY: Final = 60  # seconds that are remembered
 LEAST_HISTORY: Final = 3  # lines of it that are worth their heading

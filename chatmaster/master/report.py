@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chatmaster
-from chatmaster.cli import faults
 from chatmaster.config.formatting import without_password
-from chatmaster.master import status
+from chatmaster.master import faults, status
 from chatmaster.runtime import proc
 from chatmaster.stats import STATES, Field
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatmaster.cli import doctor
-from chatmaster.cli.doctor_finding import Finding
+from chatmaster.cli.doctor import Finding
 from chatmaster.config import loader
 from chatmaster.store.client import connect
 from chatmaster.store.embedded import EmbeddedStore

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from chatmaster.cli import formatting, status, tables
+from chatmaster.cli import status, tables
 
 
 def test_a_room_that_two_workers_know_is_one_row():
@@ -45,10 +45,10 @@ def test_tail_shows_who_said_what_and_other_payloads_as_they_are():
 
 
 def test_figures_are_short():
-    assert [formatting.duration(seconds) for seconds in (None, 0.4, 59, 61, 3600, 90_061)] == [
+    assert [tables.duration(seconds) for seconds in (None, 0.4, 59, 61, 3600, 90_061)] == [
         "–", "0s", "59s", "1m 1s", "1h", "1d 1h",
     ]  # fmt: skip
-    assert [formatting.size(count) for count in (None, 0, 1023, 1536, 20 << 20, 3 << 40)] == [
+    assert [tables.size(count) for count in (None, 0, 1023, 1536, 20 << 20, 3 << 40)] == [
         "–", "0 B", "1023 B", "1.5 KiB", "20 MiB", "3.0 TiB",
     ]  # fmt: skip
 

@@ -58,16 +58,16 @@ def check_arguments(arguments: Sequence[str]) -> None:
             ) from None
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """A sentence on standard error, where that can be written."""
     try:
         sys.stderr.write(f"chatctl: {text}\n")
         sys.stderr.flush()
     except OSError:
-        let_go(sys.stderr)  # a full disk, a terminal that went away
+        detach(sys.stderr)  # a full disk, a terminal that went away
 
 
-def let_go(stream: TextIO) -> None:
+def detach(stream: TextIO) -> None:
     """What is left in the stream is lost: Python does not try again, nor complain, when it ends."""
     try:
         fd = stream.fileno()
@@ -79,7 +79,7 @@ def let_go(stream: TextIO) -> None:
         pass
 
 
-def sentence(error: OSError) -> str:
+def describe(error: OSError) -> str:
     """An error of the system in words: what failed, with the file where there is one."""
     reason = error.strerror or str(error) or type(error).__name__
     if isinstance(error.filename, (str, bytes)):

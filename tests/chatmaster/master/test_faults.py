@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatmaster.cli import faults
+from chatmaster.master import faults
 
 GOOD_WORKER = {
     "slot": 0, "pid": 7, "state": "ready", "uptime": 60.0, "last_exit": None, "last_exit_age": None, "silent": 0.2,

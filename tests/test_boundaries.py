@@ -166,7 +166,6 @@ OTHERS_FILES = {"redis.py", "wave.py", "NAME.lua", "./chatmaster.toml"}
 
 KNOWN: dict[str, set[str]] = {
     "layers": {
-        "chatmaster.master.report imports chatmaster.cli.faults",
         "chatmaster.store.embedded imports chatmaster.policy.processes",
         "chatmaster.store.supervisor imports chatmaster.policy.processes",
         "workers.callbacks.signatures imports workers.chat.hooks",
@@ -240,7 +239,6 @@ KNOWN: dict[str, set[str]] = {
         "Site",
         "StoreUnreachable",
         "Timer",
-        "_Nobody",
     },
     "reach_through": {
         "chatmaster/master/commands/queue.py: self._arbiter.notifier.ready",

@@ -8,6 +8,7 @@ worker and machine of the same store.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
 import os
 import re
@@ -15,6 +16,8 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from operator import attrgetter
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from workers.addressing import connection_id as checked_id
@@ -33,6 +36,8 @@ R = TypeVar("R")
 
 MAX_SEND_BUFFER = 64 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z").match
+_DECLARED_HERE: Final = "__declared_workers__"  # in the namespace of a module: the Workers made by its import
+_numbers: Final = itertools.count()
 SCHEMES = ("websocket://", "ws://", "wss://", "unix:")
 
 
@@ -95,6 +100,8 @@ class Worker(Callbacks):
     on_buffer_drain: Event[signatures.OfConnection, signatures.DecoratesConnection] = Event("connection")
     """`(connection)`: it takes messages again."""
 
+    _served_by = ""  # by what else than callbacks, in words
+
     def __init__(
         self,
         listen: str | None = None,
@@ -113,7 +120,8 @@ class Worker(Callbacks):
         self.others: tuple[Worker, ...] = ()  # of the same program
         self._node: Node | None = None  # the process that it runs in
         self._reach: Reach | None = None
-        self._served_by = ""  # by what else than callbacks, in words
+        self._number = next(_numbers)
+        _declare(self)
 
     if not TYPE_CHECKING:  # which sees it by itself
 
@@ -248,6 +256,26 @@ class Worker(Callbacks):
         words = [command, script, *options] if command in ("start", "check") else [command, *options]
         # -P: a folder named `workers` beside the script must not hide this package.
         os.execv(sys.executable, [sys.executable, "-P", "-m", "chatmaster", *words])
+
+
+def _declare(worker: Worker) -> None:
+    """Note the Worker in the module whose import runs now, which may bind it to no name of its own."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name != "<module>":
+        if frame.f_back is None:
+            return
+        frame = frame.f_back
+    frame.f_globals.setdefault(_DECLARED_HERE, []).append(worker)
+
+
+def declared_in(module: ModuleType) -> list[Worker]:
+    """The Workers that a module makes while it is imported, and those it imports by name, in the order of their making.
+
+    A Worker that no name is left of, such as all but the last of a loop, is declared as well.
+    """
+    found: list[Worker] = list(vars(module).get(_DECLARED_HERE, ()))
+    found += {id(value): value for value in vars(module).values() if isinstance(value, Worker)}.values()
+    return sorted({id(worker): worker for worker in found}.values(), key=attrgetter("_number"))
 
 
 def _address(attribute: str, listen: Any) -> str:

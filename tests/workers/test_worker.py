@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,39 @@ def test_an_address_that_is_assigned_is_kept_as_one_that_is_given() -> None:
     worker = Worker()
     worker.listen = "websocket://127.0.0.1:1"
     assert worker.listen == Worker("websocket://127.0.0.1:1").listen == "ws://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "for name in ('one', 'two'):\n    w = Worker(name=name)\n",
+        "all = [Worker(name=name) for name in ('one', 'two')]\n",
+        "all = {name: Worker(name=name) for name in ('one', 'two')}\n",
+        "def make(name):\n    Worker(name=name)\nmake('one')\nmake('two')\n",
+        "w = Worker(name='one')\nw = Worker(name='two')\n",
+        "class Own(Worker):\n    pass\nOwn(name='one')\nw = Worker(name='two')\n",
+        "from factory import make\nmake('one')\nmake('two')\n",
+        "from workers.chat import Chat\nChat(name='one')\ntwo = Chat(name='two').worker\n",
+        "import other\nfrom other import one\ntwo = Worker(name='two')\n",
+    ],
+)
+def test_every_worker_that_a_program_makes_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """None is lost because no name is left of it; those of other modules are only served where they are imported."""
+    (tmp_path / "factory.py").write_text(
+        "from workers import Worker\n\ndef make(name):\n    return Worker(name=name)\n"
+    )
+    (tmp_path / "other.py").write_text("from workers import Worker\none = Worker(name='one')\nmore = Worker()\n")
+    (tmp_path / "several.py").write_text(f"from workers import Worker\n{text}")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    for name in ("factory", "other", "several"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert list(load(str(tmp_path / "several.py"))) == ["one", "two"]
+
+
+def test_one_of_several_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "named.py").write_text("from workers import Worker\none = Worker(name='a')\ntwo = Worker(name='b')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    assert list(load("named:two")) == ["b"]

@@ -1,7 +1,7 @@
-"""How callbacks are set: by decorator or by assignment, looked at while the program is imported.
+"""Registers callbacks: by decorator, by assignment or as a method of a subclass, checked while the program is imported.
 
-What could only fail later is refused now: a function that takes other arguments than it will be given, one that would
-never run, a name that nobody calls, and a second function in the place of the first.
+What could only fail later is refused at once: a function that takes other arguments than it will be given, a function
+that would never run, a name that nobody calls, and a second function in the place of the first.
 """
 
 from __future__ import annotations
@@ -117,13 +117,61 @@ class Event(Generic[C, D]):
             )
 
 
+class MethodEvent(Event[C, D]):
+    """A callback that a subclass defines as a method; `super()` and a call by name reach the method itself."""
+
+    def __init__(self, event: Event[C, D], method: Any) -> None:
+        super().__init__(*event._arguments, threads=event._threads)
+        self.name, self.full_name = event.name, event.full_name
+        self._method = method
+
+    def __get__(self, instance: Callbacks | None, owner: type) -> Any:
+        method = self._method.__get__(instance, owner) if hasattr(self._method, "__get__") else self._method
+        return method if instance is None else MethodRegistrar(self, instance, method)
+
+    def register(self, instance: Callbacks) -> None:
+        """Set the method as the callback of an instance. Raises TypeError, as `store`."""
+        self.store(instance, self.__get__(instance, type(instance)).method)
+
+
+class MethodRegistrar(Registrar):
+    """`worker.on_message` where the class defines `on_message`: a call calls the method, a decorator is refused."""
+
+    __slots__ = ("method",)
+
+    def __init__(self, event: Event[Any, Any], owner: Callbacks, method: Callable[..., Any]) -> None:
+        super().__init__(event, owner)
+        self.method = method
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        decorates = not args or (len(args) == 1 and inspect.isroutine(args[0]))
+        return super().__call__(*args, **named) if decorates else self.method(*args, **named)
+
+
 class Callbacks:
-    """What has callbacks: they are the `Event`s of its class."""
+    """An object with callbacks, which are the `Event`s of its class."""
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Make callbacks of the methods that are named like one. Raises AttributeError for a misspelt name."""
+        super().__init_subclass__(**named)
+        for name in filter(_LIKE_AN_EVENT.match, dir(cls)):
+            found = [vars(one)[name] for one in cls.__mro__ if name in vars(one)]
+            event = next((value for value in found if isinstance(value, Event)), None)
+            methods = [value for value in found if type(value) is not Event]
+            if event is None:
+                if callable(methods[0]) and _meant(cls, name):
+                    raise _no_such_event(cls, name)
+            elif methods and not isinstance(methods[0], MethodEvent):
+                setattr(cls, name, MethodEvent(event, methods[0]))
 
     def __init__(self) -> None:
         self.callbacks: dict[str, Callable[..., Any]] = {}
         self.threads = THREADS  # at most so many run callbacks that are `threaded`, in each process
         self._thread_pool: ThreadPoolExecutor | None = None
+        for name in _event_names(type(self)):
+            event = inspect.getattr_static(type(self), name)
+            if isinstance(event, MethodEvent):
+                event.register(self)
 
     def thread_pool(self) -> Executor:
         """Of this process, made when it is needed."""
@@ -148,11 +196,24 @@ class Callbacks:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
 
-def _no_such_event(owner: type, name: str) -> AttributeError:
-    known = sorted(key for cls in owner.__mro__ for key, value in vars(cls).items() if isinstance(value, Event))
+def _event_names(owner: type) -> list[str]:
+    return sorted({key for cls in owner.__mro__ for key, value in vars(cls).items() if isinstance(value, Event)})
+
+
+def _near(owner: type, name: str, cutoff: float) -> list[str]:
+    """The callback of a class that a name resembles most, if one does."""
     snake = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()  # as in Workerman: onMessage
-    near = difflib.get_close_matches(snake, known, n=1, cutoff=0.6)
-    hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    return difflib.get_close_matches(snake, _event_names(owner), n=1, cutoff=cutoff)
+
+
+def _meant(owner: type, name: str) -> bool:
+    """True if a method's name is so near to a callback's that it is a mistake; others may begin with `on_`, too."""
+    return bool(_near(owner, name, 0.85))
+
+
+def _no_such_event(owner: type, name: str) -> AttributeError:
+    near = _near(owner, name, 0.6)
+    hint = f": did you mean {near[0]}?" if near else f"; there are {', '.join(_event_names(owner))}"
     return AttributeError(f"{owner.__name__} has no callback {name}{hint}")
 
 

@@ -1,7 +1,8 @@
 """The application: finds and imports the program, and says which Workers it declares.
 
-A program is `module:attribute`, `module`, or the path of a `.py` file. Its Workers are the values of its
-namespace that are `Worker`s, in the order of their definition.
+A program is `module:attribute`, `module`, or the path of a `.py` file. Its Workers are all that it makes while it is
+imported, in a loop or a function too, and those that it imports by name, in the order in which they were made.
+`module:attribute` serves that one alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from chatmaster.contract import Declared
-from workers.worker import Worker, importing
+from workers.worker import Worker, declared_in, importing
 
 
 class ProgramError(Exception):
@@ -25,11 +26,10 @@ def load(app: str) -> dict[str, Worker]:
     importing()
     target, _, attribute = app.partition(":") if not app.endswith(".py") else (app, "", "")
     module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
-    found = [_attribute(module, attribute)] if attribute else _workers_of(module)
+    found = [_attribute(module, attribute)] if attribute else declared_in(module)
     if not found:
         raise ProgramError(
-            f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000'), "
-            "by a name of its own at the top of the file: one in a list or a function is not found"
+            f"{app} defines no Worker: give it one, such as worker = Worker('websocket://127.0.0.1:8000')"
         )
     return _scoped(_by_name(found, app))
 
@@ -89,14 +89,6 @@ def _attribute(module: ModuleType, name: str) -> Worker:
         what = "has no such attribute" if value is None else f"it is {type(value).__name__}, not a Worker"
         raise ProgramError(f"{module.__name__}:{name}: {what}")
     return value
-
-
-def _workers_of(module: ModuleType) -> list[Worker]:
-    found: dict[int, Worker] = {}
-    for value in vars(module).values():
-        if isinstance(value, Worker):
-            found.setdefault(id(value), value)
-    return list(found.values())
 
 
 def _by_name(found: list[Worker], app: str) -> dict[str, Worker]:

@@ -266,3 +266,67 @@ async def test_a_threaded_callback_that_returns_a_coroutine_fails_instead_of_run
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(TypeError, match="it is for plain functions"):
         await Threaded(lambda: later(), lambda: pool)()
+
+
+class Handlers:
+    """Callbacks as methods of a class beside `Worker`."""
+
+    def on_close(self, connection: object, code: int, reason: str) -> None: ...
+
+
+def test_a_method_of_a_subclass_is_the_callback() -> None:
+    class Echo(Handlers, Worker):  # type: ignore[misc]
+        @staticmethod
+        def on_buffer_full(connection: object) -> None: ...  # type: ignore[override]
+
+        def on_message(self, connection: object, data: object) -> tuple[object, object]:  # type: ignore[override]
+            return self, data
+
+        def on_tick(self) -> None:
+            """A method of the program's own, which resembles no callback."""
+
+    class Loud(Echo):
+        def on_message(self, connection: object, data: object) -> tuple[object, object]:  # type: ignore[override]
+            me, data = super().on_message(connection, data)
+            return me, f"{data}!"
+
+    class Late(Worker, Handlers):  # type: ignore[misc]
+        pass
+
+    plain, loud = Echo(), Loud()
+    assert plain.callbacks["message"](None, "hi") == (plain, "hi") == plain.on_message(None, "hi")
+    assert loud.callbacks["message"](None, "hi") == (loud, "hi!") == Loud.on_message(loud, None, "hi")
+    assert set(plain.callbacks) == {"message", "close", "buffer_full"} and set(Late().callbacks) == {"close"}
+    assert Worker().callbacks == {}
+    loud.on_message = print  # type: ignore[assignment, method-assign]
+    assert loud.callbacks["message"] is print
+
+
+def test_a_method_that_cannot_be_the_callback_is_refused_at_once() -> None:
+    class Deaf(Worker):
+        def on_message(self, connection: object) -> None: ...  # type: ignore[override]
+
+    class Greets(Worker):
+        def on_connect(self, connection: object) -> None: ...  # type: ignore[override]
+
+    class Never(Worker):
+        on_message = None  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match=r"on_message is called with \(connection, data\), and .*Deaf\.on_message"):
+        Deaf()
+    with pytest.raises(TypeError, match="on_message takes a function"):
+        Never()
+    with pytest.raises(ValueError, match=r"on_connect is set already, to .*Greets\.on_connect"):
+        Greets().on_connect(lambda connection: None)
+    for name in ("onMessage", "on_mesage", "onWorkerStart"):
+        with pytest.raises(AttributeError, match=rf"Wrong has no callback {name}: did you mean on_"):
+            type("Wrong", (Worker,), {name: lambda self, *args: None})
+
+
+def test_a_hook_of_a_chat_may_be_a_method_too() -> None:
+    class Polite(Chat):
+        def on_say(self, request: object) -> str:  # type: ignore[override]
+            return "please"
+
+    chat = Polite()
+    assert chat.callbacks["say"](None) == "please" and chat.consulted == {"say"}

@@ -214,11 +214,7 @@ KNOWN: dict[str, set[str]] = {
         "workers.transport.closing"
         " workers.transport.endpoint"
         " workers.transport.handshake"
-        " workers.transport.handshake_cache"
         " workers.transport.keepalive"
-        " workers.transport.negotiation"
-        " workers.transport.opening"
-        " workers.transport.snapshot"
         " workers.transport.websocket",
     },
     "class_names_in_a_package": {
@@ -388,7 +384,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/rooms/rooms.py",
         "workers/transport/addresses.py",
         "workers/transport/notices.py",
-        "workers/transport/opening.py",
         "workers/transport/tls.py",
     },
     "files_named_in_docstrings": {

@@ -22,7 +22,7 @@ from workers.tasks import answer_of
 
 if TYPE_CHECKING:
     from workers.node.node import Node
-    from workers.transport.websocket import WebSocket
+    from workers.transport.ports import OpenSocket
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Connection(connection_api.Connection):
         id = property(attrgetter("_id"), doc=connection_api.Connection.id.__doc__)
         user = property(attrgetter("_user"), _bind_instead, doc=connection_api.Connection.user.__doc__)
 
-    def __init__(self, node: Node, ws: WebSocket, connection_id: str) -> None:
+    def __init__(self, node: Node, ws: OpenSocket, connection_id: str) -> None:
         self._node = node
         self.ws = ws
         self._id = connection_id  # unique over all workers and machines, and never names a worker
@@ -202,17 +202,17 @@ class Connection(connection_api.Connection):
 
     # ---- told by the transport ---------------------------------------------------------------------
 
-    def received(self, data: str | bytes) -> None:
+    def on_message(self, data: str | bytes) -> None:
         self.messages_in += 1
         self._node.application.received(self, data)
 
-    def closed(self, code: int, reason: str) -> None:
+    def on_close(self, code: int, reason: str) -> None:
         self._node.closed(self, code, reason)
 
-    def paused_writing(self) -> None:
+    def on_write_paused(self) -> None:
         self._node.paused(self)
 
-    def resumed_writing(self) -> None:
+    def on_write_resumed(self) -> None:
         self._node.resumed(self)
 
     # ---- told by the rooms -------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class CallbackApplication:
         return None, None
 
     def opened(self, connection: Connection) -> None:
-        connection.ws.came_in()
+        connection.ws.mark_identified()
         self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
         self._node.tasks.start(self._counted(connection), what="count a connection")
         begun = (self._call("connect", connection), self._call("websocket_connect", connection))

@@ -238,7 +238,7 @@ class ChatApplication:
     def introduce(self, desk: ChatConnection, identity: Identity) -> None:
         """Somebody comes in: from now on the rooms know whose connection this is."""
         desk.connection.become(identity.user)
-        desk.connection.ws.came_in()
+        desk.connection.ws.mark_identified()
         desk.session.identity = identity
         self.people.called(identity.user, identity.name)
         if identity.expires:

@@ -50,7 +50,7 @@ class Migration:
         if self.stays(connection) or not ws.is_open or ws.buffered:
             return False
         if ws.mid_message or ws.unread > UNREAD:
-            ws.read_again()
+            ws.unquiesce()
             return False
         ws.quiesce()
         return self.at_rest(connection)
@@ -65,12 +65,12 @@ class Migration:
 
     def stays(self, connection: Connection) -> bool:
         """Whether it can never be moved: waiting does not help."""
-        return connection.id in self._kept or connection.ws.endpoint.tls is not None
+        return connection.id in self._kept or connection.ws.encrypted
 
     def obstacle(self, connection: Connection) -> str:
         """Why it could not be moved, for people."""
         ws = connection.ws
-        if ws.endpoint.tls is not None:
+        if ws.encrypted:
             return "its TLS ends in this process, and only the descriptor could be handed over"
         if connection.id in self._kept:
             return self._kept[connection.id]
@@ -140,7 +140,7 @@ class Migration:
         self._node.moving.discard(connection.id)
         if connection.ws.is_open:
             rejoin(self._node, connection, rooms)
-            connection.ws.read_again()
+            connection.ws.unquiesce()
 
     def refused(self, connection: Connection) -> None:
         """The other side did not take it. It may have run out of descriptors, or cannot read what it is sent."""

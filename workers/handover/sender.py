@@ -185,21 +185,21 @@ class Sender:
         size = 0
         for one in leaving:
             connection = one.connection
-            detached = connection.ws.detach() if size < MAX_PACKET // 2 else None
-            if detached is None:
+            frozen = connection.ws.freeze() if size < MAX_PACKET // 2 else None
+            if frozen is None:
                 self._departures.came_back(one)
                 continue
-            raw = self._written(one, detached.state)
+            raw = self._written(one, frozen.state)
             if not 0 < len(raw) <= MAX_PARCEL:
                 self._moves.keep(connection, "its session is too large, or cannot be written down")
-                connection.ws.reattach()
+                connection.ws.unfreeze()
                 self._departures.came_back(one)
                 continue
             self._departures.offered(connection)
             self._parcels[connection.id] = (connection, one.positions)
             size += len(raw)
             packed.append(Raw(raw))
-            fds.append(detached.fd)
+            fds.append(frozen.fd)
             ids.append(connection.id)
         if ids:
             self._batch += 1
@@ -273,7 +273,7 @@ class Sender:
     def _go(self, batch: int, ids: tuple[str, ...]) -> None:
         """Give them away for good, with what the application wrote to them since they were written down."""
         for one in ids:
-            for packet in _late_packets(one, *self._parcels[one][0].ws.late):
+            for packet in _late_packets(one, *self._parcels[one][0].ws.pending_output):
                 self._link.send(packet)
         self._link.send(encode(Go(batch, ids)), then=partial(self._went, batch, ids))
 
@@ -291,7 +291,7 @@ class Sender:
         self._credit += len(ids)
         for one in ids:
             connection, positions = self._parcels.pop(one)
-            connection.ws.reattach()
+            connection.ws.unfreeze()
             self._departures.rest(connection)
             self._moves.come_back(connection, positions)
             if refused:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from workers.registry import Registry
     from workers.rooms.hub import Hub
     from workers.transport.endpoint import Endpoint
-    from workers.transport.websocket import WebSocket
+    from workers.transport.ports import OpenSocket
     from workers.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Node:
 
     # ---- told by the transport ---------------------------------------------------------------------
 
-    def opened(self, ws: WebSocket) -> Connection:
+    def on_open(self, ws: OpenSocket) -> Connection:
         """A handshake is done; the returned object owns the transport from now on."""
         connection = Connection(self, ws, connection_id())
         self.connections[connection.id] = connection

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from workers.close_codes import CloseCode
 from workers.transport import frames
 from workers.transport.addresses import of_peer
-from workers.transport.opening import ConnectionOwner
+from workers.transport.ports import ConnectionOwner
 
 if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint
@@ -49,8 +49,8 @@ class ClosingProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_address",
-        "_late",
         "_pauses",
+        "_pending",
         "_remote",
         "bytes_out",
         "endpoint",
@@ -73,7 +73,7 @@ class ClosingProtocol(asyncio.Protocol):
         self._remote = remote  # None: whoever is at the other end of the socket
         self._address: str | None = None  # once it was asked for
         self._pauses = 0  # who wants nothing to be read: see `WebSocket`
-        self._late: PendingOutput | None = None
+        self._pending: PendingOutput | None = None
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -90,9 +90,14 @@ class ClosingProtocol(asyncio.Protocol):
             self._address = sys.intern(self.remote[0])
         return self._address
 
-    def is_at(self, address: str) -> None:
+    def set_address(self, address: str) -> None:
         """Who has asked the socket already says what `address` is."""
         self._address = sys.intern(address)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS ends in this process, so that the descriptor alone is of no use elsewhere."""
+        return self.endpoint.tls is not None
 
     @property
     def buffered(self) -> int:
@@ -109,13 +114,13 @@ class ClosingProtocol(asyncio.Protocol):
     def write_frame(self, frame: bytes) -> None:
         """Write one or more whole frames; nothing happens on a connection that is not open. On a frozen one they wait.
 
-        A reader that takes nothing is cut at twice the queue size: the application has been told at once the
-        size (`Owner.paused_writing`), and what still comes, such as answers to its own pings, needs an end too.
+        A reader that takes nothing is dropped at twice the queue size: the application was told at once the size
+        (`ConnectionOwner.on_write_paused`), and what the transport itself writes, such as pongs, needs a limit too.
         Messages that are larger than the queue by themselves come on top of that, see `WebSocket.send`.
         """
         if self.state != OPEN:
             if self.state == FROZEN:
-                self._keep_late().frames.append(frame)
+                self._keep_pending().frames.append(frame)
             return
         self.bytes_out += len(frame)
         self.endpoint.counts.bytes_out += len(frame)
@@ -139,14 +144,14 @@ class ClosingProtocol(asyncio.Protocol):
         if self.state != OPEN or owner is None:
             return
         try:
-            owner.paused_writing() if what == "paused" else owner.resumed_writing()
+            owner.on_write_paused() if what == "paused" else owner.on_write_resumed()
         except BaseException:  # application code may raise anything
             self.failed(f"'{what}'")
 
     # ---- ending ------------------------------------------------------------------------------------
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Start the closing handshake. `Owner.closed` follows in the next turn of the loop, with this code.
+        """Start the closing handshake. `ConnectionOwner.on_close` follows in the next turn of the loop, with this code.
 
         Raises websockets.exceptions.ProtocolError for a code that must not be sent.
         """
@@ -159,20 +164,20 @@ class ClosingProtocol(asyncio.Protocol):
             self.endpoint.closing_began(self)
             self.endpoint.loop.call_soon(self._tell_closed, code, reason)
         elif self.state == FROZEN:
-            self._keep_late().close = (code, reason)
+            self._keep_pending().close = (code, reason)
 
-    def _keep_late(self) -> PendingOutput:
-        if self._late is None:
-            self._late = PendingOutput()
-        return self._late
+    def _keep_pending(self) -> PendingOutput:
+        if self._pending is None:
+            self._pending = PendingOutput()
+        return self._pending
 
     def abort(self, code: int = CloseCode.ABNORMAL, reason: str = "") -> None:
-        """Drop the connection and what waits to be written; `Owner.closed` follows in the next turn."""
+        """Drop the connection and what waits to be written; `ConnectionOwner.on_close` follows in the next turn."""
         if self.state == OPEN:
             self.endpoint.loop.call_soon(self._tell_closed, code, reason)
         self._drop()
 
-    def give_way(self) -> None:
+    def evict(self) -> None:
         """Drop a connection whose client has not come in: others need its place."""
         self.abort(CloseCode.TOO_MANY, "too many connections from this address")
 
@@ -221,7 +226,7 @@ class ClosingProtocol(asyncio.Protocol):
             return
         del self.owner
         try:
-            owner.closed(code, reason)
+            owner.on_close(code, reason)
         except BaseException:  # application code may raise anything
             self.endpoint.counts.callback_errors += 1
             log.exception("a callback failed on the close of a connection")

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from workers.close_codes import CloseCode
-from workers.http.response import Response
 from workers.tasks import EagerCoroutine
 from workers.transport.acceptor import Acceptor
 from workers.transport.closing import ClosingProtocol
@@ -29,9 +28,9 @@ from workers.transport.hosts import Hosts
 from workers.transport.keepalive import Keepalive
 from workers.transport.negotiation import Negotiator
 from workers.transport.notices import Notices
-from workers.transport.opening import ConnectionHandler
 from workers.transport.parser import Parsers
 from workers.transport.peers import Newcomer, Peers
+from workers.transport.ports import ConnectionHandler, HttpHandler
 from workers.transport.proxies import TrustedProxies
 from workers.transport.snapshot import ConnectionState, decode_state
 from workers.transport.websocket import WebSocket
@@ -40,13 +39,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 1.0  # seconds for a handshake that nobody need wait for where there are no descriptors left
 LOW_WATER_PART = 4  # a paused reader goes on when a quarter of the queue is left
-
-
-class HttpHandler(Protocol):
-    """What answers plain HTTP on the endpoint's port; see workers/http/site.py."""
-
-    def answer(self, path: str, *, local: bool = True) -> Response:
-        """The response to GET or HEAD of a path, query included; `local`: of a client on this machine."""
 
 
 @dataclass(slots=True)
@@ -223,8 +215,8 @@ class Endpoint:
         except ValueError as error:
             sock.close()
             return error
-        ws = WebSocket(self, known.opening, known.remote)
-        ws.adopt(known)
+        ws = WebSocket(self, known.handshake, known.remote)
+        ws.restore(known)
         self.descriptors.take()
         self.peers.add_settled(ws.address)
         self.connections.start(self.loop)
@@ -243,7 +235,7 @@ class Endpoint:
 
     def _let_in(self, address: str, instead_of: Newcomer | None) -> None:
         if instead_of is not None:
-            instead_of.give_way()
+            instead_of.evict()
             if self.peers.of(address) >= self.peers.share:
                 self.notices.warn(
                     "addresses with too many connections",
@@ -257,7 +249,7 @@ class Endpoint:
         if self.descriptors.paused:
             for handshake in list(islice(self.connections.handshakes, SLACK)):
                 if (self.connections.handshakes.age(handshake, now) or 0.0) >= PATIENCE:
-                    handshake.give_way()
+                    handshake.evict()
 
     def handshake_answered(self, handshake: Handshake) -> None:
         """It has got a response that is no 101, and some time to read it."""

@@ -63,7 +63,7 @@ class Handshake(asyncio.Protocol):
         """The client left, or the answer is out."""
         self.endpoint.lost_in_handshake(self)
 
-    def give_way(self) -> None:
+    def evict(self) -> None:
         """Drop it: others need its place."""
         self._count(HTTPStatus.TOO_MANY_REQUESTS)
         self._answered = True
@@ -185,10 +185,10 @@ class Handshake(asyncio.Protocol):
     def _accept(self, agreed: Agreed, rest: bytes) -> None:
         """Become a WebSocket."""
         endpoint = self.endpoint
-        ws = WebSocket(endpoint, agreed.opening, self._client(agreed) if endpoint.behind_proxies else None)
+        ws = WebSocket(endpoint, agreed.handshake, self._client(agreed) if endpoint.behind_proxies else None)
         ws.transport = self.transport
         if not endpoint.behind_proxies:
-            ws.is_at(self.peer[0])
+            ws.set_address(self.peer[0])
         self.transport.set_protocol(ws)
         endpoint.upgraded(self, ws)
         if not ws.is_open:  # it had to give way

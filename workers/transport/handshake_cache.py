@@ -39,7 +39,7 @@ class HandshakeCache:
         if known is None:
             return None
         head, tail, agreed = known
-        return Agreed(head + _accepted(key) + tail, agreed.opening, agreed.claims)
+        return Agreed(head + _accepted(key) + tail, agreed.handshake, agreed.claims)
 
     def remember(self, block: bytes, agreed: Agreed) -> None:
         """Keep an agreement that was reached on this block."""

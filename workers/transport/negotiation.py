@@ -30,8 +30,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter, Subprotocol
 
 from workers.transport.hosts import matcher
-from workers.transport.opening import HandshakeResult
 from workers.transport.parser import WINDOW_BITS
+from workers.transport.snapshot import HandshakeResult
 
 _unprintable = re.compile(r"[^\x21-\x7e]")
 _absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
@@ -42,7 +42,7 @@ class Agreed(NamedTuple):
     """The handshake succeeded: what to answer, what was agreed on, and what a proxy claims about the client."""
 
     response: bytes
-    opening: HandshakeResult
+    handshake: HandshakeResult
     claims: list[str]
 
 
@@ -181,7 +181,7 @@ class Negotiator:
                 raise InvalidOrigin(origin)
         except InvalidHandshake as error:
             return _refusal(error)
-        opening = HandshakeResult(
+        handshake = HandshakeResult(
             path=intern(path),
             query=query,
             subprotocol=subprotocol,
@@ -191,7 +191,7 @@ class Negotiator:
         )
         return Agreed(
             _switching_protocols(accept, extensions, subprotocol),
-            opening,
+            handshake,
             self._claims(request.headers),
         )
 

@@ -19,7 +19,7 @@ KEPT_PART: Final = 4  # a quarter of the descriptors is kept for addresses that 
 class Newcomer(Protocol):
     """A connection whose client has not come in yet."""
 
-    def give_way(self) -> None:
+    def evict(self) -> None:
         """Drop the connection: others need its place."""
 
 

@@ -7,15 +7,24 @@ permessage-deflate without context takeover leaves nothing behind, and ages trav
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
-from workers.transport.opening import HandshakeResult
 
-if TYPE_CHECKING:
-    from workers.transport.websocket import WebSocket
+@dataclass(frozen=True, slots=True)
+class HandshakeResult:
+    """The outcome of a handshake; equal ones are shared by all connections that have them.
+
+    Of the headers only `origin` and `user_agent` are kept: cookies and the rest are nobody's business later.
+    """
+
+    path: str = "/"
+    query: str = ""
+    subprotocol: str | None = None
+    deflate: bool = False
+    origin: str = ""
+    user_agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +55,8 @@ class ConnectionState(Struct, frozen=True, array_like=True):
     user_agent: str
     pinged: float | None = None
 
-    @classmethod
-    def of(cls, ws: WebSocket, unparsed: bytes) -> ConnectionState:
-        """Write down `ws`."""
-        opening = ws.opening
-        return cls(
-            unparsed=unparsed,
-            age=ws.endpoint.now() - ws.opened_at,
-            bytes_in=ws.bytes_in,
-            bytes_out=ws.bytes_out,
-            frames_in=ws.frames_in,
-            remote=ws.remote,
-            path=opening.path,
-            query=opening.query,
-            subprotocol=opening.subprotocol,
-            deflate=opening.deflate,
-            origin=opening.origin,
-            user_agent=opening.user_agent,
-            pinged=ws.endpoint.connections.pinged_ago(ws, ws.endpoint.now()),
-        )
-
     @property
-    def opening(self) -> HandshakeResult:
+    def handshake(self) -> HandshakeResult:
         """The outcome of the handshake."""
         return HandshakeResult(self.path, self.query, self.subprotocol, self.deflate, self.origin, self.user_agent)
 

@@ -17,9 +17,9 @@ from websockets.server import ServerProtocol
 from workers.close_codes import CloseCode
 from workers.transport import frames
 from workers.transport.closing import CLOSING, FROZEN, GONE, OPEN, ClosingProtocol
-from workers.transport.opening import ConnectionHandler, HandshakeResult
 from workers.transport.parser import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
-from workers.transport.snapshot import ConnectionState, FrozenConnection, encode_state
+from workers.transport.ports import ConnectionHandler
+from workers.transport.snapshot import ConnectionState, FrozenConnection, HandshakeResult, encode_state
 
 if TYPE_CHECKING:
     from workers.transport.endpoint import Endpoint
@@ -42,17 +42,17 @@ class WebSocket(ClosingProtocol):
         "bucket",
         "bytes_in",
         "frames_in",
+        "handshake",
         "heard",
         "opened_at",
-        "opening",
         "side_work",
     )
 
     bucket: dict[WebSocket, None]  # of the keepalive
 
-    def __init__(self, endpoint: Endpoint, opening: HandshakeResult, remote: tuple[str, int] | None) -> None:
+    def __init__(self, endpoint: Endpoint, handshake: HandshakeResult, remote: tuple[str, int] | None) -> None:
         super().__init__(endpoint, remote)
-        self.opening = opening
+        self.handshake = handshake
         self.opened_at = endpoint.now()
         self.heard = True  # something came since the last ping
         self.bytes_in = 0
@@ -66,22 +66,22 @@ class WebSocket(ClosingProtocol):
     @property
     def path(self) -> str:
         """The path of the request, without the query."""
-        return self.opening.path
+        return self.handshake.path
 
     @property
     def query(self) -> str:
         """What followed the `?` of the request, or nothing."""
-        return self.opening.query
+        return self.handshake.query
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that was agreed on."""
-        return self.opening.subprotocol
+        return self.handshake.subprotocol
 
     @property
     def deflate(self) -> bool:
         """Whether this reader takes compressed frames."""
-        return self.opening.deflate
+        return self.handshake.deflate
 
     # ---- what the application does -----------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class WebSocket(ClosingProtocol):
         if size > config.queue_size:
             self._send_oversized(plain(payload))
             return
-        compress = self.opening.deflate and size >= config.compress_from
+        compress = self.handshake.deflate and size >= config.compress_from
         self.write_frame(compressed(payload, threshold=0) if compress else plain(payload))
 
     def _send_oversized(self, message: bytes) -> None:
@@ -154,13 +154,13 @@ class WebSocket(ClosingProtocol):
     def begin(self, handler: ConnectionHandler) -> None:
         """Introduce the new connection to the application."""
         try:
-            self.owner = handler.opened(self)
+            self.owner = handler.on_open(self)
         except BaseException:  # application code may raise anything
             self.failed("the opening")
         if self.writing_paused:  # by what was sent before there was an owner to tell
             self.pause_writing()
 
-    def came_in(self) -> None:
+    def mark_identified(self) -> None:
         """The application knows who it is, or need not know."""
         self.endpoint.came_in(self)
 
@@ -221,7 +221,7 @@ class WebSocket(ClosingProtocol):
     def _receive_frame(self, frame: bytes | bytearray) -> None:
         """Let the parser see a frame that is not simply a text message, or the start of one it will refuse."""
         parsers = self.endpoint.parsers
-        parser = parsers.borrow(deflate=self.opening.deflate)
+        parser = parsers.borrow(deflate=self.handshake.deflate)
         parser.receive_data(frame)
         for event in parser.events_received():
             assert isinstance(event, Frame)
@@ -242,7 +242,7 @@ class WebSocket(ClosingProtocol):
 
     def _receive_fragment(self, head: int, payload: bytes) -> None:
         """A data frame of a message of several: its first one, a further one, or one that must not come here."""
-        fragments, allowed = self._fragments, RSV1 if self.opening.deflate and head & 0x0F else 0
+        fragments, allowed = self._fragments, RSV1 if self.handshake.deflate and head & 0x0F else 0
         if head & RESERVED & ~allowed:
             self.refuse(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
         elif head & 0x0F:
@@ -293,7 +293,7 @@ class WebSocket(ClosingProtocol):
         self.frames_in += 1
         self.endpoint.counts.messages_in += 1
         try:
-            self.owner.received(data)
+            self.owner.on_message(data)
         except BaseException:  # application code may raise anything
             self.failed("a message")
 
@@ -342,7 +342,7 @@ class WebSocket(ClosingProtocol):
         """Read no more, whatever the application wants, since the connection is about to move."""
         self._pause(_MOVING)
 
-    def read_again(self) -> None:
+    def unquiesce(self) -> None:
         """Undo `quiesce`: it stays after all, at least for now."""
         self._resume(_MOVING)
 
@@ -351,20 +351,38 @@ class WebSocket(ClosingProtocol):
         """Bytes that have come and were not used yet."""
         return len(self._tail) if self._tail is not None else 0
 
-    def detach(self) -> FrozenConnection | None:
+    def freeze(self) -> FrozenConnection | None:
         """Freeze the connection and write it down; `None` if it cannot be moved at this moment.
 
         That is: it is not open, is inside a fragmented message, has bytes waiting to be written, or is
-        encrypted in this process. Until `reattach` or `release` it is neither read nor written.
+        encrypted in this process. Until `unfreeze` or `release` it is neither read nor written.
         """
-        if self.state != OPEN or self._fragments is not None or self.buffered or self.endpoint.tls:
+        if self.state != OPEN or self._fragments is not None or self.buffered or self.encrypted:
             return None
         self.quiesce()
         self.state = FROZEN
-        state = ConnectionState.of(self, bytes(self._tail or b""))
-        return FrozenConnection(self.transport.get_extra_info("socket").fileno(), encode_state(state))
+        return FrozenConnection(self.transport.get_extra_info("socket").fileno(), encode_state(self.snapshot()))
 
-    def adopt(self, state: ConnectionState) -> None:
+    def snapshot(self) -> ConnectionState:
+        """Everything but the descriptor that another process needs to go on."""
+        now, handshake = self.endpoint.now(), self.handshake
+        return ConnectionState(
+            unparsed=bytes(self._tail or b""),
+            age=now - self.opened_at,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            frames_in=self.frames_in,
+            remote=self.remote,
+            path=handshake.path,
+            query=handshake.query,
+            subprotocol=handshake.subprotocol,
+            deflate=handshake.deflate,
+            origin=handshake.origin,
+            user_agent=handshake.user_agent,
+            pinged=self.endpoint.connections.pinged_ago(self, now),
+        )
+
+    def restore(self, state: ConnectionState) -> None:
         """Become the connection that was written down; nothing is read before `resume_reading`."""
         self._tail = bytearray(state.unparsed) if state.unparsed else None
         self._pauses = _APPLICATION
@@ -375,7 +393,7 @@ class WebSocket(ClosingProtocol):
         self.frames_in = state.frames_in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Only after `adopt`: a connection from another process is on this loop now."""
+        """Only after `restore`: a connection from another process is on this loop now."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.pause_reading()
         self.endpoint.opened(self)
@@ -385,28 +403,28 @@ class WebSocket(ClosingProtocol):
         """Whether a message of several frames is on its way in."""
         return self._fragments is not None
 
-    def reattach(self) -> None:
+    def unfreeze(self) -> None:
         """The move did not come about: go on here, with what was written meanwhile."""
         if self.state == FROZEN:
             self.state = OPEN
             if self.transport.is_closing():  # the client went away meanwhile
                 super().connection_lost(None)
                 return
-            (data, close), self._late = self.late, None
+            (data, close), self._pending = self.pending_output, None
             if data:
                 self.write_frame(data)
             if close is not None:
                 self.close(*close)
-            self.read_again()
+            self.unquiesce()
 
     @property
-    def late(self) -> tuple[bytes, tuple[int, str] | None]:
+    def pending_output(self) -> tuple[bytes, tuple[int, str] | None]:
         """Whole frames that were written while it was frozen, and with what it is to be closed after them."""
-        late = self._late
-        return (b"", None) if late is None else (b"".join(late.frames), late.close)
+        pending = self._pending
+        return (b"", None) if pending is None else (b"".join(pending.frames), pending.close)
 
     def release(self) -> None:
-        """The other process has it: close our copy of the descriptor. `Owner.closed` is not called."""
+        """The other process has it: close our copy of the descriptor. `ConnectionOwner.on_close` is not called."""
         if self.state == FROZEN:
             del self.owner
             self.state = GONE

@@ -36,12 +36,12 @@ class Seen:
         self.closes: list[tuple[int, str]] = []
         self.flow: list[str] = []
 
-    def received(self, data: str | bytes) -> None:
+    def on_message(self, data: str | bytes) -> None:
         assert not self.closes, "received after closed"
         self.messages.append(data)
         self.app.on_message(self, data)
 
-    def closed(self, code: int, reason: str) -> None:
+    def on_close(self, code: int, reason: str) -> None:
         self.closes.append((code, reason))
 
     def has(self, count: int) -> bool:
@@ -52,10 +52,10 @@ class Seen:
         """Wait until `closed` was called."""
         await until(lambda: self.closes)
 
-    def paused_writing(self) -> None:
+    def on_write_paused(self) -> None:
         self.flow.append("paused")
 
-    def resumed_writing(self) -> None:
+    def on_write_resumed(self) -> None:
         self.flow.append("resumed")
 
 
@@ -66,7 +66,7 @@ class App:
         self.seen: list[Seen] = []
         self.on_message = on_message or (lambda seen, data: seen.ws.send(data))
 
-    def opened(self, ws) -> Seen:
+    def on_open(self, ws) -> Seen:
         self.seen.append(Seen(ws, self))
         return self.seen[-1]
 

@@ -130,7 +130,7 @@ async def test_the_same_over_tls(serve, certificate) -> None:
     await peer.accepted()
     peer.write(text("secret"))
     assert await peer.message() == "secret"
-    assert served.app.seen[0].ws.detach() is None
+    assert served.app.seen[0].ws.freeze() is None
     served.app.seen[0].ws.close(4003, "kicked")
     assert (await peer.next()).payload[0] == 4003
     peer.write(b"\x88\x82\0\0\0\0\x03\xe8")

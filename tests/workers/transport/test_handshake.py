@@ -223,7 +223,7 @@ async def test_the_same_port_answers_http_and_websocket(serve) -> None:
 
 async def test_an_exception_at_the_opening_costs_that_connection(serve, caplog) -> None:
     served = await serve()
-    served.app.opened = lambda ws: 1 / 0
+    served.app.on_open = lambda ws: 1 / 0
     peer = await served.open()
     assert await peer.closed_with() == 1011
     assert served.endpoint.counts.callback_errors == 1

@@ -74,7 +74,7 @@ async def test_the_second_of_a_kind_is_a_client_of_its_own(serve) -> None:
         await peer.accepted()
     await until(lambda: len(served.app.seen) == 2)
     first, second = (seen.ws for seen in served.app.seen)
-    assert first.opening is second.opening
+    assert first.handshake is second.handshake
     assert first.remote == second.remote == ("203.0.113.7", 0)
     refused = await served.connect()
     refused.write(upgrade("X-Forwarded-For: 203.0.113.7", key="short"))

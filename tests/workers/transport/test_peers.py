@@ -19,7 +19,7 @@ class Dummy:
     def __init__(self, name: int = 0) -> None:
         self.name = name
 
-    def give_way(self) -> None:
+    def evict(self) -> None:
         raise AssertionError("whoever asked does that")
 
 
@@ -153,7 +153,7 @@ async def test_nothing_is_left_of_those_who_went(serve) -> None:
     served: Served = await serve()
     opened = [await served.open() for _ in range(3)]
     await until(lambda: len(served.app.seen) == 3)
-    served.app.seen[0].ws.came_in()
+    served.app.seen[0].ws.mark_identified()
     opened.append(await served.connect())
     await until(lambda: served.endpoint.peers.of("127.0.0.1") == 4)
     for peer in opened:

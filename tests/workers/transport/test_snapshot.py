@@ -22,9 +22,9 @@ from workers.transport.endpoint import Endpoint
 class Owner:
     def __init__(self, ws):
         self.ws = ws
-    def received(self, data):
+    def on_message(self, data):
         self.ws.send(f"new process: {data}")
-    def closed(self, code, reason):
+    def on_close(self, code, reason):
         print(json.dumps(["closed", code, reason]), flush=True)
 
 async def main():
@@ -43,7 +43,7 @@ async def main():
     await loop.sock_recv(channel, 1)
     ws = await endpoint.attach(socket.socket(fileno=fds[0]), state)
     known = [ws.remote[0], ws.remote[1], ws.path, ws.query, ws.subprotocol, ws.deflate, ws.frames_in,
-             ws.opening.user_agent, ws.bytes_in, endpoint.now() - ws.opened_at]
+             ws.handshake.user_agent, ws.bytes_in, endpoint.now() - ws.opened_at]
     print(json.dumps(known), flush=True)
     ws.owner = Owner(ws)
     ws.resume_reading()
@@ -117,9 +117,9 @@ async def test_a_connection_moves_with_what_it_had_not_parsed(serve, other, defl
     peer.write(half[:9])
     await until(lambda: owner.ws.bytes_in == 11 + 9)
 
-    detached = owner.ws.detach()
+    frozen = owner.ws.freeze()
     peer.write(half[9:])  # while nobody reads
-    await other.offer(detached.fd, detached.state)
+    await other.offer(frozen.fd, frozen.state)
     owner.ws.release()
     *known, bytes_in, age = await other.go()
     address = peer.writer.get_extra_info("sockname")
@@ -148,8 +148,8 @@ async def test_messages_that_wait_behind_a_pause_move_too(serve, other) -> None:
     peer.write(text("one") + text("two") + text("three"))
     await until(lambda: served.app.seen and served.app.seen[0].messages)
     ws = served.app.seen[0].ws
-    detached = ws.detach()
-    await other.offer(detached.fd, detached.state)
+    frozen = ws.freeze()
+    await other.offer(frozen.fd, frozen.state)
     ws.release()
     await other.go()
     assert [await peer.message(), await peer.message()] == ["new process: two", "new process: three"]
@@ -160,12 +160,12 @@ async def test_a_move_that_does_not_come_about_changes_nothing(serve) -> None:
     peer = await served.open()
     await until(lambda: served.app.seen)
     ws = served.app.seen[0].ws
-    assert ws.detach() is not None
+    assert ws.freeze() is not None
     peer.write(text("meanwhile"))
     ws.send("waits")
     await asyncio.sleep(0.02)
     assert served.app.seen[0].messages == []
-    ws.reattach()
+    ws.unfreeze()
     assert [await peer.message(), await peer.message()] == ["waits", "meanwhile"]
 
 
@@ -176,24 +176,24 @@ async def test_what_cannot_be_moved_now_stays(serve) -> None:
     ws = served.app.seen[0].ws
     peer.write(frame(1, b"a", fin=False))
     await until(lambda: ws.bytes_in)
-    assert ws.detach() is None, "inside a fragmented message"
+    assert ws.freeze() is None, "inside a fragmented message"
     peer.write(frame(0, b"b"))
     assert await peer.message() == "ab"
     ws.send(bytes(8_000_000))
-    assert ws.detach() is None, "with bytes to write"
+    assert ws.freeze() is None, "with bytes to write"
     while ws.buffered:
         await peer.next()
     ws.close()
-    assert ws.detach() is None, "closing"
+    assert ws.freeze() is None, "closing"
 
 
 async def test_the_state_is_small(serve) -> None:
     served = await serve()
     await served.open()
     await until(lambda: served.app.seen)
-    detached = served.app.seen[0].ws.detach()
-    assert len(detached.state) < 100
-    assert decode_state(detached.state).opening == served.app.seen[0].ws.opening
+    frozen = served.app.seen[0].ws.freeze()
+    assert len(frozen.state) < 100
+    assert decode_state(frozen.state).handshake == served.app.seen[0].ws.handshake
 
 
 async def test_a_ping_that_was_not_answered_travels_with_its_age(serve) -> None:
@@ -204,8 +204,8 @@ async def test_a_ping_that_was_not_answered_travels_with_its_age(serve) -> None:
     now = served.endpoint.now()
     ws.ping()
     served.endpoint.connections.pinged_before(ws, 3.0, now)
-    assert decode_state(ws.detach().state).pinged is not None
-    ws.reattach()
+    assert decode_state(ws.freeze().state).pinged is not None
+    ws.unfreeze()
     served.endpoint.connections.sweep(now + 1.9)
     assert ws.is_open, "two of five seconds were left"
     served.endpoint.connections.sweep(now + 2.1)

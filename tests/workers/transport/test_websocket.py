@@ -98,7 +98,7 @@ async def test_an_exception_in_a_callback_is_logged_once_and_costs_that_connecti
 
 async def test_an_exception_in_closed_or_paused_is_caught_too(serve, caplog) -> None:
     served, owner, peer = await open_pair(serve, queue_size=4096)
-    owner.paused_writing = owner.closed = lambda *_: 1 / 0
+    owner.on_write_paused = owner.on_close = lambda *_: 1 / 0
     owner.ws.send(bytes(8_000_000))
     await until(lambda: owner.ws.state != 0)
     peer.writer.transport.abort()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shutil
 import signal
 import socket
+import subprocess
+import tarfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,6 +25,8 @@ from tests.support.ws import ChatSocket, Closed
 
 Make = Callable[..., Chatmaster]
 Copy = Callable[..., Path]
+FORTY = {"limits.rate": 0, "master.drain_timeout": 10}
+BEFORE_THE_FILES_MOVED = "77c61e9"
 
 
 @pytest.fixture
@@ -60,15 +65,46 @@ async def ctl(server: Chatmaster, *arguments: str) -> str:
 
 
 async def test_forty_chatting_clients_stay_and_lose_nothing(chatmaster: Make, copy: Copy) -> None:
-    server = chatmaster(workers=2, settings={"limits.rate": 0, "master.drain_timeout": 10})
+    server = chatmaster(workers=2, settings=FORTY)
+    said = await keeps_forty_that_chat(server, str(copy("new")), "chatmaster 9.9.9")
+    assert server.status()["master"]["version"] == "9.9.9"
+    await until_async(lambda: server.status()["totals"]["messages_out"] == said, what="counters go on")
+
+
+@pytest.mark.parametrize("commit", [BEFORE_THE_FILES_MOVED])
+async def test_from_an_earlier_commit_to_this_one_every_client_stays(
+    chatmaster: Make, tmp_path: Path, commit: str
+) -> None:
+    old = checkout(commit, tmp_path / "old")
+    server = chatmaster(workers=2, settings=FORTY, environment={"PYTHONPATH": str(old)})
+    await until_async(lambda: "chatmaster.arbiter:" in server.log(), what="the program of then runs")
+    await keeps_forty_that_chat(server, str(ROOT), "upgraded")
+    assert "chatmaster.master.arbiter:" in server.log()  # who writes it: the file has moved
+
+
+def checkout(commit: str, place: Path) -> Path:
+    """The program as it was at a commit. Skips where this checkout has no such history."""
+    place.mkdir()
+    try:
+        archive = subprocess.run(
+            ["git", "-C", str(ROOT), "archive", commit, "chatmaster", "workers"], capture_output=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"no git history with commit {commit}")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+        packed.extractall(place, filter="data")
+    return place
+
+
+async def keeps_forty_that_chat(server: Chatmaster, program: str, answer: str) -> int:
+    """Upgrade to a program while forty clients talk: all stay, and have the same messages. Returns how many."""
     pid, store, old = server.pid, server.store_pid, server.pids
     crowd = Crowd(server.url, "lobby")
     await crowd.enter(40)
-    place = str(copy("new"))
     over = asyncio.Event()
     talking = asyncio.create_task(talk(crowd, over))
     await until_async(lambda: len(crowd.texts) > 20, what="they chat")
-    assert "chatmaster 9.9.9" in await ctl(server, "upgrade", "--program", place)
+    assert answer in await ctl(server, "upgrade", "--program", program)
     over.set()
     said = await talking
     assert not any(one.lost for one in crowd.members)
@@ -78,13 +114,12 @@ async def test_forty_chatting_clients_stay_and_lose_nothing(chatmaster: Make, co
     assert all(list(one.offsets) == list(crowd.members[0].offsets) for one in crowd.members)
     assert len(crowd.members[0].offsets) == said and not crowd.different
     status = server.status()
-    assert (status["master"]["pid"], status["master"]["version"]) == (pid, "9.9.9")
-    assert status["store"]["pid"] == store and status["master"]["state"] == "ready"
+    assert (status["master"]["pid"], status["store"]["pid"], status["master"]["state"]) == (pid, store, "ready")
     assert [row["generation"] for row in status["workers"]] == [2, 2] and not set(old) & set(server.pids)
     assert [row["restarts"] for row in status["workers"]] == [0, 0]
-    await until_async(lambda: server.status()["totals"]["messages_out"] == said, what="counters go on")
     assert "could not be handed over" not in server.log()
     await crowd.leave()
+    return said
 
 
 async def talk(crowd: Crowd, over: asyncio.Event) -> int:

@@ -39,7 +39,7 @@ def run_in_foreground(loaded: Loaded) -> int:
     from chatmaster.master import arbiter, upgrade_check
 
     if upgrade_check.VARIABLE in os.environ:  # a master that runs wants to know whether we could take its place
-        return upgrade_check.rehearse(loaded)
+        return upgrade_check.run_trial(loaded)
     fd = os.environ.pop(READY_FD, None)
     if fd is not None:  # somebody else tells the people
         return arbiter.run(loaded, ready_fd=int(fd))

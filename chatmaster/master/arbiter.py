@@ -1,7 +1,7 @@
 """The master: runs the loop, tells the policy what happened, carries out what it decides.
 
 One `selectors` loop, no thread, nothing that waits. `boot.py` prepares what the first worker finds, `policy.py`
-decides, `queue.py` carries reload, scaling and restart through their steps, `supervisor.py` has the workers.
+decides, `commands/` has what the operator asks for, `supervisor.py` has the workers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final
 
 from chatmaster import __version__, contract
@@ -22,16 +23,19 @@ from chatmaster.config.groups import plain
 from chatmaster.config.loader import Loaded
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.errors import ApplicationError, ChatmasterError, StoreUnreachable
-from chatmaster.master import exec_state, takeover
+from chatmaster.master import exec_state
 from chatmaster.master.boot import Boot, Interrupted, Site, open_log
 from chatmaster.master.checkup import Checkup
+from chatmaster.master.commands.command import CommandContext
 from chatmaster.master.commands.queue import CommandQueue
-from chatmaster.master.control_server import ControlPeer, ControlServer
+from chatmaster.master.control_server import CommandHandler, ControlPeer, ControlServer
+from chatmaster.master.exec_state import ExecState, MasterProgram, MasterSnapshot
 from chatmaster.master.report import Report
 from chatmaster.master.startup_report import StartupReport
 from chatmaster.master.supervisor import Supervisor
 from chatmaster.master.worker_handle import WorkerHandle
 from chatmaster.master.worker_queries import WorkerQueries
+from chatmaster.plural import counted
 from chatmaster.policy import events
 from chatmaster.policy.policy import Policy, ServerPhase
 from chatmaster.policy.processes import State
@@ -40,6 +44,7 @@ from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.runtime.pidfile import TOUCH_EVERY
 from chatmaster.runtime.systemd import Notifier
+from chatmaster.settings import Settings
 from chatmaster.stats import Field
 from chatmaster.store.supervisor import StoreSupervisor
 
@@ -82,41 +87,39 @@ def run(
     return code
 
 
-def _run(
-    stack: ExitStack, loaded: Loaded, entry: str, readiness: StartupReport, left: exec_state.ExecState | None
-) -> int:
-    reactor = EventLoop()
-    stack.callback(reactor.close)
+def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: StartupReport, left: ExecState | None) -> int:
+    loop = EventLoop()
+    stack.callback(loop.close)
     notifier = Notifier(os.environ)
     stack.callback(notifier.close)
     # From the beginning: after a restart the supervisor watches while the application is imported.
-    notifier.keep_feeding(reactor.call_later)
-    reaper = ChildWatcher(reactor)
-    stack.callback(_end_children, reaper)
-    boot = Boot(loaded, entry, reactor, reaper, left)
+    notifier.keep_feeding(loop.call_later)
+    children = ChildWatcher(loop)
+    stack.callback(_end_children, children)
+    boot = Boot(loaded, entry, loop, children, left)
     if left is not None and left.running is not None:
         try:
             site = boot.resume(stack, left, left.running)
-            arbiter = Arbiter(site, entry, reactor, reaper, notifier, readiness, left.running)
-            arbiter.resume(left.running)
+            arbiter = Arbiter(site, entry, loop, children, notifier, readiness, left.running)
+            arbiter.restore(left.running)
         except Exception as error:
             exec_state.turn_back(left, str(error) or repr(error))
             raise
     else:
-        arbiter = Arbiter(boot.run(stack), entry, reactor, reaper, notifier, readiness)
+        arbiter = Arbiter(boot.run(stack), entry, loop, children, notifier, readiness)
         arbiter.start()
     stack.callback(arbiter.close)
     return arbiter.run()
 
 
-def _end_children(reaper: ChildWatcher) -> None:
+def _end_children(children: ChildWatcher) -> None:
     """Nobody is left but where the master itself fails; the kernel would do the same when we exit."""
-    for pid in reaper.pids():
+    for pid in children.pids():
         os.kill(pid, signal.SIGKILL)
         fork.end_group(pid)
 
 
-def _since(running: exec_state.MasterSnapshot | None) -> float:
+def _since(running: MasterSnapshot | None) -> float:
     """When the master began, by the monotonic clock."""
     now = time.monotonic()
     if running is None:
@@ -131,100 +134,151 @@ class Arbiter:
         self,
         site: Site,
         entry: str,
-        reactor: EventLoop,
-        reaper: ChildWatcher,
+        loop: EventLoop,
+        children: ChildWatcher,
         notifier: Notifier,
         readiness: StartupReport,
-        running: exec_state.MasterSnapshot | None = None,
+        running: MasterSnapshot | None = None,
     ) -> None:
         """`running`: what the image before this one has left, for `resume`."""
-        self.site = site
-        self.entry = entry
-        self.reactor = reactor
-        self.reaper = reaper
+        self._site = site
+        self._loop = loop
+        self._children = children
+        self._notifier = notifier
+        self._readiness = readiness
         timing = events.Timing.of(site.settings)
         if running is None:
-            self.policy = Policy(timing, random=random.random)
+            self._policy = Policy(timing, random=random.random)
         else:
-            self.policy = Policy.of(running.view, timing, random=random.random)
-        generations = {self.policy.generation, *(slot.generation for slot in self.policy.slots.values())}
-        self.settings_of = dict.fromkeys(generations, site.settings)
-        self.supervisor = Supervisor(reactor, reaper, site, entry, tell=self.decide, said=self._said)
-        self.notifier = notifier
-        self.operations = CommandQueue(self)
-        self._readiness = readiness
-        self.questions = WorkerQueries(reactor, self._askable, self._groups, lambda: self.report.store_trouble())
-        self.keeper: StoreSupervisor | None = None
+            self._policy = Policy.of(running.view, timing, random=random.random)
+        generations = {self._policy.generation, *(slot.generation for slot in self._policy.slots.values())}
+        self._settings_of = dict.fromkeys(generations, site.settings)
+        self._supervisor = Supervisor(loop, children, site, entry, tell=self.decide, said=self._said)
+        self._keeper: StoreSupervisor | None = None
         if site.store is not None:
             patience = STORE_PATIENCE * site.settings.master.hang_timeout
-            self.keeper = StoreSupervisor(reactor, reaper, site.store, patience=patience)
-        self.started = time.time() if running is None else running.started
-        self.since = _since(running)
-        self.report = Report(self)
+            self._keeper = StoreSupervisor(loop, children, site.store, patience=patience)
+        self._started = time.time() if running is None else running.started
+        self._since = _since(running)
+        context = CommandContext(
+            master=self,
+            site=site,
+            policy=self._policy,
+            supervisor=self._supervisor,
+            loop=loop,
+            children=children,
+            notifier=notifier,
+            entry=entry,
+            generation=self._policy.generation,
+        )
+        self._commands = CommandQueue(context)
+        self._report = Report(
+            site, self._policy, self._supervisor, self._keeper, self._commands, started=self._started, since=self._since
+        )
+        self._checkup = Checkup(site, self._report, self._supervisor, loop, children)
+        self._queries = WorkerQueries(loop, self._askable, self._groups, self._report.store_trouble)
         self._failure: ChatmasterError | None = None
         self._over = False
         self._sampled = self._touched = 0.0
         listening = socket.socket(fileno=running.control) if running is not None else None
-        self.control = ControlServer(reactor, site.loaded.control_socket, self._commands(), listening)
+        self._control = ControlServer(loop, site.loaded.control_socket, self._handlers(), listening)
 
     def start(self) -> None:
         """Begin with the store, then the workers."""
         self._listen_to_signals()
-        if self.keeper is not None:
-            patience = self.site.settings.master.ready_timeout
-            self.keeper.start(patience=patience, ready=self._start_workers, failed=self._fail_start)
+        if self._keeper is not None:
+            patience = self._site.settings.master.ready_timeout
+            self._keeper.start(patience=patience, ready=self._start_workers, failed=self._fail_start)
         else:
             self._start_workers()
 
-    def resume(self, running: exec_state.MasterSnapshot) -> None:
-        """Begin where the image before this one has executed us."""
-        takeover.put_back(self, running)
+    def restore(self, running: MasterSnapshot) -> None:
+        """Go on with what the image before this one has left."""
+        self._supervisor.restore(running.workers, running.tables)
+        if self._keeper is not None and running.store is not None:
+            self._keeper.restore(running.store)
+        self._control.restore(running.visitors)
+        for number in self._policy.processes.keys() - self._supervisor.handles.keys():
+            # The image before this one could not fork the process, and had no time to tell the policy.
+            self._loop.call_later(0.0, partial(self.decide, events.CouldNotFork(number, "the fork failed")))
+        # Some children may have ended while nobody listened for the signal.
+        self._loop.call_later(0.0, self._children.look)
+        self._commands.restore(running, self._control)
         self._listen_to_signals()
         exec_state.release_signals()
+
+    def snapshot(self, refused: str = "") -> ExecState:
+        """Return all that the next image needs. `refused`: why this image, the new program, gives it back."""
+        site, commands, supervisor = self._site, self._commands, self._supervisor
+        running = MasterSnapshot(
+            view=self._policy.view,
+            groups=site.groups,
+            workers=supervisor.snapshot(),
+            tables=supervisor.rows.tables,
+            store=self._keeper.snapshot() if self._keeper is not None else None,
+            settings=diff.restart_settings(site.settings),
+            durability=site.durability,
+            started=self._started,
+            generation=commands.generation,
+            scaled=tuple(commands.scaled),
+            control=self._control.fileno(),
+            visitors=self._control.visitors(),
+            jobs=commands.snapshot(),
+            since=self._since,
+            back=exec_state.own_program(),
+            refused=refused,
+        )
+        return ExecState(os.getpid(), site.pid_file.fileno(), tuple(site.listeners.snapshot()), running=running)
+
+    def execute(self, program: MasterProgram, refused: str = "") -> None:
+        """Become that program. Raises OSError where it cannot be executed; then the server goes on as before."""
+        self._queries.refuse_all("the master is being upgraded: ask again")
+        exec_state.execute(self.snapshot(refused), program)
 
     def run(self) -> int:
         """Until everything has ended. Raises the ChatmasterError of a start that failed."""
         self._look()
-        self.reactor.run_until(lambda: self._over)
+        self._loop.run_until(lambda: self._over)
         if self._failure is not None:
             raise self._failure
-        if self.operations.restarting:
+        if self._commands.restarting:
             self._execute_again()
-        self.operations.tell_stopped()
+        self._commands.stop.answer()
         return ExitCode.DONE
 
     def close(self) -> None:
         """Let go of what other processes see of us."""
-        self.control.close()
+        self._control.close()
 
     # ---- the policy --------------------------------------------------------------------------------
 
     def decide(self, event: events.Event) -> None:
         """Tell the policy what happened and carry out what follows."""
-        for action in self.policy.receive(event, time.monotonic()):
+        for action in self._policy.receive(event, time.monotonic()):
             self._carry_out(action)
 
     def _carry_out(self, action: events.Action) -> None:
         match action:
             case events.Spawn():
-                self.supervisor.spawn(action, self.settings_of[action.generation])
+                self._supervisor.spawn(action, self._settings_of[action.generation])
             case events.DrainWorker(number, seconds, graceful, final, reload):
-                self.supervisor.tell(number, contract.Drain(seconds, graceful, final, reload))
+                self._supervisor.tell(number, contract.Drain(seconds, graceful, final, reload))
             case events.HandOverSlot():
-                self.supervisor.hand_over(action)
+                self._supervisor.hand_over(action)
             case events.Kill():
-                self.supervisor.kill(action)
+                self._supervisor.kill(action)
             case events.AdoptListener():
-                self.supervisor.adopt(action)
+                self._supervisor.adopt(action)
             case events.TellReaped(number):
-                self.questions.gone(number)
-                self.supervisor.reaped(number)
+                self._queries.gone(number)
+                self._supervisor.reaped(number)
             case events.AnnounceReady():
                 self._announce()
             case events.FailStart(code, reason):
-                self._failure = StoreUnreachable(reason) if code == 6 else ApplicationError(reason)
+                kind = StoreUnreachable if code is ExitCode.STORE_UNREACHABLE else ApplicationError
+                self._failure = kind(reason)
             case events.EndOperation(operation, code, reason):
-                self.operations.ended(operation, code, reason)
+                self._commands.end_operation(operation, code, reason)
             case events.LogLine(level, text):
                 log.log(level, "%s", text)
             case events.Finish():
@@ -239,53 +293,53 @@ class Arbiter:
             case contract.Failed():
                 self.decide(events.ReportedFailure(handle.number, message))
             case contract.Answer():
-                self.questions.answered(handle.number, message)
+                self._queries.answered(handle.number, message)
             case contract.Replace(reason):
                 self.decide(events.ReplacementAsked(handle.number, reason))
             case contract.KillPeer(incarnation):
-                if (peer := self.supervisor.called(incarnation)) is not None:
+                if (peer := self._supervisor.called(incarnation)) is not None:
                     self.decide(events.FellSilent(peer.number))
             case contract.Drained() | contract.Declares():
                 """Its exit says the same."""
 
     def _groups(self) -> Sequence[str]:
         """The program's Workers; that of the instance's own rooms first."""
-        own = plain(self.site.groups)
-        return sorted((group.name for group in self.site.groups), key=lambda name: name != own)
+        own = plain(self._site.groups)
+        return sorted((group.name for group in self._site.groups), key=lambda name: name != own)
 
     def _askable(self) -> tuple[Sequence[WorkerHandle], Sequence[WorkerHandle]]:
         able: list[WorkerHandle] = []
         unable: list[WorkerHandle] = []
-        for number, handle in sorted(self.supervisor.handles.items(), key=lambda item: -item[1].beat):
-            process = self.policy.processes[number]
-            handle.group = self.policy.slots[process.slot].group
+        for number, handle in sorted(self._supervisor.handles.items(), key=lambda item: -item[1].beat):
+            process = self._policy.processes[number]
+            handle.group = self._policy.slots[process.slot].group
             if process.state is not State.STARTING:
                 (able if process.state in (State.READY, State.DRAINING) else unable).append(handle)
-        able.sort(key=lambda handle: self.policy.processes[handle.number].state is State.DRAINING)
+        able.sort(key=lambda handle: self._policy.processes[handle.number].state is State.DRAINING)
         return able, unable
 
     # ---- beginning and end -------------------------------------------------------------------------
 
     def _start_workers(self) -> None:
-        if self.policy.phase is ServerPhase.IDLE:
-            counts = {group.name: group.count for group in self.site.groups}
-            self.decide(events.StartAsked(counts, self.site.listeners.keys()))
+        if self._policy.phase is ServerPhase.IDLE:
+            counts = {group.name: group.count for group in self._site.groups}
+            self.decide(events.StartAsked(counts, self._site.listeners.keys()))
 
     def _announce(self) -> None:
-        self.site.record.looked_after()
-        self._readiness.ready(self.addresses)
-        self.notifier.ready(self.summary())
-        name = self.site.settings.master.name
-        log.info("%s runs: %s, on %s (chatmaster %s)", name, self.summary(), ", ".join(self.addresses), __version__)
-        self.reactor.call_later(0.0, self.operations.next)
+        self._site.record.looked_after()
+        self._readiness.ready(self._site.addresses)
+        self._notifier.ready(self.summary())
+        name, addresses = self._site.settings.master.name, ", ".join(self._site.addresses)
+        log.info("%s runs: %s, on %s (chatmaster %s)", name, self.summary(), addresses, __version__)
+        self._loop.call_later(0.0, self._commands.advance)
 
     def _fail_start(self, code: ExitCode, reason: str) -> None:
         self._failure = StoreUnreachable(reason)
         self.decide(events.StopAsked(0.0))
 
     def _stop_store(self) -> None:
-        if self.keeper is not None:
-            self.keeper.stop(self._finish)
+        if self._keeper is not None:
+            self._keeper.stop(self._finish)
         else:
             self._finish()
 
@@ -294,14 +348,14 @@ class Arbiter:
 
     def _execute_again(self) -> None:
         """Become the program anew: same pid, same sockets, same lock."""
-        left = exec_state.ExecState(
+        left = ExecState(
             pid=os.getpid(),
-            pid_file=self.site.pid_file.keep_over_exec(),
-            listeners=tuple(self.site.listeners.kept()),
-            askers=self.operations.give_askers_away(),
+            pid_file=self._site.pid_file.keep_over_exec(),
+            listeners=tuple(self._site.listeners.snapshot()),
+            askers=self._commands.give_requesters_away(),
         )
-        self.control.close()
-        self.reactor.close()
+        self._control.close()
+        self._loop.close()
         exec_state.execute(left)
 
     # ---- now and then ------------------------------------------------------------------------------
@@ -311,81 +365,80 @@ class Arbiter:
         now = time.monotonic()
         if now - self._sampled >= SAMPLE_EVERY:
             self._sampled = now
-            for handle in self.supervisor.handles.values():
+            for handle in self._supervisor.handles.values():
                 handle.look(now)
         if now - self._touched >= TOUCH_EVERY:
             self._touched = now
-            self.site.pid_file.touch()
-        self.report.note(now)
+            self._site.pid_file.touch()
+        self._report.note(now)
         self.decide(
             events.TimePassed(
-                {number: handle.beat for number, handle in self.supervisor.handles.items()},
-                {number: handle.row[Field.MEMORY] for number, handle in self.supervisor.handles.items()},
+                {number: handle.beat for number, handle in self._supervisor.handles.items()},
+                {number: handle.row[Field.MEMORY] for number, handle in self._supervisor.handles.items()},
             )
         )
-        due = self.policy.next_look()
-        self.reactor.call_at(min(now + LOOK_EVERY, max(due or now + LOOK_EVERY, now + 0.01)), self._look)
+        due = self._policy.next_look()
+        self._loop.call_at(min(now + LOOK_EVERY, max(due or now + LOOK_EVERY, now + 0.01)), self._look)
 
     # ---- signals and commands ----------------------------------------------------------------------
 
     def _listen_to_signals(self) -> None:
-        operations = self.operations
+        commands, stop = self._commands, self._commands.stop
         for number, act in {
-            signal.SIGTERM: lambda: operations.stop("SIGTERM"),
-            signal.SIGINT: operations.interrupt,
-            signal.SIGQUIT: lambda: operations.stop("SIGQUIT", graceful=True),
-            signal.SIGHUP: operations.reload,
-            signal.SIGUSR1: self.reopen_logs,
-            signal.SIGUSR2: operations.upgrade,
-            signal.SIGTTIN: lambda: operations.scale(by=1),
-            signal.SIGTTOU: lambda: operations.scale(by=-1),
+            signal.SIGTERM: lambda: stop.stop("SIGTERM"),
+            signal.SIGINT: stop.interrupt,
+            signal.SIGQUIT: lambda: stop.stop("SIGQUIT", graceful=True),
+            signal.SIGHUP: commands.reload,
+            signal.SIGUSR1: self._reopen_logs,
+            signal.SIGUSR2: commands.upgrade,
+            signal.SIGTTIN: lambda: commands.scale(by=1),
+            signal.SIGTTOU: lambda: commands.scale(by=-1),
         }.items():
-            self.reactor.on_signal(number, act)
+            self._loop.on_signal(number, act)
 
-    def _commands(self) -> dict[str, Any]:
+    def _handlers(self) -> dict[str, CommandHandler]:
         return {
-            "status": lambda peer, args: peer.done(self.report.status()),
+            "status": lambda peer, args: peer.done(self._report.status()),
             "settings": self._settings_command,
-            "query": self.questions.command,
-            "doctor": Checkup(self).command,
-            **self.operations.commands(),
+            "query": self._queries.command,
+            "doctor": self._checkup.command,
+            **self._commands.handlers(),
         }
 
-    def reopen_logs(self) -> None:
+    def _reopen_logs(self) -> None:
         """The log file was rotated."""
         try:
-            self.site.log_handler.reopen()
+            self._site.log_handler.reopen()
         except OSError as error:
             log.error("the log could not be opened again: %s", error.strerror)
-        self.supervisor.tell_everyone(contract.ReopenLogs())
+        self._supervisor.tell_everyone(contract.ReopenLogs())
 
     def _settings_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
-        first, count = next(iter(self.policy.counts.items()))
-        scaled = count if first in self.operations.scaled else None
-        peer.done(diff.running_settings(self.site.settings, str(args.get("salt")), scaled=scaled))
+        first, count = next(iter(self._policy.counts.items()))
+        scaled = count if first in self._commands.scaled else None
+        peer.done(diff.running_settings(self._site.settings, str(args.get("salt")), scaled=scaled))
 
-    def forget_settings(self) -> None:
-        """Only generations that a slot may still spawn are kept."""
-        used = {slot.generation for slot in self.policy.slots.values()} | {self.policy.generation}
-        self.settings_of = {number: kept for number, kept in self.settings_of.items() if number in used}
+    # ---- for the commands --------------------------------------------------------------------------
 
-    def reconfigure(self) -> None:
-        """As the reloaded settings say."""
-        if self.keeper is not None:
-            self.keeper.be_patient(STORE_PATIENCE * self.site.settings.master.hang_timeout)
+    def use_settings(self, generation: int, settings: Settings) -> None:
+        """Fork the workers of that generation with these settings."""
+        self._settings_of[generation] = settings
+
+    def reconfigure(self, loaded: Loaded, settings: Settings) -> None:
+        """Make these the settings of the master itself."""
+        site = self._site
+        site.loaded, site.settings = loaded, settings
+        # Only generations that a slot may still spawn are kept.
+        used = {slot.generation for slot in self._policy.slots.values()} | {self._policy.generation}
+        self._settings_of = {number: kept for number, kept in self._settings_of.items() if number in used}
+        if self._keeper is not None:
+            self._keeper.be_patient(STORE_PATIENCE * settings.master.hang_timeout)
         try:
-            self.site.log_handler = open_log(self.site.loaded)
+            site.log_handler = open_log(loaded)
         except ChatmasterError as error:
             log.error("%s; the log stays where it was", error)
 
-    # ---- what is known -----------------------------------------------------------------------------
-
-    @property
-    def addresses(self) -> list[str]:
-        """Everything that is listened on."""
-        return [address for group in self.site.groups for address in group.listen]
-
     def summary(self) -> str:
         """One line for people."""
-        ready = sum(process.serves for process in self.policy.processes.values())
-        return f"{ready} worker{'s' * (ready != 1)} ready, generation {self.policy.generation}"
+        ready = sum(process.serves for process in self._policy.processes.values())
+        return f"{counted(ready, 'worker')} ready, generation {self._policy.generation}"

@@ -60,6 +60,11 @@ class Site:
     durability: str
     record: WorkerRecord
 
+    @property
+    def addresses(self) -> list[str]:
+        """Everything that the server listens on."""
+        return [address for group in self.groups for address in group.listen]
+
 
 @dataclass
 class _Answers:
@@ -135,7 +140,7 @@ class Boot:
         fork.preload(self._entry)
         found = Listeners(settings.server.backlog, int(settings.server.unix_mode, 8))
         stack.callback(found.close)
-        found.adopt(left.listeners)
+        found.restore(left.listeners)
         found.open(running.groups)
         store = None
         if settings.store.url == "embedded":
@@ -192,7 +197,7 @@ class Boot:
         settings = self._loaded.settings
         made = groups(self._declared.workers, settings, self._loaded.origins)
         if self._exec_state is not None:
-            found.adopt(one for one in self._exec_state.listeners if one.made)
+            found.restore(one for one in self._exec_state.listeners if one.made)
             inherited = listeners.from_predecessor(self._exec_state.listeners)
         else:
             inherited = listeners.from_systemd(os.environ)

@@ -8,18 +8,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from chatmaster import contract
 from chatmaster.master import app_probe
+from chatmaster.master.boot import Site
 from chatmaster.master.control_server import ControlPeer
+from chatmaster.master.report import Report
+from chatmaster.master.supervisor import Supervisor
 from chatmaster.runtime import cores, proc
+from chatmaster.runtime.child_watcher import ChildWatcher
+from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.store import check
-
-if TYPE_CHECKING:
-    from chatmaster.master.arbiter import Arbiter
 
 STORE_TIMEOUT: Final = 3.0  # seconds; chatctl itself waits for ten
 
@@ -27,47 +29,51 @@ STORE_TIMEOUT: Final = 3.0  # seconds; chatctl itself waits for ten
 class Checkup:
     """The command `doctor` of the control socket."""
 
-    def __init__(self, arbiter: Arbiter) -> None:
-        self._arbiter = arbiter
+    def __init__(
+        self, site: Site, report: Report, supervisor: Supervisor, loop: EventLoop, children: ChildWatcher
+    ) -> None:
+        self._site = site
+        self._report = report
+        self._supervisor = supervisor
+        self._loop = loop
+        self._children = children
 
     def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         """Answer with what is known, once the store has answered or has not in time."""
-        arbiter = self._arbiter
-        settings = arbiter.site.settings
+        settings = self._site.settings
         store = msgspec.structs.replace(
-            settings.store, url=arbiter.site.store_url, timeout=min(settings.store.timeout, STORE_TIMEOUT)
+            settings.store, url=self._site.store_url, timeout=min(settings.store.timeout, STORE_TIMEOUT)
         )
         # The time for which it is asked again while it reads its data.
         master = msgspec.structs.replace(settings.master, ready_timeout=STORE_TIMEOUT)
-        asking = app_probe.ProbeProcess(
-            arbiter.reactor,
+        probe = app_probe.ProbeProcess(
+            self._loop,
             msgspec.structs.replace(settings, store=store, master=master),
             check.ENTRY,
             lambda answer: peer.done({**self._facts(), **_of_store(answer)}),
             what="asking the store",
         )
-        arbiter.reaper.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
+        self._children.expect(probe.pid, lambda status: probe.exited(os.waitstatus_to_exitcode(status)))
 
     def _facts(self) -> dict[str, Any]:
-        arbiter = self._arbiter
-        settings, loaded = arbiter.site.settings, arbiter.site.loaded
-        told = arbiter.report.status()
-        limits = [proc.file_limit(handle.pid) for handle in arbiter.supervisor.handles.values()]
+        settings, loaded = self._site.settings, self._site.loaded
+        status = self._report.status()
+        limits = [proc.file_limit(handle.pid) for handle in self._supervisor.handles.values()]
         keys = ("pid", "name", "state_dir", "config_file", "log_file", "memory")
         return {
-            **{key: told["master"][key] for key in keys},
-            "workers": len(told["workers"]),
+            **{key: status["master"][key] for key in keys},
+            "workers": len(status["workers"]),
             "cores": dataclasses.asdict(cores.available()),
             "files": min((soft for soft, _ in filter(None, limits)), default=None),
-            "files_used": max((row["descriptors"] for row in told["workers"]), default=0),
-            "workers_memory": told["totals"]["memory"],
+            "files_used": max((row["descriptors"] for row in status["workers"]), default=0),
+            "workers_memory": status["totals"]["memory"],
             "backlog": settings.server.backlog,
             "connections_wanted": settings.limits.connections,
-            "store": told["store"],
-            "embedded": arbiter.keeper is not None,
-            **arbiter.report.disk(),
-            "log_lines_dropped": told["totals"]["log_lines_dropped"],
-            "faults": told["faults"],
+            "store": status["store"],
+            "embedded": self._site.store is not None,
+            **self._report.disk(),
+            "log_lines_dropped": status["totals"]["log_lines_dropped"],
+            "faults": status["faults"],
             "secret_bytes": len(settings.auth.secret.encode()) if settings.auth.secret else None,
             "holds_secret": bool(settings.auth.secret or "@" in loaded.settings.store.url),
         }

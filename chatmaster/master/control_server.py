@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ class ControlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _decode = msgspec.json.Decoder(ControlRequest).decode
 
-Command = Callable[["ControlPeer", Mapping[str, Any]], None]
+CommandHandler = Callable[["ControlPeer", Mapping[str, Any]], None]
 
 
 class ControlPeer:
@@ -202,7 +202,7 @@ class ControlServer:
     """Listens on the control socket."""
 
     def __init__(
-        self, reactor: EventLoop, path: Path, commands: Mapping[str, Command], sock: socket.socket | None = None
+        self, reactor: EventLoop, path: Path, commands: Mapping[str, CommandHandler], sock: socket.socket | None = None
     ) -> None:
         """Replaces a socket that is left over: only the holder of the pid file comes here. Raises ChatmasterError.
 
@@ -222,6 +222,11 @@ class ControlServer:
     def visitors(self) -> tuple[int, ...]:
         """The descriptors of those who have not asked yet."""
         return tuple(peer.fileno() for peer in self._peers if peer.silent)
+
+    def restore(self, visitors: Iterable[int]) -> None:
+        """Go on with the connections of the image before this one that have not asked yet."""
+        for fd in visitors:
+            self.welcome(fd, asked=False)
 
     def welcome(self, fd: int, *, asked: bool) -> ControlPeer:
         """Go on with a connection of the image before this one."""

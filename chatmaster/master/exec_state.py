@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from chatmaster.config.groups import Group
-from chatmaster.master.listeners import Kept
+from chatmaster.master.listeners import ListenerSnapshot
 from chatmaster.policy.processes import View
 from chatmaster.store.supervisor import StoreSnapshot
 
@@ -97,7 +97,7 @@ class ExecState(msgspec.Struct, frozen=True):
 
     pid: int
     pid_file: int
-    listeners: tuple[Kept, ...] = ()
+    listeners: tuple[ListenerSnapshot, ...] = ()
     askers: tuple[int, ...] = ()  # who waits until the new image is ready, at a restart
     running: MasterSnapshot | None = None  # at an upgrade
 

@@ -37,7 +37,7 @@ class AddressInUse(ChatmasterError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ListenerSnapshot:
     """A socket that outlives this program's image: what the next one must know of it."""
 
     address: str
@@ -79,7 +79,7 @@ class Listeners:
             for group in groups
         )
 
-    def adopt(self, kept: Iterable[Kept]) -> None:
+    def restore(self, kept: Iterable[ListenerSnapshot]) -> None:
         """Go on with the sockets of the image that executed this one."""
         for one in kept:
             sock = socket.socket(fileno=one.fd)
@@ -118,16 +118,16 @@ class Listeners:
         """Every slot's own accept queues that are open, also of slots that were scaled away."""
         return tuple(sorted({(group, index) for group, _, index in self._own}))
 
-    def kept(self) -> list[Kept]:
+    def snapshot(self) -> list[ListenerSnapshot]:
         """Everything that is open, for the image that this one executes."""
         kept = [
-            Kept(address, group, index, sock.fileno(), made=True)
+            ListenerSnapshot(address, group, index, sock.fileno(), made=True)
             for (group, address, index), sockets in self._own.items()
             for sock in sockets
         ]
         for (group, address), sock in self._shared.items():
             path = addresses.parse(address).path
-            kept.append(Kept(address, group, -1, sock.fileno(), made=path in self._made))
+            kept.append(ListenerSnapshot(address, group, -1, sock.fileno(), made=path in self._made))
         return kept
 
     def close(self) -> None:
@@ -214,7 +214,7 @@ def from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
     return sockets
 
 
-def from_predecessor(kept: Iterable[Kept]) -> list[socket.socket]:
+def from_predecessor(kept: Iterable[ListenerSnapshot]) -> list[socket.socket]:
     """Of what the image before this one left, the sockets that are systemd's: they are to be matched anew."""
     sockets = []
     for one in kept:

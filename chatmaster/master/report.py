@@ -6,33 +6,61 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import chatmaster
 from chatmaster.config.formatting import without_password
 from chatmaster.master import faults, status
+from chatmaster.master.boot import Site
+from chatmaster.master.commands.outcome import CommandFailure
+from chatmaster.master.status import Row
+from chatmaster.master.supervisor import Supervisor
+from chatmaster.policy.policy import Policy
 from chatmaster.runtime import proc
 from chatmaster.stats import STATES, Field
+from chatmaster.store.supervisor import StoreSupervisor
 
-if TYPE_CHECKING:
-    from chatmaster.master.arbiter import Arbiter
-    from chatmaster.master.status import Row
+
+class CommandStatus(Protocol):
+    """What the commands of the operator add to the report."""
+
+    failure: CommandFailure | None
+
+    @property
+    def state(self) -> str: ...
 
 
 class Report:
     """What there is to tell of one master."""
 
-    def __init__(self, arbiter: Arbiter) -> None:
-        self._arbiter = arbiter
+    def __init__(
+        self,
+        site: Site,
+        policy: Policy,
+        supervisor: Supervisor,
+        keeper: StoreSupervisor | None,
+        commands: CommandStatus,
+        *,
+        started: float,
+        since: float,
+    ) -> None:
+        """The master began at `started` (Unix time), which is `since` on the monotonic clock."""
+        self._site = site
+        self._policy = policy
+        self._supervisor = supervisor
+        self._keeper = keeper
+        self._commands = commands
+        self._started = started
+        self._since = since
         self._store_state = ("", time.monotonic())  # as the workers see it too, and since when
 
     def note(self, now: float) -> None:
         """Write into the shared counters what only the master knows; called now and then."""
-        arbiter, retired = self._arbiter, self._arbiter.supervisor.rows.retired
-        policy, keeper = arbiter.policy, arbiter.keeper
+        policy, keeper, handles = self._policy, self._keeper, self._supervisor.handles
+        retired = self._supervisor.retired
         retired[Field.HUNG], retired[Field.SILENT] = policy.hangs, policy.silences
         retired[Field.ALL_RESTARTS] = policy.restarts
-        for number, handle in arbiter.supervisor.handles.items():
+        for number, handle in handles.items():
             process = policy.processes[number]
             handle.row[Field.STATE] = STATES.index(process.state)
             handle.row[Field.RESTARTS] = policy.slots[process.slot].restarts
@@ -48,13 +76,13 @@ class Report:
 
     def status(self) -> dict[str, Any]:
         """What `chatctl status` shows."""
-        arbiter, now = self._arbiter, time.monotonic()
+        now, handles = time.monotonic(), self._supervisor.handles
         self.note(now)  # nothing that is shown is older than the question
-        for handle in arbiter.supervisor.handles.values():
+        for handle in handles.values():
             handle.measure()
-        rows = status.workers(arbiter.policy.slots, arbiter.supervisor.handles, now)
-        retired = arbiter.supervisor.rows.retired
-        counters = [handle.row for handle in arbiter.supervisor.handles.values()]
+        rows = status.workers(self._policy.slots, handles, now)
+        retired = self._supervisor.retired
+        counters = [handle.row for handle in handles.values()]
         told: dict[str, Any] = {
             "master": self._master(now),
             "store": self._store(now),
@@ -64,17 +92,16 @@ class Report:
         return {**told, "faults": faults.find(told)}
 
     def _master(self, now: float) -> Row:
-        arbiter = self._arbiter
-        site, loaded = arbiter.site, arbiter.site.loaded
+        site, loaded = self._site, self._site.loaded
         return {
             "pid": os.getpid(),
             "name": site.settings.master.name,
             "version": chatmaster.__version__,
-            "generation": arbiter.policy.generation,
-            "started": round(arbiter.started, 3),
-            "uptime": round(now - arbiter.since, 3),
-            "state": arbiter.operations.state(),
-            "listen": arbiter.addresses,
+            "generation": self._policy.generation,
+            "started": round(self._started, 3),
+            "uptime": round(now - self._since, 3),
+            "state": self._commands.state,
+            "listen": site.addresses,
             "application": site.settings.server.app,
             "config_file": str(loaded.file) if loaded.file is not None else None,
             "log_file": str(loaded.log_file) if loaded.log_file is not None else None,
@@ -84,8 +111,8 @@ class Report:
             "user": os.geteuid(),
             "memory": proc.resident(os.getpid()),
             "cpu_seconds": round(time.process_time(), 2),
-            "last_crash": status.crash(arbiter.policy.crash, now),
-            "last_failure": status.failure(arbiter.operations.failure, now),
+            "last_crash": status.crash(self._policy.crash, now),
+            "last_failure": status.failure(self._commands.failure, now),
         }
 
     def store_trouble(self) -> str:
@@ -94,17 +121,16 @@ class Report:
         return "" if store["state"] == "ready" else f"the store is {store['state']}: {store['reason']}"
 
     def _store(self, now: float) -> Row:
-        arbiter, keeper = self._arbiter, self._arbiter.keeper
-        handles = list(arbiter.supervisor.handles.values())
+        keeper, handles = self._keeper, list(self._supervisor.handles.values())
         self._note_store_state(now)
         state, since = self._store_state
         told: Row = {
-            "url": without_password(arbiter.site.store_url),
+            "url": without_password(self._site.store_url),
             "state": state,
             "state_age": round(now - since, 1),
             "reason": "" if state == "ready" else status.store_trouble(handles) or "the workers get no answer from it",
             "probe_ms": status.probe_ms(handles),
-            "durability": arbiter.site.durability,
+            "durability": self._site.durability,
         }
         if keeper is not None:
             pid = keeper.store.pid
@@ -120,8 +146,7 @@ class Report:
         return told
 
     def _note_store_state(self, now: float) -> None:
-        keeper = self._arbiter.keeper
-        handles = list(self._arbiter.supervisor.handles.values())
+        keeper, handles = self._keeper, list(self._supervisor.handles.values())
         state = status.store_state(keeper.state if keeper is not None else "ready", handles)
         if state != self._store_state[0]:
             self._store_state = (state, now)
@@ -129,7 +154,7 @@ class Report:
     def disk(self) -> dict[str, int | None]:
         """Bytes of the disk where the state directory is; None: it does not say."""
         try:
-            found = os.statvfs(self._arbiter.site.loaded.state_dir)
+            found = os.statvfs(self._site.loaded.state_dir)
         except OSError:
             return {"disk_free": None, "disk_size": None}
         return {"disk_free": found.f_bavail * found.f_frsize, "disk_size": found.f_blocks * found.f_frsize}

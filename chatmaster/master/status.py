@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chatmaster.master.commands.jobs import Failure
+from chatmaster.master.commands.outcome import CommandFailure
 from chatmaster.master.worker_handle import WorkerHandle
 from chatmaster.policy.processes import Crash, Process, Slot, State
 from chatmaster.stats import REFUSALS, STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
@@ -134,6 +134,6 @@ def crash(last: Crash | None, now: float) -> Row | None:
     return {"slot": last.slot, "generation": last.generation, "how": last.how, "age": round(now - last.at, 1)}
 
 
-def failure(last: Failure | None, now: float) -> Row | None:
+def failure(last: CommandFailure | None, now: float) -> Row | None:
     """The last reload, upgrade or restart, where that failed; `age` in seconds."""
     return None if last is None else {"kind": last.kind, "reason": last.reason, "age": round(now - last.at, 1)}

@@ -26,7 +26,7 @@ from chatmaster.runtime import fork, workdir
 from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.settings import Settings
-from chatmaster.stats import Field
+from chatmaster.stats import Field, WorkerStats
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,11 @@ class Supervisor:
             self.tell_everyone(contract.Reaped(dead.incarnation))
 
     @property
+    def retired(self) -> WorkerStats:
+        """The counters of all workers that have ended."""
+        return self.rows.retired
+
+    @property
     def connections(self) -> int:
         """How many are open."""
         return sum(handle.row[Field.CONNECTIONS] for handle in self.handles.values())
@@ -152,12 +157,12 @@ class Supervisor:
 
     # ---- an upgrade in place -----------------------------------------------------------------------
 
-    def kept(self) -> tuple[WorkerSnapshot, ...]:
-        """What the next image must know of each."""
+    def snapshot(self) -> tuple[WorkerSnapshot, ...]:
+        """Return what the next image must know of each worker."""
         found = []
         for one in self.handles.values():
             assert one.channel is not None
-            fd, waiting = one.channel.kept()
+            fd, waiting = one.channel.snapshot()
             packets = tuple((packet, tuple(fds)) for packet, fds in waiting)
             found.append(
                 WorkerSnapshot(
@@ -175,7 +180,7 @@ class Supervisor:
             )
         return tuple(found)
 
-    def take_over(self, kept: Sequence[WorkerSnapshot], tables: Mapping[int, int]) -> None:
+    def restore(self, kept: Sequence[WorkerSnapshot], tables: Mapping[int, int]) -> None:
         """Go on with the workers of the image before this one."""
         self.rows = Rows(tables, {one.row for one in kept if one.contract == contract.CONTRACT_VERSION})
         for one in kept:
@@ -184,7 +189,7 @@ class Supervisor:
             handle.since = one.since or handle.since - max(0.0, time.time() - one.started)
             self._watch(handle, socket.socket(fileno=one.channel))
             assert handle.channel is not None
-            handle.channel.wait_with([(packet, list(fds)) for packet, fds in one.waiting])
+            handle.channel.restore([(packet, list(fds)) for packet, fds in one.waiting])
 
     def _fork(self, handle: WorkerHandle, order: events.Spawn, settings: Settings, channel: socket.socket) -> None:
         site = self._site

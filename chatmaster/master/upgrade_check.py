@@ -13,30 +13,36 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from chatmaster import __version__
+from chatmaster.config import diff, groups
+from chatmaster.config.loader import Loaded
 from chatmaster.contract import CONTRACT_VERSION, WORKERS_ENTRY, ExitCode
 from chatmaster.errors import ApplicationError, ChatmasterError, UsageError
-from chatmaster.master import exec_state
+from chatmaster.master import app_probe, boot, exec_state
 from chatmaster.master.exec_state import ExecState, MasterProgram
+from chatmaster.policy import events
+from chatmaster.policy.policy import Policy
+from chatmaster.runtime import fork
 from chatmaster.runtime.event_loop import EventLoop
+from chatmaster.store import binary
 
 VARIABLE: Final = "_CHATMASTER_REHEARSAL"
 PATIENCE: Final = 120.0  # seconds beyond master.ready_timeout: the first start of a checkout makes its environment
 _SHOWN: Final = 2000  # characters of what a program says that fails
 
 
-class Report(msgspec.Struct, frozen=True):
+class TrialReport(msgspec.Struct, frozen=True):
     """What a program that can go on says of itself."""
 
     version: str
     contract: int
 
 
-class Rehearsal:
+class TrialStart:
     """One such child: from its start to its end."""
 
     def __init__(
@@ -66,7 +72,7 @@ class Rehearsal:
         said = exec_state.read_all(self._said).decode(errors="replace").strip()[-_SHOWN:]
         self._close()
         try:
-            report = msgspec.json.decode(written, type=Report)
+            report = msgspec.json.decode(written, type=TrialReport)
         except msgspec.MsgspecError:
             self._done(None, self._failure(os.waitstatus_to_exitcode(status), said))
         else:
@@ -103,16 +109,11 @@ class Rehearsal:
         return ApplicationError(text)
 
 
-def rehearse(loaded: Any) -> int:
-    """In the child: see that everything would go well, and say so. Raises ChatmasterError where it would not."""
-    from chatmaster.config import diff, groups
-    from chatmaster.master import app_probe, arbiter, boot
-    from chatmaster.policy import events
-    from chatmaster.policy.policy import Policy
-    from chatmaster.runtime import fork
-    from chatmaster.store import binary
+def run_trial(loaded: Loaded) -> int:
+    """In the child: see that everything would go well, and report it. Raises ChatmasterError where it would not.
 
-    assert arbiter.run is not None  # imported to see that it can be
+    The caller has imported the master itself (`arbiter.py`), which this file, being a part of it, cannot.
+    """
     left, report = (int(fd) for fd in os.environ.pop(VARIABLE).split(":"))
     running = exec_state.decode(exec_state.read_all(left)).running
     if running is None:
@@ -125,7 +126,7 @@ def rehearse(loaded: Any) -> int:
     declared = app_probe.run(settings).workers
     loaded = loaded.declare(groups.declarations(declared), settings.server.app)
     groups.check_names(groups.groups(declared, loaded.settings, loaded.origins), running.groups)
-    os.pwrite(report, msgspec.json.encode(Report(__version__, CONTRACT_VERSION)), 0)
+    os.pwrite(report, msgspec.json.encode(TrialReport(__version__, CONTRACT_VERSION)), 0)
     sys.stdout.flush()
     return ExitCode.DONE
 

@@ -50,11 +50,11 @@ class Channel:
         self._reactor.watch(self._sock.fileno(), READ | WRITE, self._ready)
         return True
 
-    def kept(self) -> tuple[int, list[tuple[bytes, list[int]]]]:
+    def snapshot(self) -> tuple[int, list[tuple[bytes, list[int]]]]:
         """For another image of this program: the socket, and what waits, each packet with its descriptors."""
         return self._sock.fileno(), list(self._waiting)
 
-    def wait_with(self, packets: Sequence[tuple[bytes, list[int]]]) -> None:
+    def restore(self, packets: Sequence[tuple[bytes, list[int]]]) -> None:
         """Send what waited in the image before this one."""
         self._waiting.extend(packets)
         self._bytes += sum(len(packet) for packet, _ in packets)

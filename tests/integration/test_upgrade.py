@@ -175,7 +175,7 @@ BROKEN = {
     },
     "has no workers": {"workers/main.py": ("def main(", "def niam(")},
     "cannot load the chat": {"workers/chat/__init__.py": ("from ", "raise ValueError('bad day')\nfrom ")},
-    "fails when it takes over": {"chatmaster/master/takeover.py": ("    arbiter.supervisor.take_over", "    1 / 0  #")},
+    "fails when it takes over": {"chatmaster/master/arbiter.py": ("._supervisor.restore(", ".no_such.restore(")},
     "fails before it starts": {
         "chatmaster/master/arbiter.py": ("    left = exec_state.take", "    1 / 0\n    left = exec_state.take")
     },

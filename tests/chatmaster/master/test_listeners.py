@@ -139,10 +139,10 @@ def test_sockets_are_handed_on_to_the_next_image(tmp_path, listeners):
     groups = [Group("web", (f"ws://127.0.0.1:{free_port()}", f"unix:{tmp_path / 'app.sock'}"), 2)]
     before = Listeners(backlog=16)
     before.open(groups)
-    kept = before.kept()
+    kept = before.snapshot()
     assert len(kept) == 3
     fds = become_the_next_image(before, ("web", 0), ("web", 1))
-    listeners.adopt(kept)
+    listeners.restore(kept)
     listeners.open(groups)  # no "in use": they are ours
     assert {sock.fileno() for sock in sockets(listeners, ("web", 0), ("web", 1))} == fds
     assert not any(os.get_inheritable(fd) for fd in fds)
@@ -152,9 +152,9 @@ def test_an_address_that_the_next_image_does_not_want_is_closed(listeners):
     port, other = free_port(), free_port()
     before = Listeners(backlog=16)
     before.open([Group("web", (f"ws://127.0.0.1:{port}",), 1)])
-    kept = before.kept()
+    kept = before.snapshot()
     become_the_next_image(before, ("web", 0))
-    listeners.adopt(kept)
+    listeners.restore(kept)
     listeners.open([Group("web", (f"ws://127.0.0.1:{other}",), 1)])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))

@@ -10,18 +10,19 @@ from chatmaster.policy.processes import Process
 from chatmaster.runtime.pidfile import Left
 
 
-def said(kind: str, moves: MoveCounts, *, workers: int = 4) -> str:
-    return sentence(kind, "chatctl", workers=workers, generation=3, seconds=2.14, moves=moves, version="1.2")
+def line(past: str, moves: MoveCounts, *, workers: int = 4, generation: int | None = 3, version: str = "") -> str:
+    return sentence(past, "chatctl", workers=workers, generation=generation, seconds=2.14, moves=moves, version=version)
 
 
 def test_a_reload_tells_who_asked_how_many_workers_how_long_and_what_moved():
-    assert said("reload", MoveCounts()) == "reloaded, as chatctl asked: 4 workers of generation 3, after 2.1 s"
-    assert said("reload", MoveCounts(120, 2)).endswith(
+    assert line("reloaded", MoveCounts()) == "reloaded, as chatctl asked: 4 workers of generation 3, after 2.1 s"
+    assert line("reloaded", MoveCounts(120, 2)).endswith(
         "2.1 s; 120 connections moved to another worker, 2 could not and had to connect again"
     )
-    assert said("reload", MoveCounts(1)).endswith("; 1 connection moved to another worker")
-    assert said("scale", MoveCounts(), workers=1) == "scaled, as chatctl asked: 1 worker, after 2.1 s"
-    assert said("upgrade", MoveCounts()).startswith(
+    assert line("reloaded", MoveCounts(1)).endswith("; 1 connection moved to another worker")
+    scaled = line("scaled", MoveCounts(), workers=1, generation=None)
+    assert scaled == "scaled, as chatctl asked: 1 worker, after 2.1 s"
+    assert line("upgraded", MoveCounts(), version="1.2").startswith(
         "upgraded, as chatctl asked: chatmaster 1.2, 4 workers of generation 3"
     )
 

@@ -6,14 +6,38 @@ import { tooLong } from "../app/size.js";
 
 /** A model that is in two rooms and looks at the other one. */
 function away() {
-  const model = new Model(() => {}, () => {});
+  const model = new Model(
+    () => {},
+    () => {},
+  );
   const state = (room) => ({ room, epoch: "e", offset: 10, unread: 0, read: 10 });
-  model.welcome({ user: "me", name: "Me", role: "user", limits: {}, rooms: [state("lobby"), state("garden"), state("@me")] });
+  model.welcome({
+    user: "me",
+    name: "Me",
+    role: "user",
+    limits: {},
+    rooms: [state("lobby"), state("garden"), state("@me")],
+  });
   model.current = model.conversation("garden");
   return model;
 }
-const said = (offset, user, more = {}) => ({ type: "message", room: "lobby", offset, time: 1, from: { user, name: user }, text: "x", ...more });
-const deleted = (offset, target, user) => ({ type: "deleted", room: "lobby", offset, target, time: 1, from: { user, name: user } });
+const said = (offset, user, more = {}) => ({
+  type: "message",
+  room: "lobby",
+  offset,
+  time: 1,
+  from: { user, name: user },
+  text: "x",
+  ...more,
+});
+const deleted = (offset, target, user) => ({
+  type: "deleted",
+  room: "lobby",
+  offset,
+  target,
+  time: 1,
+  from: { user, name: user },
+});
 
 test("one's own messages from another device are not unread, nor are deleted ones", () => {
   const model = away();

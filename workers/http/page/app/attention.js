@@ -1,10 +1,12 @@
 /** Owns how the page calls for attention: the title, the live region, and notifications where the person allows them. */
+/** @import { Conversation, Message } from "./conversation.js" */
+/** @import { App } from "./main.js" */
 import { byId } from "./dom.js";
 import { textOf } from "./message.js";
 import { kept } from "./storage.js";
 
 export class Attention {
-  /** @param {any} app see main.js */
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
     byId("notify").addEventListener("click", () => this.toggle());
@@ -36,7 +38,12 @@ export class Attention {
     button.querySelector("use").setAttribute("href", this.wanted ? "#i-bell" : "#i-bell-off");
   }
 
-  /** A message of somebody else came. */
+  /**
+   * A message of somebody else came.
+   * @param {Conversation} conversation
+   * @param {Message} message
+   * @param {boolean} forMe
+   */
   arrived(conversation, message, forMe) {
     const { model } = this.app;
     const here = conversation === model.current;
@@ -45,6 +52,11 @@ export class Attention {
     if (forMe && this.wanted && !document.hasFocus()) this.notify(conversation, message, where);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Message} message
+   * @param {string} where
+   */
   notify(conversation, message, where) {
     let note;
     try {

@@ -1,4 +1,6 @@
 /** Owns the box in which one writes: drafts, replying, editing, sending, and saying that one is writing. */
+/** @import { Conversation, Message } from "./conversation.js" */
+/** @import { App } from "./main.js" */
 import { bdi, byId, insertText, isComposing } from "./dom.js";
 import { openEmojiPicker } from "./emoji.js";
 import { Mentions } from "./mentions.js";
@@ -10,30 +12,33 @@ const TYPING_EVERY = 3000; // ms
 const SAVE_AFTER = 300;
 
 export class Composer {
-  /** @param {any} app see main.js */
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
+    /** @type {HTMLTextAreaElement} */
     this.text = byId("text");
     this.mentions = new Mentions(this.text, app);
     /** @type {{mode: "reply" | "edit", message: any} | null} */
     this.about = null;
+    /** @type {Conversation | null} */
     this.conversation = null;
     this.typedAt = 0;
     this.listen();
   }
 
   listen() {
-    let timer;
+    let timer = 0;
     this.text.addEventListener("input", () => {
       this.grow();
       this.tellTyping();
       clearTimeout(timer);
-      timer = setTimeout(() => this.save(), SAVE_AFTER);
+      timer = window.setTimeout(() => this.save(), SAVE_AFTER);
     });
-    for (const type of ["paste", "drop"]) this.text.addEventListener(type, (event) => this.given(event));
+    this.text.addEventListener("paste", (event) => this.given(event, event.clipboardData));
+    this.text.addEventListener("drop", (event) => this.given(event, event.dataTransfer));
     addEventListener("pagehide", () => this.save());
     this.text.addEventListener("keydown", (event) => this.pressed(event));
-    byId("composer").addEventListener("submit", (event) => {
+    byId("composer").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
       this.send();
     });
@@ -43,7 +48,10 @@ export class Composer {
     );
   }
 
-  /** Another conversation is shown. */
+  /**
+   * Another conversation is shown.
+   * @param {Conversation} conversation
+   */
   show(conversation) {
     this.save();
     const typed = this.conversation ? "" : this.text.value; // before the server said where we are
@@ -77,6 +85,7 @@ export class Composer {
 
   // ---- drafts --------------------------------------------------------------------------------------
 
+  /** @param {string} id */
   draft(id) {
     return kept.get(`draft.${id}`, "");
   }
@@ -91,6 +100,7 @@ export class Composer {
 
   // ---- replying and editing ------------------------------------------------------------------------
 
+  /** @param {Message} message */
   reply(message) {
     if (this.about?.mode === "edit") this.cancel();
     this.about = { mode: "reply", message };
@@ -98,10 +108,11 @@ export class Composer {
     this.text.focus();
   }
 
+  /** @param {Message} message */
   edit(message) {
     this.save();
     this.about = { mode: "edit", message };
-    this.text.value = message.text;
+    this.text.value = message.text ?? "";
     this.showContext();
     this.grow();
     this.text.focus();
@@ -145,6 +156,11 @@ export class Composer {
     this.refresh();
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Message} message
+   * @param {string} text
+   */
   sendEdit(conversation, message, text) {
     if (text !== message.text) this.app.change(conversation, message, text);
   }
@@ -161,6 +177,7 @@ export class Composer {
 
   // ---- the box -------------------------------------------------------------------------------------
 
+  /** @param {KeyboardEvent} event */
   pressed(event) {
     if (isComposing(event) || this.mentions.pressed(event)) return;
     if (event.key === "Enter" && !event.shiftKey) {
@@ -170,14 +187,18 @@ export class Composer {
     else if (event.key === "ArrowUp" && !this.text.value) this.editLast(event);
   }
 
-  /** Files cannot be sent; nothing happens silently. */
-  given(event) {
-    const data = event.clipboardData ?? event.dataTransfer;
+  /**
+   * Files cannot be sent; nothing happens silently.
+   * @param {Event} event
+   * @param {DataTransfer | null} data
+   */
+  given(event, data) {
     if (!data?.files.length || data.types.includes("text/plain")) return;
     event.preventDefault();
     this.app.toast("Images and files cannot be sent here, only text");
   }
 
+  /** @param {Event} event */
   editLast(event) {
     const message = this.conversation?.lastOf(this.app.model.me);
     if (message?.text === undefined) return;
@@ -185,6 +206,7 @@ export class Composer {
     this.edit(message);
   }
 
+  /** @param {string} words */
   insert(words) {
     this.text.focus();
     insertText(this.text, words);

@@ -4,6 +4,7 @@
  *
  * `segment` counts the times the log was lost: offsets begin again, and what was shown before stays above, out of reach.
  */
+/** @import { Entry, Presence, RoomState } from "../chat/wire.js" */
 
 export const ROOM_MENTION = "@room";
 const MOST_KEPT = 600; // messages; older ones are loaded again when they are scrolled to
@@ -15,6 +16,7 @@ const TYPING_FOR = 6000; // ms
  * @property {"message"} kind
  * @property {number} segment
  * @property {number} offset
+ * @property {string | undefined} epoch of the log
  * @property {number} time
  * @property {Person} from
  * @property {string | undefined} text
@@ -33,6 +35,8 @@ const TYPING_FOR = 6000; // ms
 
 /**
  * What the server says of a message, in history, in a recovery or live, in our words.
+ * @param {Entry} entry
+ * @param {number} segment
  * @returns {Message}
  */
 export function messageFrom(entry, segment) {
@@ -54,10 +58,12 @@ export function messageFrom(entry, segment) {
   };
 }
 
+/** @param {any} given */
 const listOf = (given) => (Array.isArray(given) ? given : []);
 
+/** @param {any} given */
 function reactionsFrom(given) {
-  const idOf = (one) => (typeof one === "string" ? one : one.user);
+  const idOf = (/** @type {string | Person} */ one) => (typeof one === "string" ? one : one.user);
   return new Map(Object.entries(given ?? {}).map(([emoji, users]) => [emoji, new Set(listOf(users).map(idOf))]));
 }
 
@@ -107,7 +113,10 @@ export class Conversation {
 
   // ---- messages ----------------------------------------------------------------------------------
 
-  /** Take in a message, new or known. Returns it. */
+  /**
+   * Take in a message, new or known. Returns it.
+   * @param {Entry} entry
+   */
   put(entry) {
     const message = messageFrom(entry, this.segment);
     const known = this.byOffset.get(entry.offset);
@@ -128,7 +137,10 @@ export class Conversation {
     this.items.splice(place, 0, item);
   }
 
-  /** Take in what changes an earlier message. Returns that, if it is here. */
+  /**
+   * Take in what changes an earlier message. Returns that, if it is here.
+   * @param {Entry} entry
+   */
   change(entry) {
     this.top = Math.max(this.top, entry.offset);
     const message = this.byOffset.get(entry.target);
@@ -138,19 +150,26 @@ export class Conversation {
     } else if (entry.type === "deleted") {
       Object.assign(message, { text: undefined, data: undefined, mentions: [], deleted: true, reactions: new Map() });
     } else if (entry.type === "reacted" && !message.deleted) {
-      react(message.reactions, entry.emoji, entry.from.user, !entry.remove);
+      react(message.reactions, entry.emoji ?? "", entry.from.user, !entry.remove);
     }
     message.version += 1;
     return message;
   }
 
-  /** These offsets cannot be had any more. */
+  /**
+   * These offsets cannot be had any more.
+   * @param {number} from
+   * @param {number} to
+   */
   lose(from, to) {
     this.insert({ kind: "gap", segment: this.segment, offset: from, to });
     this.top = Math.max(this.top, to);
   }
 
-  /** The log begins again after `offset`. */
+  /**
+   * The log begins again after `offset`.
+   * @param {number} offset
+   */
   reset(offset) {
     this.segment += 1;
     this.byOffset = new Map();
@@ -174,9 +193,12 @@ export class Conversation {
     return item?.kind === "message" ? item : undefined;
   }
 
-  /** @returns {Message | undefined} the last one of this user's that can still be changed */
+  /**
+   * @returns {Message | undefined} the last one of this user's that can still be changed
+   * @param {string} user
+   */
   lastOf(user) {
-    const ours = (item) =>
+    const ours = (/** @type {Item} */ item) =>
       item.kind === "message" && item.from.user === user && !item.deleted && item.segment === this.segment;
     return /** @type {Message | undefined} */ (this.items.findLast(ours));
   }
@@ -194,7 +216,10 @@ export class Conversation {
 
   // ---- reading -----------------------------------------------------------------------------------
 
-  /** What the server knows of our reading. */
+  /**
+   * What the server knows of our reading.
+   * @param {RoomState} state
+   */
   counted({ offset, unread, read }) {
     this.readTo = Math.max(this.readTo, read ?? 0);
     if (unread === undefined) return;
@@ -203,7 +228,11 @@ export class Conversation {
     if (!unread) this.mentioned = false;
   }
 
-  /** A message of somebody else came that is not being looked at. */
+  /**
+   * A message of somebody else came that is not being looked at.
+   * @param {Message} message
+   * @param {boolean} mentionsMe
+   */
   addUnread(message, mentionsMe) {
     if (message.offset <= this.readTo) return;
     if (message.offset > this.countedTo) {
@@ -213,7 +242,12 @@ export class Conversation {
     if (mentionsMe) this.mentioned = true;
   }
 
-  /** A message that may have been counted is deleted. `entry` says which, and who did it. */
+  /**
+   * A message that may have been counted is deleted. `entry` says which, and who did it.
+   * @param {Entry} entry
+   * @param {Message | undefined} message
+   * @param {string} me
+   */
   uncount(entry, message, me) {
     const counted = entry.target > this.readTo && entry.target <= this.countedTo;
     const ours = (message?.from.user ?? entry.from?.user) === me;
@@ -222,7 +256,11 @@ export class Conversation {
     if (!this.unread) this.mentioned = false;
   }
 
-  /** The user has read so far, elsewhere. What is left is counted where it is all here. */
+  /**
+   * The user has read so far, elsewhere. What is left is counted where it is all here.
+   * @param {number} offset
+   * @param {string} me
+   */
   readElsewhere(offset, me) {
     this.readTo = Math.max(this.readTo, offset);
     if (offset >= this.top) this.readAll();
@@ -233,7 +271,11 @@ export class Conversation {
     }
   }
 
-  /** Whether a message counts as unread: of somebody else, not read, not deleted. */
+  /**
+   * Whether a message counts as unread: of somebody else, not read, not deleted.
+   * @param {Message} message
+   * @param {string} me
+   */
   isNews(message, me) {
     return message.offset > this.readTo && message.from.user !== me && !message.deleted;
   }
@@ -257,7 +299,10 @@ export class Conversation {
     this.membersNote = "";
   }
 
-  /** Who came and went. Returns whether the list is still complete; else ask for it again. */
+  /**
+   * Who came and went. Returns whether the list is still complete; else ask for it again.
+   * @param {Presence} change
+   */
   changeMembers({ joined, left, renamed, count }) {
     this.comings += 1;
     for (const { user, name } of [...(joined ?? []), ...(renamed ?? [])]) {
@@ -271,21 +316,39 @@ export class Conversation {
     return this.members.size === count;
   }
 
-  /** Who writes at this moment. @returns {string[]} */
+  /**
+   * Who writes at this moment. @returns {string[]}
+   * @param {number} now
+   */
   typers(now) {
     for (const [user, { until }] of this.typing) if (until <= now) this.typing.delete(user);
     return [...this.typing.values()].map(({ name }) => name);
   }
 
+  /**
+   * @param {string} user
+   * @param {string} name
+   * @param {number} now
+   */
   types(user, name, now) {
     this.typing.set(user, { name, until: now + TYPING_FOR });
   }
 }
 
+/**
+ * @param {any} one
+ * @param {any} other
+ */
 function isAfter(one, other) {
   return one.segment > other.segment || (one.segment === other.segment && one.offset > other.offset);
 }
 
+/**
+ * @param {any} reactions
+ * @param {string} emoji
+ * @param {string} user
+ * @param {any} on
+ */
 function react(reactions, emoji, user, on) {
   const users = reactions.get(emoji) ?? new Set();
   if (on) users.add(user);

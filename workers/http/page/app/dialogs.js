@@ -19,7 +19,7 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
   const form = el("form", {}, heading, text && el("p", { text, dir: "auto" }), ...fields, complaint);
   form.append(el("div", { class: "buttons" }, cancel, confirm));
   const dialog = el("dialog", { "aria-labelledby": "dialog-title" }, form);
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     confirm.disabled = true;
     try {
@@ -30,21 +30,33 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
       confirm.disabled = false;
     }
   });
-  form.addEventListener("keydown", (event) => event.key === "Enter" && isComposing(event) && event.preventDefault());
+  form.addEventListener(
+    "keydown",
+    (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && isComposing(event) && event.preventDefault(),
+  );
   dialog.addEventListener("close", () => dialog.remove());
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
   return confirm;
 }
 
-/** A labelled input. @returns {[any, any]} the field and its input */
+/**
+ * A labelled input. @returns {[any, any]} the field and its input
+ * @param {string} label
+ * @param {Record<string, any>} [props]
+ */
 export function textField(label, props = {}) {
   const input = el("input", { type: "text", dir: "auto", autocomplete: "off", ...props });
   return [el("label", { class: "field" }, label, input), input];
 }
 
-/** A labelled choice. @returns {[any, any]} the field and its select */
+/**
+ * A labelled choice. @returns {[any, any]} the field and its select
+ * @param {string} label
+ * @param {[string, string][]} choices
+ * @param {string} chosen
+ */
 export function choiceField(label, choices, chosen) {
   const options = choices.map(([value, text]) => el("option", { value, text, selected: value === chosen }));
   const select = el("select", {}, ...options);

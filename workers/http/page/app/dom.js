@@ -23,6 +23,11 @@ export function el(tag, props = {}, ...children) {
   return node;
 }
 
+/**
+ * @param {any} node
+ * @param {string} name
+ * @param {any} value
+ */
 function set(node, name, value) {
   if (value === undefined || value === null || value === false) return;
   if (name === "class") node.className = value;
@@ -32,7 +37,10 @@ function set(node, name, value) {
   else node.setAttribute(name, value === true ? "" : String(value));
 }
 
-/** One of the page's icons, by its name in index.html. */
+/**
+ * One of the page's icons, by its name in index.html.
+ * @param {string} name
+ */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
@@ -43,7 +51,12 @@ export function icon(name) {
   return svg;
 }
 
-/** A button that is only an icon, with its name for those who do not see it. */
+/**
+ * A button that is only an icon, with its name for those who do not see it.
+ * @param {string} name
+ * @param {string} label
+ * @param {any} onclick
+ */
 export function iconButton(name, label, onclick, props = {}) {
   return el(
     "button",
@@ -52,10 +65,17 @@ export function iconButton(name, label, onclick, props = {}) {
   );
 }
 
-/** A name as it was given, whatever its direction. */
+/**
+ * A name as it was given, whatever its direction.
+ * @param {string} text
+ */
 export const bdi = (text, props = {}) => el("bdi", { ...props, text });
 
-/** A small coloured tile with a person's initials; the colour is the user's own. */
+/**
+ * A small coloured tile with a person's initials; the colour is the user's own.
+ * @param {string} user
+ * @param {string} name
+ */
 export function avatar(user, name, size = "") {
   const node = el("span", {
     class: `avatar ${size}`,
@@ -66,6 +86,10 @@ export function avatar(user, name, size = "") {
   return node;
 }
 
+/**
+ * @param {string} name
+ * @param {number} most
+ */
 function initials(name, most) {
   const words = name
     .replace(/([\p{Ll}])(?=\p{Lu})/gu, "$1 ")
@@ -77,7 +101,10 @@ function initials(name, most) {
   return letters.slice(0, most).join("").toLocaleUpperCase() || "?";
 }
 
-/** One of 15 hues that can be told apart; short names that differ little lie far from each other (FNV-1a, mixed). */
+/**
+ * One of 15 hues that can be told apart; short names that differ little lie far from each other (FNV-1a, mixed).
+ * @param {string} user
+ */
 function hueOf(user) {
   let hash = 2_166_136_261;
   for (const character of user) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16_777_619);
@@ -85,7 +112,11 @@ function hueOf(user) {
   return (((hash ^ (hash >>> 13)) >>> 0) % 15) * 24;
 }
 
-/** Put words in the place of the selection in a box, so that the browser can undo it. */
+/**
+ * Put words in the place of the selection in a box, so that the browser can undo it.
+ * @param {HTMLTextAreaElement} box
+ * @param {string} words
+ */
 export function insertText(box, words) {
   if (document.activeElement === box && document.execCommand("insertText", false, words)) return;
   box.setRangeText(words, box.selectionStart, box.selectionEnd, "end");
@@ -95,12 +126,14 @@ export function insertText(box, words) {
 /**
  * Whether a key belongs to an input method (IME) that composes text. Safari sends the key that ends a composition after
  * its end, as key code 229 (UI Events, 7.3.1).
+ * @param {KeyboardEvent} event
  */
 export const isComposing = (event) => event.isComposing || event.keyCode === 229;
 
 /**
  * Call once in the next frame, however often it was asked for; not while something is pressed, see press.js. Hidden tabs
  * have no frames: then soon.
+ * @param {() => void} work
  */
 export function onceAFrame(work) {
   let asked = false;

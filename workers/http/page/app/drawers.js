@@ -43,14 +43,17 @@ export class Drawers {
     if (NARROW.matches) this.set({ sidebar: true });
   }
 
-  /** The focus goes into a drawer that opens, and back to its button when it closes. */
+  /**
+   * The focus goes into a drawer that opens, and back to its button when it closes.
+   * @param {{sidebar?: boolean, people?: boolean}} change
+   */
   set(change) {
     const before = { sidebar: this.sidebar, people: this.people };
     const hadFocus =
       byId("sidebar").contains(document.activeElement) || byId("people").contains(document.activeElement);
     Object.assign(this, change);
     this.show();
-    for (const name of ["sidebar", "people"]) {
+    for (const name of /** @type {("sidebar" | "people")[]} */ (["sidebar", "people"])) {
       if (this[name] && !before[name] && this.isOver) byId(name).querySelector("button:not([hidden])")?.focus();
       if (!this[name] && before[name] && hadFocus) byId(`open-${name}`).focus();
     }

@@ -7,6 +7,9 @@ export const QUICK = ["👍", "❤️", "😄"];
 const RECENT = "emoji";
 const COLUMNS = 8;
 
+/** @returns {string[]} those that were chosen last */
+const recent = () => kept.get(RECENT, []);
+
 // "character name name…"; found by any beginning of a name.
 const ALL = `
 👍 thumbs up yes good like|👎 thumbs down no bad|❤️ heart love red|😄 smile happy|😂 joy laugh tears|🎉 party tada celebrate|😮 wow surprised|😢 sad cry
@@ -52,15 +55,15 @@ export function openEmojiPicker(anchor, chosen, focusBack) {
   const search = el("input", { type: "search", placeholder: "Search", "aria-label": "Search for an emoji" });
   const grid = el("div", { class: "emoji-grid", role: "group", "aria-label": "Emoji" });
   const picker = el("div", { class: "emoji-picker", role: "dialog", "aria-label": "Emoji" }, search, grid);
-  const choose = (character) => {
+  const choose = (/** @type {string} */ character) => {
     close();
-    kept.set(RECENT, [character, ...kept.get(RECENT, []).filter((one) => one !== character)].slice(0, COLUMNS));
+    kept.set(RECENT, [character, ...recent().filter((one) => one !== character)].slice(0, COLUMNS));
     chosen(character);
   };
   const show = () => grid.replaceChildren(...cells(search.value.trim().toLowerCase(), choose));
   show();
   search.addEventListener("input", show);
-  search.addEventListener("keydown", (event) => {
+  search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     if (isComposing(event)) return;
     if (event.key === "Enter") {
       event.preventDefault(); // the focus goes to the text, where the same key would begin a new line
@@ -68,14 +71,20 @@ export function openEmojiPicker(anchor, chosen, focusBack) {
     }
     if (event.key === "ArrowDown") moveFocus(event, [...grid.querySelectorAll("button")]);
   });
-  grid.addEventListener("keydown", (event) => moveFocus(event, [...grid.querySelectorAll("button")], COLUMNS));
+  grid.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) =>
+    moveFocus(event, [...grid.querySelectorAll("button")], COLUMNS),
+  );
   const close = openPopup(anchor, picker, { focusBack });
   search.focus();
 }
 
+/**
+ * @param {string} wanted
+ * @param {(character: string) => void} choose
+ */
 function cells(wanted, choose) {
-  const recent = kept.get(RECENT, []);
-  const first = ALL.filter(({ character }) => recent.includes(character));
+  const before = recent();
+  const first = ALL.filter(({ character }) => before.includes(character));
   const ordered = wanted ? ALL : [...first, ...ALL.filter((one) => !first.includes(one))];
   const fitting = ordered.filter(
     ({ names }) => names.split(" ").some((name) => name.startsWith(wanted)) || names.startsWith(wanted),

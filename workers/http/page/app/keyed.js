@@ -20,7 +20,7 @@ export class KeyedList {
     this.make = make;
     /** @type {Map<string, {row: any, node: any}>} */
     this.shown = new Map();
-    parent.addEventListener("click", (event) => {
+    parent.addEventListener("click", (/** @type {any} */ event) => {
       const part = event.target.closest("[data-act]");
       const found = part && this.shown.get(part.closest("[data-row]")?.dataset.row);
       if (found) acted(part.dataset.act, found.row, part);
@@ -38,6 +38,10 @@ export class KeyedList {
     );
   }
 
+  /**
+   * @param {any} row
+   * @param {{row: any, node: any} | undefined} known
+   */
   nodeFor(row, known) {
     if (known && known.row.depends === row.depends) return known.node;
     const made = this.make(row);
@@ -47,6 +51,7 @@ export class KeyedList {
     return known.node;
   }
 
+  /** @param {string} key */
   node(key) {
     return this.shown.get(key)?.node;
   }
@@ -57,7 +62,11 @@ export class KeyedList {
   }
 }
 
-/** Make a list of nodes the children of `parent`, moving as little as possible, so that focus and selection stay. */
+/**
+ * Make a list of nodes the children of `parent`, moving as little as possible, so that focus and selection stay.
+ * @param {any} parent
+ * @param {any[]} nodes
+ */
 function arrange(parent, nodes) {
   const focused = document.activeElement;
   const wanted = new Set(nodes);
@@ -71,18 +80,27 @@ function arrange(parent, nodes) {
     /** @type {any} */ (focused).focus({ preventScroll: true });
 }
 
-/** Give `node` the attributes and children of `wanted`, keeping of its own what is the same. */
+/**
+ * Give `node` the attributes and children of `wanted`, keeping of its own what is the same.
+ * @param {any} node
+ * @param {any} wanted
+ */
 export function morph(node, wanted) {
   for (const { name } of [...node.attributes])
     if (!OTHERS.has(name) && !wanted.hasAttribute(name)) node.removeAttribute(name);
   for (const { name, value } of wanted.attributes) {
     if (OTHERS.has(name) || node.getAttribute(name) === value) continue;
-    if (name === "style") node.style.cssText = value; // as an attribute the page's own policy forbids it
+    if (name === "style")
+      node.style.cssText = value; // as an attribute the page's own policy forbids it
     else node.setAttribute(name, value);
   }
   morphChildren(node, wanted);
 }
 
+/**
+ * @param {any} node
+ * @param {any} wanted
+ */
 function morphChildren(node, wanted) {
   let at = node.firstChild;
   for (const child of [...wanted.childNodes]) {
@@ -99,11 +117,19 @@ function morphChildren(node, wanted) {
   removeUntil(at, null);
 }
 
+/**
+ * @param {any} from
+ * @param {any} wanted
+ */
 function firstSame(from, wanted) {
   for (let node = from; node; node = node.nextSibling) if (!isGuest(node) && isSame(node, wanted)) return node;
   return null;
 }
 
+/**
+ * @param {any} from
+ * @param {any} end
+ */
 function removeUntil(from, end) {
   for (let node = from; node && node !== end; ) {
     const next = node.nextSibling;
@@ -112,14 +138,22 @@ function removeUntil(from, end) {
   }
 }
 
-/** What others put into a row, like the bar of actions. */
+/**
+ * What others put into a row, like the bar of actions.
+ * @param {any} node
+ */
 const isGuest = (node) => node.dataset?.guest !== undefined;
 
-/** Whether two nodes are the same part of a row: by key, or by name and first class. */
+/**
+ * Whether two nodes are the same part of a row: by key, or by name and first class.
+ * @param {any} one
+ * @param {any} other
+ */
 function isSame(one, other) {
   if (one.nodeName !== other.nodeName) return false;
   if (one.nodeType !== Node.ELEMENT_NODE) return true;
   return one.dataset.key === other.dataset.key && firstClass(one) === firstClass(other);
 }
 
+/** @param {any} node */
 const firstClass = (node) => node.getAttribute("class")?.split(" ")[0] ?? "";

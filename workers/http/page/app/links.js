@@ -10,14 +10,16 @@
 const HEAD = /(?<![A-Za-z0-9_])https?:\/\//gi;
 const NEVER = /[\s<>"'`\p{Cc}\p{Cf}\p{Cs}\u2014\uff1c\uff1e\uff5c]/u;
 // ・ stands in titles of Japanese encyclopedias, · in Catalan words.
-const FOREIGN_PUNCTUATION = /(?![\x00-\x7f\u30fb\u00b7])[\p{Po}\p{Ps}\p{Pe}\p{Pi}\p{Pf}]/u;
+const FOREIGN_PUNCTUATION = /(?![\p{ASCII}\u30fb\u00b7])[\p{Po}\p{Ps}\p{Pe}\p{Pi}\p{Pf}]/u;
 const OF_THE_SENTENCE = /[.,;:!?\u00b7\u30fb\u2013([{]$/u;
+/** @type {Record<string, string>} */
 const PAIRS = { ")": "(", "]": "[", "}": "{" };
 // Written without spaces, a particle follows the address: https://example.org/aを見て, https://example.org/a에서
 const PARTICLE = /[\p{Script=Hiragana}\p{Script=Hangul}]/u;
 const ASCII_WORD = /[A-Za-z0-9]/;
 // A word that follows a whole host name: "https://example.org很好". A top-level name never mixes these.
-const HOST_THEN_WORD = /^(https?:\/\/(?:[^/?#]*\.)?[a-z]{2,}(?::\d+)?)(?=[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}])[^./?#]*(?:[/?#]|$)/iu;
+const HOST_THEN_WORD =
+  /^(https?:\/\/(?:[^/?#]*\.)?[a-z]{2,}(?::\d+)?)(?=[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}])[^./?#]*(?:[/?#]|$)/iu;
 
 /** @typedef {{type: "link", text: string, href: string, host: string}} Link */
 
@@ -38,7 +40,12 @@ export function linksIn(text) {
   return found;
 }
 
-/** What belongs to the address that begins at `from`; `place` is behind its scheme. */
+/**
+ * What belongs to the address that begins at `from`; `place` is behind its scheme.
+ * @param {string} text
+ * @param {number} from
+ * @param {number} place
+ */
 function addressAt(text, from, place) {
   const open = [];
   let end = place;
@@ -58,7 +65,10 @@ function addressAt(text, from, place) {
   return HOST_THEN_WORD.exec(address)?.[1] ?? address;
 }
 
-/** @returns {Link | null} null: not one that is safe to offer */
+/**
+ * @returns {Link | null} null: not one that is safe to offer
+ * @param {string} text
+ */
 function linkOf(text) {
   let url;
   try {

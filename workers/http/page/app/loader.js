@@ -1,4 +1,6 @@
 /** Owns asking the server for what the page shows: history, members, the inbox. What failed is asked again when needed. */
+/** @import { Conversation } from "./conversation.js" */
+/** @import { App } from "./main.js" */
 import { reasonOf } from "./outbox.js";
 
 const PAGE = 50;
@@ -9,14 +11,17 @@ const AGAIN_AFTER = 200; // ms
 const INBOX_PAGES = 5; // at the start, while there is something unread further up
 
 export class Loader {
-  /** @param {any} app see main.js */
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
     this.asking = new Set(); // rooms whose members are being asked for
     this.stale = new Set(); // rooms whose messages are about to be asked for again
   }
 
-  /** Changes of messages were missed: ask again how those that are shown stand now, once for all gaps of a resume. */
+  /**
+   * Changes of messages were missed: ask again how those that are shown stand now, once for all gaps of a resume.
+   * @param {string} room
+   */
   againSoon(room) {
     if (this.stale.has(room)) return;
     this.stale.add(room);
@@ -26,6 +31,7 @@ export class Loader {
     }, AGAIN_AFTER);
   }
 
+  /** @param {string} room */
   async again(room) {
     const { chat, model } = this.app;
     const first = Math.min(...model.homesOf(room).flatMap((one) => [...one.byOffset.keys()]));
@@ -37,20 +43,28 @@ export class Loader {
     }
   }
 
-  /** The latest messages of a conversation that is opened for the first time. */
+  /**
+   * The latest messages of a conversation that is opened for the first time.
+   * @param {Conversation} conversation
+   */
   async latest(conversation) {
     if (conversation.loaded || conversation.loading) return;
     if (conversation.direct) await this.olderOfInbox(conversation);
     else await this.page(conversation, {});
   }
 
+  /** @param {Conversation} conversation */
   async older(conversation, limit = PAGE) {
     if (conversation.loading || !conversation.more) return;
     if (conversation.direct) await this.olderOfInbox(conversation);
     else await this.page(conversation, { before: conversation.first }, limit);
   }
 
-  /** Load until the message at `offset` is here. Returns whether it is; false: the server has it no more. */
+  /**
+   * Load until the message at `offset` is here. Returns whether it is; false: the server has it no more.
+   * @param {Conversation} conversation
+   * @param {number} offset
+   */
   async until(conversation, offset) {
     if (conversation.byOffset.has(offset)) return true;
     const log = this.app.model.logOf(conversation);
@@ -65,6 +79,10 @@ export class Loader {
     return conversation.byOffset.has(offset);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {{before?: number}} where
+   */
   async page(conversation, where, limit = PAGE) {
     await this.whileLoading(conversation, async () => {
       const { segment } = conversation;
@@ -73,7 +91,10 @@ export class Loader {
     });
   }
 
-  /** One log holds the messages with everybody: read on until something of this one comes. */
+  /**
+   * One log holds the messages with everybody: read on until something of this one comes.
+   * @param {Conversation} conversation
+   */
   async olderOfInbox(conversation) {
     await this.whileLoading(conversation, async () => {
       const had = conversation.items.length;
@@ -83,6 +104,10 @@ export class Loader {
     });
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {() => void} work
+   */
   async whileLoading(conversation, work) {
     conversation.loading = true;
     this.app.model.changed("messages", conversation);
@@ -120,6 +145,7 @@ export class Loader {
     this.app.model.addInboxPage(await this.app.chat.history(`@${me}`, { before, limit: INBOX_PAGE }));
   }
 
+  /** @param {Conversation} conversation */
   async members(conversation) {
     if (conversation.direct || !conversation.joined || this.asking.has(conversation.id)) return;
     this.asking.add(conversation.id);

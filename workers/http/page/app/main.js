@@ -2,9 +2,13 @@
  * Owns the page as a whole: makes the parts, connects the client's events with them, and does what a person asks for.
  * The parts know each other through the one object `app`.
  */
-import { connect } from "./chat.js";
+/** @import { Conversation, Message, Person } from "./conversation.js" */
+/** @import { Outgoing } from "./outbox.js" */
+/** @import { Left, Welcome } from "../chat/wire.js" */
+
 import { hashOf, placeIn } from "./address.js";
 import { Attention } from "./attention.js";
+import { connect } from "./chat.js";
 import { Composer } from "./composer.js";
 import { openDialog, textField } from "./dialogs.js";
 import { byId } from "./dom.js";
@@ -17,8 +21,8 @@ import { People } from "./people.js";
 import { openMenu } from "./popup.js";
 import { press } from "./press.js";
 import { Sidebar } from "./sidebar.js";
-import { Status } from "./status.js";
 import { keepToken, tabToken, takeToken } from "./signin.js";
+import { Status } from "./status.js";
 import { browserStorage, kept } from "./storage.js";
 import { startTheme } from "./theme.js";
 import { Timeline } from "./timeline.js";
@@ -27,8 +31,12 @@ import { toast } from "./toasts.js";
 const FIRST_ROOM = "lobby";
 const ROOM_NAME = /^[\p{L}\p{M}\p{N}_.:-]{1,64}$/u; // in NFC; the server has the last word
 const READ_EVERY = 1000; // ms
+/** @type {("edited" | "deleted" | "reacted")[]} */
+const CHANGES = ["edited", "deleted", "reacted"];
+/** @type {("muted" | "unmuted")[]} */
+const SANCTIONS = ["muted", "unmuted"];
 
-class App {
+export class App {
   constructor() {
     this.toast = toast;
     this.model = new Model(
@@ -70,12 +78,14 @@ class App {
     chat.on("joined", (state) => model.joined(state));
     chat.on("left", (left) => this.leftRoom(left));
     chat.on("message", (entry) => model.message(entry));
-    for (const type of ["edited", "deleted", "reacted"]) chat.on(type, (entry) => model.changedMessage(entry));
-    for (const type of ["gap", "reset", "read"]) chat.on(type, (event) => model[type](event));
+    for (const type of CHANGES) chat.on(type, (entry) => model.changedMessage(entry));
+    chat.on("gap", (gap) => model.gap(gap));
+    chat.on("reset", (reset) => model.reset(reset));
+    chat.on("read", (read) => model.read(read));
     chat.on("gap", ({ room, changes }) => changes && this.loader.againSoon(room));
     chat.on("typing", (event) => model.typing(event, Date.now()));
     chat.on("presence", (change) => model.presence(change) && this.membersLater(change.room));
-    for (const type of ["muted", "unmuted"]) chat.on(type, (told) => toast(mutedText(told)));
+    for (const type of SANCTIONS) chat.on(type, (told) => toast(mutedText(told)));
     chat.on("error", (error) => toast(reasonOf(error)));
     chat.on("state", ({ state, code }) => {
       if (state !== "connected") model.disconnected();
@@ -83,6 +93,7 @@ class App {
     });
   }
 
+  /** @param {Welcome} welcome */
   welcomed(welcome) {
     const first = !this.model.me;
     this.model.welcome(welcome);
@@ -103,6 +114,7 @@ class App {
     this.open(id || (known && last) || this.rooms()[0] || FIRST_ROOM, { offset, instead: true });
   }
 
+  /** @param {Left} left */
   leftRoom({ room, reason }) {
     this.model.left({ room });
     this.forgetRoom(room);
@@ -111,13 +123,18 @@ class App {
     this.composer.refresh();
   }
 
+  /** @param {string} room */
   membersLater(room) {
     const conversation = this.model.conversations.get(room);
     if (conversation && conversation === this.model.current && conversation.memberCount <= 1000)
       this.loader.members(conversation);
   }
 
-  /** Draw what is affected, soon. */
+  /**
+   * Draw what is affected, soon.
+   * @param {import("./model.js").What} what
+   * @param {Conversation} [conversation]
+   */
   changed(what, conversation) {
     if (what === "list" || what === "me") {
       this.sidebar.draw();
@@ -138,7 +155,9 @@ class App {
     addEventListener("hashchange", () => this.addressChanged());
     addEventListener("focus", () => this.looked());
     document.addEventListener("visibilitychange", () => this.looked());
-    byId("room-menu").addEventListener("click", ({ currentTarget }) => this.openRoomMenu(currentTarget));
+    byId("room-menu").addEventListener("click", (/** @type {any} */ { currentTarget }) =>
+      this.openRoomMenu(currentTarget),
+    );
     document.addEventListener("keydown", (event) => {
       if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
         event.preventDefault();
@@ -207,6 +226,7 @@ class App {
     this.loader.latest(current);
   }
 
+  /** @param {Conversation} conversation */
   async join(conversation) {
     conversation.joining = true;
     try {
@@ -222,11 +242,13 @@ class App {
     return true;
   }
 
-  /** The next conversation in the list, or the one before. */
+  /**
+   * The next conversation in the list, or the one before.
+   * @param {number} by
+   */
   step(by) {
-    const ids = [...document.querySelectorAll("[data-conversation]")].map((one) =>
-      one.getAttribute("data-conversation"),
-    );
+    const entries = [...document.querySelectorAll("[data-conversation]")];
+    const ids = entries.map((one) => one.getAttribute("data-conversation") ?? "");
     this.open(ids[(ids.indexOf(this.model.current?.id ?? "") + by + ids.length) % ids.length]);
   }
 
@@ -243,8 +265,9 @@ class App {
     }, READ_EVERY);
   }
 
+  /** @returns {string[]} */
   rooms() {
-    const rooms = kept.get("rooms", [FIRST_ROOM]).filter((room) => ROOM_NAME.test(room));
+    const rooms = kept.get("rooms", [FIRST_ROOM]).filter((/** @type {string} */ room) => ROOM_NAME.test(room));
     const asked = placeIn(location.hash).id;
     return asked && ROOM_NAME.test(asked) && !rooms.includes(asked) ? [asked, ...rooms] : rooms;
   }
@@ -256,31 +279,47 @@ class App {
     kept.set("rooms", [...new Set([...kept.get("rooms", []), ...ours])]);
   }
 
+  /** @param {string} id */
   forgetRoom(id) {
     kept.set(
       "rooms",
-      kept.get("rooms", []).filter((room) => room !== id),
+      kept.get("rooms", []).filter((/** @type {string} */ room) => room !== id),
     );
   }
 
   // ---- what a person asks for ----------------------------------------------------------------------
 
+  /**
+   * @param {Conversation} conversation
+   * @param {string} text
+   * @param {number | undefined} replyTo
+   */
   say(conversation, text, replyTo) {
     conversation.newAfter = null;
     this.outbox.say(conversation, text, replyTo);
     this.timeline.toEnd();
   }
 
+  /** @param {Outgoing} outgoing */
   discard(outgoing) {
     this.outbox.discard(outgoing);
     if (!byId("text").value) this.composer.insert(outgoing.text);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Message} message
+   * @param {string} text
+   */
   change(conversation, message, text) {
     const { offset, epoch } = message;
     this.attempt(this.chat.edit(this.model.logOf(conversation), offset, text, { epoch }));
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Message} message
+   */
   remove(conversation, message) {
     const { offset, epoch } = message;
     const submit = () => this.chat.delete(this.model.logOf(conversation), offset, { epoch });
@@ -295,6 +334,11 @@ class App {
     });
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Message} message
+   * @param {string} emoji
+   */
   react(conversation, message, emoji, only = false) {
     const has = message.reactions.get(emoji)?.has(this.model.me) ?? false;
     if (has && only) return;
@@ -302,10 +346,15 @@ class App {
     this.attempt(this.chat.react(this.model.logOf(conversation), offset, emoji, { remove: has, epoch }));
   }
 
+  /**
+   * @param {string} id
+   * @param {number | null} [offset]
+   */
   copyLink(id, offset = null) {
     this.copy(new URL(hashOf(id, offset), location.href).href);
   }
 
+  /** @param {string} text */
   async copy(text) {
     try {
       await navigator.clipboard.writeText(text);
@@ -315,10 +364,15 @@ class App {
     }
   }
 
+  /**
+   * @param {HTMLElement} anchor
+   * @param {Person} person
+   */
   openPerson(anchor, person) {
     openPersonMenu(this, anchor, person);
   }
 
+  /** @param {HTMLElement} anchor */
   openRoomMenu(anchor) {
     const { current, moderates } = this.model;
     if (!current) return;
@@ -333,6 +387,7 @@ class App {
     openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));
   }
 
+  /** @param {Conversation} conversation */
   async leave(conversation) {
     await this.attempt(this.chat.leave(conversation.id));
     this.model.left({ room: conversation.id });
@@ -387,6 +442,7 @@ class App {
     return tabToken();
   }
 
+  /** @param {string} token */
   askChange(token) {
     openDialog({
       title: "Sign in as somebody else?",
@@ -398,6 +454,7 @@ class App {
     });
   }
 
+  /** @param {string} token */
   signIn(token) {
     keepToken(token);
     location.reload();
@@ -416,6 +473,7 @@ class App {
     });
   }
 
+  /** @param {Promise<unknown>} promise */
   async attempt(promise) {
     try {
       await promise;

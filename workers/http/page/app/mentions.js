@@ -1,20 +1,26 @@
 /** Owns the list that offers people after an @ (WAI-ARIA combobox with a listbox: the focus stays in the text). */
+/** @import { App } from "./main.js" */
 import { avatar, bdi, byId, el, insertText } from "./dom.js";
 
 const MOST = 6;
 // A name may begin with any character that can be seen, and have one space in what is typed of it.
 const BEFORE_CARET = /(?:^|[^\p{L}\p{N}_@])@([^\s@]*(?: [^\s@]+)?)$/u;
+/** @type {Record<string, number>} */
+const STEPS = { ArrowDown: 1, ArrowUp: -1 };
+/** @typedef {{user: string, name: string, everyone?: boolean}} Offered */
+
 const LOOKED_AT = 80; // characters before the caret
 
 export class Mentions {
   /**
    * @param {any} text the textarea
-   * @param {any} app see main.js
+   * @param {App} app
    */
   constructor(text, app) {
     this.text = text;
     this.app = app;
     this.list = byId("suggestions");
+    /** @type {Offered[]} */
     this.found = [];
     this.chosen = 0;
     this.begun = 0; // where the name begins, after the @
@@ -24,7 +30,7 @@ export class Mentions {
       this.look();
     });
     text.addEventListener("blur", () => this.close());
-    this.list.addEventListener("pointerdown", (event) => this.clicked(event));
+    this.list.addEventListener("pointerdown", (/** @type {any} */ event) => this.clicked(event));
   }
 
   dismiss() {
@@ -43,17 +49,21 @@ export class Mentions {
     const before = this.found[this.chosen]?.user;
     this.found = match ? this.fitting(match[1].toLocaleLowerCase()) : [];
     this.begun = match ? caret - match[1].length : 0;
-    this.chosen = Math.max(0, this.found.findIndex(({ user }) => user === before));
+    this.chosen = Math.max(
+      0,
+      this.found.findIndex(({ user }) => user === before),
+    );
     this.show();
   }
 
+  /** @param {string} wanted */
   fitting(wanted) {
     const { model } = this.app;
     const conversation = model.current;
     if (!conversation || conversation.direct) return [];
     const people = [...conversation.members.values()].filter(({ user }) => user !== model.me);
     const everyone = { user: "@room", name: "room", everyone: true };
-    const fits = ({ name }) =>
+    const fits = (/** @type {Offered} */ { name }) =>
       name
         .toLocaleLowerCase()
         .split(/\s+/)
@@ -73,6 +83,10 @@ export class Mentions {
     this.list.replaceChildren(...this.found.map((one, place) => this.option(one, place)));
   }
 
+  /**
+   * @param {Offered} offered
+   * @param {number} place
+   */
   option({ user, name, everyone }, place) {
     const props = {
       id: `suggestion-${place}`,
@@ -90,10 +104,13 @@ export class Mentions {
     );
   }
 
-  /** A key in the text. Returns whether it was for the list. */
+  /**
+   * A key in the text. Returns whether it was for the list.
+   * @param {KeyboardEvent} event
+   */
   pressed(event) {
     if (!this.found.length) return false;
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const step = STEPS[event.key];
     if (step) {
       this.chosen = (this.chosen + step + this.found.length) % this.found.length;
       this.show();
@@ -104,6 +121,7 @@ export class Mentions {
     return true;
   }
 
+  /** @param {any} event */
   clicked(event) {
     const option = event.target.closest(".suggestion");
     if (!option) return;

@@ -1,4 +1,9 @@
 /** Owns how one row of the timeline looks: a message, one of our own on its way, a line between them. */
+/** @import { Conversation, Message } from "./conversation.js" */
+/** @import { App } from "./main.js" */
+/** @import { Model } from "./model.js" */
+/** @import { Outgoing } from "./outbox.js" */
+/** @import { Row } from "./rows.js" */
 import { avatar, bdi, el, icon } from "./dom.js";
 import { excerpt, isEmojiOnly, rendered } from "./text.js";
 import { clockTime, wholeTime } from "./time.js";
@@ -9,7 +14,7 @@ const READERS_SHOWN = 4;
  * The node of a row.
  * @param {import("./rows.js").Row} row
  * @param {import("./conversation.js").Conversation} conversation
- * @param {any} app see main.js
+ * @param {App} app
  */
 export function nodeOf(row, conversation, app) {
   try {
@@ -23,6 +28,11 @@ export function nodeOf(row, conversation, app) {
 /** What is shown of a message whose drawing failed: the others are drawn all the same. */
 const faultNode = () => el("li", { class: "line fault", text: "This message cannot be shown" });
 
+/**
+ * @param {Row} row
+ * @param {Conversation} conversation
+ * @param {App} app
+ */
 function drawnNode(row, conversation, app) {
   if (row.kind === "message") return messageNode(row, conversation, app);
   if (row.kind === "outgoing") return outgoingNode(row);
@@ -42,6 +52,10 @@ function outsideNode() {
   return el("li", { class: "start" }, words, el("div", { class: "buttons start-buttons" }, join));
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {App} app
+ */
 function startNode(conversation, app) {
   const { model } = app;
   const title = model.titleOf(conversation);
@@ -68,6 +82,11 @@ function startNode(conversation, app) {
   return node;
 }
 
+/**
+ * @param {Row} row
+ * @param {Conversation} conversation
+ * @param {App} app
+ */
 function messageNode(row, conversation, app) {
   const { message, first } = row;
   const { model } = app;
@@ -77,13 +96,7 @@ function messageNode(row, conversation, app) {
   const node = el("li", { class: classes, tabindex: "-1", data: { offset: message.offset, segment: message.segment } });
   node.append(
     gutter(row),
-    el(
-      "div",
-      { class: "body" },
-      first && head(message),
-      quote(message, conversation),
-      content(message, model),
-    ),
+    el("div", { class: "body" }, first && head(message), quote(message, conversation), content(message, model)),
   );
   const body = node.lastElementChild;
   if (message.reactions.size) body.append(reactions(message, app));
@@ -92,6 +105,7 @@ function messageNode(row, conversation, app) {
   return node;
 }
 
+/** @param {Row} row */
 function gutter({ message, first }) {
   const time = () =>
     el("time", {
@@ -108,6 +122,7 @@ function gutter({ message, first }) {
   );
 }
 
+/** @param {Message} message */
 function head(message) {
   const name = el(
     "button",
@@ -122,6 +137,10 @@ function head(message) {
   return el("div", { class: "head" }, name, time);
 }
 
+/**
+ * @param {Message} message
+ * @param {Conversation} conversation
+ */
 function quote(message, conversation) {
   if (message.replyTo === undefined) return null;
   const target = conversation.byOffset.get(message.replyTo);
@@ -136,13 +155,20 @@ function quote(message, conversation) {
   );
 }
 
-/** What a message says, on one line. */
+/**
+ * What a message says, on one line.
+ * @param {Message} message
+ */
 export function textOf(message) {
   if (message.deleted) return "A deleted message";
   if (message.text === undefined) return "Data";
   return excerpt(message.text);
 }
 
+/**
+ * @param {Message} message
+ * @param {Model} model
+ */
 function content(message, model) {
   if (message.deleted) return el("div", { class: "text tombstone", text: "Message deleted" });
   if (message.text === undefined)
@@ -162,6 +188,10 @@ function content(message, model) {
   return node;
 }
 
+/**
+ * @param {Message} message
+ * @param {App} app
+ */
 function reactions(message, app) {
   const { model } = app;
   const chips = [...message.reactions].map(([emoji, users]) => {
@@ -175,17 +205,16 @@ function reactions(message, app) {
       title: names,
       data: { act: "react", key: emoji },
     };
-    return el(
-      "button",
-      props,
-      el("span", { text: emoji }),
-      el("span", { text: String(users.size) }),
-    );
+    return el("button", props, el("span", { text: emoji }), el("span", { text: String(users.size) }));
   });
   return el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...chips);
 }
 
-function side({ last, readers }, app) {
+/**
+ * @param {Row} row
+ * @param {App} app
+ */
+function side({ last, readers = [] }, app) {
   const names = readers.map((user) => app.model.nameOf(user));
   const node = el("div", { class: "side" });
   if (last) node.append(mark("checks", "Kept by the server"));
@@ -205,10 +234,16 @@ function side({ last, readers }, app) {
   return node;
 }
 
+/**
+ * @param {any} symbol
+ * @param {string} words
+ */
 const mark = (symbol, words) =>
   el("span", { class: "mark", title: words }, icon(symbol), el("span", { class: "unseen", text: words }));
+/** @type {Record<string, [string, string]>} */
 const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["check", "Sent, not yet kept"] };
 
+/** @param {Row} row */
 function outgoingNode(row) {
   const outgoing = row.message;
   const failed = outgoing.status === "failed";
@@ -224,6 +259,7 @@ function outgoingNode(row) {
   );
 }
 
+/** @param {Outgoing} outgoing */
 function complaint(outgoing) {
   const again = el("button", {
     type: "button",

@@ -2,6 +2,8 @@
  * Owns what the page knows: all conversations, who we are, what everybody is called; and what each event of the client
  * changes about it. It tells `changed(what, conversation)`; no DOM in here.
  */
+/** @import { Message } from "./conversation.js" */
+/** @import { Entry, Gap, Left, Member, Page, Presence, Read, Reset, RoomState, Typing, Welcome } from "../chat/wire.js" */
 import { Conversation, ROOM_MENTION } from "./conversation.js";
 
 /** @typedef {"me" | "list" | "messages" | "people" | "typing"} What */
@@ -29,6 +31,12 @@ export class Model {
     this.inbox = { readTo: 0, first: Infinity, top: 0, more: true, loaded: false };
   }
 
+  /** The conversation that is shown, where one must be. */
+  get shown() {
+    if (!this.current) throw new Error("no conversation is shown");
+    return this.current;
+  }
+
   get moderates() {
     return this.role === "moderator" || this.role === "admin";
   }
@@ -50,27 +58,40 @@ export class Model {
     return this.names.get(user) ?? user.replace(/^guest:/, "Guest ").slice(0, 14);
   }
 
-  /** Whether anything was ever heard of the user: anybody can be written to, even who never comes. */
+  /**
+   * Whether anything was ever heard of the user: anybody can be written to, even who never comes.
+   * @param {string} user
+   */
   isKnown(user) {
     return user === this.me || this.names.has(user);
   }
 
+  /** @param {Conversation} conversation */
   titleOf(conversation) {
     if (!conversation.direct) return conversation.id;
     return conversation.peer === this.me ? `${this.name} (you)` : this.nameOf(conversation.peer);
   }
 
-  /** The room in which the server keeps a conversation: all direct messages lie in one's own inbox. */
+  /**
+   * The room in which the server keeps a conversation: all direct messages lie in one's own inbox.
+   * @param {Conversation} conversation
+   */
   logOf(conversation) {
     return conversation.direct ? `@${this.me}` : conversation.id;
   }
 
-  /** Whether the user is in a room that we are in, too. */
+  /**
+   * Whether the user is in a room that we are in, too.
+   * @param {string} user
+   */
   isOnline(user) {
     return [...this.conversations.values()].some((one) => !one.direct && one.joined && one.members.has(user));
   }
 
-  /** Where a log's entry belongs: an inbox holds the messages with many people. */
+  /**
+   * Where a log's entry belongs: an inbox holds the messages with many people.
+   * @param {Entry} entry
+   */
   homeOf(entry) {
     if (!entry.room.startsWith("@")) return this.conversations.get(entry.room);
     if (entry.type !== "message")
@@ -80,6 +101,7 @@ export class Model {
 
   // ---- events --------------------------------------------------------------------------------------
 
+  /** @param {Welcome} welcome */
   welcome({ user, name, role, limits, rooms }) {
     if (this.me && this.me !== user) this.forgetDirects();
     Object.assign(this, { me: user, name, role: role ?? "user", limits: { ...this.limits, ...limits } });
@@ -89,6 +111,7 @@ export class Model {
     this.changed("list");
   }
 
+  /** @param {RoomState} state */
   joined(state) {
     if (state.room.startsWith("@")) {
       this.inbox.readTo = Math.max(this.inbox.readTo, state.read ?? 0);
@@ -103,6 +126,7 @@ export class Model {
     this.changed("people", conversation);
   }
 
+  /** @param {Left} left */
   left({ room }) {
     const conversation = this.conversations.get(room);
     if (!conversation) return;
@@ -112,6 +136,7 @@ export class Model {
     this.changed("people", conversation);
   }
 
+  /** @param {Entry} entry */
   message(entry) {
     const conversation = this.homeOf(entry);
     if (!conversation) return;
@@ -129,7 +154,11 @@ export class Model {
     if (came) this.arrived(conversation, message, forMe);
   }
 
-  /** Count somebody else's new message. Returns whether it is for us in particular. */
+  /**
+   * Count somebody else's new message. Returns whether it is for us in particular.
+   * @param {Conversation} conversation
+   * @param {Message} message
+   */
   came(conversation, message) {
     const mentionsMe = message.mentions.includes(this.me) || message.mentions.includes(ROOM_MENTION);
     if (conversation !== this.current || !this.attentive()) {
@@ -140,12 +169,16 @@ export class Model {
     return mentionsMe || conversation.direct;
   }
 
-  /** Let go of old messages; those of the inbox are then read again from where they end. */
+  /**
+   * Let go of old messages; those of the inbox are then read again from where they end.
+   * @param {Conversation} conversation
+   */
   trim(conversation, least = 0) {
     if (conversation.loading || !conversation.trim(least) || !conversation.direct) return;
     Object.assign(this.inbox, { first: Math.max(this.inbox.first, conversation.first ?? 0), more: true });
   }
 
+  /** @param {Entry} entry */
   changedMessage(entry) {
     const conversation = this.homeOf(entry);
     if (entry.room.startsWith("@")) this.inbox.top = Math.max(this.inbox.top, entry.offset);
@@ -160,6 +193,7 @@ export class Model {
     this.changed("messages", conversation);
   }
 
+  /** @param {Gap} gap */
   gap({ room, from, to, changes = false }) {
     for (const conversation of this.homesOf(room)) {
       if (changes) conversation.top = Math.max(conversation.top, to);
@@ -168,6 +202,7 @@ export class Model {
     }
   }
 
+  /** @param {Reset} reset */
   reset({ room, offset }) {
     if (room.startsWith("@")) Object.assign(this.inbox, { readTo: 0, top: offset, more: false });
     for (const conversation of this.homesOf(room)) {
@@ -176,7 +211,11 @@ export class Model {
     }
   }
 
-  /** Messages that are shown, as they stand now. */
+  /**
+   * Messages that are shown, as they stand now.
+   * @param {string} room
+   * @param {any} entries
+   */
   stand(room, entries) {
     for (const conversation of this.homesOf(room)) {
       for (const entry of entries) if (conversation.byOffset.has(entry.offset)) conversation.put(entry);
@@ -184,11 +223,15 @@ export class Model {
     }
   }
 
+  /** @param {string} room */
   homesOf(room) {
     return [...this.conversations.values()].filter((one) => (room.startsWith("@") ? one.direct : one.id === room));
   }
 
-  /** Returns whether the list of members has to be asked for again. */
+  /**
+   * Returns whether the list of members has to be asked for again.
+   * @param {Presence} change
+   */
   presence(change) {
     const mine = change.renamed?.find(({ user }) => user === this.me);
     if (mine) {
@@ -209,6 +252,10 @@ export class Model {
     if (this.current) this.changed("typing", this.current);
   }
 
+  /**
+   * @param {Typing} typing
+   * @param {number} now
+   */
   typing({ room, user, name }, now) {
     const conversation = this.placeOf(room, user);
     if (!conversation || user === this.me) return;
@@ -217,6 +264,7 @@ export class Model {
     this.changed("typing", conversation);
   }
 
+  /** @param {Read} read */
   read({ room, user, offset }) {
     if (user === this.me) {
       this.readElsewhere(room, offset);
@@ -228,12 +276,20 @@ export class Model {
     this.changed("messages", conversation);
   }
 
-  /** Where it is shown what a user does in a room, or in our inbox: there it is about what we two write. */
+  /**
+   * Where it is shown what a user does in a room, or in our inbox: there it is about what we two write.
+   * @param {string} room
+   * @param {string} user
+   */
   placeOf(room, user) {
     return this.conversations.get(room.startsWith("@") ? `@${user}` : room);
   }
 
-  /** On another of our own connections. */
+  /**
+   * On another of our own connections.
+   * @param {string} room
+   * @param {number} offset
+   */
   readElsewhere(room, offset) {
     if (room.startsWith("@")) {
       this.inbox.readTo = Math.max(this.inbox.readTo, offset);
@@ -249,14 +305,21 @@ export class Model {
 
   // ---- what was asked for --------------------------------------------------------------------------
 
-  /** A page of a room's history; entries that are changes are in their messages already. */
+  /**
+   * A page of a room's history; entries that are changes are in their messages already.
+   * @param {Conversation} conversation
+   * @param {Page} page
+   */
   addPage(conversation, { messages, more }) {
     for (const entry of messages) if (entry.type === "message") this.addOld(conversation, entry);
     conversation.more = more && messages.length > 0;
     conversation.loaded = true;
   }
 
-  /** A page of the inbox. */
+  /**
+   * A page of the inbox.
+   * @param {Page} page
+   */
   addInboxPage({ messages, more }) {
     for (const entry of messages) {
       this.inbox.first = Math.min(this.inbox.first, entry.offset);
@@ -271,12 +334,20 @@ export class Model {
     }
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Entry} entry
+   */
   addOld(conversation, entry) {
     // What came live is newer than a page that was asked for before it.
     const { from } = conversation.byOffset.get(entry.offset) ?? conversation.put(entry);
     if (!this.names.has(from.user)) this.names.set(from.user, from.name);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {{members: Member[], count: number}} answer
+   */
   setMembers(conversation, answer) {
     conversation.setMembers(answer);
     for (const { user, name } of answer.members) this.names.set(user, name);
@@ -292,13 +363,14 @@ export class Model {
    */
   readCurrent() {
     const conversation = this.current;
-    if (!conversation || !conversation.readAll()) return [];
+    if (!conversation?.readAll()) return [];
     this.changed("list");
     return conversation.direct ? this.readDirect(conversation) : [[conversation.id, conversation.top]];
   }
 
   /**
    * Our inbox is read up to the first message that is unread with anybody; who wrote is told of theirs.
+   * @param {Conversation} conversation
    * @returns {[string, number][]}
    */
   readDirect(conversation) {
@@ -314,6 +386,7 @@ export class Model {
     return marks;
   }
 
+  /** @param {Conversation} conversation */
   countDirect(conversation) {
     const unread = this.unreadIn(conversation);
     conversation.unread = unread.length;
@@ -321,11 +394,16 @@ export class Model {
     if (unread.length) conversation.newAfter ??= unread[0].offset - 1;
   }
 
+  /** @param {Conversation} conversation */
   unreadIn(conversation) {
     return [...conversation.byOffset.values()].filter((message) => conversation.isNews(message, this.me));
   }
 
-  /** One of our own messages has its place. */
+  /**
+   * One of our own messages has its place.
+   * @param {Conversation} conversation
+   * @param {string} key
+   */
   kept(conversation, key) {
     conversation.outgoing = conversation.outgoing.filter((one) => one.key !== key);
   }

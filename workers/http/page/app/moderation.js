@@ -1,9 +1,14 @@
 /** Owns the menu about a person, and a moderator's dialog. */
+/** @import { App } from "./main.js" */
+/** @import { Muted } from "../chat/wire.js" */
 import { choiceField, openDialog, textField } from "./dialogs.js";
 import { reasonOf } from "./outbox.js";
 import { openMenu } from "./popup.js";
 import { wholeTime } from "./time.js";
 
+/** @typedef {"mute" | "kick" | "ban" | "unmute" | "unban"} Verb */
+
+/** @type {[Verb, string][]} */
 const VERBS = [
   ["mute", "Mute: they may read, not write"],
   ["kick", "Kick: put them out once"],
@@ -11,6 +16,7 @@ const VERBS = [
   ["unmute", "Unmute"],
   ["unban", "Unban"],
 ];
+/** @type {[string, string][]} */
 const TIMES = [
   ["600", "10 minutes"],
   ["3600", "1 hour"],
@@ -19,7 +25,10 @@ const TIMES = [
   ["", "For ever"],
 ];
 
-/** What somebody reads who is muted, or may speak again. */
+/**
+ * What somebody reads who is muted, or may speak again.
+ * @param {Muted} told
+ */
 export function mutedText({ type, room, until, reason }) {
   const where = room ? ` in #${room}` : "";
   if (type === "unmuted") return `You may write${where} again`;
@@ -28,7 +37,7 @@ export function mutedText({ type, room, until, reason }) {
 
 /**
  * What one can do about a person.
- * @param {any} app see main.js
+ * @param {App} app
  * @param {HTMLElement} anchor
  * @param {{user: string, name: string}} person
  */
@@ -54,7 +63,7 @@ export function openPersonMenu(app, anchor, { user, name }) {
 
 /**
  * Decide about a user, in this room or everywhere.
- * @param {any} app see main.js
+ * @param {App} app
  * @param {string} [user]
  */
 export function openModeration(app, user = "") {
@@ -62,6 +71,7 @@ export function openModeration(app, user = "") {
   const room = model.current && !model.current.direct ? model.current.id : "";
   const [userField, userInput] = textField("User id", { value: user, required: true, maxlength: 63 });
   const [verbField, verb] = choiceField("What to do", VERBS, "mute");
+  /** @type {[string, string][]} */
   const places = [["", "Everywhere"]];
   if (room) places.unshift([room, `In #${room}`]);
   const [placeField, place] = choiceField("Where", places, room);
@@ -77,7 +87,7 @@ export function openModeration(app, user = "") {
       seconds: timed ? Number(time.value) : undefined,
       reason: reason.value || undefined,
     };
-    await app.chat[verb.value](userInput.value.trim(), sanction);
+    await app.chat[/** @type {Verb} */ (verb.value)](userInput.value.trim(), sanction);
     app.toast(`Done: ${verb.value} ${model.nameOf(userInput.value.trim())}`);
   };
   const title = user ? `Moderate ${model.nameOf(user)}` : "Moderate";

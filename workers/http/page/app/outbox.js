@@ -2,6 +2,8 @@
  * Owns our own messages from the moment they are written until the server has a place for them. They are kept in the tab,
  * so that a reload loses none, and sent again under the same key, so that none is said twice.
  */
+/** @import { Conversation } from "./conversation.js" */
+/** @import { Chat } from "../chat/chat.js" */
 import { tooLong } from "./size.js";
 import { keptInTab } from "./storage.js";
 
@@ -22,14 +24,14 @@ const SAFE_AGAIN = 9 * 60_000; // ms: the server knows a key for ten minutes
 
 export class Outbox {
   /**
-   * @param {any} chat
+   * @param {Chat} chat
    * @param {import("./model.js").Model} model
    */
   constructor(chat, model) {
     this.chat = chat;
     this.model = model;
-    chat.on("sent", ({ key }) => this.mark(key, "sent"));
-    chat.on("retrying", ({ key }) => this.mark(key, "waiting"));
+    chat.on("sent", ({ key }) => this.mark(key ?? "", "sent"));
+    chat.on("retrying", ({ key }) => this.mark(key ?? "", "waiting"));
     chat.on("state", ({ state }) => state !== "connected" && this.unsend());
   }
 
@@ -38,7 +40,12 @@ export class Outbox {
     return [...this.model.conversations.values()].flatMap((conversation) => conversation.outgoing);
   }
 
-  /** Say it: it is shown at once. */
+  /**
+   * Say it: it is shown at once.
+   * @param {Conversation} conversation
+   * @param {string} text
+   * @param {number | undefined} replyTo
+   */
   say(conversation, text, replyTo) {
     const from = { user: this.model.me, name: this.model.name };
     const key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
@@ -87,22 +94,34 @@ export class Outbox {
     this.changed(outgoing);
   }
 
-  /** The store has it. The message itself may have come before, or comes soon and says the same. */
-  acknowledged(outgoing, { room, offset }) {
+  /**
+   * The store has it. The message itself may have come before, or comes soon and says the same.
+   * @param {Outgoing} outgoing
+   * @param {{room?: string, epoch?: string, offset?: number}} ack
+   */
+  acknowledged(outgoing, { room = "", epoch = "", offset = 0 }) {
     const conversation = this.model.conversation(outgoing.id);
     this.model.kept(conversation, outgoing.key);
     if (!conversation.byOffset.has(offset)) {
       const { from, time, text, replyTo } = outgoing;
-      conversation.put({ room, offset, from, time, text, reply_to: replyTo });
+      conversation.put({ type: "message", room, epoch, offset, from, time, text, reply_to: replyTo });
     }
     this.changed(outgoing);
   }
 
+  /**
+   * @param {Outgoing} outgoing
+   * @param {any} error
+   */
   fail(outgoing, error) {
     Object.assign(outgoing, { status: "failed", error });
     this.changed(outgoing);
   }
 
+  /**
+   * @param {string} key
+   * @param {"waiting" | "sent"} status
+   */
   mark(key, status) {
     const outgoing = this.all.find((one) => one.key === key);
     if (!outgoing || outgoing.status === "failed") return;
@@ -115,14 +134,19 @@ export class Outbox {
     for (const outgoing of this.all) if (outgoing.status === "sent") this.mark(outgoing.key, "waiting");
   }
 
+  /** @param {Outgoing} outgoing */
   changed(outgoing) {
     keptInTab.set(KEPT, this.all.length ? this.all : undefined);
     this.model.changed("messages", this.model.conversation(outgoing.id));
   }
 }
 
-/** A server's error as a sentence. */
+/**
+ * A server's error as a sentence.
+ * @param {any} error
+ */
 export function reasonOf(error) {
+  /** @type {Record<string, string>} */
   const sentences = {
     outcome_unknown: "No answer; it may or may not have arrived",
     queue_full: "Too much is waiting to be sent",

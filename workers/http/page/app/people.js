@@ -1,4 +1,7 @@
 /** Owns the list of the people in a room, the head of the page, and the line that says who is writing. */
+/** @import { Conversation } from "./conversation.js" */
+/** @import { App } from "./main.js" */
+/** @import { Member } from "../chat/wire.js" */
 import { avatar, bdi, byId, el, onceAFrame } from "./dom.js";
 import { KeyedList } from "./keyed.js";
 
@@ -6,7 +9,7 @@ const SHOWN = 200;
 const UNKNOWN = "Nobody by this id has been seen here; what you write waits for them";
 
 export class People {
-  /** @param {any} app see main.js */
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
     this.members = new KeyedList(
@@ -34,6 +37,7 @@ export class People {
     byId("people-note").hidden = !note;
   }
 
+  /** @param {Conversation} conversation */
   membersOf(conversation) {
     const { model } = this.app;
     if (!conversation.direct) return [...conversation.members.values()];
@@ -45,6 +49,10 @@ export class People {
     }));
   }
 
+  /**
+   * @param {Member} member
+   * @param {boolean} typing
+   */
   entry({ user, name, connections }, typing) {
     const { model } = this.app;
     const state = typing
@@ -76,6 +84,7 @@ export class People {
     return el("button", props, face, words);
   }
 
+  /** @param {Conversation} conversation */
   renderHead(conversation) {
     const { model } = this.app;
     const title = model.titleOf(conversation);
@@ -113,11 +122,17 @@ export class People {
   }
 }
 
+/**
+ * @param {any} member
+ * @param {boolean} typing
+ * @param {string} me
+ */
 function rowOf(member, typing, me) {
   const { user, name, connections } = member;
   return { key: user, depends: JSON.stringify([name, connections, typing, user === me]), member, typing };
 }
 
+/** @param {string[]} names */
 function joined(names) {
   return names.flatMap((name, place) => [place === 0 ? "" : place === names.length - 1 ? " and " : ", ", bdi(name)]);
 }

@@ -18,7 +18,7 @@ export function openPopup(anchor, content, { onclose, focusBack = anchor } = {})
   place(anchor, content);
   anchor.setAttribute("aria-expanded", "true");
   const close = () => content.isConnected && content.hidePopover();
-  content.addEventListener("toggle", (event) => {
+  content.addEventListener("toggle", (/** @type {ToggleEvent} */ event) => {
     if (event.newState !== "closed") return;
     const hadFocus = content.contains(document.activeElement) || document.activeElement === document.body;
     content.remove();
@@ -29,7 +29,11 @@ export function openPopup(anchor, content, { onclose, focusBack = anchor } = {})
   return close;
 }
 
-/** Below the anchor or above it, wherever there is room, inside the window. */
+/**
+ * Below the anchor or above it, wherever there is room, inside the window.
+ * @param {HTMLElement} anchor
+ * @param {HTMLElement} content
+ */
 function place(anchor, content) {
   const at = anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = content;
@@ -58,10 +62,14 @@ export function openMenu(anchor, title, items) {
   for (const item of items) menu.append(item ? menuItem(item, close) : el("hr"));
   place(anchor, menu);
   const buttons = [...menu.querySelectorAll("button")];
-  menu.addEventListener("keydown", (event) => moveFocus(event, buttons));
+  menu.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons));
   buttons[0]?.focus();
 }
 
+/**
+ * @param {NonNullable<MenuItem>} item
+ * @param {() => void} close
+ */
 function menuItem(item, close) {
   const act = () => {
     close();
@@ -76,9 +84,15 @@ function menuItem(item, close) {
   return el("button", { ...props, on: { click: act } }, icon(item.icon), el("span", { text: item.text, dir: "auto" }));
 }
 
-/** Arrow keys among `nodes`; `columns` of a grid. */
+/**
+ * Arrow keys among `nodes`; `columns` of a grid.
+ * @param {KeyboardEvent} event
+ * @param {HTMLElement[]} nodes
+ * @param {number} [columns]
+ */
 export function moveFocus(event, nodes, columns = 1) {
-  const at = nodes.indexOf(document.activeElement);
+  const at = nodes.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+  /** @type {Record<string, number>} */
   const steps = { ArrowDown: columns, ArrowUp: -columns, Home: -at, End: nodes.length - 1 - at };
   if (columns > 1) Object.assign(steps, { ArrowRight: 1, ArrowLeft: -1 });
   const step = steps[event.key];

@@ -30,6 +30,7 @@ class Press {
     this.timer = window.setTimeout(() => this.flush(), HELD_FOR);
   }
 
+  /** @param {number} delay */
   endsIn(delay) {
     if (!this.begun) return;
     clearTimeout(this.timer);
@@ -53,7 +54,10 @@ class Press {
     return this.begun > 0;
   }
 
-  /** Whether drawing has to wait; `work` is called when it need not any more. */
+  /**
+   * Whether drawing has to wait; `work` is called when it need not any more.
+   * @param {() => void} work
+   */
   defers(work) {
     if (!this.begun || performance.now() - this.begun >= HELD_FOR) return false;
     this.waiting.add(work);

@@ -2,6 +2,8 @@
  * Owns what the timeline shows of a conversation: a list of rows, each with a key and what it depends on, so that a row
  * that did not change is not drawn again. Pure.
  */
+/** @import { Conversation, Gap, Item, Message, Reset } from "./conversation.js" */
+/** @import { Outgoing } from "./outbox.js" */
 import { dayName, dayOf, isTime } from "./time.js";
 
 const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under one name
@@ -12,7 +14,7 @@ const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under 
  * @property {string} key
  * @property {string} depends
  * @property {string} [text]
- * @property {any} [message]
+ * @property {any} [message] Message or Outgoing
  * @property {boolean} [first] of its group: shows name and picture
  * @property {boolean} [last] the user's own last message: shows that it was kept
  * @property {string[]} [readers]
@@ -30,9 +32,12 @@ export function rowsOf(conversation, { me, now, nameOf, from = 0, to = conversat
   const rows = from > 0 ? [] : [opening(conversation, nameOf(me))];
   const readers = readersByOffset(conversation, shown, conversation.items[to]);
   const last = conversation.items.at(-1);
+  /** @type {Message | Outgoing | null} */
   let before = earlier(conversation.items[from - 1]);
   let day = before ? dayOf(before.time) : 0;
-  let marked = conversation.newAfter === null || (before?.segment === conversation.segment && before.offset > conversation.newAfter);
+  let marked =
+    conversation.newAfter === null ||
+    (before?.segment === conversation.segment && before.offset > conversation.newAfter);
   for (const item of shown) {
     if (item.kind !== "message") {
       rows.push(lost(item));
@@ -71,13 +76,23 @@ export function rowsOf(conversation, { me, now, nameOf, from = 0, to = conversat
   return rows;
 }
 
+/** @param {Item | undefined} item */
 const earlier = (item) => (item?.kind === "message" && isTime(item.time) ? item : null);
 
+/**
+ * @param {Message} item
+ * @param {Conversation} conversation
+ * @param {string} me
+ */
 function isNew(item, conversation, me) {
   if (!item || item.segment !== conversation.segment || item.from.user === me) return false;
   return item.offset > (conversation.newAfter ?? 0);
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {string} name
+ */
 function opening(conversation, name) {
   if (!conversation.joined && !conversation.joining && !conversation.items.length)
     return { kind: "outside", key: "outside", depends: "" };
@@ -86,8 +101,14 @@ function opening(conversation, name) {
   return { kind: "start", key: "start", depends: `${conversation.id} ${name} ${conversation.items.length === 0}` };
 }
 
+/**
+ * @param {string} kind
+ * @param {string} key
+ * @param {string} text
+ */
 const line = (kind, key, text) => ({ kind, key, depends: text, text });
 
+/** @param {Gap | Reset} item */
 function lost(item) {
   if (item.kind === "reset") {
     return line("lost", `reset ${item.segment}`, "The server lost what was said before. It begins again here.");
@@ -97,9 +118,16 @@ function lost(item) {
   return line("lost", `gap ${item.segment} ${item.offset}`, text);
 }
 
-/** In place of a message that cannot be shown: it costs no other one. */
+/**
+ * In place of a message that cannot be shown: it costs no other one.
+ * @param {Message} item
+ */
 const fault = (item) => line("fault", `${item.segment} ${item.offset}`, "This message cannot be shown");
 
+/**
+ * @param {Message} message
+ * @param {{first: boolean, last: boolean, readers: string[], conversation: Conversation, nameOf: (user: string) => string}} place
+ */
 function messageRow(message, { first, last, readers, conversation, nameOf }) {
   const target = message.replyTo === undefined ? undefined : conversation.byOffset.get(message.replyTo);
   const quoted = target ? `${target.version}` : "";
@@ -108,6 +136,10 @@ function messageRow(message, { first, last, readers, conversation, nameOf }) {
   return { kind: "message", key: `${message.segment} ${message.offset}`, depends, message, first, last, readers };
 }
 
+/**
+ * @param {Message | Outgoing | null} before
+ * @param {Message | Outgoing} item
+ */
 function continues(before, item) {
   if (!before || before.from.user !== item.from.user || before.from.name !== item.from.name) return false;
   return (
@@ -115,10 +147,17 @@ function continues(before, item) {
   );
 }
 
-/** Each reader's mark goes to the last message that they have read, if that is among those shown. */
+/**
+ * Each reader's mark goes to the last message that they have read, if that is among those shown.
+ * @param {Conversation} conversation
+ * @param {Item[]} shown
+ * @param {Item | undefined} next
+ */
 function readersByOffset(conversation, shown, next) {
   const found = new Map();
-  const messages = shown.filter((item) => item.kind === "message" && item.segment === conversation.segment);
+  const messages = shown
+    .filter((item) => item.kind === "message")
+    .filter((item) => item.segment === conversation.segment);
   for (const [user, offset] of conversation.readers) {
     const at = messages[lastUpTo(messages, offset)];
     const isBelow = next?.segment === conversation.segment && offset >= next.offset;
@@ -127,7 +166,11 @@ function readersByOffset(conversation, shown, next) {
   return found;
 }
 
-/** The place of the last message with at most this offset; -1: there is none. */
+/**
+ * The place of the last message with at most this offset; -1: there is none.
+ * @param {Message[]} messages
+ * @param {number} offset
+ */
 function lastUpTo(messages, offset) {
   let low = 0;
   let high = messages.length;

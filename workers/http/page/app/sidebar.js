@@ -1,17 +1,21 @@
 /** Owns the list of conversations with what is unread, and the line about oneself. */
+/** @import { Conversation } from "./conversation.js" */
+/** @import { App } from "./main.js" */
 import { avatar, bdi, byId, el, icon, isComposing, onceAFrame } from "./dom.js";
 import { KeyedList, morph } from "./keyed.js";
 import { kept } from "./storage.js";
 
 export class Sidebar {
-  /** @param {any} app see main.js */
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
-    const make = ({ conversation }) => this.entry(conversation);
-    const open = (_, { conversation }) => app.open(conversation.id);
+    const make = (/** @type {{conversation: Conversation}} */ { conversation }) => this.entry(conversation);
+    const open = (/** @type {string} */ _, /** @type {{conversation: Conversation}} */ { conversation }) =>
+      app.open(conversation.id);
     this.rooms = new KeyedList(byId("rooms"), make, open);
     this.directs = new KeyedList(byId("directs"), make, open);
     this.draw = onceAFrame(() => this.render());
+    /** @type {HTMLInputElement} */
     this.filter = byId("filter");
     this.filter.addEventListener("input", () => this.draw());
     this.filter.addEventListener("keydown", (event) => this.pressed(event));
@@ -28,9 +32,11 @@ export class Sidebar {
     const rooms = all
       .filter((one) => !one.direct && (one.joined || one === model.current) && this.fits(one))
       .sort((a, b) => this.compare(a, b));
-    const shown = (one) =>
+    const shown = (/** @type {Conversation} */ one) =>
       one.items.length || one.outgoing.length || one === model.current || kept.get(`draft.${one.id}`);
-    const directs = all.filter((one) => one.direct && shown(one) && this.fits(one)).sort((a, b) => latest(b) - latest(a));
+    const directs = all
+      .filter((one) => one.direct && shown(one) && this.fits(one))
+      .sort((a, b) => latest(b) - latest(a));
     this.rooms.draw(rooms.map((one) => this.row(one)));
     this.directs.draw(directs.map((one) => this.row(one)));
     byId("no-directs").hidden = directs.length > 0 || this.wanted !== "";
@@ -44,16 +50,22 @@ export class Sidebar {
     return this.filter.value.trim().toLocaleLowerCase();
   }
 
+  /** @param {Conversation} conversation */
   fits(conversation) {
     return this.app.model.titleOf(conversation).toLocaleLowerCase().includes(this.wanted);
   }
 
-  /** Unread rooms first; but while the pointer is among them, nothing changes its place under it. */
+  /**
+   * Unread rooms first; but while the pointer is among them, nothing changes its place under it.
+   * @param {any} one
+   * @param {any} other
+   */
   compare(one, other) {
     const order = [...this.rooms.shown.keys()];
     const places = [order.indexOf(one.id), order.indexOf(other.id)];
     if (byId("rooms").matches(":hover") && places[0] >= 0 && places[1] >= 0) return places[0] - places[1];
-    const news = (conversation) => Number(conversation.unread > 0 && conversation !== this.app.model.current);
+    const news = (/** @type {Conversation} */ conversation) =>
+      Number(conversation.unread > 0 && conversation !== this.app.model.current);
     return news(other) - news(one) || one.id.localeCompare(other.id);
   }
 
@@ -70,6 +82,7 @@ export class Sidebar {
     this.filter.select();
   }
 
+  /** @param {KeyboardEvent} event */
   pressed(event) {
     if (isComposing(event)) return;
     if (event.key === "Escape") this.endFinding();
@@ -78,7 +91,7 @@ export class Sidebar {
       if (!first) return;
       event.preventDefault();
       if (event.key === "ArrowDown") return /** @type {HTMLElement} */ (first).focus();
-      this.app.open(first.getAttribute("data-conversation"));
+      this.app.open(first.getAttribute("data-conversation") ?? "");
       this.endFinding();
     }
   }
@@ -89,11 +102,15 @@ export class Sidebar {
     byId("text").focus();
   }
 
+  /** @param {Conversation} conversation */
   row(conversation) {
     return { key: conversation.id, depends: JSON.stringify(this.stateOf(conversation)), conversation };
   }
 
-  /** What is shown of a conversation. */
+  /**
+   * What is shown of a conversation.
+   * @param {Conversation} conversation
+   */
   stateOf(conversation) {
     const { model } = this.app;
     const current = conversation === model.current;
@@ -108,6 +125,7 @@ export class Sidebar {
     };
   }
 
+  /** @param {Conversation} conversation */
   entry(conversation) {
     const { title, current, unread, loud, draft, online } = this.stateOf(conversation);
     const label = [title, unread && `${unread} unread`, loud && !conversation.direct && "you are mentioned"]
@@ -140,6 +158,10 @@ export class Sidebar {
     );
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {boolean} online
+   */
   face({ peer }, online) {
     const { model } = this.app;
     return el(
@@ -160,4 +182,5 @@ export class Sidebar {
 }
 
 const lastUnread = () => [...document.querySelectorAll("#rooms .room.unread")].at(-1);
+/** @param {Conversation} conversation */
 const latest = (conversation) => conversation.outgoing.at(-1)?.time ?? conversation.last?.time ?? Infinity;

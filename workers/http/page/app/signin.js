@@ -9,6 +9,7 @@ const TOKEN = "token";
 /** The token of this tab, or undefined. */
 export const tabToken = () => keptInTab.get(TOKEN, undefined);
 
+/** @param {string} token */
 export const keepToken = (token) => keptInTab.set(TOKEN, token);
 
 /**
@@ -35,7 +36,10 @@ export function takeToken() {
   return given.token || null;
 }
 
-/** Whom a JSON Web Token is for, unverified; the token itself where it is none. */
+/**
+ * Whom a JSON Web Token is for, unverified; the token itself where it is none.
+ * @param {string} token
+ */
 export function subjectOf(token) {
   try {
     const body = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");

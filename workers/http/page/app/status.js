@@ -2,6 +2,7 @@
  * Owns the line that tells the truth about the connection. Those who hear the page are told changes, not every second
  * of a countdown.
  */
+/** @import { Chat } from "../chat/chat.js" */
 import { byId } from "./dom.js";
 
 const SHORTLY = 5000; // ms: how long good news stays
@@ -11,7 +12,7 @@ const TROUBLE_FOR = 3000; // after the last refusal
 /** @typedef {{kind: "good" | "busy" | "bad", text: string, spoken?: string, button?: string}} Line */
 
 export class Status {
-  /** @param {any} chat */
+  /** @param {Chat} chat */
   constructor(chat) {
     this.chat = chat;
     this.was = false; // connected before
@@ -36,6 +37,7 @@ export class Status {
     this.show();
   }
 
+  /** @param {any} state */
   became(state) {
     if (state === "connected") {
       if (this.was) this.news = { kind: "busy", text: "Catching up…", until: Date.now() + LONGER };
@@ -44,8 +46,10 @@ export class Status {
     this.show();
   }
 
+  /** @param {{recovered: number, lost: number, resets: number}} missed */
   caughtUp({ recovered, lost, resets }) {
-    const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+    const many = (/** @type {number} */ count, /** @type {string} */ word) =>
+      `${count} ${word}${count === 1 ? "" : "s"}`;
     if (lost)
       this.news = { kind: "bad", text: `${many(lost, "message")} could not be recovered`, until: Date.now() + LONGER };
     else if (resets)
@@ -79,7 +83,11 @@ export class Status {
     return { kind: "good", text: "Connected" };
   }
 
-  /** @returns {Line} */
+  /**
+   * @param {number} seconds
+   * @param {number | undefined} code
+   * @returns {Line}
+   */
   waitingLine(seconds, code) {
     const why = navigator.onLine === false ? "No network. " : code === 1012 ? "The server restarts. " : "";
     const spoken = `${why}Reconnecting…`;
@@ -101,13 +109,18 @@ export class Status {
   }
 }
 
+/**
+ * @param {number | undefined} code
+ * @param {string | undefined} reason
+ */
 function closedText(code, reason) {
+  /** @type {Record<number, string>} */
   const words = {
     1008: "This page may not connect here",
     4001: "You have to sign in",
     4003: "You were removed",
     1009: "A message was too big for the server",
   };
-  const text = words[code] ?? "Disconnected";
+  const text = words[code ?? 0] ?? "Disconnected";
   return reason && code !== 1000 ? `${text}: ${reason}` : text;
 }

@@ -4,19 +4,28 @@ const PREFIX = "chatmaster.";
 
 /** Values under names; `area` gives the storage, which the browser may refuse. */
 class Kept {
+  /** @param {() => Storage} area */
   constructor(area) {
     this.area = area;
   }
 
+  /**
+   * @param {string} name
+   * @param {any} [otherwise]
+   */
   get(name, otherwise) {
     try {
-      return JSON.parse(this.area().getItem(PREFIX + name)) ?? otherwise;
+      return JSON.parse(this.area().getItem(PREFIX + name) ?? "null") ?? otherwise;
     } catch {
       return otherwise;
     }
   }
 
-  /** Undefined, null and "" remove it. */
+  /**
+   * Undefined, null and "" remove it.
+   * @param {string} name
+   * @param {unknown} value
+   */
   set(name, value) {
     try {
       if (value === undefined || value === null || value === "") this.area().removeItem(PREFIX + name);

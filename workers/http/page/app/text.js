@@ -6,13 +6,15 @@ import { el } from "./dom.js";
 import { linksIn } from "./links.js";
 
 // Three backquotes around lines, which may name a language first, or one around a few words.
-const CODE = /\n?```(?:[\w+#-]*\n)?([^]+?)\n?```\n?|`([^`\n]+)`/gu;
+const CODE = /\n?```(?:[\w+#-]*\n)?([\s\S]+?)\n?```\n?|`([^`\n]+)`/gu;
 const MOST_LOOKED_AT = 500; // @ in a piece of text: the server finds no mention behind the first hundreds, either
 const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|[\u200d\ufe0f])\s*)+$/u;
 
 /**
  * @typedef {{type: "text" | "link" | "mention" | "code" | "block", text: string, href?: string, host?: string, me?: boolean}} Token
  */
+
+/** @typedef {{names: Map<string, boolean>, lengths: number[]}} Index */
 
 /**
  * @param {string} text
@@ -21,9 +23,11 @@ const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{E
  */
 export function tokens(text, mentions = []) {
   const people = indexed(mentions);
+  /** @type {Token[]} */
   const found = [];
   let end = 0;
   for (const match of text.matchAll(CODE)) {
+    /** @type {Token} */
     const code = match[1] === undefined ? { type: "code", text: match[2] } : { type: "block", text: match[1] };
     found.push(...withLinks(text.slice(end, match.index), people), code);
     end = match.index + match[0].length;
@@ -31,7 +35,12 @@ export function tokens(text, mentions = []) {
   return [...found, ...withLinks(text.slice(end), people)];
 }
 
+/**
+ * @param {string} text
+ * @param {Index} people
+ */
 function withLinks(text, people) {
+  /** @type {Token[]} */
   const found = [];
   let end = 0;
   for (const { index, link } of linksIn(text)) {
@@ -41,16 +50,25 @@ function withLinks(text, people) {
   return [...found, ...withMentions(text.slice(end), people)];
 }
 
-/** The names by their folding, and how long they are, the longest first. */
+/**
+ * The names by their folding, and how long they are, the longest first.
+ * @param {{name: string, me: boolean}[]} mentions
+ */
 function indexed(mentions) {
+  /** @type {Map<string, boolean>} */
   const names = new Map();
-  for (const { name, me } of mentions) if (name) names.set(folded(name), me || names.get(folded(name)));
+  for (const { name, me } of mentions) if (name) names.set(folded(name), me || names.get(folded(name)) === true);
   const lengths = [...new Set(mentions.map(({ name }) => name.length))].filter(Boolean).sort((a, b) => b - a);
   return { names, lengths };
 }
 
-/** One length of name after the other is looked up: no name becomes a pattern, whatever it is. */
+/**
+ * One length of name after the other is looked up: no name becomes a pattern, whatever it is.
+ * @param {string} text
+ * @param {Index} index
+ */
 function withMentions(text, { names, lengths }) {
+  /** @type {Token[]} */
   const found = [];
   let end = 0;
   let left = names.size && MOST_LOOKED_AT;
@@ -67,16 +85,29 @@ function withMentions(text, { names, lengths }) {
   return found;
 }
 
+/**
+ * @param {string} text
+ * @param {number} from
+ * @param {number} length
+ * @param {Map<string, boolean>} names
+ */
 function isNamed(text, from, length, names) {
   const end = from + length;
   return end <= text.length && names.has(folded(text.slice(from, end))) && !isInWord(text, end);
 }
 
-/** Between two letters or digits a name cannot end: "@Bob" is not in "@Bobby". */
+/**
+ * Between two letters or digits a name cannot end: "@Bob" is not in "@Bobby".
+ * @param {string} text
+ * @param {any} end
+ */
 function isInWord(text, end) {
-  return /[\p{L}\p{N}]$/u.test(text.slice(Math.max(0, end - 2), end)) && /^[\p{L}\p{N}]/u.test(text.slice(end, end + 2));
+  return (
+    /[\p{L}\p{N}]$/u.test(text.slice(Math.max(0, end - 2), end)) && /^[\p{L}\p{N}]/u.test(text.slice(end, end + 2))
+  );
 }
 
+/** @param {string} name */
 const folded = (name) => name.normalize("NFKC").toLowerCase();
 
 /**
@@ -100,10 +131,16 @@ export function rendered(text, mentions) {
   });
 }
 
-/** A few emoji and nothing else are shown large. */
+/**
+ * A few emoji and nothing else are shown large.
+ * @param {string} text
+ */
 export const isEmojiOnly = (text) => text.length <= 24 && EMOJI_ONLY.test(text);
 
-/** The beginning, on one line. */
+/**
+ * The beginning, on one line.
+ * @param {string} text
+ */
 export function excerpt(text, most = 120) {
   const line = text.replace(/\s+/g, " ").trim();
   return line.length > most ? `${line.slice(0, most).trimEnd()}…` : line;

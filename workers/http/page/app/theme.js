@@ -2,8 +2,11 @@
 import { byId } from "./dom.js";
 import { kept } from "./storage.js";
 
+/** @type {Record<string, string>} */
 const NEXT = { auto: "light", light: "dark", dark: "auto" };
+/** @type {Record<string, string>} */
 const ICONS = { auto: "auto", light: "sun", dark: "moon" };
+/** @type {Record<string, string>} */
 const WORDS = { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
 
 export function startTheme() {

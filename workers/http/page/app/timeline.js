@@ -4,6 +4,9 @@
  *
  * It keeps to the end while the reader is there, and keeps what the reader looks at in its place while rows come above.
  */
+/** @import { Conversation } from "./conversation.js" */
+/** @import { App } from "./main.js" */
+/** @import { Row } from "./rows.js" */
 import { byId, onceAFrame } from "./dom.js";
 import { KeyedList } from "./keyed.js";
 import { nodeOf } from "./message.js";
@@ -19,15 +22,17 @@ const STEP = 60; // by as many the shown ones move on
 const MOST_ABOVE = 2000; // messages above those that are shown, while one reads further up
 
 export class Timeline {
-  /** @param {any} app see main.js */
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
+    /** @type {HTMLElement} */
     this.scroller = byId("scroll");
+    /** @type {HTMLElement} */
     this.list = byId("timeline");
     this.tools = new Tools(app);
     this.rows = new KeyedList(
       this.list,
-      (row) => nodeOf(row, app.model.current, app),
+      (row) => nodeOf(row, app.model.shown, app),
       (act, row, node) => this.acted(act, row, node),
     );
     this.atEnd = true; // and stays there, whatever comes
@@ -63,17 +68,22 @@ export class Timeline {
     );
   }
 
-  /** What a press on a part of a row means. */
+  /**
+   * What a press on a part of a row means.
+   * @param {string} act
+   * @param {Row} row
+   * @param {HTMLElement} node
+   */
   acted(act, { message }, node) {
     const { app } = this;
     if (act === "person") app.openPerson(node, message.from);
     else if (act === "quote") this.find(message.replyTo);
-    else if (act === "react") app.react(app.model.current, message, node.dataset.key);
+    else if (act === "react") app.react(app.model.shown, message, node.dataset.key ?? "");
     else if (act === "again") app.outbox.send(message);
     else if (act === "discard") app.discard(message);
     else if (act === "name") app.askName();
-    else if (act === "join") app.open(app.model.current.id, { join: true });
-    else if (act === "invite") app.copyLink(app.model.current.id);
+    else if (act === "join") app.open(app.model.shown.id, { join: true });
+    else if (act === "invite") app.copyLink(app.model.shown.id);
   }
 
   /**
@@ -101,7 +111,7 @@ export class Timeline {
     this.trim(conversation);
     const range = this.range(conversation);
     const { me } = this.app.model;
-    const nameOf = (user) => this.app.model.nameOf(user);
+    const nameOf = (/** @type {string} */ user) => this.app.model.nameOf(user);
     const held = this.atEnd && !press.isDown ? null : this.hold();
     this.rows.draw(rowsOf(conversation, { me, now: Date.now(), nameOf, ...range }));
     this.keepTabStop();
@@ -113,6 +123,7 @@ export class Timeline {
     this.fill();
   }
 
+  /** @param {Conversation} conversation */
   trim(conversation) {
     if (this.toPlace) return;
     const { from } = this.range(conversation);
@@ -120,20 +131,30 @@ export class Timeline {
     this.app.model.trim(conversation, least);
   }
 
-  /** Which items are shown. */
+  /**
+   * Which items are shown.
+   * @param {Conversation} conversation
+   */
   range({ items }) {
     const at = this.firstShown ? items.indexOf(this.firstShown) : -1;
     const from = at >= 0 ? at : Math.max(0, items.length - WINDOW);
     return { from, to: Math.min(items.length, from + WINDOW) };
   }
 
-  /** Show the items from this place on. */
+  /**
+   * Show the items from this place on.
+   * @param {Conversation} conversation
+   * @param {number} place
+   */
   showFrom(conversation, place) {
     const { items } = conversation;
     this.firstShown = items[Math.max(0, Math.min(place, items.length - WINDOW))] ?? null;
   }
 
-  /** Where to begin: at the message that was asked for, at the first new one if they do not all fit, else at the end. */
+  /**
+   * Where to begin: at the message that was asked for, at the first new one if they do not all fit, else at the end.
+   * @param {Conversation} conversation
+   */
   begin(conversation) {
     this.toPlace = false;
     const { target } = this;
@@ -153,7 +174,10 @@ export class Timeline {
     }
   }
 
-  /** To where one had scrolled before another conversation was shown. Returns whether there is such a place. */
+  /**
+   * To where one had scrolled before another conversation was shown. Returns whether there is such a place.
+   * @param {Conversation} conversation
+   */
   goBack(conversation) {
     const { place } = conversation;
     conversation.place = null;
@@ -165,6 +189,7 @@ export class Timeline {
     return true;
   }
 
+  /** @param {Conversation} conversation */
   showFirstNew(conversation) {
     const { items, newAfter, segment } = conversation;
     if (newAfter === null) return;
@@ -172,18 +197,20 @@ export class Timeline {
     if (place < 0 || place >= items.length - WINDOW) return;
     this.showFrom(conversation, place - STEP);
     const { me } = this.app.model;
-    const nameOf = (user) => this.app.model.nameOf(user);
+    const nameOf = (/** @type {string} */ user) => this.app.model.nameOf(user);
     this.rows.draw(rowsOf(conversation, { me, now: Date.now(), nameOf, ...this.range(conversation) }));
   }
 
   /** The first row that can be seen, and where it is. */
   hold() {
     const top = this.scroller.getBoundingClientRect().top;
-    const seen = (node) => node.dataset.offset && node.getBoundingClientRect().bottom > top;
+    const seen = (/** @type {any} */ node) => node.dataset.offset && node.getBoundingClientRect().bottom > top;
+    /** @type {any} */
     const node = [...this.list.children].find(seen);
     return node ? { key: node.dataset.row, at: node.getBoundingClientRect().top } : null;
   }
 
+  /** @param {{key: string, at: number}} held */
   release({ key, at }) {
     const node = this.rows.node(key);
     const moved = node ? node.getBoundingClientRect().top - at : 0;
@@ -197,6 +224,7 @@ export class Timeline {
 
   // ---- scrolling -----------------------------------------------------------------------------------
 
+  /** @param {number} top */
   scrollTo(top) {
     this.scroller.scrollTo({ top, behavior: "instant" });
     this.placedAt = this.seenAt = this.scroller.scrollTop;
@@ -214,7 +242,11 @@ export class Timeline {
     if (this.atEnd) this.app.looked();
   }
 
-  /** To the end by whoever gets near it downwards; away from it by any step up. */
+  /**
+   * To the end by whoever gets near it downwards; away from it by any step up.
+   * @param {any} left
+   * @param {any} down
+   */
   moved(left, down) {
     const conversation = this.app.model.current;
     if (!conversation || this.toPlace) return;
@@ -262,6 +294,10 @@ export class Timeline {
       this.app.loader.older(conversation);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {number} place
+   */
   slide(conversation, place) {
     if (this.atEnd) return;
     this.showFrom(conversation, place);
@@ -276,10 +312,14 @@ export class Timeline {
     byId("jump-text").textContent = unread ? `${unread} new` : "Latest";
   }
 
-  /** Show the message at an offset, loading what is needed; where it is not to be had, say so and stay. */
+  /**
+   * Show the message at an offset, loading what is needed; where it is not to be had, say so and stay.
+   * @param {number} offset
+   */
   async find(offset) {
-    const conversation = this.app.model.current;
-    const search = (this.seeking += 1);
+    const conversation = this.app.model.shown;
+    this.seeking += 1;
+    const search = this.seeking;
     const wasAtEnd = this.atEnd;
     this.leaveEnd();
     let here = false;
@@ -294,8 +334,13 @@ export class Timeline {
     else if (wasAtEnd) this.jump();
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {number} offset
+   */
   centre(conversation, offset) {
     const message = conversation.byOffset.get(offset);
+    if (!message) return;
     this.atEnd = false;
     this.showFrom(conversation, conversation.items.indexOf(message) - WINDOW / 2);
     this.firstShown ??= conversation.items[0];
@@ -312,35 +357,45 @@ export class Timeline {
   // ---- moving by keys ------------------------------------------------------------------------------
 
   messages() {
-    return [...this.list.querySelectorAll(".message[data-offset]")];
+    return /** @type {HTMLElement[]} */ ([...this.list.querySelectorAll(".message[data-offset]")]);
   }
 
-  /** @returns {import("./conversation.js").Message | undefined} */
+  /**
+   * @returns {import("./conversation.js").Message | undefined}
+   * @param {HTMLElement} node
+   */
   messageAt(node) {
     const conversation = this.app.model.current;
     if (!conversation || Number(node.dataset.segment) !== conversation.segment) return undefined;
     return conversation.byOffset.get(Number(node.dataset.offset));
   }
 
+  /** @param {HTMLElement} node */
   focused(node) {
     if (!node) return;
     this.stopAt(node);
     this.tools.show(node);
   }
 
-  /** The one message that Tab reaches. */
+  /**
+   * The one message that Tab reaches.
+   * @param {HTMLElement | undefined} node
+   */
   stopAt(node) {
     if (!node || node.tabIndex === 0) return;
-    for (const other of this.list.querySelectorAll('.message[tabindex="0"]')) other.tabIndex = -1;
+    for (const other of this.messages()) if (other.tabIndex === 0) other.tabIndex = -1;
     node.tabIndex = 0;
   }
 
+  /** @param {KeyboardEvent} event */
   pressed(event) {
-    const node = event.target;
+    const node = /** @type {HTMLElement} */ (event.target);
     if (!node.matches?.(".message") || event.ctrlKey || event.metaKey || event.altKey) return;
     const all = this.messages();
     const at = all.indexOf(node);
-    const to = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 }[event.key];
+    /** @type {Record<string, number>} */
+    const places = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 };
+    const to = places[event.key];
     if (to !== undefined) {
       event.preventDefault();
       all[to]?.focus();
@@ -350,4 +405,5 @@ export class Timeline {
   }
 }
 
+/** @param {any} target */
 const messageOf = (target) => target?.closest?.(".message[data-offset]") ?? null;

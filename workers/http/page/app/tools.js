@@ -1,4 +1,6 @@
 /** Owns what can be done to a message: the small bar on the one that is pointed at or has the focus, its menu, its keys. */
+/** @import { Message } from "./conversation.js" */
+/** @import { App } from "./main.js" */
 import { el, iconButton } from "./dom.js";
 import { openEmojiPicker, QUICK } from "./emoji.js";
 import { openMenu } from "./popup.js";
@@ -7,14 +9,18 @@ const TOP_GAP = 4; // px
 
 /** The bar; there is one, and it moves. */
 export class Tools {
-  /** @param {any} app see main.js */
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
     this.bar = el("div", { class: "tools", role: "toolbar", "aria-label": "Message actions", data: { guest: "" } });
-    this.on = null; // the message's node
+    /** @type {any} the message's node */
+    this.on = null;
   }
 
-  /** What this user may do to this message. */
+  /**
+   * What this user may do to this message.
+   * @param {Message} message
+   */
   rights(message) {
     const { model } = this.app;
     const conversation = model.current;
@@ -24,7 +30,7 @@ export class Tools {
       react: open,
       reply: open,
       edit: open && mine && message.text !== undefined,
-      remove: open && (mine || (!conversation.direct && model.moderates)),
+      remove: open && (mine || (!conversation?.direct && model.moderates)),
     };
   }
 
@@ -54,29 +60,40 @@ export class Tools {
     this.bar.remove();
   }
 
+  /** @param {Message} message */
   buttons(message) {
     const rights = this.rights(message);
     const { app } = this;
     const found = [];
     if (rights.react) {
-      found.push(...QUICK.map((emoji) => quick(emoji, () => app.react(app.model.current, message, emoji))));
-      found.push(iconButton("smile", "React", ({ currentTarget }) => this.pick(currentTarget, message)));
+      found.push(...QUICK.map((emoji) => quick(emoji, () => app.react(app.model.shown, message, emoji))));
+      found.push(
+        iconButton("smile", "React", (/** @type {any} */ { currentTarget }) => this.pick(currentTarget, message)),
+      );
     }
     if (rights.reply) found.push(iconButton("reply", "Reply", () => app.composer.reply(message)));
     if (rights.edit) found.push(iconButton("edit", "Edit", () => app.composer.edit(message)));
     found.push(
-      iconButton("more", "More actions", ({ currentTarget }) => this.menu(currentTarget, message), {
+      iconButton("more", "More actions", (/** @type {any} */ { currentTarget }) => this.menu(currentTarget, message), {
         "aria-haspopup": "menu",
       }),
     );
     return found;
   }
 
+  /**
+   * @param {HTMLElement} anchor
+   * @param {Message} message
+   */
   pick(anchor, message) {
-    const conversation = this.app.model.current;
+    const conversation = this.app.model.shown;
     openEmojiPicker(anchor, (emoji) => this.app.react(conversation, message, emoji, true), this.on ?? anchor);
   }
 
+  /**
+   * @param {HTMLElement} anchor
+   * @param {Message} message
+   */
   menu(anchor, message) {
     const rights = this.rights(message);
     const { app } = this;
@@ -85,17 +102,17 @@ export class Tools {
     const items = [
       rights.reply && { icon: "reply", text: "Reply", act: () => app.composer.reply(message) },
       rights.edit && { icon: "edit", text: "Edit", act: () => app.composer.edit(message) },
-      message.text !== undefined && { icon: "copy", text: "Copy text", act: () => app.copy(message.text) },
-      !app.model.current.direct && {
+      message.text !== undefined && { icon: "copy", text: "Copy text", act: () => app.copy(message.text ?? "") },
+      !app.model.shown.direct && {
         icon: "link",
         text: "Copy a link to this message",
-        act: () => app.copyLink(app.model.current.id, message.offset),
+        act: () => app.copyLink(app.model.shown.id, message.offset),
       },
       rights.remove && {
         icon: "trash",
         text: mine ? "Delete" : "Delete as moderator",
         danger: true,
-        act: () => app.remove(app.model.current, message),
+        act: () => app.remove(app.model.shown, message),
       },
       !mine && null,
       !mine && {
@@ -111,20 +128,28 @@ export class Tools {
     );
   }
 
-  /** A key on a message that has the focus. Returns whether it meant something. */
+  /**
+   * A key on a message that has the focus. Returns whether it meant something.
+   * @param {string} key
+   * @param {HTMLElement} node
+   */
   pressed(key, node) {
     const message = this.app.timeline.messageAt(node);
     if (!message) return false;
     const rights = this.rights(message);
     if (key === "r" && rights.reply) this.app.composer.reply(message);
     else if (key === "e" && rights.edit) this.app.composer.edit(message);
-    else if (key === "Delete" && rights.remove) this.app.remove(this.app.model.current, message);
+    else if (key === "Delete" && rights.remove) this.app.remove(this.app.model.shown, message);
     else if (key === "Enter" || key === "ContextMenu") this.menu(node, message);
     else return false;
     return true;
   }
 }
 
+/**
+ * @param {string} emoji
+ * @param {any} act
+ */
 const quick = (emoji, act) =>
   el("button", {
     type: "button",

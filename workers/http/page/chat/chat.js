@@ -12,6 +12,7 @@
  * `reacted`, `presence`, `typing`, `read`, `gap`, `reset`, `error`, `bye`) and the client's own: `state` (see State),
  * `caughtup` ({recovered, lost, resets}, after a reconnect), `sent` and `retrying` (about a request).
  */
+/** @import { Events, Welcome } from "./wire.js" */
 import { Comeback, LOST, POLICY, UNAUTHORIZED } from "./comeback.js";
 import { Core } from "./core.js";
 import { ChatError } from "./errors.js";
@@ -120,12 +121,13 @@ export class Chat extends Verbs {
 
   /**
    * Call `listener` with the detail of each event of that type; returns what ends it.
-   * @param {string} type
-   * @param {(detail: any) => void} listener
+   * @template {keyof Events} T
+   * @param {T} type
+   * @param {(detail: Events[T]) => void} listener
    * @returns {() => void}
    */
   on(type, listener) {
-    const handle = (event) => listener(event.detail);
+    const handle = (/** @type {any} */ event) => listener(event.detail);
     this.addEventListener(type, handle);
     return () => this.removeEventListener(type, handle);
   }
@@ -172,12 +174,14 @@ export class Chat extends Verbs {
   // ---- one connection ------------------------------------------------------------------------------
 
   async dial() {
-    const marker = (this.ws = {}); // taken, while the token is fetched
+    const marker = {};
+    this.ws = marker; // taken, while the token is fetched
     const { token } = this.options;
     const given = typeof token === "function" ? await token() : this.core.renewedToken || token;
     if (this.ws !== marker) return;
     const Socket = this.options.WebSocket ?? globalThis.WebSocket;
-    const ws = (this.ws = new Socket(this.url, SUBPROTOCOL));
+    const ws = new Socket(this.url, SUBPROTOCOL);
+    this.ws = ws;
     this.answered = false;
     this.tried += 1;
     ws.onopen = () => {
@@ -185,8 +189,8 @@ export class Chat extends Verbs {
       this.refused = false;
       ws.send(JSON.stringify(this.core.hello(given ?? "")));
     };
-    ws.onmessage = ({ data }) => this.received(data);
-    ws.onclose = ({ code, reason }) => this.ended(code, reason);
+    ws.onmessage = (/** @type {MessageEvent} */ { data }) => this.received(data);
+    ws.onclose = (/** @type {CloseEvent} */ { code, reason }) => this.ended(code, reason);
     ws.onerror = () => {}; // a close follows, and says as much as there is to know
     this.timers.watch = setTimeout(() => this.cut("no answer"), OPEN_WITHIN);
   }
@@ -205,6 +209,7 @@ export class Chat extends Verbs {
     this.pump();
   }
 
+  /** @param {Welcome} welcome */
   welcomed(welcome) {
     const first = !this.answered;
     this.answered = true;
@@ -230,12 +235,16 @@ export class Chat extends Verbs {
     }, PONG_WITHIN);
   }
 
-  /** Do not wait for the closing handshake of a connection that is of no use. */
+  /**
+   * Do not wait for the closing handshake of a connection that is of no use.
+   * @param {string} reason
+   */
   cut(reason, code = LOST) {
     this.letGo();
     this.ended(code, reason);
   }
 
+  /** @param {number} [code] */
   letGo(code) {
     const ws = this.ws;
     this.ws = null;
@@ -244,6 +253,10 @@ export class Chat extends Verbs {
     ws.close(code);
   }
 
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
   ended(code, reason) {
     this.ws = null;
     clearTimeout(this.timers.watch);
@@ -288,6 +301,7 @@ export class Chat extends Verbs {
     this.stored("removeItem");
   }
 
+  /** @param {any} state */
   finish(state) {
     clearTimeout(this.timers.retry);
     clearTimeout(this.timers.wake);
@@ -302,6 +316,13 @@ export class Chat extends Verbs {
 
   // ---- requests ------------------------------------------------------------------------------------
 
+  /**
+   * @param {string} kind
+   * @param {Record<string, any>} fields
+   * @param {number} [timeout] seconds
+   * @returns {Promise<any>}
+   * @override
+   */
   request(kind, fields, timeout = this.options.timeout ?? TIMEOUT) {
     return new Promise((resolve, reject) => {
       if (this.state.state === "closed") throw new ChatError("ended", "the client is closed");
@@ -336,6 +357,11 @@ export class Chat extends Verbs {
     }
   }
 
+  /**
+   * @param {number} id
+   * @param {any} answer
+   * @param {ChatError | undefined} error
+   */
   settle(id, answer, error) {
     const request = this.waiting.get(id);
     if (!request) return;
@@ -347,6 +373,7 @@ export class Chat extends Verbs {
 
   // ---- inside --------------------------------------------------------------------------------------
 
+  /** @param {object} message */
   send(message) {
     if (this.ws?.readyState === 1) this.ws.send(JSON.stringify(message));
   }
@@ -357,10 +384,14 @@ export class Chat extends Verbs {
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }
 
-  /** Storage may be full or forbidden; then a reload makes another guest. */
+  /**
+   * Storage may be full or forbidden; then a reload makes another guest.
+   * @param {"getItem" | "setItem" | "removeItem"} method
+   * @param {...string} value
+   */
   stored(method, ...value) {
     try {
-      return this.options.storage?.[method](this.options.storageKey ?? STORAGE_KEY, ...value);
+      return /** @type {any} */ (this.options.storage)?.[method](this.options.storageKey ?? STORAGE_KEY, ...value);
     } catch {
       return null;
     }

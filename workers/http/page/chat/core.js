@@ -2,6 +2,7 @@
  * Owns the client's side of the protocol without any I/O: the rooms and the places in them, and what follows from
  * each message of the server. Messages come in by `receive`, actions go out; the shell (`chat.js`) carries them out.
  */
+/** @import { Entry, From, Gap, RoomState, Welcome } from "./wire.js" */
 import { ChatError } from "./errors.js";
 import { DROP, Place, RESUME, SHOW_AFTER_HOLE } from "./places.js";
 import { mayBeDone, Requests } from "./requests.js";
@@ -100,7 +101,10 @@ export class Core {
     return { actions, wakeAt };
   }
 
-  /** @returns {{actions: Action[], wakeAt: number}} */
+  /**
+   * @returns {{actions: Action[], wakeAt: number}}
+   * @param {number} now
+   */
   helloDue(now) {
     if (this.helloAt > now) return { actions: [], wakeAt: this.helloAt };
     return { actions: [{ do: "send", message: this.hello(this.token) }], wakeAt: Infinity };
@@ -175,7 +179,10 @@ export class Core {
     return this.receiveAnswer(message);
   }
 
-  /** @returns {Action[]} */
+  /**
+   * @returns {Action[]}
+   * @param {Entry} entry
+   */
   receiveEntry(entry) {
     const place = this.rooms.get(entry.room);
     if (!place) return []; // left already: it was on its way
@@ -195,6 +202,7 @@ export class Core {
 
   /**
    * More may be missing than the server thinks, or less.
+   * @param {Gap} gap
    * @returns {Action[]}
    */
   receiveGap({ room, epoch, from, to, changes = false }) {
@@ -210,7 +218,10 @@ export class Core {
     return [...effects, ...this.caughtUp(room, to)];
   }
 
-  /** @returns {Action[]} */
+  /**
+   * @returns {Action[]}
+   * @param {any} reset
+   */
   receiveReset(reset) {
     const place = this.rooms.get(reset.room);
     if (!place) return [];
@@ -219,18 +230,30 @@ export class Core {
     return [tell("reset", reset), ...this.caughtUp(reset.room, reset.offset)];
   }
 
-  /** @returns {Action[]} */
+  /**
+   * @returns {Action[]}
+   * @param {string} room
+   * @param {string} epoch
+   * @param {number} from
+   * @param {number} to
+   */
   miss(room, epoch, from, to) {
     this.missed.lost += to - from + 1;
     return [tell("gap", { type: "gap", room, epoch, from, to })];
   }
 
-  /** The user got another name on another connection: the next hello must not bring the old one back. */
+  /**
+   * The user got another name on another connection: the next hello must not bring the old one back.
+   * @param {{renamed?: From[]}} presence
+   */
   receiveNames({ renamed = [] }) {
     for (const { user, name } of renamed) if (user === this.user) this.name = name;
   }
 
-  /** @returns {Action[]} */
+  /**
+   * @returns {Action[]}
+   * @param {Welcome} welcome
+   */
   receiveWelcome(welcome) {
     const again = this.user === welcome.user;
     this.online = true;
@@ -251,6 +274,7 @@ export class Core {
     return again ? [...actions, ...this.caughtUp("", 0)] : actions;
   }
 
+  /** @param {RoomState} state */
   enterAgain({ room, epoch, offset, recovered }) {
     const place = this.enter(room);
     const known = place.position;
@@ -260,6 +284,7 @@ export class Core {
 
   /**
    * What the hello has settled is done.
+   * @param {any} entered
    * @returns {Action[]}
    */
   settle(entered) {
@@ -276,7 +301,10 @@ export class Core {
     return actions;
   }
 
-  /** @returns {Action[]} */
+  /**
+   * @returns {Action[]}
+   * @param {any} entered
+   */
   dropRefused(entered) {
     const asked = [...this.requests.pending.values()]
       .filter((one) => one.kind === "join")
@@ -286,7 +314,11 @@ export class Core {
     return refused.map((room) => tell("left", { type: "left", room, reason: "refused" }));
   }
 
-  /** @returns {Action[]} */
+  /**
+   * @returns {Action[]}
+   * @param {any} error
+   * @param {number} now
+   */
   receiveError(error, now) {
     if (error.id === HELLO && !this.online) return this.helloRefused(error, now);
     const request = this.requests.pending.get(error.id);
@@ -305,6 +337,8 @@ export class Core {
 
   /**
    * What passes is waited for; a name that is not allowed here costs the name, not the way in.
+   * @param {any} error
+   * @param {number} now
    * @returns {Action[]}
    */
   helloRefused(error, now) {
@@ -321,6 +355,7 @@ export class Core {
 
   /**
    * Answers that an application shows are told as events too; one that nobody waits for was given up, or came twice.
+   * @param {any} message
    * @returns {Action[]}
    */
   receiveAnswer(message) {
@@ -335,14 +370,17 @@ export class Core {
 
   // ---- inside ----------------------------------------------------------------------------------
 
+  /** @param {string} room */
   enter(room) {
-    let place = this.rooms.get(room);
-    if (!place) this.rooms.set(room, (place = new Place()));
+    const place = this.rooms.get(room) ?? new Place();
+    this.rooms.set(room, place);
     return place;
   }
 
   /**
    * After a reconnect: everything that was missed is here, or known to be lost.
+   * @param {string} room
+   * @param {number} offset
    * @returns {Action[]}
    */
   caughtUp(room, offset) {

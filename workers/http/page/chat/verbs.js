@@ -4,10 +4,7 @@
  * @typedef {{type: "ack", room?: string, epoch?: string, offset?: number, duplicate?: boolean}} Ack
  * @typedef {{type: "joined", room: string, epoch: string, offset: number, recovered?: boolean, members?: number,
  *   unread?: number, read?: number}} Joined
- * @typedef {{type: "message", room: string, epoch: string, offset: number, time: number,
- *   from: {user: string, name: string}, text?: string, data?: any, key?: string, reply_to?: number, to?: string,
- *   mentions?: string[], edited?: number, deleted?: boolean, reactions?: Record<string, string[]>}} Message as it now
- *   stands, where it was missed or comes from `history`
+ * @typedef {import("./wire.js").Entry} Message as it now stands, where it was missed or comes from `history`
  * @typedef {{type: "history", room: string, epoch: string, messages: Message[], more: boolean}} History
  * @typedef {{user: string, name: string, connections: number}} Member
  * @typedef {{type: "members", room: string, members: Member[], count: number, truncated: boolean}} Members
@@ -26,7 +23,7 @@ export class Verbs extends EventTarget {
    * @returns {Promise<any>}
    */
   request(kind, fields, timeout) {
-    throw new Error(`nothing carries ${kind}`);
+    throw new Error(`nothing carries ${kind} ${Object.keys(fields)} (${timeout} s)`);
   }
 
   /**

@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, str] = {
     "chatmaster.errors": "contract",
     "chatmaster.contract": "",
     # the workers
-    "workers": "worker connection gateway gateway_errors timer",
+    "workers": "worker connection gateway timer bus",
     "workers.main": "process worker",
     "workers.process": (
         "handover chat callbacks node worker timer connection registry presence cluster rooms bus transport http"
@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, str] = {
     "workers.handover": "node connection registry rooms bus transport",
     "workers.chat": "callbacks node worker connection registry presence cluster rooms bus transport http chat.rules",
     "workers.callbacks": "node worker connection presence bus",
-    "workers.gateway": "gateway_errors reach node registry cluster bus",
+    "workers.gateway": "reach node registry cluster bus",
     "workers.timer": "node",
     "workers.reach": "node registry presence cluster bus",
     "workers.worker": "node connection reach",
@@ -79,7 +79,6 @@ MAY_IMPORT: dict[str, str] = {
     "workers.presence": "cluster bus",
     "workers.rooms": "bus transport",
     "workers.cluster": "bus",
-    "workers.gateway_errors": "bus",
     "workers.bus": "",
     "workers.transport": "http",
     "workers.http": "",

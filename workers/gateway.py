@@ -2,7 +2,15 @@
 
 It needs nothing but the store: a message takes the path of every other one, through the same script, and reaches
 every member on every worker and machine, once and in the room's order. It is synchronous and may be used by one
-thread at a time.
+thread at a time. This module imports redis, which takes 0.1 s and more: `workers` imports it when it is used.
+
+What `Gateway` raises beside TypeError and ValueError for wrong arguments is one tree::
+
+    GatewayError
+    ├── GatewayUnavailable      the store did not answer; of what was sent nobody knows whether it is kept
+    ├── GatewayRefused          the store refused: wrong password, no memory, a key that was used with other content
+    ├── InstanceNotRunning      nobody runs an instance of that name in this store
+    └── WrongApplication        what runs there would misunderstand it
 """
 
 from __future__ import annotations
@@ -10,11 +18,13 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+import redis
 
 from chatmaster.settings import Settings
 from chatmaster.store import client
@@ -29,11 +39,10 @@ from workers.addressing import (
 )
 from workers.bus import keys as bus_keys
 from workers.bus.codec import pack_envelope, unpack_all_placed
-from workers.bus.port import Placed
+from workers.bus.port import BusError, Placed
 from workers.bus.script import load_own
 from workers.chat.rules import names
 from workers.cluster import keys as presence_keys
-from workers.gateway_errors import InstanceNotRunning, WrongApplication, own_errors
 from workers.node import control_room
 from workers.node import published_settings as kept
 from workers.payload import close_reason, packed
@@ -42,7 +51,43 @@ from workers.registry import keys as registry_keys
 from workers.room_options import retention
 
 MEMBERS_MOST = 1000
+MAX_TIMEOUT = 3600.0  # seconds
 LOOK_EVERY = 1.0  # seconds between two looks whether the instance still runs, and what it says of itself
+
+
+class GatewayError(Exception):
+    """A `Gateway` could not do it; the message says why, in one sentence."""
+
+
+class GatewayUnavailable(GatewayError):
+    """The store did not answer. Of what was sent nobody knows whether it is kept; with a `key` it can be repeated."""
+
+
+class GatewayRefused(GatewayError):
+    """The store refused; nothing was done."""
+
+
+class InstanceNotRunning(GatewayError):
+    """Nobody runs an instance of that name in this store; nothing was sent."""
+
+
+class WrongApplication(GatewayError):
+    """What runs there would misunderstand it; nothing was sent."""
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise what a store, or the way there, raises as one of ours."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        if isinstance(error, redis.AuthenticationError):
+            raise GatewayRefused(f"the store refused: {error}") from error
+        raise GatewayUnavailable(f"the store did not answer: {error}") from error
+    except redis.RedisError as error:
+        raise GatewayRefused(f"the store refused: {error}") from error
+    except BusError as error:
+        raise GatewayRefused(str(error) or type(error).__name__) from error
 
 
 class Gateway:
@@ -50,9 +95,9 @@ class Gateway:
 
     `url` is the store's (`redis://…`, `unix:///…`; `chatctl status` shows it), `name` the instance's (`master.name`),
     `timeout` in seconds for each answer.
-    `worker` names one of several Workers of a program; without it the chat is meant, or the first one.
+    `worker` names one of several Workers of a program; without it the chat is meant, or the first Worker.
     How long rooms are kept is what the server says; `settings` overrides it.
-    Every method raises GatewayError, see `gateway_errors.py`: InstanceNotRunning where nobody runs it (nothing goes
+    Every method raises GatewayError, see above: InstanceNotRunning where nobody runs it (nothing goes
     into the void), WrongApplication for what its clients would misunderstand, GatewayUnavailable, GatewayRefused; and
     TypeError and ValueError for wrong arguments. After GatewayUnavailable the outcome is unknown, and a repetition is
     kept once only with a `key`.
@@ -69,12 +114,16 @@ class Gateway:
     ) -> None:
         if not all(isinstance(one, str) for one in (url, name, worker)):
             raise TypeError("url, name and worker are strings")
+        if settings is not None and not isinstance(settings, Settings):
+            raise TypeError(f"settings is a chatmaster.settings.Settings, not {type(settings).__name__}")
+        _check_timeout(timeout)
         # No retries of its own: one would write twice.
-        where = store_url.parse(url)
+        where = _parse_url(url)
         self._client: Any = client.connect(where, timeout)
         self._database = where.database
-        self._name = scoped(name, worker)
+        self._instance = name
         self._worker = worker
+        self._name = scoped(name, worker)  # what the keys of the Worker begin with; see `_look`
         self._given = settings
         self._settings = settings or Settings()
         self._retention = retention(self._settings)
@@ -225,27 +274,55 @@ class Gateway:
             raise WrongApplication(f"the instance {self._name!r} runs {what}")
 
     def _look(self) -> None:
-        """What the instance says of itself: to append with other limits than its own would trim its rooms."""
-        said = self._client.get(kept.key_of(self._name))
-        if said is None or not self._incarnations():
-            first = "; the first Worker of a program is reached without `worker`" if self._worker else ""
-            raise InstanceNotRunning(f"nobody runs an instance of the name {self._name!r} in this store{first}")
-        found = kept.unpack(said)
+        """Read what the instance says of itself: to append with other limits than its own would trim its rooms.
+
+        The chat, or else the first Worker of a program, keeps its rooms under the instance's own name: a name that the
+        Worker may get and lose by a reload. Raises InstanceNotRunning.
+        """
+        own, first = scoped(self._instance, self._worker), self._instance
+        found = self._published(own)
+        self._name = own
+        if found is None and self._worker:
+            found = self._published(first)
+            self._name = first
+            if found is not None and found.worker != self._worker:
+                raise InstanceNotRunning(f"the instance {first!r} runs no Worker of the name {self._worker!r}")
+        if found is None:
+            raise InstanceNotRunning(f"nobody runs an instance of the name {first!r} in this store")
         self._application = found.application
         if self._given is None:
             self._settings, self._retention = found.settings, retention(found.settings)
         self._looked_at = time.monotonic()
 
-    def _incarnations(self) -> set[bytes]:
+    def _published(self, name: str) -> kept.Published | None:
+        """What workers publish under a name; None: none of them runs."""
+        said = self._client.get(kept.key_of(name))
+        return kept.unpack(said) if said is not None and self._incarnations(name) else None
+
+    def _incarnations(self, name: str) -> set[bytes]:
         """The workers that count as alive by the store's clock."""
         seconds, micros = self._client.time()
-        leases = presence_keys.of_incarnations(self._name)[0]
+        leases = presence_keys.of_incarnations(name)[0]
         return set(self._client.zrangebyscore(leases, seconds * 1000 + micros // 1000, "+inf"))
 
     def _count(self, subject: str) -> int:
         counts = self._client.hgetall(registry_keys.counts(self._name, subject))
-        alive = self._incarnations()
+        alive = self._incarnations(self._name)
         return sum(int(number) for incarnation, number in counts.items() if incarnation in alive)
+
+
+def _parse_url(url: str) -> store_url.StoreUrl:
+    try:
+        return store_url.parse(url)
+    except ValueError as error:  # an embedded store has an address too, which only its server knows
+        raise ValueError(f"url: {str(error).replace('embedded, ', '')}") from None
+
+
+def _check_timeout(timeout: Any) -> None:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
+    if not 0 < timeout <= MAX_TIMEOUT:
+        raise ValueError(f"timeout is more than 0 and at most {MAX_TIMEOUT:g} seconds, not {timeout!r}")
 
 
 def _body(text: str, data: Any) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.test_names import Told
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
-from workers import Gateway
+from workers import Gateway, InstanceNotRunning
 
 PROGRAM = Path(__file__).parent / "programs" / "two.py"
 
@@ -71,6 +71,12 @@ async def test_a_worker_means_its_own_connections_wherever_it_is_asked(program: 
             await until_async(lambda: (plain.online(), gateway.online()) == (4, 1), what="one is gone")
             gateway.broadcast("by gateway")
             assert await admins[0].read_message() == "by gateway"
+        with Gateway(url, worker="front") as first, Gateway(url, worker="back") as nobody:
+            assert first.online() == 4 and first.send_to_room("hall", "by name").offset
+            for client in fronts:
+                assert await client.read_message() == "by name"
+            with pytest.raises(InstanceNotRunning, match="runs no Worker of the name 'back'"):
+                nobody.online()
 
 
 async def test_what_does_not_run_here_says_where_it_does(program: Chatmaster) -> None:

@@ -65,7 +65,7 @@ class CallbackApplication:
         return message_size
 
     async def start(self) -> None:
-        notice = Notice(self._node.bus, self._node.settings, PROGRAM)
+        notice = Notice(self._node.bus, self._node.settings, PROGRAM, self._node.launch.worker)
         notice.post()
         self._node.lease.when_reborn(lambda old: notice.post())
         self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it

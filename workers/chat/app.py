@@ -99,7 +99,7 @@ class ChatApplication:
             people=self.people,
             consulted=hooks.consulted,
         )
-        self._notice = Notice(node.bus, node.settings, CHAT)
+        self._notice = Notice(node.bus, node.settings, CHAT, node.launch.worker)
         self._told_at_most = node.settings.chat.presence_names  # what each of 1,000 does would be told a million times
         self._deadlines = SessionTimeouts(
             node.settings.limits.hello_timeout, node.connections, node.moving, ticked=self._copy_counters

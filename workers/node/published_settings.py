@@ -24,14 +24,15 @@ CHAT: Final = "chat"
 PROGRAM: Final = "program"
 
 
-class Said(Struct):
+class Published(Struct):
     """What an instance says of itself."""
 
     application: str  # CHAT or PROGRAM: what its clients understand
     settings: Settings
+    worker: str = ""  # the name of the Worker that keeps its rooms under the name of this key
 
 
-_decode_said: Final = msgspec.json.Decoder(Said)
+_decode: Final = msgspec.json.Decoder(Published)
 
 
 def key_of(name: str) -> str:
@@ -39,7 +40,7 @@ def key_of(name: str) -> str:
     return f"{tag(name, '!settings')}:retention"
 
 
-def pack(settings: Settings, application: str) -> bytes:
+def pack(settings: Settings, application: str, worker: str) -> bytes:
     """The application, and the settings that a writer needs, and no others: what is secret stays here."""
     store = {"history_size": settings.store.history_size, "history_ttl": settings.store.history_ttl}
     rooms = [
@@ -47,22 +48,23 @@ def pack(settings: Settings, application: str) -> bytes:
         for rule in settings.rooms
     ]
     limits = {"key_ttl": settings.limits.key_ttl, "message_size": settings.limits.message_size}
-    return _encode({"application": application, "settings": {"store": store, "rooms": rooms, "limits": limits}})
+    published = {"store": store, "rooms": rooms, "limits": limits}
+    return _encode({"application": application, "worker": worker, "settings": published})
 
 
-def unpack(data: bytes) -> Said:
+def unpack(data: bytes) -> Published:
     """What `pack` made; every other setting has its default. Raises msgspec.ValidationError."""
-    said: Said = _decode_said.decode(data)
-    return said
+    published: Published = _decode.decode(data)
+    return published
 
 
 class Notice:
     """Writes it down. Made inside the running loop."""
 
-    def __init__(self, bus: Calls, settings: Settings, application: str) -> None:
+    def __init__(self, bus: Calls, settings: Settings, application: str, worker: str) -> None:
         self._bus = bus
         self._key = key_of(settings.master.name)
-        self._packed = pack(settings, application)
+        self._packed = pack(settings, application, worker)
         (self._script,) = map(bus.script, scripts_of(Path(__file__).parent, "retain"))
 
     def post(self) -> None:

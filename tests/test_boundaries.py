@@ -38,6 +38,7 @@ LEAVES = {
     "workers.close_codes",
     "workers.connection_api",
     "workers.failures",
+    "workers.ip_addresses",
     "workers.payload",
     "workers.rate_limit",
     "workers.room_options",
@@ -156,6 +157,7 @@ SMALL_FILES = {
     "workers/close_codes.py",
     "workers/chat/rules/request_error.py",
     "workers/handover/window.py",
+    "workers/ip_addresses.py",
     "workers/node/counters.py",
     "workers/payload.py",
     "workers/threads.py",
@@ -178,7 +180,6 @@ KNOWN: dict[str, set[str]] = {
         "workers.node.node imports workers.worker",
         "workers.registry.limits imports workers.presence.calls",
         "workers.registry.registry imports workers.presence.calls",
-        "workers.registry.registry imports workers.transport.addresses",
         "workers.registry.sanction_store imports workers.presence.calls",
         "workers.timer imports workers.callbacks.registering",
         "workers.worker imports workers.callbacks.registering",
@@ -210,11 +211,6 @@ KNOWN: dict[str, set[str]] = {
         " workers.chat.renames"
         " workers.chat.session_timeouts",
         "workers.rooms.join workers.rooms.room workers.rooms.slow_consumer",
-        "workers.transport.closing"
-        " workers.transport.endpoint"
-        " workers.transport.handshake"
-        " workers.transport.keepalive"
-        " workers.transport.websocket",
     },
     "class_names_in_a_package": {
         "chatmaster/master: Report",
@@ -381,9 +377,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/rooms/listening.py",
         "workers/rooms/pace.py",
         "workers/rooms/rooms.py",
-        "workers/transport/addresses.py",
-        "workers/transport/notices.py",
-        "workers/transport/tls.py",
     },
     "files_named_in_docstrings": {
         "chatmaster/master/control_server.py: control.py",

@@ -45,11 +45,11 @@ from workers.chat.rules.state import SessionPhase, SessionState
 from workers.chat.session_timeouts import SessionTimeouts
 from workers.chat.user_rate import UserRate
 from workers.http import page
+from workers.ip_addresses import network_of
 from workers.node.published_settings import CHAT, Notice
 from workers.rate_limit import BYTES_A_TOKEN
 from workers.rooms.types import Gap, Reset
 from workers.tasks import answer_of
-from workers.transport.addresses import network_of
 
 if TYPE_CHECKING:
     from workers.connection import Connection

@@ -94,7 +94,7 @@ class Adoption:
         """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
         endpoint = self.endpoint
         assert endpoint is not None  # else nobody was offered
-        attached = await endpoint.attach_all([(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived])
+        attached = await endpoint.attach([(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived])
         async with self._turn:
             self._go_on_together(arrived, attached)
 

@@ -100,7 +100,7 @@ class Receiver:
         """Follow the rooms before their members come, so that they need no page of the log then."""
         await self._arrivals.prepare()
         endpoint = self._arrivals.endpoint
-        credit = endpoint.descriptors.limit - endpoint.descriptors.used if endpoint else 0
+        credit = endpoint.shared.descriptors.limit - endpoint.shared.descriptors.used if endpoint else 0
         self._link.send(encode(Prepared(VERSION, credit)))
 
     def _offered(self, batch: int, parcels: tuple[Raw, ...], fds: list[int]) -> None:

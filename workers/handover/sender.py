@@ -167,7 +167,7 @@ class Sender:
         """Whether somebody is left, or about to come, who may be able to leave later."""
         if not all(self._moves.stays(connection) for connection in self._node.connections.values()):
             return True
-        hands = any(len(endpoint.connections.handshakes) for endpoint in self._node.endpoints if endpoint.tls is None)
+        hands = any(endpoint.handshakes for endpoint in self._node.endpoints if endpoint.tls is None)
         return hands and self._loop.time() < self._hands_shaken
 
     def _offer_all(self) -> bool:

@@ -20,9 +20,9 @@ from workers.presence.local_state import GRACE
 from workers.registry import Registry
 from workers.room_options import retention
 from workers.rooms.hub import Hub
+from workers.transport.acceptor import server_context
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
 from workers.transport.endpoint import Endpoint
-from workers.transport.tls import server_context
 
 logger = logging.getLogger(__name__)
 
@@ -97,21 +97,21 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     row[Field.USERS] = node.registry.users if hasattr(node, "registry") else 0
     row[Field.TASKS] = len(asyncio.all_tasks(node.loop))
     for field, name in _TRANSPORT_FIELDS:
-        row[field] = sum(getattr(endpoint.counts, name) for endpoint in node.endpoints)
+        row[field] = sum(getattr(endpoint.shared.counts, name) for endpoint in node.endpoints)
     row[Field.BYTES_OUT] += node.hub.tally.bytes_out if hasattr(node, "hub") else 0
     if node.endpoints:
         _copy_transport(node, row)
     node.counters.copy_to(row)
-    row[Field.CALLBACK_ERRORS] += sum(endpoint.counts.callback_errors for endpoint in node.endpoints)
+    row[Field.CALLBACK_ERRORS] += sum(endpoint.shared.counts.callback_errors for endpoint in node.endpoints)
 
 
 def _copy_transport(node: Node, row: WorkerStats) -> None:
-    descriptors = node.endpoints[0].descriptors  # one budget for all endpoints
+    descriptors = node.endpoints[0].shared.descriptors  # one budget for all endpoints
     row[Field.ACCEPT_PAUSES], row[Field.ACCEPT_PAUSED] = descriptors.pauses, descriptors.paused_at
     row[Field.DESCRIPTORS], row[Field.DESCRIPTORS_LIMIT] = descriptors.before + descriptors.used, descriptors.file_limit
     counts = [0] * len(REFUSALS)
     for endpoint in node.endpoints:
-        for status, count in endpoint.counts.refused.items():
+        for status, count in endpoint.shared.counts.refused.items():
             counts[_PLACES.get(status, _PLACES[0])] += count
     for place, count in enumerate(counts):
         row[Field.REFUSED + place] = count
@@ -157,9 +157,9 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         node,
         _http(node),
         tls=tls,
-        descriptors=first.descriptors,
-        peers=first.peers,
-        notices=first.notices,
+        descriptors=first.shared.descriptors,
+        peers=first.shared.peers,
+        refusals=first.shared.refusals,
     )
 
 

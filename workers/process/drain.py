@@ -83,8 +83,8 @@ class DrainProcedure:
         """Whoever was accepted is let in before it is sent away: a handshake is never cut."""
         self._node.stop_accepting()
         await asyncio.sleep(0.01)  # the loop may just have accepted one, and tells of it in a later turn
-        ends = [endpoint.connections.handshakes for endpoint in self._node.endpoints]
-        while self._loop.time() < self._hands_until and any(map(len, ends)):
+        endpoints = self._node.endpoints
+        while self._loop.time() < self._hands_until and any(endpoint.handshakes for endpoint in endpoints):
             await asyncio.sleep(0.01)
 
     @property

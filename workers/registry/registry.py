@@ -13,13 +13,13 @@ from msgspec import Struct
 from chatmaster.settings import Settings
 from workers.bus.port import BusError
 from workers.cluster.lease import Lease
+from workers.ip_addresses import network_of
 from workers.presence.calls import Calls, scripts_of
 from workers.registry import keys
 from workers.registry.limits import ConnectionLimits, CountedAnew
 from workers.registry.sanction_store import SanctionStore
 from workers.registry.sanctions import Sanction, Sanctions, Verb, unpack_all
 from workers.tasks import Tasks
-from workers.transport.addresses import network_of
 
 logger = logging.getLogger(__name__)
 

@@ -15,15 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from workers.close_codes import CloseCode
+from workers.ip_addresses import of_peer
 from workers.transport import frames
-from workers.transport.addresses import of_peer
 from workers.transport.ports import ConnectionOwner
-
-if TYPE_CHECKING:
-    from workers.transport.endpoint import Endpoint
+from workers.transport.shared import EndpointShared
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +51,9 @@ class ClosingProtocol(asyncio.Protocol):
         "_pending",
         "_remote",
         "bytes_out",
-        "endpoint",
         "oversized",
         "owner",
+        "shared",
         "state",
         "transport",
         "writing_paused",
@@ -64,8 +62,8 @@ class ClosingProtocol(asyncio.Protocol):
     owner: ConnectionOwner
     transport: asyncio.Transport
 
-    def __init__(self, endpoint: Endpoint, remote: tuple[str, int] | None) -> None:
-        self.endpoint = endpoint
+    def __init__(self, shared: EndpointShared, remote: tuple[str, int] | None) -> None:
+        self.shared = shared
         self.state = OPEN
         self.writing_paused = False
         self.oversized = 0  # bytes of messages beyond the queue size that were written and are not all sent
@@ -97,7 +95,7 @@ class ClosingProtocol(asyncio.Protocol):
     @property
     def encrypted(self) -> bool:
         """Whether TLS ends in this process, so that the descriptor alone is of no use elsewhere."""
-        return self.endpoint.tls is not None
+        return self.shared.encrypted
 
     @property
     def buffered(self) -> int:
@@ -123,9 +121,9 @@ class ClosingProtocol(asyncio.Protocol):
                 self._keep_pending().frames.append(frame)
             return
         self.bytes_out += len(frame)
-        self.endpoint.counts.bytes_out += len(frame)
+        self.shared.counts.bytes_out += len(frame)
         self.transport.write(frame)
-        if self.writing_paused and self.buffered > 2 * self.endpoint.config.queue_size + self.oversized:
+        if self.writing_paused and self.buffered > 2 * self.shared.config.queue_size + self.oversized:
             self.abort(CloseCode.TOO_SLOW, "reads too slowly")
 
     def pause_writing(self) -> None:
@@ -161,8 +159,8 @@ class ClosingProtocol(asyncio.Protocol):
             self.transport.write(frame)
             self._forget_input()
             self.transport.resume_reading()
-            self.endpoint.closing_began(self)
-            self.endpoint.loop.call_soon(self._tell_closed, code, reason)
+            self.shared.on_closing(self)
+            self.shared.loop.call_soon(self._tell_closed, code, reason)
         elif self.state == FROZEN:
             self._keep_pending().close = (code, reason)
 
@@ -174,7 +172,7 @@ class ClosingProtocol(asyncio.Protocol):
     def abort(self, code: int = CloseCode.ABNORMAL, reason: str = "") -> None:
         """Drop the connection and what waits to be written; `ConnectionOwner.on_close` follows in the next turn."""
         if self.state == OPEN:
-            self.endpoint.loop.call_soon(self._tell_closed, code, reason)
+            self.shared.loop.call_soon(self._tell_closed, code, reason)
         self._drop()
 
     def evict(self) -> None:
@@ -183,12 +181,12 @@ class ClosingProtocol(asyncio.Protocol):
 
     def refuse(self, code: int, reason: str) -> None:
         """The peer broke the protocol."""
-        self.endpoint.counts.protocol_errors += 1
+        self.shared.counts.protocol_errors += 1
         self.fail(code, reason)
 
     def failed(self, doing: str) -> None:
         """The application raised (call this in the `except`): log it once, count it, close with 1011."""
-        self.endpoint.counts.callback_errors += 1
+        self.shared.counts.callback_errors += 1
         log.exception("a callback failed on %s of %s", doing, self.address or "a unix socket")
         self.fail(CloseCode.INTERNAL_ERROR, "internal error")
 
@@ -202,7 +200,7 @@ class ClosingProtocol(asyncio.Protocol):
     def _begin_draining(self) -> None:
         self.state = DRAINING
         self._forget_input()
-        self.endpoint.closing_began(self)
+        self.shared.on_closing(self)
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -228,7 +226,7 @@ class ClosingProtocol(asyncio.Protocol):
         try:
             owner.on_close(code, reason)
         except BaseException:  # application code may raise anything
-            self.endpoint.counts.callback_errors += 1
+            self.shared.counts.callback_errors += 1
             log.exception("a callback failed on the close of a connection")
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -11,13 +11,12 @@ import asyncio
 import logging
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from websockets.http11 import Request
 
 from workers.http.response import Response
-from workers.transport import advice
-from workers.transport.addresses import is_loopback, of_peer
+from workers.ip_addresses import is_loopback, of_peer
 from workers.transport.negotiation import (
     Agreed,
     BadRequest,
@@ -28,10 +27,8 @@ from workers.transport.negotiation import (
     wants_websocket,
 )
 from workers.transport.proxies import V1_PREFIX, BadProxyHeader, parse_proxy_header
+from workers.transport.shared import EndpointShared
 from workers.transport.websocket import WebSocket
-
-if TYPE_CHECKING:
-    from workers.transport.endpoint import Endpoint
 
 _FOR_ANY_HOST: Final = ("/health", "/ready")  # a load balancer asks for an address, and there is nothing to find out
 _BY_PROXIES: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Via")
@@ -42,31 +39,35 @@ log = logging.getLogger(__name__)
 class Handshake(asyncio.Protocol):
     """Reads one request and answers it."""
 
-    __slots__ = ("_answered", "_buffer", "_claims_proxy", "_remote", "endpoint", "peer", "transport")
+    __slots__ = ("_answered", "_buffer", "_claims_proxy", "_remote", "peer", "shared", "transport")
 
     transport: asyncio.Transport
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(self, shared: EndpointShared) -> None:
+        self.shared = shared
         self._buffer = b""
         self._remote: tuple[str, int] | None = None  # by the word of a PROXY header
-        self._claims_proxy = endpoint.proxies.by_protocol  # whether such a header may still come
+        self._claims_proxy = shared.proxies.by_protocol  # whether such a header may still come
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection was accepted."""
         self.transport = cast(asyncio.Transport, transport)
         self.peer = of_peer(transport.get_extra_info("peername"))  # address and port of the other end of the socket
-        self.endpoint.handshake_began(self)
+        self.shared.on_accept(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left, or the answer is out."""
-        self.endpoint.lost_in_handshake(self)
+        self.shared.on_handshake_lost(self)
 
     def evict(self) -> None:
         """Drop it: others need its place."""
         self._count(HTTPStatus.TOO_MANY_REQUESTS)
         self._answered = True
+        self.transport.abort()
+
+    def abort(self) -> None:
+        """Drop the connection."""
         self.transport.abort()
 
     def expire(self) -> None:
@@ -88,20 +89,18 @@ class Handshake(asyncio.Protocol):
             data = rest
         if data[:1] in (b"\r", b"\n"):
             data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines before the request are passed over
-        end = data.find(b"\r\n\r\n", 0, self.endpoint.config.header_size) + 4
+        end = data.find(b"\r\n\r\n", 0, self.shared.config.header_size) + 4
         if end >= 4:
             self._receive_request(data[:end], data[end:])
-        elif len(data) >= self.endpoint.config.header_size:
-            self._advise(
-                "large headers", self.peer[0], advice.large_header(self.peer[0], self.endpoint.config.header_size)
-            )
+        elif len(data) >= self.shared.config.header_size:
+            self.shared.refusals.large_header(self.peer[0], self.shared.config.header_size)
             self._refuse(Response.text(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
         else:
             self._buffer = data
 
     def _receive_proxy_header(self, data: bytes) -> bytes | None:
         """What follows the PROXY header, if a trusted peer sent one; None until that is known."""
-        if not self.endpoint.proxies.trusts(self.peer[0]):
+        if not self.shared.proxies.trusts(self.peer[0]):
             self._claims_proxy = False
             return data
         try:
@@ -118,7 +117,7 @@ class Handshake(asyncio.Protocol):
         return data[length:]
 
     def _receive_request(self, block: bytes, rest: bytes) -> None:
-        agreed = self.endpoint.handshake_cache.recall(block)
+        agreed = self.shared.handshake_cache.get(block)
         if agreed is not None:
             self._accept(agreed, rest)
             return
@@ -129,24 +128,24 @@ class Handshake(asyncio.Protocol):
         try:
             request = parse_request(block)
         except BadRequest as error:
-            if block.startswith(V1_PREFIX) and self.endpoint.proxies.trusts(self.peer[0]):
-                self._advise("PROXY headers", self.peer[0], advice.unexpected_proxy_header(self.peer[0]))
+            if block.startswith(V1_PREFIX) and self.shared.proxies.trusts(self.peer[0]):
+                self.shared.refusals.unexpected_proxy_header(self.peer[0])
             self._refuse(Response.text(HTTPStatus.BAD_REQUEST, str(error)))
             return
-        root = self.endpoint.config.root_path
+        root = self.shared.config.root_path
         if root and request.path == root and not wants_websocket(request.headers):
             there = (("Location", f"{root}/"),)  # the page's own addresses are relative
             self._answer(Response.text(HTTPStatus.PERMANENT_REDIRECT, headers=there).serialize())
             return
         request = self._below_root(request)
         host = request.headers.get("Host") or ""
-        if not self.endpoint.hosts.welcome(host) and request.path not in _FOR_ANY_HOST:
-            self._advise("foreign hosts", host, advice.foreign_host(host))
+        if not self.shared.hosts.allows(host) and request.path not in _FOR_ANY_HOST:
+            self.shared.refusals.foreign_host(host)
             self._refuse(Response.text(HTTPStatus.MISDIRECTED_REQUEST, "not one of this server's names"))
-        elif wants_websocket(request.headers) or self.endpoint.http is None:
-            self._receive_upgrade(request, block, rest)
+        elif wants_websocket(request.headers) or self.shared.http is None:
+            self._receive_websocket_request(request, block, rest)
         elif lost_its_upgrade(request.headers):
-            self._advise("handshakes without Upgrade", self.peer[0], advice.no_upgrade(self.peer[0]))
+            self.shared.refusals.no_upgrade(self.peer[0])
             lacks = "the Upgrade and Connection headers are missing: a proxy did not pass them on"
             self._refuse(Response.text(HTTPStatus.UPGRADE_REQUIRED, lacks, (("Upgrade", "websocket"),)))
         else:
@@ -154,63 +153,59 @@ class Handshake(asyncio.Protocol):
 
     def _below_root(self, request: Request) -> Request:
         """The request without `http.root_path`, which a proxy passes on or has taken off."""
-        root = self.endpoint.config.root_path
+        root = self.shared.config.root_path
         path, mark, query = request.path.partition("?")
         if not root or not (path == root or path.startswith(f"{root}/")):
             return request
         return replace(request, path=(path.removeprefix(root) or "/") + mark + query)
 
-    def _advise(self, kind: str, cause: str, message: str) -> None:
-        self.endpoint.notices.warn(kind, cause, message)
-
-    def _receive_upgrade(self, request: Request, block: bytes, rest: bytes) -> None:
-        agreed = self.endpoint.negotiator.negotiate(request)
+    def _receive_websocket_request(self, request: Request, block: bytes, rest: bytes) -> None:
+        agreed = self.shared.negotiator.negotiate(request)
         if isinstance(agreed, HandshakeRefused):
             self._explain(request, agreed)
             self._refuse(Response.text(agreed.status, agreed.reason, agreed.headers))
         else:
-            self.endpoint.handshake_cache.remember(block, agreed)
+            self.shared.handshake_cache.put(block, agreed)
             self._accept(agreed, rest)
 
     def _explain(self, request: Request, refused: HandshakeRefused) -> None:
         if refused.status == HTTPStatus.FORBIDDEN:
             origin, host = request.headers["Origin"], request.headers.get("Host") or ""
-            self._advise("foreign origins", origin, advice.foreign_origin(origin, host))
+            self.shared.refusals.foreign_origin(origin, host)
         elif refused.status == HTTPStatus.NOT_FOUND:
-            path = request.path.partition("?")[0]
-            self._advise("WebSockets at other paths", path, advice.unknown_path(path))
+            self.shared.refusals.unknown_path(request.path.partition("?")[0])
         elif refused.status == HTTPStatus.UPGRADE_REQUIRED and "Connection" not in request.headers:
-            self._advise("handshakes without Upgrade", self.peer[0], advice.no_upgrade(self.peer[0]))
+            self.shared.refusals.no_upgrade(self.peer[0])
 
     def _accept(self, agreed: Agreed, rest: bytes) -> None:
         """Become a WebSocket."""
-        endpoint = self.endpoint
-        ws = WebSocket(endpoint, agreed.handshake, self._client(agreed) if endpoint.behind_proxies else None)
+        shared = self.shared
+        ws = WebSocket(shared, agreed.handshake, self._client(agreed) if shared.behind_proxies else None)
         ws.transport = self.transport
-        if not endpoint.behind_proxies:
+        if not shared.behind_proxies:
             ws.set_address(self.peer[0])
         self.transport.set_protocol(ws)
-        endpoint.upgraded(self, ws)
+        shared.on_handshake_done(self, ws)
         if not ws.is_open:  # it had to give way
             return
         self.transport.write(agreed.response)
-        ws.begin(endpoint.handler)
+        ws.begin(shared.handler)
         if rest:
             ws.data_received(rest)
 
     def _receive_plain(self, request: Request) -> None:
-        assert self.endpoint.http is not None
+        assert self.shared.http is not None
         try:
-            response = self.endpoint.http.answer(request.path, local=self._is_local(request))
+            response = self.shared.http.answer(request.path, local=self._is_local(request))
         except Exception:
-            self.endpoint.counts.callback_errors += 1
+            self.shared.counts.callback_errors += 1
             log.exception("answering %s failed", request.path.partition("?")[0])
             response = Response.text(HTTPStatus.INTERNAL_SERVER_ERROR)
         self._answer(response.serialize(head=request.method == "HEAD"))
 
     def _is_local(self, request: Request) -> bool:
         """Whether the client is on this machine, by loopback or a unix socket; who comes through a proxy is not."""
-        peer, proxies = self._remote or self.peer, self.endpoint.proxies
+        peer, proxies = self._remote or self.peer, self.shared.proxies
         client = proxies.client(peer, request.headers)
         if client == peer and any(name in request.headers for name in _BY_PROXIES):
             return False
@@ -218,11 +213,11 @@ class Handshake(asyncio.Protocol):
 
     def _client(self, agreed: Agreed) -> tuple[str, int]:
         """Who is behind trusted proxies."""
-        proxies, peer = self.endpoint.proxies, self._remote or self.peer
+        proxies, peer = self.shared.proxies, self._remote or self.peer
         return proxies.behind(peer, agreed.claims) if proxies.trusts(peer[0]) else peer
 
     def _count(self, status: HTTPStatus) -> None:
-        refused = self.endpoint.counts.refused
+        refused = self.shared.counts.refused
         refused[status] = refused.get(status, 0) + 1
 
     def _refuse(self, response: Response) -> None:
@@ -237,7 +232,7 @@ class Handshake(asyncio.Protocol):
         """
         self._answered = True
         self._buffer = b""
-        self.endpoint.handshake_answered(self)
+        self.shared.on_answer(self)
         self.transport.write(response)
         if self.transport.can_write_eof():
             self.transport.write_eof()

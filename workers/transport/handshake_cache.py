@@ -32,7 +32,7 @@ class HandshakeCache:
     def __init__(self) -> None:
         self._kinds: dict[bytes, tuple[bytes, bytes, Agreed]] = {}
 
-    def recall(self, block: bytes) -> Agreed | None:
+    def get(self, block: bytes) -> Agreed | None:
         """The agreement with a client that sent the same block with some key, for the key in this one."""
         key, rest = _without_key(block)
         known = self._kinds.get(rest)
@@ -41,7 +41,7 @@ class HandshakeCache:
         head, tail, agreed = known
         return Agreed(head + _accepted(key) + tail, agreed.handshake, agreed.claims)
 
-    def remember(self, block: bytes, agreed: Agreed) -> None:
+    def put(self, block: bytes, agreed: Agreed) -> None:
         """Keep an agreement that was reached on this block."""
         key, rest = _without_key(block)
         if not key or _private.search(block):

@@ -14,18 +14,64 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from workers.close_codes import CloseCode
-from workers.transport.closing import ClosingProtocol
+from workers.transport.config import EndpointConfig
 from workers.transport.timeouts import Timeouts
 
-if TYPE_CHECKING:
-    from workers.transport.config import EndpointConfig
-    from workers.transport.handshake import Handshake
-    from workers.transport.websocket import WebSocket
-
 LONGEST_TICK: Final = 1.0  # seconds: how late a deadline may be noticed
+
+
+class Expiring(Protocol):
+    """A connection with a deadline."""
+
+    def __hash__(self) -> int: ...
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+    def abort(self) -> None:
+        """Drop the connection."""
+
+
+class PendingHandshake(Expiring, Protocol):
+    """A connection whose handshake is not complete."""
+
+    peer: tuple[str, int]  # address and port of the other end of the socket
+
+    def evict(self) -> None:
+        """Drop the connection because others need its place."""
+
+
+class PingedSocket(Expiring, Protocol):
+    """An open PingedSocket as the keepalive sees it."""
+
+    bucket: dict[PingedSocket, None]  # where the keepalive put it
+    heard: bool  # whether anything arrived since the last ping
+    side_work: int  # of the interval that ends with the next visit; reset here
+    writing_paused: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+
+    @property
+    def reading_paused(self) -> bool:
+        """Whether nothing is read now."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the reader."""
+
+    def ping(self) -> None:
+        """Send a ping."""
+
+    def close(self, code: int = ..., reason: str = ...) -> None:
+        """Start the closing handshake."""
+
+    def abort(self, code: int = ..., reason: str = ...) -> None:
+        """Drop the connection."""
 
 
 class Keepalive:
@@ -37,19 +83,19 @@ class Keepalive:
         self._now = now
         self._lag_timeout = config.lag_timeout
         # As keys of a dict: a set of so few takes 80 bytes for each, since it grows fourfold.
-        self._buckets: list[dict[WebSocket, None]] = [{} for _ in range(round(config.ping_interval / self.tick))]
+        self._buckets: list[dict[PingedSocket, None]] = [{} for _ in range(round(config.ping_interval / self.tick))]
         self._visiting = 0  # the bucket that comes next
         self._filling = 0  # the bucket that the next connection goes to
-        self.handshakes: Timeouts[Handshake] = Timeouts(config.handshake_timeout)
-        self.closings: Timeouts[ClosingProtocol] = Timeouts(config.close_timeout)
-        self._answers: Timeouts[WebSocket] = Timeouts(config.ping_timeout)
-        self._brought: list[tuple[float, int, WebSocket]] = []  # pinged elsewhere: when the answer is due, a heap
-        self._backlogs: dict[WebSocket, int] = {}  # pinged behind so many bytes
-        self._stalls: dict[WebSocket, tuple[int, float]] = {}  # paused with so many bytes, since when
+        self.handshakes: Timeouts[PendingHandshake] = Timeouts(config.handshake_timeout)
+        self.closings: Timeouts[Expiring] = Timeouts(config.close_timeout)
+        self._answers: Timeouts[PingedSocket] = Timeouts(config.ping_timeout)
+        self._restored: list[tuple[float, int, PingedSocket]] = []  # pinged elsewhere: when the answer is due, a heap
+        self._backlogs: dict[PingedSocket, int] = {}  # pinged behind so many bytes
+        self._stalls: dict[PingedSocket, tuple[int, float]] = {}  # paused with so many bytes, since when
         self._timer: asyncio.TimerHandle | None = None
-        self.when_swept: Callable[[float], None] = lambda now: None
+        self.on_sweep: Callable[[float], None] = lambda now: None
 
-    def __iter__(self) -> Iterator[WebSocket]:
+    def __iter__(self) -> Iterator[PingedSocket]:
         return chain.from_iterable(self._buckets)
 
     def __len__(self) -> int:
@@ -66,22 +112,22 @@ class Keepalive:
             self._timer.cancel()
             self._timer = None
 
-    def add(self, ws: WebSocket) -> None:
+    def add(self, ws: PingedSocket) -> None:
         """An open connection: visit it once in each ping interval."""
         ws.bucket = self._buckets[self._filling]
         ws.bucket[ws] = None
         self._filling = (self._filling + 1) % len(self._buckets)
 
-    def pinged_ago(self, ws: WebSocket, now: float) -> float | None:
+    def ping_age(self, ws: PingedSocket, now: float) -> float | None:
         """Seconds since a ping that has not been answered; None: there is none."""
         return None if ws.heard else self._answers.age(ws, now)
 
-    def pinged_before(self, ws: WebSocket, age: float, now: float) -> None:
+    def restore_ping(self, ws: PingedSocket, age: float, now: float) -> None:
         """Another process has pinged it `age` seconds ago, and the client has the rest of its time to answer."""
         self._answers.set(ws, now)
-        heapq.heappush(self._brought, (now - age + self._answers.delay, id(ws), ws))
+        heapq.heappush(self._restored, (now - age + self._answers.delay, id(ws), ws))
 
-    def remove(self, ws: WebSocket) -> None:
+    def remove(self, ws: PingedSocket) -> None:
         """The connection is gone."""
         ws.bucket.pop(ws, None)
         self._answers.clear(ws)
@@ -99,19 +145,19 @@ class Keepalive:
             handshake.expire()
         for ws in self.closings.expired(now):
             ws.expire()
-        while self._brought and self._brought[0][0] <= now:
-            ws = heapq.heappop(self._brought)[2]
+        while self._restored and self._restored[0][0] <= now:
+            ws = heapq.heappop(self._restored)[2]
             if ws in self._answers:
                 self._answers.clear(ws)
                 self._judge(ws, now)
         for ws in self._answers.expired(now):
             self._judge(ws, now)
-        self.when_swept(now)
+        self.on_sweep(now)
         for ws in tuple(self._buckets[self._visiting]):
             self._visit(ws, now)
         self._visiting = (self._visiting + 1) % len(self._buckets)
 
-    def _visit(self, ws: WebSocket, now: float) -> None:
+    def _visit(self, ws: PingedSocket, now: float) -> None:
         ws.side_work = 0
         if not ws.is_open or ws in self._answers:
             return
@@ -125,7 +171,7 @@ class Keepalive:
             ws.ping()
             self._answers.set(ws, now)
 
-    def _judge(self, ws: WebSocket, now: float) -> None:
+    def _judge(self, ws: PingedSocket, now: float) -> None:
         """The time for an answer is over."""
         before = self._backlogs.pop(ws, 0)
         if not ws.is_open or ws.heard or ws.reading_paused or ws.writing_paused:
@@ -137,7 +183,7 @@ class Keepalive:
         else:
             ws.close(CloseCode.NO_ANSWER, "no answer to a ping")
 
-    def _watch_stall(self, ws: WebSocket, now: float) -> None:
+    def _watch_stall(self, ws: PingedSocket, now: float) -> None:
         waiting = ws.buffered
         before, since = self._stalls.get(ws, (waiting + 1, now))
         if waiting < before:

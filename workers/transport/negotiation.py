@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from sys import intern
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.exceptions import (
@@ -29,13 +28,12 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter, Subprotocol
 
-from workers.transport.hosts import matcher
+from workers.transport.allowed_hosts import AllowedOrigins
 from workers.transport.parser import WINDOW_BITS
 from workers.transport.snapshot import HandshakeResult
 
 _unprintable = re.compile(r"[^\x21-\x7e]")
 _absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Agreed(NamedTuple):
@@ -159,7 +157,7 @@ class Negotiator:
     ) -> None:
         self._claims = claims  # which headers say who the client is
         self._paths = paths  # None: any
-        self._origins = matcher(origins)
+        self._origins = AllowedOrigins(origins)
         self._subprotocols = subprotocols
         self._judge = ServerProtocol(
             extensions=[SharedDeflate()] if deflate else None,
@@ -177,7 +175,7 @@ class Negotiator:
         try:
             accept, extensions, subprotocol = self._judge.process_request(request)
             origin = _single(request.headers, "Origin")
-            if origin and not self._welcome(origin, request.headers):
+            if origin and not self._origins.allows(origin, _single(request.headers, "Host")):
                 raise InvalidOrigin(origin)
         except InvalidHandshake as error:
             return _refusal(error)
@@ -204,9 +202,6 @@ class Negotiator:
                 return Subprotocol(ours)
         raise NegotiationError(f"this server speaks {', '.join(self._subprotocols)}")
 
-    def _welcome(self, origin: str, headers: Headers) -> bool:
-        return _same_origin(origin, headers) or (self._origins is not None and bool(self._origins.fullmatch(origin)))
-
 
 def _normalise(headers: Headers) -> None:
     """What says nothing is as if it was not there: empty lists, and other protocols that would be welcome, too."""
@@ -215,17 +210,6 @@ def _normalise(headers: Headers) -> None:
         _replace(headers, name, *(value for value in values if value.strip(", \t")))
     if wants_websocket(headers):
         _replace(headers, "Upgrade", "websocket")
-
-
-def _same_origin(origin: str, headers: Headers) -> bool:
-    """Whether the page comes from the host that it connects to; the scheme may change at a proxy."""
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    port = _DEFAULT_PORTS.get(parts.scheme, "")
-    host = _single(headers, "Host").lower().removesuffix(port)
-    return bool(host) and parts.netloc.lower().removesuffix(port) == host
 
 
 def _single(headers: Headers, name: str) -> str:

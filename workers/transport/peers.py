@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from workers.transport.addresses import network_of
+from workers.ip_addresses import network_of
 
 KEPT_PART: Final = 4  # a quarter of the descriptors is kept for addresses that have less than the rest of them
 
@@ -41,7 +41,7 @@ class Peers:
         self._networks: dict[Newcomer, str] = {}
         self._gave_way: set[object] = set()  # until it is gone
 
-    def of(self, address: str) -> int:
+    def count(self, address: str) -> int:
         """How many connections the address has."""
         return self._totals.get(self._network(address), 0)
 
@@ -61,7 +61,7 @@ class Peers:
             return oldest
         return None
 
-    def rename(self, old: Newcomer, new: Newcomer, address: str) -> Newcomer | None:
+    def replace(self, old: Newcomer, new: Newcomer, address: str) -> Newcomer | None:
         """A handshake became a WebSocket, whose client's address is known now. Returns what `add` does."""
         if old in self._gave_way:
             self._gave_way.discard(old)
@@ -78,7 +78,7 @@ class Peers:
         self.remove(old, "")
         return self.add(new, address)
 
-    def settled(self, newcomer: Newcomer) -> None:
+    def settle(self, newcomer: Newcomer) -> None:
         """Its client has come in."""
         network = self._networks.pop(newcomer, "")
         if network:

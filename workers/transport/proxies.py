@@ -14,7 +14,7 @@ from typing import Final
 
 from websockets.datastructures import Headers
 
-from workers.transport.addresses import canonical
+from workers.ip_addresses import canonical
 
 Remote = tuple[str, int]
 

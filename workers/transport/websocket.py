@@ -1,14 +1,14 @@
 """Reading from an open WebSocket connection: bytes become messages, and memory stays small.
 
 Thousands of connections sit idle, so an idle one holds no parser, no task, no timer and no buffer: what is
-shared lives in the `Endpoint`, what is rare is made when it is needed. Outgoing frames are made elsewhere
+shared lives in `EndpointShared`, what is rare is made when it is needed. Outgoing frames are made elsewhere
 (`frames.py`) and may be written straight to `transport`, which is what the hub does in its inner loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from websockets.frames import BINARY, CLOSE, PING, TEXT, Frame
 from websockets.protocol import OPEN as PARSER_OPEN
@@ -17,12 +17,11 @@ from websockets.server import ServerProtocol
 from workers.close_codes import CloseCode
 from workers.transport import frames
 from workers.transport.closing import CLOSING, FROZEN, GONE, OPEN, ClosingProtocol
+from workers.transport.keepalive import PingedSocket
 from workers.transport.parser import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
 from workers.transport.ports import ConnectionHandler
+from workers.transport.shared import EndpointShared
 from workers.transport.snapshot import ConnectionState, FrozenConnection, HandshakeResult, encode_state
-
-if TYPE_CHECKING:
-    from workers.transport.endpoint import Endpoint
 
 _PING: Final = frames.ping_frame()
 _APPLICATION: Final = 1  # does not want to be told of messages now
@@ -48,12 +47,12 @@ class WebSocket(ClosingProtocol):
         "side_work",
     )
 
-    bucket: dict[WebSocket, None]  # of the keepalive
+    bucket: dict[PingedSocket, None]  # of the keepalive
 
-    def __init__(self, endpoint: Endpoint, handshake: HandshakeResult, remote: tuple[str, int] | None) -> None:
-        super().__init__(endpoint, remote)
+    def __init__(self, shared: EndpointShared, handshake: HandshakeResult, remote: tuple[str, int] | None) -> None:
+        super().__init__(shared, remote)
         self.handshake = handshake
-        self.opened_at = endpoint.now()
+        self.opened_at = shared.now()
         self.heard = True  # something came since the last ping
         self.bytes_in = 0
         self.frames_in = 0  # whole messages
@@ -97,7 +96,7 @@ class WebSocket(ClosingProtocol):
         else:
             payload = data
             plain, compressed = frames.binary_frame, frames.compressed_binary_frame
-        size, config = len(payload), self.endpoint.config
+        size, config = len(payload), self.shared.config
         if size > config.queue_size:
             self._send_oversized(plain(payload))
             return
@@ -106,7 +105,7 @@ class WebSocket(ClosingProtocol):
 
     def _send_oversized(self, message: bytes) -> None:
         """One that is larger than the queue; it is not compressed, which would take the loop's time."""
-        size, most = len(message), self.endpoint.config.max_send_buffer
+        size, most = len(message), self.shared.config.max_send_buffer
         if size > most:
             raise ValueError(f"a message of {size} bytes is larger than worker.max_send_buffer ({most})")
         if self.state == OPEN:
@@ -139,7 +138,7 @@ class WebSocket(ClosingProtocol):
         if self._pauses & who:
             self._pauses &= ~who
             if not self._pauses:
-                self.endpoint.loop.call_soon(self._read_on)
+                self.shared.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         if self.state != OPEN or self._pauses:
@@ -162,7 +161,7 @@ class WebSocket(ClosingProtocol):
 
     def mark_identified(self) -> None:
         """The application knows who it is, or need not know."""
-        self.endpoint.came_in(self)
+        self.shared.peers.settle(self)
 
     def ping(self) -> None:
         """Ask for a sign of life; `heard` tells whether there was one."""
@@ -172,7 +171,7 @@ class WebSocket(ClosingProtocol):
     def _count_side_work(self, work: int) -> None:
         """Messages are the application's to limit; what it never sees is limited here."""
         self.side_work += work
-        if self.side_work > CONTROL_WORK * self.endpoint.config.control_frames:
+        if self.side_work > CONTROL_WORK * self.shared.config.control_frames:
             self.refuse(CloseCode.FLOOD, "too many control frames or tiny fragments")
 
     # ---- bytes come ------------------------------------------------------------------------------
@@ -181,7 +180,7 @@ class WebSocket(ClosingProtocol):
         """Cut what has come into frames and deliver the messages."""
         self.heard = True
         self.bytes_in += len(data)
-        self.endpoint.counts.bytes_in += len(data)
+        self.shared.counts.bytes_in += len(data)
         if self._tail is not None:
             self._tail += data
             if self._pauses:
@@ -197,7 +196,7 @@ class WebSocket(ClosingProtocol):
         if self.state != OPEN:
             self._receive_while_ending(data)
             return
-        limit = self.endpoint.config.message_size
+        limit = self.shared.config.message_size
         pos, size = 0, len(data)
         while pos < size:
             start, end = find_frame(data, pos, limit)
@@ -220,7 +219,7 @@ class WebSocket(ClosingProtocol):
 
     def _receive_frame(self, frame: bytes | bytearray) -> None:
         """Let the parser see a frame that is not simply a text message, or the start of one it will refuse."""
-        parsers = self.endpoint.parsers
+        parsers = self.shared.parsers
         parser = parsers.borrow(deflate=self.handshake.deflate)
         parser.receive_data(frame)
         for event in parser.events_received():
@@ -249,8 +248,8 @@ class WebSocket(ClosingProtocol):
             self._begin_message(head, payload)
         elif fragments is None:
             self.refuse(CloseCode.PROTOCOL_ERROR, "a continuation of nothing")
-        elif len(fragments.data) + len(payload) > self.endpoint.config.message_size:
-            self.refuse(CloseCode.TOO_BIG, f"a message of more than {self.endpoint.config.message_size} bytes")
+        elif len(fragments.data) + len(payload) > self.shared.config.message_size:
+            self.refuse(CloseCode.TOO_BIG, f"a message of more than {self.shared.config.message_size} bytes")
         else:
             fragments.data += payload
             if head & FIN:
@@ -261,7 +260,7 @@ class WebSocket(ClosingProtocol):
     def _begin_message(self, head: int, payload: bytes) -> None:
         if self._fragments is not None:
             self.refuse(CloseCode.PROTOCOL_ERROR, "a message inside a message")
-        elif head & 0x0F == BINARY and not self.endpoint.config.binary:
+        elif head & 0x0F == BINARY and not self.shared.config.binary:
             self.refuse(CloseCode.UNSUPPORTED_DATA, "text messages only")
         else:
             self._fragments = Fragments(head, payload)
@@ -276,7 +275,7 @@ class WebSocket(ClosingProtocol):
     def _receive_message(self, binary: bool, payload: bytes) -> None:
         if not binary:
             self._receive_text(payload)
-        elif self.endpoint.config.binary:
+        elif self.shared.config.binary:
             self._deliver(payload)
         else:
             self.refuse(CloseCode.UNSUPPORTED_DATA, "text messages only")
@@ -291,7 +290,7 @@ class WebSocket(ClosingProtocol):
 
     def _deliver(self, data: str | bytes) -> None:
         self.frames_in += 1
-        self.endpoint.counts.messages_in += 1
+        self.shared.counts.messages_in += 1
         try:
             self.owner.on_message(data)
         except BaseException:  # application code may raise anything
@@ -317,7 +316,7 @@ class WebSocket(ClosingProtocol):
             return
         pos, size = 0, len(data)
         while pos < size:
-            _, end = find_frame(data, pos, self.endpoint.config.message_size)
+            _, end = find_frame(data, pos, self.shared.config.message_size)
             if end > size:
                 self._tail = bytearray(data[pos:])
                 return
@@ -328,7 +327,7 @@ class WebSocket(ClosingProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed, by either side."""
-        self.endpoint.lost(self)
+        self.shared.on_lost(self)
         super().connection_lost(exc)
 
     def _forget_input(self) -> None:
@@ -365,7 +364,7 @@ class WebSocket(ClosingProtocol):
 
     def snapshot(self) -> ConnectionState:
         """Everything but the descriptor that another process needs to go on."""
-        now, handshake = self.endpoint.now(), self.handshake
+        now, handshake = self.shared.now(), self.handshake
         return ConnectionState(
             unparsed=bytes(self._tail or b""),
             age=now - self.opened_at,
@@ -379,7 +378,7 @@ class WebSocket(ClosingProtocol):
             deflate=handshake.deflate,
             origin=handshake.origin,
             user_agent=handshake.user_agent,
-            pinged=self.endpoint.connections.pinged_ago(self, now),
+            pinged=self.shared.keepalive.ping_age(self, now),
         )
 
     def restore(self, state: ConnectionState) -> None:
@@ -396,7 +395,7 @@ class WebSocket(ClosingProtocol):
         """Only after `restore`: a connection from another process is on this loop now."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.pause_reading()
-        self.endpoint.opened(self)
+        self.shared.on_open(self)
 
     @property
     def mid_message(self) -> bool:

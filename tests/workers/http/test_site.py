@@ -93,7 +93,7 @@ async def test_a_bug_behind_a_path_is_500_and_says_nothing(serve, caplog) -> Non
     served = await serve(http=Site(metrics=lambda: str(1 / 0)))
     status, _, body = await ask(served, "/metrics")
     assert (status, b"division" in body) == (500, False)
-    assert served.endpoint.counts.callback_errors == 1
+    assert served.endpoint.shared.counts.callback_errors == 1
     assert len(caplog.records) == 1
 
 

@@ -95,7 +95,7 @@ class Served:
     async def close(self) -> None:
         self.endpoint.close()
         with suppress(AssertionError):
-            await until(lambda: self.endpoint.descriptors.used == 0, 2)
+            await until(lambda: self.endpoint.shared.descriptors.used == 0, 2)
         for peer in self.peers:
             peer.writer.transport.abort()
         self.listener.close()

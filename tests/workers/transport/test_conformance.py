@@ -99,7 +99,7 @@ async def test_pings_are_answered_in_order_with_their_payload(serve) -> None:
 async def test_binary_is_refused_where_only_text_is_wanted(serve, data: bytes, code: int) -> None:
     served = await serve(binary=False)
     assert (await exchange(served, text("a") + data, deflate=False, split=False)).code == code
-    assert served.endpoint.counts.protocol_errors == 1
+    assert served.endpoint.shared.counts.protocol_errors == 1
 
 
 async def test_compressed_messages_are_read_whole_and_in_fragments(serve) -> None:

@@ -10,8 +10,8 @@ import subprocess
 import pytest
 
 from tests.workers.transport.serving import Peer, text, until, upgrade
+from workers.transport.acceptor import server_context
 from workers.transport.fd_budget import FdBudget
-from workers.transport.tls import server_context
 
 
 async def test_stopping_leaves_the_listening_socket_and_what_is_open(serve) -> None:
@@ -64,7 +64,7 @@ async def test_a_burst_beyond_the_reserve_is_served_later_and_nobody_is_reset(se
     async def visit(number: int) -> None:
         nonlocal most
         peer = await served.open(source=f"127.0.0.{2 + number}")
-        most = max(most, served.endpoint.descriptors.used)
+        most = max(most, served.endpoint.shared.descriptors.used)
         peer.write(text("hello"))
         assert await peer.message() == "hello"
         peer.writer.close()
@@ -134,7 +134,7 @@ async def test_the_same_over_tls(serve, certificate) -> None:
     served.app.seen[0].ws.close(4003, "kicked")
     assert (await peer.next()).payload[0] == 4003
     peer.write(b"\x88\x82\0\0\0\0\x03\xe8")
-    await until(lambda: served.endpoint.counts.connections == 0)
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
 
 
 async def test_a_client_without_tls_costs_nothing_lasting(serve, certificate) -> None:
@@ -147,15 +147,15 @@ async def test_a_client_without_tls_costs_nothing_lasting(serve, certificate) ->
             await peer.rest()
         except ConnectionResetError:
             pass
-    await until(lambda: served.endpoint.descriptors.used == 0)
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
 
 
 async def test_counts_follow_connections(serve) -> None:
     served = await serve()
     peers = [await served.open() for _ in range(3)]
-    assert (served.endpoint.counts.connections, served.endpoint.counts.connections_total) == (3, 3)
-    assert len(list(served.endpoint.connections)) == 3
+    assert (served.endpoint.shared.counts.connections, served.endpoint.shared.counts.connections_total) == (3, 3)
+    assert len(list(served.endpoint.shared.keepalive)) == 3
     peers[0].writer.close()
-    await until(lambda: served.endpoint.counts.connections == 2)
-    assert served.endpoint.counts.connections_total == 3
+    await until(lambda: served.endpoint.shared.counts.connections == 2)
+    assert served.endpoint.shared.counts.connections_total == 3
     await until(lambda: served.app.seen[0].closes == [(1006, "")])

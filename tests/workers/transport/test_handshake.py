@@ -7,7 +7,7 @@ import pytest
 
 from tests.workers.transport.serving import ACCEPT, KEY, Peer, Served, frame, text, until, upgrade
 from workers.http.site import Site
-from workers.transport.notices import MOST
+from workers.transport.refusal_log import MOST
 
 
 async def status_of(served: Served, request: bytes) -> int:
@@ -134,7 +134,7 @@ async def test_the_same_origin_is_welcome_on_any_port(serve, host: str) -> None:
 async def test_what_is_no_handshake_is_refused(serve, request_: bytes, status: int) -> None:
     served = await serve()
     assert await status_of(served, request_) == status
-    assert sum(served.endpoint.counts.refused.values()) == (status != 405)
+    assert sum(served.endpoint.shared.counts.refused.values()) == (status != 405)
     await served.open()
     assert len(served.app.seen) == 1
 
@@ -173,7 +173,7 @@ async def test_half_a_header_does_not_wait_for_ever(serve) -> None:
     peer = await served.connect()
     peer.write(upgrade()[:-2])
     assert await peer.refused() == 408
-    assert served.endpoint.counts.refused == {408: 1}
+    assert served.endpoint.shared.counts.refused == {408: 1}
 
 
 async def test_a_byte_now_and_then_buys_no_time(serve) -> None:
@@ -196,7 +196,7 @@ async def test_silence_is_ended_too(serve) -> None:
     served = await serve(handshake_timeout=0.2)
     peer = await served.connect()
     assert await peer.refused() == 408
-    await until(lambda: served.endpoint.descriptors.used == 0)
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
 
 
 async def test_a_client_that_never_reads_its_refusal_is_dropped(serve) -> None:
@@ -204,7 +204,7 @@ async def test_a_client_that_never_reads_its_refusal_is_dropped(serve) -> None:
     peer = await served.connect()
     peer.write(upgrade(path="/nowhere"))
     assert (await peer.response())[0] == 404
-    await until(lambda: served.endpoint.descriptors.used == 0)
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
 
 
 async def test_a_plain_request_to_a_bare_endpoint_is_told_to_upgrade(serve) -> None:
@@ -226,7 +226,7 @@ async def test_an_exception_at_the_opening_costs_that_connection(serve, caplog) 
     served.app.on_open = lambda ws: 1 / 0
     peer = await served.open()
     assert await peer.closed_with() == 1011
-    assert served.endpoint.counts.callback_errors == 1
+    assert served.endpoint.shared.counts.callback_errors == 1
     assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
 
@@ -422,7 +422,7 @@ async def test_a_stranger_cannot_fill_the_log_or_the_memory_with_origins(serve, 
         await status_of(served, upgrade(f"Origin: https://{number}.example.org"))
     assert len(caplog.records) == MOST + 1
     assert "not logged any more" in caplog.text
-    assert sum(map(len, served.endpoint.notices._said.values())) == MOST + 1
+    assert len(served.endpoint.shared.refusals) == MOST + 1
 
 
 @pytest.mark.parametrize(

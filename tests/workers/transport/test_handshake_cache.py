@@ -33,36 +33,36 @@ def test_what_is_recalled_is_what_would_be_agreed_on(headers, first: bytes, seco
     handshake_cache = HandshakeCache()
     before = upgrade(*headers, key=b64encode(first).decode())
     again = upgrade(*headers, key=b64encode(second).decode())
-    assert handshake_cache.recall(again) is None
-    handshake_cache.remember(before, agreed_on(before))
-    assert handshake_cache.recall(again) == agreed_on(again)
+    assert handshake_cache.get(again) is None
+    handshake_cache.put(before, agreed_on(before))
+    assert handshake_cache.get(again) == agreed_on(again)
 
 
 def test_another_block_is_not_familiar() -> None:
     handshake_cache = HandshakeCache()
-    handshake_cache.remember(upgrade(), agreed_on(upgrade()))
-    assert handshake_cache.recall(upgrade(path="/ws")) is None
-    assert handshake_cache.recall(upgrade("X: y")) is None
-    assert handshake_cache.recall(upgrade(key="short")) is None
-    assert handshake_cache.recall(upgrade(f"Sec-WebSocket-Key: {KEY}")) is None
+    handshake_cache.put(upgrade(), agreed_on(upgrade()))
+    assert handshake_cache.get(upgrade(path="/ws")) is None
+    assert handshake_cache.get(upgrade("X: y")) is None
+    assert handshake_cache.get(upgrade(key="short")) is None
+    assert handshake_cache.get(upgrade(f"Sec-WebSocket-Key: {KEY}")) is None
 
 
 @pytest.mark.parametrize("header", ["Cookie: secret", "cookie:secret", "Authorization: Bearer x", "COOKIE : x"])
 def test_blocks_with_secrets_are_not_kept(header: str) -> None:
     handshake_cache = HandshakeCache()
     block = upgrade().replace(b"\r\n\r\n", f"\r\n{header}\r\n\r\n".encode())
-    handshake_cache.remember(block, agreed_on(upgrade()))
-    handshake_cache.remember(upgrade(path="/ws?token=secret"), agreed_on(upgrade()))
-    assert handshake_cache.recall(block) is None
-    assert handshake_cache.recall(upgrade(path="/ws?token=secret")) is None
+    handshake_cache.put(block, agreed_on(upgrade()))
+    handshake_cache.put(upgrade(path="/ws?token=secret"), agreed_on(upgrade()))
+    assert handshake_cache.get(block) is None
+    assert handshake_cache.get(upgrade(path="/ws?token=secret")) is None
 
 
 def test_it_never_keeps_more_than_so_many() -> None:
     handshake_cache = HandshakeCache()
     for number in range(3 * MOST):
         block = upgrade(f"X: {number}")
-        handshake_cache.remember(block, agreed_on(upgrade()))
-        assert handshake_cache.recall(block) is not None
+        handshake_cache.put(block, agreed_on(upgrade()))
+        assert handshake_cache.get(block) is not None
         assert len(handshake_cache._kinds) <= MOST
 
 

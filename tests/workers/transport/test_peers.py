@@ -30,7 +30,7 @@ def test_the_oldest_newcomer_of_an_address_with_too_many_gives_way() -> None:
     assert peers.add(Dummy(), "2.2.2.2") is None
     assert peers.add(Dummy(), "1.1.1.1") is crowd[0]
     assert peers.add(Dummy(), "1.1.1.1") is crowd[1]
-    assert (peers.of("1.1.1.1"), peers.of("2.2.2.2")) == (6, 1)
+    assert (peers.count("1.1.1.1"), peers.count("2.2.2.2")) == (6, 1)
 
 
 def test_whoever_has_come_in_stays() -> None:
@@ -38,25 +38,25 @@ def test_whoever_has_come_in_stays() -> None:
     settled = [Dummy() for _ in range(3)]
     for one in settled:
         assert peers.add(one, "1.1.1.1") is None
-        peers.settled(one)
+        peers.settle(one)
     late = Dummy()
     assert peers.add(late, "1.1.1.1") is late
     peers.remove(late, "1.1.1.1")
-    assert peers.of("1.1.1.1") == 3
+    assert peers.count("1.1.1.1") == 3
 
 
 def test_newcomers_count_in_the_limit_of_an_address() -> None:
     peers = Peers(1000, per_address=3)
     crowd = [Dummy() for _ in range(5)]
     assert [peers.add(one, "1.1.1.1") for one in crowd] == [None, None, None, crowd[0], crowd[1]]
-    assert peers.of("1.1.1.1") == 3
+    assert peers.count("1.1.1.1") == 3
 
 
 def test_a_lone_newcomer_over_the_limit_is_told_so_at_its_hello() -> None:
     peers = Peers(1000, per_address=1)
     first = Dummy()
     peers.add(first, "1.1.1.1")
-    peers.settled(first)
+    peers.settle(first)
     assert peers.add(Dummy(), "1.1.1.1") is None
 
 
@@ -92,18 +92,18 @@ def test_the_account_is_right_whatever_happens(events) -> None:
             there[new] = address
             given_way(peers.add(new, address))
         elif what == 1:
-            peers.settled(one)
+            peers.settle(one)
         elif what == 2:
             peers.remove(one, there.pop(one))
         elif what == 3 and one in peers._networks:
             new = Dummy(which)
             del there[one]
             there[new] = address
-            given_way(peers.rename(one, new, address))
+            given_way(peers.replace(one, new, address))
         if gone and what == 4:
             peers.remove(gone.pop(), address)
         for name in ("a", "b", "2001::1"):
-            assert peers.of(name) == list(there.values()).count(name)
+            assert peers.count(name) == list(there.values()).count(name)
     for one, address in there.items():
         peers.remove(one, address)
     for one in gone:
@@ -120,7 +120,7 @@ async def test_one_address_locks_nobody_out(serve, begun: bytes) -> None:
     newcomer = await asyncio.wait_for(served.open(source="127.0.0.1"), 3)
     newcomer.write(text("hello"))
     assert await newcomer.message() == "hello"
-    assert served.endpoint.descriptors.used <= 40
+    assert served.endpoint.shared.descriptors.used <= 40
 
 
 async def test_an_address_that_others_crowd_can_still_come_in(serve) -> None:
@@ -145,8 +145,8 @@ async def test_the_clients_behind_a_proxy_are_counted_one_by_one(serve) -> None:
     for number in range(30):
         await served.open(f"X-Forwarded-For: 10.0.0.{number}")
     await until(lambda: len(served.app.seen) == 30)
-    assert served.endpoint.peers.of("10.0.0.7") == 1
-    assert served.endpoint.peers.of("127.0.0.1") == 0
+    assert served.endpoint.shared.peers.count("10.0.0.7") == 1
+    assert served.endpoint.shared.peers.count("127.0.0.1") == 0
 
 
 async def test_nothing_is_left_of_those_who_went(serve) -> None:
@@ -155,7 +155,7 @@ async def test_nothing_is_left_of_those_who_went(serve) -> None:
     await until(lambda: len(served.app.seen) == 3)
     served.app.seen[0].ws.mark_identified()
     opened.append(await served.connect())
-    await until(lambda: served.endpoint.peers.of("127.0.0.1") == 4)
+    await until(lambda: served.endpoint.shared.peers.count("127.0.0.1") == 4)
     for peer in opened:
         peer.writer.close()
-    await until(lambda: served.endpoint.peers.of("127.0.0.1") == 0)
+    await until(lambda: served.endpoint.shared.peers.count("127.0.0.1") == 0)

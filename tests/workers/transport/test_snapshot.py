@@ -41,13 +41,13 @@ async def main():
     fds.frombytes(ancillary[0][2])
     channel.send(b"held")
     await loop.sock_recv(channel, 1)
-    ws = await endpoint.attach(socket.socket(fileno=fds[0]), state)
+    (ws,) = await endpoint.attach([(socket.socket(fileno=fds[0]), state)])
     known = [ws.remote[0], ws.remote[1], ws.path, ws.query, ws.subprotocol, ws.deflate, ws.frames_in,
-             ws.handshake.user_agent, ws.bytes_in, endpoint.now() - ws.opened_at]
+             ws.handshake.user_agent, ws.bytes_in, endpoint.shared.now() - ws.opened_at]
     print(json.dumps(known), flush=True)
     ws.owner = Owner(ws)
     ws.resume_reading()
-    while endpoint.counts.connections:
+    while endpoint.shared.counts.connections:
         await asyncio.sleep(0.005)
 
 factory = uvloop.new_event_loop if sys.argv[1] == "uvloop" else asyncio.new_event_loop
@@ -128,7 +128,7 @@ async def test_a_connection_moves_with_what_it_had_not_parsed(serve, other, defl
     assert 0 <= age < 30
     assert await peer.message() == "new process: half here, half there"
     assert owner.closes == []
-    await until(lambda: served.endpoint.descriptors.used == 0)
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
 
     peer.write(text("a" * 60_000) + frame(1, b"in fra", fin=False) + frame(0, b"gments"))
     if not deflate:
@@ -201,14 +201,14 @@ async def test_a_ping_that_was_not_answered_travels_with_its_age(serve) -> None:
     await served.open()
     await until(lambda: served.app.seen)
     ws = served.app.seen[0].ws
-    now = served.endpoint.now()
+    now = served.endpoint.shared.now()
     ws.ping()
-    served.endpoint.connections.pinged_before(ws, 3.0, now)
+    served.endpoint.shared.keepalive.restore_ping(ws, 3.0, now)
     assert decode_state(ws.freeze().state).pinged is not None
     ws.unfreeze()
-    served.endpoint.connections.sweep(now + 1.9)
+    served.endpoint.shared.keepalive.sweep(now + 1.9)
     assert ws.is_open, "two of five seconds were left"
-    served.endpoint.connections.sweep(now + 2.1)
+    served.endpoint.shared.keepalive.sweep(now + 2.1)
     assert not ws.is_open
     await served.app.seen[0].ended()
     assert served.app.seen[0].closes == [(4010, "no answer to a ping")]

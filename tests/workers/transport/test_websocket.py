@@ -28,10 +28,10 @@ async def test_the_server_closes_with_a_code_and_waits_for_the_peer(serve) -> No
     owner.ws.close(4003, "kicked")
     received = await peer.next()
     assert (int(received.payload[0]), received.payload[1]) == (4003, "kicked")
-    assert served.endpoint.counts.connections == 1
+    assert served.endpoint.shared.counts.connections == 1
     peer.write(text("crossing") + frame(CLOSE, b"\x03\xe8"))
     assert await peer.rest() == b""
-    await until(lambda: served.endpoint.counts.connections == 1)
+    await until(lambda: served.endpoint.shared.counts.connections == 1)
     assert owner.closes == [(4003, "kicked")]
     assert owner.messages == []
 
@@ -40,7 +40,7 @@ async def test_a_peer_that_does_not_answer_a_close_is_dropped_in_time(serve) -> 
     served, owner, peer = await open_pair(serve, close_timeout=0.2)
     owner.ws.close(1012)
     assert await peer.closed_with() == 1012
-    await until(lambda: served.endpoint.counts.connections == 0)
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
     assert owner.closes == [(1012, "")]
 
 
@@ -65,7 +65,7 @@ async def test_a_half_closed_connection_is_over(serve) -> None:
     served, owner, peer = await open_pair(serve)
     peer.writer.write_eof()
     assert await peer.rest() == b""
-    await until(lambda: served.endpoint.counts.connections == 0)
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
     assert owner.closes == [(1006, "")]
 
 
@@ -91,7 +91,7 @@ async def test_an_exception_in_a_callback_is_logged_once_and_costs_that_connecti
     assert "bug" not in received.payload[1]
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [record.exc_info[0] for record in errors] == [LookupError]
-    assert served.endpoint.counts.callback_errors == 1
+    assert served.endpoint.shared.counts.callback_errors == 1
     other.write(frame(9, b"alive"))
     assert (await other.next()).payload == b"alive"
 
@@ -102,8 +102,8 @@ async def test_an_exception_in_closed_or_paused_is_caught_too(serve, caplog) -> 
     owner.ws.send(bytes(8_000_000))
     await until(lambda: owner.ws.state != 0)
     peer.writer.transport.abort()
-    await until(lambda: served.endpoint.counts.connections == 0)
-    assert served.endpoint.counts.callback_errors == 2
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
+    assert served.endpoint.shared.counts.callback_errors == 2
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 2
 
 
@@ -159,7 +159,7 @@ async def test_a_reader_that_takes_nothing_is_cut_at_twice_its_queue(serve) -> N
         most = max(most, owner.ws.buffered if owner.ws.is_open else 0)
         await asyncio.sleep(0)
     assert most <= 2 * 65536 + 8192
-    await until(lambda: served.endpoint.counts.connections == 0)
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
     assert [code for code, _ in owner.closes] == [4008]
 
 
@@ -184,7 +184,7 @@ async def test_more_than_the_buffer_may_hold_cuts_the_reader(serve) -> None:
     served, owner, _ = await open_pair(serve, queue_size=65536, max_send_buffer=16_000_000)
     for _ in range(3):
         owner.ws.send(bytes(7_000_000))
-    await until(lambda: served.endpoint.counts.connections == 0)
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
     assert [code for code, _ in owner.closes] == [4008]
 
 
@@ -210,7 +210,7 @@ async def test_a_flood_of_frames_that_are_no_messages_is_ended(serve, flood: byt
     peer.write(frame(1, b"", fin=False) + flood * 5000)
     await owner.ended()
     assert owner.closes[0][0] == 4009
-    assert served.endpoint.counts.protocol_errors == 1
+    assert served.endpoint.shared.counts.protocol_errors == 1
 
 
 async def test_frames_that_come_slowly_are_no_flood(serve) -> None:
@@ -232,7 +232,7 @@ async def test_what_is_over_is_let_go_without_the_garbage_collector(serve) -> No
             peer.write(frame(8, b"\x03\xe8") if number % 2 else text("bye"))
             await peer.next()
             peer.writer.close()
-        await until(lambda: served.endpoint.descriptors.used == 0)
+        await until(lambda: served.endpoint.shared.descriptors.used == 0)
         served.app.seen.clear()
         await until(lambda: not any(type(thing) in (WebSocket, Handshake) for thing in gc.get_objects()))
     finally:
@@ -273,7 +273,7 @@ async def test_no_parser_is_left_for_the_garbage_collector(serve, said: bytes, a
             else:
                 await until(lambda: any(owner.ws.mid_message for owner in served.app.seen))
             peer.writer.transport.abort()
-            await until(lambda: served.endpoint.descriptors.used == 0)
+            await until(lambda: served.endpoint.shared.descriptors.used == 0)
             served.app.seen.clear()
         await until(lambda: parsers() == before)
     finally:
@@ -319,7 +319,7 @@ async def test_closing_while_reading_is_paused_still_sees_the_answer(serve) -> N
     peer.write(frame(CLOSE, b"\x03\xe9"))
     assert await peer.rest() == b""
     peer.writer.close()
-    await until(lambda: served.endpoint.counts.connections == 0)
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
 
 
 async def test_remote_is_the_peer(serve) -> None:

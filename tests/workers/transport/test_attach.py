@@ -18,12 +18,12 @@ async def test_one_connection_that_cannot_be_read_costs_no_other_of_its_batch() 
     endpoint = Endpoint(EndpointConfig(), None)  # type: ignore[arg-type]
     pairs = [socket.socketpair() for _ in range(3)]
     states = [_state(1), b"no state at all", _state(3)]
-    free = endpoint.descriptors.used
-    found = await endpoint.attach_all([(ours, state) for (ours, _), state in zip(pairs, states, strict=True)])
+    free = endpoint.shared.descriptors.used
+    found = await endpoint.attach([(ours, state) for (ours, _), state in zip(pairs, states, strict=True)])
     assert [type(one).__name__ for one in found] == ["WebSocket", "ValidationError", "WebSocket"]
     assert [one.remote[1] for one in found if not isinstance(one, Exception)] == [1, 3]
-    assert endpoint.counts.connections == 2
-    assert endpoint.descriptors.used == free + 2
+    assert endpoint.shared.counts.connections == 2
+    assert endpoint.shared.descriptors.used == free + 2
     pairs[1][1].setblocking(False)
     assert pairs[1][1].recv(1) == b"", "the descriptor of what could not be read is closed"
     endpoint.close()

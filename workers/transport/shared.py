@@ -1,0 +1,167 @@
+"""EndpointShared: what all connections of one endpoint share, and the accounts that each of them is entered in.
+
+A connection holds one reference to it and nothing else of the endpoint. The endpoint builds it and owns the listening
+sockets. `descriptors`, `peers` and `refusals` are shared by all endpoints of a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, Protocol
+
+from workers.transport.allowed_hosts import AllowedHosts
+from workers.transport.config import EndpointConfig
+from workers.transport.fd_budget import SLACK, FdBudget
+from workers.transport.handshake_cache import HandshakeCache
+from workers.transport.keepalive import Expiring, Keepalive, PendingHandshake, PingedSocket
+from workers.transport.negotiation import Negotiator
+from workers.transport.parser import Parsers
+from workers.transport.peers import Newcomer, Peers
+from workers.transport.ports import ConnectionHandler, HttpHandler
+from workers.transport.proxies import TrustedProxies
+from workers.transport.refusal_log import RefusalLog
+
+PATIENCE: Final = 1.0  # seconds that a handshake may take where no descriptors are left
+LOW_WATER_PART: Final = 4  # a paused reader goes on when a quarter of the queue is left
+
+
+class SharedSocket(PingedSocket, Newcomer, Protocol):
+    """An open WebSocket as the accounts see it."""
+
+    transport: asyncio.Transport
+
+    @property
+    def address(self) -> str:
+        """The client's address."""
+
+
+@dataclass(slots=True)
+class EndpointCounts:
+    """What happened on an endpoint since its start; copied to the worker's shared row now and then."""
+
+    connections: int = 0  # open now
+    connections_total: int = 0
+    messages_in: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0  # by `write_frame`; the rooms count what they write
+    refused: dict[int, int] = field(default_factory=dict)  # handshakes, by the status of the answer
+    protocol_errors: int = 0
+    callback_errors: int = 0
+
+
+class EndpointShared:
+    """Configuration, parsers, counters and accounts of one endpoint."""
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        handler: ConnectionHandler,
+        http: HttpHandler | None,
+        *,
+        encrypted: bool,
+        descriptors: FdBudget | None,
+        peers: Peers | None,
+        refusals: RefusalLog | None,
+    ) -> None:
+        self.config = config
+        self.handler = handler
+        self.http = http
+        self.encrypted = encrypted
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.counts = EndpointCounts()
+        self.parsers = Parsers(config.message_size)
+        self.proxies = TrustedProxies(config.trusted_proxies, config.forwarded_header)
+        self.behind_proxies = bool(self.proxies)
+        self.negotiator = Negotiator(
+            paths=config.paths,
+            origins=config.origins,
+            subprotocols=config.subprotocols,
+            deflate=config.deflate,
+            claims=self.proxies.claims,
+        )
+        self.hosts = AllowedHosts(config.hosts)
+        self.handshake_cache = HandshakeCache()
+        self.keepalive = Keepalive(config, self.now)
+        self.keepalive.on_sweep = self._make_room
+        self.descriptors = descriptors or FdBudget.of_this_process(config.reserve)
+        self.peers = peers or Peers(
+            self.descriptors.limit, per_address=config.per_address, ipv6_prefix=config.ipv6_prefix
+        )
+        self.refusals = refusals or RefusalLog()
+
+    # ---- handshakes --------------------------------------------------------------------------------
+
+    def on_accept(self, handshake: PendingHandshake) -> None:
+        """A connection was accepted and its handshake begins."""
+        self.descriptors.take()
+        self.keepalive.handshakes.add(handshake, self.now())
+        address = handshake.peer[0]
+        if self.behind_proxies and self.proxies.trusts(address):
+            address = ""
+        self._evict(self.peers.add(handshake, address), address)
+
+    def on_answer(self, handshake: PendingHandshake) -> None:
+        """The handshake ended with a response other than 101; the client has some time to read it."""
+        self.keepalive.handshakes.set(handshake, self.now())
+
+    def on_handshake_lost(self, handshake: PendingHandshake) -> None:
+        """The connection is closed and did not become a WebSocket."""
+        self.peers.remove(handshake, "")
+        self.keepalive.handshakes.clear(handshake)
+        self.descriptors.give_back()
+
+    def on_handshake_done(self, handshake: PendingHandshake, ws: SharedSocket) -> None:
+        """The connection became a WebSocket."""
+        self.keepalive.handshakes.clear(handshake)
+        self.on_open(ws)
+        self._evict(self.peers.replace(handshake, ws, ws.address), ws.address)
+
+    def _evict(self, newcomer: Newcomer | None, address: str) -> None:
+        if newcomer is not None:
+            newcomer.evict()
+            if self.peers.count(address) >= self.peers.share:
+                self.refusals.crowded_address(address, self.peers.share)
+
+    def _make_room(self, now: float) -> None:
+        """Where no descriptors are left, evict the oldest handshakes that make no progress."""
+        if self.descriptors.paused:
+            for handshake in list(islice(self.keepalive.handshakes, SLACK)):
+                if (self.keepalive.handshakes.age(handshake, now) or 0.0) >= PATIENCE:
+                    handshake.evict()
+
+    # ---- WebSockets --------------------------------------------------------------------------------
+
+    def on_open(self, ws: SharedSocket) -> None:
+        """A WebSocket is open on its transport."""
+        high = self.config.queue_size
+        ws.transport.set_write_buffer_limits(high, high // LOW_WATER_PART)
+        self.keepalive.add(ws)
+        self.counts.connections += 1
+        self.counts.connections_total += 1
+
+    def on_closing(self, ws: Expiring) -> None:
+        """A WebSocket waits for its peer to finish the closing handshake."""
+        self.keepalive.closings.set(ws, self.now())
+
+    def on_lost(self, ws: SharedSocket) -> None:
+        """A WebSocket's socket is closed."""
+        self.peers.remove(ws, ws.address)
+        self.keepalive.remove(ws)
+        self.counts.connections -= 1
+        self.descriptors.give_back()
+
+    # ---- connections of another process ------------------------------------------------------------
+
+    def on_attach(self, address: str) -> None:
+        """The descriptor of a connection that another process accepted is about to be put on the loop."""
+        self.descriptors.take()
+        self.peers.add_settled(address)
+        self.keepalive.start(self.loop)
+
+    def on_attach_failed(self, ws: SharedSocket) -> None:
+        """The socket of such a connection is dead."""
+        self.descriptors.give_back()
+        self.peers.remove(ws, ws.address)

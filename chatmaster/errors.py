@@ -69,6 +69,13 @@ class AlreadyRunning(ChatmasterError):
 
     exit_code = ExitCode.ALREADY_RUNNING
 
+    def __init__(self, name: str, pid: int) -> None:
+        """`name` is the instance's; `pid` is 0 for a master in another pid namespace."""
+        super().__init__(
+            f"{name} is already running{f' as pid {pid}' if pid else ''}; a second server on this machine needs a name "
+            "and an address of its own: --name NAME -b websocket://HOST:PORT"
+        )
+
 
 class ApplicationError(ChatmasterError):
     """The application could not be loaded, or a worker did not get ready."""

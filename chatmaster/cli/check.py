@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from chatmaster.cli.instance import ANSWER_TIMEOUT
-from chatmaster.config.formatting import toml, visible
+from chatmaster.config.formatting import toml, visible, without_password
 from chatmaster.config.loader import DEFAULT, KEYS, Loaded
 from chatmaster.errors import ApplicationError, NotRunning, RefusedByMaster, TimedOut
 from chatmaster.plural import counted
@@ -99,6 +99,25 @@ def check(loaded: Loaded) -> list[dict[str, Any]]:
     loaded = loaded.declare(groups.declarations(declared), loaded.settings.server.app)
     made = groups.groups(declared, loaded.settings, loaded.origins)
     return [{"worker": group.name, "listen": list(group.listen), "count": group.count} for group in made]
+
+
+def try_store(loaded: Loaded) -> str:
+    """Try the store that a start would use, and say what it is. Raises StoreUnreachable or StoreUnusable.
+
+    A configured store is asked as a start asks it. The server of the embedded store is not run: one that can read the
+    data must be installed.
+    """
+    settings = loaded.settings
+    if settings.store.url == "embedded":
+        from chatmaster.store import binary
+
+        program = binary.find_program()
+        binary.check_marker(loaded.store_dir, program)
+        return f"good (embedded, {program}, {program.path})"
+    from chatmaster.store import remote
+
+    facts = remote.look(settings.store.url, settings.store.timeout, settings.master.name)
+    return f"good ({facts.program}, {without_password(settings.store.url)})"
 
 
 def render_program(app: str, rows: list[dict[str, Any]]) -> str:

@@ -78,7 +78,17 @@ def examine(loaded: Loaded) -> list[Finding]:
     except (RefusedByMaster, TimedOut) as error:
         silent = Finding("wrong", "server", str(error), "what follows is only what this shell sees", SERVER)
         return [silent, *_of_a_start(loaded)]
-    return _of_the_server(told)
+    return [*_unused_overrides(loaded.sources.overrides), *_of_the_server(told)]
+
+
+def _unused_overrides(overrides: Sequence[str]) -> Iterator[Finding]:
+    """A running server has settings of its own: what --set says can only choose the server."""
+    keys = [text.partition("=")[0].strip() for text in overrides]
+    unused = [key for key in keys if key not in ("master.name", "master.state_dir")]
+    if unused:
+        found = f"{', '.join(dict.fromkeys(unused))} not applied: the server that runs is examined as it runs"
+        advice = "to examine a start with them, stop the server, or name an instance that does not run (--name)"
+        yield Finding("warning", "--set", found, advice)
 
 
 def render(findings: Sequence[Finding]) -> str:
@@ -126,7 +136,7 @@ def _lasting(row: Mapping[str, Any]) -> str:
 def _workers(told: Mapping[str, Any]) -> Finding:
     able = cores.Cores(**told["cores"])
     found = f"{counted(told['workers'], 'worker')}, {counted(able.count, 'core')} to use ({able})"
-    if told["workers"] > 2 * able.count:
+    if able.are_crowded_by(told["workers"]):
         return Finding(
             "warning", "cores", found, f"more workers than cores take turns: `{command()} scale`, or server.workers"
         )

@@ -135,10 +135,18 @@ def wait_for_socket(place: Loaded, timeout: float | None) -> None:
     while not _is_listened_on(place.control_socket):
         pid = pidfile.holder(place.pid_file)
         if pid is None:
-            raise NotRunning(f"{place.settings.master.name} is not running (no master at {place.control_socket})")
+            raise NotRunning(_not_running(place))
         if time.monotonic() > deadline:
             raise TimedOut(f"the master (pid {pid}) runs, but does not listen at {place.control_socket}")
         time.sleep(_POLL)
+
+
+def _not_running(place: Loaded) -> str:
+    """The sentence for an instance that does not run, with the names of those that do in the same directory."""
+    sentence = f"{place.settings.master.name} is not running (no master at {place.control_socket})"
+    files = (file for file in sorted(place.state_dir.glob("*.pid")) if file != place.pid_file)
+    running = [file.stem for file in files if pidfile.holder(file) is not None]
+    return f"{sentence}; running here: {', '.join(f'--name {name}' for name in running)}" if running else sentence
 
 
 def _is_listened_on(path: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from chatmaster import __version__
+from chatmaster.addresses import FORMS
 from chatmaster.cli import moderation, stdio
 from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, is_gone, overrides, wait_until, warn, which_worker
 from chatmaster.cli.top import SORTS, Top
@@ -28,7 +29,7 @@ SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `exec_state.VARIABLE`, which costs t
 
 _INSTANCE_OPTIONS = {
     "file": ("--config", "FILE", "the configuration file"),
-    "name": ("--name", "NAME", "the instance, as master.name"),
+    "name": ("--name", "NAME", "the instance, as master.name; a second server on a machine needs a name of its own"),
     "state_dir": ("--state-dir", "DIR", "as master.state_dir"),
 }
 
@@ -91,8 +92,14 @@ def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
 @cli.command()
 @click.argument("app", required=False)
 @click.option("-d", "--daemon", is_flag=True, help="in the background; returns when every worker answers")
-@click.option("-n", "--workers", type=int, metavar="N", help="as server.workers")
-@click.option("-b", "--listen", multiple=True, metavar="URL", help="as server.listen; may be given again")
+@click.option("-n", "--workers", type=int, metavar="N", help="the number of workers, as server.workers")
+@click.option(
+    "-b",
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help=f"an address to listen on, as server.listen; may be given again: {FORMS}",
+)
 @overrides
 @click.pass_obj
 def start(
@@ -180,9 +187,15 @@ def scale(instance: Instance, count: str, worker: str | None) -> None:
         value = int(count)
     except ValueError:
         raise UsageError(f"{count!r} is no number: scale takes N, +N or -N") from None
+    from chatmaster.config import groups
+    from chatmaster.runtime.cores import Cores
+
     args = {"by" if count[0] in "+-" else "to": value, "worker": worker}
     answer = instance.call("scale", args, timeout=None)
-    click.echo(counted(answer.get("workers", 0), "worker"), err=True)
+    workers = answer.get("workers", 0)
+    click.echo(counted(workers, "worker"), err=True)
+    if "cores" in answer and (warning := groups.crowded(workers, Cores(**answer["cores"]))):
+        stdio.print_error(f"warning: {warning}")
 
 
 # ---- looking ---------------------------------------------------------------------------------------
@@ -296,16 +309,19 @@ def _rows(instance: Instance, what: str, args: Mapping[str, Any], worker: str | 
 
 @cli.command()
 @click.argument("app", required=False)
+@click.option("--store", is_flag=True, help="try the store, too: connect, and write what a start writes to try it")
 @overrides
 @as_json
 @click.pass_obj
-def check(instance: Instance, app: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Read the configuration and the application without starting anything."""
+def check(instance: Instance, app: str | None, store: bool, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Read the configuration and the application without starting anything; with --store try the store."""
     from chatmaster.cli import check as cli_check
 
     loaded = warn(instance.load(overrides, {"server.app": app} if app else None))
     rows = cli_check.check(loaded)
     click.echo(f"configuration: good ({loaded.file or 'the defaults'})", err=True)
+    tried = cli_check.try_store(loaded) if store else "not tried; --store tries it"
+    click.echo(f"store: {tried}", err=True)
     show(rows, lambda: cli_check.render_program(loaded.settings.server.app, rows), as_json=as_json)
 
 

@@ -57,7 +57,7 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
     owner = privileges.account(loaded.settings.master)
     statedir.prepare(loaded.state_dir, uid=owner.uid, gid=owner.gid)
     if (pid := pidfile.holder(loaded.pid_file)) is not None:
-        raise AlreadyRunning(f"{loaded.settings.master.name} is already running as pid {pid}")
+        raise AlreadyRunning(loaded.settings.master.name, pid)
     log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"
     if loaded.log_file is None:
         arguments = [*arguments, "--set", f"log.file={log}"]
@@ -116,7 +116,8 @@ def _program(path: str | None) -> tuple[list[str], str]:
 
 def _where(loaded: Loaded, report: Mapping[str, Any]) -> str:
     listen = report.get("addresses") or loaded.settings.server.listen
-    places = "  ".join(_for_people(text) for text in listen)
+    pages = report.get("pages", ())
+    places = "  ".join(_url(text, page=text in pages) for text in listen)
     return f"{loaded.settings.master.name} is running: {places}  (pid {report.get('pid', '?')})"
 
 
@@ -131,11 +132,13 @@ def _tell_without_waiting(line: str) -> None:
         pass
 
 
-def _for_people(text: str) -> str:
+def _url(text: str, *, page: bool) -> str:
+    """The URL of an address: that of the chat page where there is one, else that for WebSocket clients."""
     try:
-        return addresses.parse(text).for_people
+        address = addresses.parse(text)
     except ValueError:
         return text
+    return address.page_url if page else address.client_url
 
 
 def _spawn(arguments: list[str], log: Path, owner: privileges.Account) -> tuple[subprocess.Popen[bytes], int]:

@@ -9,7 +9,8 @@ from chatmaster import addresses
 from chatmaster.config.formatting import shown
 from chatmaster.contract import Declared
 from chatmaster.errors import ChatmasterError, ConfigError, Fault
-from chatmaster.runtime.cores import available
+from chatmaster.plural import counted
+from chatmaster.runtime.cores import Cores, available
 from chatmaster.settings import Settings
 from chatmaster.stats import MOST_WORKERS
 
@@ -24,7 +25,7 @@ class Group:
     listen: tuple[str, ...]
     count: int
     inherited: bool = False  # systemd's sockets stand in for its own addresses
-    chat: bool = False  # the chat serves it; asked where there are several
+    chat: bool = False  # the chat serves it
 
 
 def plain(groups: Sequence[Group]) -> str:
@@ -62,7 +63,7 @@ def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[st
 def _groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[str, str]) -> tuple[Group, ...]:
     count = settings.server.workers or cores()
     if len(declared) == 1:
-        return (Group(declared[0].name, settings.server.listen, count),)
+        return (Group(declared[0].name, settings.server.listen, count, chat=declared[0].chat),)
     made = [Group(one.name, one.listen, one.count or cores(), chat=one.chat) for one in declared]
     if made and _asked(origins, "server.listen"):
         made[0] = replace(made[0], listen=settings.server.listen)
@@ -100,6 +101,16 @@ def check_names(new: Sequence[Group], old: Sequence[Group]) -> None:
             f"the program now declares {', '.join(group.name for group in new)} instead of "
             f"{', '.join(group.name for group in old)}: that needs a restart"
         )
+
+
+def crowded(workers: int, able: Cores) -> str:
+    """The warning about more workers than the cores can run; "" where there are not too many."""
+    if not able.are_crowded_by(workers):
+        return ""
+    return (
+        f"{counted(workers, 'worker')} on {counted(able.count, 'core')} ({able}): more than two workers a core take "
+        "turns, need memory, and serve no client faster"
+    )
 
 
 def cores() -> int:

@@ -327,7 +327,7 @@ class Arbiter:
 
     def _announce(self) -> None:
         self._site.record.looked_after()
-        self._readiness.ready(self._site.addresses)
+        self._readiness.ready(self._site.addresses, self._site.pages)
         self._notifier.ready(self.summary())
         name, addresses = self._site.settings.master.name, ", ".join(self._site.addresses)
         log.info("%s runs: %s, on %s (chatmaster %s)", name, self.summary(), addresses, __version__)

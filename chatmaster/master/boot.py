@@ -19,14 +19,14 @@ import msgspec
 import setproctitle
 
 from chatmaster.config import diff, validation
-from chatmaster.config.groups import Group, declarations, groups
+from chatmaster.config.groups import Group, crowded, declarations, groups
 from chatmaster.config.loader import Loaded
 from chatmaster.contract import Answer, Failed
 from chatmaster.errors import ChatmasterError, StoreUnreachable
 from chatmaster.master import app_probe, exec_state, listeners
 from chatmaster.master.listeners import AddressInUse, Listeners
 from chatmaster.master.worker_record import WorkerRecord, left_in
-from chatmaster.runtime import fork, logs, privileges, statedir
+from chatmaster.runtime import cores, fork, logs, privileges, statedir
 from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.runtime.pidfile import Left, PidFile
@@ -64,6 +64,13 @@ class Site:
     def addresses(self) -> list[str]:
         """Everything that the server listens on."""
         return [address for group in self.groups for address in group.listen]
+
+    @property
+    def pages(self) -> list[str]:
+        """The addresses at which the chat page is served."""
+        if not self.settings.http.page:
+            return []
+        return [address for group in self.groups if group.chat for address in group.listen]
 
 
 @dataclass
@@ -109,6 +116,8 @@ class Boot:
         stack.callback(found.close)
         # Of a master that was killed, the workers may just be dying.
         made = self._listen(found, killed_before=pid_file.left is not None)
+        if warning := crowded(sum(group.count for group in made), cores.available()):
+            log.warning("%s", warning)
         privileges.drop(account)
         store = None
         if settings.store.url == "embedded":

@@ -300,7 +300,7 @@ def _probe(address: addresses.Address) -> None:
 def _refused(address: addresses.Address, error: OSError) -> ChatmasterError:
     what = address.path if address.is_unix else f"port {address.port}"
     if error.errno == errno.EADDRINUSE:
-        return AddressInUse(f"{address.text}: {what} is in use by another process")
+        return AddressInUse(f"{address.text}: {what} is in use by another process; -b names another address")
     if error.errno == errno.EACCES and not address.is_unix:
         return ChatmasterError(f"{address.text}: {what} is only for root, or for CAP_NET_BIND_SERVICE")
     return ChatmasterError(f"{address.text}: {what} cannot be listened on: {error.strerror}")

@@ -1,7 +1,8 @@
 """Tells whoever waits for the start how it went: one JSON line to each of their descriptors.
 
-``{"ok": true, "pid": N, "addresses": […], "result": {…}}`` or ``{"ok": false, "exit": N, "error": TEXT}``: the same
-line serves the pipe of `chatctl start -d` and, after a restart, those who asked for it over the control socket.
+``{"ok": true, "pid": N, "addresses": […], "pages": […], "result": {…}}``, or
+``{"ok": false, "exit": N, "error": TEXT}``: the same line serves the pipe of `chatctl start -d` and, after a
+restart, the control connections that asked for it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ class StartupReport:
             os.set_inheritable(fd, False)
             os.set_blocking(fd, False)
 
-    def ready(self, addresses: Sequence[str]) -> None:
-        """Every worker answers."""
-        facts = {"pid": os.getpid(), "addresses": list(addresses)}
+    def ready(self, addresses: Sequence[str], pages: Sequence[str]) -> None:
+        """Every worker answers; `pages` are the addresses at which the chat page is served."""
+        facts = {"pid": os.getpid(), "addresses": list(addresses), "pages": list(pages)}
         self._tell({"ok": True, **facts, "result": facts})
         if self._on_ready is not None:
             self._on_ready(facts)

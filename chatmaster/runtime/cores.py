@@ -28,6 +28,10 @@ class Cores:
         """Whole cores that can be kept busy: of a part of one, one."""
         return self.pinned if self.quota is None else max(1, min(self.pinned, math.ceil(self.quota)))
 
+    def are_crowded_by(self, workers: int) -> bool:
+        """True for more than two workers a core: each costs memory, and none of them gets more done."""
+        return workers > 2 * self.count
+
     def __str__(self) -> str:
         limit = "" if self.quota is None else f", the control group's quota is {self.quota:g}"
         return f"{self.pinned} by affinity{limit}"

@@ -53,7 +53,7 @@ class PidFile:
                 os.close(fd)
                 if pid is None:
                     continue  # it ended between the two calls
-                raise AlreadyRunning(f"already running as pid {pid}" if pid else "already running") from None
+                raise AlreadyRunning(path.stem, pid) from None
             if _is_at(path, fd):
                 break
             os.close(fd)  # its last owner removed it between our open and our lock: the next one is the real one

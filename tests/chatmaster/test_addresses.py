@@ -8,7 +8,7 @@ from chatmaster.addresses import parse
 
 
 @pytest.mark.parametrize(
-    ("text", "host", "port", "for_people"),
+    ("text", "host", "port", "page_url"),
     [
         ("ws://127.0.0.1:8000", "127.0.0.1", 8000, "http://127.0.0.1:8000/"),
         ("ws://0.0.0.0:8000/", "0.0.0.0", 8000, "http://127.0.0.1:8000/"),
@@ -19,9 +19,10 @@ from chatmaster.addresses import parse
         ("ws://[fe80::1%eth0]:8000", "fe80::1%eth0", 8000, "http://[fe80::1%eth0]:8000/"),
     ],
 )
-def test_tcp(text, host, port, for_people):
+def test_tcp(text, host, port, page_url):
     address = parse(text)
-    assert (address.host, address.port, address.for_people) == (host, port, for_people)
+    assert (address.host, address.port, address.page_url) == (host, port, page_url)
+    assert address.client_url == page_url.replace("http", "ws", 1)
     assert address.tls == text.startswith("wss")
 
 
@@ -30,9 +31,26 @@ def test_unix(text, path):
     assert parse(text).path == path
 
 
-def test_an_address_without_a_scheme_is_asked_about():
-    with pytest.raises(ValueError, match=r"did you mean ws://127.0.0.1:9101\?"):
-        parse("127.0.0.1:9101")
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("127.0.0.1:9101", "websocket://127.0.0.1:9101"),
+        (":9101", "websocket://:9101"),
+        ("9101", "websocket://127.0.0.1:9101"),
+        ("[::1]:9101", "websocket://[::1]:9101"),
+        ("http://0.0.0.0:80", "websocket://0.0.0.0:80"),
+        ("https://chat.example.org:443/", "wss://chat.example.org:443/"),
+        ("ws://localhost", "websocket://localhost:8000"),
+        ("/run/chat.sock", "unix:/run/chat.sock"),
+    ],
+)
+def test_an_error_names_the_address_that_was_probably_meant(text, meant):
+    with pytest.raises(ValueError) as caught:
+        parse(text)
+    assert str(caught.value) == (
+        f"allowed: websocket://HOST:PORT (or ws://HOST:PORT), wss://HOST:PORT, unix:/PATH; did you mean {meant}?"
+    )
+    parse(meant)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,14 @@ def test_scale_by_number_and_by_sign(server):
         assert server.states() == ["ready"] * workers
 
 
+def test_more_workers_than_the_cores_can_run_are_warned_of(chatmaster):
+    server = chatmaster(workers=1, prefix=("taskset", "-c", "0"))
+    assert "warning" not in server.ctl("scale", "2").stderr
+    done = server.ctl("scale", "3")
+    assert done.returncode == ExitCode.DONE
+    assert done.stderr.startswith("3 workers\nchatctl: warning: 3 workers on 1 core (1 by affinity")
+
+
 def test_reload_says_which_generation_runs_and_what_needs_a_restart(server):
     before = server.status()["master"]["generation"]
     server.config_path.write_text('[master]\nname = "other"\n')
@@ -145,7 +153,7 @@ def test_start_in_the_background_returns_when_it_serves_and_says_where(instance)
     assert done.returncode == ExitCode.DONE
     pid = instance.status()["master"]["pid"]
     assert done.stdout == ""
-    assert f"chat is running: http://127.0.0.1:{instance.port}/  (pid {pid})" in done.stderr
+    assert f"chat is running: ws://127.0.0.1:{instance.port}/  (pid {pid})" in done.stderr  # the echo has no page
     assert f"--state-dir {instance.state_dir} stop" in done.stderr
     assert os.getsid(pid) == pid
     assert instance.states() == ["ready"]
@@ -203,6 +211,29 @@ def test_a_master_that_dies_before_it_is_ready_is_told_with_the_end_of_its_log(i
     assert "was killed by SIGKILL before it was ready" in err
 
 
+def test_the_chat_is_announced_by_the_url_of_its_page_and_a_program_by_that_of_its_websocket(tmp_path):
+    for page, url in (("true", "http"), ("false", "ws")):
+        instance = Chatmaster()
+        try:
+            done = start_detached(instance, "--set", f"http.page={page}")
+            assert f"chat is running: {url}://127.0.0.1:{instance.port}/ " in done.stderr
+            assert instance.ctl("stop", "--timeout", "0").returncode == ExitCode.DONE
+        finally:
+            instance.close()
+
+
+def test_check_tries_the_store_where_that_is_wanted(instance, redis_server):
+    done = instance.ctl("check", ECHO)
+    assert "store: not tried; --store tries it" in done.stderr
+    assert "store: good (embedded, " in instance.ctl("check", "--store", ECHO).stderr
+    there = redis_server()
+    done = instance.ctl("check", "--store", ECHO, "--set", f"store.url={there.url}")
+    assert (done.returncode, "store: good (" in done.stderr) == (ExitCode.DONE, True)
+    done = instance.ctl("check", "--store", ECHO, "--set", "store.url=redis://u:hunter2@127.0.0.1:1/0")
+    assert done.returncode == ExitCode.STORE_UNREACHABLE
+    assert "redis://127.0.0.1:1/0: Connection refused" in done.stderr and "hunter2" not in done.stderr
+
+
 def test_check_says_what_would_run(instance):
     done = instance.ctl("check", ECHO)
     assert done.returncode == ExitCode.DONE
@@ -219,7 +250,7 @@ def test_the_foreground_says_where_it_is_on_stderr_and_ends_with_ctrl_c(instance
         cwd=ROOT, env=instance.environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert master.stderr is not None
-    while "is running: http://127.0.0.1" not in (line := master.stderr.readline()):
+    while "is running: ws://127.0.0.1" not in (line := master.stderr.readline()):
         assert line, "it ended"
     master.send_signal(signal.SIGINT)
     assert master.wait(20) == ExitCode.DONE

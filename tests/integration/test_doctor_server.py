@@ -39,6 +39,16 @@ def test_the_store_that_the_server_uses_is_the_one_that_is_asked(chatmaster, red
     assert doctor(server)[1]["store"]["level"] == "wrong"
 
 
+def test_a_setting_that_a_running_server_does_not_take_is_named(chatmaster):
+    server = chatmaster(workers=1)
+    assert "--set" not in doctor(server)[1]
+    code, found = doctor(server, "--set", "limits.connections=5", "--set", "auth.secret=0123456789abcdef-hunter2")
+    assert (code, found["--set"]["level"], found["--set"]["where"]) == (0, "warning", "this shell")
+    assert found["--set"]["found"].startswith("limits.connections, auth.secret not applied")
+    assert "--set" not in doctor(server, "--set", "master.name=chat")[1]  # which names the server
+    assert "--set" not in doctor(server, "--name", "other", "--set", "limits.connections=5")[1]  # which does not run
+
+
 def test_a_store_that_does_not_answer_is_wrong_and_exit_1(chatmaster):
     server = chatmaster(workers=1)
     assert doctor(server)[1]["store"]["level"] == "good"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +11,7 @@ from chatmaster.errors import UsageError
 from chatmaster.master.commands.command import Command, CommandContext, Requester
 from chatmaster.master.exec_state import CommandSnapshot
 from chatmaster.policy import events
+from chatmaster.runtime import cores
 
 
 class Scale(Command):
@@ -34,7 +36,8 @@ class Scale(Command):
             raise UsageError(f"there is no Worker {name!r}: this program has {', '.join(counts)}")
         count = counts[name] + self._by if self._to is None else self._to
         self._context.scaled.add(name)
-        self.result = {"worker": name, "workers": sum(counts.values()) - counts[name] + count}
+        total = sum(counts.values()) - counts[name] + count
+        self.result = {"worker": name, "workers": total, "cores": dataclasses.asdict(cores.available())}
         self.ask_policy(lambda operation: events.ScaleAsked(operation, name, count))
 
     def advance(self) -> None:

@@ -201,6 +201,26 @@ def test_a_master_that_starts_and_does_not_listen_yet_is_waited_for(home, capsys
     starting.communicate("")
 
 
+def test_a_second_server_on_the_machine_is_told_that_it_needs_a_name_of_its_own(home, capsys):
+    hold = "import sys; from pathlib import Path; from chatmaster.runtime.pidfile import PidFile;" \
+        "held = PidFile.acquire(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"  # fmt: skip
+    (home / "chatmaster").mkdir(mode=0o700)
+    running = subprocess.Popen(
+        [sys.executable, "-c", hold, home / "chatmaster" / "chat.pid"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None and running.stdout.readline() == "held\n"
+    assert main.run(["start", "-d"]) == ExitCode.ALREADY_RUNNING
+    told = capsys.readouterr().err
+    assert f"chat is already running as pid {running.pid}; " in told
+    assert "--name NAME -b websocket://HOST:PORT" in told
+    assert main.run(["--name", "two", "status"]) == ExitCode.NOT_RUNNING
+    assert capsys.readouterr().err.endswith("two.sock); running here: --name chat\n")
+    running.communicate("")
+    assert main.run(["--help"]) == ExitCode.DONE
+    assert "a second server on a machine needs a name of its own" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e300"])
 @pytest.mark.parametrize(
     "command",

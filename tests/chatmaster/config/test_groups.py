@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from chatmaster.config.diff import after_reload, moved_addresses
-from chatmaster.config.groups import Group, cores, declarations, groups
+from chatmaster.config.groups import Group, cores, crowded, declarations, groups
 from chatmaster.contract import Declared, ExitCode
 from chatmaster.errors import ConfigError
+from chatmaster.plural import counted
+from chatmaster.runtime.cores import Cores
 from chatmaster.settings import Limits, Master, Server, Settings, Store
 
 SETTINGS = Settings(server=Server(listen=("ws://127.0.0.1:8000",), workers=3))
@@ -17,7 +19,7 @@ SETTINGS = Settings(server=Server(listen=("ws://127.0.0.1:8000",), workers=3))
 def test_a_lone_worker_has_the_settings_address_and_count():
     declared = [Declared("web", ("ws://127.0.0.1:9000",), 2, chat=True)]
     assert declarations(declared) == {"server.listen": ["ws://127.0.0.1:9000"], "server.workers": 2}
-    assert groups(declared, SETTINGS, {}) == (Group("web", ("ws://127.0.0.1:8000",), 3),)
+    assert groups(declared, SETTINGS, {}) == (Group("web", ("ws://127.0.0.1:8000",), 3, chat=True),)
 
 
 def test_a_lone_worker_that_says_nothing_gets_the_defaults():
@@ -47,7 +49,7 @@ def test_what_the_operator_says_is_for_the_first_of_several():
     ("declared", "fault"),
     [
         (Declared("two", ("wss://127.0.0.1:9000",)), "\"wss://127.0.0.1:9000\": wss needs server.tls_cert"),
-        (Declared("two", ("ws://localhost",)), "\"ws://localhost\": allowed: ws://HOST:PORT"),
+        (Declared("two", ("ws://localhost",)), "\"ws://localhost\": allowed: websocket://HOST:PORT"),
         (Declared("two", ("ws://127.0.0.1:8001",)), "\"ws://127.0.0.1:8001\": the Worker 'one' wants it, too"),
         (Declared("two", (), 511), "the program: it wants 512 workers; allowed: 511"),
     ],
@@ -84,3 +86,10 @@ def test_the_rest_is_as_the_new_configuration_says():
     settings, stay = after_reload(Settings(), changed)
     assert stay == ("store.url",)
     assert settings == msgspec.structs.replace(Settings(), limits=Limits(rate=1.0), store=Store(timeout=1.0))
+
+
+@pytest.mark.parametrize(("pinned", "quota", "most"), [(1, None, 2), (2, None, 4), (8, 1.5, 4), (4, 0.5, 2)])
+def test_more_than_two_workers_a_core_are_warned_of(pinned, quota, most):
+    able = Cores(pinned, quota)
+    assert crowded(most, able) == ""
+    assert crowded(most + 1, able).startswith(f"{most + 1} workers on {counted(able.count, 'core')} (")

@@ -110,7 +110,8 @@ def test_faults_of_the_file(tmp_path, text, fault):
     [
         ("server.listen=ws://a:1,ws://a:1", 'server.listen[1] is "ws://a:1"; it is listed twice'),
         ("server.listen=[]", "server.listen is []; allowed: one address or more"),
-        ("server.listen=x", 'server.listen[0] is "x"; allowed: ws://HOST:PORT, wss://HOST:PORT or unix:/PATH'),
+        ("server.listen=x", 'server.listen[0] is "x"; allowed: websocket://HOST:PORT (or ws://HOST:PORT), '
+            "wss://HOST:PORT, unix:/PATH; did you mean websocket://x:8000?"),
         ("server.listen=wss://a:1", 'server.listen[0] is "wss://a:1"; wss needs server.tls_cert and server.tls_key'),
         (
             "server.trusted_proxies=unix,x",

@@ -32,6 +32,7 @@ LEAVES = {
     "chatmaster",
     "chatmaster.addresses",
     "chatmaster.plural",
+    "chatmaster.runtime.exit_status",
     "chatmaster.settings",
     "chatmaster.stats",
     "workers.addressing",
@@ -167,8 +168,6 @@ OTHERS_FILES = {"redis.py", "wave.py", "NAME.lua", "./chatmaster.toml"}
 
 KNOWN: dict[str, set[str]] = {
     "layers": {
-        "chatmaster.store.embedded imports chatmaster.policy.processes",
-        "chatmaster.store.supervisor imports chatmaster.policy.processes",
         "workers.callbacks.signatures imports workers.chat.hooks",
         "workers.cluster.lease imports workers.presence.calls",
         "workers.gateway imports workers.chat.rules.names",
@@ -186,12 +185,6 @@ KNOWN: dict[str, set[str]] = {
         "workers.worker imports workers.callbacks.signatures",
     },
     "circles": {
-        "chatmaster.master.arbiter"
-        " chatmaster.master.checkup"
-        " chatmaster.master.commands.queue"
-        " chatmaster.master.report"
-        " chatmaster.master.takeover"
-        " chatmaster.master.upgrade_check",
         "workers.callbacks.signatures"
         " workers.chat.hooks"
         " workers.connection"
@@ -213,14 +206,12 @@ KNOWN: dict[str, set[str]] = {
         "workers.rooms.join workers.rooms.room workers.rooms.slow_consumer",
     },
     "class_names_in_a_package": {
-        "chatmaster/master: Report",
         "workers/rooms: Words",
         "workers: Connection",
     },
     "class_names_over_all": {
         "Account",
         "Finish",
-        "Kept",
         "Left",
         "Log",
         "Page",
@@ -232,20 +223,6 @@ KNOWN: dict[str, set[str]] = {
         "Timer",
     },
     "reach_through": {
-        "chatmaster/master/commands/queue.py: self._arbiter.notifier.ready",
-        "chatmaster/master/commands/queue.py: self._arbiter.notifier.status",
-        "chatmaster/master/commands/queue.py: self._arbiter.notifier.stopping",
-        "chatmaster/master/commands/queue.py: self._arbiter.policy.counts",
-        "chatmaster/master/commands/queue.py: self._arbiter.policy.phase",
-        "chatmaster/master/commands/queue.py: self._arbiter.policy.settled",
-        "chatmaster/master/commands/queue.py: self._arbiter.reactor.call_later",
-        "chatmaster/master/commands/queue.py: self._arbiter.site.groups",
-        "chatmaster/master/commands/queue.py: self._arbiter.site.settings",
-        "chatmaster/master/commands/queue.py: self._arbiter.supervisor.connections",
-        "chatmaster/master/commands/queue.py: self._arbiter.supervisor.moves",
-        "chatmaster/master/report.py: self._arbiter.site.loaded",
-        "chatmaster/master/report.py: self._arbiter.supervisor.handles",
-        "chatmaster/master/report.py: self._arbiter.supervisor.rows",
         "workers/chat/chat_connection.py: self._app.entrance.admit",
         "workers/chat/chat_connection.py: self._app.entrance.join",
         "workers/chat/chat_connection.py: self._app.hub.publish",

@@ -16,9 +16,9 @@ from chatmaster import contract
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ApplicationError
 from chatmaster.master.worker_channel import Channel
-from chatmaster.policy.processes import words
 from chatmaster.runtime import fork
 from chatmaster.runtime.event_loop import EventLoop
+from chatmaster.runtime.exit_status import describe
 from chatmaster.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class ProbeProcess:
         limit = self._settings.master.ready_timeout
         if self._overdue:
             return contract.Failed(ExitCode.NOT_READY, f"{self._what} did not end within {limit:g} s")
-        return contract.Failed(ExitCode.NOT_READY, f"{self._what} ended the process ({words(code)})")
+        return contract.Failed(ExitCode.NOT_READY, f"{self._what} ended the process ({describe(code)})")
 
 
 def declared(answer: Answer) -> contract.Declares:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from chatmaster.policy import events
-from chatmaster.policy.processes import FIRST_DELAY, Process, Slot, State
+from chatmaster.policy.processes import Process, Slot, State
+from chatmaster.runtime.exit_status import FIRST_DELAY
 from chatmaster.stats import MAX_SLOTS
 
 ABORT_GRACE: Final = 2.0  # seconds for a hung worker to write its stack

@@ -9,15 +9,10 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from chatmaster.contract import CONTRACT_VERSION, Failed
 from chatmaster.policy.events import ListenerKey
-
-QUICK_DEATH: Final = 5.0  # seconds after it was ready: one that dies earlier counts towards a back-off
-FREE_DEATHS: Final = 2  # quick deaths in a row that are replaced at once
-FIRST_DELAY: Final = 1.0  # seconds; doubles with each further one
-LONGEST_DELAY: Final = 30.0
+from chatmaster.runtime.exit_status import QUICK_DEATH, backoff, describe
 
 
 class State(StrEnum):
@@ -76,10 +71,10 @@ class Process:
     def how_it_ended(self, code: int) -> str:
         """The last exit in words."""
         if self.aborted and self.failure is None:
-            return f"hung: {words(code)}"
+            return f"hung: {describe(code)}"
         if self.failure is not None:
-            return f"{words(code)}: {self.failure.reason}"
-        return f"{self.ending}: {words(code)}" if self.ending else words(code)
+            return f"{describe(code)}: {self.failure.reason}"
+        return f"{self.ending}: {describe(code)}" if self.ending else describe(code)
 
     def obituary(self, code: int, *, refused: bool) -> str:
         """What the log says of its end. `refused`: it was to take another one's place, which that one keeps."""
@@ -169,20 +164,3 @@ class View:
 def trace(failure: Failed | None) -> str:
     """On lines of its own; "": there is none."""
     return f"\n{failure.traceback.rstrip()}" if failure is not None and failure.traceback else ""
-
-
-def backoff(quick_deaths: int) -> float:
-    """Seconds to wait after so many quick deaths in a row: 0, 0, then 1, 2, 4 … 30."""
-    if quick_deaths <= FREE_DEATHS:
-        return 0.0
-    return float(min(FIRST_DELAY * 2 ** min(quick_deaths - FREE_DEATHS - 1, 10), LONGEST_DELAY))
-
-
-def words(code: int) -> str:
-    """An exit code, or minus a signal, as people say it."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

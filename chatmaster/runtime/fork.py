@@ -8,6 +8,7 @@ the stack to the log and kills. The child never returns into the master's code: 
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import gc
 import importlib
@@ -27,7 +28,6 @@ import setproctitle
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch, Probe, Task
 from chatmaster.runtime import log_streams, logs, privileges
-from chatmaster.runtime.deathsig import die_with_parent
 from chatmaster.runtime.log_keeper import LogKeeper
 from chatmaster.stats import Field
 
@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 _SUPERVISOR_VARIABLES = (
     "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
 )  # fmt: skip
+
+_PR_SET_PDEATHSIG = 1
+# Looked up before any fork: loading a library in a child of a large process is slow, and may fail.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 MOST_DESCRIPTORS = 65_536  # that are closed one by one where they cannot be listed
 
@@ -78,6 +82,18 @@ def end_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass  # it left nothing, or it never came to have a group of its own
+
+
+def die_with_parent(number: signal.Signals, parent: int) -> None:
+    """Have the kernel send this process a signal when its parent ends (prctl(2), PR_SET_PDEATHSIG).
+
+    Called in the child, after privileges are dropped: setuid clears the setting. `parent` is the pid that forked
+    this process: if that one is gone already, no signal would ever come, so the process exits. Raises OSError.
+    """
+    if _prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def _become_worker(task: Task, *, entry: str, title: str, process: str, keep: set[int], parent: int) -> NoReturn:
@@ -216,4 +232,4 @@ def worker_title(slot: int, name: str) -> str:
     return f"chatmaster: worker {slot} [{name}]"
 
 
-__all__ = ["Launch", "Probe", "fork", "preload", "probe_title", "worker_title"]
+__all__ = ["Launch", "Probe", "die_with_parent", "fork", "preload", "probe_title", "worker_title"]

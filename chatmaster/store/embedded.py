@@ -22,8 +22,8 @@ from typing import Final
 
 from chatmaster.addresses import MAX_UNIX_PATH
 from chatmaster.errors import StoreUnusable
-from chatmaster.policy.processes import words
-from chatmaster.runtime.deathsig import die_with_parent
+from chatmaster.runtime.exit_status import describe
+from chatmaster.runtime.fork import die_with_parent
 from chatmaster.store.binary import StoreBinary, check_marker, find_program, write_marker
 from chatmaster.store.url import unix_url
 
@@ -116,11 +116,11 @@ class EmbeddedStore:
         pid, self.pid = self.pid, None
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            return f"the store was {words(code)}" + ("" if code == -signal.SIGKILL else f"; see {self.log_path}")
+            return f"the store was {describe(code)}" + ("" if code == -signal.SIGKILL else f"; see {self.log_path}")
         if code == 0:
             return "the store ended by itself"
         reason = _reason(self.log_path, pid)
-        return f"the store ended with {words(code)}" + (f": {reason}" if reason else f"; see {self.log_path}")
+        return f"the store ended with {describe(code)}" + (f": {reason}" if reason else f"; see {self.log_path}")
 
     def command(self) -> list[str]:
         """The server's command line."""

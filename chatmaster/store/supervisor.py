@@ -17,9 +17,9 @@ from typing import Final
 import msgspec
 
 from chatmaster.contract import ExitCode
-from chatmaster.policy.processes import QUICK_DEATH, backoff
 from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import READ, EventLoop, Timer
+from chatmaster.runtime.exit_status import QUICK_DEATH, backoff
 from chatmaster.store.embedded import EmbeddedStore
 
 log = logging.getLogger(__name__)

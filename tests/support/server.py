@@ -23,7 +23,7 @@ from typing import Any
 
 from chatmaster.cli import control_client
 from chatmaster.cli.start import READY_FD
-from chatmaster.runtime.deathsig import die_with_parent
+from chatmaster.runtime.fork import die_with_parent
 from tests.support import processes, wait
 
 ROOT = Path(__file__).resolve().parents[2]

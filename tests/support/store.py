@@ -15,7 +15,7 @@ from types import TracebackType
 
 import redis
 
-from chatmaster.runtime.deathsig import die_with_parent
+from chatmaster.runtime.fork import die_with_parent
 from chatmaster.store.binary import find_program
 from tests.support import processes, wait
 

@@ -1,7 +1,7 @@
 """What all commands of the operator have in common: who asked, how they begin and end, what an upgrade keeps of them.
 
-`Command` is a change of the running server in several steps; `queue.py` runs one at a time. `ProgramCommand` is a
-command that starts the program again and therefore checks it first: reload, restart, upgrade.
+`OperatorCommand` is a change of the running server in several steps; `queue.py` runs one at a time.
+`ProgramCommand` is a command that starts the program again and therefore checks it first: reload, restart, upgrade.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from chatmaster.settings import Settings
 log = logging.getLogger(__name__)
 
 
-Ended = Callable[["Command", int, str], None]
+Ended = Callable[["OperatorCommand", int, str], None]
 
 
 class Requester(Protocol):
@@ -63,7 +63,7 @@ class SignalRequester:
         """Nothing to answer."""
 
 
-class Master(Protocol):
+class RunningMaster(Protocol):
     """What a command asks of the running master."""
 
     def decide(self, event: events.Event) -> None:
@@ -89,7 +89,7 @@ class Master(Protocol):
 class CommandContext:
     """What all commands act upon, and what outlives a single one of them."""
 
-    master: Master
+    master: RunningMaster
     site: Site
     policy: Policy
     supervisor: Supervisor
@@ -107,7 +107,7 @@ class CommandContext:
         return self.operations
 
 
-class Command(ABC):
+class OperatorCommand(ABC):
     """One command: created when asked, begun by the queue, ended once by `finish` or `fail`."""
 
     kind: ClassVar[str]  # as in CommandSnapshot
@@ -218,7 +218,7 @@ class Command(ABC):
             ended(self, code, reason)
 
 
-class ProgramCommand(Command):
+class ProgramCommand(OperatorCommand):
     """A command that starts the program again: reads the configuration and asks the application in a probe first."""
 
     def __init__(self, context: CommandContext, requesters: Sequence[Requester]) -> None:

@@ -15,7 +15,13 @@ from typing import Any
 from chatmaster.contract import ExitCode
 from chatmaster.errors import UsageError
 from chatmaster.master import exec_state, upgrade_check
-from chatmaster.master.commands.command import Command, CommandContext, ProgramCommand, Requester, SignalRequester
+from chatmaster.master.commands.command import (
+    CommandContext,
+    OperatorCommand,
+    ProgramCommand,
+    Requester,
+    SignalRequester,
+)
 from chatmaster.master.commands.outcome import CommandFailure
 from chatmaster.master.commands.reload import Reload
 from chatmaster.master.commands.restart import Restart
@@ -34,8 +40,8 @@ class CommandQueue:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._waiting: deque[Command] = deque()
-        self._current: Command | None = None
+        self._waiting: deque[OperatorCommand] = deque()
+        self._current: OperatorCommand | None = None
         self.stop = Stop(context, abandon=self._abandon)
         self.failure: CommandFailure | None = None  # the last reload, upgrade or restart, where that failed
 
@@ -114,7 +120,7 @@ class CommandQueue:
 
     # ---- one after the other -----------------------------------------------------------------------
 
-    def _add(self, command: Command) -> None:
+    def _add(self, command: OperatorCommand) -> None:
         if self._context.policy.phase in (ServerPhase.STOPPING, ServerPhase.FINISHED):
             _refuse(command)
             return
@@ -137,7 +143,7 @@ class CommandQueue:
         if self._current is not None:
             self._current.end_operation(operation, code, reason)
 
-    def _ended(self, command: Command, code: int, reason: str) -> None:
+    def _ended(self, command: OperatorCommand, code: int, reason: str) -> None:
         self._current = None
         if isinstance(command, ProgramCommand):
             done = code == ExitCode.DONE
@@ -175,7 +181,7 @@ class CommandQueue:
         began = running.jobs[0].began or time.monotonic()
         upgrade.resume(self._ended, began=began, back=running.back, refused=running.refused)
 
-    def _restored(self, snapshot: CommandSnapshot, control: ControlServer) -> Command:
+    def _restored(self, snapshot: CommandSnapshot, control: ControlServer) -> OperatorCommand:
         peers: list[Requester] = [control.welcome(fd, asked=True) for fd in snapshot.peers]
 
         def and_signal(name: str) -> list[Requester]:
@@ -193,6 +199,6 @@ class CommandQueue:
                 return Upgrade(self._context, and_signal(Upgrade.signal), program=snapshot.program)
 
 
-def _refuse(command: Command) -> None:
+def _refuse(command: OperatorCommand) -> None:
     for requester in command.requesters:
         requester.fail(ExitCode.FAILED, _STOPPING)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from chatmaster.errors import UsageError
-from chatmaster.master.commands.command import Command, CommandContext, Requester
+from chatmaster.master.commands.command import CommandContext, OperatorCommand, Requester
 from chatmaster.master.exec_state import CommandSnapshot
 from chatmaster.policy import events
 from chatmaster.runtime import cores
 
 
-class Scale(Command):
+class Scale(OperatorCommand):
     """The command `scale`, SIGTTIN (one worker more) and SIGTTOU (one less)."""
 
     kind = "scale"

@@ -345,8 +345,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/chat/gate.py",
         "workers/chat/pending_joins.py",
         "workers/cluster/keys.py",
-        "workers/http/policy.py",
-        "workers/http/response.py",
         "workers/node/ids.py",
         "workers/presence/calls.py",
         "workers/process/heartbeat.py",

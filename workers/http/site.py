@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from workers.http.policy import content_security_policy
-from workers.http.response import HTML, SCRIPT, Response
+from workers.http.response import HTML, SCRIPT, Response, content_security_policy
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 
 from workers.http.page.modules import bundle
-from workers.http.policy import content_security_policy
+from workers.http.response import content_security_policy
 
 SCRIPT_ADDRESS = "./chat.js"  # beside the page, under whatever path a proxy has it
 STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "print")

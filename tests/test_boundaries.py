@@ -216,7 +216,6 @@ KNOWN: dict[str, set[str]] = {
         "Log",
         "Page",
         "Place",
-        "Resume",
         "Sender",
         "Site",
         "StoreUnreachable",

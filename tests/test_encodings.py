@@ -28,9 +28,9 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "exec_state": exec_state.decode,
     "session_state": msgspec.msgpack.Decoder(SessionState).decode,
     "connection_state": snapshot.decode_state,
-    "connection_snapshot": protocol.decode_parcel,
-    "from_giver": protocol.decode_from_giver,
-    "from_taker": protocol.decode_from_taker,
+    "connection_snapshot": protocol.decode_snapshot,
+    "from_giver": protocol.decode_from_sender,
+    "from_taker": protocol.decode_from_receiver,
 }
 PACKED = [
     pytest.param(kind, value, id=f"{commit}-{kind}-{number}")

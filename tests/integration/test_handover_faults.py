@@ -42,8 +42,8 @@ def fault(cls, step):
         return real(self, *args)
     setattr(cls, step, at)
 
-fault(ReceiverState, "offered")
-fault(SenderState, "held")
+fault(ReceiverState, "on_offer")
+fault(SenderState, "on_held")
 
 def tick():
     for connection in list(worker.node.connections.values()):
@@ -143,7 +143,7 @@ async def test_when_the_new_worker_dies_with_connections_in_its_hands_they_go_on
     site: Site,
 ) -> None:
     await site.enter(100)
-    site.order("offered", "die")
+    site.order("on_offer", "die")
     await site.ctl("reload")
     await site.moved()
     pids = await site.all_go_on()
@@ -153,7 +153,7 @@ async def test_when_the_new_worker_dies_with_connections_in_its_hands_they_go_on
 
 async def test_when_the_old_worker_dies_the_new_one_goes_on_with_what_it_holds(site: Site) -> None:
     await site.enter(40)
-    site.order("held", "die")
+    site.order("on_held", "die")
     await site.ctl("reload")
     await site.moved()
     assert site.pid not in await site.all_go_on()
@@ -161,10 +161,10 @@ async def test_when_the_old_worker_dies_the_new_one_goes_on_with_what_it_holds(s
 
 async def test_a_new_worker_that_hangs_is_ended_and_the_connections_go_to_the_next_one(site: Site) -> None:
     await site.enter(10)
-    site.order("offered", "60")
+    site.order("on_offer", "60")
     reload = asyncio.create_task(site.ctl("reload"))
     await until_async(lambda: "it has to end" in site.server.log(), 30, "the old worker gives it up")
-    (site.directory / "offered").unlink()
+    (site.directory / "on_offer").unlink()
     await reload
     await site.moved()
     assert site.pid not in await site.all_go_on()
@@ -175,7 +175,7 @@ async def test_a_new_worker_that_hangs_is_ended_and_the_connections_go_to_the_ne
 
 async def test_a_stop_ends_a_hand_over_and_everybody_is_told(site: Site) -> None:
     await site.enter(300)
-    site.order("offered", "0.2")
+    site.order("on_offer", "0.2")
     reload = asyncio.create_task(site.ctl("reload"))
     answered_by = site.pid
     while answered_by == site.pid:  # some have moved
@@ -222,7 +222,7 @@ async def test_a_session_that_cannot_be_read_costs_its_own_connection_only(site:
 
 async def test_what_the_application_sends_while_nobody_may_write_arrives(site: Site) -> None:
     await site.enter(5)
-    site.order("offered", "0.3")
+    site.order("on_offer", "0.3")
     site.order("tick")
     assert await site.ctl("reload") == 0
     await until_async((site.directory / f"sent-{site.pid}").exists, what="the old worker's own count")

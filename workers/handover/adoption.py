@@ -29,18 +29,18 @@ ORDERS_A_PAGE = 500
 STOPS_A_TURN = 500  # rooms let go of without a break
 
 
-class Arrived:
+class HeldConnection:
     """A connection that is held: on paper, its descriptor, and what its application still had to say."""
 
-    __slots__ = ("close", "fd", "frames", "parcel")
+    __slots__ = ("close", "fd", "frames", "snapshot")
 
-    def __init__(self, parcel: ConnectionSnapshot, fd: int) -> None:
-        self.parcel = parcel
+    def __init__(self, snapshot: ConnectionSnapshot, fd: int) -> None:
+        self.snapshot = snapshot
         self.fd = fd
         self.frames = b""
         self.close: tuple[int, str] | None = None
 
-    def late(self, frames: bytes, close: tuple[int, str] | None) -> None:
+    def add_pending(self, frames: bytes, close: tuple[int, str] | None) -> None:
         """The application wrote these after it was written down, or closed it."""
         self.frames += frames
         self.close = close or self.close
@@ -55,7 +55,7 @@ class Adoption:
         self._waiting = 0  # rooms that are not followed yet
         self._followed = asyncio.Event()
         self._turn = asyncio.Lock()  # batches go on one after the other, each in a turn of the loop of its own
-        self.came = 0
+        self.count = 0
         self.longest_pause = 0.0  # seconds that a connection was in no room
 
     @property
@@ -74,7 +74,7 @@ class Adoption:
             self._followed.set()
 
     async def prepare(self) -> None:
-        """Wait until what is expected is followed; it is until `let_go`."""
+        """Wait until what is expected is followed; it is until `stop_following`."""
         try:
             if self._waiting:
                 self._followed.clear()
@@ -82,7 +82,7 @@ class Adoption:
         except TimeoutError:
             logger.warning("%d rooms are not followed yet; their members will read the log", self._waiting)
 
-    async def let_go(self) -> None:
+    async def stop_following(self) -> None:
         """Nobody is expected any more: follow only the rooms that have members, the others for half a minute."""
         stops, self._stops = self._stops, []
         for number, stop in enumerate(stops):
@@ -90,69 +90,69 @@ class Adoption:
             if number % STOPS_A_TURN == 0:
                 await asyncio.sleep(0)
 
-    async def take_over(self, arrived: list[Arrived]) -> None:
+    async def adopt(self, arrived: list[HeldConnection]) -> None:
         """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
         endpoint = self.endpoint
         assert endpoint is not None  # else nobody was offered
-        attached = await endpoint.attach([(socket.socket(fileno=one.fd), one.parcel.socket) for one in arrived])
+        attached = await endpoint.attach([(socket.socket(fileno=one.fd), one.snapshot.socket) for one in arrived])
         async with self._turn:
-            self._go_on_together(arrived, attached)
+            self._adopt_batch(arrived, attached)
 
-    def _go_on_together(self, arrived: list[Arrived], attached: list[WebSocket | Exception]) -> None:
+    def _adopt_batch(self, arrived: list[HeldConnection], attached: list[WebSocket | Exception]) -> None:
         for one, ws in zip(arrived, attached, strict=True):
             if isinstance(ws, Exception) or not ws.is_open:
                 # The client went away while it moved; it is told nothing any more.
-                logger.info("connection %s was gone when it arrived: %s", one.parcel.id, ws)
+                logger.info("connection %s was gone when it arrived: %s", one.snapshot.id, ws)
                 continue
             try:
-                self._go_on(one, ws)
+                self._adopt_one(one, ws)
             except Exception:  # a bug costs the connection that it is about
                 ws.failed("the arrival")
-            self.came += 1
+            self.count += 1
 
-    def _go_on(self, arrived: Arrived, ws: WebSocket) -> None:
-        node, parcel = self._node, arrived.parcel
-        connection = Connection(node, ws, parcel.id)
-        connection.become(parcel.user)
-        connection.opened_at = parcel.opened_at
-        connection.messages_in = parcel.messages_in
-        for room, offset in zip(ORDER_ROOMS, parcel.orders, strict=True):
+    def _adopt_one(self, arrived: HeldConnection, ws: WebSocket) -> None:
+        node, snapshot = self._node, arrived.snapshot
+        connection = Connection(node, ws, snapshot.id)
+        connection.become(snapshot.user)
+        connection.opened_at = snapshot.opened_at
+        connection.messages_in = snapshot.messages_in
+        for room, offset in zip(ORDER_ROOMS, snapshot.orders, strict=True):
             control_room.hear(connection, room, offset)
-        if parcel.session:
-            connection.session.restore(parcel.session)
+        if snapshot.session:
+            connection.session.restore(snapshot.session)
         ws.owner = connection
         node.connections[connection.id] = connection
         if arrived.frames:
             ws.write_frame(arrived.frames)
-        node.registry.thaw(connection.id, parcel.user, connection.remote_ip, parcel.counted)
-        node.application.thawed(connection, parcel.app, [at.room for at in parcel.rooms])
+        node.registry.thaw(connection.id, snapshot.user, connection.remote_ip, snapshot.counted)
+        node.application.thawed(connection, snapshot.app, [at.room for at in snapshot.rooms])
         if arrived.close is not None:
             connection.close(*arrived.close)
             return
-        self._enter(connection, parcel)
+        self._enter(connection, snapshot)
         ws.resume_reading()
 
-    def _enter(self, connection: Connection, parcel: ConnectionSnapshot) -> None:
+    def _enter(self, connection: Connection, snapshot: ConnectionSnapshot) -> None:
         """Bring it into its rooms; those that are followed here, which all should be, it is in at once."""
-        rest = self._node.hub.arrive(connection, [(at.room, Position(at.epoch, at.offset)) for at in parcel.rooms])
-        if len(rest) < len(parcel.rooms):
-            self._heard_again(time.monotonic() - parcel.left_at)
+        rest = self._node.hub.arrive(connection, [(at.room, Position(at.epoch, at.offset)) for at in snapshot.rooms])
+        if len(rest) < len(snapshot.rooms):
+            self._note_pause(time.monotonic() - snapshot.left_at)
         if rest:
             names = {name for name, _ in rest}
-            some = tuple([at for at in parcel.rooms if at.room in names])
-            rejoin(self._node, connection, some, lambda now: self._heard_again(now - parcel.left_at))
+            some = tuple([at for at in snapshot.rooms if at.room in names])
+            rejoin(self._node, connection, some, lambda now: self._note_pause(now - snapshot.left_at))
 
-    def _heard_again(self, pause: float) -> None:
+    def _note_pause(self, pause: float) -> None:
         self.longest_pause = max(self.longest_pause, pause)
 
-    async def make_up_for_orders(self, parcels: list[ConnectionSnapshot]) -> None:
+    async def catch_up_orders(self, snapshots: list[ConnectionSnapshot]) -> None:
         """Carry out the orders that came for them after they were written down and before they were here."""
         for place, room in enumerate(ORDER_ROOMS):
             here = self._node.hub.position(room)
-            if here is not None and parcels:
-                await self._make_up(room, min(parcel.orders[place] for parcel in parcels), here.offset)
+            if here is not None and snapshots:
+                await self._catch_up(room, min(snapshot.orders[place] for snapshot in snapshots), here.offset)
 
-    async def _make_up(self, room: str, after: int, until: int) -> None:
+    async def _catch_up(self, room: str, after: int, until: int) -> None:
         while after < until:
             page = await self._node.bus.read(room, after=after, limit=ORDERS_A_PAGE, max_bytes=1 << 20)
             if page.entries and page.entries[0].offset > after + 1:

@@ -25,58 +25,58 @@ class Handover:
     def __init__(self, node: Node, ask_kill: Callable[[str], None]) -> None:
         self._node = node
         self._ask_kill = ask_kill
-        self._moves = Migration(node)
-        self._heirs: deque[tuple[HandOver, socket.socket]] = deque()
+        self._migration = Migration(node)
+        self._receivers: deque[tuple[HandOver, socket.socket]] = deque()
         self._named = asyncio.Event()  # an heir, or the end
-        self._outgoing: Sender | None = None
+        self._sender: Sender | None = None
         self._stopped = False
         self._ended = False
         self.seconds = 0.0  # that the master gives the whole, at first
 
-    def name(self, order: HandOver, sock: socket.socket) -> None:
+    def add_receiver(self, order: HandOver, sock: socket.socket) -> None:
         """The master names an heir, the first or the next."""
         if self._stopped or self._ended:
             sock.close()
             return
         self.seconds = self.seconds or order.seconds
-        self._heirs.append((order, sock))
+        self._receivers.append((order, sock))
         self._named.set()
 
     def stop(self) -> None:
         """Give nothing more away: another order came, and the clients have to be told."""
         self._stopped = True
         self._named.set()
-        if self._outgoing is not None:
-            self._outgoing.stop()
+        if self._sender is not None:
+            self._sender.stop()
 
     async def run(self) -> None:
         """Give away what can be given in time. Whoever is still here afterwards was logged and counted."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.seconds
         patience = max(self._node.settings.master.drain_timeout, PATIENCE)
-        while not self._stopped and await self._heir_is_named(min(deadline - loop.time(), patience)):
-            order, sock = self._heirs.popleft()
-            outgoing = self._outgoing = Sender(self._node, self._moves, sock, peer=order.peer, ask_kill=self._ask_kill)
-            self._node.transfer_began(outgoing)
-            await outgoing.run(deadline - loop.time(), patience)
-            self._node.transfer_ended(outgoing)
-            self._outgoing = None
-            if not (outgoing.lost and self._node.connections):
+        while not self._stopped and await self._receiver_is_named(min(deadline - loop.time(), patience)):
+            order, sock = self._receivers.popleft()
+            sender = self._sender = Sender(self._node, self._migration, sock, peer=order.peer, ask_kill=self._ask_kill)
+            self._node.transfer_began(sender)
+            await sender.run(deadline - loop.time(), patience)
+            self._node.transfer_ended(sender)
+            self._sender = None
+            if not (sender.lost and self._node.connections):
                 break
             # However long it took until it was certain that the heir is gone: the next one gets some time, too.
             deadline = max(deadline, loop.time() + patience)
         self._ended = True
-        for _, sock in self._heirs:
+        for _, sock in self._receivers:
             sock.close()
-        if not self._stopped and (left := self._moves.left_behind()):
+        if not self._stopped and (left := self._migration.left_behind()):
             logger.warning("%d connections could not be handed over and are sent away", left)
 
-    async def _heir_is_named(self, seconds: float) -> bool:
+    async def _receiver_is_named(self, seconds: float) -> bool:
         """Wait for the next heir; meanwhile the clients are served here."""
-        if not self._heirs:
+        if not self._receivers:
             self._named.clear()
             try:
                 await asyncio.wait_for(self._named.wait(), max(seconds, 0.0))
             except TimeoutError:
                 logger.warning("no other worker came to take the connections over")
-        return bool(self._heirs) and not self._stopped
+        return bool(self._receivers) and not self._stopped

@@ -35,20 +35,20 @@ class Leaving:
 class LeaveQueue:
     """Of one worker, to one other. `changed` is called when somebody has left."""
 
-    def __init__(self, node: Node, moves: Migration, changed: Callable[[], None]) -> None:
+    def __init__(self, node: Node, migration: Migration, changed: Callable[[], None]) -> None:
         self._node = node
-        self._moves = moves
+        self._migration = migration
         self._changed = changed
         self._queue: deque[Connection] = deque()  # who is looked at next
         self._called: dict[str, None] = {}  # told to leave their rooms, and neither offered nor back yet
-        self._gone: deque[Leaving] = deque()
+        self._ready: deque[Leaving] = deque()
         self._resting: dict[str, float] = {}  # came back: until when they are left alone
         self._over = False
 
     def __len__(self) -> int:
         return len(self._called)
 
-    def call_out(self, most: int, offered: Callable[[str], bool]) -> None:
+    def call(self, most: int, offered: Callable[[str], bool]) -> None:
         """Have up to `most` more connections leave their rooms; `offered` ones are on their way already."""
         if not self._queue:  # those that came last, and those that could not go yet
             self._queue.extend(
@@ -62,58 +62,58 @@ class LeaveQueue:
             if self._may_go(connection, now):
                 most -= 1
                 self._called[connection.id] = None
-                self._moves.depart(connection, self._left_rooms)
+                self._migration.depart(connection, self._left_rooms)
 
     def _may_go(self, connection: Connection, now: float) -> bool:
         if connection.id not in self._node.connections or self._resting.get(connection.id, 0.0) > now:
             return False
         self._resting.pop(connection.id, None)
-        return self._moves.may_leave(connection)
+        return self._migration.may_leave(connection)
 
     def _left_rooms(self, connection: Connection, positions: Positions) -> None:
         if self._over:
-            self._back(connection, positions)
+            self._bring_back(connection, positions)
             return
-        self._gone.append(Leaving(connection, positions, time.monotonic()))
+        self._ready.append(Leaving(connection, positions, time.monotonic()))
         self._changed()
 
     @property
     def waiting(self) -> int:
         """How many can be offered."""
-        return len(self._gone)
+        return len(self._ready)
 
     def take(self, most: int) -> list[Leaving]:
         """Those that are to be offered now; who cannot be any more has come back instead."""
         taken: list[Leaving] = []
-        while self._gone and len(taken) < most:
-            one = self._gone.popleft()
+        while self._ready and len(taken) < most:
+            one = self._ready.popleft()
             # Its client may be gone; the application may have brought it into another room, or begun something.
             here = one.connection.id in self._node.connections
-            if not here or self._node.hub.rooms_of(one.connection) or not self._moves.at_rest(one.connection):
-                self._back(one.connection, one.positions)
+            if not here or self._node.hub.rooms_of(one.connection) or not self._migration.at_rest(one.connection):
+                self._bring_back(one.connection, one.positions)
                 continue
             taken.append(one)
         return taken
 
-    def offered(self, connection: Connection) -> None:
+    def on_offered(self, connection: Connection) -> None:
         """It is on its way: whatever becomes of it is somebody else's to know."""
         self._called.pop(connection.id, None)
 
-    def came_back(self, one: Leaving) -> None:
+    def put_back(self, one: Leaving) -> None:
         """It could not be offered: it goes on here, and is asked again later."""
-        self._back(one.connection, one.positions)
+        self._bring_back(one.connection, one.positions)
 
     def rest(self, connection: Connection) -> None:
         """Leave it alone for a moment."""
         self._resting[connection.id] = time.monotonic() + AGAIN
 
-    def _back(self, connection: Connection, positions: Positions) -> None:
+    def _bring_back(self, connection: Connection, positions: Positions) -> None:
         self._called.pop(connection.id, None)
         self.rest(connection)
-        self._moves.come_back(connection, positions)
+        self._migration.bring_back(connection, positions)
 
-    def call_back(self) -> None:
+    def recall(self) -> None:
         """It is over: whoever has left its rooms and was not offered comes back, now or when it has."""
         self._over = True
-        while self._gone:
-            self.came_back(self._gone.popleft())
+        while self._ready:
+            self.put_back(self._ready.popleft())

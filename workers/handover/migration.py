@@ -37,7 +37,7 @@ class Migration:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._kept: dict[str, str] = {}  # why it can never be moved
+        self._excluded: dict[str, str] = {}  # why it can never be moved
         self._refused: Counter[str] = Counter()
 
     def may_leave(self, connection: Connection) -> bool:
@@ -47,7 +47,7 @@ class Migration:
         the middle of a message is read on, else it would never come to the end of it.
         """
         ws = connection.ws
-        if self.stays(connection) or not ws.is_open or ws.buffered:
+        if self.is_excluded(connection) or not ws.is_open or ws.buffered:
             return False
         if ws.mid_message or ws.unread > UNREAD:
             ws.unquiesce()
@@ -63,17 +63,17 @@ class Migration:
             and not self._node.hub.joining(connection)
         )
 
-    def stays(self, connection: Connection) -> bool:
+    def is_excluded(self, connection: Connection) -> bool:
         """Whether it can never be moved: waiting does not help."""
-        return connection.id in self._kept or connection.ws.encrypted
+        return connection.id in self._excluded or connection.ws.encrypted
 
     def obstacle(self, connection: Connection) -> str:
         """Why it could not be moved, for people."""
         ws = connection.ws
         if ws.encrypted:
             return "its TLS ends in this process, and only the descriptor could be handed over"
-        if connection.id in self._kept:
-            return self._kept[connection.id]
+        if connection.id in self._excluded:
+            return self._excluded[connection.id]
         if not ws.is_open:
             return "it is being closed"
         if ws.mid_message or ws.unread > UNREAD:
@@ -117,7 +117,7 @@ class Migration:
 
         self._node.hub.depart(connection, left)
 
-    def parcel(
+    def snapshot(
         self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float
     ) -> ConnectionSnapshot:
         """Write it down. `socket_state` is the transport's part."""
@@ -135,24 +135,24 @@ class Migration:
             app=self._node.application.frozen(connection),
         )
 
-    def come_back(self, connection: Connection, rooms: Positions) -> None:
+    def bring_back(self, connection: Connection, rooms: Positions) -> None:
         """It stays after all: it reads on from where it was."""
         self._node.moving.discard(connection.id)
         if connection.ws.is_open:
             rejoin(self._node, connection, rooms)
             connection.ws.unquiesce()
 
-    def refused(self, connection: Connection) -> None:
+    def on_refused(self, connection: Connection) -> None:
         """The other side did not take it. It may have run out of descriptors, or cannot read what it is sent."""
         self._refused[connection.id] += 1
         if self._refused[connection.id] == REFUSALS:
-            self.keep(connection, "the new worker does not take it")
+            self.exclude(connection, "the new worker does not take it")
 
-    def keep(self, connection: Connection, why: str) -> None:
+    def exclude(self, connection: Connection, why: str) -> None:
         """It cannot be moved at all. It will be sent away."""
-        self._kept[connection.id] = why
+        self._excluded[connection.id] = why
 
-    def moved_away(self, connection: Connection) -> None:
+    def on_moved(self, connection: Connection) -> None:
         """It belongs to another worker now: our copy of the descriptor is closed, and nobody is told."""
         self._node.moving.discard(connection.id)
         self._node.registry.gave_away(connection.id)

@@ -18,18 +18,18 @@ Then = Callable[[bool], None]
 
 
 class PeerSocket:
-    """A SOCK_SEQPACKET socket on the loop. `received` gets each packet with its descriptors.
+    """A SOCK_SEQPACKET socket on the loop. `on_packet` gets each packet with its descriptors.
 
-    `lost` is called once, when the other end is closed. That is no proof of a death: only the master's word is. What
+    `on_lost` is called once, when the other end is closed. That is no proof of a death: only the master's word is. What
     the other side said before can still be read then.
     """
 
     def __init__(
-        self, sock: socket.socket, *, received: Callable[[bytes, list[int]], None], lost: Callable[[], None]
+        self, sock: socket.socket, *, on_packet: Callable[[bytes, list[int]], None], on_lost: Callable[[], None]
     ) -> None:
         self._sock = sock
-        self._received = received
-        self._lost = lost
+        self._on_packet = on_packet
+        self._on_lost = on_lost
         self._waiting: deque[tuple[bytes, Sequence[int], Then | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._open = True
@@ -117,14 +117,14 @@ class PeerSocket:
                 self._broke()
                 self.close()
                 return
-            self._received(packet, _descriptors(ancillary))
+            self._on_packet(packet, _descriptors(ancillary))
 
     def _broke(self) -> None:
         """Nobody is at the other end; what came from there may still be read."""
         if self._open and not self._broken:
             self._broken = True
             self._give_up_sending()
-            self._lost()
+            self._on_lost()
 
     def _give_up_sending(self) -> None:
         self._loop.remove_writer(self._sock.fileno())

@@ -49,7 +49,7 @@ class Offer(Struct, frozen=True, tag="offer"):
     """
 
     batch: int
-    parcels: tuple[msgspec.Raw, ...]
+    snapshots: tuple[msgspec.Raw, ...] = msgspec.field(name="parcels")
 
 
 class Held(Struct, frozen=True, tag="held"):
@@ -115,10 +115,10 @@ class Finished(Struct, frozen=True, tag="finished"):
     """O → N: nothing more will come."""
 
 
-FromGiver = Prepare | Offer | Late | Go | Abort | Finished
-FromTaker = Prepared | Held | Taken | Released | Declined
+FromSender = Prepare | Offer | Late | Go | Abort | Finished
+FromReceiver = Prepared | Held | Taken | Released | Declined
 
 encode = msgspec.msgpack.Encoder().encode
-decode_from_giver = msgspec.msgpack.Decoder(FromGiver).decode
-decode_parcel = msgspec.msgpack.Decoder(ConnectionSnapshot).decode
-decode_from_taker = msgspec.msgpack.Decoder(FromTaker).decode
+decode_from_sender = msgspec.msgpack.Decoder(FromSender).decode
+decode_snapshot = msgspec.msgpack.Decoder(ConnectionSnapshot).decode
+decode_from_receiver = msgspec.msgpack.Decoder(FromReceiver).decode

@@ -28,13 +28,13 @@ class Activate:
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo:
+class CloseCopies:
     """Close our copies of these without a shutdown: they live on at the other side."""
 
     ids: tuple[str, ...]
 
 
-Action = SendHeld | SendReleased | Activate | LetGo
+Action = SendHeld | SendReleased | Activate | CloseCopies
 
 
 @dataclass(slots=True)
@@ -43,28 +43,28 @@ class ReceiverState:
 
     holding: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
-    def offered(self, batch: int, ids: tuple[str, ...], arrived: int) -> list[Action]:
+    def on_offer(self, batch: int, ids: tuple[str, ...], arrived: int) -> list[Action]:
         """A batch came with so many of its descriptors, in order; what has none is refused."""
         held = ids[:arrived]
         self.holding[batch] = held
         return [SendHeld(batch, held)]
 
-    def went(self, batch: int, ids: tuple[str, ...]) -> list[Action]:
+    def on_go(self, batch: int, ids: tuple[str, ...]) -> list[Action]:
         """The other side gave these away for good."""
         held = self.holding.pop(batch, ())
         ours = set(ids)
         kept = tuple(one for one in held if one in ours)
         rest = tuple(one for one in held if one not in ours)
         actions: list[Action] = [Activate(kept)] if kept else []
-        return [*actions, LetGo(rest)] if rest else actions
+        return [*actions, CloseCopies(rest)] if rest else actions
 
-    def aborted(self, batch: int) -> list[Action]:
+    def on_abort(self, batch: int) -> list[Action]:
         """The other side wants the batch back."""
         held = self.holding.pop(batch, ())
-        actions: list[Action] = [LetGo(held)] if held else []
+        actions: list[Action] = [CloseCopies(held)] if held else []
         return [*actions, SendReleased(batch)]
 
-    def giver_reaped(self) -> list[Action]:
+    def on_sender_reaped(self) -> list[Action]:
         """The other side is dead, and all that it ever said was read before: what is held is ours."""
         ids = tuple(one for held in self.holding.values() for one in held)
         self.holding.clear()

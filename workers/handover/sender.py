@@ -39,10 +39,10 @@ from workers.handover.protocol import (
     Prepared,
     Released,
     Taken,
-    decode_from_taker,
+    decode_from_receiver,
     encode,
 )
-from workers.handover.sender_state import Action, AskKill, Resume, SendAbort, SenderState, SendGo
+from workers.handover.sender_state import Action, AskKill, SendAbort, SenderState, SendGo, TakeBack
 from workers.handover.window import Window
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held
 SILENCE_TIMEOUT = 8.0
 PREPARE_TIMEOUT = 10.0  # seconds for the other side to follow our rooms; meanwhile they are served here
 PATIENCE = 5.0  # seconds at least in which something has to move, or it is over
-HANDSHAKES = 2.0  # seconds for those that had been accepted to become connections, which can be moved
-MAX_PARCEL = MAX_PACKET // 2 - 1024  # bytes; a packet is closed when it is half full
+HANDSHAKE_PATIENCE = 2.0  # seconds for those that had been accepted to become connections, which can be moved
+MAX_SNAPSHOT = MAX_PACKET // 2 - 1024  # bytes; a packet is closed when it is half full
 RETRY = 0.005  # seconds until it is tried again where nothing could be moved
 
 
@@ -66,26 +66,26 @@ class Sender:
     """Gives this worker's connections to another one. `ask_kill` has the master end it."""
 
     def __init__(
-        self, node: Node, moves: Migration, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]
+        self, node: Node, migration: Migration, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]
     ) -> None:
         self.peer = peer
         self.lost = False  # nobody takes anything at the other end any more
         self._node = node
-        self._moves = moves
+        self._migration = migration
         self._ask_kill = ask_kill
-        self._giver = SenderState()
-        self._link = PeerSocket(sock, received=self._received, lost=self._lost)
+        self._state = SenderState()
+        self._socket = PeerSocket(sock, on_packet=self._on_packet, on_lost=self._on_lost)
         self._loop = asyncio.get_running_loop()
         self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
-        self._parcels: dict[str, tuple[Connection, Positions]] = {}  # offered, and not given away for good
+        self._offered: dict[str, tuple[Connection, Positions]] = {}  # offered, and not given away for good
         self._window = Window()
         self._changed = asyncio.Event()
-        self._departures = LeaveQueue(node, moves, self._changed.set)
+        self._leave_queue = LeaveQueue(node, migration, self._changed.set)
         self._stopped = False
         self._credit = 0
         self._batch = 0
         self._moved_at = 0.0  # when the last one got away
-        self._hands_shaken = 0.0  # until when handshakes are waited for
+        self._handshakes_until = 0.0  # until when handshakes are waited for
 
     async def run(self, seconds: float, patience: float = PATIENCE) -> None:
         """Give away what can be given in time: `seconds` at most, and `patience` without any that gets away.
@@ -93,7 +93,7 @@ class Sender:
         When it returns, no connection of ours is with the other side any more: each is its own, or here.
         """
         started, before = self._loop.time(), len(self._node.connections)
-        self._hands_shaken = started + HANDSHAKES
+        self._handshakes_until = started + HANDSHAKE_PATIENCE
         await self._ask_to_prepare()
         answer = await self._first_answer(min(PREPARE_TIMEOUT, seconds))
         prepared = self._moved_at = self._loop.time()
@@ -102,10 +102,10 @@ class Sender:
             await self._give_all(started + seconds, patience)
         elif not self._stopped:
             logger.warning("the new worker takes no connections over")
-        self._departures.call_back()
+        self._leave_queue.recall()
         await self._settle()
-        self._link.send(encode(Finished()))
-        self._link.close()
+        self._socket.send(encode(Finished()))
+        self._socket.close()
         moved = before - len(self._node.connections)
         took = self._loop.time() - started, prepared - started
         level = logging.INFO if before else logging.DEBUG
@@ -122,7 +122,7 @@ class Sender:
         rooms = sorted(self._node.hub.rooms, key=is_inbox)
         for start in range(0, max(len(rooms), 1), ROOMS_A_PACKET):
             some = tuple(rooms[start : start + ROOMS_A_PACKET])
-            self._link.send(_prepare(some, last=start + ROOMS_A_PACKET >= len(rooms)))
+            self._socket.send(_prepare(some, last=start + ROOMS_A_PACKET >= len(rooms)))
             await asyncio.sleep(0)
 
     def stop(self) -> None:
@@ -133,9 +133,9 @@ class Sender:
 
     def peer_reaped(self) -> None:
         """The master has waited for the other side: what it never got is ours for certain."""
-        self._link.close()
-        self._lost()
-        self._act(self._giver.taker_reaped())
+        self._socket.close()
+        self._on_lost()
+        self._act(self._state.on_receiver_reaped())
 
     @property
     def settled(self) -> bool:
@@ -149,32 +149,32 @@ class Sender:
 
     async def _give_all(self, deadline: float, patience: float) -> None:
         while self._loop.time() < min(deadline, self._moved_at + patience) and not (self.lost or self._stopped):
-            self._departures.call_out(self._room_for(), self._parcels.__contains__)
-            if self._departures.waiting:
+            self._leave_queue.call(self._room_for(), self._offered.__contains__)
+            if self._leave_queue.waiting:
                 await asyncio.sleep(0)  # what was just written leaves at the end of this turn
                 if self._offer_all():
                     continue
-            if not self._parcels and not len(self._departures) and (self._credit <= 0 or not self._hopeful()):
+            if not self._offered and not len(self._leave_queue) and (self._credit <= 0 or not self._more_may_come()):
                 return
             await self._pause()
 
     def _room_for(self) -> int:
         """How many more may leave their rooms now."""
-        called = len(self._departures)
+        called = len(self._leave_queue)
         return min(self._window.size - self._window.given - called, self._credit - called)
 
-    def _hopeful(self) -> bool:
+    def _more_may_come(self) -> bool:
         """Whether somebody is left, or about to come, who may be able to leave later."""
-        if not all(self._moves.stays(connection) for connection in self._node.connections.values()):
+        if not all(self._migration.is_excluded(connection) for connection in self._node.connections.values()):
             return True
-        hands = any(endpoint.handshakes for endpoint in self._node.endpoints if endpoint.tls is None)
-        return hands and self._loop.time() < self._hands_shaken
+        pending = any(endpoint.handshakes for endpoint in self._node.endpoints if endpoint.tls is None)
+        return pending and self._loop.time() < self._handshakes_until
 
     def _offer_all(self) -> bool:
         """Offer whoever waits for it; False where none could be."""
         before = self._batch
-        while self._departures.waiting and not (self.lost or self._stopped):
-            self._offer(self._departures.take(MAX_BATCH))
+        while self._leave_queue.waiting and not (self.lost or self._stopped):
+            self._offer(self._leave_queue.take(MAX_BATCH))
         return self._batch > before
 
     def _offer(self, leaving: list[Leaving]) -> None:
@@ -187,16 +187,16 @@ class Sender:
             connection = one.connection
             frozen = connection.ws.freeze() if size < MAX_PACKET // 2 else None
             if frozen is None:
-                self._departures.came_back(one)
+                self._leave_queue.put_back(one)
                 continue
-            raw = self._written(one, frozen.state)
-            if not 0 < len(raw) <= MAX_PARCEL:
-                self._moves.keep(connection, "its session is too large, or cannot be written down")
+            raw = self._encoded(one, frozen.state)
+            if not 0 < len(raw) <= MAX_SNAPSHOT:
+                self._migration.exclude(connection, "its session is too large, or cannot be written down")
                 connection.ws.unfreeze()
-                self._departures.came_back(one)
+                self._leave_queue.put_back(one)
                 continue
-            self._departures.offered(connection)
-            self._parcels[connection.id] = (connection, one.positions)
+            self._leave_queue.on_offered(connection)
+            self._offered[connection.id] = (connection, one.positions)
             size += len(raw)
             packed.append(Raw(raw))
             fds.append(frozen.fd)
@@ -205,49 +205,50 @@ class Sender:
             self._batch += 1
             self._credit -= len(ids)
             self._window.sent(self._batch, len(ids), min(one.left_at for one in leaving))
-            self._giver.offered(self._batch, tuple(ids))
-            self._link.send(encode(Offer(self._batch, tuple(packed))), fds)
-            self._loop.call_later(ANSWER_TIMEOUT, self._late, self._batch)
+            self._state.on_offered(self._batch, tuple(ids))
+            self._socket.send(encode(Offer(self._batch, tuple(packed))), fds)
+            self._loop.call_later(ANSWER_TIMEOUT, self._on_timeout, self._batch)
 
-    def _written(self, one: Leaving, socket_state: bytes) -> bytes:
-        """The connection as bytes; none where something that it carries cannot be written down, whatever that is.
+    def _encoded(self, one: Leaving, socket_state: bytes) -> bytes:
+        """The connection as bytes; b"" where something that it carries cannot be encoded.
 
-        What a program hands in is looked at when it does so: this is the last resort, so that one costs no other.
+        What a program stores is checked when it is stored. This is the last resort, so that one connection costs no
+        other.
         """
         try:
-            return encode(self._moves.parcel(one.connection, one.positions, socket_state, one.left_at))
+            return encode(self._migration.snapshot(one.connection, one.positions, socket_state, one.left_at))
         except Exception as error:
             logger.warning("connection %s cannot be written down: %r", one.connection.id, error)
             return b""
 
-    def _late(self, batch: int) -> None:
-        if batch not in self._giver.out:
+    def _on_timeout(self, batch: int) -> None:
+        if batch not in self._state.out:
             return
-        logger.warning("the new worker does not answer: asking for %d connections back", len(self._giver.out[batch][1]))
+        logger.warning("the new worker does not answer: asking for %d connections back", len(self._state.out[batch][1]))
         self._node.counters.hand_overs_aborted += 1
-        self._act(self._giver.ran_out_of_time(batch))
-        self._loop.call_later(SILENCE_TIMEOUT, self._silent, batch)
+        self._act(self._state.on_timeout(batch))
+        self._loop.call_later(SILENCE_TIMEOUT, self._on_silence, batch)
 
-    def _silent(self, batch: int) -> None:
-        if batch in self._giver.out:
-            self._act(self._giver.got_no_answer())
+    def _on_silence(self, batch: int) -> None:
+        if batch in self._state.out:
+            self._act(self._state.on_silence())
 
     # ---- answers -----------------------------------------------------------------------------------------
 
-    def _received(self, packet: bytes, fds: list[int]) -> None:
-        match decode_from_taker(packet):
+    def _on_packet(self, packet: bytes, fds: list[int]) -> None:
+        match decode_from_receiver(packet):
             case Prepared() as answer:
                 self._answer(answer)
             case Held(batch, ids):
                 if not ids:
                     self._window.settled(batch)
-                self._act(self._giver.held(batch, ids), refused=True)
+                self._act(self._state.on_held(batch, ids), refused=True)
             case Taken(batch):
                 self._window.taken(batch, time.monotonic())
             case Released(batch):
-                self._act(self._giver.released(batch))
+                self._act(self._state.on_released(batch))
             case Declined():
-                self._lost()
+                self._on_lost()
         self._changed.set()
 
     def _answer(self, answer: Prepared | None) -> None:
@@ -261,43 +262,43 @@ class Sender:
                     self._go(batch, ids)
                 case SendAbort(batch):
                     self._window.settled(batch)
-                    self._link.send(encode(Abort(batch)))
-                case Resume(ids):
-                    self._resume(ids, refused=refused)
+                    self._socket.send(encode(Abort(batch)))
+                case TakeBack(ids):
+                    self._take_back(ids, refused=refused)
                 case AskKill():
                     logger.error("the new worker holds connections and does not answer: it has to end")
-                    self._lost()
+                    self._on_lost()
                     self._ask_kill(self.peer)
         self._changed.set()
 
     def _go(self, batch: int, ids: tuple[str, ...]) -> None:
         """Give them away for good, with what the application wrote to them since they were written down."""
         for one in ids:
-            for packet in _late_packets(one, *self._parcels[one][0].ws.pending_output):
-                self._link.send(packet)
-        self._link.send(encode(Go(batch, ids)), then=partial(self._went, batch, ids))
+            for packet in _pending_packets(one, *self._offered[one][0].ws.pending_output):
+                self._socket.send(packet)
+        self._socket.send(encode(Go(batch, ids)), then=partial(self._on_go_sent, batch, ids))
 
-    def _went(self, batch: int, ids: tuple[str, ...], arrives: bool) -> None:
+    def _on_go_sent(self, batch: int, ids: tuple[str, ...], arrives: bool) -> None:
         """The kernel took the Go, and it will be read or die with its reader; or nobody is there to read it."""
         if not arrives:
-            self._giver.undelivered(batch, ids)
+            self._state.on_undelivered(batch, ids)
             return
         self._moved_at = self._loop.time()
         for one in ids:
-            connection, _ = self._parcels.pop(one)
-            self._moves.moved_away(connection)
+            connection, _ = self._offered.pop(one)
+            self._migration.on_moved(connection)
 
-    def _resume(self, ids: tuple[str, ...], *, refused: bool) -> None:
+    def _take_back(self, ids: tuple[str, ...], *, refused: bool) -> None:
         self._credit += len(ids)
         for one in ids:
-            connection, positions = self._parcels.pop(one)
+            connection, positions = self._offered.pop(one)
             connection.ws.unfreeze()
-            self._departures.rest(connection)
-            self._moves.come_back(connection, positions)
+            self._leave_queue.rest(connection)
+            self._migration.bring_back(connection, positions)
             if refused:
-                self._moves.refused(connection)
+                self._migration.on_refused(connection)
 
-    def _lost(self) -> None:
+    def _on_lost(self) -> None:
         """Nobody takes anything any more. What may be held there stays untouched until the master's word."""
         self.lost = True
         self._answer(None)
@@ -320,7 +321,7 @@ class Sender:
 
     @property
     def _unfinished(self) -> bool:
-        return bool(self._giver.out) or not self._link.idle
+        return bool(self._state.out) or not self._socket.idle
 
 
 def _prepare(rooms: tuple[str, ...], *, last: bool) -> bytes:
@@ -339,8 +340,8 @@ def _encodable(room: str) -> bool:
         return False
 
 
-def _late_packets(connection: str, data: bytes, close: tuple[int, str] | None) -> Iterator[bytes]:
-    for start in range(0, len(data), MAX_PARCEL):
-        yield encode(Late(connection, data[start : start + MAX_PARCEL]))
+def _pending_packets(connection: str, data: bytes, close: tuple[int, str] | None) -> Iterator[bytes]:
+    for start in range(0, len(data), MAX_SNAPSHOT):
+        yield encode(Late(connection, data[start : start + MAX_SNAPSHOT]))
     if close is not None:
         yield encode(Late(connection, b"", close))

@@ -22,7 +22,7 @@ class SendAbort:
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
+class TakeBack:
     """Go on serving these ourselves, from the noted positions."""
 
     ids: tuple[str, ...]
@@ -33,7 +33,7 @@ class AskKill:
     """Ask the master to end the other side: it does not answer, and only its death frees what it may hold."""
 
 
-Action = SendGo | SendAbort | Resume | AskKill
+Action = SendGo | SendAbort | TakeBack | AskKill
 
 
 class Stage(Enum):
@@ -50,11 +50,11 @@ class SenderState:
     out: dict[int, tuple[Stage, tuple[str, ...]]] = field(default_factory=dict)
     kill_asked: bool = False
 
-    def offered(self, batch: int, ids: tuple[str, ...]) -> None:
+    def on_offered(self, batch: int, ids: tuple[str, ...]) -> None:
         """A batch was sent: until its answer nobody touches its connections."""
         self.out[batch] = (Stage.OFFERED, ids)
 
-    def held(self, batch: int, ids: tuple[str, ...]) -> list[Action]:
+    def on_held(self, batch: int, ids: tuple[str, ...]) -> list[Action]:
         """The other side holds `ids`; the rest was refused and is ours again."""
         stage, offered = self.out.get(batch, (Stage.ABORTING, ()))
         if stage is not Stage.OFFERED:
@@ -64,36 +64,36 @@ class SenderState:
         refused = tuple(one for one in offered if one not in held)
         gone = tuple(one for one in offered if one in held)
         actions: list[Action] = [SendGo(batch, gone)] if gone else []
-        return [*actions, Resume(refused)] if refused else actions
+        return [*actions, TakeBack(refused)] if refused else actions
 
-    def released(self, batch: int) -> list[Action]:
+    def on_released(self, batch: int) -> list[Action]:
         """The other side let go of a batch that we asked back."""
         stage, ids = self.out.get(batch, (Stage.OFFERED, ()))
         if stage is not Stage.ABORTING:
             return []
         del self.out[batch]
-        return [Resume(ids)]
+        return [TakeBack(ids)]
 
-    def undelivered(self, batch: int, ids: tuple[str, ...]) -> None:
+    def on_undelivered(self, batch: int, ids: tuple[str, ...]) -> None:
         """Our Go cannot have arrived: the other side was gone before. What it held is ours once it is reaped."""
         self.out[batch] = (Stage.ABORTING, ids)
 
-    def ran_out_of_time(self, batch: int) -> list[Action]:
+    def on_timeout(self, batch: int) -> list[Action]:
         """No answer by the deadline: ask for the batch back."""
         if batch not in self.out or self.out[batch][0] is not Stage.OFFERED:
             return []
         self.out[batch] = (Stage.ABORTING, self.out[batch][1])
         return [SendAbort(batch)]
 
-    def got_no_answer(self) -> list[Action]:
+    def on_silence(self) -> list[Action]:
         """Not even an Abort was answered: only the master can end this."""
         if self.kill_asked or not self.out:
             return []
         self.kill_asked = True
         return [AskKill()]
 
-    def taker_reaped(self) -> list[Action]:
+    def on_receiver_reaped(self) -> list[Action]:
         """The master has waited for the other side: what was never given away is ours for certain."""
         ids = tuple(one for _, batch in self.out.values() for one in batch)
         self.out.clear()
-        return [Resume(ids)] if ids else []
+        return [TakeBack(ids)] if ids else []

@@ -220,7 +220,7 @@ class Lifecycle:
         self._reloading = self._reloading or order.reload
         if self._giving is None:
             self._giving = Handover(self._node, self._ask_kill)
-        self._giving.name(order, sock)
+        self._giving.add_receiver(order, sock)
         self._told.set()
 
     def _reopen_logs(self) -> None:

@@ -1,7 +1,7 @@
 """Every order of events in a hand-over, with a kill of either side at every point: no two writers, no loss, no double.
 
-The model runs the real `Giver` and `Taker` between two queues, a master that reaps, a log of two messages that both
-workers follow at their own pace, and two connections. It visits every reachable state.
+The model runs the real `SenderState` and `ReceiverState` between two queues, a master that reaps, a log of two messages
+that both workers follow at their own pace, and two connections. It visits every reachable state.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class World:
 
     fence: bool = True
     compare: bool = True
-    giver: sender_state.SenderState = field(default_factory=sender_state.SenderState)
-    taker: receiver_state.ReceiverState = field(default_factory=receiver_state.ReceiverState)
-    to_taker: list[tuple[object, ...]] = field(default_factory=list)
-    to_giver: list[tuple[object, ...]] = field(default_factory=list)
+    sender: sender_state.SenderState = field(default_factory=sender_state.SenderState)
+    receiver: receiver_state.ReceiverState = field(default_factory=receiver_state.ReceiverState)
+    to_receiver: list[tuple[object, ...]] = field(default_factory=list)
+    to_sender: list[tuple[object, ...]] = field(default_factory=list)
     old_alive: bool = True
     new_alive: bool = True
     old_told: bool = False  # that the new one was reaped
@@ -76,14 +76,14 @@ def carry_out_old(world: World, actions: list[sender_state.Action]) -> None:
         match action:
             case sender_state.SendGo(batch, ids):
                 if not world.new_alive:  # the kernel refuses it: nobody can have read it
-                    world.giver.undelivered(batch, ids)
+                    world.sender.on_undelivered(batch, ids)
                     continue
-                world.to_taker.append(("go", batch, ids))
+                world.to_receiver.append(("go", batch, ids))
                 world.old_has_copy -= set(ids)
                 world.gone |= set(ids)
             case sender_state.SendAbort(batch):
-                world.to_taker.append(("abort", batch))
-            case sender_state.Resume(ids):
+                world.to_receiver.append(("abort", batch))
+            case sender_state.TakeBack(ids):
                 resume(world, ids)
             case sender_state.AskKill():
                 world.kill_ordered = True
@@ -94,12 +94,12 @@ def carry_out_new(world: World, actions: list[receiver_state.Action]) -> None:
         match action:
             case receiver_state.SendHeld(batch, ids):
                 world.new_has_copy |= set(ids)
-                world.to_giver.append(("held", batch, ids))
+                world.to_sender.append(("held", batch, ids))
             case receiver_state.SendReleased(batch):
-                world.to_giver.append(("released", batch))
+                world.to_sender.append(("released", batch))
             case receiver_state.Activate(ids):
                 activate(world, ids)
-            case receiver_state.LetGo(ids):
+            case receiver_state.CloseCopies(ids):
                 world.new_has_copy -= set(ids)
 
 
@@ -108,28 +108,28 @@ def offer(world: World) -> None:
     for one in IDS:
         world.writers[one].discard("old")
         world.noted[one] = world.old_at
-    world.giver.offered(1, IDS)
-    world.to_taker.append(("offer", 1, IDS))
+    world.sender.on_offered(1, IDS)
+    world.to_receiver.append(("offer", 1, IDS))
 
 
 def new_reads(world: World, arrived: int) -> None:
-    kind, batch, *rest = world.to_taker.pop(0)
+    kind, batch, *rest = world.to_receiver.pop(0)
     assert isinstance(batch, int)
     if kind == "offer":
-        carry_out_new(world, world.taker.offered(batch, IDS, arrived))
+        carry_out_new(world, world.receiver.on_offer(batch, IDS, arrived))
     elif kind == "go":
-        carry_out_new(world, world.taker.went(batch, rest[0]))  # type: ignore[arg-type]
+        carry_out_new(world, world.receiver.on_go(batch, rest[0]))  # type: ignore[arg-type]
     else:
-        carry_out_new(world, world.taker.aborted(batch))
+        carry_out_new(world, world.receiver.on_abort(batch))
 
 
 def old_reads(world: World) -> None:
-    kind, batch, *rest = world.to_giver.pop(0)
+    kind, batch, *rest = world.to_sender.pop(0)
     assert isinstance(batch, int)
     if kind == "held":
-        carry_out_old(world, world.giver.held(batch, rest[0]))  # type: ignore[arg-type]
+        carry_out_old(world, world.sender.on_held(batch, rest[0]))  # type: ignore[arg-type]
     else:
-        carry_out_old(world, world.giver.released(batch))
+        carry_out_old(world, world.sender.on_released(batch))
 
 
 def old_dies(world: World) -> None:
@@ -142,22 +142,22 @@ def old_dies(world: World) -> None:
 def new_dies(world: World) -> None:
     world.new_alive = False
     world.new_has_copy.clear()
-    world.to_taker.clear()
+    world.to_receiver.clear()
     for one in IDS:
         world.writers[one].discard("new")
 
 
 def new_told(world: World) -> None:
     world.new_told = True
-    while world.to_taker:  # first what the pair still holds
+    while world.to_receiver:  # first what the pair still holds
         new_reads(world, len(IDS))
-    carry_out_new(world, world.taker.giver_reaped())
+    carry_out_new(world, world.receiver.on_sender_reaped())
 
 
 def old_told(world: World) -> None:
     world.old_told = True
-    world.to_giver.clear()
-    carry_out_old(world, world.giver.taker_reaped())
+    world.to_sender.clear()
+    carry_out_old(world, world.sender.on_receiver_reaped())
 
 
 def old_follows(world: World) -> None:
@@ -183,23 +183,23 @@ def successors(world: World) -> Iterator[World]:
             yield after(old_follows)
         if not world.offered and not world.old_told:  # nothing is offered to the dead
             yield after(offer)
-        if world.to_giver:
+        if world.to_sender:
             yield after(old_reads)
         for stage, step in (
-            (sender_state.Stage.OFFERED, "ran_out_of_time"),
-            (sender_state.Stage.ABORTING, "got_no_answer"),
+            (sender_state.Stage.OFFERED, "on_timeout"),
+            (sender_state.Stage.ABORTING, "on_silence"),
         ):
-            if any(at is stage for at, _ in world.giver.out.values()) and not world.giver.kill_asked:
-                args = (1,) if step == "ran_out_of_time" else ()
-                yield after(lambda w, s=step, a=args: carry_out_old(w, getattr(w.giver, s)(*a)))
+            if any(at is stage for at, _ in world.sender.out.values()) and not world.sender.kill_asked:
+                args = (1,) if step == "on_timeout" else ()
+                yield after(lambda w, s=step, a=args: carry_out_old(w, getattr(w.sender, s)(*a)))
         if not world.new_alive and not world.old_told:
             yield after(old_told)
         yield after(old_dies)
     if world.new_alive:
         if world.new_at < LOG:
             yield after(new_follows)
-        if world.to_taker:
-            for arrived in range(len(IDS) + 1) if world.to_taker[0][0] == "offer" else (0,):
+        if world.to_receiver:
+            for arrived in range(len(IDS) + 1) if world.to_receiver[0][0] == "offer" else (0,):
                 yield after(new_reads, arrived)
         # Without the fence the new worker takes a long silence for a death.
         if not (world.old_alive and world.fence) and not world.new_told:
@@ -241,7 +241,7 @@ def explore(world: World) -> tuple[int, str | None]:
         following = list(successors(current))
         deaths = current.old_alive + current.new_alive
         if wrong is None and len(following) == deaths:
-            wrong = unfinished(current) if not current.giver.kill_asked else None
+            wrong = unfinished(current) if not current.sender.kill_asked else None
         if wrong is not None:
             return len(visited), wrong
         for one in following:

@@ -9,7 +9,7 @@ from workers.handover.leave_queue import A_TURN, LeaveQueue
 
 
 class Leaves:
-    """In the place of `Moves`: everybody may leave, and does so at once."""
+    """In the place of `Migration`: everybody may leave, and does so at once."""
 
     def may_leave(self, connection: Any) -> bool:
         return True
@@ -22,15 +22,15 @@ def test_however_many_may_leave_a_turn_is_not_theirs_alone_and_nobody_is_left_ou
     connections = {str(number): SimpleNamespace(id=str(number)) for number in range(3 * A_TURN + 5)}
     node: Any = SimpleNamespace(connections=connections)
     leaves: Any = Leaves()
-    departures = LeaveQueue(node, leaves, lambda: None)
+    queue = LeaveQueue(node, leaves, lambda: None)
     sizes = []
-    while len(departures) < len(connections):
-        before = len(departures)
-        departures.call_out(1_000_000, lambda one: False)
-        sizes.append(len(departures) - before)
+    while len(queue) < len(connections):
+        before = len(queue)
+        queue.call(1_000_000, lambda one: False)
+        sizes.append(len(queue) - before)
     assert sizes == [A_TURN, A_TURN, A_TURN, 5]
-    departures.call_out(1_000_000, lambda one: False)
-    assert departures.waiting == len(connections), "each once"
+    queue.call(1_000_000, lambda one: False)
+    assert queue.waiting == len(connections), "each once"
 
 
 def test_who_goes_away_between_leaving_and_being_offered_is_not_asked_about() -> None:
@@ -43,13 +43,13 @@ def test_who_goes_away_between_leaving_and_being_offered_is_not_asked_about() ->
         def at_rest(self, connection: Any) -> bool:
             return bool(connections[connection.id])
 
-        def come_back(self, connection: Any, positions: Any) -> None:
+        def bring_back(self, connection: Any, positions: Any) -> None:
             self.back.append(connection.id)
 
     node: Any = SimpleNamespace(connections=connections, hub=SimpleNamespace(rooms_of=lambda connection: []))
     asks: Any = Asks()
-    departures = LeaveQueue(node, asks, lambda: None)
-    departures.call_out(10, lambda one: False)
+    queue = LeaveQueue(node, asks, lambda: None)
+    queue.call(10, lambda one: False)
     del connections["1"]
-    assert [one.connection.id for one in departures.take(10)] == ["0", "2"]
+    assert [one.connection.id for one in queue.take(10)] == ["0", "2"]
     assert asks.back == ["1"]

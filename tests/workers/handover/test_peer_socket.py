@@ -17,7 +17,7 @@ class End:
         self.heard: list[bytes] = []
         self.fds: list[int] = []
         self.losses = 0
-        self.link = PeerSocket(sock, received=self._received, lost=self._lost)
+        self.link = PeerSocket(sock, on_packet=self._received, on_lost=self._lost)
 
     def _received(self, packet: bytes, fds: list[int]) -> None:
         self.heard.append(packet)

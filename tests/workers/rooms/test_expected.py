@@ -20,7 +20,7 @@ async def test_they_are_followed_until_all_have_come_and_linger_then_where_nobod
     assert position is not None
     one = await connect(side)
     assert side.hub.arrive(one, [("lobby", position)]) == []
-    await arrivals.let_go()
+    await arrivals.stop_following()
     assert [room.follower.phase for room in rooms] == [FollowPhase.LIVE, FollowPhase.LINGER, FollowPhase.LINGER]
     await side.publish("lobby", "0")
     await one.has("lobby", 1)

@@ -211,9 +211,11 @@ KNOWN: dict[str, set[str]] = {
     },
     "class_names_over_all": {
         "Account",
+        "Command",
         "Finish",
         "Left",
         "Log",
+        "Master",
         "Page",
         "Place",
         "Sender",

@@ -1,6 +1,10 @@
-"""Prints the way of one chat message through a worker: its calls in order, and how many files and changes of file.
+"""Shows the architecture from the running and the written code.
 
     python -m tests.trace say [--members N] [--calls]
+    python -m tests.trace map
+
+`map` draws `etc/doc/architecture.svg` from the real imports. `say` prints the way of one chat message through a worker:
+its calls in order, and how many files and changes of file.
 
 A real server with one worker and the embedded store; N clients in one room, one of them says a message. The worker
 profiles itself from before the message until everybody has it. What the worker does by the clock (its heartbeat) may
@@ -21,6 +25,7 @@ from pathlib import Path
 from tests.support.server import ROOT, Chatmaster
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
+from tests.trace import picture
 
 MESSAGES = 8
 ROOM = "lobby"
@@ -29,10 +34,13 @@ Call = tuple[str, int, str]  # file, line, function
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.trace", description=__doc__)
-    parser.add_argument("what", choices=["say"], help="the request that is followed")
+    parser.add_argument("what", choices=["say", "map"], help="the request to follow, or the picture")
     parser.add_argument("--members", type=int, default=3, help="clients in the room (3)")
     parser.add_argument("--calls", action="store_true", help="print every call, not only the sums")
     options = parser.parse_args()
+    if options.what == "map":
+        picture.TARGET.write_text(picture.picture())
+        return
     server = Chatmaster(str(ROOT / "tests/trace/program.py"), workers=1)
     target = server.directory / "trace.json"
     server.environment["TRACE_FILE"] = str(target)

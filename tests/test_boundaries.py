@@ -58,6 +58,7 @@ SMALL_FILES = {
     "workers/close_codes.py",
     "workers/chat/rules/request_error.py",
     "workers/handover/window.py",
+    "workers/ip_addresses.py",
     "workers/node/counters.py",
     "workers/payload.py",
     "workers/threads.py",

@@ -42,7 +42,6 @@ FACE: Final = (
     "workers",
     "workers.worker",
     "workers.gateway",
-    "workers.gateway_errors",
     "workers.reach",
     "workers.timer",
 )

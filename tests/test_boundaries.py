@@ -68,8 +68,6 @@ OTHERS_FILES = {"redis.py", "wave.py", "NAME.lua", "./chatmaster.toml"}
 
 KNOWN: dict[str, set[str]] = {
     "layers": {
-        "chatmaster.store.embedded imports chatmaster.policy.processes",
-        "chatmaster.store.supervisor imports chatmaster.policy.processes",
         "workers.callbacks.signatures imports workers.chat.hooks",
         "workers.cluster.lease imports workers.presence.calls",
         "workers.gateway imports workers.chat.rules.names",
@@ -81,7 +79,6 @@ KNOWN: dict[str, set[str]] = {
         "workers.node.node imports workers.worker",
         "workers.registry.limits imports workers.presence.calls",
         "workers.registry.registry imports workers.presence.calls",
-        "workers.registry.registry imports workers.transport.addresses",
         "workers.registry.sanction_store imports workers.presence.calls",
         "workers.timer imports workers.callbacks.registering",
         "workers.worker imports workers.callbacks.registering",
@@ -107,11 +104,6 @@ KNOWN: dict[str, set[str]] = {
         " workers.chat.renames"
         " workers.chat.session_timeouts",
         "workers.rooms.join workers.rooms.room workers.rooms.slow_consumer",
-        "workers.transport.closing"
-        " workers.transport.endpoint"
-        " workers.transport.handshake"
-        " workers.transport.keepalive"
-        " workers.transport.websocket",
     },
     "class_names_in_a_package": {
         "workers/rooms: Words",
@@ -119,11 +111,9 @@ KNOWN: dict[str, set[str]] = {
     },
     "class_names_over_all": {
         "Account",
-        "Command",
         "Finish",
         "Left",
         "Log",
-        "Master",
         "Page",
         "Place",
         "Sender",
@@ -261,9 +251,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/rooms/listening.py",
         "workers/rooms/pace.py",
         "workers/rooms/rooms.py",
-        "workers/transport/addresses.py",
-        "workers/transport/notices.py",
-        "workers/transport/tls.py",
     },
     "files_named_in_docstrings": {
         "chatmaster/master/control_server.py: control.py",

@@ -107,7 +107,7 @@ class Adoption:
             try:
                 self._adopt_one(one, ws)
             except Exception:  # a bug costs the connection that it is about
-                ws.failed("the arrival")
+                ws.close_on_exception("the arrival")
             self.count += 1
 
     def _adopt_one(self, arrived: HeldConnection, ws: WebSocket) -> None:

@@ -45,7 +45,7 @@ class PeerSocket:
         `then` is told whether the kernel took it: False is certain that the other side never reads it.
         """
         if not self._open or self._broken:
-            _tell(then, sent=False)
+            _notify(then, sent=False)
         elif self._waiting or not self._try(packet, fds, then):
             if not self._waiting:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
@@ -78,10 +78,10 @@ class PeerSocket:
         except BlockingIOError:
             return False
         except OSError:
-            _tell(then, sent=False)
+            _notify(then, sent=False)
             self._broke()
             return True
-        _tell(then, sent=True)
+        _notify(then, sent=True)
         return True
 
     def _writable(self) -> None:
@@ -131,10 +131,10 @@ class PeerSocket:
         waiting, self._waiting = self._waiting, deque()
         for _, copies, then in waiting:
             _close(copies)
-            _tell(then, sent=False)
+            _notify(then, sent=False)
 
 
-def _tell(then: Then | None, *, sent: bool) -> None:
+def _notify(then: Then | None, *, sent: bool) -> None:
     if then is not None:
         then(sent)
 

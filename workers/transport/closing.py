@@ -129,22 +129,22 @@ class ClosingProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """More than the high-water mark waits."""
         self.writing_paused = True
-        self._tell_flow("paused")
+        self._notify_flow("paused")
 
     def resume_writing(self) -> None:
         """Less than the low-water mark waits."""
         self.writing_paused = False
         self.oversized = 0
-        self._tell_flow("resumed")
+        self._notify_flow("resumed")
 
-    def _tell_flow(self, what: str) -> None:
+    def _notify_flow(self, what: str) -> None:
         owner = getattr(self, "owner", None)
         if self.state != OPEN or owner is None:
             return
         try:
             owner.on_write_paused() if what == "paused" else owner.on_write_resumed()
         except BaseException:  # application code may raise anything
-            self.failed(f"'{what}'")
+            self.close_on_exception(f"'{what}'")
 
     # ---- ending ------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class ClosingProtocol(asyncio.Protocol):
             self._forget_input()
             self.transport.resume_reading()
             self.shared.on_closing(self)
-            self.shared.loop.call_soon(self._tell_closed, code, reason)
+            self.shared.loop.call_soon(self._notify_close, code, reason)
         elif self.state == FROZEN:
             self._keep_pending().close = (code, reason)
 
@@ -172,7 +172,7 @@ class ClosingProtocol(asyncio.Protocol):
     def abort(self, code: int = CloseCode.ABNORMAL, reason: str = "") -> None:
         """Drop the connection and what waits to be written; `ConnectionOwner.on_close` follows in the next turn."""
         if self.state == OPEN:
-            self.shared.loop.call_soon(self._tell_closed, code, reason)
+            self.shared.loop.call_soon(self._notify_close, code, reason)
         self._drop()
 
     def evict(self) -> None:
@@ -184,7 +184,7 @@ class ClosingProtocol(asyncio.Protocol):
         self.shared.counts.protocol_errors += 1
         self.fail(code, reason)
 
-    def failed(self, doing: str) -> None:
+    def close_on_exception(self, doing: str) -> None:
         """The application raised (call this in the `except`): log it once, count it, close with 1011."""
         self.shared.counts.callback_errors += 1
         log.exception("a callback failed on %s of %s", doing, self.address or "a unix socket")
@@ -195,7 +195,7 @@ class ClosingProtocol(asyncio.Protocol):
         if self.state == OPEN:
             self.transport.write(frames.close_frame(code, reason))
             self._begin_draining()
-            self._tell_closed(code, reason)
+            self._notify_close(code, reason)
 
     def _begin_draining(self) -> None:
         self.state = DRAINING
@@ -217,7 +217,7 @@ class ClosingProtocol(asyncio.Protocol):
         if self.state in (CLOSING, DRAINING):
             self._drop()
 
-    def _tell_closed(self, code: int, reason: str) -> None:
+    def _notify_close(self, code: int, reason: str) -> None:
         """Tell the owner, once: the owner is let go here."""
         owner = getattr(self, "owner", None)
         if owner is None:
@@ -233,7 +233,7 @@ class ClosingProtocol(asyncio.Protocol):
         """The socket is closed, by either side."""
         if self.state != FROZEN:
             self.state = GONE
-            self._tell_closed(CloseCode.ABNORMAL, "")
+            self._notify_close(CloseCode.ABNORMAL, "")
         self._forget_input()
 
     def _forget_input(self) -> None:

@@ -88,7 +88,7 @@ class OpenSocket(Protocol):
     def abort(self, code: int = CloseCode.ABNORMAL, reason: str = "") -> None:
         """Drop the connection and what waits to be written."""
 
-    def failed(self, doing: str) -> None:
+    def close_on_exception(self, doing: str) -> None:
         """Log the exception that is being handled and close with 1011; call this in the `except`."""
 
     def pause_reading(self) -> None:

@@ -155,7 +155,7 @@ class WebSocket(ClosingProtocol):
         try:
             self.owner = handler.on_open(self)
         except BaseException:  # application code may raise anything
-            self.failed("the opening")
+            self.close_on_exception("the opening")
         if self.writing_paused:  # by what was sent before there was an owner to tell
             self.pause_writing()
 
@@ -294,7 +294,7 @@ class WebSocket(ClosingProtocol):
         try:
             self.owner.on_message(data)
         except BaseException:  # application code may raise anything
-            self.failed("a message")
+            self.close_on_exception("a message")
 
     def _receive_close(self, parser: ServerProtocol) -> None:
         """The peer closes: the parser has written our Close in answer."""
@@ -302,7 +302,7 @@ class WebSocket(ClosingProtocol):
         peers = parser.close_rcvd
         assert peers is not None
         self._begin_draining()
-        self._tell_closed(peers.code, peers.reason)
+        self._notify_close(peers.code, peers.reason)
 
     def _receive_failure(self, parser: ServerProtocol) -> None:
         """The peer broke the protocol: the parser has written a Close that says how."""

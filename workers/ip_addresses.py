@@ -1,4 +1,4 @@
-"""The one spelling of a client's address, so that one client is one address wherever limits and bans count it."""
+"""One spelling for each client address, so that limits and bans count the same client everywhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 
 
 def canonical(address: str) -> str:
-    """`address` as text in its one spelling: an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2) is that IPv4 address.
+    """The canonical text of `address`: an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2) becomes that IPv4 address.
 
-    A listener on `::` sees IPv4 clients as `::ffff:1.2.3.4`, one on `0.0.0.0` as `1.2.3.4`. Raises ValueError for what
-    is no address.
+    A listener on `::` sees IPv4 clients as `::ffff:1.2.3.4`, a listener on `0.0.0.0` as `1.2.3.4`. Raises ValueError
+    for a text that is not an address.
     """
     parsed = ip_address(address)
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
@@ -18,7 +18,7 @@ def canonical(address: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether that is this machine by its loopback; False for what is no address."""
+    """Whether `address` is a loopback address; False for a text that is not an address."""
     try:
         return ip_address(canonical(address)).is_loopback
     except ValueError:
@@ -35,10 +35,10 @@ def of_peer(peername: object) -> tuple[str, int]:
 
 @lru_cache(maxsize=8192)
 def network_of(address: str, ipv6_prefix: int) -> str:
-    """What limits and sanctions count for: an IPv4 address, or the IPv6 network of that many bits around an address.
+    """What limits and sanctions count: an IPv4 address, or the IPv6 network of `ipv6_prefix` bits that holds `address`.
 
-    One IPv6 client has a whole network, of 64 bits as a rule (RFC 6177), and may come from any address of it. What is
-    no address, "" for a unix socket, is returned as it is, and so is what is a network already.
+    An IPv6 client usually has a whole network of 64 bits (RFC 6177) and may connect from any address in it. A text that
+    is not an address, such as "" for a unix socket or a network, is returned unchanged.
     """
     try:
         parsed = ip_address(canonical(address))

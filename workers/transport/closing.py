@@ -1,13 +1,14 @@
-"""The life of a WebSocket connection: what is written to it, and the ways in which it ends.
+"""The life of a WebSocket connection: what is written to it, and how it ends.
 
     OPEN ──close()──► CLOSING ──peer's Close──► DRAINING ──peer's FIN or time──► GONE
-      └──peer's Close, or its mistake──────────────┘
+      └──peer's Close, or its protocol error───────┘
 
-CLOSING: our Close is written, the peer's is awaited. DRAINING: both are there, or the connection has
-failed; our side is shut and what still comes is thrown away, since closing a socket with unread data resets
-the connection, and the peer would never see why. The endpoint's keepalive aborts both when their time is up.
+CLOSING: the server's Close is written, and the server waits for the peer's. DRAINING: both were sent, or the connection
+failed; the server has shut its side and discards what still arrives, because closing a socket with unread data resets
+the connection and the peer would never read the reason. The endpoint's keepalive aborts connections in either state
+after `close_timeout`.
 
-The owner is told once, as soon as the connection is of no more use to it, however long the peer takes then.
+The owner is notified once, as soon as it can no longer use the connection, however long the peer takes afterwards.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ OPEN: Final = 0
 CLOSING: Final = 1
 DRAINING: Final = 2
 GONE: Final = 3
-FROZEN: Final = 4  # offered to another process: neither read nor written here
+FROZEN: Final = 4  # offered to another process: this process neither reads nor writes
 
 
 class PendingOutput:
-    """What the application did with a connection that was frozen: it is done as soon as somebody may write."""
+    """What the application did with a frozen connection; whichever process gets the connection does it then."""
 
     __slots__ = ("close", "frames")
 
@@ -43,7 +44,7 @@ class PendingOutput:
 
 
 class ClosingProtocol(asyncio.Protocol):
-    """A connection as far as it is written to and ends; reading is `WebSocket`'s."""
+    """The writing half of a connection, and its end; `WebSocket` adds reading."""
 
     __slots__ = (
         "_address",
@@ -66,16 +67,16 @@ class ClosingProtocol(asyncio.Protocol):
         self.shared = shared
         self.state = OPEN
         self.writing_paused = False
-        self.oversized = 0  # bytes of messages beyond the queue size that were written and are not all sent
-        self.bytes_out = 0  # by `write_frame`; what the hub writes, the hub counts
-        self._remote = remote  # None: whoever is at the other end of the socket
-        self._address: str | None = None  # once it was asked for
-        self._pauses = 0  # who wants nothing to be read: see `WebSocket`
+        self.oversized = 0  # bytes of messages larger than the queue that were written and are not all sent
+        self.bytes_out = 0  # by `write_frame`; the rooms count what they write
+        self._remote = remote  # None: the peer of the socket
+        self._address: str | None = None  # None until `address` is read
+        self._pauses = 0  # bits of those who paused reading: see `WebSocket`
         self._pending: PendingOutput | None = None
 
     @property
     def remote(self) -> tuple[str, int]:
-        """Address and port of the client, by the word of trusted proxies; `("", 0)` behind a unix socket."""
+        """Address and port of the client, as trusted proxies report it; `("", 0)` behind a unix socket."""
         if self._remote is not None:
             return self._remote
         host, port = of_peer(self.transport.get_extra_info("peername"))
@@ -83,13 +84,13 @@ class ClosingProtocol(asyncio.Protocol):
 
     @property
     def address(self) -> str:
-        """The first part of `remote`, which is kept: one string for all connections from there, and without a port."""
+        """The client's address without the port, interned: all connections from one address share one string."""
         if self._address is None:
             self._address = sys.intern(self.remote[0])
         return self._address
 
     def set_address(self, address: str) -> None:
-        """Who has asked the socket already says what `address` is."""
+        """Set `address` where the caller has already asked the socket."""
         self._address = sys.intern(address)
 
     @property
@@ -110,7 +111,7 @@ class ClosingProtocol(asyncio.Protocol):
     # ---- writing -----------------------------------------------------------------------------------
 
     def write_frame(self, frame: bytes) -> None:
-        """Write one or more whole frames; nothing happens on a connection that is not open. On a frozen one they wait.
+        """Write one or more whole frames. On a frozen connection they wait, on one that is ending they are dropped.
 
         A reader that takes nothing is dropped at twice the queue size: the application was told at once the size
         (`ConnectionOwner.on_write_paused`), and what the transport itself writes, such as pongs, needs a limit too.
@@ -127,12 +128,12 @@ class ClosingProtocol(asyncio.Protocol):
             self.abort(CloseCode.TOO_SLOW, "reads too slowly")
 
     def pause_writing(self) -> None:
-        """More than the high-water mark waits."""
+        """The write buffer is above its high-water mark."""
         self.writing_paused = True
         self._notify_flow("paused")
 
     def resume_writing(self) -> None:
-        """Less than the low-water mark waits."""
+        """The write buffer is below its low-water mark."""
         self.writing_paused = False
         self.oversized = 0
         self._notify_flow("resumed")
@@ -149,7 +150,7 @@ class ClosingProtocol(asyncio.Protocol):
     # ---- ending ------------------------------------------------------------------------------------
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Start the closing handshake. `ConnectionOwner.on_close` follows in the next turn of the loop, with this code.
+        """Start the closing handshake. `ConnectionOwner.on_close` follows in the next turn of the loop with this code.
 
         Raises websockets.exceptions.ProtocolError for a code that must not be sent.
         """
@@ -176,16 +177,16 @@ class ClosingProtocol(asyncio.Protocol):
         self._drop()
 
     def evict(self) -> None:
-        """Drop a connection whose client has not come in: others need its place."""
+        """Drop a newcomer because others need its place."""
         self.abort(CloseCode.TOO_MANY, "too many connections from this address")
 
     def refuse(self, code: int, reason: str) -> None:
-        """The peer broke the protocol."""
+        """Count a protocol error of the peer and close."""
         self.shared.counts.protocol_errors += 1
         self.fail(code, reason)
 
     def close_on_exception(self, doing: str) -> None:
-        """The application raised (call this in the `except`): log it once, count it, close with 1011."""
+        """Log and count the exception that is being handled, and close with 1011. For use in an `except` block."""
         self.shared.counts.callback_errors += 1
         log.exception("a callback failed on %s of %s", doing, self.address or "a unix socket")
         self.fail(CloseCode.INTERNAL_ERROR, "internal error")
@@ -213,12 +214,12 @@ class ClosingProtocol(asyncio.Protocol):
         self.transport.abort()
 
     def expire(self) -> None:
-        """The closing handshake took too long."""
+        """Drop the connection: the closing handshake took too long."""
         if self.state in (CLOSING, DRAINING):
             self._drop()
 
     def _notify_close(self, code: int, reason: str) -> None:
-        """Tell the owner, once: the owner is let go here."""
+        """Call the owner's `on_close`, once: the connection drops its owner here."""
         owner = getattr(self, "owner", None)
         if owner is None:
             return
@@ -237,5 +238,5 @@ class ClosingProtocol(asyncio.Protocol):
         self._forget_input()
 
     def _forget_input(self) -> None:
-        """Nobody reads on: let go of what has come."""
+        """Release what was read: nothing more is delivered."""
         self._pauses = 0

@@ -1,4 +1,4 @@
-"""What an endpoint is told: the limits of the settings, and the options of the application that it serves."""
+"""EndpointConfig: the limits from the settings, and the options of the application that the endpoint serves."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ WEBSOCKET_PATHS = frozenset({"/", "/ws"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConfig:
-    """Sizes in bytes, times in seconds. The defaults are those of the settings."""
+    """Sizes in bytes, times in seconds. The defaults equal those of the settings."""
 
     message_size: int = 65_536
     queue_size: int = 1_048_576
-    max_send_buffer: int = 67_108_864  # with messages that are larger than the queue
+    max_send_buffer: int = 67_108_864  # including messages larger than the queue
     header_size: int = 8192
     handshake_timeout: float = 10.0
     ping_interval: float = 25.0
     ping_timeout: float = 10.0
-    close_timeout: float = 5.0  # for the peer's Close and FIN after ours
+    close_timeout: float = 5.0  # for the peer's Close and FIN after the server's
     lag_timeout: float = 30.0
     backlog: int = 4096
     binary: bool = True  # False: a binary message is refused with 1003
     deflate: bool = True
     compress_from: int = frames.COMPRESS_FROM
-    control_frames: int = 2000  # of one peer in a ping interval, tiny fragments at an eighth each; more: 4009
-    subprotocols: tuple[str, ...] = ()  # in order of preference; who offers none gets none
+    control_frames: int = 2000  # from one peer in a ping interval; a tiny fragment counts an eighth; beyond: 4009
+    subprotocols: tuple[str, ...] = ()  # in order of preference; a client that offers none gets none
     paths: frozenset[str] | None = WEBSOCKET_PATHS  # None: any path
-    origins: tuple[str, ...] = ()  # patterns, beside the origin of the endpoint itself
-    hosts: tuple[str, ...] = ()  # patterns of Host headers; none: any
-    root_path: str = ""  # under which a proxy serves this, where it passes it on
+    origins: tuple[str, ...] = ()  # patterns, in addition to the endpoint's own origin
+    hosts: tuple[str, ...] = ()  # patterns of Host headers; empty: any
+    root_path: str = ""  # path under which a proxy serves the endpoint, where the proxy passes the path on
     trusted_proxies: tuple[str, ...] = ()  # networks, and "unix" for peers behind a unix socket
-    forwarded_header: str = "x-forwarded-for"  # the one whose word counts, or "proxy-protocol"
-    per_address: int = 0  # connections from one address, newcomers included; 0: as many as there are descriptors for
-    ipv6_prefix: int = 64  # bits of an IPv6 address that are one client
-    reserve: int = 64  # descriptors that are kept free: accepting pauses there
+    forwarded_header: str = "x-forwarded-for"  # the header that is believed, or "proxy-protocol"
+    per_address: int = 0  # connections from one address, newcomers included; 0: limited by descriptors only
+    ipv6_prefix: int = 64  # bits of an IPv6 address that identify one client
+    reserve: int = 64  # descriptors kept free: accepting pauses there
 
     @classmethod
     def of(
@@ -50,7 +50,7 @@ class EndpointConfig:
         message_size: int = 0,
         max_send_buffer: int = 67_108_864,
     ) -> EndpointConfig:
-        """The configuration that the settings make, for an application with these options.
+        """The configuration from the settings, for an application with these options.
 
         `message_size`: bytes of a WebSocket message; 0: `limits.message_size`.
         """

@@ -1,7 +1,7 @@
-"""A place where connections come in: it accepts them from listening sockets and knows all that are open.
+"""Endpoint: accepts connections from listening sockets, and attaches connections of another process.
 
-The listening sockets belong to the master. An endpoint listens on duplicates, so that stopping, pausing and
-the end of this process leave the accept queue as it is.
+The listening sockets belong to the master. An endpoint listens on duplicates, so that a pause, a stop and the end of
+this process leave the accept queue untouched.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Endpoint:
-    """Accepts connections and knows all that are open.
+    """Owns the acceptors of one kind of listener, and all connections that they accept.
 
-    `http` answers plain requests; None: they are refused with 426. `tls` makes it wss://.
-    `descriptors`, `peers` and `refusals` are given by the worker's other endpoints; None: new ones.
+    `http` answers plain requests; None: they are refused with 426. With `tls` the endpoint serves wss://.
+    `descriptors`, `peers` and `refusals` are those of the worker's other endpoints; None: new ones.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Endpoint:
     # ---- accepting ---------------------------------------------------------------------------------
 
     async def listen(self, sock: socket.socket) -> None:
-        """Accept from a listening socket too. It stays the caller's; keep it open until `stop_accepting`."""
+        """Accept from one more listening socket, which stays the caller's and open until `stop_accepting`."""
         self._listeners.append(sock)
         self._keepalive.start(self._loop)
         if not self._descriptors.paused:
@@ -80,13 +80,13 @@ class Endpoint:
         return await Acceptor.open(sock, partial(Handshake, self.shared), self._config, self.tls)
 
     def stop_accepting(self) -> None:
-        """Leave the listening sockets to others, for good. Open connections and handshakes go on."""
+        """Stop accepting for good. Open connections and handshakes go on."""
         self._listeners.clear()
         self._close_acceptors()
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken now."""
+        """Whether new connections are accepted now."""
         return bool(self._acceptors)
 
     @property
@@ -99,7 +99,7 @@ class Endpoint:
             log.warning(
                 "no new connections are taken at %d open files: the limit (ulimit -n) is near", self._descriptors.used
             )
-            # Not at once: this is called while the server is in the middle of handing a connection over.
+            # Not at once: the event loop is still in the middle of accepting a connection.
             self._loop.call_soon(self._close_acceptors)
         else:
             log.info("new connections are taken again")
@@ -107,7 +107,7 @@ class Endpoint:
 
     def _close_acceptors(self) -> None:
         if self._listeners and not self._descriptors.paused:
-            return  # it was asked for, but meanwhile the reason has gone
+            return  # descriptors are free again
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
@@ -117,7 +117,7 @@ class Endpoint:
             self._serving = self._loop.create_task(self._serve_all())
 
     async def _serve_all(self) -> None:
-        """Listen on what is not listened on, unless a reason to pause has come up again."""
+        """Listen on the remaining sockets, unless accepting has to pause again."""
         for sock in self._listeners[len(self._acceptors) :]:
             acceptor = await self._open(sock)
             if self._descriptors.paused or not self._listeners:
@@ -126,7 +126,7 @@ class Endpoint:
             self._acceptors.append(acceptor)
 
     def close(self) -> None:
-        """Stop everything; what is still open is dropped."""
+        """Stop accepting and drop all connections."""
         self.stop_accepting()
         if self._serving is not None:
             self._serving.cancel()
@@ -139,18 +139,19 @@ class Endpoint:
     # ---- connections that move between processes -------------------------------------------------------
 
     async def attach(self, moved: Sequence[tuple[socket.socket, bytes]]) -> list[WebSocket | Exception]:
-        """Go on with connections that another process froze; the sockets become theirs.
+        """Continue connections that another process froze; their sockets are closed with them.
 
-        In place of one that cannot go on stands why: ValueError for a state that cannot be read, OSError for a dead
-        socket. All begin in one turn of the loop, without a task for each.
+        The result has, for each connection, the WebSocket or the reason why it cannot continue: ValueError for a state
+        that cannot be decoded, OSError for a dead socket. All connections start in one turn of the loop, without a task
+        for each.
 
         Nothing is delivered before the caller has set `ws.owner` and called `ws.resume_reading()`. But bytes may be
-        read from the sockets at once (uvloop starts reading before it lets anyone stop it), so this is for a move that
-        cannot be taken back any more; until then the descriptor is only held.
+        read from the sockets at once, because uvloop starts to read before a caller can stop it. So call this only when
+        the other process can no longer take the connections back; until then, hold their descriptors.
         """
-        begun = [self._begin(sock, state) for sock, state in moved]
+        started = [self._start(sock, state) for sock, state in moved]
         attached: list[WebSocket | Exception] = []
-        for one in begun:
+        for one in started:
             if isinstance(one, Exception):
                 attached.append(one)
                 continue
@@ -166,7 +167,7 @@ class Endpoint:
             attached.append(ws)
         return attached
 
-    def _begin(
+    def _start(
         self, sock: socket.socket, state: bytes
     ) -> tuple[WebSocket, EagerCoroutine[Any], ConnectionState] | Exception:
         try:

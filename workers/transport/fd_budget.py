@@ -1,8 +1,8 @@
-"""How many connections this process may still take: a budget of file descriptors with a reserve.
+"""FdBudget: how many connections this process may still accept, from its limit of file descriptors and a reserve.
 
-Out of descriptors, uvloop accepts and closes silently. So accepting stops while some are left, for the
-store's connections, log files and hand-overs; what waits in the accept queue is served later, or by a
-sibling.
+Without descriptors, uvloop accepts a connection and closes it silently. So accepting stops while some descriptors are
+left for the store's connections, log files and handovers. Connections in the accept queue are served later, or by
+another worker.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import resource
 import time
 from collections.abc import Callable
 
-SLACK = 16  # so many must be free again before accepting goes on: no flapping at the edge
+SLACK = 16  # descriptors that must be free before accepting resumes, so that it does not flap at the limit
 
 
 class FdBudget:
@@ -21,7 +21,7 @@ class FdBudget:
     __slots__ = ("_on_change", "before", "file_limit", "limit", "paused", "paused_at", "pauses", "used")
 
     def __init__(self, limit: int, *, before: int = 0, file_limit: int = 0) -> None:
-        """`limit` connections; `before`: what was open when it was made; `file_limit`: RLIMIT_NOFILE."""
+        """`limit`: connections; `before`: descriptors that were open already; `file_limit`: RLIMIT_NOFILE."""
         self.limit = limit
         self.before = before
         self.file_limit = file_limit
@@ -33,13 +33,13 @@ class FdBudget:
 
     @classmethod
     def of_this_process(cls, reserve: int) -> FdBudget:
-        """A budget of what is free now, less `reserve`."""
+        """A budget of the descriptors that are free now, less `reserve`."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         before = len(os.listdir("/proc/self/fd"))
         return cls(max(1, soft - before - reserve), before=before, file_limit=soft)
 
     def watch(self, on_change: Callable[[bool], None]) -> None:
-        """Have `on_change(paused)` called when accepting shall stop or go on."""
+        """Call `on_change(paused)` whenever accepting has to stop or may resume."""
         self._on_change.append(on_change)
 
     def take(self) -> None:

@@ -1,9 +1,8 @@
 """Outgoing frames: a message becomes bytes once, and the same bytes go to every reader of its class.
 
-Two classes of readers exist: plain ones, and those that negotiated permessage-deflate without context
-takeover (RFC 7692), for whom a compressed frame depends on nothing but the message. Servers do not mask
-(RFC 6455, 5.1), so a frame is a header of 2, 4 or 10 bytes and the payload. A test holds every function
-here equal to what `websockets` serializes.
+There are two classes of readers: plain ones, and those that negotiated permessage-deflate without context takeover
+(RFC 7692), for whom a compressed frame depends only on the message. Servers do not mask (RFC 6455, 5.1), so a frame is
+a header of 2, 4 or 10 bytes and the payload. A test compares every function with what `websockets` serializes.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Final
 
 from websockets.frames import Close
 
-COMPRESS_FROM: Final = 512  # bytes; below, what is saved is less than what a packet costs anyway
+COMPRESS_FROM: Final = 512  # bytes; below, compression saves less than a packet's own overhead
 MAX_REASON: Final = 123  # bytes: a control frame carries at most 125, and the code takes 2 (RFC 6455, 5.5)
 
 _FIN: Final = 0x80
@@ -60,7 +59,7 @@ def ping_frame(payload: bytes = b"") -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A Close frame; a reason that is too long is cut between two characters.
+    """A Close frame; a reason that is too long is truncated between two characters.
 
     Raises websockets.exceptions.ProtocolError for a code that must not be sent (RFC 6455, 7.4).
     """
@@ -69,12 +68,12 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def compressed_text_frame(payload: bytes, threshold: int = COMPRESS_FROM) -> bytes:
-    """A whole text message for readers with permessage-deflate; plain where compressing does not pay."""
+    """A whole text message for readers with permessage-deflate; plain where compression does not make it smaller."""
     return _compressed_frame(_TEXT, payload, threshold)
 
 
 def compressed_binary_frame(payload: bytes, threshold: int = COMPRESS_FROM) -> bytes:
-    """A whole binary message for readers with permessage-deflate; plain where compressing does not pay."""
+    """A whole binary message for readers with permessage-deflate; plain where compression does not make it smaller."""
     return _compressed_frame(_BINARY, payload, threshold)
 
 
@@ -87,10 +86,10 @@ def _compressed_frame(opcode: int, payload: bytes, threshold: int) -> bytes:
 
 
 def deflate(payload: bytes) -> bytes:
-    """Compress one message by itself, as RFC 7692, 7.2.1 wants it: without the final empty block.
+    """Compress one message by itself, without the final empty block (RFC 7692, 7.2.1).
 
-    A window larger than the message finds nothing more but costs its own clearing, which is most of the
-    work for a short message. Any window up to 15 bits may be sent where 15 was agreed.
+    A window larger than the message finds no more matches but has to be cleared, which is most of the work for a short
+    message. A sender may use any window up to the 15 bits that were agreed on.
     """
     window = min(15, max(9, len(payload).bit_length()))
     encoder = zlib.compressobj(wbits=-window, memLevel=min(8, window - 6))

@@ -1,9 +1,9 @@
 """The metrics of the whole machine as Prometheus text (exposition format 0.0.4), from the shared counters.
 
-Any worker can render all rows, so it does not matter which one a scrape reaches. Counters and histograms are
-sums over all workers and over those that have ended, so they never go down. Gauges are told by slot alone, so that a
-reload begins no new series: while two processes serve one slot, what can be added is, and the rest is that of the one
-that serves.
+Any worker can render all rows, so it does not matter which worker a scrape reaches. Counters and histograms are sums
+over all workers, ended ones included, so they never go down. Gauges are labelled by slot only, so that a reload starts
+no new series: while two processes serve one slot, gauges that can be added are added, and the others are those of the
+process that serves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _AGES: Final = (
     Field.HEARTBEAT,
     Field.STORE_PROBE,
     Field.ACCEPT_PAUSED,
-)  # kept as a time of the monotonic clock: shown as an age
+)  # stored as a time of the monotonic clock, shown as an age
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Metric:
     kind: str  # counter, gauge or histogram
     help: str
     scale: float = 1.0
-    adds: bool = False  # a gauge that two processes of a slot have together
+    adds: bool = False  # a gauge that is added over the processes of a slot
 
 
 def _counter(field: Field, name: str, help: str) -> Metric:
@@ -116,7 +116,7 @@ METRICS: Final = (
 )
 
 
-# Of the master and the embedded store, which have no rows of their own: (process, memory, CPU).
+# Of the master and the embedded store, which have no rows: (process, memory, CPU).
 _OTHERS: Final = (("master", Field.MASTER_MEMORY, Field.MASTER_CPU), ("store", Field.STORE_MEMORY, Field.STORE_CPU))
 
 
@@ -185,7 +185,7 @@ def _gauge_sample(metric: Metric, slot: int, rows: list[WorkerStats], now: int) 
     serving = max(rows, key=lambda row: (row[Field.READY], row[Field.GENERATION]))
     value = _sum(rows, metric.field) if metric.adds else serving[metric.field]
     if metric.field in _AGES:
-        never = 0 if metric.field is Field.ACCEPT_PAUSED else now  # without a sign yet: as old as can be
+        never = 0 if metric.field is Field.ACCEPT_PAUSED else now  # without a sign yet: as old as possible
         value = max(0, now - value) if value else never
     number = value if metric.scale == 1.0 else f"{value * metric.scale:.15g}"
     return f'{metric.name}{{slot="{slot}"}} {number}'
@@ -196,7 +196,7 @@ def _sum(rows: list[WorkerStats], field: int) -> int:
 
 
 def _histogram_samples(metric: Metric, rows: list[WorkerStats]) -> list[str]:
-    """Rows count each bucket by itself, Prometheus wants each with all below it."""
+    """Rows count each bucket separately, Prometheus counts each with all below it."""
     counts = accumulate(_sum(rows, metric.field + bucket) for bucket in range(HISTOGRAM_BUCKETS))
     samples = list(zip((*map(str, BUCKET_BOUNDS), "+Inf"), counts, strict=True))
     total = _sum(rows, metric.field + HISTOGRAM_BUCKETS) * NANO

@@ -24,7 +24,7 @@ _inline_style = re.compile(rb"<style[^>]*>(.*?)</style\s*>", re.DOTALL | re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Status, body and what is special; the headers that every response has are added by `serialize`."""
+    """Status, body and special headers; `serialize` adds the headers of every response."""
 
     status: HTTPStatus
     body: bytes = b""

@@ -1,7 +1,7 @@
-"""Which path gets which response: the page and its script, health, readiness, metrics.
+"""Site: which path gets which response: the page and its script, health, readiness, metrics.
 
-`/health` says that this worker's loop runs, by answering at all; `/ready` that it can do its work, by the
-word of the caller. Everything is decided at the start but these two and the metrics.
+An answer of `/health` shows that this worker's loop runs; `/ready` answers as the worker's `ready` function says. All
+other responses but the metrics are built at the start.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _UNCACHED = (("Cache-Control", "no-store"),)
 # The files change with the version of the server: a browser may keep them, but asks each time.
 _REVALIDATED = (("Cache-Control", "no-cache"), ("Referrer-Policy", "no-referrer"))
-# Other sites import the client, and an import of another origin's module is always a CORS request (HTML, 8.1.4.2).
+# Other sites import the client, and importing a module of another origin is always a CORS request (HTML, 8.1.4.2).
 _FOR_ANY_SITE = ("Access-Control-Allow-Origin", "*")
 
 
 class Site:
     """The plain HTTP side of an endpoint.
 
-    `page` and `script` are the bytes of `/` and `/chat.js`, `metrics` makes the Prometheus text; None: the path
-    is not there. `ready` answers None, or a sentence that says why this worker is not ready.
+    `page` and `script` are the bytes of `/` and `/chat.js`, and `metrics` makes the Prometheus text; None: the path is
+    not found. `ready` returns None, or a sentence that says why this worker is not ready.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Site:
             self._files["/chat.js"] = Response(HTTPStatus.OK, script, SCRIPT, (_FOR_ANY_SITE, *_REVALIDATED))
 
     def answer(self, path: str, *, local: bool = True) -> Response:
-        """The response to GET or HEAD of a path, without what follows a `?`; `local`: of a client on this machine."""
+        """The response to GET or HEAD of a path; a query is ignored. `local`: the client is on this machine."""
         path = path.partition("?")[0]
         if path in self._files:
             return self._files[path]

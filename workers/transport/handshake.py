@@ -1,8 +1,8 @@
-"""A connection before it is a WebSocket: the bytes up to the end of the request's header, and the answer.
+"""Handshake: a connection from the accept to the answer to its first request.
 
-Whatever a client does here costs one connection, a buffer of `header_size` bytes and `handshake_timeout`
-seconds. A request for an upgrade becomes a `WebSocket`, which takes the transport over; any other request
-gets one HTTP response.
+Whatever a client does here costs at most one connection, a buffer of `header_size` bytes and `handshake_timeout`
+seconds. A request for a WebSocket becomes a `WebSocket`, which takes over the transport; any other request gets one
+HTTP response. `_receive_plain` is the only way to plain HTTP, and nothing of a WebSocket's path passes through it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from workers.transport.proxies import V1_PREFIX, BadProxyHeader, parse_proxy_hea
 from workers.transport.shared import EndpointShared
 from workers.transport.websocket import WebSocket
 
-_FOR_ANY_HOST: Final = ("/health", "/ready")  # a load balancer asks for an address, and there is nothing to find out
+_FOR_ANY_HOST: Final = ("/health", "/ready")  # load balancers ask by address, and the answers hold no secret
 _BY_PROXIES: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Via")
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ class Handshake(asyncio.Protocol):
     def __init__(self, shared: EndpointShared) -> None:
         self.shared = shared
         self._buffer = b""
-        self._remote: tuple[str, int] | None = None  # by the word of a PROXY header
-        self._claims_proxy = shared.proxies.by_protocol  # whether such a header may still come
+        self._remote: tuple[str, int] | None = None  # as a PROXY header says
+        self._claims_proxy = shared.proxies.by_protocol  # whether a PROXY header may still arrive
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,11 +57,11 @@ class Handshake(asyncio.Protocol):
         self.shared.on_accept(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client left, or the answer is out."""
+        """The client left, or has read the answer."""
         self.shared.on_handshake_lost(self)
 
     def evict(self) -> None:
-        """Drop it: others need its place."""
+        """Drop the connection because others need its place."""
         self._count(HTTPStatus.TOO_MANY_REQUESTS)
         self._answered = True
         self.transport.abort()
@@ -71,7 +71,7 @@ class Handshake(asyncio.Protocol):
         self.transport.abort()
 
     def expire(self) -> None:
-        """`handshake_timeout` is over: before the request was complete, or while its answer is being read."""
+        """`handshake_timeout` has passed, before the request was complete or while its answer is being read."""
         if self._answered:
             self.transport.abort()
         else:
@@ -80,7 +80,7 @@ class Handshake(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect until the header is complete."""
         if self._answered:
-            return  # what follows the header of a plain request, such as the body of a POST, is thrown away
+            return  # what follows the header of a plain request, such as the body of a POST, is discarded
         data = self._buffer + data
         if self._claims_proxy:
             rest = self._receive_proxy_header(data)
@@ -88,7 +88,7 @@ class Handshake(asyncio.Protocol):
                 return
             data = rest
         if data[:1] in (b"\r", b"\n"):
-            data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines before the request are passed over
+            data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines before the request are ignored
         end = data.find(b"\r\n\r\n", 0, self.shared.config.header_size) + 4
         if end >= 4:
             self._receive_request(data[:end], data[end:])
@@ -99,7 +99,7 @@ class Handshake(asyncio.Protocol):
             self._buffer = data
 
     def _receive_proxy_header(self, data: bytes) -> bytes | None:
-        """What follows the PROXY header, if a trusted peer sent one; None until that is known."""
+        """The bytes after the PROXY header, if a trusted peer sent one; None while more bytes are needed."""
         if not self.shared.proxies.trusts(self.peer[0]):
             self._claims_proxy = False
             return data
@@ -121,7 +121,7 @@ class Handshake(asyncio.Protocol):
         if agreed is not None:
             self._accept(agreed, rest)
             return
-        if has_other_method(block):  # said before parsing, which refuses a request with a body
+        if has_other_method(block):  # before parsing, which refuses a request with a body
             allow = (("Allow", "GET, HEAD"),)
             self._answer(Response.text(HTTPStatus.METHOD_NOT_ALLOWED, headers=allow).serialize())
             return
@@ -134,7 +134,7 @@ class Handshake(asyncio.Protocol):
             return
         root = self.shared.config.root_path
         if root and request.path == root and not wants_websocket(request.headers):
-            there = (("Location", f"{root}/"),)  # the page's own addresses are relative
+            there = (("Location", f"{root}/"),)  # the page's links are relative
             self._answer(Response.text(HTTPStatus.PERMANENT_REDIRECT, headers=there).serialize())
             return
         request = self._below_root(request)
@@ -152,7 +152,7 @@ class Handshake(asyncio.Protocol):
             self._receive_plain(request)
 
     def _below_root(self, request: Request) -> Request:
-        """The request without `http.root_path`, which a proxy passes on or has taken off."""
+        """The request without `http.root_path`, which a proxy either passes on or removes."""
         root = self.shared.config.root_path
         path, mark, query = request.path.partition("?")
         if not root or not (path == root or path.startswith(f"{root}/")):
@@ -186,7 +186,7 @@ class Handshake(asyncio.Protocol):
             ws.set_address(self.peer[0])
         self.transport.set_protocol(ws)
         shared.on_handshake_done(self, ws)
-        if not ws.is_open:  # it had to give way
+        if not ws.is_open:  # evicted at once
             return
         self.transport.write(agreed.response)
         ws.begin(shared.handler)
@@ -204,7 +204,7 @@ class Handshake(asyncio.Protocol):
         self._answer(response.serialize(head=request.method == "HEAD"))
 
     def _is_local(self, request: Request) -> bool:
-        """Whether the client is on this machine, by loopback or a unix socket; who comes through a proxy is not."""
+        """Whether the client is on this machine, by loopback or a unix socket, and not behind a proxy."""
         peer, proxies = self._remote or self.peer, self.shared.proxies
         client = proxies.client(peer, request.headers)
         if client == peer and any(name in request.headers for name in _BY_PROXIES):
@@ -212,7 +212,7 @@ class Handshake(asyncio.Protocol):
         return not client[0] or is_loopback(client[0])
 
     def _client(self, agreed: Agreed) -> tuple[str, int]:
-        """Who is behind trusted proxies."""
+        """Address and port of the client, as trusted proxies report it."""
         proxies, peer = self.shared.proxies, self._remote or self.peer
         return proxies.behind(peer, agreed.claims) if proxies.trusts(peer[0]) else peer
 
@@ -225,10 +225,10 @@ class Handshake(asyncio.Protocol):
         self._answer(response.serialize())
 
     def _answer(self, response: bytes) -> None:
-        """Write the answer and close, but not before the client has read it.
+        """Write the answer and shut this side, so that the client can read the answer.
 
-        Closing a socket while the body of a POST lies unread in it resets the connection, answer and all.
-        So only our side is closed; the client's follows, or `expire` comes.
+        Closing a socket that holds unread data, such as the body of a POST, resets the connection, and the answer is
+        lost. So the server closes the socket when the client does, or in `expire`.
         """
         self._answered = True
         self._buffer = b""

@@ -1,8 +1,8 @@
-"""Handshakes seen before: clients of one kind send the same header block, all but the key.
+"""HandshakeCache: agreements by header block, since clients of one kind send the same block but for the key.
 
-When a worker is replaced or a network comes back, thousands of the same page connect within seconds. Judging
-such a block costs 30 µs, of which only the answer to the key is new each time. So agreements are kept by the
-block without its key, which is all that they depend on. Blocks with secrets or with a query are not kept.
+When a worker is replaced or a network returns, thousands of clients of the same page connect within seconds. Judging
+a header block costs 30 µs, and only the answer to the key differs from one to the next. An agreement depends on nothing
+but the block without its key, so the cache uses that as its key. Blocks with secrets or with a query are not cached.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workers.transport.negotiation import Agreed
 
 _KEY_SIZE: Final = 24  # characters: 16 bytes in base64
 
-MOST: Final = 256  # kinds; a kind takes at most `header_size` bytes
+MOST: Final = 256  # blocks, of at most `header_size` bytes each
 
 _HEADER: Final = b"\r\nSec-WebSocket-Key: "
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
@@ -25,7 +25,7 @@ _private = re.compile(rb"\r\n(?:cookie|authorization|proxy-authorization)[ \t]*:
 
 
 class HandshakeCache:
-    """The agreements with kinds of clients that have come before."""
+    """Agreements with earlier clients."""
 
     __slots__ = ("_kinds",)
 
@@ -33,7 +33,7 @@ class HandshakeCache:
         self._kinds: dict[bytes, tuple[bytes, bytes, Agreed]] = {}
 
     def get(self, block: bytes) -> Agreed | None:
-        """The agreement with a client that sent the same block with some key, for the key in this one."""
+        """The agreement for `block`, if an earlier client sent the same block with another key; else None."""
         key, rest = _without_key(block)
         known = self._kinds.get(rest)
         if known is None:
@@ -42,12 +42,12 @@ class HandshakeCache:
         return Agreed(head + _accepted(key) + tail, agreed.handshake, agreed.claims)
 
     def put(self, block: bytes, agreed: Agreed) -> None:
-        """Keep an agreement that was reached on this block."""
+        """Cache the agreement that was reached on `block`."""
         key, rest = _without_key(block)
         if not key or _private.search(block):
             return
         if len(self._kinds) >= MOST:
-            self._kinds.clear()  # simpler than an order of use, and as good against a client that varies its block
+            self._kinds.clear()  # simpler than an LRU, and as good against a client that varies its block
         head, _, tail = agreed.response.partition(_accepted(key))
         self._kinds[rest] = head, tail, agreed
 

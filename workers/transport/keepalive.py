@@ -1,11 +1,11 @@
-"""The one timer of an endpoint: pings in slices, and the deadlines of handshakes, answers to pings, closes.
+"""Keepalive: the one timer of an endpoint. It sends pings and enforces the deadlines of handshakes, pongs and closes.
 
-A timer for each connection would cost more than the connection. Open connections lie in as many buckets as
-there are ticks in a ping interval; each tick visits one bucket, so that 40,000 pings are never one burst.
+A timer per connection would cost more than the connection. Open connections are spread over as many buckets as a ping
+interval has ticks; each tick visits one bucket, so that 40,000 pings are never one burst.
 
-A ping behind a full buffer says nothing about the peer. So a reader that still takes something is given
-more time, and one whose writing is paused is not pinged at all: it is cut when it took nothing for
-`lag_timeout`. That is a backstop, since the rooms judge their lagging members sooner and by more.
+A ping behind a full write buffer tells nothing about the peer. So a reader that still takes something gets more time,
+and a reader whose writing is paused is not pinged: it is dropped when it has taken nothing for `lag_timeout`. That is a
+backstop; the rooms judge slow consumers sooner and by more criteria.
 """
 
 from __future__ import annotations
@@ -75,23 +75,23 @@ class PingedSocket(Expiring, Protocol):
 
 
 class Keepalive:
-    """Open connections by the tick in which they are visited, and everything that waits for somebody."""
+    """Open connections by the tick that visits them, and all deadlines."""
 
     def __init__(self, config: EndpointConfig, now: Callable[[], float]) -> None:
         shortest = min(config.ping_interval, config.ping_timeout, config.handshake_timeout, config.close_timeout)
         self.tick = min(LONGEST_TICK, shortest / 4)
         self._now = now
         self._lag_timeout = config.lag_timeout
-        # As keys of a dict: a set of so few takes 80 bytes for each, since it grows fourfold.
+        # Dicts, not sets: a small set takes 80 bytes per entry, since it grows fourfold.
         self._buckets: list[dict[PingedSocket, None]] = [{} for _ in range(round(config.ping_interval / self.tick))]
-        self._visiting = 0  # the bucket that comes next
-        self._filling = 0  # the bucket that the next connection goes to
+        self._visiting = 0  # the bucket of the next tick
+        self._filling = 0  # the bucket of the next connection
         self.handshakes: Timeouts[PendingHandshake] = Timeouts(config.handshake_timeout)
         self.closings: Timeouts[Expiring] = Timeouts(config.close_timeout)
         self._answers: Timeouts[PingedSocket] = Timeouts(config.ping_timeout)
-        self._restored: list[tuple[float, int, PingedSocket]] = []  # pinged elsewhere: when the answer is due, a heap
-        self._backlogs: dict[PingedSocket, int] = {}  # pinged behind so many bytes
-        self._stalls: dict[PingedSocket, tuple[int, float]] = {}  # paused with so many bytes, since when
+        self._restored: list[tuple[float, int, PingedSocket]] = []  # a heap: pinged by another process, by due time
+        self._backlogs: dict[PingedSocket, int] = {}  # bytes that waited in front of the ping
+        self._stalls: dict[PingedSocket, tuple[int, float]] = {}  # bytes that wait for a paused reader, and since when
         self._timer: asyncio.TimerHandle | None = None
         self.on_sweep: Callable[[float], None] = lambda now: None
 
@@ -102,33 +102,33 @@ class Keepalive:
         return sum(map(len, self._buckets))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tick from now on."""
+        """Start the timer."""
         if self._timer is None:
             self._timer = loop.call_later(self.tick, self._ticked, loop)
 
     def stop(self) -> None:
-        """Tick no more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def add(self, ws: PingedSocket) -> None:
-        """An open connection: visit it once in each ping interval."""
+        """Visit an open connection once in each ping interval."""
         ws.bucket = self._buckets[self._filling]
         ws.bucket[ws] = None
         self._filling = (self._filling + 1) % len(self._buckets)
 
     def ping_age(self, ws: PingedSocket, now: float) -> float | None:
-        """Seconds since a ping that has not been answered; None: there is none."""
+        """Seconds since an unanswered ping; None where there is none."""
         return None if ws.heard else self._answers.age(ws, now)
 
     def restore_ping(self, ws: PingedSocket, age: float, now: float) -> None:
-        """Another process has pinged it `age` seconds ago, and the client has the rest of its time to answer."""
+        """Continue the deadline of a ping that another process sent `age` seconds ago."""
         self._answers.set(ws, now)
         heapq.heappush(self._restored, (now - age + self._answers.delay, id(ws), ws))
 
     def remove(self, ws: PingedSocket) -> None:
-        """The connection is gone."""
+        """Forget a closed connection."""
         ws.bucket.pop(ws, None)
         self._answers.clear(ws)
         self.closings.clear(ws)
@@ -140,7 +140,7 @@ class Keepalive:
         self.sweep(self._now())
 
     def sweep(self, now: float) -> None:
-        """Do what is due: one bucket of visits, and every deadline that has passed."""
+        """Visit one bucket, and act on every deadline that has passed."""
         for handshake in self.handshakes.expired(now):
             handshake.expire()
         for ws in self.closings.expired(now):
@@ -165,14 +165,14 @@ class Keepalive:
             self._watch_stall(ws, now)
             return
         self._stalls.pop(ws, None)
-        if not ws.reading_paused:  # who does not listen hears no answer either
+        if not ws.reading_paused:  # while reading is paused, a pong would not be read
             if waiting := ws.buffered:
                 self._backlogs[ws] = waiting
             ws.ping()
             self._answers.set(ws, now)
 
     def _judge(self, ws: PingedSocket, now: float) -> None:
-        """The time for an answer is over."""
+        """`ping_timeout` has passed without a pong."""
         before = self._backlogs.pop(ws, 0)
         if not ws.is_open or ws.heard or ws.reading_paused or ws.writing_paused:
             return

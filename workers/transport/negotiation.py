@@ -1,7 +1,7 @@
-"""The opening handshake as a decision: a request goes in, an agreement or a refusal comes out. No I/O.
+"""The WebSocket handshake as a decision without I/O: from a request to an agreement or a refusal.
 
-Header syntax, the key and the extensions are judged by `websockets`; what is ours: which paths and origins
-are welcome, which subprotocol is chosen, and that permessage-deflate is agreed on in one form only.
+The library `websockets` judges header syntax, the key and the extensions. This module decides which paths and origins
+are allowed, which subprotocol is chosen, and that permessage-deflate is agreed on in one form only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
 
 
 class Agreed(NamedTuple):
-    """The handshake succeeded: what to answer, what was agreed on, and what a proxy claims about the client."""
+    """The handshake succeeded: the response, what was agreed on, and what a proxy claims about the client."""
 
     response: bytes
     handshake: HandshakeResult
@@ -46,7 +46,7 @@ class Agreed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HandshakeRefused:
-    """The handshake failed; `reason` is for people."""
+    """The handshake failed; `reason` is a sentence for people."""
 
     status: HTTPStatus
     reason: str
@@ -54,15 +54,15 @@ class HandshakeRefused:
 
 
 class BadRequest(ValueError):
-    """The bytes are no HTTP request."""
+    """The bytes are not an HTTP request."""
 
 
-# RFC 6455, 4.4: the versions that are spoken, beside the upgrade that a 426 must name (RFC 9110, 15.5.22).
+# RFC 6455, 4.4: the supported versions, and the Upgrade header that a 426 must have (RFC 9110, 15.5.22).
 _VERSION = (("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket"))
 
 
 def has_other_method(block: bytes) -> bool:
-    """Whether it is a request of HTTP/1.x, but none for reading."""
+    """Whether `block` is a request of HTTP/1.x with a method other than GET and HEAD."""
     line = block.partition(b"\r\n")[0]
     return line.endswith((b" HTTP/1.1", b" HTTP/1.0")) and not line.startswith((b"GET ", b"HEAD "))
 
@@ -96,7 +96,7 @@ def parse_request(block: bytes) -> Request:
 
 
 def _in_origin_form(request: Request) -> Request:
-    """A target with a scheme and a host, as for a proxy, means its path; its host counts (RFC 9112, 3.2.2)."""
+    """Reduce an absolute target, as sent to a proxy, to its path; its host replaces the Host (RFC 9112, 3.2.2)."""
     found = _absolute.match(request.path)
     if found is None:
         return request
@@ -106,7 +106,7 @@ def _in_origin_form(request: Request) -> Request:
 
 
 def _replace(headers: Headers, name: str, *values: str) -> None:
-    """Have a header with these values only, whether it was there or not."""
+    """Set a header to exactly these values."""
     if name in headers:
         del headers[name]
     for value in values:
@@ -114,20 +114,20 @@ def _replace(headers: Headers, name: str, *values: str) -> None:
 
 
 def wants_websocket(headers: Headers) -> bool:
-    """Whether `websocket` is among the protocols that the client would like; others are ignored (RFC 9110, 7.8)."""
+    """Whether `websocket` is among the protocols of the Upgrade header; others are ignored (RFC 9110, 7.8)."""
     return any(word.strip().lower() == "websocket" for value in headers.get_all("Upgrade") for word in value.split(","))
 
 
 def lost_its_upgrade(headers: Headers) -> bool:
-    """Whether this is a WebSocket's handshake whose Upgrade header somebody on the way has kept for themselves."""
+    """Whether the request is a WebSocket handshake whose Upgrade header a proxy has removed."""
     return "Sec-WebSocket-Key" in headers and "Sec-WebSocket-Version" in headers
 
 
 class SharedDeflate(ServerPerMessageDeflateFactory):
     """permessage-deflate in the one form that lets all readers share a frame and a parser.
 
-    No context takeover on either side, and a window of 15 bits for what we send: an offer that demands a
-    smaller one is declined. What the client uses may be smaller, a decoder of 15 bits reads it.
+    There is no context takeover on either side, and the server's window has 15 bits: an offer that demands a smaller
+    one is declined. The client's window may be smaller, because a decoder of 15 bits can read it.
     """
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class SharedDeflate(ServerPerMessageDeflateFactory):
 
 
 class Negotiator:
-    """Judges handshakes. One for each endpoint: it keeps nothing of a request."""
+    """Judges handshakes. An endpoint has one; it keeps no state of a request."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Negotiator:
         deflate: bool,
         claims: Callable[[Headers], list[str]] = lambda headers: [],
     ) -> None:
-        self._claims = claims  # which headers say who the client is
+        self._claims = claims  # the headers that name the client
         self._paths = paths  # None: any
         self._origins = AllowedOrigins(origins)
         self._subprotocols = subprotocols
@@ -165,7 +165,7 @@ class Negotiator:
         )
 
     def negotiate(self, request: Request) -> Agreed | HandshakeRefused:
-        """Answer a request that asks for an upgrade."""
+        """Answer a request for a WebSocket."""
         path, _, query = request.path.partition("?")
         if self._paths is not None and path not in self._paths:
             return HandshakeRefused(HTTPStatus.NOT_FOUND, "no WebSocket here")
@@ -194,7 +194,7 @@ class Negotiator:
         )
 
     def _select(self, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-        """The first of ours that was offered. Who offers none speaks the only one there is."""
+        """The server's most preferred subprotocol that the client offers; None where the client offers none."""
         if not self._subprotocols or not offered:
             return None
         for ours in self._subprotocols:
@@ -204,7 +204,7 @@ class Negotiator:
 
 
 def _normalise(headers: Headers) -> None:
-    """What says nothing is as if it was not there: empty lists, and other protocols that would be welcome, too."""
+    """Remove what has no meaning: empty lists, and other protocols in the Upgrade header."""
     for name in ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"):
         values = headers.get_all(name)
         _replace(headers, name, *(value for value in values if value.strip(", \t")))
@@ -213,7 +213,7 @@ def _normalise(headers: Headers) -> None:
 
 
 def _single(headers: Headers, name: str) -> str:
-    """The value of a header that must not come twice; "" without it. Raises NegotiationError."""
+    """The value of a header that must not be repeated; "" without it. Raises NegotiationError."""
     try:
         return headers.get(name) or ""
     except MultipleValuesError:

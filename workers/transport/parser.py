@@ -1,14 +1,14 @@
-"""Incoming frames: where a frame ends, and the parser that judges every frame which is not an everyday one.
+"""Incoming frames: where a frame ends, and the shared parser for every frame that is not a plain text message.
 
-Theory of operation. A `ServerProtocol` of `websockets` knows everything about frames, but one for each
-connection costs 3.5 KiB and 3 µs a message. Between whole frames, outside a fragmented message and before
-the closing handshake, all of them are in the same state. So connections cut their bytes into whole frames
-(`find_frame`) and share one parser, which sees one whole frame at a time. When a frame takes the parser out
-of that neutral state, it belongs to the connection that did it, and the next borrower gets a new one.
+Theory of operation. A `ServerProtocol` of `websockets` implements all of the frame format, but one per connection costs
+3.5 KiB and 3 µs a message. Between whole frames, outside a fragmented message and before the closing handshake, all
+parsers are in the same neutral state. So connections split their bytes into whole frames (`find_frame`) and share one
+parser, which gets one whole frame at a time. A frame that takes the parser out of the neutral state makes the parser
+that connection's own, and the next borrower gets a new one.
 
-A message of several frames is collected here, without the parser: many clients cut what is longer than their buffer,
-and a parser for each such message would be most of its cost. Where it is compressed, the parser sees it as the one
-frame that it might have been, since its frames are compressed together (RFC 7692, 7.2.2).
+Messages of several frames are collected without the parser: many clients fragment what is longer than their buffer,
+and a parser for each such message would be most of its cost. A compressed message is given to the parser as one frame,
+since its fragments are compressed together (RFC 7692, 7.2.2).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ except ImportError:  # a platform without the C extension
 
 __all__ = ["FIN", "PARTIAL", "REFUSED", "RESERVED", "RSV1", "Fragments", "Parsers", "apply_mask", "find_frame"]
 
-PARTIAL: Final = (0, sys.maxsize)  # the frame ends after what has come
-REFUSED: Final = (0, 0)  # the header alone is a reason to fail the connection: let the parser say which
+PARTIAL: Final = (0, sys.maxsize)  # the frame is not complete
+REFUSED: Final = (0, 0)  # the header alone fails the connection: the parser says why
 WINDOW_BITS: Final = 15
 FIN: Final = 0x80
 RSV1: Final = 0x40  # "this message is compressed" (RFC 7692, 6)
 RESERVED: Final = 0x70
 MASKED: Final = 0x80
 
-# The library logs whole frames at DEBUG: people's messages do not belong into a log.
+# The library logs whole frames at DEBUG; users' messages must not appear in a log.
 _quiet = logging.getLogger("workers.transport.parser")
 _quiet.setLevel(logging.WARNING)
 
@@ -44,8 +44,8 @@ _quiet.setLevel(logging.WARNING)
 def find_frame(data: bytes | bytearray, pos: int, limit: int) -> tuple[int, int]:
     """Where the payload of the frame that begins at `pos` starts and ends; the end may lie beyond `data`.
 
-    `PARTIAL` while the header is not complete. `REFUSED` if the client did not mask the frame or announces
-    more than `limit` bytes: then nobody waits for the rest.
+    `PARTIAL` while the header is not complete. `REFUSED` if the client did not mask the frame or announces more than
+    `limit` bytes: the rest of such a frame is not awaited.
     """
     size = len(data)
     if size < pos + 2:
@@ -82,21 +82,21 @@ class Parsers:
         return parser
 
     def borrow(self, *, deflate: bool) -> ServerProtocol:
-        """The shared parser, in its neutral state. Whoever takes it out of that state calls `keep`."""
+        """The shared parser, in its neutral state. A caller that takes it out of that state calls `keep`."""
         return self._deflate if deflate else self._plain
 
     def keep(self, parser: ServerProtocol) -> None:
-        """`parser` belongs to one connection now, or is of no more use."""
+        """Replace the shared parser: `parser` now belongs to one connection, or is used up."""
         if parser is self._plain:
             self._plain = self._make(deflate=False)
         elif parser is self._deflate:
             self._deflate = self._make(deflate=True)
 
     def drop(self, parser: ServerProtocol) -> None:
-        """A connection needs `parser` no more; a shared one stays.
+        """Free a parser that a connection no longer needs; a shared parser stays.
 
-        It and its own generator hold each other, and a failure holds both: left to the collector, which looks rarely,
-        they would be more than all that is alive.
+        A parser and its generator refer to each other, and a failure refers to both. Left to the garbage collector,
+        which runs rarely, they would use more memory than everything alive.
         """
         if parser is not self._plain and parser is not self._deflate:
             parser.parser.close()
@@ -104,7 +104,7 @@ class Parsers:
 
 
 class Fragments:
-    """A message of several frames that has begun: the first byte that it would have as one frame, and what has come."""
+    """A fragmented message: the first byte that it would have as one frame, and the payload so far."""
 
     __slots__ = ("data", "head")
 
@@ -114,7 +114,7 @@ class Fragments:
 
     @property
     def compressed(self) -> bool:
-        """Whether permessage-deflate made it."""
+        """Whether the message is compressed by permessage-deflate."""
         return bool(self.head & RSV1)
 
     def as_one_frame(self) -> bytes:

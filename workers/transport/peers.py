@@ -1,10 +1,11 @@
-"""Owns who has how many of a worker's connections, from the accept on, and who gives way where one has too many.
+"""Peers: how many of a worker's connections each address has, and which connection is evicted where that is too many.
 
-A connection is a newcomer until its client has come in (`settled`): it may be silent, half a handshake, or a WebSocket
-that has not said who it is. One address may fill `limits.per_address` with newcomers, and what the descriptors of the
-process allow but for a part that is kept for other addresses. Beyond, its oldest newcomer gives way to the next: who is
-alive gets through, since it is a newcomer for a moment only. Where all of them have come in already, the next itself
-gives way as soon as only the kept part is left; below that, `limits.per_address` is told to it in due form (4004).
+A connection is a newcomer until its client is identified (`settle`): it may be silent, in the middle of its handshake,
+or a WebSocket whose client has not sent its hello. An address may have `limits.per_address` newcomers, and no more
+connections than the descriptors of the process allow less a part that is reserved for other addresses. Beyond that, the
+next connection evicts the oldest newcomer of the address. A live client gets through, since it is a newcomer only for a
+moment. Where the address has no other newcomer, the next connection itself is evicted once only the reserved part is
+left; before that, it is accepted, and closed with 4004 if the address exceeds `limits.per_address`.
 """
 
 from __future__ import annotations
@@ -13,40 +14,40 @@ from typing import Final, Protocol
 
 from workers.ip_addresses import network_of
 
-KEPT_PART: Final = 4  # a quarter of the descriptors is kept for addresses that have less than the rest of them
+RESERVED_PART: Final = 4  # a quarter of the descriptors is reserved for other addresses
 
 
 class Newcomer(Protocol):
-    """A connection whose client has not come in yet."""
+    """A connection whose client is not identified yet."""
 
     def evict(self) -> None:
-        """Drop the connection: others need its place."""
+        """Drop the connection because others need its place."""
 
 
 class Peers:
-    """Connections by the address that they come from; IPv6 clients by their network.
+    """Connections by client address; IPv6 clients by their network.
 
-    `limit` is how many connections the process can have. An address of "" (a unix socket, or a proxy that has not said
-    yet who its client is) is not counted.
+    `limit` is how many connections the process can have. The address "" (a unix socket, or a proxy whose client is not
+    known yet) is not counted.
     """
 
-    __slots__ = ("_gave_way", "_networks", "_newcomers", "_per_address", "_prefix", "_totals", "share")
+    __slots__ = ("_evicted", "_networks", "_newcomers", "_per_address", "_prefix", "_totals", "share")
 
     def __init__(self, limit: int, *, per_address: int = 0, ipv6_prefix: int = 64) -> None:
-        self.share = limit - max(1, limit // KEPT_PART)
+        self.share = limit - max(1, limit // RESERVED_PART)
         self._per_address = per_address
         self._prefix = ipv6_prefix
         self._totals: dict[str, int] = {}
         self._newcomers: dict[str, dict[Newcomer, None]] = {}  # by network, oldest first
         self._networks: dict[Newcomer, str] = {}
-        self._gave_way: set[object] = set()  # until it is gone
+        self._evicted: set[object] = set()  # evicted connections until they are closed
 
     def count(self, address: str) -> int:
         """How many connections the address has."""
         return self._totals.get(self._network(address), 0)
 
     def add(self, newcomer: Newcomer, address: str) -> Newcomer | None:
-        """A connection came. Returns the one that is to give way, which may be itself."""
+        """Count a new connection. Returns the connection to evict, which may be the new one, or None."""
         network = self._network(address)
         self._networks[newcomer] = network
         if not network:
@@ -57,17 +58,17 @@ class Peers:
         if total > self.share or (0 < self._per_address < total and len(waiting) > 1):
             oldest = next(iter(waiting))
             self.remove(oldest, address)
-            self._gave_way.add(oldest)
+            self._evicted.add(oldest)
             return oldest
         return None
 
     def replace(self, old: Newcomer, new: Newcomer, address: str) -> Newcomer | None:
-        """A handshake became a WebSocket, whose client's address is known now. Returns what `add` does."""
-        if old in self._gave_way:
-            self._gave_way.discard(old)
+        """A handshake became a WebSocket with a known client address. Returns the connection to evict, or None."""
+        if old in self._evicted:
+            self._evicted.discard(old)
             return new
         network = self._network(address)
-        if self._networks.get(old) == network:  # nobody has come or gone
+        if self._networks.get(old) == network:  # the counts do not change
             del self._networks[old]
             self._networks[new] = network
             if network:
@@ -79,20 +80,20 @@ class Peers:
         return self.add(new, address)
 
     def settle(self, newcomer: Newcomer) -> None:
-        """Its client has come in."""
+        """The client of `newcomer` is identified."""
         network = self._networks.pop(newcomer, "")
         if network:
             self._forget(newcomer, network)
 
     def add_settled(self, address: str) -> None:
-        """A connection came from another process, where its client had come in."""
+        """Count a connection from another process, where its client was identified."""
         if network := self._network(address):
             self._totals[network] = self._totals.get(network, 0) + 1
 
     def remove(self, connection: Newcomer, address: str) -> None:
-        """It is gone; `address` is that of one that has come in."""
-        if connection in self._gave_way:
-            self._gave_way.discard(connection)
+        """Forget a closed connection; `address` is used where the connection is not a newcomer."""
+        if connection in self._evicted:
+            self._evicted.discard(connection)
             return
         network = self._networks.pop(connection, None)
         if network:

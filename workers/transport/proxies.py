@@ -1,8 +1,8 @@
-"""Who the client is when a proxy stands between: by one header of the request, or by the PROXY protocol.
+"""The client's address behind a proxy, from one header of the request or from the PROXY protocol.
 
-All of these are claims that anyone can make. So they are believed only from peers within the configured networks, and
-of all claims only the configured one, since a proxy lets the others pass as the client sent them. A chain of addresses
-is read from its end: each proxy appends whom it saw (RFC 7239, 7.4).
+Anyone can make such claims. So they are believed only from peers within the configured networks, and only the
+configured header counts, since a proxy passes other headers on as the client sent them. A chain of addresses is read
+from its end: each proxy appends the address that it saw (RFC 7239, 7.4).
 """
 
 from __future__ import annotations
@@ -23,20 +23,19 @@ V1_PREFIX: Final = b"PROXY "
 V1_LONGEST: Final = 107  # bytes, with the line's end (haproxy's proxy-protocol.txt, 2.1)
 V2_PREFIX: Final = b"\r\n\r\n\0\r\nQUIT\n"
 V2_HEADER: Final = 16
-V2_LONGEST: Final = 4096  # bytes: its addresses take at most 216, the rest is options that are skipped
+V2_LONGEST: Final = 4096  # bytes: addresses take at most 216, the rest is options, which are skipped
 
 _forwarded_for = re.compile(r'\s*for\s*=\s*(?:"([^"]*)"|([^;"\s]+))\s*', re.IGNORECASE)
 
 
 class BadProxyHeader(ValueError):
-    """A trusted peer sent a PROXY header that is none."""
+    """A trusted peer sent a malformed PROXY header."""
 
 
 class TrustedProxies:
-    """The networks whose word counts, `"unix"` among them for peers behind a unix socket, and which word that is.
+    """The networks of trusted proxies, with `"unix"` for peers behind a unix socket, and the header that they write.
 
-    `header` is the name of the header that the proxies write, or `"proxy-protocol"`. Raises ValueError for what is no
-    network.
+    `header` is the name of a header, or `"proxy-protocol"`. Raises ValueError for a text that is not a network.
     """
 
     def __init__(self, networks: tuple[str, ...], header: str = "x-forwarded-for") -> None:
@@ -51,7 +50,7 @@ class TrustedProxies:
         return self._configured
 
     def trusts(self, address: str) -> bool:
-        """Whether the word of the peer at `address` counts; `""` is a unix socket."""
+        """Whether the peer at `address` is a trusted proxy; `""` is a unix socket."""
         if not address:
             return self.unix
         try:
@@ -65,11 +64,11 @@ class TrustedProxies:
         return self.behind(peer, self.claims(headers)) if self.trusts(peer[0]) else peer
 
     def claims(self, headers: Headers) -> list[str]:
-        """What the configured header says, value by value; nothing where the PROXY protocol is believed."""
+        """The values of the configured header; none where the PROXY protocol is configured."""
         return [] if self.by_protocol else headers.get_all(self.header)
 
     def behind(self, peer: Remote, claims: list[str]) -> Remote:
-        """The client by the word of a trusted `peer`."""
+        """The client as a trusted `peer` reports it."""
         return self._last_untrusted(self._split(claims)) or peer
 
     def _last_untrusted(self, chain: list[str]) -> Remote | None:
@@ -94,16 +93,16 @@ def _forwarded_chain(values: list[str]) -> list[str]:
 
 
 def _for_of(element: str) -> str:
-    """The address that one proxy saw; empty where it does not say."""
+    """The address that one proxy saw; "" where the element has none."""
     found = [match for pair in _divided(element, ";") if (match := _forwarded_for.fullmatch(pair))]
     return (found[-1][1] or found[-1][2] or "") if found else ""
 
 
 def _divided(value: str, separator: str) -> Iterator[str]:
-    """The parts of a value, the last one first; what is quoted is not divided (RFC 7239, 4).
+    """The parts of a value, last part first; quoted text is not split (RFC 7239, 4).
 
-    A client may have begun the value, and the host that it asks for may be quoted in it. It is read from the end, which
-    the proxy has written, so that no quote of the client's can swallow or forge what stands behind it.
+    The client may have written the beginning of the value, with quotes in it. The proxy has written the end, so the
+    value is read from there, and no quote of the client can hide or forge what follows it.
     """
     end, quoted = len(value), False
     for at in range(len(value) - 1, -1, -1):
@@ -130,10 +129,10 @@ def _parse_node(text: str) -> Remote | None:
 
 
 def parse_proxy_header(data: bytes) -> tuple[Remote | None, int] | None:
-    """What a PROXY header at the start of `data` says: the client and the header's length in bytes.
+    """The client in a PROXY header at the start of `data`, and the header's length in bytes.
 
-    The length is 0 if there is no such header; the client is None if it says nothing about one (`UNKNOWN`,
-    `LOCAL`). None if more bytes are needed. Raises BadProxyHeader.
+    The length is 0 if there is no such header; the client is None if the header names none (`UNKNOWN`, `LOCAL`). The
+    result is None if more bytes are needed. Raises BadProxyHeader.
     """
     for prefix, parse in ((V1_PREFIX, _parse_v1), (V2_PREFIX, _parse_v2)):
         if data.startswith(prefix):
@@ -170,7 +169,7 @@ def _parse_v2(data: bytes) -> tuple[Remote | None, int] | None:
     if len(data) < size:
         return None
     body = data[V2_HEADER:size]
-    if command == 0:  # LOCAL: the proxy itself, such as its health check
+    if command == 0:  # LOCAL: the proxy itself, for example its health check
         return None, size
     if family == 0x11 and len(body) >= 12:
         return (str(ip_address(body[:4])), int.from_bytes(body[8:10], "big")), size

@@ -1,7 +1,7 @@
-"""A live connection written down: what another process needs to go on with it, beside the descriptor.
+"""The state of a live connection as bytes: what another process needs besides the descriptor to continue it.
 
-Between two whole frames, outside a fragmented message and without bytes to write, that is little:
-permessage-deflate without context takeover leaves nothing behind, and ages travel instead of times.
+Between two whole frames, outside a fragmented message and without bytes to write, that is little: permessage-deflate
+without context takeover keeps no state, and the snapshot has ages instead of times of a clock.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from msgspec import Struct
 
 @dataclass(frozen=True, slots=True)
 class HandshakeResult:
-    """The outcome of a handshake; equal ones are shared by all connections that have them.
+    """The outcome of a handshake; connections with a cached handshake share one object.
 
-    Of the headers only `origin` and `user_agent` are kept: cookies and the rest are nobody's business later.
+    Of the headers only `origin` and `user_agent` are stored: cookies and other headers must not outlive the handshake.
     """
 
     path: str = "/"
@@ -36,9 +36,9 @@ class FrozenConnection:
 
 
 class ConnectionState(Struct, frozen=True, array_like=True):
-    """Everything but the descriptor. `age` is in seconds, `unparsed` the bytes that were read but not used.
+    """Everything but the descriptor. `age` is in seconds; `unparsed` are bytes that were read and not used.
 
-    `pinged` is how many seconds ago a ping was sent that is not answered yet.
+    `pinged` is the age in seconds of an unanswered ping; None where there is none.
     """
 
     unparsed: bytes

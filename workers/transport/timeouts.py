@@ -1,4 +1,4 @@
-"""Deadlines of equal length for many things at once: a queue that one timer looks at, instead of a timer each."""
+"""Timeouts: a queue of equally long deadlines that one timer checks, instead of a timer per item."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Timeouts(Generic[Item]):
-    """Things that have `delay` seconds each. They come due in the order in which they were set."""
+    """Items that have `delay` seconds each. They expire in the order in which they were set."""
 
     __slots__ = ("_due", "delay")
 
@@ -28,26 +28,26 @@ class Timeouts(Generic[Item]):
         return iter(self._due)
 
     def add(self, item: Item, now: float) -> None:
-        """Give `item`, which has none, its time."""
+        """Set the deadline of an item that has none."""
         self._due[item] = now + self.delay
 
     def set(self, item: Item, now: float) -> None:
-        """Give `item` its time, again if it had some."""
+        """Set the deadline of `item`, replacing an earlier one."""
         self._due.pop(item, None)
         self._due[item] = now + self.delay
 
     def age(self, item: Item, now: float) -> float | None:
-        """Seconds since it was set; None where it is not."""
+        """Seconds since the deadline was set; None where there is none."""
         due = self._due.get(item)
         return None if due is None else now - (due - self.delay)
 
     def clear(self, item: Item) -> None:
-        """Take `item` out, if it is there."""
+        """Remove the deadline of `item`, if there is one."""
         self._due.pop(item, None)
 
     def expired(self, now: float) -> Iterator[Item]:
-        """Take out what is due at `now`, one by one."""
-        # Looked up in one pass: taking them one at a time from the front of a dict costs the square.
+        """Remove and yield the items that are due at `now`."""
+        # In one pass: removing items one at a time from the front of a dict is quadratic.
         due = [item for item, _ in takewhile(lambda entry: entry[1] <= now, self._due.items())]
         for item in due:
             if self._due.pop(item, None) is not None:

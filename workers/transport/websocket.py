@@ -1,8 +1,8 @@
 """Reading from an open WebSocket connection: bytes become messages, and memory stays small.
 
-Thousands of connections sit idle, so an idle one holds no parser, no task, no timer and no buffer: what is
-shared lives in `EndpointShared`, what is rare is made when it is needed. Outgoing frames are made elsewhere
-(`frames.py`) and may be written straight to `transport`, which is what the hub does in its inner loop.
+Thousands of connections are idle, so an idle connection holds no parser, no task, no timer and no buffer: shared parts
+are in `EndpointShared`, rare parts are created when they are needed. `frames.py` makes outgoing frames, which may be
+written directly to `transport`, as the fan-out of the rooms does in its inner loop.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from workers.transport.shared import EndpointShared
 from workers.transport.snapshot import ConnectionState, FrozenConnection, HandshakeResult, encode_state
 
 _PING: Final = frames.ping_frame()
-_APPLICATION: Final = 1  # does not want to be told of messages now
-_MOVING: Final = 2  # the connection is about to move: what comes now is for whoever has it then
-_PLAIN_TEXT: Final = 0x81  # FIN, no reserved bit, opcode text: nearly every frame there is
+_APPLICATION: Final = 1  # the application paused reading
+_MOVING: Final = 2  # the connection is about to move: what arrives now is for the process that gets it
+_PLAIN_TEXT: Final = 0x81  # FIN, no reserved bit, opcode text: nearly every frame
 
-CONTROL_WORK: Final = 8  # what a control frame costs, in the work of a tiny fragment; measured
-TINY: Final = 64  # bytes: a fragment below takes more work than its bytes account for
+CONTROL_WORK: Final = 8  # the measured work of a control frame, in tiny fragments
+TINY: Final = 64  # bytes: a smaller fragment takes more work than its bytes account for
 
 
 class WebSocket(ClosingProtocol):
-    """One connection, from the 101 to its end. Made by `Handshake`, or by `Endpoint.attach`."""
+    """One connection, from the 101 to its end. `Handshake` and `Endpoint.attach` create it."""
 
     __slots__ = (
         "_fragments",
@@ -53,14 +53,14 @@ class WebSocket(ClosingProtocol):
         super().__init__(shared, remote)
         self.handshake = handshake
         self.opened_at = shared.now()
-        self.heard = True  # something came since the last ping
+        self.heard = True  # something arrived since the last ping
         self.bytes_in = 0
         self.frames_in = 0  # whole messages
-        self.side_work = 0  # what came since the keepalive's last visit and is no message: see `_count_side_work`
-        self._tail: bytearray | None = None  # bytes of a frame that is not complete, or not to be read yet
+        self.side_work = 0  # work for frames that are no messages since the keepalive's last visit
+        self._tail: bytearray | None = None  # bytes of an incomplete frame, or that came while reading was paused
         self._fragments: Fragments | None = None
 
-    # ---- what the application asks ---------------------------------------------------------------
+    # ---- what the application reads -------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -69,7 +69,7 @@ class WebSocket(ClosingProtocol):
 
     @property
     def query(self) -> str:
-        """What followed the `?` of the request, or nothing."""
+        """The query of the request, without the question mark."""
         return self.handshake.query
 
     @property
@@ -85,10 +85,10 @@ class WebSocket(ClosingProtocol):
     # ---- what the application does -----------------------------------------------------------------
 
     def send(self, data: str | bytes) -> None:
-        """Send one message: `str` as text, `bytes` as binary; compressed where that was agreed and pays.
+        """Send one message, `str` as text and `bytes` as binary, compressed where that was agreed on and helps.
 
-        One that is larger than the queue may wait besides what else does, up to `max_send_buffer` together: a reader
-        that takes it in is not slow. Raises ValueError for one that is larger than that.
+        A message larger than the queue may wait in addition to what already waits, up to `max_send_buffer` together: a
+        reader that is taking it is not slow. Raises ValueError for a message larger than `max_send_buffer`.
         """
         if isinstance(data, str):
             payload = data.encode()
@@ -104,7 +104,7 @@ class WebSocket(ClosingProtocol):
         self.write_frame(compressed(payload, threshold=0) if compress else plain(payload))
 
     def _send_oversized(self, message: bytes) -> None:
-        """One that is larger than the queue; it is not compressed, which would take the loop's time."""
+        """Send a message larger than the queue; it is not compressed, which would block the loop."""
         size, most = len(message), self.shared.config.max_send_buffer
         if size > most:
             raise ValueError(f"a message of {size} bytes is larger than worker.max_send_buffer ({most})")
@@ -114,19 +114,19 @@ class WebSocket(ClosingProtocol):
             self.oversized += size
         self.write_frame(message)
         if not self.writing_paused:
-            self.oversized = 0  # it has left already
+            self.oversized = 0  # the whole message is sent
 
     def pause_reading(self) -> None:
-        """Deliver no more messages, not even those that have come already; the peer feels it through TCP."""
+        """Deliver no more messages, not even those that have arrived; TCP slows the peer down."""
         self._pause(_APPLICATION)
 
     def resume_reading(self) -> None:
-        """Undo `pause_reading`. What has come meanwhile is delivered in the next turn of the loop."""
+        """Undo `pause_reading`. What arrived meanwhile is delivered in the next turn of the loop."""
         self._resume(_APPLICATION)
 
     @property
     def reading_paused(self) -> bool:
-        """Whether nothing is read now, whoever wants it so."""
+        """Whether nothing is read now, whoever paused it."""
         return bool(self._pauses)
 
     def _pause(self, who: int) -> None:
@@ -143,7 +143,7 @@ class WebSocket(ClosingProtocol):
     def _read_on(self) -> None:
         if self.state != OPEN or self._pauses:
             return
-        self.heard = True  # a pong may have come meanwhile, and nobody has read it
+        self.heard = True  # a pong may have arrived and not been read
         if self._tail is not None:
             data, self._tail = self._tail, None
             self._receive(data)
@@ -156,20 +156,20 @@ class WebSocket(ClosingProtocol):
             self.owner = handler.on_open(self)
         except BaseException:  # application code may raise anything
             self.close_on_exception("the opening")
-        if self.writing_paused:  # by what was sent before there was an owner to tell
+        if self.writing_paused:  # by what was sent before there was an owner
             self.pause_writing()
 
     def mark_identified(self) -> None:
-        """The application knows who it is, or need not know."""
+        """The application knows who the client is, or need not know: the connection stops being a newcomer."""
         self.shared.peers.settle(self)
 
     def ping(self) -> None:
-        """Ask for a sign of life; `heard` tells whether there was one."""
+        """Send a ping; `heard` becomes true when anything arrives."""
         self.heard = False
         self.write_frame(_PING)
 
     def _count_side_work(self, work: int) -> None:
-        """Messages are the application's to limit; what it never sees is limited here."""
+        """Limit what the application never sees, and so cannot limit itself."""
         self.side_work += work
         if self.side_work > CONTROL_WORK * self.shared.config.control_frames:
             self.refuse(CloseCode.FLOOD, "too many control frames or tiny fragments")
@@ -177,7 +177,7 @@ class WebSocket(ClosingProtocol):
     # ---- bytes come ------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Cut what has come into frames and deliver the messages."""
+        """Split the bytes into frames and deliver the messages."""
         self.heard = True
         self.bytes_in += len(data)
         self.shared.counts.bytes_in += len(data)
@@ -218,7 +218,7 @@ class WebSocket(ClosingProtocol):
             self._tail = bytearray(data[pos:])
 
     def _receive_frame(self, frame: bytes | bytearray) -> None:
-        """Let the parser see a frame that is not simply a text message, or the start of one it will refuse."""
+        """Give the parser a frame that is not a plain text message, or the start of a frame that it will refuse."""
         parsers = self.shared.parsers
         parser = parsers.borrow(deflate=self.handshake.deflate)
         parser.receive_data(frame)
@@ -240,7 +240,7 @@ class WebSocket(ClosingProtocol):
         parsers.drop(parser)
 
     def _receive_fragment(self, head: int, payload: bytes) -> None:
-        """A data frame of a message of several: its first one, a further one, or one that must not come here."""
+        """Handle a data frame of a fragmented message: its first, a further one, or one that is not allowed here."""
         fragments, allowed = self._fragments, RSV1 if self.handshake.deflate and head & 0x0F else 0
         if head & RESERVED & ~allowed:
             self.refuse(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
@@ -254,7 +254,7 @@ class WebSocket(ClosingProtocol):
             fragments.data += payload
             if head & FIN:
                 self._end_message(fragments)
-            elif len(payload) < TINY:  # larger ones are bounded by the bytes of the message
+            elif len(payload) < TINY:  # larger ones are limited by the size of the message
                 self._count_side_work(1 if payload else CONTROL_WORK)
 
     def _begin_message(self, head: int, payload: bytes) -> None:
@@ -297,7 +297,7 @@ class WebSocket(ClosingProtocol):
             self.close_on_exception("a message")
 
     def _receive_close(self, parser: ServerProtocol) -> None:
-        """The peer closes: the parser has written our Close in answer."""
+        """The peer closes: the parser has prepared the Close that answers it."""
         self.transport.write(b"".join(parser.data_to_send()))
         peers = parser.close_rcvd
         assert peers is not None
@@ -305,13 +305,13 @@ class WebSocket(ClosingProtocol):
         self._notify_close(peers.code, peers.reason)
 
     def _receive_failure(self, parser: ServerProtocol) -> None:
-        """The peer broke the protocol: the parser has written a Close that says how."""
+        """The peer broke the protocol: the parser has prepared a Close with the reason."""
         ours = parser.close_sent
         assert ours is not None
         self.refuse(ours.code, ours.reason)
 
     def _receive_while_ending(self, data: bytes | bytearray) -> None:
-        """Look for the peer's Close and for nothing else; whatever is no frame ends the wait too."""
+        """Look only for the peer's Close; bytes that are not a frame end the wait too."""
         if self.state != CLOSING:
             return
         pos, size = 0, len(data)
@@ -338,23 +338,23 @@ class WebSocket(ClosingProtocol):
     # ---- moving to another process ---------------------------------------------------------------------
 
     def quiesce(self) -> None:
-        """Read no more, whatever the application wants, since the connection is about to move."""
+        """Stop reading because the connection is about to move, whatever the application wants."""
         self._pause(_MOVING)
 
     def unquiesce(self) -> None:
-        """Undo `quiesce`: it stays after all, at least for now."""
+        """Undo `quiesce`: the connection stays, at least for now."""
         self._resume(_MOVING)
 
     @property
     def unread(self) -> int:
-        """Bytes that have come and were not used yet."""
+        """Bytes that arrived and are not used yet."""
         return len(self._tail) if self._tail is not None else 0
 
     def freeze(self) -> FrozenConnection | None:
-        """Freeze the connection and write it down; `None` if it cannot be moved at this moment.
+        """Stop reading and writing and take a snapshot; None if the connection cannot move at this moment.
 
-        That is: it is not open, is inside a fragmented message, has bytes waiting to be written, or is
-        encrypted in this process. Until `unfreeze` or `release` it is neither read nor written.
+        A connection cannot move while it is not open, is inside a fragmented message, or has bytes waiting to be
+        written; with TLS in this process it cannot move at all. The freeze lasts until `unfreeze` or `release`.
         """
         if self.state != OPEN or self._fragments is not None or self.buffered or self.encrypted:
             return None
@@ -382,7 +382,7 @@ class WebSocket(ClosingProtocol):
         )
 
     def restore(self, state: ConnectionState) -> None:
-        """Become the connection that was written down; nothing is read before `resume_reading`."""
+        """Continue the connection of a snapshot; nothing is read before `resume_reading`."""
         self._tail = bytearray(state.unparsed) if state.unparsed else None
         self._pauses = _APPLICATION
         self.heard = state.pinged is None
@@ -392,7 +392,7 @@ class WebSocket(ClosingProtocol):
         self.frames_in = state.frames_in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Only after `restore`: a connection from another process is on this loop now."""
+        """A connection from another process is on this loop now; `restore` was called before."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.pause_reading()
         self.shared.on_open(self)
@@ -403,10 +403,10 @@ class WebSocket(ClosingProtocol):
         return self._fragments is not None
 
     def unfreeze(self) -> None:
-        """The move did not come about: go on here, with what was written meanwhile."""
+        """Undo `freeze`: the connection stays here, and what was written meanwhile is sent."""
         if self.state == FROZEN:
             self.state = OPEN
-            if self.transport.is_closing():  # the client went away meanwhile
+            if self.transport.is_closing():  # the client left meanwhile
                 super().connection_lost(None)
                 return
             (data, close), self._pending = self.pending_output, None
@@ -418,12 +418,12 @@ class WebSocket(ClosingProtocol):
 
     @property
     def pending_output(self) -> tuple[bytes, tuple[int, str] | None]:
-        """Whole frames that were written while it was frozen, and with what it is to be closed after them."""
+        """Whole frames written since `freeze`, and code and reason of a `close` since then."""
         pending = self._pending
         return (b"", None) if pending is None else (b"".join(pending.frames), pending.close)
 
     def release(self) -> None:
-        """The other process has it: close our copy of the descriptor. `ConnectionOwner.on_close` is not called."""
+        """The other process has the connection: close this copy of the descriptor without calling `on_close`."""
         if self.state == FROZEN:
             del self.owner
             self.state = GONE

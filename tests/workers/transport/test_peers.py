@@ -108,7 +108,7 @@ def test_the_account_is_right_whatever_happens(events) -> None:
         peers.remove(one, address)
     for one in gone:
         peers.remove(one, "a")
-    assert not (peers._totals or peers._newcomers or peers._networks or peers._gave_way)
+    assert not (peers._totals or peers._newcomers or peers._networks or peers._evicted)
 
 
 @pytest.mark.parametrize("begun", [b"", upgrade()[:40], upgrade()], ids=["silent", "half a handshake", "no hello"])

@@ -103,10 +103,8 @@ KNOWN: dict[str, set[str]] = {
         " workers.chat.pending_joins"
         " workers.chat.renames"
         " workers.chat.session_timeouts",
-        "workers.rooms.join workers.rooms.room workers.rooms.slow_consumer",
     },
     "class_names_in_a_package": {
-        "workers/rooms: Words",
         "workers: Connection",
     },
     "class_names_over_all": {
@@ -147,7 +145,7 @@ KNOWN: dict[str, set[str]] = {
         "workers/chat/hello.py: self._app.context.options",
         "workers/chat/hello.py: self._app.context.sanctions",
         "workers/chat/hello.py: self._app.hook_runner.ask_join",
-        "workers/chat/hello.py: self._app.hub.join",
+        "workers/chat/hello.py: self._app.hub.members",
         "workers/chat/hello.py: self._app.hub.position",
         "workers/chat/hello.py: self._app.marks.look",
         "workers/chat/hello.py: self._app.moderation.coming",
@@ -215,7 +213,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/payload.py: 1014",
         "workers/process/drain.py: 1001",
         "workers/process/drain.py: 1012",
-        "workers/rooms/membership.py: 4008",
     },
     "names_with_signs": {
         "workers/bus/keys.py: !inboxes-",
@@ -247,10 +244,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/node/ids.py",
         "workers/presence/calls.py",
         "workers/process/heartbeat.py",
-        "workers/rooms/alone.py",
-        "workers/rooms/listening.py",
-        "workers/rooms/pace.py",
-        "workers/rooms/rooms.py",
     },
     "files_named_in_docstrings": {
         "chatmaster/master/control_server.py: control.py",

@@ -128,7 +128,7 @@ class Connection(connection_api.Connection):
     @property
     def rooms(self) -> list[str]:
         """The rooms that it joined."""
-        return list(filter(is_public, self._node.hub.rooms_of(self)))
+        return list(filter(is_public, self._node.hub.members.rooms_of(self)))
 
     def send(self, data: str | bytes) -> None:
         """Send one message, text for str and binary for bytes; it leaves at the end of this turn of the loop.
@@ -152,7 +152,7 @@ class Connection(connection_api.Connection):
         if get_ident() != self._node.thread:
             raise _in_a_thread("close")
         self.ws.close(close_code(code), close_reason(reason))
-        self._node.hub.leave_all(self)
+        self._node.hub.members.leave_all(self)
 
     async def join(self, room: str) -> None:
         """Be in a room from now on; when it returns, `members` of every worker shows it.
@@ -167,7 +167,7 @@ class Connection(connection_api.Connection):
         await answer_of(partial(self._enter, room))
 
     def _enter(self, room: str, done: Callable[[BaseException | None], None]) -> None:
-        self._node.hub.join(self, [(room, None)], lambda joined: done(None), done)
+        self._node.hub.members.join(self, [(room, None)], lambda joined: done(None), done)
 
     async def leave(self, room: str) -> None:
         """Be in it no longer; nothing where it was not. When it returns, nothing of the room comes any more.

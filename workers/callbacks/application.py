@@ -78,7 +78,7 @@ class CallbackApplication:
 
     def opened(self, connection: Connection) -> None:
         connection.ws.mark_identified()
-        self._node.hub.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
+        self._node.hub.members.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
         self._node.tasks.start(self._counted(connection), what="count a connection")
         begun = (self._call("connect", connection), self._call("websocket_connect", connection))
         waiting = [one for one in begun if one is not None]

@@ -267,7 +267,7 @@ class ChatApplication:
         """Take a connection out of a room; the event says that it is, after a batch that was being written."""
         left = asyncio.Event()
         self.went(desk, room)
-        self.hub.leave(desk.connection, room, left.set)
+        self.hub.members.leave(desk.connection, room, left.set)
         return left
 
     def renamed(self, desk: ChatConnection) -> None:
@@ -288,7 +288,7 @@ class ChatApplication:
 
     def connections_by_room(self, room: str) -> Iterator[ChatConnection]:
         """This worker's connections in a room; all of a user's are in the inbox."""
-        for member in self.hub.members(room):
+        for member in self.hub.members.of(room):
             connection = self.node.connections.get(member.id)
             if connection is not None and connection.app is not None:
                 yield connection.app

@@ -194,7 +194,7 @@ class HelloFlow:
         positions = [
             (one.room, None if one.since is None else Position(one.since.epoch, one.since.offset)) for one in wanted
         ]
-        self._app.hub.join(desk.connection, positions, entering.announce, entering.failed)
+        self._app.hub.members.join(desk.connection, positions, entering.announce, entering.failed)
 
     def next_turn(self, entering: RoomEntry, rest: Effects) -> None:
         """Let somebody go on once it is a member, which it becomes in this turn."""

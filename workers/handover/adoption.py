@@ -134,7 +134,9 @@ class Adoption:
 
     def _enter(self, connection: Connection, snapshot: ConnectionSnapshot) -> None:
         """Bring it into its rooms; those that are followed here, which all should be, it is in at once."""
-        rest = self._node.hub.arrive(connection, [(at.room, Position(at.epoch, at.offset)) for at in snapshot.rooms])
+        rest = self._node.hub.members.arrive(
+            connection, [(at.room, Position(at.epoch, at.offset)) for at in snapshot.rooms]
+        )
         if len(rest) < len(snapshot.rooms):
             self._note_pause(time.monotonic() - snapshot.left_at)
         if rest:

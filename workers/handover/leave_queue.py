@@ -89,7 +89,11 @@ class LeaveQueue:
             one = self._ready.popleft()
             # Its client may be gone; the application may have brought it into another room, or begun something.
             here = one.connection.id in self._node.connections
-            if not here or self._node.hub.rooms_of(one.connection) or not self._migration.at_rest(one.connection):
+            if (
+                not here
+                or self._node.hub.members.rooms_of(one.connection)
+                or not self._migration.at_rest(one.connection)
+            ):
                 self._bring_back(one.connection, one.positions)
                 continue
             taken.append(one)

@@ -60,7 +60,7 @@ class Migration:
         return (
             not connection.changing
             and not self._node.application.busy(connection)
-            and not self._node.hub.joining(connection)
+            and not self._node.hub.members.joining(connection)
         )
 
     def is_excluded(self, connection: Connection) -> bool:
@@ -82,7 +82,7 @@ class Migration:
             return "the client does not read what waits for it"
         if self._node.application.busy(connection):
             return "a request of it is not answered"
-        if self._node.hub.joining(connection) or connection.changing:
+        if self._node.hub.members.joining(connection) or connection.changing:
             return "it is joining a room, or being bound"
         return "there was no time, or the new worker did not take it"
 
@@ -115,7 +115,7 @@ class Migration:
             self._node.moving.add(connection.id)
             gone(connection, tuple(RoomPosition(room, at.epoch, at.offset) for room, at in found.items()))
 
-        self._node.hub.depart(connection, left)
+        self._node.hub.members.depart(connection, left)
 
     def snapshot(
         self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float
@@ -198,4 +198,4 @@ def rejoin(
     for some in (here, rest):
         if some:
             wanted: list[tuple[str, Position | None]] = [(at.room, Position(at.epoch, at.offset)) for at in some]
-            node.hub.join(connection, wanted, announce, partial(failed, some), dropped=left.add)
+            node.hub.members.join(connection, wanted, announce, partial(failed, some), dropped=left.add)

@@ -60,7 +60,7 @@ class Bindings:
             except BusError:
                 self._recount(connection)
                 if connection.user != user:
-                    self._node.hub.leave(connection, inbox_of(user))
+                    self._node.hub.members.leave(connection, inbox_of(user))
                 raise
             if not self._is_here(connection):
                 self._node.registry.release(connection.id)
@@ -132,7 +132,7 @@ class Bindings:
     async def _left_log(self, connection: Connection, room: str) -> None:
         """Leave a room, after the batch that is being written."""
         left = asyncio.Event()
-        self._node.hub.leave(connection, room, left.set)
+        self._node.hub.members.leave(connection, room, left.set)
         await left.wait()
 
     async def _seen(self, room: str, user: str) -> None:

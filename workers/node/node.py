@@ -110,7 +110,7 @@ class Node:
         elif code in (NO_PONG, TOO_SLOW):
             self.application.lost(connection, ConnectionTimedOut(reason or f"closed with {code}"))
         self.application.closed(connection, code, reason)
-        self.hub.leave_all(connection)
+        self.hub.members.leave_all(connection)
         self.forget(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -123,12 +123,12 @@ class Node:
 
     def paused(self, connection: Connection) -> None:
         connection.paused = True
-        self.hub.paused(connection)
+        self.hub.members.pause(connection)
         self.application.paused(connection)
 
     def resumed(self, connection: Connection) -> None:
         connection.paused = False
-        self.hub.resumed(connection)
+        self.hub.members.resume(connection)
         self.application.resumed(connection)
 
     def cut(self, connection: Connection, code: int) -> None:

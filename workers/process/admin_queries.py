@@ -92,7 +92,7 @@ class Queries:
 
     def _rooms_of(self, connection: Connection) -> list[str]:
         """Its rooms and its inbox."""
-        return [room for room in self._node.hub.rooms_of(connection) if not is_internal(room)]
+        return [room for room in self._node.hub.members.rooms_of(connection) if not is_internal(room)]
 
     def _row(self, connection: Connection) -> Row:
         ws = connection.ws
@@ -107,7 +107,7 @@ class Queries:
             "bytes_out": ws.bytes_out,
             "messages_in": connection.messages_in,
             "queue": ws.buffered,
-            "lag": self._node.hub.lag_of(connection),
+            "lag": self._node.hub.members.lag_of(connection),
         }
 
     async def _tail(self, query: contract.Query) -> None:

@@ -9,17 +9,14 @@ Whoever leaves meanwhile is given it before its turn.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from workers.rooms.alone import Alone
+from workers.rooms.flush import write_all
 from workers.rooms.log_item import Item
-from workers.rooms.types import RoomMember, Transport
+from workers.rooms.types import RoomMember, SoleMember, Transport
 
-logger = logging.getLogger(__name__)
-
-Members = dict[RoomMember, Transport] | Alone
+Members = dict[RoomMember, Transport] | SoleMember
 Written = Callable[[list[Item], int, int], None]  # what, to how many members, bytes for each
 
 
@@ -72,7 +69,7 @@ class Segment:
         """Write to the next members; returns to how many."""
         start, self.at = self.at, min(self.at + most, len(self.targets))
         if self.data:
-            write(self.targets[start : self.at], self.data)
+            write_all(self.targets[start : self.at], self.data)
         return self.at - start
 
     def hold(self, items: list[Item], targets: list[Transport]) -> None:
@@ -95,7 +92,7 @@ class Segment:
         if rank < self.at:
             return False
         self.targets[rank] = _NOBODY
-        write((transport,), self.data)
+        write_all((transport,), self.data)
         return True
 
 
@@ -209,12 +206,3 @@ def joined(items: list[Item], *, squeeze: bool) -> bytes:
     if squeeze:
         return b"".join([item.compressed() for item in items])
     return b"".join([item.frame for item in items])
-
-
-def write(transports: Iterable[Transport], data: bytes) -> None:
-    """Write to each of them."""
-    for transport in transports:
-        try:
-            transport.write(data)
-        except RuntimeError:
-            logger.debug("a member's transport was closed between two slices")

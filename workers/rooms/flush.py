@@ -8,51 +8,129 @@ after the callback has returned.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 from time import perf_counter
+from typing import Protocol
 
-from workers.rooms.pace import Pace
-from workers.rooms.room import AT_ONCE, Room
-from workers.rooms.slow_consumer import SlowConsumer
+from chatmaster.stats import BUCKET_BOUNDS
+from workers.rooms.log_item import Item
+from workers.rooms.stats import RoomStats
+from workers.rooms.types import LaggingMember, Transport
 
+logger = logging.getLogger(__name__)
+
+# Up to so many members are written to without a break: a write costs up to 2.4 µs, most of it in the kernel.
+AT_ONCE = 256
 # Writes a turn while connections move: each of them waits for several turns of two loops, which must be short.
 HASTE = 512
 PUMPS = 64  # lagging members a turn, at up to 256 KiB each
 
+TURN = 0.005  # seconds that writing may take of one turn
+FIRST_GUESS = 2.4e-6  # seconds a write, on a quiet machine; a virtual one may take 10 µs
+LEAST, MOST = 256, 4096  # writes a turn
+WEIGHT = 0.25  # of the newest turn in the average
 
-class Delivery:
-    """The rooms with something to write, and the lagging members that may go on."""
+
+class Flushable(Protocol):
+    """A room, as the flush queue sees it."""
+
+    dirty: bool  # in the queue; written by the queue alone
+
+    @property
+    def batch(self) -> list[Item]:
+        """What waits to be written."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is being written."""
+
+    def flush(self, budget: int) -> int:
+        """Write to about `budget` members; returns to how many."""
+
+
+class Pace:
+    """How much is written in a turn, and how long a batch may wait for more: by what the last turns took. Pure.
+
+    Times are seconds of one monotonic clock. With `max_batch_delay` 0 no batch ever waits.
+    """
+
+    __slots__ = ("_delay", "_ended", "_per_write", "_took", "may_wait", "writes")
 
     def __init__(self, max_batch_delay: float) -> None:
+        self._delay = max_batch_delay
+        self._per_write = FIRST_GUESS
+        self._took = 0.0
+        self._ended = 0.0
+        self.may_wait = max_batch_delay > 0  # whether `wait` can ever be above 0
+        self.writes = self._writes()  # members that one turn may write to
+
+    def _writes(self) -> int:
+        return min(max(int(TURN / self._per_write), LEAST), MOST)
+
+    def turned(self, writes: int, took: float) -> None:
+        """A turn with so many writes was over after `took` seconds; few writes say nothing about their price."""
+        if writes >= LEAST:
+            self._per_write += WEIGHT * (took / writes - self._per_write)
+            self.writes = self._writes()
+
+    def flushed(self, took: float, now: float) -> None:
+        """Everything that waited was written, in `took` seconds."""
+        self._took, self._ended = took, now
+
+    def wait(self, now: float) -> float:
+        """Seconds that a message which came just now waits for more.
+
+        As long as the last batch took to be written, so that batches grow with the load: a message that comes after a
+        quiet moment leaves at once, and under load half of the time is left for what comes in.
+        """
+        return max(0.0, self._ended + min(self._delay, self._took) - now)
+
+
+class FlushQueue:
+    """The rooms with something to write, and the lagging members that may go on."""
+
+    def __init__(self, max_batch_delay: float, stats: RoomStats) -> None:
         self._loop = asyncio.get_running_loop()
+        self._stats = stats
         self._pace = Pace(max_batch_delay)
-        self._dirty: deque[Room] = deque()
-        self._pumping: deque[SlowConsumer] = deque()
+        self._dirty: deque[Flushable] = deque()
+        self._pumping: deque[LaggingMember] = deque()
         self._scheduled = False
         self._pump_scheduled = False
         self._since = 0.0  # when the flush began that is under way
         self._haste = False
 
     def hasten(self, *, haste: bool) -> None:
-        """Write to fewer members a turn, because something waits for turns of the loop; or as usual again."""
+        """Write to fewer members a turn, because a handover waits for turns of the loop; or as usual again."""
         self._haste = haste
 
-    def mark(self, room: Room) -> None:
-        """Its batch is to be written."""
+    def mark(self, room: Flushable) -> None:
+        """Queue a room, whose batch is to be written."""
         if room.dirty:
             return
         room.dirty = True
         self._dirty.append(room)
         if not self._scheduled:
-            self._schedule()
+            self._scheduled = True
+            wait = self._pace.wait(perf_counter()) if self._pace.may_wait else 0.0
+            if wait > 0:
+                self._loop.call_later(wait, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
 
-    def _schedule(self) -> None:
-        self._scheduled = True
-        wait = self._pace.wait(perf_counter()) if self._pace.may_wait else 0.0
-        if wait > 0:
-            self._loop.call_later(wait, self._flush)
-        else:
-            self._loop.call_soon(self._flush)
+    def written(self, items: list[Item], members: int, size: int) -> None:
+        """Count a batch of `size` bytes that was written to so many members; spelled out, once a batch."""
+        stats, oldest = self._stats, items[0].time
+        stats.deliveries += len(items) * members
+        stats.bytes_out += size * members
+        if oldest:  # by the store's clock, which on another machine may be ahead
+            lag, histogram = max(time.time() - oldest / 1000, 0.0), stats.delivery_lag
+            histogram.counts[bisect_left(BUCKET_BOUNDS, lag)] += 1
+            histogram.sum += lag
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -66,7 +144,7 @@ class Delivery:
             room = dirty.popleft()
             room.dirty = False
             budget -= room.flush(max(budget, AT_ONCE))
-            if room.busy or room.batch:
+            if room.batch or room.busy:
                 room.dirty = True
                 dirty.append(room)
         if dirty or most - budget >= AT_ONCE or self._pace.may_wait:
@@ -87,25 +165,34 @@ class Delivery:
 
     # ---- lagging members ---------------------------------------------------------------------------
 
-    def pump(self, slow_consumer: SlowConsumer) -> None:
-        """Let it go on in a later turn."""
-        if slow_consumer.queued:
+    def pump(self, consumer: LaggingMember) -> None:
+        """Let a lagging member go on in a later turn."""
+        if consumer.queued:
             return
-        slow_consumer.queued = True
-        self._pumping.append(slow_consumer)
+        consumer.queued = True
+        self._pumping.append(consumer)
         self._schedule_pump()
 
     def _schedule_pump(self) -> None:
-        if not self._pump_scheduled:  # one at a time: a slow_consumer that goes on from its own pump would double them
+        if not self._pump_scheduled:  # one at a time: a member that goes on from its own pump would double them
             self._pump_scheduled = True
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pump_scheduled = False
         for _ in range(min(len(self._pumping), PUMPS)):
-            slow_consumer = self._pumping.popleft()
-            slow_consumer.queued = False
-            if slow_consumer.alive:
-                slow_consumer.pump()
+            consumer = self._pumping.popleft()
+            consumer.queued = False
+            if consumer.alive:
+                consumer.pump()
         if self._pumping:
             self._schedule_pump()
+
+
+def write_all(transports: Iterable[Transport], data: bytes) -> None:
+    """Write the same bytes to each transport."""
+    for transport in transports:
+        try:
+            transport.write(data)
+        except RuntimeError:
+            logger.debug("the transport of a member was closed between two slices")

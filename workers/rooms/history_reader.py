@@ -1,7 +1,7 @@
 """Owns every look at the store for the rooms: at most one page at a time for a room, and 64 in all.
 
 After a lost connection all states are read first, many in one go, and then only the rooms that are behind. A page is
-shared by all who wait for one; who asked after it was asked for waits for the next.
+shared by all readers that wait for one; a reader that comes while it is read waits for the next.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ import asyncio
 import logging
 from collections import deque
 from functools import partial
-from typing import Protocol
 
-from workers.bus.port import MAX_OFFSET, Bus, BusError, Entry, LogState
-from workers.rooms.follower import Effect
-from workers.rooms.join import JoinPart
-from workers.rooms.log_item import Item, Stretch
+from workers.bus.port import MAX_OFFSET, Bus, BusError, LogState
+from workers.rooms.log_item import Stretch
+from workers.rooms.ports import PageReader, RoomHost
 from workers.rooms.recovery import epoch_at
 from workers.rooms.room import Room
-from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
 from workers.tasks import Tasks
 
@@ -31,38 +28,32 @@ STATES = 256  # rooms in one question for states
 STATES_APART = 0.004  # seconds between two such questions: a storm of connects shares them, a single one does not wait
 RETRY = 0.5  # seconds after a failed read
 
-Asker = SlowConsumer | JoinPart
+
+class _Wanted:
+    """What is wanted of one room's log; there is one only while something is."""
+
+    __slots__ = ("for_follower", "readers", "under_way")
+
+    def __init__(self) -> None:
+        self.for_follower = False  # the follower wants the next page
+        self.readers: list[PageReader] = []
+        self.under_way = False  # a page is being read, or waits for its turn
 
 
-class Owner(Protocol):
-    """What reading needs of the hub."""
-
-    def run(self, room: Room, effects: list[Effect]) -> None:
-        """Carry out what a follower wants."""
-
-    def item(self, epoch: str, entry: Entry) -> Item:
-        """An entry as frames."""
-
-    def seen(self, room: Room, state: LogState) -> None:
-        """The log was like that when the store was last asked for whatever reason."""
-
-    def prefill(self, room: Room, items: list[Item]) -> None:
-        """These touch what the ring holds."""
-
-
-class Reading:
+class HistoryReader:
     """The reads of one worker."""
 
-    def __init__(self, bus: Bus, owner: Owner, tally: RoomStats, tasks: Tasks) -> None:
+    def __init__(self, bus: Bus, host: RoomHost, stats: RoomStats, tasks: Tasks) -> None:
         self._bus = bus
-        self._tally = tally
-        self._owner = owner
+        self._stats = stats
+        self._host = host
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._checks: deque[Room] = deque()  # rooms whose state is wanted
         self._checking = False  # a question is under way, or about to be asked
         self._asked_at = 0.0  # when the last one was
-        self._waiting: deque[Room] = deque()
+        self._wanted: dict[Room, _Wanted] = {}
+        self._waiting: deque[tuple[Room, _Wanted]] = deque()
         self._under_way = 0
 
     # ---- states ------------------------------------------------------------------------------------
@@ -111,52 +102,55 @@ class Reading:
             return
         for (room, ticket), state in zip(asked, answer, strict=True):
             try:
-                self._owner.run(room, room.follower.state_came(state, ticket))
+                self._host.run(room, room.follower.state_came(state, ticket))
             except Exception:  # a bug in one room: it looks again, and the others go on
                 logger.exception("going on with room %s failed", room.name)
                 self._loop.call_later(RETRY, self._failed, [(room, ticket)])
 
     def _failed(self, asked: list[tuple[Room, int]]) -> None:
         for room, ticket in asked:
-            self._owner.run(room, room.follower.read_failed(ticket))
+            self._host.run(room, room.follower.read_failed(ticket))
 
     # ---- pages -------------------------------------------------------------------------------------
 
     def read(self, room: Room) -> None:
-        """The follower wants the page after its position."""
-        room.follower_waits = True
-        self._tally.catch_ups += 1
-        self._queue(room)
+        """Read the page after the follower's position."""
+        self._stats.catch_ups += 1
+        wanted = self._wanted_of(room)
+        wanted.for_follower = True
+        self._queue(room, wanted)
 
-    def ask(self, asker: Asker) -> None:
-        """Somebody wants the page after its offset."""
-        room = asker.room
-        if room.asked is None:
-            room.asked = []
-        room.asked.append(asker)
-        self._queue(room)
+    def read_for(self, reader: PageReader) -> None:
+        """Read the page after a reader's offset; its `receive_page` is called."""
+        reader.waiting = True
+        wanted = self._wanted_of(reader.room)
+        wanted.readers.append(reader)
+        self._queue(reader.room, wanted)
 
-    def _queue(self, room: Room) -> None:
-        if not room.reading:
-            room.reading = True
-            self._waiting.append(room)
+    def _wanted_of(self, room: Room) -> _Wanted:
+        found = self._wanted.get(room)
+        if found is None:
+            found = self._wanted[room] = _Wanted()
+        return found
+
+    def _queue(self, room: Room, wanted: _Wanted) -> None:
+        if not wanted.under_way:
+            wanted.under_way = True
+            self._waiting.append((room, wanted))
             self._next()
 
     def _next(self) -> None:
         while self._waiting and self._under_way < UNDER_WAY:
-            room = self._waiting.popleft()
-            if room.follower_waits or room.asked:
-                self._under_way += 1
-                self._tasks.start(self._page(room), what=f"reading {room.name}")
-            else:
-                room.reading = False
+            room, wanted = self._waiting.popleft()
+            self._under_way += 1
+            self._tasks.start(self._page(room, wanted), what=f"reading {room.name}")
 
-    async def _page(self, room: Room) -> None:
+    async def _page(self, room: Room, wanted: _Wanted) -> None:
         try:
-            if room.follower_waits:
-                await self._page_for_follower(room)
+            if wanted.for_follower:
+                await self._page_for_follower(room, wanted)
             else:
-                await self._page_for_askers(room)
+                await self._page_for_readers(room, wanted)
         except BusError as error:
             logger.debug("history of room %s: %s", room.name, error)
             await asyncio.sleep(RETRY)
@@ -164,39 +158,40 @@ class Reading:
             logger.exception("reading room %s failed", room.name)
             await asyncio.sleep(RETRY)
         self._under_way -= 1
-        room.reading = False
-        if room.follower_waits or room.asked:
-            self._queue(room)
+        wanted.under_way = False
+        if wanted.for_follower or wanted.readers:
+            self._queue(room, wanted)
+        else:
+            del self._wanted[room]
         self._next()
 
-    async def _page_for_follower(self, room: Room) -> None:
+    async def _page_for_follower(self, room: Room, wanted: _Wanted) -> None:
         follower = room.follower
-        room.follower_waits = False
+        wanted.for_follower = False
         after, limit = follower.offset, PAGE_ENTRIES if follower.epoch else 0
         ticket = follower.read_started()
         if ticket is None:
             return
         try:
             page = await self._bus.read(room.name, after=after, limit=limit, max_bytes=PAGE_BYTES)
-            self._owner.run(room, follower.page_came(page, after=after, ticket=ticket))
+            self._host.run(room, follower.page_came(page, after=after, ticket=ticket))
         except Exception:  # whatever it is: a follower that waits for an answer for ever would be deaf
             self._loop.call_later(RETRY, self._failed, [(room, ticket)])
             raise
 
-    async def _page_for_askers(self, room: Room) -> None:
-        askers = room.asked or []
-        after = min(asker.offset for asker in askers)
-        before = len(askers)
+    async def _page_for_readers(self, room: Room, wanted: _Wanted) -> None:
+        after = min(reader.offset for reader in wanted.readers)
+        before = len(wanted.readers)
         page = await self._bus.read(room.name, after=after, limit=PAGE_ENTRIES, max_bytes=PAGE_BYTES)
-        items = [self._owner.item(epoch_at(entry.offset, page.state), entry) for entry in page.entries]
+        items = [self._host.item(epoch_at(entry.offset, page.state), entry) for entry in page.entries]
         if page.state.epoch == room.follower.epoch:
-            self._owner.prefill(room, items)
-        # Without more, this was the whole log: whoever wants to go on beyond it learns that from the state.
+            self._host.prefill(room, items)
+        # Without more, this was the whole log: a reader that wants to go on beyond it learns that from the state.
         end = items[-1].offset if page.more and items else MAX_OFFSET
         stretch = Stretch(after, min(end, page.state.top), items)
-        askers = room.asked or []
-        served = [asker for asker in askers[:before] if asker.offset <= end]
-        room.asked = [asker for asker in askers[:before] if asker.offset > end] + askers[before:] or None
-        for asker in served:
-            asker.page_came(page.state, stretch)
-        self._owner.seen(room, page.state)
+        readers = wanted.readers
+        served = [reader for reader in readers[:before] if reader.offset <= end]
+        wanted.readers = [reader for reader in readers[:before] if reader.offset > end] + readers[before:]
+        for reader in served:
+            reader.receive_page(page.state, stretch)
+        self._host.receive_state(room, page.state)

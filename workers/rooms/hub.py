@@ -1,49 +1,62 @@
-"""The rooms of a worker: who is in them, and how what the bus brings reaches them.
+"""The rooms of a worker: what the bus brings reaches their members, and what the followers want is carried out.
 
-What comes in passes `received`, the room's follower, one encoding (`log_item.py`), the room's batch (`room.py`), and at
-the end of the turn (`delivery.py`) one plain loop over the transports of the LIVE members. Everything else is what
-happens when that is not possible: `delivery.py` reads what is missing, `membership.py` knows who lags.
+What comes in passes `received`, the room's follower (pure), one encoding (`log_item.py`), the room's batch and ring
+(`room.py`), and at the end of the turn (`flush.py`) one plain loop over the transports of the LIVE members. Everything
+else is what happens when that is not possible: `history_reader.py` reads what is missing, `membership.py` knows who
+lags, `maintenance.py` looks after silence.
+
+The rings of all rooms share one budget, which is counted here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from chatmaster.settings import Settings
+from chatmaster.stats import BUCKET_BOUNDS
 from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
-from workers.bus.port import Bus, BusError, Entry, Placed, Position, Publication
-from workers.rooms.delivery import LogDelivery
-from workers.rooms.flush import Delivery
-from workers.rooms.history_reader import Reading
-from workers.rooms.listening import LogListener
-from workers.rooms.log_item import Item
+from workers.bus.port import Amendment, Bus, BusError, Change, Entry, LogState, Placed, Position, Publication
+from workers.rooms.flush import FlushQueue
+from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
+from workers.rooms.history_reader import HistoryReader
+from workers.rooms.log_item import Item, item_of
 from workers.rooms.maintenance import Maintenance
 from workers.rooms.membership import Membership
-from workers.rooms.room import Room
-from workers.rooms.rooms import Rooms
+from workers.rooms.room import LogListener, Room, RoomTable
 from workers.rooms.stats import RoomStats
-from workers.rooms.types import Amender, Joined, RoomMember, Teller, amend_nothing, tell_nothing
+from workers.rooms.types import Amender, Gap, Reset, RoomMember, Teller, amend_nothing, tell_nothing
 from workers.tasks import Tasks
 from workers.transport.frames import text_frame
 
+logger = logging.getLogger(__name__)
+
 CONFIRMED = 1024  # rooms a turn: 2 ms
+# What all rings of a worker may hold together; a room's share is at least RING_SHARE.
+RING_BYTES = 64 << 20
+RING_SHARE = 4096
+RING_MOST = 512 * 1024  # one room's
 
 
 class Hub:
     """All rooms of one worker; it is the bus's sink. Every method is called on the loop.
 
-    The application may set `on_note(room, note)` for what is published without being kept, `on_subscribed(room)` to
-    hear that notes may have been missed, `teller` for what members are told about gaps and resets, `amender` for what
-    edits do to earlier messages, and `find(id)` to find a member that a publication excludes.
+    `members` has the members of the rooms. The application may set `on_note(room, note)` for what is published without
+    being kept, `on_subscribed(room)` to hear that notes may have been missed, `teller` for what members are told about
+    gaps and resets, `amender` for what edits do to earlier messages, and `find(id)` to find a member that a publication
+    excludes.
     """
 
     # Set once by `bind`.
     _bus: Bus
+    _reader: HistoryReader
     _maintenance: Maintenance
+    members: Membership
 
     def __init__(self, settings: Settings) -> None:
         self.on_note: Callable[[str, bytes], None] = _no_note
@@ -51,104 +64,39 @@ class Hub:
         self.teller: Teller = tell_nothing
         self.amender: Amender = amend_nothing
         self.find: Callable[[str], RoomMember | None] = _nobody
-        self.rooms = Rooms()
+        self.rooms = RoomTable()
         self.tally = RoomStats()
-        self._limits = settings.limits
+        self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
+        self._flushes = FlushQueue(settings.server.max_batch_delay, self.tally)
+        self._ring_bytes = 0
         self._confirming: Iterator[Room] = iter(())  # rooms that have still to be told that they are subscribed
-        delivery = self._delivery = Delivery(settings.server.max_batch_delay)
-        self._following = LogDelivery(self.rooms, self, delivery, self.tally)
-        self._membership = Membership(
-            self.rooms, self, self._following, delivery, self.tally, join_timeout=settings.store.timeout
-        )
 
     def bind(self, bus: Bus) -> None:
         """Called once by the composition root, after the bus was made with this hub as its sink."""
+        limits, stats = self._settings.limits, self.tally
         self._bus = bus
-        reading = Reading(bus, self._following, self.tally, self._tasks)
-        self._maintenance = Maintenance(
+        self._reader = HistoryReader(bus, self, stats, self._tasks)
+        self._maintenance = Maintenance(self.rooms, self, bus, stats, lag_timeout=limits.lag_timeout)
+        self.members = Membership(
             self.rooms,
-            self._following,
-            bus,
-            self.tally,
-            lag_timeout=self._limits.lag_timeout,
-            cut=self._membership.cut,
+            self,
+            self._flushes,
+            self._reader,
+            self._maintenance,
+            stats,
+            join_timeout=self._settings.store.timeout,
         )
-        self._following.bind(bus, reading, self._maintenance)
-        self._membership.bind(reading, self._maintenance)
 
     def start(self) -> None:
         """Begin to look after the rooms from time to time."""
         self._maintenance.start(self._tasks)
 
     async def stop(self) -> None:
-        """End everything that runs by itself."""
+        """End every timer and task of the rooms."""
         self._maintenance.stop()
         await self._tasks.cancel()
-
-    # ---- members; membership.py says more ----------------------------------------------------------
-
-    def join(
-        self,
-        member: RoomMember,
-        wanted: list[tuple[str, Position | None]],
-        announce: Callable[[list[Joined]], None],
-        failed: Callable[[BusError], None],
-        *,
-        dropped: Callable[[str], None] | None = None,
-    ) -> None:
-        """Bring a member into rooms, each with the position after which it wants to read on (None: from now on).
-
-        `announce` is called and the member admitted in one turn: what it writes comes before the first message, and
-        every offset above the one announced will come, or a gap or a reset says why not. `failed` is called instead
-        where the store does not answer in `store.timeout`, or where the member left.
-        """
-        self._membership.join(member, wanted, announce, failed, dropped=dropped)
-
-    def leave(self, member: RoomMember, room: str, left: Callable[[], None] | None = None) -> None:
-        """Take a member out of a room, after the batch that is being written; then `left` is called."""
-        self._membership.leave(member, room, left)
-
-    def leave_all(self, member: RoomMember) -> None:
-        """It is gone, or about to be closed: nothing more is written to it, but for a batch that is being written."""
-        self._membership.leave_all(member)
-
-    def paused(self, member: RoomMember) -> None:
-        """Its transport's buffer is full."""
-        self._membership.paused(member)
-
-    def resumed(self, member: RoomMember) -> None:
-        """Its transport has room again."""
-        self._membership.resumed(member)
-
-    def joining(self, member: RoomMember) -> bool:
-        """Whether a join of its is under way."""
-        return self._membership.joining(member)
-
-    def positions_of(self, member: RoomMember) -> dict[str, Position] | None:
-        """Up to where it was sent everything, in every room; None while a batch is being written: try again."""
-        return self._membership.positions_of(member)
-
-    def depart(self, member: RoomMember, gone: Callable[[dict[str, Position]], None]) -> None:
-        """Take it out of all its rooms; then `gone` is told up to where it was sent everything."""
-        self._membership.depart(member, gone)
-
-    def arrive(self, member: RoomMember, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
-        """Let it go on in its rooms from where it stood, at once; returns the rooms that it has to join instead."""
-        return self._membership.arrive(member, stood)
-
-    def lag_of(self, member: RoomMember) -> int:
-        """Messages of its rooms that it has not been sent yet."""
-        return self._membership.lag_of(member)
-
-    def rooms_of(self, member: RoomMember) -> list[str]:
-        """The rooms it is in."""
-        return self._membership.rooms_of(member)
-
-    def members(self, room: str) -> list[RoomMember]:
-        """This worker's members of a room."""
-        return self._membership.members(room)
 
     # ---- the worker itself -------------------------------------------------------------------------
 
@@ -164,23 +112,22 @@ class Hub:
 
         `live` is called once when the following has begun, `missed` where entries cannot be had any more.
         """
-        found = self._membership.room(room)
+        found = self.members.room(room)
         listener = LogListener(received, live, missed)
-        found.listeners = [*(found.listeners or ()), listener]
-        self._following.run(found, found.follower.wanted())
+        found.add_listener(listener)
+        self.run(found, found.follower.wanted())
         if found.current:
-            listener.became_current()
+            listener.on_current()
 
         def stop() -> None:
-            if found.listeners and listener in found.listeners:
-                found.listeners = [one for one in found.listeners if one is not listener] or None
-                self._membership.let_go(found)
+            if found.remove_listener(listener):
+                self.members.let_go(found)
 
         return stop
 
     def hasten(self, *, haste: bool) -> None:
         """Keep the turns of the loop short while connections move."""
-        self._delivery.hasten(haste=haste)
+        self._flushes.hasten(haste=haste)
 
     def position(self, room: str) -> Position | None:
         """How far this worker has followed a room; None where it does not."""
@@ -198,7 +145,7 @@ class Hub:
         done: Callable[[Placed | BusError], None],
         **options: Any,
     ) -> None:
-        """Append to a room's log, see `Bus.publish`; `placed` also sees to it that the message comes back."""
+        """Append to a room's log, see `Bus.publish`; `placed` sees to it that the message comes back."""
         self._bus.publish(room, payload, form=form, done=done, **options)
 
     def note(self, room: str, note: bytes) -> None:
@@ -211,23 +158,26 @@ class Hub:
         if found is not None and found.live_count:
             found.put((Item(text_frame(payload), exclude=exclude),))
 
-    # ---- told by the bus ---------------------------------------------------------------------------
+    # ---- the bus's sink ------------------------------------------------------------------------------
 
     def received(self, room: str, publication: Publication) -> None:
         """Logged messages came by pub/sub."""
         found = self.rooms.get(room)
         if found is None:
             return
-        if entries := found.follower.received(publication):
+        follower = found.follower
+        if entries := follower.received(publication):
             # The follower's own string of the same epoch: each remembered entry keeps it.
-            self._following.deliver(found, found.follower.epoch, entries)
-        elif effects := found.follower.strayed():
-            self._following.run(found, effects)
+            self._deliver(found, [item_of(follower.epoch, entry) for entry in entries], entries)
+        elif effects := follower.strayed():
+            self.run(found, effects)
 
     def placed(self, room: str, last: Placed, count: int, seconds: float) -> None:
         """The store has kept what was published here, up to `last`, which should come by pub/sub soon."""
-        self.tally.published += count
-        self.tally.publish_latency.observe(seconds, count)
+        stats = self.tally
+        stats.published += count
+        stats.publish_latency.counts[bisect_left(BUCKET_BOUNDS, seconds)] += count
+        stats.publish_latency.sum += seconds * count
         found = self.rooms.get(room)
         if found is not None and found.follower.offset < last.offset:
             self._maintenance.expect(room, last.epoch, last.offset)
@@ -240,7 +190,7 @@ class Hub:
         """The store confirmed a subscription."""
         found = self.rooms.get(room)
         if found is not None:
-            self._following.run(found, found.follower.subscribed())
+            self.run(found, found.follower.subscribed())
             self.on_subscribed(room)
 
     def wants(self, room: str) -> bool:
@@ -255,7 +205,7 @@ class Hub:
     def _confirm_some(self) -> None:
         some = list(islice(self._confirming, CONFIRMED))
         for room in some:
-            self._following.run(room, room.follower.subscribed())
+            self.run(room, room.follower.subscribed())
         if some:
             self._loop.call_soon(self._confirm_some)
 
@@ -263,12 +213,134 @@ class Hub:
         """The store confirmed the end of a subscription."""
         found = self.rooms.get(room)
         if found is not None:
-            self._following.run(found, found.follower.unsubscribed())
+            self.run(found, found.follower.unsubscribed())
 
     def disconnected(self) -> None:
         """Every subscription is gone with its connection."""
         for room in list(self.rooms.values()):
-            self._following.run(room, room.follower.disconnected())
+            self.run(room, room.follower.disconnected())
+
+    # ---- what the followers want -------------------------------------------------------------------
+
+    def run(self, room: Room, effects: list[Effect]) -> None:
+        """Carry out what a follower wants."""
+        for effect in effects:
+            if isinstance(effect, Order):
+                self._order(room, effect)
+            elif isinstance(effect, Deliver):
+                self._deliver(room, [self.item(effect.epoch, effect.entry)], (effect.entry,))
+            elif isinstance(effect, TellReset):
+                self._reset(room, effect)
+            else:
+                self._gap(room, effect)
+
+    def _order(self, room: Room, order: Order) -> None:
+        match order:
+            case Order.CHECK:
+                self._reader.check(room)
+            case Order.SUBSCRIBE:
+                self._bus.subscribe(room.name)
+            case Order.CURRENT:
+                self._became_current(room)
+            case Order.UNSUBSCRIBE:
+                self._ring_bytes += room.forget_log()
+                self._bus.unsubscribe(room.name)
+            case Order.READ:
+                self._reader.read(room)
+            case Order.LINGER:
+                self._maintenance.linger(room)
+            case Order.FORGET:
+                if not room.needed:
+                    self.rooms.end(room)
+
+    def _became_current(self, room: Room) -> None:
+        room.become_current()
+        for consumer in list((room.slow_consumers or {}).values()):
+            self._flushes.pump(consumer)
+
+    def item(self, epoch: str, entry: Entry) -> Item:
+        """An entry as frames, as it looks with what later ones changed."""
+        item = item_of(epoch, entry)
+        if entry.amendments and item.tail:
+            return item.with_payload(self.amender(entry.payload, entry.amendments))
+        return item
+
+    def _amend_ring(self, room: Room, entry: Entry, change: Change) -> None:
+        """Let those who catch up from memory see what those see who catch up from the store."""
+        target = room.ring.at(change.target) if room.ring is not None else None
+        if room.ring is not None and target is not None and target.tail:
+            amendment = Amendment(change.verb, entry.time, entry.payload)
+            amended = target.with_payload(self.amender(target.payload, (amendment,)))
+            self._ring_bytes += room.ring.replace(amended)
+
+    def _deliver(self, room: Room, items: list[Item], entries: Sequence[Entry]) -> None:
+        """Take the room's next entries, as items, into the ring and the batch, and to the worker's own listeners."""
+        share = RING_MOST if self._ring_bytes < RING_BYTES else self._ring_share()
+        self._ring_bytes += room.append(items, share)
+        for entry in entries:
+            if entry.change is not None:
+                self._amend_ring(room, entry, entry.change)
+        for listener in room.listeners:
+            for entry in entries:
+                listener.receive_entry(room.name, entry)
+        if room.slow_consumers:
+            self._wake(room)
+
+    def _wake(self, room: Room) -> None:
+        """Let those lagging members go on that had read everything."""
+        for consumer in list((room.slow_consumers or {}).values()):
+            if not consumer.member.paused and not consumer.waiting:
+                self._flushes.pump(consumer)
+
+    def _ring_share(self) -> int:
+        """The bytes that the ring of one room may hold now."""
+        if self._ring_bytes < RING_BYTES:
+            return RING_MOST
+        return max(RING_SHARE, RING_BYTES // len(self.rooms))
+
+    def _gap(self, room: Room, gap: TellGap) -> None:
+        count = room.live_count
+        if not gap.changes:
+            logger.warning(
+                "room %s: offsets %d to %d are gone; %d members are told", room.name, gap.first, gap.last, count
+            )
+            self.tally.gaps += 1
+            self.tally.dropped += (gap.last - gap.first + 1) * count
+        self._put_notice(room, Gap(gap.epoch, gap.first, gap.last, gap.changes))
+        self._ring_bytes += room.skip(gap.epoch, gap.last)
+        for listener in room.listeners:
+            listener.on_missed(room.name)
+
+    def _reset(self, room: Room, reset: TellReset) -> None:
+        logger.warning(
+            "room %s: position %d of %s is lost, the log goes on after offset %d of %s; %d members are told",
+            room.name, room.offset, room.epoch, reset.offset, reset.epoch, room.live_count,
+        )  # fmt: skip
+        self.tally.resets += 1
+        self._put_notice(room, Reset(reset.epoch, reset.offset))
+        self._ring_bytes += room.restart(reset.epoch, reset.offset)
+        for listener in room.listeners:
+            listener.on_missed(room.name)
+
+    def _put_notice(self, room: Room, what: Gap | Reset) -> None:
+        """Tell the LIVE members of a gap or a reset, at its place among the messages."""
+        payload = self.teller(room.name, what)
+        if room.gathers:  # even without a message: the batch has to begin before the position moves
+            room.put((Item(text_frame(payload) if payload is not None else b""),))
+
+    # ---- what reading brings -----------------------------------------------------------------------
+
+    def receive_state(self, room: Room, state: LogState) -> None:
+        """The store was asked for whatever reason, and the log was like that."""
+        follower = room.follower
+        if state.epoch != follower.epoch:
+            self.run(room, follower.behind(state.epoch, state.top))
+        elif state.top > follower.offset:
+            self._maintenance.expect(room.name, state.epoch, state.top)
+
+    def prefill(self, room: Room, items: list[Item]) -> None:
+        """Put a page in front of the ring's oldest item, so that the next members that lag need no read."""
+        self._ring_bytes += room.prepend(items, self._ring_share())
 
     # ---- looked at from outside --------------------------------------------------------------------
 

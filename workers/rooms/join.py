@@ -6,13 +6,15 @@ has seen (the client may have seen more at another worker), it is judged by a pa
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from workers.bus.port import BusError, LogState, Position
-from workers.rooms.follower import Effect, FollowPhase
+from workers.rooms.follower import FollowPhase
 from workers.rooms.log_item import Stretch
+from workers.rooms.ports import MemberHost
 from workers.rooms.recovery import HistoryReset, judge
 from workers.rooms.room import Room
 from workers.rooms.types import Gap, Joined, Reset, RoomMember
@@ -20,28 +22,6 @@ from workers.rooms.types import Gap, Joined, Reset, RoomMember
 logger = logging.getLogger(__name__)
 
 _LIVE: Final = FollowPhase.LIVE
-
-
-class Front(Protocol):
-    """What a join needs of the hub."""
-
-    def ask(self, asker: JoinPart) -> None:
-        """Read a page after its offset; `page_came` follows."""
-
-    def run(self, room: Room, effects: list[Effect]) -> None:
-        """Carry out what a follower wants."""
-
-    def later(self, advance: Callable[[], None]) -> None:
-        """Call it in a later turn of the loop."""
-
-    def admit(self, member: RoomMember, part: JoinPart) -> None:
-        """It is a member now."""
-
-    def ended(self, join: PendingJoin) -> None:
-        """The join is over, one way or the other."""
-
-    def dropped(self, part: JoinPart) -> None:
-        """That room is not wanted any more."""
 
 
 class JoinPart:
@@ -79,7 +59,7 @@ class JoinPart:
         """Whether it can be announced now; if not, what is missing is under way."""
         follower = self.room.follower
         if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
-            self._wait_for_room()
+            self.room.wait_until_current(self.join)
             return False
         if self.since is None or self.already:
             return True
@@ -88,25 +68,17 @@ class JoinPart:
         if self._judge_by_ring():
             return True
         if not self.waiting:
-            self.waiting = True
-            self.join.front.ask(self)
+            self.join.host.read(self)
         return False
 
-    def _wait_for_room(self) -> None:
-        """Go on with the join when the room is current."""
-        room = self.room
-        room.joins = room.joins or []
-        if self.join not in room.joins:
-            room.joins.append(self.join)
-
     def _judge_by_ring(self) -> bool:
-        if self.since is None or not told_by_ring(self.room, self.since):
+        if self.since is None or not judged_by_ring(self.room, self.since):
             return False
         self.cursor, self.missing, self.line = self.since, None, self.room.line
         self.judged_in = self.room.follower.epoch
         return True
 
-    def page_came(self, state: LogState, page: Stretch) -> None:
+    def receive_page(self, state: LogState, page: Stretch) -> None:
         """The log as it is now judges the `since`."""
         self.waiting = False
         if self.join.over or self.since is None:
@@ -128,8 +100,8 @@ class JoinPart:
         follower = self.room.follower
         if self.line != self.room.line or self.cursor.offset <= follower.offset:
             return True
-        self._wait_for_room()
-        self.join.front.run(self.room, follower.behind(follower.epoch, self.cursor.offset))
+        self.room.wait_until_current(self.join)
+        self.join.host.look_for(self.room, self.cursor.offset)
         return False
 
     @property
@@ -147,7 +119,14 @@ class JoinPart:
         same = cursor is not None and self.missing is None and self.line == room.goal_line == room.line
         return same and cursor is not None and cursor.offset == room.goal and not room.busy
 
+    def admit(self) -> None:
+        """Make the member one of the room, in the turn in which the join was announced."""
+        room, live = self.room, self.cursor is None or self.at_goal
+        line = room.goal_line if self.cursor is None else self.line
+        self.join.host.admit(self.join.member, room, self.cursor, line=line, live=live, missing=self.missing)
+
     def joined(self) -> Joined:
+        """What the member is told of the room."""
         position = self.room.position
         recovered = None if self.since is None or self.already else self.missing is None
         return Joined(self.room.name, position.epoch, position.offset, recovered, self.missing)
@@ -156,11 +135,11 @@ class JoinPart:
 class PendingJoin:
     """One call of `Hub.join`."""
 
-    __slots__ = ("_announce", "_announcing", "_dropped", "_failed", "deadline", "front", "member", "over", "parts")
+    __slots__ = ("_announce", "_announcing", "_dropped", "_failed", "deadline", "host", "member", "over", "parts")
 
     def __init__(
         self,
-        front: Front,
+        host: MemberHost,
         member: RoomMember,
         announce: Callable[[list[Joined]], None],
         failed: Callable[[BusError], None],
@@ -168,7 +147,7 @@ class PendingJoin:
         deadline: float,
         dropped: Callable[[str], None] | None = None,
     ) -> None:
-        self.front = front
+        self.host = host
         self.member = member
         self._announce = announce
         self._failed = failed
@@ -198,7 +177,7 @@ class PendingJoin:
                 part.room.when_idle(self.advance)
                 return
             if (part.cursor is not None or part.room.batch) and part.ahead:
-                self.front.later(self.advance)
+                asyncio.get_running_loop().call_soon(self.advance)
                 return
         self._enter()
 
@@ -216,7 +195,7 @@ class PendingJoin:
             return
         self.over = True
         for part in self.parts:
-            self.front.admit(self.member, part)
+            part.admit()
         self._end()
 
     def drop(self, room: str) -> None:
@@ -224,11 +203,11 @@ class PendingJoin:
         gone = [part for part in self.parts if part.room.name == room]
         self.parts = [part for part in self.parts if part not in gone]
         for part in gone:
-            self.front.dropped(part)
+            self.host.drop_room(part.room)
             if self._dropped is not None:
                 self._dropped(room)
         if gone and not self._announcing:
-            self.front.later(self.advance)
+            asyncio.get_running_loop().call_soon(self.advance)
 
     def fail(self, error: BusError) -> None:
         """Give up: nothing was joined."""
@@ -238,11 +217,11 @@ class PendingJoin:
             self._failed(error)
 
     def _end(self) -> None:
-        self.front.ended(self)
+        self.host.end_join(self, [part.room for part in self.parts])
         self.parts = []  # they know this join: without the cycle, nobody has to look for what a storm of joins leaves
 
 
-def told_by_ring(room: Room, since: Position) -> bool:
+def judged_by_ring(room: Room, since: Position) -> bool:
     """Whether all that follows a position is in memory, and the position is on the log's present line.
 
     The room is current: it is in the log's present reign.

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from workers.bus.port import Bus, BusError, LogState, Unavailable
-from workers.rooms.follower import Effect
+from workers.close_codes import CloseCode
 from workers.rooms.join import PendingJoin
+from workers.rooms.ports import RoomHost
 from workers.rooms.room import Room
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
@@ -33,42 +32,30 @@ LINGER = 30.0  # a reload of a page, or a lost connection, comes back within it
 Expected = tuple[float, str, int]  # since (the loop's time), epoch, offset
 
 
-class Follows(Protocol):
-    """What maintenance needs of the followers' shell."""
-
-    def run(self, room: Room, effects: list[Effect]) -> None:
-        """Carry out what a follower wants."""
-
-    def seen(self, room: Room, state: LogState) -> None:
-        """The log was like that when the store was asked."""
-
-
 class Maintenance:
     """Looks after the rooms of one worker four times a second."""
 
     def __init__(
         self,
         rooms: dict[str, Room],
-        follows: Follows,
+        host: RoomHost,
         bus: Bus,
-        tally: RoomStats,
+        stats: RoomStats,
         *,
         lag_timeout: float,
-        cut: Callable[[SlowConsumer], None],
     ) -> None:
         self._rooms = rooms
-        self._follows = follows
+        self._host = host
         self._bus = bus
-        self._tally = tally
-        self._cut = cut
+        self._stats = stats
         self._lag_timeout = lag_timeout
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         # By room: since when, epoch and offset, of the first that has not come and of the last since then.
         self._expected: dict[str, tuple[Expected, Expected]] = {}
-        self._lingering: dict[Room, None] = {}
-        self.joins: set[PendingJoin] = set()
-        self.slow_consumers: set[SlowConsumer] = set()
+        self._lingering: dict[Room, float] = {}  # rooms without members, until when they are kept, in that order
+        self._joins: dict[object, PendingJoin] = {}
+        self._slow_consumers: dict[object, SlowConsumer] = {}
 
     def start(self, tasks: Tasks) -> None:
         self._tick()
@@ -85,18 +72,29 @@ class Maintenance:
         self._expected[room] = first, last
 
     def linger(self, room: Room) -> None:
-        """Nobody is in it any more."""
-        room.linger = self._loop.time() + LINGER
+        """End a room if it is not needed within `LINGER` seconds."""
         self._lingering.pop(room, None)
-        self._lingering[room] = None
+        self._lingering[room] = self._loop.time() + LINGER
+
+    def watch(self, one: PendingJoin | SlowConsumer) -> None:
+        """Look after the deadline of a join, or the lag of a slow consumer, until `unwatch`."""
+        if isinstance(one, PendingJoin):
+            self._joins[one] = one
+        else:
+            self._slow_consumers[one] = one
+
+    def unwatch(self, one: object) -> None:
+        """The join is over, or the member lags no more; nothing happens for one that is not watched."""
+        if self._joins.pop(one, None) is None:
+            self._slow_consumers.pop(one, None)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)
         now = self._loop.time()
         self._check_expected(now)
         self._end_lingering(now)
-        self._check_laggers(now)
-        for join in [one for one in self.joins if one.deadline <= now]:
+        self._check_slow_consumers(now)
+        for join in [one for one in self._joins.values() if one.deadline <= now]:
             join.fail(Unavailable("the store did not answer in time"))
 
     def _check_expected(self, now: float) -> None:
@@ -108,20 +106,20 @@ class Maintenance:
             _, epoch, offset = first
             room = self._rooms.get(name)
             if room is not None:
-                self._follows.run(room, room.follower.behind(epoch, offset))
+                self._host.run(room, room.follower.behind(epoch, offset))
 
     def _end_lingering(self, now: float) -> None:
         while self._lingering:
-            room = next(iter(self._lingering))
-            if room.linger > now:
+            room, until = next(iter(self._lingering.items()))
+            if until > now:
                 break
             del self._lingering[room]
             if not room.needed:
-                self._follows.run(room, room.follower.lingered())
+                self._host.run(room, room.follower.lingered())
 
-    def _check_laggers(self, now: float) -> None:
-        self._tally.lagging = len(self.slow_consumers)
-        for slow_consumer in list(self.slow_consumers):
+    def _check_slow_consumers(self, now: float) -> None:
+        self._stats.lagging = len(self._slow_consumers)
+        for slow_consumer in list(self._slow_consumers.values()):
             if not slow_consumer.member.paused:
                 slow_consumer.since = now  # it waits for us, not we for it
                 continue
@@ -129,7 +127,8 @@ class Maintenance:
             if lag < slow_consumer.least:
                 slow_consumer.least, slow_consumer.since = lag, now
             elif now - slow_consumer.since > self._lag_timeout:
-                self._cut(slow_consumer)
+                self._stats.cut += 1
+                slow_consumer.member.cut(CloseCode.TOO_SLOW)
 
     async def _patrol(self) -> None:
         while True:
@@ -158,4 +157,4 @@ class Maintenance:
         for name, state in zip(names, answer, strict=True):
             room = self._rooms.get(name)
             if room is not None and room.current:
-                self._follows.seen(room, state)
+                self._host.receive_state(room, state)

@@ -6,65 +6,47 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
 
 from workers.addressing import inbox_of
 from workers.bus.port import BusError, Position, Unavailable
-from workers.rooms.delivery import LogDelivery
-from workers.rooms.flush import Delivery
-from workers.rooms.follower import Effect
-from workers.rooms.history_reader import Asker, Reading
-from workers.rooms.join import JoinPart, PendingJoin, told_by_ring
+from workers.rooms.flush import FlushQueue
+from workers.rooms.history_reader import HistoryReader
+from workers.rooms.join import JoinPart, PendingJoin, judged_by_ring
 from workers.rooms.log_item import Item
 from workers.rooms.maintenance import Maintenance
-from workers.rooms.room import Room
-from workers.rooms.rooms import Rooms
+from workers.rooms.ports import PageReader, RoomHost
+from workers.rooms.room import Room, RoomTable
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
-from workers.rooms.types import Gap, Joined, Reset, RoomMember, Teller
+from workers.rooms.types import Gap, Joined, LaggingMember, Reset, RoomMember, WaitingJoin
 
 logger = logging.getLogger(__name__)
 
-TOO_SLOW = 4008
-
-
-class Words(Protocol):
-    """What the application said about its members."""
-
-    teller: Teller
-    find: Callable[[str], RoomMember | None]
-
 
 class Membership:
-    """The members of all rooms of a worker."""
-
-    # Set once by `bind`.
-    _reading: Reading
-    _maintenance: Maintenance
+    """The members of all rooms of a worker. Every method is called on the loop."""
 
     def __init__(
         self,
-        rooms: Rooms,
-        words: Words,
-        following: LogDelivery,
-        delivery: Delivery,
-        tally: RoomStats,
+        rooms: RoomTable,
+        host: RoomHost,
+        flushes: FlushQueue,
+        reader: HistoryReader,
+        maintenance: Maintenance,
+        stats: RoomStats,
         *,
         join_timeout: float,
     ) -> None:
         self._rooms = rooms
-        self._words = words
-        self._following = following
-        self._delivery = delivery
-        self._tally = tally
+        self._host = host
+        self._flushes = flushes
+        self._reader = reader
+        self._maintenance = maintenance
+        self._stats = stats
         self._join_timeout = join_timeout
         self._loop = asyncio.get_running_loop()
         self._of: dict[RoomMember, tuple[Room, ...]] = {}
         self._joins: dict[RoomMember, list[PendingJoin]] = {}
-
-    def bind(self, reading: Reading, maintenance: Maintenance) -> None:
-        """What came into being after this."""
-        self._reading, self._maintenance = reading, maintenance
 
     def join(
         self,
@@ -75,23 +57,23 @@ class Membership:
         *,
         dropped: Callable[[str], None] | None = None,
     ) -> None:
-        """Bring a member into rooms, each with the position after which it wants to read on.
+        """Bring a member into rooms, each with the position after which it wants to read on (None: from now on).
 
-        When all of them are followed up to the top, `announce` is called, in the same turn in which the member is
-        admitted: what it writes comes before the first message, and every offset above the one announced will come.
-        After it the hub writes gaps, resets and what was missed. `failed` is called instead where the store does not
-        answer in `store.timeout`, or where the member left. `dropped` hears of each room that it left before.
+        When all rooms are followed up to the top, `announce` is called, in the same turn in which the member is
+        admitted: what it writes comes before the first message, and every offset above the one announced will come,
+        or a gap or a reset says why not. `failed` is called instead where the store does not answer in
+        `store.timeout`, or where the member left. `dropped` is called for each room that the member left before.
         """
         deadline = self._loop.time() + self._join_timeout
         join = PendingJoin(self, member, announce, failed, deadline=deadline, dropped=dropped)
         for name, since in wanted:
             room = self.room(name)
-            room.pins += 1
+            room.pin()
             join.parts.append(JoinPart(join, room, since))
             if effects := room.follower.wanted():
-                self._following.run(room, effects)
+                self._host.run(room, effects)
         self._joins.setdefault(member, []).append(join)
-        self._maintenance.joins.add(join)
+        self._maintenance.watch(join)
         join.advance()
 
     def leave(self, member: RoomMember, room: str, left: Callable[[], None] | None = None) -> None:
@@ -112,38 +94,31 @@ class Membership:
         found.when_idle(change)
 
     def leave_all(self, member: RoomMember) -> None:
-        """It is gone, or about to be closed: nothing more is written to it, but for a batch that is being written."""
+        """Take a member out of all rooms and joins, because it is gone or about to be closed.
+
+        Nothing more is written to it, but for a batch that is being written.
+        """
         for join in list(self._joins.get(member, ())):
             join.fail(Unavailable("the connection was closed"))
         for room in self._of.get(member, ()):
             room.when_idle(partial(self._remove, member, room))
 
-    def paused(self, member: RoomMember) -> None:
-        """Its transport's buffer is full: from the end of the batch under way it lags."""
+    def pause(self, member: RoomMember) -> None:
+        """The buffer of a member's transport is full: from the end of the batch under way the member lags."""
         for room in self._of.get(member, ()):
             if room.is_live(member):
                 room.when_idle(partial(self._demote, member, room))
 
-    def resumed(self, member: RoomMember) -> None:
-        """Its transport has room again."""
+    def resume(self, member: RoomMember) -> None:
+        """A member's transport has room again."""
         for room in self._of.get(member, ()):
-            slow_consumer = room.slow_consumers.get(member) if room.slow_consumers else None
-            if slow_consumer is not None:
-                self.pump_later(slow_consumer)
-
-    def positions_of(self, member: RoomMember) -> dict[str, Position] | None:
-        """Where it stands in every room, after what waits for it was written; None while a batch is being written."""
-        rooms = self._of.get(member, ())
-        for room in rooms:
-            room.settle()
-        if any(room.busy for room in rooms):
-            return None
-        return {room.name: self._position(member, room) for room in rooms}
+            if (consumer := room.lagging(member)) is not None:
+                self._flushes.pump(consumer)
 
     def depart(self, member: RoomMember, gone: Callable[[dict[str, Position]], None]) -> None:
-        """Take it out of each of its rooms, with all of the batch under way there; then `gone` is told where it stood.
+        """Take a member out of its rooms, with all of the batch under way there; `gone` gets its position in each.
 
-        That is in the same turn, but where it gets something else than the others.
+        `gone` is called in the same turn, but where the member gets something else than the others.
         """
         noted: dict[str, Position] = {}
         rooms = self._of.get(member, ())
@@ -153,8 +128,8 @@ class Membership:
             nonlocal waiting
             waiting -= 1
             if member in room:
-                if slow_consumer := (room.slow_consumers or {}).get(member):
-                    slow_consumer.write_tellings()
+                if (consumer := room.lagging(member)) is not None:
+                    consumer.write_notices()
                 noted[room.name] = self._position(member, room)
                 self._remove(member, room)
             if not waiting:
@@ -170,19 +145,19 @@ class Membership:
             gone(noted)
 
     def arrive(self, member: RoomMember, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
-        """Let it go on in its rooms from where it stood, in silence; what it missed is written at once.
+        """Let a member go on in its rooms from where it stood; what it missed is written at once.
 
-        Returns the rooms where that is not possible: which are not followed, or whose ring does not say what became of
-        its position since. They take a join.
+        Returns the rooms where that is not possible, and which take a join: those that are not followed, or whose ring
+        does not say what became of the position since.
         """
         return [(name, at) for name, at in stood if not self._arrived(member, self._rooms.get(name), at)]
 
     def _arrived(self, member: RoomMember, room: Room | None, at: Position) -> bool:
         if room is None or member in room:
             return False
-        self.run(room, room.follower.wanted())
+        self._host.run(room, room.follower.wanted())
         room.settle()
-        if not room.current or not told_by_ring(room, at):
+        if not room.current or not judged_by_ring(room, at):
             self.let_go(room)
             return False
         self._of[member] = (*self._of.get(member, ()), room)
@@ -193,15 +168,15 @@ class Membership:
         return True
 
     def _position(self, member: RoomMember, room: Room) -> Position:
-        slow_consumer = room.slow_consumers.get(member) if room.slow_consumers else None
-        return slow_consumer.position if slow_consumer is not None else room.position
+        consumer = room.lagging(member)
+        return consumer.position if consumer is not None else room.position
 
     def joining(self, member: RoomMember) -> bool:
-        """Whether a join of its is under way."""
+        """Whether a join of the member is under way."""
         return member in self._joins
 
     def lag_of(self, member: RoomMember) -> int:
-        """Messages of its rooms that it has not been sent yet."""
+        """How many messages of its rooms a member has not been sent yet."""
         return sum(
             max(room.offset - self._position(member, room).offset, 0)
             for room in self._of.get(member, ())
@@ -209,9 +184,10 @@ class Membership:
         )
 
     def rooms_of(self, member: RoomMember) -> list[str]:
+        """The rooms that a member is in."""
         return [room.name for room in self._of.get(member, ())]
 
-    def members(self, room: str) -> list[RoomMember]:
+    def of(self, room: str) -> list[RoomMember]:
         """This worker's members of a room."""
         found = self._rooms.get(room)
         return found.members() if found is not None else []
@@ -219,19 +195,27 @@ class Membership:
     # ---- in and out of the sets ----------------------------------------------------------------------------
 
     def room(self, name: str) -> Room:
-        """The room of that name, which begins to be one now if need be."""
+        """The room of that name, which is made if there is none."""
         room = self._rooms.get(name)
         if room is None:
-            room = Room(name, self)
+            room = Room(name, self._flushes, self._special_members)
             self._rooms.begin(room)
         return room
+
+    def _special_members(self, item: Item) -> Iterable[RoomMember]:
+        """The author's own connections, found through the inbox that all of them are in, and those left out."""
+        if item.key and item.author:
+            yield from self.of(inbox_of(item.author))
+        for member_id in item.exclude.split(",") if item.exclude else ():
+            member = self._host.find(member_id)
+            if member is not None:
+                yield member
 
     def _remove(self, member: RoomMember, room: Room) -> None:
         if member not in room:
             return
-        slow_consumer = room.slow_consumers.get(member) if room.slow_consumers else None
-        if slow_consumer is not None:
-            self._maintenance.slow_consumers.discard(slow_consumer)
+        if (consumer := room.lagging(member)) is not None:
+            self._maintenance.unwatch(consumer)
         room.remove(member)
         rest = tuple(one for one in self._of.get(member, ()) if one is not room)
         if rest:
@@ -241,136 +225,92 @@ class Membership:
         self.let_go(room)
 
     def let_go(self, room: Room) -> None:
-        """Somebody left it; perhaps it is no longer needed."""
+        """End a room some time later if it is no longer needed."""
         if not room.needed:
-            self.run(room, room.follower.unwanted())
+            self._host.run(room, room.follower.unwanted())
 
     def _demote(self, member: RoomMember, room: Room) -> None:
         """LIVE → LAGGING at the room's position, between two batches."""
         if room.is_live(member):
             room.remove(member)
-            slow_consumer = self._lag(member, room, room.position, line=room.goal_line)
+            consumer = self._lag(member, room, room.position, line=room.goal_line)
             if not member.paused:
-                self.pump_later(slow_consumer)
+                self._flushes.pump(consumer)
 
     def _lag(self, member: RoomMember, room: Room, position: Position, *, line: int) -> SlowConsumer:
-        slow_consumer = SlowConsumer(member, room, position, self, line=line, now=self._loop.time())
-        if room.slow_consumers is None:
-            room.slow_consumers = {}
-        room.slow_consumers[member] = slow_consumer
-        self._maintenance.slow_consumers.add(slow_consumer)
-        return slow_consumer
+        consumer = SlowConsumer(member, room, position, self, line=line, now=self._loop.time())
+        room.add_lagging(consumer)
+        self._maintenance.watch(consumer)
+        return consumer
 
-    # ---- what joins, slow_consumers and rooms want --------------------------------------------------------
+    # ---- what joins and slow consumers need; see `MemberHost` ------------------------------------------------
 
-    def run(self, room: Room, effects: list[Effect]) -> None:
-        """Carry out what a follower wants."""
-        self._following.run(room, effects)
+    def read(self, reader: PageReader) -> None:
+        """Read the page after a reader's offset."""
+        self._reader.read_for(reader)
 
-    def admit(self, member: RoomMember, part: JoinPart) -> None:
-        """Make it a member, LIVE or LAGGING, in the turn in which it was announced."""
-        room, rooms = part.room, self._of.get(member, ())
+    def look_for(self, room: Room, offset: int) -> None:
+        """Look at the log: a member has seen an entry at `offset`, which this worker has not."""
+        self._host.run(room, room.follower.behind(room.follower.epoch, offset))
+
+    def admit(
+        self,
+        member: RoomMember,
+        room: Room,
+        cursor: Position | None,
+        *,
+        line: int,
+        live: bool,
+        missing: Gap | Reset | None,
+    ) -> None:
+        """Make a member one of the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
+        rooms = self._of.get(member, ())
         if room in rooms:
             return
         self._of[member] = (*rooms, room)
-        if not member.paused and (part.cursor is None or part.at_goal):
+        if live and not member.paused:
             room.enliven(member)
             return
-        line = room.goal_line if part.cursor is None else part.line
-        slow_consumer = self._lag(member, room, part.cursor or room.position, line=line)
-        if part.missing is not None:
-            slow_consumer.tell(self.told(slow_consumer, part.missing))
-        slow_consumer.pump()
+        consumer = self._lag(member, room, cursor or room.position, line=line)
+        if missing is not None:
+            consumer.add_notice(missing)
+        consumer.pump()
 
-    def later(self, advance: Callable[[], None]) -> None:
-        """Call it in the next turn."""
-        self._loop.call_soon(advance)
-
-    def ended(self, join: PendingJoin) -> None:
-        """A join is over: what it held is let go."""
-        mine = self._joins.get(join.member, [])
-        if join in mine:
-            mine.remove(join)
-        if not mine:
+    def end_join(self, join: WaitingJoin, rooms: list[Room]) -> None:
+        """A join of these rooms is over: what it held is let go."""
+        rest = [one for one in self._joins.get(join.member, ()) if one is not join]
+        if rest:
+            self._joins[join.member] = rest
+        else:
             self._joins.pop(join.member, None)
-        self._maintenance.joins.discard(join)
-        for part in join.parts:
-            room = part.room
-            room.pins -= 1
-            if not (room.live or room.pins):
+        self._maintenance.unwatch(join)
+        for room in rooms:
+            room.unpin()
+            if not (room.live or room.pinned):
                 self.let_go(room)
 
-    def dropped(self, part: JoinPart) -> None:
+    def drop_room(self, room: Room) -> None:
         """A room of a join is not wanted any more."""
-        part.room.pins -= 1
-        self.let_go(part.room)
+        room.unpin()
+        self.let_go(room)
 
-    def ask(self, asker: Asker) -> None:
-        """Read a page for somebody."""
-        asker.waiting = True
-        self._reading.ask(asker)
-
-    def promote(self, slow_consumer: SlowConsumer) -> None:
-        """LAGGING → LIVE, between two batches or with the present one already written."""
-        if slow_consumer.room.takes_in:
-            self._promote(slow_consumer)
-        else:
-            slow_consumer.room.when_idle(partial(self._promote, slow_consumer))
-
-    def _promote(self, slow_consumer: SlowConsumer) -> None:
-        room, member = slow_consumer.room, slow_consumer.member
-        if (room.slow_consumers or {}).get(member) is not slow_consumer:
-            return
-        if (
-            member.paused
-            or slow_consumer.line != room.line
-            or room.goal_line != room.line
-            or slow_consumer.offset != room.goal
-        ):
-            self.pump_later(slow_consumer)
-            return
-        room.remove(member)
-        self._maintenance.slow_consumers.discard(slow_consumer)
-        room.enliven(member)
-
-    def pump_later(self, slow_consumer: SlowConsumer) -> None:
+    def pump_later(self, consumer: LaggingMember) -> None:
         """Let a lagging member go on in a later turn."""
-        self._delivery.pump(slow_consumer)
+        self._flushes.pump(consumer)
 
-    def told(self, slow_consumer: SlowConsumer, what: Gap | Reset) -> bytes | None:
-        """Count and log what a lagging member cannot have."""
-        room = slow_consumer.room.name
+    def on_caught_up(self, consumer: LaggingMember) -> None:
+        """A lagging member is LIVE from now on."""
+        self._maintenance.unwatch(consumer)
+
+    def notice_of(self, room: Room, member: RoomMember, what: Gap | Reset) -> bytes | None:
+        """Count and log what a member cannot have; the payload of the message that says so, if there is one."""
         if isinstance(what, Gap) and what.changes:
             pass  # nothing is lost: the messages show what the changes did
         elif isinstance(what, Gap):
-            self._tally.gaps += 1
-            self._tally.dropped += what.last - what.first + 1
-            logger.info(
-                "room %s: offsets %d to %d are gone for %s", room, what.first, what.last, slow_consumer.member.id
-            )
+            self._stats.gaps += 1
+            self._stats.dropped += what.last - what.first + 1
+            logger.info("room %s: offsets %d to %d are gone for %s", room.name, what.first, what.last, member.id)
         else:
-            self._tally.resets += 1
-            logger.info("room %s: %s starts again after offset %d", room, slow_consumer.member.id, what.offset)
-        return self._words.teller(room, what)
-
-    def cut(self, slow_consumer: SlowConsumer) -> None:
-        """Its lag has not shrunk for too long."""
-        self._tally.cut += 1
-        slow_consumer.member.cut(TOO_SLOW)
-
-    def mark(self, room: Room) -> None:
-        """There is something to be flushed."""
-        self._delivery.mark(room)
-
-    def special_members(self, item: Item) -> Iterable[RoomMember]:
-        """The author's own connections, found through the inbox that all of them are in, and those left out."""
-        if item.key and item.author:
-            yield from self.members(inbox_of(item.author))
-        for member_id in item.exclude.split(",") if item.exclude else ():
-            member = self._words.find(member_id)
-            if member is not None:
-                yield member
-
-    def written(self, items: list[Item], members: int, size: int) -> None:
-        """Count what was delivered."""
-        self._tally.delivered(len(items), members, size, items[0].time)
+            self._stats.resets += 1
+            logger.info("room %s: %s starts again after offset %d", room.name, member.id, what.offset)
+        return self._host.teller(room.name, what)

@@ -1,14 +1,17 @@
 """Owns one room on a worker: its members, the batch for them, and that membership changes between batches only.
 
-A member is LIVE, then it is in one of two sets that are written to without looking at anybody, or it is LAGGING, then
-it has a cursor (`slow_consumer.py`) and no queue.
+A member is LIVE, then it is in one of two sets that are written to without looking at any member, or it is LAGGING,
+then it has a cursor (`slow_consumer.py`) and no queue.
 
 Two places in the log matter. `epoch` and `offset` say how far the worker has come: the ring ends there, and so does the
 batch. `taken_…` says what the LIVE members were sent, or are being sent: it is the place before the batch that is
-gathered now. Since a change of membership waits until no batch is being written, and everybody gets whole batches,
+gathered now. Since a change of membership waits until no batch is being written, and every member gets whole batches,
 a member that comes, goes or begins to lag is exactly at `position`. Only connections that move between workers do not
-wait, and slow consumers that have caught up: who leaves gets its part of the batch first, who comes has it (see
-`fanout.py`).
+wait, and slow consumers that have caught up: a member that leaves gets its part of the batch first, a member that
+comes has it (see `fanout.py`).
+
+What other parts keep about a room only now and then (pages that are read, the time of its end) they keep by
+themselves: every connected user has a room, the inbox, and an idle room is small.
 """
 
 from __future__ import annotations
@@ -16,64 +19,83 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
 
-from workers.bus.port import Position
-from workers.rooms.alone import Alone
-from workers.rooms.fanout import Fanout, joined, write
+from workers.addressing import is_public
+from workers.bus.port import Entry, Position
+from workers.rooms.fanout import Fanout
+from workers.rooms.flush import AT_ONCE, FlushQueue, write_all
 from workers.rooms.follower import Follower, FollowPhase
 from workers.rooms.log_item import Item
 from workers.rooms.ring import Ring
-from workers.rooms.types import RoomMember, Transport
-
-if TYPE_CHECKING:
-    from workers.rooms.join import JoinPart, PendingJoin
-    from workers.rooms.listening import LogListener
-    from workers.rooms.slow_consumer import SlowConsumer
+from workers.rooms.types import LaggingMember, RoomMember, SoleMember, Transport, WaitingJoin
 
 logger = logging.getLogger(__name__)
 
-# Up to so many members are written to without a break: a write costs up to 2.4 µs, most of it in the kernel.
-AT_ONCE = 256
+# Stands for a batch that is written in one go.
+_IN_ONE_GO: Iterator[int] = iter(())
 
 
-class House(Protocol):
-    """What a room needs of the hub."""
+class LogListener:
+    """A part of the worker that follows a room: one call of `Hub.follow`."""
 
-    def mark(self, room: Room) -> None:
-        """There is something to be flushed."""
+    __slots__ = ("_live", "_missed", "_received")
 
-    def special_members(self, item: Item) -> Iterable[RoomMember]:
-        """This worker's members for whom an item may look different."""
+    def __init__(
+        self,
+        received: Callable[[Entry], None],
+        live: Callable[[], None] | None,
+        missed: Callable[[], None] | None,
+    ) -> None:
+        self._received = received
+        self._live = live
+        self._missed = missed
 
-    def written(self, items: list[Item], members: int, size: int) -> None:
-        """Count what was delivered."""
+    def receive_entry(self, room: str, entry: Entry) -> None:
+        """Take the room's next entry. An exception is a bug of the listener and does not stop the room."""
+        try:
+            self._received(entry)
+        except Exception:
+            logger.exception("a listener of room %s failed at offset %d", room, entry.offset)
+
+    def on_missed(self, room: str) -> None:
+        """Entries are gone, between the last and the next one; or the whole log was lost."""
+        if self._missed is not None:
+            try:
+                self._missed()
+            except Exception:
+                logger.exception("a listener of room %s failed when entries were gone", room)
+
+    def on_current(self) -> None:
+        """The room is followed from now on; the listener hears of it once."""
+        if self._live is not None:
+            live, self._live = self._live, None
+            live()
 
 
 class Room:
-    """One room; slots only, because every connected user has one of its own, the inbox."""
+    """One room; slots only, because every connected user has one of its own, the inbox.
+
+    `special_members` gives this worker's members for whom an item may look different.
+    """
 
     __slots__ = (
         "_changes",
         "_flight",
+        "_flushes",
         "_flushing",
-        "_house",
+        "_joins",
+        "_pins",
+        "_special_members",
         "arrived",
-        "asked",
         "batch",
         "dirty",
         "epoch",
         "follower",
-        "follower_waits",
-        "joins",
         "line",
-        "linger",
         "listeners",
         "live",
         "name",
         "offset",
-        "pins",
-        "reading",
         "ring",
         "slow_consumers",
         "squeezed",
@@ -82,9 +104,10 @@ class Room:
         "taken_offset",
     )  # fmt: skip
 
-    def __init__(self, name: str, house: House) -> None:
+    def __init__(self, name: str, flushes: FlushQueue, special_members: Callable[[Item], Iterable[RoomMember]]) -> None:
         self.name = name
-        self._house = house
+        self._flushes = flushes
+        self._special_members = special_members
         self.follower = Follower()
         self.epoch = ""
         self.offset = 0
@@ -92,34 +115,30 @@ class Room:
         self.taken_offset = 0
         self.taken_line = 0
         self.ring: Ring | None = None  # None: nothing has come yet
-        self.live: dict[RoomMember, Transport] | Alone = Alone()
+        self.live: dict[RoomMember, Transport] | SoleMember = SoleMember()
         self.squeezed: dict[RoomMember, Transport] | None = None  # LIVE too: those with permessage-deflate
-        self.slow_consumers: dict[RoomMember, SlowConsumer] | None = None
-        self.listeners: list[LogListener] | None = None
-        self.pins = 0  # joins under way
-        self.joins: list[PendingJoin] | None = None  # those that wait for this room to be current
-        self.asked: list[SlowConsumer | JoinPart] | None = None  # who waits for a page of the log
-        self.reading = False  # a page is being read, for whomever
-        self.follower_waits = False  # the follower wants the next page
+        self.slow_consumers: dict[RoomMember, LaggingMember] | None = None
+        self.listeners: tuple[LogListener, ...] = ()
+        self._pins = 0  # joins under way
+        self._joins: list[WaitingJoin] | None = None  # those that wait for this room to be current
         self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
         self.arrived = 0  # bytes of frames since the beginning
         self.batch: list[Item] = []
-        self.dirty = False  # it is on the hub's list of those to flush
-        self.linger = 0.0  # when it may be given up, where nobody is in it
+        self.dirty = False  # in the flush queue, which sets it
         self._flight: Iterator[int] | None = None  # a batch that is written slice by slice
         self._flushing = False
         self._changes: deque[Callable[[], None]] | None = None
 
-    # ---- who is in it ------------------------------------------------------------------------------
+    # ---- who is in the room ------------------------------------------------------------------------
 
     @property
     def needed(self) -> bool:
-        """Somebody is in it, or about to be."""
-        return bool(self.live or self.squeezed or self.slow_consumers or self.listeners or self.pins)
+        """Whether the room has members, listeners or joins under way."""
+        return bool(self.live or self.squeezed or self.slow_consumers or self.listeners or self._pins)
 
     @property
     def current(self) -> bool:
-        """Followed, and everything up to the top has been seen."""
+        """Whether the room is followed, and everything up to the top has been seen."""
         return self.follower.current and self.follower.phase is FollowPhase.LIVE
 
     @property
@@ -131,7 +150,7 @@ class Room:
 
     @property
     def goal(self) -> int:
-        """The offset at which somebody who lags can become LIVE."""
+        """The offset at which a lagging member can become LIVE."""
         return self.taken_offset if self.batch or self._flight is not None else self.offset
 
     @property
@@ -145,6 +164,10 @@ class Room:
     def is_live(self, member: RoomMember) -> bool:
         return member in self.live or (self.squeezed is not None and member in self.squeezed)
 
+    def lagging(self, member: RoomMember) -> LaggingMember | None:
+        """The member's cursor, where it lags."""
+        return self.slow_consumers.get(member) if self.slow_consumers else None
+
     def __len__(self) -> int:
         return self.live_count + len(self.slow_consumers or ())
 
@@ -156,40 +179,112 @@ class Room:
         return [*self.live, *(self.squeezed or ()), *(self.slow_consumers or ())]
 
     def enliven(self, member: RoomMember) -> None:
-        """Make it LIVE; it is at the room's position, and the room is settled."""
+        """Make a member LIVE; it is at the room's position, and the room is settled."""
         if isinstance(self._flight, Fanout):
-            self._flight.open = False  # it is none of those who get what comes now by it
+            self._flight.open = False  # the member is none of those who get what comes now by it
         if member.deflate:
             if self.squeezed is None:
                 self.squeezed = {}
             self.squeezed[member] = member.ws.transport
-        elif isinstance(self.live, Alone):
+        elif isinstance(self.live, SoleMember):
             self.live = self.live.with_another(member, member.ws.transport)
         else:
             self.live[member] = member.ws.transport
 
+    def add_lagging(self, consumer: LaggingMember) -> None:
+        """Make a member LAGGING, which is in no set."""
+        if self.slow_consumers is None:
+            self.slow_consumers = {}
+        self.slow_consumers[consumer.member] = consumer
+
     def remove(self, member: RoomMember) -> None:
-        """Take it out of whatever set it is in."""
+        """Take a member out of whatever set it is in."""
         self.live.pop(member, None)
         if self.squeezed is not None:
             self.squeezed.pop(member, None)
         if self.slow_consumers is not None:
             self.slow_consumers.pop(member, None)
 
-    # ---- the ring ----------------------------------------------------------------------------------
+    def pin(self) -> None:
+        """A join of this room is under way: the room is needed."""
+        self._pins += 1
 
-    def remember(self, items: Sequence[Item], limit: int) -> int:
-        """Put entries into the ring; the change in bytes is returned."""
+    def unpin(self) -> None:
+        """A join of this room is over."""
+        self._pins -= 1
+
+    @property
+    def pinned(self) -> bool:
+        """Whether joins are under way."""
+        return self._pins > 0
+
+    def wait_until_current(self, join: WaitingJoin) -> None:
+        """Have a join go on when the room is current."""
+        if self._joins is None:
+            self._joins = []
+        if join not in self._joins:
+            self._joins.append(join)
+
+    def add_listener(self, listener: LogListener) -> None:
+        self.listeners = (*self.listeners, listener)
+
+    def remove_listener(self, listener: LogListener) -> bool:
+        """Returns whether the listener was there."""
+        before = self.listeners
+        self.listeners = tuple([one for one in before if one is not listener])
+        return len(self.listeners) < len(before)
+
+    # ---- the log -----------------------------------------------------------------------------------
+
+    def append(self, items: Sequence[Item], limit: int) -> int:
+        """Take the room's next entries, into the batch and into the ring, which may have `limit` bytes.
+
+        Returns the change of the ring in bytes.
+        """
+        if self.gathers:
+            self.put(items)
+        last = items[-1]
+        self.epoch, self.offset = last.epoch, last.offset
+        for item in items:
+            self.arrived += len(item.frame)
         if self.ring is None:
             self.ring = Ring(items[0].offset - 1)
         return self.ring.extend(items, limit)
 
-    def forget(self, end: int) -> int:
-        """The log goes on after `end`, and what is remembered does not touch it; the change in bytes is returned."""
+    def skip(self, epoch: str, end: int) -> int:
+        """The log goes on after `end`, beyond a gap. Returns the change of the ring in bytes."""
+        self.epoch, self.offset = epoch, end
         return self.ring.restart(end) if self.ring is not None else 0
 
+    def restart(self, epoch: str, end: int) -> int:
+        """The log was lost and goes on after `end`, on a new line. Returns the change of the ring in bytes."""
+        self.line += 1
+        return self.skip(epoch, end)
+
+    def become_current(self) -> None:
+        """Everything up to the follower's position was seen: listeners and joins that wait for that go on."""
+        self.epoch, self.offset = self.follower.epoch, self.follower.offset
+        for listener in self.listeners:
+            listener.on_current()
+        joins, self._joins = self._joins, None
+        for join in joins or ():
+            join.advance()
+
+    def forget_log(self) -> int:
+        """The room is not followed any more. Returns the change of the ring in bytes."""
+        change = self.ring.restart(0) if self.ring is not None else 0
+        self.ring, self.epoch, self.offset = None, "", 0
+        return change
+
+    def prepend(self, items: Sequence[Item], limit: int) -> int:
+        """Put older items into the ring, as far as they touch it. Returns the change of the ring in bytes."""
+        if self.ring is None:
+            self.ring = Ring(self.offset)
+        start = self.ring.start
+        return self.ring.prepend([item for item in items if item.offset <= start], limit) if items else 0
+
     def covers(self, offset: int) -> bool:
-        """Everything after `offset` is in memory."""
+        """Whether everything after `offset` is in memory."""
         return offset == self.offset if self.ring is None else self.ring.covers(offset)
 
     # ---- batches -----------------------------------------------------------------------------------
@@ -200,16 +295,16 @@ class Room:
             self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
         self.batch += items
         if not self.dirty:
-            self._house.mark(self)
+            self._flushes.mark(self)
 
     @property
     def gathers(self) -> bool:
-        """What comes goes into the batch: somebody is LIVE, or may become so at the place before it."""
+        """Whether new entries go into the batch: a member is LIVE, or may become so at the place before it."""
         return bool(self.live or self.squeezed or self.batch or self._flight is not None)
 
     @property
     def busy(self) -> bool:
-        """A batch is being written."""
+        """Whether a batch is being written."""
         return self._flight is not None
 
     def settle(self) -> None:
@@ -219,11 +314,11 @@ class Room:
 
     @property
     def takes_in(self) -> bool:
-        """Whether who is at `position` may become LIVE now: not while it is not settled who gets the batch."""
+        """Whether a member at `position` may become LIVE now: not while it is not settled who gets the batch."""
         return self._flight is None or (isinstance(self._flight, Fanout) and not self._flushing)
 
     def finish(self, member: RoomMember) -> bool:
-        """Give a member now what is being written, so that it is at `position` and may leave; False: it has to wait."""
+        """Give a member now what is being written, so that it is at `position` and may leave; False: it must wait."""
         if self._flight is None:
             return True
         if not isinstance(self._flight, Fanout) or self._flushing:
@@ -243,20 +338,15 @@ class Room:
     def flush(self, budget: int) -> int:
         """Write the batch, or go on with it, to about `budget` members; returns to how many.
 
-        `busy` afterwards says that it is not finished. What comes meanwhile is taken along, or is the next batch.
+        `busy` afterwards says that the batch is not finished. What comes meanwhile is taken along or is the next batch.
         """
         if self._flushing:
             return 0  # called from inside a write
-        if self.batch and (self._flight is None or self._absorbs):
-            items, self.batch = self.batch, []
-            self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
-            if isinstance(self._flight, Fanout):
-                self._flight.absorb(items, self._apart(items))
-            else:
-                self._flight = self._begin(items)
-        self._flushing = True
         done = 0
+        self._flushing = True
         try:
+            if self.batch and (self._flight is None or self._absorbs):
+                done = self._take_batch()
             while self._flight is not None and done < budget:
                 step = next(self._flight, 0)
                 if not step:
@@ -265,38 +355,77 @@ class Room:
                 done += step
         finally:
             self._flushing = False
-        while self._changes and not self.busy:
+        while self._changes and self._flight is None:
             self._changes.popleft()()
         return done
 
     @property
     def _absorbs(self) -> bool:
-        """Nobody waits for the end of what is being written."""
+        """Whether nothing waits for the end of what is being written."""
         return isinstance(self._flight, Fanout) and self._flight.open and not self._changes
 
-    def _begin(self, items: list[Item]) -> Iterator[int]:
-        """Begin to write a batch: each step writes it to up to AT_ONCE members, and gives their number."""
+    def _take_batch(self) -> int:
+        """Begin to write the batch, or add it to what is being written. Returns to how many it was written already."""
+        items, self.batch = self.batch, []
+        self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
         apart = self._apart(items)
-        if not apart and not self.squeezed and len(self.live) <= AT_ONCE:
-            return self._write_at_once(items)
-        classes = ((self.live, False), (self.squeezed or {}, True))
-        return Fanout(items, classes, apart, at_once=AT_ONCE, written=self._house.written)
+        if isinstance(self._flight, Fanout):
+            self._flight.absorb(items, apart)
+        elif apart or self.squeezed or len(self.live) > AT_ONCE:
+            classes = ((self.live, False), (self.squeezed or {}, True))
+            self._flight = Fanout(items, classes, apart, at_once=AT_ONCE, written=self._flushes.written)
+        elif self.live:
+            return self._write_in_one_go(items)
+        return 0
 
-    def _write_at_once(self, items: list[Item]) -> Iterator[int]:
-        """What nearly every batch comes to."""
-        data = joined(items, squeeze=False)
-        if self.live and data:
-            count = len(self.live)
-            write(self.live.values(), data)
-            self._house.written(items, count, len(data))
-            yield count
+    def _write_in_one_go(self, items: list[Item]) -> int:
+        """Write a batch to few members who all get the same: what nearly every batch comes to."""
+        data = items[0].frame if len(items) == 1 else b"".join([item.frame for item in items])
+        if not data:
+            return 0
+        count = len(self.live)
+        self._flight = _IN_ONE_GO
+        try:
+            write_all(self.live.values(), data)
+        finally:
+            self._flight = None
+        self._flushes.written(items, count, len(data))
+        return count
 
     def _apart(self, items: list[Item]) -> dict[RoomMember, Transport]:
         """Members who get something else than the others."""
         apart: dict[RoomMember, Transport] = {}
         for item in items:
-            if item.special:
-                for member in self._house.special_members(item):
+            if (item.key or item.exclude) and item.special:
+                for member in self._special_members(item):
                     if self.is_live(member):
                         apart[member] = member.ws.transport
         return apart
+
+
+class RoomTable(dict[str, Room]):
+    """All rooms of a worker by name.
+
+    There is an inbox for every user: counting the rooms that people see does not look at 40,000 of them.
+    """
+
+    __slots__ = ("_public",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._public: dict[str, Room] = {}  # without inboxes and the worker's own
+
+    def begin(self, room: Room) -> None:
+        """Add a room."""
+        self[room.name] = room
+        if is_public(room.name):
+            self._public[room.name] = room
+
+    def end(self, room: Room) -> None:
+        """Remove a room that is no longer needed."""
+        del self[room.name]
+        self._public.pop(room.name, None)
+
+    def occupied(self) -> int:
+        """How many of the rooms that people see have members here."""
+        return sum(1 for room in self._public.values() if len(room))

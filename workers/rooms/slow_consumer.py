@@ -7,10 +7,9 @@ drains, and becomes LIVE between two batches when it has reached the room's posi
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from workers.bus.port import LogState, Position
 from workers.rooms.log_item import Item, Stretch
+from workers.rooms.ports import MemberHost
 from workers.rooms.recovery import HistoryReset, epoch_at, judge
 from workers.rooms.room import Room
 from workers.rooms.types import Gap, Reset, RoomMember
@@ -20,32 +19,16 @@ STEP = 64 * 1024  # bytes written at a time: it may be told to pause after each
 TURN = 256 * 1024  # bytes for one member in one turn of the loop
 
 
-class Desk(Protocol):
-    """What a lagging member needs of the hub."""
-
-    def ask(self, asker: SlowConsumer) -> None:
-        """Read a page after its offset; `page_came` follows."""
-
-    def promote(self, slow_consumer: SlowConsumer) -> None:
-        """It has reached the room's position: make it LIVE."""
-
-    def pump_later(self, slow_consumer: SlowConsumer) -> None:
-        """Go on with it in a later turn."""
-
-    def told(self, slow_consumer: SlowConsumer, what: Gap | Reset) -> bytes | None:
-        """Count and log what is lost; the payload to tell it with."""
-
-
 class SlowConsumer:
     """One member that reads from the log in one room."""
 
-    __slots__ = ("_desk", "_tellings", "arrived", "epoch", "least", "line", "member", "offset", "queued", "room",
+    __slots__ = ("_host", "_notices", "arrived", "epoch", "least", "line", "member", "offset", "queued", "room",
                  "since", "waiting", "written")  # fmt: skip
 
     def __init__(
-        self, member: RoomMember, room: Room, position: Position, desk: Desk, *, line: int, now: float
+        self, member: RoomMember, room: Room, position: Position, host: MemberHost, *, line: int, now: float
     ) -> None:
-        self._desk = desk
+        self._host = host
         self.member = member
         self.room = room
         self.epoch = position.epoch
@@ -57,7 +40,7 @@ class SlowConsumer:
         self.written = 0
         self.waiting = False  # for a page
         self.queued = False  # for its turn
-        self._tellings: list[bytes] = []
+        self._notices: list[bytes] = []
 
     @property
     def position(self) -> Position:
@@ -65,46 +48,65 @@ class SlowConsumer:
 
     @property
     def alive(self) -> bool:
-        """It still is what its member is in the room."""
-        return (self.room.slow_consumers or {}).get(self.member) is self
+        """Whether the member still lags in the room, by this cursor."""
+        return self.room.lagging(self.member) is self
 
     def lag(self) -> int:
         """Bytes that it has not been sent, up to a constant: enough to see whether it shrinks."""
         buffered = int(self.member.ws.transport.get_write_buffer_size())
         return self.room.arrived - self.arrived - self.written + buffered
 
-    def tell(self, payload: bytes | None) -> None:
-        """Send this before anything else."""
+    def add_notice(self, what: Gap | Reset) -> None:
+        """Tell the member of a gap or a reset before anything else is written."""
+        payload = self._host.notice_of(self.room, self.member, what)
         if payload is not None:
-            self._tellings.append(text_frame(payload))
+            self._notices.append(text_frame(payload))
 
-    def write_tellings(self) -> None:
+    def write_notices(self) -> None:
         """Send what it has to be told before anything else; its position presumes that it was."""
-        if self._tellings:
-            tellings, self._tellings = self._tellings, []
-            self.member.ws.transport.write(b"".join(tellings))
+        if self._notices:
+            notices, self._notices = self._notices, []
+            self.member.ws.transport.write(b"".join(notices))
 
     def pump(self) -> None:
         """Write what it may have now."""
         room, left = self.room, TURN
         if not self.member.paused:
-            self.write_tellings()
+            self.write_notices()
         while not self.member.paused and not self.waiting:
             if self.line != room.line or not room.covers(self.offset):
                 if room.current:  # else it goes on when the room is
-                    self._desk.ask(self)
+                    self._host.read(self)
                 return
             goal = room.goal
             if self.offset == goal and self.line == room.goal_line:
-                self._desk.promote(self)
+                self._promote()
                 return
             if left <= 0 or self.offset >= goal or self.line != room.goal_line:
-                self._desk.pump_later(self)  # the batch that is gathered now has to be written first
+                self._host.pump_later(self)  # the batch that is gathered now has to be written first
                 return
             assert room.ring is not None
             left -= self._write([item for item in room.ring.after(self.offset, STEP) if item.offset <= goal])
 
-    def page_came(self, state: LogState, page: Stretch) -> None:
+    def _promote(self) -> None:
+        """LAGGING → LIVE, between two batches or with the present one already written."""
+        if self.room.takes_in:
+            self._become_live()
+        else:
+            self.room.when_idle(self._become_live)
+
+    def _become_live(self) -> None:
+        room, member = self.room, self.member
+        if not self.alive:
+            return
+        if member.paused or self.line != room.line or room.goal_line != room.line or self.offset != room.goal:
+            self._host.pump_later(self)
+            return
+        room.remove(member)
+        self._host.on_caught_up(self)
+        room.enliven(member)
+
+    def receive_page(self, state: LogState, page: Stretch) -> None:
         """Judge the cursor by the log as it is, and write what follows it on the page."""
         self.waiting = False
         if not self.alive:
@@ -112,15 +114,15 @@ class SlowConsumer:
         verdict = judge(self.position, state)
         if isinstance(verdict, HistoryReset):
             self.epoch, self.offset = state.epoch, verdict.after
-            self.tell(self._desk.told(self, Reset(state.epoch, verdict.after)))
+            self.add_notice(Reset(state.epoch, verdict.after))
         elif verdict.gap is not None:
             self.offset = verdict.after
-            self.tell(self._desk.told(self, Gap(state.epoch, *verdict.gap)))
+            self.add_notice(Gap(state.epoch, *verdict.gap))
         self.line = self.room.line if state.epoch == self.room.follower.epoch else -1
-        self.write_tellings()
+        self.write_notices()
         self._write_page(state, page)
         if not self.member.paused:
-            self._desk.pump_later(self)
+            self._host.pump_later(self)
 
     def _write_page(self, state: LogState, page: Stretch) -> None:
         """Write what follows the cursor, as far as the transport takes it and the LIVE members have come.
@@ -146,7 +148,7 @@ class SlowConsumer:
     def _pass_hole(self, state: LogState, last: int) -> None:
         hole = Gap(epoch_at(last, state), self.offset + 1, last, changes=True)
         self.epoch, self.offset = hole.epoch, last
-        payload = self._desk.told(self, hole)
+        payload = self._host.notice_of(self.room, self.member, hole)
         if payload is not None:
             self.member.ws.transport.write(text_frame(payload))
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from bisect import bisect_left
-
-from chatmaster.stats import BUCKET_BOUNDS, HISTOGRAM_BUCKETS, Field, WorkerStats
+from chatmaster.stats import HISTOGRAM_BUCKETS, Field, WorkerStats
 
 
 class Histogram:
-    """How many observations fell below each of `stats.BUCKET_BOUNDS`, and their sum."""
+    """How many observations fell below each of `stats.BUCKET_BOUNDS`, and their sum in seconds.
 
-    __slots__ = ("_counts", "_sum")
+    There is one observation a message and a batch: whoever observes counts in place (`bisect_left` gives the bucket).
+    """
+
+    __slots__ = ("counts", "sum")
 
     def __init__(self) -> None:
-        self._counts = [0] * HISTOGRAM_BUCKETS
-        self._sum = 0.0
-
-    def observe(self, seconds: float, count: int = 1) -> None:
-        self._counts[bisect_left(BUCKET_BOUNDS, seconds)] += count
-        self._sum += seconds * count
+        self.counts = [0] * HISTOGRAM_BUCKETS
+        self.sum = 0.0
 
     def copy_to(self, row: WorkerStats, field: Field) -> None:
-        for at, count in enumerate(self._counts):
+        for at, count in enumerate(self.counts):
             row[field + at] = count
-        row[field + HISTOGRAM_BUCKETS] = int(self._sum * 1e9)
+        row[field + HISTOGRAM_BUCKETS] = int(self.sum * 1e9)
 
 
 class RoomStats:
@@ -45,13 +41,6 @@ class RoomStats:
         self.lagging = 0
         self.delivery_lag = Histogram()
         self.publish_latency = Histogram()
-
-    def delivered(self, items: int, members: int, size: int, oldest: int) -> None:
-        """A batch of `size` bytes went to so many members; its oldest entry is of that time (ms; 0: none)."""
-        self.deliveries += items * members
-        self.bytes_out += size * members
-        if oldest:  # by the store's clock, which on another machine may be ahead
-            self.delivery_lag.observe(max(time.time() - oldest / 1000, 0.0))
 
     def copy_to(self, row: WorkerStats) -> None:
         """Write them into the worker's row; BYTES_OUT belongs to the transport."""

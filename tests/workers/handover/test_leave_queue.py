@@ -46,7 +46,9 @@ def test_who_goes_away_between_leaving_and_being_offered_is_not_asked_about() ->
         def bring_back(self, connection: Any, positions: Any) -> None:
             self.back.append(connection.id)
 
-    node: Any = SimpleNamespace(connections=connections, hub=SimpleNamespace(rooms_of=lambda connection: []))
+    node: Any = SimpleNamespace(
+        connections=connections, hub=SimpleNamespace(members=SimpleNamespace(rooms_of=lambda connection: []))
+    )
     asks: Any = Asks()
     queue = LeaveQueue(node, asks, lambda: None)
     queue.call(10, lambda one: False)

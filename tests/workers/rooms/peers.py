@@ -51,18 +51,18 @@ class Peer(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.paused = True
-        self.hub.paused(self)
+        self.hub.members.pause(self)
 
     def resume_writing(self) -> None:
         self.paused = False
-        self.hub.resumed(self)
+        self.hub.members.resume(self)
 
     def cut(self, code: int) -> None:
         self.cut_with = code
         self.close()
 
     def close(self) -> None:
-        self.hub.leave_all(self)
+        self.hub.members.leave_all(self)
         self.transport.abort()
         self.far.close()
 
@@ -70,7 +70,7 @@ class Peer(asyncio.Protocol):
         """Join rooms: names, or (name, since). Raises the BusError that it failed with."""
         done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         pairs = [one if isinstance(one, tuple) else (one, None) for one in wanted]
-        self.hub.join(self, pairs, done.set_result, done.set_exception)
+        self.hub.members.join(self, pairs, done.set_result, done.set_exception)
         self.joined = await done
         return self.joined
 

@@ -19,7 +19,7 @@ async def test_they_are_followed_until_all_have_come_and_linger_then_where_nobod
     position = side.hub.position("lobby")
     assert position is not None
     one = await connect(side)
-    assert side.hub.arrive(one, [("lobby", position)]) == []
+    assert side.hub.members.arrive(one, [("lobby", position)]) == []
     await arrivals.stop_following()
     assert [room.follower.phase for room in rooms] == [FollowPhase.LIVE, FollowPhase.LINGER, FollowPhase.LINGER]
     await side.publish("lobby", "0")

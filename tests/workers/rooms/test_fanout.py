@@ -125,19 +125,17 @@ def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) ->
     assert leaver.got == had
 
 
-class House:
-    """In the place of the hub."""
+class Flushes:
+    """In the place of the flush queue."""
 
     def mark(self, room: Room) -> None: ...
-
-    def special_members(self, item: Item) -> tuple[()]:
-        return ()
 
     def written(self, items: list[Item], members: int, size: int) -> None: ...
 
 
 def test_what_comes_when_all_have_left_in_the_middle_waits_for_who_becomes_live_at_the_place_before() -> None:
-    room = Room("lobby", House())
+    flushes: Any = Flushes()
+    room = Room("lobby", flushes, lambda item: ())
     readers: list[Any] = [Reader(3 * number + 1) for number in range(300)]
     items = [item_of(EPOCH, Entry(number, 0, "j", b'{"n":1}')) for number in (1, 2, 3)]
 

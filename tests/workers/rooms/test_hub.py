@@ -149,11 +149,11 @@ async def test_who_leaves_a_room_before_being_in_stays_out_of_it_and_comes_into_
     peer = await connect(side)
     joining = asyncio.ensure_future(peer.join("lobby", "other"))
     await asyncio.sleep(0)
-    assert side.hub.joining(peer)
+    assert side.hub.members.joining(peer)
     left: list[bool] = []
-    side.hub.leave(peer, "lobby", lambda: left.append(True))
+    side.hub.members.leave(peer, "lobby", lambda: left.append(True))
     assert left and [one.room for one in await joining] == ["other"]
-    assert side.hub.rooms_of(peer) == ["other"]
+    assert side.hub.members.rooms_of(peer) == ["other"]
     await side.publish("lobby", "secret")
     await side.publish("other", "for all")
     await peer.has("other", 1)

@@ -20,13 +20,13 @@ from chatmaster.settings import Server, Settings
 from tests.workers.rooms.conftest import tell
 from tests.workers.rooms.modelbus import ModelBus, is_change
 from workers.bus.port import LogState, Position
-from workers.rooms import flush, history_reader, pace, room, slow_consumer
+from workers.rooms import flush, history_reader, room, slow_consumer
 from workers.rooms.fanout import Fanout, Segment
+from workers.rooms.flush import Pace
 from workers.rooms.follower import FollowPhase as FollowerPhase
 from workers.rooms.hub import Hub
 from workers.rooms.join import JoinPart
 from workers.rooms.log_item import Item, Stretch
-from workers.rooms.pace import Pace
 from workers.rooms.room import Room
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.types import Gap, Joined, RoomMember
@@ -99,7 +99,7 @@ class Reader:
             data = data[2 + size :]
         if self.pause_in_write and not self.paused:
             self.pause_in_write, self.paused = False, True
-            self.hub.paused(self)
+            self.hub.members.pause(self)
 
     def take(self, message: dict[str, Any]) -> None:
         where = message["room"]
@@ -140,7 +140,7 @@ class Reader:
                 self.last[where] = Position(one.epoch, one.offset)
             self.at[where] = since.offset if since is not None else one.offset
 
-        self.hub.join(self, [(where, since)], announce, lambda error: None)
+        self.hub.members.join(self, [(where, since)], announce, lambda error: None)
 
     def depart(self) -> None:
         def gone(stood: dict[str, Position]) -> None:
@@ -151,14 +151,14 @@ class Reader:
             self.at.clear()
 
         self.departing = True
-        self.hub.depart(self, gone)
+        self.hub.members.depart(self, gone)
 
     def arrive(self) -> None:
         """Come back to where it stood: at once, but for rooms that it has to join."""
         assert self.away is not None
         stood, self.away = list(self.away.items()), None
         self.at = {where: position.offset for where, position in stood}
-        for where, position in self.hub.arrive(self, stood):
+        for where, position in self.hub.members.arrive(self, stood):
             del self.at[where]
             self.join(where, position)
 
@@ -171,17 +171,21 @@ class Reader:
         self.at.pop(where, None)
 
     def leave(self, where: str) -> None:
-        self.hub.leave(self, where, lambda: self.left(where))
+        self.hub.members.leave(self, where, lambda: self.left(where))
 
 
 class Loop(asyncio.SelectorEventLoop):
     """A loop whose clock moves on with every turn of the model, and hardly otherwise: a late batch waits some turns."""
 
     now = 0.0
+    failure: BaseException | None = None  # what a callback raised, which the loop would only log
 
     def time(self) -> float:
         self.now += TURN / 100
         return self.now
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.failure = self.failure or context.get("exception")
 
 
 class LatePace(Pace):
@@ -196,6 +200,8 @@ async def turn() -> None:
     assert isinstance(loop, Loop)
     loop.now += TURN
     await asyncio.sleep(0)
+    if loop.failure is not None:
+        raise loop.failure
 
 
 GROUPS = (1,) * 20 + (3,)  # what one script appends; alone more often finds the rarer faults
@@ -226,7 +232,7 @@ async def step(bus: ModelBus, hub: Hub, readers: list[Reader], action: str, chan
             reader.arrive()
         elif action in ("join", "leave", "pause", "resume"):
             return
-    elif action == "depart" and not hub.joining(reader):
+    elif action == "depart" and not hub.members.joining(reader):
         reader.depart()
     if action == "write":
         bus.write(where, chance.choice(GROUPS))
@@ -238,20 +244,20 @@ async def step(bus: ModelBus, hub: Hub, readers: list[Reader], action: str, chan
         await turn()
     elif action == "join" and not reader.closed:
         since = reader.last.get(where) if where not in reader.at and chance.random() < 0.7 else None
-        if not hub.joining(reader):
+        if not hub.members.joining(reader):
             reader.join(where, since)
     elif action == "leave":
         reader.leave(where)
     elif action == "pause" and not reader.paused:
         reader.paused = True
-        hub.paused(reader)
+        hub.members.pause(reader)
     elif action == "pause while writing":
         reader.pause_in_write = True
     elif action == "resume" and reader.paused:
         reader.paused = False
-        hub.resumed(reader)
+        hub.members.resume(reader)
     elif action == "close" and chance.random() < 0.2:
-        hub.leave_all(reader)
+        hub.members.leave_all(reader)
         reader.closed = True
         reader.at.clear()
     elif action == "cut":
@@ -267,7 +273,7 @@ async def step(bus: ModelBus, hub: Hub, readers: list[Reader], action: str, chan
         log = bus.log(where)
         for _ in range(3):
             log.trim_change(chance.randint(1, len(log.entries) + 1))
-    elif action == "see elsewhere" and where not in reader.at and not hub.joining(reader):
+    elif action == "see elsewhere" and where not in reader.at and not hub.members.joining(reader):
         state = bus.state(where)
         reader.saw_elsewhere(where, Position(state.epoch, state.top), bus.log(where).entries)
     elif action == "show":
@@ -283,7 +289,7 @@ async def settle(bus: ModelBus, readers: list[Reader]) -> None:
             reader.arrive()
         if reader.paused:
             reader.paused = False
-            reader.hub.resumed(reader)
+            reader.hub.members.resume(reader)
     quiet = 0
     for _ in range(3000):
         if bus.channel or bus.questions:
@@ -299,14 +305,14 @@ async def settle(bus: ModelBus, readers: list[Reader]) -> None:
 
 def check(bus: ModelBus, hub: Hub, readers: list[Reader]) -> None:
     for reader in readers:
-        assert not hub.joining(reader), "its join waits for ever"
-        assert sorted(hub.rooms_of(reader)) == sorted(reader.at), "who is in a room"
+        assert not hub.members.joining(reader), "its join waits for ever"
+        assert sorted(hub.members.rooms_of(reader)) == sorted(reader.at), "who is in a room"
         for where, offset in reader.at.items():
             entries = bus.log(where).entries
             assert offset == len(entries), f"it was sent up to {offset} of {len(entries)}"
             for at, identity in reader.seen[where].items():
                 assert entries[at - 1] == identity, "what it was sent is not what the log says, and it was not told"
-            assert reader in hub.members(where)
+            assert reader in hub.members.of(where)
             assert hub.rooms[where].is_live(reader), "it does not lag any more"
 
 
@@ -328,7 +334,7 @@ def _small(monkeypatch):
     """Slices of one member, budgets of two, rings and pages of a few entries: every boundary is met all the time."""
     monkeypatch.setattr(room, "AT_ONCE", 1)
     monkeypatch.setattr(flush, "AT_ONCE", 1)
-    monkeypatch.setattr(pace, "MOST", 2)
+    monkeypatch.setattr(flush, "MOST", 2)
     monkeypatch.setattr(flush, "Pace", LatePace)
     monkeypatch.setattr(slow_consumer, "STEP", 100)
     monkeypatch.setattr(slow_consumer, "TURN", 150)
@@ -397,7 +403,7 @@ async def lost_its_place_and_moves_away(bus: ModelBus, hub: Hub) -> None:
         bus.answer()
         await turn()
     returns.paused = False  # its buffer has run empty, and the turn that goes on with it has not come
-    hub.resumed(returns)
+    hub.members.resume(returns)
     returns.depart()
     assert returns.away == returns.last, "it stood where it was last told that it stands"
     assert returns.last["a"].epoch == bus.epoch() and not returns.seen["a"]
@@ -487,10 +493,10 @@ pump = SlowConsumer.pump
 def told_in_its_turn(self: SlowConsumer) -> None:
     """Whoever cannot read just now and moves away is told neither here nor there of what it missed."""
     if not self.member.paused:
-        write_tellings(self)
+        write_notices(self)
 
 
-write_tellings = SlowConsumer.write_tellings
+write_notices = SlowConsumer.write_notices
 
 
 def no_word_of_holes(self: SlowConsumer, state: LogState, last: int) -> None:
@@ -502,7 +508,7 @@ def holes_like_other_gaps(self: SlowConsumer, state: LogState, last: int) -> Non
     """What was trimmed from among messages is told as if messages were lost."""
     hole = Gap(state.epoch, self.offset + 1, last)
     self.epoch, self.offset = state.epoch, last
-    self.member.ws.transport.write(text_frame(self._desk.told(self, hole) or b""))
+    self.member.ws.transport.write(text_frame(self._host.notice_of(self.room, self.member, hole) or b""))
 
 
 def no_holes(self: SlowConsumer, state: LogState, page: Stretch) -> None:
@@ -538,7 +544,7 @@ shared_subscribed, LIVE = Hub.shared_subscribed, FollowerPhase.LIVE
         (Fanout, "absorb", takes_along_for_the_rest, None),
         (JoinPart, "judged", property(judged_once), RETURNS),
         (SlowConsumer, "pump", no_lines, None),
-        (SlowConsumer, "write_tellings", told_in_its_turn, MOVES),
+        (SlowConsumer, "write_notices", told_in_its_turn, MOVES),
         (Hub, "shared_subscribed", no_look_after_reconnect, None),
     ],
     ids=[

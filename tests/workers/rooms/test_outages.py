@@ -200,7 +200,7 @@ async def test_rooms_nobody_is_in_are_given_up_and_can_be_joined_again(sides, co
     side = await sides()
     peer = await connect(side)
     await peer.join("lobby")
-    side.hub.leave(peer, "lobby")
+    side.hub.members.leave(peer, "lobby")
     await until(lambda: "lobby" not in side.hub.rooms)
     placed = await side.publish("lobby", "0")
     (joined,) = await peer.join("lobby")
@@ -217,5 +217,5 @@ async def test_joining_while_the_store_is_away_fails_in_time_and_leaves_nothing(
         raise AssertionError("it joined")
     except Unavailable:
         pass
-    assert side.hub.rooms_of(peer) == []
-    assert not side.hub.joining(peer)
+    assert side.hub.members.rooms_of(peer) == []
+    assert not side.hub.members.joining(peer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.rooms.pace import LEAST, MOST, TURN, Pace
+from workers.rooms.flush import LEAST, MOST, TURN, Pace
 
 
 def after(turns: int, *, writes: int, took: float) -> Pace:

@@ -15,7 +15,7 @@ async def test_only_rooms_with_members_are_counted(sides, connect, monkeypatch) 
     await peer.join("lobby")
     await peer.join("hall")
     assert side.hub.rooms.occupied() == 2
-    side.hub.leave(peer, "lobby")
+    side.hub.members.leave(peer, "lobby")
     assert side.hub.rooms.occupied() == 1
     await until(lambda: "lobby" not in side.hub.rooms)
     await peer.join("lobby")

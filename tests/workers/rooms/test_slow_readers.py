@@ -58,7 +58,7 @@ async def test_one_that_never_reads_is_cut_and_costs_little_memory(sides, connec
     assert side.hub.tally.cut == 1
     # The ring and the other's socket have their share of it; a queue for the one that is stuck would be far more.
     assert memory() - before < 8 << 20
-    assert side.hub.members("lobby") == [other]
+    assert side.hub.members.of("lobby") == [other]
 
 
 async def test_one_that_is_far_behind_but_reads_is_not_cut(sides, connect):
@@ -116,10 +116,11 @@ async def test_positions_that_are_written_down_are_resumed_on_another_worker(sid
     await until(lambda: one.hub.rooms["lobby"].offset == 400)
     assert slow.paused
     for peer in (live, slow):
-        positions = one.hub.positions_of(peer)
-        assert positions is not None and set(positions) == {"lobby", "other"}
-        one.hub.leave_all(peer)
-        assert one.hub.rooms_of(peer) == []
+        noted: list[dict[str, Position]] = []
+        one.hub.members.depart(peer, noted.append)
+        (positions,) = noted
+        assert set(positions) == {"lobby", "other"}
+        assert one.hub.members.rooms_of(peer) == []
         await one.publish("lobby", "meanwhile")
         peer.hub = two.hub
         await peer.join(*positions.items())
@@ -132,9 +133,9 @@ async def test_positions_that_are_written_down_are_resumed_on_another_worker(sid
 
 
 async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batches(sides, connect, monkeypatch):
-    from workers.rooms import pace
+    from workers.rooms import flush
 
-    monkeypatch.setattr(pace, "MOST", 256)
+    monkeypatch.setattr(flush, "MOST", 256)
     side = await sides()
     peers = [await connect(side) for _ in range(700)]
     await asyncio.gather(*(peer.join("lobby") for peer in peers))
@@ -144,7 +145,7 @@ async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batc
     while not room.busy:
         await asyncio.sleep(0)
     gone: list[int] = []
-    side.hub.leave(leaver, "lobby", lambda: gone.append(len(leaver.payloads())))
+    side.hub.members.leave(leaver, "lobby", lambda: gone.append(len(leaver.payloads())))
     assert not gone
     await late.join("lobby")
     assert gone == [1]
@@ -159,9 +160,9 @@ async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batc
 async def test_who_moves_leaves_and_enters_a_large_room_in_the_middle_of_a_batch_and_has_all_of_it(
     sides, connect, monkeypatch
 ):
-    from workers.rooms import pace
+    from workers.rooms import flush
 
-    monkeypatch.setattr(pace, "MOST", 256)
+    monkeypatch.setattr(flush, "MOST", 256)
     old, new = await sides(), await sides()
     peers = [await connect(side) for side in (old, new) for _ in range(700)]
     await asyncio.gather(*(peer.join("lobby") for peer in peers))
@@ -171,7 +172,7 @@ async def test_who_moves_leaves_and_enters_a_large_room_in_the_middle_of_a_batch
         await asyncio.sleep(0)
     assert mover.payloads() == [], "its turn has not come yet"
     stood: list[dict[str, Position]] = []
-    old.hub.depart(mover, stood.append)
+    old.hub.members.depart(mover, stood.append)
     assert far.busy and stood, "it does not wait for the end of the batch"
     await until(lambda: mover.offsets("lobby") == [1])
     assert stood[0]["lobby"].offset == (await placed).offset == 1
@@ -181,7 +182,7 @@ async def test_who_moves_leaves_and_enters_a_large_room_in_the_middle_of_a_batch
     while not near.busy:
         await asyncio.sleep(0)
     mover.hub = new.hub
-    assert new.hub.arrive(mover, list(stood[0].items())) == []
+    assert new.hub.members.arrive(mover, list(stood[0].items())) == []
     assert near.busy and near.is_live(mover), "nor does it wait for the end of one where it arrives"
     await until(lambda: mover.offsets("lobby") == [1, 2])
     await again

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.rooms.alone import Alone
+from workers.rooms.types import SoleMember
 
 
 class Peer:
@@ -20,12 +20,12 @@ TRANSPORTS: list[Any] = ["one", "two", "three"]
 
 @given(st.lists(st.tuples(st.sampled_from(["enliven", "remove", "put back"]), st.integers(0, 2)), max_size=30))
 def test_it_cannot_be_told_from_a_dict(steps: list[tuple[str, int]]) -> None:
-    kept: Any = Alone()
+    kept: Any = SoleMember()
     expected: dict[Any, Any] = {}
     for step, number in steps:
         peer, transport = PEERS[number], TRANSPORTS[number]
         if step == "enliven":
-            kept = kept.with_another(peer, transport) if isinstance(kept, Alone) else {**kept, peer: transport}
+            kept = kept.with_another(peer, transport) if isinstance(kept, SoleMember) else {**kept, peer: transport}
             expected[peer] = transport
         elif step == "remove":
             assert kept.pop(peer, None) == expected.pop(peer, None)

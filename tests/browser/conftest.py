@@ -105,6 +105,12 @@ class Person:
         self.message(text).hover()
         self.page.get_by_role("toolbar").get_by_role("button", name=action, exact=True).click()
 
+    def show_people(self) -> None:
+        """Open the list of people, where it is not open."""
+        opener = self.page.get_by_role("button", name="People", exact=True)
+        if opener.get_attribute("aria-expanded") == "false":
+            opener.click()
+
     def state(self, text: str) -> None:
         """Wait until the line about the connection says this."""
         self.expect(self.page.locator("#state-text")).to_contain_text(text)

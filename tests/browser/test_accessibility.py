@@ -134,3 +134,53 @@ def test_right_to_left(server, visit):
     ada.kept("hello")
     is_rtl = "(nodes) => nodes.map((node) => node.matches(':dir(rtl)'))"
     assert ada.page.locator(".message .text").evaluate_all(is_rtl) == [True, False]
+
+
+def colours(person: Any, selector: str, *, pseudo: str | None = None) -> list[str]:
+    """Background and border of the first such node, as they are computed."""
+    script = (
+        "(node, pseudo) => { const s = getComputedStyle(node, pseudo); return [s.backgroundColor, s.borderTopColor] }"
+    )
+    found: list[str] = person.page.locator(selector).first.evaluate(script, pseudo)
+    return found
+
+
+def test_forced_colours_keep_what_colour_alone_says(server, visit):
+    """The bar at a mention, a reaction of one's own and the room that is shown are seen in a high-contrast theme."""
+    ada, bob = visit(server, "Ada", forced_colors="active").come(), visit(server, "Bob").come()
+    bob.say("@Ada, look")
+    bob.say("and at this")
+    bob.act("look", "React with 👍")
+    bob.act("and at this", "React with 👍")
+    ada.message("look").locator(".reaction").click()
+    ada.expect(ada.page.locator(".reaction[aria-pressed='true']")).to_have_count(1)
+    pressed, other = (colours(ada, f".reaction[aria-pressed='{one}']") for one in ("true", "false"))
+    assert pressed[0] != other[0]
+    page = colours(ada, "body")[0]
+    assert colours(ada, ".message.mentioned", pseudo="::before")[0] not in (page, "rgba(0, 0, 0, 0)")
+    outline = "node => getComputedStyle(node).outlineStyle"
+    assert ada.page.locator(".room[aria-current]").evaluate(outline) == "solid"
+    assert [ada.page.locator(f".{part}").first.evaluate("node => getComputedStyle(node).forcedColorAdjust")
+            for part in ("avatar", "state-dot")] == ["none", "none"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("zoom", "width", "height"), [(200, 640, 400), (400, 320, 256)])
+def test_zoomed_one_still_reads_and_writes(server, visit, zoom, width, height):
+    """A window of 1280 by 800 (1024 for 400 %) that is zoomed leaves so many pixels (WCAG 2.2, 1.4.4 and 1.4.10)."""
+    ada, bob = visit(server, "Ada", width=width, height=height).come(), visit(server, "Bob").come()
+    bob.say("can you read this?")
+    ada.expect(ada.message("can you read this?")).to_be_in_viewport(ratio=0.9)
+    ada.say("I can")
+    bob.sees("I can")
+    page = ada.page
+    assert page.locator("html").evaluate(NOT_WIDER) and page.locator("#scroll").evaluate(NOT_WIDER)
+    for node in ("#text", "#send", "#open-people", "#open-sidebar", "#room-menu"):
+        ada.expect(page.locator(node)).to_be_in_viewport(ratio=1)
+    page.get_by_role("button", name="Insert an emoji").click()
+    box = page.locator(".emoji-picker").bounding_box()
+    assert box and box["y"] >= 0 and box["y"] + box["height"] <= height and box["x"] + box["width"] <= width
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Conversations").click()
+    page.get_by_role("button", name="Change your name").click()
+    page.get_by_role("button", name="Save").scroll_into_view_if_needed()
+    ada.expect(page.get_by_role("button", name="Save")).to_be_in_viewport(ratio=0.95)

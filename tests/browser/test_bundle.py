@@ -64,3 +64,10 @@ def test_the_client_stands_alone():
     assert re.findall(r"^import\b", script, re.MULTILINE) == []
     assert re.findall(r"^export (?:function|class) (\w+)", script, re.MULTILINE) == ["connect", "Chat"]
     assert "export { ChatError };" in script
+
+
+def test_widths_are_asked_for_in_rem():
+    """Who has the browser's letters larger gets the narrow page earlier, as with zoom (WCAG 2.2, 1.4.4)."""
+    html = build().html.decode()
+    conditions = re.findall(r"@media ([^{]*)\{|matchMedia\(([^)]*)", html)
+    assert len(conditions) > 8 and not [found for found in conditions if "px" in "".join(found)]

@@ -2,8 +2,8 @@
 import { byId, isComposing } from "./dom.js";
 import { kept } from "./storage.js";
 
-const NARROW = matchMedia("(max-width: 719px)");
-const NO_ROOM_FOR_PEOPLE = matchMedia("(max-width: 1099px)");
+const NARROW = matchMedia("(width < 45rem)");
+const NO_ROOM_FOR_PEOPLE = matchMedia("(width < 68.75rem)");
 
 export class Drawers {
   constructor() {

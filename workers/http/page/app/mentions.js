@@ -1,4 +1,7 @@
-/** Owns the list that offers people after an @ (WAI-ARIA combobox with a listbox: the focus stays in the text). */
+/**
+ * Owns the list that offers people after an @: a listbox whose active option the text names, while the focus stays in the
+ * text. A textarea may not be called a combobox (ARIA in HTML, 4).
+ */
 /** @import { App } from "./main.js" */
 import { avatar, bdi, byId, el, insertText } from "./dom.js";
 
@@ -74,10 +77,6 @@ export class Mentions {
   show() {
     const open = this.found.length > 0;
     this.list.hidden = !open;
-    this.text.setAttribute("aria-expanded", String(open));
-    if (open) this.text.setAttribute("role", "combobox");
-    else this.text.removeAttribute("role");
-    if (!open) this.text.removeAttribute("aria-expanded");
     if (open) this.text.setAttribute("aria-activedescendant", `suggestion-${this.chosen}`);
     else this.text.removeAttribute("aria-activedescendant");
     this.list.replaceChildren(...this.found.map((one, place) => this.option(one, place)));

@@ -41,8 +41,6 @@ function drawnNode(row, conversation, app) {
   return el("li", {
     class: row.kind === "loading" ? "loading" : `line ${row.kind}`,
     text: row.text,
-    role: row.kind === "loading" ? undefined : "separator",
-    "aria-label": row.text,
   });
 }
 
@@ -67,7 +65,7 @@ function startNode(conversation, app) {
   const face = conversation.direct
     ? avatar(conversation.peer, title, "large")
     : el("span", { class: "start-mark", "aria-hidden": "true", text: "#" });
-  const node = el("li", { class: "start" }, face, el("h3", {}, ...heading), el("p", { text: words }));
+  const node = el("li", { class: "start" }, face, el("h2", {}, ...heading), el("p", { text: words }));
   if (empty && !conversation.direct) {
     const name = el("button", { type: "button", class: "button", text: "Change your name", data: { act: "name" } });
     node.append(el("p", {}, "You are called ", bdi(model.name), "."));

@@ -67,7 +67,6 @@ export class People {
       class: "member",
       "aria-haspopup": "menu",
       data: { user, act: "person" },
-      "aria-label": `${name}${user === model.me ? " (you)" : ""}, ${state}`,
     };
     const face = el(
       "span",
@@ -79,6 +78,7 @@ export class People {
       "span",
       { class: "member-text" },
       bdi(user === model.me ? `${name} (you)` : name),
+      el("span", { class: "unseen", text: ", " }),
       el("span", { class: "hint", text: state }),
     );
     return el("button", props, face, words);

@@ -13,7 +13,7 @@ const GAP = 6; // px to the anchor and to the window's edge
 export function openPopup(anchor, content, { onclose, focusBack = anchor } = {}) {
   content.classList.add("popup");
   content.setAttribute("popover", "auto");
-  document.body.append(content);
+  (anchor.closest("nav, main, aside") ?? document.body).append(content);
   content.showPopover();
   place(anchor, content);
   anchor.setAttribute("aria-expanded", "true");

@@ -128,34 +128,35 @@ export class Sidebar {
   /** @param {Conversation} conversation */
   entry(conversation) {
     const { title, current, unread, loud, draft, online } = this.stateOf(conversation);
-    const label = [title, unread && `${unread} unread`, loud && !conversation.direct && "you are mentioned"]
-      .filter(Boolean)
-      .join(", ");
+    const spoken = [
+      unread && `${unread} unread`,
+      loud && !conversation.direct && "you are mentioned",
+      draft && "a draft",
+    ];
+    const face = conversation.direct
+      ? this.face(conversation, online)
+      : el("span", { class: "room-mark", "aria-hidden": "true", text: "#" });
+    const badge = `${loud && !conversation.direct ? "@ " : ""}${unread > 99 ? "99+" : unread}`;
     const props = {
       type: "button",
       class: unread ? "room unread" : "room",
       "aria-current": current && "true",
-      "aria-label": label,
       data: { conversation: conversation.id, act: "open" },
     };
-    return el(
-      "li",
-      {},
-      el(
-        "button",
-        props,
-        conversation.direct
-          ? this.face(conversation, online)
-          : el("span", { class: "room-mark", "aria-hidden": "true", text: "#" }),
-        bdi(title, { class: "room-name" }),
-        draft && el("span", { class: "draft", title: "A draft" }, icon("edit")),
-        unread > 0 &&
-          el("span", {
-            class: loud ? "badge loud" : "badge",
-            text: `${loud && !conversation.direct ? "@ " : ""}${unread > 99 ? "99+" : unread}`,
-          }),
-      ),
-    );
+    const parts = [
+      face,
+      bdi(title, { class: "room-name" }),
+      el("span", {
+        class: "unseen",
+        text: spoken
+          .filter(Boolean)
+          .map((words) => `, ${words}`)
+          .join(""),
+      }),
+      draft && el("span", { class: "draft", title: "A draft" }, icon("edit")),
+      unread > 0 && el("span", { class: loud ? "badge loud" : "badge", "aria-hidden": "true", text: badge }),
+    ];
+    return el("li", {}, el("button", props, ...parts));
   }
 
   /**
@@ -176,7 +177,6 @@ export class Sidebar {
     const { model } = this.app;
     byId("my-name-text").textContent = model.name;
     byId("my-role").textContent = model.role === "user" ? "" : model.role;
-    byId("my-name").setAttribute("aria-label", `Change your name, ${model.name}`);
     morph(byId("my-avatar"), Object.assign(avatar(model.me, model.name || "?", "small"), { id: "my-avatar" }));
   }
 }

@@ -50,7 +50,6 @@ from workers.reach import scoped
 from workers.registry import keys as registry_keys
 from workers.room_options import retention
 
-MEMBERS_MOST = 1000
 MAX_TIMEOUT = 3600.0  # seconds
 LOOK_EVERY = 1.0  # seconds between two looks whether the instance still runs, and what it says of itself
 
@@ -220,9 +219,9 @@ class Gateway:
     def _members(self, room: str) -> list[dict[str, Any]]:
         _, users, names = presence_keys.of_room(self._name, room)
         found: list[tuple[bytes, bytes]] = []
-        for entry in self._client.hscan_iter(users, count=MEMBERS_MOST):
+        for entry in self._client.hscan_iter(users, count=presence_keys.MEMBERS_MOST):
             found.append(entry)
-            if len(found) == MEMBERS_MOST:
+            if len(found) == presence_keys.MEMBERS_MOST:
                 break
         called = self._client.hmget(names, [user for user, _ in found]) if found else []
         return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from workers.addressing import ALL_ROOM, inbox_of
 from workers.bus import keys as bus_keys
@@ -25,8 +25,6 @@ from workers.room_options import retention
 
 if TYPE_CHECKING:
     from workers.node.node import Node
-
-MEMBERS_MOST: Final = 1000
 
 
 def scoped(instance: str, scope: str) -> str:
@@ -92,7 +90,7 @@ class Elsewhere:
 
     async def members(self, room: str) -> list[dict[str, Any]]:
         own = presence_keys.of_room(self._name, room)
-        _, _, *fields = await self._bus.call_read(self._members, own, [MEMBERS_MOST])
+        _, _, *fields = await self._bus.call_read(self._members, own, [presence_keys.MEMBERS_MOST])
         return [
             {"user": fields[at].decode(), "name": fields[at + 2].decode(), "connections": int(fields[at + 1])}
             for at in range(0, len(fields), 3)

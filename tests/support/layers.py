@@ -65,7 +65,7 @@ MAY_IMPORT: dict[str, str] = {
     "workers.reach": "node registry presence cluster bus",
     "workers.worker": "node connection reach",
     "workers.connection": "node rooms transport",
-    "workers.node": "registry presence rooms bus transport",
+    "workers.node": "registry presence cluster rooms bus transport",
     "workers.chat.rules": "bus",
     "workers.registry": "cluster bus",
     "workers.presence": "cluster bus",

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from workers.addressing import inbox_of
 from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed, Position
-from workers.chat.rules import effects, replies
-from workers.chat.rules.effects import Effects
+from workers.chat.publisher import MessagePublisher
+from workers.chat.room_presence import RoomPresence
+from workers.chat.rules import replies
+from workers.chat.rules.effects import AmendMessage, Effects, PublishDirect, Reply, TellRead
 from workers.chat.rules.request_error import RequestError
+from workers.chat.services import ChatServices
 from workers.rooms.recovery import HistoryReset, judge
 from workers.tasks import answer_of
-
-if TYPE_CHECKING:
-    from workers.chat.app import ChatApplication
-    from workers.chat.chat_connection import ChatConnection
 
 COPY_WAITS: Final = (0.02, 0.1, 0.2)  # seconds between looks for the sender's copy of what came just now
 
@@ -52,34 +51,34 @@ def with_reply(payload: bytes, offset: int) -> bytes:
 class DirectMessages:
     """Changes direct messages on both sides."""
 
-    def __init__(self, app: ChatApplication) -> None:
-        self._app = app
+    def __init__(self, services: ChatServices, publisher: MessagePublisher, room_presence: RoomPresence) -> None:
+        self._bus = services.bus
+        self._pairs = services.store.direct_pairs
+        self._publisher = publisher
+        self._room_presence = room_presence
 
-    async def amend(self, desk: ChatConnection, amend: effects.AmendMessage) -> Effects:
+    async def amend(self, user: str, amend: AmendMessage) -> Effects:
         """Carry out a change in one's own inbox. Raises RequestError, BusError."""
-        user = desk.connection.user
         if amend.key:
             await self._claim(user, amend)
         other = await self._other_side(user, amend)
         if other is not None:
             try:
-                await self._place(user, other)
+                await self._append(user, other, announce=False)
             except NoTarget:
                 pass  # trimmed there, or deleted by a try before: then this side follows
-        placed = await self._place(user, amend)
-        if self._app.kept is not None and not placed.duplicate:
-            self._app.kept(amend.room, placed, amend.payload)
+        placed = await self._append(user, amend)
         answer = replies.ack(
             amend.id, room=amend.room, epoch=placed.epoch, offset=placed.offset, duplicate=placed.duplicate
         )
-        return (effects.Reply(answer),)
+        return (Reply(answer),)
 
-    async def answering(self, desk: ChatConnection, direct: effects.PublishDirect) -> effects.PublishDirect:
+    async def answering(self, user: str, direct: PublishDirect) -> PublishDirect:
         """A message that answers another, with the other's place in the receiver's inbox, too, where it is known there.
 
         Raises RequestError where it is none of their messages, BusError.
         """
-        answered, user = direct.reply_to, desk.connection.user
+        answered = direct.reply_to
         if answered is None:
             return direct
         letter = await self._letter(user, answered, field="reply_to")
@@ -91,20 +90,19 @@ class DirectMessages:
         own = with_reply(direct.own_payload, answered.offset)
         return msgspec.structs.replace(direct, payload=payload, own_payload=own, reply_to=None)
 
-    async def tell_read(self, desk: ChatConnection, read: effects.TellRead) -> Effects:
+    async def tell_read(self, user: str, read: TellRead) -> Effects:
         """Tell who wrote a message that it was read: by its place in their own inbox. Raises RequestError, BusError."""
-        user = desk.connection.user
         letter = await self._letter(user, Position("", read.offset), field="offset")
         if letter.sender.get("user", "") == read.user:
             copy = await self._copy_of(inbox_of(user), read.offset)
             if copy is not None:
-                self._app.note(inbox_of(read.user), replies.read(inbox_of(read.user), user, copy))
+                self._room_presence.notify(inbox_of(read.user), replies.read(inbox_of(read.user), user, copy))
         return ()
 
     async def _copy_of(self, inbox: str, offset: int) -> int | None:
         """Where the sender's copy lies, which is noted a moment after the message came here. Raises BusError."""
         for wait in COPY_WAITS:
-            copy = await self._app.marks.paired(inbox, offset)
+            copy = await self._pairs.copy_of(inbox, offset)
             if copy is not None:
                 return copy
             await asyncio.sleep(wait)
@@ -112,50 +110,44 @@ class DirectMessages:
 
     async def _letter(self, user: str, at: Position, *, field: str) -> _Letter:
         """A message of somebody's inbox. Raises RequestError about `field`, BusError."""
-        page = await self._app.node.bus.read(
-            inbox_of(user), after=at.offset - 1, limit=1, max_bytes=1, messages_only=True
-        )
+        page = await self._bus.read(inbox_of(user), after=at.offset - 1, limit=1, max_bytes=1, messages_only=True)
         entry = next((one for one in page.entries if one.offset == at.offset), None)
         if entry is None or (at.epoch and isinstance(judge(at, page.state), HistoryReset)):
             raise RequestError("not_found", "there is no such message any more", field=field)
         return _decode(entry.payload)
 
-    async def _claim(self, user: str, amend: effects.AmendMessage) -> None:
+    async def _claim(self, user: str, amend: AmendMessage) -> None:
         def claim(done: Callable[[bool | BusError], None]) -> None:
-            self._app.marks.claim(user, amend.key, amend.content, done)
+            self._pairs.claim(user, amend.key, amend.content, done)
 
         if not await answer_of(claim):
             raise KeyConflict
 
-    async def _other_side(self, user: str, amend: effects.AmendMessage) -> effects.AmendMessage | None:
+    async def _other_side(self, user: str, amend: AmendMessage) -> AmendMessage | None:
         target = amend.change.target
         letter = await self._letter(user, Position(amend.change.epoch, target), field="offset")
         sender = letter.sender.get("user", "")
         if sender == user and letter.to not in ("", user) and letter.peer:
             return _moved(amend, inbox_of(letter.to), letter.peer)
         if sender not in ("", user) and amend.any_author:
-            copy = await self._app.marks.paired(amend.room, target)
+            copy = await self._pairs.copy_of(amend.room, target)
             return None if copy is None else _moved(amend, inbox_of(sender), copy)
         return None  # to oneself; or not the author's, which the store will say
 
-    async def _place(self, user: str, amend: effects.AmendMessage) -> Placed:
-        def publish(done: Callable[[Placed | BusError], None]) -> None:
-            self._app.hub.publish(
-                amend.room,
-                amend.payload,
-                form="j",
-                done=done,
-                author=user,
-                key=amend.key,
-                digest=amend.content,
-                change=amend.change,
-                any_author=amend.any_author,
-            )
-
-        return await answer_of(publish)
+    async def _append(self, user: str, amend: AmendMessage, *, announce: bool = True) -> Placed:
+        return await self._publisher.append(
+            amend.room,
+            amend.payload,
+            author=user,
+            announce=announce,
+            key=amend.key,
+            digest=amend.content,
+            change=amend.change,
+            any_author=amend.any_author,
+        )
 
 
-def _moved(amend: effects.AmendMessage, room: str, target: int) -> effects.AmendMessage:
+def _moved(amend: AmendMessage, room: str, target: int) -> AmendMessage:
     """The same change for the other inbox: the payload names its room and target right after its type."""
     before = b'"room":"%b","target":%d,' % (amend.room.encode(), amend.change.target)
     after = b'"room":"%b","target":%d,' % (room.encode(), target)

@@ -1,255 +1,219 @@
-"""How a connection comes into the chat and into rooms: hello and join carried out, answered in the turn of admission.
-
-The rooms call back in the very turn in which the member is admitted, and what is written then comes before the first
-message. So everything that the answer needs of the store (counts, read positions) is asked for first.
-"""
+"""HelloFlow: carries out `hello`: limits and bans, the hooks, the name, and the rooms; and the second hello."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from chatmaster.settings import RoomRule
 from workers.addressing import is_inbox
-from workers.bus.port import BusError, Position, Unavailable
-from workers.chat.join import HelloEntry, JoinEntry, RoomEntry, RoomInfo
-from workers.chat.rules import commands, effects
-from workers.chat.rules.effects import Effects
+from workers.bus.port import BusError
+from workers.chat.chat_connection import ChatConnection
+from workers.chat.hook_runner import HookRunner
+from workers.chat.renames import Renames
+from workers.chat.roles import Roles
+from workers.chat.room_entry import PendingJoins, RoomEntries, RoomEntry, RoomInfo
+from workers.chat.rules.commands import Wanted
+from workers.chat.rules.effects import Admit, Effects, Greet, Reply
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.permissions import sanctioned_address
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.state import SessionPhase
+from workers.chat.services import ChatServices
+from workers.chat.session_timeouts import SessionTimeouts
+from workers.close_codes import CloseCode
 
-if TYPE_CHECKING:
-    from workers.chat.app import ChatApplication
-    from workers.chat.chat_connection import ChatConnection
+
+class HelloEntry(RoomEntry):
+    """A connection that enters its rooms with a hello."""
+
+    __slots__ = ("_admit", "_flow")
+
+    def __init__(
+        self, flow: HelloFlow, entries: RoomEntries, client: ChatConnection, admit: Admit,
+        infos: Sequence[RoomInfo], places: list[str],
+    ) -> None:  # fmt: skip
+        super().__init__(entries, client, admit.id, infos, places)
+        self._flow = flow
+        self._admit = admit
+
+    @property
+    def user(self) -> str:
+        return self._admit.identity.user
+
+    def answer(self, states: list[RoomState]) -> Effects:
+        return self.client.session.admitted(self._admit, states, time.time())
+
+    def entered(self) -> None:
+        self._flow.entered(self.client)
+
+    def undo(self) -> None:
+        self._flow.release(self.client)
 
 
 class HelloFlow:
-    """Carries out hello and join for the connections of a worker."""
+    """Carries out hellos for the connections of a worker."""
 
-    def __init__(self, app: ChatApplication) -> None:
-        self._app = app
-        self._arrived: list[tuple[RoomEntry, Effects]] = []  # members since this turn, and what follows for each
+    def __init__(
+        self,
+        services: ChatServices,
+        pending: PendingJoins,
+        renames: Renames,
+        roles: Roles,
+        hook_runner: HookRunner,
+        entries: RoomEntries,
+        timeouts: SessionTimeouts,
+    ) -> None:
+        self._context = services.context
+        self._registry = services.registry
+        self._mentions = services.mentions
+        self._pending = pending
+        self._renames = renames
+        self._roles = roles
+        self._hook_runner = hook_runner
+        self._entries = entries
+        self._timeouts = timeouts
 
-    # ---- hello -------------------------------------------------------------------------------------
+    # ---- the first hello ---------------------------------------------------------------------------
 
-    async def admit(self, desk: ChatConnection, admit: effects.Admit) -> Effects | None:
-        """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there."""
-        app, session, identity = self._app, desk.session, admit.identity
-        sanctions = app.context.sanctions
-        app.moderation.coming.begin(desk, identity.user)
-        places: list[str] = []  # rooms in which this connection has one of so many places
+    async def admit(self, client: ChatConnection, admit: Admit) -> Effects | None:
+        """Let a user in. Returns what follows where that is not the welcome, which is sent when the rooms are there.
+
+        Raises RequestError, BusError.
+        """
+        session, identity = client.session, admit.identity
+        sanctions = self._context.sanctions
+        self._pending.begin(client, identity.user)
+        places: list[str] = []  # rooms with a limit in which this connection has a place
         try:
             # What needs no answer of the store costs no coroutine: most who come are new, in rooms that are known.
-            asked = app.gate.knock(desk.connection, identity)
-            refusal = await app.gate.ask(desk.connection, asked) if asked else None
+            connection = client.connection
+            asked = self._registry.count_in(connection.id, identity.user, connection.ws.address, new=identity.fresh)
+            refusal = await self._over_limit(client, asked) if asked else None
             if refusal is None and not sanctions.none:
-                refusal = app.gate.banned(identity, session.address)
-                admit = self._without_banned(desk, admit)
+                refusal = self._banned(identity, session.address)
+                admit = self._without_banned(client, admit)
             if refusal is not None:
                 return session.turned_away(*refusal)
-            if "join" in app.context.consulted:
-                admit = await self._consulted(desk, admit)
-            before = await self._look(identity, admit.wanted)
-            for one in before:
-                if one.rule.members:
-                    admit, before = await self._with_space(admit, before, places)
-                    break
+            if "join" in self._context.consulted:
+                admit = await self._consulted(client, admit)
+            infos = await self._entries.look(identity, [one.room for one in admit.wanted])
+            if any(one.rule.members for one in infos):
+                admit, infos = await self._with_space(admit, infos, places)
             if admit.chosen or not identity.fresh:
-                admit = await self._named(admit, before[0])
-            elif identity.guest:  # no await from here on: the next one finds this name taken
-                admit = msgspec.structs.replace(admit, identity=app.naming.invented(identity))
-            if not identity.fresh and app.moderation.concerned_with(identity):
-                await app.moderation.enlist(admit.identity)
-            app.introduce(desk, admit.identity)
-            self._enter(HelloEntry(app, desk, admit, before, places), admit.wanted)
+                admit = await self._named(admit, infos[0])
+            elif identity.guest:  # no await from here on: the next guest finds this name taken
+                admit = msgspec.structs.replace(admit, identity=self._renames.name_guest(identity))
+            if not identity.fresh and self._roles.concerns(identity):
+                await self._roles.announce(admit.identity)
+            self.introduce(client, admit.identity)
+            self._entries.enter(HelloEntry(self, self._entries, client, admit, infos, places), admit.wanted)
         except BaseException as error:
-            self.give_back(identity.user, places)
+            self._entries.give_back(identity.user, places)
             if isinstance(error, BusError):
-                app.gate.release(desk.connection)
+                self.release(client)
             raise
         return None
 
-    async def _named(self, admit: effects.Admit, inbox: RoomInfo) -> effects.Admit:
-        """Under the name that all of the user's connections have."""
-        kept = inbox.mark.name if inbox.mark else ""
-        identity = await self._app.naming.name_for(admit.identity, kept, chosen=admit.chosen)
-        return msgspec.structs.replace(admit, identity=identity)
+    async def _over_limit(self, client: ChatConnection, asked: list[str]) -> tuple[int, str] | None:
+        """Close code and reason where the connection is one too many of those `asked` about. Raises BusError."""
+        exceeded = await self._registry.ask(client.connection.id, asked)
+        return None if exceeded is None else (CloseCode.TOO_MANY, exceeded)
 
-    def _without_banned(self, desk: ChatConnection, admit: effects.Admit) -> effects.Admit:
-        """Now that this worker has been told who this is, it knows of bans from single rooms too."""
-        address = sanctioned_address(desk.session, admit.identity)
+    def _banned(self, identity: Identity, address: str) -> tuple[int, str] | None:
+        """Close code and reason for a user who is banned from everything; by now the store was asked."""
+        reason = self._context.sanctions.banned(identity.user, address if identity.guest else "", "", time.time())
+        return None if reason is None else (CloseCode.REMOVED, reason or "you are banned")
+
+    def release(self, client: ChatConnection) -> None:
+        """Count a connection no longer that is not let in."""
+        self._registry.release(client.connection.id)
+
+    def _without_banned(self, client: ChatConnection, admit: Admit) -> Admit:
+        """Refuse single rooms that the user is banned from; this worker knows of them since the store was asked."""
+        address = sanctioned_address(client.session, admit.identity)
         wanted, refused = [], list(admit.refused)
         for one in admit.wanted:
-            reason = self._app.context.sanctions.banned(admit.identity.user, address, one.room, time.time())
+            reason = self._context.sanctions.banned(admit.identity.user, address, one.room, time.time())
             if reason is None:
                 wanted.append(one)
             else:
-                mistake = RequestError(
+                error = RequestError(
                     "banned", reason or "you are banned from this room", field=admit.field_of(one.room)
                 )
-                refused.append(mistake.reply(None))
+                refused.append(error.reply(None))
         return admit if len(wanted) == len(admit.wanted) else _with_rooms(admit, wanted, refused)
 
-    async def _consulted(self, desk: ChatConnection, admit: effects.Admit) -> effects.Admit:
+    async def _consulted(self, client: ChatConnection, admit: Admit) -> Admit:
         """Ask the application about each room of a hello."""
         wanted, refused = list(admit.wanted[:1]), list(admit.refused)
         for one in admit.wanted[1:]:
             try:
-                await self._app.hook_runner.ask_join(desk.connection, admit.identity, one.room)
-            except RequestError as mistake:
-                mistake.field = admit.field_of(one.room)
-                refused.append(mistake.reply(None))
+                await self._hook_runner.ask_join(client.connection, admit.identity, one.room)
+            except RequestError as error:
+                error.field = admit.field_of(one.room)
+                refused.append(error.reply(None))
             else:
                 wanted.append(one)
         return _with_rooms(admit, wanted, refused)
 
-    async def _with_space(
-        self, admit: effects.Admit, before: list[RoomInfo], places: list[str]
-    ) -> tuple[effects.Admit, list[RoomInfo]]:
-        """Without the rooms of a hello that are full; the others' places are taken, and noted in `places`."""
+    async def _with_space(self, admit: Admit, infos: list[RoomInfo], places: list[str]) -> tuple[Admit, list[RoomInfo]]:
+        """Refuse the rooms of a hello that are full; places in the others are taken, and noted in `places`."""
         wanted, known, refused = [], [], list(admit.refused)
-        for one, was in zip(admit.wanted, before, strict=True):
+        for one, info in zip(admit.wanted, infos, strict=True):
             try:
-                await self._take_place(admit.identity.user, one.room, was.rule, places)
-            except RequestError as mistake:
-                mistake.field = admit.field_of(one.room)
-                refused.append(mistake.reply(None))
+                await self._entries.take_place(admit.identity.user, one.room, info.rule, places)
+            except RequestError as error:
+                error.field = admit.field_of(one.room)
+                refused.append(error.reply(None))
             else:
                 wanted.append(one)
-                known.append(was)
+                known.append(info)
         return _with_rooms(admit, wanted, refused), known
 
-    async def ask_again(self, desk: ChatConnection) -> None:
-        """Have a connection leave the rooms that the application does not let it join with the role that it has now."""
-        for room in desk.session.rooms:
+    async def _named(self, admit: Admit, inbox: RoomInfo) -> Admit:
+        """Give the user the name that all of the user's connections have. Raises BusError."""
+        kept = inbox.position.name if inbox.position else ""
+        identity = await self._renames.name_for(admit.identity, kept, chosen=admit.chosen)
+        return msgspec.structs.replace(admit, identity=identity)
+
+    def introduce(self, client: ChatConnection, identity: Identity) -> None:
+        """Make a connection a user's: from now on the rooms know whose it is."""
+        client.connection.become(identity.user)
+        client.connection.ws.mark_identified()
+        client.session.identity = identity
+        self._mentions.called(identity.user, identity.name)
+        self._timeouts.await_expiry(client, identity.expires)
+
+    def entered(self, client: ChatConnection) -> None:
+        """Give a new member the name that was ordered while it entered."""
+        self._renames.catch_up(client)
+
+    # ---- the second hello ----------------------------------------------------------------------------
+
+    async def greet(self, client: ChatConnection, greet: Greet) -> Effects:
+        """Renew name, role and rooms; answer with the rooms as they are. Raises BusError."""
+        if greet.name:
+            await self._renames.rename(client, greet.name)
+        identity = client.session.identity
+        self._timeouts.await_expiry(client, identity.expires)
+        await self._roles.announce(identity)
+        if greet.ask_again:
+            await self._ask_again(client)
+        states = await self._entries.states(client, client.session.rooms)
+        return client.session.greeted(greet.id, states, time.time())
+
+    async def _ask_again(self, client: ChatConnection) -> None:
+        """Leave the rooms that the application does not let the user join with the new role."""
+        for room in client.session.rooms:
             if is_inbox(room):
                 continue
             try:
-                await self._app.hook_runner.ask_join(desk.connection, desk.session.identity, room)
-            except RequestError as mistake:
-                desk.carry_out(desk.session.expelled(room, str(mistake)))
-
-    async def greet(self, desk: ChatConnection, greet: effects.Greet) -> Effects:
-        """Answer a second hello with the rooms as they are."""
-        states = await self._present(desk, desk.session.rooms)
-        return desk.session.greeted(greet.id, states, time.time())
-
-    # ---- join --------------------------------------------------------------------------------------
-
-    async def join(self, desk: ChatConnection, join: effects.EnterRoom) -> Effects | None:
-        """Join one room, or say where one is that was joined before."""
-        session, room = desk.session, join.wanted.room
-        if join.again and join.wanted.since is None:
-            (state,) = await self._present(desk, [room])
-            return session.joined(join, state)
-        self._app.moderation.coming.begin(desk, session.identity.user)
-        before = await self._look(session.identity, [join.wanted])
-        user, rule, places = session.identity.user, before[0].rule, list[str]()
-        if join.again:
-            if rule.members:  # it keeps its place while it is out
-                self._app.occupancy.hold(room, user)
-                places.append(room)
-            await self._left(desk, room)
-        else:
-            await self._take_place(user, room, rule, places)
-        entering = JoinEntry(self._app, desk, join, before, places)
-        try:
-            self._enter(entering, [join.wanted])
-        except BusError:
-            entering.failed_at_once()
-            raise
-        return None
-
-    async def _left(self, desk: ChatConnection, room: str) -> None:
-        """Out and in again, to read on from another place."""
-        desk.session.forget(room)  # whoever is closed meanwhile has left it already
-        await self._app.leave(desk, room).wait()
-
-    # ---- both --------------------------------------------------------------------------------------
-
-    async def _take_place(self, user: str, room: str, rule: RoomRule, places: list[str]) -> None:
-        """Raises RequestError where the room is full and the user is not one of those in it; BusError."""
-        if rule.members:
-            if not await self._app.occupancy.take(room, user, rule.members):
-                raise RequestError("limit_reached", "this room is full", field="room")
-            places.append(room)
-
-    def give_back(self, user: str, places: list[str]) -> None:
-        """Somebody does not come in after all."""
-        while places:
-            self._app.occupancy.give_back(places.pop(), user)
-
-    def _enter(self, entering: RoomEntry, wanted: Sequence[commands.Wanted]) -> None:
-        """Become a member of all these rooms at once; then the desk goes on, or gives up. Raises BusError."""
-        desk = entering.desk
-        if desk.session.phase is SessionPhase.ENDED:  # closed while we asked
-            raise Unavailable("the connection was closed")
-        positions = [
-            (one.room, None if one.since is None else Position(one.since.epoch, one.since.offset)) for one in wanted
-        ]
-        self._app.hub.members.join(desk.connection, positions, entering.announce, entering.failed)
-
-    def next_turn(self, entering: RoomEntry, rest: Effects) -> None:
-        """Let somebody go on once it is a member, which it becomes in this turn."""
-        if not self._arrived:
-            self._app.node.loop.call_soon(self._go_on)
-        self._arrived.append((entering, rest))
-
-    def _go_on(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        for entering, rest in arrived:
-            try:
-                entering.go_on(rest)
-            except Exception as error:  # a bug: it costs this one
-                entering.desk.failed(error)
-
-    async def _look(self, identity: Identity, wanted: Sequence[commands.Wanted]) -> list[RoomInfo]:
-        """What the answer needs to know of each room. Raises BusError."""
-        if not identity.fresh:
-            if len(wanted) == 1:  # without tasks it costs a tenth
-                return [await self._before(identity, wanted[0].room)]
-            return list(await asyncio.gather(*(self._before(identity, one.room) for one in wanted)))
-        options, known = self._app.context.options, self._app.presence.known
-        found = []
-        for one in wanted:
-            rule, members = options.of(one.room), None
-            if rule.presence or rule.members:
-                members = known(one.room)
-                if members is None:
-                    members = await self._app.presence.counted(one.room)
-            found.append(RoomInfo(rule, members))
-        return found
-
-    async def _before(self, identity: Identity, room: str) -> RoomInfo:
-        rule = self._app.context.options.of(room)
-        members = await self._app.presence.counted(room) if rule.presence or rule.members else None
-        return RoomInfo(rule, members, await self._app.marks.look(room, identity.user))
-
-    async def _present(self, desk: ChatConnection, rooms: Sequence[str]) -> list[RoomState]:
-        """Where a member stands. Raises BusError."""
-        before = await self._look(desk.session.identity, [commands.Wanted(room) for room in rooms])
-        positions = [self._app.hub.position(room) for room in rooms]
-        return [
-            RoomState(
-                room=room,
-                epoch=position.epoch if position else "",
-                offset=position.offset if position else 0,
-                members=known.members if known.rule.presence else None,
-                unread=known.mark.unread if known.mark else None,
-                read=known.mark.read if known.mark else None,
-            )
-            for room, position, known in zip(rooms, positions, before, strict=True)
-        ]
+                await self._hook_runner.ask_join(client.connection, client.session.identity, room)
+            except RequestError as error:
+                client.carry_out(client.session.expelled(room, str(error)))
 
 
-def _with_rooms(
-    admit: effects.Admit, wanted: Sequence[commands.Wanted], refused: Sequence[effects.Reply]
-) -> effects.Admit:
+def _with_rooms(admit: Admit, wanted: Sequence[Wanted], refused: Sequence[Reply]) -> Admit:
     return msgspec.structs.replace(admit, wanted=tuple(wanted), refused=tuple(refused))

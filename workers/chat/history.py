@@ -14,10 +14,10 @@ from workers.chat.rules import effects, replies
 from workers.chat.rules.amendments import amended
 from workers.chat.rules.entries import is_message, spliced
 from workers.chat.rules.identity import Identity
+from workers.cluster.keys import MEMBERS_MOST
 from workers.presence import PresentUsers
 
 HISTORY_BYTES: Final = 262_144
-MEMBERS_MOST: Final = 1000
 Learn = Callable[[str, str], None]  # a user and the name
 _ROUNDS: Final = 20  # pages that are read for one answer, where they hold nothing that a client is shown
 

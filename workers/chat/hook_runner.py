@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
 
+from workers.bus.port import Placed
 from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, Refuse, SayRequest
 from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError
+from workers.connection import Connection
 from workers.failures import Failures
-
-if TYPE_CHECKING:
-    from workers.bus.port import Placed
-    from workers.connection import Connection
-    from workers.node.counters import Counters
-    from workers.tasks import Tasks
+from workers.node.counters import Counters
+from workers.tasks import Tasks
 
 
 class HookRunner:
@@ -64,7 +62,7 @@ class HookRunner:
             raise RequestError(verdict.code, verdict.reason)
         return verdict if isinstance(verdict, str) and hook == "say" else None
 
-    def kept(self, room: str, placed: Placed, payload: bytes) -> None:
+    def notify_kept(self, room: str, placed: Placed, payload: bytes) -> None:
         """The store has a message: tell who wants to see all of them."""
         message = Kept(room, placed.epoch, placed.offset, placed.time, msgspec.json.decode(payload))
         try:

@@ -12,14 +12,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from workers.addressing import inbox_of
 from workers.bus.port import BusError
+from workers.chat.renames import Renames
+from workers.chat.roles import Roles
+from workers.chat.services import ChatServices
 from workers.node.control_room import CONTROL_ROOM, NAMES_ROOM
 from workers.registry import AuditEntry
-
-if TYPE_CHECKING:
-    from workers.chat.app import ChatApplication
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +34,20 @@ SLACK: Final = 2.0  # seconds: clocks differ, and orders are told a little later
 class LostOrders:
     """Makes up for them, on this worker."""
 
-    def __init__(self, app: ChatApplication) -> None:
-        self._app = app
+    def __init__(self, services: ChatServices, renames: Renames, roles: Roles) -> None:
+        self._registry = services.registry
+        self._connections = services.connections
+        self._positions = services.store.read_positions
+        self._tasks = services.tasks
+        self._renames = renames
+        self._roles = roles
         self._since = time.time()  # kicks from before were told, here or to whoever had the connections then
         self._last = 0.0  # when the last one that was told was written down, by the store's clock
         self._before = 0.0  # the same of the last one before orders were lost
         self._kicks: deque[tuple[str, str, int]] = deque(maxlen=REMEMBERED)  # user, room and time of those told
         self._wanted: dict[str, bool] = {}  # logs that are being made up for; True: orders were lost again since
 
-    def kicked(self, user: str, room: str, at: int) -> None:
+    def note_kick(self, user: str, room: str, at: int) -> None:
         """A kick was told; `at` is its time in the audit trail, ms."""
         self._kicks.append((user, room, at))
         self._last = max(self._last, at / 1000)
@@ -56,7 +62,7 @@ class LostOrders:
             self._before = self._last
         self._wanted[room] = running
         if not running:
-            self._app.tasks.start(self._make_up(room, make_up), what=f"make up for lost orders of {room}")
+            self._tasks.start(self._make_up(room, make_up), what=f"make up for lost orders of {room}")
 
     async def _make_up(self, room: str, make_up: Callable[[], Awaitable[int]]) -> None:
         """Until it is done, however long the store is away, and again if orders were lost meanwhile."""
@@ -79,14 +85,14 @@ class LostOrders:
 
     async def _make_up_sanctions(self) -> int:
         """Put out who is banned or was kicked. Returns how many connections. Raises BusError."""
-        app = self._app
-        ahead = await app.node.registry.reload() - time.time()  # by how much the store's clock is ahead of ours
+        ahead = await self._registry.reload() - time.time()  # by how much the store's clock is ahead of ours
         since = max(self._since + ahead, self._before) - SLACK
-        deeds = await app.node.registry.trail(limit=MOST_DEEDS, since=since)
+        deeds = await self._registry.trail(limit=MOST_DEEDS, since=since)
         out = 0
-        for connection in list(app.node.connections.values()):
-            if connection.app is not None:
-                out += app.moderation.put_out_banned(connection.app)
+        for client in self._connections:
+            effects = client.session.enforce_bans(time.time())
+            client.carry_out(effects)
+            out += bool(effects)
         for deed in reversed(deeds):
             if deed.verb == "kick":
                 out += self._kick(deed, ahead)
@@ -97,29 +103,27 @@ class LostOrders:
         mark = (deed.user, deed.room, round(deed.time * 1000))
         if mark in self._kicks:
             return 0
-        self.kicked(*mark)
+        self.note_kick(*mark)
         there = [
-            desk
-            for desk in self._app.connections_by_room(f"@{deed.user}")
-            if desk.connection.opened_at + ahead < deed.time + SLACK
+            client
+            for client in self._connections.of_user(deed.user)
+            if client.connection.opened_at + ahead < deed.time + SLACK
         ]
-        for desk in there:
-            reason = deed.reason or "you were kicked"
-            desk.carry_out(desk.session.expelled(deed.room, reason) if deed.room else desk.session.removed(reason))
+        for client in there:
+            client.carry_out(client.session.kicked(deed.room, deed.reason or "you were kicked"))
         return len(there)
 
     # ---- names and roles -----------------------------------------------------------------------------
 
     async def _make_up_names(self) -> int:
         """Call everybody here what is kept, and learn who is a moderator. Raises BusError."""
-        app = self._app
-        app.naming.forget_recent()
-        app.staff.replace(await app.marks.staff())
-        users = list(dict.fromkeys(one.user for one in app.node.connections.values() if one.user))
+        self._renames.forget_recent()
+        await self._roles.reload()
+        users = self._connections.users()
         changed = 0
         for start in range(0, len(users), AT_ONCE):
             some = users[start : start + AT_ONCE]
-            marks = await asyncio.gather(*(app.marks.look(f"@{user}", user) for user in some))
-            for user, mark in zip(some, marks, strict=True):
-                changed += app.naming.found(user, mark.name)
+            found = await asyncio.gather(*(self._positions.read(inbox_of(user), user) for user in some))
+            for user, position in zip(some, found, strict=True):
+                changed += self._renames.restore_kept(user, position.name)
         return changed

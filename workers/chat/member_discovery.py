@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from workers.bus.port import BusError
-
-if TYPE_CHECKING:
-    from workers.presence import Presence
-    from workers.tasks import Tasks
+from workers.cluster.keys import MEMBERS_MOST
+from workers.presence import Presence
+from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 AGAIN: Final = 1.0  # seconds; presence is written within a fraction of one
-MOST: Final = 1000  # users of a room that are read; a larger one tells nobody names either
 
 
 class MemberDiscovery:
@@ -66,7 +64,7 @@ class MemberDiscovery:
 
     async def _meet(self, room: str) -> None:
         try:
-            found = await self._presence.members(room, MOST)
+            found = await self._presence.members(room, MEMBERS_MOST)
         except BusError as error:
             logger.debug("who is in %s is not known yet: %s", room, error)
             return

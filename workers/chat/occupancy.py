@@ -13,8 +13,8 @@ import logging
 from pathlib import Path
 from typing import Any, Final
 
-from workers.bus.keys import tag
 from workers.bus.port import BusError
+from workers.chat.store import keys
 from workers.cluster.lease import Lease
 from workers.presence.calls import Argument, Calls, scripts_of
 from workers.tasks import Tasks
@@ -77,7 +77,9 @@ class Occupancy:
             self._held[place] = left
             return
         del self._held[place]
-        self._calls.send(self._vacate, [self._key(room)], [self._lease.incarnation, user], _forget, again=True)
+        self._calls.send(
+            self._vacate, [keys.occupants(self._name, room)], [self._lease.incarnation, user], _forget, again=True
+        )
 
     def moved_away(self, room: str, user: str) -> None:
         """A connection goes on at another worker, which may not have taken its place there yet."""
@@ -90,7 +92,7 @@ class Occupancy:
         for _ in range(ROUNDS):
             live = self._lease.live()
             args: list[Argument] = [self._lease.incarnation, user, limit, KEEP, len(live), *live, *dead]
-            reply = await self._calls.call(self._occupy, [self._key(room)], args, again=True)
+            reply = await self._calls.call(self._occupy, [keys.occupants(self._name, room)], args, again=True)
             if reply[0] != 2:
                 return bool(reply[0])
             await self._lease.renew()  # someone new, or someone dead
@@ -100,7 +102,7 @@ class Occupancy:
     def _take_anyway(self, place: Place) -> None:
         room, user = place
         args: list[Argument] = [self._lease.incarnation, user, 0, KEEP, 0]
-        self._calls.send(self._occupy, [self._key(room)], args, _forget, again=True)
+        self._calls.send(self._occupy, [keys.occupants(self._name, room)], args, _forget, again=True)
 
     def _take_again(self) -> None:
         for place in self._held:
@@ -110,9 +112,6 @@ class Occupancy:
         while True:
             await asyncio.sleep(REFRESH)
             self._take_again()
-
-    def _key(self, room: str) -> str:
-        return f"{tag(self._name, room)}:occupants"
 
 
 def _forget(reply: Any) -> None:

@@ -1,43 +1,68 @@
-"""Owns when sessions run out of time: to say hello, and as long as their tokens hold. One timer for all of a worker."""
+"""SessionTimeouts: how long sessions have to say hello, and when tokens expire. One timer for all of a worker."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Final, Generic, TypeVar
 
-from workers.chat.agenda import Agenda
+from workers.chat.chat_connection import ChatConnection
+from workers.chat.connections import ChatConnections
 from workers.chat.rules.state import SessionPhase
 
-if TYPE_CHECKING:
-    from workers.chat.chat_connection import ChatConnection
-
 TICK: Final = 0.25  # seconds between two looks at the clock for all sessions
+SPARE: Final = 100  # entries of a deadline queue that are no reason to look through all
 _COMING_IN: Final = (SessionPhase.NEW, SessionPhase.ADMITTING)
+
+Item = TypeVar("Item")
+
+
+class DeadlineQueue(Generic[Item]):
+    """Items by the time at which they are due. Pure.
+
+    Most items are gone, or need no look any more, long before they are due, since a token may last for days: `tidy`
+    removes them.
+    """
+
+    __slots__ = ("_entries", "_numbers")
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, int, Item]] = []  # a heap
+        self._numbers = count()  # of equal times the first comes first
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, at: float, item: Item) -> None:
+        """Add a time at which `item` is due, beside those that it has already."""
+        heapq.heappush(self._entries, (at, next(self._numbers), item))
+
+    def due(self, now: float) -> Iterator[Item]:
+        """Remove and yield what is due at `now`, one by one."""
+        while self._entries and self._entries[0][0] <= now:
+            yield heapq.heappop(self._entries)[2]
+
+    def tidy(self, here: int, wanted: Callable[[float, Item], bool]) -> None:
+        """With far more entries than the `here` items there are, keep one entry of each item that is `wanted`."""
+        if len(self._entries) > 2 * here + SPARE:
+            kept = {id(item): (at, number, item) for at, number, item in self._entries if wanted(at, item)}
+            self._entries = list(kept.values())
+            heapq.heapify(self._entries)
 
 
 class SessionTimeouts:
-    """Who has to say hello until when, and whose token ends.
+    """The deadlines of one worker's sessions. Made inside the running loop; `hello_timeout` in seconds."""
 
-    `connections` are those of the worker, `moving` the ids of those that are on their way to another one.
-    """
-
-    def __init__(
-        self,
-        hello_timeout: float,
-        connections: Collection[str],
-        moving: Collection[str],
-        *,
-        ticked: Callable[[], None],
-    ) -> None:
+    def __init__(self, hello_timeout: float, connections: ChatConnections, *, ticked: Callable[[], None]) -> None:
         self._hello_timeout = hello_timeout
         self._connections = connections
-        self._moving = moving
         self._ticked = ticked
         self._loop = asyncio.get_running_loop()
-        self._hellos: Agenda[ChatConnection] = Agenda()  # until when each has to have said hello
-        self._ends: Agenda[ChatConnection] = Agenda()  # when tokens end
+        self._hellos: DeadlineQueue[ChatConnection] = DeadlineQueue()  # by when each has to have said hello
+        self._tokens: DeadlineQueue[ChatConnection] = DeadlineQueue()  # when each token expires
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -45,30 +70,31 @@ class SessionTimeouts:
         self._timer = self._loop.call_later(TICK, self._tick)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look at the clock no more."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def await_hello(self, desk: ChatConnection, since: float) -> None:
-        """A connection began at that time, perhaps at another worker."""
-        self._hellos.put(since + self._hello_timeout, desk)
+    def await_hello(self, client: ChatConnection, since: float) -> None:
+        """Expect the hello of a connection that was opened at `since`, perhaps at another worker."""
+        self._hellos.put(since + self._hello_timeout, client)
 
-    def expires(self, desk: ChatConnection, when: float) -> None:
-        """Look at this session again when its token ends; 0: never."""
+    def await_expiry(self, client: ChatConnection, when: float) -> None:
+        """Look at a session again when its token expires; 0: never."""
         if when:
-            self._ends.put(when, desk)
+            self._tokens.put(when, client)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)
         self._ticked()
         now = time.time()
-        for desk in self._hellos.due(now):
-            if desk.session.phase is SessionPhase.NEW and desk.connection.id not in self._moving:
-                desk.carry_out(desk.session.hello_timed_out(now))
-            if desk.session.phase in _COMING_IN:  # who is refused now has to say hello again
-                self._hellos.put(now + self._hello_timeout, desk)
-        for desk in self._ends.due(now):
-            desk.carry_out(desk.session.token_timed_out(now))
+        for client in self._hellos.due(now):
+            session = client.session
+            if session.phase is SessionPhase.NEW and not self._connections.is_moving(client):
+                client.carry_out(session.hello_timed_out(now))
+            if session.phase in _COMING_IN:  # a refused hello has to be said again in time
+                self._hellos.put(now + self._hello_timeout, client)
+        for client in self._tokens.due(now):
+            client.carry_out(client.session.token_timed_out(now))
         here = len(self._connections)
-        self._hellos.tidy(here, lambda _, desk: desk.session.phase in _COMING_IN)
-        self._ends.tidy(here, lambda at, desk: desk.session.awaits_end(at))
+        self._hellos.tidy(here, lambda _, client: client.session.phase in _COMING_IN)
+        self._tokens.tidy(here, lambda at, client: client.session.awaits_end(at))

@@ -17,9 +17,8 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from chatmaster.settings import Limits, Settings
-from workers.addressing import inbox_of
-from workers.bus.keys import tag
 from workers.bus.port import BusError
+from workers.chat.store import keys
 from workers.presence.calls import Calls, scripts_of
 from workers.rate_limit import BYTES_A_TOKEN
 
@@ -107,7 +106,7 @@ class UserRate:
         if not self._store_answers():
             done(BusError("the store is away"))
             return leased
-        key = f"{tag(self._name, inbox_of(account.user))}:rate"
+        key = keys.request_tokens(self._name, account.user)
         self._calls.send(self._lease_script, [key], [self._rate, self._burst, self._chunk, owed], done, again=True)
         return leased
 

@@ -1,8 +1,13 @@
-"""Owns the names of the keys of presence and of the incarnations."""
+"""The keys of presence and of the incarnations, and how many users of a room are listed."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from workers.addressing import INTERNAL
 from workers.bus.keys import tag
+
+MEMBERS_MOST: Final = 1000  # users of a room that one answer lists; a larger room tells nobody names either
 
 
 def of_room(name: str, room: str) -> list[str]:
@@ -18,6 +23,6 @@ def of_incarnation(name: str, room: str, incarnation: str) -> str:
 
 def of_incarnations(name: str, incarnation: str = "") -> list[str]:
     """The keys of incarnations.lua, all in one slot; the third only with an incarnation."""
-    base = tag(name, "!incarnations")
+    base = tag(name, f"{INTERNAL}incarnations")
     keys = [f"{base}:leases", f"{base}:dead"]
     return [*keys, f"{base}:rooms:{incarnation}"] if incarnation else keys

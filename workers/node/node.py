@@ -17,6 +17,7 @@ import msgspec
 
 from workers.addressing import ALL_ROOM, inbox_of
 from workers.bus.port import Entry, Placed
+from workers.cluster.keys import MEMBERS_MOST
 from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
 from workers.node import control_room
 from workers.node.bindings import Bindings
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from workers.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-MEMBERS_MOST = 1000  # users that `Worker.members` lists
 
 
 class Transfer(Protocol):

@@ -79,8 +79,8 @@ class Play:
             self.settings,
             identities=Identities(self.settings.auth, guest_secret=b"guests", new_guest=lambda: GUEST[6:]),
             sanctions=self.known,
-            staff=self.known,
-            people=self.known,
+            moderators=self.known,
+            mentions=self.known,
             consulted=consulted,
         )
         self.session = ChatSession(self.context, "c1", self.now)

@@ -107,7 +107,7 @@ async def test_a_failing_on_kept_costs_nobody_anything(caplog: pytest.LogCapture
         seen.append(message)
         raise RuntimeError("the archive is full")
 
-    HookRunner(hooks, Tasks(), Counters()).kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
+    HookRunner(hooks, Tasks(), Counters()).notify_kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
     assert seen == [Kept("r", "e", 1, 2, {"type": "message", "text": "a"})] and "the archive is full" in caplog.text
 
 

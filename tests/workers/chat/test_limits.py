@@ -21,7 +21,7 @@ import sys
 
 from workers import Worker
 from workers.chat import Hooks
-from workers.chat.app import ChatApplication
+from workers.chat import create, history
 
 hooks = Hooks()
 
@@ -39,12 +39,12 @@ def fails(request):
         raise RuntimeError("the filter is broken")
 
 
-class Broken(ChatApplication):
-    async def read_members(self, desk, asked):
-        raise RuntimeError("a bug of the chat")
+async def broken(*args, **options):
+    raise RuntimeError("a bug of the chat")
 
 
-worker = Worker("websocket://127.0.0.1:8000", application=lambda worker, node: Broken(node, hooks))
+history.members = broken
+worker = Worker("websocket://127.0.0.1:8000", application=lambda worker, node: create(worker, node, hooks))
 '''
 CONFIG = """
 [[rooms]]

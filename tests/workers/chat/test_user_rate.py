@@ -115,7 +115,7 @@ async def passing(rate: UserRate, account: Account) -> int:
 
 async def test_a_connection_carries_its_first_request_out_at_once_and_the_next_in_order(workers: list[UserRate]):
     taken: list[str] = []
-    app: Any = SimpleNamespace(user_rate=workers[0], tasks=Tasks())
+    executor: Any = SimpleNamespace(user_rate=workers[0], tasks=Tasks(), carry_out=lambda client, effects: None)
 
     def receive_data(data: str, now: float) -> Effects:
         taken.append(data)
@@ -123,9 +123,9 @@ async def test_a_connection_carries_its_first_request_out_at_once_and_the_next_i
 
     identity = SimpleNamespace(user="u")
     session: Any = SimpleNamespace(phase=SessionPhase.OPEN, identity=identity, receive_data=receive_data)
-    connection = ChatConnection(app, cast(Any, SimpleNamespace()), session)
+    connection = ChatConnection(executor, cast(Any, SimpleNamespace()), session)
     for request in "abc":
-        connection.received(request)
+        connection.on_message(request)
     assert taken == ["a"], "before the store has said anything"
     await until_async(lambda: len(taken) == 3, what="the others follow the lease")
     assert taken == ["a", "b", "c"]

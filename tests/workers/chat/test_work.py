@@ -87,7 +87,7 @@ def filled(unit: str, size: int = SIZE - 100) -> str:
 def member(settings: dict[str, Any] | None = None) -> Play:
     """Somebody who is in a room and asks as often as they like."""
     play = Play({"limits": {"rate": 0}, **(settings or {})})
-    play.context.people = crowd()
+    play.context.mentions = crowd()
     play.says_hello(rooms=[{"room": "lobby"}])
     return play
 

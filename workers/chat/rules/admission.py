@@ -117,7 +117,7 @@ def could_deceive(context: Context, name: str, identity: Identity) -> bool:
         return True
     if identity.role >= Role.MODERATOR:
         return False
-    return names.is_reserved(name) or context.staff.looks_like(name, identity.user)
+    return names.is_reserved(name) or context.moderators.looks_like(name, identity.user)
 
 
 def _leave_forbidden(actor: Actor) -> list[Effect]:

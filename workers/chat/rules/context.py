@@ -61,12 +61,12 @@ class Context:
         "identities",
         "limits",
         "limits_shown",
+        "mentions",
+        "moderators",
         "options",
-        "people",
         "ping_interval",
         "rate_limited",
         "sanctions",
-        "staff",
     )
 
     def __init__(
@@ -75,8 +75,8 @@ class Context:
         *,
         identities: Identities,
         sanctions: SanctionLookup,
-        staff: ModeratorLookup,
-        people: MentionLookup,
+        moderators: ModeratorLookup,
+        mentions: MentionLookup,
         consulted: frozenset[str] = frozenset(),
     ) -> None:
         self.limits = settings.limits
@@ -84,8 +84,8 @@ class Context:
         self.options = Options(settings.rooms)
         self.identities = identities
         self.sanctions = sanctions
-        self.staff = staff
-        self.people = people
+        self.moderators = moderators
+        self.mentions = mentions
         self.consulted = consulted  # the hooks that the application has
         self.rate_limited = 0  # requests that were refused because there were too many
         self.limits_shown = _shown(settings.limits)

@@ -17,6 +17,7 @@ encode: Final = msgspec.json.Encoder().encode
 
 MENTION: Final = re.compile(r"(?<![\w@])@(?=\S)")
 MAX_MENTIONS: Final = 50
+MENTION_SIGN: Final = "@"
 ROOM_MENTION: Final = "@room"
 
 _MESSAGE: Final = b'{"type":"message"'

@@ -26,45 +26,45 @@ class Moderator(Struct, frozen=True):
     role: Role
 
 
-class StaffList:
-    """The officers that this worker knows of."""
+class ModeratorIndex:
+    """The moderators that this worker knows of."""
 
     def __init__(self) -> None:
-        self._officers: dict[str, Moderator] = {}
+        self._moderators: dict[str, Moderator] = {}
         # Key of a name → users. The operator is none who says hello, but speaks all the same.
         self._bearers: dict[str, set[str]] = {key: {OPERATOR} for key in names.keys_of(OPERATOR_NAME)}
 
-    def enlist(self, officer: Moderator) -> bool:
-        """An officer is known from now on, or known otherwise; one without a role any more is let go.
+    def update(self, moderator: Moderator) -> bool:
+        """A moderator is known from now on, or known otherwise; one without a role any more is let go.
 
         Returns whether anything changed.
         """
-        known = self._officers.get(officer.user)
-        if known == officer or (known is None and officer.role is Role.USER):
+        known = self._moderators.get(moderator.user)
+        if known == moderator or (known is None and moderator.role is Role.USER):
             return False
         if known is not None:
             for key in names.keys_of(known.name):
                 self._bearers.get(key, set()).discard(known.user)
-            del self._officers[officer.user]
-        if officer.role > Role.USER:
-            self._officers[officer.user] = officer
-            for key in names.keys_of(officer.name):
-                self._bearers.setdefault(key, set()).add(officer.user)
+            del self._moderators[moderator.user]
+        if moderator.role > Role.USER:
+            self._moderators[moderator.user] = moderator
+            for key in names.keys_of(moderator.name):
+                self._bearers.setdefault(key, set()).add(moderator.user)
         return True
 
-    def replace(self, officers: Sequence[Moderator]) -> None:
+    def replace(self, moderators: Sequence[Moderator]) -> None:
         """These are all; whoever else was known has no role any more."""
-        here = {officer.user for officer in officers}
-        for gone in [known for known in self._officers.values() if known.user not in here]:
-            self.enlist(Moderator(gone.user, gone.name, Role.USER))
-        for officer in officers:
-            self.enlist(officer)
+        here = {moderator.user for moderator in moderators}
+        for gone in [known for known in self._moderators.values() if known.user not in here]:
+            self.update(Moderator(gone.user, gone.name, Role.USER))
+        for moderator in moderators:
+            self.update(moderator)
 
     def role_of(self, user: str) -> Role:
         """The role that the user last came with."""
-        officer = self._officers.get(user)
-        return officer.role if officer is not None else Role.USER
+        moderator = self._moderators.get(user)
+        return moderator.role if moderator is not None else Role.USER
 
     def looks_like(self, name: str, user: str) -> bool:
-        """Whether the name could be taken for that of an officer other than the user."""
+        """Whether the name could be taken for that of a moderator other than the user."""
         return any(self._bearers.get(key, set()) - {user} for key in names.keys_of(name))

@@ -165,10 +165,10 @@ def _body(actor: Actor, command: commands.Say | commands.Direct | commands.Edit,
     if isinstance(command.data, Raw):
         return entries.body_of_data(command.data)
     text = command.text or ""
-    if "@" not in text:
+    if entries.MENTION_SIGN not in text:
         return entries.body_of_text(text)
-    actor.charge(text.count("@") / MENTIONS_A_TOKEN)
-    return entries.body_of_text(text, actor.context.people.mentioned(room, text))
+    actor.charge(text.count(entries.MENTION_SIGN) / MENTIONS_A_TOKEN)
+    return entries.body_of_text(text, actor.context.mentions.mentioned(room, text))
 
 
 def _check_body(actor: Actor, command: commands.Say | commands.Direct | commands.Edit, rule: RoomRule) -> None:

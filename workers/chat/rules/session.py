@@ -26,6 +26,7 @@ from workers.chat.rules.effects import (
     ChangeName,
     CloseSession,
     Consult,
+    Effect,
     Effects,
     EnterRoom,
     LeaveRoom,
@@ -37,14 +38,14 @@ from workers.chat.rules.effects import (
 )
 from workers.chat.rules.entries import encode
 from workers.chat.rules.identity import Refusal
-from workers.chat.rules.permissions import RULES, permit
+from workers.chat.rules.permissions import RULES, permit, sanctioned_address
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.rights import ROLE_NAMES, Role
 from workers.chat.rules.state import Actor, SessionPhase, SessionState
+from workers.close_codes import CloseCode
 
-UNAUTHORIZED, NO_HELLO, REMOVED, TOO_MANY, FLOOD = 4001, 4002, 4003, 4004, 4009
-COME_BACK_MS: Final = 5_000  # after 4004 and 4009
+COME_BACK_MS: Final = 5_000  # after TOO_MANY and FLOOD
 LARGE_ROOM: Final = 1_000  # users; joining so many costs a token more
 ROOMS_A_TOKEN: Final = 100  # of a hello, beside the first token
 
@@ -126,7 +127,7 @@ class ChatSession(Actor):
     def _slowed_down(self, data: str | bytes, wait: float) -> Effects:
         self.context.rate_limited += 1
         if self._bucket.flooded(self.context.limits):
-            return self._end(FLOOD, "too many requests", retry_after_ms=COME_BACK_MS)
+            return self._end(CloseCode.FLOOD, "too many requests", retry_after_ms=COME_BACK_MS)
         return (RequestError("rate_limited", "too many requests", retry_after=wait).reply(commands.id_of(data)),)
 
     # ---- coming in ---------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ class ChatSession(Actor):
     def _come_in(self, command: commands.Hello, now: float) -> Effects:
         identity = admission.identify(self, command, now)
         if isinstance(identity, Refusal):
-            return self._end(UNAUTHORIZED, identity.reason, note=identity.note)
+            return self._end(CloseCode.UNAUTHORIZED, identity.reason, note=identity.note)
         self.phase = SessionPhase.ADMITTING
         if "hello" in self.context.consulted:
             return (Consult("hello", command, identity),)
@@ -171,7 +172,7 @@ class ChatSession(Actor):
 
     def turned_away(self, code: int, reason: str) -> Effects:
         """The user is not let in: banned (4003), or one too many (4004)."""
-        return self._end(code, reason, retry_after_ms=COME_BACK_MS if code == TOO_MANY else 0)
+        return self._end(code, reason, retry_after_ms=COME_BACK_MS if code == CloseCode.TOO_MANY else 0)
 
     def greeted(self, request: RequestId, rooms: Sequence[RoomState], now: float) -> Effects:
         """The rooms of a renewed session, as they are now."""
@@ -207,7 +208,7 @@ class ChatSession(Actor):
             return ()
         # Who said hello once is somebody, and must not be made a stranger in no room.
         if self._said_hello or not self.context.identities.guests_allowed:
-            return self._end(NO_HELLO, "no hello in time")
+            return self._end(CloseCode.NO_HELLO, "no hello in time")
         try:
             return self._come_in(commands.Hello(), now)
         except RequestError:
@@ -221,7 +222,7 @@ class ChatSession(Actor):
         """It may be the time at which the token ends; nothing happens where it was renewed."""
         if self.phase is not SessionPhase.OPEN or not self.identity.expires or now < self.identity.expires:
             return ()
-        return self._end(UNAUTHORIZED, "the token has expired")
+        return self._end(CloseCode.UNAUTHORIZED, "the token has expired")
 
     def lost(self, room: str, reason: str) -> Effects:
         """The connection left a room to join it again, and could not."""
@@ -229,7 +230,27 @@ class ChatSession(Actor):
 
     def removed(self, reason: str) -> Effects:
         """The user was kicked or banned from everything."""
-        return () if self.phase is SessionPhase.ENDED else self._end(REMOVED, reason)
+        return () if self.phase is SessionPhase.ENDED else self._end(CloseCode.REMOVED, reason)
+
+    def kicked(self, room: str, reason: str) -> Effects:
+        """The user was kicked from a room, or with room "" from everything."""
+        return self.expelled(room, reason) if room else self.removed(reason)
+
+    def enforce_bans(self, now: float) -> Effects:
+        """Leave every room that the user is banned from, or with a ban from everything the server."""
+        sanctions = self.context.sanctions
+        if sanctions.none or self.phase is not SessionPhase.OPEN:
+            return ()
+        user, address = self.identity.user, sanctioned_address(self, self.identity)
+        everywhere = sanctions.banned(user, address, "", now)
+        if everywhere is not None:
+            return self.removed(everywhere or "you are banned")
+        effects: list[Effect] = []
+        for room in self.rooms:
+            reason = sanctions.banned(user, address, room, now)
+            if reason is not None:
+                effects += self.expelled(room, reason or "you are banned from this room")
+        return effects
 
     def _end(self, code: int, reason: str, *, retry_after_ms: int = 0, note: str = "") -> Effects:
         self.phase = SessionPhase.ENDED
@@ -288,7 +309,7 @@ class ChatSession(Actor):
     def _rename_approved(self, command: commands.Rename, now: float) -> Effects:
         return (ChangeName(command.id, admission.checked_name(self.context, command.name, self.identity)),)
 
-    def called(self, name: str) -> bool:
+    def rename(self, name: str) -> bool:
         """The user has another name now, on all connections. False: not this one, which is not in or has ended."""
         if self.phase is not SessionPhase.OPEN:
             return False
@@ -303,7 +324,7 @@ class ChatSession(Actor):
         room = command.room or ""
         permit(self, self.identity, verb, room, now)
         # An admin may act on anyone; a moderator only on users, not on another moderator.
-        if self.identity.role < Role.ADMIN and self.context.staff.role_of(command.user) >= self.identity.role:
+        if self.identity.role < Role.ADMIN and self.context.moderators.role_of(command.user) >= self.identity.role:
             raise RequestError("forbidden", "this user's role is not below yours", field="user")
         return (Moderate(command.id, verb, command.user, room, command.seconds or 0.0, command.reason),)
 

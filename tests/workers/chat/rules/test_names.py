@@ -18,7 +18,7 @@ from workers.chat.hooks import Person, Refuse, SayRequest, WordFilter
 from workers.chat.rules import names
 from workers.chat.rules.identity import Identities, Identity
 from workers.chat.rules.mentions import MentionIndex
-from workers.chat.rules.moderators import Moderator, StaffList
+from workers.chat.rules.moderators import Moderator, ModeratorIndex
 from workers.chat.rules.names import NameRefused, cleaned, generated, is_reserved, is_the_operators, keys_of, not_taken
 from workers.chat.rules.rights import Role
 
@@ -224,33 +224,33 @@ def test_mentions_are_bounded():
     assert len(people.mentioned("r", " ".join(f"@n{number}" for number in range(300)))) == 50
 
 
-def test_staff_are_known_by_role_and_name_until_they_have_none():
-    staff = StaffList()
-    assert staff.enlist(Moderator("m", "Alice", Role.MODERATOR)) and not staff.enlist(
+def test_moderators_are_known_by_role_and_name_until_they_have_none():
+    index = ModeratorIndex()
+    assert index.update(Moderator("m", "Alice", Role.MODERATOR)) and not index.update(
         Moderator("m", "Alice", Role.MODERATOR)
     )
     assert (
-        staff.role_of("m") is Role.MODERATOR and staff.looks_like("AIice", "x") and not staff.looks_like("Alice", "m")
+        index.role_of("m") is Role.MODERATOR and index.looks_like("AIice", "x") and not index.looks_like("Alice", "m")
     )
-    assert staff.enlist(Moderator("m", "Bea", Role.ADMIN))
-    assert not staff.looks_like("Alice", "x") and staff.looks_like("bea", "x")
-    assert staff.enlist(Moderator("m", "Bea", Role.USER))
-    assert staff.role_of("m") is Role.USER and not staff.looks_like("Bea", "x")
+    assert index.update(Moderator("m", "Bea", Role.ADMIN))
+    assert not index.looks_like("Alice", "x") and index.looks_like("bea", "x")
+    assert index.update(Moderator("m", "Bea", Role.USER))
+    assert index.role_of("m") is Role.USER and not index.looks_like("Bea", "x")
 
 
 def test_nobody_may_be_called_as_the_operator():
-    staff = StaffList()
+    index = ModeratorIndex()
     for name in ("operator", "Operator", "\u043eperator"):
-        assert staff.looks_like(name, "x")
-    assert not staff.looks_like("operetta", "x")
+        assert index.looks_like(name, "x")
+    assert not index.looks_like("operetta", "x")
 
 
 def test_two_moderators_may_share_a_name_and_one_may_leave():
-    staff = StaffList()
-    staff.enlist(Moderator("m", "Alice", Role.MODERATOR))
-    staff.enlist(Moderator("n", "Alice", Role.MODERATOR))
-    staff.enlist(Moderator("m", "Alice", Role.USER))
-    assert staff.looks_like("Alice", "x")
+    index = ModeratorIndex()
+    index.update(Moderator("m", "Alice", Role.MODERATOR))
+    index.update(Moderator("n", "Alice", Role.MODERATOR))
+    index.update(Moderator("m", "Alice", Role.USER))
+    assert index.looks_like("Alice", "x")
 
 
 def test_the_word_filter_stars_out_words_however_they_are_written():

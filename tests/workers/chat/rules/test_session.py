@@ -146,7 +146,7 @@ def test_a_second_hello_may_change_the_name():
     play = guest()
     effects = play.sends(type="hello", id=2, name="Bo")
     assert effects == [Greet(2, "Bo")]
-    play.session.called("Bo")
+    play.session.rename("Bo")
     (welcome,) = shown(play.session.greeted(2, [RoomState(room="lobby", epoch="e", offset=1)], play.now))
     assert welcome["name"] == "Bo" and welcome["id"] == 2
 
@@ -256,7 +256,7 @@ def test_say_marks_who_is_mentioned():
 def test_a_retry_under_another_name_is_the_same_request():
     play = guest("lobby")
     (first,) = play.sends(type="say", room="lobby", text="a", key="k")
-    play.session.called("Other")
+    play.session.rename("Other")
     (second,) = play.sends(type="say", room="lobby", text="a", key="k")
     assert isinstance(first, Publish) and isinstance(second, Publish)
     assert first.content == second.content and first.payload != second.payload
@@ -392,7 +392,7 @@ def test_history_of_a_room_that_one_may_join_needs_no_joining():
 def test_rename_is_carried_out_for_all_connections_at_once():
     play = guest()
     assert play.sends(type="rename", id=1, name="Grace") == [ChangeName(1, "Grace")]
-    assert play.session.called("Grace") and play.session.identity.name == "Grace"
+    assert play.session.rename("Grace") and play.session.identity.name == "Grace"
 
 
 def test_a_name_that_looks_like_a_moderators_is_refused():
@@ -512,7 +512,7 @@ def test_hello_and_join_are_asked_about_too():
 
 def test_a_session_goes_on_elsewhere_as_it_was():
     play = guest("lobby", settings={"limits": {"rate": 1, "burst": 5}})
-    play.session.called("Ada")
+    play.session.rename("Ada")
     play.passes(1)
     state = play.session.snapshot(play.now)
     session = ChatSession.restore(play.context, "c1", state, play.now + 100)

@@ -12,11 +12,11 @@ import jwt
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
-from workers.chat.agenda import SPARE, Agenda
+from workers.chat.session_timeouts import SPARE, DeadlineQueue
 
 SECRET = "a secret of more than thirty-two characters"
 PROGRAM = '''
-"""A chat that says how many connections_by_room it has, garbage left out, in answer to anything."""
+"""A chat that says how many connections it keeps, garbage left out, in answer to anything."""
 import gc
 
 from workers.chat import Chat
@@ -28,41 +28,41 @@ worker = chat.worker
 @chat.on_say
 def count(request):
     gc.collect()
-    return str(sum(type(thing).__name__ == "Desk" for thing in gc.get_objects()))
+    return str(sum(type(thing).__name__ == "ChatConnection" for thing in gc.get_objects()))
 '''
 
 
 def test_what_is_due_comes_in_order_of_its_time() -> None:
-    agenda: Agenda[str] = Agenda()
+    queue: DeadlineQueue[str] = DeadlineQueue()
     for at, item in ((3.0, "c"), (1.0, "a"), (9.0, "z"), (1.0, "b")):
-        agenda.put(at, item)
-    assert list(agenda.due(0.9)) == []
-    assert list(agenda.due(3.0)) == ["a", "b", "c"]
-    assert list(agenda.due(3.0)) == []
-    assert len(agenda) == 1
+        queue.put(at, item)
+    assert list(queue.due(0.9)) == []
+    assert list(queue.due(3.0)) == ["a", "b", "c"]
+    assert list(queue.due(3.0)) == []
+    assert len(queue) == 1
 
 
 def test_what_is_put_again_while_it_is_looked_at_comes_again() -> None:
-    agenda: Agenda[str] = Agenda()
-    agenda.put(1.0, "a")
-    for item in agenda.due(1.0):
-        agenda.put(2.0, item)
-    assert list(agenda.due(2.0)) == ["a"]
+    queue: DeadlineQueue[str] = DeadlineQueue()
+    queue.put(1.0, "a")
+    for item in queue.due(1.0):
+        queue.put(2.0, item)
+    assert list(queue.due(2.0)) == ["a"]
 
 
 def test_what_is_not_wanted_any_longer_is_thrown_out_when_it_is_much() -> None:
-    agenda: Agenda[str] = Agenda()
+    queue: DeadlineQueue[str] = DeadlineQueue()
     wanted = {"here": 5.0, "there": 7.0}
     names = ["here", "there", *(f"gone {number}" for number in range(SPARE))]
     for name in names:
-        agenda.put(wanted.get(name, 6.0), name)
-    agenda.tidy(1, lambda at, name: wanted.get(name) == at)
-    assert len(agenda) == len(names), "few are no trouble"
+        queue.put(wanted.get(name, 6.0), name)
+    queue.tidy(1, lambda at, name: wanted.get(name) == at)
+    assert len(queue) == len(names), "few are no trouble"
     for at in (4.0, 5.0):  # renewed, once to the same time
-        agenda.put(at, "here")
-    agenda.tidy(1, lambda at, name: wanted.get(name) == at)
-    assert len(agenda) == 2
-    assert list(agenda.due(8.0)) == ["here", "there"]
+        queue.put(at, "here")
+    queue.tidy(1, lambda at, name: wanted.get(name) == at)
+    assert len(queue) == 2
+    assert list(queue.due(8.0)) == ["here", "there"]
 
 
 async def test_who_is_gone_is_not_kept_until_the_token_ends(
@@ -77,9 +77,9 @@ async def test_who_is_gone_is_not_kept_until_the_token_ends(
         async with await ChatSocket.enter(server.url, token=token):
             pass
     async with await ChatSocket.enter(server.url, "lobby", token=token) as ann:
-        await until_async(partial(_few_desks, ann))
+        await until_async(partial(_few_are_kept, ann))
 
 
-async def _few_desks(ann: ChatSocket) -> bool:
+async def _few_are_kept(ann: ChatSocket) -> bool:
     await ann.ask(type="say", room="lobby", text="how many?")
     return int((await ann.expect("message"))["text"]) <= SPARE + 3

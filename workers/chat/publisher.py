@@ -1,0 +1,53 @@
+"""MessagePublisher: appends messages to logs and waits for their place, with or without a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from workers.addressing import room_name
+from workers.bus.port import BusError, Placed
+from workers.chat.rules import entries
+from workers.chat.rules.mentions import MentionIndex
+from workers.chat.rules.names import is_blank
+from workers.rooms.hub import Hub
+from workers.tasks import answer_of
+
+OnKept = Callable[[str, Placed, bytes], None]  # room, place and payload of what the store has now
+
+
+class MessagePublisher:
+    """Publishes for whoever awaits the answer; `on_kept` is the application's hook, None where there is none.
+
+    A message of a connection takes the shorter way through `EffectExecutor`, without a future.
+    """
+
+    def __init__(self, hub: Hub, mentions: MentionIndex, on_kept: OnKept | None) -> None:
+        self._hub = hub
+        self._mentions = mentions
+        self.on_kept = on_kept
+
+    async def append(self, room: str, payload: bytes, *, author: str, announce: bool = True, **options: Any) -> Placed:
+        """Append an entry to a log; `options` are those of `Bus.publish`. Raises BusError.
+
+        `announce=False` keeps the entry from the hook, as for the other side's copy of a direct message.
+        """
+
+        def publish(done: Callable[[Placed | BusError], None]) -> None:
+            def stored(result: Placed | BusError) -> None:
+                if isinstance(result, Placed) and announce and self.on_kept is not None and not result.duplicate:
+                    self.on_kept(room, result, payload)
+                done(result)
+
+            self._hub.publish(room, payload, form="j", done=stored, author=author, **options)
+
+        return await answer_of(publish)
+
+    async def say(self, room: str, text: str, *, user: str, name: str) -> Placed:
+        """Append a user's text to a room's log. Raises ValueError for an invalid room or a blank text, BusError."""
+        room = room_name(room)
+        if is_blank(text):
+            raise ValueError("nothing of this text can be seen")
+        mentions = self._mentions.mentioned(room, text) if entries.MENTION_SIGN in text else ()
+        body = entries.body_of_text(text, mentions)
+        return await self.append(room, entries.message(room, entries.sender(user, name), body), author=user)

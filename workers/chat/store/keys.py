@@ -1,0 +1,55 @@
+"""The keys of what the chat keeps in the store beside the logs; each lies in the slot of its room or inbox."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workers.addressing import INTERNAL, inbox_of
+from workers.bus.keys import key_field, tag
+
+_CHAT: Final = f"{INTERNAL}chat"  # records of the chat as a whole lie where this room's would
+
+
+def marks(server: str, room: str) -> str:
+    """The hash of read positions in a room; in an inbox also the user's name."""
+    return f"{tag(server, room)}:marks"
+
+
+def pace(server: str, room: str, *, user: str, address: str) -> str:
+    """The turn of a user in a slow room, or, with an address, of all guests from there."""
+    return f"{tag(server, room)}:pace:{f'a:{address}' if address else f'u:{user}'}"
+
+
+def claim(server: str, user: str, key: str) -> str:
+    """What an idempotency key of a user's direct messages stands for."""
+    return f"{tag(server, inbox_of(user))}:claim:{key_field(user=user, room='claim', key=key).hex()}"
+
+
+def copies(server: str, inbox: str) -> str:
+    """Where the senders' copies of an inbox's messages lie."""
+    return f"{tag(server, inbox)}:copies"
+
+
+def address(server: str, guest: str) -> str:
+    """Where a guest who has left came from."""
+    return f"{tag(server, inbox_of(guest))}:address"
+
+
+def guest_secret(server: str) -> str:
+    """The secret that guests' identities are signed with."""
+    return f"{tag(server, _CHAT)}:secret"
+
+
+def staff(server: str) -> str:
+    """The hash of moderators and admins."""
+    return f"{tag(server, _CHAT)}:staff"
+
+
+def occupants(server: str, room: str) -> str:
+    """The hash of users in a room with a limit, by worker."""
+    return f"{tag(server, room)}:occupants"
+
+
+def request_tokens(server: str, user: str) -> str:
+    """The bucket of a user's requests over all connections."""
+    return f"{tag(server, inbox_of(user))}:rate"

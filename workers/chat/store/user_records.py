@@ -1,0 +1,81 @@
+"""What the store knows of a user in a room: how far the user has read, and, in the inbox, the name that the user chose.
+
+Positions outlive the messages, as the room's own position does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from workers.addressing import inbox_of
+from workers.bus.keys import of_log
+from workers.bus.port import BusError, Placed
+from workers.bus.script import Script
+from workers.chat.store import keys
+from workers.presence.calls import Argument, Calls
+
+
+class ReadPosition(Struct, frozen=True):
+    """How far a user has read in a room: the offset, if one was ever given, and the messages of others since."""
+
+    read: int | None
+    unread: int
+    name: str = ""  # in the inbox: what the user wants to be called
+
+
+class ReadPositions:
+    """Reads and moves read positions; `ttl` in seconds."""
+
+    __slots__ = ("_calls", "_look", "_mark", "_server", "_ttl")
+
+    def __init__(self, calls: Calls, server: str, ttl: int, *, look: Script, mark: Script) -> None:
+        self._calls, self._server, self._ttl = calls, server, ttl
+        self._look, self._mark = look, mark
+
+    async def read(self, room: str, user: str) -> ReadPosition:
+        """A user's position in a room. Raises BusError."""
+        offset, unread, name = await self._calls.call(self._look, self._keys(room), [user], again=True)
+        return ReadPosition(None if int(offset) < 0 else int(offset), int(unread), name.decode())
+
+    def move(self, room: str, user: str, offset: int, moved: Callable[[int], None]) -> None:
+        """Keep a position; `moved` gets the position only where it went forward.
+
+        A failure is ignored: the client sends its position again with the next message it reads.
+        """
+
+        def done(reply: Any) -> None:
+            if not isinstance(reply, BusError) and reply[1]:
+                moved(int(reply[0]))
+
+        self._calls.send(self._mark, self._keys(room), [user, offset, self._ttl], done, again=True)
+
+    def _keys(self, room: str) -> list[str]:
+        return [*of_log(self._server, room), keys.marks(self._server, room)]
+
+
+class UserNames:
+    """Writes the names that users chose; `ReadPositions.read` of the inbox returns them. `ttl` in seconds."""
+
+    __slots__ = ("_call", "_calls", "_server", "_ttl")
+
+    def __init__(self, calls: Calls, server: str, ttl: int, *, call: Script) -> None:
+        self._calls, self._server, self._ttl, self._call = calls, server, ttl, call
+
+    async def write(self, user: str, name: str, at: Placed) -> None:
+        """Keep a name that was ordered at that place of the log of names. Raises BusError."""
+        args: list[Argument] = [at.time, at.offset, name, self._ttl]
+        await self._calls.call(self._call, [self._key(user)], args, again=True)
+
+    def write_first(self, user: str, name: str) -> None:
+        """Keep the first name of a new user, without an order and without waiting; the write may be lost."""
+        self._calls.send(self._call, [self._key(user)], [0, 0, name, self._ttl], _ignore, again=True)
+
+    def _key(self, user: str) -> str:
+        return keys.marks(self._server, inbox_of(user))
+
+
+def _ignore(reply: Any) -> None:
+    """A lost name is chosen again with the next hello."""

@@ -99,16 +99,11 @@ KNOWN: dict[str, set[str]] = {
         "workers: Connection",
     },
     "class_names_over_all": {
-        "Account",
-        "Finish",
-        "Left",
         "Log",
         "Page",
         "Place",
         "Sender",
-        "Site",
         "StoreUnreachable",
-        "Timer",
     },
     "close_codes": {
         "workers/callbacks/application.py: 1011",

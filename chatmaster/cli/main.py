@@ -439,5 +439,5 @@ def main() -> NoReturn:
         if SUCCESSION in os.environ:  # the master became us, and we did not get as far as to be it
             from chatmaster.master import exec_state
 
-            exec_state.turn_back(exec_state.take(os.environ), "it did not come to its start")
+            exec_state.roll_back(exec_state.take(os.environ), "it did not come to its start")
     sys.exit(code)

@@ -141,7 +141,7 @@ def _url(text: str, *, page: bool) -> str:
     return address.page_url if page else address.client_url
 
 
-def _spawn(arguments: list[str], log: Path, owner: privileges.Account) -> tuple[subprocess.Popen[bytes], int]:
+def _spawn(arguments: list[str], log: Path, owner: privileges.UnixAccount) -> tuple[subprocess.Popen[bytes], int]:
     """The detached master, and the end of the pipe that its report comes from."""
     reader, writer = os.pipe()
     try:

@@ -23,14 +23,14 @@ from chatmaster.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Answer = contract.Declares | contract.Answer | contract.Failed
+ProbeAnswer = contract.Declares | contract.Answer | contract.Failed
 
 
 class ProbeProcess:
     """One probe child: from its fork to its end."""
 
     def __init__(
-        self, reactor: EventLoop, settings: Settings, entry: str, done: Callable[[Answer], None], *, what: str = ""
+        self, loop: EventLoop, settings: Settings, entry: str, done: Callable[[ProbeAnswer], None], *, what: str = ""
     ) -> None:
         """`done` is called once, after the child was waited for. Raises OSError where nothing can be forked.
 
@@ -52,11 +52,11 @@ class ProbeProcess:
             theirs.close()
         self._settings = settings
         self._what = what or f"importing {settings.server.app}"
-        self._answer: Answer | None = None
+        self._answer: ProbeAnswer | None = None
         self._overdue = False
         self._done = done
-        self._channel = Channel(reactor, ours, self._received)
-        self._timer = reactor.call_later(settings.master.ready_timeout, self._too_slow)
+        self._channel = Channel(loop, ours, self._received)
+        self._timer = loop.call_later(settings.master.ready_timeout, self._too_slow)
 
     def exited(self, code: int) -> None:
         """The child was waited for."""
@@ -67,7 +67,7 @@ class ProbeProcess:
         self._done(self._answer or self._unanswered(code))
 
     def _received(self, message: contract.FromWorker) -> None:
-        if isinstance(message, Answer) and self._answer is None:
+        if isinstance(message, ProbeAnswer) and self._answer is None:
             self._answer = message
 
     def _too_slow(self) -> None:
@@ -81,7 +81,7 @@ class ProbeProcess:
         return contract.Failed(ExitCode.NOT_READY, f"{self._what} ended the process ({describe(code)})")
 
 
-def declared(answer: Answer) -> contract.Declares:
+def declared(answer: ProbeAnswer) -> contract.Declares:
     """The declaration, or ApplicationError with the reason and the traceback."""
     if isinstance(answer, contract.Declares):
         return answer
@@ -91,16 +91,16 @@ def declared(answer: Answer) -> contract.Declares:
 
 def run(settings: Settings, entry: str = contract.WORKERS_ENTRY) -> contract.Declares:
     """Ask and wait, for a command that has no loop. Raises ApplicationError."""
-    answers: list[Answer] = []
-    reactor = EventLoop()
+    answers: list[ProbeAnswer] = []
+    loop = EventLoop()
     try:
-        asking = ProbeProcess(reactor, settings, entry, answers.append)
-        reactor.on_signal(signal.SIGCHLD, lambda: _wait(asking))
+        asking = ProbeProcess(loop, settings, entry, answers.append)
+        loop.on_signal(signal.SIGCHLD, lambda: _wait(asking))
         _wait(asking)
-        reactor.run_until(lambda: bool(answers))
+        loop.run_until(lambda: bool(answers))
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        reactor.close()
+        loop.close()
     return declared(answers[0])
 
 

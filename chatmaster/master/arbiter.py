@@ -24,7 +24,7 @@ from chatmaster.config.loader import Loaded
 from chatmaster.contract import WORKERS_ENTRY, ExitCode
 from chatmaster.errors import ApplicationError, ChatmasterError, StoreUnreachable
 from chatmaster.master import exec_state
-from chatmaster.master.boot import Boot, Interrupted, Site, open_log
+from chatmaster.master.boot import Boot, Interrupted, ServerResources, open_log
 from chatmaster.master.checkup import Checkup
 from chatmaster.master.commands.command import CommandContext
 from chatmaster.master.commands.queue import CommandQueue
@@ -99,11 +99,11 @@ def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: StartupReport,
     boot = Boot(loaded, entry, loop, children, left)
     if left is not None and left.running is not None:
         try:
-            site = boot.resume(stack, left, left.running)
-            arbiter = Arbiter(site, entry, loop, children, notifier, readiness, left.running)
+            resources = boot.restore(stack, left, left.running)
+            arbiter = Arbiter(resources, entry, loop, children, notifier, readiness, left.running)
             arbiter.restore(left.running)
         except Exception as error:
-            exec_state.turn_back(left, str(error) or repr(error))
+            exec_state.roll_back(left, str(error) or repr(error))
             raise
     else:
         arbiter = Arbiter(boot.run(stack), entry, loop, children, notifier, readiness)
@@ -132,7 +132,7 @@ class Arbiter:
 
     def __init__(
         self,
-        site: Site,
+        resources: ServerResources,
         entry: str,
         loop: EventLoop,
         children: ChildWatcher,
@@ -141,28 +141,28 @@ class Arbiter:
         running: MasterSnapshot | None = None,
     ) -> None:
         """`running`: what the image before this one has left, for `resume`."""
-        self._site = site
+        self._resources = resources
         self._loop = loop
         self._children = children
         self._notifier = notifier
         self._readiness = readiness
-        timing = events.Timing.of(site.settings)
+        timing = events.Timing.of(resources.settings)
         if running is None:
             self._policy = Policy(timing, random=random.random)
         else:
-            self._policy = Policy.of(running.view, timing, random=random.random)
+            self._policy = Policy.restore(running.view, timing, random=random.random)
         generations = {self._policy.generation, *(slot.generation for slot in self._policy.slots.values())}
-        self._settings_of = dict.fromkeys(generations, site.settings)
-        self._supervisor = Supervisor(loop, children, site, entry, tell=self.decide, said=self._said)
+        self._settings_of = dict.fromkeys(generations, resources.settings)
+        self._supervisor = Supervisor(loop, children, resources, entry, decide=self.decide, receive=self._receive)
         self._keeper: StoreSupervisor | None = None
-        if site.store is not None:
-            patience = STORE_PATIENCE * site.settings.master.hang_timeout
-            self._keeper = StoreSupervisor(loop, children, site.store, patience=patience)
+        if resources.store is not None:
+            patience = STORE_PATIENCE * resources.settings.master.hang_timeout
+            self._keeper = StoreSupervisor(loop, children, resources.store, patience=patience)
         self._started = time.time() if running is None else running.started
         self._since = _since(running)
         context = CommandContext(
             master=self,
-            site=site,
+            resources=resources,
             policy=self._policy,
             supervisor=self._supervisor,
             loop=loop,
@@ -173,21 +173,27 @@ class Arbiter:
         )
         self._commands = CommandQueue(context)
         self._report = Report(
-            site, self._policy, self._supervisor, self._keeper, self._commands, started=self._started, since=self._since
+            resources,
+            self._policy,
+            self._supervisor,
+            self._keeper,
+            self._commands,
+            started=self._started,
+            since=self._since,
         )
-        self._checkup = Checkup(site, self._report, self._supervisor, loop, children)
+        self._checkup = Checkup(resources, self._report, self._supervisor, loop, children)
         self._queries = WorkerQueries(loop, self._askable, self._groups, self._report.store_trouble)
         self._failure: ChatmasterError | None = None
         self._over = False
         self._sampled = self._touched = 0.0
         listening = socket.socket(fileno=running.control) if running is not None else None
-        self._control = ControlServer(loop, site.loaded.control_socket, self._handlers(), listening)
+        self._control = ControlServer(loop, resources.loaded.control_socket, self._handlers(), listening)
 
     def start(self) -> None:
         """Begin with the store, then the workers."""
         self._listen_to_signals()
         if self._keeper is not None:
-            patience = self._site.settings.master.ready_timeout
+            patience = self._resources.settings.master.ready_timeout
             self._keeper.start(patience=patience, ready=self._start_workers, failed=self._fail_start)
         else:
             self._start_workers()
@@ -209,15 +215,15 @@ class Arbiter:
 
     def snapshot(self, refused: str = "") -> ExecState:
         """Return all that the next image needs. `refused`: why this image, the new program, gives it back."""
-        site, commands, supervisor = self._site, self._commands, self._supervisor
+        resources, commands, supervisor = self._resources, self._commands, self._supervisor
         running = MasterSnapshot(
-            view=self._policy.view,
-            groups=site.groups,
+            view=self._policy.snapshot(),
+            groups=resources.groups,
             workers=supervisor.snapshot(),
             tables=supervisor.rows.tables,
             store=self._keeper.snapshot() if self._keeper is not None else None,
-            settings=diff.restart_settings(site.settings),
-            durability=site.durability,
+            settings=diff.restart_settings(resources.settings),
+            durability=resources.durability,
             started=self._started,
             generation=commands.generation,
             scaled=tuple(commands.scaled),
@@ -228,7 +234,9 @@ class Arbiter:
             back=exec_state.own_program(),
             refused=refused,
         )
-        return ExecState(os.getpid(), site.pid_file.fileno(), tuple(site.listeners.snapshot()), running=running)
+        return ExecState(
+            os.getpid(), resources.pid_file.fileno(), tuple(resources.listeners.snapshot()), running=running
+        )
 
     def execute(self, program: MasterProgram, refused: str = "") -> None:
         """Become that program. Raises OSError where it cannot be executed; then the server goes on as before."""
@@ -262,16 +270,16 @@ class Arbiter:
             case events.Spawn():
                 self._supervisor.spawn(action, self._settings_of[action.generation])
             case events.DrainWorker(number, seconds, graceful, final, reload):
-                self._supervisor.tell(number, contract.Drain(seconds, graceful, final, reload))
+                self._supervisor.send(number, contract.Drain(seconds, graceful, final, reload))
             case events.HandOverSlot():
                 self._supervisor.hand_over(action)
             case events.Kill():
                 self._supervisor.kill(action)
             case events.AdoptListener():
                 self._supervisor.adopt(action)
-            case events.TellReaped(number):
-                self._queries.gone(number)
-                self._supervisor.reaped(number)
+            case events.AnnounceDeath(number):
+                self._queries.remove_worker(number)
+                self._supervisor.forget(number)
             case events.AnnounceReady():
                 self._announce()
             case events.FailStart(code, reason):
@@ -281,31 +289,31 @@ class Arbiter:
                 self._commands.end_operation(operation, code, reason)
             case events.LogLine(level, text):
                 log.log(level, "%s", text)
-            case events.Finish():
+            case events.EndMaster():
                 self._stop_store()
 
     # ---- workers ---------------------------------------------------------------------------------
 
-    def _said(self, handle: WorkerHandle, message: contract.FromWorker) -> None:
+    def _receive(self, handle: WorkerHandle, message: contract.FromWorker) -> None:
         match message:
             case contract.Ready(version):
                 self.decide(events.BecameReady(handle.number, version))
             case contract.Failed():
                 self.decide(events.ReportedFailure(handle.number, message))
             case contract.Answer():
-                self._queries.answered(handle.number, message)
+                self._queries.receive_answer(handle.number, message)
             case contract.Replace(reason):
-                self.decide(events.ReplacementAsked(handle.number, reason))
+                self.decide(events.ReplacementRequested(handle.number, reason))
             case contract.KillPeer(incarnation):
-                if (peer := self._supervisor.called(incarnation)) is not None:
+                if (peer := self._supervisor.find(incarnation)) is not None:
                     self.decide(events.FellSilent(peer.number))
             case contract.Drained() | contract.Declares():
                 """Its exit says the same."""
 
     def _groups(self) -> Sequence[str]:
         """The program's Workers; that of the instance's own rooms first."""
-        own = plain(self._site.groups)
-        return sorted((group.name for group in self._site.groups), key=lambda name: name != own)
+        own = plain(self._resources.groups)
+        return sorted((group.name for group in self._resources.groups), key=lambda name: name != own)
 
     def _askable(self) -> tuple[Sequence[WorkerHandle], Sequence[WorkerHandle]]:
         able: list[WorkerHandle] = []
@@ -322,20 +330,20 @@ class Arbiter:
 
     def _start_workers(self) -> None:
         if self._policy.phase is ServerPhase.IDLE:
-            counts = {group.name: group.count for group in self._site.groups}
-            self.decide(events.StartAsked(counts, self._site.listeners.keys()))
+            counts = {group.name: group.count for group in self._resources.groups}
+            self.decide(events.StartRequested(counts, self._resources.listeners.keys()))
 
     def _announce(self) -> None:
-        self._site.record.looked_after()
-        self._readiness.ready(self._site.addresses, self._site.pages)
+        self._resources.record.forget_left()
+        self._readiness.ready(self._resources.addresses, self._resources.pages)
         self._notifier.ready(self.summary())
-        name, addresses = self._site.settings.master.name, ", ".join(self._site.addresses)
+        name, addresses = self._resources.settings.master.name, ", ".join(self._resources.addresses)
         log.info("%s runs: %s, on %s (chatmaster %s)", name, self.summary(), addresses, __version__)
         self._loop.call_later(0.0, self._commands.advance)
 
     def _fail_start(self, code: ExitCode, reason: str) -> None:
         self._failure = StoreUnreachable(reason)
-        self.decide(events.StopAsked(0.0))
+        self.decide(events.StopRequested(0.0))
 
     def _stop_store(self) -> None:
         if self._keeper is not None:
@@ -350,8 +358,8 @@ class Arbiter:
         """Become the program anew: same pid, same sockets, same lock."""
         left = ExecState(
             pid=os.getpid(),
-            pid_file=self._site.pid_file.keep_over_exec(),
-            listeners=tuple(self._site.listeners.snapshot()),
+            pid_file=self._resources.pid_file.keep_over_exec(),
+            listeners=tuple(self._resources.listeners.snapshot()),
             askers=self._commands.give_requesters_away(),
         )
         self._control.close()
@@ -369,7 +377,7 @@ class Arbiter:
                 handle.look(now)
         if now - self._touched >= TOUCH_EVERY:
             self._touched = now
-            self._site.pid_file.touch()
+            self._resources.pid_file.touch()
         self._report.note(now)
         self.decide(
             events.TimePassed(
@@ -377,7 +385,7 @@ class Arbiter:
                 {number: handle.row[Field.MEMORY] for number, handle in self._supervisor.handles.items()},
             )
         )
-        due = self._policy.next_look()
+        due = self._policy.next_deadline()
         self._loop.call_at(min(now + LOOK_EVERY, max(due or now + LOOK_EVERY, now + 0.01)), self._look)
 
     # ---- signals and commands ----------------------------------------------------------------------
@@ -408,15 +416,15 @@ class Arbiter:
     def _reopen_logs(self) -> None:
         """The log file was rotated."""
         try:
-            self._site.log_handler.reopen()
+            self._resources.log_handler.reopen()
         except OSError as error:
             log.error("the log could not be opened again: %s", error.strerror)
-        self._supervisor.tell_everyone(contract.ReopenLogs())
+        self._supervisor.broadcast(contract.ReopenLogs())
 
     def _settings_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         first, count = next(iter(self._policy.counts.items()))
         scaled = count if first in self._commands.scaled else None
-        peer.done(diff.running_settings(self._site.settings, str(args.get("salt")), scaled=scaled))
+        peer.done(diff.running_settings(self._resources.settings, str(args.get("salt")), scaled=scaled))
 
     # ---- for the commands --------------------------------------------------------------------------
 
@@ -426,15 +434,15 @@ class Arbiter:
 
     def reconfigure(self, loaded: Loaded, settings: Settings) -> None:
         """Make these the settings of the master itself."""
-        site = self._site
-        site.loaded, site.settings = loaded, settings
+        resources = self._resources
+        resources.loaded, resources.settings = loaded, settings
         # Only generations that a slot may still spawn are kept.
         used = {slot.generation for slot in self._policy.slots.values()} | {self._policy.generation}
         self._settings_of = {number: kept for number, kept in self._settings_of.items() if number in used}
         if self._keeper is not None:
             self._keeper.be_patient(STORE_PATIENCE * settings.master.hang_timeout)
         try:
-            site.log_handler = open_log(loaded)
+            resources.log_handler = open_log(loaded)
         except ChatmasterError as error:
             log.error("%s; the log stays where it was", error)
 

@@ -29,7 +29,7 @@ from chatmaster.master.worker_record import WorkerRecord, left_in
 from chatmaster.runtime import cores, fork, logs, privileges, statedir
 from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import EventLoop
-from chatmaster.runtime.pidfile import Left, PidFile
+from chatmaster.runtime.pidfile import PidFile, PreviousMaster
 from chatmaster.settings import Settings
 from chatmaster.store import check, refusals
 from chatmaster.store.binary import why_not_the_wheels
@@ -46,7 +46,7 @@ class Interrupted(Exception):
 
 
 @dataclass
-class Site:
+class ServerResources:
     """What the first worker finds."""
 
     loaded: Loaded
@@ -75,29 +75,29 @@ class Site:
 
 @dataclass
 class _Answers:
-    application: app_probe.Answer | None = None
-    store: app_probe.Answer | None = None
+    application: app_probe.ProbeAnswer | None = None
+    store: app_probe.ProbeAnswer | None = None
 
 
 class Boot:
-    """Prepares the site, step by step, in the loop, so that signals and children are seen meanwhile."""
+    """Prepares the resources, step by step, in the loop, so that signals and children are seen meanwhile."""
 
     def __init__(
-        self, loaded: Loaded, entry: str, reactor: EventLoop, reaper: ChildWatcher, left: exec_state.ExecState | None
+        self, loaded: Loaded, entry: str, loop: EventLoop, children: ChildWatcher, left: exec_state.ExecState | None
     ) -> None:
         self._loaded = loaded
         self._entry = entry
-        self._reactor = reactor
-        self._reaper = reaper
+        self._loop = loop
+        self._children = children
         self._exec_state = left
         self._interrupted = False
 
-    def run(self, stack: ExitStack) -> Site:
+    def run(self, stack: ExitStack) -> ServerResources:
         """Everything; what must be undone in the end is left on the stack. Raises ChatmasterError or Interrupted."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            self._reactor.on_signal(number, self._interrupt)
+            self._loop.on_signal(number, self._interrupt)
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
-            self._reactor.on_signal(number, lambda: None)  # nothing runs yet that it could be meant for
+            self._loop.on_signal(number, lambda: None)  # nothing runs yet that it could be meant for
         exec_state.release_signals()
         settings = self._loaded.settings
         setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
@@ -107,15 +107,17 @@ class Boot:
         handler = open_log(self._loaded, account)
         for warning in (*self._loaded.warnings, *validation.warnings(settings)):
             log.warning("%s", warning)
-        if pid_file.left is not None:
-            log.warning("%s", obituary(pid_file.left, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
+        if pid_file.previous is not None:
+            log.warning(
+                "%s", crash_report(pid_file.previous, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
+            )
         fork.preload(self._entry)
         durability = self._ask()
         settings = effective_settings(self._loaded)
         found = Listeners(settings.server.backlog, int(settings.server.unix_mode, 8))
         stack.callback(found.close)
         # Of a master that was killed, the workers may just be dying.
-        made = self._listen(found, killed_before=pid_file.left is not None)
+        made = self._listen(found, killed_before=pid_file.previous is not None)
         if warning := crowded(sum(group.count for group in made), cores.available()):
             log.warning("%s", warning)
         privileges.drop(account)
@@ -125,7 +127,7 @@ class Boot:
             durability = store.durability
             if reason := why_not_the_wheels(store.program):
                 log.warning("the embedded store is %s (%s): %s", store.program, store.program.path, reason)
-        return Site(
+        return ServerResources(
             loaded=self._loaded,
             settings=settings,
             groups=made,
@@ -138,8 +140,10 @@ class Boot:
             record=WorkerRecord(self._loaded.worker_record, left=left_in(self._loaded.worker_record)),
         )
 
-    def resume(self, stack: ExitStack, left: exec_state.ExecState, running: exec_state.MasterSnapshot) -> Site:
-        """After an upgrade: the site as it is. Nothing is asked and nothing opened; a reload follows."""
+    def restore(
+        self, stack: ExitStack, left: exec_state.ExecState, running: exec_state.MasterSnapshot
+    ) -> ServerResources:
+        """After an upgrade: the resources as it is. Nothing is asked and nothing opened; a reload follows."""
         keep, _ = diff.keep_running(self._loaded.settings, running.settings)
         self._loaded = replace(self._loaded, settings=keep)
         settings = effective_settings(self._loaded)
@@ -154,7 +158,7 @@ class Boot:
         store = None
         if settings.store.url == "embedded":
             store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
-        return Site(
+        return ServerResources(
             loaded=self._loaded,
             settings=settings,
             groups=running.groups,
@@ -198,9 +202,9 @@ class Boot:
             log.warning("the store's maxmemory-policy: %s", complaint)
         return str(facts[0].get("durability", "")) if facts else ""
 
-    def _fork(self, entry: str, done: Callable[[app_probe.Answer], None], *, what: str = "") -> None:
-        asking = app_probe.ProbeProcess(self._reactor, effective_settings(self._loaded), entry, done, what=what)
-        self._reaper.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
+    def _fork(self, entry: str, done: Callable[[app_probe.ProbeAnswer], None], *, what: str = "") -> None:
+        asking = app_probe.ProbeProcess(self._loop, effective_settings(self._loaded), entry, done, what=what)
+        self._children.expect(asking.pid, lambda status: asking.exited(os.waitstatus_to_exitcode(status)))
 
     def _listen(self, found: Listeners, *, killed_before: bool) -> tuple[Group, ...]:
         settings = self._loaded.settings
@@ -221,11 +225,11 @@ class Boot:
                 if time.monotonic() >= deadline:
                     raise
             again = time.monotonic() + 0.05
-            self._reactor.call_at(again, lambda: None)
+            self._loop.call_at(again, lambda: None)
             self._wait(lambda again=again: time.monotonic() >= again)  # type: ignore[misc]
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        self._reactor.run_until(lambda: self._interrupted or done())
+        self._loop.run_until(lambda: self._interrupted or done())
         if self._interrupted:
             raise Interrupted
 
@@ -240,7 +244,7 @@ def effective_settings(loaded: Loaded) -> Settings:
     return msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, file=file))
 
 
-def open_log(loaded: Loaded, account: privileges.Account | None = None) -> logs.LogHandler:
+def open_log(loaded: Loaded, account: privileges.UnixAccount | None = None) -> logs.LogHandler:
     """The master's own log. Raises ChatmasterError."""
     settings = effective_settings(loaded)
     try:
@@ -253,11 +257,11 @@ def open_log(loaded: Loaded, account: privileges.Account | None = None) -> logs.
     return handler
 
 
-def obituary(left: Left, *, booted: float) -> str:
+def crash_report(left: PreviousMaster, *, booted: float) -> str:
     """What the log says of a master that did not come to its end; `booted` is Unix time."""
     seen = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(left.seen))
     how = "it was killed or crashed" if left.seen > booted else "the machine has started anew since then"
     return f"the last master (pid {left.pid}) did not end properly: {how}; it was last seen alive at {seen}"
 
 
-__all__ = ["Boot", "Interrupted", "Site", "effective_settings", "open_log"]
+__all__ = ["Boot", "Interrupted", "ServerResources", "effective_settings", "open_log"]

@@ -14,7 +14,7 @@ import msgspec
 
 from chatmaster import contract
 from chatmaster.master import app_probe
-from chatmaster.master.boot import Site
+from chatmaster.master.boot import ServerResources
 from chatmaster.master.control_server import ControlPeer
 from chatmaster.master.report import Report
 from chatmaster.master.supervisor import Supervisor
@@ -30,9 +30,14 @@ class Checkup:
     """The command `doctor` of the control socket."""
 
     def __init__(
-        self, site: Site, report: Report, supervisor: Supervisor, loop: EventLoop, children: ChildWatcher
+        self,
+        resources: ServerResources,
+        report: Report,
+        supervisor: Supervisor,
+        loop: EventLoop,
+        children: ChildWatcher,
     ) -> None:
-        self._site = site
+        self._resources = resources
         self._report = report
         self._supervisor = supervisor
         self._loop = loop
@@ -40,9 +45,9 @@ class Checkup:
 
     def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         """Answer with what is known, once the store has answered or has not in time."""
-        settings = self._site.settings
+        settings = self._resources.settings
         store = msgspec.structs.replace(
-            settings.store, url=self._site.store_url, timeout=min(settings.store.timeout, STORE_TIMEOUT)
+            settings.store, url=self._resources.store_url, timeout=min(settings.store.timeout, STORE_TIMEOUT)
         )
         # The time for which it is asked again while it reads its data.
         master = msgspec.structs.replace(settings.master, ready_timeout=STORE_TIMEOUT)
@@ -56,7 +61,7 @@ class Checkup:
         self._children.expect(probe.pid, lambda status: probe.exited(os.waitstatus_to_exitcode(status)))
 
     def _facts(self) -> dict[str, Any]:
-        settings, loaded = self._site.settings, self._site.loaded
+        settings, loaded = self._resources.settings, self._resources.loaded
         status = self._report.status()
         limits = [proc.file_limit(handle.pid) for handle in self._supervisor.handles.values()]
         keys = ("pid", "name", "state_dir", "config_file", "log_file", "memory")
@@ -70,7 +75,7 @@ class Checkup:
             "backlog": settings.server.backlog,
             "connections_wanted": settings.limits.connections,
             "store": status["store"],
-            "embedded": self._site.store is not None,
+            "embedded": self._resources.store is not None,
             **self._report.disk(),
             "log_lines_dropped": status["totals"]["log_lines_dropped"],
             "faults": status["faults"],
@@ -79,7 +84,7 @@ class Checkup:
         }
 
 
-def _of_store(answer: app_probe.Answer) -> dict[str, Any]:
+def _of_store(answer: app_probe.ProbeAnswer) -> dict[str, Any]:
     if isinstance(answer, contract.Answer) and answer.rows:
         return {"store_facts": answer.rows[0]}
     return {"store_error": answer.reason if isinstance(answer, contract.Failed) else "it gave no answer"}

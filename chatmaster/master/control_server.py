@@ -53,10 +53,10 @@ class ControlPeer:
         self._asked = asked
         self._answered = False
         self._on_gone: list[Callable[[], None]] = []
-        self._patience = server.reactor.call_later(PATIENCE, self._too_slow)
+        self._patience = server.loop.call_later(PATIENCE, self._too_slow)
         if asked:
             self._patience.cancel()
-        server.reactor.watch(sock.fileno(), READ, self._readable)
+        server.loop.watch(sock.fileno(), READ, self._readable)
 
     # ---- answering ---------------------------------------------------------------------------------
 
@@ -107,8 +107,8 @@ class ControlPeer:
         if not self.open:
             return
         self._patience.cancel()
-        self._server.reactor.forget(self._sock.fileno())
-        self._server.gone(self)
+        self._server.loop.forget(self._sock.fileno())
+        self._server.remove(self)
         self._sock.close()
         if not self._answered:
             for callback in self._on_gone:
@@ -186,11 +186,11 @@ class ControlPeer:
             return
         del self._waiting[:sent]
         if self._waiting:
-            self._server.reactor.watch(self._sock.fileno(), READ | WRITE, self._ready)
+            self._server.loop.watch(self._sock.fileno(), READ | WRITE, self._ready)
         elif self._answered:
             self.close()
         else:
-            self._server.reactor.watch(self._sock.fileno(), READ, self._readable)
+            self._server.loop.watch(self._sock.fileno(), READ, self._readable)
 
     def _ready(self) -> None:
         self._flush()
@@ -202,13 +202,13 @@ class ControlServer:
     """Listens on the control socket."""
 
     def __init__(
-        self, reactor: EventLoop, path: Path, commands: Mapping[str, CommandHandler], sock: socket.socket | None = None
+        self, loop: EventLoop, path: Path, commands: Mapping[str, CommandHandler], sock: socket.socket | None = None
     ) -> None:
         """Replaces a socket that is left over: only the holder of the pid file comes here. Raises ChatmasterError.
 
         `sock` listens there already: the image of this program before this one has left it.
         """
-        self.reactor = reactor
+        self.loop = loop
         self.commands = commands
         self._path = path
         self._peers: set[ControlPeer] = set()
@@ -236,7 +236,7 @@ class ControlServer:
         self._peers.add(peer)
         return peer
 
-    def gone(self, peer: ControlPeer) -> None:
+    def remove(self, peer: ControlPeer) -> None:
         """A peer has hung up, or was."""
         self._peers.discard(peer)
         self._listen()
@@ -245,25 +245,25 @@ class ControlServer:
         """Hang up on everybody and remove the socket."""
         for peer in list(self._peers):
             peer.close()
-        self.reactor.forget(self._sock.fileno())
+        self.loop.forget(self._sock.fileno())
         self._sock.close()
         self._path.unlink(missing_ok=True)
 
     def _listen(self) -> None:
         if self._sock.fileno() >= 0:
-            self.reactor.watch(self._sock.fileno(), READ, self._accept)
+            self.loop.watch(self._sock.fileno(), READ, self._accept)
 
     def _accept(self) -> None:
         if len(self._peers) >= MOST_PEERS:
-            self.reactor.forget(self._sock.fileno())  # the rest waits in the accept queue
+            self.loop.forget(self._sock.fileno())  # the rest waits in the accept queue
             return
         try:
             sock, _ = self._sock.accept()
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 log.warning("a chatctl has to wait: %s", error.strerror)
-                self.reactor.forget(self._sock.fileno())
-                self.reactor.call_later(1.0, self._listen)
+                self.loop.forget(self._sock.fileno())
+                self.loop.call_later(1.0, self._listen)
             return
         sock.setblocking(False)
         self._peers.add(ControlPeer(self, sock))

@@ -5,7 +5,7 @@ size and can be seen; an environment variable names that one, and our pid, so th
 accident means nothing. Signals that come between the exec and the new image's handlers are blocked and wait for them.
 
 At an upgrade everything goes on meanwhile: workers, store, sockets. Should the new image not be able to go on with what
-it was left, it executes the old program again with the same, and with the reason (`turn_back`). Only if that one
+it was left, it executes the old program again with the same, and with the reason (`roll_back`). Only if that one
 cannot go on either does it end, with the reason in the log and a code that is not 0, and the kernel ends the workers.
 """
 
@@ -22,7 +22,7 @@ import msgspec
 
 from chatmaster.config.groups import Group
 from chatmaster.master.listeners import ListenerSnapshot
-from chatmaster.policy.processes import View
+from chatmaster.policy.processes import PolicySnapshot
 from chatmaster.store.supervisor import StoreSnapshot
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class MasterProgram(msgspec.Struct, frozen=True):
 
 
 class WorkerSnapshot(msgspec.Struct, frozen=True):
-    """A worker process; what is thought of it is in the `View`, under its number."""
+    """A worker process; what is thought of it is in the `PolicySnapshot`, under its number."""
 
     number: int
     slot: int
@@ -74,7 +74,7 @@ class CommandSnapshot(msgspec.Struct, frozen=True):
 class MasterSnapshot(msgspec.Struct, frozen=True):
     """What goes on while the master executes its new program."""
 
-    view: View
+    view: PolicySnapshot
     groups: tuple[Group, ...]
     workers: tuple[WorkerSnapshot, ...]
     tables: dict[int, int]  # version of the contract → memfd of counters
@@ -158,7 +158,7 @@ def release_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
-def turn_back(left: ExecState | None, reason: str) -> None:
+def roll_back(left: ExecState | None, reason: str) -> None:
     """Execute the old program again, since this one cannot go on; returns only where that is impossible, too."""
     running = left.running if left is not None else None
     if left is None or running is None or running.refused:

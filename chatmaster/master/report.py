@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import chatmaster
 from chatmaster.config.formatting import without_password
 from chatmaster.master import faults, status
-from chatmaster.master.boot import Site
+from chatmaster.master.boot import ServerResources
 from chatmaster.master.commands.outcome import CommandFailure
 from chatmaster.master.status import Row
 from chatmaster.master.supervisor import Supervisor
@@ -35,7 +35,7 @@ class Report:
 
     def __init__(
         self,
-        site: Site,
+        resources: ServerResources,
         policy: Policy,
         supervisor: Supervisor,
         keeper: StoreSupervisor | None,
@@ -45,7 +45,7 @@ class Report:
         since: float,
     ) -> None:
         """The master began at `started` (Unix time), which is `since` on the monotonic clock."""
-        self._site = site
+        self._resources = resources
         self._policy = policy
         self._supervisor = supervisor
         self._keeper = keeper
@@ -92,17 +92,17 @@ class Report:
         return {**told, "faults": faults.find(told)}
 
     def _master(self, now: float) -> Row:
-        site, loaded = self._site, self._site.loaded
+        resources, loaded = self._resources, self._resources.loaded
         return {
             "pid": os.getpid(),
-            "name": site.settings.master.name,
+            "name": resources.settings.master.name,
             "version": chatmaster.__version__,
             "generation": self._policy.generation,
             "started": round(self._started, 3),
             "uptime": round(now - self._since, 3),
             "state": self._commands.state,
-            "listen": site.addresses,
-            "application": site.settings.server.app,
+            "listen": resources.addresses,
+            "application": resources.settings.server.app,
             "config_file": str(loaded.file) if loaded.file is not None else None,
             "log_file": str(loaded.log_file) if loaded.log_file is not None else None,
             "state_dir": str(loaded.state_dir),
@@ -125,12 +125,12 @@ class Report:
         self._note_store_state(now)
         state, since = self._store_state
         told: Row = {
-            "url": without_password(self._site.store_url),
+            "url": without_password(self._resources.store_url),
             "state": state,
             "state_age": round(now - since, 1),
             "reason": "" if state == "ready" else status.store_trouble(handles) or "the workers get no answer from it",
             "probe_ms": status.probe_ms(handles),
-            "durability": self._site.durability,
+            "durability": self._resources.durability,
         }
         if keeper is not None:
             pid = keeper.store.pid
@@ -154,7 +154,7 @@ class Report:
     def disk(self) -> dict[str, int | None]:
         """Bytes of the disk where the state directory is; None: it does not say."""
         try:
-            found = os.statvfs(self._site.loaded.state_dir)
+            found = os.statvfs(self._resources.loaded.state_dir)
         except OSError:
             return {"disk_free": None, "disk_size": None}
         return {"disk_free": found.f_bavail * found.f_frsize, "disk_size": found.f_blocks * found.f_frsize}

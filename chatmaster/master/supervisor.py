@@ -16,7 +16,7 @@ from typing import Final
 
 from chatmaster import contract
 from chatmaster.errors import ChatmasterError
-from chatmaster.master.boot import Site
+from chatmaster.master.boot import ServerResources
 from chatmaster.master.commands.outcome import MoveCounts
 from chatmaster.master.exec_state import WorkerSnapshot
 from chatmaster.master.worker_channel import Channel
@@ -33,25 +33,32 @@ log = logging.getLogger(__name__)
 MOST_DEAD: Final = 512  # as many as there may be workers
 REMEMBERED: Final = 30.0  # seconds: the store counts nobody for longer who renews no lease (workers/cluster/lease.py)
 
-Tell = Callable[[events.Event], None]
-Said = Callable[[WorkerHandle, contract.FromWorker], None]
+Decide = Callable[[events.Event], None]
+Receive = Callable[[WorkerHandle, contract.FromWorker], None]
 
 
 class Supervisor:
     """All worker processes, by their number."""
 
     def __init__(
-        self, reactor: EventLoop, reaper: ChildWatcher, site: Site, entry: str, *, tell: Tell, said: Said
+        self,
+        loop: EventLoop,
+        children: ChildWatcher,
+        resources: ServerResources,
+        entry: str,
+        *,
+        decide: Decide,
+        receive: Receive,
     ) -> None:
         """`tell` hears of deaths and stops, `said` of every message of a worker."""
         self.handles: dict[int, WorkerHandle] = {}
         self.rows = Rows()
-        self._reactor = reactor
-        self._reaper = reaper
-        self._site = site
+        self._loop = loop
+        self._children = children
+        self._resources = resources
         self._entry = entry
-        self._told = tell
-        self._said = said
+        self._decide = decide
+        self._receive = receive
         self._dead: deque[tuple[float, str]] = deque(maxlen=MOST_DEAD)  # when who died, the latest last
 
     def spawn(self, order: events.Spawn, settings: Settings) -> None:
@@ -61,7 +68,7 @@ class Supervisor:
         except (OSError, ChatmasterError) as error:
             reason = str(error)
             # In a turn of its own: the policy is in the middle of its orders.
-            self._reactor.call_later(0.0, lambda: self._told(events.CouldNotFork(order.process, reason)))
+            self._loop.call_later(0.0, lambda: self._decide(events.CouldNotFork(order.process, reason)))
 
     def _spawn(self, order: events.Spawn, settings: Settings) -> tuple[WorkerHandle, socket.socket]:
         row = self.rows.take()
@@ -84,40 +91,40 @@ class Supervisor:
 
     def _watch(self, handle: WorkerHandle, channel: socket.socket) -> None:
         self.handles[handle.number] = handle
-        self._site.record.began(handle.incarnation)
-        handle.channel = Channel(self._reactor, channel, lambda message: self._said(handle, message))
+        self._resources.record.add(handle.incarnation)
+        handle.channel = Channel(self._loop, channel, lambda message: self._receive(handle, message))
         for died, incarnation in self._dead:  # where all die at once, nobody else can tell the store
             if time.monotonic() - died < REMEMBERED:
                 handle.send(contract.Reaped(incarnation))
-        self._reaper.expect(
+        self._children.expect(
             handle.pid,
             lambda status: self._ended(handle, status),
-            stopped=lambda: self._told(events.WasStopped(handle.number)),
-            continued=lambda: self._told(events.WasContinued(handle.number)),
+            stopped=lambda: self._decide(events.WasStopped(handle.number)),
+            continued=lambda: self._decide(events.WasContinued(handle.number)),
         )
 
-    def tell(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
+    def send(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
         """Send a worker a message, should it still be there."""
         handle = self.handles.get(number)
         if handle is not None and not handle.send(message, descriptors):
             log.warning("worker %d does not read what it is told (%s)", handle.slot, type(message).__name__)
 
-    def tell_everyone(self, message: contract.ToWorker) -> None:
+    def broadcast(self, message: contract.ToWorker) -> None:
         """Send all workers a message."""
         for handle in self.handles.values():
             handle.send(message)
 
     def adopt(self, order: events.AdoptListener) -> None:
         """Hand a worker the listening sockets of a slot that has no process."""
-        for listener in self._site.listeners.of([order.listener]):
-            self.tell(order.process, contract.Adopt(listener.address), [listener.sock.fileno()])
+        for listener in self._resources.listeners.of([order.listener]):
+            self.send(order.process, contract.Adopt(listener.address), [listener.sock.fileno()])
 
     def hand_over(self, order: events.HandOverSlot) -> None:
         """Give the two a socket pair of their own."""
         giver, heir = self.handles[order.process], self.handles[order.heir]
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.tell(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
-        self.tell(giver.number, contract.HandOver(heir.incarnation, order.seconds, order.reload), [ends[1].fileno()])
+        self.send(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
+        self.send(giver.number, contract.HandOver(heir.incarnation, order.seconds, order.reload), [ends[1].fileno()])
         for end in ends:
             end.close()
 
@@ -126,14 +133,14 @@ class Supervisor:
         if order.process in self.handles:
             self.handles[order.process].kill(order.number)
 
-    def reaped(self, number: int) -> None:
+    def forget(self, number: int) -> None:
         """Forget the dead, and tell its siblings."""
         dead = self.handles.pop(number, None)
         if dead is not None:  # else it could not even be forked
             if not dead.foreign:
                 self.rows.give_back(dead.row)
             self._dead.append((time.monotonic(), dead.incarnation))
-            self.tell_everyone(contract.Reaped(dead.incarnation))
+            self.broadcast(contract.Reaped(dead.incarnation))
 
     @property
     def retired(self) -> WorkerStats:
@@ -151,7 +158,7 @@ class Supervisor:
         moved, stayed = (sum(row[field] for row in rows) for field in (Field.HANDED_OVER, Field.HAND_OVER_FAILED))
         return MoveCounts(moved, stayed)
 
-    def called(self, incarnation: str) -> WorkerHandle | None:
+    def find(self, incarnation: str) -> WorkerHandle | None:
         """The worker of that incarnation, should it still be there."""
         return next((handle for handle in self.handles.values() if handle.incarnation == incarnation), None)
 
@@ -192,7 +199,7 @@ class Supervisor:
             handle.channel.restore([(packet, list(fds)) for packet, fds in one.waiting])
 
     def _fork(self, handle: WorkerHandle, order: events.Spawn, settings: Settings, channel: socket.socket) -> None:
-        site = self._site
+        resources = self._resources
         launch = contract.Launch(
             settings=settings,
             channel=channel,
@@ -201,12 +208,12 @@ class Supervisor:
             index=order.index,
             generation=order.generation,
             incarnation=handle.incarnation,
-            store_url=site.store_url,
-            durability=site.durability,
+            store_url=resources.store_url,
+            durability=resources.durability,
             stats=handle.row,
-            listeners=site.listeners.of(order.listeners),
+            listeners=resources.listeners.of(order.listeners),
             store_required=order.store_required,
-            orphans=site.record.orphans(),
+            orphans=resources.record.orphans(),
         )
         workdir.enter_if_gone()
         title = fork.worker_title(order.slot, settings.master.name)
@@ -218,5 +225,5 @@ class Supervisor:
             handle.channel.read_rest()
             handle.channel.close()
         code = os.waitstatus_to_exitcode(status)
-        self._site.record.ended(handle.incarnation, orderly=code == contract.ExitCode.DONE)
-        self._told(events.Exited(handle.number, code))
+        self._resources.record.remove(handle.incarnation, orderly=code == contract.ExitCode.DONE)
+        self._decide(events.Exited(handle.number, code))

@@ -46,7 +46,7 @@ class TrialStart:
     """One such child: from its start to its end."""
 
     def __init__(
-        self, reactor: EventLoop, program: MasterProgram, left: ExecState, patience: float, done: Callable[..., None]
+        self, loop: EventLoop, program: MasterProgram, left: ExecState, patience: float, done: Callable[..., None]
     ) -> None:
         """`done(report, error)` is called once, one of the two being None, after the child was waited for.
 
@@ -63,7 +63,7 @@ class TrialStart:
         except OSError:
             self._close()
             raise
-        self._timer = reactor.call_later(patience, self._too_slow)
+        self._timer = loop.call_later(patience, self._too_slow)
 
     def exited(self, status: int) -> None:
         """The child was waited for; `status` is waitpid's."""
@@ -120,7 +120,7 @@ def run_trial(loaded: Loaded) -> int:
         raise ChatmasterError("nothing was left to go on with")
     fork.preload(WORKERS_ENTRY)
     settings, _ = diff.keep_running(boot.effective_settings(loaded), running.settings)
-    Policy.of(running.view, events.Timing.of(settings))
+    Policy.restore(running.view, events.Timing.of(settings))
     if settings.store.url == "embedded":
         binary.check_marker(loaded.store_dir, binary.find_program())
     declared = app_probe.run(settings).workers
@@ -131,7 +131,7 @@ def run_trial(loaded: Loaded) -> int:
     return ExitCode.DONE
 
 
-def chosen(command: list[str], root: str, arguments: list[str]) -> MasterProgram:
+def requested_program(command: list[str], root: str, arguments: list[str]) -> MasterProgram:
     """The program of an `upgrade`: `command`, with our own arguments.
 
     `root` is the directory that its packages are to be imported from; "": the command knows. Our own directory is

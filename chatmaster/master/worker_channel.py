@@ -25,15 +25,15 @@ Receive = Callable[[contract.FromWorker], None]
 class Channel:
     """Sends to one worker and hands on what it says."""
 
-    def __init__(self, reactor: EventLoop, sock: socket.socket, receive: Receive) -> None:
+    def __init__(self, loop: EventLoop, sock: socket.socket, receive: Receive) -> None:
         """`sock` is the master's end of a SOCK_SEQPACKET pair; it becomes the channel's."""
-        self._reactor = reactor
+        self._loop = loop
         self._sock = sock
         self._receive = receive
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
         self._bytes = 0
         sock.setblocking(False)
-        reactor.watch(sock.fileno(), READ, self._readable)
+        loop.watch(sock.fileno(), READ, self._readable)
 
     def send(self, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> bool:
         """Send now or when the worker takes it; False: too much waits already, it is too large, or it has gone.
@@ -47,7 +47,7 @@ class Channel:
             return True
         self._waiting.append((packet, [os.dup(fd) for fd in descriptors]))
         self._bytes += len(packet)
-        self._reactor.watch(self._sock.fileno(), READ | WRITE, self._ready)
+        self._loop.watch(self._sock.fileno(), READ | WRITE, self._ready)
         return True
 
     def snapshot(self) -> tuple[int, list[tuple[bytes, list[int]]]]:
@@ -59,7 +59,7 @@ class Channel:
         self._waiting.extend(packets)
         self._bytes += sum(len(packet) for packet, _ in packets)
         if self._waiting:
-            self._reactor.watch(self._sock.fileno(), READ | WRITE, self._ready)
+            self._loop.watch(self._sock.fileno(), READ | WRITE, self._ready)
 
     def read_rest(self) -> None:
         """Hand on everything that the worker said before it died."""
@@ -69,7 +69,7 @@ class Channel:
     def close(self) -> None:
         """Let go of the socket and of what still waits."""
         if self._sock.fileno() >= 0:
-            self._reactor.forget(self._sock.fileno())
+            self._loop.forget(self._sock.fileno())
             self._sock.close()
         while self._waiting:
             self._close_all(self._waiting.popleft()[1])
@@ -94,7 +94,7 @@ class Channel:
             packet, flags = b"", 0
         if not packet:
             # The other end is closed: the process is dying, and SIGCHLD follows.
-            self._reactor.forget(self._sock.fileno())
+            self._loop.forget(self._sock.fileno())
             return False
         if flags & socket.MSG_TRUNC:
             log.error("a worker's packet has more than %d bytes and is lost", contract.MAX_PACKET)
@@ -115,7 +115,7 @@ class Channel:
             self._waiting.popleft()
             self._bytes -= len(packet)
             self._close_all(descriptors)
-        self._reactor.watch(self._sock.fileno(), READ, self._readable)
+        self._loop.watch(self._sock.fileno(), READ, self._readable)
 
     def _try(self, packet: bytes, descriptors: Sequence[int]) -> bool:
         try:

@@ -17,7 +17,7 @@ from chatmaster import contract
 from chatmaster.contract import ExitCode
 from chatmaster.errors import UsageError
 from chatmaster.master.control_server import ControlPeer
-from chatmaster.runtime.event_loop import EventLoop, Timer
+from chatmaster.runtime.event_loop import EventLoop, LoopTimer
 
 # Seconds. The store's own deadline (store.timeout, 5 s) comes before, so that its reason is told; chatctl itself waits
 # for ten.
@@ -49,7 +49,7 @@ class _Question:
     done: int = 0  # how many have answered
     facts: dict[str, Any] = field(default_factory=dict)
     pieces: dict[int, bytearray] = field(default_factory=dict)  # of the row that a worker is sending
-    timer: Timer | None = None
+    timer: LoopTimer | None = None
 
 
 class WorkerQueries:
@@ -57,7 +57,7 @@ class WorkerQueries:
 
     def __init__(
         self,
-        reactor: EventLoop,
+        loop: EventLoop,
         workers: Callable[[], tuple[Sequence[Askable], Sequence[Askable]]],
         groups: Callable[[], Sequence[str]],
         trouble: Callable[[], str],
@@ -68,7 +68,7 @@ class WorkerQueries:
 
         `trouble` says why the store does not serve, for which an answer may be missing; "" where it does.
         """
-        self._reactor = reactor
+        self._loop = loop
         self._workers = workers
         self._groups = groups
         self._trouble = trouble
@@ -106,13 +106,13 @@ class WorkerQueries:
         question.refused = {group: contract.Answer(number, error="no worker is ready to answer") for group in silent}
         self._open[number] = question
         if what not in _ENDLESS:
-            question.timer = self._reactor.call_later(DEADLINE, lambda: self._overdue(number))
+            question.timer = self._loop.call_later(DEADLINE, lambda: self._overdue(number))
         peer.on_gone(lambda: self._cancel(number))
         for worker in asked:
             if not worker.send(query):
-                self.gone(worker.number)
+                self.remove_worker(worker.number)
 
-    def answered(self, worker: int, answer: contract.Answer) -> None:
+    def receive_answer(self, worker: int, answer: contract.Answer) -> None:
         """A worker said something."""
         question = self._open.get(answer.id)
         if question is None or worker not in question.waiting:
@@ -140,7 +140,7 @@ class WorkerQueries:
                 self._tell_cancelled(number, question)
                 question.peer.fail(ExitCode.FAILED, reason)
 
-    def gone(self, worker: int) -> None:
+    def remove_worker(self, worker: int) -> None:
         """A worker will not answer any more."""
         for number, question in list(self._open.items()):
             asked = question.waiting.pop(worker, None)

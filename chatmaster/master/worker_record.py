@@ -34,12 +34,12 @@ class WorkerRecord:
         self._running: dict[str, None] = {}
         self._dead: deque[tuple[float, str]] = deque(maxlen=MOST_DEAD)
 
-    def began(self, *incarnations: str) -> None:
+    def add(self, *incarnations: str) -> None:
         """These processes run now."""
         self._running |= dict.fromkeys(incarnations)
         self._write()
 
-    def ended(self, incarnation: str, *, orderly: bool) -> None:
+    def remove(self, incarnation: str, *, orderly: bool) -> None:
         """A process has ended; in order: it has given its lease back."""
         self._running.pop(incarnation, None)
         if not orderly:
@@ -51,7 +51,7 @@ class WorkerRecord:
         dead = (incarnation for when, incarnation in self._dead if self._clock() - when < LEASE)
         return (*self._left, *dead)
 
-    def looked_after(self) -> None:
+    def forget_left(self) -> None:
         """The workers that run have taken over what the master before this one left."""
         self._left = ()
         self._write()

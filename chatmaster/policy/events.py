@@ -45,7 +45,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class StartAsked:
+class StartRequested:
     """Begin: so many workers of each name, in the program's order.
 
     `orphans` are accept queues that are open already, from before a restart; those beyond the slots need an heir.
@@ -102,7 +102,7 @@ class WasContinued:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplacementAsked:
+class ReplacementRequested:
     """The worker itself asks to be replaced, new before old."""
 
     process: int
@@ -125,7 +125,7 @@ class TimePassed:
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadAsked:
+class ReloadRequested:
     """Bring every slot to `generation`, new before old."""
 
     operation: int
@@ -134,7 +134,7 @@ class ReloadAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleAsked:
+class ScaleRequested:
     """Have so many workers of that name."""
 
     operation: int
@@ -143,7 +143,7 @@ class ScaleAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopRequested:
     """End every worker within `seconds`; None: when its clients have left by themselves."""
 
     seconds: float | None
@@ -151,25 +151,25 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class HurryAsked:
+class HurryRequested:
     """End every worker now."""
 
 
 Event = (
-    StartAsked
+    StartRequested
     | BecameReady
     | ReportedFailure
     | Exited
     | CouldNotFork
     | WasStopped
     | WasContinued
-    | ReplacementAsked
+    | ReplacementRequested
     | FellSilent
     | TimePassed
-    | ReloadAsked
-    | ScaleAsked
-    | StopAsked
-    | HurryAsked
+    | ReloadRequested
+    | ScaleRequested
+    | StopRequested
+    | HurryRequested
 )
 
 
@@ -227,7 +227,7 @@ class AdoptListener:
 
 
 @dataclass(frozen=True, slots=True)
-class TellReaped:
+class AnnounceDeath:
     """Tell the siblings that this one is dead and waited for."""
 
     process: int
@@ -264,11 +264,11 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class EndMaster:
     """No worker is left, and none will come."""
 
 
 Action = (
-    Spawn | DrainWorker | HandOverSlot | Kill | AdoptListener | TellReaped | AnnounceReady
-    | FailStart | EndOperation | LogLine | Finish
+    Spawn | DrainWorker | HandOverSlot | Kill | AdoptListener | AnnounceDeath | AnnounceReady
+    | FailStart | EndOperation | LogLine | EndMaster
 )  # fmt: skip

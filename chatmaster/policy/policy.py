@@ -5,7 +5,7 @@ was told to go. A deadline hangs over it while it is starting (then it must dump
 draining (then it is killed). A worker that is ready or draining must also give signs of life; one that was stopped
 by a signal is excused, as is everyone when the master itself was not running. A death that the master did not order
 is replaced in its slot, with a back-off for slots that die quickly again and again. Reload, replacement and scaling
-are undertakings, one at a time; a death of a process that one waits for makes it fail, and nothing else. While the
+are rollouts, one at a time; a death of a process that one waits for makes it fail, and nothing else. While the
 server starts for the first time, such a death ends the whole start.
 """
 
@@ -20,8 +20,8 @@ from typing import Final
 from chatmaster.contract import ExitCode, Failed
 from chatmaster.policy import events
 from chatmaster.policy.pool import Pool
-from chatmaster.policy.processes import Crash, Process, Slot, State, View, trace
-from chatmaster.policy.rollout import REPLACED, Rolling, Scaling, Undertaking
+from chatmaster.policy.processes import Crash, PolicySnapshot, Process, Slot, State, trace
+from chatmaster.policy.rollout import REPLACED, RollingUpdate, Rollout, Scaling
 
 START_ATTEMPTS: Final = 3  # deaths in a row of one slot that make a crash loop at the start
 OWN_ABSENCE: Final = 3.0  # seconds without a look at the clock: the master itself was stopped, nobody can be judged
@@ -48,12 +48,14 @@ class Policy:
         self.restarts = 0  # unplanned ones of all slots, those that are gone included
         self.crash: Crash | None = None  # the last one
         self._pool = Pool(timing, random)
-        self._undertaking: Undertaking | None = None
-        self._waiting: deque[Undertaking] = deque()
+        self._rollout: Rollout | None = None
+        self._waiting: deque[Rollout] = deque()
         self._last_look: float | None = None
 
     @classmethod
-    def of(cls, view: View, timing: events.Timing, *, random: Callable[[], float] = lambda: 0.5) -> Policy:
+    def restore(
+        cls, view: PolicySnapshot, timing: events.Timing, *, random: Callable[[], float] = lambda: 0.5
+    ) -> Policy:
         """Go on where another one was `settled` and gave its `view`."""
         made = cls(timing, random=random)
         made.phase, made.hangs, made.silences, made.crash = ServerPhase.RUNNING, view.hangs, view.silences, view.crash
@@ -66,17 +68,16 @@ class Policy:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is going on: no step of an undertaking is left, and nobody is on the way out."""
-        if self.phase is not ServerPhase.RUNNING or self._undertaking is not None or self._waiting:
+        """Whether nothing is going on: no step of an rollout is left, and nobody is on the way out."""
+        if self.phase is not ServerPhase.RUNNING or self._rollout is not None or self._waiting:
             return False
         return not any(process.phase is State.DRAINING for process in self.processes.values())
 
-    @property
-    def view(self) -> View:
-        """Everything that matters while it is settled."""
+    def snapshot(self) -> PolicySnapshot:
+        """Return all that the next image of the master needs; only while the policy is `settled`."""
         pool = self._pool
         slots = list(pool.slots.values())
-        return View(
+        return PolicySnapshot(
             pool.generation, pool.counts, slots, pool.last_number, self.hangs, self.silences, self.restarts,
             self.crash,
         )  # fmt: skip
@@ -84,11 +85,11 @@ class Policy:
     def receive(self, event: events.Event, now: float) -> list[events.Action]:
         """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
         self._pool.now = now
-        self._take(event)
+        self._apply(event)
         self._advance()
-        return self._pool.decided()
+        return self._pool.take_actions()
 
-    def next_look(self) -> float | None:
+    def next_deadline(self) -> float | None:
         """The time of the next deadline; None: there is none."""
         due = [process.deadline for process in self.processes.values() if process.deadline is not None]
         due += [slot.respawn for slot in self.slots.values() if slot.respawn is not None]
@@ -116,38 +117,38 @@ class Policy:
 
     # ---- events ------------------------------------------------------------------------------------
 
-    def _take(self, event: events.Event) -> None:
+    def _apply(self, event: events.Event) -> None:
         match event:
-            case events.StartAsked(counts, orphans):
+            case events.StartRequested(counts, orphans):
                 self._start(dict(counts), orphans)
             case events.BecameReady(number, version):
-                self._with(number, lambda process: self._became_ready(process, version))
+                self._for_process(number, lambda process: self._became_ready(process, version))
             case events.ReportedFailure(number, failure):
-                self._with(number, lambda process: setattr(process, "failure", failure))
+                self._for_process(number, lambda process: setattr(process, "failure", failure))
             case events.Exited(number, code):
-                self._with(number, lambda process: self._exited(process, code))
+                self._for_process(number, lambda process: self._exited(process, code))
             case events.CouldNotFork(number, reason):
-                self._with(number, lambda process: self._not_forked(process, reason))
+                self._for_process(number, lambda process: self._not_forked(process, reason))
             case events.WasStopped(number):
-                self._with(number, self._was_stopped)
+                self._for_process(number, self._was_stopped)
             case events.WasContinued(number):
-                self._with(number, self._was_continued)
-            case events.ReplacementAsked(number, reason):
-                self._with(number, lambda process: self._replace(process, reason))
+                self._for_process(number, self._was_continued)
+            case events.ReplacementRequested(number, reason):
+                self._for_process(number, lambda process: self._replace(process, reason))
             case events.FellSilent(number):
-                self._with(number, self._fell_silent)
+                self._for_process(number, self._fell_silent)
             case events.TimePassed():
                 self._time_passed(event)
-            case events.ReloadAsked(operation, generation, timing):
-                self._ask(Rolling(generation, operation, timing), operation)
-            case events.ScaleAsked(operation, group, count):
-                self._ask(Scaling(operation, group, count), operation)
-            case events.StopAsked(seconds, restart):
+            case events.ReloadRequested(operation, generation, timing):
+                self._enqueue(RollingUpdate(generation, operation, timing), operation)
+            case events.ScaleRequested(operation, group, count):
+                self._enqueue(Scaling(operation, group, count), operation)
+            case events.StopRequested(seconds, restart):
                 self._stop(seconds, final=not restart)
-            case events.HurryAsked():
+            case events.HurryRequested():
                 self._hurry()
 
-    def _with(self, number: int, act: Callable[[Process], object]) -> None:
+    def _for_process(self, number: int, act: Callable[[Process], object]) -> None:
         process = self.processes.get(number)
         if process is not None:
             act(process)
@@ -178,10 +179,10 @@ class Policy:
             if old is not None:
                 slot.leaving.append(old)
                 self._pool.drain(old, REPLACED, heir=process, reload=old.generation != process.generation)
-        self._pool.serve_the_waiting(slot, process)
-        self._pool.find_heirs()
-        if self._undertaking is not None:
-            self._undertaking.awaited.discard(process.number)
+        self._pool.cover_waiting_slots(slot, process)
+        self._pool.assign_heirs()
+        if self._rollout is not None:
+            self._rollout.awaited.discard(process.number)
         if self.phase is ServerPhase.STARTING and all(
             s.current and s.current.ready is not None for s in self.slots.values()
         ):
@@ -211,12 +212,12 @@ class Policy:
         del self.processes[process.number]
         slot = self.slots[process.slot]
         refused = slot.successor is process and slot.current is not None
-        slot.forget(process)
-        how, planned = process.how_it_ended(code), bool(process.ending)
+        slot.remove(process)
+        how, planned = process.exit_text(code), bool(process.ending)
         slot.last_exit = f"generation {process.generation} did not get ready: {how}" if refused else how
         slot.exited = self._pool.now
-        self._pool.do(events.TellReaped(process.number))
-        self._pool.note(logging.INFO if planned else logging.ERROR, process.obituary(code, refused=refused))
+        self._pool.do(events.AnnounceDeath(process.number))
+        self._pool.note(logging.INFO if planned else logging.ERROR, process.describe_end(code, refused=refused))
         if not planned and not refused:
             self.crash = Crash(slot.number, process.generation, how, self._pool.now)
         if self.phase is ServerPhase.STARTING and not planned:
@@ -224,7 +225,7 @@ class Policy:
         elif self.phase is ServerPhase.RUNNING and not planned:
             self._died(slot, process)
         if self.phase is ServerPhase.RUNNING:
-            self._pool.bereave(process)
+            self._pool.replace_heir(process)
         self._pool.drop_if_empty(slot)
 
     def _died_at_start(self, slot: Slot, process: Process, code: int) -> None:
@@ -248,21 +249,21 @@ class Policy:
         # Where one that serves is left, this was to take its place: then nothing is restarted.
         self.restarts += slot.current is None
         delay = 0.0 if slot.current is not None else slot.count_death(process, self._pool.now)
-        if self._undertaking is not None and self._undertaking.concerns(process, self._pool):
-            self._give_up(self._undertaking, f"worker {slot.number}: {slot.last_exit}{trace(process.failure)}")
+        if self._rollout is not None and self._rollout.concerns(process, self._pool):
+            self._give_up(self._rollout, f"worker {slot.number}: {slot.last_exit}{trace(process.failure)}")
         if slot.removed or slot.current is not None or slot.successor is not None:
             return
         if not delay:
             self._pool.spawn(slot)
             return
         slot.respawn = self._pool.now + delay
-        self._pool.hasten(slot.group, slot)
+        self._pool.shorten_wait(slot.group, slot)
         seconds = slot.respawn - self._pool.now
         text = (
             f"worker {slot.number} died quickly {slot.quick_deaths} times in a row: the next one comes in {seconds:g} s"
         )
         self._pool.note(logging.ERROR, text)
-        self._pool.hand_on(slot.listeners, slot.group, keep=False)
+        self._pool.reassign_listeners(slot.listeners, slot.group, keep=False)
 
     # ---- the clock ---------------------------------------------------------------------------------
 
@@ -282,7 +283,7 @@ class Policy:
             for slot in list(self.slots.values()):
                 if slot.respawn is not None and slot.respawn <= now:
                     self._pool.spawn(slot)
-        if self.phase is ServerPhase.RUNNING and self._undertaking is None and not self._waiting:
+        if self.phase is ServerPhase.RUNNING and self._rollout is None and not self._waiting:
             self._recycle(event)
 
     def _is_hung(self, process: Process) -> bool:
@@ -311,10 +312,10 @@ class Policy:
     def _replace(self, process: Process, why: str) -> None:
         """New before old, for this slot alone; it asks again should something else be going on now."""
         slot = self.slots[process.slot]
-        idle = self.phase is ServerPhase.RUNNING and self._undertaking is None and not self._waiting
+        idle = self.phase is ServerPhase.RUNNING and self._rollout is None and not self._waiting
         if idle and slot.current is process and not slot.removed:
             self._pool.note(logging.INFO, f"worker {slot.number} is replaced: {why}")
-            self._waiting.append(Rolling(slot.generation, slots=deque([slot.number])))
+            self._waiting.append(RollingUpdate(slot.generation, slots=deque([slot.number])))
 
     def _fell_silent(self, process: Process) -> None:
         self.silences += not process.killed
@@ -332,42 +333,42 @@ class Policy:
             return f"it has {size} bytes, more than server.max_memory ({timing.max_memory})"
         return ""
 
-    # ---- undertakings ------------------------------------------------------------------------------
+    # ---- rollouts ------------------------------------------------------------------------------
 
-    def _ask(self, undertaking: Undertaking, operation: int) -> None:
+    def _enqueue(self, rollout: Rollout, operation: int) -> None:
         if self.phase is ServerPhase.RUNNING:
-            self._waiting.append(undertaking)
+            self._waiting.append(rollout)
         else:
             reason = f"the server is {self.phase.name.lower()}"
             self._pool.do(events.EndOperation(operation, ExitCode.FAILED, reason))
 
     def _advance(self) -> None:
-        """Go on with the undertaking, or begin the next one; and finish when all is over."""
+        """Go on with the rollout, or begin the next one; and finish when all is over."""
         while self.phase is ServerPhase.RUNNING:
-            if self._undertaking is None:
+            if self._rollout is None:
                 if not self._waiting:
                     return
-                self._undertaking = self._waiting.popleft()
-                refusal = self._undertaking.begin(self._pool)
+                self._rollout = self._waiting.popleft()
+                refusal = self._rollout.begin(self._pool)
                 if refusal:
                     self._end(ExitCode.USAGE, refusal)
-            elif self._undertaking.go_on(self._pool):
+            elif self._rollout.advance(self._pool):
                 self._end(ExitCode.DONE, "")
             else:
                 return
         if self.phase is ServerPhase.STOPPING and not self.processes:
             self.phase = ServerPhase.FINISHED
-            self._pool.do(events.Finish())
+            self._pool.do(events.EndMaster())
 
-    def _give_up(self, undertaking: Undertaking, reason: str) -> None:
-        undertaking.give_up(self._pool)
-        reason = "\n".join(filter(None, (reason, undertaking.half_done(self._pool))))
-        if undertaking.operation is None:
+    def _give_up(self, rollout: Rollout, reason: str) -> None:
+        rollout.give_up(self._pool)
+        reason = "\n".join(filter(None, (reason, rollout.partial_result(self._pool))))
+        if rollout.operation is None:
             self._pool.note(logging.ERROR, f"the replacement failed: {reason}")
         self._end(ExitCode.NOT_READY, reason)
 
     def _end(self, code: ExitCode, reason: str) -> None:
-        ended, self._undertaking = self._undertaking, None
+        ended, self._rollout = self._rollout, None
         if ended is not None and ended.operation is not None:
             self._pool.do(events.EndOperation(ended.operation, code, reason))
 
@@ -377,10 +378,10 @@ class Policy:
         if self.phase is ServerPhase.FINISHED:
             return
         self.phase = ServerPhase.STOPPING
-        for undertaking in (self._undertaking, *self._waiting):
-            if undertaking is not None and undertaking.operation is not None:
-                self._pool.do(events.EndOperation(undertaking.operation, ExitCode.FAILED, "the server is stopping"))
-        self._undertaking = None
+        for rollout in (self._rollout, *self._waiting):
+            if rollout is not None and rollout.operation is not None:
+                self._pool.do(events.EndOperation(rollout.operation, ExitCode.FAILED, "the server is stopping"))
+        self._rollout = None
         self._waiting.clear()
         for slot in self.slots.values():
             slot.respawn = None

@@ -45,7 +45,7 @@ class Pool:
         """Have it logged."""
         self.do(events.LogLine(level, text))
 
-    def decided(self) -> list[events.Action]:
+    def take_actions(self) -> list[events.Action]:
         """What has been decided since the last call."""
         actions, self._actions = self._actions, []
         return actions
@@ -72,7 +72,7 @@ class Pool:
         """Scale it away: a sibling takes its accept queues first, then its clients are sent away."""
         slot.removed, slot.respawn = True, None
         keys, slot.adopted = slot.listeners, []
-        heir = self.hand_on(keys, slot.group)
+        heir = self.reassign_listeners(keys, slot.group)
         for process in slot.processes:
             if not process.ending:
                 self.drain(process, "scaled away", heir=heir)
@@ -83,7 +83,9 @@ class Pool:
         if slot.removed and not slot.processes:
             self.slots.pop(slot.number, None)
 
-    def hand_on(self, keys: tuple[events.ListenerKey, ...], group: str, *, keep: bool = True) -> Process | None:
+    def reassign_listeners(
+        self, keys: tuple[events.ListenerKey, ...], group: str, *, keep: bool = True
+    ) -> Process | None:
         """Give each accept queue to the sibling that has the fewest; `keep`: its successors get them, too.
 
         Returns the process that got the first one.
@@ -101,7 +103,7 @@ class Pool:
                     self.do(events.AdoptListener(process.number, key))
         return first
 
-    def serve_the_waiting(self, slot: Slot, process: Process) -> None:
+    def cover_waiting_slots(self, slot: Slot, process: Process) -> None:
         """Give a process that has become ready the accept queues of siblings that wait for their next process.
 
         Whoever had them may have died, and nobody would answer there until the wait is over.
@@ -111,7 +113,7 @@ class Pool:
                 for key in other.listeners:
                     self.do(events.AdoptListener(process.number, key))
 
-    def hasten(self, group: str, died: Slot) -> None:
+    def shorten_wait(self, group: str, died: Slot) -> None:
         """Where nobody is left in a group, the slot whose turn comes first waits no longer than FIRST_DELAY.
 
         `died` is the one whose wait is still to be said; that of another one was said, and is corrected.
@@ -202,14 +204,14 @@ class Pool:
         else:
             self.do(events.DrainWorker(process.number, spread, graceful=seconds is None, final=final, reload=reload))
 
-    def bereave(self, dead: Process) -> None:
+    def replace_heir(self, dead: Process) -> None:
         """Whoever was giving its connections to the dead needs another heir."""
         for process in self.processes.values():
             if process.heir == dead.number:
                 process.heir, process.heirless = None, True
-        self.find_heirs()
+        self.assign_heirs()
 
-    def find_heirs(self) -> None:
+    def assign_heirs(self) -> None:
         """Name one for those whose heir has died: their slot's own process if it serves, else a sibling."""
         for process in self.processes.values():
             heir = self._next_heir(process) if process.heirless and not process.killed else None

@@ -68,7 +68,7 @@ class Process:
         """Whether this death counts towards a back-off."""
         return self.ready is None or now - self.ready < QUICK_DEATH
 
-    def how_it_ended(self, code: int) -> str:
+    def exit_text(self, code: int) -> str:
         """The last exit in words."""
         if self.aborted and self.failure is None:
             return f"hung: {describe(code)}"
@@ -76,11 +76,11 @@ class Process:
             return f"{describe(code)}: {self.failure.reason}"
         return f"{self.ending}: {describe(code)}" if self.ending else describe(code)
 
-    def obituary(self, code: int, *, refused: bool) -> str:
+    def describe_end(self, code: int, *, refused: bool) -> str:
         """What the log says of its end. `refused`: it was to take another one's place, which that one keeps."""
         if self.ending and code == 0:
             return f"{self.name} has ended, as it should: {self.ending}"
-        text = f"{self.name} {'ended' if self.ending else 'died'}: {self.how_it_ended(code)}"
+        text = f"{self.name} {'ended' if self.ending else 'died'}: {self.exit_text(code)}"
         if code == -signal.SIGKILL and not self.killed and not self.aborted:
             text += " (by somebody, or by the kernel because memory ran out)"
         return f"{text}{'; the old one stays' if refused and not self.ending else ''}{trace(self.failure)}"
@@ -121,7 +121,7 @@ class Slot:
         """Every process that is here in whatever capacity."""
         return [p for p in (self.current, self.successor, *self.leaving) if p is not None]
 
-    def forget(self, process: Process) -> None:
+    def remove(self, process: Process) -> None:
         """It is dead."""
         if self.current is process:
             self.current = None
@@ -148,7 +148,7 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PolicySnapshot:
     """All that the policy knows while nothing is going on: what one image of the master leaves to the next."""
 
     generation: int

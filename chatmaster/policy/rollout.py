@@ -21,7 +21,7 @@ REPLACED: Final = "replaced"
 
 
 @dataclass(slots=True)
-class Rolling:
+class RollingUpdate:
     """New before old, one slot after another.
 
     The next slot's turn comes when the new process is ready; the old ones leave meanwhile, together, so that a
@@ -40,7 +40,7 @@ class Rolling:
         pool.timing = self.timing or pool.timing
         return ""
 
-    def go_on(self, pool: Pool) -> bool:
+    def advance(self, pool: Pool) -> bool:
         """Whether it has come to its end."""
         if self.awaited:
             return False
@@ -60,7 +60,7 @@ class Rolling:
         new = self.generation != pool.generation and process.generation == self.generation
         return new or process.number in self.awaited
 
-    def half_done(self, pool: Pool) -> str:
+    def partial_result(self, pool: Pool) -> str:
         """Which slots have come as far as the new generation, in words; "": none."""
         new = sorted(slot.number for slot in pool.slots.values() if slot.generation == self.generation)
         if not new or self.generation == pool.generation:
@@ -110,7 +110,7 @@ class Scaling:
             pool.remove_slot(slot)
         return ""
 
-    def go_on(self, pool: Pool) -> bool:
+    def advance(self, pool: Pool) -> bool:
         """Whether it has come to its end."""
         return not self.awaited and not any(number in pool.slots for number in self.removed)
 
@@ -118,7 +118,7 @@ class Scaling:
         """Whether this unplanned death is the fault of what we do."""
         return process.number in self.awaited
 
-    def half_done(self, pool: Pool) -> str:
+    def partial_result(self, pool: Pool) -> str:
         """The count says it."""
         return ""
 
@@ -131,4 +131,4 @@ class Scaling:
         pool.counts[self.group] = len(pool.group(self.group))
 
 
-Undertaking = Rolling | Scaling
+Rollout = RollingUpdate | Scaling

@@ -24,9 +24,9 @@ class _Expected:
 class ChildWatcher:
     """All that waitpid(2) has to say, by pid."""
 
-    def __init__(self, reactor: EventLoop) -> None:
+    def __init__(self, loop: EventLoop) -> None:
         self._expected: dict[int, _Expected] = {}
-        reactor.on_signal(signal.SIGCHLD, self.look)
+        loop.on_signal(signal.SIGCHLD, self.look)
 
     def expect(
         self,

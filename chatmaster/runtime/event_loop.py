@@ -27,7 +27,7 @@ WRITE: Final = selectors.EVENT_WRITE
 IDLE: Final = 1.0  # seconds: the longest wait, should ever a wake-up be lost
 
 
-class Timer:
+class LoopTimer:
     """A callback that is due at a time of the monotonic clock."""
 
     __slots__ = ("callback", "when")
@@ -46,7 +46,7 @@ class EventLoop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._timers: list[tuple[float, int, Timer]] = []
+        self._timers: list[tuple[float, int, LoopTimer]] = []
         self._order = itertools.count()
         self._signals: deque[int] = deque()
         self._on_signal: dict[int, Callable[[], None]] = {}
@@ -70,13 +70,13 @@ class EventLoop:
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Callable[[], None]) -> LoopTimer:
         """Call once, when `time.monotonic()` has reached `when`."""
-        timer = Timer(when, callback)
+        timer = LoopTimer(when, callback)
         heapq.heappush(self._timers, (when, next(self._order), timer))
         return timer
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> LoopTimer:
         """Call once, after so many seconds."""
         return self.call_at(time.monotonic() + seconds, callback)
 

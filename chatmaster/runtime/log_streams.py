@@ -36,16 +36,16 @@ class _Lines(io.RawIOBase):
             lines.append(self._rest[:LONGEST])
             self._rest = self._rest[LONGEST:]
         for line in lines:
-            self._say(line)
+            self._emit(line)
         return len(taken)
 
-    def say_rest(self) -> None:
+    def write_rest(self) -> None:
         """At the end: what came without an end of line."""
         rest, self._rest = self._rest, b""
         if rest:
-            self._say(rest)
+            self._emit(rest)
 
-    def _say(self, line: bytes) -> None:
+    def _emit(self, line: bytes) -> None:
         text = line.decode(errors="backslashreplace")
         if text.strip():
             record = logging.LogRecord(self.name, self._level, "", 0, text, None, None)
@@ -64,9 +64,9 @@ class Stream(io.TextIOWrapper):
             write_through=True,
         )
 
-    def say_rest(self) -> None:
-        """See `_Lines.say_rest`."""
-        self._lines.say_rest()
+    def write_rest(self) -> None:
+        """See `_Lines.write_rest`."""
+        self._lines.write_rest()
 
 
 def capture(handler: logging.Handler) -> None:
@@ -79,4 +79,4 @@ def end() -> None:
     """Say what was printed without an end of line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, Stream):
-            stream.say_rest()
+            stream.write_rest()

@@ -23,7 +23,7 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock on 64-bit Linux: type, whence,
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class PreviousMaster:
     """What a master that was killed has left in its pid file."""
 
     pid: int
@@ -33,9 +33,9 @@ class Left:
 class PidFile:
     """The pid file of a running master; while it lives, it is locked."""
 
-    def __init__(self, path: Path, fd: int, left: Left | None = None) -> None:
+    def __init__(self, path: Path, fd: int, previous: PreviousMaster | None = None) -> None:
         self.path = path
-        self.left = left  # by a master that did not come to its end
+        self.previous = previous  # by a master that did not come to its end
         self._fd = fd
 
     @classmethod
@@ -107,10 +107,10 @@ def holder(path: Path) -> int | None:
         os.close(fd)
 
 
-def _left_in(fd: int) -> Left | None:
+def _left_in(fd: int) -> PreviousMaster | None:
     """An orderly end removes the file: who is named in one that nobody holds was killed."""
     written = os.pread(fd, 32, 0).strip()
-    return Left(int(written), os.fstat(fd).st_mtime) if written.isdigit() else None
+    return PreviousMaster(int(written), os.fstat(fd).st_mtime) if written.isdigit() else None
 
 
 def _holder_of(fd: int) -> int | None:

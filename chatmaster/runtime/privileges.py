@@ -12,7 +12,7 @@ from chatmaster.settings import Master
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UnixAccount:
     """Whom to become; None: stay."""
 
     uid: int | None
@@ -20,17 +20,17 @@ class Account:
     user: str
 
 
-def account(settings: Master) -> Account:
+def account(settings: Master) -> UnixAccount:
     """As configured. Raises ChatmasterError for a name that does not exist."""
     try:
         entry = pwd.getpwnam(settings.user) if settings.user else None
         gid = grp.getgrnam(settings.group).gr_gid if settings.group else entry.pw_gid if entry else None
     except KeyError as error:
         raise ChatmasterError(str(error.args[0])) from None
-    return Account(entry.pw_uid if entry else None, gid, settings.user)
+    return UnixAccount(entry.pw_uid if entry else None, gid, settings.user)
 
 
-def drop(wanted: Account) -> None:
+def drop(wanted: UnixAccount) -> None:
     """Become that account; does nothing where we are it already. Raises ChatmasterError."""
     if wanted.uid in (None, os.geteuid()) and wanted.gid in (None, os.getegid()):
         return
@@ -49,7 +49,7 @@ def drop(wanted: Account) -> None:
         ) from None
 
 
-def may_read(path: str | os.PathLike[str], wanted: Account) -> bool:
+def may_read(path: str | os.PathLike[str], wanted: UnixAccount) -> bool:
     """Whether a file can be read once privileges are dropped; asked in a child, since there is no way back."""
     pid = os.fork()
     if pid == 0:

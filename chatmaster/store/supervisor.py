@@ -18,7 +18,7 @@ import msgspec
 
 from chatmaster.contract import ExitCode
 from chatmaster.runtime.child_watcher import ChildWatcher
-from chatmaster.runtime.event_loop import READ, EventLoop, Timer
+from chatmaster.runtime.event_loop import READ, EventLoop, LoopTimer
 from chatmaster.runtime.exit_status import QUICK_DEATH, backoff
 from chatmaster.store.embedded import EmbeddedStore
 
@@ -62,7 +62,7 @@ class StoreSupervisor:
         self._answered_at: float | None = None
         self._quick_deaths = 0
         self._stopped = False  # by SIGSTOP
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._watch = StoreWatch(reactor, store.socket_path, patience=patience, hung=self._hangs)
 
     def be_patient(self, seconds: float) -> None:
@@ -220,7 +220,7 @@ class StoreWatch:
         self._hung = hung
         self._sock: socket.socket | None = None
         self._asked: float | None = None  # when, as long as no answer has come
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
 
     def start(self) -> None:
         """It answers now: begin to watch."""

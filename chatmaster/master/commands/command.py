@@ -20,7 +20,7 @@ from chatmaster.config.loader import Loaded
 from chatmaster.contract import Declares, ExitCode
 from chatmaster.errors import ChatmasterError
 from chatmaster.master import app_probe, boot
-from chatmaster.master.boot import Site
+from chatmaster.master.boot import ServerResources
 from chatmaster.master.commands.outcome import MoveCounts, asked_by, sentence
 from chatmaster.master.control_server import ControlPeer
 from chatmaster.master.exec_state import CommandSnapshot, ExecState, MasterProgram
@@ -90,7 +90,7 @@ class CommandContext:
     """What all commands act upon, and what outlives a single one of them."""
 
     master: RunningMaster
-    site: Site
+    resources: ServerResources
     policy: Policy
     supervisor: Supervisor
     loop: EventLoop
@@ -232,8 +232,8 @@ class ProgramCommand(OperatorCommand):
     def start(self) -> None:
         self.enter_directory()
         context = self._context
-        loaded = context.site.loaded.reload()
-        settings, _ = diff.after_reload(context.site.settings, boot.effective_settings(loaded))
+        loaded = context.resources.loaded.reload()
+        settings, _ = diff.after_reload(context.resources.settings, boot.effective_settings(loaded))
         probe = app_probe.ProbeProcess(
             context.loop, settings, context.entry, lambda answer: self._application_answered(loaded, answer)
         )
@@ -258,7 +258,7 @@ class ProgramCommand(OperatorCommand):
             # A service manager that was told of a reload waits for its end, also where a restart came to nothing.
             context.notifier.ready(context.master.summary())
 
-    def _application_answered(self, loaded: Loaded, answer: app_probe.Answer) -> None:
+    def _application_answered(self, loaded: Loaded, answer: app_probe.ProbeAnswer) -> None:
         if not self.running:
             return  # the server stops meanwhile
         try:

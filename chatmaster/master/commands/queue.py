@@ -110,7 +110,7 @@ class CommandQueue:
         command, root = args.get("command"), args.get("root", "")
         if not isinstance(command, list) or not all(isinstance(word, str) for word in [*command, root]) or not command:
             raise UsageError("upgrade takes command: [PATH, …] and root: PATH")
-        self.upgrade(peer, upgrade_check.chosen(command, root, sys.argv[1:]))
+        self.upgrade(peer, upgrade_check.requested_program(command, root, sys.argv[1:]))
 
     def _scale_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         to, by = args.get("to"), args.get("by", 0)

@@ -36,28 +36,31 @@ class RollingCommand(ProgramCommand):
 
     def accept(self, loaded: Loaded, declared: Declares) -> None:
         context = self._context
-        site = context.site
+        resources = context.resources
         new = groups(declared.workers, loaded.settings, loaded.origins)
-        check_names(new, site.groups)
-        settings, stay = diff.after_reload(site.settings, boot.effective_settings(loaded))
+        check_names(new, resources.groups)
+        settings, stay = diff.after_reload(resources.settings, boot.effective_settings(loaded))
         context.generation += 1
         generation = context.generation
         self._plan = Plan(loaded, settings, new)
-        self.result |= {"generation": generation, "needs_restart": [*stay, *diff.moved_addresses(site.groups, new)]}
+        self.result |= {
+            "generation": generation,
+            "needs_restart": [*stay, *diff.moved_addresses(resources.groups, new)],
+        }
         context.master.use_settings(generation, settings)
-        self.ask_policy(lambda operation: events.ReloadAsked(operation, generation, events.Timing.of(settings)))
+        self.ask_policy(lambda operation: events.ReloadRequested(operation, generation, events.Timing.of(settings)))
 
     def advance(self) -> None:
         """Every slot runs the new generation; what is left are the counts, unless they were changed by hand."""
         plan, context = self._plan, self._context
         assert plan is not None
-        if context.site.loaded is not plan.loaded:
+        if context.resources.loaded is not plan.loaded:
             context.master.reconfigure(plan.loaded, plan.settings)
         counts = context.policy.counts
         open_groups = (group for group in plan.groups if group.name not in context.scaled)
         group = next((group for group in open_groups if counts[group.name] != group.count), None)
         if group is not None:
-            self.ask_policy(lambda operation: events.ScaleAsked(operation, group.name, group.count))
+            self.ask_policy(lambda operation: events.ScaleRequested(operation, group.name, group.count))
         else:
             self.finish(generation=context.policy.generation, version=self.result.get("version", ""))
 

@@ -32,7 +32,7 @@ class Restart(ProgramCommand):
         self.stopping = True
         self._refuse_waiting()
         context = self._context
-        context.master.decide(events.StopAsked(context.site.settings.master.stop_timeout, restart=True))
+        context.master.decide(events.StopRequested(context.resources.settings.master.stop_timeout, restart=True))
 
     def advance(self) -> None:
         """The policy is asked for no operation."""

@@ -38,7 +38,7 @@ class Scale(OperatorCommand):
         self._context.scaled.add(name)
         total = sum(counts.values()) - counts[name] + count
         self.result = {"worker": name, "workers": total, "cores": dataclasses.asdict(cores.available())}
-        self.ask_policy(lambda operation: events.ScaleAsked(operation, name, count))
+        self.ask_policy(lambda operation: events.ScaleRequested(operation, name, count))
 
     def advance(self) -> None:
         self.finish()

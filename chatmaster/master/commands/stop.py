@@ -14,7 +14,7 @@ from chatmaster.master.commands.command import CommandContext
 from chatmaster.master.control_server import ControlPeer
 from chatmaster.plural import counted
 from chatmaster.policy import events
-from chatmaster.runtime.event_loop import Timer
+from chatmaster.runtime.event_loop import LoopTimer
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Stop:
         self._abandon = abandon
         self._requesters: list[ControlPeer] = []
         self._interrupted = False
-        self._patience: Timer | None = None  # of a graceful stop
+        self._patience: LoopTimer | None = None  # of a graceful stop
 
     def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
         """The command `stop` of the control socket. Raises UsageError."""
@@ -41,7 +41,7 @@ class Stop:
     def interrupt(self) -> None:
         """Ctrl-C: stop; the second time, at once."""
         if self._interrupted:
-            self._context.master.decide(events.HurryAsked())
+            self._context.master.decide(events.HurryRequested())
         self._interrupted = True
         self.stop("SIGINT")
 
@@ -57,7 +57,7 @@ class Stop:
         log.info("stopping, as %s asked%s", who, clients)
         if self._patience is not None:
             self._patience.cancel()
-        usual = context.site.settings.master.stop_timeout
+        usual = context.resources.settings.master.stop_timeout
         if graceful and seconds is not None:
             self._patience = context.loop.call_later(seconds, lambda: self._begin(usual))
         self._begin(None if graceful else usual if seconds is None else seconds)
@@ -71,4 +71,4 @@ class Stop:
     def _begin(self, seconds: float | None) -> None:
         self._abandon()
         self._context.notifier.stopping("stopping")
-        self._context.master.decide(events.StopAsked(seconds))
+        self._context.master.decide(events.StopRequested(seconds))

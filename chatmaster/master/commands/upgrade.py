@@ -50,7 +50,7 @@ class Upgrade(RollingCommand):
         context, program = self._context, self._program
         assert program is not None
         self.enter_directory()
-        patience = context.site.settings.master.ready_timeout + upgrade_check.PATIENCE
+        patience = context.resources.settings.master.ready_timeout + upgrade_check.PATIENCE
         done = lambda report, error: self._tried(program, report, error)  # noqa: E731
         try:
             trial = upgrade_check.TrialStart(context.loop, program, context.master.snapshot(), patience, done)

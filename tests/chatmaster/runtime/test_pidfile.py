@@ -11,7 +11,7 @@ import pytest
 
 from chatmaster.errors import AlreadyRunning
 from chatmaster.runtime import pidfile
-from chatmaster.runtime.pidfile import Left, PidFile
+from chatmaster.runtime.pidfile import PidFile, PreviousMaster
 
 HOLD = """
 import sys, time
@@ -60,12 +60,12 @@ def test_a_file_that_a_killed_master_left_holds_nobody_up_and_tells_when_it_live
     assert pidfile.holder(path) is None
     seen = path.stat().st_mtime
     ours = PidFile.acquire(path)
-    assert ours.left == Left(other.pid, seen)
+    assert ours.previous == PreviousMaster(other.pid, seen)
     os.utime(path, (1, 1))
     ours.touch()
     assert path.stat().st_mtime >= seen
     ours.release()
-    assert PidFile.acquire(path).left is None  # an orderly end leaves nothing
+    assert PidFile.acquire(path).previous is None  # an orderly end leaves nothing
     PidFile.acquire(path).release()
     assert not path.exists()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from chatmaster.master.boot import obituary
+from chatmaster.master.boot import crash_report
 from chatmaster.master.commands.outcome import MoveCounts, asked_by, sentence
 from chatmaster.policy.processes import Process
-from chatmaster.runtime.pidfile import Left
+from chatmaster.runtime.pidfile import PreviousMaster
 
 
 def line(past: str, moves: MoveCounts, *, workers: int = 4, generation: int | None = 3, version: str = "") -> str:
@@ -37,11 +37,11 @@ def test_moves_are_counted_from_the_beginning_of_what_was_asked():
 
 
 def test_a_master_that_was_killed_is_told_from_a_machine_that_went_down():
-    left = Left(pid=77, seen=1000.0)
-    killed = obituary(left, booted=500.0)
+    left = PreviousMaster(pid=77, seen=1000.0)
+    killed = crash_report(left, booted=500.0)
     assert killed.startswith("the last master (pid 77) did not end properly: it was killed or crashed")
     assert killed.endswith("last seen alive at 1970-01-01 00:16:40Z")
-    assert "the machine has started anew since then" in obituary(left, booted=1500.0)
+    assert "the machine has started anew since then" in crash_report(left, booted=1500.0)
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_a_master_that_was_killed_is_told_from_a_machine_that_went_down():
 )  # fmt: skip
 def test_an_end_that_was_ordered_is_told_from_one_that_was_not(ending, killed, code, words):
     process = Process(1, 2, 1, spawned=0.0, deadline=None, alive=0.0, ending=ending, killed=killed)
-    assert process.obituary(code, refused=False) == words
+    assert process.describe_end(code, refused=False) == words

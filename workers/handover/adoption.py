@@ -1,4 +1,4 @@
-"""A connection that arrives: what has to be there before it, how it begins, and what it missed on the way."""
+"""Adoption: follow the rooms before connections arrive, attach the connections, and catch up on missed orders."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 PREPARE_TIMEOUT = 8.0  # seconds; less than the old worker waits
 ORDERS_A_PAGE = 500
-STOPS_A_TURN = 500  # rooms let go of without a break
+STOPS_A_TURN = 500  # rooms that one turn of the loop stops following
 
 
 class HeldConnection:
-    """A connection that is held: on paper, its descriptor, and what its application still had to say."""
+    """A connection that is held: its snapshot, its descriptor, and what its application wrote after the snapshot."""
 
     __slots__ = ("close", "fd", "frames", "snapshot")
 
@@ -41,30 +41,30 @@ class HeldConnection:
         self.close: tuple[int, str] | None = None
 
     def add_pending(self, frames: bytes, close: tuple[int, str] | None) -> None:
-        """The application wrote these after it was written down, or closed it."""
+        """Add what the application of the old worker wrote or closed after the snapshot."""
         self.frames += frames
         self.close = close or self.close
 
 
 class Adoption:
-    """What the new worker does with connections that become its own."""
+    """Makes connections of another worker this worker's own."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._stops: list[Callable[[], None]] = []
         self._waiting = 0  # rooms that are not followed yet
         self._followed = asyncio.Event()
-        self._turn = asyncio.Lock()  # batches go on one after the other, each in a turn of the loop of its own
+        self._turn = asyncio.Lock()  # batches are adopted one after the other, each in its own turn of the loop
         self.count = 0
         self.longest_pause = 0.0  # seconds that a connection was in no room
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """Where connections go on: one without TLS."""
+        """The endpoint that adopts connections: one without TLS."""
         return next((one for one in self._node.endpoints if one.tls is None), None)
 
     def expect(self, rooms: tuple[str, ...]) -> None:
-        """Begin to follow these rooms, so that those who come need not wait for that."""
+        """Start to follow these rooms, so that arriving connections need not wait."""
         self._waiting += len(rooms)
         self._stops += [self._node.hub.follow(room, _ignore, live=self._live) for room in rooms]
 
@@ -74,7 +74,7 @@ class Adoption:
             self._followed.set()
 
     async def prepare(self) -> None:
-        """Wait until what is expected is followed; it is until `stop_following`."""
+        """Wait until the expected rooms are followed, which they are until `stop_following`."""
         try:
             if self._waiting:
                 self._followed.clear()
@@ -83,7 +83,7 @@ class Adoption:
             logger.warning("%d rooms are not followed yet; their members will read the log", self._waiting)
 
     async def stop_following(self) -> None:
-        """Nobody is expected any more: follow only the rooms that have members, the others for half a minute."""
+        """Stop following the expected rooms; those without members are followed for another half minute."""
         stops, self._stops = self._stops, []
         for number, stop in enumerate(stops):
             stop()
@@ -91,9 +91,9 @@ class Adoption:
                 await asyncio.sleep(0)
 
     async def adopt(self, arrived: list[HeldConnection]) -> None:
-        """Go on with connections. The sockets are adopted together, which takes one turn of the loop or two."""
+        """Continue held connections. Their sockets are attached together, which takes one or two turns of the loop."""
         endpoint = self.endpoint
-        assert endpoint is not None  # else nobody was offered
+        assert endpoint is not None  # else there was no credit, and no offer
         attached = await endpoint.attach([(socket.socket(fileno=one.fd), one.snapshot.socket) for one in arrived])
         async with self._turn:
             self._adopt_batch(arrived, attached)
@@ -101,12 +101,12 @@ class Adoption:
     def _adopt_batch(self, arrived: list[HeldConnection], attached: list[WebSocket | Exception]) -> None:
         for one, ws in zip(arrived, attached, strict=True):
             if isinstance(ws, Exception) or not ws.is_open:
-                # The client went away while it moved; it is told nothing any more.
+                # The client left during the move.
                 logger.info("connection %s was gone when it arrived: %s", one.snapshot.id, ws)
                 continue
             try:
                 self._adopt_one(one, ws)
-            except Exception:  # a bug costs the connection that it is about
+            except Exception:  # a bug: fails this connection only
                 ws.close_on_exception("the arrival")
             self.count += 1
 
@@ -133,7 +133,7 @@ class Adoption:
         ws.resume_reading()
 
     def _enter(self, connection: Connection, snapshot: ConnectionSnapshot) -> None:
-        """Bring it into its rooms; those that are followed here, which all should be, it is in at once."""
+        """Join the connection to its rooms: at once where a room is followed here, as all should be."""
         rest = self._node.hub.members.arrive(
             connection, [(at.room, Position(at.epoch, at.offset)) for at in snapshot.rooms]
         )
@@ -148,7 +148,7 @@ class Adoption:
         self.longest_pause = max(self.longest_pause, pause)
 
     async def catch_up_orders(self, snapshots: list[ConnectionSnapshot]) -> None:
-        """Carry out the orders that came for them after they were written down and before they were here."""
+        """Carry out the orders that arrived between the snapshots and the adoption."""
         for place, room in enumerate(ORDER_ROOMS):
             here = self._node.hub.position(room)
             if here is not None and snapshots:
@@ -167,4 +167,4 @@ class Adoption:
 
 
 def _ignore(entry: Entry) -> None:
-    """Only being followed matters."""
+    """The room is followed for its position, not for its entries."""

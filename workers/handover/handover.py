@@ -1,4 +1,4 @@
-"""A worker gives all its connections away: to its heir, and should that one die, to the next that the master names."""
+"""Handover: a worker gives all its connections to another one, and to the next one if that one dies."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 
 
 class Handover:
-    """One hand-over, with all its heirs. `ask_kill` has the master end one that does not answer."""
+    """One handover with all its receivers. `ask_kill` asks the master to end a receiver that does not answer."""
 
     def __init__(self, node: Node, ask_kill: Callable[[str], None]) -> None:
         self._node = node
         self._ask_kill = ask_kill
         self._migration = Migration(node)
         self._receivers: deque[tuple[HandOver, socket.socket]] = deque()
-        self._named = asyncio.Event()  # an heir, or the end
+        self._named = asyncio.Event()  # set when a receiver is named, and at the end
         self._sender: Sender | None = None
         self._stopped = False
         self._ended = False
-        self.seconds = 0.0  # that the master gives the whole, at first
+        self.seconds = 0.0  # for the whole handover, as the master's first order says
 
     def add_receiver(self, order: HandOver, sock: socket.socket) -> None:
-        """The master names an heir, the first or the next."""
+        """The master names a receiver, the first or the next."""
         if self._stopped or self._ended:
             sock.close()
             return
@@ -43,14 +43,14 @@ class Handover:
         self._named.set()
 
     def stop(self) -> None:
-        """Give nothing more away: another order came, and the clients have to be told."""
+        """Give nothing more away: another order came, and the remaining clients have to be told."""
         self._stopped = True
         self._named.set()
         if self._sender is not None:
             self._sender.stop()
 
     async def run(self) -> None:
-        """Give away what can be given in time. Whoever is still here afterwards was logged and counted."""
+        """Give away what can be given in time. Connections that remain are logged and counted."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.seconds
         patience = max(self._node.settings.master.drain_timeout, PATIENCE)
@@ -63,7 +63,7 @@ class Handover:
             self._sender = None
             if not (sender.lost and self._node.connections):
                 break
-            # However long it took until it was certain that the heir is gone: the next one gets some time, too.
+            # The next receiver gets time too, however long it took until the death of this one was certain.
             deadline = max(deadline, loop.time() + patience)
         self._ended = True
         for _, sock in self._receivers:
@@ -72,7 +72,7 @@ class Handover:
             logger.warning("%d connections could not be handed over and are sent away", left)
 
     async def _receiver_is_named(self, seconds: float) -> bool:
-        """Wait for the next heir; meanwhile the clients are served here."""
+        """Wait for the next receiver; meanwhile this worker serves the clients."""
         if not self._receivers:
             self._named.clear()
             try:

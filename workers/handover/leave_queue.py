@@ -1,7 +1,7 @@
-"""Who leaves next: connections leave their rooms as soon as each of them can, and wait here until they are offered.
+"""LeaveQueue: connections leave their rooms as soon as each of them can, and wait here until they are offered.
 
-A connection is taken out of its rooms first, at positions that are noted, and offered when its write buffer has run
-empty. Whoever cannot be offered then goes on from the noted positions, and is left alone for a moment.
+A connection leaves its rooms first, at positions that are noted, and is offered when its write buffer is empty. A
+connection that cannot be offered then continues from the noted positions, and rests for a moment.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from workers.connection import Connection
     from workers.node.node import Node
 
-LOOKED_AT = 256  # connections that one turn chooses from, so that the loop is never held up for long
-A_TURN = 64  # that leave in one: about as long as a room is written to in a turn, which must not come to a halt
-AGAIN = 0.1  # seconds until one that came back is asked again: its clients see a rejoin, not a storm of them
+LOOKED_AT = 256  # connections that one turn of the loop looks at, so that the loop never blocks for long
+A_TURN = 64  # connections that leave in one turn; takes about as long as a turn's writes to a room
+AGAIN = 0.1  # seconds that a connection rests after it came back, so that it does not rejoin in a loop
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A connection that has left its rooms, where it stood in them, and when."""
+    """A connection that has left its rooms, its positions in them, and when it left."""
 
     connection: Connection
     positions: Positions
@@ -33,24 +33,24 @@ class Leaving:
 
 
 class LeaveQueue:
-    """Of one worker, to one other. `changed` is called when somebody has left."""
+    """The queue of one worker towards one other. `changed` is called when a connection has left its rooms."""
 
     def __init__(self, node: Node, migration: Migration, changed: Callable[[], None]) -> None:
         self._node = node
         self._migration = migration
         self._changed = changed
-        self._queue: deque[Connection] = deque()  # who is looked at next
-        self._called: dict[str, None] = {}  # told to leave their rooms, and neither offered nor back yet
+        self._queue: deque[Connection] = deque()  # connections to look at next
+        self._called: dict[str, None] = {}  # leaving their rooms, and neither offered nor back yet
         self._ready: deque[Leaving] = deque()
-        self._resting: dict[str, float] = {}  # came back: until when they are left alone
+        self._resting: dict[str, float] = {}  # came back: until when each rests
         self._over = False
 
     def __len__(self) -> int:
         return len(self._called)
 
     def call(self, most: int, offered: Callable[[str], bool]) -> None:
-        """Have up to `most` more connections leave their rooms; `offered` ones are on their way already."""
-        if not self._queue:  # those that came last, and those that could not go yet
+        """Make up to `most` more connections leave their rooms; `offered` connections are on their way already."""
+        if not self._queue:  # new connections, and those that could not leave yet
             self._queue.extend(
                 one for one in self._node.connections.values() if not (one.id in self._called or offered(one.id))
             )
@@ -79,15 +79,15 @@ class LeaveQueue:
 
     @property
     def waiting(self) -> int:
-        """How many can be offered."""
+        """How many connections can be offered."""
         return len(self._ready)
 
     def take(self, most: int) -> list[Leaving]:
-        """Those that are to be offered now; who cannot be any more has come back instead."""
+        """Remove and return the connections to offer now; those that can no longer move rejoin their rooms."""
         taken: list[Leaving] = []
         while self._ready and len(taken) < most:
             one = self._ready.popleft()
-            # Its client may be gone; the application may have brought it into another room, or begun something.
+            # The client may have left; the application may have joined it to another room, or started something.
             here = one.connection.id in self._node.connections
             if (
                 not here
@@ -100,15 +100,15 @@ class LeaveQueue:
         return taken
 
     def on_offered(self, connection: Connection) -> None:
-        """It is on its way: whatever becomes of it is somebody else's to know."""
+        """The connection was offered and is no longer the queue's concern."""
         self._called.pop(connection.id, None)
 
     def put_back(self, one: Leaving) -> None:
-        """It could not be offered: it goes on here, and is asked again later."""
+        """The connection could not be offered: it continues here, and leaves again later."""
         self._bring_back(one.connection, one.positions)
 
     def rest(self, connection: Connection) -> None:
-        """Leave it alone for a moment."""
+        """Do not look at the connection for a moment."""
         self._resting[connection.id] = time.monotonic() + AGAIN
 
     def _bring_back(self, connection: Connection, positions: Positions) -> None:
@@ -117,7 +117,7 @@ class LeaveQueue:
         self._migration.bring_back(connection, positions)
 
     def recall(self) -> None:
-        """It is over: whoever has left its rooms and was not offered comes back, now or when it has."""
+        """End the queue: connections that left and were not offered rejoin, and so do those that are leaving."""
         self._over = True
         while self._ready:
             self.put_back(self._ready.popleft())

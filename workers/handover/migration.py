@@ -1,4 +1,4 @@
-"""A connection that leaves: when it may, how it is written down, and how it comes back if nobody takes it."""
+"""Migration: when a connection may move, its snapshot, and how it rejoins its rooms if it stays."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ logger = logging.getLogger(__name__)
 
 Positions = tuple[RoomPosition, ...]
 
-TOLD_APART = 20  # connections of one reason that get a line of their own
-REJOINS = 5  # times that a connection is brought into its rooms, each as long as the store may take
-REFUSALS = 3  # times that a connection is offered to one that does not take it
-UNREAD = MAX_PACKET // 4  # bytes that came and are not used yet: with more it waits, a parcel has to fit into a packet
+TOLD_APART = 20  # connections per reason that are logged one by one
+REJOINS = 5  # attempts to rejoin the rooms, each with the store's timeout
+REFUSALS = 3  # times that a connection is offered to a receiver that refuses it
+UNREAD = MAX_PACKET // 4  # unused bytes; a connection with more waits, because a snapshot has to fit into a packet
 
 
 class Migration:
-    """What the old worker does with its own connections while they move."""
+    """Takes the old worker's connections out of their rooms, and back."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._excluded: dict[str, str] = {}  # why it can never be moved
+        self._excluded: dict[str, str] = {}  # why a connection can never move, by id
         self._refused: Counter[str] = Counter()
 
     def may_leave(self, connection: Connection) -> bool:
-        """Whether it can be taken out now: what it asked is answered, and nothing speaks against it.
+        """Whether the connection can leave now: its requests are answered, and there is no obstacle.
 
-        A connection that is asked about is not read any more, so that its last request is soon the last. But one in
-        the middle of a message is read on, else it would never come to the end of it.
+        The call stops reading from the connection, so that no further request arrives. A connection in the middle of a
+        message is read on, since its message would never end otherwise.
         """
         ws = connection.ws
         if self.is_excluded(connection) or not ws.is_open or ws.buffered:
@@ -56,7 +56,7 @@ class Migration:
         return self.at_rest(connection)
 
     def at_rest(self, connection: Connection) -> bool:
-        """Nothing is under way for it: no request, no join and no binding."""
+        """Whether no request, join or binding of the connection is under way."""
         return (
             not connection.changing
             and not self._node.application.busy(connection)
@@ -64,11 +64,11 @@ class Migration:
         )
 
     def is_excluded(self, connection: Connection) -> bool:
-        """Whether it can never be moved: waiting does not help."""
+        """Whether the connection can never move, so that waiting does not help."""
         return connection.id in self._excluded or connection.ws.encrypted
 
     def obstacle(self, connection: Connection) -> str:
-        """Why it could not be moved, for people."""
+        """Why the connection could not move, for people."""
         ws = connection.ws
         if ws.encrypted:
             return "its TLS ends in this process, and only the descriptor could be handed over"
@@ -81,13 +81,13 @@ class Migration:
         if ws.buffered:
             return "the client does not read what waits for it"
         if self._node.application.busy(connection):
-            return "a request of it is not answered"
+            return "one of its requests is not answered"
         if self._node.hub.members.joining(connection) or connection.changing:
             return "it is joining a room, or being bound"
         return "there was no time, or the new worker did not take it"
 
     def left_behind(self) -> int:
-        """Count and log those that are still here. Returns how many."""
+        """Count and log the connections that remain. Returns how many."""
         reasons: dict[str, list[str]] = {}
         for connection in self._node.connections.values():
             reasons.setdefault(self.obstacle(connection), []).append(connection.id)
@@ -101,9 +101,9 @@ class Migration:
         return left
 
     def depart(self, connection: Connection, gone: Callable[[Connection, Positions], None]) -> None:
-        """Take it out of its rooms; `gone` is told the positions up to which it got everything.
+        """Take the connection out of its rooms; `gone` gets the positions up to which it received everything.
 
-        It is served until then: out of a large room it goes when the batch that is being written is.
+        The connection is served until then. It leaves a large room when the batch that is being written is complete.
         """
 
         def left(found: dict[str, Position]) -> None:
@@ -120,7 +120,7 @@ class Migration:
     def snapshot(
         self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float
     ) -> ConnectionSnapshot:
-        """Write it down. `socket_state` is the transport's part."""
+        """The snapshot of the connection. `socket_state` is the transport's part."""
         return ConnectionSnapshot(
             id=connection.id,
             user=connection.user,
@@ -136,24 +136,24 @@ class Migration:
         )
 
     def bring_back(self, connection: Connection, rooms: Positions) -> None:
-        """It stays after all: it reads on from where it was."""
+        """The connection stays: it continues in its rooms from its positions."""
         self._node.moving.discard(connection.id)
         if connection.ws.is_open:
             rejoin(self._node, connection, rooms)
             connection.ws.unquiesce()
 
     def on_refused(self, connection: Connection) -> None:
-        """The other side did not take it. It may have run out of descriptors, or cannot read what it is sent."""
+        """The receiver refused the connection: it has no descriptors left, or cannot decode the snapshot."""
         self._refused[connection.id] += 1
         if self._refused[connection.id] == REFUSALS:
             self.exclude(connection, "the new worker does not take it")
 
     def exclude(self, connection: Connection, why: str) -> None:
-        """It cannot be moved at all. It will be sent away."""
+        """The connection can never move. Its client has to reconnect."""
         self._excluded[connection.id] = why
 
     def on_moved(self, connection: Connection) -> None:
-        """It belongs to another worker now: our copy of the descriptor is closed, and nobody is told."""
+        """The connection belongs to another worker now: close this copy of its descriptor without a notice."""
         self._node.moving.discard(connection.id)
         self._node.registry.gave_away(connection.id)
         self._node.application.moved(connection)
@@ -169,14 +169,13 @@ def rejoin(
     heard_again: Callable[[float], None] | None = None,
     tries: int = REJOINS,
 ) -> None:
-    """Bring it into its rooms at the positions it had, without a word to the client.
+    """Join the connection to its rooms at the positions it had, without telling the client.
 
-    The rooms that are followed here do not wait for the others. `heard_again` is told when it is in the first ones.
-    A join may run out of time because the machine has too much to do: the client, who has done nothing, is not cut for
-    that at once.
+    The rooms that are followed here do not wait for the others. `heard_again` gets the time when the connection is in
+    the first ones. A join may time out on an overloaded machine; so the connection is closed only after several tries.
     """
 
-    left: set[str] = set()  # before it was in them again
+    left: set[str] = set()  # rooms that it left meanwhile
 
     def announce(joined: list[Joined]) -> None:
         if heard_again is not None:
@@ -189,7 +188,7 @@ def rejoin(
             still = [at for at in some if at.room not in left]
             rejoin(node, connection, tuple(still), heard_again, tries - 1)
             return
-        # A connection outside its rooms would be silent for ever: better it comes back by itself.
+        # A connection outside its rooms would be silent for ever; the client does better to reconnect.
         logger.warning("connection %s could not go on in its rooms: %s", connection.id, error)
         connection.close(CloseCode.SERVICE_RESTART, "service restart")
 

@@ -1,4 +1,4 @@
-"""One end of the pair between two workers: packets and descriptors, in order, never waiting."""
+"""PeerSocket: one end of the pair between two workers. Packets and descriptors, in order, without blocking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from workers.handover.protocol import MAX_BATCH, MAX_PACKET
 
 _INT = array.array("i").itemsize
-_A_TURN = 4  # packets read before others get their turn
+_A_TURN = 4  # packets read in one turn of the loop
 
 Then = Callable[[bool], None]
 
@@ -20,8 +20,8 @@ Then = Callable[[bool], None]
 class PeerSocket:
     """A SOCK_SEQPACKET socket on the loop. `on_packet` gets each packet with its descriptors.
 
-    `on_lost` is called once, when the other end is closed. That is no proof of a death: only the master's word is. What
-    the other side said before can still be read then.
+    `on_lost` is called once, when the other end is closed. That does not prove that the other worker is dead: only the
+    master knows. Packets sent before can still be read then.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class PeerSocket:
         self._waiting: deque[tuple[bytes, Sequence[int], Then | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._open = True
-        self._broken = False  # nobody reads at the other end
+        self._broken = False  # the other end does not read any more
         sock.setblocking(False)
-        # A batch has to fit whole; the default buffer (net.core.wmem_default, 208 KiB) would hold one at most.
+        # The buffer has to hold whole batches; the default (net.core.wmem_default, 208 KiB) would hold one at most.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_PACKET)
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def send(self, packet: bytes, fds: Sequence[int] = (), *, then: Then | None = None) -> None:
-        """Send now, or as soon as the other side takes it; copies of the descriptors wait with it.
+        """Send now, or as soon as the socket's buffer has room; copies of the descriptors wait with the packet.
 
-        `then` is told whether the kernel took it: False is certain that the other side never reads it.
+        `then` gets whether the kernel took the packet: after False, the other side certainly never reads it.
         """
         if not self._open or self._broken:
             _notify(then, sent=False)
@@ -53,11 +53,11 @@ class PeerSocket:
 
     @property
     def idle(self) -> bool:
-        """Whether everything was sent."""
+        """Whether all packets were sent."""
         return not self._waiting
 
     def drain(self) -> None:
-        """Read all that the pair still holds; for when the other side is known to be dead."""
+        """Read all that the pair still holds, once the other side is known to be dead."""
         if self._open:
             self._read(most=None)
 
@@ -69,7 +69,7 @@ class PeerSocket:
             self._sock.close()
 
     def _try(self, packet: bytes, fds: Sequence[int], then: Then | None) -> bool:
-        """False where it has to wait."""
+        """Send a packet; False where it has to wait."""
         try:
             if fds:
                 socket.send_fds(self._sock, [packet], list(fds))
@@ -109,7 +109,7 @@ class PeerSocket:
             except BlockingIOError:
                 return
             except ConnectionResetError:
-                # The other side died without having read all of ours. Linux says so once, before what it had sent.
+                # The other side died before it read all packets. Linux reports that once, before what it had sent.
                 continue
             except OSError:
                 packet, ancillary = b"", []
@@ -120,7 +120,7 @@ class PeerSocket:
             self._on_packet(packet, _descriptors(ancillary))
 
     def _broke(self) -> None:
-        """Nobody is at the other end; what came from there may still be read."""
+        """The other end is closed; what it sent before may still be read."""
         if self._open and not self._broken:
             self._broken = True
             self._give_up_sending()
@@ -140,7 +140,7 @@ def _notify(then: Then | None, *, sent: bool) -> None:
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    # What did not fit into our table of descriptors was cut off by the kernel; those that came are the first.
+    # The kernel cuts off descriptors that do not fit into this process's table; the first ones arrive.
     found = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

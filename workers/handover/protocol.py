@@ -1,4 +1,4 @@
-"""The words that two workers say to each other while connections move, and what one connection is on paper."""
+"""The messages between two workers of a handover, and the snapshot of a connection. O is the sender, N the receiver."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from workers.registry.registry import Carried
 
 VERSION = 4
 
-# The kernel passes at most 253 descriptors in one message (SCM_MAX_FD); a quarter of it leaves the receiver time to
-# work between batches.
+# The kernel passes at most 253 descriptors in one message (SCM_MAX_FD); a quarter of that leaves the receiver time for
+# other work between batches.
 MAX_BATCH = 64
 MAX_PACKET = 131_072
-ROOMS_A_PACKET = 200  # of at most 64 bytes each; following them must not hold up a loop for long
+ROOMS_A_PACKET = 200  # names of at most 64 bytes each; following them must not block the loop for long
 
 
 class RoomPosition(Struct, frozen=True, array_like=True):
-    """How far a connection has got in one room."""
+    """A connection's position in the log of one room."""
 
     room: str
     epoch: str
@@ -27,7 +27,7 @@ class RoomPosition(Struct, frozen=True, array_like=True):
 
 
 class ConnectionSnapshot(Struct, frozen=True, array_like=True):
-    """One connection, written down: what another worker needs to go on with it."""
+    """One connection as data: what another worker needs to continue it."""
 
     id: str
     user: str
@@ -35,17 +35,17 @@ class ConnectionSnapshot(Struct, frozen=True, array_like=True):
     messages_in: int
     session: dict[str, Any]
     rooms: tuple[RoomPosition, ...]
-    orders: tuple[int, ...]  # how far it has got in each of `control.ORDER_ROOMS`
-    socket: bytes  # the transport's own state
-    left_at: float  # when it was taken out of its rooms: seconds of CLOCK_MONOTONIC, which all processes share
-    counted: Carried  # where it is counted
-    app: Any = None  # the application's own state
+    orders: tuple[int, ...]  # its position in each of `control_room.ORDER_ROOMS`
+    socket: bytes  # the transport's state
+    left_at: float  # when it left its rooms: seconds of CLOCK_MONOTONIC, which all processes share
+    counted: Carried  # where the registry counts it
+    app: Any = None  # the application's state
 
 
 class Offer(Struct, frozen=True, tag="offer"):
-    """O → N: these connections, their descriptors beside the packet in the same order.
+    """O → N: these connections; their descriptors travel with the packet, in the same order.
 
-    Each is a Parcel that was encoded by itself, and is decoded so: one that cannot be read costs no other.
+    Each snapshot is encoded and decoded separately, so that one that cannot be decoded costs no other.
     """
 
     batch: int
@@ -53,47 +53,47 @@ class Offer(Struct, frozen=True, tag="offer"):
 
 
 class Held(Struct, frozen=True, tag="held"):
-    """N → O: the descriptors of these have arrived; all others of the batch are refused."""
+    """N → O: the descriptors of these connections arrived; all others of the batch are refused."""
 
     batch: int
     ids: tuple[str, ...]
 
 
 class Late(Struct, frozen=True, tag="late"):
-    """O → N, before Go: whole frames that the application wrote to a connection while nobody could write."""
+    """O → N, before Go: whole frames that the application wrote to a frozen connection."""
 
     id: str
     data: bytes
-    close: tuple[int, str] | None = None  # it is to be closed after them
+    close: tuple[int, str] | None = None  # close the connection after these frames
 
 
 class Go(Struct, frozen=True, tag="go"):
-    """O → N: these are yours. It cannot be taken back."""
+    """O → N: these connections are N's now. Go cannot be taken back."""
 
     batch: int
     ids: tuple[str, ...]
 
 
 class Taken(Struct, frozen=True, tag="taken"):
-    """N → O: all of the batch are served again; so O lets no more go at a time than N takes."""
+    """N → O: the whole batch is served again; so O gives away no faster than N takes."""
 
     batch: int
 
 
 class Abort(Struct, frozen=True, tag="abort"):
-    """O → N: let go of the batch."""
+    """O → N: close the copies of the batch."""
 
     batch: int
 
 
 class Released(Struct, frozen=True, tag="released"):
-    """N → O: the batch is let go of."""
+    """N → O: the copies of the batch are closed."""
 
     batch: int
 
 
 class Prepare(Struct, frozen=True, tag="prepare"):
-    """O → N: rooms whose members will come, so that N follows them before the first arrives; `last` ends them."""
+    """O → N: rooms whose members will arrive, for N to follow them before; `last` marks the last packet of rooms."""
 
     version: int
     rooms: tuple[str, ...]
@@ -101,18 +101,18 @@ class Prepare(Struct, frozen=True, tag="prepare"):
 
 
 class Prepared(Struct, frozen=True, tag="prepared"):
-    """N → O: the rooms are followed; so many descriptors are free."""
+    """N → O: the rooms are followed; `credit` descriptors are free."""
 
     version: int
     credit: int
 
 
 class Declined(Struct, frozen=True, tag="declined"):
-    """N → O: this worker goes away itself and takes nothing more."""
+    """N → O: this worker is stopping and takes no more connections."""
 
 
 class Finished(Struct, frozen=True, tag="finished"):
-    """O → N: nothing more will come."""
+    """O → N: nothing more follows."""
 
 
 FromSender = Prepare | Offer | Late | Go | Abort | Finished

@@ -1,7 +1,7 @@
-"""The new worker's side: hold what is offered, and begin with it when it is certain that nobody else will.
+"""Receiver: the new worker's side. It holds offered connections, and serves them once the sender certainly does not.
 
-What was addressed to a connection while it belonged to nobody is made up for: its rooms go on from the noted
-positions, and so do the orders of the control room.
+A connection misses nothing while no worker serves it: its rooms continue from the noted positions, and so do the orders
+of the control room.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class Receiver:
         self._state = ReceiverState()
         self._held: dict[str, HeldConnection] = {}
         self._declined = False
-        self._activating = 0  # batches that are ours and not served yet
+        self._activating = 0  # batches that belong to this worker and are not served yet
         self._socket = PeerSocket(sock, on_packet=self._on_packet, on_lost=self._on_lost)
 
     def peer_reaped(self) -> None:
-        """The old worker is dead for certain: what it said last is read, then what is held is ours."""
+        """The old worker is dead for certain: read its last packets, then serve what is held."""
         self._socket.drain()
         self._act(self._state.on_sender_reaped())
         self._socket.close()
@@ -66,14 +66,14 @@ class Receiver:
         self._node.tasks.start(self._adoption.stop_following(), what="let go of rooms")
 
     def decline(self) -> None:
-        """Take nothing more, since this worker goes away itself; what is held by now is still the old one's to say."""
+        """Take no more connections: this worker is stopping. The old worker still decides about what is held."""
         if not self._declined:
             self._declined = True
             self._socket.send(encode(Declined()))
 
     @property
     def settled(self) -> bool:
-        """Nothing is held whose owner is not known, and all that is ours is served."""
+        """Whether no held connection is undecided, and all of this worker's connections are served."""
         return not (self._state.holding or self._activating)
 
     def _on_packet(self, packet: bytes, fds: list[int]) -> None:
@@ -82,7 +82,7 @@ class Receiver:
                 if version == VERSION:
                     self._adoption.expect(rooms)
                 if last:
-                    self._node.tasks.start(self._prepare(), what="prepare a hand-over")
+                    self._node.tasks.start(self._prepare(), what="prepare a handover")
             case Offer(batch, snapshots):
                 self._receive_offer(batch, snapshots, fds)
             case Late(one, data, close):
@@ -97,14 +97,14 @@ class Receiver:
                 self._stop_following()
 
     async def _prepare(self) -> None:
-        """Follow the rooms before their members come, so that they need no page of the log then."""
+        """Follow the rooms before their members arrive, so that they need not read the log then."""
         await self._adoption.prepare()
         endpoint = self._adoption.endpoint
         credit = endpoint.shared.descriptors.limit - endpoint.shared.descriptors.used if endpoint else 0
         self._socket.send(encode(Prepared(VERSION, credit)))
 
     def _receive_offer(self, batch: int, snapshots: tuple[Raw, ...], fds: list[int]) -> None:
-        """Hold what came whole; whoever has no descriptor, or cannot be read, is refused."""
+        """Hold complete connections; refuse those without a descriptor, or with a snapshot that cannot be decoded."""
         ids: list[str] = []
         for raw, fd in zip(snapshots, fds, strict=False):
             snapshot = None if self._declined else _decoded(raw)
@@ -133,7 +133,7 @@ class Receiver:
                     self._node.tasks.start(activation, what="take connections over")
 
     async def _activate(self, batch: int, arrived: list[HeldConnection]) -> None:
-        """Begin with what is ours. Batches do so side by side: each waits for turns of the loop more than it works."""
+        """Serve a batch. Several batches do so concurrently: each mostly waits for turns of the loop."""
         try:
             await self._adoption.adopt(arrived)
         finally:
@@ -152,13 +152,13 @@ class Receiver:
             )
 
     def _on_lost(self) -> None:
-        """The pair is closed on the other side: after Finished that is its end, else the master's word decides."""
+        """The sender closed the pair: after Finished that is the end, otherwise the master reports what happened."""
 
 
 def _decoded(raw: Raw) -> ConnectionSnapshot | None:
-    """The snapshot; None where the other side wrote down what cannot be read."""
+    """The decoded snapshot; None where it cannot be decoded."""
     try:
         return decode_snapshot(raw)
     except (MsgspecError, ValueError, RecursionError) as error:
-        logger.warning("a connection is refused, since what it brings cannot be read: %s", error)
+        logger.warning("a connection is refused, because its snapshot cannot be decoded: %s", error)
         return None

@@ -1,4 +1,4 @@
-"""What the new worker decides while it takes connections over. Pure: what happened comes in, actions go out."""
+"""The receiver's decisions during a handover. Pure: events come in, actions go out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class SendHeld:
-    """Say which descriptors arrived."""
+    """Report which descriptors arrived."""
 
     batch: int
     ids: tuple[str, ...]
@@ -15,21 +15,21 @@ class SendHeld:
 
 @dataclass(frozen=True, slots=True)
 class SendReleased:
-    """Say that the batch is let go of."""
+    """Report that the copies of the batch are closed."""
 
     batch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """These are ours now: begin to read and write."""
+    """Start to serve these connections: they are the receiver's now."""
 
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CloseCopies:
-    """Close our copies of these without a shutdown: they live on at the other side."""
+    """Close the copies of these descriptors without a shutdown: the sender still serves the connections."""
 
     ids: tuple[str, ...]
 
@@ -39,18 +39,18 @@ Action = SendHeld | SendReleased | Activate | CloseCopies
 
 @dataclass(slots=True)
 class ReceiverState:
-    """The batches that are held but not ours yet."""
+    """The batches that are held and not yet the receiver's."""
 
     holding: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def on_offer(self, batch: int, ids: tuple[str, ...], arrived: int) -> list[Action]:
-        """A batch came with so many of its descriptors, in order; what has none is refused."""
+        """A batch arrived with its first `arrived` descriptors; connections without one are refused."""
         held = ids[:arrived]
         self.holding[batch] = held
         return [SendHeld(batch, held)]
 
     def on_go(self, batch: int, ids: tuple[str, ...]) -> list[Action]:
-        """The other side gave these away for good."""
+        """The sender gave these connections away for good."""
         held = self.holding.pop(batch, ())
         ours = set(ids)
         kept = tuple(one for one in held if one in ours)
@@ -59,13 +59,13 @@ class ReceiverState:
         return [*actions, CloseCopies(rest)] if rest else actions
 
     def on_abort(self, batch: int) -> list[Action]:
-        """The other side wants the batch back."""
+        """The sender wants the batch back."""
         held = self.holding.pop(batch, ())
         actions: list[Action] = [CloseCopies(held)] if held else []
         return [*actions, SendReleased(batch)]
 
     def on_sender_reaped(self) -> list[Action]:
-        """The other side is dead, and all that it ever said was read before: what is held is ours."""
+        """The sender is dead, and all its packets were read before: what is held is the receiver's."""
         ids = tuple(one for held in self.holding.values() for one in held)
         self.holding.clear()
         return [Activate(ids)] if ids else []

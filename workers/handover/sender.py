@@ -1,10 +1,10 @@
-"""The old worker's side, towards one new worker: quiesce, write down, offer, and let go, batch after batch.
+"""Sender: the old worker's side, towards one new worker: quiesce, snapshot, offer and release, batch after batch.
 
-A connection is offered when it has left its rooms and its write buffer has run empty; so nothing of it waits here in
-user space when another process begins to write to it. Whatever comes back goes on from the noted positions.
+A connection is offered when it has left its rooms and its write buffer is empty; so no output waits in this process
+when another process starts to write. A connection that comes back continues from the noted positions.
 
-Two things are told apart here. The pair is *lost* when nobody is at the other end any more: then nothing more is
-offered. The other worker is *reaped* when the master has waited for it: only then is what it may hold ours again.
+Two events differ. The pair is *lost* when the other end is closed: then nothing more is offered. The receiver is
+*reaped* when the master has waited for it: only then do connections that it may hold belong to the sender again.
 """
 
 from __future__ import annotations
@@ -51,25 +51,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT = 2.0  # seconds for a batch to be held
-# Seconds for an abort to be answered. Then the other worker is ended, with all that it serves: one that is only slow,
-# on a machine with too much to do, must not be taken for one that hangs.
+ANSWER_TIMEOUT = 2.0  # seconds for the answer to an offer
+# Seconds for the answer to an abort. Then the receiver is killed with all that it serves, so a receiver that is only
+# slow, on an overloaded machine, must not be taken for one that hangs.
 SILENCE_TIMEOUT = 8.0
-PREPARE_TIMEOUT = 10.0  # seconds for the other side to follow our rooms; meanwhile they are served here
-PATIENCE = 5.0  # seconds at least in which something has to move, or it is over
-HANDSHAKE_PATIENCE = 2.0  # seconds for those that had been accepted to become connections, which can be moved
+PREPARE_TIMEOUT = 10.0  # seconds for the receiver to follow the rooms; meanwhile the sender serves them
+PATIENCE = 5.0  # seconds at least without any connection that moves, after which the sender gives up
+HANDSHAKE_PATIENCE = 2.0  # seconds for accepted connections to finish their handshake, so that they can move
 MAX_SNAPSHOT = MAX_PACKET // 2 - 1024  # bytes; a packet is closed when it is half full
-RETRY = 0.005  # seconds until it is tried again where nothing could be moved
+RETRY = 0.005  # seconds between two tries where nothing could move
 
 
 class Sender:
-    """Gives this worker's connections to another one. `ask_kill` has the master end it."""
+    """Gives this worker's connections to another worker. `ask_kill` asks the master to end that worker."""
 
     def __init__(
         self, node: Node, migration: Migration, sock: socket.socket, *, peer: str, ask_kill: Callable[[str], None]
     ) -> None:
         self.peer = peer
-        self.lost = False  # nobody takes anything at the other end any more
+        self.lost = False  # the receiver takes nothing more
         self._node = node
         self._migration = migration
         self._ask_kill = ask_kill
@@ -84,13 +84,13 @@ class Sender:
         self._stopped = False
         self._credit = 0
         self._batch = 0
-        self._moved_at = 0.0  # when the last one got away
-        self._handshakes_until = 0.0  # until when handshakes are waited for
+        self._moved_at = 0.0  # when the last connection moved
+        self._handshakes_until = 0.0  # until when the sender waits for handshakes
 
     async def run(self, seconds: float, patience: float = PATIENCE) -> None:
-        """Give away what can be given in time: `seconds` at most, and `patience` without any that gets away.
+        """Give away what can be given in time: at most `seconds`, and at most `patience` without any that moves.
 
-        When it returns, no connection of ours is with the other side any more: each is its own, or here.
+        On return each connection belongs to the receiver for good, or is here.
         """
         started, before = self._loop.time(), len(self._node.connections)
         self._handshakes_until = started + HANDSHAKE_PATIENCE
@@ -118,7 +118,7 @@ class Sender:
             return None
 
     async def _ask_to_prepare(self) -> None:
-        """Shared rooms first; piece by piece, so that neither loop is held up."""
+        """Name the rooms, shared ones first, in pieces, so that neither loop blocks."""
         rooms = sorted(self._node.hub.rooms, key=is_inbox)
         for start in range(0, max(len(rooms), 1), ROOMS_A_PACKET):
             some = tuple(rooms[start : start + ROOMS_A_PACKET])
@@ -126,24 +126,24 @@ class Sender:
             await asyncio.sleep(0)
 
     def stop(self) -> None:
-        """Give nothing more away; what is on its way comes to its end."""
+        """Give nothing more away; batches that are out are settled."""
         self._stopped = True
         self._answer(None)
         self._changed.set()
 
     def peer_reaped(self) -> None:
-        """The master has waited for the other side: what it never got is ours for certain."""
+        """The receiver is reaped: what it never got certainly belongs to this worker."""
         self._socket.close()
         self._on_lost()
         self._act(self._state.on_receiver_reaped())
 
     @property
     def settled(self) -> bool:
-        """Nothing of ours is with the other side."""
+        """Whether no connection is undecided between the two workers."""
         return not self._unfinished
 
     def decline(self) -> None:
-        """It takes nothing anyhow."""
+        """Nothing to do: a sender takes no connections."""
 
     # ---- one batch -------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Sender:
         while self._loop.time() < min(deadline, self._moved_at + patience) and not (self.lost or self._stopped):
             self._leave_queue.call(self._room_for(), self._offered.__contains__)
             if self._leave_queue.waiting:
-                await asyncio.sleep(0)  # what was just written leaves at the end of this turn
+                await asyncio.sleep(0)  # what was just written is sent at the end of this turn
                 if self._offer_all():
                     continue
             if not self._offered and not len(self._leave_queue) and (self._credit <= 0 or not self._more_may_come()):
@@ -159,26 +159,26 @@ class Sender:
             await self._pause()
 
     def _room_for(self) -> int:
-        """How many more may leave their rooms now."""
+        """How many more connections may leave their rooms now."""
         called = len(self._leave_queue)
         return min(self._window.size - self._window.given - called, self._credit - called)
 
     def _more_may_come(self) -> bool:
-        """Whether somebody is left, or about to come, who may be able to leave later."""
+        """Whether any connection that is here, or in its handshake, may be able to move later."""
         if not all(self._migration.is_excluded(connection) for connection in self._node.connections.values()):
             return True
         pending = any(endpoint.handshakes for endpoint in self._node.endpoints if endpoint.tls is None)
         return pending and self._loop.time() < self._handshakes_until
 
     def _offer_all(self) -> bool:
-        """Offer whoever waits for it; False where none could be."""
+        """Offer the connections that wait; False where none could be offered."""
         before = self._batch
         while self._leave_queue.waiting and not (self.lost or self._stopped):
             self._offer(self._leave_queue.take(MAX_BATCH))
         return self._batch > before
 
     def _offer(self, leaving: list[Leaving]) -> None:
-        """Write them down and send them; whoever cannot go now comes back."""
+        """Send snapshots and descriptors; connections that cannot move now are put back."""
         ids: list[str] = []
         fds: list[int] = []
         packed: list[Raw] = []
@@ -191,7 +191,7 @@ class Sender:
                 continue
             raw = self._encoded(one, frozen.state)
             if not 0 < len(raw) <= MAX_SNAPSHOT:
-                self._migration.exclude(connection, "its session is too large, or cannot be written down")
+                self._migration.exclude(connection, "its session is too large, or cannot be encoded")
                 connection.ws.unfreeze()
                 self._leave_queue.put_back(one)
                 continue
@@ -218,7 +218,7 @@ class Sender:
         try:
             return encode(self._migration.snapshot(one.connection, one.positions, socket_state, one.left_at))
         except Exception as error:
-            logger.warning("connection %s cannot be written down: %r", one.connection.id, error)
+            logger.warning("connection %s cannot be encoded: %r", one.connection.id, error)
             return b""
 
     def _on_timeout(self, batch: int) -> None:
@@ -272,14 +272,14 @@ class Sender:
         self._changed.set()
 
     def _go(self, batch: int, ids: tuple[str, ...]) -> None:
-        """Give them away for good, with what the application wrote to them since they were written down."""
+        """Give connections away for good, with what the application wrote to them since their snapshots."""
         for one in ids:
             for packet in _pending_packets(one, *self._offered[one][0].ws.pending_output):
                 self._socket.send(packet)
         self._socket.send(encode(Go(batch, ids)), then=partial(self._on_go_sent, batch, ids))
 
     def _on_go_sent(self, batch: int, ids: tuple[str, ...], arrives: bool) -> None:
-        """The kernel took the Go, and it will be read or die with its reader; or nobody is there to read it."""
+        """The kernel took the Go, which is read or dies with its reader; or the receiver was gone before."""
         if not arrives:
             self._state.on_undelivered(batch, ids)
             return
@@ -299,7 +299,7 @@ class Sender:
                 self._migration.on_refused(connection)
 
     def _on_lost(self) -> None:
-        """Nobody takes anything any more. What may be held there stays untouched until the master's word."""
+        """The receiver takes nothing more. What it may hold stays untouched until the master reports its end."""
         self.lost = True
         self._answer(None)
         self._changed.set()
@@ -314,7 +314,7 @@ class Sender:
             return
 
     async def _settle(self) -> None:
-        """Wait until every batch that is out has an end, however long the fence takes; and a while for the rest."""
+        """Wait until every batch that is out is settled, however long that takes, and a while for the last ones."""
         last = self._loop.time() + ANSWER_TIMEOUT
         while self._unfinished or (not self.lost and self._window.given and self._loop.time() < last):
             await self._pause()
@@ -325,7 +325,7 @@ class Sender:
 
 
 def _prepare(rooms: tuple[str, ...], *, last: bool) -> bytes:
-    """Rooms to follow, but for a name that cannot be written: its members read the log."""
+    """The message with the rooms to follow, without names that cannot be encoded: their members read the log."""
     try:
         return encode(Prepare(VERSION, rooms, last=last))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What the old worker decides while it hands connections over. Pure: what happened comes in, actions go out."""
+"""The sender's decisions during a handover. Pure: events come in, actions go out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 @dataclass(frozen=True, slots=True)
 class SendGo:
-    """Tell the other side that these are its own, then close our copies."""
+    """Give these connections away for good, then close the sender's copies."""
 
     batch: int
     ids: tuple[str, ...]
@@ -23,21 +23,21 @@ class SendAbort:
 
 @dataclass(frozen=True, slots=True)
 class TakeBack:
-    """Go on serving these ourselves, from the noted positions."""
+    """Continue to serve these connections, from the noted positions."""
 
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AskKill:
-    """Ask the master to end the other side: it does not answer, and only its death frees what it may hold."""
+    """Ask the master to end the receiver: it does not answer, and only its death frees what it may hold."""
 
 
 Action = SendGo | SendAbort | TakeBack | AskKill
 
 
 class Stage(Enum):
-    """Where a batch is."""
+    """The state of a batch that is out."""
 
     OFFERED = auto()
     ABORTING = auto()
@@ -45,20 +45,20 @@ class Stage(Enum):
 
 @dataclass(slots=True)
 class SenderState:
-    """The batches that are out, and what each answer means."""
+    """The batches that are out, and what follows from each answer."""
 
     out: dict[int, tuple[Stage, tuple[str, ...]]] = field(default_factory=dict)
     kill_asked: bool = False
 
     def on_offered(self, batch: int, ids: tuple[str, ...]) -> None:
-        """A batch was sent: until its answer nobody touches its connections."""
+        """A batch was sent: until the answer neither side touches its connections."""
         self.out[batch] = (Stage.OFFERED, ids)
 
     def on_held(self, batch: int, ids: tuple[str, ...]) -> list[Action]:
-        """The other side holds `ids`; the rest was refused and is ours again."""
+        """The receiver holds `ids`; the rest was refused and is taken back."""
         stage, offered = self.out.get(batch, (Stage.ABORTING, ()))
         if stage is not Stage.OFFERED:
-            return []  # it crossed our Abort; Released follows
+            return []  # it crossed the Abort; Released follows
         del self.out[batch]
         held = set(ids)
         refused = tuple(one for one in offered if one not in held)
@@ -67,7 +67,7 @@ class SenderState:
         return [*actions, TakeBack(refused)] if refused else actions
 
     def on_released(self, batch: int) -> list[Action]:
-        """The other side let go of a batch that we asked back."""
+        """The receiver closed its copies of an aborted batch."""
         stage, ids = self.out.get(batch, (Stage.OFFERED, ()))
         if stage is not Stage.ABORTING:
             return []
@@ -75,25 +75,25 @@ class SenderState:
         return [TakeBack(ids)]
 
     def on_undelivered(self, batch: int, ids: tuple[str, ...]) -> None:
-        """Our Go cannot have arrived: the other side was gone before. What it held is ours once it is reaped."""
+        """The Go cannot have arrived: the receiver was gone before. Its death gives the connections back."""
         self.out[batch] = (Stage.ABORTING, ids)
 
     def on_timeout(self, batch: int) -> list[Action]:
-        """No answer by the deadline: ask for the batch back."""
+        """No answer by the deadline: abort the batch."""
         if batch not in self.out or self.out[batch][0] is not Stage.OFFERED:
             return []
         self.out[batch] = (Stage.ABORTING, self.out[batch][1])
         return [SendAbort(batch)]
 
     def on_silence(self) -> list[Action]:
-        """Not even an Abort was answered: only the master can end this."""
+        """The Abort was not answered either: only the master can end this."""
         if self.kill_asked or not self.out:
             return []
         self.kill_asked = True
         return [AskKill()]
 
     def on_receiver_reaped(self) -> list[Action]:
-        """The master has waited for the other side: what was never given away is ours for certain."""
+        """The receiver is reaped: what was never given away certainly belongs to the sender."""
         ids = tuple(one for _, batch in self.out.values() for one in batch)
         self.out.clear()
         return [TakeBack(ids)] if ids else []

@@ -58,7 +58,6 @@ SMALL_FILES = {
     "workers/close_codes.py",
     "workers/chat/rules/request_error.py",
     "workers/chat/services.py",
-    "workers/handover/window.py",
     "workers/ip_addresses.py",
     "workers/node/counters.py",
     "workers/payload.py",
@@ -159,7 +158,6 @@ KNOWN: dict[str, set[str]] = {
     },
     "files_named_in_docstrings": {
         "chatmaster/master/control_server.py: control.py",
-        "workers/handover/__init__.py: shell.py",
     },
 }
 

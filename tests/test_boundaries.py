@@ -56,6 +56,7 @@ MOST_SMALL = 12
 SMALL_FILES = {
     "workers/bus/errors.py",
     "workers/close_codes.py",
+    "workers/cluster/keys.py",
     "workers/chat/rules/request_error.py",
     "workers/chat/services.py",
     "workers/ip_addresses.py",
@@ -69,7 +70,6 @@ OTHERS_FILES = {"redis.py", "wave.py", "NAME.lua", "./chatmaster.toml"}
 KNOWN: dict[str, set[str]] = {
     "layers": {
         "workers.callbacks.signatures imports workers.chat.hooks",
-        "workers.cluster.lease imports workers.presence.calls",
         "workers.gateway imports workers.chat.rules.names",
         "workers.node.application imports workers.connection",
         "workers.node.bindings imports workers.connection",
@@ -77,9 +77,6 @@ KNOWN: dict[str, set[str]] = {
         "workers.node.node imports workers.process.forked",
         "workers.node.node imports workers.reach",
         "workers.node.node imports workers.worker",
-        "workers.registry.limits imports workers.presence.calls",
-        "workers.registry.registry imports workers.presence.calls",
-        "workers.registry.sanction_store imports workers.presence.calls",
         "workers.timer imports workers.callbacks.registering",
         "workers.worker imports workers.callbacks.registering",
         "workers.worker imports workers.callbacks.signatures",
@@ -149,11 +146,7 @@ KNOWN: dict[str, set[str]] = {
         "workers/registry/keys.py: !sanctions",
     },
     "small_files": {
-        "workers/bus/packing.py",
-        "workers/bus/script.py",
-        "workers/cluster/keys.py",
         "workers/node/ids.py",
-        "workers/presence/calls.py",
         "workers/process/heartbeat.py",
     },
     "files_named_in_docstrings": {

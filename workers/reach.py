@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from workers.addressing import ALL_ROOM, inbox_of
 from workers.bus import keys as bus_keys
 from workers.bus.codec import pack_envelope, unpack_all_placed
-from workers.bus.script import load_own
+from workers.bus.script import Argument, load_own, scripts_of
 from workers.cluster import keys as presence_keys
 from workers.node import control_room
 from workers.payload import packed
-from workers.presence import calls as presence_calls
-from workers.presence.calls import Argument, scripts_of
 from workers.registry import keys as registry_keys
 from workers.room_options import retention
 
@@ -63,7 +61,7 @@ class Elsewhere:
         self._key_ttl = settings.limits.key_ttl
         self._seed = secrets.token_hex(4)
         self._publish = self._bus.script(load_own("publish"))
-        folder = Path(presence_calls.__file__).parent
+        folder = Path(__file__).parent / "presence"
         self._members, self._alive = map(self._bus.script, scripts_of(folder, "members", "alive"))
         (self._counts,) = map(self._bus.script, scripts_of(Path(registry_keys.__file__).parent, "counts"))
 

@@ -1,4 +1,4 @@
-"""Owns one open connection to the store: bytes in, replies out, and nothing that decides.
+"""Owns one open connection to the store: commands become bytes, bytes become replies, and nothing is decided.
 
 `store_url.py` makes the connection with redis-py; from then on this protocol has the transport, because a reply
 through redis-py costs ten times what `hiredis` itself costs.
@@ -8,12 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
 
+from workers.bus.script import Argument
+
 logger = logging.getLogger(__name__)
+
+# hiredis's stub wants a tuple of exactly one argument.
+_pack: Any = hiredis.pack_command
+
+
+def pack(*words: Argument) -> bytes:
+    """One command in RESP."""
+    packed: bytes = _pack(words)
+    return packed
+
+
+def pack_evalsha(sha: str, keys: Sequence[str], args: Sequence[Argument]) -> bytes:
+    """The command that runs a script by its hash."""
+    return pack(b"EVALSHA", sha, len(keys), *keys, *args)
 
 
 class StoreConnection(asyncio.Protocol):

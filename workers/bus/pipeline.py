@@ -21,9 +21,8 @@ from typing import Any
 
 import hiredis
 
-from workers.bus.connection import StoreConnection
+from workers.bus.connection import StoreConnection, pack
 from workers.bus.errors import StoreFault, fault_of, refusal
-from workers.bus.packing import pack
 from workers.bus.port import BusError, StoreRefused, Unavailable
 from workers.bus.script import Script
 

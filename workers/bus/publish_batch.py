@@ -17,7 +17,6 @@ from typing import Any
 
 from workers.bus.codec import unpack_all_placed, unpack_placed
 from workers.bus.errors import refusal
-from workers.bus.packing import bulk
 from workers.bus.pipeline import Call, Pipeline, StoreCommand
 from workers.bus.port import BusError, Placed, Sink
 from workers.bus.script import Script
@@ -28,6 +27,11 @@ MOST = 64  # messages of a group: about half a millisecond of the store's time
 MOST_BYTES = 256 * 1024
 
 Done = Callable[[Placed | BusError], None]
+
+
+def bulk(data: bytes) -> bytes:
+    """One argument of a command in RESP; these commands are put together by hand, as their messages come."""
+    return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 class CommandPrefix:

@@ -17,15 +17,14 @@ from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from chatmaster.store.refusals import explained, is_transient
 from workers.bus import keys
 from workers.bus.codec import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
-from workers.bus.connection import StoreConnection
+from workers.bus.connection import StoreConnection, pack, pack_evalsha
 from workers.bus.health import DEAF_AFTER, HealthProbe
 from workers.bus.outage_log import Outage
-from workers.bus.packing import Argument, bulk, pack, pack_evalsha
 from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, StoreRefused, Unavailable
-from workers.bus.publish_batch import AmendCall, CommandPrefix, Publisher
+from workers.bus.publish_batch import AmendCall, CommandPrefix, Publisher, bulk
 from workers.bus.reconnect import Reconnector
-from workers.bus.script import Script, load_own
+from workers.bus.script import Argument, Script, load_own
 from workers.bus.store_url import Opener
 from workers.bus.subscription import Subscription
 from workers.tasks import answer_of

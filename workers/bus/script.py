@@ -1,10 +1,14 @@
-"""Owns how a Lua script is loaded: a file each, with its parts put in front of it."""
+"""Owns how a Lua script is loaded, a file each, with its parts put in front; and what runs the scripts of a package."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
+
+Argument = str | bytes | int | float
 
 _USES = re.compile(r"^-- uses (\S+\.lua)$", re.MULTILINE)
 
@@ -30,3 +34,35 @@ def load(path: Path) -> Script:
 def load_own(name: str) -> Script:
     """One of the bus's own scripts."""
     return load(Path(__file__).parent / "scripts" / f"{name}.lua")
+
+
+def scripts_of(directory: Path, *names: str) -> list[Script]:
+    """The scripts of a package, by name."""
+    return [load(directory / "scripts" / f"{name}.lua") for name in names]
+
+
+class ScriptRunner(Protocol):
+    """The part of the bus that runs the scripts of other packages; see `RedisBus`."""
+
+    def script(self, script: Script) -> Script:
+        """Register a script."""
+
+    def send(
+        self,
+        script: Script,
+        script_keys: Sequence[str],
+        args: Sequence[Argument],
+        done: Callable[[Any], None],
+        *,
+        again: bool,
+    ) -> None:
+        """Run a script; `done` gets the reply or a BusError. `again`: running it twice does no harm."""
+
+    async def call(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument], *, again: bool) -> Any:
+        """The same for coroutines. Raises BusError."""
+
+    def channel(self, room: str) -> str:
+        """Where what happens in a room is published."""
+
+    def call_read(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
+        """Run a script that only reads, beside the commands. Raises BusError."""

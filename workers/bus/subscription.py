@@ -16,8 +16,7 @@ import hiredis
 
 from workers.bus import keys
 from workers.bus.codec import NOTE, SHARED_NOTE, room_of, unpack_publication, unpack_shared_note
-from workers.bus.connection import StoreConnection
-from workers.bus.packing import pack
+from workers.bus.connection import StoreConnection, pack
 from workers.bus.port import Sink
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from workers.bus.port import BusError
+from workers.bus.script import Argument, ScriptRunner, scripts_of
 from workers.chat.store import keys
 from workers.cluster.lease import Lease
-from workers.presence.calls import Argument, Calls, scripts_of
 from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ Place = tuple[str, str]  # room and user
 class Occupancy:
     """The places that this worker's connections have in rooms with a limit. Made inside the running loop."""
 
-    def __init__(self, calls: Calls, lease: Lease, name: str) -> None:
+    def __init__(self, calls: ScriptRunner, lease: Lease, name: str) -> None:
         self._calls = calls
         self._lease = lease
         self._name = name

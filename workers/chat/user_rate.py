@@ -18,8 +18,8 @@ from weakref import WeakValueDictionary
 
 from chatmaster.settings import Limits, Settings
 from workers.bus.port import BusError
+from workers.bus.script import ScriptRunner, scripts_of
 from workers.chat.store import keys
-from workers.presence.calls import Calls, scripts_of
 from workers.rate_limit import BYTES_A_TOKEN
 
 CHUNKS: Final = 4  # a worker leases so small a part of a burst at once
@@ -57,7 +57,7 @@ class Account:
 class UserRate:
     """The buckets of all users, as this worker leases from them. Made inside the running loop."""
 
-    def __init__(self, calls: Calls, settings: Settings, *, store_answers: Callable[[], bool]) -> None:
+    def __init__(self, calls: ScriptRunner, settings: Settings, *, store_answers: Callable[[], bool]) -> None:
         self._calls = calls
         self._store_answers = store_answers
         self._name = settings.master.name

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.bus.port import BusError
+from workers.bus.script import Argument, ScriptRunner, scripts_of
 from workers.cluster import keys
-from workers.presence.calls import Argument, Calls, scripts_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ class Lease:
     `process` is unique among all processes: `Launch.incarnation`.
     """
 
-    def __init__(self, calls: Calls, name: str, process: str, *, renew: float = RENEW, duration: float = LEASE) -> None:
+    def __init__(
+        self, calls: ScriptRunner, name: str, process: str, *, renew: float = RENEW, duration: float = LEASE
+    ) -> None:
         self._calls = calls
         self._name = name
         self._process = process

@@ -16,7 +16,7 @@ from msgspec import Struct
 from chatmaster.settings import Settings
 from workers.bus.keys import tag
 from workers.bus.port import BusError
-from workers.presence.calls import Calls, scripts_of
+from workers.bus.script import ScriptRunner, scripts_of
 
 RETRY: Final = 5.0  # seconds
 _encode: Final = msgspec.json.Encoder().encode
@@ -61,7 +61,7 @@ def unpack(data: bytes) -> Published:
 class Notice:
     """Writes it down. Made inside the running loop."""
 
-    def __init__(self, bus: Calls, settings: Settings, application: str, worker: str) -> None:
+    def __init__(self, bus: ScriptRunner, settings: Settings, application: str, worker: str) -> None:
         self._bus = bus
         self._key = key_of(settings.master.name)
         self._packed = pack(settings, application, worker)

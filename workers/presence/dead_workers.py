@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.bus.port import BusError
+from workers.bus.script import Argument, ScriptRunner, scripts_of
 from workers.cluster import keys
-from workers.presence.calls import Argument, Calls, scripts_of
 from workers.presence.local_state import GRACE
 from workers.presence.room_view import LARGE
 
@@ -32,7 +32,7 @@ class DeadWorkerReaper:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: ScriptRunner,
         name: str,
         *,
         names: int,

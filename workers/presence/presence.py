@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.bus.port import BusError, StoreRefused, Unavailable
+from workers.bus.script import Argument, ScriptRunner, scripts_of
 from workers.cluster import keys
 from workers.cluster.lease import Lease
-from workers.presence.calls import Argument, Calls, scripts_of
 from workers.presence.dead_workers import DeadWorkerReaper
 from workers.presence.local_state import GRACE, MAX_WRITE, Claims, LocalPresence, Write
 from workers.presence.room_view import LARGE, LARGE_INTERVAL, PresenceChange, RoomView, decode_note
@@ -71,7 +71,7 @@ class Presence:
     """
 
     def __init__(
-        self, calls: Calls, lease: Lease, settings: Settings, announce: Announce, *, grace: float = GRACE
+        self, calls: ScriptRunner, lease: Lease, settings: Settings, announce: Announce, *, grace: float = GRACE
     ) -> None:
         self._calls = calls
         self._lease = lease

@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from chatmaster.settings import Settings
 from workers.bus.port import BusError
+from workers.bus.script import ScriptRunner, scripts_of
 from workers.cluster.lease import Lease
 from workers.ip_addresses import network_of
-from workers.presence.calls import Calls, scripts_of
 from workers.registry import keys
 from workers.registry.limits import ConnectionLimits, CountedAnew
 from workers.registry.sanction_store import SanctionStore
@@ -60,7 +60,7 @@ class Carried(Struct, frozen=True):
 class Registry:
     """Connections, bans and mutes over all workers and machines. Made inside the running loop."""
 
-    def __init__(self, calls: Calls, lease: Lease, settings: Settings) -> None:
+    def __init__(self, calls: ScriptRunner, lease: Lease, settings: Settings) -> None:
         self._calls = calls
         self._name = settings.master.name
         self._record, self._trail = scripts_of(Path(__file__).parent, "record", "trail")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from workers.presence.calls import Argument, Calls, scripts_of
+from workers.bus.script import Argument, ScriptRunner, scripts_of
 from workers.registry import keys
 from workers.registry.sanctions import (
     Sanction,
@@ -36,7 +36,7 @@ MOST_ADDRESSES: Final = 64  # of one guest
 class SanctionStore:
     """Keeps bans and mutes, over all workers. Made inside the running loop."""
 
-    def __init__(self, calls: Calls, name: str) -> None:
+    def __init__(self, calls: ScriptRunner, name: str) -> None:
         self._calls = calls
         self._name = name
         scripts = scripts_of(Path(__file__).parent, "sanction", "place", "extend", "held", "list")

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from chatmaster.settings import Settings
-from workers.bus.script import Script
+from workers.bus.script import Script, ScriptRunner, scripts_of
 from workers.chat.store.identity_records import Guests, ModeratorRecords
 from workers.chat.store.publishing_records import DirectPairs, SlowMode
 from workers.chat.store.user_records import ReadPositions, UserNames
-from workers.presence.calls import Calls, scripts_of
 
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
 CLAIM_SLACK: Final = 60  # seconds that a claim outlives the keys it stands for
@@ -29,7 +28,7 @@ class ChatStore:
     moderators: ModeratorRecords
 
     @classmethod
-    def of(cls, calls: Calls, settings: Settings) -> ChatStore:
+    def of(cls, calls: ScriptRunner, settings: Settings) -> ChatStore:
         """The records of the server that the settings name."""
 
         def script(name: str) -> Script:

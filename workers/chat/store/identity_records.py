@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from workers.bus.script import Script
+from workers.bus.script import Script, ScriptRunner
 from workers.chat.rules.moderators import Moderator
 from workers.chat.store import keys
-from workers.presence.calls import Calls
 
 ADDRESS_TTL: Final = 3600  # seconds after a guest has left in which a ban still finds the address
 _encode: Final = msgspec.json.Encoder().encode
@@ -22,7 +21,7 @@ class Guests:
 
     __slots__ = ("_calls", "_depart", "_origin", "_secret", "_server")
 
-    def __init__(self, calls: Calls, server: str, *, secret: Script, depart: Script, origin: Script) -> None:
+    def __init__(self, calls: ScriptRunner, server: str, *, secret: Script, depart: Script, origin: Script) -> None:
         self._calls, self._server = calls, server
         self._secret, self._depart, self._origin = secret, depart, origin
 
@@ -46,7 +45,7 @@ class ModeratorRecords:
 
     __slots__ = ("_calls", "_enlist", "_roll", "_server")
 
-    def __init__(self, calls: Calls, server: str, *, enlist: Script, roll: Script) -> None:
+    def __init__(self, calls: ScriptRunner, server: str, *, enlist: Script, roll: Script) -> None:
         self._calls, self._server, self._enlist, self._roll = calls, server, enlist, roll
 
     async def write(self, moderator: Moderator) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 
 from workers.bus.keys import digest
 from workers.bus.port import BusError
-from workers.bus.script import Script
+from workers.bus.script import Script, ScriptRunner
 from workers.chat.store import keys
-from workers.presence.calls import Calls
 
 
 class SlowMode:
@@ -20,7 +19,7 @@ class SlowMode:
 
     __slots__ = ("_calls", "_pace", "_server")
 
-    def __init__(self, calls: Calls, server: str, *, pace: Script) -> None:
+    def __init__(self, calls: ScriptRunner, server: str, *, pace: Script) -> None:
         self._calls, self._server, self._pace = calls, server, pace
 
     def take_turn(
@@ -47,7 +46,7 @@ class DirectPairs:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: ScriptRunner,
         server: str,
         ttl: int,
         key_ttl: int,

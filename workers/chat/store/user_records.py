@@ -13,9 +13,8 @@ from msgspec import Struct
 from workers.addressing import inbox_of
 from workers.bus.keys import of_log
 from workers.bus.port import BusError, Placed
-from workers.bus.script import Script
+from workers.bus.script import Argument, Script, ScriptRunner
 from workers.chat.store import keys
-from workers.presence.calls import Argument, Calls
 
 
 class ReadPosition(Struct, frozen=True):
@@ -31,7 +30,7 @@ class ReadPositions:
 
     __slots__ = ("_calls", "_look", "_mark", "_server", "_ttl")
 
-    def __init__(self, calls: Calls, server: str, ttl: int, *, look: Script, mark: Script) -> None:
+    def __init__(self, calls: ScriptRunner, server: str, ttl: int, *, look: Script, mark: Script) -> None:
         self._calls, self._server, self._ttl = calls, server, ttl
         self._look, self._mark = look, mark
 
@@ -61,7 +60,7 @@ class UserNames:
 
     __slots__ = ("_call", "_calls", "_server", "_ttl")
 
-    def __init__(self, calls: Calls, server: str, ttl: int, *, call: Script) -> None:
+    def __init__(self, calls: ScriptRunner, server: str, ttl: int, *, call: Script) -> None:
         self._calls, self._server, self._ttl, self._call = calls, server, ttl, call
 
     async def write(self, user: str, name: str, at: Placed) -> None:

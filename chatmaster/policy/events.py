@@ -1,6 +1,6 @@
-"""What the policy is told and what it orders: events in the past tense, actions in the imperative.
+"""The input and output of the policy: events in the past tense, actions in the imperative.
 
-Processes are named by the policy's own running number, not by pid: a pid can come again.
+Events and actions name a process by the policy's own serial number, not by its pid, because pids are reused.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from chatmaster.contract import CONTRACT_VERSION, ExitCode, Failed
 from chatmaster.settings import Settings
 
-# Whose accept queue: the name of the program's Worker, and the place among its slots.
+# Identifies an accept queue: the name of the program's Worker, and the index of the slot among its slots.
 ListenerKey = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The deadlines and bounds that the policy goes by, in seconds and bytes."""
+    """The deadlines (seconds) and limits (bytes) that the policy applies."""
 
     ready_timeout: float = 30.0
     drain_timeout: float = 10.0
@@ -29,7 +29,7 @@ class Timing:
 
     @classmethod
     def of(cls, settings: Settings) -> Timing:
-        """As configured."""
+        """Return the timing that the settings configure."""
         master, server = settings.master, settings.server
         return cls(
             ready_timeout=master.ready_timeout,
@@ -46,9 +46,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class StartRequested:
-    """Begin: so many workers of each name, in the program's order.
+    """The server starts, with `counts` workers of each name, in the program's order.
 
-    `orphans` are accept queues that are open already, from before a restart; those beyond the slots need an heir.
+    `orphans` are accept queues left open by a restart; a queue without its own slot needs another slot to serve it.
     """
 
     counts: Mapping[str, int]
@@ -57,7 +57,7 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True)
 class BecameReady:
-    """The worker accepts connections and its bus has answered."""
+    """The worker accepts connections, and the store has answered it."""
 
     process: int
     contract: int = CONTRACT_VERSION
@@ -65,7 +65,7 @@ class BecameReady:
 
 @dataclass(frozen=True, slots=True)
 class ReportedFailure:
-    """The worker cannot do its task and is about to exit."""
+    """The worker cannot do its task and is about to exit, for the reason it reported."""
 
     process: int
     failure: Failed
@@ -73,7 +73,7 @@ class ReportedFailure:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process was waited for. `code` is its exit code, or minus the signal that killed it."""
+    """The process ended and was waited for. `code` is its exit code, or minus the signal that killed it."""
 
     process: int
     code: int
@@ -81,7 +81,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class CouldNotFork:
-    """There is no such process: the system refused."""
+    """The operating system refused to create the process."""
 
     process: int
     reason: str
@@ -89,21 +89,21 @@ class CouldNotFork:
 
 @dataclass(frozen=True, slots=True)
 class WasStopped:
-    """By SIGSTOP or its like; it is still there."""
+    """The process was stopped by SIGSTOP or a similar signal; it still exists."""
 
     process: int
 
 
 @dataclass(frozen=True, slots=True)
 class WasContinued:
-    """By SIGCONT."""
+    """The process was continued by SIGCONT."""
 
     process: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReplacementRequested:
-    """The worker itself asks to be replaced, new before old."""
+    """The worker itself asked for a replacement, which starts before the worker leaves."""
 
     process: int
     reason: str
@@ -111,14 +111,14 @@ class ReplacementRequested:
 
 @dataclass(frozen=True, slots=True)
 class FellSilent:
-    """A sibling that gives its connections to this worker gets no answer: it has to be gone for certain."""
+    """The worker stopped answering another worker that hands it connections; it must be killed for certain."""
 
     process: int
 
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """Look at the clock. `beats` has each worker's last sign of life, `memory` its size in bytes."""
+    """Time has passed. `beats` has each worker's last heartbeat (monotonic), `memory` its resident size in bytes."""
 
     beats: Mapping[int, float] = field(default_factory=dict)
     memory: Mapping[int, int] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class TimePassed:
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequested:
-    """Bring every slot to `generation`, new before old."""
+    """A reload was requested: replace the process of every slot by one of `generation`, new before old."""
 
     operation: int
     generation: int
@@ -135,7 +135,7 @@ class ReloadRequested:
 
 @dataclass(frozen=True, slots=True)
 class ScaleRequested:
-    """Have so many workers of that name."""
+    """A new count of workers of that name was requested."""
 
     operation: int
     group: str
@@ -144,7 +144,7 @@ class ScaleRequested:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """End every worker within `seconds`; None: when its clients have left by themselves."""
+    """A stop was requested: every worker ends within `seconds`, or, with None, when its clients have left."""
 
     seconds: float | None
     restart: bool = False  # the clients may come back at once
@@ -152,7 +152,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class HurryRequested:
-    """End every worker now."""
+    """An immediate end of every worker was requested."""
 
 
 Event = (
@@ -178,7 +178,7 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Fork a worker for a slot."""
+    """Fork a worker process for a slot."""
 
     process: int
     slot: int
@@ -191,7 +191,7 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class DrainWorker:
-    """Tell a worker to send its clients away over `seconds` and to exit."""
+    """Tell a worker to close its connections over `seconds` and to exit."""
 
     process: int
     seconds: float
@@ -202,7 +202,7 @@ class DrainWorker:
 
 @dataclass(frozen=True, slots=True)
 class HandOverSlot:
-    """Tell a worker to give its connections to `heir`, within `seconds`, before it drains and exits."""
+    """Tell a worker to hand its connections over to `heir` within `seconds`, then to drain and exit."""
 
     process: int
     heir: int
@@ -220,7 +220,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class AdoptListener:
-    """Hand an orphaned listener to a worker."""
+    """Pass an accept queue that no process serves to a worker."""
 
     process: int
     listener: ListenerKey
@@ -228,19 +228,19 @@ class AdoptListener:
 
 @dataclass(frozen=True, slots=True)
 class AnnounceDeath:
-    """Tell the siblings that this one is dead and waited for."""
+    """Tell the other workers that this process has ended and was waited for."""
 
     process: int
 
 
 @dataclass(frozen=True, slots=True)
 class AnnounceReady:
-    """Every worker is ready for the first time."""
+    """Announce that every worker is ready for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailStart:
-    """The start has failed; the workers are being ended."""
+    """Report that the start has failed; the workers are being ended."""
 
     exit_code: ExitCode
     reason: str
@@ -248,7 +248,7 @@ class FailStart:
 
 @dataclass(frozen=True, slots=True)
 class EndOperation:
-    """A reload or scaling is over."""
+    """Report that a reload or a scaling is over."""
 
     operation: int
     exit_code: ExitCode = ExitCode.DONE
@@ -265,7 +265,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class EndMaster:
-    """No worker is left, and none will come."""
+    """End the master: no worker is left, and none will start."""
 
 
 Action = (

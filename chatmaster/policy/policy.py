@@ -1,12 +1,13 @@
-"""What the master decides: event + now → actions. Pure: no process, no clock, no file.
+"""The decisions of the master: event + now → actions. Pure: no process, no clock, no file.
 
-Theory of operation. Every worker process is STARTING until it reports ready, then READY, then DRAINING once it
-was told to go. A deadline hangs over it while it is starting (then it must dump its stack and die) and while it is
-draining (then it is killed). A worker that is ready or draining must also give signs of life; one that was stopped
-by a signal is excused, as is everyone when the master itself was not running. A death that the master did not order
-is replaced in its slot, with a back-off for slots that die quickly again and again. Reload, replacement and scaling
-are rollouts, one at a time; a death of a process that one waits for makes it fail, and nothing else. While the
-server starts for the first time, such a death ends the whole start.
+Theory of operation. Every worker process is STARTING until it reports ready, then READY, then DRAINING once the master
+has ordered its end. A STARTING process has a deadline; when it passes, the process must write its stack and die. A
+DRAINING process has a deadline; when it passes, the process is killed. A process that is READY or DRAINING must also
+send heartbeats; a process stopped by a signal is excused, and so are all processes after the master itself was stopped.
+
+A process that dies without an order is replaced in its slot, with a back-off for slots whose processes die quickly
+several times in a row. Reload, replacement and scaling are rollouts, of which one runs at a time. If a process that a
+rollout waits for dies, that rollout fails and nothing else. During the first start, such a death ends the whole start.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from chatmaster.policy.pool import Pool
 from chatmaster.policy.processes import Crash, PolicySnapshot, Process, Slot, State, trace
 from chatmaster.policy.rollout import REPLACED, RollingUpdate, Rollout, Scaling
 
-START_ATTEMPTS: Final = 3  # deaths in a row of one slot that make a crash loop at the start
-OWN_ABSENCE: Final = 3.0  # seconds without a look at the clock: the master itself was stopped, nobody can be judged
+START_ATTEMPTS: Final = 3  # quick deaths in a row of one slot that fail the start
+OWN_ABSENCE: Final = 3.0  # seconds between two TimePassed after which missing heartbeats prove nothing
 
 
 class ServerPhase(Enum):
-    """Of the whole server."""
+    """The phase of the whole server."""
 
     IDLE = auto()
     STARTING = auto()
@@ -38,14 +39,14 @@ class ServerPhase(Enum):
 
 
 class Policy:
-    """Holds the view of all workers and decides what to do with them."""
+    """Knows all workers and decides what to do with them."""
 
     def __init__(self, timing: events.Timing, *, random: Callable[[], float] = lambda: 0.5) -> None:
-        """`random` gives numbers from 0 to 1."""
+        """`random` returns numbers from 0 to 1."""
         self.phase = ServerPhase.IDLE
         self.hangs = 0  # workers replaced because their loop gave no sign of life
-        self.silences = 0  # workers killed because they gave a sibling no answer
-        self.restarts = 0  # unplanned ones of all slots, those that are gone included
+        self.silences = 0  # workers killed because they did not answer another worker
+        self.restarts = 0  # unplanned restarts of all slots, removed slots included
         self.crash: Crash | None = None  # the last one
         self._pool = Pool(timing, random)
         self._rollout: Rollout | None = None
@@ -56,7 +57,7 @@ class Policy:
     def restore(
         cls, view: PolicySnapshot, timing: events.Timing, *, random: Callable[[], float] = lambda: 0.5
     ) -> Policy:
-        """Go on where another one was `settled` and gave its `view`."""
+        """Return a policy that goes on from a snapshot of a `settled` one."""
         made = cls(timing, random=random)
         made.phase, made.hangs, made.silences, made.crash = ServerPhase.RUNNING, view.hangs, view.silences, view.crash
         made.restarts = view.restarts
@@ -68,7 +69,7 @@ class Policy:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is going on: no step of an rollout is left, and nobody is on the way out."""
+        """True while no rollout runs or waits and no process is draining."""
         if self.phase is not ServerPhase.RUNNING or self._rollout is not None or self._waiting:
             return False
         return not any(process.phase is State.DRAINING for process in self.processes.values())
@@ -83,36 +84,36 @@ class Policy:
         )  # fmt: skip
 
     def receive(self, event: events.Event, now: float) -> list[events.Action]:
-        """Take note of an event at the monotonic time `now`; returns what is to be done, in order."""
+        """Apply an event at the monotonic time `now`; return the actions to carry out, in order."""
         self._pool.now = now
         self._apply(event)
         self._advance()
         return self._pool.take_actions()
 
     def next_deadline(self) -> float | None:
-        """The time of the next deadline; None: there is none."""
+        """Return the monotonic time of the next deadline, or None."""
         due = [process.deadline for process in self.processes.values() if process.deadline is not None]
         due += [slot.respawn for slot in self.slots.values() if slot.respawn is not None]
         return min(due, default=None)
 
     @property
     def slots(self) -> dict[int, Slot]:
-        """The places for workers."""
+        """The slots, by number."""
         return self._pool.slots
 
     @property
     def processes(self) -> dict[int, Process]:
-        """The processes that are not waited for yet."""
+        """The processes that have not been waited for, by number."""
         return self._pool.processes
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many workers of each name there are to be."""
+        """The wanted count of workers of each name."""
         return self._pool.counts
 
     @property
     def generation(self) -> int:
-        """What every slot has reached."""
+        """The generation that every slot has reached."""
         return self._pool.generation
 
     # ---- events ------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ class Policy:
 
     def _was_stopped(self, process: Process) -> None:
         process.stopped = True
-        self._pool.note(logging.WARNING, f"{process.name} was stopped by a signal; it stays, and waits for SIGCONT")
+        self._pool.note(logging.WARNING, f"{process.name} was stopped by a signal and waits for SIGCONT")
 
     def _was_continued(self, process: Process) -> None:
         if not process.stopped:
@@ -233,7 +234,7 @@ class Policy:
         slot.count_death(process, self._pool.now)
         failure = process.failure
         if failure is None and code in (ExitCode.NOT_READY, ExitCode.STORE_UNREACHABLE):
-            failure = Failed(code, "it did not say why")
+            failure = Failed(code, "it gave no reason")
         if failure is None and slot.quick_deaths >= START_ATTEMPTS:
             failure = Failed(ExitCode.NOT_READY, f"it died {slot.quick_deaths} times in a row ({slot.last_exit})")
         if failure is None:
@@ -246,7 +247,7 @@ class Policy:
         self._hurry()
 
     def _died(self, slot: Slot, process: Process) -> None:
-        # Where one that serves is left, this was to take its place: then nothing is restarted.
+        # If the slot still has a current process, the dead one was its replacement: no restart is counted.
         self.restarts += slot.current is None
         delay = 0.0 if slot.current is not None else slot.count_death(process, self._pool.now)
         if self._rollout is not None and self._rollout.concerns(process, self._pool):
@@ -259,9 +260,8 @@ class Policy:
         slot.respawn = self._pool.now + delay
         self._pool.shorten_wait(slot.group, slot)
         seconds = slot.respawn - self._pool.now
-        text = (
-            f"worker {slot.number} died quickly {slot.quick_deaths} times in a row: the next one comes in {seconds:g} s"
-        )
+        deaths = f"worker {slot.number} died quickly {slot.quick_deaths} times in a row"
+        text = f"{deaths}: its replacement starts in {seconds:g} s"
         self._pool.note(logging.ERROR, text)
         self._pool.reassign_listeners(slot.listeners, slot.group, keep=False)
 
@@ -302,7 +302,7 @@ class Policy:
             self._pool.abort(process, f"{process.name} {reason}")
 
     def _recycle(self, event: events.TimePassed) -> None:
-        """Replace the first one that is too old or too large."""
+        """Replace the first process that is too old or too large."""
         for slot in self.slots.values():
             why = self._due(slot, event)
             if why and slot.current is not None:
@@ -310,7 +310,7 @@ class Policy:
                 return
 
     def _replace(self, process: Process, why: str) -> None:
-        """New before old, for this slot alone; it asks again should something else be going on now."""
+        """Start a replacement for this slot alone. Ignored while anything else runs; the worker asks again."""
         slot = self.slots[process.slot]
         idle = self.phase is ServerPhase.RUNNING and self._rollout is None and not self._waiting
         if idle and slot.current is process and not slot.removed:
@@ -319,7 +319,7 @@ class Policy:
 
     def _fell_silent(self, process: Process) -> None:
         self.silences += not process.killed
-        self._pool.note(logging.ERROR, f"{process.name} gives a sibling no answer and is killed")
+        self._pool.note(logging.ERROR, f"{process.name} does not answer another worker and is killed")
         self._pool.kill(process)
 
     def _due(self, slot: Slot, event: events.TimePassed) -> str:
@@ -343,7 +343,7 @@ class Policy:
             self._pool.do(events.EndOperation(operation, ExitCode.FAILED, reason))
 
     def _advance(self) -> None:
-        """Go on with the rollout, or begin the next one; and finish when all is over."""
+        """Advance the rollout or begin the next one; end the master once a stop is complete."""
         while self.phase is ServerPhase.RUNNING:
             if self._rollout is None:
                 if not self._waiting:
@@ -364,7 +364,7 @@ class Policy:
         rollout.give_up(self._pool)
         reason = "\n".join(filter(None, (reason, rollout.partial_result(self._pool))))
         if rollout.operation is None:
-            self._pool.note(logging.ERROR, f"the replacement failed: {reason}")
+            self._pool.note(logging.ERROR, f"replacing a worker failed: {reason}")
         self._end(ExitCode.NOT_READY, reason)
 
     def _end(self, code: ExitCode, reason: str) -> None:

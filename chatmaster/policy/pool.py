@@ -1,6 +1,6 @@
-"""All slots and processes of the policy, and the single steps that can be taken with one of them. Pure.
+"""The slots and processes that the policy knows, and the single steps it can take with one of them. Pure.
 
-Each step changes the view and appends the actions that make it true.
+Each step changes the records here and appends the actions that change the real processes to match.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HAND_OVER_DRAINS: Final = 4  # drain_timeouts that a hand-over may take while it
 
 
 class Pool:
-    """The view of all workers, and the actions that have been decided in this turn."""
+    """The records of all workers, and the actions decided since `take_actions`."""
 
     def __init__(self, timing: events.Timing, random: Callable[[], float]) -> None:
         self.timing = timing
@@ -30,35 +30,35 @@ class Pool:
         self.counts: dict[str, int] = {}
         self.slots: dict[int, Slot] = {}
         self.processes: dict[int, Process] = {}
-        self.starting = False  # for the first time
+        self.starting = False  # the first start is not complete
         self._random = random
         self._actions: list[events.Action] = []
-        self.last_number = 0  # of a process
+        self.last_number = 0  # of the last process
 
     # ---- actions -----------------------------------------------------------------------------------
 
     def do(self, action: events.Action) -> None:
-        """Have it done."""
+        """Append an action."""
         self._actions.append(action)
 
     def note(self, level: int, text: str) -> None:
-        """Have it logged."""
+        """Append a log line."""
         self.do(events.LogLine(level, text))
 
     def take_actions(self) -> list[events.Action]:
-        """What has been decided since the last call."""
+        """Return the actions decided since the last call."""
         actions, self._actions = self._actions, []
         return actions
 
     # ---- slots -------------------------------------------------------------------------------------
 
     def group(self, name: str) -> list[Slot]:
-        """The slots of a group that are to stay, by index."""
+        """Return the slots of a group that are not being removed, by index."""
         present = [slot for slot in self.slots.values() if slot.group == name and not slot.removed]
         return sorted(present, key=lambda slot: slot.index)
 
     def add_slot(self, group: str) -> Slot:
-        """The first free place of the group; its accept queues come home from whoever had adopted them."""
+        """Add the first free slot of the group; it takes its accept queues back from slots that adopted them."""
         used = {slot.index for slot in self.slots.values() if slot.group == group}
         index = next(i for i in _naturals() if i not in used)
         number = next(i for i in _naturals() if i not in self.slots)
@@ -69,7 +69,7 @@ class Pool:
         return slot
 
     def remove_slot(self, slot: Slot) -> None:
-        """Scale it away: a sibling takes its accept queues first, then its clients are sent away."""
+        """Remove a slot: another slot adopts its accept queues first, then its processes drain."""
         slot.removed, slot.respawn = True, None
         keys, slot.adopted = slot.listeners, []
         heir = self.reassign_listeners(keys, slot.group)
@@ -79,16 +79,16 @@ class Pool:
         self.drop_if_empty(slot)
 
     def drop_if_empty(self, slot: Slot) -> None:
-        """A slot that was scaled away is gone with its last process."""
+        """Forget a removed slot once its last process has ended."""
         if slot.removed and not slot.processes:
             self.slots.pop(slot.number, None)
 
     def reassign_listeners(
         self, keys: tuple[events.ListenerKey, ...], group: str, *, keep: bool = True
     ) -> Process | None:
-        """Give each accept queue to the sibling that has the fewest; `keep`: its successors get them, too.
+        """Give each accept queue to the slot of the group that has adopted the fewest.
 
-        Returns the process that got the first one.
+        With `keep`, later processes of that slot serve the queue, too. Returns the process that got the first queue.
         """
         first: Process | None = None
         siblings = [slot for slot in self.group(group) if slot.current is not None]
@@ -104,9 +104,9 @@ class Pool:
         return first
 
     def cover_waiting_slots(self, slot: Slot, process: Process) -> None:
-        """Give a process that has become ready the accept queues of siblings that wait for their next process.
+        """Give a process that has become ready the accept queues of slots that wait for their next process.
 
-        Whoever had them may have died, and nobody would answer there until the wait is over.
+        The process that served them meanwhile may have died; then no process would accept until the wait is over.
         """
         for other in self.group(slot.group):
             if other is not slot and other.respawn is not None:
@@ -114,9 +114,9 @@ class Pool:
                     self.do(events.AdoptListener(process.number, key))
 
     def shorten_wait(self, group: str, died: Slot) -> None:
-        """Where nobody is left in a group, the slot whose turn comes first waits no longer than FIRST_DELAY.
+        """If a group has no process left, limit the wait of the slot that is due first to FIRST_DELAY.
 
-        `died` is the one whose wait is still to be said; that of another one was said, and is corrected.
+        The caller logs the wait of the slot `died`; the wait of another slot was logged before and is corrected.
         """
         slots = self.group(group)
         waiting = [slot for slot in slots if slot.respawn is not None]
@@ -126,16 +126,16 @@ class Pool:
             if first is not died and first.respawn < before:
                 self.note(
                     logging.WARNING,
-                    f"worker {first.number} comes in {first.respawn - self.now:g} s already, instead of "
+                    f"worker {first.number} starts in {first.respawn - self.now:g} s instead of "
                     f"{before - self.now:.1f} s: no other worker of {group} is left",
                 )
 
     # ---- processes ---------------------------------------------------------------------------------
 
     def spawn(self, slot: Slot, *, successor_of: int | None = None) -> Process:
-        """Fork for a slot. `successor_of`: beside the one that is there, of that generation."""
-        if slot.respawn is not None and slot.respawn > self.now:  # a reload, for example
-            self.note(logging.INFO, f"worker {slot.number} comes now already, {slot.respawn - self.now:.1f} s early")
+        """Start a process for a slot; with `successor_of`, beside the current one, of that generation."""
+        if slot.respawn is not None and slot.respawn > self.now:  # because of a reload, for example
+            self.note(logging.INFO, f"worker {slot.number} starts {slot.respawn - self.now:.1f} s early")
         slot.respawn = None
         self.last_number += 1
         process = Process(
@@ -167,7 +167,7 @@ class Pool:
         return process
 
     def drain(self, process: Process, why: str, *, heir: Process | None, reload: bool = False) -> None:
-        """Send a worker away, its connections to `heir`, where both can; after `stop_timeout` it is killed."""
+        """End a process after a handover to `heir`, if both can; after `stop_timeout` the process is killed."""
         both = heir is not None and heir.serves and process.serves and heir.contract == process.contract
         chosen = heir if both else None
         self.send_away(process, why, self.timing.stop_timeout, final=False, heir=chosen, reload=reload)
@@ -182,11 +182,11 @@ class Pool:
         heir: Process | None = None,
         reload: bool = False,
     ) -> None:
-        """Have a worker end; after `seconds` it is killed. None: it waits until its clients have left."""
+        """End a process; after `seconds` it is killed. With None, the process ends when its clients have left."""
         process.ending = why
         process.heir, process.heirless = None, False
         if process.phase is State.STARTING:
-            self.kill(process)  # it serves nobody
+            self.kill(process)  # a starting process has no clients
             return
         if process.aborted or process.killed:
             return
@@ -195,8 +195,8 @@ class Pool:
         # The last clients need a moment for their closing handshakes.
         spread = self.timing.drain_timeout if seconds is None else min(self.timing.drain_timeout, seconds * 0.8)
         if heir is not None and seconds is not None:
-            # Nobody waits for a client meanwhile: the worker itself ends it as soon as nothing moves any more.
-            # After it there is the usual time for sending away those that could not be moved.
+            # A long limit costs nothing: the worker itself ends the handover as soon as no connection moves any more.
+            # After the handover, connections that could not be moved get the usual time to close.
             moving = max(HAND_OVER_DRAINS * self.timing.drain_timeout, seconds * 0.4)
             process.deadline = self.now + moving + seconds
             process.heir = heir.number
@@ -205,14 +205,14 @@ class Pool:
             self.do(events.DrainWorker(process.number, spread, graceful=seconds is None, final=final, reload=reload))
 
     def replace_heir(self, dead: Process) -> None:
-        """Whoever was giving its connections to the dead needs another heir."""
+        """Find another heir for each process that was handing its connections over to the dead one."""
         for process in self.processes.values():
             if process.heir == dead.number:
                 process.heir, process.heirless = None, True
         self.assign_heirs()
 
     def assign_heirs(self) -> None:
-        """Name one for those whose heir has died: their slot's own process if it serves, else a sibling."""
+        """Name a new heir where one has died: the process of the same slot if it serves, else one of another slot."""
         for process in self.processes.values():
             heir = self._next_heir(process) if process.heirless and not process.killed else None
             if heir is not None and process.deadline is not None:
@@ -230,14 +230,14 @@ class Pool:
         return able[0] if able else None
 
     def abort(self, process: Process, text: str) -> None:
-        """Have it write its stack and die."""
+        """Make a process write its stack and die."""
         process.aborted = True
         process.deadline = self.now + ABORT_GRACE
         self.note(logging.ERROR, f"{text}; its stack follows")
         self.do(events.Kill(process.number, signal.SIGABRT))
 
     def kill(self, process: Process) -> None:
-        """End it now."""
+        """Kill a process."""
         process.killed, process.deadline = True, None
         self.do(events.Kill(process.number, signal.SIGKILL))
 

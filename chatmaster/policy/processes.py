@@ -1,7 +1,7 @@
-"""The master's view of its workers: slots, the processes in them, and what is known of each. Pure data.
+"""What the master knows of its workers: slots and the processes in them. Pure data.
 
-A slot is a place for a worker. It has at most one process that counts (`current`), one that is to take its place
-(`successor`) and any number that are on their way out (`leaving`).
+A slot is a place for a worker. It has at most one process that serves (`current`), one that will replace it
+(`successor`) and any number of processes that are ending (`leaving`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chatmaster.runtime.exit_status import QUICK_DEATH, backoff, describe
 
 
 class State(StrEnum):
-    """How a worker is doing."""
+    """The state of a worker process."""
 
     STARTING = "starting"
     READY = "ready"
@@ -33,43 +33,43 @@ class Process:
     slot: int
     generation: int
     spawned: float
-    deadline: float | None  # until it has to be ready, or gone; None: whenever
-    alive: float  # when its loop last gave a sign of life, or was excused
+    deadline: float | None  # to be ready or to have ended; None: no limit
+    alive: float  # the last heartbeat, or the last time that a missing one was excused
     phase: State = State.STARTING  # STARTING, READY or DRAINING
     ready: float | None = None
     stopped: bool = False
-    aborted: bool = False  # it was told to dump its stack and die
+    aborted: bool = False  # SIGABRT was sent: the process writes its stack and dies
     killed: bool = False
-    ending: str = ""  # why the master ends it; "": it does not
+    ending: str = ""  # why the master ends the process; "": it does not
     failure: Failed | None = None
     lifetime: float | None = None  # seconds until it is replaced for its age
-    contract: int = CONTRACT_VERSION  # which version of it the worker speaks
-    heir: int | None = None  # the process that it gives its connections to
-    heirless: bool = False  # its heir has died: it waits for the next one
+    contract: int = CONTRACT_VERSION  # the version of the contract that the worker speaks
+    heir: int | None = None  # the process that takes over its connections
+    heirless: bool = False  # its heir has died, and no other one is named yet
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name for log lines and errors."""
         return f"worker {self.slot} (generation {self.generation})"
 
     @property
     def state(self) -> State:
-        """As shown to people."""
+        """The state for people: `phase`, unless the process is stopped or hung."""
         if self.aborted:
             return State.HUNG
         return State.STOPPED if self.stopped else self.phase
 
     @property
     def serves(self) -> bool:
-        """Whether it accepts connections, as far as one can tell."""
+        """True if the process accepts connections, as far as the master knows."""
         return self.phase is State.READY and not self.stopped and not self.aborted
 
     def died_quickly(self, now: float) -> bool:
-        """Whether this death counts towards a back-off."""
+        """True if a death now counts towards a back-off."""
         return self.ready is None or now - self.ready < QUICK_DEATH
 
     def exit_text(self, code: int) -> str:
-        """The last exit in words."""
+        """Describe the end of the process, with its cause."""
         if self.aborted and self.failure is None:
             return f"hung: {describe(code)}"
         if self.failure is not None:
@@ -77,13 +77,13 @@ class Process:
         return f"{self.ending}: {describe(code)}" if self.ending else describe(code)
 
     def describe_end(self, code: int, *, refused: bool) -> str:
-        """What the log says of its end. `refused`: it was to take another one's place, which that one keeps."""
+        """Return the log line about its end. `refused`: the process it should have replaced stays."""
         if self.ending and code == 0:
-            return f"{self.name} has ended, as it should: {self.ending}"
+            return f"{self.name} has ended as ordered: {self.ending}"
         text = f"{self.name} {'ended' if self.ending else 'died'}: {self.exit_text(code)}"
         if code == -signal.SIGKILL and not self.killed and not self.aborted:
-            text += " (by somebody, or by the kernel because memory ran out)"
-        return f"{text}{'; the old one stays' if refused and not self.ending else ''}{trace(self.failure)}"
+            text += " (by a user, or by the kernel when memory ran out)"
+        return f"{text}{'; the old process stays' if refused and not self.ending else ''}{trace(self.failure)}"
 
 
 @dataclass(slots=True)
@@ -98,31 +98,31 @@ class Slot:
     successor: Process | None = None
     leaving: list[Process] = field(default_factory=list)
     adopted: list[ListenerKey] = field(default_factory=list)
-    removed: bool = False  # scaled away; gone as soon as its processes are
-    restarts: int = 0  # unplanned ones
+    removed: bool = False  # by a scaling; the slot is forgotten with its last process
+    restarts: int = 0  # unplanned
     quick_deaths: int = 0  # in a row
-    respawn: float | None = None  # when the next process is due
+    respawn: float | None = None  # when the next process starts
     patience: float = 0.0  # no replacement for age or size before this time
     last_exit: str = ""
-    exited: float | None = None  # when that was
+    exited: float | None = None  # when `last_exit` was
 
     @property
     def key(self) -> ListenerKey:
-        """Its own accept queues."""
+        """The key of the slot's own accept queues."""
         return (self.group, self.index)
 
     @property
     def listeners(self) -> tuple[ListenerKey, ...]:
-        """All accept queues that its process serves."""
+        """The keys of all accept queues that the slot's process serves."""
         return (self.key, *self.adopted)
 
     @property
     def processes(self) -> list[Process]:
-        """Every process that is here in whatever capacity."""
+        """All processes of the slot: current, successor and leaving."""
         return [p for p in (self.current, self.successor, *self.leaving) if p is not None]
 
     def remove(self, process: Process) -> None:
-        """It is dead."""
+        """Remove a process that has ended."""
         if self.current is process:
             self.current = None
         elif self.successor is process:
@@ -131,7 +131,7 @@ class Slot:
             self.leaving.remove(process)
 
     def count_death(self, process: Process, now: float) -> float:
-        """An unplanned death; returns how long to wait for the next process, in seconds."""
+        """Count an unplanned death; return the seconds to wait before the next process."""
         self.restarts += 1
         self.quick_deaths = self.quick_deaths + 1 if process.died_quickly(now) else 0
         return backoff(self.quick_deaths)
@@ -139,7 +139,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A worker's end that nobody had ordered."""
+    """The end of a worker that the master had not ordered."""
 
     slot: int
     generation: int
@@ -149,7 +149,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class PolicySnapshot:
-    """All that the policy knows while nothing is going on: what one image of the master leaves to the next."""
+    """All that the policy knows while it is settled: what one image of the master leaves to the next."""
 
     generation: int
     counts: dict[str, int]
@@ -162,5 +162,5 @@ class PolicySnapshot:
 
 
 def trace(failure: Failed | None) -> str:
-    """On lines of its own; "": there is none."""
+    """Return the traceback of a failure, preceded by a line break; "" if there is none."""
     return f"\n{failure.traceback.rstrip()}" if failure is not None and failure.traceback else ""

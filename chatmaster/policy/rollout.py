@@ -1,7 +1,7 @@
-"""What takes many steps: a reload or a replacement for age and size, and a scaling. Pure.
+"""Changes that take many steps: rolling updates (reload, replacement for age and size) and scalings. Pure.
 
-The policy has one of them at a time. It begins, goes on with every event until it has come to its end, or is given up
-when a process dies that it waits for.
+The policy runs one rollout at a time. A rollout begins, advances with every event until it is complete, and is given up
+when a process that it waits for dies.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ REPLACED: Final = "replaced"
 
 @dataclass(slots=True)
 class RollingUpdate:
-    """New before old, one slot after another.
+    """Replaces the processes of one slot after another, new before old.
 
-    The next slot's turn comes when the new process is ready; the old ones leave meanwhile, together, so that a
-    client that is sent away does not come back to another old one.
+    The next slot follows when the new process is ready. The old processes drain meanwhile, together, so that a client
+    that has to reconnect does not reach another old process.
     """
 
     generation: int
-    operation: int | None = None  # None: nobody waits, it is a replacement for age or size
+    operation: int | None = None  # None: a replacement that no command asked for
     timing: Timing | None = None
     slots: deque[int] = field(default_factory=deque)
-    awaited: set[int] = field(default_factory=set)  # processes that have to get ready: one at most
+    awaited: set[int] = field(default_factory=set)  # processes that must become ready: one at most
 
     def begin(self, pool: Pool) -> str:
-        """Returns why it cannot."""
+        """Begin; return why the rollout is refused, or ""."""
         self.slots = self.slots or deque(sorted(n for n, slot in pool.slots.items() if not slot.removed))
         pool.timing = self.timing or pool.timing
         return ""
 
     def advance(self, pool: Pool) -> bool:
-        """Whether it has come to its end."""
+        """Take the next steps; return True when the rollout is complete."""
         if self.awaited:
             return False
         if self.slots:
@@ -56,19 +56,19 @@ class RollingUpdate:
         return True
 
     def concerns(self, process: Process, pool: Pool) -> bool:
-        """Whether this unplanned death is the fault of what we do: it is awaited, or of the new generation."""
+        """Return True if the rollout fails by this unplanned death: of an awaited process or of the new generation."""
         new = self.generation != pool.generation and process.generation == self.generation
         return new or process.number in self.awaited
 
     def partial_result(self, pool: Pool) -> str:
-        """Which slots have come as far as the new generation, in words; "": none."""
+        """Describe which slots have reached the new generation; "" if none has."""
         new = sorted(slot.number for slot in pool.slots.values() if slot.generation == self.generation)
         if not new or self.generation == pool.generation:
             return ""
-        return f"generation {self.generation} runs already in {', '.join(map(str, new))}; the others stay as they were"
+        return f"generation {self.generation} already runs in {', '.join(map(str, new))}; the others are unchanged"
 
     def give_up(self, pool: Pool) -> None:
-        """The old workers stay; a new one that is still starting goes."""
+        """Keep the old processes; kill a new one that is still starting."""
         for slot in pool.slots.values():
             slot.patience = pool.now + RECYCLE_PAUSE
             if slot.successor is not None:
@@ -82,17 +82,17 @@ class RollingUpdate:
 
 @dataclass(slots=True)
 class Scaling:
-    """More or fewer slots for one Worker of the program."""
+    """Adds or removes slots of one Worker of the program."""
 
     operation: int
     group: str
     count: int
-    awaited: set[int] = field(default_factory=set)  # processes that have to get ready
+    awaited: set[int] = field(default_factory=set)  # processes that must become ready
     added: set[int] = field(default_factory=set)  # slots
     removed: set[int] = field(default_factory=set)  # slots
 
     def begin(self, pool: Pool) -> str:
-        """Returns why it cannot."""
+        """Begin; return why the rollout is refused, or ""."""
         total = sum(pool.counts.values()) - pool.counts.get(self.group, 0) + self.count
         if self.group not in pool.counts or self.count < 1 or total > MOST_WORKERS:
             return f"allowed: 1 to {MOST_WORKERS} workers of {', '.join(pool.counts)}"
@@ -102,7 +102,7 @@ class Scaling:
             slot = pool.add_slot(self.group)
             self.added.add(slot.number)
             self.awaited.add(pool.spawn(slot).number)
-        # All of them at first, so that none inherits what another one leaves.
+        # Mark all slots first, so that no slot to be removed adopts the queues of another one.
         for slot in present[self.count :]:
             slot.removed = True
         for slot in present[self.count :]:
@@ -111,19 +111,19 @@ class Scaling:
         return ""
 
     def advance(self, pool: Pool) -> bool:
-        """Whether it has come to its end."""
+        """Take the next steps; return True when the rollout is complete."""
         return not self.awaited and not any(number in pool.slots for number in self.removed)
 
     def concerns(self, process: Process, pool: Pool) -> bool:
-        """Whether this unplanned death is the fault of what we do."""
+        """Return True if the rollout fails by this unplanned death."""
         return process.number in self.awaited
 
     def partial_result(self, pool: Pool) -> str:
-        """The count says it."""
+        """Return "": the count of workers already tells."""
         return ""
 
     def give_up(self, pool: Pool) -> None:
-        """What did not get ready is not wanted any more."""
+        """Remove the added slots that did not become ready."""
         for slot in pool.group(self.group):
             missing = slot.current is None or slot.current.number in self.awaited
             if missing and slot.number in self.added:

@@ -34,7 +34,7 @@ async def test_a_worker_with_other_streams_ends_without_going_on_as_the_master(c
     assert server.status()["store"]["restarts"] == 0
     assert (server.state_dir / "chat.pid").exists()
     assert server.stop() == 0
-    assert server.log().count("has ended, as it should") == 3
+    assert server.log().count("has ended as ordered") == 3
     assert "Traceback" not in server.log()
 
 
@@ -54,7 +54,7 @@ async def test_whatever_a_program_leaves_behind_its_worker_ends_soon_and_in_orde
         await do(client, what)
         assert (server.directory / "tidy").read_text() == "tidied up"  # a task that ends when it is cancelled
     assert server.stop() == 0
-    assert server.log().count("has ended, as it should") == 2
+    assert server.log().count("has ended as ordered") == 2
 
 
 @pytest.mark.parametrize("what", ["formatter", "factory"])

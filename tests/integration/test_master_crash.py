@@ -83,7 +83,7 @@ def test_the_third_quick_death_waits(chatmaster):
         os.kill(server.pids[0], signal.SIGKILL)
         wait_for_restarts(server, deaths)
     assert worker(server, 0)["pid"] is None
-    assert "the next one comes in 1 s" in server.log()
+    assert "its replacement starts in 1 s" in server.log()
     until(lambda: worker(server, 0)["state"] == "ready" and worker(server, 0)["pid"])
 
 
@@ -161,5 +161,5 @@ def test_when_the_master_is_killed_all_are_gone_and_the_next_start_works(chatmas
 def test_a_worker_above_its_memory_is_replaced_new_before_old(chatmaster):
     server = chatmaster(OBEDIENT, workers=1, settings={"server.max_memory": 1_000_000})
     old = server.pids[0]
-    until(lambda: "is replaced: it has" in server.log() and "has ended, as it should: replaced" in server.log(), 20)
+    until(lambda: "is replaced: it has" in server.log() and "has ended as ordered: replaced" in server.log(), 20)
     assert not processes.alive(old) and worker(server, 0)["restarts"] == 0

@@ -191,9 +191,9 @@ def test_what_the_log_says_of_the_next_process_stays_true() -> None:
         for action in actions:
             if not isinstance(action, events.LogLine):
                 continue
-            if said := re.search(r"worker (\d+) .*the next one comes in ([\d.]+) s", action.text):
+            if said := re.search(r"worker (\d+) .*its replacement starts in ([\d.]+) s", action.text):
                 promised[int(said[1])] = play.now + float(said[2])
-            if said := re.search(r"worker (\d+) comes in ([\d.]+) s already, instead of", action.text):
+            if said := re.search(r"worker (\d+) starts in ([\d.]+) s instead of", action.text):
                 promised[int(said[1])] = play.now + float(said[2])
                 corrected += 1
         return actions
@@ -316,7 +316,7 @@ def test_a_new_worker_that_dies_soon_after_ends_the_reload():
     actions = play.receive(events.Exited(first.process, -11))
     assert events.Kill(second.process, signal.SIGKILL) in actions
     end = next(action for action in actions if isinstance(action, events.EndOperation))
-    assert end.exit_code == 5 and end.reason.endswith("generation 2 runs already in 0; the others stay as they were")
+    assert end.exit_code == 5 and end.reason.endswith("generation 2 already runs in 0; the others are unchanged")
     assert [spawn.slot for spawn in spawns(actions)] == [0]
 
 

@@ -47,13 +47,13 @@ def test_a_master_that_was_killed_is_told_from_a_machine_that_went_down():
 @pytest.mark.parametrize(
     ("ending", "killed", "code", "words"),
     [
-        ("replaced", False, 0, "worker 2 (generation 1) has ended, as it should: replaced"),
+        ("replaced", False, 0, "worker 2 (generation 1) has ended as ordered: replaced"),
         ("stopped", True, -9, "worker 2 (generation 1) ended: stopped: killed by SIGKILL"),
         ("", False, 3, "worker 2 (generation 1) died: exit code 3"),
         ("", True, -9, "worker 2 (generation 1) died: killed by SIGKILL"),
         (
             "", False, -9,
-            "worker 2 (generation 1) died: killed by SIGKILL (by somebody, or by the kernel because memory ran out)",
+            "worker 2 (generation 1) died: killed by SIGKILL (by a user, or by the kernel when memory ran out)",
         ),
     ],
 )  # fmt: skip

@@ -119,7 +119,7 @@ class ClosingProtocol(asyncio.Protocol):
         """
         if self.state != OPEN:
             if self.state == FROZEN:
-                self._keep_pending().frames.append(frame)
+                self._ensure_pending().frames.append(frame)
             return
         self.bytes_out += len(frame)
         self.shared.counts.bytes_out += len(frame)
@@ -163,9 +163,9 @@ class ClosingProtocol(asyncio.Protocol):
             self.shared.on_closing(self)
             self.shared.loop.call_soon(self._notify_close, code, reason)
         elif self.state == FROZEN:
-            self._keep_pending().close = (code, reason)
+            self._ensure_pending().close = (code, reason)
 
-    def _keep_pending(self) -> PendingOutput:
+    def _ensure_pending(self) -> PendingOutput:
         if self._pending is None:
             self._pending = PendingOutput()
         return self._pending

@@ -82,10 +82,10 @@ class Parsers:
         return parser
 
     def borrow(self, *, deflate: bool) -> ServerProtocol:
-        """The shared parser, in its neutral state. A caller that takes it out of that state calls `keep`."""
+        """The shared parser, in its neutral state. A caller that takes it out of that state calls `detach`."""
         return self._deflate if deflate else self._plain
 
-    def keep(self, parser: ServerProtocol) -> None:
+    def detach(self, parser: ServerProtocol) -> None:
         """Replace the shared parser: `parser` now belongs to one connection, or is used up."""
         if parser is self._plain:
             self._plain = self._make(deflate=False)

@@ -91,8 +91,8 @@ class RefusalLog:
         self._warn(
             "addresses with too many connections",
             address,
-            f"{address} has {share} connections, and the rest are kept for other addresses: whoever "
-            "of them has not come in yet gives way (a proxy belongs into server.trusted_proxies)",
+            f"{address} has {share} connections, and the rest are reserved for other addresses: its oldest connection "
+            "without a hello is dropped for each new one (if the address is a proxy, add it to server.trusted_proxies)",
         )
 
 

@@ -236,7 +236,7 @@ class WebSocket(ClosingProtocol):
         if parser.parser_exc is not None:
             self._receive_failure(parser)
         if parser.state is not PARSER_OPEN or parser.current_size is not None:
-            parsers.keep(parser)
+            parsers.detach(parser)
         parsers.drop(parser)
 
     def _receive_fragment(self, head: int, payload: bytes) -> None:

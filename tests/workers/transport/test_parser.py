@@ -44,6 +44,6 @@ def test_a_parser_that_was_kept_is_replaced() -> None:
     parsers = Parsers(LIMIT)
     for deflate in (False, True):
         kept = parsers.borrow(deflate=deflate)
-        parsers.keep(kept)
+        parsers.detach(kept)
         assert parsers.borrow(deflate=deflate) is not kept
         assert parsers.borrow(deflate=deflate) is parsers.borrow(deflate=deflate)

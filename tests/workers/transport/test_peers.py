@@ -1,4 +1,4 @@
-"""Who gives way where one address has too many connections; others are never locked out."""
+"""Which connection is evicted where one address has too many; other addresses are never locked out."""
 
 from __future__ import annotations
 

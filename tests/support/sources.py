@@ -128,6 +128,14 @@ def tracked() -> frozenset[str]:
     return frozenset(file for file in files if (ROOT / file).exists())
 
 
+@functools.cache
+def _by_base_name() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for file in tracked():
+        found.setdefault(file.rpartition("/")[2], []).append(file)
+    return found
+
+
 def exists(name: str) -> bool:
     """Whether a name that a text gives, whole or by its last parts, is the name of a file in the checkout."""
-    return any(file == name or file.endswith(f"/{name}") for file in tracked())
+    return any(f"/{file}".endswith(f"/{name}") for file in _by_base_name().get(name.rpartition("/")[2], ()))

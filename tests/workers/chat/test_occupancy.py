@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support import processes
 from tests.support.server import Chatmaster
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket, Closed
@@ -122,11 +123,12 @@ async def test_the_limit_holds_over_reloads_and_the_death_of_a_worker(server: Ch
     sockets = await crowd(server, LIMIT)
     try:
         assert all([await joins(one, "small-reload") for one in sockets])
+        old = server.pids
         assert server.ctl("reload").returncode == 0
         stranger = await ChatSocket.enter(server.url)
         sockets.append(stranger)
         assert not await joins(stranger, "small-reload")
-        await asyncio.sleep(3.5)  # the old workers' places are given back after 3 s
+        await until_async(lambda: not any(map(processes.alive, old)), what="the old workers and their places are gone")
         assert not await joins(stranger, "small-reload")
         for worker in server.status()["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)

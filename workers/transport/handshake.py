@@ -137,7 +137,10 @@ class Handshake(asyncio.Protocol):
             there = (("Location", f"{root}/"),)  # the page's links are relative
             self._answer(Response.text(HTTPStatus.PERMANENT_REDIRECT, headers=there).serialize())
             return
-        request = self._below_root(request)
+        self._route(self._below_root(request), block, rest)
+
+    def _route(self, request: Request, block: bytes, rest: bytes) -> None:
+        """Choose between a WebSocket, plain HTTP and a refusal."""
         host = request.headers.get("Host") or ""
         if not self.shared.hosts.allows(host) and request.path not in _FOR_ANY_HOST:
             self.shared.refusals.foreign_host(host)

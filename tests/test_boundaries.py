@@ -95,10 +95,8 @@ KNOWN: dict[str, set[str]] = {
         "workers: Connection",
     },
     "class_names_over_all": {
-        "Log",
         "Page",
         "Place",
-        "Sender",
         "StoreUnreachable",
     },
     "close_codes": {

@@ -1,12 +1,15 @@
-"""How fast one connection may ask: a token bucket that also notices who does not stop when refused."""
+"""How fast one connection, or one user, may ask: token buckets, and the tokens that a worker has leased. Pure."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from chatmaster.settings import Limits
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 BYTES_A_TOKEN: Final = 16_384  # a larger request costs more than one
 _ONE: Final = 0.999  # Unix time in a float is good for a microsecond only
@@ -59,3 +62,35 @@ class ProgramBucket(TokenBucket, gc=False):
             return False
         self.said = now
         return True
+
+
+class TokenAccount:
+    """What this worker may spend for one user; it lives as long as a connection of the user that has asked."""
+
+    __slots__ = ("__weakref__", "blocked_until", "expires", "leasing", "tokens", "user")
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.tokens = 0.0
+        self.expires = 0.0  # when what was leased is lost; Unix time, as all here
+        self.blocked_until = 0.0  # the store has no token before
+        self.leasing: Future[None] | None = None
+
+    def spend(self, size: int, now: float) -> bool:
+        """Take what a request of `size` bytes costs; a large one may leave a debt. False: there is no token here."""
+        if self.tokens < _ONE or now > self.expires:
+            return False
+        self.tokens -= _price(size)
+        return True
+
+    def borrow(self, size: int, now: float) -> float:
+        """What the next lease owes the bucket for a request that does not wait for it; 0: this one has to wait."""
+        if self.leasing is not None or now <= self.expires:
+            return 0.0
+        debt, self.tokens = min(0.0, self.tokens), 0.0
+        return _price(size) - debt
+
+
+def _price(size: int) -> float:
+    """Tokens for a request of so many bytes."""
+    return max(1.0, size / BYTES_A_TOKEN)

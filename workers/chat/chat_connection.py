@@ -16,8 +16,9 @@ from workers.chat.rules.effects import Effects
 from workers.chat.rules.request_error import RequestError, from_bus_error
 from workers.chat.rules.session import ChatSession
 from workers.chat.rules.state import SessionPhase
-from workers.chat.user_rate import Account, UserRate
+from workers.chat.user_rate import UserRate
 from workers.connection import Connection
+from workers.rate_limit import TokenAccount
 from workers.tasks import Tasks
 from workers.transport.frames import text_frame
 
@@ -52,7 +53,7 @@ class ChatConnection:
         self.executor = executor
         self.connection = connection
         self.session = session
-        self._account: Account | None = None  # of the user, once something was asked
+        self._account: TokenAccount | None = None  # of the user, once something was asked
         self._working = 0  # coroutines under way: one, or for a moment the next as well
         self._backlog: list[str | bytes] | None = None  # what came meanwhile
         self._in_flight = 0  # publications under way
@@ -86,14 +87,14 @@ class ChatConnection:
         if len(self._backlog) == BACKLOG:
             self._pause()
 
-    def _open_account(self) -> Account | None:
+    def _open_account(self) -> TokenAccount | None:
         """The user's account, once the user is known; None where there is no limit, or no user yet."""
         user_rate = self.executor.user_rate
         if user_rate.limited and self.session.phase is SessionPhase.OPEN:
             self._account = user_rate.account(self.session.identity.user)
         return self._account
 
-    async def _take_later(self, account: Account, data: str | bytes) -> Effects:
+    async def _take_later(self, account: TokenAccount, data: str | bytes) -> Effects:
         wait = await self.executor.user_rate.spend(account, len(data))
         return self.session.one_too_many(data, wait) if wait else self.session.receive_data(data, time.time())
 

@@ -329,7 +329,7 @@ class EffectExecutor:
         client.start(self._history(client, effect), effect.id, "history")
 
     async def _history(self, client: ChatConnection, effect: ReadHistory) -> Effects:
-        page = await history.history(self._bus, effect, user=client.connection.user, learn=self._mentions.met)
+        page = await history.history(self._bus, effect, user=client.connection.user, learn=self._mentions.add_if_new)
         client.session.charge(len(page.payload) / HISTORY_A_TOKEN)
         return (page,)
 

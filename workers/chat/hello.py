@@ -183,7 +183,7 @@ class HelloFlow:
         client.connection.become(identity.user)
         client.connection.ws.mark_identified()
         client.session.identity = identity
-        self._mentions.called(identity.user, identity.name)
+        self._mentions.add(identity.user, identity.name)
         self._timeouts.await_expiry(client, identity.expires)
 
     def entered(self, client: ChatConnection) -> None:

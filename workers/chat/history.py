@@ -22,7 +22,7 @@ Learn = Callable[[str, str], None]  # a user and the name
 _ROUNDS: Final = 20  # pages that are read for one answer, where they hold nothing that a client is shown
 
 
-class Log(Protocol):
+class LogReader(Protocol):
     """The part of the bus that reads."""
 
     async def read(self, room: str, *, after: int, limit: int, max_bytes: int, messages_only: bool = False) -> Page: ...
@@ -30,7 +30,7 @@ class Log(Protocol):
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page: ...
 
 
-class Sender(Struct):
+class MessageSender(Struct):
     """Who said something, under which name."""
 
     user: str
@@ -38,13 +38,13 @@ class Sender(Struct):
 
 
 class _Said(Struct):
-    sender: Sender = field(name="from")
+    sender: MessageSender = field(name="from")
 
 
 _decode_said: Final = Decoder(_Said).decode
 
 
-async def history(log: Log, asked: effects.ReadHistory, *, user: str, learn: Learn) -> effects.Reply:
+async def history(log: LogReader, asked: effects.ReadHistory, *, user: str, learn: Learn) -> effects.Reply:
     """Messages before or after an offset, as they now stand, oldest first. Raises BusError.
 
     What changed them is not shown by itself. `more` says that there are others

@@ -6,9 +6,8 @@ import logging
 
 from workers.bus.port import BusError
 from workers.chat.orders import OrderLog, RoleChanged
-from workers.chat.rules.identity import Identity
+from workers.chat.rules.identity import Identity, Role
 from workers.chat.rules.moderators import Moderator
-from workers.chat.rules.rights import Role
 from workers.chat.services import ChatServices
 
 logger = logging.getLogger(__name__)

@@ -74,7 +74,7 @@ class RoomPresence:
     def rename(self, client: ChatConnection) -> None:
         """Show a connection's user under the session's new name."""
         user, name = client.connection.user, client.session.identity.name
-        self._mentions.called(user, name)
+        self._mentions.add(user, name)
         for room in client.session.rooms:
             if self.is_counted(room):
                 self._presence.renamed(room, user, name)
@@ -89,7 +89,7 @@ class RoomPresence:
     def learn_name(self, user: str, name: str) -> None:
         """Note what a user is called elsewhere; for a user who is here the connection's name counts."""
         if not self._connections.of_user(user):
-            self._mentions.called(user, name)
+            self._mentions.add(user, name)
 
     def changed(self, room: str, change: PresenceChange) -> None:
         """Tell this worker's members of a room who came, went, or has another name."""

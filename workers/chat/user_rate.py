@@ -20,38 +20,10 @@ from chatmaster.settings import Limits, Settings
 from workers.bus.port import BusError
 from workers.bus.script import ScriptRunner, scripts_of
 from workers.chat.store import keys
-from workers.rate_limit import BYTES_A_TOKEN
+from workers.rate_limit import TokenAccount
 
 CHUNKS: Final = 4  # a worker leases so small a part of a burst at once
 LEASED_FOR: Final = 2.0  # seconds
-ONE: Final = 0.999
-
-
-class Account:
-    """What this worker may spend for one user; it lives as long as a connection of the user that has asked."""
-
-    __slots__ = ("__weakref__", "blocked_until", "expires", "leasing", "tokens", "user")
-
-    def __init__(self, user: str) -> None:
-        self.user = user
-        self.tokens = 0.0
-        self.expires = 0.0  # when what was leased is lost; Unix time, as all here
-        self.blocked_until = 0.0  # the store has no token before
-        self.leasing: asyncio.Future[None] | None = None
-
-    def spend(self, size: int, now: float) -> bool:
-        """Take what a request of `size` bytes costs; a large one may leave a debt. False: there is no token here."""
-        if self.tokens < ONE or now > self.expires:
-            return False
-        self.tokens -= _price(size)
-        return True
-
-    def borrow(self, size: int, now: float) -> float:
-        """What the next lease owes the bucket for a request that does not wait for it; 0: this one has to wait."""
-        if self.leasing is not None or now <= self.expires:
-            return 0.0
-        debt, self.tokens = min(0.0, self.tokens), 0.0
-        return _price(size) - debt
 
 
 class UserRate:
@@ -65,21 +37,21 @@ class UserRate:
         self._chunk = max(1, self._burst // CHUNKS)
         self._loop = asyncio.get_running_loop()
         (self._lease_script,) = map(calls.script, scripts_of(Path(__file__).parent, "lease"))
-        self._accounts: WeakValueDictionary[str, Account] = WeakValueDictionary()
+        self._accounts: WeakValueDictionary[str, TokenAccount] = WeakValueDictionary()
 
     @property
     def limited(self) -> bool:
         """Whether there is a limit at all."""
         return self._rate > 0
 
-    def account(self, user: str) -> Account:
+    def account(self, user: str) -> TokenAccount:
         """A user's, one for all connections here; whoever uses it keeps it."""
         found = self._accounts.get(user)
         if found is None:
-            found = self._accounts[user] = Account(user)
+            found = self._accounts[user] = TokenAccount(user)
         return found
 
-    async def spend(self, account: Account, size: int) -> float:
+    async def spend(self, account: TokenAccount, size: int) -> float:
         """Take what a request costs, leasing where nothing is left. Returns 0, or in how many seconds to try again."""
         while not account.spend(size, time.time()):
             wait = account.blocked_until - time.time()
@@ -89,8 +61,8 @@ class UserRate:
             await asyncio.shield(leasing)
         return 0.0
 
-    def lease(self, account: Account, owed: float = 0.0) -> asyncio.Future[None]:
-        """Ask for tokens; `owed` are taken from the bucket in any case, for what went ahead (`Account.borrow`)."""
+    def lease(self, account: TokenAccount, owed: float = 0.0) -> asyncio.Future[None]:
+        """Ask for tokens; `owed` are taken from the bucket in any case, for what went ahead (`TokenAccount.borrow`)."""
         leased: asyncio.Future[None] = self._loop.create_future()
         account.leasing = leased
 
@@ -109,11 +81,6 @@ class UserRate:
         key = keys.request_tokens(self._name, account.user)
         self._calls.send(self._lease_script, [key], [self._rate, self._burst, self._chunk, owed], done, again=True)
         return leased
-
-
-def _price(size: int) -> float:
-    """Tokens for a request of so many bytes."""
-    return max(1.0, size / BYTES_A_TOKEN)
 
 
 def limits_of(limits: Limits) -> tuple[float, int]:

@@ -23,9 +23,8 @@ from workers.chat.rules.effects import (
     LeaveRoom,
     Reply,
 )
-from workers.chat.rules.identity import Identities
+from workers.chat.rules.identity import Identities, Role
 from workers.chat.rules.replies import RoomState
-from workers.chat.rules.rights import Role
 from workers.chat.rules.session import ChatSession
 
 NOW = 1_700_000_000.0

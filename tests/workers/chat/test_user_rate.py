@@ -24,7 +24,8 @@ from tests.workers.presence.site import Site
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.rules.effects import Effects
 from workers.chat.rules.state import SessionPhase
-from workers.chat.user_rate import Account, UserRate
+from workers.chat.user_rate import UserRate
+from workers.rate_limit import TokenAccount
 from workers.tasks import Tasks
 
 RATE, BURST = 5, 40
@@ -97,7 +98,7 @@ async def workers(tmp_path: Path) -> AsyncIterator[list[UserRate]]:
             await site.stop()
 
 
-def went_ahead(rate: UserRate, account: Account, size: int) -> bool:
+def went_ahead(rate: UserRate, account: TokenAccount, size: int) -> bool:
     """Ask without waiting, as a connection does."""
     owed = account.borrow(size, time.time())
     if owed:
@@ -105,7 +106,7 @@ def went_ahead(rate: UserRate, account: Account, size: int) -> bool:
     return owed > 0
 
 
-async def passing(rate: UserRate, account: Account) -> int:
+async def passing(rate: UserRate, account: TokenAccount) -> int:
     """How many requests pass before one has to wait."""
     passed = 0
     while await rate.spend(account, 10) == 0:

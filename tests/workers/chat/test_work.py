@@ -73,9 +73,9 @@ def crowd() -> MentionIndex:
     """Names that make each lookup as dear as it can be: many that begin alike."""
     people = MentionIndex()
     for number in range(40):
-        people.called(f"u{number}", ("a" + " b" * number)[:32])
-        people.called(f"v{number}", ("." + "a" * number)[:32])
-        people.called(f"w{number}", f"a{number}")
+        people.add(f"u{number}", ("a" + " b" * number)[:32])
+        people.add(f"v{number}", ("." + "a" * number)[:32])
+        people.add(f"w{number}", f"a{number}")
     return people
 
 
@@ -234,7 +234,7 @@ def test_a_request_is_charged_for_its_work_too():
 def test_a_name_that_begins_with_punctuation_can_be_mentioned():
     people = MentionIndex()
     for user, name in (("u1", ".net"), ("u2", "-=Zed=-"), ("u3", "~"), ("u4", "Jean-Luc"), ("u5", "@home")):
-        people.called(user, name)
+        people.add(user, name)
     assert people.mentioned("r", "@.net and @-=zed=-, @~! @jean-luc @@home") == ("u1", "u2", "u3", "u4", "u5")
     assert people.mentioned("r", "a@.net @.nets x@~") == ()
 
@@ -243,10 +243,10 @@ def test_the_names_that_are_looked_at_are_those_that_are_known():
     """What is given up leaves nothing in the index by first word."""
     people = MentionIndex()
     for name in ("Ada", "Ada Lovelace", "Eve", "Ada"):
-        people.called("u1", name)
-    people.called("u2", "Ada")
-    people.called("u1", "Bea")
-    people.called("u2", "Bea")
+        people.add("u1", name)
+    people.add("u2", "Ada")
+    people.add("u1", "Bea")
+    people.add("u2", "Bea")
     assert people._lengths == {"bea": {3: 1}}
 
 

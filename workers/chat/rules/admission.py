@@ -17,10 +17,9 @@ from workers.chat.rules.effects import (
     Effects,
     Greet,
 )
-from workers.chat.rules.identity import Identity, Refusal
-from workers.chat.rules.permissions import permit
+from workers.chat.rules.identity import Identity, Refusal, Role
+from workers.chat.rules.permissions import may, permit
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.rights import Role, may
 from workers.chat.rules.state import Actor
 
 

@@ -13,9 +13,8 @@ import msgspec
 from chatmaster.settings import Limits, Settings
 from workers.chat.rules.commands import HISTORY_LIMIT
 from workers.chat.rules.entries import encode
-from workers.chat.rules.identity import Identities
+from workers.chat.rules.identity import Identities, Role
 from workers.chat.rules.names import MAX_LENGTH
-from workers.chat.rules.rights import Role
 from workers.room_options import Options
 
 

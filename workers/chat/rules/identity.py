@@ -13,6 +13,7 @@ import hmac
 import re
 from binascii import b2a_base64
 from collections.abc import Callable
+from enum import IntEnum
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -22,7 +23,6 @@ from chatmaster.settings import Auth
 from workers import addressing
 from workers.addressing import MAX_CHARACTERS, normalized, user_id
 from workers.chat.rules import names
-from workers.chat.rules.rights import Role
 
 GUEST_PREFIX: Final = "guest:"
 OPERATOR: Final = "operator:chatctl"
@@ -34,6 +34,17 @@ _RESERVED: Final = (GUEST_PREFIX, "operator:", "bot:")
 
 # What PyJWT and the claims' conversions raise for tokens that are wrong in ways of their own.
 _WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+class Role(IntEnum):
+    """What somebody may do to others; a higher one may do all that a lower one may."""
+
+    USER = 0
+    MODERATOR = 1
+    ADMIN = 2
+
+
+ROLE_NAMES: Final = tuple(role.name.lower() for role in Role)  # by role, as clients know them
 
 
 class Identity(Struct, frozen=True, gc=False):

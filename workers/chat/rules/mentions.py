@@ -32,8 +32,8 @@ class MentionIndex:
         self._names: dict[str, str] = {}  # user → the folded name that counts
         self._lengths: dict[str, dict[int, int]] = {}  # first word → length of a folded name → such names
 
-    def called(self, user: str, name: str) -> None:
-        """A user is called so, and not as before."""
+    def add(self, user: str, name: str) -> None:
+        """Note what a user is called from now on."""
         key = folded(name)
         before = self._names.get(user)
         if before is not None and before != key:
@@ -58,10 +58,10 @@ class MentionIndex:
         """Whether somebody is called so, or was when last heard of."""
         return folded(name) in self._users
 
-    def met(self, user: str, name: str) -> None:
-        """A user was called so once; what is known already is newer."""
+    def add_if_new(self, user: str, name: str) -> None:
+        """Note what a user was called once; a name that is known already is newer."""
         if user not in self._names:
-            self.called(user, name)
+            self.add(user, name)
 
     def _forget(self, user: str, key: str) -> None:
         """A name that is given up."""

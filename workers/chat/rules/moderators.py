@@ -12,8 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from workers.chat.rules import names
-from workers.chat.rules.identity import OPERATOR
-from workers.chat.rules.rights import Role
+from workers.chat.rules.identity import OPERATOR, Role
 
 OPERATOR_NAME: Final = names.OPERATOR
 

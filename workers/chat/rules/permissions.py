@@ -4,6 +4,9 @@
 a mute, or not being in the room is against it, and says which hook of the application has to be asked first.
 What a hook on join keeps somebody out of, it keeps from them in every other way too: reading without joining asks
 the same hook, and all else needs the room to be joined.
+
+Nobody can tell a room that is forbidden from one that does not exist: rooms come into being when somebody joins, so
+every refusal reads the same.
 """
 
 from __future__ import annotations
@@ -13,15 +16,22 @@ from typing import Final
 
 from msgspec import Struct
 
-from workers.addressing import room_or_inbox
-from workers.chat.rules.identity import Identity
+from chatmaster.settings import RoomRule
+from workers.addressing import is_inbox, room_or_inbox, user_of_inbox
+from workers.chat.rules.identity import Identity, Role
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.rights import MODERATE, may
 from workers.chat.rules.state import Actor
+from workers.room_options import matches
+
+ROLE_PREFIX: Final = "role:"
+MODERATE: Final = frozenset({"kick", "ban", "mute", "unban", "unmute"})
+_INBOX: Final = frozenset({"join", "history", "read", "edit", "delete", "react"})
+_SPEAK: Final = frozenset({"say", "edit", "delete", "react", "typing"})
+EVERYONE: Final = ("*",)
 
 
 class Rule(Struct, frozen=True):
-    """What a verb demands beside the rights that `rights.may` looks at."""
+    """What a verb demands beside the rights that `may` looks at."""
 
     joined: bool = True  # the connection is in the room
     voice: bool = False  # the user is not muted
@@ -105,3 +115,32 @@ def told_of_mute(seconds: float | None, reason: str) -> str:
         amount, unit = next((seconds / size, unit) for size, unit in _UNITS if seconds >= 2 * size or size == 1)
         words += f" for {math.ceil(amount)} {unit} more"
     return f"{words}: {reason}" if reason else words
+
+
+def may(identity: Identity, verb: str, room: str, rule: RoomRule) -> bool:
+    """Whether `identity` may do `verb` in `room`, whose options are `rule`; room "" stands for everywhere.
+
+    `@x` is for x alone, and no pattern of a token covers it. What a token or a rule keeps somebody from
+    joining, it keeps them from in every other way too. Everybody may write to an inbox (`direct`), which is no room.
+    """
+    if verb == "direct":
+        return is_inbox(room) and (rule.say == EVERYONE or _listed(rule.say, identity))
+    if is_inbox(room):
+        return user_of_inbox(room) == identity.user and verb in _INBOX
+    if verb in MODERATE and identity.role < Role.MODERATOR:
+        return False
+    if identity.patterns is not None and not matches(identity.patterns, room or "*"):
+        return False
+    if not room:
+        return verb in MODERATE
+    if rule.join != EVERYONE and not _listed(rule.join, identity):
+        return False
+    return verb not in _SPEAK or rule.say == EVERYONE or _listed(rule.say, identity)
+
+
+def _listed(allowed: tuple[str, ...], identity: Identity) -> bool:
+    """Whether a rule's list names somebody, as a user pattern or by the role."""
+    if matches((one for one in allowed if not one.startswith(ROLE_PREFIX)), identity.user):
+        return True
+    roles = (one.removeprefix(ROLE_PREFIX) for one in allowed if one.startswith(ROLE_PREFIX))
+    return any(name.upper() in Role.__members__ and identity.role >= Role[name.upper()] for name in roles)

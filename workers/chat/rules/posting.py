@@ -13,10 +13,10 @@ from workers.addressing import inbox_of, is_inbox, room_or_inbox, user_of_inbox
 from workers.bus.port import Change, Position
 from workers.chat.rules import commands, effects, entries, replies
 from workers.chat.rules.effects import Effects
+from workers.chat.rules.identity import Role
 from workers.chat.rules.names import is_blank
 from workers.chat.rules.permissions import permit
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.rights import Role
 from workers.chat.rules.state import Actor
 
 MENTIONS_A_TOKEN = 100  # `@` in a text, beside the token for the request: each may be a name to look up

@@ -37,11 +37,10 @@ from workers.chat.rules.effects import (
     Verb,
 )
 from workers.chat.rules.entries import encode
-from workers.chat.rules.identity import Refusal
+from workers.chat.rules.identity import ROLE_NAMES, Refusal, Role
 from workers.chat.rules.permissions import RULES, permit, sanctioned_address
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
-from workers.chat.rules.rights import ROLE_NAMES, Role
 from workers.chat.rules.state import Actor, SessionPhase, SessionState
 from workers.close_codes import CloseCode
 

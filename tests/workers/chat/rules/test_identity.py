@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chatmaster.settings import Auth
-from workers.chat.rules.identity import Identities, Identity, Refusal, encoded_user
-from workers.chat.rules.rights import Role
+from workers.chat.rules.identity import Identities, Identity, Refusal, Role, encoded_user
 
 NOW = 1_700_000_000.0
 SECRET = "a secret that is long enough for HS256"

@@ -16,11 +16,10 @@ from chatmaster.settings import Auth
 from tests.workers.chat.play import SECRET, Play, guest, kinds
 from workers.chat.hooks import Person, Refuse, SayRequest, WordFilter
 from workers.chat.rules import names
-from workers.chat.rules.identity import Identities, Identity
+from workers.chat.rules.identity import Identities, Identity, Role
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.moderators import Moderator, ModeratorIndex
 from workers.chat.rules.names import NameRefused, cleaned, generated, is_reserved, is_the_operators, keys_of, not_taken
-from workers.chat.rules.rights import Role
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def test_generated_names_are_friendly_and_repeatable():
 def test_the_longest_known_name_is_meant():
     people = MentionIndex()
     for user, name in (("u1", "Ada"), ("u2", "Ada Lovelace"), ("u3", "Grace"), ("u4", "José")):
-        people.called(user, name)
+        people.add(user, name)
     assert people.mentioned("r", "@Ada hi") == ("u1",)
     assert people.mentioned("r", "hi @ada lovelace, and @GRACE!") == ("u2", "u3")
     assert people.mentioned("r", "(@José)") == ("u4",)
@@ -190,29 +189,29 @@ def test_the_longest_known_name_is_meant():
 @pytest.mark.parametrize("text", ["Ada", "@Adam", "mail@Ada.com", "@@Ada", "@ Ada", "@nobody", "@", "a@"])
 def test_what_is_no_mention_is_none(text: str):
     people = MentionIndex()
-    people.called("u1", "Ada")
+    people.add("u1", "Ada")
     assert people.mentioned("r", text) == ()
 
 
 def test_the_room_can_be_mentioned_and_each_user_once():
     people = MentionIndex()
-    people.called("u1", "Ada")
+    people.add("u1", "Ada")
     assert people.mentioned("r", "@room @Ada @ada @room") == ("@room", "u1")
 
 
 def test_a_name_given_up_is_nobodys():
     people = MentionIndex()
-    people.called("u1", "Ada")
-    people.called("u1", "Eve")
+    people.add("u1", "Ada")
+    people.add("u1", "Eve")
     assert people.mentioned("r", "@Ada @Eve") == ("u1",)
     assert people.mentioned("r", "@Ada") == ()
 
 
 def test_what_was_once_said_does_not_bring_back_an_old_name():
     people = MentionIndex()
-    people.met("u1", "Ada")
-    people.called("u2", "Eve")
-    people.met("u2", "Bea")
+    people.add_if_new("u1", "Ada")
+    people.add("u2", "Eve")
+    people.add_if_new("u2", "Bea")
     assert people.mentioned("r", "@Ada @Eve @Bea") == ("u1", "u2")
     assert people.mentioned("r", "@Bea") == ()
 
@@ -220,7 +219,7 @@ def test_what_was_once_said_does_not_bring_back_an_old_name():
 def test_mentions_are_bounded():
     people = MentionIndex()
     for number in range(300):
-        people.called(f"u{number}", f"n{number}")
+        people.add(f"u{number}", f"n{number}")
     assert len(people.mentioned("r", " ".join(f"@n{number}" for number in range(300)))) == 50
 
 
@@ -265,7 +264,7 @@ def test_a_generated_name_that_somebody_bears_is_not_given_again():
     people, given = MentionIndex(), []
     for number in range(40):
         name = not_taken(generated(7), 7, people.knows)
-        people.called(f"guest:{number}", name)
+        people.add(f"guest:{number}", name)
         given.append(name)
     assert given[0] == generated(7) and len(set(given)) == 32, "then there are no more to try"
     assert not_taken("Ada", 7, lambda name: False) == "Ada"

@@ -8,12 +8,11 @@ import msgspec
 import pytest
 
 from tests.workers.chat.play import GUEST, Play, guest, kinds, shown
-from workers.chat.rules import rights
 from workers.chat.rules.effects import Consult, PublishNotice, TellRead
-from workers.chat.rules.permissions import RULES
+from workers.chat.rules.permissions import MODERATE, RULES
 
 ROOM = "closed"
-MODERATE = sorted(rights.MODERATE)
+MODERATE_VERBS = sorted(MODERATE)
 REQUESTS: dict[str, dict[str, Any]] = {
     "join": {},
     "history": {},
@@ -25,12 +24,12 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "delete": {"offset": 1},
     "react": {"offset": 1, "emoji": "+"},
     "typing": {},
-    **{verb: {"user": "somebody"} for verb in sorted(MODERATE)},
+    **{verb: {"user": "somebody"} for verb in sorted(MODERATE_VERBS)},
 }
 ENTER = ("join", "history")  # what can be asked for from outside
 SPEAK = ("say", "edit", "delete", "react", "typing")
 TOLD = ("read", "typing")  # what may be told to another user
-INSIDE = [verb for verb in REQUESTS if verb not in ENTER and verb not in MODERATE]
+INSIDE = [verb for verb in REQUESTS if verb not in ENTER and verb not in MODERATE_VERBS]
 
 
 def test_the_table_has_every_verb():
@@ -64,7 +63,7 @@ def test_the_tokens_rooms_bind_who_enters(verb: str):
     assert code(ask(named(guest(), patterns=("lobby",)), verb)) == "forbidden"
 
 
-@pytest.mark.parametrize("verb", [*INSIDE, "history", *sorted(MODERATE)])
+@pytest.mark.parametrize("verb", [*INSIDE, "history", *sorted(MODERATE_VERBS)])
 def test_the_tokens_rooms_bind_every_verb(verb: str):
     """As after a renewed token, before the room was left."""
     assert code(ask(named(guest(ROOM), patterns=("lobby",)), verb)) == "forbidden"
@@ -74,7 +73,7 @@ def test_the_tokens_rooms_bind_every_verb(verb: str):
 def test_the_rooms_option_join_binds_every_verb(verb: str):
     rooms = [{"match": ROOM, "join": ["role:moderator"]}]
     outside = code(ask(guest(settings={"rooms": rooms}), verb))
-    assert outside == ("forbidden" if verb in (*ENTER, *MODERATE) else "not_joined")
+    assert outside == ("forbidden" if verb in (*ENTER, *MODERATE_VERBS) else "not_joined")
     play = guest(settings={"rooms": rooms})
     play.session.rooms = (*play.session.rooms, ROOM)
     if verb != "join":
@@ -119,12 +118,12 @@ def test_the_hook_on_say_is_asked_by_every_verb_that_brings_words(verb: str):
     assert (kinds([consult]), consult.hook) == (["Consult"], "say")
 
 
-@pytest.mark.parametrize("verb", sorted(MODERATE))
+@pytest.mark.parametrize("verb", sorted(MODERATE_VERBS))
 def test_who_is_no_moderator_moderates_nothing(verb: str):
     assert code(ask(guest(ROOM), verb)) == "forbidden"
 
 
-@pytest.mark.parametrize("verb", [verb for verb in REQUESTS if verb not in (*MODERATE, *TOLD)])
+@pytest.mark.parametrize("verb", [verb for verb in REQUESTS if verb not in (*MODERATE_VERBS, *TOLD)])
 def test_another_users_inbox_is_closed_to_every_verb(verb: str):
     assert code(ask(guest(), verb, "@somebody")) == ("forbidden" if verb in ENTER else "not_joined")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatmaster.settings import RoomRule
-from workers.chat.rules.identity import Identity
-from workers.chat.rules.rights import Role, may
+from workers.chat.rules.identity import Identity, Role
+from workers.chat.rules.permissions import may
 
 PLAIN = RoomRule(match="*")
 ALICE = Identity("alice", "Alice")

@@ -1,4 +1,4 @@
-"""Live hand-over between real workers: nobody is cut, nothing is missed, and what a connection carried stays."""
+"""Live handover between real workers: nobody is cut, nothing is missed, and what a connection carried stays."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ async def test_a_client_in_the_middle_of_a_message_is_waited_for(site: Site, kin
     socket.send_bytes(whole[:50_000])
     reload = asyncio.create_task(site.ctl("reload"))
     await until_async(lambda: len(site.server.pids) == 2 or reload.done(), 20, "the new worker is there")
-    await until_async(lambda: "draining" in site.server.states(), what="the hand-over began")
+    await until_async(lambda: "draining" in site.server.states(), what="the handover began")
     socket.send_bytes(whole[50_000:])
     assert str(await socket.read_message()).split(" ")[1:] == ["1", "60000"]
     assert await reload == 0
@@ -278,7 +278,7 @@ async def test_clients_that_have_not_said_hello_move_too(chatmaster: Make) -> No
         half.send_bytes(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
         await half.drain()
         reload = asyncio.create_task(asyncio.to_thread(server.ctl, "reload"))
-        await until_async(lambda: "draining" in server.states(), 20, "the hand-over began")
+        await until_async(lambda: "draining" in server.states(), 20, "the handover began")
         half.send_bytes(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
         assert (await half.read_head())[0] == 101
         assert (await reload).returncode == 0

@@ -1,4 +1,4 @@
-"""What a hand-over cannot move: connections whose TLS ends in the worker. They are told, and everybody else stays."""
+"""What a handover cannot move: connections whose TLS ends in the worker. They are told, and everybody else stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every order of events in a hand-over, with a kill of either side at every point: no two writers, no loss, no double.
+"""Every order of events in a handover, with a kill of either side at every point: no two writers, no loss, no double.
 
 The model runs the real `SenderState` and `ReceiverState` between two queues, a master that reaps, a log of two messages
 that both workers follow at their own pace, and two connections. It visits every reachable state.

@@ -57,10 +57,10 @@ async def test_a_storm_takes_few_turns(listener: socket.socket) -> None:
     with ExitStack() as clients:
         for _ in range(count):
             clients.enter_context(socket.create_connection(listener.getsockname()))
-        door = await Acceptor.open(listener, turns.make, EndpointConfig())
+        acceptor = await Acceptor.open(listener, turns.make, EndpointConfig())
         await until(lambda: len(turns.came) == count)
         turns.stop()
-        door.close()
+        acceptor.close()
         # One more than needed: the descriptors begin to be looked at one after the other.
         assert len(set(turns.came)) <= count // A_TURN + 1
     await asyncio.sleep(0)
@@ -68,14 +68,14 @@ async def test_a_storm_takes_few_turns(listener: socket.socket) -> None:
 
 async def test_a_lone_client_is_taken_once(listener: socket.socket) -> None:
     turns = Turns()
-    door = await Acceptor.open(listener, turns.make, EndpointConfig())
+    acceptor = await Acceptor.open(listener, turns.make, EndpointConfig())
     for _ in range(3):
         turns.came.clear()
         with socket.create_connection(listener.getsockname()):
             await until(lambda: turns.came)
         assert len(turns.came) == 1
     turns.stop()
-    door.close()
+    acceptor.close()
 
 
 async def test_a_door_that_is_given_up_while_it_opens_leaves_nothing_open(listener: socket.socket) -> None:

@@ -122,11 +122,12 @@ class Pipeline:
         """The connection is up and knows the scripts."""
         return self._link is not None and not self._loading
 
-    def register(self, script: Script) -> None:
-        """Have a script loaded on this connection, before anything uses it."""
+    def register(self, script: Script) -> Script:
+        """Have a script loaded on this connection, before anything uses it; returns the script."""
         self._scripts[script.sha] = script
         if self._link is not None:
             self._load([script])
+        return script
 
     def send(self, command: StoreCommand, *, closing: bool = True) -> None:
         """Queue a command; it is answered or failed exactly once, not before this returns.

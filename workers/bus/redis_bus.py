@@ -16,13 +16,13 @@ from chatmaster.settings import Settings
 from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from chatmaster.store.refusals import explained, is_transient
 from workers.bus import keys
-from workers.bus.codec import VERBS, pack_envelope, pack_note, unpack_page, unpack_states
+from workers.bus.codec import pack_note, unpack_page, unpack_states
 from workers.bus.connection import StoreConnection, pack, pack_evalsha
 from workers.bus.health import DEAF_AFTER, HealthProbe
 from workers.bus.outage_log import Outage
-from workers.bus.pipeline import Call, Pipeline
-from workers.bus.port import BusError, Change, LogState, Page, Placed, Position, Sink, StoreRefused, Unavailable
-from workers.bus.publish_batch import AmendCall, CommandPrefix, Publisher, bulk
+from workers.bus.pipeline import BATCH, Call, Pipeline
+from workers.bus.port import BusError, LogState, Page, Position, Sink, StoreRefused, Unavailable
+from workers.bus.publisher import Publisher, Retention
 from workers.bus.reconnect import Reconnector
 from workers.bus.script import Argument, Script, load_own
 from workers.bus.store_url import Opener
@@ -33,13 +33,11 @@ logger = logging.getLogger(__name__)
 
 READS = 16  # reads in one batch: a page may be 256 KiB
 STATES = 64  # rooms whose state is read in one script: about half a millisecond of the store's time
-CACHED_ROOMS = 20_000
 REFUSED_AFTER = 1.0  # seconds for which a start waits while the store refuses what will not change by itself
 # What a worker wants of the store: the three connections, and that it writes.
 FOR_COMMANDS, FOR_READING, FOR_PUBLISHED = "for commands", "for reading", "for what is published"
 FOR_WRITING = "for writing"
 State = Literal["starting", "ready", "away", "refusing"]
-Retention = Callable[[str], tuple[int, int]]  # room → history size in messages, history ttl in seconds
 
 
 class RedisBus:
@@ -62,55 +60,62 @@ class RedisBus:
         self._name = settings.master.name
         self._retention = retention or self._default_retention
         self._seed = secrets.token_hex(4)
-        self._publish_script, self._amend_script = load_own("publish"), load_own("amend")
-        self._reply_script = load_own("reply")
-        self._read_script, self._states_script, self._tops_script = (
-            load_own("read"),
-            load_own("states"),
-            load_own("tops"),
-        )
-        self._probe_script = load_own("probe")
-        self._probe_keys = keys.probe(self._name)
         self._refusal = ""  # the store's words when it last refused everything
-        self._heads: dict[str, tuple[CommandPrefix, CommandPrefix]] = {}  # of a room, without and with idempotency keys
-
-        timeout = settings.store.timeout
-        self._opener = Opener(url, timeout=timeout, name=self._name)
-        database = self._opener.database
+        self._opener = Opener(url, timeout=settings.store.timeout, name=self._name)
         self._outage = Outage()
-        self._commands = Pipeline(
-            atomic=True, timeout=timeout, reconnect=self._reconnect_all, refused=self._takes_nothing
+        self._commands = self._pipeline(self._reconnect_all, atomic=True)
+        self._reads = self._pipeline(self._reconnect_reads, atomic=False, batch=READS)
+        self._publisher = Publisher(
+            self._commands,
+            sink,
+            name=self._name,
+            database=self._opener.database,
+            seed=self._seed,
+            retention=self._retention,
+            key_ttl=settings.limits.key_ttl,
         )
-        self._publishing = Publisher(self._commands, sink)
-        self._reads = Pipeline(
-            atomic=False, timeout=timeout, reconnect=self._reconnect_reads, refused=self._takes_nothing, batch=READS
-        )
-        self._probe_channel = keys.probe_channel(self._name, database, secrets.token_hex(8)).encode()
+        self.publish = self._publisher.publish  # see the port
+        self._read_script = self._reads.register(load_own("read"))
+        self._states_script = self._reads.register(load_own("states"))
+        self._tops_script = self._reads.register(load_own("tops"))
+        self._probe_script = self._commands.register(load_own("probe"))
+        self._probe_keys = keys.probe(self._name)
+        self._probe_channel = keys.probe_channel(self._name, self._opener.database, secrets.token_hex(8)).encode()
         self._probe = HealthProbe(
             publish=self._publish_probe,
             reconnect=self._reconnect_all,
             store_answers=self._store_answers,
             deaf=on_deaf or _nobody_to_tell,
         )
-        self._subscription = Subscription(
+        self._subscription = self._make_subscription(sink)
+        self._lines = (
+            self._reconnector(FOR_COMMANDS, up=self._commands_up, down=self._commands.down),
+            self._reconnector(FOR_READING, up=self._reads.up, down=self._reads.down),
+            self._reconnector(FOR_PUBLISHED, up=self._subscription_up, down=self._subscription.down),
+        )
+
+    def _pipeline(self, reconnect: Callable[[], None], *, atomic: bool, batch: int = BATCH) -> Pipeline:
+        timeout = self._settings.store.timeout
+        return Pipeline(atomic=atomic, timeout=timeout, reconnect=reconnect, refused=self._takes_nothing, batch=batch)
+
+    def _make_subscription(self, sink: Sink) -> Subscription:
+        return Subscription(
             self._name,
-            database,
+            self._opener.database,
             sink,
             probe_channel=self._probe_channel,
             probed=self._probe.returned,
             reconnect=self._reconnect_subscription,
             refused=self._takes_nothing,
         )
-        for script in (self._publish_script, self._amend_script, self._reply_script, self._probe_script):
-            self._commands.register(script)
-        for script in (self._read_script, self._states_script, self._tops_script):
-            self._reads.register(script)
-        opener, outage = self._opener, self._outage
-        self._lines = (
-            Reconnector(FOR_COMMANDS, opener, outage, up=self._commands_up, down=self._commands.down),
-            Reconnector(FOR_READING, opener, outage, up=self._reads.up, down=self._reads.down),
-            Reconnector(FOR_PUBLISHED, opener, outage, up=self._subscription_up, down=self._subscription.down),
-        )
+
+    def _reconnector(
+        self, what: str, *, up: Callable[[StoreConnection], None], down: Callable[[], None]
+    ) -> Reconnector:
+        return Reconnector(what, self._opener, self._outage, up=up, down=down)
+
+    def _default_retention(self, room: str) -> tuple[int, int]:
+        return self._settings.store.history_size, self._settings.store.history_ttl
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -172,7 +177,7 @@ class RedisBus:
     @property
     def publish_failures(self) -> int:
         """Publications that the store refused or did not answer."""
-        return self._publishing.failures
+        return self._publisher.failures
 
     def copy_to(self, row: WorkerStats) -> None:
         """Write the bus's counters into the worker's row."""
@@ -184,90 +189,7 @@ class RedisBus:
         row[Field.DEAF] = self._probe.reconnects
         row[Field.PUBLISH_FAILURES] = self.publish_failures
 
-    # ---- publishing --------------------------------------------------------------------------------
-
-    def publish(
-        self,
-        room: str,
-        payload: bytes,
-        *,
-        form: str,
-        done: Callable[[Placed | BusError], None],
-        author: str = "",
-        key: str = "",
-        digest: bytes | None = None,
-        exclude: str = "",
-        change: Change | None = None,
-        any_author: bool = False,
-        reply_to: Position | None = None,
-    ) -> None:
-        """See the port."""
-        shared = room if keys.shares_channel(room) else ""
-        envelope = pack_envelope(
-            payload, form=form, author=author, key=key, exclude=exclude, change=change, room=shared
-        )
-        if change is not None or reply_to is not None:
-            if change is not None:
-                writer = "" if any_author else author
-                what: tuple[Argument, ...] = (
-                    VERBS[change.verb],
-                    change.target,
-                    writer,
-                    f"{author} {change.emoji}",
-                    payload,
-                    change.epoch,
-                )
-                script = self._amend_script
-            elif reply_to is not None:
-                script, what = self._reply_script, (reply_to.offset, reply_to.epoch)
-            packed = self._pack_alone(script, room, envelope, author, key, digest or payload, what)
-            self._commands.send(AmendCall(packed, done, again=bool(key), room=room, publishing=self._publishing))
-            return
-        plain, keyed = self._heads.get(room) or self._make_heads(room)
-        if key:
-            field, content = keys.key_field(user=author, room=room, key=key), keys.digest(digest or payload)
-            message = b"".join((bulk(envelope), bulk(field), bulk(content)))
-            self._publishing.publish(room, keyed, message, done, keyed=True)
-        else:
-            self._publishing.publish(room, plain, bulk(envelope), done, keyed=False)
-
-    def _pack_alone(
-        self,
-        script: Script,
-        room: str,
-        envelope: bytes,
-        author: str,
-        key: str,
-        repeated: bytes,
-        what: tuple[Argument, ...],
-    ) -> bytes:
-        """A publication with a script of its own, which has to look at an earlier message first."""
-        names, room_args = self._log_of(room)
-        field = content = b""
-        if key:
-            names += keys.keys_of(self._name, room)
-            field, content = keys.key_field(user=author, room=room, key=key), keys.digest(repeated)
-        return pack_evalsha(script.sha, names, (*room_args, envelope, field, content, *what))
-
-    def _make_heads(self, room: str) -> tuple[CommandPrefix, CommandPrefix]:
-        names, arguments = self._log_of(room)
-        script = self._publish_script
-        found = (
-            CommandPrefix(script, names, arguments),
-            CommandPrefix(script, names + keys.keys_of(self._name, room), arguments),
-        )
-        if len(self._heads) >= CACHED_ROOMS:
-            self._heads.clear()
-        self._heads[room] = found
-        return found
-
-    def _log_of(self, room: str) -> tuple[list[str], tuple[str, str, int, int, int]]:
-        """The keys and arguments with which every script that appends begins; see append.lua."""
-        channel, key_ttl = self.channel(room), self._settings.limits.key_ttl
-        return [*keys.of_log(self._name, room)], (channel, self._seed, *self._retention(room), key_ttl)
-
-    def _default_retention(self, room: str) -> tuple[int, int]:
-        return self._settings.store.history_size, self._settings.store.history_ttl
+    # ---- publishing; `publish` is the publisher's ----------------------------------------------------
 
     def publish_note(self, room: str, note: bytes) -> None:
         """See the port."""

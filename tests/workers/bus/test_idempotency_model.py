@@ -16,7 +16,7 @@ from tests.contract.conftest import Under
 from tests.contract.stores import RealStore
 from workers.bus import keys
 from workers.bus.port import KeyConflict, Placed
-from workers.bus.redis_bus import RedisBus
+from workers.bus.publisher import Publisher
 
 USERS, ROOMS, KEYS = ("a", "ab"), ("r", "rb"), ("c", "bc", "k")
 
@@ -97,11 +97,11 @@ async def test_the_game_finds_a_digest_that_is_not_compared(store, monkeypatch):
 
 
 async def test_the_game_finds_keys_that_do_not_reach_the_store(store, monkeypatch):
-    publish = RedisBus.publish
+    publish = Publisher.publish
 
     def without_key(self, room, payload, *, key="", **options):
         publish(self, room, payload, **options)
 
-    monkeypatch.setattr(RedisBus, "publish", without_key)
+    monkeypatch.setattr(Publisher, "publish", without_key)
     with pytest.raises(AssertionError):
         await games(store, 3)

@@ -27,12 +27,12 @@ ProbeAnswer = contract.Declares | contract.Answer | contract.Failed
 
 
 class ProbeProcess:
-    """One probe child: from its fork to its end."""
+    """One probe child, from its fork to its end."""
 
     def __init__(
         self, loop: EventLoop, settings: Settings, entry: str, done: Callable[[ProbeAnswer], None], *, what: str = ""
     ) -> None:
-        """`done` is called once, after the child was waited for. Raises OSError where nothing can be forked.
+        """`done` is called once, after the child was waited for. Raises OSError if the fork fails.
 
         `entry` is what the child runs, and answers with the message that its task is for. It gets
         `master.ready_timeout` seconds. Whoever waits for children calls `exited`.
@@ -59,7 +59,7 @@ class ProbeProcess:
         self._timer = loop.call_later(settings.master.ready_timeout, self._too_slow)
 
     def exited(self, code: int) -> None:
-        """The child was waited for."""
+        """Take note that the child has ended and was waited for."""
         fork.end_group(self.pid)
         self._timer.cancel()
         self._channel.read_rest()
@@ -82,7 +82,7 @@ class ProbeProcess:
 
 
 def declared(answer: ProbeAnswer) -> contract.Declares:
-    """The declaration, or ApplicationError with the reason and the traceback."""
+    """Return the declaration. Raises ApplicationError with the reason and the traceback if there is none."""
     if isinstance(answer, contract.Declares):
         return answer
     reason, trace = (answer.reason, answer.traceback) if isinstance(answer, contract.Failed) else ("no declaration", "")
@@ -90,7 +90,7 @@ def declared(answer: ProbeAnswer) -> contract.Declares:
 
 
 def run(settings: Settings, entry: str = contract.WORKERS_ENTRY) -> contract.Declares:
-    """Ask and wait, for a command that has no loop. Raises ApplicationError."""
+    """Run a probe and wait for it, for a caller without a loop. Raises ApplicationError."""
     answers: list[ProbeAnswer] = []
     loop = EventLoop()
     try:

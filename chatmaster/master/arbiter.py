@@ -1,4 +1,4 @@
-"""The master: runs the loop, tells the policy what happened, carries out what it decides.
+"""The running master: gives the policy the events of its loop and carries out the actions that the policy decides.
 
 One `selectors` loop, no thread, nothing that waits. `boot.py` prepares what the first worker finds, `policy.py`
 decides, `commands/` has what the operator asks for, `supervisor.py` has the workers.
@@ -50,9 +50,9 @@ from chatmaster.store.supervisor import StoreSupervisor
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY: Final = 0.5  # seconds between two looks at heartbeats and deadlines
+LOOK_EVERY: Final = 0.5  # seconds between two checks of heartbeats and deadlines
 SAMPLE_EVERY: Final = 1.0  # seconds between two samples for the rates
-STORE_PATIENCE: Final = 2.0  # hang_timeouts without an answer of the embedded store: a disk may be slow
+STORE_PATIENCE: Final = 2.0  # times hang_timeout without an answer of the embedded store: its disk may be slow
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     on_ready: Callable[[Mapping[str, Any]], None] | None = None,
     entry: str = WORKERS_ENTRY,
 ) -> int:
-    """Be the master until the server has ended; returns its exit code.
+    """Run the master until the server has ended; return its exit code.
 
     `ready_fd` gets one JSON line when every worker is ready, or when the start has failed (see `startup_report.py`);
     `on_ready` is called with the facts of the first.
@@ -83,7 +83,7 @@ def run(
     except BaseException as error:
         readiness.failed(ExitCode.FAILED, f"a bug in the master: {error!r}")
         raise
-    readiness.failed(ExitCode.FAILED, "it was told to stop before it was ready")  # says nothing to who has an answer
+    readiness.failed(ExitCode.FAILED, "it was told to stop before it was ready")  # no effect after an answer
     return code
 
 
@@ -92,7 +92,7 @@ def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: StartupReport,
     stack.callback(loop.close)
     notifier = Notifier(os.environ)
     stack.callback(notifier.close)
-    # From the beginning: after a restart the supervisor watches while the application is imported.
+    # From the start: after a restart, systemd's watchdog runs while the application is imported.
     notifier.keep_feeding(loop.call_later)
     children = ChildWatcher(loop)
     stack.callback(_end_children, children)
@@ -113,14 +113,14 @@ def _run(stack: ExitStack, loaded: Loaded, entry: str, readiness: StartupReport,
 
 
 def _end_children(children: ChildWatcher) -> None:
-    """Nobody is left but where the master itself fails; the kernel would do the same when we exit."""
+    """Kill the children that are left where the master itself fails; the kernel would do so at its exit."""
     for pid in children.pids():
         os.kill(pid, signal.SIGKILL)
         fork.end_group(pid)
 
 
 def _since(running: MasterSnapshot | None) -> float:
-    """When the master began, by the monotonic clock."""
+    """Return when the master began, by the monotonic clock."""
     now = time.monotonic()
     if running is None:
         return now
@@ -140,7 +140,7 @@ class Arbiter:
         readiness: StartupReport,
         running: MasterSnapshot | None = None,
     ) -> None:
-        """`running`: what the image before this one has left, for `resume`."""
+        """`running`: what the previous image has left; `restore` follows."""
         self._resources = resources
         self._loop = loop
         self._children = children
@@ -190,7 +190,7 @@ class Arbiter:
         self._control = ControlServer(loop, resources.loaded.control_socket, self._handlers(), listening)
 
     def start(self) -> None:
-        """Begin with the store, then the workers."""
+        """Start the store, then the workers."""
         self._listen_to_signals()
         if self._keeper is not None:
             patience = self._resources.settings.master.ready_timeout
@@ -199,15 +199,15 @@ class Arbiter:
             self._start_workers()
 
     def restore(self, running: MasterSnapshot) -> None:
-        """Go on with what the image before this one has left."""
+        """Go on with what the previous image has left."""
         self._supervisor.restore(running.workers, running.tables)
         if self._keeper is not None and running.store is not None:
             self._keeper.restore(running.store)
         self._control.restore(running.visitors)
         for number in self._policy.processes.keys() - self._supervisor.handles.keys():
-            # The image before this one could not fork the process, and had no time to tell the policy.
+            # The previous image could not fork the process, and had no time to tell the policy.
             self._loop.call_later(0.0, partial(self.decide, events.CouldNotFork(number, "the fork failed")))
-        # Some children may have ended while nobody listened for the signal.
+        # Some children may have ended while no handler for SIGCHLD was installed.
         self._loop.call_later(0.0, self._children.look)
         self._commands.restore(running, self._control)
         self._listen_to_signals()
@@ -244,7 +244,7 @@ class Arbiter:
         exec_state.execute(self.snapshot(refused), program)
 
     def run(self) -> int:
-        """Until everything has ended. Raises the ChatmasterError of a start that failed."""
+        """Run until everything has ended; return the exit code. Raises the ChatmasterError of a failed start."""
         self._look()
         self._loop.run_until(lambda: self._over)
         if self._failure is not None:
@@ -255,13 +255,13 @@ class Arbiter:
         return ExitCode.DONE
 
     def close(self) -> None:
-        """Let go of what other processes see of us."""
+        """Remove the control socket."""
         self._control.close()
 
     # ---- the policy --------------------------------------------------------------------------------
 
     def decide(self, event: events.Event) -> None:
-        """Tell the policy what happened and carry out what follows."""
+        """Give the policy an event and carry out its actions."""
         for action in self._policy.receive(event, time.monotonic()):
             self._carry_out(action)
 
@@ -308,10 +308,10 @@ class Arbiter:
                 if (peer := self._supervisor.find(incarnation)) is not None:
                     self.decide(events.FellSilent(peer.number))
             case contract.Drained() | contract.Declares():
-                """Its exit says the same."""
+                """The exit of the process follows and tells the same."""
 
     def _groups(self) -> Sequence[str]:
-        """The program's Workers; that of the instance's own rooms first."""
+        """Return the names of the program's Workers, first the one with the instance's own rooms."""
         own = plain(self._resources.groups)
         return sorted((group.name for group in self._resources.groups), key=lambda name: name != own)
 
@@ -355,7 +355,7 @@ class Arbiter:
         self._over = True
 
     def _execute_again(self) -> None:
-        """Become the program anew: same pid, same sockets, same lock."""
+        """Execute the program again: same pid, same sockets, same lock."""
         left = ExecState(
             pid=os.getpid(),
             pid_file=self._resources.pid_file.keep_over_exec(),
@@ -369,7 +369,7 @@ class Arbiter:
     # ---- now and then ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Heartbeats, deadlines, rates. Comes again by itself."""
+        """Check heartbeats and deadlines, sample the rates, and schedule the next check."""
         now = time.monotonic()
         if now - self._sampled >= SAMPLE_EVERY:
             self._sampled = now
@@ -414,11 +414,11 @@ class Arbiter:
         }
 
     def _reopen_logs(self) -> None:
-        """The log file was rotated."""
+        """Open the log file again, after it was rotated."""
         try:
             self._resources.log_handler.reopen()
         except OSError as error:
-            log.error("the log could not be opened again: %s", error.strerror)
+            log.error("the log cannot be opened again, and stays at the old file: %s", error.strerror)
         self._supervisor.broadcast(contract.ReopenLogs())
 
     def _settings_command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
@@ -444,9 +444,9 @@ class Arbiter:
         try:
             resources.log_handler = open_log(loaded)
         except ChatmasterError as error:
-            log.error("%s; the log stays where it was", error)
+            log.error("%s; the log stays at the old file", error)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Describe the server in one line, for people."""
         ready = sum(process.serves for process in self._policy.processes.values())
         return f"{counted(ready, 'worker')} ready, generation {self._policy.generation}"

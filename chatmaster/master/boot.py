@@ -1,4 +1,4 @@
-"""Everything before the first worker: directory, lock, log, libraries, the program's declaration, sockets, privileges.
+"""Prepares the start: state directory, lock, log, libraries, the program's declaration, sockets, privileges.
 
 The order matters: the lock comes before anything that a running master owns is touched; sockets are bound before
 privileges are dropped; the application is only ever imported in a child that has dropped them already.
@@ -37,17 +37,17 @@ from chatmaster.store.embedded import EmbeddedStore
 
 log = logging.getLogger(__name__)
 
-# How long the workers of a master that was killed may still hold its port: the kernel ends them with it.
+# The kernel ends the workers of a killed master; they may hold its port for a moment longer.
 OLD_WORKERS: Final = 2.0  # seconds
 
 
 class Interrupted(Exception):
-    """A signal asked to end before anything ran."""
+    """A signal asked for the end before any worker ran."""
 
 
 @dataclass
 class ServerResources:
-    """What the first worker finds."""
+    """What the master has opened and read before the first worker starts. A reload replaces the settings."""
 
     loaded: Loaded
     settings: Settings
@@ -55,7 +55,7 @@ class ServerResources:
     listeners: Listeners
     pid_file: PidFile
     log_handler: logs.LogHandler
-    store: EmbeddedStore | None  # None: a configured one
+    store: EmbeddedStore | None  # None: store.url names one
     store_url: str
     durability: str
     record: WorkerRecord
@@ -80,7 +80,7 @@ class _Answers:
 
 
 class Boot:
-    """Prepares the resources, step by step, in the loop, so that signals and children are seen meanwhile."""
+    """Prepares the resources step by step, in the loop, so that signals and exits of children are handled meanwhile."""
 
     def __init__(
         self, loaded: Loaded, entry: str, loop: EventLoop, children: ChildWatcher, left: exec_state.ExecState | None
@@ -93,11 +93,11 @@ class Boot:
         self._interrupted = False
 
     def run(self, stack: ExitStack) -> ServerResources:
-        """Everything; what must be undone in the end is left on the stack. Raises ChatmasterError or Interrupted."""
+        """Take all steps; put on the stack what must be undone at the end. Raises ChatmasterError or Interrupted."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self._loop.on_signal(number, self._interrupt)
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
-            self._loop.on_signal(number, lambda: None)  # nothing runs yet that it could be meant for
+            self._loop.on_signal(number, lambda: None)  # nothing runs yet that the signal could change
         exec_state.release_signals()
         settings = self._loaded.settings
         setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
@@ -116,7 +116,7 @@ class Boot:
         settings = effective_settings(self._loaded)
         found = Listeners(settings.server.backlog, int(settings.server.unix_mode, 8))
         stack.callback(found.close)
-        # Of a master that was killed, the workers may just be dying.
+        # The workers of a killed master may still be ending.
         made = self._listen(found, killed_before=pid_file.previous is not None)
         if warning := crowded(sum(group.count for group in made), cores.available()):
             log.warning("%s", warning)
@@ -143,7 +143,7 @@ class Boot:
     def restore(
         self, stack: ExitStack, left: exec_state.ExecState, running: exec_state.MasterSnapshot
     ) -> ServerResources:
-        """After an upgrade: the resources as it is. Nothing is asked and nothing opened; a reload follows."""
+        """Return the previous image's resources, after an upgrade. Nothing is probed or opened; a reload follows."""
         keep, _ = diff.keep_running(self._loaded.settings, running.settings)
         self._loaded = replace(self._loaded, settings=keep)
         settings = effective_settings(self._loaded)
@@ -183,7 +183,7 @@ class Boot:
         return pid_file
 
     def _ask(self) -> str:
-        """Ask the application what it declares and, at the same time, a configured store how it is set up."""
+        """Ask the application what it declares and, at the same time, a configured store for its configuration."""
         answers = _Answers()
         self._fork(self._entry, lambda answer: setattr(answers, "application", answer))
         asks_store = self._loaded.settings.store.url != "embedded"
@@ -238,19 +238,19 @@ class Boot:
 
 
 def effective_settings(loaded: Loaded) -> Settings:
-    """The settings with paths that do not depend on the directory one stands in."""
+    """Return the settings with paths that do not depend on the working directory."""
     settings = loaded.settings
     file = str(loaded.log_file or "")
     return msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, file=file))
 
 
 def open_log(loaded: Loaded, account: privileges.UnixAccount | None = None) -> logs.LogHandler:
-    """The master's own log. Raises ChatmasterError."""
+    """Open the master's own log. Raises ChatmasterError."""
     settings = effective_settings(loaded)
     try:
         handler = logs.configure(settings.log, "master", instance=settings.master.name, secrets=(settings.auth.secret,))
         if settings.log.file and account is not None and os.geteuid() == 0:
-            # The workers, who are not root, open it themselves.
+            # The workers, which are not root, open the file themselves.
             os.fchown(handler.fileno(), -1 if account.uid is None else account.uid, -1)
     except OSError as error:
         raise ChatmasterError(f"the log {settings.log.file} cannot be opened: {error.strerror}") from None
@@ -258,9 +258,9 @@ def open_log(loaded: Loaded, account: privileges.UnixAccount | None = None) -> l
 
 
 def crash_report(left: PreviousMaster, *, booted: float) -> str:
-    """What the log says of a master that did not come to its end; `booted` is Unix time."""
+    """Return the log line about a master that did not end in order; `booted` is Unix time."""
     seen = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(left.seen))
-    how = "it was killed or crashed" if left.seen > booted else "the machine has started anew since then"
+    how = "it was killed or crashed" if left.seen > booted else "the machine was restarted since"
     return f"the last master (pid {left.pid}) did not end properly: {how}; it was last seen alive at {seen}"
 
 

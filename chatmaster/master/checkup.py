@@ -1,6 +1,6 @@
-"""What the running server says of itself for `chatctl doctor`: its limits, its machine, its store, as it sees them.
+"""Answers `chatctl doctor` with the limits, machine and store of the running server, as the server sees them.
 
-The store is asked in a child, by the address that the workers use, so that the master waits for nobody.
+A child asks the store, at the address that the workers use, so that the master never blocks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chatmaster.runtime.child_watcher import ChildWatcher
 from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.store import check
 
-STORE_TIMEOUT: Final = 3.0  # seconds; chatctl itself waits for ten
+STORE_TIMEOUT: Final = 3.0  # seconds; chatctl waits for ten
 
 
 class Checkup:
@@ -44,12 +44,12 @@ class Checkup:
         self._children = children
 
     def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
-        """Answer with what is known, once the store has answered or has not in time."""
+        """Answer once the store has answered, or has not in time."""
         settings = self._resources.settings
         store = msgspec.structs.replace(
             settings.store, url=self._resources.store_url, timeout=min(settings.store.timeout, STORE_TIMEOUT)
         )
-        # The time for which it is asked again while it reads its data.
+        # The time for which the child asks again while the store loads its data.
         master = msgspec.structs.replace(settings.master, ready_timeout=STORE_TIMEOUT)
         probe = app_probe.ProbeProcess(
             self._loop,

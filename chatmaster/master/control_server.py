@@ -1,4 +1,4 @@
-"""The master's side of the control socket: takes requests in its loop, answers them, limits what a peer may cost.
+"""The master's side of the control socket: reads requests, answers them, and limits the cost of a peer.
 
 The wire is described in `control.py`. The socket is 0600 in a directory of 0700: whoever can connect is the owner
 or root. Nothing waits for a peer: what one does not read is kept up to a limit in bytes, then it is cut.
@@ -23,14 +23,14 @@ from chatmaster.runtime.event_loop import READ, WRITE, EventLoop
 log = logging.getLogger(__name__)
 
 MOST_PEERS: Final = 64
-BACKLOG: Final = 1024  # further ones wait here
+BACKLOG: Final = 1024  # further peers wait in the accept queue
 MOST_REQUEST: Final = 262_144  # bytes
 MOST_WAITING: Final = 16_777_216  # bytes of answers that a peer does not read
 PATIENCE: Final = 10.0  # seconds for a peer to write its request
 
 
 class ControlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a peer asks."""
+    """The request of a peer."""
 
     command: str
     args: dict[str, Any] = {}
@@ -42,10 +42,10 @@ CommandHandler = Callable[["ControlPeer", Mapping[str, Any]], None]
 
 
 class ControlPeer:
-    """One connection with its one request."""
+    """One connection of a peer, with its one request."""
 
     def __init__(self, server: ControlServer, sock: socket.socket, *, asked: bool = False) -> None:
-        """`asked`: its request was read already, by the image of this program before this one."""
+        """`asked`: the previous image has read the request."""
         self._server = server
         self._sock = sock
         self._received = bytearray()
@@ -61,32 +61,32 @@ class ControlPeer:
     # ---- answering ---------------------------------------------------------------------------------
 
     def progress(self, text: str) -> None:
-        """A line for people about what goes on."""
+        """Send a line for people about the progress."""
         self._send({"progress": text})
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """One row of a long answer."""
+        """Send one row of a long answer."""
         self._send({"row": row})
 
     def done(self, result: Mapping[str, Any] | None = None) -> None:
-        """It is done; nothing more follows."""
+        """Answer that the request succeeded, and close."""
         self._finish({"ok": True, "result": result or {}})
 
     def fail(self, exit_code: int, error: str) -> None:
-        """It is not done, and why."""
+        """Answer that the request failed, and why, and close."""
         self._finish({"ok": False, "exit": int(exit_code), "error": error})
 
     def on_gone(self, callback: Callable[[], None]) -> None:
-        """Call when the peer goes before it was answered."""
+        """Call back if the peer closes before it is answered."""
         self._on_gone.append(callback)
 
     @property
     def open(self) -> bool:
-        """Whether anybody still listens."""
+        """True until the connection is closed."""
         return self._sock.fileno() >= 0
 
     def give_away(self) -> int | None:
-        """A descriptor of the connection that survives an exec, for the next image to answer on."""
+        """Return a descriptor of the connection that survives an exec, for the next image to answer on."""
         if not self.open or self._waiting:
             return None
         fd = os.dup(self._sock.fileno())
@@ -95,7 +95,7 @@ class ControlPeer:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing was asked yet."""
+        """True if no byte of a request has arrived."""
         return not self._asked and not self._received
 
     def fileno(self) -> int:
@@ -103,7 +103,7 @@ class ControlPeer:
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if not self.open:
             return
         self._patience.cancel()
@@ -216,20 +216,20 @@ class ControlServer:
         self._listen()
 
     def fileno(self) -> int:
-        """The descriptor that it listens on."""
+        """Return the listening descriptor."""
         return self._sock.fileno()
 
     def visitors(self) -> tuple[int, ...]:
-        """The descriptors of those who have not asked yet."""
+        """Return the descriptors of peers that have not asked yet."""
         return tuple(peer.fileno() for peer in self._peers if peer.silent)
 
     def restore(self, visitors: Iterable[int]) -> None:
-        """Go on with the connections of the image before this one that have not asked yet."""
+        """Go on with the previous image's connections that have not asked yet."""
         for fd in visitors:
             self.welcome(fd, asked=False)
 
     def welcome(self, fd: int, *, asked: bool) -> ControlPeer:
-        """Go on with a connection of the image before this one."""
+        """Go on with a connection of the previous image."""
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
         peer = ControlPeer(self, sock, asked=asked)
@@ -237,12 +237,12 @@ class ControlServer:
         return peer
 
     def remove(self, peer: ControlPeer) -> None:
-        """A peer has hung up, or was."""
+        """Forget a connection that was closed."""
         self._peers.discard(peer)
         self._listen()
 
     def close(self) -> None:
-        """Hang up on everybody and remove the socket."""
+        """Close all connections and remove the socket."""
         for peer in list(self._peers):
             peer.close()
         self.loop.forget(self._sock.fileno())
@@ -261,7 +261,7 @@ class ControlServer:
             sock, _ = self._sock.accept()
         except OSError as error:
             if not isinstance(error, BlockingIOError):
-                log.warning("a chatctl has to wait: %s", error.strerror)
+                log.warning("a connection of chatctl cannot be accepted yet: %s", error.strerror)
                 self.loop.forget(self._sock.fileno())
                 self.loop.call_later(1.0, self._listen)
             return

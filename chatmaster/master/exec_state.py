@@ -1,12 +1,12 @@
-"""What one image of the master leaves to the next when it executes itself, for a restart or an upgrade.
+"""The state that one image of the master leaves to the next when it executes itself, for a restart or an upgrade.
 
-The descriptors stay open over the exec. What they are is written into a memfd, because the environment is limited in
-size and can be seen; an environment variable names that one, and our pid, so that a variable that was inherited by
-accident means nothing. Signals that come between the exec and the new image's handlers are blocked and wait for them.
+The descriptors stay open over the exec. Their meaning is written into a memfd, because the environment is limited in
+size and visible to others. An environment variable names the memfd and the pid, so that a variable inherited by
+accident has no effect. Signals that arrive between the exec and the new image's handlers are blocked until then.
 
-At an upgrade everything goes on meanwhile: workers, store, sockets. Should the new image not be able to go on with what
-it was left, it executes the old program again with the same, and with the reason (`roll_back`). Only if that one
-cannot go on either does it end, with the reason in the log and a code that is not 0, and the kernel ends the workers.
+During an upgrade, workers, store and sockets go on. If the new image cannot go on with the state, it executes the old
+program again with the same state and the reason (`roll_back`). If the old program cannot go on either, the master ends
+with the reason in the log and a code that is not 0, and the kernel ends the workers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 VARIABLE: Final = "_CHATMASTER_SUCCESSION"
 
-# Not SIGCHLD: a shell that starts the program waits for children of its own.
+# Not SIGCHLD: a shell script that starts the program waits for its own children.
 _HELD: Final = (
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN,
     signal.SIGTTOU,
@@ -37,29 +37,29 @@ _HELD: Final = (
 
 
 class MasterProgram(msgspec.Struct, frozen=True):
-    """What to execute."""
+    """A program that the master can execute."""
 
     argv: tuple[str, ...]  # the first one is the path
     python_path: str = ""  # PYTHONPATH; "": none
 
 
 class WorkerSnapshot(msgspec.Struct, frozen=True):
-    """A worker process; what is thought of it is in the `PolicySnapshot`, under its number."""
+    """A worker process; the policy's record of it is in the `PolicySnapshot`, under its number."""
 
     number: int
     slot: int
     pid: int
     incarnation: str
     started: float  # Unix time
-    row: int  # of counters
-    contract: int  # whose table the row is in
+    row: int  # index of its row of counters
+    contract: int  # the version whose table has the row
     channel: int  # descriptor
-    waiting: tuple[tuple[bytes, tuple[int, ...]], ...] = ()  # packets that it has not taken, with their descriptors
-    since: float = 0.0  # when it was forked, monotonic; 0: not said
+    waiting: tuple[tuple[bytes, tuple[int, ...]], ...] = ()  # packets not read yet, with their descriptors
+    since: float = 0.0  # when it was forked, monotonic; 0: unknown
 
 
 class CommandSnapshot(msgspec.Struct, frozen=True):
-    """Something that was asked and is not done."""
+    """A command that has not ended."""
 
     kind: str
     to: int | None = None
@@ -72,37 +72,37 @@ class CommandSnapshot(msgspec.Struct, frozen=True):
 
 
 class MasterSnapshot(msgspec.Struct, frozen=True):
-    """What goes on while the master executes its new program."""
+    """What goes on while the master executes a new program."""
 
     view: PolicySnapshot
     groups: tuple[Group, ...]
     workers: tuple[WorkerSnapshot, ...]
     tables: dict[int, int]  # version of the contract → memfd of counters
     store: StoreSnapshot | None
-    settings: dict[str, Any]  # those that only a restart changes, by key path
+    settings: dict[str, Any]  # settings that only a restart changes, by key path
     durability: str
     started: float  # the master, Unix time
-    generation: int  # the highest that was ever begun
+    generation: int  # the highest that any command has begun
     scaled: tuple[str, ...]  # groups whose count was changed by hand
     control: int  # the control socket
-    visitors: tuple[int, ...]  # its connections that have not asked yet
+    visitors: tuple[int, ...]  # its connections without a request yet
     jobs: tuple[CommandSnapshot, ...]  # the upgrade is the first
-    back: MasterProgram  # the program that left all this
-    since: float = 0.0  # the master, monotonic; 0: the image before this one did not say
-    refused: str = ""  # why the one that was executed in between gave it back
+    back: MasterProgram  # the program that wrote this snapshot
+    since: float = 0.0  # the master, monotonic; 0: unknown to the previous image
+    refused: str = ""  # why the program executed in between gave the state back
 
 
 class ExecState(msgspec.Struct, frozen=True):
-    """Everything that stays open."""
+    """All that stays open over the exec."""
 
     pid: int
     pid_file: int
     listeners: tuple[ListenerSnapshot, ...] = ()
-    askers: tuple[int, ...] = ()  # who waits until the new image is ready, at a restart
+    askers: tuple[int, ...] = ()  # connections that wait until the new image is ready, at a restart
     running: MasterSnapshot | None = None  # at an upgrade
 
     def descriptors(self) -> list[int]:
-        """All that must survive the exec."""
+        """Return all descriptors that must survive the exec."""
         found = [self.pid_file, *(one.fd for one in self.listeners), *self.askers]
         if (running := self.running) is not None:
             found += [running.control, *running.visitors, *running.tables.values()]
@@ -117,7 +117,7 @@ decode = msgspec.msgpack.Decoder(ExecState).decode
 
 
 def take(environ: MutableMapping[str, str]) -> ExecState | None:
-    """What the image before this one left; None: this is a start of its own."""
+    """Return the state that the previous image left; None: there is no previous image."""
     pid, _, number = environ.pop(VARIABLE, "").partition(":")
     if pid != str(os.getpid()) or not number.isdigit():
         return None
@@ -132,9 +132,9 @@ def take(environ: MutableMapping[str, str]) -> ExecState | None:
 
 
 def execute(left: ExecState, program: MasterProgram | None = None) -> NoReturn:
-    """Become that program, or our own again, with the same arguments.
+    """Execute the program, or this one again, with the same arguments.
 
-    Raises OSError where it cannot be executed; then nothing has changed.
+    Raises OSError if the program cannot be executed; nothing has changed then.
     """
     program = program or own_program()
     sys.stdout.flush()
@@ -154,16 +154,16 @@ def execute(left: ExecState, program: MasterProgram | None = None) -> NoReturn:
 
 
 def release_signals() -> None:
-    """The handlers are there: let come what has waited."""
+    """Unblock the signals, once the handlers are installed."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 def roll_back(left: ExecState | None, reason: str) -> None:
-    """Execute the old program again, since this one cannot go on; returns only where that is impossible, too."""
+    """Execute the old program again because this one cannot go on; return only if that is impossible, too."""
     running = left.running if left is not None else None
     if left is None or running is None or running.refused:
         return
-    log.critical("the new program cannot go on with what it was left (%s): back to the old one", reason)
+    log.critical("the new program cannot take over (%s): going back to the old program", reason)
     given_back = msgspec.structs.replace(running, refused=reason)
     try:
         execute(msgspec.structs.replace(left, running=given_back), running.back)
@@ -172,18 +172,18 @@ def roll_back(left: ExecState | None, reason: str) -> None:
 
 
 def own_program() -> MasterProgram:
-    """What we are."""
+    """Return the program that this process runs."""
     return MasterProgram((sys.executable, *sys.orig_argv[1:]), os.environ.get("PYTHONPATH", ""))
 
 
 def program_environment(program: MasterProgram) -> dict[str, str]:
-    """Our own, but for what says where its packages are."""
+    """Return the environment for a program: that of this process, with the PYTHONPATH of the program."""
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return environ | ({"PYTHONPATH": program.python_path} if program.python_path else {})
 
 
 def write_all(name: str, data: bytes) -> int:
-    """A new memfd with that in it."""
+    """Return a new memfd that contains the data."""
     fd = os.memfd_create(f"chatmaster-{name}", os.MFD_CLOEXEC)
     with open(fd, "wb", closefd=False) as file:
         file.write(data)
@@ -191,5 +191,5 @@ def write_all(name: str, data: bytes) -> int:
 
 
 def read_all(fd: int) -> bytes:
-    """What is in a memfd."""
+    """Return the content of a memfd."""
     return os.pread(fd, os.fstat(fd).st_size, 0)

@@ -1,7 +1,7 @@
-"""What is wrong with a running server, from what `status` answers: each fault with cause and duration. Pure.
+"""Finds the faults of a running server in the answer to `status`: each with its cause and duration. Pure.
 
-A fault is something that an operator has to know of now: `status --check` ends with 1 while there is one. What happened
-and is over (a worker that crashed and was replaced) is shown elsewhere.
+A fault is what an operator must know now: `status --check` ends with 1 while there is one. What is over (a worker that
+crashed and was replaced) is shown elsewhere.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, Final
 
 _DISK_LEAST: Final = 1_000_000  # bytes; a full disk ends the embedded store
 _DISK_ENOUGH: Final = 100_000_000  # bytes; on a large disk
-STARTED_LATE: Final = 5.0  # seconds that a replacement may take before it counts
+STARTED_LATE: Final = 5.0  # seconds that a start may take before it is a fault
 
 Row = Mapping[str, Any]
 
 
 def find(status: Row) -> list[dict[str, Any]]:
-    """Rows of what, why ("": not known) and seconds (None: not known)."""
+    """Return rows of what, why ("": unknown) and seconds (None: unknown)."""
     found = [*_master(status["master"]), *_store(status["store"])]
     for row in status["workers"]:
         found += _worker(row, store_away=status["store"]["state"] != "ready")
@@ -25,7 +25,7 @@ def find(status: Row) -> list[dict[str, Any]]:
 
 
 def is_low(free: int, size: int) -> bool:
-    """Whether a disk of that size is about to be full: a twentieth is left, on a large one 100 MB. Bytes."""
+    """Return True if a disk is almost full: less than a twentieth, or on a large disk 100 MB. In bytes."""
     return free < min(max(size // 20, _DISK_LEAST), _DISK_ENOUGH)
 
 
@@ -70,4 +70,4 @@ def _worker(row: Row, *, store_away: bool) -> Iterator[_Found]:
 
 def _waits(row: Row) -> str:
     why = row["last_exit"] or ""
-    return f"{why}; the next one comes in {row['respawn_in']:g} s" if row["respawn_in"] is not None else why
+    return f"{why}; its replacement starts in {row['respawn_in']:g} s" if row["respawn_in"] is not None else why

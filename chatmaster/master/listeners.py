@@ -1,9 +1,9 @@
 """The listening sockets: opened once, kept over reload, scaling and restart, never closed while the server runs.
 
-The accept queue of a SO_REUSEPORT socket dies with it, so a slot's sockets outlive every process of the slot. A TCP
-address has one socket for each slot, among which the kernel spreads connections; a unix socket and one inherited from
-systemd is a single queue that all slots share. SO_REUSEPORT would let a second server of the same user in without
-a word, so a plain bind is tried first.
+The accept queue of a SO_REUSEPORT socket is lost when the socket closes, so the sockets of a slot outlive every process
+of the slot. A TCP address has one socket for each slot; the kernel spreads the connections among them. A unix socket
+and a socket inherited from systemd have a single queue that all slots share. SO_REUSEPORT would silently let a second
+server of the same user bind the address, so a bind without it is tried first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chatmaster.policy.events import ListenerKey
 
 log = logging.getLogger(__name__)
 
-UNIX_MODE: Final = 0o660  # unless `server.unix_mode` says otherwise: the reverse proxy in front shares our group
+UNIX_MODE: Final = 0o660  # the default of `server.unix_mode`: a reverse proxy in front shares the group
 _FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 Where = tuple[Any, ...]  # what bind(2) takes, in Python's form for the family
@@ -33,18 +33,18 @@ Place = tuple[int, Where]
 
 
 class AddressInUse(ChatmasterError):
-    """Somebody else listens there."""
+    """Another process listens on the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerSnapshot:
-    """A socket that outlives this program's image: what the next one must know of it."""
+    """What the next image must know of a listening socket."""
 
     address: str
     group: str
     index: int  # of the slot; -1: shared by all of the group
     fd: int
-    made: bool  # by us, not inherited from systemd: a unix socket's file is ours to remove
+    made: bool  # by the master, not inherited from systemd: the master removes the file of a unix socket
 
 
 class Listeners:
@@ -56,15 +56,15 @@ class Listeners:
         self._groups: dict[str, Group] = {}
         self._own: dict[tuple[str, str, int], list[socket.socket]] = {}  # (group, address, slot's index)
         self._shared: dict[tuple[str, str], socket.socket] = {}  # (group, address)
-        self._made: dict[str, tuple[int, int]] = {}  # path of a unix socket that we made → device and inode
+        self._made: dict[str, tuple[int, int]] = {}  # path of a unix socket that the master made → device and inode
 
     # ---- opening -----------------------------------------------------------------------------------
 
     def inherit(self, groups: Sequence[Group], sockets: Iterable[socket.socket], *, tls: bool) -> tuple[Group, ...]:
-        """Take over systemd's sockets; returns the groups with the addresses they now have.
+        """Take systemd's sockets; return the groups with the addresses they now have.
 
-        A socket goes to the group that names its address; what nobody names goes to the first group, in place
-        of what that one would open itself.
+        A socket goes to the group that names its address. A socket that no group names goes to the first group, in
+        place of the sockets that group would open.
         """
         inherited: dict[str, list[str]] = {}
         for sock in sockets:
@@ -80,7 +80,7 @@ class Listeners:
         )
 
     def restore(self, kept: Iterable[ListenerSnapshot]) -> None:
-        """Go on with the sockets of the image that executed this one."""
+        """Go on with the sockets of the previous image."""
         for one in kept:
             sock = socket.socket(fileno=one.fd)
             os.set_inheritable(one.fd, False)
@@ -94,7 +94,7 @@ class Listeners:
                 self._made[address.path] = _identity(address.path)
 
     def open(self, groups: Sequence[Group]) -> None:
-        """Open what is not open yet, for every slot. Raises AddressInUse or ChatmasterError; then nothing new stays."""
+        """Open what is not open yet, for every slot. Raises AddressInUse or ChatmasterError and opens nothing then."""
         self._groups = {group.name: group for group in groups}
         wanted = [(group, addresses.parse(text)) for group in groups for text in group.listen]
         for group, address in wanted:
@@ -106,7 +106,7 @@ class Listeners:
         self._drop_unwanted()
 
     def of(self, keys: Iterable[ListenerKey]) -> tuple[Listener, ...]:
-        """What a process with these keys accepts on; opens what a new slot lacks."""
+        """Return the listeners of a process with these keys; open those that a new slot lacks."""
         found: dict[int, Listener] = {}
         for group, index in keys:
             for text in self._groups[group].listen:
@@ -115,11 +115,11 @@ class Listeners:
         return tuple(found.values())
 
     def keys(self) -> tuple[ListenerKey, ...]:
-        """Every slot's own accept queues that are open, also of slots that were scaled away."""
+        """Return the keys of all open accept queues, those of removed slots included."""
         return tuple(sorted({(group, index) for group, _, index in self._own}))
 
     def snapshot(self) -> list[ListenerSnapshot]:
-        """Everything that is open, for the image that this one executes."""
+        """Return all open sockets, for the next image."""
         kept = [
             ListenerSnapshot(address, group, index, sock.fileno(), made=True)
             for (group, address, index), sockets in self._own.items()
@@ -131,7 +131,7 @@ class Listeners:
         return kept
 
     def close(self) -> None:
-        """The server ends: close everything, and remove the files of our own unix sockets."""
+        """Close all sockets, and remove the files of unix sockets that the master made."""
         for sock in (*self._shared.values(), *(sock for sockets in self._own.values() for sock in sockets)):
             sock.close()
         for path, identity in self._made.items():
@@ -153,16 +153,16 @@ class Listeners:
             self._shared[group, address.text] = self._open_unix(address)
             return [self._shared[group, address.text]]
         sibling = next((sockets for known, sockets in self._own.items() if known[:2] == key[:2]), None)
-        # Where a sibling listens already nobody is asked what a name stands for: the running master must not wait.
+        # If another slot listens already, its place is used: the running master must not block on a name lookup.
         places = _places(address) if sibling is None else [(sock.family, sock.getsockname()) for sock in sibling]
         try:
             self._own[key] = [_listen(family, place, self._backlog) for family, place in places]
         except OSError as error:
             if sibling is None:
                 raise _refused(address, error) from None
-            # Privileges were dropped: the port is under 1024, or its sockets belong to root. Share a queue instead.
+            # Privileges were dropped: the port is below 1024, or its sockets belong to root. Share a queue instead.
             log.info(
-                "a further worker cannot open a socket of its own on %s (%s): it shares one",
+                "a new worker cannot open its own socket on %s (%s) and shares that of another worker",
                 address.text,
                 error.strerror,
             )
@@ -186,7 +186,7 @@ class Listeners:
         return sock
 
     def _drop_unwanted(self) -> None:
-        """After an exec: what the configuration no longer asks for. No worker has accepted on it in this run."""
+        """Close the sockets that the configuration no longer names, after an exec; no worker of this run uses them."""
         wanted = {(group.name, address) for group in self._groups.values() for address in group.listen}
         for key in [key for key in self._own if key[:2] not in wanted]:
             for sock in self._own.pop(key):
@@ -196,7 +196,7 @@ class Listeners:
 
 
 def from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
-    """The sockets of LISTEN_FDS, where LISTEN_PID says that they are for us. Raises ChatmasterError."""
+    """Return the sockets of LISTEN_FDS if LISTEN_PID is this process. Raises ChatmasterError."""
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     sockets = []
@@ -215,7 +215,7 @@ def from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 def from_predecessor(kept: Iterable[ListenerSnapshot]) -> list[socket.socket]:
-    """Of what the image before this one left, the sockets that are systemd's: they are to be matched anew."""
+    """Return systemd's sockets among those of the previous image; they are matched to the groups again."""
     sockets = []
     for one in kept:
         if not one.made:
@@ -227,7 +227,7 @@ def from_predecessor(kept: Iterable[ListenerSnapshot]) -> list[socket.socket]:
 
 
 def _home(sock: socket.socket, groups: Sequence[Group], *, tls: bool) -> tuple[str, str]:
-    """Which group an inherited socket is for, and its address as configured, else as the kernel says."""
+    """Return the group of an inherited socket, and its address as configured, else as the kernel says."""
     name = sock.getsockname()
     for group in groups:
         for text in group.listen:
@@ -241,7 +241,7 @@ def _home(sock: socket.socket, groups: Sequence[Group], *, tls: bool) -> tuple[s
 
 
 def _places(address: addresses.Address) -> list[Place]:
-    """Where to bind for a TCP address: a name such as localhost may stand for several places."""
+    """Return where to bind for a TCP address: a name such as localhost may have several addresses."""
     if not address.host:
         return [(socket.AF_INET6, ("::", address.port, 0, 0)) if _has_ipv6() else (socket.AF_INET, ("", address.port))]
     try:
@@ -270,7 +270,7 @@ def _bind(family: int, place: Where, *, reuse_port: bool) -> socket.socket:
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
-            # Only "every interface" also takes IPv4; localhost has a place of its own for that.
+            # Only "every interface" also accepts IPv4; localhost has its own IPv4 address.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if place[0] == "::" else 1)
         sock.bind(place)
     except OSError:
@@ -287,9 +287,9 @@ def _listen(family: int, place: Where, backlog: int) -> socket.socket:
 
 
 def _probe(address: addresses.Address) -> None:
-    """See that nobody else is there."""
+    """Raise AddressInUse if another process listens on the address."""
     if address.is_unix:
-        return  # `_remove_stale` looks
+        return  # `_remove_stale` checks it
     for family, place in _places(address):
         try:
             _bind(family, place, reuse_port=False).close()
@@ -307,7 +307,7 @@ def _refused(address: addresses.Address, error: OSError) -> ChatmasterError:
 
 
 def _remove_stale(address: addresses.Address) -> None:
-    """Remove a socket file that nobody listens on; anything else is left alone and refused."""
+    """Remove a socket file without a listener. Raises ChatmasterError for any other file, which stays."""
     try:
         found = os.lstat(address.path)
     except FileNotFoundError:
@@ -322,7 +322,7 @@ def _remove_stale(address: addresses.Address) -> None:
             os.unlink(address.path)
             return
         except OSError:
-            pass  # a full queue, or one that we may not enter: somebody is there
+            pass  # a full queue, or no permission: there is a listener
     raise AddressInUse(f"{address.text}: {address.path} is in use by another process")
 
 

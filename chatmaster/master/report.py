@@ -1,4 +1,4 @@
-"""Puts together what the running master knows: for `chatctl status`, and for the workers' own /metrics."""
+"""Builds the answer to `chatctl status`, and writes the master's own counters for the workers' /metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CommandStatus(Protocol):
 
 
 class Report:
-    """What there is to tell of one master."""
+    """The state of one master, its store and its workers."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Report:
         self._commands = commands
         self._started = started
         self._since = since
-        self._store_state = ("", time.monotonic())  # as the workers see it too, and since when
+        self._store_state = ("", time.monotonic())  # with what the workers report; and since when
 
     def note(self, now: float) -> None:
-        """Write into the shared counters what only the master knows; called now and then."""
+        """Write what only the master knows into the shared counters; called periodically."""
         policy, keeper, handles = self._policy, self._keeper, self._supervisor.handles
         retired = self._supervisor.retired
         retired[Field.HUNG], retired[Field.SILENT] = policy.hangs, policy.silences
@@ -75,9 +75,9 @@ class Report:
             retired[Field.STORE_CPU] = int(proc.cpu_seconds(keeper.store.pid) * 1e9) if keeper.store.pid else 0
 
     def status(self) -> dict[str, Any]:
-        """What `chatctl status` shows."""
+        """Return the answer to `chatctl status`."""
         now, handles = time.monotonic(), self._supervisor.handles
-        self.note(now)  # nothing that is shown is older than the question
+        self.note(now)  # so that no value is older than the query
         for handle in handles.values():
             handle.measure()
         rows = status.workers(self._policy.slots, handles, now)
@@ -116,7 +116,7 @@ class Report:
         }
 
     def store_trouble(self) -> str:
-        """Why the store does not serve, as a sentence; "": it does."""
+        """Say in a sentence why the store does not serve; "" if it serves."""
         store = self._store(time.monotonic())
         return "" if store["state"] == "ready" else f"the store is {store['state']}: {store['reason']}"
 
@@ -152,7 +152,7 @@ class Report:
             self._store_state = (state, now)
 
     def disk(self) -> dict[str, int | None]:
-        """Bytes of the disk where the state directory is; None: it does not say."""
+        """Return free space and size, in bytes, of the disk of the state directory; None: unknown."""
         try:
             found = os.statvfs(self._resources.loaded.state_dir)
         except OSError:

@@ -1,4 +1,4 @@
-"""Tells whoever waits for the start how it went: one JSON line to each of their descriptors.
+"""Reports the outcome of the start: one JSON line to each descriptor that waits for it.
 
 ``{"ok": true, "pid": N, "addresses": […], "pages": […], "result": {…}}``, or
 ``{"ok": false, "exit": N, "error": TEXT}``: the same line serves the pipe of `chatctl start -d` and, after a
@@ -15,7 +15,7 @@ import msgspec
 
 
 class StartupReport:
-    """Everybody who waits for this start."""
+    """The descriptors and the callback that wait for the start; each is served once."""
 
     def __init__(self, descriptors: Sequence[int], on_ready: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self._descriptors = list(descriptors)
@@ -25,22 +25,22 @@ class StartupReport:
             os.set_blocking(fd, False)
 
     def ready(self, addresses: Sequence[str], pages: Sequence[str]) -> None:
-        """Every worker answers; `pages` are the addresses at which the chat page is served."""
+        """Report that every worker is ready; `pages` are the addresses of the chat page."""
         facts = {"pid": os.getpid(), "addresses": list(addresses), "pages": list(pages)}
-        self._tell({"ok": True, **facts, "result": facts})
+        self._write({"ok": True, **facts, "result": facts})
         if self._on_ready is not None:
             self._on_ready(facts)
 
     def failed(self, exit_code: int, error: str) -> None:
-        """It did not start, and why."""
-        self._tell({"ok": False, "exit": int(exit_code), "error": error})
+        """Report why the start failed."""
+        self._write({"ok": False, "exit": int(exit_code), "error": error})
 
-    def _tell(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, Any]) -> None:
         data = msgspec.json.encode(line) + b"\n"
         for fd in self._descriptors:
             try:
                 os.write(fd, data)
             except OSError:
-                pass  # it has stopped waiting
+                pass  # the other end is closed
             os.close(fd)
         self._descriptors.clear()

@@ -1,4 +1,4 @@
-"""The rows of what `chatctl status` answers: master, store, workers, totals. Pure; `report.py` puts them together."""
+"""The parts of the answer to `chatctl status`: workers, store, totals. Pure; `report.py` puts them together."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _COUNTED = {
     "accept_pauses": Field.ACCEPT_PAUSES,
     "log_lines_dropped": Field.LOGS_DROPPED,
 }
-# What the master counts of workers that it had to kill: in the row of the retired alone.
+# Workers that the master killed; counted in the row of the retired only.
 _KILLED = {"hung": Field.HUNG, "silent": Field.SILENT}
-_BEAT = 0.5  # seconds between two heartbeats; a later one than that is lag
-# Not of rooms: one that has members on several workers is one all the same.
+_BEAT = 0.5  # seconds between two heartbeats; any longer is lag
+# Without rooms: a room with members on several workers would be counted several times.
 _TOTALS = ("connections", "users", *_COUNTED, "in_rate", "out_rate", "cpu", "memory", "descriptors")
 
 Row = dict[str, Any]
 
 
 def workers(slots: Mapping[int, Slot], handles: Mapping[int, WorkerHandle], now: float) -> list[Row]:
-    """One row a process, old ones that are leaving too; a slot that waits for its next process has one as well."""
+    """Return a row for each process, leaving ones included, and for each slot that waits for its next process."""
     rows: list[Row] = []
     for slot in sorted(slots.values(), key=lambda slot: slot.number):
         rows += [_worker(slot, process, handles.get(process.number), now) for process in slot.processes]
@@ -80,14 +80,14 @@ def _worker(slot: Slot, process: Process | None, handle: WorkerHandle | None, no
 
 
 def _lag(row: WorkerStats, now: float) -> float:
-    """What the last heartbeat said, or by how much the next one is late already."""
+    """Return the lag of the last heartbeat in ms, or the lateness of the next one if that is longer."""
     said = row[Field.LOOP_LAG] / 1e6
     silent = (now - row[Field.HEARTBEAT] / 1e9 - _BEAT) * 1e3 if row[Field.HEARTBEAT] else 0.0
     return round(max(said, silent, 0.0), 3)
 
 
 def totals(rows: Sequence[Row], retired: WorkerStats) -> Row:
-    """Over all workers; what has been counted by those that have ended stays in."""
+    """Return the sums over all workers, workers that have ended included."""
     summed = {key: sum(row[key] for row in rows) for key in _TOTALS}
     summed |= {key: summed[key] + retired[field] for key, field in _COUNTED.items()}
     summed |= {key: retired[field] for key, field in _KILLED.items()}
@@ -96,7 +96,7 @@ def totals(rows: Sequence[Row], retired: WorkerStats) -> Row:
 
 
 def refused(counters: Sequence[WorkerStats]) -> dict[str, int]:
-    """Handshakes that were refused, by reason; only those that happened."""
+    """Count the refused handshakes by reason, without the zeros."""
     sums = {
         reason: sum(row[Field.REFUSED + place] for row in counters) for place, reason in enumerate(REFUSALS.values())
     }
@@ -104,7 +104,7 @@ def refused(counters: Sequence[WorkerStats]) -> dict[str, int]:
 
 
 def store_state(state: str, handles: Sequence[WorkerHandle]) -> str:
-    """`state` is what the keeper of an embedded store knows, else "ready": the workers know better."""
+    """Return the state of the store; `state` is what the store's supervisor says, "ready" if there is none."""
     serving = [handle.row for handle in handles if handle.row[Field.READY]]
     seen = {STORE_STATES[row[Field.STORE_STATE]] for row in serving}
     if state != "ready" or not seen or "ready" in seen or "starting" in seen:
@@ -113,13 +113,13 @@ def store_state(state: str, handles: Sequence[WorkerHandle]) -> str:
 
 
 def store_trouble(handles: Sequence[WorkerHandle]) -> str:
-    """What workers say of the store that they have trouble with; "" where none does, or none knows."""
+    """Return the trouble with the store that a worker reports; "" if none does."""
     said = (handle.row.text(Field.STORE_WHY, STORE_WHY_BYTES) for handle in handles if handle.row[Field.STORE_TROUBLE])
     return next(filter(None, said), "")
 
 
 def probe_ms(handles: Sequence[WorkerHandle]) -> float | None:
-    """The latest round trip through the store, of any worker."""
+    """Return the latest round trip through the store, of any worker, in ms."""
     serving = [handle.row for handle in handles if handle.row[Field.READY]]
     latest = max(serving, key=lambda row: row[Field.STORE_PROBE], default=None)
     if latest is None or not latest[Field.STORE_PROBE]:
@@ -128,12 +128,12 @@ def probe_ms(handles: Sequence[WorkerHandle]) -> float | None:
 
 
 def crash(last: Crash | None, now: float) -> Row | None:
-    """The last worker that ended without an order; `age` in seconds."""
+    """Return the row of the last worker that ended without an order; `age` in seconds."""
     if last is None:
         return None
     return {"slot": last.slot, "generation": last.generation, "how": last.how, "age": round(now - last.at, 1)}
 
 
 def failure(last: CommandFailure | None, now: float) -> Row | None:
-    """The last reload, upgrade or restart, where that failed; `age` in seconds."""
+    """Return the row of the last reload, upgrade or restart if it failed; `age` in seconds."""
     return None if last is None else {"kind": last.kind, "reason": last.reason, "age": round(now - last.at, 1)}

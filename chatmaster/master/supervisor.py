@@ -1,6 +1,6 @@
-"""Has the worker processes: forks them, talks to them, notices their end, remembers what the dead have counted.
+"""Supervises the worker processes: forks them, sends and receives messages, reports their end, keeps their counters.
 
-It does what the arbiter says and tells it what happened; it decides nothing.
+The supervisor carries out actions and reports events; it decides nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from chatmaster.stats import Field, WorkerStats
 
 log = logging.getLogger(__name__)
 
-MOST_DEAD: Final = 512  # as many as there may be workers
-REMEMBERED: Final = 30.0  # seconds: the store counts nobody for longer who renews no lease (workers/cluster/lease.py)
+MOST_DEAD: Final = 512  # the highest number of workers
+REMEMBERED: Final = 30.0  # seconds; a lease that is not renewed ends earlier (workers/cluster/lease.py)
 
 Decide = Callable[[events.Event], None]
 Receive = Callable[[WorkerHandle, contract.FromWorker], None]
@@ -50,7 +50,7 @@ class Supervisor:
         decide: Decide,
         receive: Receive,
     ) -> None:
-        """`tell` hears of deaths and stops, `said` of every message of a worker."""
+        """`decide` is called with each event of a process, `receive` with each message of a worker."""
         self.handles: dict[int, WorkerHandle] = {}
         self.rows = Rows()
         self._loop = loop
@@ -59,15 +59,15 @@ class Supervisor:
         self._entry = entry
         self._decide = decide
         self._receive = receive
-        self._dead: deque[tuple[float, str]] = deque(maxlen=MOST_DEAD)  # when who died, the latest last
+        self._dead: deque[tuple[float, str]] = deque(maxlen=MOST_DEAD)  # time of death and incarnation, the latest last
 
     def spawn(self, order: events.Spawn, settings: Settings) -> None:
-        """Fork a worker; where that fails, CouldNotFork is told."""
+        """Fork a worker; a failure is reported as CouldNotFork."""
         try:
             self._watch(*self._spawn(order, settings))
         except (OSError, ChatmasterError) as error:
             reason = str(error)
-            # In a turn of its own: the policy is in the middle of its orders.
+            # In a turn of its own: the actions of the policy are still being carried out.
             self._loop.call_later(0.0, lambda: self._decide(events.CouldNotFork(order.process, reason)))
 
     def _spawn(self, order: events.Spawn, settings: Settings) -> tuple[WorkerHandle, socket.socket]:
@@ -93,7 +93,7 @@ class Supervisor:
         self.handles[handle.number] = handle
         self._resources.record.add(handle.incarnation)
         handle.channel = Channel(self._loop, channel, lambda message: self._receive(handle, message))
-        for died, incarnation in self._dead:  # where all die at once, nobody else can tell the store
+        for died, incarnation in self._dead:  # if all workers died at once, only new workers can tell the store
             if time.monotonic() - died < REMEMBERED:
                 handle.send(contract.Reaped(incarnation))
         self._children.expect(
@@ -104,23 +104,23 @@ class Supervisor:
         )
 
     def send(self, number: int, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> None:
-        """Send a worker a message, should it still be there."""
+        """Send a worker a message; ignored if the worker has ended."""
         handle = self.handles.get(number)
         if handle is not None and not handle.send(message, descriptors):
-            log.warning("worker %d does not read what it is told (%s)", handle.slot, type(message).__name__)
+            log.warning("worker %d does not read its messages (%s is lost)", handle.slot, type(message).__name__)
 
     def broadcast(self, message: contract.ToWorker) -> None:
-        """Send all workers a message."""
+        """Send a message to all workers."""
         for handle in self.handles.values():
             handle.send(message)
 
     def adopt(self, order: events.AdoptListener) -> None:
-        """Hand a worker the listening sockets of a slot that has no process."""
+        """Pass a worker the listening sockets of a slot that has no process."""
         for listener in self._resources.listeners.of([order.listener]):
             self.send(order.process, contract.Adopt(listener.address), [listener.sock.fileno()])
 
     def hand_over(self, order: events.HandOverSlot) -> None:
-        """Give the two a socket pair of their own."""
+        """Connect the two workers of a handover by a socket pair."""
         giver, heir = self.handles[order.process], self.handles[order.heir]
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.send(heir.number, contract.TakeOver(giver.incarnation), [ends[0].fileno()])
@@ -129,14 +129,14 @@ class Supervisor:
             end.close()
 
     def kill(self, order: events.Kill) -> None:
-        """Signal a worker, should it still be there."""
+        """Send a worker a signal; ignored if the worker has ended."""
         if order.process in self.handles:
             self.handles[order.process].kill(order.number)
 
     def forget(self, number: int) -> None:
-        """Forget the dead, and tell its siblings."""
+        """Forget a worker that has ended, and tell the other workers."""
         dead = self.handles.pop(number, None)
-        if dead is not None:  # else it could not even be forked
+        if dead is not None:  # None: it could not be forked
             if not dead.foreign:
                 self.rows.give_back(dead.row)
             self._dead.append((time.monotonic(), dead.incarnation))
@@ -149,17 +149,17 @@ class Supervisor:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return sum(handle.row[Field.CONNECTIONS] for handle in self.handles.values())
 
     def moves(self) -> MoveCounts:
-        """The connections that have moved from one worker to another, those of the dead included."""
+        """Count the connections handed over between workers, workers that have ended included."""
         rows = [self.rows.retired, *(handle.row for handle in self.handles.values() if not handle.foreign)]
         moved, stayed = (sum(row[field] for row in rows) for field in (Field.HANDED_OVER, Field.HAND_OVER_FAILED))
         return MoveCounts(moved, stayed)
 
     def find(self, incarnation: str) -> WorkerHandle | None:
-        """The worker of that incarnation, should it still be there."""
+        """Return the worker of that incarnation, or None."""
         return next((handle for handle in self.handles.values() if handle.incarnation == incarnation), None)
 
     # ---- an upgrade in place -----------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Supervisor:
         return tuple(found)
 
     def restore(self, kept: Sequence[WorkerSnapshot], tables: Mapping[int, int]) -> None:
-        """Go on with the workers of the image before this one."""
+        """Go on with the workers of the previous image."""
         self.rows = Rows(tables, {one.row for one in kept if one.contract == contract.CONTRACT_VERSION})
         for one in kept:
             handle = WorkerHandle(one.number, one.slot, one.incarnation, self.rows.of(one))

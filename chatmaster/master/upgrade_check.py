@@ -1,9 +1,9 @@
-"""Tries a new program in a child before the master becomes it: it must start, and understand what it would be left.
+"""Tries a new program in a child before the master executes it: the program must start and decode the state.
 
-The child is the very command line that would be executed, `start` with all its options; a variable in its environment
-tells it to rehearse instead. It reads the configuration, imports everything, restores the policy from the real
-state, looks at the store's data, asks the application in a probe, writes its report into a memfd and ends. A program
-that knows nothing of this tries to start, and ends because the pid file is locked.
+The child runs the command line that would be executed, `start` with all its options; a variable in its environment
+makes it a trial. The child reads the configuration, imports everything, restores the policy from the real state, checks
+the store's data, asks the application in a probe, writes its report into a memfd and exits. A program that does not
+know the variable tries to start, and exits because the pid file is locked.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from chatmaster.runtime.event_loop import EventLoop
 from chatmaster.store import binary
 
 VARIABLE: Final = "_CHATMASTER_REHEARSAL"
-PATIENCE: Final = 120.0  # seconds beyond master.ready_timeout: the first start of a checkout makes its environment
-_SHOWN: Final = 2000  # characters of what a program says that fails
+PATIENCE: Final = 120.0  # seconds beyond master.ready_timeout: the first start of a checkout creates its environment
+_SHOWN: Final = 2000  # characters of the output of a program that fails
 
 
 class TrialReport(msgspec.Struct, frozen=True):
-    """What a program that can go on says of itself."""
+    """The report of a program that can take over."""
 
     version: str
     contract: int
 
 
 class TrialStart:
-    """One such child: from its start to its end."""
+    """One trial, from the start of the child to its end."""
 
     def __init__(
         self, loop: EventLoop, program: MasterProgram, left: ExecState, patience: float, done: Callable[..., None]
     ) -> None:
-        """`done(report, error)` is called once, one of the two being None, after the child was waited for.
+        """`done(report, error)` is called once, after the child was waited for; one of the two is None.
 
-        Raises OSError where the program cannot be executed at all. Whoever waits for children calls `exited`.
+        Raises OSError if the program cannot be executed. Whoever waits for children calls `exited`.
         """
         self._done = done
         self._overdue = False
@@ -66,7 +66,7 @@ class TrialStart:
         self._timer = loop.call_later(patience, self._too_slow)
 
     def exited(self, status: int) -> None:
-        """The child was waited for; `status` is waitpid's."""
+        """Take note that the child was waited for; `status` is that of waitpid."""
         self._timer.cancel()
         written = exec_state.read_all(self._report)
         said = exec_state.read_all(self._said).decode(errors="replace").strip()[-_SHOWN:]
@@ -84,7 +84,7 @@ class TrialStart:
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, self._said, 1),
             (os.POSIX_SPAWN_DUP2, self._said, 2),
-            # Onto itself: that clears close-on-exec, in the child alone.
+            # Duplicated onto itself: this clears close-on-exec in the child only.
             (os.POSIX_SPAWN_DUP2, self._left, self._left),
             (os.POSIX_SPAWN_DUP2, self._report, self._report),
         ]
@@ -100,7 +100,7 @@ class TrialStart:
 
     def _failure(self, code: int, said: str) -> ChatmasterError:
         if self._overdue:
-            return ApplicationError(f"the new program did not get ready to take over within {self._patience:g} s")
+            return ApplicationError(f"the new program was not ready to take over within {self._patience:g} s")
         if code in (ExitCode.DONE, ExitCode.ALREADY_RUNNING):
             said = f"it does not know how to take over (exit code {code})\n{said}"
         text = f"the new program cannot take over: {said or f'it ended with {code}'}".rstrip()
@@ -110,14 +110,14 @@ class TrialStart:
 
 
 def run_trial(loaded: Loaded) -> int:
-    """In the child: see that everything would go well, and report it. Raises ChatmasterError where it would not.
+    """In the child: check that this program can take over, and report so. Raises ChatmasterError if it cannot.
 
-    The caller has imported the master itself (`arbiter.py`), which this file, being a part of it, cannot.
+    The caller has imported the whole master (`arbiter.py`) before.
     """
     left, report = (int(fd) for fd in os.environ.pop(VARIABLE).split(":"))
     running = exec_state.decode(exec_state.read_all(left)).running
     if running is None:
-        raise ChatmasterError("nothing was left to go on with")
+        raise ChatmasterError("the running master has left no state")
     fork.preload(WORKERS_ENTRY)
     settings, _ = diff.keep_running(boot.effective_settings(loaded), running.settings)
     Policy.restore(running.view, events.Timing.of(settings))
@@ -132,10 +132,10 @@ def run_trial(loaded: Loaded) -> int:
 
 
 def requested_program(command: list[str], root: str, arguments: list[str]) -> MasterProgram:
-    """The program of an `upgrade`: `command`, with our own arguments.
+    """Return the program that an `upgrade` asks for: `command` with the arguments of this master.
 
-    `root` is the directory that its packages are to be imported from; "": the command knows. Our own directory is
-    not on its PYTHONPATH, whatever else is there stays.
+    Its packages are imported from the directory `root`; "": from where the command finds them. The directory of this
+    program is removed from PYTHONPATH; other entries stay.
     """
     ours = os.path.realpath(Path(__file__).parents[2])
     path = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]

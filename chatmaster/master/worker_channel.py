@@ -1,4 +1,4 @@
-"""The master's end of the channel to one worker: packets both ways, never waiting, bounded in bytes."""
+"""The master's end of the channel to one worker: packets in both directions, non-blocking, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from chatmaster.runtime.event_loop import READ, WRITE, EventLoop
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING: Final = 1_048_576  # bytes; a worker that takes none of them is stopped or hung
-PACKETS_A_TURN: Final = 64  # so that one talkative worker leaves time for the others
+MOST_WAITING: Final = 1_048_576  # bytes; a worker that reads none of them is stopped or hung
+PACKETS_A_TURN: Final = 64  # so that one worker with many messages leaves time for the others
 
 Receive = Callable[[contract.FromWorker], None]
 
 
 class Channel:
-    """Sends to one worker and hands on what it says."""
+    """Sends messages to one worker and passes on the messages of the worker."""
 
     def __init__(self, loop: EventLoop, sock: socket.socket, receive: Receive) -> None:
-        """`sock` is the master's end of a SOCK_SEQPACKET pair; it becomes the channel's."""
+        """`sock` is the master's end of a SOCK_SEQPACKET pair; the channel owns it."""
         self._loop = loop
         self._sock = sock
         self._receive = receive
@@ -36,9 +36,9 @@ class Channel:
         loop.watch(sock.fileno(), READ, self._readable)
 
     def send(self, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> bool:
-        """Send now or when the worker takes it; False: too much waits already, it is too large, or it has gone.
+        """Send now or when the worker reads; False: the queue is full, the message too large, or the worker gone.
 
-        Descriptors are duplicated where they have to wait.
+        Descriptors are duplicated while they wait.
         """
         packet = contract.encode(message)
         if self._sock.fileno() < 0 or self._bytes + len(packet) > MOST_WAITING or len(packet) > contract.MAX_PACKET:
@@ -51,23 +51,23 @@ class Channel:
         return True
 
     def snapshot(self) -> tuple[int, list[tuple[bytes, list[int]]]]:
-        """For another image of this program: the socket, and what waits, each packet with its descriptors."""
+        """Return the socket and the packets that wait, each with its descriptors."""
         return self._sock.fileno(), list(self._waiting)
 
     def restore(self, packets: Sequence[tuple[bytes, list[int]]]) -> None:
-        """Send what waited in the image before this one."""
+        """Send the packets that waited in the previous image."""
         self._waiting.extend(packets)
         self._bytes += sum(len(packet) for packet, _ in packets)
         if self._waiting:
             self._loop.watch(self._sock.fileno(), READ | WRITE, self._ready)
 
     def read_rest(self) -> None:
-        """Hand on everything that the worker said before it died."""
+        """Pass on all messages that the worker sent before it died."""
         while self._sock.fileno() >= 0 and self._read_one():
             pass
 
     def close(self) -> None:
-        """Let go of the socket and of what still waits."""
+        """Close the socket and drop the packets that wait."""
         if self._sock.fileno() >= 0:
             self._loop.forget(self._sock.fileno())
             self._sock.close()
@@ -85,7 +85,7 @@ class Channel:
                 return
 
     def _read_one(self) -> bool:
-        """Whether there may be more."""
+        """Read one packet; return True if there may be more."""
         try:
             packet, _, flags, _ = self._sock.recvmsg(contract.MAX_PACKET)
         except BlockingIOError:
@@ -102,7 +102,7 @@ class Channel:
         try:
             message = contract.decode_from_worker(packet)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            log.error("a worker said what cannot be understood: %s", error)
+            log.error("a message of a worker cannot be decoded: %s", error)
             return True
         self._receive(message)
         return True

@@ -1,6 +1,6 @@
-"""The master's hold on one worker process: its pid, its channel, its row of counters, its rates.
+"""The master's handle of one worker process: its pid, channel, row of counters and rates.
 
-What the policy thinks of it is in `processes.py`; the two meet by the process's number.
+The policy's record of the process is in `processes.py`, under the same number.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ class WorkerHandle:
     def __init__(self, number: int, slot: int, incarnation: str, row: WorkerStats) -> None:
         self.number = number
         self.slot = slot
-        self.group = ""  # the program's Worker that it serves, once the master has asked the policy
+        self.group = ""  # the program's Worker that it runs, as the policy says
         self.incarnation = incarnation
         self.row = row
         self.pid = 0
         self.started = time.time()
-        self.since = time.monotonic()  # the same, by the clock that nobody sets
+        self.since = time.monotonic()  # the same, on the monotonic clock
         self.channel: Channel | None = None
-        self.contract = contract.CONTRACT_VERSION  # whose table `row` is in
+        self.contract = contract.CONTRACT_VERSION  # the version whose table has `row`
         self._samples: deque[tuple[float, int, int, int]] = deque()
 
     def send(self, message: contract.ToWorker, descriptors: Sequence[int] = ()) -> bool:
-        """Tell it something; False: it takes nothing now."""
+        """Send a message; False: the worker does not take it."""
         return self.channel is not None and self.channel.send(message, descriptors)
 
     def kill(self, number: signal.Signals) -> None:
-        """Send a signal. The pid is ours until we have waited for it."""
+        """Send a signal. The pid cannot be reused before the master has waited for the process."""
         if self.pid:
             os.kill(self.pid, number)
 
     @property
     def foreign(self) -> bool:
-        """Whether its counters are of another version than ours."""
+        """True if the counters are of another version of the contract."""
         return self.contract != contract.CONTRACT_VERSION
 
     @property
     def beat(self) -> float:
-        """The last sign of life of its loop, on the monotonic clock; 0: none yet.
+        """The last heartbeat of its loop, on the monotonic clock; 0: none yet.
 
-        That of a worker whose counters we do not understand cannot be read; it leaves at once anyway.
+        The heartbeat of a foreign worker cannot be read and counts as now; a foreign worker leaves at once anyway.
         """
         if self.foreign:
             return time.monotonic()
         return self.row[Field.HEARTBEAT] / 1e9
 
     def look(self, now: float) -> None:
-        """Note what the rates and the size are taken from."""
+        """Sample the counters from which the rates are computed."""
         self.measure()
         row = self.row
         self._samples.append((now, row[Field.MESSAGES_IN], row[Field.MESSAGES_OUT], row[Field.CPU]))
@@ -71,13 +71,13 @@ class WorkerHandle:
             self._samples.popleft()
 
     def measure(self) -> None:
-        """Write down what the kernel says of it now."""
+        """Write memory and CPU time of the process, from /proc, into its row."""
         if not self.foreign:
             self.row[Field.MEMORY] = proc.resident(self.pid)
             self.row[Field.CPU] = int(proc.cpu_seconds(self.pid) * 1e9) or self.row[Field.CPU]
 
     def rates(self) -> tuple[float, float, float]:
-        """Messages in and out, per second; and how many cores it uses, 0.5 for half of one."""
+        """Return messages in and out per second, and the number of cores in use (0.5: half of one)."""
         if len(self._samples) < 2:
             return 0.0, 0.0, 0.0
         first, last = self._samples[0], self._samples[-1]
@@ -86,12 +86,12 @@ class WorkerHandle:
 
 
 class Rows:
-    """The rows of counters: one for each process, handed out and taken back."""
+    """Allocates the rows of counters, one for each process."""
 
     def __init__(self, tables: Mapping[int, int] | None = None, used: Collection[int] = ()) -> None:
-        """`tables`: what an earlier image of this program has left, memfds by the contract that they are of.
+        """`tables`: memfds that a previous image has left, by their version of the contract.
 
-        `used` are the rows of ours that belong to processes now.
+        `used` are the rows of the current version that belong to running processes.
         """
         self.tables = dict(tables or {})
         self.table = StatsTable(self.tables.get(contract.CONTRACT_VERSION))
@@ -100,7 +100,7 @@ class Rows:
         self._free = deque(number for number in range(MAX_SLOTS - 1) if number not in used)
 
     def take(self) -> WorkerStats:
-        """A clean row. Raises ChatmasterError when there are as many processes as rows."""
+        """Allocate a cleared row. Raises ChatmasterError if no row is free."""
         if not self._free:
             raise ChatmasterError(f"there are {MAX_SLOTS - 1} processes, counting those that leave")
         row = self.table.row(self._free.popleft())
@@ -108,13 +108,13 @@ class Rows:
         return row
 
     def of(self, kept: WorkerSnapshot) -> WorkerStats:
-        """The row of a worker that an earlier image has forked; a blank one, where that was of another contract."""
+        """Return the row of a worker that a previous image forked; a blank row if its contract is another one."""
         if kept.contract == contract.CONTRACT_VERSION:
             return self.table.row(kept.row)
         return WorkerStats(memoryview(bytearray(ROW * 8)).cast("q"), kept.row, self.table)
 
     def give_back(self, row: WorkerStats) -> None:
-        """Its process is dead: what it counted goes to the retired, and the row to the next."""
+        """Free the row of a process that has ended; its counts are added to the row of the retired."""
         for field in range(ROW):
             if field not in GAUGES:
                 self.retired[field] += row[field]

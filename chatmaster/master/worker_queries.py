@@ -1,8 +1,9 @@
-"""Asks the workers what only they know, on behalf of chatctl, and answers with what has come by a deadline.
+"""Passes queries of chatctl to the workers, and answers with what has arrived by a deadline.
 
-Some questions go to every worker (its connections, its rooms), the others to one, because any of them can answer for
-all or must do it only once. A program's Workers have rooms and connections of their own: `who`, `tail`, `say` and
-`kick` go to one process of each of them, moderation to the chat (or the first); or the peer names the Worker it means.
+Some queries go to every process (its connections, its rooms). The others go to one process, because each of them can
+answer for all, or because the act must happen once. A program's Workers have rooms and connections of their own: `who`,
+`tail`, `say` and `kick` go to one process of each Worker, moderation to the chat (or the first Worker). A peer may name
+the Worker.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from chatmaster.errors import UsageError
 from chatmaster.master.control_server import ControlPeer
 from chatmaster.runtime.event_loop import EventLoop, LoopTimer
 
-# Seconds. The store's own deadline (store.timeout, 5 s) comes before, so that its reason is told; chatctl itself waits
-# for ten.
+# Seconds. Longer than the store's own deadline (store.timeout, 5 s), so that the answer has its reason; shorter than
+# the ten of chatctl.
 DEADLINE: Final = 7.0
 _OF_EVERYONE: Final = frozenset({"connections", "rooms"})
 _OF_EACH_GROUP: Final = frozenset({"who", "tail", "say", "kick"})
@@ -28,14 +29,14 @@ _ENDLESS: Final = frozenset({"tail"})
 
 
 class Askable(Protocol):
-    """A worker, as far as it can be asked."""
+    """A worker process that can answer queries."""
 
     number: int
     slot: int
     group: str  # the program's Worker that it serves
 
     def send(self, message: contract.ToWorker) -> bool:
-        """False: it takes nothing now."""
+        """Send a message; False: the worker does not take it."""
 
 
 @dataclass(slots=True)
@@ -43,17 +44,17 @@ class _Question:
     what: str
     peer: ControlPeer
     waiting: dict[int, Askable]
-    several: bool = False  # the program has several Workers: each row says whose it is
+    several: bool = False  # the program has several Workers: each row names its own
     missing: list[int] = field(default_factory=list)
-    refused: dict[str, contract.Answer] = field(default_factory=dict)  # by the Worker that did not do it
+    refused: dict[str, contract.Answer] = field(default_factory=dict)  # by the Worker that refused
     done: int = 0  # how many have answered
     facts: dict[str, Any] = field(default_factory=dict)
-    pieces: dict[int, bytearray] = field(default_factory=dict)  # of the row that a worker is sending
+    pieces: dict[int, bytearray] = field(default_factory=dict)  # of a row that a process is sending
     timer: LoopTimer | None = None
 
 
 class WorkerQueries:
-    """The questions that are not answered yet."""
+    """The queries that are not answered yet."""
 
     def __init__(
         self,
@@ -62,18 +63,18 @@ class WorkerQueries:
         groups: Callable[[], Sequence[str]],
         trouble: Callable[[], str],
     ) -> None:
-        """`workers` gives those that can answer now, the liveliest first, and those that cannot.
+        """`workers` returns the processes that can answer, the latest heartbeat first, and those that cannot.
 
-        `groups` names the program's Workers, the one that is asked where only one can be first.
+        `groups` names the program's Workers, first the one that is asked if only one can be.
 
-        `trouble` says why the store does not serve, for which an answer may be missing; "" where it does.
+        `trouble` says why the store does not serve, which may explain a missing answer; "" if it serves.
         """
         self._loop = loop
         self._workers = workers
         self._groups = groups
         self._trouble = trouble
         self._open: dict[int, _Question] = {}
-        # Not from 1: after an upgrade in place a worker may still answer what the image before this one asked.
+        # Not from 1: after an upgrade in place a worker may still answer a query of the previous image.
         self._ids = itertools.count(time.time_ns())
 
     def command(self, peer: ControlPeer, args: Mapping[str, Any]) -> None:
@@ -84,9 +85,9 @@ class WorkerQueries:
         self.ask(peer, what, given, worker)
 
     def ask(self, peer: ControlPeer, what: str, args: Mapping[str, Any], group: str = "") -> None:
-        """Ask, and answer the peer when there is an answer. Raises UsageError.
+        """Send the query, and answer the peer when the workers have answered. Raises UsageError.
 
-        `group` is the program's Worker that is meant.
+        `group` names one of the program's Workers; "": as the query needs.
         """
         groups = self._groups()
         meant = _meant(what, groups, group)
@@ -97,7 +98,7 @@ class WorkerQueries:
         number = next(self._ids)
         query = contract.Query(number, what, dict(args))
         if len(contract.encode(query)) > contract.MAX_PACKET:
-            raise UsageError(f"{what}: what is asked may have about {contract.MAX_PACKET} bytes")
+            raise UsageError(f"{what}: a query may have about {contract.MAX_PACKET} bytes")
         everyone = what in _OF_EVERYONE
         asked = able if everyone else list({worker.group: worker for worker in reversed(able)}.values())
         question = _Question(what, peer, {worker.number: worker for worker in asked}, several=len(groups) > 1)
@@ -113,7 +114,7 @@ class WorkerQueries:
                 self.remove_worker(worker.number)
 
     def receive_answer(self, worker: int, answer: contract.Answer) -> None:
-        """A worker said something."""
+        """Take the answer of a worker process, or a part of it."""
         question = self._open.get(answer.id)
         if question is None or worker not in question.waiting:
             return
@@ -133,7 +134,7 @@ class WorkerQueries:
         self._finish_if_complete(answer.id)
 
     def refuse_all(self, reason: str) -> None:
-        """Nobody gets an answer any more."""
+        """Fail all open queries."""
         for number in list(self._open):
             question = self._close(number)
             if question is not None:
@@ -141,7 +142,7 @@ class WorkerQueries:
                 question.peer.fail(ExitCode.FAILED, reason)
 
     def remove_worker(self, worker: int) -> None:
-        """A worker will not answer any more."""
+        """Take note that a worker process has ended and will not answer."""
         for number, question in list(self._open.items()):
             asked = question.waiting.pop(worker, None)
             if asked is not None:
@@ -195,7 +196,7 @@ class WorkerQueries:
 
 
 def _meant(what: str, groups: Sequence[str], group: str) -> Sequence[str]:
-    """The Workers that a question is for. Raises UsageError."""
+    """Return the Workers that a query is for. Raises UsageError."""
     if group and group not in groups:
         raise UsageError(f"this program has no Worker {group!r}; it has {', '.join(groups)}")
     if group:
@@ -204,12 +205,12 @@ def _meant(what: str, groups: Sequence[str], group: str) -> Sequence[str]:
 
 
 def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """What two Workers say of all their rows: counts add up, and what is true of one is true of both."""
+    """Merge the facts of two Workers: values of the same key are added."""
     return {**one, **{key: one[key] + value if key in one else value for key, value in other.items()}}
 
 
 def _completed(pieces: dict[int, bytearray], worker: int, answer: contract.Answer) -> list[dict[str, Any]]:
-    """The row that came in pieces, with its last one."""
+    """Return the row that is complete with this piece, if any."""
     if not answer.piece:
         return []
     whole = pieces.setdefault(worker, bytearray())

@@ -1,8 +1,8 @@
-"""Owns the names of worker processes that may have left something in the store, in memory and in a file.
+"""Records the incarnations of worker processes that may have left state in the store, in memory and in a file.
 
-A process that is killed leaves its users in the rooms and its connections in the counts until its lease is over. Its
-siblings take them out at once; where there are none (a lone worker, a server that was killed as a whole), the workers
-that start next have to know the names. The file is in the state directory, so that the next master knows them, too.
+A killed process leaves its users in the rooms and its connections in the counts until its lease expires. The other
+workers remove them at once. If there are none (one worker, or the whole server was killed), the workers that start next
+must know the incarnations. The file is in the state directory, so that the next master knows them, too.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-LEASE: Final = 15.0  # seconds after which the store itself gives up who is dead, and some (`workers/cluster/lease.py`)
+LEASE: Final = 15.0  # seconds; a little longer than a lease lasts in the store (`workers/cluster/lease.py`)
 MOST_DEAD: Final = 64
-MOST_LEFT: Final = 1024  # names that are read
+MOST_LEFT: Final = 1024  # incarnations read from the file
 _NAME: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class WorkerRecord:
-    """The workers that run, those that died lately, and those of the master before this one."""
+    """The workers that run, those that died lately, and those of the previous master."""
 
     def __init__(self, path: Path, *, left: Iterable[str] = (), clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -35,24 +35,24 @@ class WorkerRecord:
         self._dead: deque[tuple[float, str]] = deque(maxlen=MOST_DEAD)
 
     def add(self, *incarnations: str) -> None:
-        """These processes run now."""
+        """Record processes that run."""
         self._running |= dict.fromkeys(incarnations)
         self._write()
 
     def remove(self, incarnation: str, *, orderly: bool) -> None:
-        """A process has ended; in order: it has given its lease back."""
+        """Record that a process has ended; `orderly`: it has released its lease."""
         self._running.pop(incarnation, None)
         if not orderly:
             self._dead.append((self._clock(), incarnation))
         self._write()
 
     def orphans(self) -> tuple[str, ...]:
-        """The dead that a process that starts now has to look after."""
+        """Return the dead incarnations whose state a process that starts now must remove."""
         dead = (incarnation for when, incarnation in self._dead if self._clock() - when < LEASE)
         return (*self._left, *dead)
 
     def forget_left(self) -> None:
-        """The workers that run have taken over what the master before this one left."""
+        """Forget the workers of the previous master: the running workers have removed their state."""
         self._left = ()
         self._write()
 
@@ -66,12 +66,12 @@ class WorkerRecord:
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
                 file.write("".join(f"{name}\n" for name in names))
             new.replace(self._path)
-        except OSError as error:  # a full disk: then the dead are counted until their leases are over
-            log.debug("the names of the workers are not in %s: %s", self._path, error.strerror)
+        except OSError as error:  # a full disk: the dead then count until their leases expire
+            log.debug("the incarnations of the workers cannot be written to %s: %s", self._path, error.strerror)
 
 
 def left_in(path: Path) -> tuple[str, ...]:
-    """The names that the last master has left there."""
+    """Return the incarnations that the previous master has left in the file."""
     try:
         text = path.read_text("ascii", errors="replace")
     except OSError:

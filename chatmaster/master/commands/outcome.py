@@ -31,7 +31,7 @@ class CommandFailure:
 
 def asked_by(names: Iterable[str]) -> str:
     """Name who asked, each once: `chatctl`, `chatctl and SIGHUP`."""
-    return " and ".join(dict.fromkeys(names)) or "somebody who has gone"
+    return " and ".join(dict.fromkeys(names)) or "a client that has gone"
 
 
 def sentence(

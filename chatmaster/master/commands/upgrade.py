@@ -67,7 +67,7 @@ class Upgrade(RollingCommand):
             self.fail(error.exit_code, str(error))
             return
         if report is not None:
-            log.info("upgrade: chatmaster %s can go on from here, and takes over", report.version)
+            log.info("upgrade: chatmaster %s can take over; executing it", report.version)
         self._execute(program, time.monotonic() + _LEAVING)
 
     def _execute(self, program: MasterProgram, deadline: float, refused: str = "") -> None:
@@ -83,7 +83,7 @@ class Upgrade(RollingCommand):
         elif time.monotonic() < deadline:
             context.loop.call_later(_LOOK_AGAIN, lambda: self._execute(program, deadline, refused))
         else:
-            self.fail(ExitCode.FAILED, refused or "workers are still leaving: try again later")
+            self.fail(ExitCode.FAILED, refused or "old workers have not ended yet: try again later")
 
     # ---- in the new image --------------------------------------------------------------------------
 
@@ -92,11 +92,11 @@ class Upgrade(RollingCommand):
         self._ended, self._began = ended, began
         if refused:
             self._program = None
-            self.fail(ExitCode.NOT_READY, f"the new program was given up: {refused}")
+            self.fail(ExitCode.NOT_READY, f"the new program was abandoned: {refused}")
             return
         self._upgraded, self._program, self._moves = True, back, self._context.supervisor.moves()
         self.result["version"] = __version__
-        log.info("upgrade: the master is chatmaster %s now; its workers follow", __version__)
+        log.info("upgrade: the master is chatmaster %s now; new workers follow", __version__)
         self._context.loop.call_later(0.0, self._bring_workers)
 
     def _bring_workers(self) -> None:
@@ -108,7 +108,7 @@ class Upgrade(RollingCommand):
             super().fail(code, reason)
             return
         program, self._program = self._program, None
-        log.error("upgrade: %s; back to the old program", reason)
+        log.error("upgrade: %s; going back to the old program", reason)
         self._execute(program, time.monotonic() + _LEAVING, refused=reason)
 
     def abandon(self, reason: str) -> None:

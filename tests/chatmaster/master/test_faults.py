@@ -48,7 +48,7 @@ def test_nothing_is_wrong_with_a_server_that_serves():
         ({"worker": {"state": "hung", "silent": 9.0}}, "worker 0 hangs", "its loop gives no sign of life", 9.0),
         ({"worker": {"state": "starting", "pid": None, "last_exit": "exit code 1", "last_exit_age": 2.0,
                      "respawn_in": 4.0}},
-         "worker 0 has no process", "exit code 1; the next one comes in 4 s", 2.0),
+         "worker 0 has no process", "exit code 1; its replacement starts in 4 s", 2.0),
         ({"worker": {"state": "starting", "uptime": 12.0, "last_exit": "exit code 5"}},
          "worker 0 is starting", "exit code 5", 12.0),
         ({"worker": {"store": "away"}}, "worker 0 does not reach the store", "others do", None),

@@ -108,7 +108,7 @@ def test_what_cannot_be_understood_is_logged_and_passed_over(loop, pair, caplog)
     for packet in (b"\xc1", b"\x80", b"\x91" * 3000, contract.encode(contract.Ready())):
         pair[1].send(packet)
     run(loop, lambda: bool(said))
-    assert said == [contract.Ready()] and "cannot be understood" in caplog.text
+    assert said == [contract.Ready()] and "cannot be decoded" in caplog.text
     channel.close()
 
 

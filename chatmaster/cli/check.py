@@ -116,7 +116,7 @@ def try_store(loaded: Loaded) -> str:
         return f"good (embedded, {program}, {program.path})"
     from chatmaster.store import remote
 
-    facts = remote.look(settings.store.url, settings.store.timeout, settings.master.name)
+    facts = remote.inspect(settings.store.url, settings.store.timeout, settings.master.name)
     return f"good ({facts.program}, {without_password(settings.store.url)})"
 
 

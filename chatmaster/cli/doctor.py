@@ -323,7 +323,7 @@ def _configured_store(url: str, name: str) -> Iterator[Finding]:
 
     began = time.monotonic()
     try:
-        facts = remote.look(url, _STORE_TIMEOUT, name)
+        facts = remote.inspect(url, _STORE_TIMEOUT, name)
     except StoreUnreachable as error:
         yield Finding("wrong", "store", str(error), "the first start will end with exit code 6")
         return

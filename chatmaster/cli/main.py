@@ -7,6 +7,7 @@ loaded when the command runs, so that `chatctl` answers at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from chatmaster.plural import counted
 
 # Seconds for the store after the last worker (`STOP_GRACE` in store/supervisor.py), and for the master itself.
 STOP_MARGIN = 6.0
+INTERRUPTED = 128 + signal.SIGINT  # Ctrl-C, as a shell counts it
 SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `exec_state.VARIABLE`, which costs time to import
 
 _INSTANCE_OPTIONS = {
@@ -405,7 +407,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:
-        return 130  # Ctrl-C, as a shell counts it
+        return INTERRUPTED
     except click.ClickException as error:
         _show(error)
         return ExitCode.USAGE

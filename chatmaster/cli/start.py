@@ -46,7 +46,7 @@ def run_in_foreground(loaded: Loaded) -> int:
     log = loaded.settings.log
     if not os.isatty(2) and (log.file or log.format == "json"):  # nobody looks, or only a program does
         return arbiter.run(loaded)
-    return arbiter.run(loaded, on_ready=lambda report: _tell_without_waiting(_where(loaded, report)))
+    return arbiter.run(loaded, on_ready=lambda report: _print_without_waiting(_where(loaded, report)))
 
 
 def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> int:
@@ -121,7 +121,7 @@ def _where(loaded: Loaded, report: Mapping[str, Any]) -> str:
     return f"{loaded.settings.master.name} is running: {places}  (pid {report.get('pid', '?')})"
 
 
-def _tell_without_waiting(line: str) -> None:
+def _print_without_waiting(line: str) -> None:
     """On standard error, where that takes it at once: the master waits for nobody who reads."""
     poll = select.poll()
     try:
@@ -179,13 +179,13 @@ def _wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float
             raise TimedOut(f"pid {child.pid} is not ready after {timeout:g} s, and goes on trying; see {log}")
         part = os.read(reader, 65_536)
         if not part:
-            raise _obituary(child, log)
+            raise _describe_death(child, log)
         received += part
     report: dict[str, Any] = json.loads(received.split(b"\n", 1)[0])
     return report
 
 
-def _obituary(child: subprocess.Popen[bytes], log: Path) -> RefusedByMaster:
+def _describe_death(child: subprocess.Popen[bytes], log: Path) -> RefusedByMaster:
     """It died without a word: how, and the end of its log."""
     code = child.wait()
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

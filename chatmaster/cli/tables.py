@@ -209,11 +209,11 @@ def render(what: str, rows: list[Row]) -> str:
     """A table; columns that no row has are left out."""
     if not rows:
         return _EMPTY.get(what, "nothing")
-    columns = [column for column in _SHAPES[what] if any(_says(column, row) for row in rows)]
+    columns = [column for column in _SHAPES[what] if any(_has_value(column, row) for row in rows)]
     return table(columns, rows)
 
 
-def _says(column: Column, row: Row) -> bool:
+def _has_value(column: Column, row: Row) -> bool:
     return column.key in row and column.show(row[column.key]) not in ("", NOTHING)
 
 
@@ -221,13 +221,13 @@ def message(row: Mapping[str, Any]) -> str:
     """One entry of a room's log, as `tail` shows it."""
     if "lost" in row:
         return click.style(f"… {row['lost']:,} lost: they came too fast", dim=True)
-    who, said = _spoken(str(row.get("payload", "")))
+    who, said = _author_and_text(str(row.get("payload", "")))
     head = f"{clock(row.get('time'))} {row.get('offset', ''):>6}"
     head += f"  {row['worker']}" if "worker" in row else ""
     return f"{click.style(head, dim=True)}  {click.style(who, bold=True) + ': ' if who else ''}{text(said)}"
 
 
-def _spoken(payload: str) -> tuple[str, str]:
+def _author_and_text(payload: str) -> tuple[str, str]:
     """Who says what, where the payload is the chat's own JSON; else nobody and all of it."""
     try:
         entry = json.loads(payload)

@@ -63,7 +63,7 @@ class Top:
     _last_at: float = 0.0
     _rates: dict[tuple[Any, Any], float] = field(default_factory=dict)  # deliveries of each process
 
-    def take(self, status: Row, now: float, at: float) -> None:
+    def update(self, status: Row, now: float, at: float) -> None:
         """Another answer came; `now` is monotonic, `at` Unix time. Totals become rates of the time between two."""
         before, passed = self._last, now - self._last_at
         if before is not None and passed > 0:

@@ -36,7 +36,7 @@ def show(ask: Callable[[], Mapping[str, Any]], top: Top) -> None:
             if time.monotonic() >= due:
                 due = time.monotonic() + WATCH_INTERVAL
                 try:
-                    top.take(ask(), time.monotonic(), time.time())
+                    top.update(ask(), time.monotonic(), time.time())
                     notice = ""
                 except ChatmasterError as error:
                     notice = f"{time.strftime('%H:%M:%S')} {error}"
@@ -48,10 +48,10 @@ def show(ask: Callable[[], Mapping[str, Any]], top: Top) -> None:
             for key in _keys(min(_LOOK, max(0.0, due - time.monotonic()))):
                 if key == "quit":
                     return
-                _obey(top, key)
+                _apply(top, key)
 
 
-def _obey(top: Top, key: str) -> None:
+def _apply(top: Top, key: str) -> None:
     if key == "reverse":
         top.reverse = not top.reverse
     else:

@@ -440,7 +440,7 @@ class Arbiter:
         used = {slot.generation for slot in self._policy.slots.values()} | {self._policy.generation}
         self._settings_of = {number: kept for number, kept in self._settings_of.items() if number in used}
         if self._keeper is not None:
-            self._keeper.be_patient(STORE_PATIENCE * settings.master.hang_timeout)
+            self._keeper.set_patience(STORE_PATIENCE * settings.master.hang_timeout)
         try:
             resources.log_handler = open_log(loaded)
         except ChatmasterError as error:

@@ -21,14 +21,14 @@ ENTRY: Final = "chatmaster.store.check:main"
 _AGAIN: Final = 0.2  # seconds between two looks at a store that reads its data
 
 
-def _look(settings: Settings) -> StoreFacts:
+def _inspect(settings: Settings) -> StoreFacts:
     """What the store says, once it has read its data where it is about to. Raises StoreUnreachable."""
     from chatmaster.store import remote  # imports redis, which takes 0.1 s and more
 
     deadline = time.monotonic() + settings.master.ready_timeout / 2  # the workers need some of it, too
     while True:
         try:
-            return remote.look(settings.store.url, settings.store.timeout, settings.master.name)
+            return remote.inspect(settings.store.url, settings.store.timeout, settings.master.name)
         except StoreUnreachable as error:
             if not error.transient or time.monotonic() > deadline:
                 raise
@@ -39,7 +39,7 @@ def main(task: Probe) -> int:
     """Answer with the store's facts, or Failed with one sentence."""
     task.channel.setblocking(True)
     try:
-        facts = _look(task.settings)
+        facts = _inspect(task.settings)
     except StoreUnreachable as error:
         reason = f"the store cannot be reached: {error}"
         task.channel.send(contract.encode(contract.Failed(ExitCode.STORE_UNREACHABLE, reason)))

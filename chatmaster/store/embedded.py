@@ -31,6 +31,7 @@ from chatmaster.store.url import unix_url
 # soft limit for that many seconds. The default's 8 MiB for 60 s is one second of a busy server's messages.
 PUBSUB_BUFFER: Final = "pubsub 256mb 64mb 60"
 PING_TIMEOUT: Final = 0.05  # seconds that `answers` may take: the master's loop waits for it
+NOT_EXECUTED: Final = 127  # exit code of a program that cannot be executed, as a shell has it
 LOG_LIMIT: Final = 1_000_000  # bytes of the store's log that a start keeps as it is
 
 LOG_TAIL: Final = 16_384  # bytes of it in which a reason for its end is looked for
@@ -180,7 +181,7 @@ class EmbeddedStore:
         except BaseException as error:
             os.write(2, f"the store could not be executed: {error}\n".encode())
         finally:
-            os._exit(127)
+            os._exit(NOT_EXECUTED)
 
 
 def _highest_open() -> int:

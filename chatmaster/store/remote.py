@@ -63,7 +63,7 @@ return 1
 TRIAL: Final = _TRIALS.strip()
 
 
-def look(url: str, timeout: float, name: str) -> StoreFacts:
+def inspect(url: str, timeout: float, name: str) -> StoreFacts:
     """Ask the store about itself, and whether it does what the instance `name` needs.
 
     Raises StoreUnreachable with a sentence; `transient` of it says that the store will be there by itself.

@@ -48,7 +48,7 @@ class StoreSupervisor:
     """Watches over one embedded store."""
 
     def __init__(self, reactor: EventLoop, reaper: ChildWatcher, store: EmbeddedStore, *, patience: float) -> None:
-        """`patience`: seconds without an answer after which the store is killed; see also `be_patient`."""
+        """`patience`: seconds without an answer after which the store is killed; see also `set_patience`."""
         self.store = store
         self.state = "starting"  # starting, ready, away
         self.restarts = 0
@@ -65,7 +65,7 @@ class StoreSupervisor:
         self._timer: LoopTimer | None = None
         self._watch = StoreWatch(reactor, store.socket_path, patience=patience, hung=self._hangs)
 
-    def be_patient(self, seconds: float) -> None:
+    def set_patience(self, seconds: float) -> None:
         """As a reload says."""
         self._watch.patience = seconds
 

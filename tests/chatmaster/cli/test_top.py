@@ -41,7 +41,7 @@ def test_no_line_wraps_and_nothing_scrolls(width, height):
         assert all(cells(line) <= width for line in top.frame(width, height))
         for second in range(20):
             workers = [worker(slot, last_exit="killed by SIGKILL", last_exit_age=3.0) for slot in range(count)]
-            top.take(status(workers, faults=faults), second, second)
+            top.update(status(workers, faults=faults), second, second)
         lines = top.frame(width, height, notice="the master did not answer within 10 s")
         assert len(lines) <= height
         assert max(cells(line) for line in lines) <= width
@@ -49,11 +49,11 @@ def test_no_line_wraps_and_nothing_scrolls(width, height):
 
 def test_totals_become_what_happened_in_each_second():
     top = Top()
-    top.take(status([worker(0, deliveries=100)], deliveries=100, messages_in=10), 5.0, 1000.0)
-    top.take(status([worker(0, deliveries=400)], deliveries=400, messages_in=20), 7.0, 1002.0)
+    top.update(status([worker(0, deliveries=100)], deliveries=100, messages_in=10), 5.0, 1000.0)
+    top.update(status([worker(0, deliveries=400)], deliveries=400, messages_in=20), 7.0, 1002.0)
     (second,) = top.seconds
     assert (second["deliveries"], second["messages_in"]) == (150.0, 5.0)
-    top.take(status([worker(0, deliveries=0)], deliveries=0), 8.0, 1003.0)
+    top.update(status([worker(0, deliveries=0)], deliveries=0), 8.0, 1003.0)
     assert top.seconds[-1]["deliveries"] == 0.0, "a server that began anew has no negative rate"
     assert "deliveries/s" in shown(top) and "all" in shown(top)
 
@@ -63,7 +63,7 @@ def test_each_column_can_be_sorted_by_and_turned_round(sort):
     top = Top(sort=sort)
     rows = [worker(slot, **({"loop_lag_ms": None} if slot == 2 else {})) for slot in (1, 0, 2)]
     for now in (0.0, 1.0):
-        top.take(status(rows), now, now)
+        top.update(status(rows), now, now)
     assert f"sorted by {sort}" in shown(top)
     top.reverse = True
     assert "reversed" in shown(top)
@@ -71,7 +71,7 @@ def test_each_column_can_be_sorted_by_and_turned_round(sort):
 
 def test_the_largest_comes_first_and_slots_begin_with_nought():
     def order(top: Top) -> list[str]:
-        top.take(status([worker(1), worker(0), worker(2)]), 0.0, 0.0)
+        top.update(status([worker(1), worker(0), worker(2)]), 0.0, 0.0)
         return [line.split()[0] for line in top.frame(140, 40) if " 100" in line]
 
     assert order(Top()) == ["0", "1", "2"]
@@ -84,7 +84,7 @@ def test_the_largest_comes_first_and_slots_begin_with_nought():
 
 def test_the_workers_that_have_no_room_are_counted():
     top = Top()
-    top.take(status([worker(slot) for slot in range(100)]), 0.0, 0.0)
+    top.update(status([worker(slot) for slot in range(100)]), 0.0, 0.0)
     text = shown(top, height=20)
     assert "more workers" in text and text.splitlines()[-3].split()[0] == "all"
 

@@ -1,8 +1,8 @@
-"""`chatctl bench`: a small load of its own against the running chat, and what it says about that server.
+"""`chatctl bench`: puts a small load on the running chat and shows the figures.
 
-So many connections join a room that nobody else knows. First one message at a time is said, then several are kept in
-flight, always within what `limits.rate` lets a connection say. The load is a Python process on the server's machine:
-good for a look at an installation, not for a comparison of servers.
+The connections join a room with a random name. In the first half one message at a time is in flight, in the second
+half several, always within `limits.rate` of each connection. The load is a Python process on the server's machine: it
+checks an installation and does not compare servers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from chatmaster.cli.tables import milliseconds, number
 from chatmaster.errors import ChatmasterError, UsageError
 from chatmaster.plural import counted
 
-QUIET: Final = 1.0  # seconds in which presence settles before anything is measured
+QUIET: Final = 1.0  # seconds for presence to settle before the measurement
 DRAIN_TIMEOUT: Final = 5.0  # seconds for the last messages to arrive
-OF_RATE: Final = 0.9  # the part of limits.rate that is used: clocks differ
+OF_RATE: Final = 0.9  # the share of limits.rate that is used, since clocks differ
 
 
 @dataclass
 class BenchPhase:
-    """What was seen while so many messages were in flight."""
+    """The measurement of one phase, with a fixed number of messages in flight."""
 
     in_flight: int
     seconds: float = 0.0
@@ -61,33 +61,33 @@ class BenchPhase:
 
 
 class Bench:
-    """One run: the connections, and the messages between them."""
+    """One run: the connections and the messages between them."""
 
     def __init__(self, address: addresses.Address, pids: Sequence[int], *, token: str) -> None:
         self.room = f"bench-{secrets.token_hex(4)}"
         self.peers: list[BenchPeer] = []
         self.said = self.delivered = self.refused = 0
-        self.rate = 0.0  # messages a second that a connection may say; 0: as many as it likes
+        self.rate = 0.0  # messages a second for each connection; 0: no limit
         self._address = address
         self._pids = pids
         self._token = token
         self._phase = BenchPhase(0)
         self._arrived = asyncio.Event()
-        self._waiting: dict[bytes, int] = {}  # message → connections that have not got it yet
+        self._waiting: dict[bytes, int] = {}  # message → connections that have not received it
         self._number = 0
         self._turn = 0
-        self._allowances: list[tuple[float, float]] = []  # for each connection: tokens, and when that was true
+        self._allowances: list[tuple[float, float]] = []  # for each connection: tokens, and the time of that count
 
     # ---- opening -----------------------------------------------------------------------------------
 
     async def open(self, count: int) -> float:
-        """Connect, say hello, join. Returns the seconds that it took. Raises ChatmasterError."""
+        """Connect, say hello and join. Returns the seconds this took. Raises ChatmasterError."""
         started = time.monotonic()
         try:
             self.peers = await open_all(count, lambda: BenchPeer.open(self._address, self.room, self._token, self))
         except TimeoutError:
             raise ChatmasterError(
-                f"not all connections had a `welcome` within {OPEN_TIMEOUT:g} s: the server is overloaded, or hangs"
+                f"not all connections got a `welcome` within {OPEN_TIMEOUT:g} s: the server is overloaded or hangs"
             ) from None
         except ConnectRefused as refused:
             raise _explained(refused) from None
@@ -103,7 +103,7 @@ class Bench:
     # ---- saying ------------------------------------------------------------------------------------
 
     async def run(self, in_flight: int, seconds: float) -> BenchPhase:
-        """Keep so many messages in flight for a while."""
+        """Keep `in_flight` messages in flight for `seconds`."""
         phase = self._phase = BenchPhase(in_flight)
         said, delivered = self.said, self.delivered
         cpu, started = cpu_seconds(self._pids), time.monotonic()
@@ -123,7 +123,7 @@ class Bench:
         return phase
 
     async def drain(self) -> None:
-        """Wait until everybody has got everything, for a while at most."""
+        """Wait until every connection has received every message, for at most DRAIN_TIMEOUT seconds."""
         end = time.monotonic() + DRAIN_TIMEOUT
         while self._waiting and time.monotonic() < end:
             await self._arrival(end - time.monotonic())
@@ -136,7 +136,7 @@ class Bench:
             return
 
     def _say(self) -> float:
-        """Say one message, by the next connection that may. Returns 0, or the seconds until one may."""
+        """Send a message from the next connection that has a token. Returns 0, or the seconds until the next token."""
         soonest = 60.0
         for _ in range(len(self.peers)):
             self._turn = (self._turn + 1) % len(self.peers)
@@ -152,7 +152,10 @@ class Bench:
         return soonest
 
     def _take(self, place: int) -> float:
-        """What limits.rate leaves to one connection, counted here, so that nothing is refused."""
+        """Take a token of one connection. Returns 0, or the seconds until the next token.
+
+        The tokens mirror `limits.rate`, so that the server refuses nothing.
+        """
         if not self.rate:
             return 0.0
         tokens, at = self._allowances[place]
@@ -161,10 +164,10 @@ class Bench:
         self._allowances[place] = (tokens - 1 if tokens >= 1 else tokens, now)
         return 0.0 if tokens >= 1 else (1 - tokens) / self.rate
 
-    # ---- told by the peers -------------------------------------------------------------------------
+    # ---- what the connections receive --------------------------------------------------------------
 
     def on_message(self, mark: bytes) -> None:
-        """A message has reached a connection."""
+        """A message reached one connection."""
         self.delivered += 1
         self._phase.ages.append(time.monotonic_ns() - int(mark.partition(b"-")[0]))
         left = self._waiting.get(mark, 0) - 1
@@ -175,7 +178,7 @@ class Bench:
             self._arrived.set()
 
     def on_refused(self, mark: bytes) -> None:
-        """A message was refused: it reaches nobody."""
+        """The server refused a message, which reaches nobody."""
         self.refused += 1
         self._waiting.pop(mark, None)
         self._arrived.set()
@@ -183,7 +186,7 @@ class Bench:
 
 def _explained(refused: ConnectRefused) -> ChatmasterError:
     if refused.code in ("unauthorized", "4001"):
-        return UsageError(f"the server wants to know who comes: give a --token ({refused})")
+        return UsageError(f"the server requires a token: give --token ({refused})")
     return ChatmasterError(f"the server refused a connection: {refused}")
 
 
@@ -193,11 +196,11 @@ def _explained(refused: ConnectRefused) -> ChatmasterError:
 def run(
     instance: Instance, *, connections: int, seconds: float, in_flight: int, token: str, text: str
 ) -> dict[str, Any]:
-    """The whole command; another program than the chat gets `text` as its message. Raises ChatmasterError."""
+    """Run the load and return its figures. A program that is not the chat gets `text`. Raises ChatmasterError."""
     status = instance.call("status")
     address = _address(status["master"]["listen"])
     if not token and instance.load().settings.auth.mode == "token":
-        raise UsageError(f"auth.mode is token: give a --token, as `{command()} token USER` makes one")
+        raise UsageError(f"auth.mode is token: give --token with a token of `{command()} token USER`")
     pids = [status["master"]["pid"], *(row["pid"] for row in status["workers"] if row["pid"])]
     try:
         return asyncio.run(_measure(Bench(address, pids, token=token), connections, seconds, in_flight))
@@ -232,16 +235,16 @@ async def _measure(bench: Bench, connections: int, seconds: float, in_flight: in
 
 
 def _address(listen: Sequence[str]) -> addresses.Address:
-    """The first one that can be spoken to without TLS."""
+    """The first address without TLS; ws:// before unix:."""
     known = [addresses.parse(text) for text in listen]
     plain = [one for one in known if not one.tls]
     if not plain:
-        raise UsageError("bench speaks ws:// and unix: only, and this server listens on neither")
+        raise UsageError("bench needs a ws:// or unix: address, and this server listens on neither")
     return min(plain, key=lambda one: one.is_unix)  # ws:// first
 
 
 def render(result: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as text."""
     if result.get("program"):
         return bench_program.render(result)
     count = result["connections"]
@@ -260,8 +263,8 @@ def render(result: dict[str, Any]) -> str:
     if any(row["held_back_by_rate"] for row in result["phases"]):
         most = result["rate_limit"] * count
         lines.append(
-            f"limits.rate ({result['rate_limit']:g}/s for a connection) held it back: {number(count)} connections may "
-            f"say {number(most)} messages/s; more --connections, or limits.rate = 0 for the test, show more"
+            f"limits.rate ({result['rate_limit']:g}/s for each connection) limited the load: {number(count)} "
+            f"connections may say {number(most)} messages/s; more --connections or limits.rate = 0 allow a larger load"
         )
     if result["refused"] or result["lost_connections"]:
         lines.append(

@@ -1,6 +1,6 @@
-"""The connections of `chatctl bench`, and what both of its loads measure with.
+"""The connections of `chatctl bench`, and the functions that both loads measure with.
 
-A connection speaks as much of WebSocket and of the chat's protocol as the load needs, and no more.
+A connection implements only the part of WebSocket and of the chat's protocol that the load needs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXT_OP, _BINARY_OP, _CLOSE_OP, _PING_OP = 1, 2, 8, 9
 
 
 class ConnectRefused(Exception):
-    """The server does not want this connection; `code` is the protocol's word or number for why."""
+    """The server refused or closed the connection; `code` is the error or close code."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}" if reason else code)
@@ -32,7 +32,7 @@ class ConnectRefused(Exception):
 
 
 class NotTheChat(Exception):
-    """A WebSocket server answers, but it did not choose the chat's subprotocol: it runs another application."""
+    """The server runs another application: it did not select the chat's subprotocol."""
 
 
 class EchoObserver(Protocol):
@@ -46,7 +46,7 @@ class EchoObserver(Protocol):
 
 
 class BenchPeer(asyncio.Protocol):
-    """A client of the chat. Made by `open`."""
+    """A client of the chat, created by `open`."""
 
     transport: asyncio.Transport
     subprotocol = _PROTOCOL
@@ -74,7 +74,7 @@ class BenchPeer(asyncio.Protocol):
         return peer
 
     def say(self, mark: bytes) -> None:
-        """The mark comes back in the message, and as the id of what refuses it."""
+        """Send a message that contains `mark`; an error names `mark` as its id."""
         self._send(b'{"type":"say","id":"%b","room":"%b","text":"bench %b"}' % (mark, self._room.encode(), mark))
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class BenchPeer(asyncio.Protocol):
         self.lost = not self._closing
         self._give_up(ConnectRefused("the connection was lost", str(error or "")))
 
-    # ---- what comes --------------------------------------------------------------------------------
+    # ---- receiving ---------------------------------------------------------------------------------
 
     def _shake(self) -> bool:
         head, end, rest = self._data.partition(b"\r\n\r\n")
@@ -121,7 +121,7 @@ class BenchPeer(asyncio.Protocol):
         return self._greet(head)
 
     def _greet(self, head: bytes) -> bool:
-        """Say hello to the chat; False: it is none."""
+        """Send the chat's hello. Returns False if the server is not the chat."""
         if f"sec-websocket-protocol: {_PROTOCOL}".encode() not in head.lower():
             self._give_up(NotTheChat())
             self.transport.abort()
@@ -191,7 +191,7 @@ def quantile(ages: Sequence[int], part: float) -> float | None:
 
 
 def _reachable(host: str) -> str:
-    """A host to connect to for one to listen on."""
+    """The host that a client on this machine connects to, for a host that the server listens on."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
@@ -205,7 +205,7 @@ def _frame(opcode: int, payload: bytes) -> bytes:
 
 
 def _next_frame(data: bytes, at: int, size: int) -> tuple[int, int] | None:
-    """Begin and end of the payload of the frame at `at`, once all of it is there."""
+    """Start and end of the payload of the frame at `at`; None while the frame is incomplete."""
     if size - at < 2:
         return None
     length, start = data[at + 1] & 0x7F, at + 2

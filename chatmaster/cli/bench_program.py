@@ -1,7 +1,7 @@
-"""`chatctl bench` against a program of one's own, of which nobody knows what it answers.
+"""`chatctl bench` against a program that is not the chat, whose answers are unknown.
 
-So many connections are opened. Each of them that has a turn sends a text and waits for the next thing that it hears:
-that is the round trip, where the program answers or sends to everybody. What the others hear meanwhile is counted.
+Each connection in turn sends a text and waits for the next message that it receives. That is the round trip if the
+program answers, or broadcasts. Messages that other connections receive meanwhile are only counted.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from chatmaster.cli.tables import milliseconds, number
 from chatmaster.errors import ChatmasterError
 from chatmaster.plural import counted
 
-ANSWER_TIMEOUT: Final = 1.0  # seconds that a connection waits to hear something after it has sent
+ANSWER_TIMEOUT: Final = 1.0  # seconds that a connection waits for a message after it has sent its text
 
 
 class ProgramPeer(BenchPeer):
-    """A connection without a subprotocol and without a hello."""
+    """A connection without subprotocol and hello."""
 
     subprotocol = ""
     _load: ProgramLoad | None = None
 
     def attach(self, load: ProgramLoad) -> None:
-        """From now on tell what is heard."""
+        """Report received messages to `load` from now on."""
         self._load = load
 
     def send(self, text: bytes) -> None:
-        """One message."""
+        """Send one text message."""
         self._send(text)
 
     def _greet(self, head: bytes) -> bool:
@@ -53,14 +53,14 @@ class ProgramPeer(BenchPeer):
 
 
 class _NoObserver:
-    """Stands for the chat's observer: a program of one's own sends no message of the chat."""
+    """The observer of a program, which sends no messages of the chat."""
 
     def on_message(self, mark: bytes) -> None: ...
     def on_refused(self, mark: bytes) -> None: ...
 
 
 class ProgramLoad:
-    """What is sent and heard."""
+    """One phase of the load: what the connections sent and received."""
 
     def __init__(self, peers: Sequence[ProgramPeer], text: bytes) -> None:
         self.sent = self.heard = self.unanswered = 0
@@ -73,7 +73,7 @@ class ProgramLoad:
             peer.attach(self)
 
     def on_message(self, peer: ProgramPeer) -> None:
-        """Something came."""
+        """A connection received a message."""
         self.heard += 1
         since = self._waiting.pop(peer, None)
         if since is not None:
@@ -82,7 +82,7 @@ class ProgramLoad:
             self._turn.set()
 
     async def run(self, in_flight: int, seconds: float) -> None:
-        """Keep so many connections waiting for an answer."""
+        """Keep `in_flight` connections waiting for an answer, for `seconds`."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             while self._idle and len(self._waiting) < in_flight:
@@ -107,7 +107,7 @@ class ProgramLoad:
 async def measure(
     address: Address, pids: Sequence[int], *, connections: int, seconds: float, in_flight: int, text: str
 ) -> dict[str, Any]:
-    """One run and its figures. Raises ChatmasterError where the connections cannot be had."""
+    """Run the load and return its figures. Raises ChatmasterError if a connection fails."""
     began = time.monotonic()
     peers = await _open(address, connections)
     opened = time.monotonic() - began
@@ -127,7 +127,7 @@ async def measure(
         "connects_per_s": round(connections / opened, 1),
         "phases": phases,
         "lost_connections": sum(peer.lost for peer in peers),
-        "missing": 0,  # nobody knows what a program owes to whom
+        "missing": 0,  # unknown for a program
     }
 
 
@@ -154,7 +154,7 @@ def _row(load: ProgramLoad, in_flight: int, seconds: float, cpu: float) -> dict[
 
 
 def render(result: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as text."""
     count = result["connections"]
     lines = [
         f"{counted(count, 'connection')} to the program at {result['address']}",
@@ -170,8 +170,8 @@ def render(result: dict[str, Any]) -> str:
         )
     if unanswered := sum(row["unanswered"] for row in result["phases"]):
         lines.append(
-            f"{counted(unanswered, 'message')} brought their sender nothing within {ANSWER_TIMEOUT:g} s: --message "
-            "gives one that the program answers"
+            f"{counted(unanswered, 'message')} without an answer within {ANSWER_TIMEOUT:g} s: give a --message "
+            "that the program answers"
         )
     if result["lost_connections"]:
         lines.append(f"{counted(result['lost_connections'], 'connection')} lost")

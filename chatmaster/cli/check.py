@@ -1,4 +1,4 @@
-"""`chatctl check` and `chatctl config`: what would run, and where each setting comes from."""
+"""`chatctl check` and `chatctl config`: what a start would run, and the origin of each setting."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from chatmaster.plural import counted
 
 
 def effective(loaded: Loaded) -> list[dict[str, Any]]:
-    """Every key with its value and origin, in the order of the settings; secrets are not shown."""
+    """Every key with its value and origin, in the order of the settings, without secrets."""
     return [{"key": key, "value": visible(loaded.settings, key), "origin": loaded.origins[key]} for key in KEYS]
 
 
 def compared(loaded: Loaded, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same, with the value that is `running` where a server of that name runs with another one."""
+    """Add `running` to each row whose value differs in the running server of that name."""
     from chatmaster.cli import control_client
     from chatmaster.config import diff
 
@@ -34,14 +34,14 @@ def compared(loaded: Loaded, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
     except NotRunning:
         return rows
     except (RefusedByMaster, TimedOut) as error:
-        click.echo(f"without what the running server says: {error}", err=True)
+        click.echo(f"the running server is not compared: {error}", err=True)
         return rows
     running = diff.differing(loaded, answer, salt)
     return [{**row, "running": running[row["key"]]} if row["key"] in running else row for row in rows]
 
 
 def with_program(loaded: Loaded) -> Loaded:
-    """The same with what the program declares, where it can be asked."""
+    """The configuration with what the program declares; a program that cannot be loaded is reported on stderr."""
     from chatmaster.config import groups
     from chatmaster.master import app_probe
 
@@ -49,14 +49,14 @@ def with_program(loaded: Loaded) -> Loaded:
         with _printing_to_stderr():
             declared = app_probe.run(loaded.settings)
     except ApplicationError as error:
-        click.echo(f"without what the program declares: {error}", err=True)
+        click.echo(f"the declarations of the program are missing: {error}", err=True)
         return loaded
     return loaded.declare(groups.declarations(declared.workers), loaded.settings.server.app)
 
 
 @contextmanager
 def _printing_to_stderr() -> Iterator[None]:
-    """What a program prints while it is imported does not get among our output."""
+    """Redirect what a program prints during its import to stderr."""
     sys.stdout.flush()
     before = os.dup(1)
     os.dup2(2, 1)
@@ -68,11 +68,11 @@ def _printing_to_stderr() -> Iterator[None]:
 
 
 def render(rows: list[dict[str, Any]]) -> str:
-    """The configuration as TOML that could be used again, each value with its origin beside it."""
-    lines: list[str] = [click.style("# What a start from here would use, and where each value comes from.", dim=True)]
+    """The configuration as valid TOML, each value with its origin in a comment."""
+    lines: list[str] = [click.style("# The settings that a start from here would use, each with its origin.", dim=True)]
     if others := sum("running" in row for row in rows):
-        how_many = "one value" if others == 1 else f"{others} values"
-        lines.append(click.style(f"# The server that runs has {how_many} otherwise: see `runs with`.", fg="yellow"))
+        how_many = counted(others, "value")
+        lines.append(click.style(f"# The running server uses {how_many} that differ: see `runs with`.", fg="yellow"))
     section = ""
     shown = [(row["key"].rpartition("."), toml(row["value"]), row["origin"], row) for row in rows]
     width = max((len(f"{key} = {value}") for (_, _, key), value, _, _ in shown if len(value) < 50), default=0)
@@ -90,7 +90,7 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 
 def check(loaded: Loaded) -> list[dict[str, Any]]:
-    """What would run, by the application's own word. Raises ApplicationError or ConfigError with what is wrong."""
+    """The Workers that a start would run. Raises ApplicationError or ConfigError."""
     from chatmaster.config import groups
     from chatmaster.master import app_probe
 
@@ -102,10 +102,10 @@ def check(loaded: Loaded) -> list[dict[str, Any]]:
 
 
 def try_store(loaded: Loaded) -> str:
-    """Try the store that a start would use, and say what it is. Raises StoreUnreachable or StoreUnusable.
+    """Try the store that a start would use and describe it. Raises StoreUnreachable or StoreUnusable.
 
-    A configured store is asked as a start asks it. The server of the embedded store is not run: one that can read the
-    data must be installed.
+    A configured store gets the trial of a start. For the embedded store a server that can read the data must be
+    installed; that server is not started.
     """
     settings = loaded.settings
     if settings.store.url == "embedded":
@@ -121,9 +121,8 @@ def try_store(loaded: Loaded) -> str:
 
 
 def render_program(app: str, rows: list[dict[str, Any]]) -> str:
-    """What `check` has found, one line a Worker."""
+    """The result of `check`, one line for each Worker."""
     return "\n".join(
-        f"{app}: {row['worker']}: {', '.join(row['listen']) or 'no address of its own'}, "
-        f"{counted(row['count'], 'worker')}"
+        f"{app}: {row['worker']}: {', '.join(row['listen']) or 'no address'}, {counted(row['count'], 'worker')}"
         for row in rows
     )

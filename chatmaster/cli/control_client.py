@@ -1,8 +1,8 @@
-"""chatctl's side of the control socket: ask the running master, follow what it says.
+"""The client of the control socket: sends a command to the running master and reads the replies.
 
 The wire: one JSON object a line, one request a connection. Request: ``{"command": NAME, "args": {…}}``. Replies:
-any number of ``{"progress": TEXT}`` and ``{"row": {…}}``, and in the end ``{"ok": true, "result": {…}}`` or
-``{"ok": false, "exit": N, "error": TEXT}``. `control_server.py` has the other side.
+any number of ``{"progress": TEXT}`` and ``{"row": {…}}``, then ``{"ok": true, "result": {…}}`` or
+``{"ok": false, "exit": N, "error": TEXT}``. `master/control_server.py` is the server.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def call(
     timeout: float | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Reply:
-    """Ask and wait at most `timeout` seconds (None: for ever) for the result; rows are its "rows".
+    """Send a command and wait at most `timeout` seconds (None: no limit) for the result; rows become "rows" in it.
 
-    Raises Refused with the master's exit code and sentence, NotRunning, or TimedOut.
+    Raises RefusedByMaster with the exit code and the sentence of the master, NotRunning, TimedOut.
     """
     rows: list[Reply] = []
     for reply in _replies(path, command, args or {}, timeout):
@@ -51,7 +51,7 @@ def call(
 
 
 def stream(path: str | Path, command: str, args: Mapping[str, Any] | None = None) -> Iterator[Reply]:
-    """Rows as they come, without a deadline, until the master ends them. Raises as `call`."""
+    """Yield rows as they arrive, without a deadline, until the master ends the answer. Raises like `call`."""
     for reply in _replies(path, command, args or {}, None):
         if "row" in reply:
             yield reply["row"]
@@ -63,7 +63,7 @@ def stream(path: str | Path, command: str, args: Mapping[str, Any] | None = None
 
 def _result(reply: Reply) -> Reply | None:
     if not reply.get("ok"):
-        raise RefusedByMaster(int(reply.get("exit", ExitCode.FAILED)), str(reply.get("error", "it failed")))
+        raise RefusedByMaster(int(reply.get("exit", ExitCode.FAILED)), str(reply.get("error", "the command failed")))
     result: Reply | None = reply.get("result")
     return result
 
@@ -83,7 +83,7 @@ def _replies(path: str | Path, command: str, args: Mapping[str, Any], timeout: f
         except (ConnectionResetError, BrokenPipeError):
             raise NotRunning("the master ended before it answered") from None
         except PermissionError:
-            raise RefusedByMaster(ExitCode.FAILED, f"{path}: only its owner may use it") from None
+            raise RefusedByMaster(ExitCode.FAILED, f"{path}: only the owner of the socket may use it") from None
 
 
 def _connect(sock: socket.socket, path: str, deadline: float | None) -> None:
@@ -91,7 +91,7 @@ def _connect(sock: socket.socket, path: str, deadline: float | None) -> None:
         try:
             sock.connect(path)
             return
-        except BlockingIOError:  # its accept queue is full: for a unix socket the kernel does not wait
+        except BlockingIOError:  # the accept queue is full; on a unix socket connect does not wait for space
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError from None
             time.sleep(_RETRY)

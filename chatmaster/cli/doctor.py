@@ -1,7 +1,7 @@
-"""`chatctl doctor`: looks for what makes a deployment hurt, and says what to do about it.
+"""`chatctl doctor`: looks for problems of a deployment and says what to do about them.
 
-Where a server runs, it is asked about itself: its limits, its store, its disk are those that count, and not those of
-the shell that one happens to stand in. Each finding says what was looked at. Nothing is changed.
+A running server reports about itself, since its limits, its store and its disk count, not those of the user's shell.
+Each finding names what was examined. `doctor` changes nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from chatmaster.master.faults import is_low
 from chatmaster.plural import counted
 from chatmaster.runtime import cores
 
-_FILES_WANTED = 10_000  # connections that a server should be able to hold without being set up for it
-_FILES_RESERVED = 64  # of a worker's descriptors that are no connections
+_FILES_WANTED = 10_000  # connections that a server should hold without special configuration
+_FILES_RESERVED = 64  # descriptors of a worker that are not connections
 _SECRET_BYTES = 32  # RFC 7518, 3.2: a key for HS256 has at least as many bits as its hash
 _DISK_WANTED = 1_000_000_000  # bytes
 
@@ -51,7 +51,7 @@ STORE: Final = "the store"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. Where there is advice, it is a warning or wrong."""
+    """The result of one check; a finding with advice is a warning or wrong."""
 
     level: Level
     what: str
@@ -61,38 +61,40 @@ class Finding:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether it will hurt, and not only might."""
+        """True for a problem that needs action now."""
         return self.level == "wrong"
 
     def row(self) -> dict[str, Any]:
-        """For --json."""
+        """The finding as a row for --json."""
         return {name: getattr(self, name) for name in ("level", "what", "where", "found", "advice")}
 
 
 def examine(loaded: Loaded) -> list[Finding]:
-    """Everything there is to say: of the server where one runs, else of what a start from here would find."""
+    """All findings: about the running server, or about a start from here if no server runs."""
     try:
         told = control_client.call(loaded.control_socket, "doctor", timeout=ANSWER_TIMEOUT)
     except NotRunning:
         return _of_a_start(loaded)
     except (RefusedByMaster, TimedOut) as error:
-        silent = Finding("wrong", "server", str(error), "what follows is only what this shell sees", SERVER)
+        silent = Finding("wrong", "server", str(error), "the following findings are those of this shell", SERVER)
         return [silent, *_of_a_start(loaded)]
     return [*_unused_overrides(loaded.sources.overrides), *_of_the_server(told)]
 
 
 def _unused_overrides(overrides: Sequence[str]) -> Iterator[Finding]:
-    """A running server has settings of its own: what --set says can only choose the server."""
+    """A warning for --set beside a running server, which has its own settings."""
     keys = [text.partition("=")[0].strip() for text in overrides]
     unused = [key for key in keys if key not in ("master.name", "master.state_dir")]
     if unused:
-        found = f"{', '.join(dict.fromkeys(unused))} not applied: the server that runs is examined as it runs"
-        advice = "to examine a start with them, stop the server, or name an instance that does not run (--name)"
+        found = (
+            f"{', '.join(dict.fromkeys(unused))} not applied: doctor examines the running server with its own settings"
+        )
+        advice = "to examine a start with these settings, stop the server or name another instance (--name)"
         yield Finding("warning", "--set", found, advice)
 
 
 def render(findings: Sequence[Finding]) -> str:
-    """One line a finding, its advice below."""
+    """One line for each finding, with the advice below."""
     width = max(len(finding.what) for finding in findings)
     place = max(len(finding.where) for finding in findings)
     lines = []
@@ -105,11 +107,11 @@ def render(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-# ---- a server that runs --------------------------------------------------------------------------------
+# ---- a running server ----------------------------------------------------------------------------------
 
 
 def _of_the_server(told: Mapping[str, Any]) -> list[Finding]:
-    """What it says of itself (see `checkup.py`), judged."""
+    """The findings about a running server, from its own report (`master/checkup.py`)."""
     found = [Finding("good", "server", f"{told['name']}, pid {told['pid']}, {counted(told['workers'], 'worker')}")]
     found += [Finding("wrong", "fault", f"{row['what']}{_lasting(row)}", row["why"]) for row in told.get("faults", ())]
     found += _files(told["files"], told["connections_wanted"], used=told["files_used"])
@@ -138,7 +140,10 @@ def _workers(told: Mapping[str, Any]) -> Finding:
     found = f"{counted(told['workers'], 'worker')}, {counted(able.count, 'core')} to use ({able})"
     if able.are_crowded_by(told["workers"]):
         return Finding(
-            "warning", "cores", found, f"more workers than cores take turns: `{command()} scale`, or server.workers"
+            "warning",
+            "cores",
+            found,
+            f"more than two workers a core take turns: use `{command()} scale` or server.workers",
         )
     return Finding("good", "cores", found)
 
@@ -150,7 +155,7 @@ def _of_a_start(loaded: Loaded) -> list[Finding]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     auth = loaded.settings.auth
     checks: Sequence[Callable[[], Iterator[Finding]]] = (
-        # A worker raises its soft limit to the hard one, so that one counts.
+        # A worker raises its soft limit to the hard limit, so the hard limit counts.
         lambda: _files(hard, loaded.settings.limits.connections),
         lambda: iter([Finding("good", "cores", f"{cores.available().count} to use ({cores.available()})")]),
         lambda: _kernel(loaded.settings.server.backlog),
@@ -166,7 +171,7 @@ def _of_a_start(loaded: Loaded) -> list[Finding]:
 
 
 def _room(directory: Path) -> tuple[int | None, int]:
-    """Free bytes, and the size of the disk where the directory is or will be."""
+    """Free bytes and size of the disk that holds, or will hold, the directory."""
     for place in (directory, *directory.parents):
         try:
             usage = shutil.disk_usage(place)
@@ -180,7 +185,7 @@ def _room(directory: Path) -> tuple[int | None, int]:
 
 
 def _files(limit: int | None, connections: int, *, used: int = 0) -> Iterator[Finding]:
-    """One descriptor a connection."""
+    """Each connection needs one descriptor."""
     if limit is None:
         return
     wanted = max(_FILES_WANTED, connections)
@@ -189,19 +194,19 @@ def _files(limit: int | None, connections: int, *, used: int = 0) -> Iterator[Fi
         return
     found = f"{limit:,} open files for each process" + (f", at most {used:,} of them used" if used else "")
     if used and used >= limit - _FILES_RESERVED:
-        advice = f"clients are turned away: LimitNOFILE={wanted * 2} in the unit, or ulimit -Hn, and restart"
+        advice = f"clients are refused: set LimitNOFILE={wanted * 2} in the unit, or ulimit -Hn, and restart"
         yield Finding("wrong", "file limit", found, advice)
     elif limit >= wanted:
         yield Finding("good", "file limit", found)
     else:
-        advice = f"a worker holds fewer clients than that: LimitNOFILE={wanted * 2} in the unit, or ulimit -Hn"
+        advice = f"a worker holds fewer clients than that: set LimitNOFILE={wanted * 2} in the unit, or ulimit -Hn"
         yield Finding("warning", "file limit", found, advice)
 
 
 def _kernel(backlog: int) -> Iterator[Finding]:
     somaxconn = _read_number("/proc/sys/net/core/somaxconn")
     if somaxconn is not None and somaxconn < backlog:
-        advice = f"connects are dropped in a rush: sysctl -w net.core.somaxconn={backlog}"
+        advice = f"a burst of connects loses some of them: sysctl -w net.core.somaxconn={backlog}"
         found = f"net.core.somaxconn is {somaxconn}, server.backlog {backlog}"
         yield Finding("warning", "backlog", found, advice, MACHINE)
     else:
@@ -210,8 +215,8 @@ def _kernel(backlog: int) -> Iterator[Finding]:
     if migrate == 1:
         yield Finding("good", "tcp_migrate_req", "1", where=MACHINE)
     elif migrate == 0:
-        # The master keeps every listener open, so this only matters when the master itself goes away.
-        advice = "only when the master itself ends, waiting connects are reset: sysctl -w net.ipv4.tcp_migrate_req=1"
+        # The master keeps every listener open, so this only matters when the master itself ends.
+        advice = "when the master ends, waiting connects are reset: sysctl -w net.ipv4.tcp_migrate_req=1"
         yield Finding("warning", "tcp_migrate_req", "0", advice, MACHINE)
 
 
@@ -219,18 +224,29 @@ def _state(directory: Path) -> Iterator[Finding]:
     try:
         found = directory.stat()
     except FileNotFoundError:
-        yield Finding("good", "state directory", f"{directory} will be made")
+        yield Finding("good", "state directory", f"{directory} will be created")
         return
     except OSError as error:
-        yield Finding("wrong", "state directory", f"{directory}: {error.strerror}", "name another one with --state-dir")
+        yield Finding(
+            "wrong", "state directory", f"{directory}: {error.strerror}", "name another directory with --state-dir"
+        )
         return
     if not stat.S_ISDIR(found.st_mode):
-        yield Finding("wrong", "state directory", f"{directory} is no directory", "name another one with --state-dir")
+        yield Finding(
+            "wrong", "state directory", f"{directory} is not a directory", "name another directory with --state-dir"
+        )
     elif found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
-        yield Finding("wrong", "state directory", f"{directory} is open to others ({mode:04o})", "chmod 700 it")
+        yield Finding(
+            "wrong", "state directory", f"{directory} is open to other users ({mode:04o})", f"chmod 700 {directory}"
+        )
     elif not os.access(directory, os.W_OK | os.X_OK):
-        yield Finding("wrong", "state directory", f"{directory} cannot be written by this user", "run as its owner")
+        yield Finding(
+            "wrong",
+            "state directory",
+            f"this user cannot write to {directory}",
+            "run chatctl as the owner of the directory",
+        )
     else:
         yield Finding("good", "state directory", str(directory))
 
@@ -242,14 +258,14 @@ def _disk(free: int | None, size: int, embedded: bool) -> Iterator[Finding]:
     if free >= _DISK_WANTED:
         yield Finding("good", "disk", found)
     elif not embedded or not is_low(free, size):
-        yield Finding("warning", "disk", found, "a full disk ends the embedded store")
+        yield Finding("warning", "disk", found, "a full disk stops the embedded store")
     else:
-        yield Finding("wrong", "disk", found, "a full disk ends the embedded store: make room")
+        yield Finding("wrong", "disk", found, "a full disk stops the embedded store: free some space")
 
 
 def _secret(length: int | None) -> Iterator[Finding]:
     if length is not None and length < _SECRET_BYTES:
-        advice = f"RFC 7518 wants {_SECRET_BYTES} for HS256; a short one can be guessed"
+        advice = f"RFC 7518 requires {_SECRET_BYTES} bytes for HS256; a short secret can be guessed"
         yield Finding("warning", "auth.secret", f"{length} bytes", advice)
 
 
@@ -257,13 +273,15 @@ def _readable_by_others(file: Path) -> Iterator[Finding]:
     try:
         mode = file.stat().st_mode
     except OSError:
-        return  # the server may read what we may not
+        return  # only the server may read the file
     if mode & stat.S_IROTH:
-        yield Finding("warning", "permissions", f"everybody can read {file}", "it holds a secret: chmod o-r it")
+        yield Finding(
+            "warning", "permissions", f"every user can read {file}", f"the file holds a secret: chmod o-r {file}"
+        )
 
 
 def _read_number(path: str) -> int | None:
-    """What a file of the kernel's says; None: it does not."""
+    """The number in a file under /proc; None if there is none."""
     try:
         return int(Path(path).read_text())
     except (OSError, ValueError):
@@ -274,12 +292,14 @@ def _read_number(path: str) -> int | None:
 
 
 def _store_of_the_server(told: Mapping[str, Any]) -> Iterator[Finding]:
-    """The store as the running server reaches it."""
+    """The store, as the running server sees it."""
     store = told["store"]
     kind = "embedded" if told["embedded"] else without_password(store["url"])
     if (error := told.get("store_error")) is not None:
         reason = store["reason"] or error
-        yield Finding("wrong", "store", f"{kind}: {reason}", "nothing is kept or delivered until it answers", STORE)
+        yield Finding(
+            "wrong", "store", f"{kind}: {reason}", "no message is stored or delivered until the store answers", STORE
+        )
         return
     facts = told["store_facts"]
     yield from _judge_store(facts, f"{facts['program']}, {kind}, answers the running server")
@@ -288,7 +308,7 @@ def _store_of_the_server(told: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _store_of_a_start(loaded: Loaded) -> Iterator[Finding]:
-    """The store that would be used, as this shell sees it."""
+    """The store that a start would use, as this shell sees it."""
     if loaded.settings.store.url == "embedded":
         yield from _embedded_store(loaded)
     else:
@@ -304,16 +324,16 @@ def _embedded_store(loaded: Loaded) -> Iterator[Finding]:
     except ChatmasterError as error:
         yield Finding("wrong", "store", "embedded", str(error))
         return
-    yield Finding("good", "store", f"embedded: {program} ({program.path}), which does not run now")
+    yield Finding("good", "store", f"embedded: {program} ({program.path}), not running")
     if advice := binary.why_not_the_wheels(program):
         yield Finding("warning", "store program", str(program.path), advice)
-    yield Finding("good", "durability", "disk: every write is synced before it is answered")
+    yield Finding("good", "durability", "disk: the store syncs every write before it answers")
     yield from _overcommit()
 
 
 def _overcommit() -> Iterator[Finding]:
     if _read_number("/proc/sys/vm/overcommit_memory") == 0:
-        advice = "rewriting its file may fail when memory is short: sysctl -w vm.overcommit_memory=1"
+        advice = "rewriting the store's file may fail when memory is short: sysctl -w vm.overcommit_memory=1"
         yield Finding("warning", "overcommit", "vm.overcommit_memory is 0", advice, MACHINE)
 
 
@@ -325,7 +345,7 @@ def _configured_store(url: str, name: str) -> Iterator[Finding]:
     try:
         facts = remote.inspect(url, _STORE_TIMEOUT, name)
     except StoreUnreachable as error:
-        yield Finding("wrong", "store", str(error), "the first start will end with exit code 6")
+        yield Finding("wrong", "store", str(error), "a start will end with exit code 6")
         return
     took = (time.monotonic() - began) * 1000
     found = f"{facts.program} at {store_url.parse(url).shown}, found in {took:.0f} ms from this shell"
@@ -336,43 +356,57 @@ def _judge_store(facts: Mapping[str, Any], found: str) -> Iterator[Finding]:
     version = tuple(int(part) for part in facts["program"].split()[-1].split(".")[:2] if part.isdigit())
     level: Level = "good" if version >= _OLDEST_STORE else "wrong"
     yield Finding(
-        level, "store", found, "" if level == "good" else "Redis 6.2 or Valkey is the oldest that works", STORE
+        level,
+        "store",
+        found,
+        "" if level == "good" else "the oldest supported store is Redis 6.2, or any Valkey",
+        STORE,
     )
     yield _durability(facts["durability"], facts["replicas"])
     if facts["maxmemory_policy"] not in ("", "noeviction"):
-        advice = "it throws messages away when memory is short: CONFIG SET maxmemory-policy noeviction"
+        advice = "the store evicts messages when memory is short: CONFIG SET maxmemory-policy noeviction"
         yield Finding("wrong", "eviction", facts["maxmemory_policy"], advice, STORE)
     if facts["pubsub_buffer"]:
         yield _pubsub_buffer(facts["pubsub_buffer"])
     offset = facts["clock_offset"]
     if abs(offset) > _CLOCK_TOLERANCE:
-        yield Finding("warning", "clock", f"the store's is {offset:+.1f} s from ours", "run NTP on both", STORE)
+        yield Finding(
+            "warning", "clock", f"the clock of the store differs by {offset:+.1f} s", "run NTP on both machines", STORE
+        )
     else:
-        yield Finding("good", "clock", f"the store's is {offset * 1000:+.0f} ms from ours", where=STORE)
+        yield Finding("good", "clock", f"the clock of the store differs by {offset * 1000:+.0f} ms", where=STORE)
 
 
 def _durability(durability: str, replicas: int) -> Finding:
     match durability:
         case "disk":
-            return Finding("good", "durability", "disk: every write is synced before it is answered", where=STORE)
+            return Finding("good", "durability", "disk: the store syncs every write before it answers", where=STORE)
         case "second":
             advice = "a crash of the store's machine may lose acknowledged messages: CONFIG SET appendfsync always"
             return Finding("warning", "durability", "synced once a second", advice, STORE)
         case "replica":
-            advice = "what the replicas have not got yet is lost with the store: min-replicas-to-write 1 bounds it"
+            advice = "messages that no replica has yet are lost with the store: min-replicas-to-write 1 limits the loss"
             found = f"memory of {replicas + 1} servers"
             return Finding("warning", "durability", found, advice, STORE)
         case "memory":
             advice = "a restart of the store loses the history: CONFIG SET appendonly yes"
             return Finding("warning", "durability", "memory only", advice, STORE)
         case _:
-            return Finding("warning", "durability", "unknown: the store does not tell", "ask whoever runs it", STORE)
+            return Finding(
+                "warning",
+                "durability",
+                "unknown: the store does not allow CONFIG",
+                "ask the operator of the store",
+                STORE,
+            )
 
 
 def _pubsub_buffer(limits: str) -> Finding:
     hard, soft, seconds = (int(part) for part in limits.split()[:3])
     found = f"{hard >> 20} MiB, or {soft >> 20} MiB for {seconds} s"
     if soft and soft < 32 << 20:
-        advice = 'a busy worker is cut off early: CONFIG SET client-output-buffer-limit "pubsub 256mb 64mb 60"'
+        advice = (
+            'the store disconnects a busy worker early: CONFIG SET client-output-buffer-limit "pubsub 256mb 64mb 60"'
+        )
         return Finding("warning", "subscriber buffer", found, advice, STORE)
     return Finding("good", "subscriber buffer", found, where=STORE)

@@ -1,4 +1,4 @@
-"""Which instance a command is about, and how it is asked: the configuration, the control socket, the answers."""
+"""The instance that a command addresses: its configuration, its control socket, its answers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from chatmaster.runtime import pidfile
 if TYPE_CHECKING:
     from chatmaster.config.loader import Loaded
 
-ANSWER_TIMEOUT = 10.0  # seconds for what needs no waiting on the master's side
-COMMAND = "_CHATMASTER_COMMAND"  # in the environment: how the person called chatctl
+ANSWER_TIMEOUT = 10.0  # seconds for a command that the master answers at once
+COMMAND = "_CHATMASTER_COMMAND"  # environment variable: how the user called chatctl
 MOST_SECONDS = 3_153_600_000.0  # a hundred years
-_POLL = 0.02  # seconds between two looks at what has no descriptor to wait for
+_POLL = 0.02  # seconds between two checks of a condition without a descriptor to wait for
 
 overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
 
@@ -31,7 +31,7 @@ which_worker = click.option("--worker", metavar="NAME", help="only this Worker o
 
 @dataclass
 class Instance:
-    """What the options before the command say."""
+    """The instance that the options select."""
 
     file: str | None = None
     name: str | None = None
@@ -44,13 +44,13 @@ class Instance:
         return loader.load(self.file, overrides=overrides, flags={**self._flags(), **(flags or {})})
 
     def locate(self) -> Loaded:
-        """The configuration as far as it says where the master is: a fault elsewhere must not hinder `stop`."""
+        """The configuration of the section `master` only, so that a fault elsewhere does not prevent `stop`."""
         from chatmaster.config import loader
 
         return loader.load(self.file, flags=self._flags(), only="master")
 
     def arguments(self) -> list[str]:
-        """The options again, for a chatctl of the same instance."""
+        """The options that select this instance, as command line arguments."""
         named = {"--config": self.file, "--name": self.name, "--state-dir": self.state_dir}
         return [part for option, value in named.items() if value is not None for part in (option, value)]
 
@@ -61,7 +61,10 @@ class Instance:
     def call(
         self, command: str, args: Mapping[str, Any] | None = None, *, timeout: float | None = ANSWER_TIMEOUT
     ) -> dict[str, Any]:
-        """Ask the master; what it says meanwhile goes to stderr. Raises NotRunning, Refused, TimedOut."""
+        """Send a command to the master and return the answer; progress goes to stderr.
+
+        Raises NotRunning, RefusedByMaster, TimedOut.
+        """
         place = self.locate()
         wait_for_socket(place, timeout)
         from chatmaster.cli import control_client
@@ -71,22 +74,22 @@ class Instance:
         )
 
     def query(self, what: str, args: Mapping[str, Any], *, worker: str | None = None) -> list[dict[str, Any]]:
-        """Ask the workers by way of the master; says on stderr what is missing: whose part, or how many rows.
+        """Ask the workers through the master. Missing answers and rows are reported on stderr.
 
-        `worker` is the program's Worker that is meant; None: all of them, or the chat where only one can do it.
+        `worker` names one Worker of the program; None means all of them, or the chat where only the chat can answer.
         """
         answer = self.call("query", {"what": what, "args": dict(args), "worker": worker})
         for name, reason in answer.get("refused", {}).items():
             click.echo(f"Worker {name}: {reason}", err=True)
         for slot in answer.get("missing", ()):
-            click.echo(f"worker {slot} did not answer in time: its part is missing", err=True)
+            click.echo(f"worker {slot} did not answer in time: its rows are missing", err=True)
         rows = list(answer.get("rows", ()))
         if answer.get("truncated"):
-            click.echo(f"these are {len(rows):,} of {answer.get('count', 0):,}", err=True)
+            click.echo(f"the first {len(rows):,} of {answer.get('count', 0):,} rows", err=True)
         return rows
 
     def follow(self, what: str, args: Mapping[str, Any], *, worker: str | None = None) -> Iterator[dict[str, Any]]:
-        """Rows as they come, until the master ends or Ctrl-C."""
+        """Yield rows as they arrive, until the master ends or Ctrl-C."""
         place = self.locate()
         wait_for_socket(place, ANSWER_TIMEOUT)
         from chatmaster.cli import control_client
@@ -96,40 +99,40 @@ class Instance:
 
 
 def command() -> str:
-    """How chatctl was called: what a hint names must work where it is read."""
+    """The chatctl command as the user called it, for hints that can be copied."""
     return os.environ.get(COMMAND, "chatctl")
 
 
 def warn(loaded: Loaded) -> Loaded:
-    """Say on stderr what the configuration passes over; returns the same."""
+    """Print the warnings of a configuration on stderr and return the configuration."""
     for warning in loaded.warnings:
         click.echo(f"chatctl: warning: {warning}", err=True)
     return loaded
 
 
 def progress(line: str) -> None:
-    """One line of what is going on."""
+    """Print one line of progress on stderr."""
     click.echo(line, err=True)
 
 
 class Duration(click.FloatRange):
-    """A number of seconds as an option: neither `nan` nor `inf`, which click takes for numbers."""
+    """An option in seconds. `nan` and `inf`, which click accepts, are refused."""
 
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As click's own."""
+        """Convert the text; fail for a number that is not finite."""
         found = super().convert(value, param, ctx)
         if not math.isfinite(found):
-            self.fail(f"{value} is no number of seconds.", param, ctx)
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
         return found
 
 
 def wait_for_socket(place: Loaded, timeout: float | None) -> None:
-    """Return once somebody listens at the control socket. Raises NotRunning where no master lives that would.
+    """Wait until the control socket accepts connections.
 
-    A master that starts holds its pid file for a while before it listens, and the socket file of one that was killed
-    may still be there.
+    A starting master holds its pid file before it listens, and a killed master leaves its socket file behind.
+    Raises NotRunning if no master holds the pid file, TimedOut after `timeout` seconds.
     """
     deadline = time.monotonic() + (ANSWER_TIMEOUT if timeout is None else timeout)
     while not _is_listened_on(place.control_socket):
@@ -157,12 +160,12 @@ def _is_listened_on(path: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
         except OSError:
-            pass  # a full queue, or not ours: the command itself will say
+            pass  # a full queue or a lack of permission: the command itself reports it
     return True
 
 
 def wait_until(condition: Callable[[], bool], timeout: float | None, otherwise: str) -> None:
-    """Wait for a condition that nobody reports. Raises TimedOut with the sentence `otherwise`."""
+    """Poll until a condition holds. Raises TimedOut with the sentence `otherwise` after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while not condition():
         if deadline is not None and time.monotonic() > deadline:
@@ -171,5 +174,5 @@ def wait_until(condition: Callable[[], bool], timeout: float | None, otherwise: 
 
 
 def is_gone(pid_file: Path) -> bool:
-    """Whether no master holds the pid file any more."""
+    """True if no master holds the pid file."""
     return pidfile.holder(pid_file) is None

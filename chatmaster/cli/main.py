@@ -1,7 +1,7 @@
 """The commands of chatctl: their options, their text and their exit codes.
 
-Each command only declares what it takes and hands on to the file that does it; those, and what they import, are
-loaded when the command runs, so that `chatctl` answers at once.
+A command declares its options and calls the file that does the work. That file and its imports are loaded when the
+command runs, so that `chatctl` starts quickly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chatmaster.plural import counted
 # Seconds for the store after the last worker (`STOP_GRACE` in store/supervisor.py), and for the master itself.
 STOP_MARGIN = 6.0
 INTERRUPTED = 128 + signal.SIGINT  # Ctrl-C, as a shell counts it
-SUCCESSION = "_CHATMASTER_SUCCESSION"  # as `exec_state.VARIABLE`, which costs time to import
+SUCCESSION = "_CHATMASTER_SUCCESSION"  # equals `exec_state.VARIABLE`, whose import takes time
 
 _INSTANCE_OPTIONS = {
     "file": ("--config", "FILE", "the configuration file"),
@@ -37,7 +37,7 @@ _INSTANCE_OPTIONS = {
 
 
 def _instance_options(hidden: bool) -> list[click.Option]:
-    """Which instance; shown before the command, and understood after it as well."""
+    """The options that select the instance. The help shows them before the command; they also work after it."""
 
     def remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
         if value is not None and option.name is not None:
@@ -79,7 +79,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
-    """The answer on stdout: JSON for programs, text for people."""
+    """Print an answer on stdout: as JSON for programs, as text for people."""
     if as_json:
         import json
 
@@ -93,7 +93,7 @@ def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("app", required=False)
-@click.option("-d", "--daemon", is_flag=True, help="in the background; returns when every worker answers")
+@click.option("-d", "--daemon", is_flag=True, help="run in the background; chatctl returns when every worker answers")
 @click.option("-n", "--workers", type=int, metavar="N", help="the number of workers, as server.workers")
 @click.option(
     "-b",
@@ -128,16 +128,16 @@ def start(
 
 
 @cli.command()
-@click.option("--graceful", is_flag=True, help="wait for the clients to leave by themselves")
+@click.option("--graceful", is_flag=True, help="wait until the clients have left")
 @click.option(
     "--timeout",
     type=Duration(min=0, max=MOST_SECONDS),
     metavar="S",
-    help="seconds until what is left is killed; with --graceful: until the clients are sent away",
+    help="seconds until remaining processes are killed; with --graceful: until remaining clients are closed",
 )
 @click.pass_obj
 def stop(instance: Instance, graceful: bool, timeout: float | None) -> None:
-    """Drain and end everything."""
+    """Stop the server: close the clients, then end the workers, the store and the master."""
     place = instance.locate()
     master = place.settings.master
     wait: float | None = None
@@ -146,14 +146,14 @@ def stop(instance: Instance, graceful: bool, timeout: float | None) -> None:
     elif not graceful:
         wait = master.stop_timeout + STOP_MARGIN
     instance.call("stop", {"graceful": graceful, "timeout": timeout}, timeout=wait)
-    wait_until(lambda: is_gone(place.pid_file), wait, "the master was told to stop and is still there")
+    wait_until(lambda: is_gone(place.pid_file), wait, "the master was told to stop, but still runs")
     click.echo(f"{master.name} has stopped", err=True)
 
 
 @cli.command()
 @click.pass_obj
 def restart(instance: Instance) -> None:
-    """Drain everything and start again, as the same process."""
+    """Stop everything and start again in the same master process."""
     from chatmaster.cli import start as cli_start
 
     cli_start.restart(instance)
@@ -162,18 +162,18 @@ def restart(instance: Instance) -> None:
 @cli.command()
 @click.pass_obj
 def reload(instance: Instance) -> None:
-    """Read the configuration and the application again, worker by worker, without dropping anyone."""
+    """Load the configuration and the application again and replace the workers one by one; clients stay connected."""
     answer = instance.call("reload", timeout=None)
     for key in answer.get("needs_restart", ()):
-        click.echo(f"{key} needs restart: it stays as it was", err=True)
+        click.echo(f"{key} needs a restart: the old value stays", err=True)
     click.echo(f"reloaded: generation {answer.get('generation', '?')}", err=True)
 
 
 @cli.command()
-@click.option("--program", metavar="PATH", help="another chatctl, or a directory with its package")
+@click.option("--program", metavar="PATH", help="another chatctl, or a directory with the package chatmaster")
 @click.pass_obj
 def upgrade(instance: Instance, program: str | None) -> None:
-    """Replace the running program in place: same process, sockets and clients."""
+    """Replace the running program in place; process, sockets and clients stay."""
     from chatmaster.cli import start as cli_start
 
     cli_start.upgrade(instance, program)
@@ -181,14 +181,16 @@ def upgrade(instance: Instance, program: str | None) -> None:
 
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("count", metavar="N|+N|-N")
-@click.option("--worker", metavar="NAME", help="which Worker of a program that has several; without it, the first")
+@click.option(
+    "--worker", metavar="NAME", help="the Worker to scale in a program that has several; default: the first one"
+)
 @click.pass_obj
 def scale(instance: Instance, count: str, worker: str | None) -> None:
     """Change the number of workers: 4 sets it, +1 and -1 change it."""
     try:
         value = int(count)
     except ValueError:
-        raise UsageError(f"{count!r} is no number: scale takes N, +N or -N") from None
+        raise UsageError(f"{count!r} is not a number: scale takes N, +N or -N") from None
     from chatmaster.config import groups
     from chatmaster.runtime.cores import Cores
 
@@ -204,13 +206,13 @@ def scale(instance: Instance, count: str, worker: str | None) -> None:
 
 
 @cli.command()
-@click.option("--watch", is_flag=True, help="again every second, until Ctrl-C")
-@click.option("--sort", type=click.Choice(SORTS), default="slot", help="of --watch: the column that it begins with")
-@click.option("--check", is_flag=True, help="exit with 1 where something is wrong now, for a monitor")
+@click.option("--watch", is_flag=True, help="refresh every second, until Ctrl-C")
+@click.option("--sort", type=click.Choice(SORTS), default="slot", help="with --watch: the first sort column")
+@click.option("--check", is_flag=True, help="exit with 1 while the server has a fault, for monitoring")
 @as_json
 @click.pass_obj
 def status(instance: Instance, watch: bool, sort: str, check: bool, as_json: bool) -> int:
-    """Show master, store and workers, and what is wrong with them now."""
+    """Show the master, the store, the workers and their current faults."""
     from chatmaster.cli import status as cli_status
 
     if watch:
@@ -221,11 +223,11 @@ def status(instance: Instance, watch: bool, sort: str, check: bool, as_json: boo
 
 
 @cli.command()
-@click.option("--sort", type=click.Choice(SORTS), default="slot", help="the column that it begins with")
+@click.option("--sort", type=click.Choice(SORTS), default="slot", help="the first sort column")
 @as_json
 @click.pass_obj
 def top(instance: Instance, sort: str, as_json: bool) -> None:
-    """Watch the workers in a live table, as `status --watch`: arrows choose the column to sort by, q ends it."""
+    """Watch the workers in a live table, like `status --watch`. Arrow keys choose the sort column, q quits."""
     _watch(instance, sort, as_json=as_json)
 
 
@@ -233,7 +235,7 @@ def _watch(instance: Instance, sort: str, *, as_json: bool) -> None:
     from chatmaster.cli import status as cli_status
 
     ask = partial(instance.call, "status")
-    ask()  # where nobody runs, that is said before the screen is taken
+    ask()  # a server that does not run is reported before the screen switches
     if as_json or not (sys.stdout.isatty() and sys.stdin.isatty()):
         cli_status.follow(ask, as_json=as_json)
     from chatmaster.cli import top_screen
@@ -242,13 +244,13 @@ def _watch(instance: Instance, sort: str, *, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--room", help="only those in this room")
-@click.option("--user", help="only those of this user")
+@click.option("--room", help="only connections in this room")
+@click.option("--user", help="only connections of this user")
 @which_worker
 @as_json
 @click.pass_obj
 def connections(instance: Instance, room: str | None, user: str | None, worker: str | None, as_json: bool) -> None:
-    """List the connections, over all workers."""
+    """List the connections of all workers."""
     _rows(instance, "connections", {"room": room, "user": user}, worker, as_json=as_json)
 
 
@@ -257,7 +259,7 @@ def connections(instance: Instance, room: str | None, user: str | None, worker: 
 @as_json
 @click.pass_obj
 def rooms(instance: Instance, worker: str | None, as_json: bool) -> None:
-    """List the rooms that workers follow: with members, just left, followed by tail; inboxes (@USER), too."""
+    """List the rooms that workers follow: with members, recently left, or followed by `tail`; also inboxes (@USER)."""
     _rows(instance, "rooms", {}, worker, as_json=as_json)
 
 
@@ -277,7 +279,7 @@ def who(instance: Instance, room: str, worker: str | None, as_json: bool) -> Non
 @as_json
 @click.pass_obj
 def tail(instance: Instance, room: str, worker: str | None, as_json: bool) -> None:
-    """Follow a room, until Ctrl-C."""
+    """Print new messages of a room until Ctrl-C."""
     import json
 
     from chatmaster.cli import tables
@@ -288,8 +290,8 @@ def tail(instance: Instance, room: str, worker: str | None, as_json: bool) -> No
 
 
 @cli.command()
-@click.option("--room", help="only what was done in this room")
-@click.option("--user", help="only what was done to this user")
+@click.option("--room", help="only actions in this room")
+@click.option("--user", help="only actions against this user")
 @which_worker
 @as_json
 @click.pass_obj
@@ -311,12 +313,12 @@ def _rows(instance: Instance, what: str, args: Mapping[str, Any], worker: str | 
 
 @cli.command()
 @click.argument("app", required=False)
-@click.option("--store", is_flag=True, help="try the store, too: connect, and write what a start writes to try it")
+@click.option("--store", is_flag=True, help="also try the store: connect and run the trial writes of a start")
 @overrides
 @as_json
 @click.pass_obj
 def check(instance: Instance, app: str | None, store: bool, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Read the configuration and the application without starting anything; with --store try the store."""
+    """Check the configuration and the application without starting a server; with --store, check the store too."""
     from chatmaster.cli import check as cli_check
 
     loaded = warn(instance.load(overrides, {"server.app": app} if app else None))
@@ -332,10 +334,10 @@ def check(instance: Instance, app: str | None, store: bool, overrides: tuple[str
 @as_json
 @click.pass_obj
 def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print what a start from here would use, and where each value came from.
+    """Print the settings that a start from here would use, each with its origin.
 
-    This is what the flags, the environment, the file and the program say now. Where a server of that name runs with
-    another value, a line says with which; `reload` or `restart` bring the new one.
+    The settings come from the flags, the environment, the file and the program. Where the running server of that name
+    uses another value, an extra line shows that value; `reload` or `restart` apply the new one.
     """
     from chatmaster.cli import check as cli_check
 
@@ -349,7 +351,7 @@ def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> Non
 @as_json
 @click.pass_obj
 def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Look for what makes a deployment hurt; exits with 1 where something is wrong."""
+    """Look for problems of the running server, or of a start from here; exit with 1 if something is wrong."""
     from chatmaster.cli import doctor as doctors
 
     findings = doctors.examine(warn(instance.load(overrides)))
@@ -359,19 +361,27 @@ def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int
 
 @cli.command()
 @click.option("--connections", type=click.IntRange(2, 10_000), default=50, show_default=True)
-@click.option("--seconds", type=Duration(min=0.2, max=3600), default=5.0, show_default=True, help="of load")
-@click.option("--in-flight", type=click.IntRange(1, 1000), default=16, show_default=True, help="in the second half")
-@click.option("--token", default="", help="for a server that wants one")
-@click.option("--message", default="bench", show_default=True, help="what is sent to a program that is not the chat")
+@click.option(
+    "--seconds", type=Duration(min=0.2, max=3600), default=5.0, show_default=True, help="duration of the load"
+)
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 1000),
+    default=16,
+    show_default=True,
+    help="messages in flight during the second half",
+)
+@click.option("--token", default="", help="a token, for a server that requires tokens")
+@click.option("--message", default="bench", show_default=True, help="the message for a program that is not the chat")
 @as_json
 @click.pass_obj
 def bench(
     instance: Instance, connections: int, seconds: float, in_flight: int, token: str, message: str, as_json: bool
 ) -> int:
-    """Put a small load on the running server, and show the figures.
+    """Put a small load on the running server and show the figures.
 
-    The chat gets it in a room of its own. A program of your own gets --message from one connection after the other,
-    each of which waits for what it hears next.
+    The chat gets the load in a room of its own. A program of your own gets --message from one connection after the
+    other; each connection then waits for the next message that the server sends.
     """
     from chatmaster.cli import bench as load
 
@@ -402,7 +412,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         stdio.check_arguments(arguments)
         code = int(cli.main(list(arguments), prog_name="chatctl", standalone_mode=False) or 0)
-        sys.stdout.flush()  # here, where a full disk can still be told
+        sys.stdout.flush()  # here a full disk can still be reported
         return code
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
@@ -414,8 +424,8 @@ def run(arguments: Sequence[str]) -> int:
     except ChatmasterError as error:
         stdio.print_error(str(error))
         return error.exit_code
-    except (BrokenPipeError, SystemExit):  # click makes the first into the second
-        stdio.detach(sys.stdout)  # whoever read our output has seen enough
+    except (BrokenPipeError, SystemExit):  # click turns the first into the second
+        stdio.detach(sys.stdout)  # the reader of the output has closed the pipe
         return ExitCode.DONE
     except OSError as error:
         stdio.detach(sys.stdout)
@@ -427,19 +437,19 @@ def _show(error: click.ClickException) -> None:
     try:
         error.show()
     except OSError:
-        stdio.detach(sys.stderr)  # it cannot be written; the exit code says the same
+        stdio.detach(sys.stderr)  # standard error cannot be written; the exit code remains
 
 
 def main() -> NoReturn:
-    """The program."""
+    """The entry point of `chatctl`."""
     stdio.prepare()
     if sys.platform != "linux":
         sys.exit("chatctl: chatmaster runs on Linux only (it needs PDEATHSIG, memfd and SO_REUSEPORT balancing)")
     try:
         code = run(sys.argv[1:])
     finally:
-        if SUCCESSION in os.environ:  # the master became us, and we did not get as far as to be it
+        if SUCCESSION in os.environ:  # a master executed this program, which failed before it became the master
             from chatmaster.master import exec_state
 
-            exec_state.roll_back(exec_state.take(os.environ), "it did not come to its start")
+            exec_state.roll_back(exec_state.take(os.environ), "the new program ended before it started")
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The commands of chatctl that act as the operator: speak, moderate, sign a token."""
+"""The commands of chatctl that act as the operator: send a message, moderate, sign a token."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from chatmaster.plural import counted
 from chatmaster.settings import Auth
 
 _SPAN = Duration(min=0, min_open=True, max=MOST_SECONDS)
-MOST_KICKED = 1000  # connections by one order
+MOST_KICKED = 1000  # connections for each command
 
 
 def commands() -> list[click.Command]:
-    """All of them."""
+    """All commands of this file."""
     return [
         say,
         token,
         kick,
-        _moderation("ban", "Keep USER out, an id as `who` and `connections` show it.", lasts=True),
-        _moderation("mute", "Let USER read, but not say: an id as `who` and `connections` show it.", lasts=True),
-        _moderation("unban", "End a ban.", lasts=False),
-        _moderation("unmute", "End a mute.", lasts=False),
-        _list("bans", "ban", "List who is banned, by whom, until when and why."),
-        _list("mutes", "mute", "List who is muted, by whom, until when and why."),
+        _moderation("ban", "Ban USER: a user id, as `who` and `connections` show it.", lasts=True),
+        _moderation(
+            "mute", "Mute USER, who can still read: a user id, as `who` and `connections` show it.", lasts=True
+        ),
+        _moderation("unban", "Lift a ban.", lasts=False),
+        _moderation("unmute", "Lift a mute.", lasts=False),
+        _list("bans", "ban", "List the bans: who, by whom, until when and why."),
+        _list("mutes", "mute", "List the mutes: who, by whom, until when and why."),
     ]
 
 
@@ -41,7 +43,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 def _report(rows: list[dict[str, Any]], text: str, *, as_json: bool) -> None:
-    """What was done: a sentence on stderr, and the rows on stdout for programs."""
+    """Print what was done: a sentence on stderr, the rows as JSON on stdout."""
     click.echo(text, err=True)
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
@@ -54,9 +56,9 @@ def _report(rows: list[dict[str, Any]], text: str, *, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def say(instance: Instance, room: str, text: str, worker: str | None, as_json: bool) -> None:
-    """Say something in a room, as the operator. In a program of your own TEXT is sent to the room as it is.
+    """Send a message to a room as the operator. A program of your own sends TEXT to the room unchanged.
 
-    Of a program of several Workers, to the room of that name of each.
+    In a program of several Workers, the room of that name of each Worker gets the message.
     """
     rows = instance.query("say", {"room": room, "text": text}, worker=worker) or [{"room": room}]
     numbers = "".join(f" (message {row['offset']:,})" for row in rows if "offset" in row)
@@ -66,15 +68,15 @@ def say(instance: Instance, room: str, text: str, worker: str | None, as_json: b
 
 @click.command()
 @click.argument("user")
-@click.option("--room", help="only out of this room; without it, their connections are closed")
-@click.option("--reason", help="told to the user, kept in the audit")
+@click.option("--room", help="remove the user from this room only; without it, close the connections")
+@click.option("--reason", help="the reason, shown to the user and in the audit")
 @which_worker
 @as_json
 @click.pass_obj
 def kick(
     instance: Instance, user: str, room: str | None, reason: str | None, worker: str | None, as_json: bool
 ) -> None:
-    """Close the connections of USER, an id as `who` and `connections` show it.
+    """Close the connections of USER: a user id, as `who` and `connections` show it.
 
     In a program of your own USER may also be the id of one connection.
     """
@@ -89,16 +91,16 @@ def kick(
 
 
 def _kick(instance: Instance, user: str, room: str | None, reason: str | None, worker: str | None) -> int:
-    """How many connections it met, as far as one can see. Raises Refused where there is nobody to kick."""
-    room = room and unicodedata.normalize("NFC", room)  # as it is kept
+    """Kick a user; return the number of known connections. Raises RefusedByMaster if there is nobody to kick."""
+    room = room and unicodedata.normalize("NFC", room)  # the form in which room names are stored
     found, missing = _connections_of(instance, user, worker)
     there = [row for row in found if room is None or room in row.get("rooms", ())]
     if found and not there and not missing:
         raise RefusedByMaster(ExitCode.FAILED, f"{user} is connected, but not in {room}")
-    ids = [row["id"] for row in there][:MOST_KICKED]  # which a program of one's own is told: it may have no users
+    ids = [row["id"] for row in there][:MOST_KICKED]  # for a program of one's own, which may have no users
     given = {"user": user, "room": room, "reason": reason, "connections": ids}
     given = {key: value for key, value in given.items() if value is not None}
-    # Of several Workers those that have one of them: the others would say that there is nobody.
+    # Only the Workers that have a connection: the others would report that there is nobody.
     theirs: set[str | None] = {str(row["worker"]) for row in there if "worker" in row}
     for one in theirs or {worker}:
         instance.query("kick", given, worker=one)
@@ -106,14 +108,14 @@ def _kick(instance: Instance, user: str, room: str | None, reason: str | None, w
 
 
 def _connections_of(instance: Instance, user: str, worker: str | None) -> tuple[list[dict[str, Any]], list[int]]:
-    """The open connections of a user, or the one with that id, and the workers that did not say."""
+    """The open connections of a user, or the connection with that id; and the workers that did not answer."""
     answer = instance.call("query", {"what": "connections", "args": {"user": user}, "worker": worker})
     return answer.get("rows", []), answer.get("missing", [])
 
 
 def _connections(count: int) -> str:
     if not count:
-        return "no connection is in yet; what is just coming in is put out"
+        return "no open connection; connections that are being opened are closed"
     return counted(count, "connection")
 
 
@@ -121,7 +123,7 @@ _DONE = {"ban": "banned", "mute": "muted", "unban": "unbanned", "unmute": "unmut
 
 
 def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
-    """One command of the kind `ban USER [--room R] [--seconds S] [--reason TEXT]`."""
+    """Build a command like `ban USER [--room R] [--seconds S] [--reason TEXT]`."""
 
     def act(instance: Instance, user: str, worker: str | None, as_json: bool, **given: Any) -> None:
         given = {key: value for key, value in given.items() if value is not None}
@@ -132,30 +134,30 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
             if as_json:
                 click.echo(json.dumps(rows, ensure_ascii=False))
             raise RefusedByMaster(
-                ExitCode.FAILED, f"{user} was not {_DONE[name.removeprefix('un')]}{where}: nothing is changed"
+                ExitCode.FAILED, f"{user} was not {_DONE[name.removeprefix('un')]}{where}: nothing changed"
             )
         row: dict[str, Any] = rows[0] if rows else {"user": user, **given}
         told = f"{_DONE[name]} {user}{where}"
         if lasts:
             row |= {"room": given.get("room", ""), "seconds": given.get("seconds"), "connections": len(found)}
             told += f" for {duration(given['seconds'])}" if given.get("seconds") else " for ever"
-            told += f"; {counted(len(found), 'connection')} of theirs open" if found else "; they are not connected now"
+            told += f"; the user has {counted(len(found), 'connection')}" if found else "; the user is not connected"
         _report([row], told, as_json=as_json)
 
     options: list[click.Parameter] = [
         click.Argument(["user"]),
-        click.Option(["--room"], help="only in this room; without it, everywhere"),
-        click.Option(["--reason"], help="told to the user, kept in the audit"),
-        click.Option(["--worker"], metavar="NAME", help="this chat, of a program that has several"),
+        click.Option(["--room"], help="only in this room; default: everywhere"),
+        click.Option(["--reason"], help="the reason, shown to the user and in the audit"),
+        click.Option(["--worker"], metavar="NAME", help="only this chat of a program that has several"),
         click.Option(["--json", "as_json"], is_flag=True, help="print JSON"),
     ]
     if lasts:
-        options.insert(2, click.Option(["--seconds"], type=_SPAN, help="for how long; without it, for ever"))
+        options.insert(2, click.Option(["--seconds"], type=_SPAN, help="duration; default: for ever"))
     return click.Command(name, params=options, callback=click.pass_obj(act), help=text)
 
 
 def _list(name: str, kind: str, text: str) -> click.Command:
-    """`bans` and `mutes`."""
+    """Build the command `bans` or `mutes`."""
 
     def show(instance: Instance, worker: str | None, as_json: bool, **given: Any) -> None:
         asked = {"kind": kind, **{key: value for key, value in given.items() if value is not None}}
@@ -163,9 +165,9 @@ def _list(name: str, kind: str, text: str) -> click.Command:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else tables.render(name, rows))
 
     options: list[click.Parameter] = [
-        click.Option(["--room"], help='only those of this room; "": only those that hold everywhere'),
+        click.Option(["--room"], help='only those of this room; "": only those that apply everywhere'),
         click.Option(["--user"], help="only those of this user"),
-        click.Option(["--worker"], metavar="NAME", help="this chat, of a program that has several"),
+        click.Option(["--worker"], metavar="NAME", help="only this chat of a program that has several"),
         click.Option(["--json", "as_json"], is_flag=True, help="print JSON"),
     ]
     return click.Command(name, params=options, callback=click.pass_obj(show), help=text)
@@ -174,19 +176,21 @@ def _list(name: str, kind: str, text: str) -> click.Command:
 @click.command()
 @click.argument("user")
 @click.option("--ttl", type=_SPAN, default=3600.0, show_default=True, help="seconds")
-@click.option("--moderator", is_flag=True, help="with the role moderator")
+@click.option("--moderator", is_flag=True, help="give the token the role moderator")
 @overrides
 @click.pass_obj
 def token(instance: Instance, user: str, ttl: float, moderator: bool, overrides: tuple[str, ...]) -> None:
-    """Make a signed token for USER, with the configured secret."""
+    """Print a token for USER, signed with the configured secret."""
     click.echo(make_token(warn(instance.load(overrides)).settings.auth, user, ttl=ttl, moderator=moderator))
 
 
 def make_token(auth: Auth, user: str, *, ttl: float, moderator: bool) -> str:
-    """A JSON Web Token for `user`, good for `ttl` seconds. Raises UsageError where there is no secret to sign with."""
+    """A JSON Web Token for `user`, valid for `ttl` seconds. Raises UsageError without a secret to sign with."""
     if not auth.secret:
         holder = (
-            "whoever has the private key of auth.public_key" if auth.public_key else "auth.secret, which is not set"
+            "the private key that belongs to auth.public_key, which chatctl does not have"
+            if auth.public_key
+            else "auth.secret, which is not set"
         )
         raise UsageError(f"a token is signed with {holder}")
     import jwt  # takes 0.1 s
@@ -197,5 +201,5 @@ def make_token(auth: Auth, user: str, *, ttl: float, moderator: bool) -> str:
     claims |= {"iss": auth.issuer} if auth.issuer else {}
     claims |= {"aud": auth.audience} if auth.audience else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)  # `doctor` says it
+        warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)  # `doctor` warns of a short secret
         return jwt.encode(claims, auth.secret, algorithm=auth.algorithms[0] if auth.algorithms else "HS256")

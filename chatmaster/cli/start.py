@@ -1,8 +1,8 @@
 """`chatctl start`: the master in the foreground, or detached, with its readiness reported over a pipe.
 
-The detached master is a fresh `chatctl start` in a session of its own, so that `restart`, which executes the same
-command line again, stays in the background and keeps its pid. It writes one JSON line to the descriptor named by
-READY_FD: ``{"ok": true, ...}`` once every worker answers, or ``{"ok": false, "exit": N, "error": TEXT}``.
+The detached master is a new `chatctl start` in its own session. `restart` executes the same command line again, so the
+master stays in the background and keeps its pid. The master writes one JSON line to the descriptor named by READY_FD:
+``{"ok": true, ...}`` once every worker answers, or ``{"ok": false, "exit": N, "error": TEXT}``.
 """
 
 from __future__ import annotations
@@ -30,29 +30,30 @@ from chatmaster.contract import ExitCode
 from chatmaster.errors import AlreadyRunning, ChatmasterError, RefusedByMaster, TimedOut, UsageError
 from chatmaster.runtime import pidfile, privileges, statedir
 
-READY_FD = "_CHATMASTER_READY_FD"  # in the environment, so that the command line can be executed again as it is
-_MARGIN = 30.0  # seconds beyond master.ready_timeout: for the store, and for the application to be looked at
+READY_FD = "_CHATMASTER_READY_FD"  # environment variable, so that the command line can be executed again unchanged
+_MARGIN = 30.0  # seconds beyond master.ready_timeout, for the store and for the probe of the application
 
 
 def run_in_foreground(loaded: Loaded) -> int:
-    """Be the master until it ends."""
+    """Run the master in this process and return its exit code."""
     from chatmaster.master import arbiter, upgrade_check
 
-    if upgrade_check.VARIABLE in os.environ:  # a master that runs wants to know whether we could take its place
+    if upgrade_check.VARIABLE in os.environ:  # a running master tests whether this program could replace it
         return upgrade_check.run_trial(loaded)
     fd = os.environ.pop(READY_FD, None)
-    if fd is not None:  # somebody else tells the people
+    if fd is not None:  # the parent process prints the result
         return arbiter.run(loaded, ready_fd=int(fd))
     log = loaded.settings.log
-    if not os.isatty(2) and (log.file or log.format == "json"):  # nobody looks, or only a program does
+    if not os.isatty(2) and (log.file or log.format == "json"):  # no terminal: nothing but the log is written
         return arbiter.run(loaded)
     return arbiter.run(loaded, on_ready=lambda report: _print_without_waiting(_where(loaded, report)))
 
 
 def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> int:
-    """Start a master in the background; return when it is ready, or raise what kept it from that.
+    """Start a master in the background and return when it is ready.
 
-    `arguments` are those of the `start` command, without -d.
+    `arguments` are those of the `start` command, without -d. Raises AlreadyRunning, RefusedByMaster with the reason of
+    a failed start, TimedOut.
     """
     owner = privileges.account(loaded.settings.master)
     statedir.prepare(loaded.state_dir, uid=owner.uid, gid=owner.gid)
@@ -65,20 +66,22 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
     try:
         report = _wait_for_report(child, reader, loaded.settings.master.ready_timeout + _MARGIN, log)
     except KeyboardInterrupt:
-        child.send_signal(signal.SIGTERM)  # it is in a session of its own: Ctrl-C did not reach it
+        child.send_signal(signal.SIGTERM)  # the master has its own session: Ctrl-C did not reach it
         raise
     finally:
         os.close(reader)
     if not report.get("ok"):
-        raise RefusedByMaster(int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "it did not start")))
+        raise RefusedByMaster(
+            int(report.get("exit", ExitCode.FAILED)), str(report.get("error", "the server did not start"))
+        )
     click.echo(_where(loaded, report), err=True)
     again = shlex.join([command(), *instance.arguments()])
-    click.echo(f"log: {log}   look: {again} status   end: {again} stop", err=True)
+    click.echo(f"log: {log}   status: {again} status   stop: {again} stop", err=True)
     return ExitCode.DONE
 
 
 def restart(instance: Instance) -> None:
-    """Tell the master to execute itself again; the new one answers when it is ready, or says why it is not."""
+    """Make the master execute itself again. The new image answers when it is ready, or with the reason why not."""
     place = instance.locate()
     master = place.settings.master
     answer = instance.call(
@@ -88,30 +91,30 @@ def restart(instance: Instance) -> None:
 
 
 def upgrade(instance: Instance, path: str | None) -> None:
-    """Have the master replace itself by the program at `path`, or by the one that we are."""
+    """Make the master replace itself with the program at `path`, by default with this program."""
     from chatmaster import __version__
 
     command, root = _program(path)
     answer = instance.call("upgrade", {"command": command, "root": root}, timeout=None)
     for key in answer.get("needs_restart", ()):
-        click.echo(f"{key} needs restart: it stays as it was", err=True)
+        click.echo(f"{key} needs a restart: the old value stays", err=True)
     version, generation = answer.get("version", __version__), answer.get("generation", "?")
     click.echo(f"upgraded: chatmaster {version}, generation {generation}", err=True)
 
 
 def _program(path: str | None) -> tuple[list[str], str]:
-    """The words to execute before those of the master's own command line, and where its packages are imported from."""
+    """The command that replaces the master's own, and the directory of its packages ("": installed)."""
     ourselves = [sys.executable, "-P", "-m", "chatmaster"]
     if path is None:
         root = str(Path(__file__).resolve().parents[2])
         installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
         return ourselves, "" if root in installed else root
-    place = Path(os.path.abspath(path))  # not resolved: a link may lead elsewhere tomorrow
+    place = Path(os.path.abspath(path))  # not resolved: a link may have another target later
     if (place / "chatmaster" / "__main__.py").is_file():
         return ourselves, str(place)
     if place.is_file() and os.access(place, os.X_OK):
         return [str(place)], ""
-    raise UsageError(f"{path} is neither a program nor a directory with the package chatmaster in it")
+    raise UsageError(f"{path} is neither an executable program nor a directory with the package chatmaster")
 
 
 def _where(loaded: Loaded, report: Mapping[str, Any]) -> str:
@@ -122,7 +125,7 @@ def _where(loaded: Loaded, report: Mapping[str, Any]) -> str:
 
 
 def _print_without_waiting(line: str) -> None:
-    """On standard error, where that takes it at once: the master waits for nobody who reads."""
+    """Write a line to standard error if that does not block: the master never waits for a reader."""
     poll = select.poll()
     try:
         poll.register(2, select.POLLOUT)
@@ -142,16 +145,16 @@ def _url(text: str, *, page: bool) -> str:
 
 
 def _spawn(arguments: list[str], log: Path, owner: privileges.UnixAccount) -> tuple[subprocess.Popen[bytes], int]:
-    """The detached master, and the end of the pipe that its report comes from."""
+    """Start the detached master; return it and the reading end of the pipe for its report."""
     reader, writer = os.pipe()
     try:
         out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         if owner.uid is not None:
-            os.fchown(out, owner.uid, -1)  # it is opened again once privileges are dropped
+            os.fchown(out, owner.uid, -1)  # the master opens the log again after it has dropped privileges
     except OSError as error:
         raise ChatmasterError(f"the log {log} cannot be opened: {error.strerror}") from None
     try:
-        # -P: a directory named workers in the current one must not hide ours.
+        # -P: a directory named workers in the current directory must not hide the package.
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "chatmaster", *arguments],
             stdin=subprocess.DEVNULL,
@@ -168,7 +171,7 @@ def _spawn(arguments: list[str], log: Path, owner: privileges.UnixAccount) -> tu
 
 
 def _wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float, log: Path) -> dict[str, Any]:
-    """The master's line. Raises TimedOut, or ChatmasterError where it died without one."""
+    """Read the report of the master. Raises TimedOut, or RefusedByMaster if the master died without a report."""
     deadline = time.monotonic() + timeout
     poll = select.poll()
     poll.register(reader, select.POLLIN)
@@ -176,7 +179,9 @@ def _wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float
     while b"\n" not in received:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
-            raise TimedOut(f"pid {child.pid} is not ready after {timeout:g} s, and goes on trying; see {log}")
+            raise TimedOut(
+                f"the master (pid {child.pid}) is not ready after {timeout:g} s and goes on starting; see {log}"
+            )
         part = os.read(reader, 65_536)
         if not part:
             raise _describe_death(child, log)
@@ -186,7 +191,7 @@ def _wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float
 
 
 def _describe_death(child: subprocess.Popen[bytes], log: Path) -> RefusedByMaster:
-    """It died without a word: how, and the end of its log."""
+    """The error for a master that died without a report: how it ended, and the end of its log."""
     code = child.wait()
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     try:

@@ -1,4 +1,4 @@
-"""What `chatctl status` shows, once or again every second."""
+"""The output of `chatctl status`, once or every second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatmaster.plural import counted
 
 WATCH_INTERVAL = 1.0  # seconds
 
-# What a narrow terminal does without, in this order.
+# The columns that a narrow terminal omits, in this order.
 _DISPENSABLE = (
     "messages_in", "messages_out", "deliveries", "last_exit", "rooms", "generation", "users", "restarts", "dropped",
     "memory", "uptime", "loop_lag_ms", "cpu", "out_rate", "in_rate",
@@ -49,8 +49,8 @@ _COLUMNS = (
 )
 
 
-# What is worth a word only once it has happened.
-_INCIDENTS = {  # of one and of several
+# Totals that are shown only if they are not 0.
+_INCIDENTS = {  # singular and plural
     "handed_over": ("connection handed over", "connections handed over"),
     "hand_over_failed": ("not handed over",),
     "hand_overs_aborted": ("hand-over given up", "hand-overs given up"),
@@ -74,7 +74,7 @@ def render(status: Mapping[str, Any]) -> str:
 
 
 def faults(status: Mapping[str, Any]) -> list[str]:
-    """What is wrong now, a line each: what, for how long, why."""
+    """The current faults, one line each: what, for how long, why."""
     lines = []
     for row in status.get("faults", ()):
         lasting = f" for {duration(row['seconds'])}" if row.get("seconds") is not None else ""
@@ -96,7 +96,7 @@ def _incidents(status: Mapping[str, Any]) -> list[str]:
 
 
 def _places(master: Mapping[str, Any]) -> list[str]:
-    """What runs, from where, and where it writes."""
+    """The application, the program, and the files that the server reads and writes."""
     named = {
         "application": master.get("application"),
         "configuration": master.get("config_file") or "the defaults",
@@ -116,7 +116,7 @@ def _crash(last: Mapping[str, Any] | None) -> list[str]:
 
 
 def heading(status: Mapping[str, Any]) -> list[str]:
-    """Master and store, a line each."""
+    """One line for the master, one for the store."""
     return [_master(status.get("master", {})), _store(status.get("store", {}))]
 
 
@@ -167,19 +167,19 @@ def _workers(status: Mapping[str, Any]) -> str:
         return "no workers"
     if len(rows) > 1 and (totals := status.get("totals")):
         rows.append({"slot": "all", **totals})
-    # All of it where it goes into a file.
+    # A file gets all columns.
     return fitting(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
 
 
 def with_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A worker's row as it is shown."""
+    """The row of a worker, with texts for display."""
     how, age = row.get("last_exit"), row.get("last_exit_age")
     paused = {"state": "paused"} if row.get("accept_paused") is not None else {}
     return {**row, "last_exit": f"{how}, {duration(age)} ago" if how and age is not None else how, **paused}
 
 
 def fitting(rows: list[dict[str, Any]], width: int | None, *, live: bool = False) -> str:
-    """The table without what the terminal has no room for. `live`: rates instead of what they are rates of."""
+    """The table without the columns that do not fit into `width`; `live` shows rates instead of totals."""
     left_out = _COUNTED if live else ("deliveries_rate",)
     columns = [column for column in _COLUMNS if column.key not in left_out]
     columns = [column for column in columns if column.key != "last_exit" or any(row.get("last_exit") for row in rows)]

@@ -1,6 +1,6 @@
-"""What chatctl makes of the surroundings that it was started in: descriptors, locale, arguments, a full disk.
+"""Standard streams, locale and arguments of chatctl, which ends with a sentence and never with a traceback.
 
-Whatever they are, chatctl ends with a sentence and never with a traceback of its own.
+Closed descriptors, a character set without our symbols, arguments that are not text, and a full disk are handled.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final, TextIO
 
 from chatmaster.errors import UsageError
 
-# What stands for our own signs where the terminal's character set does not have them.
+# Replacements for our symbols in a character set that lacks them.
 _PLAIN: Final = {"✓": "+", "✗": "x", "–": "-", "…": "...", "·": ".", "×": "x", "▲": "^", "▼": "v"}
 _OF_WRITING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 _HANDLER: Final = "chatctl"
 
 
 def prepare() -> None:
-    """Make the standard streams fit for use: all three open, and no character that cannot be written."""
+    """Open all three standard streams, and make them replace characters that they cannot encode."""
     open_standard_descriptors()
     codecs.register_error(_HANDLER, _in_plain_characters)
     for stream in (sys.stdout, sys.stderr):
@@ -31,15 +31,15 @@ def prepare() -> None:
 
 
 def open_standard_descriptors() -> None:
-    """Open /dev/null where standard input, output or error was closed.
+    """Open /dev/null for each of standard input, output and error that is closed.
 
-    Else the next pipe or socket gets that number, and what is printed goes into it.
+    Otherwise the next pipe or socket gets that number and receives what is printed.
     """
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, so it is this one
+            null = os.open(os.devnull, os.O_RDWR)  # open returns the lowest free number, which is `fd`
             os.set_inheritable(null, True)
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
@@ -47,28 +47,28 @@ def open_standard_descriptors() -> None:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raises UsageError for one that is no text in the character set of the locale."""
+    """Raise UsageError for an argument that is not text in the character set of the locale."""
     for text in arguments:
         try:
             text.encode()
         except UnicodeEncodeError:
             shown = text.encode("utf-8", "backslashreplace").decode()
             raise UsageError(
-                f"the argument {shown} is no text in the character set of this locale ({sys.getfilesystemencoding()})"
+                f"the argument {shown} is not text in the character set of this locale ({sys.getfilesystemencoding()})"
             ) from None
 
 
 def print_error(text: str) -> None:
-    """A sentence on standard error, where that can be written."""
+    """Print a sentence on standard error, if that can be written."""
     try:
         sys.stderr.write(f"chatctl: {text}\n")
         sys.stderr.flush()
     except OSError:
-        detach(sys.stderr)  # a full disk, a terminal that went away
+        detach(sys.stderr)  # a full disk, a closed terminal
 
 
 def detach(stream: TextIO) -> None:
-    """What is left in the stream is lost: Python does not try again, nor complain, when it ends."""
+    """Drop the rest of a stream, so that Python does not retry or complain at its end."""
     try:
         fd = stream.fileno()
         null = os.open(os.devnull, os.O_WRONLY)
@@ -80,7 +80,7 @@ def detach(stream: TextIO) -> None:
 
 
 def describe(error: OSError) -> str:
-    """An error of the system in words: what failed, with the file where there is one."""
+    """A system error as a sentence: the file, if there is one, and the reason."""
     reason = error.strerror or str(error) or type(error).__name__
     if isinstance(error.filename, (str, bytes)):
         return f"{os.fsdecode(error.filename)}: {reason}"

@@ -1,4 +1,4 @@
-"""How figures, rows and tables are shown to a person, and how the rows of several workers become one table."""
+"""Text for people: figures, tables, and the rows of several workers as one table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 NOTHING = "–"
 
-# What catches the eye at 3 a.m.: red is wrong, yellow is on its way to or from somewhere.
+# Red: a fault. Yellow: a state that passes.
 STATE_COLOURS = {
     "ready": "green",
     "starting": "yellow",
@@ -53,7 +53,7 @@ def size(count: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A count with thin groups: 1,234,567; a rate below ten with one decimal."""
+    """A count with separators, 1,234,567; a rate below ten with one decimal."""
     if value is None:
         return NOTHING
     if isinstance(value, float) and 0 < value < 10:
@@ -62,17 +62,17 @@ def number(value: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """0.42, 13, without the unit, which the column's name has."""
+    """Milliseconds without the unit: 0.42, 13."""
     return NOTHING if value is None else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
 def percent(value: float | None) -> str:
-    """A part of one core: 0 %, 37 %, 150 %."""
+    """A share of one core in percent: 0 %, 37 %, 150 %."""
     return NOTHING if value is None else f"{value * 100:.0f} %"
 
 
 def clock(when: float | None) -> str:
-    """A Unix time as local clock time, with the date when it is not today."""
+    """A Unix time as local time, with the date unless it is today."""
     if when is None:
         return NOTHING
     then = time.localtime(when)
@@ -80,14 +80,14 @@ def clock(when: float | None) -> str:
 
 
 def timestamp(when: float | None) -> str:
-    """A Unix time as ISO 8601 with the offset of the zone that we are in: what is copied elsewhere must say it."""
+    """A Unix time as ISO 8601 in local time with its UTC offset, so that it can be copied elsewhere."""
     if when is None:
         return NOTHING
     return datetime.fromtimestamp(when).astimezone().isoformat(timespec="seconds")
 
 
 def text(value: Any) -> str:
-    """Anything on one line, without control characters: names and messages are written by clients."""
+    """Any value on one line without control characters, since clients choose names and messages."""
     if value is None or value == "":
         return NOTHING
     if isinstance(value, (list, tuple)):
@@ -96,13 +96,13 @@ def text(value: Any) -> str:
 
 
 def state(value: Any) -> str:
-    """A state in its colour."""
+    """A state, in its colour."""
     return click.style(text(value), fg=STATE_COLOURS.get(str(value)))
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, the key of a row, how the value is shown, on which side it stands."""
+    """One column: its heading, the key in a row, the function that formats the value, the alignment."""
 
     heading: str
     key: str
@@ -111,7 +111,7 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows under headings, each column as wide as it must be; nothing is cut, since it may be what one looks for."""
+    """Rows under headings. Columns are as wide as their widest value; no value is cut."""
     cells = [[column.heading for column in columns]]
     cells += [[column.show(row[column.key]) if column.key in row else "" for column in columns] for row in rows]
     widths = [max(len(click.unstyle(line[place])) for line in cells) for place in range(len(columns))]
@@ -185,14 +185,14 @@ _EMPTY = {
     "connections": "no connections",
     "rooms": "no rooms",
     "who": "nobody is in this room",
-    "audit": "nobody was moderated",
+    "audit": "no moderation yet",
     "bans": "nobody is banned",
     "mutes": "nobody is muted",
 }
 
 
 def merged(what: str, rows: Iterable[Row]) -> list[Row]:
-    """One row for each room or user, whichever workers told of it, in an order that can be read."""
+    """Merge the rows of all workers to one row for each room or user, and sort them."""
     if what == "rooms":
         here = [{**row, "slots": [row["slot"]]} for row in rows if "slot" in row]
         for row in here:
@@ -206,7 +206,7 @@ def merged(what: str, rows: Iterable[Row]) -> list[Row]:
 
 
 def render(what: str, rows: list[Row]) -> str:
-    """A table; columns that no row has are left out."""
+    """The rows as a table, without columns that are empty in every row."""
     if not rows:
         return _EMPTY.get(what, "nothing")
     columns = [column for column in _SHAPES[what] if any(_has_value(column, row) for row in rows)]
@@ -218,9 +218,9 @@ def _has_value(column: Column, row: Row) -> bool:
 
 
 def message(row: Mapping[str, Any]) -> str:
-    """One entry of a room's log, as `tail` shows it."""
+    """One entry of a room's log as a line of `tail`."""
     if "lost" in row:
-        return click.style(f"… {row['lost']:,} lost: they came too fast", dim=True)
+        return click.style(f"… {row['lost']:,} lost: tail was too slow", dim=True)
     who, said = _author_and_text(str(row.get("payload", "")))
     head = f"{clock(row.get('time'))} {row.get('offset', ''):>6}"
     head += f"  {row['worker']}" if "worker" in row else ""
@@ -228,7 +228,7 @@ def message(row: Mapping[str, Any]) -> str:
 
 
 def _author_and_text(payload: str) -> tuple[str, str]:
-    """Who says what, where the payload is the chat's own JSON; else nobody and all of it."""
+    """Author and text of a chat message; no author and the whole payload for anything else."""
     try:
         entry = json.loads(payload)
         author = entry["from"]
@@ -244,7 +244,7 @@ def _author_and_text(payload: str) -> tuple[str, str]:
 def _by(rows: Iterable[Row], key: str, join: Any) -> Iterable[Row]:
     found: dict[Any, Row] = {}
     for row in rows:
-        whose = row.get("worker", ""), row[key]  # each Worker of a program has rooms and users of its own
+        whose = row.get("worker", ""), row[key]  # each Worker of a program has its own rooms and users
         known = found.get(whose)
         found[whose] = row if known is None else join(known, row)
     return found.values()

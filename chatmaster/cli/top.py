@@ -1,7 +1,7 @@
-"""The live table of `chatctl top`: what is shown of the last answers in a terminal of that size. Pure.
+"""The live table of `chatctl top`: builds the lines for a terminal of a given size from the last answers. Pure.
 
-A terminal that is narrow or low gets less of it, and never a line that wraps or scrolls: columns go first, then the
-history of the last seconds, then workers, of which the number that is left out is said.
+A small terminal gets fewer columns, then a shorter history, then fewer workers with a note of how many are omitted. No
+line wraps or scrolls.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import click
 from chatmaster.cli import status as cli_status
 from chatmaster.cli.tables import Column, clock, number, table
 
-HISTORY: Final = 60  # seconds that are remembered
-LEAST_HISTORY: Final = 3  # lines of it that are worth their heading
+HISTORY: Final = 60  # seconds in the history
+LEAST_HISTORY: Final = 3  # lines below which the history is omitted
 MOST_FAULTS: Final = 4  # lines
 SORTS: Final = (
     "slot", "connections", "users", "rooms", "in_rate", "out_rate", "deliveries_rate", "cpu", "loop_lag_ms", "memory",
     "dropped", "restarts", "uptime", "state",
 )  # fmt: skip
-_ASCENDING: Final = frozenset({"slot", "state"})  # the others show the largest first
+_ASCENDING: Final = frozenset({"slot", "state"})  # other columns show the largest value first
 _RATED: Final = (
     "messages_in",
     "messages_out",
@@ -54,17 +54,17 @@ _SECONDS: Final = (
 
 @dataclass
 class Top:
-    """What was answered last, and how it is to be shown."""
+    """The last answers of the master, and how to sort and show them."""
 
     sort: str = "slot"
     reverse: bool = False
-    seconds: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=HISTORY))  # the latest last
+    seconds: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=HISTORY))  # oldest first
     _last: Row | None = None
     _last_at: float = 0.0
-    _rates: dict[tuple[Any, Any], float] = field(default_factory=dict)  # deliveries of each process
+    _rates: dict[tuple[Any, Any], float] = field(default_factory=dict)  # deliveries a second of each process
 
     def update(self, status: Row, now: float, at: float) -> None:
-        """Another answer came; `now` is monotonic, `at` Unix time. Totals become rates of the time between two."""
+        """Add an answer and compute the rates since the last one. `now` is monotonic time, `at` is Unix time."""
         before, passed = self._last, now - self._last_at
         if before is not None and passed > 0:
             then, totals = before["totals"], status["totals"]
@@ -79,7 +79,7 @@ class Top:
         self._last, self._last_at = status, now
 
     def next_sort(self, step: int) -> None:
-        """Sort by the next column, or the one before."""
+        """Sort by another column; `step` is 1 for the next and -1 for the previous one."""
         self.sort = SORTS[(SORTS.index(self.sort) + step) % len(SORTS)]
 
     def frame(self, width: int, height: int, *, notice: str = "") -> list[str]:
@@ -90,7 +90,7 @@ class Top:
         if self._last is None:
             return _cut([notice or "waiting for an answer", "", foot], width, height)
         head = _head(self._last, notice)
-        room = max(0, height - len(head) - 3)  # an empty line, the foot, and the heading of the table
+        room = max(0, height - len(head) - 3)  # an empty line, the footer and the heading of the table
         workers = self._workers(self._last, width, max(1, room))
         left = height - len(head) - len(workers) - 2
         return _cut([*head, *workers, *self._history(width, left - 1), "", foot], width, height)
@@ -145,12 +145,12 @@ def _process(row: Row) -> tuple[Any, Any]:
 
 
 def cells(line: str) -> int:
-    """How many columns of a terminal a line takes, colours left out."""
+    """The width of a line in terminal columns, without colour codes."""
     return sum(map(_width, _SGR.sub("", line)))
 
 
 def clip(line: str, width: int) -> str:
-    """As much of a line as fits, with its colours ended."""
+    """Cut a line to `width` columns and reset its colours."""
     if cells(line) <= width:
         return line
     kept, used = "", 0
@@ -166,7 +166,7 @@ def clip(line: str, width: int) -> str:
 
 
 def _cut(lines: Sequence[str], width: int, height: int) -> list[str]:
-    if len(lines) > height:  # the foot stays
+    if len(lines) > height:  # the footer stays
         lines = [*lines[: max(0, height - 1)], *lines[-1:]] if height > 1 else lines[:height]
     return [clip(line, width) for line in lines]
 

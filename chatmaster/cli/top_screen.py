@@ -1,7 +1,6 @@
-"""The terminal of `chatctl top`: shows one frame after the other on the alternate screen, reads keys, puts all back.
+"""The terminal of `chatctl top`: draws frames on the alternate screen, reads keys and restores the terminal.
 
-Written by hand and not with rich: what is needed are the alternate screen, single keys and a table that is cut to the
-size, and the frames are a pure function that can be tested without a terminal.
+`top.py` builds the frames as a pure function. The rest, the alternate screen and single keys, needs no library.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from chatmaster.errors import ChatmasterError
 _ENTER: Final = "\x1b[?1049h\x1b[?25l"  # alternate screen, no cursor
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"
 _KEYS: Final = {b"\x1b[C": "next", b"\x1b[D": "previous", b"r": "reverse", b"q": "quit", b"s": "next", b"\x03": "quit"}
-_LOOK: Final = 0.1  # seconds between two looks at the size of the terminal
+_LOOK: Final = 0.1  # seconds between two checks of the terminal size
 
 
 def show(ask: Callable[[], Mapping[str, Any]], top: Top) -> None:
-    """Until `q` or Ctrl-C. While no master answers, say so and go on: it may be restarting."""
+    """Draw until `q` or Ctrl-C. A master that does not answer is reported on the screen, since it may be restarting."""
     with _screen():
         drawn: tuple[object, ...] = ()
         notice, due = "", 0.0
@@ -59,19 +58,19 @@ def _apply(top: Top, key: str) -> None:
 
 
 def _draw(lines: list[str]) -> None:
-    """Each line over the old one, then what is left below: nothing flickers."""
+    """Overwrite line by line and clear the rest, so that nothing flickers."""
     sys.stdout.write("\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
     sys.stdout.flush()
 
 
 def _keys(timeout: float) -> Iterator[str]:
-    """What was typed within that time."""
+    """Yield the keys typed within `timeout` seconds."""
     readable, _, _ = select.select([sys.stdin], [], [], timeout)
     if not readable:
         return
     typed = os.read(sys.stdin.fileno(), 64)
     if not typed:
-        yield "quit"  # the terminal went away
+        yield "quit"  # the terminal was closed
     while typed:
         found = next((key for key in _KEYS if typed.startswith(key)), None)
         if found is not None:

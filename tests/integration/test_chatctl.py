@@ -99,7 +99,7 @@ def test_reload_says_which_generation_runs_and_what_needs_a_restart(server):
     server.config_path.write_text("")
     assert done.returncode == ExitCode.DONE
     assert f"generation {before + 1}" in done.stderr
-    assert "master.name needs restart" in done.stderr
+    assert "master.name needs a restart" in done.stderr
 
 
 def test_a_broken_configuration_is_2_and_leaves_everything_running(server):
@@ -127,7 +127,7 @@ def test_config_says_that_it_is_not_what_runs_and_where_that_differs(chatmaster)
     other = server.ctl("config", *as_it_runs, "--set", "auth.secret=fedcba9876543210fedcba9876543210").stdout
     assert "fedcba" not in other and other.count("\n# runs with ") == 2  # the secret, and what the file has changed
     done = server.ctl("config")
-    assert done.stdout.startswith("# What a start from here would use")
+    assert done.stdout.startswith("# The settings that a start from here would use")
     assert re.search(r'^secret = "" .*\n# runs with secret = "\*\*\*"$', done.stdout, re.MULTILINE)
     assert re.search(r"^timeout = 3.0 .*\n# runs with timeout = 4.0$", done.stdout, re.MULTILINE)
     assert settings["auth.secret"] not in done.stdout

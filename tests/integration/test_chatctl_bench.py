@@ -30,7 +30,7 @@ def test_it_stays_within_the_rate_that_a_connection_may_have(chatmaster: Make) -
     server = chatmaster(workers=1)
     done = server.ctl("bench", "--connections", "3", "--seconds", "2")
     assert done.returncode == 0, done.stderr
-    assert "limits.rate (20/s for a connection) held it back: 3 connections may say 60 messages/s" in done.stdout
+    assert "limits.rate (20/s for each connection) limited the load: 3 connections may say 60 messages/s" in done.stdout
     assert "missing 0 of" in done.stdout
 
 
@@ -69,4 +69,4 @@ def test_a_relay_is_heard_by_everybody_and_a_silent_program_is_said_to_be(chatma
     assert first["heard_per_s"] > 4 * first["messages_per_s"]
     silent = chatmaster(str(ROOT / "tests" / "integration" / "programs" / "operated.py"), workers=1)
     done = silent.ctl("bench", "--connections", "3", "--seconds", "2.4")
-    assert done.returncode == 0 and "brought their sender nothing within 1 s: --message gives one" in done.stdout
+    assert done.returncode == 0 and "without an answer within 1 s: give a --message" in done.stdout

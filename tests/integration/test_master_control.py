@@ -164,7 +164,7 @@ async def test_who_says_where_there_are_more_than_it_lists(shared):
             client = await stack.enter_async_context(await RawSocket.open(shared.url))
             client.send_text("sit")
             assert await client.read_message() == "seated"
-        until(lambda: "these are 2 of 3" in shared.ctl("who", "hall").stderr, what="all three sit there")
+        until(lambda: "the first 2 of 3 rows" in shared.ctl("who", "hall").stderr, what="all three sit there")
         assert len(shared.ask("who", "hall")) == 2
 
 

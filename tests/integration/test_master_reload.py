@@ -136,7 +136,7 @@ def test_what_needs_a_restart_is_named_and_stays(chatmaster, app):
     server.config_path.write_text('[store]\nurl = "redis://127.0.0.1:1/0"\n[master]\nuser = "nobody"\n')
     done = server.ctl("reload")
     assert done.returncode == 0
-    assert "store.url needs restart" in done.stderr and "master.user needs restart" in done.stderr
+    assert "store.url needs a restart" in done.stderr and "master.user needs a restart" in done.stderr
     assert server.status()["store"]["pid"]
 
 

@@ -210,7 +210,7 @@ def test_several_workers_of_a_program_have_their_own_addresses_and_counts(chatma
     assert server.ctl("scale", "+1", "--worker", "two").returncode == 0
     assert sorted(row["worker"] for row in server.status()["workers"]) == ["one", "three", "two", "two"]
     source.write_text(source.read_text().replace("two.sock", "moved.sock"))
-    assert "the address of the Worker two needs restart" in server.ctl("reload").stderr
+    assert "the address of the Worker two needs a restart" in server.ctl("reload").stderr
     unknown = server.ctl("scale", "2", "--worker", "four")
     assert unknown.returncode == ExitCode.USAGE and "has one, two, three" in unknown.stderr
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o660

@@ -216,7 +216,7 @@ def test_a_start_without_a_usable_home_names_the_option(place, tmp_path, home):
 def test_an_argument_that_is_no_text_is_wrong_usage(place):
     done = place.chatctl("say", "lobby", b"caf\xe9")
     assert done.returncode == ExitCode.USAGE
-    assert rb"the argument caf\udce9 is no text" in done.stderr
+    assert rb"the argument caf\udce9 is not text" in done.stderr
 
 
 def test_a_latin_1_terminal_says_and_hears(place, tmp_path):

@@ -124,7 +124,7 @@ def test_a_variable_that_is_no_setting_is_warned_of_and_changes_no_exit_code(com
     assert "warning" not in capfd.readouterr().err
     monkeypatch.setenv("CHATMASTER_STORE_PORT", "tcp://10.0.0.1:6379")
     assert main.run(command) == code != ExitCode.USAGE
-    assert "chatctl: warning: environment CHATMASTER_STORE_PORT: no setting" in capfd.readouterr().err
+    assert "chatctl: warning: environment CHATMASTER_STORE_PORT: not a setting" in capfd.readouterr().err
 
 
 SEVERAL = "from workers import Worker\none = Worker('ws://127.0.0.1:8001', name='one')\n"

@@ -81,7 +81,7 @@ def test_the_audit_tells_when_with_the_zone(monkeypatch):
 
 
 def test_tail_says_how_many_were_lost():
-    assert click.unstyle(tables.message({"lost": 1200})) == "… 1,200 lost: they came too fast"
+    assert click.unstyle(tables.message({"lost": 1200})) == "… 1,200 lost: tail was too slow"
 
 
 def test_what_has_happened_is_said_below_and_nothing_where_nothing_has():

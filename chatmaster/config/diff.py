@@ -18,7 +18,7 @@ from chatmaster.settings import Settings
 
 SALT_SIZE: Final = 16  # bytes
 
-# What the running master is built upon: its directory and name, who it is, its sockets, its store.
+# The running master depends on these: its name, directory and user, its sockets, its store.
 NEED_RESTART = (
     ("master", "name"),
     ("master", "state_dir"),
@@ -39,7 +39,7 @@ def after_reload(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...
 
 
 def moved_addresses(old: Sequence[Group], new: Sequence[Group]) -> tuple[str, ...]:
-    """Of a program of several Workers, whose address would need a restart; `server.listen` is that of a lone one."""
+    """The Workers of a program whose new address needs a restart; `server.listen` covers a program of one Worker."""
     before = {group.name: group for group in old if not group.inherited}
     return tuple(
         f"the address of the Worker {group.name}"
@@ -49,12 +49,12 @@ def moved_addresses(old: Sequence[Group], new: Sequence[Group]) -> tuple[str, ..
 
 
 def restart_settings(settings: Settings) -> dict[str, Any]:
-    """What needs a restart to change, by key path."""
+    """The settings that only a restart changes, by key path."""
     return {f"{section}.{key}": getattr(getattr(settings, section), key) for section, key in NEED_RESTART}
 
 
 def keep_running(new: Settings, before: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
-    """The new settings but for those of `restart_settings`, and the keys that would differ."""
+    """The new settings with the running values of `before` (see `restart_settings`), and the keys that differ."""
     stay: list[str] = []
     for path, value in before.items():
         section, _, key = path.partition(".")
@@ -70,7 +70,7 @@ def keep_running(new: Settings, before: Mapping[str, Any]) -> tuple[Settings, tu
 
 
 def running_settings(settings: Settings, salt: str, *, scaled: int | None) -> dict[str, Any]:
-    """What the master answers; `scaled` is the number of workers that somebody asked for since."""
+    """The answer of the master: its settings and digests. `scaled` is the number of workers after `chatctl scale`."""
     shown = {key: visible(settings, key) for key in KEYS}
     if scaled is not None:
         shown["server.workers"] = scaled
@@ -81,19 +81,19 @@ def running_settings(settings: Settings, salt: str, *, scaled: int | None) -> di
 
 
 def differing(loaded: Loaded, answer: Mapping[str, Any], salt: str) -> dict[str, Any]:
-    """The settings that run with another value than a start from here would use, by key, with that value."""
+    """The running values that differ from those of a start from here, by key."""
     found = {
         key: value
         for key, value in answer["settings"].items()
-        # As JSON: on the way a tuple has become a list. What we do not know is of a master of another version.
+        # Compared as JSON, which turns a tuple into a list. A master of another version may have unknown keys.
         if key in KEYS and msgspec.json.encode(value) != msgspec.json.encode(visible(loaded.settings, key))
     }
     for key, digest in answer.get("digests", {}).items():
         if key not in found and key in SECRET_KEYS and digest != _digest(loaded.settings, key, salt):
             found[key] = HIDDEN if key == "auth.secret" else f"{answer['settings'][key]} with another password"
     for key in ("master.name", "master.state_dir"):
-        found.pop(key, None)  # by these the master was found, however they are written
-    log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"  # as `start -d` has it
+        found.pop(key, None)  # they located the master, so they are equal however they are written
+    log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"  # the default of `start -d`
     if found.get("log.file") == str(log):
         del found["log.file"]
     return found

@@ -1,7 +1,7 @@
-"""Which variables of the environment are settings, and what is said of those that only look like it.
+"""Environment variables that are settings, and warnings about variables that only look like settings.
 
-The environment is written by others as well: Kubernetes and Docker set `<SERVICE>_PORT`, `<SERVICE>_SERVICE_HOST` and
-the like in every container beside a service. So a variable that is no setting never ends a start: it is warned of.
+Other programs set variables, too: Kubernetes and Docker set `<SERVICE>_PORT`, `<SERVICE>_SERVICE_HOST` and the like in
+every container beside a service. A variable that is not a setting therefore causes a warning, not an error.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 from chatmaster.config.formatting import closest
 
 PREFIX: Final = "CHATMASTER_"
-_NO_SETTING: Final = frozenset({"CHATMASTER_CONFIG"})  # ours, but no key of the configuration
-# Kubernetes' service links, and the ones of Docker that they follow.
+_NO_SETTING: Final = frozenset({"CHATMASTER_CONFIG"})  # read by chatmaster, but not a key of the configuration
+# The service links of Kubernetes, and those of Docker.
 _SERVICE_LINK = re.compile(
     r"(?P<service>CHATMASTER(_\w+?)??)_"
     r"(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|ENV_\w+)"
@@ -24,19 +24,19 @@ _SERVICE_LINK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the environment says: text by key, and a sentence for each variable that says nothing to us."""
+    """The settings in the environment, and a warning for each variable that is not a setting."""
 
     texts: Mapping[str, tuple[str, str]]  # key → name of the variable, its text
     warnings: tuple[str, ...]
 
 
 def variable(key: str) -> str:
-    """The variable of a key: server.workers → CHATMASTER_SERVER_WORKERS."""
+    """The variable for a key: server.workers → CHATMASTER_SERVER_WORKERS."""
     return PREFIX + key.replace(".", "_").upper()
 
 
 def read(environ: Mapping[str, str], keys: Collection[str]) -> Environment:
-    """Sort the variables that begin with CHATMASTER_."""
+    """Read the variables that begin with CHATMASTER_."""
     known = {variable(key): key for key in keys}
     texts: dict[str, tuple[str, str]] = {}
     links: dict[str, list[str]] = {}
@@ -57,13 +57,13 @@ def read(environ: Mapping[str, str], keys: Collection[str]) -> Environment:
 def _unknown(name: str, known: Mapping[str, str]) -> str:
     near = closest(name.removeprefix(PREFIX).lower().replace("_", ".", 1), known.values())
     hint = f"; did you mean {variable(near)}?" if near else ""
-    return f"environment {name}: no setting, so it is ignored{hint}"
+    return f"environment {name}: not a setting, ignored{hint}"
 
 
 def _linked(service: str, names: list[str]) -> str:
     service = service.lower().replace("_", "-")
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return (
-        f"environment {names[0]}{others}: no setting, so it is ignored; container platforms set such variables for a "
-        f"service named {service} (Kubernetes: enableServiceLinks: false keeps them out)"
+        f"environment {names[0]}{others}: not a setting, ignored; container platforms set such variables for a "
+        f"service named {service} (Kubernetes: enableServiceLinks: false prevents them)"
     )

@@ -1,4 +1,4 @@
-"""How values and types are told to people: what was found, what is allowed, what was probably meant."""
+"""Text for configuration messages: the value that was found, the allowed values, the key that was probably meant."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import msgspec.inspect
 
 from chatmaster.settings import Settings
 
-HIDDEN: Final = "***"  # instead of what is secret
+HIDDEN: Final = "***"  # stands for a secret
 _SHOWN = 60  # characters of a value in a message
 
 
 def shown(value: Any) -> str:
-    """A value as TOML would write it, shortened."""
+    """A value as TOML, shortened."""
     text = toml(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
@@ -39,10 +39,10 @@ def toml(value: Any) -> str:
 
 
 def closest(key: str, known: Iterable[str]) -> str:
-    """The known key that was probably meant, or ""."""
+    """The known key that `key` probably means, or ""."""
     section, _, last = key.rpartition(".")
     candidates = [candidate.rpartition(".") for candidate in known]
-    # The words are compared, and not the paths: what has the same section is alike by that alone.
+    # Only the last parts are compared: paths in the same section are similar in any case.
     for part in ([one for one in candidates if one[0] == section], candidates):
         if near := difflib.get_close_matches(last, dict.fromkeys(one[2] for one in part), 1, 0.7):
             found = ["".join(one) for one in part if one[2] == near[0]]
@@ -51,7 +51,7 @@ def closest(key: str, known: Iterable[str]) -> str:
 
 
 def allowed_by(wanted: Any) -> str:
-    """What a type allows, in words."""
+    """The values that a type allows, in words."""
     return _words(msgspec.inspect.type_info(wanted))
 
 
@@ -86,7 +86,7 @@ def _range(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
 
 
 def without_password(url: str) -> str:
-    """A store's URL with its user, without what is secret: the password, and one of a sentinel in the query."""
+    """The URL of a store with its user, but without passwords, also those in the query."""
     parts = urlsplit(url)
     if not parts.scheme:
         return url  # "embedded"
@@ -98,7 +98,7 @@ def without_password(url: str) -> str:
 
 
 def visible(settings: Settings, key: str) -> Any:
-    """What is shown of a setting, by its key path: as TOML has it, without what is secret."""
+    """The value of a setting by its key path, as TOML types, without secrets."""
     section, _, name = key.partition(".")
     if not name:
         rules = [msgspec.to_builtins(rule) for rule in getattr(settings, section)]

@@ -1,4 +1,4 @@
-"""What runs where: the Workers of a program with their addresses and counts, from declaration and settings. Pure."""
+"""The Workers of a program with their addresses and counts, from its declaration and the settings. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatmaster.runtime.cores import Cores, available
 from chatmaster.settings import Settings
 from chatmaster.stats import MOST_WORKERS
 
-_WEAKER = ("default", "program")  # origins of a value that the operator did not ask for
+_WEAKER = ("default", "program")  # origins of a value that the operator did not set
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,20 @@ class Group:
     name: str
     listen: tuple[str, ...]
     count: int
-    inherited: bool = False  # systemd's sockets stand in for its own addresses
+    inherited: bool = False  # systemd's sockets replace its own addresses
     chat: bool = False  # the chat serves it
 
 
 def plain(groups: Sequence[Group]) -> str:
-    """The name of the group whose rooms are the instance's own, see `workers/reach.py`: the chat, or else the first."""
+    """The group whose rooms have no prefix in the store (`workers/reach.py`): the chat, or else the first group."""
     return next((group.name for group in groups if group.chat), groups[0].name if groups else "")
 
 
 def declarations(declared: Sequence[Declared]) -> dict[str, object]:
-    """What the program says about settings: only the declaration of a lone Worker stands for the whole."""
+    """The settings that a program declares; only the declaration of a single Worker is a setting of the instance."""
     said: dict[str, object] = {}
     if declared and not any(one.chat for one in declared):
-        said["limits.rate"] = 0.0  # the default is made for people who chat
+        said["limits.rate"] = 0.0  # the default fits people who chat
     if len(declared) != 1:
         return said
     only = declared[0]
@@ -51,8 +51,8 @@ def declarations(declared: Sequence[Declared]) -> dict[str, object]:
 def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[str, str]) -> tuple[Group, ...]:
     """The groups of a program, in its order.
 
-    A lone Worker has the settings' address and count. Of several, each has its own, and what the operator
-    says by file, environment or flag is for the first. Raises ConfigError where they cannot run so.
+    A single Worker gets the address and count of the settings. Of several Workers each has its own; a value from file,
+    environment or flag applies to the first. Raises ConfigError for groups that cannot run.
     """
     made = _groups(declared, settings, origins)
     if faults := [*_faults(made, settings), *_doubles(made)]:
@@ -78,7 +78,7 @@ def _faults(made: Sequence[Group], settings: Settings) -> Iterator[Fault]:
             if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
                 yield Fault("", f"Worker {group.name!r}", "", f"{shown(text)}: {complaint}")
     if (total := sum(group.count for group in made)) > MOST_WORKERS:
-        yield Fault("", "the program", "", f"it wants {total} workers; allowed: {MOST_WORKERS}")
+        yield Fault("", "the program", "", f"{total} workers; allowed: {MOST_WORKERS}")
 
 
 def _doubles(made: Sequence[Group]) -> Iterator[Fault]:
@@ -91,15 +91,17 @@ def _doubles(made: Sequence[Group]) -> Iterator[Fault]:
                 continue
             place = (address.host, address.port, address.path)
             if (first := seen.setdefault(place, group.name)) != group.name:
-                yield Fault("", f"Worker {group.name!r}", "", f"{shown(text)}: the Worker {first!r} wants it, too")
+                yield Fault(
+                    "", f"Worker {group.name!r}", "", f"{shown(text)}: the Worker {first!r} has the same address"
+                )
 
 
 def check_names(new: Sequence[Group], old: Sequence[Group]) -> None:
-    """Raises ChatmasterError where a program does not declare the Workers that run."""
+    """Raise ChatmasterError if a program declares other Workers than the running ones."""
     if sorted(group.name for group in new) != sorted(group.name for group in old):
         raise ChatmasterError(
             f"the program now declares {', '.join(group.name for group in new)} instead of "
-            f"{', '.join(group.name for group in old)}: that needs a restart"
+            f"{', '.join(group.name for group in old)}: this change needs a restart"
         )
 
 
@@ -114,7 +116,7 @@ def crowded(workers: int, able: Cores) -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return available().count
 
 

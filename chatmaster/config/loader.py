@@ -1,9 +1,8 @@
-"""Where each setting comes from: defaults, the program, a TOML file, the environment, flags; the last one wins.
+"""Loads the configuration from defaults, program, TOML file, environment and flags; the last source wins.
 
-`load` returns a `Loaded`: the frozen `Settings`, and for every key the place its value came from. What is wrong is
-reported all at once, each fault with its full key path, file and line, what was found and what is allowed.
-What a setting is (type, default, bounds) is written in `settings.py`; what settings must be together, in
-`validation.py`.
+`load` returns a `Loaded`: the frozen `Settings`, and the origin of every value. All faults are reported at once, each
+with its full key path, file and line, the value that was found and the allowed values. `settings.py` defines type,
+default and bounds of each setting, `validation.py` the rules between settings.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from chatmaster.errors import ConfigError, Fault
 from chatmaster.settings import RoomRule, Settings
 
 DEFAULT = "default"
-SECRET_KEYS = frozenset({"auth.secret", "store.url"})  # never shown whole
+SECRET_KEYS = frozenset({"auth.secret", "store.url"})  # never shown completely
 
 
 @dataclass(frozen=True)
 class _Value:
     value: Any
     origin: str
-    lines: toml_file.ConfigFile | None = None  # where a part of the value may have a line of its own
+    lines: toml_file.ConfigFile | None = None  # the file, in which parts of the value have lines of their own
 
     def origin_of(self, key: str) -> str:
         return self.lines.origin(key) if self.lines is not None else self.origin
@@ -43,7 +42,7 @@ _Layer = Mapping[str, _Value]
 
 @dataclass(frozen=True)
 class Sources:
-    """What `load` was given, so that a reload reads the same again."""
+    """The arguments of `load`, so that a reload reads the same sources."""
 
     file: str | None
     overrides: tuple[str, ...]
@@ -56,22 +55,22 @@ class Sources:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration that is right, and where it came from."""
+    """A valid configuration and its origins."""
 
     settings: Settings
     origins: Mapping[str, str]  # section.key → "default", "FILE:LINE", "environment NAME", "flag --NAME", "program X"
     file: Path | None
     sources: Sources
-    warnings: tuple[str, ...] = ()  # what was passed over, a sentence each
+    warnings: tuple[str, ...] = ()  # one sentence for each ignored variable
 
     def reload(self) -> Loaded:
-        """Read everything again. Raises ConfigError; then this one stays as good as it was."""
+        """Read the same sources again. Raises ConfigError; this configuration stays valid."""
         return _load(self.sources)
 
     def declare(self, declared: Mapping[str, Any], by: str) -> Loaded:
-        """The same with what the program declares, e.g. ``{"server.workers": 4}``; only defaults are weaker.
+        """Add the settings that the program declares, e.g. ``{"server.workers": 4}``; every source but defaults wins.
 
-        Raises ConfigError where the program declares what is not allowed.
+        Raises ConfigError for a declaration that is not allowed.
         """
         return _load(replace(self.sources, declared=dict(declared), declared_by=by))
 
@@ -82,7 +81,7 @@ class Loaded:
 
     @property
     def control_socket(self) -> Path:
-        """Where chatctl finds the master."""
+        """The control socket, by which chatctl reaches the master."""
         return self.state_dir / f"{self.settings.master.name}.sock"
 
     @property
@@ -97,12 +96,12 @@ class Loaded:
 
     @property
     def store_dir(self) -> Path:
-        """The embedded store's own directory."""
+        """The directory of the embedded store."""
         return self.state_dir / f"{self.settings.master.name}.store"
 
     @property
     def log_file(self) -> Path | None:
-        """Where `log.file` points to, absolute; None: standard error."""
+        """The absolute path of `log.file`; None: standard error."""
         file = self.settings.log.file
         return self.sources.directory / file if file else None
 
@@ -119,15 +118,15 @@ def load(
     """Read the configuration.
 
     `file` is --config; `overrides` are the texts of --set; `flags` are other flags by key, e.g.
-    ``{"server.workers": 4}``; `directory` is where relative paths begin; `only` names the one section whose faults
-    count. Raises ConfigError with every fault.
+    ``{"server.workers": 4}``; relative paths begin at `directory`; `only` names the one section whose faults count.
+    Raises ConfigError with every fault.
     """
     environ = dict(os.environ) if environ is None else environ
     return _load(Sources(file, tuple(overrides), flags or {}, environ, directory or working_directory(environ)), only)
 
 
 def working_directory(environ: Mapping[str, str]) -> Path:
-    """Where relative paths begin; that of one that was removed is where it was, so nothing is found there."""
+    """The directory at which relative paths begin; for a removed directory its former path, where nothing exists."""
     try:
         return Path.cwd()
     except OSError:
@@ -135,9 +134,9 @@ def working_directory(environ: Mapping[str, str]) -> Path:
 
 
 def state_dir(settings: Settings, environ: Mapping[str, str], directory: Path) -> Path:
-    """`master.state_dir`, else systemd's, else the XDG one; absolute.
+    """The absolute path of `master.state_dir`, else systemd's state directory, else that of the XDG specification.
 
-    Raises ConfigError where nothing says it: for a user without a home directory.
+    Raises ConfigError for a user without a home directory if no other source names it.
     """
     if settings.master.state_dir:
         return directory / settings.master.state_dir
@@ -151,7 +150,7 @@ def _home(environ: Mapping[str, str]) -> Path:
         return Path(home)
     try:
         return Path.home()
-    except RuntimeError:  # as in a container that runs under a number of its own
+    except RuntimeError:  # e.g. in a container that runs as a user id without an account
         wanted = "name a directory with --state-dir or CHATMASTER_MASTER_STATE_DIR, or set HOME"
         fault = Fault("master.state_dir", "default", "", f"user {os.getuid()} has no home directory: {wanted}")
         raise ConfigError([fault]) from None
@@ -262,14 +261,14 @@ _FLAGS = {
 
 
 def _parse(key: str, text: str) -> Any:
-    """A value from the environment or --set: TOML, or a bare word, which is a string; lists also as a,b,c."""
+    """Parse a value from the environment or --set: TOML, or a bare word as a string; lists also as a,b,c."""
     wanted = KEYS[key]
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
         value = text
     if wanted is str and not isinstance(value, str):
-        return text  # a name or a secret that happens to look like a number
+        return text  # a name or a secret that looks like a number
     if wanted == tuple[str, ...] and isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
@@ -291,7 +290,7 @@ def _convert(merged: Mapping[str, _Value], faults: list[Fault]) -> Settings:
 
 
 def _with_key_file(settings: Settings, directory: Path) -> Settings:
-    """`auth.public_key` may be the PEM text or the path of a file with it; workers only get the text."""
+    """Replace a path in `auth.public_key` by the PEM text of that file; workers only get the text."""
     key = settings.auth.public_key
     if not key or "-----BEGIN" in key:
         return settings
@@ -308,7 +307,7 @@ _WRONG = object()
 def _convert_one(key: str, value: _Value, wanted: Any, faults: list[Fault]) -> Any:
     try:
         if _has_nul(value.value):
-            raise msgspec.ValidationError  # no path, name or address may have one
+            raise msgspec.ValidationError  # no path, name or address may contain NUL
         return msgspec.convert(value.value, wanted)
     except msgspec.ValidationError:
         found = "of the wrong type" if key in SECRET_KEYS else shown(value.value)
@@ -334,6 +333,6 @@ def _convert_rooms(value: _Value, faults: list[Fault]) -> Iterator[RoomRule]:
             for key, part in known.items()
         }
         if "match" not in known:
-            faults.append(Fault(path, value.origin_of(path), "", "match is missing: which rooms is this for?"))
+            faults.append(Fault(path, value.origin_of(path), "", "match is missing: the pattern of the room names"))
         elif _WRONG not in parts.values():
             yield RoomRule(**parts)

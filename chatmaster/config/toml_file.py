@@ -1,7 +1,7 @@
-"""Finds and reads the configuration file, and knows on which line each key of it stands.
+"""Finds and reads the configuration file, and finds the line of each key.
 
-`tomllib` gives values without lines, so a second, lenient pass over a text that is known to be good TOML notes
-where each key begins. What it does not see (keys of inline tables) is looked up by the nearest key around it.
+`tomllib` returns values without lines, so a second, lenient pass over the valid text finds the line of each key. A key
+inside an inline table gets the line of the nearest enclosing key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEY_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _KEY = rf"{_KEY_PART}(?:\s*\.\s*{_KEY_PART})*"
 _HEADER = re.compile(rf"(\[\[?)\s*({_KEY})\s*\]")
 _ASSIGNMENT = re.compile(rf"({_KEY})\s*=")
-# What may hide brackets and line ends inside a value, longest first.
+# Tokens that may contain brackets and line ends, longest first.
 _TOKEN = re.compile(
     r'"""(?:[^\\]|\\.)*?"""+'
     r"|'''.*?'''+"
@@ -39,14 +39,14 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A file that was read: its values, and the line of each key."""
+    """The content of a file: its values, and the line of each key."""
 
     path: Path
     values: Mapping[str, Any]
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def origin(self, key: str) -> str:
-        """FILE:LINE of a key path such as ``rooms[0].match``, or of the nearest key around it."""
+        """FILE:LINE of a key path such as ``rooms[0].match``, or of the nearest enclosing key."""
         while key and key not in self.lines:
             key = key[: max(key.rfind("."), key.rfind("["), 0)]
         return f"{self.path}:{self.lines.get(key, 1)}"
@@ -58,20 +58,20 @@ def find(explicit: str | None, environ: Mapping[str, str], directory: Path) -> P
     if named:
         return directory / named
     for candidate in (directory / LOCAL_NAME, SYSTEM_FILE):
-        if os.path.isfile(candidate):  # also where we may not look into the directory
+        if os.path.isfile(candidate):  # False, not an error, for a directory without permission
             return candidate
     return None
 
 
 def read(path: Path) -> ConfigFile:
-    """Read a file. Raises ConfigError for one that cannot be read or is no TOML."""
+    """Read a file. Raises ConfigError for a file that cannot be read or is not TOML."""
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except OSError as error:
         raise ConfigError([Fault("", str(path), "", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError:
-        raise ConfigError([Fault("", str(path), "", "is not UTF-8, so it is no TOML")]) from None
+        raise ConfigError([Fault("", str(path), "", "is not UTF-8, so it is not TOML")]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_fault(path, str(error))]) from None
     return ConfigFile(path, values, find_lines(text))
@@ -80,12 +80,12 @@ def read(path: Path) -> ConfigFile:
 def _syntax_fault(path: Path, message: str) -> Fault:
     place = re.search(r" \(at line (\d+), column \d+\)$", message)
     if place is None:
-        return Fault("", str(path), "", f"is no TOML: {message}")
-    return Fault("", f"{path}:{place[1]}", "", f"is no TOML: {message[: place.start()]}")
+        return Fault("", str(path), "", f"is not TOML: {message}")
+    return Fault("", f"{path}:{place[1]}", "", f"is not TOML: {message[: place.start()]}")
 
 
 def find_lines(text: str) -> dict[str, int]:
-    """The line of each key path of a good TOML text; the first one, where a table is opened twice."""
+    """The line of each key path of a valid TOML text; the first line of a table that is opened twice."""
     lines: dict[str, int] = {}
     arrays: dict[str, int] = {}
     prefix = ""
@@ -117,7 +117,7 @@ def _end_of_value(text: str, position: int) -> int:
     depth = 0
     while position < len(text):
         token = _TOKEN.match(text, position)
-        if token is None:  # cannot happen in good TOML; never loop for ever
+        if token is None:  # impossible in valid TOML; prevents an endless loop
             return position + 1
         position = token.end()
         if token[0] in ("[", "{"):

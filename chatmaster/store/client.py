@@ -1,6 +1,6 @@
-"""A plain, synchronous client of a store, for who is no worker: the master's look at it, and `Gateway`.
+"""A synchronous client of a store for programs that are not workers: the store check of the master, and `Gateway`.
 
-Imports redis, which takes 0.1 s and more: import this file only where a store is asked.
+The import of redis takes 0.1 s or more, so only code that asks a store may import this file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chatmaster.store.url import StoreUrl
 
 
 def words_of(error: Exception) -> str:
-    """What the store said, with the code in front that redis-py takes away; "" for an error that is not the store's."""
+    """The error text of the store, with the code that redis-py removes; "" for an error of another origin."""
     if not isinstance(error, redis.RedisError):
         return ""
     code: str | None = getattr(error, "status_code", None)
@@ -26,9 +26,9 @@ def words_of(error: Exception) -> str:
 
 
 def connect(url: StoreUrl, timeout: float) -> redis.Redis:
-    """A client with deadlines of `timeout` seconds and without retries, which would write twice.
+    """A client with a deadline of `timeout` seconds for each command, and without retries, which could write twice.
 
-    It connects with the first command, which raises what redis raises.
+    The client connects at the first command, which raises the errors of redis.
     """
     limits: dict[str, Any] = {
         "socket_timeout": timeout,

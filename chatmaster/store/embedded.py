@@ -1,10 +1,10 @@
-"""The embedded store: finds a Valkey or Redis server, runs it on a private unix socket, and says how it is.
+"""The embedded store: a Valkey or Redis server process on a private unix socket.
 
-Theory of operation. The store is a child of the master in a session of its own, so that Ctrl-C does not reach it, and
-it dies with the master (PDEATHSIG). Its directory is locked with flock(2) by the child itself before it executes
-the server, which inherits the lock: a store that is started while the last one still writes waits for it, and the
-master does not. Every write is synced before it is answered (`appendfsync always`), so an acknowledged message
-survives kill -9 and power loss. Which server made the data is written beside them.
+Theory of operation. The store is a child of the master in its own session, so Ctrl-C does not reach the store. The
+store dies with the master (PDEATHSIG). The child locks its directory with flock(2) before it executes the server, which
+inherits the lock: a new store waits until the previous store has ended, and the master does not wait. The server syncs
+every write before it answers (`appendfsync always`), so an acknowledged message survives kill -9 and power loss. A
+marker beside the data names the server that wrote them.
 
 The master owns waitpid and restarts; this file only spawns, asks and signals.
 """
@@ -27,29 +27,29 @@ from chatmaster.runtime.fork import die_with_parent
 from chatmaster.store.binary import StoreBinary, check_marker, find_program, write_marker
 from chatmaster.store.url import unix_url
 
-# Room for a subscriber (a worker's loop that is busy) to fall behind before the server cuts it: hard limit, or
-# soft limit for that many seconds. The default's 8 MiB for 60 s is one second of a busy server's messages.
+# How far a subscriber (a busy worker) may fall behind before the server disconnects it: a hard limit, or a soft limit
+# for that many seconds. The default of 8 MiB for 60 s is one second of the messages of a busy server.
 PUBSUB_BUFFER: Final = "pubsub 256mb 64mb 60"
-PING_TIMEOUT: Final = 0.05  # seconds that `answers` may take: the master's loop waits for it
+PING_TIMEOUT: Final = 0.05  # seconds that `answers` may block the loop of the master
 NOT_EXECUTED: Final = 127  # exit code of a program that cannot be executed, as a shell has it
-LOG_LIMIT: Final = 1_000_000  # bytes of the store's log that a start keeps as it is
+LOG_LIMIT: Final = 1_000_000  # bytes of the store's log above which a start rotates it
 
-LOG_TAIL: Final = 16_384  # bytes of it in which a reason for its end is looked for
+LOG_TAIL: Final = 16_384  # bytes of the log that are searched for the reason of an exit
 _LINE = re.compile(r"(?P<pid>\d+):\S+ .*?(?: (?P<level>[.*#-]) (?P<text>.*))?$")
 
 _PEERCRED = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 class EmbeddedStore:
-    """The server that the master runs for itself."""
+    """The server process of the embedded store."""
 
     durability: Final = "disk"
 
     def __init__(self, name: str, directory: Path, program: StoreBinary | None = None) -> None:
-        """`name` is the instance's, `directory` the store's own (made if missing).
+        """`name` is the instance; `directory` holds the data and is created if missing.
 
-        Make it after privileges are dropped: it makes the directory as who it is.
-        Raises StoreUnusable where there is no server program, or it cannot read the data that are there.
+        Create the object after privileges are dropped, so that the directory belongs to the right user. Raises
+        StoreUnusable without a server program, or for data that the program cannot read.
         """
         self.name = name
         self.directory = directory
@@ -58,8 +58,8 @@ class EmbeddedStore:
         length = len(os.fsencode(self.socket_path))
         if length > MAX_UNIX_PATH:
             raise StoreUnusable(
-                f"the embedded store's socket {self.socket_path} has {length} bytes in its path, a unix socket may "
-                f"have {MAX_UNIX_PATH}: name a shorter master.state_dir"
+                f"the embedded store's socket {self.socket_path} has a path of {length} bytes, a unix socket may "
+                f"have {MAX_UNIX_PATH}: set a shorter master.state_dir"
             )
         self.program = program or find_program()
         self.pid: int | None = None
@@ -67,17 +67,17 @@ class EmbeddedStore:
             directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StoreUnusable(
-                f"the embedded store's directory {directory} cannot be made: {error.strerror}"
+                f"the embedded store's directory {directory} cannot be created: {error.strerror}"
             ) from None
         check_marker(directory, self.program)
 
     @property
     def url(self) -> str:
-        """What a client library connects to; what would begin a query or fragment is encoded (RFC 3986, 2.1)."""
+        """The URL for client libraries, percent-encoded (RFC 3986, 2.1)."""
         return unix_url(self.socket_path)
 
     def spawn(self) -> int:
-        """Start the server and return its pid at once. `answers` tells when it can be used."""
+        """Start the server and return its pid at once; poll `answers` until the server is ready."""
         write_marker(self.directory, self.program)
         _rotate(self.log_path)
         parent = os.getpid()
@@ -88,9 +88,10 @@ class EmbeddedStore:
         return pid
 
     def answers(self) -> bool:
-        """Whether this very server answers PING, asked within PING_TIMEOUT seconds.
+        """True if this server process answers PING within PING_TIMEOUT seconds.
 
-        The socket's peer must be the process that we started: one that is just ending still answers there.
+        The peer of the socket must be the process that `spawn` started: a previous server that is about to end may
+        still answer there.
         """
         if self.pid is None:
             return False
@@ -105,15 +106,15 @@ class EmbeddedStore:
             return False
 
     def terminate(self) -> None:
-        """Ask it to end: it syncs and closes its files."""
+        """Ask the server to end; the server syncs and closes its files."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once; nothing that was acknowledged is lost."""
+        """Kill the server; no acknowledged message is lost."""
         self._signal(signal.SIGKILL)
 
     def exited(self, status: int) -> str:
-        """It was waited for; `status` is waitpid's. Returns what happened, in words, with the reason that it gave."""
+        """Record the exit; `status` is that of waitpid. Returns a sentence with the reason in the server's log."""
         pid, self.pid = self.pid, None
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
@@ -148,10 +149,10 @@ class EmbeddedStore:
             try:
                 os.kill(self.pid, number)
             except ProcessLookupError:
-                pass  # it ended by itself and is about to be waited for
+                pass  # the server has ended; waitpid follows
 
     def _become_server(self, parent: int) -> None:
-        """In the child: never returns."""
+        """Execute the server in the child. Never returns."""
         try:
             os.setsid()
             die_with_parent(signal.SIGKILL, parent)
@@ -172,7 +173,7 @@ class EmbeddedStore:
             for source, target in ((null, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
             lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            os.set_inheritable(lock, True)  # the server holds it, too
+            os.set_inheritable(lock, True)  # the server keeps the lock
             os.closerange(3, lock)
             os.closerange(lock + 1, _highest_open() + 1)
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -189,19 +190,19 @@ def _highest_open() -> int:
 
 
 def _rotate(log: Path) -> None:
-    """Keep one old log; the server opens its log anew for each line, so this is safe at any time."""
+    """Keep one old log. The server opens its log for each line, so renaming the file is always safe."""
     try:
         if log.stat().st_size > LOG_LIMIT:
             log.replace(log.with_suffix(".log.1"))
     except OSError:
-        pass  # none yet, or a directory that is about to make the start fail with a better message
+        pass  # no log yet, or a bad directory, which fails the start with a better message
 
 
 def _reason(log: Path, pid: int | None) -> str:
-    """The last line by which that process said what is wrong, without its pid and date; "": there is none.
+    """The last line in which process `pid` gave a reason for its exit, without pid and date; "" without such a line.
 
-    That is one of its warnings (`#`), or a line that is not in the form of the log: what was written before there was
-    one. Its advice about the machine and its notices (`*`) are no reasons, as is nothing of those before it.
+    A reason is a warning (`#`), or a line that is not in the format of the log, written before the log was open. Advice
+    about the machine, notices (`*`) and lines of other processes are not reasons.
     """
     try:
         with log.open("rb") as file:

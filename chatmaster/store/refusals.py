@@ -1,16 +1,16 @@
-"""What a store means by refusing, and what to do about it: its own words, with advice behind them. Pure.
+"""Explains the errors by which a store refuses a command: the text of the store, followed by advice. Pure.
 
-The first word of an error is its code (LOADING, OOM, …). A script's error has the reason inside it, on Redis 7 with the
-code or without. What is refused was not done.
+The first word of an error is its code (LOADING, OOM, …). The error of a script contains the reason, on Redis 7 with or
+without the code. A refused command had no effect.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-MOST: Final = 200  # characters of the store's words that are repeated: protected mode explains itself at length
+MOST: Final = 200  # characters of the store's text that are repeated; that of protected mode is long
 
-# That end by themselves: who starts waits a little, and nobody has to be told what to do.
+# Errors that pass: a start waits, and no advice is needed.
 TRANSIENT: Final = frozenset({"LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED"})
 
 _CLUSTER: Final = (
@@ -19,8 +19,8 @@ _CLUSTER: Final = (
 _REPLICA: Final = "this is a replica: name its master in store.url, or its sentinels with redis+sentinel://"
 _LOGIN: Final = "give user and password in store.url: redis://USER:PASSWORD@HOST, percent-encoded"
 _ADVICE: Final[dict[str, str]] = {
-    "OOM": "it is over its maxmemory: raise that (CONFIG SET maxmemory), or keep less (store.history_size)",
-    "MISCONF": "it cannot write to its disk: see its log, and give it space",
+    "OOM": "the store is over its maxmemory: raise it (CONFIG SET maxmemory), or keep less (store.history_size)",
+    "MISCONF": "the store cannot write to its disk: see its log, and free some space",
     "READONLY": _REPLICA,
     "MOVED": _CLUSTER,
     "ASK": _CLUSTER,
@@ -29,23 +29,23 @@ _ADVICE: Final[dict[str, str]] = {
     "MASTERDOWN": "this is a replica without its master: name the master, or the sentinels with redis+sentinel://",
     "NOAUTH": _LOGIN,
     "WRONGPASS": _LOGIN,
-    "DENIED": "it is in protected mode: set a password for it, or let it listen where only chatmaster comes",
-    "NOREPLICAS": "it has fewer replicas than min-replicas-to-write",
-    "LOADING": "it reads its data, and will be there when it has",
-    "BUSY": "another client's script occupies it: SCRIPT KILL ends that",
+    "DENIED": "the store is in protected mode: set a password, or bind it to an address that only chatmaster reaches",
+    "NOREPLICAS": "the store has fewer replicas than min-replicas-to-write",
+    "LOADING": "the store is loading its data and will answer when it has finished",
+    "BUSY": "a script of another client is running: SCRIPT KILL ends it",
 }
-# Parts of messages that have no code of their own.
+# Parts of errors without a code.
 _PHRASES: Final = (
     ("max number of clients", "raise its maxclients"),
     (
         "nknown Redis command",
-        "it must have all commands under their own names",
+        "the store must not rename commands",
     ),
     (
         "unknown command",
-        "it must be Redis 6.2 or later, or Valkey, with all commands under their own names",
+        "the store must be Redis 6.2 or later, or Valkey, and must not rename commands",
     ),
-    ("DB index is out of range", "it has fewer databases than the number in store.url"),
+    ("DB index is out of range", "the store has fewer databases than the number in store.url"),
 )
 _ACL_PHRASES: Final = (
     "ACL failure in script",
@@ -56,19 +56,19 @@ _ACL_PHRASES: Final = (
 
 
 def acl(name: str) -> str:
-    """The permissions that an instance of that name needs, as ACL SETUSER wants them."""
+    """The permissions that the instance `name` needs, in the syntax of ACL SETUSER."""
     return f"~{name}:* &{name}@* +@all -@dangerous +info +config|get"
 
 
 def eviction(policy: str) -> str:
-    """What is wrong with a store's maxmemory-policy; "": nothing, or it does not tell."""
+    """The problem of a maxmemory-policy; "" for none, or if the store does not allow CONFIG."""
     if policy in ("", "noeviction"):
         return ""
-    return f"{policy} throws messages away when its memory is full: CONFIG SET maxmemory-policy noeviction"
+    return f"{policy} evicts messages when the memory is full: CONFIG SET maxmemory-policy noeviction"
 
 
 def code_of(words: str) -> str:
-    """What kind of refusal it is: the code, also where a script's error repeats it; "" for none that is known."""
+    """The code of an error, also inside the error of a script; "" for an unknown code."""
     first = words.partition(" ")[0]
     if first == "NOPERM" or any(phrase in words for phrase in _ACL_PHRASES):
         return "NOPERM"
@@ -78,19 +78,19 @@ def code_of(words: str) -> str:
 
 
 def is_transient(words: str) -> bool:
-    """Whether it ends by itself."""
+    """True for an error that passes by itself."""
     return code_of(words) in TRANSIENT
 
 
 def explained(words: str, name: str) -> str:
-    """The store's words with what to do about them, for the instance `name`."""
+    """The text of the store with advice, for the instance `name`."""
     said = " ".join(words.split())
     said = said if len(said) <= MOST else said[:MOST] + "…"
     code = code_of(words)
     if not said.startswith(code):
-        said = f"{code}: {said}"  # a script's error may have the reason in words only
+        said = f"{code}: {said}"  # the error of a script may lack the code
     if code == "NOPERM":
-        advice = f"its user needs: ACL SETUSER USER {acl(name)}"
+        advice = f"the user needs: ACL SETUSER USER {acl(name)}"
     else:
         advice = _ADVICE.get(code) or next((told for part, told in _PHRASES if part in words), "")
     return f"{said.rstrip('.')} ({advice})" if advice else said

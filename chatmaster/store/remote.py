@@ -1,7 +1,7 @@
-"""Asks a configured store whether it is there, and how it is set up. Used before the first fork and by `doctor`.
+"""Inspects a configured store: whether it answers, does what workers need, and how it is configured.
 
-Imports redis, which takes 0.1 s and more: import this file only where a configured store is asked. No message of
-it shows a password.
+A start, `doctor` and `check --store` use it. The import of redis takes 0.1 s or more, so only code that asks a
+configured store may import this file. No message shows a password.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chatmaster.store import url as store_url
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """How a store is set up; "" where it does not tell (a managed service may forbid CONFIG)."""
+    """The configuration of a store; "" for unknown values (a managed service may forbid CONFIG)."""
 
     program: str  # "Valkey 9.1.2"
     durability: str  # "disk", "second", "replica" (in memory of more than one, or with Sentinel), "memory" or ""
@@ -64,9 +64,9 @@ TRIAL: Final = _TRIALS.strip()
 
 
 def inspect(url: str, timeout: float, name: str) -> StoreFacts:
-    """Ask the store about itself, and whether it does what the instance `name` needs.
+    """Read the configuration of the store and try every command that the instance `name` needs.
 
-    Raises StoreUnreachable with a sentence; `transient` of it says that the store will be there by itself.
+    Raises StoreUnreachable with a sentence; its `transient` is true for an error that passes by itself.
     """
     try:
         where = store_url.parse(url)
@@ -78,7 +78,7 @@ def inspect(url: str, timeout: float, name: str) -> StoreFacts:
             _use(client, where.database, name)
             return facts
     except MasterNotFoundError:
-        raise StoreUnreachable(f"{where.shown}: no sentinel knows a master of that service") from None
+        raise StoreUnreachable(f"{where.shown}: no sentinel knows a master for that service") from None
     except redis.TimeoutError:
         raise StoreUnreachable(f"{where.shown}: no answer within {timeout:g} s") from None
     except (redis.RedisError, OSError, ValueError) as error:
@@ -88,7 +88,7 @@ def inspect(url: str, timeout: float, name: str) -> StoreFacts:
 
 
 def _use(client: redis.Redis, database: int, name: str) -> None:
-    """Publish, write and subscribe as a worker does. Raises what redis raises."""
+    """Publish, write and subscribe as a worker does. Raises the errors of redis."""
     channel = f"{name}@{database}:{{!probe}}"
     keys = trial_keys(name)
     client.eval(TRIAL, len(keys), *keys, channel)
@@ -103,9 +103,11 @@ def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
     info = cast(Mapping[str, Any], client.info())
     version = tuple(int(part) for part in str(info.get("redis_version", "")).split(".")[:2] if part.isdigit())
     if version < _OLDEST:
-        raise redis.ResponseError(f"it is Redis {info.get('redis_version')}, and 6.2 is the oldest that will do")
+        raise redis.ResponseError(
+            f"the store is Redis {info.get('redis_version')}, and 6.2 is the oldest supported version"
+        )
     if info.get("role") == "slave":
-        raise redis.ResponseError("READONLY it is a replica")
+        raise redis.ResponseError("READONLY the store is a replica")
     program = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"
     config = _config(client)
     replicas = int(info.get("connected_slaves", 0))
@@ -133,9 +135,9 @@ def _text(value: Any) -> str:
 
 
 def _durability(config: Mapping[str, str], replicas: int, *, fails_over: bool) -> str:
-    """What an acknowledged message survives. Where Sentinel replaces the master, a replica's memory decides.
+    """Where an acknowledged message is safe. With Sentinel that is the memory of a replica.
 
-    However the master syncs: what the replica had not got yet is lost with it.
+    However the master syncs, messages that the replica does not have yet are lost with the master.
     """
     if fails_over:
         return "replica"
@@ -146,7 +148,7 @@ def _durability(config: Mapping[str, str], replicas: int, *, fails_over: bool) -
 
 
 def _reason(error: Exception) -> str:
-    """The innermost reason in words; redis wraps the system's error in a text with numbers."""
+    """The text of the innermost system error, which redis wraps in a text with numbers."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -156,5 +158,5 @@ def _reason(error: Exception) -> str:
 
 
 def trial_keys(name: str) -> list[str]:
-    """KEYS of `TRIAL`, in one slot, within what an instance of that name may touch."""
+    """KEYS of `TRIAL`: in one slot, and within the permissions of the instance `name`."""
     return [f"{name}:{{!probe}}:{kind}" for kind in ("stamp", "stream", "hash", "set")]

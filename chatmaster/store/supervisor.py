@@ -1,7 +1,7 @@
-"""Keeps the embedded store running: starts it before the workers, restarts it, stops it last.
+"""Supervises the embedded store: starts it before the workers, restarts it, and stops it last.
 
-It is restarted at once, with the back-off of a worker that dies quickly again and again, and killed where it lives
-but has not answered for a long time. Before it has answered for the first time, its death ends the start.
+A store that ends is restarted at once, after repeated quick deaths with the back-off of a worker. A store that does not
+answer for a long time is killed. If the store ends before its first answer, the start of the server fails.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 
 START_POLL: Final = 0.02  # seconds between two questions to a store that starts
 PROBE_INTERVAL: Final = 1.0  # seconds between two questions to a store that runs
-SPACE: Final = 256 * 1024  # bytes without which a store that has ended is not started again: its disk is full
-SPACE_EVERY: Final = 0.25  # seconds between two looks for it
-STOP_GRACE: Final = 5.0  # seconds to close its files; what was acknowledged is on the disk anyway
+SPACE: Final = 256 * 1024  # bytes; with less free space the disk is full, and an ended store is not restarted
+SPACE_EVERY: Final = 0.25  # seconds between two checks for free space
+STOP_GRACE: Final = 5.0  # seconds to close its files; acknowledged messages are on the disk already
 
 
 class StoreSnapshot(msgspec.Struct, frozen=True):
-    """The embedded store, as its keeper knows it."""
+    """The state of the embedded store for the next image of the master."""
 
     pid: int | None
     state: str
@@ -45,15 +45,15 @@ class StoreSnapshot(msgspec.Struct, frozen=True):
 
 
 class StoreSupervisor:
-    """Watches over one embedded store."""
+    """Starts, watches, restarts and stops one embedded store."""
 
     def __init__(self, reactor: EventLoop, reaper: ChildWatcher, store: EmbeddedStore, *, patience: float) -> None:
-        """`patience`: seconds without an answer after which the store is killed; see also `set_patience`."""
+        """`patience`: seconds without an answer after which the store is killed; `set_patience` changes it."""
         self.store = store
         self.state = "starting"  # starting, ready, away
         self.restarts = 0
-        self.reason = ""  # why it is not ready; "": it is, or has only just been started
-        self.since = time.monotonic()  # when it became ready, or ceased to be
+        self.reason = ""  # why the store is not ready; "": it is ready, or was just started
+        self.since = time.monotonic()  # when the store became ready, or stopped being ready
         self._reactor = reactor
         self._reaper = reaper
         self._ready: Callable[[], None] | None = None
@@ -66,24 +66,24 @@ class StoreSupervisor:
         self._watch = StoreWatch(reactor, store.socket_path, patience=patience, hung=self._hangs)
 
     def set_patience(self, seconds: float) -> None:
-        """As a reload says."""
+        """Change the patience after a reload, in seconds."""
         self._watch.patience = seconds
 
     def start(self, *, patience: float, ready: Callable[[], None], failed: Callable[[ExitCode, str], None]) -> None:
-        """Start it; then one of the two is called, at the latest after `patience` seconds."""
+        """Start the store, and call `ready` or `failed` within `patience` seconds."""
         self._ready, self._failed = ready, failed
         self._reactor.call_later(patience, self._out_of_patience)
         self._spawn()
 
     def snapshot(self) -> StoreSnapshot:
-        """For the next image of this program."""
+        """The state for the next image of the master."""
         return StoreSnapshot(
             self.store.pid, self.state, self._answered_at, self._quick_deaths, self.restarts, self._stopped,
             self.reason, self.since,
         )  # fmt: skip
 
     def restore(self, kept: StoreSnapshot) -> None:
-        """Go on with the store of the image before this one."""
+        """Continue with the store of the previous image."""
         self.state, self.restarts = kept.state, kept.restarts
         self.reason, self.since = kept.reason, kept.since or self.since
         self._answered_at, self._quick_deaths, self._stopped = kept.answered_at, kept.quick_deaths, kept.stopped
@@ -98,7 +98,7 @@ class StoreSupervisor:
             self._watch.start()
 
     def stop(self, gone: Callable[[], None]) -> None:
-        """End it and call back when it has ended."""
+        """Stop the store, and call `gone` when it has ended."""
         self._gone, self._ready, self._failed = gone, None, None
         self._cancel()
         self._watch.stop()
@@ -106,7 +106,7 @@ class StoreSupervisor:
             gone()
             return
         self.store.terminate()
-        # One that was stopped by a signal does not hear it.
+        # A store that SIGSTOP has stopped does not receive SIGTERM.
         self._timer = self._reactor.call_later(0.0 if self._stopped else STOP_GRACE, self.store.kill)
 
     def _spawn(self) -> None:
@@ -115,7 +115,7 @@ class StoreSupervisor:
             pid = self.store.spawn()
         except OSError as error:
             log.error("the store could not be started: %s", error)
-            self._lose(f"it could not be started: {error.strerror or error}")
+            self._lose(f"the store could not be started: {error.strerror or error}")
             self._again()
             return
         self._reaper.expect(pid, self._ended, stopped=self._was_stopped, continued=self._was_continued)
@@ -134,7 +134,7 @@ class StoreSupervisor:
             ready()
 
     def _hangs(self, seconds: float) -> None:
-        log.error("the store hangs: no answer for %g s; it is killed, and keeps what it has acknowledged", seconds)
+        log.error("the store hangs: no answer for %g s; it is killed, acknowledged messages are kept", seconds)
         self._lose(f"it hung: no answer for {seconds:g} s; it was killed")
         self.store.kill()
 
@@ -152,15 +152,15 @@ class StoreSupervisor:
             return
         if self._is_full():
             self.restarts += 1
-            self._lose(f"the disk of {self.store.directory} is full; what the store said last: {what}")
-            log.error("%s; it is started again once there is space", self.reason)
+            self._lose(f"the disk of {self.store.directory} is full; the last message of the store: {what}")
+            log.error("%s; the store is restarted once there is space", self.reason)
             self._wait_for_space()
             return
-        log.error("%s; it is started again", what)
+        log.error("%s; the store is restarted", what)
         self._again()
 
     def _is_full(self) -> bool:
-        """Whether it cannot write: it would start, take connections, and end with the first write."""
+        """True if the disk is full: the store would start, accept connections, and end at the first write."""
         try:
             found = os.statvfs(self.store.directory)
         except OSError:
@@ -181,8 +181,8 @@ class StoreSupervisor:
         self._timer = self._reactor.call_later(backoff(self._quick_deaths), self._spawn)
 
     def _was_stopped(self) -> None:
-        log.warning("the store was stopped by a signal; it stays, and waits for SIGCONT")
-        self._lose("it was stopped by a signal, and waits for SIGCONT")
+        log.warning("the store was stopped by a signal and waits for SIGCONT")
+        self._lose("it was stopped by a signal and waits for SIGCONT")
         self._stopped = True
         self._watch.stop()
 
@@ -195,7 +195,7 @@ class StoreSupervisor:
             self._watch.start()
 
     def _lose(self, reason: str) -> None:
-        """It does not serve: since when counts from the first reason, until it is ready again."""
+        """Record why the store does not serve; `since` keeps the time of the first reason."""
         if self.state == "ready":
             self.since = time.monotonic()
         self.state, self.reason = "away", reason
@@ -211,7 +211,10 @@ class StoreSupervisor:
 
 
 class StoreWatch:
-    """Asks while it is started; calls `hung` once the store has not said a word for `patience` seconds."""
+    """Probes a running store over one connection without blocking; calls `hung` after `patience` seconds of silence.
+
+    A store may be busy for seconds (a slow disk, a long script), so only a long silence counts.
+    """
 
     def __init__(self, reactor: EventLoop, path: Path, *, patience: float, hung: Callable[[float], None]) -> None:
         self.patience = patience
@@ -219,16 +222,16 @@ class StoreWatch:
         self._path = path
         self._hung = hung
         self._sock: socket.socket | None = None
-        self._asked: float | None = None  # when, as long as no answer has come
+        self._asked: float | None = None  # time of the question without an answer; None: no question is open
         self._timer: LoopTimer | None = None
 
     def start(self) -> None:
-        """It answers now: begin to watch."""
+        """Begin to probe a store that answers."""
         self.stop()
         self._timer = self._reactor.call_later(PROBE_INTERVAL, self._look)
 
     def stop(self) -> None:
-        """It is not to be judged: it ends, or somebody has stopped it."""
+        """Stop probing: the store ends, or a signal has stopped it."""
         self._hang_up()
         self._asked = None
         if self._timer is not None:
@@ -236,7 +239,7 @@ class StoreWatch:
             self._timer = None
 
     def _look(self) -> None:
-        self._listen()  # the master itself may have been away, and the answer have come meanwhile
+        self._listen()  # the master may have been stopped while the answer arrived
         now = time.monotonic()
         if self._asked is not None and now - self._asked >= self.patience:
             self.stop()
@@ -258,7 +261,7 @@ class StoreWatch:
                 self._reactor.watch(self._sock.fileno(), READ, self._listen)
             self._sock.send(b"PING\r\n")
         except OSError:
-            self._hang_up()  # a full queue of connections is no answer either
+            self._hang_up()  # a full accept queue is no answer either
 
     def _listen(self) -> None:
         if self._sock is None:
@@ -270,7 +273,7 @@ class StoreWatch:
         except OSError:
             said = b""
         if said:
-            self._asked = None  # any answer will do: a store that is busy says so
+            self._asked = None  # any answer counts, also BUSY
         else:
             self._hang_up()
 

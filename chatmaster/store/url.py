@@ -1,8 +1,8 @@
-"""The one parser of `store.url`: what the master, `doctor`, the workers and `Gateway` connect to. Pure.
+"""Parses `store.url` for the master, `doctor`, the workers and `Gateway`. Pure.
 
 Forms: ``redis://[USER:PASSWORD@]HOST[:PORT][/DB]``, the same with ``rediss://`` (TLS), ``unix://[USER:PASSWORD@]/PATH``,
 ``redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DB]``. An IPv6 address is in brackets. In user,
-password and path, what has a meaning in a URL is percent-encoded (RFC 3986, 2.1). No error shows a password.
+password and path, reserved characters are percent-encoded (RFC 3986, 2.1). No error shows a password.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chatmaster.addresses import MAX_UNIX_PATH
 
 ALLOWED: Final = "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE"
 ENCODE: Final = (
-    "what a user, password or path has of them is percent-encoded in a URL: / as %2F, ? as %3F, # as %23, [ as %5B, "
+    "in a user, password or path these are percent-encoded: / as %2F, ? as %3F, # as %23, [ as %5B, "
     "] as %5D, @ as %40, : as %3A, % as %25"
 )
 STORE_PORT: Final = 6379
@@ -29,7 +29,7 @@ _PLAIN_KEYS: Final = ("db", "username", "password")
 _TLS_KEYS: Final = (
     "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs", "ssl_check_hostname",
 )  # fmt: skip
-# The keys of the query that each form takes; each means what redis-py's argument of that name means.
+# The query keys of each form; a key means the same as the argument of redis-py with that name.
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "redis": _PLAIN_KEYS,
     "rediss": (*_PLAIN_KEYS, *_TLS_KEYS),
@@ -44,7 +44,7 @@ _HOST: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """Where a store is, and as whom to come. Exactly one of `hosts` and `path` is given."""
+    """The place of a store, and the login. Exactly one of `hosts` and `path` is set."""
 
     scheme: str
     hosts: tuple[tuple[str, int], ...] = ()  # of the store, or of the sentinels; IPv6 without brackets
@@ -65,7 +65,7 @@ class StoreUrl:
         return f"{self.scheme}://{hosts}/" + (f"{self.service}/" if self.service else "") + str(self.database)
 
     def options(self) -> dict[str, Any]:
-        """redis-py's arguments for a connection to the store, without where it is if sentinels know that."""
+        """The arguments of redis-py for a connection to the store; without host and port if sentinels know them."""
         options: dict[str, Any] = {"db": self.database, **self.tls}
         if self.user:
             options["username"] = self.user
@@ -79,28 +79,30 @@ class StoreUrl:
 
 
 def unix_url(path: str | os.PathLike[str]) -> str:
-    """The URL of a store behind that socket, whatever characters its path has."""
+    """The URL of a store behind a unix socket, for any characters in the path."""
     return f"unix://{quote(os.fsencode(path))}"
 
 
 def parse(text: str) -> StoreUrl:
-    """Parse a store's URL. Raises ValueError with what is wrong and what is allowed, without any password."""
+    """Parse the URL of a store. Raises ValueError with the fault and the allowed forms, without any password."""
     scheme, separator, rest = text.partition("://")
     if scheme == "redis+cluster":
         raise ValueError(f"Redis Cluster is not supported yet; {ALLOWED}")
     if not separator or scheme not in KEYS:
         raise ValueError(ALLOWED)
     if any(ord(character) < 32 for character in rest):
-        raise ValueError("it has a line break or another control character (a secret's file often ends with one)")
+        raise ValueError(
+            "the URL has a line break or another control character (the file of a secret often ends with one)"
+        )
     if "#" in rest:
         raise ValueError(f"a # has no meaning here; {ENCODE}")
     place, _, query = rest.partition("?")
     authority, slash, path = place.partition("/")
     login, _, hosts = authority.rpartition("@")
     if " " in hosts:
-        raise ValueError(f"a space is in no host; {ENCODE}")
+        raise ValueError(f"a host has no space; {ENCODE}")
     if "@" in query.partition("=")[0] or (scheme != "unix" and "@" in path):
-        raise ValueError(f"an @ after the first / or ? is in no host; {ENCODE}")
+        raise ValueError(f"an @ after the first / or ?; {ENCODE}")
     if "[" in login or "]" in login:
         raise ValueError(f"a [ or ] before the host; {ENCODE}")
     asked = _query(scheme, query)
@@ -130,7 +132,7 @@ def parse(text: str) -> StoreUrl:
 
 
 def complaint(text: str) -> str:
-    """Why that is no URL of a store, "" where it is one."""
+    """The fault of a store's URL; "" for a valid one."""
     try:
         parse(text)
     except ValueError as error:
@@ -140,7 +142,7 @@ def complaint(text: str) -> str:
 
 def _text(text: str) -> str:
     if _BAD_PERCENT.search(text):
-        raise ValueError(f"a % that begins no percent-encoding; {ENCODE}")
+        raise ValueError(f"a % without two hexadecimal digits; {ENCODE}")
     return unquote(text)
 
 
@@ -154,18 +156,18 @@ def _path(text: str) -> str:
 
 
 def _query(scheme: str, text: str) -> dict[str, str]:
-    """The query's keys and values. A + stays a +, which is what a password means by it."""
+    """The keys and values of the query. A + stays a +, as meant in a password."""
     found: dict[str, str] = {}
     for pair in filter(None, text.split("&")):
         name, equals, value = pair.partition("=")
         if name not in KEYS[scheme]:
             near = difflib.get_close_matches(name, KEYS[scheme], 1)
-            # Without a value it may be part of a password, so it is not shown.
+            # A key without a value may be part of a password, so it is not shown.
             what = f"unknown key {name!r} after the ?" if equals and _DIGITS.fullmatch(name) is None else "a ?"
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"{what}{hint}; allowed keys with {scheme}://: {', '.join(KEYS[scheme])}; {ENCODE}")
         if name in found:
-            raise ValueError(f"the key {name} is there twice")
+            raise ValueError(f"the key {name} is given twice")
         found[name] = _text(value)
     return found
 

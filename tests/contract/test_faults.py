@@ -277,7 +277,7 @@ async def test_a_store_that_is_full_is_refusing_and_what_was_said_is_known_not_t
     with under.store.client() as client:
         client.config_set("maxmemory", 1)
         await until(lambda: under.bus.state == "refusing")
-        assert "OOM" in under.bus.why and "raise that (CONFIG SET maxmemory)" in under.bus.why
+        assert "OOM" in under.bus.why and "raise it (CONFIG SET maxmemory)" in under.bus.why
         with pytest.raises(StoreRefused):
             await under.publish("lobby")
         client.config_set("maxmemory", 0)

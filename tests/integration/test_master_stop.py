@@ -238,7 +238,7 @@ def test_a_killed_store_is_restarted_and_the_workers_stay(chatmaster):
     # One line of each worker when it is lost and one when it is back, however many connections each has.
     until(lambda: server.log().count("connected to the store again, after") == 2)
     assert server.log().count("the connection to the store is lost") == 2
-    assert "the store was killed by SIGKILL; it is started again" in server.log()
+    assert "the store was killed by SIGKILL; the store is restarted" in server.log()
 
 
 def test_a_store_that_lives_but_does_not_answer_is_replaced(chatmaster):

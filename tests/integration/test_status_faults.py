@@ -43,7 +43,7 @@ def test_a_store_that_is_stopped_is_a_fault_with_cause_and_duration(chatmaster):
     try:
         until(lambda: "the store is away" in faults(server), 20.0, "it is seen")
         first = faults(server)["the store is away"]
-        assert first["why"] == "it was stopped by a signal, and waits for SIGCONT"
+        assert first["why"] == "it was stopped by a signal and waits for SIGCONT"
         until(lambda: faults(server)["the store is away"]["seconds"] > first["seconds"] + 1, 20.0, "the time goes on")
         done = server.ctl("status", "--check")
         assert done.returncode == 1

@@ -315,7 +315,7 @@ def test_a_key_that_only_root_can_read_is_a_fault_where_workers_are_somebody_els
 )
 def test_an_unquoted_password_is_told_what_to_encode_and_is_not_shown(tmp_path, url, password):
     (fault,) = faults_of(tmp_path, f'[store]\nurl = "{url.format(password)}"\n')
-    assert "percent-encoded in a URL: / as %2F" in fault
+    assert "percent-encoded: / as %2F" in fault
     assert f":{password}@" not in fault
 
 

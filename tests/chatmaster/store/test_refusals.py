@@ -25,7 +25,7 @@ SAID = [
         "~chat",
     ),
     ("ERR The user executing the script can't run this command or subcommand script: ab, on @u:1", "NOPERM", "~chat:*"),
-    ("LOADING Redis is loading the dataset in memory", "LOADING", "reads its data"),
+    ("LOADING Redis is loading the dataset in memory", "LOADING", "is loading its data"),
     ("BUSY Redis is busy running a script. You can only call SCRIPT KILL.", "BUSY", "SCRIPT KILL"),
     ("NOREPLICAS Not enough good replicas to write.", "NOREPLICAS", "min-replicas"),
     ("ERR max number of clients reached", "", "maxclients"),

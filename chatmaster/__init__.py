@@ -1,3 +1,3 @@
-"""chatmaster: the process that never serves a client, but forks, watches, reloads and explains those that do."""
+"""chatmaster: the master process, which forks, watches, replaces and reloads the workers, and chatctl."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m chatmaster` is chatctl."""
+"""Runs chatctl as `python -m chatmaster`."""
 
 from chatmaster.cli.main import main
 

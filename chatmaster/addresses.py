@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Longest path that fits sockaddr_un.sun_path, which has 108 bytes and a NUL at the end (unix(7)).
+# sockaddr_un.sun_path has 108 bytes with the NUL at the end (unix(7)).
 MAX_UNIX_PATH = 107
 
 FORMS = "websocket://HOST:PORT (or ws://HOST:PORT), wss://HOST:PORT, unix:/PATH"
@@ -23,13 +23,13 @@ class Address:
 
     text: str  # as written
     tls: bool = False
-    host: str = ""  # "" means every interface, also written *; IPv6 without brackets
+    host: str = ""  # "" is every interface, also written *; IPv6 without brackets
     port: int = 0
-    path: str = ""  # of a unix socket, else ""
+    path: str = ""  # path of a unix socket, else ""
 
     @property
     def is_unix(self) -> bool:
-        """Whether this is a unix socket."""
+        """True for a unix socket."""
         return bool(self.path)
 
     @property
@@ -58,7 +58,9 @@ def parse(text: str) -> Address:
         if not path.startswith("/"):
             raise ValueError("allowed: unix: with an absolute path, as unix:/run/chat.sock")
         if len(path.encode()) > MAX_UNIX_PATH:
-            raise ValueError(f"a unix socket's path may have {MAX_UNIX_PATH} bytes, this one has {len(path.encode())}")
+            raise ValueError(
+                f"the path of a unix socket may have {MAX_UNIX_PATH} bytes, this one has {len(path.encode())}"
+            )
         return Address(text, path=path)
     found = _TCP.fullmatch(text)
     if found is None:

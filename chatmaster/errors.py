@@ -1,8 +1,8 @@
-"""The errors that end a command or refuse a start, each with its exit code and one sentence for people.
+"""The errors that end a command or a start, each with an exit code and one sentence for people.
 
 ::
 
-    ChatmasterError                1  it failed
+    ChatmasterError                1  the command failed
     ├── ConfigError                2  every fault of the configuration at once
     ├── UsageError                 2  the command does not make sense as given
     ├── NotRunning                 3  no master answers at the control socket
@@ -11,7 +11,7 @@
     ├── StoreUnreachable           6  the configured store did not answer at the first start
     ├── StoreUnusable              6  the embedded store cannot be run, or cannot read its data
     ├── TimedOut                   7  chatctl itself ran out of time
-    └── Refused                    n  the master said no; it also said which exit code
+    └── RefusedByMaster            n  the master refused the command and chose the exit code
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from chatmaster.contract import ExitCode
 
 
 class ChatmasterError(Exception):
-    """It failed; the text is one sentence for people."""
+    """The command failed; the text is one sentence for people."""
 
     exit_code: ExitCode = ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a configuration."""
+    """One fault of a configuration."""
 
-    key: str  # full key path: server.workers, rooms[0].match; "" for a file that is no TOML
+    key: str  # full key path: server.workers, rooms[0].match; "" for a file that is not TOML
     origin: str  # FILE:LINE, environment NAME, flag --NAME
     found: str  # as TOML, shortened
     allowed: str
@@ -43,7 +43,7 @@ class Fault:
 
 
 class ConfigError(ChatmasterError):
-    """The configuration is wrong; `faults` has everything that is."""
+    """The configuration is wrong; `faults` has every fault."""
 
     exit_code = ExitCode.USAGE
 
@@ -84,12 +84,12 @@ class ApplicationError(ChatmasterError):
 
 
 class StoreUnreachable(ChatmasterError):
-    """The configured store did not answer at the first start, or refuses what is asked of it."""
+    """The configured store does not answer at the first start, or refuses commands."""
 
     exit_code = ExitCode.STORE_UNREACHABLE
 
     def __init__(self, text: str, *, transient: bool = False) -> None:
-        """`transient`: it will serve by itself in a moment."""
+        """`transient`: the error passes by itself."""
         super().__init__(text)
         self.transient = transient
 
@@ -107,7 +107,7 @@ class TimedOut(ChatmasterError):
 
 
 class RefusedByMaster(ChatmasterError):
-    """The master said no."""
+    """The master refused the command."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)

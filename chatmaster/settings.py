@@ -1,10 +1,10 @@
 """The settings of an instance: every key, its type, its default and its bounds.
 
-This file owns what a setting *is*; `loader.py` owns where its value comes from. Everything here is
-frozen: a reload makes a new `Settings` and hands it to new workers.
+This file defines the settings; `config/loader.py` reads their values. All classes are frozen: a reload creates a new
+`Settings` and passes it to new workers.
 
-Durations are in seconds, sizes in bytes, unless a name says otherwise. `0` means "no limit" only where
-the comment beside the key says so.
+Durations are in seconds, sizes in bytes, unless a name says otherwise. `0` means "no limit" only where the
+comment beside the key says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PositiveSeconds = Annotated[float, Meta(gt=0.0)]
 Count = Annotated[int, Meta(ge=0)]
 Bytes = Annotated[int, Meta(ge=1)]
 
-# One mark in process titles, socket names and key prefixes, so it has to be harmless in all three.
+# Part of process titles, socket names and key prefixes, so the characters must be safe in all of them.
 InstanceName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
 
 
@@ -39,7 +39,7 @@ class Master(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is served, where, and by how many workers."""
+    """The application, its addresses and the number of workers."""
 
     app: str = "workers.chat:worker"
     listen: tuple[str, ...] = ("ws://127.0.0.1:8000",)
@@ -66,7 +66,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one client may cost."""
+    """Limits for clients."""
 
     message_size: Bytes = 65_536
     queue_size: Annotated[int, Meta(ge=4096)] = 1_048_576
@@ -111,7 +111,7 @@ class RoomRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who may come in. `secret` or `public_key` verifies JSON Web Tokens (RFC 7519)."""
+    """Who may enter. `secret` or `public_key` verifies JSON Web Tokens (RFC 7519)."""
 
     mode: Literal["guest", "token"] = "guest"
     secret: str = ""
@@ -119,21 +119,21 @@ class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     algorithms: tuple[str, ...] = ()
     issuer: str = ""
     audience: str = ""
-    leeway: Seconds = 10.0  # by which clocks may differ, for exp and nbf
+    leeway: Seconds = 10.0  # tolerated difference of clocks, for exp and nbf
 
 
 class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the same port answers to plain HTTP."""
+    """What the port answers to plain HTTP."""
 
     origins: tuple[str, ...] = ()  # empty: same origin only
     hosts: tuple[str, ...] = ()  # empty: any
     root_path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*/?\Z")] = ""
     page: bool = True
-    metrics: bool | Literal["public"] = True  # True: for clients on this machine
+    metrics: bool | Literal["public"] = True  # True: only for clients on this machine
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the log goes and what it looks like."""
+    """The destination and the format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"

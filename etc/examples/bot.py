@@ -1,6 +1,6 @@
-"""A chat of one's own making: a word filter, a room for some, and a bot that answers.
+"""A customized chat: a word filter, rooms for members, and a bot that answers.
 
-Everything that the chat does by itself stays as it is; the hooks only have a say in it.
+The chat keeps all its functions; the hooks accept, change or refuse.
 
     chatctl start etc/examples/bot.py
     (join the room `lobby` and say: !time)
@@ -17,7 +17,7 @@ chat.on_say(WordFilter(["darn", "heck"]))
 
 @chat.on_join
 def members_only(request: JoinRequest) -> Refuse | None:
-    """Guests may look around, but not everywhere."""
+    """Refuse guests in the rooms for members."""
     if request.room.startswith("members-") and request.person.guest:
         return Refuse("this room is for members")
     return None
@@ -25,7 +25,7 @@ def members_only(request: JoinRequest) -> Refuse | None:
 
 @chat.on_kept
 async def answer(message: Kept) -> None:
-    """Called once for whatever the store has: messages, what changes them, and what this bot says itself."""
+    """Called once for everything stored: messages, changes of messages, and the bot's own messages."""
     said = message.message
     if said["type"] == "message" and said["from"]["user"] != "bot:clock" and said.get("text") == "!time":
         clock = time.strftime("%H:%M:%S", time.gmtime(message.time / 1000))

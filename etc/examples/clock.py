@@ -1,4 +1,4 @@
-"""The clock: every connection gets the time once a second.
+"""A clock: every connection receives the time once a second.
 
 Start it with `chatctl start etc/examples/clock.py`, or as a script: `bin/python etc/examples/clock.py start -d`.
 """
@@ -16,7 +16,7 @@ def started(worker: Worker) -> None:
 
 
 def tell_the_time(worker: Worker) -> None:
-    # Each process has its own timer and tells its own connections, so nothing has to travel.
+    # Each process has its own timer and sends to its own connections, so no message passes through the store.
     now = time.strftime("%H:%M:%S")
     for connection in list(worker.connections.values()):
         connection.send(now)

@@ -1,4 +1,4 @@
-"""The echo: text is answered with text, binary with binary. Conformance suites speak to it.
+"""An echo: returns text as text and binary as binary. Conformance suites test it.
 
 chatctl start etc/examples/echo.py
 """

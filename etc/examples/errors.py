@@ -1,7 +1,7 @@
-"""The error handler: on_error hears of lost connections, of clients that do not answer, and of bugs.
+"""An error handler: on_error is called for lost connections, for clients that do not answer, and for bugs.
 
-What it hears is written to the log, and counted over all of this process's connections; a client that sends
-"errors" is told the counts, one that sends "fail" makes the callback raise.
+The handler logs each error and counts the errors of this process. A client that sends "errors" gets the counts; a
+client that sends "fail" makes the callback raise.
 
     chatctl start etc/examples/errors.py --set limits.ping_interval=2 --set limits.ping_timeout=1
 """

@@ -1,7 +1,7 @@
-"""The online list: who is here, over all workers, kept by on_connect and on_close.
+"""An online list: the users of all workers.
 
-A client may give its name with the address, such as ws://127.0.0.1:8000/?name=ada. Whenever the list changes,
-everyone gets it as one line of JSON.
+A client may give its name in the URL, e.g. ws://127.0.0.1:8000/?name=ada. Whenever the list changes, every client
+receives the list as one line of JSON.
 
     chatctl start etc/examples/online.py -n 4
 """
@@ -26,7 +26,7 @@ async def came(connection: Connection) -> None:
 
 @worker.on_close
 def went(connection: Connection, code: int, reason: str) -> None:
-    """Its place in the room ends by itself: presence belongs to the connection."""
+    """Nothing to do: the presence of a connection ends with the connection."""
 
 
 @worker.on_worker_start
@@ -35,7 +35,7 @@ def started(worker: Worker) -> None:
 
 
 async def show(worker: Worker) -> None:
-    """Tell each of this process's connections the list, where it is another than the one it has."""
+    """Send the list to each connection of this process that has an older list."""
     names = sorted(member["user"] for member in await worker.members(ROOM))
     line = json.dumps({"online": names, "count": len(names)})
     for connection in list(worker.connections.values()):

@@ -1,4 +1,4 @@
-"""The relay: whatever one client sends reaches every client on every worker.
+"""A relay: a message of one client reaches every client of every worker.
 
 chatctl start etc/examples/relay.py -n 4
 """

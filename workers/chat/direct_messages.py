@@ -1,7 +1,8 @@
-"""Direct messages lie in two inboxes: what changes the one is done to the other as well.
+"""DirectMessages: a direct message lies in two inboxes, and what changes one copy changes the other as well.
 
-The sender's copy names the place of the receiver's (`peer`). The other way round the store is asked, since the
-receiver's was written first. The other side's change comes first, under the same key, so that a retry finishes both.
+The sender's copy names the offset of the receiver's (`peer`). The other way round the store is asked, since the
+receiver's copy was written first. The other side's change comes first, under the same key, so that a retry finishes
+both.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from workers.chat.services import ChatServices
 from workers.rooms.recovery import HistoryReset, judge
 from workers.tasks import answer_of
 
-COPY_WAITS: Final = (0.02, 0.1, 0.2)  # seconds between looks for the sender's copy of what came just now
+COPY_WAITS: Final = (0.02, 0.1, 0.2)  # seconds between looks for the sender's copy of a message that has just arrived
 
 
 class _Letter(Struct):
@@ -58,7 +59,7 @@ class DirectMessages:
         self._room_presence = room_presence
 
     async def amend(self, user: str, amend: AmendMessage) -> Effects:
-        """Carry out a change in one's own inbox. Raises RequestError, BusError."""
+        """Carry out a change in the user's own inbox, and in the other one. Raises RequestError, BusError."""
         if amend.key:
             await self._claim(user, amend)
         other = await self._other_side(user, amend)
@@ -91,7 +92,7 @@ class DirectMessages:
         return msgspec.structs.replace(direct, payload=payload, own_payload=own, reply_to=None)
 
     async def tell_read(self, user: str, read: TellRead) -> Effects:
-        """Tell who wrote a message that it was read: by its place in their own inbox. Raises RequestError, BusError."""
+        """Tell the author of a read message, by its offset in the author's inbox. Raises RequestError, BusError."""
         letter = await self._letter(user, Position("", read.offset), field="offset")
         if letter.sender.get("user", "") == read.user:
             copy = await self._copy_of(inbox_of(user), read.offset)
@@ -100,7 +101,7 @@ class DirectMessages:
         return ()
 
     async def _copy_of(self, inbox: str, offset: int) -> int | None:
-        """Where the sender's copy lies, which is noted a moment after the message came here. Raises BusError."""
+        """The offset of the sender's copy, which is noted a moment after the message arrived. Raises BusError."""
         for wait in COPY_WAITS:
             copy = await self._pairs.copy_of(inbox, offset)
             if copy is not None:
@@ -109,7 +110,7 @@ class DirectMessages:
         return None
 
     async def _letter(self, user: str, at: Position, *, field: str) -> _Letter:
-        """A message of somebody's inbox. Raises RequestError about `field`, BusError."""
+        """A message of a user's inbox. Raises RequestError about `field`, BusError."""
         page = await self._bus.read(inbox_of(user), after=at.offset - 1, limit=1, max_bytes=1, messages_only=True)
         entry = next((one for one in page.entries if one.offset == at.offset), None)
         if entry is None or (at.epoch and isinstance(judge(at, page.state), HistoryReset)):
@@ -132,7 +133,7 @@ class DirectMessages:
         if sender not in ("", user) and amend.any_author:
             copy = await self._pairs.copy_of(amend.room, target)
             return None if copy is None else _moved(amend, inbox_of(sender), copy)
-        return None  # to oneself; or not the author's, which the store will say
+        return None  # to oneself; or of another author, which the store refuses
 
     async def _append(self, user: str, amend: AmendMessage, *, announce: bool = True) -> Placed:
         return await self._publisher.append(

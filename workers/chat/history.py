@@ -1,4 +1,4 @@
-"""Looking back: pages of history, and who is in a room."""
+"""Pages of history, and lists of the users in a room."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LogReader(Protocol):
 
 
 class MessageSender(Struct):
-    """Who said something, under which name."""
+    """The author of a message, under the name of that time."""
 
     user: str
     name: str
@@ -47,8 +47,8 @@ _decode_said: Final = Decoder(_Said).decode
 async def history(log: LogReader, asked: effects.ReadHistory, *, user: str, learn: Learn) -> effects.Reply:
     """Messages before or after an offset, as they now stand, oldest first. Raises BusError.
 
-    What changed them is not shown by itself. `more` says that there are others
-    beyond in the direction asked for. `learn` is told who said something.
+    Changes are applied to their messages, and not shown by themselves. `more` says that there are further messages in
+    that direction. `learn` gets the author of each message.
     """
     forward = asked.after is not None
     shown: list[bytes] = []  # from the edge on
@@ -65,7 +65,7 @@ async def history(log: LogReader, asked: effects.ReadHistory, *, user: str, lear
             if entry.form != "j" or not is_message(entry.payload):
                 continue
             message = _shown(entry, page.state.epoch, user)
-            # What was kept may be small and what it was edited to large: only what is sent counts.
+            # A small message may have been edited to a large one: what is sent counts.
             full = bool(shown) and size + len(message) > HISTORY_BYTES
             if full:
                 break
@@ -96,10 +96,10 @@ async def members(
     here: Callable[[], Iterable[Identity]],
     learn: Learn,
 ) -> effects.Reply:
-    """Who is in a room. Raises BusError.
+    """The users in a room. Raises BusError.
 
-    The store learns of who comes a moment later, so this worker's own, `here`, are put in where they are missing:
-    at least everyone finds themselves.
+    The store learns of a new user a moment later, so the users of this worker, `here`, are added where they are
+    missing: a user is always in the list that the user asks for.
     """
     found = await read(asked.room, MEMBERS_MOST)
     for one in found.members:

@@ -1,8 +1,8 @@
-"""How a worker gets to know the people of a room whom it has not seen come: room after room, in the background.
+"""MemberDiscovery: learns the names of users who were in a room before this worker was, in the background.
 
-A worker that begins to look at a room is told of who comes from then on, but not of who is there already; and of a
-storm it is told only the number. Until it has asked, `@name` means nobody. Whoever came just before the worker began
-is in neither: the store learns of them a moment later, and the news of it went by. So it looks a second time.
+A worker with its first member in a room hears of users who join from then on, but not of those who are there already;
+and of a storm of joins it hears only the number. Until it has read the room, `@name` means no user. A user who joined
+just before is in neither: the store learns of that user a moment later. So the worker reads the room a second time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AGAIN: Final = 1.0  # seconds; presence is written within a fraction of one
 
 
 class MemberDiscovery:
-    """Reads who is in rooms, and tells it: `heard_of(user, name)`."""
+    """Reads the users in rooms, and passes each to `heard_of(user, name)`."""
 
     def __init__(
         self, presence: Presence, heard_of: Callable[[str, str], None], tasks: Tasks, *, here: Callable[[str], int]
@@ -37,7 +37,7 @@ class MemberDiscovery:
         self._running = False
 
     def begin(self, room: str, *, others: bool) -> None:
-        """This worker begins to look at a room; `others` says that there was somebody before."""
+        """Start with a room that has its first member here; `others` says that it had members before."""
         if others:
             self.meet(room)
         self._loop.call_later(AGAIN, self._look_again, room)
@@ -47,7 +47,7 @@ class MemberDiscovery:
             self.meet(room)
 
     def meet(self, room: str) -> None:
-        """There are people in a room whom this worker may not know."""
+        """Read a room, which may have users whom this worker does not know."""
         self._waiting[room] = None
         if not self._running:
             self._running = True

@@ -1,9 +1,9 @@
-"""Owns the room option `members`: how many users may be in a room, decided by one atomic step in the store.
+"""Occupancy: the room option `members`, how many users may be in a room, decided by one atomic step in the store.
 
 A user has a place in a room for each worker with a connection of theirs in it; a place belongs to the worker's
-incarnation, so that those of a dead worker count no longer. Whoever joins takes the place before, and gives it back
-when the join fails or the last connection leaves. A connection that moves takes its place at the new worker before the
-old one gives it back: for a moment the user has two, which count once.
+incarnation, so that those of a dead worker count no longer. A join takes the place first, and gives it back when the
+join fails or the last connection leaves. A connection that moves takes its place at the new worker before the old one
+gives it back: for a moment the user has two, which count once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-KEEP: Final = 86_400  # seconds that places are kept without being taken again: what the dead leave goes by itself
-REFRESH: Final = 21_600.0  # seconds in which every place is taken again once
+KEEP: Final = 86_400  # seconds that places are kept without being taken again, so that those of dead workers expire
+REFRESH: Final = 21_600.0  # seconds between two renewals of every place
 MOVED: Final = 3.0  # seconds for which a connection that moved away keeps its place here
 ROUNDS: Final = 3
 
@@ -38,7 +38,7 @@ class Occupancy:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._occupy, self._vacate = map(calls.script, scripts_of(Path(__file__).parent, "occupy", "vacate"))
-        self._held: dict[Place, int] = {}  # connections that are in, or about to be
+        self._held: dict[Place, int] = {}  # connections in the room, or about to be
         lease.when_reborn(lambda old: self._take_again())
 
     def start(self, tasks: Tasks) -> None:
@@ -70,7 +70,7 @@ class Occupancy:
         self._take_anyway((room, user))
 
     def give_back(self, room: str, user: str) -> None:
-        """One connection of the user is in the room no longer."""
+        """Count one connection of the user less; the last one gives the place back."""
         place = room, user
         left = self._held[place] - 1
         if left:
@@ -82,7 +82,7 @@ class Occupancy:
         )
 
     def moved_away(self, room: str, user: str) -> None:
-        """A connection goes on at another worker, which may not have taken its place there yet."""
+        """Give the place back in a moment: the worker that the connection moved to may not have taken one yet."""
         self._loop.call_later(MOVED, self.give_back, room, user)
 
     # ---- the store ---------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""What a user is called: one name for all connections of a user, on every worker.
+"""Renames: one name for all connections of a user, on every worker.
 
-A new name is told through a log of its own, whose order is the same everywhere, so that all connections end up with the
-same one whoever gives several at once; and it is kept beside the user's inbox, for those who come in without a name of
-their own choice. Between the two, this worker's memory of the last orders stands in for what is not kept yet.
+A new name is an order in a log of its own, whose order is the same everywhere: if several connections rename a user at
+once, all of them end with the same name. The name is also kept beside the user's inbox, for hellos that choose no name.
+Until it is written there, this worker's memory of the last orders stands in for it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from workers.chat.rules.identity import GUEST_PREFIX, Identity
 from workers.chat.rules.names import not_taken
 from workers.chat.services import ChatServices
 
-MOST_RECENT: Final = 1000  # renamed users that are remembered for those who are just coming in
+MOST_RECENT: Final = 1000  # renamed users that are remembered for hellos under way
 
 
 class Renames:
-    """Gives users their names, on this worker and by telling the others."""
+    """Gives users their names, on this worker and by orders to the others."""
 
     def __init__(self, services: ChatServices, orders: OrderLog, roles: Roles, room_presence: RoomPresence) -> None:
         self._orders = orders
@@ -44,9 +44,9 @@ class Renames:
         self._last_offset = 0
 
     async def rename(self, client: ChatConnection, name: str, answer: bytes = b"") -> None:
-        """Call a user otherwise; when it returns, this worker's connections bear the name. Raises BusError.
+        """Give a user another name; when this returns, this worker's connections have it. Raises BusError.
 
-        `answer` is sent in that very turn: what follows it may be the news of yet another name.
+        `answer` is sent in that very turn, before the news of yet another name can follow.
         """
         user, connection = client.connection.user, client.connection.id
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,7 +60,7 @@ class Renames:
             del self._asked[connection]
 
     async def name_for(self, identity: Identity, kept: str, *, chosen: bool) -> Identity:
-        """Whoever comes in, with the name that counts: the one just chosen, or else the one that is kept.
+        """The identity of a hello with the name that counts: the chosen one, or else the `kept` one.
 
         Raises BusError.
         """
@@ -71,13 +71,13 @@ class Renames:
                 return identity
             return msgspec.structs.replace(identity, name=kept)
         if identity.fresh:
-            self._names.write_first(user, identity.name)  # nobody else is this guest yet
+            self._names.write_first(user, identity.name)  # a new guest has no other connection
         elif kept != identity.name:
             await self.order(Renamed(user, identity.name))
         return identity
 
     def name_guest(self, identity: Identity) -> Identity:
-        """A new guest who did not choose a name, with one that nobody here bears, which is kept like a chosen one."""
+        """Give a new guest who chose no name one that no user here has; it is kept like a chosen one."""
         number = int(identity.user.removeprefix(GUEST_PREFIX), 16)
         name = not_taken(identity.name, number, self._mentions.knows)
         if name == identity.name:
@@ -91,28 +91,28 @@ class Renames:
         await self._names.write(order.user, order.name, placed)
 
     def apply(self, order: Renamed, offset: int) -> None:
-        """Any worker was asked to."""
+        """Carry out the order of any worker."""
         if offset < self._last_offset:
-            self._recent.clear()  # the control room was lost, and counts anew
+            self._recent.clear()  # the log was lost, and its offsets begin again
         self._last_offset = offset
         self._recent.pop(order.user, None)
         self._recent[order.user] = offset, order.name
         if len(self._recent) > MOST_RECENT:
             del self._recent[next(iter(self._recent))]
         for client in self._connections.of_user(order.user):
-            if client.connection.named < offset:  # else it came from a worker that has done it
+            if client.connection.named < offset:  # else the worker that the connection came from has done it
                 client.connection.named = offset
                 self._call(client, order.name, tell=client.connection.id != order.connection)
                 if client.connection.id == order.connection:
                     self._done(client)
 
     def forget_recent(self) -> None:
-        """Orders are lost: what was told before them may be old."""
+        """Forget the last orders: some are lost, and those before them may be outdated."""
         self._recent.clear()
 
     def restore_kept(self, user: str, name: str) -> int:
-        """What is kept of a user's name was read again. Returns how many connections bore another one."""
-        if not name or user in self._recent:  # none was ever chosen; or it was told since, and is newer
+        """Give a user the name that the store has. Returns how many connections had another one."""
+        if not name or user in self._recent:  # no name was ever chosen; or an order since then is newer
             return 0
         others = [client for client in self._connections.of_user(user) if client.session.identity.name != name]
         for client in others:
@@ -127,7 +127,7 @@ class Renames:
             done.set_result(None)
 
     def catch_up(self, client: ChatConnection) -> None:
-        """An order to rename may have come while this connection was on its way in."""
+        """Carry out an order that arrived while this connection was entering."""
         at, name = self._recent.get(client.connection.user, (0, ""))
         if at > client.connection.named:
             client.connection.named = at

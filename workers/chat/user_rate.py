@@ -1,10 +1,10 @@
-"""Owns how fast one user may ask over all connections and workers: a token bucket in the store, leased in chunks.
+"""UserRate: how fast one user may ask over all connections and workers. A token bucket in the store, leased in chunks.
 
 A worker takes some tokens of a user at once and spends them without asking, so that a request costs a subtraction, and
 one of many a round trip to the store. What is leased and not spent soon is lost; the bucket fills again meanwhile.
-Whoever asks again after that does not wait for the next lease: the request goes ahead, and the lease takes its price
-from the bucket in any case.
-While the store is away nobody is held back by this: the limit of each connection still holds.
+The first request after that does not wait for the next lease: it goes ahead, and the lease takes its price from the
+bucket in any case.
+While the store is away no request waits for tokens: the limit of each connection still holds.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class UserRate:
         return self._rate > 0
 
     def account(self, user: str) -> TokenAccount:
-        """A user's, one for all connections here; whoever uses it keeps it."""
+        """The account of a user, one for all connections here; it lives as long as a connection refers to it."""
         found = self._accounts.get(user)
         if found is None:
             found = self._accounts[user] = TokenAccount(user)

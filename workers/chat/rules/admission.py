@@ -1,4 +1,4 @@
-"""Coming in: who says hello, under which name, to which rooms; and the second hello, which renews the first.
+"""Admission: who says hello, under which name, for which rooms; and the second hello, which renews the first.
 
 Each function takes the actor and returns effects, or raises RequestError.
 """
@@ -24,7 +24,7 @@ from workers.chat.rules.state import Actor
 
 
 def identify(actor: Actor, command: commands.Hello, now: float) -> Identity | Refusal:
-    """Who says this hello, with the name that it asks for. Raises RequestError."""
+    """The identity of a hello, with the name that it asks for. Raises RequestError."""
     if not actor.context.identities.ready_for(command.token):
         raise RequestError("unavailable", "the store does not answer", retry_after=1.0)
     found = actor.context.identities.identify(command.token, now)
@@ -35,13 +35,13 @@ def identify(actor: Actor, command: commands.Hello, now: float) -> Identity | Re
 
 
 def admit(actor: Actor, identity: Identity, command: commands.Hello, now: float) -> Admit:
-    """The inbox, and those of the wanted rooms that are for this user; each of the others gets an `error`."""
+    """Admit to the inbox and to each wanted room that the user may join; each other room gets an `error`."""
     inbox = inbox_of(identity.user)
     chosen = {inbox: commands.Wanted(inbox)}
     refused = []
     most = actor.context.limits.rooms_per_connection
     for place, wanted in enumerate(command.rooms):
-        if len(chosen) > most and wanted.room not in chosen:  # what is over the limit costs no further look
+        if len(chosen) > most and wanted.room not in chosen:  # a room over the limit is not checked any further
             refused.append(_one_too_many(f"rooms[{place}].room").reply(None))
             continue
         try:
@@ -56,7 +56,7 @@ def admit(actor: Actor, identity: Identity, command: commands.Hello, now: float)
 
 
 def check_entry(actor: Actor, identity: Identity, room: str, inside: int, now: float) -> str:
-    """Whether somebody who is in `inside` rooms may join another; returns the hook to ask. Raises RequestError."""
+    """Check that a user who is in `inside` rooms may join another; returns the hook to ask. Raises RequestError."""
     hook = permit(actor, identity, "join", room, now)
     if inside >= actor.context.limits.rooms_per_connection and not is_inbox(room):
         raise _one_too_many("room")
@@ -78,7 +78,7 @@ def renew(actor: Actor, command: commands.Hello, now: float) -> Effects:
 
 
 def renewed(actor: Actor, identity: Identity, command: commands.Hello) -> Effects:
-    """Nothing is against it. The name is given by the one who gives names to all connections of a user."""
+    """Renew an approved session. `Renames` gives the name, to all connections of the user."""
     name = identity.name if identity.name != actor.identity.name else ""
     ask_again = "join" in actor.context.consulted and identity.role != actor.identity.role
     actor.identity = msgspec.structs.replace(identity, name=actor.identity.name)
@@ -100,7 +100,7 @@ def _renewed(actor: Actor, command: commands.Hello, now: float) -> Identity:
 
 
 def checked_name(context: Context, name: str, identity: Identity) -> str:
-    """The name as it is kept. Raises RequestError where it breaks the rules or could be taken for a moderator's."""
+    """The normalized name. Raises RequestError where it breaks the rules or looks like a moderator's."""
     try:
         name = names.cleaned(name)
     except names.NameRefused as refused:
@@ -111,7 +111,7 @@ def checked_name(context: Context, name: str, identity: Identity) -> str:
 
 
 def could_deceive(context: Context, name: str, identity: Identity) -> bool:
-    """Whether a name of somebody's own choice could be taken for that of another who has a say here."""
+    """Whether a chosen name could be taken for that of the operator or of another moderator."""
     if names.is_the_operators(name):
         return True
     if identity.role >= Role.MODERATOR:

@@ -1,7 +1,7 @@
-"""What the sessions of one worker share: settings made ready for use, and what is known of other people.
+"""Context: what the sessions of one worker share: prepared settings, and what is known of other users.
 
-Everything here is asked synchronously and answers from memory; who keeps that memory up to date is
-another part's affair (`sanctions.py`, `moderators.py`, `mentions.py`).
+Every lookup is synchronous and answers from memory. Other parts keep that memory up to date: the registry the
+sanctions, `roles.py` the moderators, `room_presence.py` the names.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from workers.room_options import Options
 
 
 class SanctionLookup(Protocol):
-    """Who is banned or muted, over all workers, as this worker knows it. Answers are reasons; None: no."""
+    """Who is banned or muted, over all workers, as this worker knows it."""
 
     @property
     def none(self) -> bool:
-        """Nobody is."""
+        """True while nobody is banned or muted."""
 
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
-        """Whether the user, or as a guest the address, is kept out of the room (or out of everything: "")."""
+        """Why the user, or a guest's address, is banned from the room ("": from everything); None: no ban."""
 
     def muted(self, user: str, address: str, room: str, now: float) -> float | None:
-        """Until when (Unix time; inf: without end) the user, or as a guest the address, may not speak in the room."""
+        """Until when the user, or a guest's address, is muted in the room: Unix time, or inf; None: not muted."""
 
     def why_muted(self, user: str, address: str, room: str, now: float) -> str:
-        """The reason that was given for it; "": none."""
+        """The reason of that mute; "" where none was given."""
 
 
 class ModeratorLookup(Protocol):
@@ -42,7 +42,7 @@ class ModeratorLookup(Protocol):
         """The role that the user last came with."""
 
     def looks_like(self, name: str, user: str) -> bool:
-        """Whether the name could be taken for that of a moderator other than the user."""
+        """Whether the name looks like that of a moderator other than the user."""
 
 
 class MentionLookup(Protocol):
@@ -53,7 +53,7 @@ class MentionLookup(Protocol):
 
 
 class Context:
-    """What every session of a worker knows."""
+    """What every session of a worker knows. `consulted` are the hooks that the application has."""
 
     __slots__ = (
         "consulted",
@@ -86,12 +86,12 @@ class Context:
         self.moderators = moderators
         self.mentions = mentions
         self.consulted = consulted  # the hooks that the application has
-        self.rate_limited = 0  # requests that were refused because there were too many
+        self.rate_limited = 0  # requests refused by a rate limit, for the metrics
         self.limits_shown = _shown(settings.limits)
 
 
 def _shown(limits: Limits) -> msgspec.Raw:
-    """The member `limits` of `welcome`: what a client must know to behave."""
+    """The member `limits` of `welcome`: the limits that a client has to keep."""
     return msgspec.Raw(
         encode(
             {

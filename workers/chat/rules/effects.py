@@ -1,7 +1,7 @@
-"""What a session wants done: one imperative word each. `app.py` carries them out.
+"""What a session wants done: one imperative word each. `effect_executor.py` carries effects out.
 
-An effect names a room or a user, never a recipient: who receives is the rooms' affair. `id` is the request's
-own, for its answer.
+An effect names a room or a user, never a recipient: the rooms know who receives. `id` is the id of the request, for
+its answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workers.chat.rules.identity import Identity
 
 
 class Effect(Struct, frozen=True):
-    """Something to be done."""
+    """An order of a session."""
 
 
 Effects = Sequence[Effect]
@@ -39,16 +39,16 @@ class CloseSession(Effect, frozen=True, gc=False):
 
 
 class Admit(Effect, frozen=True):
-    """Let this user in: limits and bans first, then the rooms.
+    """Let this user in: check limits and bans, then join the rooms.
 
-    The answer is `Session.admitted`, `turned_away` or `refused`.
+    The answer is `ChatSession.admitted`, `turned_away` or `refused`.
     """
 
     id: RequestId
     identity: Identity
     wanted: tuple[Wanted, ...]  # the inbox first
-    refused: tuple[Reply, ...] = ()  # what to say of the rooms that are not for this user
-    chosen: bool = False  # the name is one of the user's own choice
+    refused: tuple[Reply, ...] = ()  # an error for each room that is not for this user
+    chosen: bool = False  # the user chose the name
     asked: tuple[Wanted, ...] = ()  # as the hello had them
 
     def field_of(self, room: str) -> str:
@@ -57,23 +57,23 @@ class Admit(Effect, frozen=True):
 
 
 class Greet(Effect, frozen=True, gc=False):
-    """A hello was renewed: call the user by the new name, then answer with `Session.greeted` and the positions."""
+    """Renew a session: give the user the new name, then answer with `ChatSession.greeted` and the positions."""
 
     id: RequestId
-    name: str = ""  # "": the one that the user has
-    ask_again: bool = False  # the hook on join, about each room: the role is another
+    name: str = ""  # "": the present one
+    ask_again: bool = False  # ask the hook on join about each room, since the role has changed
 
 
 class EnterRoom(Effect, frozen=True):
-    """Join a room; answer with `Session.joined`."""
+    """Join a room; the answer is `ChatSession.joined`."""
 
     id: RequestId
     wanted: Wanted
-    again: bool = False  # it is in the room already
+    again: bool = False  # the connection is in the room already
 
 
 class LeaveRoom(Effect, frozen=True, gc=False):
-    """Leave a room; then, when nothing of it can come any more, send this to the connection."""
+    """Leave a room; send `answer` once no message of the room can follow it."""
 
     id: RequestId
     room: str
@@ -87,26 +87,26 @@ class Publish(Effect, frozen=True, gc=False):
     room: str
     payload: bytes
     key: str = ""
-    # What the client asked for, without what the server added: a retry under a new name is the same request.
+    # The request without what the server added: a retry under a new name is the same request.
     content: bytes = b""
     slow_mode: float = 0.0  # seconds between two messages of one user in this room; 0: none
-    reply_to: Position | None = None  # the message that it answers, which has to be there
+    reply_to: Position | None = None  # the message that it answers, which has to exist
 
 
 class PublishDirect(Effect, frozen=True, gc=False):
-    """Append to the receiver's inbox, then to the sender's own, then acknowledge with the latter's place."""
+    """Append to the receiver's inbox, then to the sender's; acknowledge with the place in the sender's."""
 
     id: RequestId
     to: str
     payload: bytes  # for the receiver
-    own_payload: bytes  # for the sender; the same user: this one alone
+    own_payload: bytes  # for the sender; a message to oneself is this one alone
     key: str = ""
     content: bytes = b""
     reply_to: Position | None = None  # the message that it answers, in the sender's inbox
 
 
 class AmendMessage(Effect, frozen=True, gc=False):
-    """Append an entry that changes an earlier one, where its author and its state allow it; then acknowledge."""
+    """Append an entry that changes an earlier message, if the message's author and state allow it; then acknowledge."""
 
     id: RequestId
     room: str
@@ -114,26 +114,26 @@ class AmendMessage(Effect, frozen=True, gc=False):
     payload: bytes
     content: bytes
     key: str = ""
-    any_author: bool = False  # a moderator's, and every reaction
+    any_author: bool = False  # for a moderator, and for every reaction
     slow_mode: float = 0.0  # as of `Publish`: an edit counts as a message
 
 
 class MarkRead(Effect, frozen=True, gc=False):
-    """Keep how far this user has read in a room, and tell the room where it moved."""
+    """Keep how far this user has read in a room; if the position moved forward, tell the room."""
 
     room: str
     offset: int
 
 
 class TellRead(Effect, frozen=True, gc=False):
-    """Tell a user how far their messages were read; `offset` is the last one's place in the reader's own inbox."""
+    """Tell a user how far their messages were read; `offset` is that of the last one in the reader's inbox."""
 
     user: str
     offset: int
 
 
 class PublishNotice(Effect, frozen=True, gc=False):
-    """Tell a room something that is not kept."""
+    """Publish to a room what no log keeps."""
 
     room: str
     payload: bytes
@@ -157,14 +157,14 @@ class ReadMembers(Effect, frozen=True, gc=False):
 
 
 class ChangeName(Effect, frozen=True, gc=False):
-    """Call this user otherwise, on every connection and worker; then acknowledge."""
+    """Give this user another name, on every connection and worker; then acknowledge."""
 
     id: RequestId
     name: str
 
 
 class Verb(StrEnum):
-    """A moderator's deeds."""
+    """What a moderator may do to a user."""
 
     KICK = "kick"
     BAN = "ban"
@@ -174,7 +174,7 @@ class Verb(StrEnum):
 
 
 class Moderate(Effect, frozen=True, gc=False):
-    """Do this to a user on every worker, keep it, and write it into the audit trail; then acknowledge."""
+    """Kick, ban or mute a user on every worker, or lift it; keep it, record it in the audit trail, then acknowledge."""
 
     id: RequestId
     verb: Verb
@@ -185,7 +185,7 @@ class Moderate(Effect, frozen=True, gc=False):
 
 
 class Consult(Effect, frozen=True):
-    """Ask the application's hook of that name; go on with `Session.approved`, or answer with its refusal."""
+    """Ask the application's hook of that name; go on with `ChatSession.approved`, or answer with the refusal."""
 
     hook: str  # hello, join, say
     command: Command

@@ -1,4 +1,4 @@
-"""Who somebody is: guests with a signed identity of their own, and users with a JSON Web Token (RFC 7519).
+"""Identities: guests with a signed identity of their own, and users with a JSON Web Token (RFC 7519).
 
 A guest's token is ``guest.<user>.<signature>``; who presents it again is the same guest, so a retry after a lost
 connection is recognised and nobody can take another's inbox. User ids that begin with ``guest:``, ``operator:`` or
@@ -37,7 +37,7 @@ _WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError,
 
 
 class Role(IntEnum):
-    """What somebody may do to others; a higher one may do all that a lower one may."""
+    """What a user may do to others; a higher role may do all that a lower one may."""
 
     USER = 0
     MODERATOR = 1
@@ -48,7 +48,7 @@ ROLE_NAMES: Final = tuple(role.name.lower() for role in Role)  # by role, as cli
 
 
 class Identity(Struct, frozen=True, gc=False):
-    """Somebody who said who they are."""
+    """A user, as a hello established it."""
 
     user: str
     name: str
@@ -56,20 +56,20 @@ class Identity(Struct, frozen=True, gc=False):
     patterns: tuple[str, ...] | None = None  # the token's rooms
     expires: float = 0.0  # Unix time; 0: never
     guest: bool = False
-    token: str = ""  # a guest's, to come back with
-    fresh: bool = False  # a guest who was never here before
-    chosen: bool = False  # the name is not the token's, but one that the hello asked for
+    token: str = ""  # a guest's, for the next hello
+    fresh: bool = False  # a guest who is new
+    chosen: bool = False  # the hello asked for the name; it is not the token's
 
 
 class Refusal(Struct, frozen=True):
-    """Why somebody is not let in."""
+    """Why a hello is refused."""
 
     reason: str  # for the client
     note: str = ""  # for the log; never the token
 
 
 class Identities:
-    """Decides who somebody is.
+    """Decides which user a hello is of.
 
     `guest_secret` signs guests' tokens and is the same on every worker and machine; it may be set later, since it
     comes from the store. `new_guest` gives 16 random hexadecimal digits. Raises ValueError for a public key that
@@ -86,7 +86,7 @@ class Identities:
         self._verify = _verifier(auth)
 
     def signs_with(self, secret: bytes) -> None:
-        """From now on guests' tokens are signed with `secret`; those of the one before are still theirs."""
+        """Sign guests' tokens with `secret` from now on; tokens of the secret before stay valid."""
         if self.guest_secret != secret:
             self._signers = (Signer(secret), *self._signers[:1])
             self.guest_secret = secret

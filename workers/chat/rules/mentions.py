@@ -1,8 +1,8 @@
-"""Who can be mentioned: the names that this worker has heard of, and whom a text means by `@name`.
+"""MentionIndex: the names that this worker knows, and which users a text means by `@name`.
 
-Names come from this worker's own connections, from presence, and from what is looked back at, so that a name is known
-wherever its bearer shares a room with somebody here. Nothing is forgotten at once when somebody leaves: one may mention
-who is away. A user has one name at a time.
+Names come from this worker's own connections, from presence and from history, so that a name is known wherever its
+bearer shares a room with a user of this worker. A name outlives the connection, since users who are away can be
+mentioned. A user has one name at a time.
 
 The search is bounded whatever the text: behind each `@` no more characters than a name can have are folded, once, their
 first word says which lengths of names are worth a look, and a text has a budget of characters for all its `@` together.
@@ -55,7 +55,7 @@ class MentionIndex:
             self._unindex(oldest)
 
     def knows(self, name: str) -> bool:
-        """Whether somebody is called so, or was when last heard of."""
+        """Whether a user has this name, as far as this worker knows."""
         return folded(name) in self._users
 
     def add_if_new(self, user: str, name: str) -> None:
@@ -64,7 +64,7 @@ class MentionIndex:
             self.add(user, name)
 
     def _forget(self, user: str, key: str) -> None:
-        """A name that is given up."""
+        """Remove a name that a user gave up."""
         users = tuple(one for one in self._users.get(key, ()) if one != user)
         if users:
             self._users[key] = users
@@ -100,7 +100,7 @@ class MentionIndex:
         return tuple(found)[:MAX_MENTIONS]
 
     def _meant(self, words: str) -> tuple[str, ...]:
-        """Who is called what the words begin with."""
+        """The users whose name the words begin with."""
         first = _first_word(words)
         for length in sorted(self._lengths.get(first, ()), reverse=True):
             name = words[:length]

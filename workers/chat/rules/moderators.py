@@ -18,7 +18,7 @@ OPERATOR_NAME: Final = names.OPERATOR
 
 
 class Moderator(Struct, frozen=True):
-    """A user with a role, as the store and the control room carry it."""
+    """A user with a role, as the store and the control room have it."""
 
     user: str
     name: str

@@ -1,12 +1,12 @@
-"""Owns the answer to "may this user do this in this room?", for every verb: rights, bans, mutes, and the hook to ask.
+"""Permissions: may this user do this in this room? For every verb: rights, bans, mutes, and the hook to ask.
 
 `permit` is the one place that every request passes. It raises RequestError where the token, the room's options, a ban,
 a mute, or not being in the room is against it, and says which hook of the application has to be asked first.
-What a hook on join keeps somebody out of, it keeps from them in every other way too: reading without joining asks
-the same hook, and all else needs the room to be joined.
+A hook on join that keeps a user out of a room also keeps the user from reading it: reading without joining asks the
+same hook, and every other verb needs the room to be joined.
 
-Nobody can tell a room that is forbidden from one that does not exist: rooms come into being when somebody joins, so
-every refusal reads the same.
+A client cannot tell a forbidden room from one that does not exist: a room exists once a user joins it, so every
+refusal reads the same.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def permit(actor: Actor, identity: Identity, verb: str, room: str, now: float) -
 
 
 def sanctioned_address(actor: Actor, identity: Identity) -> str:
-    """The address that bans and mutes count for: a guest's, who could come back as another; "" for a user's."""
+    """The address that bans and mutes of a guest hold for, since a guest could return as another; "" for a user."""
     return actor.address if identity.guest else ""
 
 
@@ -109,7 +109,7 @@ def _require_voice(actor: Actor, identity: Identity, room: str, now: float) -> N
 
 
 def told_of_mute(seconds: float | None, reason: str) -> str:
-    """What who is muted reads: for how much longer (None: without end), and why."""
+    """The text that a muted user reads: for how much longer (None: without end), and why."""
     words = "you are muted"
     if seconds is not None:
         amount, unit = next((seconds / size, unit) for size, unit in _UNITS if seconds >= 2 * size or size == 1)

@@ -1,7 +1,7 @@
-"""Speaking in a room: say, direct, edit, delete, react, typing, read. What is checked, and what is to be kept.
+"""Posting: say, direct, edit, delete, react, typing and read: what is checked, and what is kept.
 
-Each function takes the actor, the request and the time, and returns effects or raises RequestError. Where the
-application has a say in what is said, the checks come before it is asked, and the text it gives back is checked again.
+Each function takes the actor, the request and the time, and returns effects or raises RequestError. If the
+application has a hook, the request is checked before the hook is asked, and the hook's text is checked again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workers.chat.rules.permissions import permit
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import Actor
 
-MENTIONS_A_TOKEN = 100  # `@` in a text, beside the token for the request: each may be a name to look up
+MENTIONS_A_TOKEN = 100  # `@` in a text that cost a token, beside the request's own: each may be a name to look up
 
 
 def say(actor: Actor, command: commands.Say, now: float) -> Effects:
@@ -30,7 +30,7 @@ def say(actor: Actor, command: commands.Say, now: float) -> Effects:
 
 
 def say_approved(actor: Actor, command: commands.Say, now: float) -> Effects:
-    """Nothing is against it."""
+    """Carry on with an approved request."""
     room = command.room
     rule = actor.context.options.of(room)
     body = _body(actor, command, room, rule)
@@ -44,7 +44,7 @@ def say_approved(actor: Actor, command: commands.Say, now: float) -> Effects:
 
 
 def direct(actor: Actor, command: commands.Direct, now: float) -> Effects:
-    """A message for a user's inbox; a copy goes to one's own."""
+    """A message for a user's inbox; a copy goes to the sender's."""
     inbox = inbox_of(command.to)
     if permit(actor, actor.identity, "direct", inbox, now):
         return _consult(actor, command, inbox)
@@ -52,7 +52,7 @@ def direct(actor: Actor, command: commands.Direct, now: float) -> Effects:
 
 
 def direct_approved(actor: Actor, command: commands.Direct, now: float) -> Effects:
-    """Nothing is against it."""
+    """Carry on with an approved request."""
     inbox, own = inbox_of(command.to), inbox_of(actor.identity.user)
     body = _body(actor, command, inbox, actor.context.options.of(inbox))
     payload, copy = (entries.message(room, _sender(actor), body, to=command.to) for room in (inbox, own))
@@ -62,14 +62,14 @@ def direct_approved(actor: Actor, command: commands.Direct, now: float) -> Effec
 
 
 def edit(actor: Actor, command: commands.Edit, now: float) -> Effects:
-    """Other words for an earlier message."""
+    """Another text for an earlier message."""
     if permit(actor, actor.identity, "edit", command.room, now):
         return _consult(actor, command, command.room)
     return edit_approved(actor, command, now)
 
 
 def edit_approved(actor: Actor, command: commands.Edit, now: float) -> Effects:
-    """Nothing is against it."""
+    """Carry on with an approved request."""
     rule = actor.context.options.of(command.room)
     body = _body(actor, command, command.room, rule)
     payload = entries.edited(command.room, _sender(actor), command.offset, body)
@@ -78,14 +78,14 @@ def edit_approved(actor: Actor, command: commands.Edit, now: float) -> Effects:
 
 
 def delete(actor: Actor, command: commands.Delete, now: float) -> Effects:
-    """An earlier message is taken back."""
+    """Delete an earlier message."""
     permit(actor, actor.identity, "delete", command.room, now)
     payload = entries.deleted(command.room, _sender(actor), command.offset)
     return (_amend(actor, "delete", command, payload, b"delete %d" % command.offset),)
 
 
 def react(actor: Actor, command: commands.React, now: float) -> Effects:
-    """An emoji on an earlier message, or off it."""
+    """Add a reaction to an earlier message, or remove it."""
     permit(actor, actor.identity, "react", command.room, now)
     if is_blank(command.emoji):
         raise RequestError("bad_request", "nothing of this emoji can be seen", field="emoji")
@@ -96,7 +96,7 @@ def react(actor: Actor, command: commands.React, now: float) -> Effects:
 
 
 def typing(actor: Actor, command: commands.Typing, now: float) -> Effects:
-    """Somebody writes; it is told and not kept."""
+    """Tell a room, or a user, that the actor is typing; no log keeps it."""
     room = command.room
     if is_inbox(room) and room not in actor.rooms:
         room = peers_inbox(actor, room, now)
@@ -106,7 +106,7 @@ def typing(actor: Actor, command: commands.Typing, now: float) -> Effects:
 
 
 def read(actor: Actor, command: commands.Read, now: float) -> Effects:
-    """How far somebody has read: in a room, or of what another user wrote to them, which only that user is told."""
+    """How far the actor has read: in a room, or in the messages of another user, whom alone it is told."""
     if is_inbox(command.room) and command.room not in actor.rooms:
         inbox = peers_inbox(actor, command.room, now)
         return (effects.TellRead(user_of_inbox(inbox), command.offset),)
@@ -115,7 +115,7 @@ def read(actor: Actor, command: commands.Read, now: float) -> Effects:
 
 
 def peers_inbox(actor: Actor, room: str, now: float) -> str:
-    """The inbox of somebody else, whom one may write to. Raises RequestError."""
+    """The inbox of a user to whom the actor may write. Raises RequestError."""
     try:
         inbox = room_or_inbox(room)
     except ValueError as error:
@@ -147,7 +147,7 @@ def _amend(
 
 
 def _slow_mode(actor: Actor, rule: RoomRule) -> float:
-    """Seconds between two messages or edits of whoever speaks."""
+    """Seconds between two messages or edits of the actor; 0: none."""
     return rule.slow_mode if actor.identity.role < Role.MODERATOR else 0.0
 
 
@@ -192,6 +192,6 @@ def _check_body(actor: Actor, command: commands.Say | commands.Direct | commands
 
 
 def _content(verb: str, number: int, command: commands.Say | commands.Direct | commands.Edit) -> bytes:
-    """What a retry must repeat: the request as it came, not what the server made of it."""
+    """What a retry must repeat: the request as it arrived, without what the server added."""
     given = b"d" + bytes(command.data) if isinstance(command.data, Raw) else b"t" + str(command.text).encode()
     return b"%b %d %b" % (verb.encode(), number, given)

@@ -1,4 +1,4 @@
-"""What the server says to one connection: answers and pushes, as bytes.
+"""What the server sends to one connection: answers and pushes, as bytes.
 
 `ack` is on the hot path and assembled by hand, `welcome` is a type; the others are encoded from plain values.
 """
@@ -23,7 +23,7 @@ class RoomState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     epoch: str
     offset: int
     recovered: bool | None = None
-    members: int | None = None  # users; None where presence is off, as in an inbox
+    members: int | None = None  # number of users; None where presence is off, as in an inbox
     unread: int | None = None  # messages of others after `read`, without deleted ones
     read: int | None = None
 
@@ -57,7 +57,7 @@ def _id(request: RequestId) -> bytes:
 
 
 def ack(request: RequestId, *, room: str, epoch: str, offset: int, duplicate: bool) -> bytes:
-    """Done, and kept at that place."""
+    """The answer to a message: it is kept at that place. `duplicate`: a retry, kept before."""
     tail = b',"duplicate":true}' if duplicate else b"}"
     return b'{"type":"ack"%b,"room":"%b","epoch":"%b","offset":%d%b' % (
         _id(request),
@@ -69,14 +69,14 @@ def ack(request: RequestId, *, room: str, epoch: str, offset: int, duplicate: bo
 
 
 def done(request: RequestId, *, room: str | None = None, lifted: bool | None = None) -> bytes:
-    """Done; nothing was kept in a log. `lifted`: whether an `unban` or `unmute` found anything to lift."""
+    """The answer to a request that keeps nothing in a log. `lifted`: whether an `unban` or `unmute` lifted anything."""
     return _answer("ack", request, room=room, lifted=lifted)
 
 
 def error(
     code: str, message: str, *, request: RequestId = None, retry_after_ms: int | None = None, field: str | None = None
 ) -> bytes:
-    """The request did nothing (or, for `unavailable` and `internal`, nobody knows)."""
+    """The request had no effect; after `unavailable` and `internal` the outcome is unknown."""
     return _answer("error", request, code=code, message=message, retry_after_ms=retry_after_ms, field=field or None)
 
 
@@ -86,7 +86,7 @@ def joined(request: RequestId, state: RoomState) -> bytes:
 
 
 def left(request: RequestId, room: str, *, reason: str | None = None) -> bytes:
-    """The answer to `leave`; without an id and with a reason: somebody else saw to it."""
+    """The answer to `leave`; without an id and with a reason, the server removed the user from the room."""
     return _answer("left", request, room=room, reason=reason)
 
 
@@ -114,24 +114,24 @@ def presence(
     renamed: Sequence[dict[str, str]],
     count: int,
 ) -> bytes:
-    """Who came, went, and is called otherwise now; where there were too many, only how many there are."""
+    """Who joined, left or has another name; after too many changes only how many users there are."""
     return _answer(
         "presence", None, room=room, joined=joined or None, left=left or None, renamed=renamed or None, count=count
     )
 
 
 def renamed(user: str, name: str) -> bytes:
-    """One's own new name, for the connections that did not ask for it: in the room that they all are in."""
+    """A user's new name, for the user's other connections: in the inbox, which all of them are in."""
     return presence(inbox_of(user), joined=(), left=(), renamed=[{"user": user, "name": name}], count=1)
 
 
 def typing(room: str, user: str, name: str) -> bytes:
-    """Somebody writes."""
+    """A user is typing."""
     return _answer("typing", None, room=room, user=user, name=name)
 
 
 def read(room: str, user: str, offset: int) -> bytes:
-    """Somebody has read up to there."""
+    """A user has read up to that offset."""
     return _answer("read", None, room=room, user=user, offset=offset)
 
 
@@ -147,13 +147,13 @@ def unmuted(room: str) -> bytes:
 
 
 def gap(room: str, epoch: str, first: int, last: int, *, changes: bool = False) -> bytes:
-    """These offsets cannot be had any more; delivery goes on after them. `changes`: they only changed messages."""
+    """These offsets are gone for good; delivery goes on after them. `changes`: they only changed messages."""
     told: dict[str, Any] = {"type": "gap", "room": room, "epoch": epoch, "from": first, "to": last}
     return encode(told | {"changes": True} if changes else told)
 
 
 def reset(room: str, epoch: str, offset: int) -> bytes:
-    """The log was lost; it starts again here."""
+    """The log was lost; it begins again at this offset."""
     return _answer("reset", None, room=room, epoch=epoch, offset=offset)
 
 

@@ -1,4 +1,4 @@
-"""A client's mistake: raised where a rule finds it, and turned into an `error` where the request came in."""
+"""RequestError: why a request is refused. A rule raises it, and the connection answers `error`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RETRY_STORE: Final = 1.0  # seconds after which a client may ask again what the 
 
 
 class RequestError(Exception):
-    """It becomes an `error` in answer to the request, and nothing else happens.
+    """A request that is refused: it becomes an `error` in answer, and has no other effect.
 
     `code` is one of the protocol's error codes, `retry_after` in seconds.
     """

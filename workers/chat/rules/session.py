@@ -1,13 +1,13 @@
-"""What one connection may do, and what follows from what it does: the rules of the chat, without any I/O.
+"""ChatSession: what one connection may do, and what follows from what it does. Pure.
 
-Commands and past-tense events come in, effects go out; `app.py` carries them out and reports back::
+Commands and past-tense events come in, effects go out; `effect_executor.py` carries them out and reports back::
 
     NEW ──hello, any request of a guest──► ADMITTING ──admitted──► OPEN ──Bye──► ENDED
      ▲ └──silence: hello_timed_out─────────┘    │
      └───────────────refused────────────────────┘
 
-While a session waits for `admitted`, `joined` or `approved`, nobody hands it a command: requests of one connection
-take effect in the order they came. `now` is Unix time in seconds throughout, and may jump.
+While a session waits for `admitted`, `joined` or `approved`, it receives no command: the requests of one connection
+take effect in the order in which they arrive. `now` is Unix time in seconds throughout, and may jump.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class ChatSession(Actor):
         super().__init__(context, now, address=address)
         self.connection = connection
         self.phase = SessionPhase.NEW
-        self._first: commands.Command | None = None  # what a guest began with, to be done after the welcome
-        self._said_hello = False  # and was refused for the time being
+        self._first: commands.Command | None = None  # of a guest without a hello; handled after the welcome
+        self._said_hello = False  # a hello came, and was refused for the time being
 
     # ---- commands ----------------------------------------------------------------------------------
 
     def receive_data(self, data: str | bytes, now: float) -> Effects:
-        """One message came: decode it and carry on, or say what is wrong with it."""
+        """Decode a message and handle the request, or answer what is wrong with it."""
         limits = self.context.limits
         if limits.rate:
             wait = self._bucket.take(limits, now, len(data))
@@ -82,18 +82,18 @@ class ChatSession(Actor):
         return self.receive(command, now)
 
     def receive(self, command: commands.Command, now: float) -> Effects:
-        """A request came, within its rate."""
+        """Handle a request that is within the rate limit."""
         try:
             if self.phase is SessionPhase.OPEN:
                 return _HANDLERS[type(command)](self, command, now)
             return self._begin(command, now)
         except RequestError as mistake:
             if mistake.code == "not_joined" and (again := commands.normalized(command)) is not command:
-                return self.receive(again, now)  # joined under the spelling that is kept
+                return self.receive(again, now)  # joined under the normalized name
             return (mistake.reply(command.id),)
 
     def approved(self, consult: Consult, now: float, *, text: str | None = None) -> Effects:
-        """The application's hook has nothing against it, and may have changed the text."""
+        """The application's hook accepted the request, and may have changed the text."""
         command = consult.command
         if text is not None:
             command = msgspec.structs.replace(command, text=text)
@@ -110,14 +110,14 @@ class ChatSession(Actor):
             return (mistake.reply(command.id),)
 
     def _permit_still(self, command: commands.Command, now: float) -> None:
-        """Raise RequestError where the user was banned, muted or put out of the room while the hook had its say."""
+        """Raise RequestError if the user was banned, muted or removed from the room while the hook ran."""
         if isinstance(command, commands.Direct):
             permit(self, self.identity, "direct", inbox_of(command.to), now)
         elif isinstance(command, commands.Say | commands.Edit | commands.Join | commands.History):
             permit(self, self.identity, type(command).__name__.lower(), command.room, now)
 
     def one_too_many(self, data: str | bytes, wait: float) -> Effects:
-        """The user asks too much, over all connections; it counts as if this one did."""
+        """The user exceeds the rate limit over all connections; it counts as if this connection did."""
         if self.phase is SessionPhase.ENDED:
             return ()
         self._bucket.refused += 1
@@ -129,10 +129,10 @@ class ChatSession(Actor):
             return self._end(CloseCode.FLOOD, "too many requests", retry_after_ms=COME_BACK_MS)
         return (RequestError("rate_limited", "too many requests", retry_after=wait).reply(commands.id_of(data)),)
 
-    # ---- coming in ---------------------------------------------------------------------------------
+    # ---- hello ----------------------------------------------------------------------------------------
 
     def _begin(self, command: commands.Command, now: float) -> Effects:
-        """Where guests are allowed, whoever begins with anything but hello is one."""
+        """Handle the first request; one that is no hello makes its sender a guest, where guests are allowed."""
         if isinstance(command, commands.Hello):
             self._said_hello = True
             self.charge(len(command.rooms) / ROOMS_A_TOKEN)
@@ -153,16 +153,16 @@ class ChatSession(Actor):
         return (admission.admit(self, identity, command, now),)
 
     def admitted(self, admit: Admit, rooms: Sequence[RoomState], now: float) -> Effects:
-        """The user is in, and in these rooms; what a guest began with follows the welcome."""
+        """The user is admitted to these rooms; the first request of a guest without a hello follows the welcome."""
         self.phase = SessionPhase.OPEN
-        self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one for all who are inside
+        self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one object for all members
         self.identity = msgspec.structs.replace(admit.identity, token="", fresh=False)
         welcome = self._welcome(admit.id, rooms, now, token=admit.identity.token)
         first, self._first = self._first, None
         return (welcome, *admit.refused, *(self.receive(first, now) if first else ()))
 
     def refused(self, request: RequestId, mistake: RequestError) -> Effects:
-        """What was asked could not be done. Who was to be let in may say hello again."""
+        """The request could not be done. A connection that was not admitted may send hello again."""
         if self.phase is SessionPhase.ADMITTING:
             self.phase = SessionPhase.NEW
             if self._first is not None:
@@ -170,11 +170,11 @@ class ChatSession(Actor):
         return (mistake.reply(request),)
 
     def turned_away(self, code: int, reason: str) -> Effects:
-        """The user is not let in: banned (4003), or one too many (4004)."""
+        """The user is not admitted: banned (4003), or over a limit on connections (4004)."""
         return self._end(code, reason, retry_after_ms=COME_BACK_MS if code == CloseCode.TOO_MANY else 0)
 
     def greeted(self, request: RequestId, rooms: Sequence[RoomState], now: float) -> Effects:
-        """The rooms of a renewed session, as they are now."""
+        """A session was renewed; these are its rooms as they are now."""
         return (self._welcome(request, rooms, now),)
 
     def _welcome(self, request: RequestId, rooms: Sequence[RoomState], now: float, *, token: str = "") -> Reply:
@@ -199,32 +199,32 @@ class ChatSession(Actor):
     def _renew(self, command: commands.Hello, now: float) -> Effects:
         return admission.renew(self, command, now)
 
-    # ---- the clock, and other people -----------------------------------------------------------------
+    # ---- timeouts and orders of others ----------------------------------------------------------------
 
     def hello_timed_out(self, now: float) -> Effects:
-        """Nothing came for `limits.hello_timeout`."""
+        """No hello arrived within `limits.hello_timeout`."""
         if self.phase is not SessionPhase.NEW:
             return ()
-        # Who said hello once is somebody, and must not be made a stranger in no room.
+        # A client that sent a hello expects its own identity, and must not become a guest without rooms.
         if self._said_hello or not self.context.identities.guests_allowed:
             return self._end(CloseCode.NO_HELLO, "no hello in time")
         try:
             return self._come_in(commands.Hello(), now)
         except RequestError:
-            return ()  # the store is away: nobody asked, so nobody is told; the next look may find it
+            return ()  # the store is away: no request waits for an answer, and the timeout comes again
 
     def awaits_end(self, at: float) -> bool:
-        """Whether it is to be looked at when that time comes: it is here, and its token was not renewed since."""
+        """Whether the session has to be looked at when that time comes: its token expires then, and was not renewed."""
         return self.phase is not SessionPhase.ENDED and self.identity.expires == at
 
     def token_timed_out(self, now: float) -> Effects:
-        """It may be the time at which the token ends; nothing happens where it was renewed."""
+        """The time has come at which a token of this session expires, unless it was renewed."""
         if self.phase is not SessionPhase.OPEN or not self.identity.expires or now < self.identity.expires:
             return ()
         return self._end(CloseCode.UNAUTHORIZED, "the token has expired")
 
     def lost(self, room: str, reason: str) -> Effects:
-        """The connection left a room to join it again, and could not."""
+        """The connection left a room in order to join it again, and the join failed."""
         return () if self.phase is SessionPhase.ENDED else (Reply(replies.left(None, room, reason=reason)),)
 
     def removed(self, reason: str) -> Effects:
@@ -297,7 +297,7 @@ class ChatSession(Actor):
             raise RequestError("forbidden", RULES["members"].refusal, field="room")
         return (ReadMembers(command.id, command.room),)
 
-    # ---- oneself and others --------------------------------------------------------------------------
+    # ---- names and moderation------------------------------------------------------------------------
 
     def _rename(self, command: commands.Rename, now: float) -> Effects:
         name = admission.checked_name(self.context, command.name, self.identity)
@@ -309,7 +309,7 @@ class ChatSession(Actor):
         return (ChangeName(command.id, admission.checked_name(self.context, command.name, self.identity)),)
 
     def rename(self, name: str) -> bool:
-        """The user has another name now, on all connections. False: not this one, which is not in or has ended."""
+        """Give the user another name. Returns False where the session is not open."""
         if self.phase is not SessionPhase.OPEN:
             return False
         self.identity = msgspec.structs.replace(self.identity, name=name)
@@ -330,7 +330,7 @@ class ChatSession(Actor):
     # ---- moving to another worker --------------------------------------------------------------------
 
     def snapshot(self, now: float) -> SessionState:
-        """Write down a session that is open, or has not begun."""
+        """The state of a session that is open or new, for the worker that goes on with it."""
         bucket = self._bucket
         return SessionState(
             self.identity,
@@ -346,7 +346,7 @@ class ChatSession(Actor):
     def restore(
         cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = ""
     ) -> ChatSession:
-        """Go on with a session that another worker wrote down."""
+        """Go on with a session of another worker."""
         session = cls(context, connection, now, address=address)
         session.phase = SessionPhase.OPEN if state.open else SessionPhase.NEW
         session._said_hello = state.said_hello

@@ -78,14 +78,14 @@ async def test_a_lone_client_is_taken_once(listener: socket.socket) -> None:
     acceptor.close()
 
 
-async def test_a_door_that_is_given_up_while_it_opens_leaves_nothing_open(listener: socket.socket) -> None:
+async def test_an_acceptor_that_is_given_up_while_it_opens_leaves_nothing_open(listener: socket.socket) -> None:
     gc.collect()
     before = sockets()
     opening = asyncio.create_task(Acceptor.open(listener, asyncio.Protocol, EndpointConfig()))
     await asyncio.sleep(0)
     opening.cancel()
     if not isinstance((await asyncio.gather(opening, return_exceptions=True))[0], asyncio.CancelledError):
-        opening.result().close()  # this loop opens doors within one turn
+        opening.result().close()  # this loop opens acceptors within one turn
     await until(lambda: sockets() == before)
     with socket.create_connection(listener.getsockname()):
         listener.setblocking(True)

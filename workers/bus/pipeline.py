@@ -283,7 +283,7 @@ class Pipeline:
             self._flush()  # the store works on the next batch while the callers hear of this one
         # In the next turn, in which the messages that came together with these answers are written, too: who gets an
         # answer and a message gets them by one write.
-        self._loop.call_soon(_tell, [(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
+        self._loop.call_soon(_give_replies, [(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
 
     def _heal(self, faults: Mapping[StoreFault, str]) -> None:
         if StoreFault.WRONG_SERVER not in faults and self._link is not None:
@@ -320,9 +320,9 @@ def _refusal(command: StoreCommand, words: str) -> BusError:
     return error
 
 
-def _tell(told: list[tuple[StoreCommand, Any, StoreFault | None]]) -> None:
+def _give_replies(replies: list[tuple[StoreCommand, Any, StoreFault | None]]) -> None:
     """Give every command its reply; those that are sent again have none yet."""
-    for command, result, fault in told:
+    for command, result, fault in replies:
         try:
             if fault is None:
                 command.answered(result)

@@ -87,17 +87,17 @@ class PublishBatch(StoreCommand):
         placed = [one for one in results if isinstance(one, Placed)]
         self._publisher.failures += len(results) - len(placed)
         for done, result in zip(self._done, results, strict=True):
-            _tell(done, result if isinstance(result, Placed) else refusal(str(result)))
+            _call_back(done, result if isinstance(result, Placed) else refusal(str(result)))
         if placed:
             self._publisher.placed(self._room, max(placed, key=_offset), len(placed), self._began)
 
     def failed(self, error: BusError) -> None:
         self._publisher.failures += len(self._done)
         for done in self._done:
-            _tell(done, error)
+            _call_back(done, error)
 
 
-def _tell(done: Done, result: Placed | BusError) -> None:
+def _call_back(done: Done, result: Placed | BusError) -> None:
     try:
         done(result)
     except Exception:  # a bug of one caller must not keep the answers from the others

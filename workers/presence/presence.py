@@ -297,7 +297,7 @@ class Presence:
         now = self._loop.time()
         self._ledger.expire(now)
         self._write(now)
-        self._tell(now)
+        self._announce_changes(now)
         due = self._next_due(now)
         if due is not None:
             self._wake(max(due - now, DELAY))
@@ -415,7 +415,7 @@ class Presence:
             self._astir.add(room)
             self._wake(max(due - self._loop.time(), 0.0))
 
-    def _tell(self, now: float) -> None:
+    def _announce_changes(self, now: float) -> None:
         for room in list(self._astir):
             view = self._views[room]
             view.tick(now, self._interval)

@@ -307,16 +307,16 @@ class ConnectionLimits:
             self.tally.dirty.pop(subject, None)
             self._arrived[subject, giver] = left
             if self._arrivals is None:
-                self._arrivals = self._loop.call_later(DELAY, self._tell_arrivals)
+                self._arrivals = self._loop.call_later(DELAY, self._write_arrivals)
 
-    def _tell_arrivals(self) -> None:
+    def _write_arrivals(self) -> None:
         self._arrivals = None
         free = (one for one in self._arrived.items() if one[0][0] not in self._asking)
         some = dict(islice(free, TOGETHER))
         for key in some:
             del self._arrived[key]
         if self._arrived:
-            self._arrivals = self._loop.call_later(0.0 if some else DELAY, self._tell_arrivals)
+            self._arrivals = self._loop.call_later(0.0 if some else DELAY, self._write_arrivals)
         self._write([(subject, (giver, left)) for (subject, giver), left in some.items()])
 
     def _reborn(self, old: str) -> None:

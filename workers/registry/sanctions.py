@@ -92,6 +92,7 @@ class Sanctions:
     def __init__(self, concerned: Container[str]) -> None:
         self._concerned = concerned  # subjects with connections here, which make them worth knowing
         self._known: dict[str, dict[tuple[str, str], dict[str, Sanction]]] = {}  # subject → verb, room → user → latest
+        self.none = True  # nobody and nothing here is banned or muted, as far as this worker knows
         self._unread: set[str] = set()  # those of them that the store has still to be asked about
 
     def begin(self, subject: str) -> None:
@@ -101,6 +102,7 @@ class Sanctions:
     def forget(self, subject: str) -> None:
         """Its last connection is gone."""
         self._known.pop(subject, None)
+        self.none = not self._known
         self._unread.discard(subject)
 
     def unread(self, subjects: Iterable[str]) -> list[str]:
@@ -143,16 +145,12 @@ class Sanctions:
         if subject not in self._concerned:
             return
         known = self._known.setdefault(subject, {}).setdefault((sanction.verb, sanction.room), {})
+        self.none = False
         before = known.get(sanction.user)
         if before is None or before.at <= sanction.at:
             known[sanction.user] = sanction
 
     # ---- asked -------------------------------------------------------------------------------------
-
-    @property
-    def none(self) -> bool:
-        """Nobody and nothing here is banned or muted, as far as this worker knows."""
-        return not self._known
 
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         """Why a user, or as a guest the address, is kept out of a room, or out of everything (""); None: is not.

@@ -1,4 +1,4 @@
-"""Waits for every child of the master and tells whoever forked it: ended, stopped, continued."""
+"""Waits for every child of the master and calls back when a child ends, stops or continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Expected:
 
 
 class ChildWatcher:
-    """All that waitpid(2) has to say, by pid."""
+    """Dispatches the results of waitpid(2) by pid."""
 
     def __init__(self, loop: EventLoop) -> None:
         self._expected: dict[int, _Expected] = {}
@@ -36,15 +36,15 @@ class ChildWatcher:
         stopped: Callable[[], None] = _ignore,
         continued: Callable[[], None] = _ignore,
     ) -> None:
-        """Call `ended` with waitpid's status once the child is gone, the others when a signal stops or continues it."""
+        """Call `ended` with waitpid's status when the child ends, the others when a signal stops or continues it."""
         self._expected[pid] = _Expected(ended, stopped, continued)
 
     def pids(self) -> list[int]:
-        """The children that are still there."""
+        """Return the pids of the children that have not ended."""
         return list(self._expected)
 
     def look(self) -> None:
-        """Wait for whatever there is, without blocking."""
+        """Wait for all children that have changed state, without blocking."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
@@ -54,7 +54,7 @@ class ChildWatcher:
                 return
             child = self._expected.get(pid)
             if child is None:
-                continue  # a child of the program that executed itself into this one
+                continue  # a child of the program that executed this one
             if os.WIFSTOPPED(status):
                 child.stopped()
             elif os.WIFCONTINUED(status):

@@ -1,7 +1,7 @@
-"""How many cores this process may use: what it is pinned to, and what its control group is allowed (cgroups(7)).
+"""How many cores this process may use: its affinity and the quota of its control group (cgroups(7)).
 
-A container that is given half a core still sees all of the machine's: only the group's quota tells. Version 2 says it
-in `cpu.max`, version 1 in `cpu.cfs_quota_us`, and the narrowest of a group and those above it holds.
+A container with half a core still sees all cores of the machine; only the quota of the group tells. Version 2 has it
+in `cpu.max`, version 1 in `cpu.cfs_quota_us`; the smallest quota of a group and its ancestors holds.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _OF_PROCESS = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """What one may use."""
+    """The cores that a process may use."""
 
     pinned: int  # by affinity
     quota: float | None  # by the control group, in cores; None: no limit
 
     @property
     def count(self) -> int:
-        """Whole cores that can be kept busy: of a part of one, one."""
+        """The number of whole cores that can be kept busy, at least 1; a part of a core counts as one."""
         return self.pinned if self.quota is None else max(1, min(self.pinned, math.ceil(self.quota)))
 
     def are_crowded_by(self, workers: int) -> bool:
@@ -38,7 +38,7 @@ class Cores:
 
 
 def available(mount: Path = _MOUNT, of_process: Path = _OF_PROCESS) -> Cores:
-    """Of this process now."""
+    """Return the cores that this process may use now."""
     return Cores(max(len(os.sched_getaffinity(0)), 1), _quota(mount, of_process))
 
 
@@ -60,7 +60,7 @@ def _quota(mount: Path, of_process: Path) -> float | None:
 
 
 def _along(mount: Path, path: str, read: Callable[[Path], float | None]) -> list[float]:
-    """The quotas of a group and of all above it; in a namespace of its own, the mount is the group."""
+    """Return the quotas of a group and its ancestors; in its own namespace, the mount is the group."""
     group = PurePosixPath(path)
     places = [mount / str(one).lstrip("/") for one in (group, *group.parents)]
     return [quota for place in places if (quota := read(place)) is not None]

@@ -1,8 +1,8 @@
 """The master's loop: descriptors, timers and signals on one `selectors` selector, without threads.
 
 Signal handlers only record the number; the wake-up descriptor ends the wait, and the recorded signals are handled in
-the loop like everything else, so a fork is safe at any point. An exception in a callback is a bug of the
-master's: it is logged with its traceback, and the loop goes on, because the workers depend on it.
+the loop like all other events, so a fork is safe at any point. An exception in a callback is a bug of the master: the
+loop logs it with its traceback and goes on, because the workers depend on the loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
-IDLE: Final = 1.0  # seconds: the longest wait, should ever a wake-up be lost
+IDLE: Final = 1.0  # seconds; the longest wait, in case a wake-up is lost
 
 
 class LoopTimer:
@@ -37,12 +37,12 @@ class LoopTimer:
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
-        """Never call it."""
+        """Do not call the callback."""
         self.callback = None
 
 
 class EventLoop:
-    """Waits for what happens and calls whoever is concerned."""
+    """Waits for descriptors, timers and signals, and runs their callbacks."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -77,23 +77,23 @@ class EventLoop:
         return timer
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> LoopTimer:
-        """Call once, after so many seconds."""
+        """Call once, after `seconds`."""
         return self.call_at(time.monotonic() + seconds, callback)
 
     def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
-        """Call in the loop whenever the signal has come."""
+        """Call in the loop whenever the signal arrives."""
         self._on_signal[int(number)] = callback
         signal.signal(number, self._record)
 
     # ---- the loop ----------------------------------------------------------------------------------
 
     def run_until(self, done: Callable[[], bool]) -> None:
-        """Run the loop until `done()` is true; it is asked after each turn."""
+        """Run the loop until `done()` returns True; it is called after each turn."""
         while not done():
             self._turn()
 
     def close(self) -> None:
-        """Let go of the signals and the descriptors of the loop itself."""
+        """Close the descriptors of the loop and reset the wake-up descriptor."""
         signal.set_wakeup_fd(-1)
         self._selector.close()
         self._awake.close()

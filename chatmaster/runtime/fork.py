@@ -1,9 +1,9 @@
-"""The shell round a worker: forks it, makes it a process of its own, runs the workers' entry, ends it.
+"""Forks a worker or probe: prepares the child process, runs the workers' entry in it, and exits.
 
-What happens in the child, in order, and why: signals are blocked over the fork, so that none is written to the
-master's wake-up descriptor by the child; descriptors that are not the worker's are closed, so that a dead master's
-sockets are really gone; privileges are dropped before PDEATHSIG is set, because setuid clears it; SIGABRT writes
-the stack to the log and kills. The child never returns into the master's code: it ends with `os._exit`.
+The steps in the child, in order: signals are blocked over the fork, so that the child writes none to the master's
+wake-up descriptor. Descriptors that the worker does not own are closed, so that the sockets of a dead master are really
+closed. Privileges are dropped before PDEATHSIG is set, because setuid clears it. SIGABRT writes the stack to the log
+and kills the process. The child never returns into the master's code: it ends with `os._exit`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from chatmaster.stats import Field
 
 log = logging.getLogger(__name__)
 
-# What concerns only the master's supervisor; a program that a worker starts must not believe it is meant.
+# For the master only; a program that a worker starts must not use them.
 _SUPERVISOR_VARIABLES = (
     "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
 )  # fmt: skip
@@ -42,13 +42,13 @@ _PR_SET_PDEATHSIG = 1
 # Looked up before any fork: loading a library in a child of a large process is slow, and may fail.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
-MOST_DESCRIPTORS = 65_536  # that are closed one by one where they cannot be listed
+MOST_DESCRIPTORS = 65_536  # that are closed one by one if they cannot be listed
 
 
 def preload(entry: str) -> None:
     """Import the workers' code and its libraries once, so that a fork starts at once and shares their memory.
 
-    `entry` is `module:function`. The application's own module is not among it: each worker imports it anew.
+    `entry` is `module:function`. The module of the application is not preloaded: each worker imports it.
     """
     _find(entry)
     gc.collect()
@@ -74,14 +74,14 @@ def fork(task: Task, *, entry: str, title: str, process: str, keep: Iterable[int
 
 
 def end_group(pid: int) -> None:
-    """Kill what a child of ours that has ended leaves behind: the processes that it started, in its group.
+    """Kill the processes that a child which has ended leaves in its process group.
 
-    The number stays the group's as long as one of them lives, and is nobody's for a while when none does.
+    The number stays reserved while a process of the group lives, and is not reused at once afterwards.
     """
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        pass  # it left nothing, or it never came to have a group of its own
+        pass  # the group is empty, or the child never had its own group
 
 
 def die_with_parent(number: signal.Signals, parent: int) -> None:
@@ -119,14 +119,14 @@ def _become_worker(task: Task, *, entry: str, title: str, process: str, keep: se
     finally:
         try:
             _flush()
-        finally:  # whatever that raises: what follows in this stack is the master's
+        finally:  # in any case: the frames below belong to the master
             os._exit(code)
 
 
 def _reset_signals() -> None:
-    """The system's own actions, but for those that a terminal or a supervisor sends to everyone.
+    """Reset the signal handlers to the defaults, except for signals that a terminal sends to the whole group.
 
-    INT and TERM are for the master, which sends the clients away first. A function that does nothing, rather than
+    INT and TERM are for the master, which lets the workers drain first. A function that does nothing, rather than
     SIG_IGN, is not inherited by programs that the worker starts.
     """
     signal.set_wakeup_fd(-1)
@@ -157,7 +157,7 @@ def _start_logging(task: Task, process: str) -> LogKeeper | None:
             secrets=(task.settings.auth.secret,),
             on_drop=count,
         )
-    except OSError as error:  # the master's own log goes on serving
+    except OSError as error:  # the master's own handler stays in use
         log.error("%s: the log %s cannot be opened: %s", process, task.settings.log.file, error.strerror)
         return None
     if task.settings.log.format == "json":
@@ -174,7 +174,7 @@ def _descriptors(task: Task) -> set[int]:
 
 
 def _close_all_but(keep: set[int]) -> None:
-    """Close by number. The master's objects stay referenced from its stack below us, so none is finalised later."""
+    """Close descriptors by number. Frames of the master below keep its objects alive, so none is finalised later."""
     keep |= {0, 1, 2, *(handler.fileno() for handler in logging.getLogger().handlers if hasattr(handler, "fileno"))}
     for number in _open_descriptors():
         if number not in keep:
@@ -183,7 +183,7 @@ def _close_all_but(keep: set[int]) -> None:
             except OSError:
                 pass  # the descriptor of the listing itself
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)  # a worker that read from the terminal would be stopped by it
+    os.dup2(null, 0)  # the terminal would stop a worker that reads from it
     if null not in keep:
         os.close(null)
 
@@ -191,7 +191,7 @@ def _close_all_but(keep: set[int]) -> None:
 def _open_descriptors() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:  # no descriptor is left to list them with, or /proc is not there
+    except OSError:  # no free descriptor to list them with, or no /proc
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return list(range(min(soft, MOST_DESCRIPTORS) if soft != resource.RLIM_INFINITY else MOST_DESCRIPTORS))
 
@@ -204,7 +204,7 @@ def _report(channel: socket.socket, error: BaseException) -> None:
         channel.settimeout(1.0)
         channel.send(contract.encode(failed))
     except OSError:
-        pass  # the master is gone, or listens no more; the log has it
+        pass  # the master has ended or does not read; the log has the error
 
 
 def _flush() -> None:
@@ -212,7 +212,7 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:  # a program may have put anything there, or nothing
+        except Exception:  # a program may have replaced the stream by anything
             pass
 
 
@@ -223,12 +223,12 @@ def _find(entry: str) -> Callable[[Task], int]:
 
 
 def probe_title(name: str) -> str:
-    """What `ps` shows for a probe."""
+    """Return the title that `ps` shows for a probe."""
     return f"chatmaster: probe [{name}]"
 
 
 def worker_title(slot: int, name: str) -> str:
-    """What `ps` shows for a worker."""
+    """Return the title that `ps` shows for a worker."""
     return f"chatmaster: worker {slot} [{name}]"
 
 

@@ -1,4 +1,4 @@
-"""Keeps a worker's log as it was set up, whatever the application does to the logging of its process.
+"""Keeps the log of a worker as the master configured it, whatever the application does to logging.
 
 `logging.config.dictConfig` (so `django.setup()`) closes every handler there is, puts its own in their place and
 disables all loggers; `basicConfig(force=True)`, `logging.disable` and levels do as much. What the application has set
@@ -18,18 +18,18 @@ from chatmaster.settings import Log
 
 log = logging.getLogger(__name__)
 
-OURS = ("workers", "chatmaster")  # their loggers, and all below
-SHARED = "asyncio"  # says what nobody has caught
+OURS = ("workers", "chatmaster")  # these loggers and all below them
+SHARED = "asyncio"  # logs exceptions that were not handled
 
 
 class LogKeeper:
-    """The log of one worker process; `keep` is called after the application's import, and now and then."""
+    """The log of one worker process; `keep` is called after the import of the application, and periodically."""
 
     def __init__(self, handler: LogHandler, settings: Log) -> None:
         self._handler = handler
         self._formatter = handler.formatter
         self._level = LEVELS[settings.level]
-        # A descriptor of its own: the handler may be closed by anybody, and a hang must still be written down.
+        # A separate descriptor: the application may close the handler, and the stack of a hang must still be written.
         self._faults = os.dup(handler.fileno())
         os.set_inheritable(self._faults, False)
         for name in OURS:
@@ -37,11 +37,11 @@ class LogKeeper:
         self._watch_faults()
 
     def descriptors(self) -> set[int]:
-        """Those that must stay open."""
+        """Return the descriptors that must stay open."""
         return {self._handler.fileno(), self._faults}
 
     def keep(self) -> None:
-        """Put back what is gone, and say so."""
+        """Restore the handler and the loggers, and log a warning if that was necessary."""
         root = logging.getLogger()
         gone = self._handler not in root.handlers
         if gone:
@@ -51,20 +51,20 @@ class LogKeeper:
         self._handler.setFormatter(self._formatter)
         _keep_records()
         silenced = self._give_voice()
-        self._watch_faults()  # whoever has directed them elsewhere since
+        self._watch_faults()  # the application may have redirected them
         if gone:
-            log.warning("the application has set up logging of its own: the worker's log goes on beside it")
+            log.warning("the application has configured logging: the log of the worker goes on beside it")
         elif silenced:
-            log.warning("the application has silenced loggers of the worker: they speak again")
+            log.warning("the application has silenced loggers of the worker: they are enabled again")
 
     def reopen(self) -> None:
-        """The log file was rotated. Raises OSError."""
+        """Open the log file again after it was rotated. Raises OSError."""
         self.keep()
         self._handler.reopen()
         os.dup2(self._handler.fileno(), self._faults, inheritable=False)
 
     def _give_voice(self) -> bool:
-        """Whether a logger of ours was silent."""
+        """Enable the loggers of the worker; return True if one was silenced."""
         found = False
         if logging.root.manager.disable > self._level - 1:
             logging.disable(logging.NOTSET)
@@ -87,14 +87,14 @@ class LogKeeper:
 
 
 def _keep_records() -> None:
-    """A record factory of the application's may fail, outside of a request for example: the line is written anyway."""
+    """Write a line even if a record factory of the application fails, outside of a request for example."""
     factory = logging.getLogRecordFactory()
     if factory is not logging.LogRecord and not isinstance(factory, _Records):
         logging.setLogRecordFactory(_Records(factory))
 
 
 class _Records:
-    """What makes the records: the application's factory, or where that raises the standard one."""
+    """Makes records by the application's factory, or by the standard one if that raises."""
 
     def __init__(self, factory: Callable[..., logging.LogRecord]) -> None:
         self._factory = factory

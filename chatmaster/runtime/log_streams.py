@@ -1,4 +1,4 @@
-"""What an application prints, as records of the log: a JSON log holds nothing but JSON."""
+"""Turns what an application prints into log records, so that a JSON log contains only JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 import sys
 from typing import Final
 
-LONGEST: Final = 65_536  # bytes of a line; what is longer is cut into several
+LONGEST: Final = 65_536  # bytes of a line; a longer line is split
 
 
 class _Lines(io.RawIOBase):
-    """Takes bytes, and hands each whole line to a handler, past the loggers: those may print, too."""
+    """Splits bytes into lines and passes each to a handler; loggers are bypassed because they may print."""
 
     def __init__(self, handler: logging.Handler, name: str, level: int, fd: int) -> None:
         super().__init__()
@@ -25,11 +25,11 @@ class _Lines(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """For programs that are executed with it: what they write goes there as it is."""
+        """Return the real descriptor, for child processes, whose output is not captured."""
         return self._fd
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]  # any buffer, which 3.11 has no name for
-        """Keep what is no whole line yet."""
+        """Emit the complete lines; keep the rest."""
         taken = bytes(data)
         *lines, self._rest = (self._rest + taken).split(b"\n")
         while len(self._rest) > LONGEST:
@@ -40,7 +40,7 @@ class _Lines(io.RawIOBase):
         return len(taken)
 
     def write_rest(self) -> None:
-        """At the end: what came without an end of line."""
+        """Emit the last line, which has no line break."""
         rest, self._rest = self._rest, b""
         if rest:
             self._emit(rest)
@@ -53,12 +53,12 @@ class _Lines(io.RawIOBase):
 
 
 class Stream(io.TextIOWrapper):
-    """In the place of `sys.stdout` or `sys.stderr`."""
+    """Replaces `sys.stdout` or `sys.stderr`."""
 
     def __init__(self, handler: logging.Handler, name: str, level: int, fd: int) -> None:
         self._lines = _Lines(handler, name, level, fd)
         super().__init__(
-            self._lines,  # raw: nothing is kept back
+            self._lines,  # raw: not buffered
             encoding="utf-8",
             errors="backslashreplace",
             write_through=True,
@@ -70,13 +70,13 @@ class Stream(io.TextIOWrapper):
 
 
 def capture(handler: logging.Handler) -> None:
-    """From now on what is printed in this process becomes records of `stdout` (info) and `stderr` (warning)."""
+    """Turn what this process prints into records of `stdout` (info) and `stderr` (warning)."""
     sys.stdout = Stream(handler, "stdout", logging.INFO, 1)
     sys.stderr = Stream(handler, "stderr", logging.WARNING, 2)
 
 
 def end() -> None:
-    """Say what was printed without an end of line."""
+    """Emit what was printed without a line break at the end."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, Stream):
             stream.write_rest()

@@ -1,4 +1,4 @@
-"""Logging that never blocks: lines of text or JSON, written without waiting, dropped and counted where that fails.
+"""Logging that never blocks: lines of text or JSON; a line that cannot be written at once is dropped and counted.
 
 The standard library's logging does the rest, because websockets and redis log through it. A full disk, a pipe whose
 reader stopped or a terminal held by Ctrl-S costs lines, never time: the number of lost ones is written before the next
@@ -32,11 +32,11 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 _CREDENTIALS = re.compile(r"(://)[^/@\s]*@")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
-_CONTROL_IN_MESSAGE = {**_CONTROL, 10: "\n    "}  # nobody may forge a line: those that follow are indented
+_CONTROL_IN_MESSAGE = {**_CONTROL, 10: "\n    "}  # a message cannot forge a line: its further lines are indented
 
 
 class LogHandler(logging.Handler):
-    """Writes records to standard error or a file, without ever waiting."""
+    """Writes records to standard error or a file, without blocking."""
 
     def __init__(
         self, path: str, formatter: logging.Formatter, *, secrets: Sequence[str], on_drop: Callable[[int], None] | None
@@ -45,7 +45,7 @@ class LogHandler(logging.Handler):
         self.setFormatter(formatter)
         self.dropped = 0  # lines lost since the start
         self._path = path
-        # As they are, and as JSON writes them.
+        # Verbatim, and as JSON encodes them.
         self._secrets = {form for text in secrets if text for form in (text, msgspec.json.encode(text).decode()[1:-1])}
         self._on_drop = on_drop
         self._unreported = 0
@@ -54,7 +54,7 @@ class LogHandler(logging.Handler):
         self._is_socket = stat.S_ISSOCK(os.fstat(self._fd).st_mode)
 
     def fileno(self) -> int:
-        """The descriptor, for faulthandler; it stays the same number over `reopen`."""
+        """Return the descriptor, for faulthandler; `reopen` keeps its number."""
         return self._fd
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -84,17 +84,17 @@ class LogHandler(logging.Handler):
                 self._on_drop(self.dropped)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A record that cannot be formatted is a bug of its author: say where, without traceback storms."""
+        """Log where a record comes from that cannot be formatted, without its traceback."""
         where = f"{record.pathname}:{record.lineno}"
         self._write(f"a log record of {where} cannot be formatted: {record.msg!r}\n".encode(errors="replace"))
 
     def reopen(self) -> None:
-        """Open the file again after it was rotated. Raises OSError; then the old one stays in use."""
+        """Open the file again after it was rotated. Raises OSError; the old file stays in use then."""
         if not self._path:
             return
         old = os.fstat(self._fd)
         fresh = _open_file(self._path)
-        # In the background, standard output and error are this file too.
+        # In a background process, standard output and standard error are this file, too.
         for fd in (1, 2):
             if _is(fd, old):
                 os.dup2(fresh, fd)
@@ -103,7 +103,7 @@ class LogHandler(logging.Handler):
         self._torn = False
 
     def let_go(self) -> None:
-        """Let the descriptor go. `close` does not: an application that sets up logging anew closes every handler."""
+        """Close the descriptor. `close` does not: an application that configures logging closes every handler."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -116,7 +116,7 @@ class LogHandler(logging.Handler):
         return line
 
     def _write(self, data: bytes) -> bool:
-        """Whether all of it was written; a part that was not is lost."""
+        """Return True if all of it was written; the rest is lost otherwise."""
         if self._torn:
             data = b"\n" + data
         try:
@@ -146,7 +146,7 @@ class TextFormatter(logging.Formatter):
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the traceback where there is one."""
+        """Format the record as one line, followed by its traceback, if any."""
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
         message = record.getMessage().translate(_CONTROL_IN_MESSAGE)
         line = (
@@ -166,7 +166,7 @@ class JsonFormatter(logging.Formatter):
         self._process, self._instance = process, instance
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Format the record as one line."""
         fields: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": record.levelname.lower(),
@@ -189,7 +189,7 @@ def configure(
     secrets: Sequence[str] = (),
     on_drop: Callable[[int], None] | None = None,
 ) -> LogHandler:
-    """Set up logging for this process, instead of what was set up before.
+    """Set up logging for this process, replacing any earlier setup.
 
     `process` is the name in each line, as "master" or "worker 0", `instance` is `master.name`; `secrets` are never
     written; `on_drop` is called with the number of lines lost so far. Raises OSError where `log.file` cannot be opened.
@@ -239,7 +239,7 @@ def _open_stderr() -> int:
         try:
             return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError:
-            pass  # another user's terminal: `_write_some` asks before it writes
+            pass  # another user's terminal: `_write_some` polls before it writes
     return os.dup(2)
 
 

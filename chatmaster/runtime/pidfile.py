@@ -1,9 +1,9 @@
-"""The locked pid file: at most one master for a name and state directory, and who it is.
+"""The locked pid file: at most one master for a name and state directory, and its pid.
 
-The lock is a POSIX record lock (fcntl(2)), because of what that kind does: a fork does not inherit it, so a worker
-that outlives its master for a moment holds nothing; an exec in place keeps it; and the kernel tells who holds it, so
-that a stale file with the pid of some other program misleads nobody. Its trap: closing *any* descriptor of the
-file in the process that holds the lock lets it go, so nobody but `PidFile` may open the file there.
+The lock is a POSIX record lock (fcntl(2)) for three reasons. A fork does not inherit it, so a worker that outlives its
+master for a moment holds no lock. An exec in place keeps it. The kernel tells which process holds it, so a stale file
+with the pid of another program does no harm. One danger: closing *any* descriptor of the file in the process that
+holds the lock releases the lock, so only `PidFile` may open the file there.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock on 64-bit Linux: type, whence,
 
 @dataclass(frozen=True, slots=True)
 class PreviousMaster:
-    """What a master that was killed has left in its pid file."""
+    """What a killed master has left in its pid file."""
 
     pid: int
-    seen: float  # Unix time; when it last was alive, give or take TOUCH_EVERY seconds
+    seen: float  # Unix time; when it was last alive, up to TOUCH_EVERY seconds earlier than its end
 
 
 class PidFile:
-    """The pid file of a running master; while it lives, it is locked."""
+    """The pid file of a running master, locked until `release`."""
 
     def __init__(self, path: Path, fd: int, previous: PreviousMaster | None = None) -> None:
         self.path = path
-        self.previous = previous  # by a master that did not come to its end
+        self.previous = previous  # a master that did not end in order
         self._fd = fd
 
     @classmethod
     def acquire(cls, path: Path) -> PidFile:
-        """Lock the file and write our pid. Raises AlreadyRunning, with the pid of the one that runs."""
+        """Lock the file and write the pid of this process. Raises AlreadyRunning with the pid of the running master."""
         while True:
             try:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -56,35 +56,35 @@ class PidFile:
                 raise AlreadyRunning(path.stem, pid) from None
             if _is_at(path, fd):
                 break
-            os.close(fd)  # its last owner removed it between our open and our lock: the next one is the real one
+            os.close(fd)  # its last owner removed the file between open and lock: open the new one
         made = cls(path, fd, _left_in(fd))
         made._write()
         return made
 
     @classmethod
     def adopt(cls, path: Path, fd: int) -> PidFile:
-        """After an exec in place: go on with the descriptor that `keep_over_exec` named."""
+        """Go on with the descriptor from `keep_over_exec`, after an exec in place."""
         os.set_inheritable(fd, False)
         return cls(path, fd)
 
     def keep_over_exec(self) -> int:
-        """Let the lock survive an exec of this process; returns the descriptor for `adopt`."""
+        """Keep the lock over an exec of this process; return the descriptor for `adopt`."""
         os.set_inheritable(self._fd, True)
         return self._fd
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """Return the descriptor."""
         return self._fd
 
     def touch(self) -> None:
-        """Still alive: whoever finds the file after our death sees when that was last true."""
+        """Set the time of the file to now: the next master reads from it when this one was last alive."""
         try:
             os.utime(self._fd)
         except OSError:
-            pass  # a full or read-only disk: it only makes the time less exact
+            pass  # a full or read-only disk: the time is less exact then
 
     def release(self) -> None:
-        """Remove the file, then let the lock go."""
+        """Remove the file, then release the lock."""
         if _is_at(self.path, self._fd):
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
@@ -96,7 +96,7 @@ class PidFile:
 
 
 def holder(path: Path) -> int | None:
-    """The pid of the master that holds the file; None: none does. Never call it in the master itself."""
+    """Return the pid of the master that holds the lock, or None. Never call this in the master itself."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -108,20 +108,20 @@ def holder(path: Path) -> int | None:
 
 
 def _left_in(fd: int) -> PreviousMaster | None:
-    """An orderly end removes the file: who is named in one that nobody holds was killed."""
+    """Return the master named in an unlocked file: an orderly end removes the file, so it was killed."""
     written = os.pread(fd, 32, 0).strip()
     return PreviousMaster(int(written), os.fstat(fd).st_mtime) if written.isdigit() else None
 
 
 def _holder_of(fd: int) -> int | None:
-    """Who locks it, by F_GETLK; 0 is somebody in another pid namespace."""
+    """Return the pid that holds the lock (F_GETLK); 0: a process in another pid namespace; None: no process."""
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
     return None if kind == fcntl.F_UNLCK else max(int(pid), 0)
 
 
 def _is_at(path: Path, fd: int) -> bool:
-    """Whether the path still names the file that we have open."""
+    """Return True if the path still names the open file."""
     try:
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:

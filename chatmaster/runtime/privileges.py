@@ -13,7 +13,7 @@ from chatmaster.settings import Master
 
 @dataclass(frozen=True, slots=True)
 class UnixAccount:
-    """Whom to become; None: stay."""
+    """The user and group to become; None: unchanged."""
 
     uid: int | None
     gid: int | None
@@ -21,7 +21,7 @@ class UnixAccount:
 
 
 def account(settings: Master) -> UnixAccount:
-    """As configured. Raises ChatmasterError for a name that does not exist."""
+    """Return the configured account. Raises ChatmasterError for a name that does not exist."""
     try:
         entry = pwd.getpwnam(settings.user) if settings.user else None
         gid = grp.getgrnam(settings.group).gr_gid if settings.group else entry.pw_gid if entry else None
@@ -31,7 +31,7 @@ def account(settings: Master) -> UnixAccount:
 
 
 def drop(wanted: UnixAccount) -> None:
-    """Become that account; does nothing where we are it already. Raises ChatmasterError."""
+    """Become that account, for good; no effect if the process runs as it already. Raises ChatmasterError."""
     if wanted.uid in (None, os.geteuid()) and wanted.gid in (None, os.getegid()):
         return
     try:
@@ -50,7 +50,7 @@ def drop(wanted: UnixAccount) -> None:
 
 
 def may_read(path: str | os.PathLike[str], wanted: UnixAccount) -> bool:
-    """Whether a file can be read once privileges are dropped; asked in a child, since there is no way back."""
+    """Return True if a file is readable after `drop`; tried in a child, because a drop cannot be undone."""
     pid = os.fork()
     if pid == 0:
         readable = False

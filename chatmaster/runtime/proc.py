@@ -1,4 +1,4 @@
-"""What the kernel says of a process under /proc: memory, CPU, open files. A process that has gone has none of it."""
+"""Reads the memory, CPU time and open files of a process from /proc; zero for a process that has ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int | None) -> int:
-    """Resident memory in bytes; 0: it has gone."""
+    """Return the resident memory in bytes; 0: the process has ended."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * _PAGE
@@ -20,17 +20,17 @@ def resident(pid: int | None) -> int:
 
 
 def cpu_seconds(pid: int | None) -> float:
-    """User and system time in seconds since its start, its threads included; 0: it has gone."""
+    """Return user and system time in seconds since the start, threads included; 0: the process has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()  # its name may have blanks and brackets
+            fields = file.read().rpartition(b")")[2].split()  # the name may contain spaces and brackets
         return (int(fields[11]) + int(fields[12])) / _TICK
     except (OSError, IndexError):
         return 0.0
 
 
 def open_files(pid: int | None) -> int:
-    """How many descriptors it has open; takes longer the more they are (10,000: 3 ms). 0: it has gone."""
+    """Count the open descriptors (10,000 take 3 ms); 0: the process has ended."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
@@ -38,7 +38,7 @@ def open_files(pid: int | None) -> int:
 
 
 def file_limit(pid: int | None) -> tuple[int, int] | None:
-    """Soft and hard RLIMIT_NOFILE; None: it has gone, or is not ours to ask."""
+    """Return the soft and hard RLIMIT_NOFILE; None: the process has ended, or access is denied."""
     try:
         return resource.prlimit(pid or 0, resource.RLIMIT_NOFILE)
     except (OSError, ValueError):

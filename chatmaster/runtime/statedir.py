@@ -1,4 +1,4 @@
-"""The state directory: made 0700, and refused where others could read or replace what is in it."""
+"""Creates the state directory with mode 0700; refuses one whose content others could read or replace."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ OTHERWISE = "name another one with --state-dir or master.state_dir"
 
 
 def prepare(path: Path, *, uid: int | None = None, gid: int | None = None) -> None:
-    """Make the directory, or check the one that is there.
+    """Create the directory, or check an existing one. Raises ChatmasterError.
 
-    `uid` and `gid` are those that the master will drop to; None: it stays who it is. Raises ChatmasterError. One
-    that others may enter is refused, not mended: it may be a directory that others rightly use.
+    `uid` and `gid` are those that the master will drop to; None: unchanged. A directory that others may enter is
+    refused, not repaired: others may have good reason to use it.
     """
     owner = os.geteuid() if uid is None else uid
     try:

@@ -1,6 +1,6 @@
-"""What systemd is told, by sd_notify(3): READY, RELOADING, STOPPING, STATUS and WATCHDOG.
+"""Notifies systemd by sd_notify(3): READY, RELOADING, STOPPING, STATUS and WATCHDOG.
 
-Without NOTIFY_SOCKET every method does nothing. A datagram that cannot be sent at once is dropped: the supervisor
+Without NOTIFY_SOCKET every method does nothing. A datagram that cannot be sent at once is dropped: the service manager
 must never block the master.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 
 class Notifier:
-    """The supervisor's notification socket."""
+    """The notification socket of the service manager."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
@@ -22,36 +22,36 @@ class Notifier:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
         self.watchdog_interval = _watchdog_interval(environ) if self._socket else None
-        """Seconds between two `watchdog` calls: half of what the supervisor waits; None: it does not watch."""
+        """Seconds between two `watchdog` calls: half of the watchdog's timeout; None: there is no watchdog."""
 
     def ready(self, status: str = "") -> None:
-        """Every worker accepts and its bus answers; also ends a reload."""
+        """Report that every worker is ready; also ends a reload."""
         self._send("READY=1", f"MAINPID={os.getpid()}", *_status(status))
 
     def reloading(self, status: str = "") -> None:
-        """A reload begins; `ready` ends it. Newer systemd wants the time it began with."""
+        """Report that a reload begins; `ready` ends it. Newer versions of systemd need the time."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", *_status(status))
 
     def stopping(self, status: str = "") -> None:
-        """The end begins."""
+        """Report that the server stops."""
         self._send("STOPPING=1", *_status(status))
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
+        """Set the line that `systemctl status` shows."""
         self._send(*_status(text))
 
     def watchdog(self) -> None:
-        """The loop is alive."""
+        """Report that the loop is alive."""
         self._send("WATCHDOG=1")
 
     def keep_feeding(self, call_later: Callable[[float, Callable[[], None]], object]) -> None:
-        """Tell the watchdog now, and then as often as it wants to hear it."""
+        """Notify the watchdog now, and then once per `watchdog_interval`."""
         if self.watchdog_interval is not None:
             self.watchdog()
             call_later(self.watchdog_interval, lambda: self.keep_feeding(call_later))
 
     def close(self) -> None:
-        """Let the socket go."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -62,11 +62,11 @@ class Notifier:
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError:
-            pass  # a supervisor that does not listen is no reason to end
+            pass  # a service manager that does not listen is no reason to end
 
 
 def _address(path: str) -> str:
-    """An abstract socket is written with @ for its leading NUL; what begins otherwise is not supported by sd_notify."""
+    """Return the address of the socket; @ stands for the NUL of an abstract one. sd_notify supports no others."""
     if path.startswith("@"):
         return "\0" + path[1:]
     return path if path.startswith("/") else ""
@@ -77,7 +77,7 @@ def _status(text: str) -> tuple[str, ...]:
 
 
 def _watchdog_interval(environ: Mapping[str, str]) -> float | None:
-    """Half of WATCHDOG_USEC, as sd_watchdog_enabled(3) advises; WATCHDOG_PID says whom it is for."""
+    """Return half of WATCHDOG_USEC in seconds, as sd_watchdog_enabled(3) advises, if WATCHDOG_PID is this process."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:

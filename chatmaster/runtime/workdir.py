@@ -1,9 +1,8 @@
-"""The directory that the server was started in, by the path that people know it by.
+"""The working directory of the server, by the path it was started with.
 
-A release is often a symbolic link, `/srv/app/current`, that a deployment points elsewhere: then the working directory
-of the master stays in the old release, whatever the link says now. So the master goes back to the path each time it
-reads the program anew, as gunicorn does. The path is in `PWD`, where every shell leaves it, and stays there for the
-whole life of the process, over an exec, too.
+A release is often a symbolic link, `/srv/app/current`, that a deployment points elsewhere. The working directory of a
+process does not follow the link. So the master enters the path again each time it reads the program, as gunicorn does.
+The path is in `PWD`, where every shell sets it, and stays there for the life of the process, over an exec, too.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _VARIABLE: Final = "PWD"
 
 
 def settle() -> None:
-    """Once at the start: make `PWD` true, should nobody have set it, or set it to something else."""
+    """Set `PWD` to the working directory if it is missing or wrong; called once at the start."""
     named = os.environ.get(_VARIABLE, "")
     try:
         if not (os.path.isabs(named) and os.path.samefile(named, ".")):
@@ -26,19 +25,19 @@ def settle() -> None:
         try:
             os.environ[_VARIABLE] = os.getcwd()
         except OSError:
-            os.environ.pop(_VARIABLE, None)  # it was deleted before we came
+            os.environ.pop(_VARIABLE, None)  # the directory was deleted before the start
 
 
 class Visit:
-    """Where the path leads now, from where one may come back: for a reload that is refused."""
+    """A change to where the path leads now, which can be undone if the reload is refused."""
 
     def __init__(self) -> None:
-        """Go there. Raises ApplicationError where the path leads nowhere."""
+        """Enter the directory. Raises ApplicationError if the path does not exist."""
         self._before: int | None = None
         try:
             self._before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            pass  # what one cannot open one cannot come back to
+            pass  # without a descriptor there is no way back
         try:
             enter()
         except ApplicationError:
@@ -46,23 +45,23 @@ class Visit:
             raise
 
     def stay(self) -> None:
-        """This is where the program is from now on."""
+        """Keep the new directory."""
         if self._before is not None:
             os.close(self._before)
             self._before = None
 
     def go_back(self) -> None:
-        """The program is still what it was: so is what replaces a worker that crashes."""
+        """Return to the old directory, which the replacement of a crashed worker then uses, too."""
         if self._before is not None:
             try:
                 os.fchdir(self._before)
             except OSError:
-                pass  # it was deleted meanwhile
+                pass  # the directory was deleted meanwhile
         self.stay()
 
 
 def enter() -> None:
-    """Go to where the path leads now. Raises ApplicationError where that is nowhere."""
+    """Enter the directory that the path leads to now. Raises ApplicationError if it does not exist."""
     path = os.environ.get(_VARIABLE)
     if path is None:
         return
@@ -75,7 +74,10 @@ def enter() -> None:
 
 
 def enter_if_gone() -> None:
-    """For a worker that replaces one between reloads: the code that its siblings have, as long as that is there."""
+    """Enter the path again if the working directory was deleted; called before a worker is replaced.
+
+    As long as the directory exists, a replacement runs the code of the other workers.
+    """
     try:
         os.getcwd()
     except OSError:

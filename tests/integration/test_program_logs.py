@@ -22,7 +22,7 @@ def said(server: Chatmaster, text: str) -> bool:
 
 @pytest.mark.timeout(120)
 async def test_tracebacks_and_the_stack_of_a_hang_survive_whatever_is_done_to_logging(chatmaster: Make) -> None:
-    assert "speak again" not in chatmaster(workers=1).log()  # nobody has silenced anything
+    assert "are enabled again" not in chatmaster(workers=1).log()  # nobody has silenced anything
     server = chatmaster(PROGRAM, workers=1, settings={"master.hang_timeout": 2.0})
     for way in ("dict", "basic", "disable", "silence", "remove", "filter", "shutdown", "faults"):
         async with await RawSocket.open(server.url) as client:
@@ -36,7 +36,7 @@ async def test_tracebacks_and_the_stack_of_a_hang_survive_whatever_is_done_to_lo
         assert await client.read_message() == "set"
         client.send_text("hang")
         until(lambda: "hang_here" in server.log(), 30, "the stack of the hang is in the log")
-    assert "the application has set up logging of its own: the worker's log goes on beside it" in server.log()
+    assert "the application has configured logging: the log of the worker goes on beside it" in server.log()
 
 
 async def test_a_json_log_holds_nothing_but_json_also_where_the_program_prints(chatmaster: Make) -> None:

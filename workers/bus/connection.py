@@ -42,7 +42,7 @@ class StoreConnection(asyncio.Protocol):
         self.replied: Callable[[Any], None] = _ignore
         self.lost: Callable[[], None] = _nothing
         self.closed: asyncio.Future[None] = loop.create_future()
-        self.heard = False  # since somebody last set it to False
+        self.heard = False  # since it was last set to False
         self._reader = hiredis.Reader()
         self._opened_by: Any = None
 
@@ -91,8 +91,8 @@ class StoreConnection(asyncio.Protocol):
 
 
 def _ignore(reply: Any) -> None:
-    """A reply that nobody asked for."""
+    """Ignore a reply that no command waits for."""
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Do nothing: no part waits for the end."""

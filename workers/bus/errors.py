@@ -11,7 +11,7 @@ class StoreFault(Enum):
     """What to do about an error reply."""
 
     UNKNOWN_SCRIPT = "load the scripts and send it again"
-    WRONG_SERVER = "nothing was done here: connect anew and send it again"
+    WRONG_SERVER = "nothing was done here: connect again and repeat it"
     REFUSED = "tell the caller"
 
 

@@ -6,7 +6,7 @@ such script, a read-only replica) can be healed and the same commands sent again
 overtakes. redis-py's own retries are not used because they did just that. With `atomic` a batch is a
 MULTI/EXEC, so that either all of it was carried out or none.
 
-When the connection is lost under a batch, nobody knows what was done. Commands that may be sent twice go back to
+When the connection is lost under a batch, the outcome is unknown. Commands that may be sent twice go back to
 the head of the queue; the others get `Unavailable`. Whatever was not sent yet waits for its deadline.
 """
 
@@ -46,7 +46,7 @@ class StoreCommand(ABC):
     count: int  # how many commands it counts as
     size: int  # bytes, about
     deadline: float  # set by the pipeline
-    refusal: str | None  # what the store said to it last, and did not carry out; None: nobody knows what was done
+    refusal: str | None  # the store's last refusal of the command; None: the outcome is unknown
 
     @property
     @abstractmethod
@@ -59,7 +59,7 @@ class StoreCommand(ABC):
 
     @abstractmethod
     def failed(self, error: BusError) -> None:
-        """It was refused, or nobody knows."""
+        """The command was refused, or its outcome is unknown."""
 
 
 class Call(StoreCommand):

@@ -16,9 +16,9 @@ Error tree::
     BusError
     ├── Unavailable   no answer in time, or the connection broke: the outcome is unknown
     ├── StoreRefused  the store answered with an error: nothing was written (OOM, MISCONF, …)
-    │   ├── NoTarget      what the entry would change or answer is not there any more, or was deleted
-    │   ├── NotAuthor     somebody else wrote what it would change
-    │   └── TooMany       the message has reactions enough
+    │   ├── NoTarget      what the entry would change or answer is gone, or was deleted
+    │   ├── NotAuthor     another user wrote what it would change
+    │   └── TooMany       the message has as many reactions as it may have
     └── KeyConflict   the idempotency key was used before with other content
 """
 
@@ -33,7 +33,7 @@ MAX_OFFSET = 2**53 - 1
 
 
 class BusError(Exception):
-    """The bus could not do it; the subclass says whether the outcome is known."""
+    """The bus could not do what was asked; the subclass says whether the outcome is known."""
 
 
 class Unavailable(BusError):
@@ -45,11 +45,11 @@ class StoreRefused(BusError):
 
 
 class NoTarget(StoreRefused):
-    """What the entry would change or answer is not there any more, or was deleted."""
+    """What the entry would change or answer is gone, or was deleted."""
 
 
 class NotAuthor(StoreRefused):
-    """Somebody else wrote what the entry would change."""
+    """Another user wrote what the entry would change."""
 
 
 class TooMany(StoreRefused):
@@ -147,7 +147,7 @@ class Page(Struct, frozen=True):
 
 
 class Sink(Protocol):
-    """Who the bus tells. Every method is called on the loop and must not raise."""
+    """What receives from the bus. Every method is called on the loop and must not raise."""
 
     def received(self, room: str, publication: Publication) -> None:
         """Logged messages came by pub/sub."""
@@ -197,7 +197,7 @@ class Bus(Protocol):
         `key` makes a retry by the same author safe. `digest` is what a retry must repeat (the payload where it is
         None). `change` names an earlier entry by the same author, or by any with `any_author`, that this one
         changes. `reply_to` names the message that this one answers, which must be there (NoTarget), in the epoch where
-        one is given. Raises ValueError for what can never be published: see `envelope.pack_envelope`.
+        one is given. Raises ValueError for what can never be published: see `codec.pack_envelope`.
         """
 
     def publish_note(self, room: str, note: bytes) -> None:
@@ -211,7 +211,7 @@ class Bus(Protocol):
         """
 
     def unsubscribe(self, room: str) -> None:
-        """Ask for it no longer; `Sink.unsubscribed` answers, without a connection too."""
+        """End a subscription; `Sink.unsubscribed` answers, without a connection too."""
 
     async def read(self, room: str, *, after: int, limit: int, max_bytes: int, messages_only: bool = False) -> Page:
         """Entries after an offset, with `messages_only` without those that change others.

@@ -122,7 +122,7 @@ class Lease:
         changed = registered and self._reign not in ("", reign.decode())
         self._reign = reign.decode()
         if incarnation != self.incarnation:
-            return  # begun anew meanwhile
+            return  # a new incarnation began meanwhile
         if not alive:
             logger.warning(
                 "the store has given this worker up (%s): it registers anew, and writes again who is here",
@@ -160,8 +160,8 @@ def _process_of(incarnation: str) -> str:
 
 
 def _ignore(incarnation: str) -> None:
-    """Nobody reaps."""
+    """Do nothing: no part reaps."""
 
 
 def _nothing() -> None:
-    """Nobody waits for it."""
+    """Do nothing: no part waits for renewals."""

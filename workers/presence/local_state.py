@@ -1,4 +1,4 @@
-"""Owns this worker's own truth of who is in which room, and what of it the store has still to be told. Pure.
+"""Owns who is in which room on this worker, and what of it the store has still to be told. Pure.
 
 Theory of operation. For each room and user there is one number: the connections that this worker has. The store is
 never told of a change, only of the number, so that a write whose answer was lost is simply made again. A
@@ -110,7 +110,7 @@ class LocalPresence:
             self._leaving.append((held.until, room, user))
 
     def renamed(self, room: str, user: str, name: str) -> None:
-        """A user of a room is called otherwise now."""
+        """A user of a room has another name now."""
         here = self._rooms.get(room)
         held = here.users.get(user) if here else None
         if here is not None and held is not None and held.name != name:
@@ -118,7 +118,7 @@ class LocalPresence:
             self._mark(room, here, user)
 
     def expire(self, now: float) -> None:
-        """Let those go who did not return in time."""
+        """Count the users no longer that did not return in time."""
         while self._leaving and self._leaving[0][0] <= now:
             until, room, user = self._leaving.popleft()
             here = self._rooms.get(room)
@@ -162,7 +162,7 @@ class LocalPresence:
 
     @property
     def empty(self) -> bool:
-        """Nobody is here, and nobody is expected back."""
+        """Whether no user is here or expected back."""
         return not self._rooms
 
     def next_due(self) -> float | None:

@@ -21,10 +21,10 @@ Written = Callable[[list[Item], int, int], None]  # what, to how many members, b
 
 
 class _Nobody:
-    """In the place of somebody who has left."""
+    """Stands for the transport of a member that has left."""
 
     def write(self, data: bytes) -> None:
-        """It has got it."""
+        """The member was written to before it left."""
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -44,10 +44,10 @@ class Segment:
         self.targets = targets
         self.items = items
         self.member = member
-        self.at = 0  # those before it have them
+        self.at = 0  # the targets before it have the items
         self._squeeze = squeeze
         self._data: bytes | None = None
-        self._ranks: dict[Transport, int] | None = None  # made when somebody leaves
+        self._ranks: dict[Transport, int] | None = None  # made when a member leaves
 
     @property
     def data(self) -> bytes:
@@ -85,10 +85,10 @@ class Segment:
         return self.member is None and other.member is None and self._squeeze is other._squeeze
 
     def finish(self, transport: Transport) -> bool:
-        """Write to it before its turn; False: it is none of these, or has been written to."""
+        """Write to a transport before its turn; False: it is no target, or has been written to."""
         if self._ranks is None:
             self._ranks = {one: at for at, one in enumerate(self.targets)}
-        rank = self._ranks.pop(transport, -1)  # it may come back, and leave again
+        rank = self._ranks.pop(transport, -1)  # the member may come back, and leave again
         if rank < self.at:
             return False
         self.targets[rank] = _NOBODY
@@ -170,7 +170,7 @@ class Fanout:
                 return
 
     def finish(self, member: RoomMember) -> None:
-        """Give it to a member at once who wants to leave."""
+        """Write everything at once to a member that wants to leave."""
         self.open = False
         transport: Transport = member.ws.transport
         for segment in self._pending:
@@ -179,7 +179,7 @@ class Fanout:
 
 
 def _merged(segments: list[Segment]) -> list[Segment]:
-    """All of a class in one; they have got the same."""
+    """Join the segments of a class, which have the same items."""
     merged: list[Segment] = []
     for segment in segments:
         same = next((one for one in merged if one.joins(segment)), None)

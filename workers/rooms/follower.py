@@ -8,8 +8,8 @@ Pub/sub is only the fast path. While the follower is *current*, a publication th
 epoch, next offset) is delivered; anything else makes it not current, and then only a page read from the log is
 delivered until a page reaches the top. Whatever came by pub/sub before a page was asked for is in that page (or
 lost for ever), so only what comes while a read is under way is kept, and replayed after it; if that is too much
-it is dropped and read again. A confirmed subscription always starts with a look at the log, and a read that was
-asked for before the confirmation does not count.
+the messages are dropped and read again. A confirmed subscription always starts with a look at the log, and a read that
+was asked for before the confirmation does not count.
 
 Events are methods in the past tense, effects come back as a list.
 """
@@ -44,7 +44,7 @@ class Order(Enum):
     UNSUBSCRIBE = "unsubscribe"
     CHECK = "ask for the state of the log, together with that of others"
     READ = "read a page after the position"
-    LINGER = "tell me when nobody has wanted it for a while"
+    LINGER = "call lingered when the room was not wanted for a while"
     CURRENT = "everything up to the top was delivered"
     FORGET = "it is off"
 
@@ -57,7 +57,7 @@ class Deliver(Struct, frozen=True):
 
 
 class TellGap(Struct, frozen=True):
-    """Offsets that nobody can have any more."""
+    """Offsets that cannot be read any more."""
 
     epoch: str
     first: int
@@ -97,7 +97,7 @@ class Follower:
 
     @property
     def position(self) -> Position:
-        """Everything up to here was delivered."""
+        """The place up to which everything was delivered."""
         return Position(self.epoch, self.offset)
 
     @property
@@ -108,7 +108,7 @@ class Follower:
     # ---- members come and go -----------------------------------------------------------------------
 
     def wanted(self) -> list[Effect]:
-        """Somebody wants this room."""
+        """The room has a member, a listener or a join from now on."""
         self._wanted = True
         if self.phase is FollowPhase.OFF:
             self.phase = FollowPhase.SUBSCRIBING
@@ -121,7 +121,7 @@ class Follower:
         return []
 
     def unwanted(self) -> list[Effect]:
-        """The last one who wanted it is gone."""
+        """The last member, listener and join of the room are gone."""
         self._wanted = self._again = False
         if self.phase is FollowPhase.LIVE:
             self.phase = FollowPhase.LINGER
@@ -129,7 +129,7 @@ class Follower:
         return []
 
     def lingered(self) -> list[Effect]:
-        """Nobody came back in time."""
+        """The room was not wanted for the time of LINGER."""
         if self.phase is not FollowPhase.LINGER:
             return []
         self._lose_position()
@@ -171,7 +171,7 @@ class Follower:
     # ---- what came by pub/sub ----------------------------------------------------------------------
 
     def received(self, publication: Publication) -> Sequence[Entry]:
-        """What of it is to be delivered now. Nothing: it was held, is old, or `strayed` says what to do."""
+        """The entries to be delivered now; none where they are held or old, or where `strayed` says what to do."""
         entries = publication.entries
         if self.current:
             if publication.epoch == self.epoch:
@@ -189,7 +189,7 @@ class Follower:
         return ()
 
     def strayed(self) -> list[Effect]:
-        """After `received` gave nothing."""
+        """What to do after `received` gave nothing."""
         return [] if self.current or self._reading else self._look(Order.READ)
 
     def _hold(self, publication: Publication) -> None:
@@ -221,7 +221,7 @@ class Follower:
         return self._ticket
 
     def read_failed(self, ticket: int) -> list[Effect]:
-        """The store did not give it; time has passed since."""
+        """The store did not give the page or state; time has passed since."""
         if ticket != self._ticket:
             return []
         self._reading, self._held = False, None

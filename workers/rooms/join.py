@@ -41,12 +41,12 @@ class JoinPart:
 
     @property
     def already(self) -> bool:
-        """It is in the room, perhaps since after it asked."""
+        """Whether the member is in the room, perhaps since after the join began."""
         return self.join.member in self.room
 
     @property
     def judged(self) -> bool:
-        """By the log as it is: in another epoch what it lost may have been replaced by something else."""
+        """Whether the log of the present epoch has judged `since`: in another, lost entries may have been replaced."""
         return self.cursor is not None and self.judged_in == self.room.follower.epoch
 
     @property
@@ -56,7 +56,7 @@ class JoinPart:
         return self.since.offset
 
     def ready(self) -> bool:
-        """Whether it can be announced now; if not, what is missing is under way."""
+        """Whether the room can be announced now; if not, what is missing is under way."""
         follower = self.room.follower
         if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
             self.room.wait_until_current(self.join)
@@ -95,7 +95,7 @@ class JoinPart:
         self.join.advance()
 
     def _caught_up(self) -> bool:
-        """This worker has seen as much as the client; else it looks first."""
+        """Whether this worker has seen as much as the client; if not, it looks at the log."""
         assert self.cursor is not None
         follower = self.room.follower
         if self.line != self.room.line or self.cursor.offset <= follower.offset:
@@ -106,7 +106,7 @@ class JoinPart:
 
     @property
     def ahead(self) -> bool:
-        """It has seen what still waits in the room's batch, or a reset waits there."""
+        """Whether the member has seen what still waits in the room's batch, or a reset waits there."""
         room = self.room
         if room.goal_line != room.line:
             return True
@@ -114,7 +114,7 @@ class JoinPart:
 
     @property
     def at_goal(self) -> bool:
-        """It has seen exactly what the LIVE members have been sent: nothing is to be read for it."""
+        """Whether the member has seen exactly what the LIVE members have been sent: nothing is to be read."""
         room, cursor = self.room, self.cursor
         same = cursor is not None and self.missing is None and self.line == room.goal_line == room.line
         return same and cursor is not None and cursor.offset == room.goal and not room.busy

@@ -1,7 +1,7 @@
 """Owns how an entry becomes frames: encoded once for a worker, spliced, and in up to two classes and two variants.
 
 Form ``j``: the place goes in front of the first field of the stored object. The author's own connections also get
-the `key`. The compressed class exists only where somebody negotiated it, so it is made when first asked for.
+the `key`. The compressed class is made when a member first needs it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Item(Struct, gc=False):
     key: str = ""
     exclude: str = ""
     change: Change | None = None
-    squeezed: bytes = b""  # the frame for readers with permessage-deflate, once it was asked for
+    squeezed: bytes = b""  # the frame for readers with permessage-deflate, once a member needed it
 
     @property
     def size(self) -> int:
@@ -46,7 +46,7 @@ class Item(Struct, gc=False):
 
     @property
     def special(self) -> bool:
-        """Not the same for everybody."""
+        """Whether members get different frames."""
         return bool(self.exclude or (self.key and self.author))
 
     def compressed(self) -> bytes:

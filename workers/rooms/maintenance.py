@@ -1,4 +1,4 @@
-"""Owns what the rooms need from time to time: deadlines of joins, rooms nobody is in, silent tails, readers too slow.
+"""Owns what the rooms need from time to time: deadlines of joins, rooms without members, silent tails, slow readers.
 
 A message whose publication was lost after the last one that came leaves no hole in the offsets, so nothing would
 notice it. Two things do: an ack whose message has not come within `ACK_WITHOUT_MESSAGE`, and a look at the top of
@@ -121,7 +121,7 @@ class Maintenance:
         self._stats.lagging = len(self._slow_consumers)
         for slow_consumer in list(self._slow_consumers.values()):
             if not slow_consumer.member.paused:
-                slow_consumer.since = now  # it waits for us, not we for it
+                slow_consumer.since = now  # the member waits for the worker, not the worker for the member
                 continue
             lag = slow_consumer.lag()
             if lag < slow_consumer.least:

@@ -2,7 +2,7 @@
 
 A log may forget its last entries when its store restarts or another is promoted, and new entries then get the
 offsets of lost ones. Only at such moments does the reign change, and the list of reigns, with the first offset of
-each, is rolled back together with the log. So somebody who saw offset n under reign A is on the log's present line
+each, is rolled back together with the log. So a reader that saw offset n under reign A is on the log's present line
 exactly if n lies below the first offset of the reign that followed A. (An epoch that never changes was silently wrong
 in 1,381 of 1,500 random rollbacks, a counter in 645, this in none.)
 """
@@ -31,10 +31,10 @@ Verdict = Continue | HistoryReset
 
 
 def judge(position: Position, state: LogState) -> Verdict:
-    """Where somebody at `position` reads on.
+    """Where a reader at `position` reads on.
 
-    After a Restart everything that is certainly new to the holder is still to come: what was written since the reign
-    that followed its own, or, where that is not known, since the present reign began.
+    After a HistoryReset everything that is certainly new to the holder is still to come: what was written since the
+    reign that followed its own, or, where that is not known, since the present reign began.
     """
     index = next((at for at, reign in enumerate(state.reigns) if reign.epoch == position.epoch), -1)
     if index < 0:

@@ -1,4 +1,4 @@
-"""Owns a room's recent entries as frames, so that most of those who lag are served without a look at the store.
+"""Owns a room's recent entries as frames, so that most lagging members are served without a read from the store.
 
 The ring is one unbroken stretch of the log that ends at the follower's position. It is pure, bounded in entries and
 in bytes, and forgets its oldest first.
@@ -34,7 +34,7 @@ class Ring:
         return self.end - len(self._items)
 
     def extend(self, newer: Sequence[Item], limit: int) -> int:
-        """Add the next items, keeping to `limit` bytes; the change in bytes is returned."""
+        """Add the next items, keeping to `limit` bytes. Returns the change in bytes."""
         items = self._items
         items.extend(newer)
         self.end = newer[-1].offset
@@ -57,7 +57,7 @@ class Ring:
         return self.bytes - before
 
     def restart(self, end: int) -> int:
-        """Forget everything: the log goes on after `end`. The change in bytes is returned."""
+        """Forget everything: the log goes on after `end`. Returns the change in bytes."""
         freed, self.bytes = self.bytes, 0
         self._items.clear()
         self.end = end

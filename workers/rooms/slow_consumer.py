@@ -52,7 +52,7 @@ class SlowConsumer:
         return self.room.lagging(self.member) is self
 
     def lag(self) -> int:
-        """Bytes that it has not been sent, up to a constant: enough to see whether it shrinks."""
+        """Bytes that the member has not been sent, up to a constant: enough to see whether the lag shrinks."""
         buffered = int(self.member.ws.transport.get_write_buffer_size())
         return self.room.arrived - self.arrived - self.written + buffered
 
@@ -63,13 +63,13 @@ class SlowConsumer:
             self._notices.append(text_frame(payload))
 
     def write_notices(self) -> None:
-        """Send what it has to be told before anything else; its position presumes that it was."""
+        """Write the notices, which the position presumes, before anything else."""
         if self._notices:
             notices, self._notices = self._notices, []
             self.member.ws.transport.write(b"".join(notices))
 
     def pump(self) -> None:
-        """Write what it may have now."""
+        """Write what the member may have now."""
         room, left = self.room, TURN
         if not self.member.paused:
             self.write_notices()

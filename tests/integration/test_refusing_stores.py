@@ -158,7 +158,7 @@ def test_a_full_store_and_one_without_a_place_for_clients_are_refused(
     store.client.config_set("maxclients", 1)
     assert "raise its maxclients" in refused(chatmaster, store.tcp_url)
     store.client.config_set("maxclients", 100)
-    assert "it has fewer databases" in refused(chatmaster, store.tcp_url.removesuffix("0") + "99")
+    assert "the store has fewer databases" in refused(chatmaster, store.tcp_url.removesuffix("0") + "99")
 
 
 async def test_the_documented_user_can_run_the_whole_server(chatmaster: Make, redis_server: MakeStore) -> None:

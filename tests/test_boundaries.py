@@ -62,46 +62,22 @@ SMALL_FILES = {
     "workers/ip_addresses.py",
     "workers/node/counters.py",
     "workers/payload.py",
+    "workers/ports.py",
     "workers/threads.py",
 }
 # Files that docstrings name and that are no files of this checkout: examples of a reader's own.
 OTHERS_FILES = {"redis.py", "wave.py", "NAME.lua", "./chatmaster.toml"}
 
 KNOWN: dict[str, set[str]] = {
-    "layers": {
-        "workers.callbacks.signatures imports workers.chat.hooks",
-        "workers.gateway imports workers.chat.rules.names",
-        "workers.node.application imports workers.connection",
-        "workers.node.bindings imports workers.connection",
-        "workers.node.node imports workers.connection",
-        "workers.node.node imports workers.process.forked",
-        "workers.node.node imports workers.reach",
-        "workers.node.node imports workers.worker",
-        "workers.timer imports workers.callbacks.registering",
-        "workers.worker imports workers.callbacks.registering",
-        "workers.worker imports workers.callbacks.signatures",
-    },
-    "circles": {
-        "workers.callbacks.signatures"
-        " workers.chat.hooks"
-        " workers.connection"
-        " workers.node.application"
-        " workers.node.bindings"
-        " workers.node.node"
-        " workers.reach"
-        " workers.worker",
-    },
-    "class_names_in_a_package": {
-        "workers: Connection",
-    },
+    "layers": set(),
+    "circles": set(),
+    "class_names_in_a_package": set(),
     "class_names_over_all": {
         "Page",
         "Place",
         "StoreUnreachable",
     },
     "close_codes": {
-        "workers/callbacks/application.py: 1011",
-        "workers/callbacks/application.py: 1012",
         "workers/client/client.py: 1006",
         "workers/client/reconnect.py: 1002",
         "workers/client/reconnect.py: 1003",
@@ -113,14 +89,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/client/reconnect.py: 4003",
         "workers/client/reconnect.py: 4004",
         "workers/client/reconnect.py: 4009",
-        "workers/connection.py: 1000",
-        "workers/connection.py: 1006",
-        "workers/connection.py: 4008",
-        "workers/connection.py: 4010",
-        "workers/connection_api.py: 1000",
-        "workers/node/bindings.py: 4004",
-        "workers/node/node.py: 4003",
-        "workers/node/node.py: 4004",
         "workers/payload.py: 1004",
         "workers/payload.py: 1005",
         "workers/payload.py: 1006",
@@ -135,16 +103,11 @@ KNOWN: dict[str, set[str]] = {
         "workers/bus/keys.py: @",
         "workers/client/core.py: @",
         "workers/client/requests.py: @",
-        "workers/node/control_room.py: !control",
-        "workers/node/control_room.py: !names",
-        "workers/node/control_room.py: !sends",
-        "workers/node/published_settings.py: !settings",
         "workers/registry/keys.py: !all-connections",
         "workers/registry/keys.py: !audit",
         "workers/registry/keys.py: !sanctions",
     },
     "small_files": {
-        "workers/node/ids.py",
         "workers/process/heartbeat.py",
     },
     "files_named_in_docstrings": {

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from workers.bus.port import BusError
-from workers.connection import ConnectionLost, ConnectionTimedOut
-from workers.connection_api import Connection
+from workers.connection import Connection, ConnectionLost, ConnectionTimedOut
 from workers.timer import Timer
 from workers.worker import Worker
 

@@ -26,6 +26,10 @@ MAX_ID: Final = 64  # characters of a connection's id
 INBOX: Final = "@"
 INTERNAL: Final = "!"
 ALL_ROOM: Final = "!all"  # every connection of a program is in it: Worker.broadcast
+CONTROL_ROOM: Final = "!control"  # orders about users: bans, mutes, kicks; and kicks of single connections
+NAMES_ROOM: Final = "!names"  # what users are called, and which of them are moderators
+SENDS_ROOM: Final = "!sends"  # messages for single connections
+SETTINGS_ROOM: Final = "!settings"  # what an instance publishes of its settings; only a key, nobody is in it
 
 _ALLOWED: Final = "1 to 64 letters, marks and digits of any script, and _ . : -"
 _ASCII_ROOM: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z").match
@@ -119,6 +123,11 @@ def is_internal(room: str) -> bool:
 def is_public(room: str) -> bool:
     """Whether people call it a room: neither an inbox nor the server's own."""
     return not room.startswith((INBOX, INTERNAL))
+
+
+def scoped(instance: str, scope: str) -> str:
+    """The name under which a Worker's rooms and counts are kept; scope "" is the instance's own."""
+    return f"{instance}:{scope}" if scope else instance
 
 
 # ---- the grammar ---------------------------------------------------------------------------------------

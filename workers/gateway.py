@@ -35,6 +35,7 @@ from workers.addressing import (
     connection_ids,
     inbox_of,
     room_name,
+    scoped,
     user_id,
 )
 from workers.bus import keys as bus_keys
@@ -46,7 +47,6 @@ from workers.cluster import keys as presence_keys
 from workers.node import control_room
 from workers.node import published_settings as kept
 from workers.payload import close_reason, packed
-from workers.reach import scoped
 from workers.registry import keys as registry_keys
 from workers.room_options import retention
 

@@ -1,8 +1,8 @@
 """`Worker`: what an application declares and talks to, in the manner of Workerman.
 
 A `Worker` is only a declaration while the program is imported: an address, a count, callbacks. In the process
-that serves it, the composition root (`main.py`) binds it to a `Node`; from then on its methods reach every
-worker and machine of the same store.
+that serves it, `process/lifecycle.py` binds it to a `Node`; from then on its methods reach every worker and machine of
+the same store.
 """
 
 from __future__ import annotations
@@ -14,31 +14,41 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from operator import attrgetter
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from workers.addressing import connection_id as checked_id
 from workers.addressing import connection_ids, room_name, user_id
 from workers.callbacks import signatures
 from workers.callbacks.registering import Callbacks, Event
 from workers.payload import close_reason
-from workers.reach import Elsewhere, Reach
 
 if TYPE_CHECKING:
     from workers.connection import Connection
-    from workers.node.application import Application
-    from workers.node.node import Node
+    from workers.ports import Cluster, WorkerHost
 
 R = TypeVar("R")
+
+OfWorker = Callable[["Worker"], object]
+_OfWorker = TypeVar("_OfWorker", bound=OfWorker)
 
 MAX_SEND_BUFFER = 64 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z").match
 _DECLARED_HERE: Final = "__declared_workers__"  # in the namespace of a module: the Workers made by its import
 _numbers: Final = itertools.count()
 SCHEMES = ("websocket://", "ws://", "wss://", "unix:")
+
+
+class DecoratesWorker(Protocol):
+    """See `Registrar`."""
+
+    @overload
+    def __call__(self, callback: _OfWorker, /) -> _OfWorker: ...
+    @overload
+    def __call__(self) -> Callable[[_OfWorker], _OfWorker]: ...
 
 
 class Worker(Callbacks):
@@ -49,16 +59,16 @@ class Worker(Callbacks):
     Raises ValueError for an address of another kind.
     """
 
-    on_worker_start: Event[signatures.OfWorker, signatures.DecoratesWorker] = Event("worker")
+    on_worker_start: Event[OfWorker, DecoratesWorker] = Event("worker")
     """`(worker)`: once in each process, before the first connection is accepted.
 
     What it raises keeps the worker from getting ready: the start, or the reload, fails with it.
     """
 
-    on_worker_stop: Event[signatures.OfWorker, signatures.DecoratesWorker] = Event("worker")
+    on_worker_stop: Event[OfWorker, DecoratesWorker] = Event("worker")
     """`(worker)`: once, when the last connection has gone. What it raises is logged; the worker ends all the same."""
 
-    on_worker_reload: Event[signatures.OfWorker, signatures.DecoratesWorker] = Event("worker")
+    on_worker_reload: Event[OfWorker, DecoratesWorker] = Event("worker")
     """`(worker)`: in the old process, before its connections move to the new one; it has 2 s.
 
     What it raises is logged.
@@ -108,7 +118,7 @@ class Worker(Callbacks):
         *,
         name: str = "",
         count: int = 0,
-        application: Callable[[Worker, Node], Application] | None = None,
+        application: Callable[[Worker, Any], Any] | None = None,
     ) -> None:
         super().__init__()
         self.listen = listen or ""
@@ -118,8 +128,8 @@ class Worker(Callbacks):
         self.max_send_buffer = MAX_SEND_BUFFER  # bytes that may wait for one client, with messages beyond the queue
         self.scope = ""  # what its rooms and users are kept under, beside the instance's name
         self.others: tuple[Worker, ...] = ()  # of the same program
-        self._node: Node | None = None  # the process that it runs in
-        self._reach: Reach | None = None
+        self._node: WorkerHost | None = None  # the process that serves this Worker
+        self._cluster: Cluster | None = None
         self._number = next(_numbers)
         _declare(self)
 
@@ -145,31 +155,27 @@ class Worker(Callbacks):
 
     # ---- in the process that serves ----------------------------------------------------------------
 
-    def bind(self, node: Node) -> None:
-        """Called once by the composition root: from now on the methods below work."""
-        self._node = self._reach = node
+    def bind(self, node: WorkerHost) -> None:
+        """Let the methods below work. Called once, by the process that serves this Worker."""
+        self._node = self._cluster = node
         for other in self.others:
-            other._reach_from(node)
-
-    def _reach_from(self, node: Node) -> None:
-        """It runs in other processes: its connections are reached from this one."""
-        self._reach = Elsewhere(node, self.scope)
+            other._cluster = node.cluster_of(other.scope)
 
     def place(self, scope: str, others: Iterable[Worker]) -> None:
         """Called when the program is loaded: what else it declares, and what this one's rooms are kept under."""
         self.scope, self.others = scope, tuple(others)
 
     @property
-    def _over_all(self) -> Reach:
-        if self._reach is None:
+    def _over_all(self) -> Cluster:
+        if self._cluster is None:
             raise RuntimeError("this Worker is not served yet: use it inside a callback of a started server")
-        return self._reach
+        return self._cluster
 
     @property
-    def node(self) -> Node:
+    def node(self) -> WorkerHost:
         """The process this Worker runs in. Raises RuntimeError while the program is only imported."""
         if self._node is None:
-            if self._reach is not None:
+            if self._cluster is not None:
                 raise RuntimeError(
                     "this Worker does not run here, but in processes of its own: `broadcast`, `send_to_…`, `members` "
                     "and the like reach its connections from here"
@@ -180,10 +186,10 @@ class Worker(Callbacks):
     @property
     def id(self) -> int:
         """The number of this process among those of the same Worker, from 0."""
-        return self.node.launch.index
+        return self.node.index
 
     @property
-    def connections(self) -> dict[str, Connection]:
+    def connections(self) -> Mapping[str, Connection]:
         """This process's own connections by id."""
         return self.node.connections
 

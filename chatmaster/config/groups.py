@@ -29,7 +29,7 @@ class Group:
 
 
 def plain(groups: Sequence[Group]) -> str:
-    """The group whose rooms have no prefix in the store (`workers/reach.py`): the chat, or else the first group."""
+    """The group whose rooms have no prefix in the store: the chat, or else the first group."""
     return next((group.name for group in groups if group.chat), groups[0].name if groups else "")
 
 

@@ -40,9 +40,7 @@ MASTER: Final = (
 )
 FACE: Final = (
     "workers",
-    "workers.worker",
     "workers.gateway",
-    "workers.reach",
     "workers.timer",
 )
 WORKER: Final = (
@@ -51,9 +49,9 @@ WORKER: Final = (
     Box("chat/rules/", "what the chat decides", ("workers.chat.rules",), "3"),
     Box("callbacks/", "a program's callbacks", ("workers.callbacks",)),
     Box("handover/", "connections change workers", ("workers.handover",)),
-    Box("worker.py gateway.py …", "what programs are written with", FACE),
+    Box("gateway.py timer.py", "what programs are written with", FACE),
     Box("node/", "one worker, to an application", ("workers.node",)),
-    Box("connection.py", "a client, to an application", ("workers.connection",)),
+    Box("worker.py", "what a program declares", ("workers.worker",)),
     Box("presence/", "who is in which room", ("workers.presence",)),
     Box("registry/", "limits, bans, mutes, audit", ("workers.registry",)),
     Box("rooms/", "members, order, gaps, fan-out", ("workers.rooms",), "4 6"),
@@ -97,7 +95,9 @@ def imports_between(boxes: Iterable[Box]) -> dict[str, set[str]]:
         if (unit := sources.unit(module, home)) is not None:
             for target in sources.own_imports(module):
                 other = sources.unit(target, home)
-                if other is not None and home[other] != home[unit] and may_import(module, target):
+                if other is None or target in LEAVES:
+                    continue
+                if home[other] != home[unit] and may_import(module, target):
                     graph[home[unit]].add(home[other])
     return graph
 

@@ -12,10 +12,10 @@ import workers
 LIST_MODULES = "import sys, workers; print(*sys.modules)"
 
 
-def test_importing_workers_loads_neither_the_chat_nor_redis() -> None:
+def test_importing_workers_loads_neither_the_chat_nor_redis_nor_the_server() -> None:
     found = subprocess.run([sys.executable, "-c", LIST_MODULES], capture_output=True, text=True, check=True)
     modules = found.stdout.split()
-    unwanted = ("redis", "workers.chat", "workers.gateway")
+    unwanted = ("redis", "workers.chat", "workers.gateway", "workers.presence", "workers.registry", "workers.rooms")
     assert "workers.worker" in modules
     assert not [name for name in modules if name.startswith(unwanted)]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workers.addressing import ALL_ROOM
 from workers.bus.port import BusError
 from workers.callbacks import operating
+from workers.close_codes import CloseCode
 from workers.failures import Failures
 from workers.node.published_settings import PROGRAM, Notice
 from workers.rate_limit import ProgramBucket
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from workers.bus.port import Entry
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
     from workers.presence import PresenceChange
 
@@ -76,7 +77,7 @@ class CallbackApplication:
     def page(self) -> tuple[None, None]:
         return None, None
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         connection.ws.mark_identified()
         self._node.hub.members.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
         self._node.tasks.start(self._counted(connection), what="count a connection")
@@ -85,7 +86,7 @@ class CallbackApplication:
         if waiting:  # what the client says is for after that
             self._work_off(connection, self._one_by_one(connection, waiting), what="on_connect")
 
-    def _slow_down(self, connection: Connection, size: int) -> None:
+    def _slow_down(self, connection: ClientConnection, size: int) -> None:
         """A program's protocol has no word for "too fast": the socket is not read until there are tokens again.
 
         Nothing is lost by that, and a flood fills only the client's own buffers. Programs have no limit unless
@@ -111,18 +112,18 @@ class CallbackApplication:
             connection.ws.pause_reading()
             self._node.loop.call_later(wait, self._read_on, connection)
 
-    def _read_on(self, connection: Connection) -> None:
+    def _read_on(self, connection: ClientConnection) -> None:
         inbox = self._inboxes.get(connection.id)
         if connection.id not in self._node.moving and (inbox is None or len(inbox) < INBOX_LIMIT):
             connection.ws.resume_reading()
 
-    async def _counted(self, connection: Connection) -> None:
+    async def _counted(self, connection: ClientConnection) -> None:
         try:
             await self._node.admit(connection)
         except BusError as error:
             logger.debug("connection %s is not counted yet: %s", connection.id, error)
 
-    def received(self, connection: Connection, data: str | bytes) -> None:
+    def received(self, connection: ClientConnection, data: str | bytes) -> None:
         if self._limits.rate:
             self._slow_down(connection, len(data))
         inbox = self._inboxes.get(connection.id)
@@ -135,25 +136,25 @@ class CallbackApplication:
         if waiting is not None:
             self._work_off(connection, waiting, what="on_message")
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
+    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
         self._inboxes.pop(connection.id, None)
         self._fire("close", connection, code, reason)
         self._node.bindings.left_all(connection)
 
-    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
+    def farewell(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         """A program's own protocol has no word for it; the close code says it."""
 
-    def busy(self, connection: Connection) -> bool:
+    def busy(self, connection: ClientConnection) -> bool:
         return connection.id in self._inboxes
 
-    def moved(self, connection: Connection) -> None:
+    def moved(self, connection: ClientConnection) -> None:
         """Its session went with it; the other worker counts it in its rooms."""
         self._node.bindings.left_all(connection, moved=True)
 
-    def frozen(self, connection: Connection) -> None:
+    def frozen(self, connection: ClientConnection) -> None:
         return None
 
-    def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
+    def thawed(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
         """All that a program keeps is in `connection.session`, which travels by itself."""
         for room in rooms:
             self._node.bindings.entered(connection, room)
@@ -173,19 +174,19 @@ class CallbackApplication:
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         return await operating.answer(self._node, what, args)
 
-    def paused(self, connection: Connection) -> None:
+    def paused(self, connection: ClientConnection) -> None:
         self._fire("buffer_full", connection)
 
-    def resumed(self, connection: Connection) -> None:
+    def resumed(self, connection: ClientConnection) -> None:
         self._fire("buffer_drain", connection)
 
-    def _work_off(self, connection: Connection, waiting: Awaitable[Any], *, what: str) -> None:
+    def _work_off(self, connection: ClientConnection, waiting: Awaitable[Any], *, what: str) -> None:
         """Await this, and then what comes meanwhile."""
         inbox = self._inboxes[connection.id] = deque()
         self._node.tasks.start(self._worked_off(connection, inbox, waiting), what=what)
 
     async def _worked_off(
-        self, connection: Connection, inbox: deque[str | bytes], waiting: Awaitable[Any] | None
+        self, connection: ClientConnection, inbox: deque[str | bytes], waiting: Awaitable[Any] | None
     ) -> None:
         """Await one message's coroutine after the other, in the order the messages came."""
         while True:
@@ -205,12 +206,12 @@ class CallbackApplication:
             waiting = self._call("message", connection, data)
         self._inboxes.pop(connection.id, None)
 
-    def _fire(self, event: str, connection: Connection, *args: Any) -> None:
+    def _fire(self, event: str, connection: ClientConnection, *args: Any) -> None:
         waiting = self._call(event, connection, *args)
         if waiting is not None:
             self._node.tasks.start(self._one_by_one(connection, [waiting]), what=f"on_{event}")
 
-    def _call(self, event: str, connection: Connection, *args: Any) -> Awaitable[Any] | None:
+    def _call(self, event: str, connection: ClientConnection, *args: Any) -> Awaitable[Any] | None:
         """What is still to be awaited of a callback."""
         callback = self._callbacks.get(event)
         if callback is None:
@@ -226,7 +227,7 @@ class CallbackApplication:
             self.failed(connection, TypeError(f"on_{event} returned a generator, of which nothing ran"))
         return None
 
-    async def _one_by_one(self, connection: Connection, waiting: list[Awaitable[Any]]) -> None:
+    async def _one_by_one(self, connection: ClientConnection, waiting: list[Awaitable[Any]]) -> None:
         for one in waiting:
             try:
                 await one
@@ -235,14 +236,14 @@ class CallbackApplication:
                     raise
                 self.failed(connection, error)
 
-    def failed(self, connection: Connection, error: BaseException) -> None:
+    def failed(self, connection: ClientConnection, error: BaseException) -> None:
         """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""
         self._node.counters.callback_errors += 1
         self._failures.say(f"a callback failed for connection {connection.id}; it is closed (1011)", error, each=True)
-        connection.close(1011, "internal error")
+        connection.close(CloseCode.INTERNAL_ERROR, "internal error")
         self.lost(connection, contained(error))
 
-    def lost(self, connection: Connection, error: Exception) -> None:
+    def lost(self, connection: ClientConnection, error: Exception) -> None:
         """Tell on_error of a connection that was lost or gave no answer in time; and of a bug."""
         callback = self._callbacks.get("error")
         if callback is None:
@@ -276,11 +277,11 @@ def _pass_over(entry: Entry) -> None:
     """The members get it."""
 
 
-def _not_joined(connection: Connection, error: BaseException) -> None:
+def _not_joined(connection: ClientConnection, error: BaseException) -> None:
     if connection.ws.is_open:
         # Broadcasts would never reach it: better it comes back when the store is there.
         logger.warning("connection %s could not join the room of everyone: %s", connection.id, error)
-        connection.close(1012, "the store is away")
+        connection.close(CloseCode.SERVICE_RESTART, "the store is away")
 
 
 async def call(callback: Callable[..., Any] | None, *args: Any) -> Any:

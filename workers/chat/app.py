@@ -55,7 +55,7 @@ from workers.node.published_settings import CHAT, Notice
 from workers.rooms.types import Gap, Reset
 
 if TYPE_CHECKING:
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
     from workers.presence import PresenceChange
 
@@ -165,22 +165,22 @@ class ChatApplication:
 
     # ---- connections -------------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         """The handshake is done: begin a session."""
         now = connection.opened_at
         session = ChatSession(self._context, connection.id, now, address=self._network_of(connection))
         client = connection.app = ChatConnection(self._executor, connection, session)
         self._timeouts.await_hello(client, now)
 
-    def _network_of(self, connection: Connection) -> str:
+    def _network_of(self, connection: ClientConnection) -> str:
         """Where a connection comes from, as sanctions, limits and slow mode count it."""
         return network_of(connection.remote_ip, self._context.limits.ipv6_prefix)
 
-    def received(self, connection: Connection, data: str | bytes) -> None:
+    def received(self, connection: ClientConnection, data: str | bytes) -> None:
         """A message arrived."""
         connection.app.on_message(data)
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
+    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
         """The connection is gone."""
         session = connection.app.session
         if session.identity.guest and session.address:
@@ -188,36 +188,36 @@ class ChatApplication:
         self._executor.end(connection.app)
         session.phase = SessionPhase.ENDED
 
-    def lost(self, connection: Connection, error: Exception) -> None:
+    def lost(self, connection: ClientConnection, error: Exception) -> None:
         """Nothing to do: the client comes back by itself, and `closed` follows."""
 
-    def paused(self, connection: Connection) -> None:
+    def paused(self, connection: ClientConnection) -> None:
         """Nothing to do: the rooms hold back what the connection does not take."""
 
-    def resumed(self, connection: Connection) -> None:
+    def resumed(self, connection: ClientConnection) -> None:
         """Nothing to do: the rooms go on with the connection."""
 
-    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
+    def farewell(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         """Send `bye` before the worker closes the connection."""
         reason = "service restart" if code == CloseCode.SERVICE_RESTART else "going away"
         connection.ws.send(replies.bye(code, reason, int(retry_after * 1000)).decode())
 
     # ---- moving to another worker --------------------------------------------------------------------
 
-    def busy(self, connection: Connection) -> bool:
+    def busy(self, connection: ClientConnection) -> bool:
         """Whether a request of the connection is not answered yet; a hello is one."""
         return not connection.app.idle
 
-    def frozen(self, connection: Connection) -> Any:
+    def frozen(self, connection: ClientConnection) -> Any:
         """The session's state, for the worker that the connection moves to."""
         return msgspec.to_builtins(connection.app.session.snapshot(time.time()))
 
-    def moved(self, connection: Connection) -> None:
+    def moved(self, connection: ClientConnection) -> None:
         """The connection belongs to another worker, which counts it from now on."""
         self._executor.end(connection.app, moved=True)
         connection.app.session.phase = SessionPhase.ENDED
 
-    def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
+    def thawed(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
         """The connection came from another worker: go on with its session."""
         snapshot, address = msgspec.convert(state, SessionState), self._network_of(connection)
         session = ChatSession.restore(self._context, connection.id, snapshot, time.time(), address=address)

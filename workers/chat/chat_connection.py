@@ -17,7 +17,7 @@ from workers.chat.rules.request_error import RequestError, from_bus_error
 from workers.chat.rules.session import ChatSession
 from workers.chat.rules.state import SessionPhase
 from workers.chat.user_rate import UserRate
-from workers.connection import Connection
+from workers.node.client_connection import ClientConnection
 from workers.rate_limit import TokenAccount
 from workers.tasks import Tasks
 from workers.transport.frames import text_frame
@@ -49,7 +49,7 @@ class ChatConnection:
 
     __slots__ = ("_account", "_backlog", "_in_flight", "_waiting", "_working", "connection", "executor", "session")
 
-    def __init__(self, executor: Executor, connection: Connection, session: ChatSession) -> None:
+    def __init__(self, executor: Executor, connection: ClientConnection, session: ChatSession) -> None:
         self.executor = executor
         self.connection = connection
         self.session = session

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from workers.addressing import inbox_of
 from workers.chat.chat_connection import ChatConnection
-from workers.connection import Connection
+from workers.node.client_connection import ClientConnection
 from workers.rooms.hub import Hub
 
 
@@ -18,7 +18,7 @@ class ChatConnections:
 
     __slots__ = ("_by_id", "_hub", "_moving")
 
-    def __init__(self, by_id: Mapping[str, Connection], moving: Collection[str], hub: Hub) -> None:
+    def __init__(self, by_id: Mapping[str, ClientConnection], moving: Collection[str], hub: Hub) -> None:
         self._by_id = by_id
         self._moving = moving
         self._hub = hub

@@ -14,8 +14,8 @@ from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, R
 from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError
-from workers.connection import Connection
 from workers.failures import Failures
+from workers.node.client_connection import ClientConnection
 from workers.node.counters import Counters
 from workers.tasks import Tasks
 
@@ -29,7 +29,7 @@ class HookRunner:
         self._counters = counters
         self._failures = Failures()
 
-    async def ask(self, connection: Connection, consult: effects.Consult) -> str | None:
+    async def ask(self, connection: ClientConnection, consult: effects.Consult) -> str | None:
         """Ask about a request. Returns another text where the hook gives one; raises RequestError where it refuses."""
         person = _person(connection, consult.identity)
         command = consult.command
@@ -41,7 +41,7 @@ class HookRunner:
             request = _say_request(person, command)
         return await self._ask(consult.hook, request)
 
-    async def ask_join(self, connection: Connection, identity: Identity, room: str) -> None:
+    async def ask_join(self, connection: ClientConnection, identity: Identity, room: str) -> None:
         """Ask about one room of a hello. Raises RequestError where it refuses."""
         await self._ask("join", JoinRequest(_person(connection, identity), room))
 
@@ -86,7 +86,7 @@ class HookRunner:
         self._failures.say("the hook on_kept failed", error)
 
 
-def _person(connection: Connection, identity: Identity) -> Person:
+def _person(connection: ClientConnection, identity: Identity) -> Person:
     return Person(identity.user, identity.name, identity.role.name.lower(), connection.remote_ip, identity.guest)
 
 

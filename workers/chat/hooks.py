@@ -18,11 +18,11 @@ the connection's next requests wait. A callback that fails with anything else re
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar, overload
 
 from msgspec import Struct
 
-from workers.callbacks import signatures
 from workers.callbacks.registering import Callbacks, Event
 
 ERROR_CODES: Final = (
@@ -99,20 +99,68 @@ class Kept(Struct, frozen=True):
 Verdict = str | Refuse | None
 
 
+# The signatures of the hooks, for type checkers; a decorator changes no type.
+OfHello = Callable[[HelloRequest], Refuse | Awaitable[Refuse | None] | None]
+OfJoin = Callable[[JoinRequest], Refuse | Awaitable[Refuse | None] | None]
+OfSay = Callable[[SayRequest], str | Refuse | Awaitable[str | Refuse | None] | None]
+OfKept = Callable[[Kept], object]
+
+_Hello = TypeVar("_Hello", bound=OfHello)
+_Join = TypeVar("_Join", bound=OfJoin)
+_Say = TypeVar("_Say", bound=OfSay)
+_Kept = TypeVar("_Kept", bound=OfKept)
+
+
+class DecoratesHello(Protocol):
+    """See `Registrar`."""
+
+    @overload
+    def __call__(self, callback: _Hello, /) -> _Hello: ...
+    @overload
+    def __call__(self, /, *, threaded: bool = False) -> Callable[[_Hello], _Hello]: ...
+
+
+class DecoratesJoin(Protocol):
+    """See `Registrar`."""
+
+    @overload
+    def __call__(self, callback: _Join, /) -> _Join: ...
+    @overload
+    def __call__(self, /, *, threaded: bool = False) -> Callable[[_Join], _Join]: ...
+
+
+class DecoratesSay(Protocol):
+    """See `Registrar`."""
+
+    @overload
+    def __call__(self, callback: _Say, /) -> _Say: ...
+    @overload
+    def __call__(self, /, *, threaded: bool = False) -> Callable[[_Say], _Say]: ...
+
+
+class DecoratesKept(Protocol):
+    """See `Registrar`."""
+
+    @overload
+    def __call__(self, callback: _Kept, /) -> _Kept: ...
+    @overload
+    def __call__(self, /, *, threaded: bool = False) -> Callable[[_Kept], _Kept]: ...
+
+
 class Hooks(Callbacks):
     """The callbacks of an application, by hook."""
 
-    on_hello: Event[signatures.OfHello, signatures.DecoratesHello] = Event("request", threads=True)
+    on_hello: Event[OfHello, DecoratesHello] = Event("request", threads=True)
     """`(HelloRequest)`: before anybody is let in, is renamed, or renews the token."""
 
-    on_join: Event[signatures.OfJoin, signatures.DecoratesJoin] = Event("request", threads=True)
+    on_join: Event[OfJoin, DecoratesJoin] = Event("request", threads=True)
     """`(JoinRequest)`: before `join`, for each room of a hello, before `history` of a room that was not joined, and for
     each joined room where the user's role changes: who may not join may not read either."""
 
-    on_say: Event[signatures.OfSay, signatures.DecoratesSay] = Event("request", threads=True)
+    on_say: Event[OfSay, DecoratesSay] = Event("request", threads=True)
     """`(SayRequest)`: before `say`, `direct` and `edit`; it may return another text."""
 
-    on_kept: Event[signatures.OfKept, signatures.DecoratesKept] = Event("message", threads=True)
+    on_kept: Event[OfKept, DecoratesKept] = Event("message", threads=True)
     """`(Kept)`: of messages, edits, deletions and reactions that this worker had kept: at most once, and here only. See
     `Kept` for what it misses. What it raises is logged."""
 

@@ -14,12 +14,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from workers.addressing import inbox_of
+from workers.addressing import CONTROL_ROOM, NAMES_ROOM, inbox_of
 from workers.bus.port import BusError
 from workers.chat.renames import Renames
 from workers.chat.roles import Roles
 from workers.chat.services import ChatServices
-from workers.node.control_room import CONTROL_ROOM, NAMES_ROOM
 from workers.registry import AuditEntry
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import CONTROL_ROOM, NAMES_ROOM
 from workers.bus.port import Placed
 from workers.chat.rules.moderators import Moderator
 from workers.node import control_room
@@ -64,5 +65,5 @@ class OrderLog:
     async def publish(self, order: Order) -> Placed:
         """Have every worker carry out an order. Returns its place in the log. Raises BusError."""
         entry = control_room.encode(control_room.TellChat(msgspec.Raw(_encode(order))))
-        room = control_room.CONTROL_ROOM if isinstance(order, Kicked | Sanctioned) else control_room.NAMES_ROOM
+        room = CONTROL_ROOM if isinstance(order, Kicked | Sanctioned) else NAMES_ROOM
         return await self._publish(room, entry)

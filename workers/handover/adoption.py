@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
-from workers.connection import Connection
 from workers.handover.migration import rejoin
 from workers.handover.protocol import ConnectionSnapshot
 from workers.node import control_room
+from workers.node.client_connection import ClientConnection
 from workers.node.control_room import ORDER_ROOMS
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Adoption:
 
     def _adopt_one(self, arrived: HeldConnection, ws: WebSocket) -> None:
         node, snapshot = self._node, arrived.snapshot
-        connection = Connection(node, ws, snapshot.id)
+        connection = ClientConnection(node, ws, snapshot.id)
         connection.become(snapshot.user)
         connection.opened_at = snapshot.opened_at
         connection.messages_in = snapshot.messages_in
@@ -132,7 +132,7 @@ class Adoption:
         self._enter(connection, snapshot)
         ws.resume_reading()
 
-    def _enter(self, connection: Connection, snapshot: ConnectionSnapshot) -> None:
+    def _enter(self, connection: ClientConnection, snapshot: ConnectionSnapshot) -> None:
         """Join the connection to its rooms: at once where a room is followed here, as all should be."""
         rest = self._node.hub.members.arrive(
             connection, [(at.room, Position(at.epoch, at.offset)) for at in snapshot.rooms]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from workers.handover.migration import Migration, Positions
 
 if TYPE_CHECKING:
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
 
 LOOKED_AT = 256  # connections that one turn of the loop looks at, so that the loop never blocks for long
@@ -27,7 +27,7 @@ AGAIN = 0.1  # seconds that a connection rests after it came back, so that it do
 class Leaving:
     """A connection that has left its rooms, its positions in them, and when it left."""
 
-    connection: Connection
+    connection: ClientConnection
     positions: Positions
     left_at: float  # of CLOCK_MONOTONIC
 
@@ -39,7 +39,7 @@ class LeaveQueue:
         self._node = node
         self._migration = migration
         self._changed = changed
-        self._queue: deque[Connection] = deque()  # connections to look at next
+        self._queue: deque[ClientConnection] = deque()  # connections to look at next
         self._called: dict[str, None] = {}  # leaving their rooms, and neither offered nor back yet
         self._ready: deque[Leaving] = deque()
         self._resting: dict[str, float] = {}  # came back: until when each rests
@@ -64,13 +64,13 @@ class LeaveQueue:
                 self._called[connection.id] = None
                 self._migration.depart(connection, self._left_rooms)
 
-    def _may_go(self, connection: Connection, now: float) -> bool:
+    def _may_go(self, connection: ClientConnection, now: float) -> bool:
         if connection.id not in self._node.connections or self._resting.get(connection.id, 0.0) > now:
             return False
         self._resting.pop(connection.id, None)
         return self._migration.may_leave(connection)
 
-    def _left_rooms(self, connection: Connection, positions: Positions) -> None:
+    def _left_rooms(self, connection: ClientConnection, positions: Positions) -> None:
         if self._over:
             self._bring_back(connection, positions)
             return
@@ -99,7 +99,7 @@ class LeaveQueue:
             taken.append(one)
         return taken
 
-    def on_offered(self, connection: Connection) -> None:
+    def on_offered(self, connection: ClientConnection) -> None:
         """The connection was offered and is no longer the queue's concern."""
         self._called.pop(connection.id, None)
 
@@ -107,11 +107,11 @@ class LeaveQueue:
         """The connection could not be offered: it continues here, and leaves again later."""
         self._bring_back(one.connection, one.positions)
 
-    def rest(self, connection: Connection) -> None:
+    def rest(self, connection: ClientConnection) -> None:
         """Do not look at the connection for a moment."""
         self._resting[connection.id] = time.monotonic() + AGAIN
 
-    def _bring_back(self, connection: Connection, positions: Positions) -> None:
+    def _bring_back(self, connection: ClientConnection, positions: Positions) -> None:
         self._called.pop(connection.id, None)
         self.rest(connection)
         self._migration.bring_back(connection, positions)

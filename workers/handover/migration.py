@@ -18,7 +18,7 @@ from workers.session import plain
 
 if TYPE_CHECKING:
     from workers.bus.port import BusError
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
     from workers.rooms.types import Joined
 
@@ -40,7 +40,7 @@ class Migration:
         self._excluded: dict[str, str] = {}  # why a connection can never move, by id
         self._refused: Counter[str] = Counter()
 
-    def may_leave(self, connection: Connection) -> bool:
+    def may_leave(self, connection: ClientConnection) -> bool:
         """Whether the connection can leave now: its requests are answered, and there is no obstacle.
 
         The call stops reading from the connection, so that no further request arrives. A connection in the middle of a
@@ -55,7 +55,7 @@ class Migration:
         ws.quiesce()
         return self.at_rest(connection)
 
-    def at_rest(self, connection: Connection) -> bool:
+    def at_rest(self, connection: ClientConnection) -> bool:
         """Whether no request, join or binding of the connection is under way."""
         return (
             not connection.changing
@@ -63,11 +63,11 @@ class Migration:
             and not self._node.hub.members.joining(connection)
         )
 
-    def is_excluded(self, connection: Connection) -> bool:
+    def is_excluded(self, connection: ClientConnection) -> bool:
         """Whether the connection can never move, so that waiting does not help."""
         return connection.id in self._excluded or connection.ws.encrypted
 
-    def obstacle(self, connection: Connection) -> str:
+    def obstacle(self, connection: ClientConnection) -> str:
         """Why the connection could not move, for people."""
         ws = connection.ws
         if ws.encrypted:
@@ -100,7 +100,7 @@ class Migration:
         self._node.counters.hand_over_failed += left
         return left
 
-    def depart(self, connection: Connection, gone: Callable[[Connection, Positions], None]) -> None:
+    def depart(self, connection: ClientConnection, gone: Callable[[ClientConnection, Positions], None]) -> None:
         """Take the connection out of its rooms; `gone` gets the positions up to which it received everything.
 
         The connection is served until then. It leaves a large room when the batch that is being written is complete.
@@ -118,7 +118,7 @@ class Migration:
         self._node.hub.members.depart(connection, left)
 
     def snapshot(
-        self, connection: Connection, rooms: Positions, socket_state: bytes, left_at: float
+        self, connection: ClientConnection, rooms: Positions, socket_state: bytes, left_at: float
     ) -> ConnectionSnapshot:
         """The snapshot of the connection. `socket_state` is the transport's part."""
         return ConnectionSnapshot(
@@ -135,24 +135,24 @@ class Migration:
             app=self._node.application.frozen(connection),
         )
 
-    def bring_back(self, connection: Connection, rooms: Positions) -> None:
+    def bring_back(self, connection: ClientConnection, rooms: Positions) -> None:
         """The connection stays: it continues in its rooms from its positions."""
         self._node.moving.discard(connection.id)
         if connection.ws.is_open:
             rejoin(self._node, connection, rooms)
             connection.ws.unquiesce()
 
-    def on_refused(self, connection: Connection) -> None:
+    def on_refused(self, connection: ClientConnection) -> None:
         """The receiver refused the connection: it has no descriptors left, or cannot decode the snapshot."""
         self._refused[connection.id] += 1
         if self._refused[connection.id] == REFUSALS:
             self.exclude(connection, "the new worker does not take it")
 
-    def exclude(self, connection: Connection, why: str) -> None:
+    def exclude(self, connection: ClientConnection, why: str) -> None:
         """The connection can never move. Its client has to reconnect."""
         self._excluded[connection.id] = why
 
-    def on_moved(self, connection: Connection) -> None:
+    def on_moved(self, connection: ClientConnection) -> None:
         """The connection belongs to another worker now: close this copy of its descriptor without a notice."""
         self._node.moving.discard(connection.id)
         self._node.registry.gave_away(connection.id)
@@ -164,7 +164,7 @@ class Migration:
 
 def rejoin(
     node: Node,
-    connection: Connection,
+    connection: ClientConnection,
     rooms: Positions,
     heard_again: Callable[[float], None] | None = None,
     tries: int = REJOINS,

@@ -46,7 +46,7 @@ from workers.handover.sender_state import Action, AskKill, SendAbort, SenderStat
 from workers.handover.window import Window
 
 if TYPE_CHECKING:
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Sender:
         self._socket = PeerSocket(sock, on_packet=self._on_packet, on_lost=self._on_lost)
         self._loop = asyncio.get_running_loop()
         self._prepared: asyncio.Future[Prepared | None] = self._loop.create_future()
-        self._offered: dict[str, tuple[Connection, Positions]] = {}  # offered, and not given away for good
+        self._offered: dict[str, tuple[ClientConnection, Positions]] = {}  # offered, and not given away for good
         self._window = Window()
         self._changed = asyncio.Event()
         self._leave_queue = LeaveQueue(node, migration, self._changed.set)

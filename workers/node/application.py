@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.presence import PresenceChange
 
 
@@ -32,37 +32,37 @@ class Application(Protocol):
     def page(self) -> tuple[bytes | None, bytes | None]:
         """The page at `/` and the script at `/chat.js`, where it has them."""
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         """The handshake is done."""
 
-    def received(self, connection: Connection, data: str | bytes) -> None:
+    def received(self, connection: ClientConnection, data: str | bytes) -> None:
         """One whole message came."""
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
+    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
         """It is gone; called once, while it still is in its rooms."""
 
-    def lost(self, connection: Connection, error: Exception) -> None:
+    def lost(self, connection: ClientConnection, error: Exception) -> None:
         """It went away without a word, or did not answer in time; `closed` follows."""
 
-    def paused(self, connection: Connection) -> None:
+    def paused(self, connection: ClientConnection) -> None:
         """More waits to be sent to it than `limits.queue_size`."""
 
-    def resumed(self, connection: Connection) -> None:
+    def resumed(self, connection: ClientConnection) -> None:
         """It takes messages again."""
 
-    def farewell(self, connection: Connection, code: int, retry_after: float) -> None:
+    def farewell(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         """The worker is about to close it with `code`; the client may come back after so many seconds."""
 
-    def busy(self, connection: Connection) -> bool:
+    def busy(self, connection: ClientConnection) -> bool:
         """Whether a request of it is not answered yet."""
 
-    def moved(self, connection: Connection) -> None:
+    def moved(self, connection: ClientConnection) -> None:
         """It is another worker's now; `closed` is not called."""
 
-    def frozen(self, connection: Connection) -> Any:
+    def frozen(self, connection: ClientConnection) -> Any:
         """What another worker needs of the application's state, as msgspec can encode it."""
 
-    def thawed(self, connection: Connection, state: Any, rooms: Sequence[str]) -> None:
+    def thawed(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
         """The connection came from another worker, where it had that state and was in these rooms.
 
         It is brought into them afterwards; `opened` is not called.

@@ -1,23 +1,28 @@
 """Bindings: which rooms and which user a program's connection has, and that everybody sees it when the call returns.
 
 What a call has promised is true on every worker: `join`, `leave`, `bind` and `unbind` return when the store has it.
-While one of them is under way the connection does not move to another worker (`Connection.changing`). A connection
+While one of them is under way the connection does not move to another worker (`connection.changing`). A connection
 without a user is counted in its rooms as the user "".
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from workers.addressing import inbox_of, is_public
 from workers.bus.port import BusError, Unavailable
+from workers.close_codes import CloseCode
+from workers.tasks import answer_of
 
 if TYPE_CHECKING:
-    from workers.connection import Connection
-    from workers.node.node import Node
+    from workers.node.client_connection import ClientConnection
+    from workers.presence import Presence
+    from workers.registry import Registry
+    from workers.rooms.hub import Hub
 
 LOOK: Final = 0.01  # seconds between two looks at a connection that is on its way
 
@@ -25,22 +30,35 @@ LOOK: Final = 0.01  # seconds between two looks at a connection that is on its w
 class Bindings:
     """Joins, leaves and bindings of this worker's connections."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(
+        self,
+        hub: Hub,
+        presence: Presence,
+        registry: Registry,
+        *,
+        connections: Mapping[str, ClientConnection],
+        moving: Collection[str],
+    ) -> None:
+        """`connections` are this worker's by id; `moving` are the ids of those on their way to another worker."""
+        self._hub = hub
+        self._presence = presence
+        self._registry = registry
+        self._connections = connections
+        self._moving = moving
 
     # ---- asked by a program ------------------------------------------------------------------------
 
-    async def join(self, connection: Connection, room: str) -> None:
+    async def join(self, connection: ClientConnection, room: str) -> None:
         """Bring it into a room. Raises BusError."""
         with _changing(connection):
             await self._must_be_here(connection)
-            await connection.enter(room)
+            await self._enter(connection, room)
             if not self._is_here(connection):
                 raise _gone()
             self.entered(connection, room)
             await self._seen(room, connection.user)
 
-    async def leave(self, connection: Connection, room: str) -> None:
+    async def leave(self, connection: ClientConnection, room: str) -> None:
         """Take it out of a room; nothing where it is gone itself. Raises BusError."""
         with _changing(connection):
             if not await self._stays_here(connection):
@@ -50,27 +68,27 @@ class Bindings:
                 self._left(connection, room)
                 await self._seen(room, connection.user)
 
-    async def bind(self, connection: Connection, user: str) -> None:
+    async def bind(self, connection: ClientConnection, user: str) -> None:
         """Make it a user's, and nobody else's. Where it fails it is what it was. Raises BusError."""
         with _changing(connection):
             await self._must_be_here(connection)
-            await connection.enter(inbox_of(user))  # nothing that is sent from here on is missed
+            await self._enter(connection, inbox_of(user))  # nothing that is sent from here on is missed
             try:
-                limit = await self._node.registry.admit(connection.id, user, connection.remote_ip)
+                limit = await self._registry.admit(connection.id, user, connection.remote_ip)
             except BusError:
                 self._recount(connection)
                 if connection.user != user:
-                    self._node.hub.members.leave(connection, inbox_of(user))
+                    self._hub.members.leave(connection, inbox_of(user))
                 raise
             if not self._is_here(connection):
-                self._node.registry.release(connection.id)
+                self._registry.release(connection.id)
                 raise _gone()
             if limit is not None:
-                connection.close(4004, f"limit reached: {limit}")
+                connection.close(CloseCode.TOO_MANY, f"limit reached: {limit}")
                 return
             await self._become(connection, user)
 
-    async def unbind(self, connection: Connection) -> None:
+    async def unbind(self, connection: ClientConnection) -> None:
         """Make it nobody's. Raises BusError."""
         with _changing(connection):
             if not await self._stays_here(connection) or not connection.user:
@@ -80,30 +98,46 @@ class Bindings:
             self._recount(connection)
             await self._let_go(connection, before)
 
+    def rooms_of(self, connection: ClientConnection) -> list[str]:
+        """The names of the rooms that a connection is in, without its inbox and the server's own rooms."""
+        return list(filter(is_public, self._hub.members.rooms_of(connection)))
+
+    def leave_all(self, connection: ClientConnection) -> None:
+        """Take a closed connection out of all rooms and its inbox."""
+        self._hub.members.leave_all(connection)
+
     # ---- told by the application -------------------------------------------------------------------
 
-    def entered(self, connection: Connection, room: str) -> None:
+    def entered(self, connection: ClientConnection, room: str) -> None:
         """Count it in a room, once."""
         if is_public(room) and room not in connection.present:
             connection.present = (*connection.present, room)
-            self._node.presence.entered(room, connection.user, connection.user)
+            self._presence.entered(room, connection.user, connection.user)
 
-    def left_all(self, connection: Connection, *, moved: bool = False) -> None:
+    def left_all(self, connection: ClientConnection, *, moved: bool = False) -> None:
         """It is in no room any more; `moved`: another worker counts it in a moment."""
         rooms, connection.present = connection.present, ()
         for room in rooms:
-            self._node.presence.left(room, connection.user, moved=moved)
+            self._presence.left(room, connection.user, moved=moved)
 
     # ---- the parts -----------------------------------------------------------------------------------
 
-    async def _become(self, connection: Connection, user: str) -> None:
+    async def _enter(self, connection: ClientConnection, room: str) -> None:
+        await answer_of(partial(self._start_join, connection, room))
+
+    def _start_join(
+        self, connection: ClientConnection, room: str, done: Callable[[BaseException | None], None]
+    ) -> None:
+        self._hub.members.join(connection, [(room, None)], lambda joined: done(None), done)
+
+    async def _become(self, connection: ClientConnection, user: str) -> None:
         before = connection.user
         if before != user:
             self._switch(connection, user)
             await self._let_go(connection, before)
-        await self._node.registry.written(user)
+        await self._registry.written(user)
 
-    def _switch(self, connection: Connection, user: str) -> None:
+    def _switch(self, connection: ClientConnection, user: str) -> None:
         """Count it under another user in all of its rooms."""
         rooms = connection.present
         self.left_all(connection)
@@ -111,51 +145,51 @@ class Bindings:
         for room in rooms:
             self.entered(connection, room)
 
-    async def _let_go(self, connection: Connection, before: str) -> None:
+    async def _let_go(self, connection: ClientConnection, before: str) -> None:
         """What was the user's before is so no longer, for everybody."""
         if before:
             await self._left_log(connection, inbox_of(before))
-            await self._node.registry.written(before)
+            await self._registry.written(before)
         for room in connection.present:
             await self._seen(room, before)
             await self._seen(room, connection.user)
 
-    def _recount(self, connection: Connection) -> None:
+    def _recount(self, connection: ClientConnection) -> None:
         """Count it under the user that it has, which asks nobody."""
         if self._is_here(connection):
-            self._node.registry.count_in(connection.id, connection.user, connection.remote_ip)
+            self._registry.count_in(connection.id, connection.user, connection.remote_ip)
 
-    def _left(self, connection: Connection, room: str) -> None:
+    def _left(self, connection: ClientConnection, room: str) -> None:
         connection.present = tuple(one for one in connection.present if one != room)
-        self._node.presence.left(room, connection.user)
+        self._presence.left(room, connection.user)
 
-    async def _left_log(self, connection: Connection, room: str) -> None:
+    async def _left_log(self, connection: ClientConnection, room: str) -> None:
         """Leave a room, after the batch that is being written."""
         left = asyncio.Event()
-        self._node.hub.members.leave(connection, room, left.set)
+        self._hub.members.leave(connection, room, left.set)
         await left.wait()
 
     async def _seen(self, room: str, user: str) -> None:
-        await self._node.presence.settled(room, user)
+        await self._presence.settled(room, user)
 
     # ---- where it is ---------------------------------------------------------------------------------
 
-    def _is_here(self, connection: Connection) -> bool:
-        return connection.id in self._node.connections and connection.ws.is_open
+    def _is_here(self, connection: ClientConnection) -> bool:
+        return connection.id in self._connections and connection.ws.is_open
 
-    async def _stays_here(self, connection: Connection) -> bool:
+    async def _stays_here(self, connection: ClientConnection) -> bool:
         """Whether it is this worker's, once a move that has begun has ended; that takes a bounded time."""
-        while connection.id in self._node.moving:
+        while connection.id in self._moving:
             await asyncio.sleep(LOOK)
         return self._is_here(connection)
 
-    async def _must_be_here(self, connection: Connection) -> None:
+    async def _must_be_here(self, connection: ClientConnection) -> None:
         if not await self._stays_here(connection):
             raise _gone()
 
 
 @contextmanager
-def _changing(connection: Connection) -> Iterator[None]:
+def _changing(connection: ClientConnection) -> Iterator[None]:
     connection.changing += 1
     try:
         yield

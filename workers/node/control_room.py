@@ -16,11 +16,9 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from workers.addressing import CONTROL_ROOM, NAMES_ROOM, SENDS_ROOM
 from workers.payload import TEXT, packed
 
-CONTROL_ROOM = "!control"  # what is ordered about users: bans, mutes, kicks; and kicks of single connections
-NAMES_ROOM = "!names"  # what users are called, and which of them are moderators
-SENDS_ROOM = "!sends"  # messages for single connections
 ORDER_ROOMS = (CONTROL_ROOM, NAMES_ROOM, SENDS_ROOM)
 
 

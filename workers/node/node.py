@@ -1,6 +1,7 @@
 """`Node`: one worker process at work. It ties connections, rooms, presence and the application together.
 
-`main.py` builds it; everything that happens to a connection passes through here on its way to the application.
+`process/composition.py` builds it; everything that happens to a connection passes through here on its way to the
+application.
 """
 
 from __future__ import annotations
@@ -15,25 +16,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from workers.addressing import ALL_ROOM, inbox_of
+from workers.addressing import ALL_ROOM, SENDS_ROOM, inbox_of, scoped
 from workers.bus.port import Entry, Placed
+from workers.close_codes import CloseCode
 from workers.cluster.keys import MEMBERS_MOST
-from workers.connection import LOST, NO_PONG, TOO_SLOW, Connection, ConnectionLost, ConnectionTimedOut
+from workers.connection import ConnectionLost, ConnectionTimedOut
 from workers.node import control_room
-from workers.node.bindings import Bindings
-from workers.node.control_room import ORDER_ROOMS, SENDS_ROOM
+from workers.node.client_connection import ClientConnection, new_connection_id
+from workers.node.control_room import ORDER_ROOMS
 from workers.node.counters import Counters
-from workers.node.ids import connection_id
+from workers.node.remote_cluster import RemoteCluster
 from workers.payload import packed
-from workers.reach import scoped
 from workers.tasks import Tasks, answer_of
 
 if TYPE_CHECKING:
     from chatmaster.contract import Launch
     from workers.bus.redis_bus import RedisBus
+    from workers.cluster.lease import Lease
     from workers.node.application import Application
-    from workers.presence import Lease, Presence, PresenceChange
-    from workers.process.forked import Forks
+    from workers.node.bindings import Bindings
+    from workers.presence import Presence, PresenceChange
     from workers.registry import Registry
     from workers.rooms.hub import Hub
     from workers.transport.endpoint import Endpoint
@@ -68,8 +70,8 @@ class Node:
     lease: Lease
     presence: Presence
     registry: Registry
+    bindings: Bindings
     application: Application
-    forks: Forks
 
     def __init__(self, launch: Launch, worker: Worker) -> None:
         self.launch = launch
@@ -82,20 +84,28 @@ class Node:
         self.context = contextvars.copy_context()  # for what comes from other threads
         self.tasks = Tasks()
         self.counters = Counters()
-        self.connections: dict[str, Connection] = {}
+        self.connections: dict[str, ClientConnection] = {}
         self.endpoints: list[Endpoint] = []
         self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the last order of each log that came
         self.transfers: list[Transfer] = []  # hand-overs with siblings that are under way
         self.moving: set[str] = set()  # ids of connections that are on their way to another worker
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
-        self.bindings = Bindings(self)
+
+    @property
+    def index(self) -> int:
+        """The number of this process among those of the same Worker, from 0."""
+        return self.launch.index
+
+    def cluster_of(self, scope: str) -> RemoteCluster:
+        """The connections of another Worker of the same program, which keeps its rooms under `scope`."""
+        return RemoteCluster(self.bus, self.launch.settings, scope)
 
     # ---- told by the transport ---------------------------------------------------------------------
 
-    def on_open(self, ws: OpenSocket) -> Connection:
+    def on_open(self, ws: OpenSocket) -> ClientConnection:
         """A handshake is done; the returned object owns the transport from now on."""
-        connection = Connection(self, ws, connection_id())
+        connection = ClientConnection(self, ws, new_connection_id())
         self.connections[connection.id] = connection
         for room in ORDER_ROOMS:
             heard = self.hub.position(room)
@@ -103,16 +113,16 @@ class Node:
         self.application.opened(connection)
         return connection
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
-        if code == LOST:
+    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
+        if code == CloseCode.ABNORMAL:
             self.application.lost(connection, ConnectionLost(f"{connection.remote_ip} went away"))
-        elif code in (NO_PONG, TOO_SLOW):
+        elif code in (CloseCode.NO_ANSWER, CloseCode.TOO_SLOW):
             self.application.lost(connection, ConnectionTimedOut(reason or f"closed with {code}"))
         self.application.closed(connection, code, reason)
         self.hub.members.leave_all(connection)
         self.forget(connection)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """It is not this process's any more."""
         self.registry.release(connection.id)
         self.connections.pop(connection.id, None)
@@ -120,17 +130,17 @@ class Node:
         if not self.connections:
             self.when_empty.set()
 
-    def paused(self, connection: Connection) -> None:
+    def paused(self, connection: ClientConnection) -> None:
         connection.paused = True
         self.hub.members.pause(connection)
         self.application.paused(connection)
 
-    def resumed(self, connection: Connection) -> None:
+    def resumed(self, connection: ClientConnection) -> None:
         connection.paused = False
         self.hub.members.resume(connection)
         self.application.resumed(connection)
 
-    def cut(self, connection: Connection, code: int) -> None:
+    def cut(self, connection: ClientConnection, code: int) -> None:
         logger.info("connection %s reads too slowly and does not catch up: closed with %d", connection.id, code)
         connection.close(code, "reads too slowly")
 
@@ -198,7 +208,7 @@ class Node:
         if isinstance(order, control_room.SendTo):
             connection.send(control_room.data_of(order))
         else:
-            connection.close(4003, order.reason or "kicked")
+            connection.close(CloseCode.REMOVED, order.reason or "kicked")
 
     async def is_online(self, user: str) -> bool:
         return await self.registry.is_online(user)
@@ -243,11 +253,11 @@ class Node:
             self.transfers.remove(transfer)
         self.hub.hasten(haste=bool(self.transfers))
 
-    async def admit(self, connection: Connection) -> None:
+    async def admit(self, connection: ClientConnection) -> None:
         """Count a connection of a program over all workers; one too many is closed with 4004. Raises BusError."""
         limit = await self.registry.admit(connection.id, connection.user, connection.remote_ip)
         if limit is not None and connection.ws.is_open:
-            connection.close(4004, f"limit reached: {limit}")
+            connection.close(CloseCode.TOO_MANY, f"limit reached: {limit}")
 
     def deaf(self) -> None:
         """The store answers others but not this process: only a new one helps."""

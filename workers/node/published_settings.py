@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from chatmaster.settings import Settings
+from workers.addressing import SETTINGS_ROOM
 from workers.bus.keys import tag
 from workers.bus.port import BusError
 from workers.bus.script import ScriptRunner, scripts_of
@@ -37,7 +38,7 @@ _decode: Final = msgspec.json.Decoder(Published)
 
 def key_of(name: str) -> str:
     """Where an instance says it."""
-    return f"{tag(name, '!settings')}:retention"
+    return f"{tag(name, SETTINGS_ROOM)}:retention"
 
 
 def pack(settings: Settings, application: str, worker: str) -> bytes:

@@ -1,7 +1,6 @@
 """Presence: who is in which room, over all workers and machines; who came and went, told once."""
 
-from workers.cluster.lease import Lease
 from workers.presence.presence import Presence, PresentUser, PresentUsers
 from workers.presence.room_view import PresenceChange
 
-__all__ = ["Lease", "Presence", "PresenceChange", "PresentUser", "PresentUsers"]
+__all__ = ["Presence", "PresenceChange", "PresentUser", "PresentUsers"]

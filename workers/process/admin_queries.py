@@ -17,7 +17,7 @@ from workers.process.answers import Lines, answers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
     from workers.process.master_channel import MasterChannel
 
@@ -90,11 +90,11 @@ class Queries:
             and (not room or room in self._rooms_of(connection))
         ]
 
-    def _rooms_of(self, connection: Connection) -> list[str]:
+    def _rooms_of(self, connection: ClientConnection) -> list[str]:
         """Its rooms and its inbox."""
         return [room for room in self._node.hub.members.rooms_of(connection) if not is_internal(room)]
 
-    def _row(self, connection: Connection) -> Row:
+    def _row(self, connection: ClientConnection) -> Row:
         ws = connection.ws
         return {
             "id": connection.id,

@@ -12,11 +12,14 @@ from chatmaster.contract import Listener
 from chatmaster.stats import REFUSALS, Field, WorkerStats
 from workers.bus.port import Unavailable
 from workers.bus.redis_bus import RedisBus
+from workers.cluster.lease import Lease
 from workers.http import metrics
 from workers.http.site import Site
+from workers.node.bindings import Bindings
 from workers.node.node import Node
-from workers.presence import Lease, Presence
+from workers.presence import Presence
 from workers.presence.local_state import GRACE
+from workers.process.forked import Forks
 from workers.registry import Registry
 from workers.room_options import retention
 from workers.rooms.hub import Hub
@@ -58,6 +61,7 @@ async def build(node: Node) -> None:
     grace = GRACE if node.worker.application is not None else 0.0
     node.presence = Presence(node.bus, node.lease, settings, node.presence_changed, grace=grace)
     node.registry = Registry(node.bus, node.lease, settings)
+    node.bindings = Bindings(node.hub, node.presence, node.registry, connections=node.connections, moving=node.moving)
     node.hub.on_note = node.noted
     node.hub.on_subscribed = node.presence.resubscribed
     try:
@@ -121,15 +125,15 @@ def _copy_transport(node: Node, row: WorkerStats) -> None:
 # ---- accepting -----------------------------------------------------------------------------------------
 
 
-async def listen(node: Node) -> None:
+async def listen(node: Node, forks: Forks) -> None:
     """Accept on every listener that the master gave."""
     for listener in node.launch.listeners:
-        await adopt(node, listener)
+        await adopt(node, listener, forks)
 
 
-async def adopt(node: Node, listener: Listener) -> None:
+async def adopt(node: Node, listener: Listener, forks: Forks) -> None:
     """Accept on one more listener, with the endpoint that serves its kind of address."""
-    node.forks.adopt(listener.sock)
+    forks.adopt(listener.sock)
     secure = listener.address.startswith("wss://")
     endpoint = next((one for one in node.endpoints if (one.tls is not None) is secure), None)
     if endpoint is None:

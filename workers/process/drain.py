@@ -8,7 +8,7 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workers.connection import Connection
+    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class DrainProcedure:
             delay, pause = seconds * number / len(leaving), seconds * random.random()
             self._timers[connection.id] = self._loop.call_later(delay, self._send_off, connection, code, pause)
 
-    def _send_off(self, connection: Connection, code: int, retry_after: float) -> None:
+    def _send_off(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         if connection.id in self._node.connections:
             self._node.application.farewell(connection, code, retry_after)
             connection.close(code, "going away" if code == GOING_AWAY else "service restart")

@@ -48,7 +48,7 @@ class Lifecycle:
     def __init__(self, launch: Launch, worker: Worker, forks: Forks) -> None:
         self._launch = launch
         self._node = Node(launch, worker)
-        self._node.forks = forks
+        self._forks = forks
         # Before anything is registered with the loop: whatever it calls, for connections that come from another
         # worker too, has this context.
         TimerWheel(self._node.loop, self._node.tasks, self._node.counters).install()
@@ -90,14 +90,14 @@ class Lifecycle:
         launch.stats[Field.STARTED] = time.time_ns()
         self._heartbeat.start()
         await composition.build(node)
-        node.forks.store = node.bus.descriptors
+        self._forks.store = node.bus.descriptors
         node.worker.bind(node)
         node.application = (node.worker.application or _callbacks)(node.worker, node)
         node.follow_orders()
         await node.application.start()
         await call(node.worker.callbacks.get("worker_start"), node.worker)
         self._keep_log()
-        await composition.listen(node)
+        await composition.listen(node, self._forks)
         self._catch_up_with_master()
         launch.stats[Field.READY] = 1
         self._watcher.start()
@@ -198,7 +198,7 @@ class Lifecycle:
                 self._queries.cancel(message.id)
             case contract.Adopt(address):
                 listener = contract.Listener(address, socket.socket(fileno=fds[0]))
-                self._node.tasks.start(composition.adopt(self._node, listener), what=f"adopt {address}")
+                self._node.tasks.start(composition.adopt(self._node, listener, self._forks), what=f"adopt {address}")
             case contract.Reaped(incarnation):
                 self._node.reaped(incarnation)
             case contract.ReopenLogs():

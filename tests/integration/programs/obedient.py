@@ -6,8 +6,8 @@ import time
 
 import workers.node.node
 from workers import Connection, Worker
-from workers import connection as internal
 from workers.callbacks.application import CallbackApplication
+from workers.node.client_connection import ClientConnection
 
 ROOMS, LONG = 90, 64  # what it joins at "join", and the length of their names
 LOUD = 150_000  # characters
@@ -18,7 +18,7 @@ vars(workers.node.node)["MEMBERS_MOST"] = 2  # so that nobody need bring a thous
 class Buggy(CallbackApplication):
     """With a bug at "bug"."""
 
-    def received(self, connection: internal.Connection, data: str | bytes) -> None:
+    def received(self, connection: ClientConnection, data: str | bytes) -> None:
         if data == "bug":
             raise RuntimeError("a bug of the application itself")
         super().received(connection, data)

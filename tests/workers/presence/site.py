@@ -10,7 +10,8 @@ import msgspec
 from chatmaster.settings import Chat, Limits, Master, Settings
 from workers.bus.port import Placed, Publication
 from workers.bus.redis_bus import RedisBus
-from workers.presence import Lease, Presence, PresenceChange
+from workers.cluster.lease import Lease
+from workers.presence import Presence, PresenceChange
 from workers.registry import Registry
 
 GRACE = 0.4  # seconds; the real one is longer than a test has patience for

@@ -1,17 +1,18 @@
-"""Reach: what a program can ask of one Worker's connections, from a process of that Worker or of another one.
+"""`RemoteCluster`: reaches the connections of another Worker of the same program.
 
 Every Worker of a program has rooms, users and counts of its own: the keys of the first one (of the chat, where it has
 one) are the instance's, those of the others begin with the instance's name and their own. `Node` reaches the
-connections of its own Worker; `Elsewhere` those of another one, by the same scripts over the same link to the store.
+connections of its own Worker, `RemoteCluster` those of another one, by the same scripts over the same connection to the
+store.
 """
 
 from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from workers.addressing import ALL_ROOM, inbox_of
+from workers.addressing import ALL_ROOM, inbox_of, scoped
 from workers.bus import keys as bus_keys
 from workers.bus.codec import pack_envelope, unpack_all_placed
 from workers.bus.script import Argument, load_own, scripts_of
@@ -22,46 +23,22 @@ from workers.registry import keys as registry_keys
 from workers.room_options import retention
 
 if TYPE_CHECKING:
-    from workers.node.node import Node
+    from chatmaster.settings import Settings
+    from workers.bus.redis_bus import RedisBus
 
 
-def scoped(instance: str, scope: str) -> str:
-    """The name under which a Worker's rooms and counts are kept; scope "" is the instance's own."""
-    return f"{instance}:{scope}" if scope else instance
+class RemoteCluster:
+    """The connections of another Worker of the program, reached from this process. See `workers.ports.Cluster`."""
 
-
-class Reach(Protocol):
-    """The connections of one Worker, over all processes and machines. Every method raises BusError."""
-
-    async def broadcast(self, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None: ...
-
-    async def send_to_room(self, room: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None: ...
-
-    async def send_to_user(self, user: str, data: str | bytes, *, exclude: tuple[str, ...] = ()) -> None: ...
-
-    async def send_to_connection(self, connection: str, data: str | bytes) -> None: ...
-
-    async def kick(self, connection: str, *, reason: str = "") -> None: ...
-
-    async def is_online(self, user: str) -> bool: ...
-
-    async def members(self, room: str) -> list[dict[str, Any]]: ...
-
-    async def online(self) -> int: ...
-
-
-class Elsewhere:
-    """Another Worker's connections, reached from this process."""
-
-    def __init__(self, node: Node, scope: str) -> None:
-        settings = node.launch.settings
-        self._bus = node.bus
+    def __init__(self, bus: RedisBus, settings: Settings, scope: str) -> None:
+        """`settings` are the instance's own; `scope` is what the other Worker's rooms are kept under."""
+        self._bus = bus
         self._name = scoped(settings.master.name, scope)
         self._retention = retention(settings)
         self._key_ttl = settings.limits.key_ttl
         self._seed = secrets.token_hex(4)
         self._publish = self._bus.script(load_own("publish"))
-        folder = Path(__file__).parent / "presence"
+        folder = Path(__file__).parents[1] / "presence"
         self._members, self._alive = map(self._bus.script, scripts_of(folder, "members", "alive"))
         (self._counts,) = map(self._bus.script, scripts_of(Path(registry_keys.__file__).parent, "counts"))
 

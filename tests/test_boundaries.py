@@ -110,9 +110,6 @@ KNOWN: dict[str, set[str]] = {
     "small_files": {
         "workers/process/heartbeat.py",
     },
-    "files_named_in_docstrings": {
-        "chatmaster/master/control_server.py: control.py",
-    },
 }
 
 

@@ -1,7 +1,8 @@
 """The master's side of the control socket: reads requests, answers them, and limits the cost of a peer.
 
-The wire is described in `control.py`. The socket is 0600 in a directory of 0700: whoever can connect is the owner
-or root. Nothing waits for a peer: what one does not read is kept up to a limit in bytes, then it is cut.
+`chatmaster/cli/control_client.py` describes the wire format. The socket has mode 0600 in a directory of 0700: a peer
+that can connect is the owner or root. Nothing waits for a peer: what a peer does not read is kept up to a limit in
+bytes, then the connection is closed.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ class ControlServer:
     ) -> None:
         """Replaces a socket that is left over: only the holder of the pid file comes here. Raises ChatmasterError.
 
-        `sock` listens there already: the image of this program before this one has left it.
+        `sock` listens there already: the previous image has left it.
         """
         self.loop = loop
         self.commands = commands

@@ -83,13 +83,13 @@ class Report:
         rows = status.workers(self._policy.slots, handles, now)
         retired = self._supervisor.retired
         counters = [handle.row for handle in handles.values()]
-        told: dict[str, Any] = {
+        found: dict[str, Any] = {
             "master": self._master(now),
             "store": self._store(now),
             "workers": rows,
             "totals": status.totals(rows, retired) | {"refused": status.refused([*counters, retired])},
         }
-        return {**told, "faults": faults.find(told)}
+        return {**found, "faults": faults.find(found)}
 
     def _master(self, now: float) -> Row:
         resources, loaded = self._resources, self._resources.loaded
@@ -124,7 +124,7 @@ class Report:
         keeper, handles = self._keeper, list(self._supervisor.handles.values())
         self._note_store_state(now)
         state, since = self._store_state
-        told: Row = {
+        found: Row = {
             "url": without_password(self._resources.store_url),
             "state": state,
             "state_age": round(now - since, 1),
@@ -135,15 +135,15 @@ class Report:
         if keeper is not None:
             pid = keeper.store.pid
             own = keeper.state == state
-            told |= {
+            found |= {
                 **({"pid": pid} if pid is not None else {}),
                 "state_age": round(now - (keeper.since if own else since), 1),
-                "reason": keeper.reason if own else told["reason"],
+                "reason": keeper.reason if own else found["reason"],
                 "restarts": keeper.restarts,
                 "memory": proc.resident(pid) if pid is not None else 0,
                 **self.disk(),
             }
-        return told
+        return found
 
     def _note_store_state(self, now: float) -> None:
         keeper, handles = self._keeper, list(self._supervisor.handles.values())

@@ -81,9 +81,9 @@ def _worker(slot: Slot, process: Process | None, handle: WorkerHandle | None, no
 
 def _lag(row: WorkerStats, now: float) -> float:
     """Return the lag of the last heartbeat in ms, or the lateness of the next one if that is longer."""
-    said = row[Field.LOOP_LAG] / 1e6
+    reported = row[Field.LOOP_LAG] / 1e6
     silent = (now - row[Field.HEARTBEAT] / 1e9 - _BEAT) * 1e3 if row[Field.HEARTBEAT] else 0.0
-    return round(max(said, silent, 0.0), 3)
+    return round(max(reported, silent, 0.0), 3)
 
 
 def totals(rows: Sequence[Row], retired: WorkerStats) -> Row:
@@ -114,8 +114,10 @@ def store_state(state: str, handles: Sequence[WorkerHandle]) -> str:
 
 def store_trouble(handles: Sequence[WorkerHandle]) -> str:
     """Return the trouble with the store that a worker reports; "" if none does."""
-    said = (handle.row.text(Field.STORE_WHY, STORE_WHY_BYTES) for handle in handles if handle.row[Field.STORE_TROUBLE])
-    return next(filter(None, said), "")
+    reported = (
+        handle.row.text(Field.STORE_WHY, STORE_WHY_BYTES) for handle in handles if handle.row[Field.STORE_TROUBLE]
+    )
+    return next(filter(None, reported), "")
 
 
 def probe_ms(handles: Sequence[WorkerHandle]) -> float | None:

@@ -57,7 +57,7 @@ class TrialStart:
         self._patience = patience
         self._left = exec_state.write_all("left", exec_state.encode(left))
         self._report = exec_state.write_all("report", b"")
-        self._said = exec_state.write_all("said", b"")
+        self._output = exec_state.write_all("output", b"")
         try:
             self.pid = self._spawn(program)
         except OSError:
@@ -69,12 +69,12 @@ class TrialStart:
         """Take note that the child was waited for; `status` is that of waitpid."""
         self._timer.cancel()
         written = exec_state.read_all(self._report)
-        said = exec_state.read_all(self._said).decode(errors="replace").strip()[-_SHOWN:]
+        output = exec_state.read_all(self._output).decode(errors="replace").strip()[-_SHOWN:]
         self._close()
         try:
             report = msgspec.json.decode(written, type=TrialReport)
         except msgspec.MsgspecError:
-            self._done(None, self._failure(os.waitstatus_to_exitcode(status), said))
+            self._done(None, self._failure(os.waitstatus_to_exitcode(status), output))
         else:
             self._done(report, None)
 
@@ -82,8 +82,8 @@ class TrialStart:
         environ = exec_state.program_environment(program) | {VARIABLE: f"{self._left}:{self._report}"}
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, self._said, 1),
-            (os.POSIX_SPAWN_DUP2, self._said, 2),
+            (os.POSIX_SPAWN_DUP2, self._output, 1),
+            (os.POSIX_SPAWN_DUP2, self._output, 2),
             # Duplicated onto itself: this clears close-on-exec in the child only.
             (os.POSIX_SPAWN_DUP2, self._left, self._left),
             (os.POSIX_SPAWN_DUP2, self._report, self._report),
@@ -91,19 +91,19 @@ class TrialStart:
         return os.posix_spawn(program.argv[0], program.argv, environ, file_actions=actions, setpgroup=0)
 
     def _close(self) -> None:
-        for fd in (self._left, self._report, self._said):
+        for fd in (self._left, self._report, self._output):
             os.close(fd)
 
     def _too_slow(self) -> None:
         self._overdue = True
         os.killpg(self.pid, signal.SIGKILL)
 
-    def _failure(self, code: int, said: str) -> ChatmasterError:
+    def _failure(self, code: int, output: str) -> ChatmasterError:
         if self._overdue:
             return ApplicationError(f"the new program was not ready to take over within {self._patience:g} s")
         if code in (ExitCode.DONE, ExitCode.ALREADY_RUNNING):
-            said = f"it does not know how to take over (exit code {code})\n{said}"
-        text = f"the new program cannot take over: {said or f'it ended with {code}'}".rstrip()
+            output = f"it does not know how to take over (exit code {code})\n{output}"
+        text = f"the new program cannot take over: {output or f'it ended with {code}'}".rstrip()
         if code == ExitCode.USAGE:
             return UsageError(text)
         return ApplicationError(text)

@@ -118,16 +118,16 @@ class WorkerQueries:
         question = self._open.get(answer.id)
         if question is None or worker not in question.waiting:
             return
-        said = question.waiting[worker]
-        whose: dict[str, Any] = {"slot": said.slot} if question.what in _OF_EVERYONE else {}
-        whose |= {"worker": said.group} if question.several else {}
+        answering = question.waiting[worker]
+        whose: dict[str, Any] = {"slot": answering.slot} if question.what in _OF_EVERYONE else {}
+        whose |= {"worker": answering.group} if question.several else {}
         for row in [*answer.rows, *_completed(question.pieces, worker, answer)]:
             question.peer.row(whose | row)
         if not (answer.error or answer.last):
             return
         del question.waiting[worker]
         if answer.error:
-            question.refused[said.group] = answer
+            question.refused[answering.group] = answer
         else:
             question.done += 1
             question.facts = _together(question.facts, answer.facts)

@@ -4,8 +4,8 @@ The standard library's logging does the rest, because websockets and redis log t
 reader stopped or a terminal held by Ctrl-S costs lines, never time: the number of lost ones is written before the next
 line that gets through.
 
-Standard error is shared with whoever started us, so it must not be made non-blocking: a terminal or pipe is opened
-anew through /proc, which gives a file description of our own; a socket (journald's) is written with MSG_DONTWAIT.
+Standard error is shared with the process that started the master, so it must stay blocking: a terminal or pipe is
+opened again through /proc, which gives a separate file description; a socket (journald's) is written with MSG_DONTWAIT.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def settle() -> None:
             os.environ.pop(_VARIABLE, None)  # the directory was deleted before the start
 
 
-class Visit:
+class DirectoryChange:
     """A change to where the path leads now, which can be undone if the reload is refused."""
 
     def __init__(self) -> None:
@@ -41,23 +41,23 @@ class Visit:
         try:
             enter()
         except ApplicationError:
-            self.stay()
+            self.keep()
             raise
 
-    def stay(self) -> None:
+    def keep(self) -> None:
         """Keep the new directory."""
         if self._before is not None:
             os.close(self._before)
             self._before = None
 
-    def go_back(self) -> None:
+    def undo(self) -> None:
         """Return to the old directory, which the replacement of a crashed worker then uses, too."""
         if self._before is not None:
             try:
                 os.fchdir(self._before)
             except OSError:
                 pass  # the directory was deleted meanwhile
-        self.stay()
+        self.keep()
 
 
 def enter() -> None:

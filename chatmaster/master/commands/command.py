@@ -40,7 +40,7 @@ Ended = Callable[["OperatorCommand", int, str], None]
 
 
 class Requester(Protocol):
-    """Whoever asked for a command and is told how it went."""
+    """The party that asked for a command and gets its progress and outcome."""
 
     def progress(self, text: str) -> None: ...
     def done(self, result: Mapping[str, Any] | None = None) -> None: ...
@@ -223,7 +223,7 @@ class ProgramCommand(OperatorCommand):
 
     def __init__(self, context: CommandContext, requesters: Sequence[Requester]) -> None:
         super().__init__(context, requesters)
-        self._visit: workdir.Visit | None = None
+        self._directory: workdir.DirectoryChange | None = None
 
     @abstractmethod
     def accept(self, loaded: Loaded, declared: Declares) -> None:
@@ -242,20 +242,20 @@ class ProgramCommand(OperatorCommand):
     def enter_directory(self) -> None:
         """Go to where the path of the working directory leads now. Raises ApplicationError."""
         self._context.notifier.reloading(self.kind)
-        self._visit = workdir.Visit()
+        self._directory = workdir.DirectoryChange()
 
     def fail(self, code: int, reason: str) -> None:
-        if self._visit is not None:
-            self._visit.go_back()
+        if self._directory is not None:
+            self._directory.undo()
         super().fail(code, reason)
 
     def release(self) -> None:
-        if self._visit is not None:
-            self._visit.stay()
-            self._visit = None
+        if self._directory is not None:
+            self._directory.keep()
+            self._directory = None
         context = self._context
         if context.policy.phase is ServerPhase.RUNNING:
-            # A service manager that was told of a reload waits for its end, also where a restart came to nothing.
+            # A service manager waits for the end of a reload that was announced, also if a restart has failed.
             context.notifier.ready(context.master.summary())
 
     def _application_answered(self, loaded: Loaded, answer: app_probe.ProbeAnswer) -> None:

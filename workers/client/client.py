@@ -28,6 +28,7 @@ from workers.client.errors import CannotConnect, ConnectionEnded, OutcomeUnknown
 from workers.client.reconnect import Comeback, End
 from workers.client.requests import encode, spelled
 from workers.client.verbs import Answer, Verbs
+from workers.close_codes import CloseCode
 
 TIMEOUT: Final = 30.0  # seconds for a request, over all connections it takes
 MAX_MESSAGE: Final = 4 * 2**20  # bytes: a page of history is the largest message of a server
@@ -175,7 +176,7 @@ class Client(Verbs):
 
     async def _run(self) -> None:
         """Until there is a reason not to come back; a bug of ours is one."""
-        why = ConnectionEnded(1006, "the client failed")
+        why = ConnectionEnded(CloseCode.ABNORMAL, "the client failed")
         try:
             why = await self._come_and_go()
         finally:

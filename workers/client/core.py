@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from workers.addressing import normalized
+from workers.addressing import inbox_of, normalized
 from workers.client import events
 from workers.client.errors import OutcomeUnknown, RequestRefused
 from workers.client.events import Position
@@ -134,7 +134,7 @@ class Core:
         says under it is said twice if the guest had said it.
         """
         self.guest_token = self.renewed_token = None
-        self.rooms.pop(f"@{self.user}", None)
+        self.rooms.pop(inbox_of(self.user), None)
         self.user = ""
         return [self._give_up(one, timeout) for one in list(self.requests.pending.values()) if one.may_be_done]
 

@@ -12,13 +12,25 @@ from typing import Final
 
 from msgspec import Struct
 
-LOST: Final = 1006  # RFC 6455, 7.1.5: the connection ended without a close frame, or could not be made
-POLICY: Final = 1008  # RFC 6455, 7.4.1; also where the server says no before it can send a close code
-UNAUTHORIZED: Final = 4001
+from workers.close_codes import CloseCode
 
-# 1000 done; 1002, 1003, 1007, 1009 our own mistake; 1008 refused by policy; 4003 kicked or banned.
-FOR_GOOD: Final = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 4003})
-LATER: Final = frozenset({4004, 4009})  # too many connections; a flood
+LOST: Final = CloseCode.ABNORMAL  # RFC 6455, 7.1.5: the connection ended without a close frame, or could not be made
+# Also where the server refuses before it can send a close code.
+POLICY: Final = CloseCode.POLICY_VIOLATION
+UNAUTHORIZED: Final = CloseCode.UNAUTHORIZED
+
+FOR_GOOD: Final = frozenset(
+    {
+        CloseCode.NORMAL,
+        CloseCode.PROTOCOL_ERROR,  # this and the next three: our own mistake
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_DATA,
+        CloseCode.TOO_BIG,
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.REMOVED,
+    }
+)
+LATER: Final = frozenset({CloseCode.TOO_MANY, CloseCode.FLOOD})
 
 BASE: Final = 0.5  # seconds: the first return is within that
 CAP: Final = 30.0

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from workers.addressing import normalized
+from workers.addressing import inbox_of, normalized
 from workers.client.errors import RequestRefused
 
 WITH_KEY: Final = frozenset({"say", "direct", "edit", "delete", "react"})
@@ -139,5 +139,5 @@ def spelled(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _lane(kind: str, fields: dict[str, Any]) -> str:
     if kind == "direct":
-        return f"@{fields['to']}"
+        return inbox_of(fields["to"])
     return str(fields["room"]) if kind in IN_LANE else ""

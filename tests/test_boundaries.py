@@ -69,26 +69,12 @@ SMALL_FILES = {
 OTHERS_FILES = {"redis.py", "wave.py", "NAME.lua", "./chatmaster.toml"}
 
 KNOWN: dict[str, set[str]] = {
-    "layers": set(),
-    "circles": set(),
-    "class_names_in_a_package": set(),
     "class_names_over_all": {
         "Page",
         "Place",
         "StoreUnreachable",
     },
     "close_codes": {
-        "workers/client/client.py: 1006",
-        "workers/client/reconnect.py: 1002",
-        "workers/client/reconnect.py: 1003",
-        "workers/client/reconnect.py: 1006",
-        "workers/client/reconnect.py: 1007",
-        "workers/client/reconnect.py: 1008",
-        "workers/client/reconnect.py: 1009",
-        "workers/client/reconnect.py: 4001",
-        "workers/client/reconnect.py: 4003",
-        "workers/client/reconnect.py: 4004",
-        "workers/client/reconnect.py: 4009",
         "workers/payload.py: 1004",
         "workers/payload.py: 1005",
         "workers/payload.py: 1006",
@@ -101,8 +87,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/bus/keys.py: !probe",
         "workers/bus/keys.py: !probe-",
         "workers/bus/keys.py: @",
-        "workers/client/core.py: @",
-        "workers/client/requests.py: @",
         "workers/registry/keys.py: !all-connections",
         "workers/registry/keys.py: !audit",
         "workers/registry/keys.py: !sanctions",

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final
 
+from workers.failures import OncePerPlace
 from workers.node.counters import Counters
 
 logger = logging.getLogger(__name__)
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 BEAT: Final = 0.1  # seconds
 BLOCKED_AFTER: Final = 0.3  # seconds without a beat: then something has run for 0.2 to 0.3 s
 AGAIN_AFTER: Final = 2.0  # seconds; what goes on is said again, each time after twice as long
-EVERY: Final = 60.0  # seconds between two lines about one place
-MOST: Final = 1000  # places that are remembered
 
 _OURS: Final = str(Path(__file__).parents[1])
 _LIBRARIES: Final = tuple(
@@ -60,8 +59,7 @@ class Watcher:
         self._beaten = time.monotonic()
         self._handle: asyncio.TimerHandle | None = None
         self._ended = threading.Event()
-        self._said: dict[Place, float] = {}
-        self._unsaid: dict[Place, int] = {}
+        self._places: OncePerPlace[Place] = OncePerPlace()
 
     def start(self) -> None:
         """From now on, until `stop`."""
@@ -98,14 +96,10 @@ class Watcher:
 
     def _say(self, place: Place, age: float) -> None:
         now = time.monotonic()
-        if now - self._said.get(place, float("-inf")) < EVERY:
-            self._unsaid[place] = self._unsaid.get(place, 0) + 1
+        if not self._places.is_due(place, now):
+            self._places.omit(place)
             return
-        if len(self._said) >= MOST:
-            self._said.clear()
-            self._unsaid.clear()
-        self._said[place] = now
-        more = self._unsaid.pop(place, 0)
+        more = self._places.log(place, now)
         again = f" ({more} times more since this was last said)" if more else ""
         logger.warning(
             "the worker is blocked, for %.1f s so far, by %s%s; nobody else is served meanwhile: "

@@ -79,8 +79,6 @@ KNOWN: dict[str, set[str]] = {
         "workers/payload.py: 1005",
         "workers/payload.py: 1006",
         "workers/payload.py: 1014",
-        "workers/process/drain.py: 1001",
-        "workers/process/drain.py: 1012",
     },
     "names_with_signs": {
         "workers/bus/keys.py: !inboxes-",

@@ -7,13 +7,14 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
+from workers.close_codes import CloseCode
+
 if TYPE_CHECKING:
     from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
 
 logger = logging.getLogger(__name__)
 
-SERVICE_RESTART, GOING_AWAY = 1012, 1001
 CLOSE_GRACE = 2.0  # seconds for the last closing handshakes
 HANDSHAKE_GRACE = 2.0  # seconds for those who had been accepted and are still shaking hands
 LOOK = 0.05  # seconds between two looks at who has come meanwhile, from another worker or out of a handshake
@@ -44,7 +45,7 @@ class DrainProcedure:
         """Send everybody away, late arrivals too. Returns when nobody is connected any more, or the time is over."""
         await self._shake_last_hands()
         began = self._loop.time()
-        code = GOING_AWAY if final else SERVICE_RESTART
+        code = CloseCode.GOING_AWAY if final else CloseCode.SERVICE_RESTART
         while not self._empty and not self._told.is_set():
             left = began + seconds - self._loop.time()
             if left + CLOSE_GRACE <= 0:
@@ -66,7 +67,7 @@ class DrainProcedure:
     def _send_off(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         if connection.id in self._node.connections:
             self._node.application.farewell(connection, code, retry_after)
-            connection.close(code, "going away" if code == GOING_AWAY else "service restart")
+            connection.close(code, "going away" if code == CloseCode.GOING_AWAY else "service restart")
 
     def _cut(self) -> None:
         logger.warning("%d connections did not close in time and are cut", len(self._node.connections))

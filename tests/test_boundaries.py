@@ -268,13 +268,11 @@ def test_the_rule_finds_what_breaks_it(
     planted = {file.removesuffix(".py").replace("/", "."): tmp_path / file for file in PLANTED[rule.__name__]}
     monkeypatch.setattr(sources, "ROOT", tmp_path)
     monkeypatch.setattr(sources, "modules", lambda: planted)
-    sources.imports.cache_clear()
-    sources.own_imports.cache_clear()
+    sources.forget()
     try:
         assert len(list(rule())) == 1
     finally:
-        sources.imports.cache_clear()
-        sources.own_imports.cache_clear()
+        sources.forget()
 
 
 def test_what_is_allowed_is_needed() -> None:

@@ -139,3 +139,9 @@ def _by_base_name() -> dict[str, list[str]]:
 def exists(name: str) -> bool:
     """Whether a name that a text gives, whole or by its last parts, is the name of a file in the checkout."""
     return any(f"/{file}".endswith(f"/{name}") for file in _by_base_name().get(name.rpartition("/")[2], ()))
+
+
+def forget() -> None:
+    """Look at imports and files again, for a test that looks at another tree meanwhile."""
+    for cached in (imports, own_imports, tracked, _by_base_name):
+        cached.cache_clear()

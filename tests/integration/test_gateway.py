@@ -64,7 +64,9 @@ async def test_a_room_of_the_chat_keeps_what_the_server_says_and_not_less(
     chatmaster: Callable[..., Chatmaster],
 ) -> None:
     rules = '[[rooms]]\nmatch = "short"\nhistory_size = 5\nhistory_ttl = 600\n'
-    server = chatmaster(settings={"store.history_size": 3000, "limits.rate": 0}, config=rules)
+    # The guest answers no ping while the gateway writes.
+    settings = {"store.history_size": 3000, "limits.rate": 0, "limits.ping_timeout": 300}
+    server = chatmaster(settings=settings, config=rules)
     async with await ChatSocket.enter(server.url, "hall", "short") as guest:
         with Gateway(server.status()["store"]["url"]) as gateway:
             for number in range(1200):

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 def server() -> Iterator[Chatmaster]:
     settings = {
         "auth.secret": SECRET, "limits.rate": 0, "chat.presence_interval": 0.05,
-        "store.history_size": 50, "limits.ping_interval": 300,  # who waits here answers no pings
+        "store.history_size": 50, "limits.ping_timeout": 300,  # who waits here answers no pings
     }  # fmt: skip
     made = Chatmaster(workers=2, settings=settings)
     try:

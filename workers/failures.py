@@ -47,7 +47,7 @@ class Failures:
         self._clock = clock
         self._places: OncePerPlace[Place] = OncePerPlace()
 
-    def say(self, text: str, error: BaseException, *, each: bool = False) -> None:
+    def log(self, text: str, error: BaseException, *, each: bool = False) -> None:
         """Log `text` with the traceback.
 
         For a minute the same failure is then only counted, or, with `each`, logged in one line without the traceback.
@@ -60,7 +60,7 @@ class Failures:
                 self._places.omit(place)
             return
         more = self._places.log(place, now)
-        again = f" (and {more} times since this was last said)" if more else ""
+        again = f" (and {more} times since this was last logged)" if more else ""
         logger.error("%s%s", text, again, exc_info=error)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 BYTES_A_TOKEN: Final = 16_384  # a larger request costs more than one
 _ONE: Final = 0.999  # Unix time in a float is good for a microsecond only
-SAID_EVERY: Final = 60.0  # seconds
+WARN_EVERY: Final = 60.0  # seconds
 FLOOD_FACTOR: Final = 5  # so many bursts of refused requests end the connection (4009)
 
 
@@ -54,13 +54,13 @@ class TokenBucket(Struct, gc=False):
 class ProgramBucket(TokenBucket, gc=False):
     """That of a program's connection, whose client is only read more slowly: that is said once a minute."""
 
-    said: float = float("-inf")  # when, in seconds of the same clock
+    warned_at: float = float("-inf")  # when, in seconds of the same clock
 
-    def to_be_said(self, now: float) -> bool:
+    def should_warn(self, now: float) -> bool:
         """Whether the log has not been told for a minute; it counts as told then."""
-        if now - self.said < SAID_EVERY:
+        if now - self.warned_at < WARN_EVERY:
             return False
-        self.said = now
+        self.warned_at = now
         return True
 
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Entry:
-    __slots__ = ("args", "due", "function", "handle", "interval", "persistent", "running", "said", "skipped")
+    __slots__ = ("args", "due", "function", "handle", "interval", "logged_at", "persistent", "running", "skipped")
 
     def __init__(self, interval: float, function: Callable[..., Any], args: tuple[Any, ...], persistent: bool) -> None:
         self.interval = interval
@@ -33,8 +33,8 @@ class _Entry:
         self.due = 0.0
         self.handle: asyncio.TimerHandle | None = None
         self.running = False  # its last coroutine has not ended
-        self.skipped = 0  # ticks since that was said
-        self.said = float("-inf")
+        self.skipped = 0  # ticks since the last warning
+        self.logged_at = float("-inf")
 
 
 class TimerWheel:
@@ -99,8 +99,8 @@ class TimerWheel:
     def _skip(self, timer_id: int, entry: _Entry) -> None:
         """It takes longer than its interval: runs that pile up would never end."""
         entry.skipped += 1
-        if self.loop.time() - entry.said >= EVERY:
-            entry.said = self.loop.time()
+        if self.loop.time() - entry.logged_at >= EVERY:
+            entry.logged_at = self.loop.time()
             logger.warning(
                 "timer %d (%s) still runs when it is due again, every %g s: such a run is left out (%d so far)",
                 timer_id,
@@ -112,7 +112,7 @@ class TimerWheel:
     def _failed(self, timer_id: int, entry: _Entry, error: BaseException) -> None:
         self._counters.callback_errors += 1
         goes_on = "it goes on" if entry.persistent else "it was to run once"
-        self._failures.say(f"timer {timer_id} ({_name(entry.function)}) failed; {goes_on}", error)
+        self._failures.log(f"timer {timer_id} ({_name(entry.function)}) failed; {goes_on}", error)
 
     def cancel(self, timer_id: int) -> bool:
         entry = self.entries.pop(timer_id, None)

@@ -75,7 +75,7 @@ def came(connection):
 @worker.on_message
 async def counted(connection, data):
     if data == "deaf":
-        worker.node.deaf()
+        worker.node.request_replacement()
     elif data == "odd":
         dict.__setitem__(connection.session, 1, "not a string")
     await asyncio.sleep(0.002)

@@ -77,7 +77,7 @@ class CallbackApplication:
     def page(self) -> tuple[None, None]:
         return None, None
 
-    def opened(self, connection: ClientConnection) -> None:
+    def on_open(self, connection: ClientConnection) -> None:
         connection.ws.mark_identified()
         self._node.hub.members.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
         self._node.tasks.start(self._counted(connection), what="count a connection")
@@ -100,7 +100,7 @@ class CallbackApplication:
             bucket.charge(1.0)  # this one is not refused, only the next has to wait longer
             wait = (1.0 - bucket.tokens) / self._limits.rate
             self._node.counters.rate_limited += 1
-            if bucket.to_be_said(now):
+            if bucket.should_warn(now):
                 logger.warning(
                     "connection %s (%s) sends faster than limits.rate (%g messages a second, limits.burst %d): "
                     "it is read more slowly",
@@ -123,7 +123,7 @@ class CallbackApplication:
         except BusError as error:
             logger.debug("connection %s is not counted yet: %s", connection.id, error)
 
-    def received(self, connection: ClientConnection, data: str | bytes) -> None:
+    def on_message(self, connection: ClientConnection, data: str | bytes) -> None:
         if self._limits.rate:
             self._slow_down(connection, len(data))
         inbox = self._inboxes.get(connection.id)
@@ -136,48 +136,48 @@ class CallbackApplication:
         if waiting is not None:
             self._work_off(connection, waiting, what="on_message")
 
-    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
+    def on_close(self, connection: ClientConnection, code: int, reason: str) -> None:
         self._inboxes.pop(connection.id, None)
         self._fire("close", connection, code, reason)
         self._node.bindings.left_all(connection)
 
-    def farewell(self, connection: ClientConnection, code: int, retry_after: float) -> None:
+    def announce_close(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         """A program's own protocol has no word for it; the close code says it."""
 
-    def busy(self, connection: ClientConnection) -> bool:
+    def is_busy(self, connection: ClientConnection) -> bool:
         return connection.id in self._inboxes
 
-    def moved(self, connection: ClientConnection) -> None:
+    def on_moved(self, connection: ClientConnection) -> None:
         """Its session went with it; the other worker counts it in its rooms."""
         self._node.bindings.left_all(connection, moved=True)
 
-    def frozen(self, connection: ClientConnection) -> None:
+    def snapshot(self, connection: ClientConnection) -> None:
         return None
 
-    def thawed(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
+    def restore(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
         """All that a program keeps is in `connection.session`, which travels by itself."""
         for room in rooms:
             self._node.bindings.entered(connection, room)
 
-    def noted(self, room: str, note: bytes) -> None:
+    def on_note(self, room: str, note: bytes) -> None:
         """A program has no notes."""
 
-    def presence_changed(self, room: str, change: PresenceChange) -> None:
+    def on_presence_change(self, room: str, change: PresenceChange) -> None:
         """A program asks for `members`."""
 
-    def told(self, body: bytes, offset: int) -> None:
+    def on_order(self, body: bytes, offset: int) -> None:
         """A program has its own rooms to talk through."""
 
-    def missed(self, room: str) -> None:
+    def on_orders_lost(self, room: str) -> None:
         """The log says it; nothing that a program has ordered can be read anywhere else."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         return await operating.answer(self._node, what, args)
 
-    def paused(self, connection: ClientConnection) -> None:
+    def on_write_paused(self, connection: ClientConnection) -> None:
         self._fire("buffer_full", connection)
 
-    def resumed(self, connection: ClientConnection) -> None:
+    def on_write_resumed(self, connection: ClientConnection) -> None:
         self._fire("buffer_drain", connection)
 
     def _work_off(self, connection: ClientConnection, waiting: Awaitable[Any], *, what: str) -> None:
@@ -239,11 +239,11 @@ class CallbackApplication:
     def failed(self, connection: ClientConnection, error: BaseException) -> None:
         """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""
         self._node.counters.callback_errors += 1
-        self._failures.say(f"a callback failed for connection {connection.id}; it is closed (1011)", error, each=True)
+        self._failures.log(f"a callback failed for connection {connection.id}; it is closed (1011)", error, each=True)
         connection.close(CloseCode.INTERNAL_ERROR, "internal error")
-        self.lost(connection, contained(error))
+        self.on_lost(connection, contained(error))
 
-    def lost(self, connection: ClientConnection, error: Exception) -> None:
+    def on_lost(self, connection: ClientConnection, error: Exception) -> None:
         """Tell on_error of a connection that was lost or gave no answer in time; and of a bug."""
         callback = self._callbacks.get("error")
         if callback is None:
@@ -254,9 +254,9 @@ class CallbackApplication:
             self._on_error_failed(failure)
             return
         if inspect.isawaitable(result):
-            self._node.tasks.start(self._told_on_error(result), what="on_error")
+            self._node.tasks.start(self._await_on_error(result), what="on_error")
 
-    async def _told_on_error(self, waiting: Awaitable[Any]) -> None:
+    async def _await_on_error(self, waiting: Awaitable[Any]) -> None:
         try:
             await waiting
         except BaseException as error:
@@ -266,7 +266,7 @@ class CallbackApplication:
 
     def _on_error_failed(self, failure: BaseException) -> None:
         self._node.counters.callback_errors += 1
-        self._failures.say("on_error itself failed", failure)
+        self._failures.log("on_error itself failed", failure)
 
 
 def _announce_nothing(joined: Any) -> None:

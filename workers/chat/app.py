@@ -165,7 +165,7 @@ class ChatApplication:
 
     # ---- connections -------------------------------------------------------------------------------
 
-    def opened(self, connection: ClientConnection) -> None:
+    def on_open(self, connection: ClientConnection) -> None:
         """The handshake is done: begin a session."""
         now = connection.opened_at
         session = ChatSession(self._context, connection.id, now, address=self._network_of(connection))
@@ -176,11 +176,11 @@ class ChatApplication:
         """Where a connection comes from, as sanctions, limits and slow mode count it."""
         return network_of(connection.remote_ip, self._context.limits.ipv6_prefix)
 
-    def received(self, connection: ClientConnection, data: str | bytes) -> None:
+    def on_message(self, connection: ClientConnection, data: str | bytes) -> None:
         """A message arrived."""
         connection.app.on_message(data)
 
-    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
+    def on_close(self, connection: ClientConnection, code: int, reason: str) -> None:
         """The connection is gone."""
         session = connection.app.session
         if session.identity.guest and session.address:
@@ -188,36 +188,36 @@ class ChatApplication:
         self._executor.end(connection.app)
         session.phase = SessionPhase.ENDED
 
-    def lost(self, connection: ClientConnection, error: Exception) -> None:
-        """Nothing to do: the client comes back by itself, and `closed` follows."""
+    def on_lost(self, connection: ClientConnection, error: Exception) -> None:
+        """Nothing to do: the client comes back by itself, and `on_close` follows."""
 
-    def paused(self, connection: ClientConnection) -> None:
+    def on_write_paused(self, connection: ClientConnection) -> None:
         """Nothing to do: the rooms hold back what the connection does not take."""
 
-    def resumed(self, connection: ClientConnection) -> None:
+    def on_write_resumed(self, connection: ClientConnection) -> None:
         """Nothing to do: the rooms go on with the connection."""
 
-    def farewell(self, connection: ClientConnection, code: int, retry_after: float) -> None:
+    def announce_close(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         """Send `bye` before the worker closes the connection."""
         reason = "service restart" if code == CloseCode.SERVICE_RESTART else "going away"
         connection.ws.send(replies.bye(code, reason, int(retry_after * 1000)).decode())
 
     # ---- moving to another worker --------------------------------------------------------------------
 
-    def busy(self, connection: ClientConnection) -> bool:
+    def is_busy(self, connection: ClientConnection) -> bool:
         """Whether a request of the connection is not answered yet; a hello is one."""
         return not connection.app.idle
 
-    def frozen(self, connection: ClientConnection) -> Any:
+    def snapshot(self, connection: ClientConnection) -> Any:
         """The session's state, for the worker that the connection moves to."""
         return msgspec.to_builtins(connection.app.session.snapshot(time.time()))
 
-    def moved(self, connection: ClientConnection) -> None:
+    def on_moved(self, connection: ClientConnection) -> None:
         """The connection belongs to another worker, which counts it from now on."""
         self._executor.end(connection.app, moved=True)
         connection.app.session.phase = SessionPhase.ENDED
 
-    def thawed(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
+    def restore(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
         """The connection came from another worker: go on with its session."""
         snapshot, address = msgspec.convert(state, SessionState), self._network_of(connection)
         session = ChatSession.restore(self._context, connection.id, snapshot, time.time(), address=address)
@@ -230,23 +230,23 @@ class ChatApplication:
 
     # ---- rooms -------------------------------------------------------------------------------------
 
-    def presence_changed(self, room: str, change: PresenceChange) -> None:
+    def on_presence_change(self, room: str, change: PresenceChange) -> None:
         """The users in a room that this worker has members in have changed."""
         self._room_presence.changed(room, change)
 
-    def noted(self, room: str, note: bytes) -> None:
+    def on_note(self, room: str, note: bytes) -> None:
         """A notice arrived that is not kept: who types, who has read."""
         self._hub.show(room, note)
 
     # ---- orders and questions ------------------------------------------------------------------------
 
-    def told(self, body: bytes, offset: int) -> None:
+    def on_order(self, body: bytes, offset: int) -> None:
         """An order about a user arrived, from any worker."""
         self._moderation.on_order(body, offset)
 
-    def missed(self, room: str) -> None:
+    def on_orders_lost(self, room: str) -> None:
         """Orders of a log are lost."""
-        self._lost_orders.missed(room)
+        self._lost_orders.on_orders_lost(room)
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         """Answer a question of the operator."""

@@ -56,7 +56,7 @@ class HookRunner:
             if self._tasks.is_ending(error):
                 raise
             self._counters.callback_errors += 1
-            self._failures.say(f"the hook on_{hook} failed; what it was asked about is refused", error)
+            self._failures.log(f"the hook on_{hook} failed; what it was asked about is refused", error)
             raise RequestError("internal", "the application failed", retry_after=1.0) from None
         if isinstance(verdict, Refuse):
             raise RequestError(verdict.code, verdict.reason)
@@ -83,7 +83,7 @@ class HookRunner:
 
     def _kept_failed(self, error: BaseException) -> None:
         self._counters.callback_errors += 1
-        self._failures.say("the hook on_kept failed", error)
+        self._failures.log("the hook on_kept failed", error)
 
 
 def _person(connection: ClientConnection, identity: Identity) -> Person:

@@ -51,7 +51,7 @@ class LostOrders:
         self._kicks.append((user, room, at))
         self._last = max(self._last, at / 1000)
 
-    def missed(self, room: str) -> None:
+    def on_orders_lost(self, room: str) -> None:
         """Orders of that log are lost."""
         make_up = {CONTROL_ROOM: self._make_up_sanctions, NAMES_ROOM: self._make_up_names}.get(room)
         if make_up is None:

@@ -68,7 +68,7 @@ class Lease:
         """Have `callback(old)` called when a new incarnation has begun: everything must be written again."""
         self._reborn.append(callback)
 
-    def lost(self, process: str) -> None:
+    def mark_lost(self, process: str) -> None:
         """The master says that a sibling is dead."""
         if self._alive:
             self._gone |= {one for one in self._alive if _process_of(one) == process}

@@ -125,7 +125,7 @@ class Adoption:
         if arrived.frames:
             ws.write_frame(arrived.frames)
         node.registry.thaw(connection.id, snapshot.user, connection.remote_ip, snapshot.counted)
-        node.application.thawed(connection, snapshot.app, [at.room for at in snapshot.rooms])
+        node.application.restore(connection, snapshot.app, [at.room for at in snapshot.rooms])
         if arrived.close is not None:
             connection.close(*arrived.close)
             return
@@ -158,7 +158,7 @@ class Adoption:
         while after < until:
             page = await self._node.bus.read(room, after=after, limit=ORDERS_A_PAGE, max_bytes=1 << 20)
             if page.entries and page.entries[0].offset > after + 1:
-                self._node.missed(room)
+                self._node.on_orders_lost(room)
             for entry in page.entries:
                 self._node.carry_out(room, entry)
             if not page.entries:

@@ -59,7 +59,7 @@ class Migration:
         """Whether no request, join or binding of the connection is under way."""
         return (
             not connection.changing
-            and not self._node.application.busy(connection)
+            and not self._node.application.is_busy(connection)
             and not self._node.hub.members.joining(connection)
         )
 
@@ -80,7 +80,7 @@ class Migration:
             return "the client is in the middle of a message"
         if ws.buffered:
             return "the client does not read what waits for it"
-        if self._node.application.busy(connection):
+        if self._node.application.is_busy(connection):
             return "one of its requests is not answered"
         if self._node.hub.members.joining(connection) or connection.changing:
             return "it is joining a room, or being bound"
@@ -132,7 +132,7 @@ class Migration:
             socket=socket_state,
             left_at=left_at,
             counted=self._node.registry.freeze(connection.id),
-            app=self._node.application.frozen(connection),
+            app=self._node.application.snapshot(connection),
         )
 
     def bring_back(self, connection: ClientConnection, rooms: Positions) -> None:
@@ -156,7 +156,7 @@ class Migration:
         """The connection belongs to another worker now: close this copy of its descriptor without a notice."""
         self._node.moving.discard(connection.id)
         self._node.registry.gave_away(connection.id)
-        self._node.application.moved(connection)
+        self._node.application.on_moved(connection)
         self._node.forget(connection)
         self._node.counters.handed_over += 1
         connection.ws.release()

@@ -1,6 +1,6 @@
-"""What sits on top of the connections of a process: the port.
+"""The port between one worker's connections and what is built on top of them.
 
-`application.py` calls a Worker's callbacks, the chat is another `Application`; both are told the same things.
+`workers.callbacks.application` implements `Application` for a Worker's callbacks, `workers.chat.app` for the chat.
 """
 
 from __future__ import annotations
@@ -14,75 +14,75 @@ if TYPE_CHECKING:
 
 
 class Application(Protocol):
-    """Told what happens to connections. An exception costs the one connection it is about (1011)."""
+    """Receives what happens to connections. An exception closes only the connection concerned (1011)."""
 
     any_path: bool
     binary: bool
     subprotocols: tuple[str, ...]
 
     def frame_size(self, message_size: int) -> int:
-        """Bytes that a WebSocket message may have so that what it carries may have `message_size`."""
+        """Bytes that a WebSocket message may have when its content may have `message_size`."""
 
     async def start(self) -> None:
-        """Before the first connection is accepted; an exception keeps the worker from getting ready."""
+        """Run before the first connection is accepted; an exception keeps the worker from becoming ready."""
 
     async def stop(self) -> None:
-        """After the last connection has gone."""
+        """Run after the last connection has gone."""
 
     def page(self) -> tuple[bytes | None, bytes | None]:
-        """The page at `/` and the script at `/chat.js`, where it has them."""
+        """Return the page at `/` and the script at `/chat.js`; None where the application has none."""
 
-    def opened(self, connection: ClientConnection) -> None:
+    def on_open(self, connection: ClientConnection) -> None:
         """The handshake is done."""
 
-    def received(self, connection: ClientConnection, data: str | bytes) -> None:
-        """One whole message came."""
+    def on_message(self, connection: ClientConnection, data: str | bytes) -> None:
+        """A whole message arrived."""
 
-    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
-        """It is gone; called once, while it still is in its rooms."""
+    def on_close(self, connection: ClientConnection, code: int, reason: str) -> None:
+        """The connection is closed; called once, while the connection is still in its rooms."""
 
-    def lost(self, connection: ClientConnection, error: Exception) -> None:
-        """It went away without a word, or did not answer in time; `closed` follows."""
+    def on_lost(self, connection: ClientConnection, error: Exception) -> None:
+        """The connection ended without a close frame, or the client did not answer in time; `on_close` follows."""
 
-    def paused(self, connection: ClientConnection) -> None:
-        """More waits to be sent to it than `limits.queue_size`."""
+    def on_write_paused(self, connection: ClientConnection) -> None:
+        """More than `limits.queue_size` bytes wait to be sent to the client."""
 
-    def resumed(self, connection: ClientConnection) -> None:
-        """It takes messages again."""
+    def on_write_resumed(self, connection: ClientConnection) -> None:
+        """The client reads again."""
 
-    def farewell(self, connection: ClientConnection, code: int, retry_after: float) -> None:
-        """The worker is about to close it with `code`; the client may come back after so many seconds."""
+    def announce_close(self, connection: ClientConnection, code: int, retry_after: float) -> None:
+        """Tell the client that the worker will close with `code`, and after how many seconds to reconnect."""
 
-    def busy(self, connection: ClientConnection) -> bool:
-        """Whether a request of it is not answered yet."""
+    def is_busy(self, connection: ClientConnection) -> bool:
+        """Return whether a request of the connection is still unanswered."""
 
-    def moved(self, connection: ClientConnection) -> None:
-        """It is another worker's now; `closed` is not called."""
+    def on_moved(self, connection: ClientConnection) -> None:
+        """The connection belongs to another worker now; `on_close` is not called."""
 
-    def frozen(self, connection: ClientConnection) -> Any:
-        """What another worker needs of the application's state, as msgspec can encode it."""
+    def snapshot(self, connection: ClientConnection) -> Any:
+        """Return the application's state of the connection for another worker, as a value that msgspec encodes."""
 
-    def thawed(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
-        """The connection came from another worker, where it had that state and was in these rooms.
+    def restore(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
+        """Continue a connection from another worker, where it had `state` and was in `rooms`.
 
-        It is brought into them afterwards; `opened` is not called.
+        The connection joins the rooms afterwards; `on_open` is not called.
         """
 
-    def noted(self, room: str, note: bytes) -> None:
-        """Something that is not kept, and is no presence, came through a room's channel."""
+    def on_note(self, room: str, note: bytes) -> None:
+        """A note arrived through a room's channel: it is not stored, and is not a presence note."""
 
-    def presence_changed(self, room: str, change: PresenceChange) -> None:
-        """Who is in a room that this worker has members in has changed."""
+    def on_presence_change(self, room: str, change: PresenceChange) -> None:
+        """The users present in a room changed; called for rooms that have members on this worker."""
 
-    def told(self, body: bytes, offset: int) -> None:
-        """Something that an application of any worker told all of them through the control room.
+    def on_order(self, body: bytes, offset: int) -> None:
+        """An application of any worker sent an order to all of them through the control room.
 
-        It may be told again when connections arrive from another worker; one whose `ordered` (of names: `named`)
-        is not below `offset` has had it.
+        The order is repeated when connections arrive from another worker: a connection whose `ordered` (for the log of
+        names: `named`) is at least `offset` has had the order already.
         """
 
-    def missed(self, room: str) -> None:
-        """Orders that `told` would have brought are lost; `room` is the log (see `control.ORDER_ROOMS`)."""
+    def on_orders_lost(self, room: str) -> None:
+        """Orders that `on_order` would have received are lost; `room` is their log (see `control_room.ORDER_ROOMS`)."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """Answer a question of the operator's that only the application can; None: not one of mine."""
+        """Answer an operator's query that only the application can answer; None if the query is unknown."""

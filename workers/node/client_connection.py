@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class MessageHandler(Protocol):
     """The application, as far as a connection calls it."""
 
-    def received(self, connection: ClientConnection, data: str | bytes) -> None: ...
+    def on_message(self, connection: ClientConnection, data: str | bytes) -> None: ...
 
 
 class ConnectionBindings(Protocol):
@@ -55,11 +55,11 @@ class ConnectionHost(Protocol):
     @property
     def bindings(self) -> ConnectionBindings: ...
 
-    def closed(self, connection: ClientConnection, code: int, reason: str) -> None: ...
+    def on_close(self, connection: ClientConnection, code: int, reason: str) -> None: ...
 
-    def paused(self, connection: ClientConnection) -> None: ...
+    def on_write_paused(self, connection: ClientConnection) -> None: ...
 
-    def resumed(self, connection: ClientConnection) -> None: ...
+    def on_write_resumed(self, connection: ClientConnection) -> None: ...
 
     def cut(self, connection: ClientConnection, code: int) -> None: ...
 
@@ -228,16 +228,16 @@ class ClientConnection(Connection):
 
     def on_message(self, data: str | bytes) -> None:
         self.messages_in += 1
-        self._host.application.received(self, data)
+        self._host.application.on_message(self, data)
 
     def on_close(self, code: int, reason: str) -> None:
-        self._host.closed(self, code, reason)
+        self._host.on_close(self, code, reason)
 
     def on_write_paused(self) -> None:
-        self._host.paused(self)
+        self._host.on_write_paused(self)
 
     def on_write_resumed(self) -> None:
-        self._host.resumed(self)
+        self._host.on_write_resumed(self)
 
     # ---- told by the rooms -------------------------------------------------------------------------
 

@@ -110,15 +110,15 @@ class Node:
         for room in ORDER_ROOMS:
             heard = self.hub.position(room)
             control_room.hear(connection, room, heard.offset if heard is not None else 0)
-        self.application.opened(connection)
+        self.application.on_open(connection)
         return connection
 
-    def closed(self, connection: ClientConnection, code: int, reason: str) -> None:
+    def on_close(self, connection: ClientConnection, code: int, reason: str) -> None:
         if code == CloseCode.ABNORMAL:
-            self.application.lost(connection, ConnectionLost(f"{connection.remote_ip} went away"))
+            self.application.on_lost(connection, ConnectionLost(f"{connection.remote_ip} went away"))
         elif code in (CloseCode.NO_ANSWER, CloseCode.TOO_SLOW):
-            self.application.lost(connection, ConnectionTimedOut(reason or f"closed with {code}"))
-        self.application.closed(connection, code, reason)
+            self.application.on_lost(connection, ConnectionTimedOut(reason or f"closed with {code}"))
+        self.application.on_close(connection, code, reason)
         self.hub.members.leave_all(connection)
         self.forget(connection)
 
@@ -130,15 +130,15 @@ class Node:
         if not self.connections:
             self.when_empty.set()
 
-    def paused(self, connection: ClientConnection) -> None:
+    def on_write_paused(self, connection: ClientConnection) -> None:
         connection.paused = True
         self.hub.members.pause(connection)
-        self.application.paused(connection)
+        self.application.on_write_paused(connection)
 
-    def resumed(self, connection: ClientConnection) -> None:
+    def on_write_resumed(self, connection: ClientConnection) -> None:
         connection.paused = False
         self.hub.members.resume(connection)
-        self.application.resumed(connection)
+        self.application.on_write_resumed(connection)
 
     def cut(self, connection: ClientConnection, code: int) -> None:
         logger.info("connection %s reads too slowly and does not catch up: closed with %d", connection.id, code)
@@ -176,9 +176,9 @@ class Node:
     def follow_orders(self) -> None:
         """Hear what other workers order, from now on."""
         for room in ORDER_ROOMS:
-            self.hub.follow(room, partial(self._ordered, room), missed=partial(self.missed, room))
+            self.hub.follow(room, partial(self._on_order, room), missed=partial(self.on_orders_lost, room))
 
-    def _ordered(self, room: str, entry: Entry) -> None:
+    def _on_order(self, room: str, entry: Entry) -> None:
         """An order came."""
         if entry.offset <= self._heard[room]:  # the store lost the log, and counts anew
             for connection in self.connections.values():
@@ -186,11 +186,11 @@ class Node:
         self._heard[room] = entry.offset
         self.carry_out(room, entry)
 
-    def missed(self, room: str) -> None:
+    def on_orders_lost(self, room: str) -> None:
         """Orders are lost: the log was overrun while this worker could not read it, or the store lost it."""
         if room == SENDS_ROOM:
             logger.warning("messages that were sent to single connections are lost; see the lines before")
-        self.application.missed(room)
+        self.application.on_orders_lost(room)
 
     def carry_out(self, room: str, entry: Entry) -> None:
         """Do what an order says; it may be a repetition, for connections that arrived since."""
@@ -198,7 +198,7 @@ class Node:
         if order is None:
             return
         if isinstance(order, control_room.TellChat):
-            self.application.told(bytes(order.body), entry.offset)
+            self.application.on_order(bytes(order.body), entry.offset)
             return
         connection = self.connections.get(order.connection)
         # Each order once, by whichever worker has the connection: one that is on its way gets it where it arrives.
@@ -225,18 +225,18 @@ class Node:
         found = await self.presence.members(room, MEMBERS_MOST)
         return [msgspec.to_builtins(member) for member in found.members], found.count
 
-    def noted(self, room: str, note: bytes) -> None:
+    def on_note(self, room: str, note: bytes) -> None:
         """Something that is not kept came through a room's channel."""
         if not self.presence.received_note(room, note):
-            self.application.noted(room, note)
+            self.application.on_note(room, note)
 
-    def presence_changed(self, room: str, change: PresenceChange) -> None:
+    def on_presence_change(self, room: str, change: PresenceChange) -> None:
         """Who is in a room has changed."""
-        self.application.presence_changed(room, change)
+        self.application.on_presence_change(room, change)
 
-    def reaped(self, process: str) -> None:
+    def on_reaped(self, process: str) -> None:
         """A sibling is dead and waited for."""
-        self.lease.lost(process)
+        self.lease.mark_lost(process)
         self.presence.reap(process)
         for transfer in list(self.transfers):
             if transfer.peer == process:
@@ -259,7 +259,7 @@ class Node:
         if limit is not None and connection.ws.is_open:
             connection.close(CloseCode.TOO_MANY, f"limit reached: {limit}")
 
-    def deaf(self) -> None:
+    def request_replacement(self) -> None:
         """The store answers others but not this process: only a new one helps."""
         logger.error("this worker hears nothing from a store that answers others: it asks to be replaced")
         self.on_deaf()

@@ -195,7 +195,7 @@ class Presence:
             return True
         now = self._loop.time()
         try:
-            view.noted(decode_note(note[1:]), now, self._interval)
+            view.receive_note(decode_note(note[1:]), now, self._interval)
         except ValueError as error:  # of another version of this program, during an upgrade
             logger.warning("a note of presence in %s cannot be read: %s", room, error)
             view.doubt(now, self._interval)
@@ -242,7 +242,7 @@ class Presence:
 
     def reap(self, process: str) -> None:
         """The master says that a process is dead and waited for: its users leave when the grace is over."""
-        self._lease.lost(process)
+        self._lease.mark_lost(process)
         self._reaper.dead(process)
 
     async def succeed(self, processes: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ class RoomView:
     left: dict[str, str] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
 
-    def noted(self, note: PresenceNote, now: float, interval: float) -> None:
+    def receive_note(self, note: PresenceNote, now: float, interval: float) -> None:
         """A note came."""
         if note.version <= self.version:
             return

@@ -51,7 +51,9 @@ async def build(node: Node) -> None:
     """Connect to the store and build what stands on it. Raises StoreUnreachable where the store is required."""
     launch, settings = node.launch, node.settings
     node.hub = Hub(settings)
-    node.bus = RedisBus(launch.store_url, settings, node.hub, retention=retention(settings), on_deaf=node.deaf)
+    node.bus = RedisBus(
+        launch.store_url, settings, node.hub, retention=retention(settings), on_deaf=node.request_replacement
+    )
     node.hub.bind(node.bus)
     node.hub.find = node.connections.get
     node.bus.start()
@@ -59,10 +61,10 @@ async def build(node: Node) -> None:
     node.lease = Lease(node.bus, settings.master.name, launch.incarnation)
     # Who leaves a program's room has left it; in the chat, who loads the page again was never away.
     grace = GRACE if node.worker.application is not None else 0.0
-    node.presence = Presence(node.bus, node.lease, settings, node.presence_changed, grace=grace)
+    node.presence = Presence(node.bus, node.lease, settings, node.on_presence_change, grace=grace)
     node.registry = Registry(node.bus, node.lease, settings)
     node.bindings = Bindings(node.hub, node.presence, node.registry, connections=node.connections, moving=node.moving)
-    node.hub.on_note = node.noted
+    node.hub.on_note = node.on_note
     node.hub.on_subscribed = node.presence.resubscribed
     try:
         patience = STORE_SHARE * settings.master.ready_timeout if launch.store_required else DEGRADED_AFTER
@@ -75,7 +77,7 @@ async def build(node: Node) -> None:
     await node.presence.start()
     await node.registry.start()
     for process in launch.orphans:
-        node.lease.lost(process)
+        node.lease.mark_lost(process)
     await node.presence.succeed(launch.orphans)
 
 

@@ -66,7 +66,7 @@ class DrainProcedure:
 
     def _send_off(self, connection: ClientConnection, code: int, retry_after: float) -> None:
         if connection.id in self._node.connections:
-            self._node.application.farewell(connection, code, retry_after)
+            self._node.application.announce_close(connection, code, retry_after)
             connection.close(code, "going away" if code == CloseCode.GOING_AWAY else "service restart")
 
     def _cut(self) -> None:

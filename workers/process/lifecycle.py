@@ -200,7 +200,7 @@ class Lifecycle:
                 listener = contract.Listener(address, socket.socket(fileno=fds[0]))
                 self._node.tasks.start(composition.adopt(self._node, listener, self._forks), what=f"adopt {address}")
             case contract.Reaped(incarnation):
-                self._node.reaped(incarnation)
+                self._node.on_reaped(incarnation)
             case contract.ReopenLogs():
                 self._reopen_logs()
 

@@ -100,7 +100,7 @@ class Watcher:
             self._places.omit(place)
             return
         more = self._places.log(place, now)
-        again = f" ({more} times more since this was last said)" if more else ""
+        again = f" ({more} times more since this was last logged)" if more else ""
         logger.warning(
             "the worker is blocked, for %.1f s so far, by %s%s; nobody else is served meanwhile: "
             "await it, or run it in a thread (threaded=True)",

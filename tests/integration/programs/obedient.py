@@ -18,10 +18,10 @@ vars(workers.node.node)["MEMBERS_MOST"] = 2  # so that nobody need bring a thous
 class Buggy(CallbackApplication):
     """With a bug at "bug"."""
 
-    def received(self, connection: ClientConnection, data: str | bytes) -> None:
+    def on_message(self, connection: ClientConnection, data: str | bytes) -> None:
         if data == "bug":
             raise RuntimeError("a bug of the application itself")
-        super().received(connection, data)
+        super().on_message(connection, data)
 
 
 worker = Worker(name="obedient")

@@ -20,15 +20,15 @@ def note(version: int, count: int, **lists: Any) -> PresenceNote:
 
 def known(version: int = 10, count: int = 1) -> RoomView:
     view = RoomView()
-    view.noted(note(version, count), 0.0, INTERVAL)
+    view.receive_note(note(version, count), 0.0, INTERVAL)
     view.take(INTERVAL, 100)
     return view
 
 
 def test_changes_of_an_interval_come_as_one_push() -> None:
     view = known()
-    view.noted(note(11, 2, joined=[("bob", "Bob")]), 1.0, INTERVAL)
-    view.noted(note(12, 1, left=[("ann", "Ann")]), 1.2, INTERVAL)
+    view.receive_note(note(11, 2, joined=[("bob", "Bob")]), 1.0, INTERVAL)
+    view.receive_note(note(12, 1, left=[("ann", "Ann")]), 1.2, INTERVAL)
     assert view.take(1.4, 100) is None
     assert view.take(1.5, 100) == PresenceChange(1, joined=(("bob", "Bob"),), left=(("ann", "Ann"),))
     assert view.next_due() == 0.0
@@ -36,34 +36,34 @@ def test_changes_of_an_interval_come_as_one_push() -> None:
 
 def test_who_came_and_went_within_an_interval_is_not_mentioned() -> None:
     view = known()
-    view.noted(note(11, 2, joined=[("bob", "Bob")]), 1.0, INTERVAL)
-    view.noted(note(12, 1, left=[("bob", "Bob")]), 1.1, INTERVAL)
+    view.receive_note(note(11, 2, joined=[("bob", "Bob")]), 1.0, INTERVAL)
+    view.receive_note(note(12, 1, left=[("bob", "Bob")]), 1.1, INTERVAL)
     assert view.take(2.0, 100) is None
 
 
 def test_who_went_and_came_back_under_another_name_was_renamed() -> None:
     view = known()
-    view.noted(note(11, 0, left=[("bob", "Bob")]), 1.0, INTERVAL)
-    view.noted(note(12, 1, joined=[("bob", "Rob")]), 1.1, INTERVAL)
+    view.receive_note(note(11, 0, left=[("bob", "Bob")]), 1.0, INTERVAL)
+    view.receive_note(note(12, 1, joined=[("bob", "Rob")]), 1.1, INTERVAL)
     assert view.take(2.0, 100) == PresenceChange(1, renamed=(("bob", "Rob"),))
 
 
 def test_more_names_than_wanted_become_a_count() -> None:
     view = known()
-    view.noted(note(11, 3, joined=[("bob", "Bob"), ("cat", "Cat")]), 1.0, INTERVAL)
+    view.receive_note(note(11, 3, joined=[("bob", "Bob"), ("cat", "Cat")]), 1.0, INTERVAL)
     assert view.take(2.0, 1) == PresenceChange(3, complete=False)
 
 
 def test_a_large_room_is_told_its_count_once_a_second() -> None:
     view = known(count=LARGE)
-    view.noted(note(11, LARGE + 1, joined=[("bob", "Bob")]), 1.0, INTERVAL)
+    view.receive_note(note(11, LARGE + 1, joined=[("bob", "Bob")]), 1.0, INTERVAL)
     assert view.next_due() == 1.0 + LARGE_INTERVAL
     assert view.take(2.0, 100) == PresenceChange(LARGE + 1, complete=False)
 
 
 def test_a_note_that_comes_twice_or_late_changes_nothing() -> None:
     view = known()
-    view.noted(note(10, 7, joined=[("bob", "Bob")]), 1.0, INTERVAL)
+    view.receive_note(note(10, 7, joined=[("bob", "Bob")]), 1.0, INTERVAL)
     assert view.next_due() == 0.0
     assert view.count == 1
 
@@ -89,7 +89,7 @@ def test_the_note_of_the_first_join_may_come_after_the_answer() -> None:
     view = RoomView()
     view.confirmed(11, 1, 0.0, published=True)
     assert view.count == 1
-    view.noted(note(11, 1, joined=[("ann", "Ann")]), 0.1, INTERVAL)
+    view.receive_note(note(11, 1, joined=[("ann", "Ann")]), 0.1, INTERVAL)
     assert view.take(1.0, 100) == PresenceChange(1, joined=(("ann", "Ann"),))
 
 
@@ -110,10 +110,10 @@ def test_who_was_there_already_causes_no_push() -> None:
 class TrustingView(RoomView):
     """Takes every note as if none had been lost before it."""
 
-    def noted(self, note: PresenceNote, now: float, interval: float) -> None:
+    def receive_note(self, note: PresenceNote, now: float, interval: float) -> None:
         if note.version > self.version:
             self.version = note.version - 1
-        super().noted(note, now, interval)
+        super().receive_note(note, now, interval)
 
 
 # A rule that was taken out must show for certain: the same search each time, and nobody reads the smallest example.
@@ -154,7 +154,7 @@ def play(make: type[RoomView], steps: list[tuple[str, str, float]]) -> None:
         truth.symmetric_difference_update({user})
         lists = {"joined" if user in truth else "left": [(user, user)]}
         if fate == "arrives":
-            view.noted(note(version, len(truth), **lists), now, INTERVAL)
+            view.receive_note(note(version, len(truth), **lists), now, INTERVAL)
         now += pause
         push()
     view.confirmed(version, len(truth), now)

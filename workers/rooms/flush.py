@@ -3,6 +3,10 @@
 A turn writes to as many members as `Pace` says; the rest waits for the next turn, so that 100,000 members of one room
 cannot stall the loop for a quarter of a second. What writes cost is known only in the next turn, since uvloop does them
 after the callback has returned.
+
+Between two turns the loop reads what has come, and the members that are still to be written to get it by the same
+write. So turns are short while messages come faster than they are written: more of them leave together. While none
+comes, a break buys nothing, and turns are long.
 """
 
 from __future__ import annotations
@@ -23,15 +27,17 @@ from workers.rooms.types import LaggingMember, Transport
 
 logger = logging.getLogger(__name__)
 
-# Up to so many members are written to without a break: a write costs up to 2.4 µs, most of it in the kernel.
+# A room of so many members is written to without a break: a write costs up to 2.4 µs, most of it in the kernel.
 AT_ONCE = 256
+SLICE = 64  # members of a larger room between two looks at what the turn has left
 # Writes a turn while connections move: each of them waits for several turns of two loops, which must be short.
 HASTE = 512
 PUMPS = 64  # lagging members a turn, at up to 256 KiB each
 
 TURN = 0.005  # seconds that writing may take of one turn
+BUSY_TURN = 0.001  # the same under a backlog: batches of more than one message
 FIRST_GUESS = 2.4e-6  # seconds a write, on a quiet machine; a virtual one may take 10 µs
-LEAST, MOST = 256, 4096  # writes a turn
+LEAST, BUSY_LEAST, MOST = 256, 64, 4096  # writes a turn
 WEIGHT = 0.25  # of the newest turn in the average
 
 
@@ -53,27 +59,38 @@ class Flushable(Protocol):
 
 
 class Pace:
-    """How much is written in a turn, and how long a batch may wait for more: by what the last turns took. Pure.
+    """How much is written in a turn, and how long a batch may wait for more. Pure.
+
+    By what the last turns took, and by how many messages the last batch had.
 
     Times are seconds of one monotonic clock. With `max_batch_delay` 0 no batch ever waits.
     """
 
-    __slots__ = ("_delay", "_ended", "_per_write", "_took", "may_wait", "writes")
+    __slots__ = ("_busy", "_delay", "_ended", "_per_write", "_took", "may_wait", "writes")
 
     def __init__(self, max_batch_delay: float) -> None:
         self._delay = max_batch_delay
         self._per_write = FIRST_GUESS
         self._took = 0.0
         self._ended = 0.0
+        self._busy = False  # messages come faster than they are written
         self.may_wait = max_batch_delay > 0  # whether `wait` can ever be above 0
         self.writes = self._writes()  # members that one turn may write to
 
     def _writes(self) -> int:
-        return min(max(int(TURN / self._per_write), LEAST), MOST)
+        turn, least = (BUSY_TURN, BUSY_LEAST) if self._busy else (TURN, LEAST)
+        return min(max(int(turn / self._per_write), least), MOST)
+
+    def gathered(self, messages: int) -> None:
+        """A batch of so many messages was written."""
+        busy = messages > 1
+        if busy is not self._busy:
+            self._busy = busy
+            self.writes = self._writes()
 
     def turned(self, writes: int, took: float) -> None:
         """A turn with so many writes was over after `took` seconds; few writes say nothing about their price."""
-        if writes >= LEAST:
+        if writes >= BUSY_LEAST:
             self._per_write += WEIGHT * (took / writes - self._per_write)
             self.writes = self._writes()
 
@@ -125,6 +142,7 @@ class FlushQueue:
     def written(self, items: list[Item], members: int, size: int) -> None:
         """Count a batch of `size` bytes that was written to so many members; spelled out, once a batch."""
         stats, oldest = self._stats, items[0].time
+        self._pace.gathered(len(items))
         stats.deliveries += len(items) * members
         stats.bytes_out += size * members
         if oldest:  # by the store's clock, which on another machine may be ahead
@@ -136,18 +154,18 @@ class FlushQueue:
         self._scheduled = False
         began = perf_counter()
         self._since = self._since or began
-        most = budget = HASTE if self._haste else self._pace.writes
+        most = budget = min(self._pace.writes, HASTE) if self._haste else self._pace.writes
         dirty = self._dirty
         for _ in range(len(dirty)):
             if budget <= 0:
                 break
             room = dirty.popleft()
             room.dirty = False
-            budget -= room.flush(max(budget, AT_ONCE))
+            budget -= room.flush(max(budget, SLICE))
             if room.batch or room.busy:
                 room.dirty = True
                 dirty.append(room)
-        if dirty or most - budget >= AT_ONCE or self._pace.may_wait:
+        if dirty or most - budget >= BUSY_LEAST or self._pace.may_wait:
             self._loop.call_soon(self._written, most - budget, began)
         else:
             self._since = 0.0

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from workers.addressing import is_public
 from workers.bus.port import Entry, Position
 from workers.rooms.fanout import Fanout
-from workers.rooms.flush import AT_ONCE, FlushQueue, write_all
+from workers.rooms.flush import AT_ONCE, SLICE, FlushQueue, write_all
 from workers.rooms.follower import Follower, FollowPhase
 from workers.rooms.log_item import Item
 from workers.rooms.ring import Ring
@@ -373,7 +373,7 @@ class Room:
             self._flight.absorb(items, apart)
         elif apart or self.squeezed or len(self.live) > AT_ONCE:
             classes = ((self.live, False), (self.squeezed or {}, True))
-            self._flight = Fanout(items, classes, apart, at_once=AT_ONCE, written=self._flushes.written)
+            self._flight = Fanout(items, classes, apart, at_once=SLICE, written=self._flushes.written)
         elif self.live:
             return self._write_in_one_go(items)
         return 0

@@ -333,7 +333,8 @@ def model(count: int, actions: list[str] | None = None):
 def _small(monkeypatch):
     """Slices of one member, budgets of two, rings and pages of a few entries: every boundary is met all the time."""
     monkeypatch.setattr(room, "AT_ONCE", 1)
-    monkeypatch.setattr(flush, "AT_ONCE", 1)
+    monkeypatch.setattr(room, "SLICE", 1)
+    monkeypatch.setattr(flush, "SLICE", 1)
     monkeypatch.setattr(flush, "MOST", 2)
     monkeypatch.setattr(flush, "Pace", LatePace)
     monkeypatch.setattr(slow_consumer, "STEP", 100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.rooms.flush import LEAST, MOST, TURN, Pace
+from workers.rooms.flush import BUSY_LEAST, BUSY_TURN, LEAST, MOST, TURN, Pace
 
 
 def after(turns: int, *, writes: int, took: float) -> Pace:
@@ -24,7 +24,21 @@ def test_a_slow_machine_and_a_fast_one_have_a_bound():
 
 
 def test_a_turn_with_few_writes_says_nothing_about_their_price():
-    assert after(40, writes=LEAST - 1, took=1.0).writes == Pace(0.0).writes
+    assert after(40, writes=BUSY_LEAST - 1, took=1.0).writes == Pace(0.0).writes
+
+
+def test_turns_are_short_while_messages_come_faster_than_they_are_written():
+    pace = after(40, writes=1000, took=1000 * 5e-6)
+    pace.gathered(2)
+    assert abs(pace.writes * 5e-6 - BUSY_TURN) < 0.1 * BUSY_TURN
+    pace.gathered(1)
+    assert abs(pace.writes * 5e-6 - TURN) < 0.1 * TURN
+
+
+def test_a_short_turn_has_a_bound_too():
+    pace = after(40, writes=1000, took=1.0)
+    pace.gathered(2)
+    assert pace.writes == BUSY_LEAST
 
 
 def test_without_a_delay_nothing_ever_waits():

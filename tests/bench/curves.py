@@ -21,11 +21,12 @@ import msgspec
 from msgspec import Struct
 
 from tests.bench import measure, run, servers, svg
+from tests.bench.dialects import HELLO, SAY
 from tests.bench.loaders import Loader
-from tests.bench.scenarios import HELLO, PADDING, SAY, US, Scenario
+from tests.bench.scenarios import PADDING, US, Scenario
 from tests.bench.servers import Server
 
-BASE = Scenario(name="curve", title="", unit=US, at_most=0, reach=0, window=16)
+BASE = Scenario(name="curve", title="", unit=US, window=16)
 # Connections of one load, and of one worker: a load has 20,000 ports, and other files are open as well.
 PER_PROCESS = min(15_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 3 // 4)
 ROOM = HELLO.replace("%R", "0")

@@ -51,6 +51,7 @@ class Load:
         self.sample_mask = 0
         self.window = 0
         self.hello = b""
+        self.welcome = b'"welcome"'
         self.message = b""
         self.each_room = 0
         self.request = b""
@@ -67,6 +68,8 @@ class Load:
         *,
         count: int,
         hello: str = "",
+        welcome: str = '"welcome"',
+        path: str = "/",
         at_once: int = 128,
         each_room: int = 0,
         compressed: bool = False,
@@ -74,10 +77,13 @@ class Load:
         first: int = 0,
         timeout: float = 120.0,
     ) -> dict[str, Any]:
-        """`hello`: %I becomes the number of the connection, %R that of its room: number / each_room."""
-        self.hello, self.each_room = hello.encode(), each_room
+        """`hello`: %I becomes the number of the connection, %R that of its room: number / each_room.
+
+        `welcome`: what the answer to it holds.
+        """
+        self.hello, self.welcome, self.each_room = hello.encode(), welcome.encode(), each_room
         self.member = _kind(compressed=compressed, watching=watching)
-        self.request = _request(self.host, self.port, compressed=compressed)
+        self.request = _request(path, self.host, self.port, compressed=compressed)
         started = time.monotonic()
         begin, settled = self.begun, self._settled()
         while (done := self._settled() - settled) < count and time.monotonic() - started < timeout:
@@ -283,9 +289,9 @@ def _kind(*, compressed: bool, watching: bool) -> type[Member]:
     return CompressedMember if compressed else Member
 
 
-def _request(host: str, port: int, *, compressed: bool) -> bytes:
+def _request(path: str, host: str, port: int, *, compressed: bool) -> bytes:
     lines = [
-        "GET / HTTP/1.1",
+        f"GET {path} HTTP/1.1",
         f"Host: {host}:{port}",
         "Upgrade: websocket",
         "Connection: Upgrade",

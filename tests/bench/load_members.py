@@ -61,7 +61,7 @@ class Opening(asyncio.Protocol):
             if not self.load.hello:
                 return self.become_member()
             self.transport.write(frame(self.load.filled(self.load.hello, self.index)))
-        if b'"welcome"' in self.received:
+        if self.load.welcome in self.received:
             self.become_member()
 
     def become_member(self) -> None:

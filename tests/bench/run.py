@@ -9,20 +9,28 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
-from tests.bench import measure, servers
+from tests.bench import measure, peers, servers
+from tests.bench.dialects import CHAT, Dialect
 from tests.bench.loaders import Loader
-from tests.bench.scenarios import HELLO, PADDING, SAY, Scenario
+from tests.bench.scenarios import PADDING, Scenario
 from tests.bench.servers import Server
 
 Start = Callable[..., AbstractContextManager[Server]]
-SERVERS: dict[str, Start] = {"chatmaster": servers.chatmaster, "baseline": servers.baseline, "floor": servers.floor}
+SERVERS: dict[str, Start] = {
+    "chatmaster": servers.chatmaster,
+    "bound": peers.bound,
+    "floor": servers.floor,
+    "baseline": servers.baseline,
+    "centrifugo": peers.centrifugo,
+}
+AT_OUR_RATE = ("bound", "floor")  # which say little of a rate: they have nothing to do but to write
 PROBES = 20  # connections whose latency is looked at, spread over the order of joining
 
 
@@ -54,26 +62,43 @@ def cores() -> tuple[set[int], set[int]]:
 
 
 def as_loaded(scenario: Scenario, ours: Figure) -> Scenario:
-    """The scenario at the rate that ours had, where that was half of what saturates it: the same load for the floor."""
+    """The scenario at the rate that ours had last, where that was half of what saturates it."""
     if scenario.kind != "latency" or scenario.rate:
         return scenario
-    return msgspec.structs.replace(scenario, rate=statistics.median(details["rate"] for details in ours.details))
+    return msgspec.structs.replace(scenario, rate=ours.details[-1]["rate"])
+
+
+def measure_all(scenario: Scenario, names: Sequence[str], *, runs: int, seconds: float) -> dict[str, Figure]:
+    """All runs of a scenario: each measures every server in turn, so that what else the machine does meets all alike.
+
+    `names` begins with ours where a server gets the rate that ours had.
+    """
+    figures = {name: Figure() for name in names}
+    for _ in range(runs):
+        for name, figure in figures.items():
+            load = as_loaded(scenario, figures["chatmaster"]) if name in AT_OUR_RATE else scenario
+            _measure(load, name, seconds, figure)
+    return figures
 
 
 def measure_one(scenario: Scenario, server: str, *, runs: int, seconds: float) -> Figure:
-    """All runs of a scenario, each against a server that was just started."""
+    """All runs of a scenario with one server."""
     figure = Figure()
-    on, beside = cores()
-    settings = {"store.history_size": scenario.history_size} if server == "chatmaster" else None
     for _ in range(runs):
-        with SERVERS[server](scenario.workers, on, settings) as running:
-            _KINDS[scenario.kind](scenario, running, beside, seconds, figure)
+        _measure(scenario, server, seconds, figure)
     return figure
+
+
+def _measure(scenario: Scenario, name: str, seconds: float, figure: Figure) -> None:
+    """One run, against a server that was just started."""
+    on, beside = cores()
+    with SERVERS[name](scenario.workers, on, {"store.history_size": scenario.history_size}) as running:
+        _KINDS[scenario.kind](scenario, running, beside, seconds, figure)
 
 
 def _cpu(scenario: Scenario, server: Server, beside: set[int], seconds: float, figure: Figure) -> None:
     with Loader(server.port, beside) as load:
-        fill(load, scenario)
+        fill(load, scenario, server.dialect)
         result = keep_full(load, scenario, server, seconds)
     _judge(result, figure)
     if not result["deliveries"]:
@@ -85,7 +110,7 @@ def _cpu(scenario: Scenario, server: Server, beside: set[int], seconds: float, f
 def keep_full(load: Loader, scenario: Scenario, server: Server, seconds: float) -> dict[str, Any]:
     return load.ask(
         "send",
-        message=scenario.say,
+        message=server.dialect.say_once if scenario.keys else server.dialect.say,
         padding=scenario.padding,
         window=scenario.window,
         senders=min(scenario.senders, scenario.connections),
@@ -100,17 +125,18 @@ def keep_full(load: Loader, scenario: Scenario, server: Server, seconds: float) 
 def _memory(scenario: Scenario, server: Server, beside: set[int], seconds: float, figure: Figure) -> None:
     before = measure.memory(server.pid, server.without)
     with Loader(server.port, beside) as load:
-        opened = fill(load, scenario)
+        opened = fill(load, scenario, server.dialect)
         after = measure.memory(server.pid, server.without)
     figure.add((after - before) / 1024 / opened, connections=opened)
 
 
 def _connects(scenario: Scenario, server: Server, beside: set[int], seconds: float, figure: Figure) -> None:
+    how = opening_of(server.dialect) if scenario.hello else {"path": server.dialect.path}
     with Loader(server.port, beside) as load:
-        load.ask("open", count=200, hello=HELLO if scenario.hello else "")  # warm-up
+        load.ask("open", count=200, **how)  # warm-up
         load.ask("settle")
         before = measure.cpu_seconds(server.pid, server.without)
-        opening = load.ask("open", count=scenario.connections, hello=HELLO if scenario.hello else "", first=200)
+        opening = load.ask("open", count=scenario.connections, first=200, **how)
         load.ask("settle")  # what the store is told of a newcomer may be written a moment later
         cpu = measure.cpu_seconds(server.pid, server.without) - before
     figure.add(scenario.connections / cpu, wall_per_s=scenario.connections / opening["seconds"])
@@ -120,17 +146,18 @@ def _connects(scenario: Scenario, server: Server, beside: set[int], seconds: flo
 
 def _latency(scenario: Scenario, server: Server, beside: set[int], seconds: float, figure: Figure) -> None:
     """Ages at a few connections in a process of their own, which does not wait for the crowd's to be read."""
+    how = opening_of(server.dialect)
     with Loader(server.port, beside, patient=True) as crowd, Loader(server.port, beside) as probe:
         for _ in range(PROBES):
-            crowd.ask("open", count=(scenario.connections - PROBES) // PROBES, hello=HELLO)
-            probe.ask("open", count=1, hello=HELLO)
+            crowd.ask("open", count=(scenario.connections - PROBES) // PROBES, **how)
+            probe.ask("open", count=1, **how)
         crowd.ask("settle")
         members = crowd.ask("count")["members"] + probe.ask("count")["members"]
         rate = scenario.rate or _saturating(crowd, scenario, server, members) / 2
         crowd.ask("reset", sample_mask=2**30)
         result = probe.ask(
             "send",
-            message=SAY,
+            message=server.dialect.say,
             padding=PADDING,
             rate=rate,
             senders=PROBES,
@@ -147,8 +174,8 @@ def _latency(scenario: Scenario, server: Server, beside: set[int], seconds: floa
 def _lag(scenario: Scenario, server: Server, beside: set[int], seconds: float, figure: Figure) -> None:
     """How late a worker's heartbeat came at worst, by the server's own word."""
     with Loader(server.port, beside) as load:
-        fill(load, scenario)
-        load.ask("talk", message=SAY, senders=scenario.senders, rate=scenario.rate, padding=PADDING)
+        fill(load, scenario, server.dialect)
+        load.ask("talk", message=server.dialect.say, senders=scenario.senders, rate=scenario.rate, padding=PADDING)
         worst, end = 0.0, time.monotonic() + seconds
         while time.monotonic() < end:
             rows = server.workers()
@@ -165,18 +192,30 @@ def _lag(scenario: Scenario, server: Server, beside: set[int], seconds: float, f
 def _saturating(crowd: Loader, scenario: Scenario, server: Server, members: int) -> float:
     """Messages a second that go through when more always wait."""
     result = crowd.ask(
-        "send", message=SAY, padding=PADDING, window=16, senders=10, seconds=2.0, warmup=1.0, sample_mask=2**30
+        "send",
+        message=server.dialect.say,
+        padding=PADDING,
+        window=16,
+        senders=10,
+        seconds=2.0,
+        warmup=1.0,
+        sample_mask=2**30,
     )
     crowd.ask("settle", quiet=0.3)
     return float(result["deliveries"] / result["seconds"] / (members - PROBES))
 
 
-def fill(load: Loader, scenario: Scenario) -> int:
+def opening_of(dialect: Dialect) -> dict[str, str]:
+    """What a load is told of a server's opening."""
+    return {"path": dialect.path, "hello": dialect.hello, "welcome": dialect.welcome}
+
+
+def fill(load: Loader, scenario: Scenario, dialect: Dialect = CHAT) -> int:
     """All connections, each in its room; what the joining made the server say has been said."""
     opening = load.ask(
         "open",
         count=scenario.connections,
-        hello=HELLO,
+        **opening_of(dialect),
         each_room=scenario.each_room,
         compressed=scenario.compressed,
     )

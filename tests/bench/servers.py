@@ -1,4 +1,7 @@
-"""The servers that are measured, each pinned to the server's core: chatmaster, the baseline with a store, the floor."""
+"""The servers that are measured, each pinned to the server's core: chatmaster, the baseline with a store, the floor.
+
+Those that have to be built first are in `peers.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from tests.bench.dialects import CHAT, Dialect
 from tests.support import processes, wait
 from tests.support.server import ROOT, Chatmaster
 from tests.support.store import RedisServer
@@ -30,6 +34,7 @@ class Server(Struct, frozen=True):
     pid: int
     without: tuple[int, ...] = ()  # pids below `pid` that are not the server's cost
     workers: Callable[[], list[dict[str, Any]]] = list  # what its status says of each
+    dialect: Dialect = CHAT
 
 
 @contextmanager
@@ -61,13 +66,21 @@ def baseline(workers: int, cores: Collection[int], settings: Mapping[str, Any] |
 def floor(workers: int, cores: Collection[int], settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
     """One process, whatever the workers, that only writes what comes to the room: what this machine takes for it."""
     port = processes.free_port()
-    with pinned(cores):
-        process = subprocess.Popen([sys.executable, "-m", "tests.bench.floor", str(port)], cwd=ROOT)
-        try:
-            wait.until(lambda: _listens(port), 20)
-            yield Server(port, process.pid)
-        finally:
-            _end(process)
+    with pinned(cores), started([sys.executable, "-m", "tests.bench.floor", str(port)], port) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    command: Sequence[str], port: int, *, environment: Mapping[str, str] | None = None, dialect: Dialect = CHAT
+) -> Iterator[Server]:
+    """A process that listens on the port when this is entered, and ends with it."""
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        wait.until(lambda: _listens(port), 20)
+        yield Server(port, process.pid, dialect=dialect)
+    finally:
+        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

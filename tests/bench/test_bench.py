@@ -7,10 +7,22 @@ import xml.etree.ElementTree as ET
 import msgspec
 import pytest
 
-from tests.bench import curves, report, run, svg
+from tests.bench import curves, peers, report, run, svg, targets
 from tests.bench.curves import Curve, TooMany
 from tests.bench.run import Figure
-from tests.bench.scenarios import SCENARIOS
+from tests.bench.scenarios import SCENARIOS, Scenario
+
+
+def _scenario(name: str) -> Scenario:
+    return next(one for one in SCENARIOS if one.name == name)
+
+
+def _built(server: str) -> None:
+    """Skip where a server cannot be built, and where Centrifugo is not built yet: that takes minutes."""
+    if server == "centrifugo" and not peers.built(server):
+        pytest.skip("Centrifugo is not built: `python -m tests.bench room-1` does that")
+    if reason := peers.absent(server):
+        pytest.skip(reason)
 
 
 @pytest.mark.parametrize(
@@ -18,48 +30,121 @@ from tests.bench.scenarios import SCENARIOS
     [
         ("room-16-keys", "chatmaster"),
         ("room-16", "baseline"),
-        ("two-rooms", "chatmaster"),
+        ("room-16", "centrifugo"),
+        ("room-16", "bound"),
         ("room-16", "floor"),
+        ("two-rooms", "chatmaster"),
+        ("two-rooms", "centrifugo"),
+        ("two-rooms", "bound"),
         ("two-rooms", "floor"),
+        ("rate-50", "centrifugo"),
+        ("rate-50", "bound"),
         ("rate-50", "floor"),
+        ("deflate", "bound"),
         ("deflate", "floor"),
     ],
 )
 def test_a_scenario_gives_a_figure_and_every_message_arrives(name, server):
-    scenario = next(one for one in SCENARIOS if one.name == name)
+    _built(server)
+    figure = run.measure_one(_scenario(name), server, runs=1, seconds=1)
+    assert figure.faults == []
+    assert figure.median > 0
+
+
+@pytest.mark.parametrize("server", ["bound", "floor", "centrifugo"])
+def test_a_server_beside_ours_takes_newcomers(server):
+    _built(server)
+    scenario = msgspec.structs.replace(_scenario("welcome"), connections=500)
     figure = run.measure_one(scenario, server, runs=1, seconds=1)
     assert figure.faults == []
     assert figure.median > 0
 
 
-def test_a_table_says_how_much_better_and_what_changed(tmp_path):
+def test_a_table_says_how_each_server_beside_ours_stands_and_what_changed(tmp_path):
     now = report.Report(figures={"room-16": {"chatmaster": Figure([0.3, 0.4, 0.5]), "baseline": Figure([4.0])}})
     now.figures["room-16"]["floor"] = Figure([0.2])
+    now.figures["welcome"] = {"chatmaster": Figure([3000.0]), "centrifugo": Figure([1500.0])}
     now.save(tmp_path / "saved.json")
     before = report.load(tmp_path / "saved.json")
     before.figures["room-16"]["chatmaster"].values = [0.5]
-    row = report.table(now, before).splitlines()[-1]
-    assert [cell.strip() for cell in row.split("|")][3:-1] == [
-        *("0.4", "±25%", "0.4", "0.33", "4", "10.0", "0.2", "2.00", "0.5", "-20%")
+    head, _, room, welcome = [
+        [cell.strip() for cell in line.split("|")][3:-1] for line in report.table(now, before).splitlines()
     ]
-    assert report.missed(now) == []
-    assert report.missed(report.Report(figures={"connect": {"chatmaster": Figure([7999.0])}})) == ["connect"]
+    assert head[1:] == [
+        *("spread", "floor", "of it", "plain relay", "times better", "Centrifugo", "times better", "before", "change")
+    ]
+    assert room == ["0.4", "±25%", "0.2", "2.00", "4", "10.0", "", "", "0.5", "-20%"]
+    assert welcome == ["3,000", "±0%", "", "", "", "", "1,500", "2.0", "3,000", "+0%"]
 
 
-def test_the_floor_is_measured_where_it_can_do_the_same_work():
+def test_the_servers_of_a_round_are_measured_in_turn(monkeypatch):
+    met = []
+
+    def measured(scenario, name, seconds, figure):
+        met.append((name, scenario.rate))
+        figure.add(1.0, rate=100.0 * len(met))
+
+    monkeypatch.setattr(run, "_measure", measured)
+    run.measure_all(_scenario("half-load"), ["chatmaster", "bound", "centrifugo"], runs=2, seconds=1)
+    assert met == [
+        *(("chatmaster", 0.0), ("bound", 100.0), ("centrifugo", 0.0)),
+        *(("chatmaster", 0.0), ("bound", 400.0), ("centrifugo", 0.0)),
+    ]
+
+
+def test_a_target_is_the_ratio_of_each_round_and_says_how_far_the_rounds_lie_apart():
+    figures = {
+        "room-16": {"chatmaster": Figure([2.0, 4.0, 3.0]), "bound": Figure([2.0, 2.0, 2.0])},
+        "two-16": {"chatmaster": Figure([2.2, 4.4, 3.3])},
+        "welcome": {"chatmaster": Figure([3000.0]), "centrifugo": Figure([1000.0])},
+        "handover": {"chatmaster": Figure([2.5], [{"silence_ms": 700.0}])},
+    }
+    rows = [[cell.strip() for cell in line.split("|")][1:-1] for line in targets.table(figures).splitlines()[2:]]
+    assert rows == [
+        ["1,000, 16 in flight / C", "1.5", "1 to 2", "≤ 1.3", "≤ 1.15", "missed"],
+        ["two workers, 16 in flight / one worker", "1.1", "1.1 to 1.1", "≤ 1.4", "≤ 1.2", "reached"],
+        ["newcomers a second / Centrifugo", "3", "3 to 3", "≥ 1.3", "≥ 2", "reached"],
+        ["reload of 10,000 in a busy room", "2.5 s", "2.5 to 2.5", "≤ 3", "≤ 2", "met"],
+        ["longest silence in it", "700 ms", "700 to 700", "≤ 500", "≤ 300", "missed"],
+    ]
+    assert targets.table({}) == ""
+
+
+def test_every_target_speaks_of_what_is_measured():
+    measured = {scenario.name: scenario.servers for scenario in SCENARIOS} | {"handover": ("chatmaster",)}
+    for target in targets.TARGETS:
+        assert not target.beside or target.beside in {*measured[target.scenario], *measured}, target.row
+
+
+def test_each_server_is_measured_where_it_can_do_the_same_work():
     measured = {scenario.name: scenario.servers for scenario in SCENARIOS}
-    assert [name for name, by in measured.items() if "floor" not in by] == ["large"]
+    assert [name for name, by in measured.items() if not {"floor", "bound"} & set(by)] == ["large"]
     assert [name for name, by in measured.items() if "baseline" not in by] == ["deflate", "large"]
+    assert [name for name, by in measured.items() if "centrifugo" not in by] == ["room-16-keys", "deflate", "large"]
 
 
-def test_the_floor_is_given_the_rate_that_ours_had():
-    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+def test_a_server_that_cannot_be_built_is_left_out_with_the_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    peers.bound_program.cache_clear()
+    peers.centrifugo_program.cache_clear()
+    try:
+        assert peers.absent("bound") == "no C compiler (cc, gcc, clang)"
+        assert peers.absent("centrifugo") == "no Go tool chain (go)"
+        assert peers.absent("floor") == ""
+    finally:
+        peers.bound_program.cache_clear()
+        peers.centrifugo_program.cache_clear()
+
+
+def test_floor_and_bound_are_given_the_rate_that_ours_had():
     ours = Figure()
-    for rate in (100.0, 300.0, 120.0):
+    for rate in (300.0, 120.0):
         ours.add(10.0, rate=rate)
-    assert run.as_loaded(by_name["half-load"], ours) == msgspec.structs.replace(by_name["half-load"], rate=120.0)
-    assert run.as_loaded(by_name["rate-50"], ours) == by_name["rate-50"]
-    assert run.as_loaded(by_name["two-16"], ours) == by_name["two-16"]
+    half = _scenario("half-load")
+    assert run.as_loaded(half, ours) == msgspec.structs.replace(half, rate=120.0)
+    assert run.as_loaded(_scenario("rate-50"), ours) == _scenario("rate-50")
+    assert run.as_loaded(_scenario("two-16"), ours) == _scenario("two-16")
 
 
 def test_what_belongs_under_a_table_is_said_where_its_rows_need_it():

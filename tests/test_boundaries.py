@@ -38,6 +38,7 @@ NO_NAMES = {
     ("chatmaster/store/refusals.py", "@* +@all -@dangerous +info +config|get"),  # a rule of Redis's ACL
     ("chatmaster/store/remote.py", "@"),
     ("chatmaster/store/url.py", "@"),
+    ("workers/bus/keys.py", "@"),  # between the instance and the database in the name of a channel
     ("workers/chat/rules/entries.py", "@room"),  # a mention in a text
     ("workers/chat/rules/names.py", "!"),  # the first visible character of ASCII
     ("workers/chat/rules/entries.py", "@"),
@@ -73,21 +74,6 @@ KNOWN: dict[str, set[str]] = {
         "Page",
         "Place",
         "StoreUnreachable",
-    },
-    "close_codes": {
-        "workers/payload.py: 1004",
-        "workers/payload.py: 1005",
-        "workers/payload.py: 1006",
-        "workers/payload.py: 1014",
-    },
-    "names_with_signs": {
-        "workers/bus/keys.py: !inboxes-",
-        "workers/bus/keys.py: !probe",
-        "workers/bus/keys.py: !probe-",
-        "workers/bus/keys.py: @",
-        "workers/registry/keys.py: !all-connections",
-        "workers/registry/keys.py: !audit",
-        "workers/registry/keys.py: !sanctions",
     },
     "small_files": {
         "workers/process/heartbeat.py",

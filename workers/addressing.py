@@ -29,6 +29,12 @@ ALL_ROOM: Final = "!all"  # every connection of a program is in it: Worker.broad
 CONTROL_ROOM: Final = "!control"  # orders about users: bans, mutes, kicks; and kicks of single connections
 NAMES_ROOM: Final = "!names"  # what users are called, and which of them are moderators
 SENDS_ROOM: Final = "!sends"  # messages for single connections
+# Names that only tag keys and channels of the store: these rooms have no log and no members.
+ALL_CONNECTIONS: Final = "!all-connections"
+AUDIT_TRAIL: Final = "!audit"
+SANCTIONS: Final = "!sanctions"
+PROBE: Final = "!probe"
+INBOX_CHANNEL: Final = "!inboxes-"  # and the number of a channel that inboxes share
 SETTINGS_ROOM: Final = "!settings"  # what an instance publishes of its settings; only a key, nobody is in it
 
 _ALLOWED: Final = "1 to 64 letters, marks and digits of any script, and _ . : -"

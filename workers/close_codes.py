@@ -7,6 +7,7 @@ document says what a client does about each code.
 from __future__ import annotations
 
 from enum import IntEnum, unique
+from typing import Final
 
 
 @unique
@@ -31,3 +32,11 @@ class CloseCode(IntEnum):
     TOO_SLOW = 4008  # the client does not read what is sent
     FLOOD = 4009  # the client goes on while requests are refused, or sends too many control frames
     NO_ANSWER = 4010  # no answer to a ping in time
+
+
+NEVER_SENT: Final = frozenset({1004, CloseCode.NO_STATUS, CloseCode.ABNORMAL, 1015})  # RFC 6455, 7.4.1
+
+
+def may_be_sent(code: int) -> bool:
+    """Return whether a server may send a code: 1000 to 1014 without NEVER_SENT, or 3000 to 4999 (RFC 6455, 7.4)."""
+    return (1000 <= code <= 1014 and code not in NEVER_SENT) or 3000 <= code <= 4999

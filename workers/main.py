@@ -21,7 +21,7 @@ from workers.process import program
 from workers.process.forked import LAST_WISH, Forks
 from workers.process.lifecycle import Lifecycle
 from workers.process.master_channel import send_blocking
-from workers.worker import Worker
+from workers.worker import Worker, serving
 
 # Objects that may be made before the collector looks at the young ones, and so on (gc.set_threshold). They are made of
 # messages, which reference counting frees: looking at them often finds nothing.
@@ -61,6 +61,7 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
         reason = f"{launch.settings.server.app} no longer defines the Worker {launch.worker!r}"
         send_blocking(launch.channel, contract.Failed(ExitCode.NOT_READY, reason))
         return ExitCode.NOT_READY
+    serving()
     # What was there before the fork is frozen; a full collection would only touch, and so copy, shared pages.
     gc.set_threshold(*GC_THRESHOLD)
     loop = _new_loop()

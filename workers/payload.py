@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from workers.close_codes import may_be_sent
+
 TEXT, BINARY = "t", "b"
 
 
@@ -43,6 +45,6 @@ def close_code(code: Any) -> int:
     """
     if isinstance(code, bool) or not isinstance(code, int):
         raise TypeError(f"a close code is a whole number, not {type(code).__name__}")
-    if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
+    if not may_be_sent(code):
         raise ValueError(f"{code} is no code to close with: 1000 to 1014 without 1004, 1005, 1006, or 3000 to 4999")
     return code

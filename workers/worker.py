@@ -56,7 +56,7 @@ class Worker(Callbacks):
 
     `listen` is `websocket://HOST:PORT` (or `ws://`), `wss://HOST:PORT` or `unix:/PATH`; without one the
     processes serve nobody and only run timers. `count` is the number of processes (0: one for each core).
-    Raises ValueError for an address of another kind.
+    Raises ValueError for an address of another kind, RuntimeError in a process that serves already.
     """
 
     on_worker_start: Event[OfWorker, DecoratesWorker] = Event("worker")
@@ -121,6 +121,11 @@ class Worker(Callbacks):
         application: Callable[[Worker, Any], Any] | None = None,
     ) -> None:
         super().__init__()
+        if _serving:
+            raise RuntimeError(
+                "this Worker is created too late, no process would serve it: a program's Workers are those that its "
+                "import creates. Create the Worker at the top level of the program's module, then run `chatctl reload`"
+            )
         self.listen = listen or ""
         self.name = name
         self.count = count
@@ -333,9 +338,16 @@ def _directory() -> str:
 
 
 _imported = False
+_serving = False
 
 
 def importing() -> None:
-    """This process imports programs to serve them, or to look at them: from now on `run_all` runs nothing."""
+    """Note that this process imports a program to serve or inspect it: from now on `run_all` runs nothing."""
     global _imported
     _imported = True
+
+
+def serving() -> None:
+    """Note that the program is imported and this process serves it: from now on creating a Worker is an error."""
+    global _serving
+    _serving = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,44 @@ async def test_whatever_a_program_leaves_behind_its_worker_ends_soon_and_in_orde
         assert (server.directory / "tidy").read_text() == "tidied up"  # a task that ends when it is cancelled
     assert server.stop() == 0
     assert server.log().count("has ended as ordered") == 2
+
+
+LATE = """
+from workers import Worker
+
+worker = Worker(name="punctual")
+
+@worker.on_message
+def declare(connection, data):
+    try:
+        Worker("websocket://127.0.0.1:0", name="late")
+    except RuntimeError as error:
+        connection.send(str(error))
+
+class Late(Worker):
+    pass
+
+@worker.on_worker_start
+def declare_again(worker):
+    try:
+        Late()
+    except RuntimeError:
+        print("refused at the start", flush=True)
+"""
+
+
+async def test_a_worker_that_is_created_while_the_program_is_served_is_refused(
+    chatmaster: Make, tmp_path: Path
+) -> None:
+    """The master never learns of it: without an error nothing would tell why nobody serves its address."""
+    (tmp_path / "late.py").write_text(LATE)
+    server = chatmaster(str(tmp_path / "late.py"), workers=1)
+    async with await RawSocket.open(server.url) as client:
+        client.send_text("go")
+        answer = await client.read_message()
+    assert "created too late" in str(answer) and "chatctl reload" in str(answer)
+    assert "refused at the start" in server.log()
+    assert server.ctl("reload").returncode == 0  # the module is imported again, which declares its Worker in time
 
 
 @pytest.mark.parametrize("what", ["formatter", "factory"])

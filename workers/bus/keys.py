@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 
-from workers.addressing import is_inbox
+from workers.addressing import INBOX_CHANNEL, PROBE, is_inbox
 
 INBOX_CHANNELS = 256
 
@@ -44,16 +44,16 @@ def shared_channels(name: str, database: int) -> list[str]:
 
 def probe(name: str) -> list[str]:
     """What a sign of life writes."""
-    return [f"{tag(name, '!probe')}:{kind}" for kind in ("stamp", "log", "map")]
+    return [f"{tag(name, PROBE)}:{kind}" for kind in ("stamp", "log", "map")]
 
 
 def probe_channel(name: str, database: int, worker: str) -> str:
     """Where a worker hears its own signs of life."""
-    return _channel(name, database, f"!probe-{worker}")
+    return _channel(name, database, f"{PROBE}-{worker}")
 
 
 def _inbox_channel(name: str, database: int, number: int) -> str:
-    return _channel(name, database, f"!inboxes-{number:02x}")
+    return _channel(name, database, f"{INBOX_CHANNEL}{number:02x}")
 
 
 def _channel(name: str, database: int, room: str) -> str:

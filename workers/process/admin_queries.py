@@ -1,21 +1,21 @@
-"""Answers what only a worker knows: its connections, its rooms, who is in one, what is said there now.
+"""Answers the master's queries for `chatctl`: the worker's connections and rooms, a room's users and its new entries.
 
-The questions come from the master, for `chatctl`; rows go back in packets that fit the channel.
+Rows go back in packets that fit the channel to the master. Packets are filled by bytes, not by the number of rows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from chatmaster import contract
 from workers.addressing import is_internal, log_name, normalized
 from workers.bus.port import BusError
-from workers.process.answers import Lines, answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_LINES = 1000  # of a room that wait to be sent to who follows it
 Row = dict[str, Any]
+
+MOST_LINES = 1000  # entries of a room that wait to be sent to `chatctl tail`
+HEAD = 256  # bytes of a packet for everything but rows
+ROOM_FOR_ROWS = contract.MAX_PACKET - HEAD
 
 
 class Queries:
@@ -35,7 +38,7 @@ class Queries:
         self._channel = channel
         self._running: dict[int, asyncio.Task[Any]] = {}
 
-    def ask(self, query: contract.Query) -> None:
+    def start(self, query: contract.Query) -> None:
         """A query came; its answer is sent when it is known."""
         task = self._node.tasks.start(self._answer(query), what=f"query {query.what}")
         self._running[query.id] = task
@@ -127,12 +130,12 @@ class Queries:
             stop()
 
     def _follow(self, room: str, lines: Lines) -> Callable[[], None]:
-        def received(entry: Any) -> None:
+        def on_entry(entry: Any) -> None:
             lines.put(
                 {"room": room, "offset": entry.offset, "time": entry.time / 1000, "payload": _shown(entry.payload)}
             )
 
-        return self._node.hub.follow(room, received)
+        return self._node.hub.follow(room, on_entry)
 
     def _send(self, query_id: int, rows: list[Row], facts: Row) -> None:
         for answer in answers(query_id, rows):
@@ -152,3 +155,63 @@ def _room(args: Row) -> str:
 
 def _shown(payload: bytes) -> str:
     return payload.decode("utf-8", "replace")
+
+
+def answers(query_id: int, rows: Iterable[Row]) -> Iterator[contract.Answer]:
+    """Pack rows, in order, into answers of at most MAX_PACKET bytes; none of them is the last answer."""
+    together: list[Row] = []
+    size = 0
+    for row in rows:
+        encoded = contract.encode(row)
+        if together and size + len(encoded) > ROOM_FOR_ROWS:
+            yield contract.Answer(query_id, together, last=False)
+            together, size = [], 0
+        if len(encoded) > ROOM_FOR_ROWS:
+            yield from _pieces(query_id, encoded)
+        else:
+            together.append(row)
+            size += len(encoded)
+    if together:
+        yield contract.Answer(query_id, together, last=False)
+
+
+def _pieces(query_id: int, encoded: bytes) -> Iterator[contract.Answer]:
+    for start in range(0, len(encoded), ROOM_FOR_ROWS):
+        end = start + ROOM_FOR_ROWS
+        yield contract.Answer(query_id, last=False, piece=encoded[start:end], more=end < len(encoded))
+
+
+class Lines:
+    """A queue of at most `most` rows; a row `{"lost": number}` stands where rows were dropped."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rows: deque[Row] = deque()
+        self._lost = 0
+        self._some = asyncio.Event()
+
+    def put(self, row: Row) -> None:
+        """Add a row; a row that does not fit is only counted."""
+        if len(self._rows) >= self._most:
+            self.lose()
+            return
+        if self._lost:
+            self._rows.append({"lost": self._lost})
+            self._lost = 0
+        self._rows.append(row)
+        self._some.set()
+
+    def lose(self) -> None:
+        """Count a dropped row."""
+        self._lost += 1
+        self._some.set()
+
+    async def next(self) -> Row:
+        """Wait for the next row."""
+        while not self._rows and not self._lost:
+            self._some.clear()
+            await self._some.wait()
+        if self._rows:
+            return self._rows.popleft()
+        lost, self._lost = self._lost, 0
+        return {"lost": lost}

@@ -193,7 +193,7 @@ class Lifecycle:
                 if self._going:
                     incoming.decline()
             case contract.Query():
-                self._queries.ask(message)
+                self._queries.start(message)
             case contract.CancelQuery():
                 self._queries.cancel(message.id)
             case contract.Adopt(address):

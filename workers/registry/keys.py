@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 
+from workers.addressing import ALL_CONNECTIONS, AUDIT_TRAIL, SANCTIONS
 from workers.bus.keys import tag
 
 ALL = "*"
@@ -42,16 +43,16 @@ def sanctions(name: str, subject: str) -> str:
 
 def all_sanctions(name: str) -> str:
     """The list of all bans and mutes."""
-    return f"{tag(name, '!sanctions')}:sanctions"
+    return f"{tag(name, SANCTIONS)}:sanctions"
 
 
 def audit(name: str) -> str:
     """The audit trail of the instance."""
-    return f"{tag(name, '!audit')}:trail"
+    return f"{tag(name, AUDIT_TRAIL)}:trail"
 
 
 def _tag(name: str, subject: str) -> str:
     if subject == ALL:
-        return tag(name, "!all-connections")
+        return tag(name, ALL_CONNECTIONS)
     who = hashlib.blake2b(subject[2:].encode(), digest_size=12).hexdigest()
     return tag(name, subject[:2] + who)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatmaster import contract
-from workers.process.answers import Lines, answers
+from workers.process.admin_queries import Lines, answers
 
 
 def received(packets: list[contract.Answer]) -> list[dict[str, Any]]:

@@ -152,19 +152,23 @@ class Line:
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Person]]:
     """Somebody with a browser of their own: `visit(server, "Ada", width=360)`."""
-    people: list[Person] = []
+    visitors: list[Person] = []
 
-    def make(server: Chatmaster, name: str = "", *, width: int = 1280, height: int = 800, **how: Any) -> Person:
+    def make(
+        server: Chatmaster, name: str = "", *, width: int = 1280, height: int = 800, people: bool = True, **how: Any
+    ) -> Person:
         context = browser.new_context(viewport={"width": width, "height": height}, locale="en-GB", **how)
         page = context.new_page()
         if name:
             value = json.dumps(json.dumps(name))
             page.add_init_script(f"localStorage['chatmaster.name'] ??= {value}")
-        people.append(Person(page, server.http))
-        return people[-1]
+        if people:  # somebody who wants the list of people beside the messages, which a newcomer does not see
+            page.add_init_script("localStorage['chatmaster.people'] ??= 'true'")
+        visitors.append(Person(page, server.http))
+        return visitors[-1]
 
     yield make
-    complaints = [complaint for person in people for complaint in person.complaints]
-    for person in people:
+    complaints = [complaint for person in visitors for complaint in person.complaints]
+    for person in visitors:
         person.page.context.close()
     assert not complaints, complaints

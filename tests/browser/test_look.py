@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from tests.browser.conftest import Line
 
 BACKGROUND = "() => getComputedStyle(document.body).backgroundColor"
 LIGHT, DARK = "rgb(251, 250, 247)", "rgb(23, 25, 26)"
@@ -71,3 +75,69 @@ def test_who_wants_little_motion_gets_none(server, visit, wish, moves):
     page.locator("#jump").wait_for()
     assert page.evaluate(PRESS_JUMP)
     ada.expect(page.locator("#jump")).to_be_hidden()
+
+
+def test_the_list_of_people_comes_when_it_is_asked_for(server, visit):
+    """Not at first, and beside direct messages never; who has opened it finds it open the next time."""
+    ada, bob = visit(server, "Ada", people=False).come(), visit(server, "Bob").come()
+    page, column, button = ada.page, ada.page.locator("#people"), ada.page.locator("#open-people")
+    ada.expect(column).to_be_hidden()
+    button.click()
+    ada.expect(column).to_be_visible()
+    page.reload()
+    ada.expect(column).to_be_visible()
+    column.locator(".member", has_text="Bob").click()
+    page.get_by_role("menuitem", name="Write directly").click()
+    ada.expect(page.locator("#title-text")).to_have_text("Bob")
+    ada.expect(column).to_be_hidden()
+    ada.expect(button).to_be_hidden()
+    page.locator("#rooms .room", has_text="lobby").click()
+    ada.expect(column).to_be_visible()
+    bob.page.close()
+
+
+def test_that_all_is_well_goes_without_saying(server, visit):
+    """The line about the connection is there when there is something to say."""
+    ada = visit(server, "Ada")
+    line = Line(ada.page)
+    ada.come()
+    ada.expect(ada.page.locator("#told")).to_have_text("Connected")
+    ada.expect(ada.page.locator("#state")).to_be_hidden()
+    line.cut()
+    ada.expect(ada.page.locator("#state")).to_be_visible()
+    ada.expect(ada.page.locator("#state")).to_contain_text("Reconnecting")
+
+
+def test_eight_people_have_eight_colours(server, visit):
+    """Also where ids would give two of them the same one; a person's is the same in the list and at a message."""
+    ada = visit(server, "Ada").come()
+    script = """async (names) => {
+        const { connect } = await import("./chat.js");
+        const come = (name) => new Promise((resolve) => {
+            const chat = connect(location.origin.replace("http", "ws") + "/", { rooms: ["lobby"], name });
+            chat.on("welcome", () => chat.say("lobby", `I am ${name}`).then(resolve));
+        });
+        await Promise.all(names.map(come));
+    }"""
+    ada.page.evaluate(script, ["Bob", "Cyd", "Dan", "Eve", "Fay", "Gus", "Hal"])
+    ada.expect(ada.page.locator(".member")).to_have_count(8)
+    ada.expect(ada.page.locator(".message")).to_have_count(7)
+    look = "(nodes) => nodes.map((node) => getComputedStyle(node).backgroundColor)"
+    in_list = ada.page.locator(".member .avatar").evaluate_all(look)
+    at_messages = ada.page.locator(".message .avatar:not(.tiny)").evaluate_all(look)
+    assert len(set(in_list)) == 8, json.dumps(in_list)
+    assert len(set(at_messages)) == 7 and set(at_messages) < set(in_list)
+
+
+def test_the_card_about_a_person(server, visit):
+    """Name, what is known of them, their id; of what the server does not say, nothing."""
+    ada = visit(server, "Ada").come()
+    bob = visit(server, "Bob").come()
+    bob.say("hello")
+    ada.sees("hello")
+    ada.message("hello").locator(".name").click()
+    card = ada.page.locator(".card")
+    ada.expect(card).to_contain_text("Bob")
+    ada.expect(card).to_contain_text("Guest · online")
+    ada.expect(card.locator(".card-id")).to_contain_text("guest:")
+    ada.expect(ada.page.get_by_role("menu", name="Bob, Guest, online")).to_be_visible()

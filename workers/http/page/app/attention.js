@@ -31,7 +31,9 @@ export class Attention {
 
   show() {
     const button = byId("notify");
-    const words = this.wanted ? "Notifications are on: mentions and direct messages" : "Notifications are off";
+    const words = this.wanted
+      ? "Notifications are on: mentions and direct messages, while this page is open"
+      : "Notifications are off";
     button.setAttribute("aria-pressed", String(this.wanted));
     button.setAttribute("aria-label", "Notifications");
     button.title = words;

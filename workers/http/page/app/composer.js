@@ -10,6 +10,7 @@ import { kept } from "./storage.js";
 
 const TYPING_EVERY = 3000; // ms
 const SAVE_AFTER = 300;
+const MEASURED = 4000; // letters; the style allows only a part of the window
 
 export class Composer {
   /** @param {App} app */
@@ -212,10 +213,11 @@ export class Composer {
     insertText(this.text, words);
   }
 
-  /** As high as the text. */
+  /** As high as the text; of a very long one the height is known, and measuring takes long. */
   grow() {
-    this.text.style.height = "auto";
-    this.text.style.height = `${this.text.scrollHeight}px`;
-    byId("send").disabled = !this.text.value.trim() || this.text.disabled;
+    const { value, style } = this.text;
+    style.height = "auto";
+    style.height = value.length > MEASURED ? "100dvh" : `${this.text.scrollHeight}px`;
+    byId("send").disabled = !value.trim() || this.text.disabled;
   }
 }

@@ -4,7 +4,7 @@
  *
  * `segment` counts the times the log was lost: offsets begin again, and what was shown before stays above, out of reach.
  */
-/** @import { Entry, Presence, RoomState } from "../chat/wire.js" */
+/** @import { Entry, Member, Presence, RoomState } from "../chat/wire.js" */
 
 export const ROOM_MENTION = "@room";
 const MOST_KEPT = 600; // messages; older ones are loaded again when they are scrolled to
@@ -27,6 +27,7 @@ const TYPING_FOR = 6000; // ms
  * @property {boolean} deleted
  * @property {Map<string, Set<string>>} reactions emoji to users
  * @property {number} version grows with each change
+ * @property {boolean} [unfolded] a long one is shown as a whole
  *
  * @typedef {{kind: "gap", segment: number, offset: number, to: number}} Gap
  * @typedef {{kind: "reset", segment: number, offset: number}} Reset
@@ -100,9 +101,10 @@ export class Conversation {
     this.readTo = 0; // how far the user has read
     /** @type {number | null} where the line "new messages" goes: after this offset */
     this.newAfter = null;
-    /** @type {Map<string, {user: string, name: string, connections: number}>} */
+    /** @type {Map<string, Member>} */
     this.members = new Map();
     this.memberCount = 0;
+    this.topic = ""; // what the room is about
     this.membersNote = "";
     this.comings = 0; // counts changes of the members
     /** @type {Map<string, {name: string, until: number}>} */

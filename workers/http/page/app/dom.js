@@ -1,4 +1,5 @@
 /** Owns how elements are made. Text only ever becomes a text node: there is no way to markup in here. */
+import { colourOf } from "./colours.js";
 import { press } from "./press.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -82,7 +83,9 @@ export function avatar(user, name, size = "") {
     "aria-hidden": "true",
     text: initials(name, size === "tiny" ? 1 : 2),
   });
-  node.style.setProperty("--hue", String(hueOf(user)));
+  const { hue, light } = colourOf(user);
+  node.style.setProperty("--hue", String(hue));
+  if (light) node.classList.add("light");
   return node;
 }
 
@@ -99,17 +102,6 @@ function initials(name, most) {
     (word) => [...word][0],
   );
   return letters.slice(0, most).join("").toLocaleUpperCase() || "?";
-}
-
-/**
- * One of 15 hues that can be told apart; short names that differ little lie far from each other (FNV-1a, mixed).
- * @param {string} user
- */
-function hueOf(user) {
-  let hash = 2_166_136_261;
-  for (const character of user) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16_777_619);
-  hash = Math.imul(hash ^ (hash >>> 15), 2_246_822_519);
-  return (((hash ^ (hash >>> 13)) >>> 0) % 15) * 24;
 }
 
 /**

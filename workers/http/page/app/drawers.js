@@ -8,7 +8,8 @@ const NO_ROOM_FOR_PEOPLE = matchMedia("(width < 68.75rem)");
 export class Drawers {
   constructor() {
     this.app = byId("app");
-    this.people = !NO_ROOM_FOR_PEOPLE.matches && kept.get("people", true);
+    this.people = !NO_ROOM_FOR_PEOPLE.matches && kept.get("people", false);
+    this.direct = false; // two people need no list
     this.sidebar = false; // open as a drawer
     byId("open-sidebar").addEventListener("click", () => this.set({ sidebar: true }));
     byId("close-sidebar").addEventListener("click", () => this.set({ sidebar: false }));
@@ -20,14 +21,24 @@ export class Drawers {
     });
     NARROW.addEventListener("change", () => this.set({ sidebar: false }));
     NO_ROOM_FOR_PEOPLE.addEventListener("change", ({ matches }) =>
-      this.set({ people: !matches && kept.get("people", true) }),
+      this.set({ people: !matches && kept.get("people", false) }),
     );
     this.show();
   }
 
   /** Whether a drawer covers the page. */
   get isOver() {
-    return (this.sidebar && NARROW.matches) || (this.people && NO_ROOM_FOR_PEOPLE.matches);
+    return (this.sidebar && NARROW.matches) || (this.showsPeople && NO_ROOM_FOR_PEOPLE.matches);
+  }
+
+  get showsPeople() {
+    return this.people && !this.direct;
+  }
+
+  /** @param {boolean} direct whether direct messages are shown */
+  shown(direct) {
+    this.direct = direct;
+    this.show();
   }
 
   togglePeople() {
@@ -60,9 +71,10 @@ export class Drawers {
   }
 
   show() {
-    this.app.classList.toggle("with-people", this.people);
+    this.app.classList.toggle("with-people", this.showsPeople);
+    byId("open-people").hidden = this.direct;
     this.app.classList.toggle("with-sidebar", this.sidebar);
-    byId("open-people").setAttribute("aria-expanded", String(this.people));
+    byId("open-people").setAttribute("aria-expanded", String(this.showsPeople));
     byId("open-sidebar").setAttribute("aria-expanded", String(this.sidebar));
     byId("veil").hidden = !this.isOver;
     byId("main").inert = this.isOver;

@@ -15,9 +15,10 @@ import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Loader } from "./loader.js";
 import { Model } from "./model.js";
-import { mutedText, openModeration, openPersonMenu } from "./moderation.js";
+import { mutedText, openModeration } from "./moderation.js";
 import { Outbox, reasonOf } from "./outbox.js";
 import { People } from "./people.js";
+import { openPersonMenu } from "./person.js";
 import { openMenu } from "./popup.js";
 import { press } from "./press.js";
 import { Sidebar } from "./sidebar.js";
@@ -207,6 +208,7 @@ export class App {
     if (!conversation.unread) conversation.newAfter = null;
     else conversation.newAfter ??= conversation.readTo;
     this.drawers.close();
+    this.drawers.shown(conversation.direct);
     this.composer.show(conversation);
     this.timeline.show(offset);
     this.refresh(join);
@@ -382,6 +384,11 @@ export class App {
       moderates && { icon: "shield", text: "Moderate…", act: () => openModeration(this, current.peer) },
       !current.direct &&
         current.joined && { icon: "leave", text: "Leave this room", danger: true, act: () => this.leave(current) },
+      current.direct && {
+        icon: "people",
+        text: `About ${this.model.nameOf(current.peer)}`,
+        act: () => this.openPerson(anchor, { user: current.peer, name: this.model.nameOf(current.peer) }),
+      },
       current.direct && { icon: "copy", text: "Copy the user's id", act: () => this.copy(current.peer) },
     ];
     openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));

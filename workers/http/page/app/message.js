@@ -5,7 +5,7 @@
 /** @import { Outgoing } from "./outbox.js" */
 /** @import { Row } from "./rows.js" */
 import { avatar, bdi, el, icon } from "./dom.js";
-import { excerpt, isEmojiOnly, rendered } from "./text.js";
+import { excerpt, folded, isEmojiOnly, rendered } from "./text.js";
 import { clockTime, wholeTime } from "./time.js";
 
 const READERS_SHOWN = 4;
@@ -60,8 +60,8 @@ function startNode(conversation, app) {
   const heading = conversation.direct ? [bdi(title)] : ["This is the beginning of ", bdi(`#${title}`)];
   const empty = !conversation.items.length;
   const words = conversation.direct
-    ? "What is said here stays between the two of you."
-    : "Say hello. Everyone in this room can read it, and so can those who join later.";
+    ? "Only the two of you are shown this. Whoever runs the server could read it."
+    : "Say hello. Who is in this room reads it, and so can those who join later.";
   const face = conversation.direct
     ? avatar(conversation.peer, title, "large")
     : el("span", { class: "start-mark", "aria-hidden": "true", text: "#" });
@@ -163,6 +163,14 @@ export function textOf(message) {
   return excerpt(message.text);
 }
 
+const unfoldButton = () =>
+  el("button", {
+    type: "button",
+    class: "link-button unfold",
+    text: "Show the whole message",
+    data: { act: "unfold" },
+  });
+
 /**
  * @param {Message} message
  * @param {Model} model
@@ -181,7 +189,10 @@ function content(message, model) {
     me: user === model.me || user === "@room",
   }));
   const large = isEmojiOnly(message.text);
-  const node = el("div", { class: large ? "text large" : "text", dir: "auto" }, ...rendered(message.text, mentions));
+  const beginning = message.unfolded ? null : folded(message.text);
+  const parts = rendered(beginning ?? message.text, mentions);
+  const node = el("div", { class: large ? "text large" : "text", dir: "auto" }, ...parts);
+  if (beginning !== null) node.append(unfoldButton());
   if (message.edited) node.append(el("span", { class: "edited", text: "(edited)" }));
   return node;
 }
@@ -245,7 +256,7 @@ const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["check", "Sent,
 function outgoingNode(row) {
   const outgoing = row.message;
   const failed = outgoing.status === "failed";
-  const text = el("div", { class: "text", dir: "auto" }, ...rendered(outgoing.text));
+  const text = el("div", { class: "text", dir: "auto" }, ...rendered(folded(outgoing.text) ?? outgoing.text));
   const body = el("div", { class: "body" }, row.first && head(outgoing), text, failed && complaint(outgoing));
   const classes = `message mine ${row.first ? "first" : ""} ${outgoing.status}`;
   return el(

@@ -52,6 +52,16 @@ export class Model {
     return found;
   }
 
+  /**
+   * What a user may do here, as far as the server has said.
+   * @param {string} user
+   */
+  roleOf(user) {
+    if (user === this.me) return this.role;
+    const member = [...this.conversations.values()].map(({ members }) => members.get(user)).find((one) => one?.role);
+    return member?.role ?? "";
+  }
+
   /** @param {string} user */
   nameOf(user) {
     if (user === ROOM_MENTION) return "room";
@@ -121,6 +131,7 @@ export class Model {
     const conversation = this.conversation(state.room);
     conversation.joined = true;
     conversation.memberCount = state.members ?? conversation.memberCount;
+    conversation.topic = state.topic ?? "";
     conversation.counted(state);
     this.changed("list");
     this.changed("people", conversation);

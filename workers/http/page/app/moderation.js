@@ -1,9 +1,8 @@
-/** Owns the menu about a person, and a moderator's dialog. */
+/** Owns a moderator's dialog, and what a person is told of what moderators do. */
 /** @import { App } from "./main.js" */
 /** @import { Muted } from "../chat/wire.js" */
 import { choiceField, openDialog, textField } from "./dialogs.js";
 import { reasonOf } from "./outbox.js";
-import { openMenu } from "./popup.js";
 import { wholeTime } from "./time.js";
 
 /** @typedef {"mute" | "kick" | "ban" | "unmute" | "unban"} Verb */
@@ -33,32 +32,6 @@ export function mutedText({ type, room, until, reason }) {
   const where = room ? ` in #${room}` : "";
   if (type === "unmuted") return `You may write${where} again`;
   return `You are muted${where}${until ? ` until ${wholeTime(until)}` : ""}${reason ? `: ${reason}` : ""}`;
-}
-
-/**
- * What one can do about a person.
- * @param {App} app
- * @param {HTMLElement} anchor
- * @param {{user: string, name: string}} person
- */
-export function openPersonMenu(app, anchor, { user, name }) {
-  const { model } = app;
-  const mine = user === model.me;
-  const inRoom = model.current && !model.current.direct && model.current.joined;
-  /** @type {any[]} */
-  const items = [
-    { icon: "send", text: mine ? "Write a note to yourself" : "Write directly", act: () => app.open(`@${user}`) },
-    !mine && inRoom && { icon: "at", text: "Mention", act: () => app.composer.insert(`@${model.nameOf(user)} `) },
-    mine && { icon: "edit", text: "Change your name", act: () => app.askName() },
-    !mine && model.moderates && null,
-    !mine &&
-      model.moderates && { icon: "shield", text: "Moderate…", danger: true, act: () => openModeration(app, user) },
-  ];
-  openMenu(
-    anchor,
-    name,
-    items.filter((item) => item !== false && item !== undefined),
-  );
 }
 
 /**

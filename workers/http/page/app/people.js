@@ -92,16 +92,21 @@ export class People {
     const mark = byId("title").querySelector(".hash");
     if (conversation.direct) mark?.remove();
     else if (!mark) byId("title").prepend(el("span", { class: "hash", "aria-hidden": "true", text: "#" }));
-    const { memberCount } = conversation;
-    const online = model.isOnline(conversation.peer) ? "online" : model.isKnown(conversation.peer) ? "away" : UNKNOWN;
+    const words = this.subtitleOf(conversation);
+    byId("subtitle").textContent = words;
+    byId("subtitle").title = words;
+  }
+
+  /**
+   * What stands below the title: what a room is about, else how many are there.
+   * @param {Conversation} conversation
+   */
+  subtitleOf({ direct, peer, joined, topic, memberCount }) {
+    const { model } = this.app;
+    if (direct) return model.isOnline(peer) ? "online" : model.isKnown(peer) ? "away" : UNKNOWN;
+    if (!joined) return "You are not in this room";
     const here = memberCount === 1 ? "1 person here" : `${memberCount} people here`;
-    byId("subtitle").textContent = conversation.direct
-      ? online
-      : !conversation.joined
-        ? "You are not in this room"
-        : memberCount
-          ? here
-          : "";
+    return topic || (memberCount ? here : "");
   }
 
   forgetTyping() {

@@ -54,10 +54,11 @@ function place(anchor, content) {
  * @param {HTMLElement} anchor
  * @param {string} title
  * @param {MenuItem[]} items
+ * @param {HTMLElement} [head] instead of the title
  */
-export function openMenu(anchor, title, items) {
+export function openMenu(anchor, title, items, head) {
   const menu = el("div", { class: "menu", role: "menu", "aria-label": title });
-  menu.append(el("div", { class: "menu-title", "aria-hidden": "true" }, el("bdi", { text: title })));
+  menu.append(head ?? el("div", { class: "menu-title", "aria-hidden": "true" }, el("bdi", { text: title })));
   const close = openPopup(anchor, menu);
   for (const item of items) menu.append(item ? menuItem(item, close) : el("hr"));
   place(anchor, menu);

@@ -9,7 +9,7 @@ const SHORTLY = 5000; // ms: how long good news stays
 const LONGER = 20_000; // and bad news
 const TROUBLE_FOR = 3000; // after the last refusal
 
-/** @typedef {{kind: "good" | "busy" | "bad", text: string, spoken?: string, button?: string}} Line */
+/** @typedef {{kind: "calm" | "good" | "busy" | "bad", text: string, spoken?: string, button?: string}} Line */
 
 export class Status {
   /** @param {Chat} chat */
@@ -80,7 +80,7 @@ export class Status {
     if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
     if (this.offlineAt > this.chat.heardAt) return { kind: "busy", text: "No network" };
     if (this.news && now < this.news.until) return this.news;
-    return { kind: "good", text: "Connected" };
+    return { kind: "calm", text: "Connected" };
   }
 
   /**

@@ -1,13 +1,18 @@
 /**
- * Owns what becomes of a message's text: code, links, mentions, and the rest. `tokens` is pure; `rendered` makes nodes
- * of them, text nodes and links whose address was checked.
+ * Owns what becomes of a message's text: code, links, mentions, emphasis, and the rest. `tokens` is pure; `rendered` makes
+ * nodes of them: text nodes in elements that this file names, and links whose address was checked.
  */
-import { el } from "./dom.js";
+/** @import { Block, Inline } from "./markup.js" */
+import { coloured } from "./code.js";
+import { el, icon } from "./dom.js";
 import { linksIn } from "./links.js";
+import { blocksOf, emphasised } from "./markup.js";
 
 // Three backquotes around lines, which may name a language first, or one around a few words.
 const CODE = /\n?```(?:[\w+#-]*\n)?([\s\S]+?)\n?```\n?|`([^`\n]+)`/gu;
 const MOST_LOOKED_AT = 500; // @ in a piece of text: the server finds no mention behind the first hundreds, either
+const MOST_QUOTES = 3; // in each other
+const LOOKED_FOR_LINE = 8; // times the length of an excerpt
 const EMOJI_ONLY = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|[\u200d\ufe0f])\s*)+$/u;
 
 /**
@@ -57,7 +62,8 @@ function withLinks(text, people) {
 function indexed(mentions) {
   /** @type {Map<string, boolean>} */
   const names = new Map();
-  for (const { name, me } of mentions) if (name) names.set(folded(name), me || names.get(folded(name)) === true);
+  for (const { name, me } of mentions)
+    if (name) names.set(foldedName(name), me || names.get(foldedName(name)) === true);
   const lengths = [...new Set(mentions.map(({ name }) => name.length))].filter(Boolean).sort((a, b) => b - a);
   return { names, lengths };
 }
@@ -78,7 +84,7 @@ function withMentions(text, { names, lengths }) {
     if (!length) continue;
     const name = text.slice(at, at + 1 + length);
     if (at > end) found.push({ type: "text", text: text.slice(end, at) });
-    found.push({ type: "mention", text: name, me: Boolean(names.get(folded(name.slice(1)))) });
+    found.push({ type: "mention", text: name, me: Boolean(names.get(foldedName(name.slice(1)))) });
     end = at + name.length;
   }
   if (end < text.length) found.push({ type: "text", text: text.slice(end) });
@@ -93,7 +99,7 @@ function withMentions(text, { names, lengths }) {
  */
 function isNamed(text, from, length, names) {
   const end = from + length;
-  return end <= text.length && names.has(folded(text.slice(from, end))) && !isInWord(text, end);
+  return end <= text.length && names.has(foldedName(text.slice(from, end))) && !isInWord(text, end);
 }
 
 /**
@@ -108,27 +114,79 @@ function isInWord(text, end) {
 }
 
 /** @param {string} name */
-const folded = (name) => name.normalize("NFKC").toLowerCase();
+const foldedName = (name) => name.normalize("NFKC").toLowerCase();
 
 /**
  * @param {string} text
  * @param {{name: string, me: boolean}[]} [mentions]
+ * @returns {(Node | string)[]}
  */
-export function rendered(text, mentions) {
-  return tokens(text, mentions).map((token) => {
-    if (token.type === "text") return document.createTextNode(token.text);
-    if (token.type === "mention") return el("span", { class: token.me ? "mention mine" : "mention", text: token.text });
-    if (token.type === "code") return el("code", { text: token.text });
-    if (token.type === "block") return el("pre", { class: "code", dir: "ltr" }, el("code", { text: token.text }));
-    // The host, since an address can be written so that it seems to lead elsewhere.
-    return el("a", {
-      href: token.href,
-      title: token.host,
-      target: "_blank",
-      rel: "noopener noreferrer nofollow",
-      text: token.text,
-    });
+export function rendered(text, mentions = []) {
+  return blocksOf(text).flatMap((block) => blockNodes(block, mentions));
+}
+
+/**
+ * @param {Block} block
+ * @param {{name: string, me: boolean}[]} mentions
+ * @param {number} [depth] of quotes in quotes
+ * @returns {(Node | string)[]}
+ */
+function blockNodes(block, mentions, depth = 0) {
+  const line = (/** @type {string} */ words) => emphasised(tokens(words, mentions)).map(inlineNode);
+  if (block.type === "code") return [codeNode(block.text, block.language)];
+  if (block.type === "list") {
+    const items = block.items.map((item) => el("li", {}, ...line(item)));
+    return [block.start === null ? el("ul", {}, ...items) : el("ol", { start: block.start }, ...items)];
+  }
+  if (block.type === "quote") {
+    const inner = depth < MOST_QUOTES ? blocksOf(block.text) : [{ ...block, type: /** @type {const} */ ("text") }];
+    return [el("blockquote", {}, ...inner.flatMap((one) => blockNodes(one, mentions, depth + 1)))];
+  }
+  return line(block.text);
+}
+
+/**
+ * @param {Inline} part
+ * @returns {Node}
+ */
+function inlineNode(part) {
+  if (part.type === "emphasis") {
+    const { as, children } = /** @type {{as: string, children: Inline[]}} */ (part);
+    return el(as, {}, ...children.map(inlineNode));
+  }
+  const token = /** @type {Token} */ (part);
+  if (token.type === "text") return document.createTextNode(token.text);
+  if (token.type === "mention") return el("span", { class: token.me ? "mention mine" : "mention", text: token.text });
+  if (token.type === "code") return el("code", { text: token.text });
+  // The host, since an address can be written so that it seems to lead elsewhere.
+  return el("a", {
+    href: token.href,
+    title: token.host,
+    target: "_blank",
+    rel: "noopener noreferrer nofollow",
+    text: token.text,
   });
+}
+
+/**
+ * Lines of code, with a button that copies them.
+ * @param {string} text
+ * @param {string} language as it was named; "": not
+ */
+function codeNode(text, language) {
+  const code = el("code", { dir: "ltr" }, ...coloured(text, language));
+  const copy = el(
+    "button",
+    {
+      type: "button",
+      class: "code-copy",
+      "aria-label": "Copy the code",
+      title: "Copy the code",
+      data: { act: "copy" },
+    },
+    icon("copy"),
+  );
+  return el("div", { class: "code-box" }, el("pre", { class: "code", dir: "ltr" }, code), copy);
 }
 
 /**
@@ -138,10 +196,36 @@ export function rendered(text, mentions) {
 export const isEmojiOnly = (text) => text.length <= 24 && EMOJI_ONLY.test(text);
 
 /**
- * The beginning, on one line.
+ * The beginning, on one line, without its marks.
  * @param {string} text
  */
 export function excerpt(text, most = 120) {
-  const line = text.replace(/\s+/g, " ").trim();
+  const beginning = text.trimStart().slice(0, most * LOOKED_FOR_LINE);
+  const words = blocksOf(beginning).map((block) => (block.type === "list" ? block.items.join(" ") : block.text));
+  const plain = words.map((one) => wordsOf(emphasised(tokens(one)))).join(" ");
+  const line = plain.replace(/\s+/g, " ").trim();
   return line.length > most ? `${line.slice(0, most).trimEnd()}…` : line;
+}
+
+/**
+ * @param {Inline[]} parts
+ * @returns {string}
+ */
+const wordsOf = (parts) => parts.map((part) => ("children" in part ? wordsOf(part.children) : part.text)).join("");
+
+const FOLD_LINES = 14;
+const FOLD_LETTERS = 1400;
+
+/**
+ * The beginning of a long text, to be shown at first; null: it is not long.
+ * @param {string} text
+ * @returns {string | null}
+ */
+export function folded(text) {
+  let end = 0;
+  for (let line = 0; line < FOLD_LINES && end >= 0; line += 1) end = text.indexOf("\n", line ? end + 1 : 0);
+  const cut = Math.min(end < 0 ? Infinity : end, FOLD_LETTERS);
+  if (text.length <= cut * 1.25 && (end < 0 || text.indexOf("\n", end + 1) < 0 || text.length <= cut)) return null;
+  const beginning = text.slice(0, cut).replace(/[\ud800-\udbff]$/, "");
+  return beginning.split("```").length % 2 ? beginning : `${beginning}\n\`\`\``;
 }

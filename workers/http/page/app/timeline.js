@@ -4,7 +4,7 @@
  *
  * It keeps to the end while the reader is there, and keeps what the reader looks at in its place while rows come above.
  */
-/** @import { Conversation } from "./conversation.js" */
+/** @import { Conversation, Message } from "./conversation.js" */
 /** @import { App } from "./main.js" */
 /** @import { Row } from "./rows.js" */
 import { byId, onceAFrame } from "./dom.js";
@@ -79,11 +79,24 @@ export class Timeline {
     if (act === "person") app.openPerson(node, message.from);
     else if (act === "quote") this.find(message.replyTo);
     else if (act === "react") app.react(app.model.shown, message, node.dataset.key ?? "");
+    else if (act === "copy") app.copy(node.parentElement?.querySelector("code")?.textContent ?? "");
+    else if (act === "unfold") this.unfold(message);
     else if (act === "again") app.outbox.send(message);
     else if (act === "discard") app.discard(message);
     else if (act === "name") app.askName();
     else if (act === "join") app.open(app.model.shown.id, { join: true });
     else if (act === "invite") app.copyLink(app.model.shown.id);
+  }
+
+  /**
+   * Show the whole of a long message.
+   * @param {Message} message
+   */
+  unfold(message) {
+    this.leaveEnd(); // what one reads stays where it is
+    message.unfolded = true;
+    message.version += 1;
+    this.render();
   }
 
   /**

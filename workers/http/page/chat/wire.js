@@ -47,7 +47,7 @@
  *
  * @typedef {{message_size: number, name: number, key_ttl?: number}} Limits bytes, characters, seconds
  *
- * @typedef {{user: string, name: string, connections: number}} Member
+ * @typedef {{user: string, name: string, connections: number, role?: string}} Member
  *
  * @typedef {object} Presence
  * @property {string} room

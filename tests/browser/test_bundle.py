@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +74,20 @@ def test_widths_are_asked_for_in_rem():
     html = build().html.decode()
     conditions = re.findall(r"@media ([^{]*)\{|matchMedia\(([^)]*)", html)
     assert len(conditions) > 8 and not [found for found in conditions if "px" in "".join(found)]
+
+
+def test_the_joined_modules_are_one_script(tmp_path: Path):
+    """Names are unique over all modules, which Node says without running anything."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    page = build()
+    (tmp_path / "app.mjs").write_text(
+        page.html.decode().partition('<script type="module">')[2].partition("</script>")[0]
+    )
+    (tmp_path / "chat.mjs").write_bytes(page.script)
+    for name in ("app.mjs", "chat.mjs"):
+        ended = subprocess.run(
+            [node, "--check", name], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == 0, ended.stderr

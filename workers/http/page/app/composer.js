@@ -10,6 +10,7 @@ import { kept } from "./storage.js";
 
 const TYPING_EVERY = 3000; // ms
 const SAVE_AFTER = 300;
+const BY_FINGER = matchMedia("(pointer: coarse) and (hover: none)"); // there Enter is the one way to a new line
 const MEASURED = 4000; // letters; the style allows only a part of the window
 
 export class Composer {
@@ -28,6 +29,7 @@ export class Composer {
   }
 
   listen() {
+    this.text.enterKeyHint = BY_FINGER.matches ? "enter" : "send";
     let timer = 0;
     this.text.addEventListener("input", () => {
       this.grow();
@@ -181,7 +183,7 @@ export class Composer {
   /** @param {KeyboardEvent} event */
   pressed(event) {
     if (isComposing(event) || this.mentions.pressed(event)) return;
-    if (event.key === "Enter" && !event.shiftKey) {
+    if (event.key === "Enter" && !event.shiftKey && (!BY_FINGER.matches || event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       this.send();
     } else if (event.key === "Escape" && this.about) this.cancel();

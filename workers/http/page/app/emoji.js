@@ -75,7 +75,7 @@ export function openEmojiPicker(anchor, chosen, focusBack) {
     moveFocus(event, [...grid.querySelectorAll("button")], COLUMNS),
   );
   const close = openPopup(anchor, picker, { focusBack });
-  search.focus();
+  if (!picker.closest(".sheet")) search.focus();
 }
 
 /**

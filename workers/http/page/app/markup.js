@@ -107,7 +107,7 @@ export function emphasised(tokens) {
     if (token.type !== "text") parts.push(token);
     else for (const piece of pieces(token.text, parts.length > 0)) put(piece, parts, open);
   }
-  return joined(parts);
+  return merged(parts);
 }
 
 /**
@@ -157,7 +157,7 @@ const isWord = (character) => WORD.test(character) && !WITHOUT_SPACES.test(chara
 function put({ text, opens, closes, ends }, parts, open) {
   const at = closes ? open.findLastIndex(({ run }) => run === text) : -1;
   if (at >= 0 && open[at].place < parts.length - 1) {
-    const children = joined(parts.splice(open[at].place).slice(1));
+    const children = merged(parts.splice(open[at].place).slice(1));
     open.length = at;
     parts.push(MEANING[text].reduceRight((/** @type {Inline[]} */ inner, as) => [wrapped(as, inner)], children)[0]);
     return;
@@ -179,7 +179,7 @@ const wrapped = (as, children) => ({ type: "emphasis", as, children });
  * @param {Inline[]} parts
  * @returns {Inline[]}
  */
-function joined(parts) {
+function merged(parts) {
   /** @type {Inline[]} */
   const found = [];
   for (const part of parts) {

@@ -1,6 +1,10 @@
-/** Owns what opens over the page next to a button: placing it, closing it, giving the focus back; and menus in it. */
+/**
+ * Owns what opens over the page next to a button, or as a sheet at the foot of a phone: placing it, closing it, giving the
+ * focus back; and menus in it.
+ */
 import { el, icon } from "./dom.js";
 
+const SHEET = matchMedia("(pointer: coarse) and (width < 45rem)");
 const GAP = 6; // px to the anchor and to the window's edge
 
 /**
@@ -11,6 +15,7 @@ const GAP = 6; // px to the anchor and to the window's edge
  * @returns {() => void} closes it
  */
 export function openPopup(anchor, content, { onclose, focusBack = anchor } = {}) {
+  if (SHEET.matches) return openSheet(anchor, content, { onclose });
   content.classList.add("popup");
   content.setAttribute("popover", "auto");
   (anchor.closest("nav, main, aside") ?? document.body).append(content);
@@ -30,11 +35,39 @@ export function openPopup(anchor, content, { onclose, focusBack = anchor } = {})
 }
 
 /**
+ * A dialog, because the press that opens it by its length would close a popover at its end. The focus goes to the sheet
+ * itself: to a box it would bring up the keyboard over it.
+ * @param {HTMLElement} anchor
+ * @param {HTMLElement} content
+ * @param {{onclose?: () => void}} options
+ */
+function openSheet(anchor, content, { onclose }) {
+  const label = content.getAttribute("aria-label");
+  const sheet = el("dialog", { class: "sheet", "aria-label": label, tabindex: "-1" }, content);
+  sheet.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+    if (event.target === sheet) sheet.close();
+  });
+  sheet.addEventListener("close", () => {
+    sheet.remove();
+    anchor.removeAttribute("aria-expanded");
+    onclose?.();
+  });
+  anchor.setAttribute("aria-expanded", "true");
+  document.body.append(sheet);
+  content.inert = true; // while the dialog looks for what to focus
+  sheet.showModal();
+  content.inert = false;
+  sheet.focus();
+  return () => sheet.close();
+}
+
+/**
  * Below the anchor or above it, wherever there is room, inside the window.
  * @param {HTMLElement} anchor
  * @param {HTMLElement} content
  */
 function place(anchor, content) {
+  if (!content.matches(".popup")) return;
   const at = anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = content;
   const below = at.bottom + GAP + height <= innerHeight - GAP;
@@ -43,6 +76,15 @@ function place(anchor, content) {
   const left = at.left + width <= innerWidth - GAP ? at.left : end;
   content.style.top = `${top}px`;
   content.style.left = `${Math.max(GAP, Math.min(left, innerWidth - width - GAP))}px`;
+}
+
+/**
+ * Close the popup or sheet that a node is in.
+ * @param {HTMLElement} node
+ */
+export function closeAround(node) {
+  /** @type {HTMLDialogElement | null} */ (node.closest(".sheet"))?.close();
+  /** @type {HTMLElement | null} */ (node.closest(".popup"))?.hidePopover();
 }
 
 /**

@@ -14,6 +14,7 @@ import { reasonOf } from "./outbox.js";
 import { press } from "./press.js";
 import { rowsOf } from "./rows.js";
 import { Tools } from "./tools.js";
+import { listenToTouch } from "./touch.js";
 
 const NEAR_END = 60; // px
 const NEAR_EDGE = 800;
@@ -59,9 +60,16 @@ export class Timeline {
       "pointerover",
       (event) => event.pointerType === "mouse" && !press.isDown && this.tools.show(messageOf(event.target)),
     );
-    this.list.addEventListener("click", (event) => this.tools.show(messageOf(event.target)));
+    this.list.addEventListener(
+      "click",
+      (/** @type {any} */ event) => event.pointerType !== "touch" && this.tools.show(messageOf(event.target)),
+    );
     this.list.addEventListener("focusin", (event) => this.focused(messageOf(event.target)));
     this.list.addEventListener("keydown", (event) => this.pressed(event));
+    listenToTouch(this.list, {
+      held: (node) => this.tools.menu(node, this.messageAt(node)),
+      swiped: (node) => this.tools.pressed("r", node),
+    });
     this.scroller.addEventListener(
       "pointerleave",
       () => !this.list.contains(document.activeElement) && this.tools.hide(),

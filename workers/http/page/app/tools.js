@@ -3,7 +3,7 @@
 /** @import { App } from "./main.js" */
 import { el, iconButton } from "./dom.js";
 import { openEmojiPicker, QUICK } from "./emoji.js";
-import { openMenu } from "./popup.js";
+import { closeAround, openMenu } from "./popup.js";
 
 const TOP_GAP = 4; // px
 
@@ -92,9 +92,10 @@ export class Tools {
 
   /**
    * @param {HTMLElement} anchor
-   * @param {Message} message
+   * @param {Message | undefined} message
    */
   menu(anchor, message) {
+    if (!message || message.deleted) return;
     const rights = this.rights(message);
     const { app } = this;
     const mine = message.from.user === app.model.me;
@@ -125,7 +126,35 @@ export class Tools {
       anchor,
       message.from.name,
       items.filter((item) => item !== false),
+      rights.react ? this.reactionRow(anchor, message) : undefined,
     );
+  }
+
+  /**
+   * What one reacts with most, at the head of a menu: there the bar may be out of reach.
+   * @param {HTMLElement} anchor
+   * @param {Message} message
+   */
+  reactionRow(anchor, message) {
+    const { app } = this;
+    const act = (/** @type {() => void} */ work) => (/** @type {Event} */ event) => {
+      closeAround(/** @type {HTMLElement} */ (event.currentTarget));
+      work();
+    };
+    const chips = QUICK.map((emoji) =>
+      quick(
+        emoji,
+        act(() => app.react(app.model.shown, message, emoji)),
+        "menuitem",
+      ),
+    );
+    const more = iconButton(
+      "smile",
+      "React",
+      act(() => this.pick(anchor, message)),
+      { role: "menuitem", tabindex: "-1" },
+    );
+    return el("div", { class: "menu-reactions", role: "group", "aria-label": "Reactions" }, ...chips, more);
   }
 
   /**
@@ -148,12 +177,15 @@ export class Tools {
 
 /**
  * @param {string} emoji
- * @param {any} act
+ * @param {(event: Event) => void} act
+ * @param {string} [role]
  */
-const quick = (emoji, act) =>
+const quick = (emoji, act, role) =>
   el("button", {
     type: "button",
     class: "icon-button quick",
+    role,
+    tabindex: role && "-1",
     "aria-label": `React with ${emoji}`,
     text: emoji,
     on: { click: act },

@@ -74,8 +74,8 @@ class CallbackApplication:
     async def stop(self) -> None:
         """Nothing is left to be done."""
 
-    def page(self) -> tuple[None, None]:
-        return None, None
+    def page(self) -> tuple[None, None, dict[str, bytes]]:
+        return None, None, {}
 
     def on_open(self, connection: ClientConnection) -> None:
         connection.ws.mark_identified()

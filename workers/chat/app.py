@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -158,10 +158,10 @@ class ChatApplication:
                 logger.debug("the chat still waits for the store: %s", error)
             await asyncio.sleep(RETRY)
 
-    def page(self) -> tuple[bytes | None, bytes | None]:
-        """The page at `/` and the script at `/chat.js`."""
+    def page(self) -> tuple[bytes | None, bytes | None, Mapping[str, bytes]]:
+        """The page at `/`, the script at `/chat.js`, and what the page loads later."""
         built = page.build()
-        return built.html, built.script
+        return built.html, built.script, built.parts
 
     # ---- connections -------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ other responses but the metrics are built at the start.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 from workers.http.response import HTML, SCRIPT, Response, content_security_policy
 
@@ -24,7 +25,8 @@ class Site:
     """The plain HTTP side of an endpoint.
 
     `page` and `script` are the bytes of `/` and `/chat.js`, and `metrics` makes the Prometheus text; None: the path is
-    not found. `ready` returns None, or a sentence that says why this worker is not ready.
+    not found. `parts` are scripts beside the page by their names, which it loads when it needs them. `ready` returns
+    None, or a sentence that says why this worker is not ready.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Site:
         *,
         page: bytes | None = None,
         script: bytes | None = None,
+        parts: Mapping[str, bytes] = MappingProxyType({}),
         ready: Callable[[], str | None] | None = None,
         metrics: Callable[[], str] | None = None,
         metrics_for_all: bool = False,
@@ -45,6 +48,9 @@ class Site:
             self._files["/"] = Response(HTTPStatus.OK, page, HTML, (policy, *_REVALIDATED))
         if script is not None:
             self._files["/chat.js"] = Response(HTTPStatus.OK, script, SCRIPT, (_FOR_ANY_SITE, *_REVALIDATED))
+
+        for name, part in parts.items():
+            self._files[f"/{name}"] = Response(HTTPStatus.OK, part, SCRIPT, _REVALIDATED)
 
     def answer(self, path: str, *, local: bool = True) -> Response:
         """The response to GET or HEAD of a path; a query is ignored. `local`: the client is on this machine."""

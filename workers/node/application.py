@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Application(Protocol):
     async def stop(self) -> None:
         """Run after the last connection has gone."""
 
-    def page(self) -> tuple[bytes | None, bytes | None]:
-        """Return the page at `/` and the script at `/chat.js`; None where the application has none."""
+    def page(self) -> tuple[bytes | None, bytes | None, Mapping[str, bytes]]:
+        """Return the page at `/` and the script at `/chat.js`, or None, and the scripts that the page loads later."""
 
     def on_open(self, connection: ClientConnection) -> None:
         """The handshake is done."""

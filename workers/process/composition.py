@@ -172,10 +172,11 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
 def _http(node: Node) -> Site:
     """What the port answers to plain HTTP: the application's page, and what operators ask."""
     table = node.launch.stats.table
-    page, script = node.application.page()
+    page, script, parts = node.application.page()
     return Site(
         page=page if node.settings.http.page else None,
         script=script,
+        parts=parts if node.settings.http.page else {},
         ready=lambda: _why_not_ready(node),
         metrics=(lambda: metrics.render(table)) if node.settings.http.metrics else None,
         metrics_for_all=node.settings.http.metrics == "public",

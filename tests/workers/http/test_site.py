@@ -46,6 +46,12 @@ async def test_other_sites_may_import_the_script_but_not_read_the_page(serve) ->
     assert "access-control-allow-origin" not in (await ask(served, "/"))[1]
 
 
+async def test_parts_of_the_page_are_scripts_beside_it(serve) -> None:
+    served = await serve(http=Site(page=PAGE, parts={"emoji.js": b"let b"}))
+    status, headers, body = await ask(served, "/emoji.js")
+    assert (status, body, headers["content-type"]) == (200, b"let b", "text/javascript; charset=utf-8")
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/chat.js", "/metrics", "/ws", "/../etc/passwd", "//"])
 async def test_what_is_not_there_is_404(serve, path: str) -> None:
     assert (await ask(await serve(http=Site(page=PAGE)), path))[0] == 404

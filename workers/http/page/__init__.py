@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -10,31 +11,41 @@ from workers.http.page.modules import bundle
 from workers.http.response import content_security_policy
 
 SCRIPT_ADDRESS = "./chat.js"  # beside the page, under whatever path a proxy has it
-STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "print")
+STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "forced", "print")
+# What is loaded when it is first needed, if `npm run build` in etc/javascript has made it.
+PARTS = ("emoji", "highlight")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The bytes of `/` with its Content-Security-Policy, and those of `/chat.js`."""
+    """The bytes of `/` with its Content-Security-Policy, of `/chat.js`, and of the scripts that are loaded later."""
 
     html: bytes
     csp: str
     script: bytes
+    parts: Mapping[str, bytes]
 
 
 @cache
 def build() -> Page:
     """Read the files of this package and put them together."""
+    parts = {f"{name}.js": part for name in PARTS if (part := _part(name)) is not None}
     style = "\n".join(_read(f"style/{name}.css") for name in STYLES)
     html = _read("index.html")
     for mark, text in (
+        ("<!-- parts -->", "".join(f'<meta name="{name.removesuffix(".js")}" content="./{name}">' for name in parts)),
         ("/* style */", style),
         ("/* early */", _read("app/early.js")),
         ("/* app */", bundle("app/main.js", _read, keep=SCRIPT_ADDRESS)),
     ):
         html = html.replace(mark, text, 1)
     page = html.encode()
-    return Page(page, content_security_policy(page), bundle("chat/chat.js", _read).encode())
+    return Page(page, content_security_policy(page), bundle("chat/chat.js", _read).encode(), parts)
+
+
+def _part(name: str) -> bytes | None:
+    file = resources.files(__package__).joinpath(f"loaded/{name}.js")
+    return file.read_bytes() if file.is_file() else None
 
 
 def _read(path: str) -> str:

@@ -4,7 +4,7 @@
  */
 import { el } from "./dom.js";
 
-const ADDRESS = "./highlight.js"; // beside the page
+const HIGHLIGHT_ADDRESS = "./highlight.js"; // beside the page
 const MOST_COLOURED = 20_000; // letters; longer code stays as it is
 const MOST_REMEMBERED = 100;
 
@@ -29,14 +29,14 @@ export function coloured(text, language) {
   if (highlight) return partsOf(text, language).map(nodeOfPart);
   const node = document.createTextNode(text);
   waiting.add({ node, text, language });
-  if (highlight === undefined) load();
+  if (highlight === undefined) loadHighlighter();
   return [node];
 }
 
-async function load() {
+async function loadHighlighter() {
   highlight = null;
   try {
-    highlight = (await import(ADDRESS)).highlight;
+    highlight = (await import(HIGHLIGHT_ADDRESS)).highlight;
   } catch {
     return; // it stays as it is
   }

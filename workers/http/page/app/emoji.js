@@ -1,49 +1,97 @@
-/** Owns the emoji picker: a small choice, found by name. */
+/**
+ * Owns the emoji picker: all of Unicode's by category, found by name or keyword, in the tone that a person has chosen. They
+ * come with the first picker; where the server has none to give, a small choice serves.
+ */
 import { el, isComposing } from "./dom.js";
+import { fewEmoji } from "./few_emoji.js";
 import { moveFocus, openPopup } from "./popup.js";
 import { kept } from "./storage.js";
 
 export const QUICK = ["👍", "❤️", "😄"];
 const RECENT = "emoji";
 const COLUMNS = 8;
+const MOST_RECENT = 16;
 
 /** @returns {string[]} those that were chosen last */
 const recent = () => kept.get(RECENT, []);
 
-// "character name name…"; found by any beginning of a name.
-const ALL = `
-👍 thumbs up yes good like|👎 thumbs down no bad|❤️ heart love red|😄 smile happy|😂 joy laugh tears|🎉 party tada celebrate|😮 wow surprised|😢 sad cry
-🙏 thanks please pray|👏 clap applause|🔥 fire hot|🚀 rocket ship launch|👀 eyes look|✅ check done ok|❌ cross no wrong|💯 hundred perfect
-😀 grin|😃 smile open|😁 beam|😆 laugh squint|😅 sweat relief|🤣 rolling laugh|🙂 slight smile|🙃 upside down
-😉 wink|😊 blush smile|😇 angel halo|🥰 love hearts face|😍 love eyes|🤩 star struck|😘 kiss|😋 yum tasty
-😜 wink tongue silly|🤪 zany crazy|🤗 hug|🤭 giggle oops|🤔 thinking hmm|🤫 quiet shush|🤐 zipper mouth|🤨 raised eyebrow doubt
-😐 neutral|😑 expressionless|😶 no mouth silent|😏 smirk|🙄 roll eyes|😬 grimace awkward|😌 relieved calm|😴 sleep tired
-🤤 drool|😷 mask ill|🤒 ill fever|🤯 mind blown|🥳 party face|😎 cool sunglasses|🤓 nerd glasses|🧐 monocle
-😕 confused|😟 worried|🙁 frown|😳 flushed|🥺 pleading puppy|😦 frown open|😨 fear|😰 anxious sweat
-😥 sad relieved|😭 sob cry loud|😱 scream|😖 confounded|😞 disappointed|😓 downcast sweat|😩 weary|😤 huff proud
-😡 angry red|😠 angry|🤬 swear|😈 devil|💀 skull dead|💩 poo|🤡 clown|👻 ghost
-👽 alien|🤖 robot|😺 cat smile|🙈 monkey see no evil|🙉 monkey hear no evil|🙊 monkey speak no evil|💔 broken heart|🧡 orange heart
-💛 yellow heart|💚 green heart|💙 blue heart|💜 purple heart|🖤 black heart|🤍 white heart|✨ sparkles|⭐ star
-🌟 glowing star|💫 dizzy|💥 boom bang|💡 idea bulb|💤 sleep zzz|👋 wave hello bye|🤚 hand back|✋ hand high five
-👌 ok perfect|🤏 pinch small|✌️ peace victory|🤞 fingers crossed luck|🤟 love you|🤘 rock|👈 left point|👉 right point
-👆 up point|👇 down point|✊ fist|👊 punch fist|🙌 raised hands hooray|🤝 handshake deal|💪 strong muscle|🧠 brain
-👤 person|👥 people|🙋 hand raised question|🤷 shrug|🤦 facepalm|🙇 bow sorry|🏃 run|💃 dance
-🐶 dog|🐱 cat|🐭 mouse|🐰 rabbit|🦊 fox|🐻 bear|🐼 panda|🐸 frog
-🐵 monkey|🐔 chicken|🐧 penguin|🦉 owl|🦄 unicorn|🐝 bee|🐢 turtle|🐙 octopus
-🐳 whale|🦀 crab|🌵 cactus|🌲 tree|🍀 clover luck|🌸 blossom flower|🌻 sunflower|🌍 earth world
-🌞 sun|🌙 moon|☁️ cloud|🌈 rainbow|☔ rain umbrella|❄️ snow cold|⚡ lightning fast|🌊 wave sea
-🍎 apple|🍌 banana|🍓 strawberry|🍕 pizza|🍔 burger|🍟 fries|🌮 taco|🍣 sushi
-🍪 cookie|🎂 cake birthday|🍫 chocolate|🍿 popcorn|☕ coffee tea|🍺 beer|🍷 wine|🥂 cheers
-⚽ football soccer|🏀 basketball|🎾 tennis|🏆 trophy win|🎮 game|🎲 dice|🎵 music note|🎸 guitar
-🎨 art paint|🎬 film|📷 camera|💻 laptop computer|📱 phone|⌛ hourglass wait|⏰ alarm clock time|🔒 lock
-🔑 key|🔧 wrench tool|🔨 hammer|🐛 bug|📦 package box|📌 pin|📎 clip|📝 note memo write
-📅 calendar date|📈 chart up|📉 chart down|💰 money|🎁 gift present|📣 megaphone announce|🔔 bell|❓ question
-❗ exclamation|⚠️ warning|🚧 construction|♻️ recycle|➕ plus|➖ minus|🆗 ok button|🆒 cool button
-🏠 house home|🏢 office|🏖️ beach|⛰️ mountain|🚗 car|🚲 bicycle|🚆 train|✈️ plane travel
-`
-  .trim()
-  .split(/[|\n]/)
-  .map((line) => ({ character: line.slice(0, line.indexOf(" ")), names: line.slice(line.indexOf(" ") + 1) }));
+const EMOJI_ADDRESS = "./emoji.js"; // beside the page
+const TONE = "tone";
+const TONES = ["✋", "✋🏻", "✋🏼", "✋🏽", "✋🏾", "✋🏿"];
+const TONE_NAMES = ["yellow", "light", "medium light", "medium", "medium dark", "dark"];
+const MOST_FOUND = 120;
+
+/**
+ * @typedef {object} Emoji
+ * @property {string} character
+ * @property {string} name
+ * @property {string[]} codes as in `:code:`
+ * @property {string[]} words by which it is found, too
+ * @property {string[]} tones of skin, from light to dark; none: it has one colour
+ *
+ * @typedef {{name: string, emoji: Emoji[]}} Group
+ */
+
+/** @type {Promise<Group[]> | null} */
+let loading = null;
+
+/** All emoji that can be had, by category. @returns {Promise<Group[]>} */
+export function loadEmoji() {
+  loading ??= loadGroups();
+  return loading;
+}
+
+async function loadGroups() {
+  const few = [{ name: "emoji", emoji: fewEmoji() }];
+  if (!document.querySelector("meta[name=emoji]")) return few;
+  try {
+    const { groups } = await import(EMOJI_ADDRESS);
+    return groups.map(groupFrom);
+  } catch {
+    loading = null; // the next picker asks again
+    return few;
+  }
+}
+
+/** @param {{name: string, emoji: string[][]}} given */
+const groupFrom = ({ name, emoji }) => ({ name, emoji: emoji.map(emojiFrom) });
+
+/** @param {string[]} given @returns {Emoji} */
+function emojiFrom([character, name, codes, words, tones = ""]) {
+  const list = (/** @type {string} */ text) => text.split(" ").filter(Boolean);
+  return { character, name, codes: list(codes), words: list(words), tones: list(tones) };
+}
+
+/**
+ * Those that a person may mean, the best first: by code, by name, by keyword; the beginning of a word is enough.
+ * @param {Emoji[]} all
+ * @param {string} asked
+ * @param {number} [most]
+ */
+export function findEmoji(all, asked, most = MOST_FOUND) {
+  const wanted = asked.trim().toLowerCase().replace(/^:|:$/g, "");
+  const asCode = wanted.replace(/[\s-]+/g, "_");
+  const words = wanted.split(/[\s_]+/).filter(Boolean);
+  const starts = (/** @type {string[]} */ names, /** @type {string} */ word) =>
+    names.some((name) => name.startsWith(word));
+  const rank = (/** @type {Emoji} */ one) => {
+    if (one.character === wanted || one.codes.includes(asCode)) return 0;
+    if (starts(one.codes, asCode)) return 1;
+    const names = one.name.toLowerCase().split(/[\s:,-]+/);
+    if (words.every((word) => starts(names, word))) return 2;
+    return words.every((word) => starts(names, word) || starts(one.words, word)) ? 3 : 4;
+  };
+  const ranked = all.map((one) => ({ one, rank: rank(one) })).filter((found) => found.rank < 4);
+  return ranked
+    .sort((a, b) => a.rank - b.rank)
+    .slice(0, most)
+    .map(({ one }) => one);
+}
+
+/** In the tone that the person has chosen. @param {Emoji} one */
+export function toned({ character, tones }) {
+  return tones[kept.get(TONE, 0) - 1] ?? character;
+}
 
 /**
  * Let the person choose one.
@@ -51,53 +99,112 @@ const ALL = `
  * @param {(character: string) => void} chosen
  * @param {HTMLElement} [focusBack]
  */
-export function openEmojiPicker(anchor, chosen, focusBack) {
+export async function openEmojiPicker(anchor, chosen, focusBack) {
   const search = el("input", { type: "search", placeholder: "Search", "aria-label": "Search for an emoji" });
-  const grid = el("div", { class: "emoji-grid", role: "group", "aria-label": "Emoji" });
-  const picker = el("div", { class: "emoji-picker", role: "dialog", "aria-label": "Emoji" }, search, grid);
+  const tone = el("button", { type: "button", class: "icon-button tone" });
+  const tabs = el("div", { class: "emoji-tabs", role: "group", "aria-label": "Categories" });
+  const grid = el("div", { class: "emoji-grid", tabindex: "-1" }, el("p", { class: "emoji-none", text: "Loading…" }));
+  const head = el("div", { class: "emoji-head" }, search, tone);
+  const picker = el("div", { class: "emoji-picker", role: "dialog", "aria-label": "Emoji" }, head, tabs, grid);
+  const close = openPopup(anchor, picker, { focusBack });
+  if (!picker.closest(".sheet")) search.focus();
   const choose = (/** @type {string} */ character) => {
     close();
-    kept.set(RECENT, [character, ...recent().filter((one) => one !== character)].slice(0, COLUMNS));
+    kept.set(RECENT, [character, ...recent().filter((one) => one !== character)].slice(0, MOST_RECENT));
     chosen(character);
   };
-  const show = () => grid.replaceChildren(...cells(search.value.trim().toLowerCase(), choose));
-  show();
-  search.addEventListener("input", show);
+  grid.addEventListener("click", (/** @type {any} */ { target }) => {
+    const character = target.closest("button")?.dataset.emoji;
+    if (character) choose(character);
+  });
+  const buttons = () => [...grid.querySelectorAll("button")];
   search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     if (isComposing(event)) return;
     if (event.key === "Enter") {
       event.preventDefault(); // the focus goes to the text, where the same key would begin a new line
-      grid.querySelector("button")?.click();
+      buttons()[0]?.click();
     }
-    if (event.key === "ArrowDown") moveFocus(event, [...grid.querySelectorAll("button")]);
+    if (event.key === "ArrowDown") moveFocus(event, buttons());
   });
-  grid.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) =>
-    moveFocus(event, [...grid.querySelectorAll("button")], COLUMNS),
-  );
-  const close = openPopup(anchor, picker, { focusBack });
-  if (!picker.closest(".sheet")) search.focus();
+  grid.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), COLUMNS));
+  const groups = await loadEmoji();
+  const show = () => {
+    showTone(tone);
+    tabs.hidden = Boolean(search.value) || groups.length < 2;
+    grid.replaceChildren(...(search.value ? found(groups, search.value) : sections(groups)));
+  };
+  search.addEventListener("input", show);
+  tone.addEventListener("click", () => {
+    kept.set(TONE, (kept.get(TONE, 0) + 1) % TONES.length);
+    show();
+  });
+  tabs.append(...groups.map((group) => tab(group, grid)));
+  show();
+}
+
+/** @param {HTMLElement} button */
+function showTone(button) {
+  const tone = kept.get(TONE, 0);
+  button.textContent = TONES[tone];
+  button.title = `Tone of skin: ${TONE_NAMES[tone]}`;
+  button.setAttribute("aria-label", button.title);
 }
 
 /**
- * @param {string} wanted
- * @param {(character: string) => void} choose
+ * @param {Group} group
+ * @param {HTMLElement} grid
  */
-function cells(wanted, choose) {
-  const before = recent();
-  const first = ALL.filter(({ character }) => before.includes(character));
-  const ordered = wanted ? ALL : [...first, ...ALL.filter((one) => !first.includes(one))];
-  const fitting = ordered.filter(
-    ({ names }) => names.split(" ").some((name) => name.startsWith(wanted)) || names.startsWith(wanted),
-  );
-  if (!fitting.length) return [el("p", { class: "emoji-none", text: "Nothing by that name" })];
-  return fitting.map(({ character, names }, place) =>
-    el("button", {
-      type: "button",
-      tabindex: place ? "-1" : "0",
-      "aria-label": names,
-      title: names,
-      text: character,
-      on: { click: () => choose(character) },
-    }),
-  );
+function tab({ name, emoji }, grid) {
+  const go = () => {
+    const section = /** @type {HTMLElement | null} */ (grid.querySelector(`[data-group="${CSS.escape(name)}"]`));
+    if (section) grid.scrollTop = section.offsetTop - grid.offsetTop;
+  };
+  const props = { type: "button", class: "icon-button small", title: name, "aria-label": name, on: { click: go } };
+  return el("button", { ...props, text: emoji[0]?.character });
+}
+
+/** @param {Group[]} groups */
+function sections(groups) {
+  const before = recent().map((character) => ({ character, name: character, codes: [], words: [], tones: [] }));
+  const all = before.length ? [{ name: "used last", emoji: before }, ...groups] : groups;
+  return all.map(({ name, emoji }, place) => {
+    const cells = emoji.map((one, at) => cell(one, place === 0 && at === 0));
+    const heading = groups.length > 1 || before.length ? el("h3", { class: "emoji-title", text: name }) : null;
+    return el(
+      "div",
+      { class: "emoji-group", role: "group", "aria-label": name, data: { group: name } },
+      heading,
+      ...cells,
+    );
+  });
+}
+
+/**
+ * @param {Group[]} groups
+ * @param {string} asked
+ */
+function found(groups, asked) {
+  const cells = findEmoji(
+    groups.flatMap(({ emoji }) => emoji),
+    asked,
+  ).map((one, at) => cell(one, at === 0));
+  if (!cells.length) return [el("p", { class: "emoji-none", text: "Nothing by that name" })];
+  return [el("div", { class: "emoji-group", role: "group", "aria-label": "Found" }, ...cells)];
+}
+
+/**
+ * @param {Emoji} one
+ * @param {boolean} first the one that Tab reaches
+ */
+function cell(one, first) {
+  const character = toned(one);
+  const label = one.name;
+  return el("button", {
+    type: "button",
+    tabindex: first ? "0" : "-1",
+    "aria-label": label,
+    title: one.codes.length ? `${label} :${one.codes[0]}:` : label,
+    text: character,
+    data: { emoji: character },
+  });
 }

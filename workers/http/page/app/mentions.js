@@ -1,17 +1,20 @@
 /**
- * Owns the list that offers people after an @: a listbox whose active option the text names, while the focus stays in the
+ * Owns the list that offers people after an @ and emoji after a colon: a listbox whose active option the text names, while the focus stays in the
  * text. A textarea may not be called a combobox (ARIA in HTML, 4).
  */
 /** @import { App } from "./main.js" */
 import { avatar, bdi, byId, el, insertText } from "./dom.js";
+import { findEmoji, loadEmoji, toned } from "./emoji.js";
 
 const MOST = 6;
 // A name may begin with any character that can be seen, and have one space in what is typed of it.
 const BEFORE_CARET = /(?:^|[^\p{L}\p{N}_@])@([^\s@]*(?: [^\s@]+)?)$/u;
 /** @type {Record<string, number>} */
 const STEPS = { ArrowDown: 1, ArrowUp: -1 };
-/** @typedef {{user: string, name: string, everyone?: boolean}} Offered */
+/** @typedef {{user: string, name: string, everyone?: boolean, emoji?: string}} Offered `emoji`: instead of a person */
 
+const CODE_BEFORE_CARET = /(?:^|[\s(])(:[a-z0-9_+-]{2,32}:?)$/i;
+const MOST_OFFERED = 6;
 const LOOKED_AT = 80; // characters before the caret
 
 export class Mentions {
@@ -48,14 +51,31 @@ export class Mentions {
 
   look() {
     const caret = this.text.selectionStart;
-    const match = this.text.value.slice(Math.max(0, caret - LOOKED_AT), caret).match(BEFORE_CARET);
-    const before = this.found[this.chosen]?.user;
-    this.found = match ? this.fitting(match[1].toLocaleLowerCase()) : [];
-    this.begun = match ? caret - match[1].length : 0;
-    this.chosen = Math.max(
-      0,
-      this.found.findIndex(({ user }) => user === before),
-    );
+    const written = this.text.value.slice(Math.max(0, caret - LOOKED_AT), caret);
+    const person = BEFORE_CARET.exec(written);
+    const code = person ? null : CODE_BEFORE_CARET.exec(written);
+    const before = this.found[this.chosen]?.name;
+    this.found = person ? this.fitting(person[1].toLocaleLowerCase()) : [];
+    this.begun = caret - (person?.[1].length ?? code?.[1].length ?? 0);
+    this.show(before);
+    if (code) this.lookForEmoji(code[1], written);
+  }
+
+  /**
+   * Those that `:name` may mean; a whole `:name:` becomes its emoji.
+   * @param {string} code with its colons
+   * @param {string} written before the caret
+   */
+  async lookForEmoji(code, written) {
+    const groups = await loadEmoji();
+    const caret = this.text.selectionStart;
+    if (!this.text.value.slice(0, caret).endsWith(written) || document.activeElement !== this.text) return;
+    const all = groups.flatMap(({ emoji }) => emoji);
+    const exact = code.endsWith(":") && all.find(({ codes }) => codes.includes(code.slice(1, -1).toLowerCase()));
+    this.begun = caret - code.length;
+    const fitting = code.endsWith(":") ? [] : findEmoji(all, code, MOST_OFFERED);
+    this.found = fitting.map((one) => ({ user: one.character, name: `:${one.codes[0]}:`, emoji: toned(one) }));
+    if (exact) this.put(toned(exact));
     this.show();
   }
 
@@ -74,7 +94,14 @@ export class Mentions {
     return [...people.sort((a, b) => a.name.localeCompare(b.name)), everyone].filter(fits).slice(0, MOST);
   }
 
-  show() {
+  /** @param {string} [before] what was chosen */
+  show(before) {
+    if (before !== undefined)
+      this.chosen = Math.max(
+        0,
+        this.found.findIndex(({ name }) => name === before),
+      );
+    else this.chosen = Math.min(this.chosen, Math.max(0, this.found.length - 1));
     const open = this.found.length > 0;
     this.list.hidden = !open;
     if (open) this.text.setAttribute("aria-activedescendant", `suggestion-${this.chosen}`);
@@ -86,7 +113,7 @@ export class Mentions {
    * @param {Offered} offered
    * @param {number} place
    */
-  option({ user, name, everyone }, place) {
+  option({ user, name, everyone, emoji }, place) {
     const props = {
       id: `suggestion-${place}`,
       class: "suggestion",
@@ -97,7 +124,7 @@ export class Mentions {
     return el(
       "li",
       props,
-      avatar(user, everyone ? "@" : name, "small"),
+      emoji ? el("span", { class: "suggestion-emoji", text: emoji }) : avatar(user, everyone ? "@" : name, "small"),
       bdi(name),
       everyone && el("span", { class: "hint", text: "everyone here" }),
     );
@@ -130,10 +157,18 @@ export class Mentions {
   }
 
   take() {
-    const { name } = this.found[this.chosen];
+    const { name, emoji } = this.found[this.chosen];
+    this.put(emoji ?? `${name} `);
+  }
+
+  /**
+   * In place of what was typed of it.
+   * @param {string} words
+   */
+  put(words) {
     this.text.setSelectionRange(this.begun, this.text.selectionStart);
     this.close();
-    insertText(this.text, `${name} `);
+    insertText(this.text, words);
   }
 
   close() {

@@ -20,6 +20,8 @@ export function openPopup(anchor, content, { onclose, focusBack = anchor } = {})
   content.setAttribute("popover", "auto");
   (anchor.closest("nav, main, aside") ?? document.body).append(content);
   content.showPopover();
+  const observer = new ResizeObserver(() => place(anchor, content));
+  observer.observe(content);
   place(anchor, content);
   anchor.setAttribute("aria-expanded", "true");
   const close = () => content.isConnected && content.hidePopover();
@@ -27,6 +29,7 @@ export function openPopup(anchor, content, { onclose, focusBack = anchor } = {})
     if (event.newState !== "closed") return;
     const hadFocus = content.contains(document.activeElement) || document.activeElement === document.body;
     content.remove();
+    observer.disconnect();
     anchor.removeAttribute("aria-expanded");
     if (hadFocus && focusBack.isConnected) focusBack.focus();
     onclose?.();

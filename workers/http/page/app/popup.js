@@ -4,7 +4,8 @@
  */
 import { el, icon } from "./dom.js";
 
-const SHEET = matchMedia("(pointer: coarse) and (width < 45rem)");
+/** Whether there are sheets instead of popups. */
+export const SHEET = matchMedia("(pointer: coarse) and (width < 45rem)");
 const GAP = 6; // px to the anchor and to the window's edge
 
 /**

@@ -3,7 +3,7 @@
 /** @import { App } from "./main.js" */
 import { el, iconButton } from "./dom.js";
 import { openEmojiPicker, QUICK } from "./emoji.js";
-import { closeAround, openMenu } from "./popup.js";
+import { closeAround, openMenu, SHEET } from "./popup.js";
 
 const TOP_GAP = 4; // px
 
@@ -126,12 +126,12 @@ export class Tools {
       anchor,
       message.from.name,
       items.filter((item) => item !== false),
-      rights.react ? this.reactionRow(anchor, message) : undefined,
+      rights.react && SHEET.matches ? this.reactionRow(anchor, message) : undefined,
     );
   }
 
   /**
-   * What one reacts with most, at the head of a menu: there the bar may be out of reach.
+   * What one reacts with most, at the head of a sheet: under a finger there is no bar.
    * @param {HTMLElement} anchor
    * @param {Message} message
    */

@@ -1,4 +1,4 @@
-"""Says in the log what application code raised: each place's traceback once a minute, however often it fails."""
+"""Logs exceptions of application code: the traceback of each place at most once a minute."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Final, Generic, TypeVar
 logger = logging.getLogger(__name__)
 
 EVERY: Final = 60.0  # seconds between two tracebacks of one place
-MOST: Final = 1000  # places that are remembered
+MOST: Final = 1000  # places remembered
 
 Place = tuple[type[BaseException], str, int]
 P = TypeVar("P", bound=Hashable)
 
 
 class OncePerPlace(Generic[P]):
-    """Decides what is logged: each place once in `EVERY` seconds; what comes meanwhile is counted."""
+    """Decides what is logged: each place once in `EVERY` seconds; the rest is counted."""
 
     def __init__(self) -> None:
         self._logged: dict[P, float] = {}
         self._omitted: dict[P, int] = {}
 
     def is_due(self, place: P, now: float) -> bool:
-        """Whether nothing was logged of a place for `EVERY` seconds; `now` is in seconds of any one clock."""
+        """Return whether nothing was logged for a place for `EVERY` seconds; `now` is in seconds of any clock."""
         return now - self._logged.get(place, float("-inf")) >= EVERY
 
     def omit(self, place: P) -> None:
-        """Count one that is not logged."""
+        """Count a failure that is not logged."""
         self._omitted[place] = self._omitted.get(place, 0) + 1
 
     def log(self, place: P, now: float) -> int:
-        """Note that a place is logged now. Returns how many were omitted since the last time."""
+        """Record that a place is logged now. Returns the number of failures omitted since the last time."""
         if len(self._logged) >= MOST:
             self._logged.clear()
             self._omitted.clear()
@@ -41,7 +41,7 @@ class OncePerPlace(Generic[P]):
 
 
 class Failures:
-    """Logs what application code raises, by the place that raised it."""
+    """Logs exceptions of application code, by the place that raised them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -50,7 +50,7 @@ class Failures:
     def log(self, text: str, error: BaseException, *, each: bool = False) -> None:
         """Log `text` with the traceback.
 
-        For a minute the same failure is then only counted, or, with `each`, logged in one line without the traceback.
+        For `EVERY` seconds further failures at the same place are counted or, with `each`, logged without traceback.
         """
         place, now = place_of(error), self._clock()
         if not self._places.is_due(place, now):
@@ -65,7 +65,7 @@ class Failures:
 
 
 def place_of(error: BaseException) -> Place:
-    """Where it was raised: the innermost frame of its traceback."""
+    """Return where an exception was raised: the innermost frame of its traceback."""
     trace = error.__traceback__
     if trace is None:
         return type(error), "", 0

@@ -1,7 +1,7 @@
 """The composition root of a worker process: builds every part, runs it, returns an exit code.
 
-The master calls `main` in a process that it has just forked (see `chatmaster/contract.py`); nothing here knows
-more of the master than that.
+The master calls `main` in a process that it has just forked (see `chatmaster/contract.py`); this module knows nothing
+else about the master.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from workers.process.lifecycle import Lifecycle
 from workers.process.master_channel import send_blocking
 from workers.worker import Worker, serving
 
-# Objects that may be made before the collector looks at the young ones, and so on (gc.set_threshold). They are made of
-# messages, which reference counting frees: looking at them often finds nothing.
+# Allocations before the collector runs on each generation (gc.set_threshold). Most objects belong to messages and are
+# freed by reference counting, so frequent collections find nothing.
 GC_THRESHOLD: Final = (50_000, 20, 50)
 
 try:
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(task: Task) -> int:
-    """Do what the master asks of this process. Returns its exit code."""
+    """Carry out the master's task in this process. Returns the exit code."""
     listeners = task.listeners if isinstance(task, Launch) else ()
     forks = Forks(listener.sock for listener in listeners)
     forks.watch()
@@ -62,7 +62,7 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
         send_blocking(launch.channel, contract.Failed(ExitCode.NOT_READY, reason))
         return ExitCode.NOT_READY
     serving()
-    # What was there before the fork is frozen; a full collection would only touch, and so copy, shared pages.
+    # Objects from before the fork are frozen: a full collection would only touch, and so copy, shared pages.
     gc.set_threshold(*GC_THRESHOLD)
     loop = _new_loop()
     asyncio.set_event_loop(loop)
@@ -75,7 +75,7 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what the program's own tasks still do, and give them a moment for their `finally`."""
+    """Cancel the program's remaining tasks, and give them a moment for their `finally` blocks."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -83,23 +83,23 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
         if tasks:
             loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WISH))
     except BaseException:
-        logger.exception("a task of the application failed while it was ended")
+        logger.exception("a task of the application failed while it was cancelled")
 
 
 def _end_threads(pool: ThreadPoolExecutor) -> None:
-    """Wait a moment for what the program has under way in threads, as by `asyncio.to_thread`; it may block for ever."""
+    """Wait a moment for the program's work in threads (`asyncio.to_thread`), which may block for ever."""
     closing = threading.Thread(target=pool.shutdown, daemon=True)
     closing.start()
     closing.join(LAST_WISH)
     if closing.is_alive():
-        logger.warning("what the application runs in threads does not end: it is left")
+        logger.warning("a thread of the application does not end: the worker exits without waiting for it")
 
 
 def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
-    """Run the loop until `life` is done, whatever application code does in tasks and handles of its own.
+    """Run the loop until `life` is done, whatever application code does in its own tasks and handles.
 
-    Both kinds of loop let SystemExit and KeyboardInterrupt out of whatever raises them, and may be stopped by anybody:
-    the loop is entered again.
+    Both kinds of loop let SystemExit and KeyboardInterrupt of a task pass, and any code may stop the loop: then the
+    loop is run again.
     """
     while True:
         try:
@@ -107,11 +107,11 @@ def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
         except (SystemExit, KeyboardInterrupt) as error:
             if life.done():
                 raise
-            logger.error("application code raised %r outside of a callback; the worker goes on", error, exc_info=error)
+            logger.error("application code raised %r outside a callback; the worker continues", error, exc_info=error)
         except RuntimeError as error:
             if life.done() or loop.is_closed():
                 raise
-            logger.error("application code stopped the worker's loop (%s); the worker goes on", error)
+            logger.error("application code stopped the worker's loop (%s); the worker continues", error)
 
 
 def _could_not_load(task: Task, error: BaseException) -> int:

@@ -1,4 +1,4 @@
-"""Payload: what a program hands in to be sent, checked at the call, as the bytes and the form that the rooms carry."""
+"""Checks what a program sends, at the call, and converts it to the bytes and the form that rooms carry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TEXT, BINARY = "t", "b"
 
 
 def packed(data: Any) -> tuple[bytes, str]:
-    """The bytes of one message, and its form: text for a string, binary for bytes.
+    """Return the bytes of a message and its form: text for a string, binary for bytes.
 
     Raises TypeError for anything else, ValueError for a string with half a surrogate pair, which UTF-8 cannot hold.
     """
@@ -21,13 +21,13 @@ def packed(data: Any) -> tuple[bytes, str]:
             raise ValueError(f"a text cannot hold half a surrogate pair (character {error.start})") from None
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data), BINARY
-    raise TypeError(f"a message is a string (text) or bytes (binary), not {type(data).__name__}: json.dumps makes one")
+    raise TypeError(f"a message is a string (text) or bytes (binary), not {type(data).__name__}; json.dumps makes one")
 
 
 def close_reason(reason: Any) -> str:
-    """The reason of a close frame, cut to the 123 bytes that RFC 6455 (5.5) leaves for it.
+    """Return the reason of a close frame, cut to the 123 bytes that RFC 6455 (5.5) leaves for it.
 
-    Raises TypeError for what is no string, ValueError for what UTF-8 cannot hold.
+    Raises TypeError for anything but a string, ValueError for a string that UTF-8 cannot hold.
     """
     if not isinstance(reason, str):
         raise TypeError(f"a reason is a string, not {type(reason).__name__}")
@@ -39,12 +39,12 @@ def close_reason(reason: Any) -> str:
 
 
 def close_code(code: Any) -> int:
-    """A code that a server may close with: 1000 to 1014 but for those never sent, or 3000 to 4999 (RFC 6455, 7.4).
+    """Check and return a code that a server may close with; see `may_be_sent`.
 
     Raises TypeError, ValueError.
     """
     if isinstance(code, bool) or not isinstance(code, int):
         raise TypeError(f"a close code is a whole number, not {type(code).__name__}")
     if not may_be_sent(code):
-        raise ValueError(f"{code} is no code to close with: 1000 to 1014 without 1004, 1005, 1006, or 3000 to 4999")
+        raise ValueError(f"{code} is not a valid close code: use 1000-1014 without 1004, 1005, 1006, or 3000-4999")
     return code

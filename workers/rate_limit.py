@@ -1,4 +1,4 @@
-"""How fast one connection, or one user, may ask: token buckets, and the tokens that a worker has leased. Pure."""
+"""Rate limits of connections and users: token buckets, and the tokens that a worker has leased. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from chatmaster.settings import Limits
 if TYPE_CHECKING:
     from asyncio import Future
 
-BYTES_A_TOKEN: Final = 16_384  # a larger request costs more than one
+BYTES_A_TOKEN: Final = 16_384  # a larger request costs more than one token
 _ONE: Final = 0.999  # Unix time in a float is good for a microsecond only
 WARN_EVERY: Final = 60.0  # seconds
-FLOOD_FACTOR: Final = 5  # so many bursts of refused requests end the connection (4009)
+FLOOD_FACTOR: Final = 5  # after this many bursts of refused requests the connection is closed (4009)
 
 
 class TokenBucket(Struct, gc=False):
@@ -22,12 +22,12 @@ class TokenBucket(Struct, gc=False):
 
     tokens: float
     at: float
-    refused: int = 0  # since it was last full
+    refused: int = 0  # requests refused since the bucket was last full
 
     def take(self, limits: Limits, now: float, size: int) -> float:
-        """Take what a request of `size` bytes costs. Returns 0, or in how many seconds there will be enough.
+        """Take the tokens for a request of `size` bytes. Returns 0, or the seconds until there are enough tokens.
 
-        A single request may leave the bucket in debt, so that one which costs more than a burst is possible.
+        A single request may leave the bucket in debt, so that a request which costs more than a burst is possible.
         """
         elapsed = now - self.at
         if elapsed > 0:
@@ -43,21 +43,21 @@ class TokenBucket(Struct, gc=False):
         return 0.0
 
     def charge(self, tokens: float) -> None:
-        """Take tokens for what turned out to be costly."""
+        """Take tokens for a request that turned out to be costly."""
         self.tokens -= tokens
 
     def flooded(self, limits: Limits) -> bool:
-        """Whether it was refused so often that this is no mistake any more."""
+        """Return whether so many requests were refused that the client cannot be honouring the limit."""
         return self.refused > FLOOD_FACTOR * limits.burst
 
 
 class ProgramBucket(TokenBucket, gc=False):
-    """That of a program's connection, whose client is only read more slowly: that is said once a minute."""
+    """The bucket of a program's connection, which is read more slowly instead of refused; logged once a minute."""
 
-    warned_at: float = float("-inf")  # when, in seconds of the same clock
+    warned_at: float = float("-inf")  # seconds of the same clock
 
     def should_warn(self, now: float) -> bool:
-        """Whether the log has not been told for a minute; it counts as told then."""
+        """Return whether a warning is due, at most one in WARN_EVERY seconds; count it as logged."""
         if now - self.warned_at < WARN_EVERY:
             return False
         self.warned_at = now
@@ -65,26 +65,26 @@ class ProgramBucket(TokenBucket, gc=False):
 
 
 class TokenAccount:
-    """What this worker may spend for one user; it lives as long as a connection of the user that has asked."""
+    """Tokens that this worker may spend for one user; kept while a connection of the user that used it is open."""
 
     __slots__ = ("__weakref__", "blocked_until", "expires", "leasing", "tokens", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
         self.tokens = 0.0
-        self.expires = 0.0  # when what was leased is lost; Unix time, as all here
-        self.blocked_until = 0.0  # the store has no token before
+        self.expires = 0.0  # when the leased tokens expire; Unix time, like all times here
+        self.blocked_until = 0.0  # until then the store has no token
         self.leasing: Future[None] | None = None
 
     def spend(self, size: int, now: float) -> bool:
-        """Take what a request of `size` bytes costs; a large one may leave a debt. False: there is no token here."""
+        """Take the tokens for a request of `size` bytes; a large one may leave a debt. False if there is no token."""
         if self.tokens < _ONE or now > self.expires:
             return False
         self.tokens -= _price(size)
         return True
 
     def borrow(self, size: int, now: float) -> float:
-        """What the next lease owes the bucket for a request that does not wait for it; 0: this one has to wait."""
+        """Return the debt that the next lease owes for a request that need not wait; 0 if the request has to wait."""
         if self.leasing is not None or now <= self.expires:
             return 0.0
         debt, self.tokens = min(0.0, self.tokens), 0.0
@@ -92,5 +92,5 @@ class TokenAccount:
 
 
 def _price(size: int) -> float:
-    """Tokens for a request of so many bytes."""
+    """Tokens for a request of `size` bytes."""
     return max(1.0, size / BYTES_A_TOKEN)

@@ -134,7 +134,7 @@ class Session(CheckedDict):
         """Take what came from another worker: it was looked at there, and must not cost the connection here."""
         for key, value in travelled.items():
             dict.__setitem__(self, key, _wrapped(self._root, f"session[{key!r}]", value))
-        self._root.size = MAX_SIZE  # reckoned anew at the next write
+        self._root.size = MAX_SIZE  # computed again at the next write
 
 
 def plain(value: Any) -> Any:

@@ -65,7 +65,7 @@ class Tasks:
         if tasks:
             _, endless = await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
             for task in endless:  # a bare `except` in a loop
-                logger.warning("%s does not end when it is cancelled: it is left", task.get_name())
+                logger.warning("%s does not end after its cancellation: it is abandoned", task.get_name())
 
 
 class EagerCoroutine(Generic[T]):

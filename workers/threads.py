@@ -1,6 +1,6 @@
 """Plain functions that may block, called in threads: `@worker.on_message(threaded=True)`.
 
-To whoever calls it, such a callback is a coroutine: the connection's next messages wait for it, and its socket is not
+To its caller such a callback is a coroutine: the connection's next messages wait for it, and its socket is not
 read when too many do. So each connection has one call under way at most, and a worker as many as it has threads.
 """
 

@@ -102,7 +102,7 @@ class TimerWheel:
         if self.loop.time() - entry.logged_at >= EVERY:
             entry.logged_at = self.loop.time()
             logger.warning(
-                "timer %d (%s) still runs when it is due again, every %g s: such a run is left out (%d so far)",
+                "timer %d (%s) still runs when it is due again, every %g s: the run is skipped (%d skipped so far)",
                 timer_id,
                 _name(entry.function),
                 entry.interval,
@@ -111,7 +111,7 @@ class TimerWheel:
 
     def _failed(self, timer_id: int, entry: _Entry, error: BaseException) -> None:
         self._counters.callback_errors += 1
-        goes_on = "it goes on" if entry.persistent else "it was to run once"
+        goes_on = "it continues" if entry.persistent else "it does not run again"
         self._failures.log(f"timer {timer_id} ({_name(entry.function)}) failed; {goes_on}", error)
 
     def cancel(self, timer_id: int) -> bool:

@@ -1,8 +1,8 @@
-"""`Worker`: what an application declares and talks to, in the manner of Workerman.
+"""`Worker`: a program's declaration of a server, and its handle on the connections; modelled on Workerman.
 
-A `Worker` is only a declaration while the program is imported: an address, a count, callbacks. In the process
-that serves it, `process/lifecycle.py` binds it to a `Node`; from then on its methods reach every worker and machine of
-the same store.
+While the program is imported, a `Worker` only declares an address, a count and callbacks. In the process that serves
+the Worker, `process/lifecycle.py` binds it to a `Node`; from then on its methods reach every worker process and machine
+that uses the same store.
 """
 
 from __future__ import annotations
@@ -54,63 +54,65 @@ class DecoratesWorker(Protocol):
 class Worker(Callbacks):
     """A group of processes that serve one address (or none) with the same callbacks.
 
-    `listen` is `websocket://HOST:PORT` (or `ws://`), `wss://HOST:PORT` or `unix:/PATH`; without one the
-    processes serve nobody and only run timers. `count` is the number of processes (0: one for each core).
-    Raises ValueError for an address of another kind, RuntimeError in a process that serves already.
+    `listen` is `websocket://HOST:PORT` (or `ws://`), `wss://HOST:PORT` or `unix:/PATH`; without an address the
+    processes accept no connections and only run timers. `count` is the number of processes (0: one for each core).
+    Raises ValueError for an address of another kind, RuntimeError once the process serves connections.
     """
 
     on_worker_start: Event[OfWorker, DecoratesWorker] = Event("worker")
-    """`(worker)`: once in each process, before the first connection is accepted.
+    """`(worker)`: called once in each process, before the first connection is accepted.
 
-    What it raises keeps the worker from getting ready: the start, or the reload, fails with it.
+    An exception keeps the worker from becoming ready: the start, or the reload, fails with this exception.
     """
 
     on_worker_stop: Event[OfWorker, DecoratesWorker] = Event("worker")
-    """`(worker)`: once, when the last connection has gone. What it raises is logged; the worker ends all the same."""
+    """`(worker)`: called once, after the last connection has closed. An exception is logged; the worker still ends."""
 
     on_worker_reload: Event[OfWorker, DecoratesWorker] = Event("worker")
-    """`(worker)`: in the old process, before its connections move to the new one; it has 2 s.
+    """`(worker)`: called in the old process before its connections move to the new one; may take 2 s.
 
-    What it raises is logged.
+    An exception is logged.
     """
 
     on_connect: Event[signatures.OfConnection, signatures.DecoratesThreadedConnection] = Event(
         "connection", threads=True
     )
-    """`(connection)`: a client has connected. Its messages wait until a coroutine, or a threaded one, is done.
+    """`(connection)`: a client has connected. Its messages wait until a coroutine or threaded callback has returned.
 
-    What this or one of the following raises closes the connection with 1011, and goes to the log and to `on_error`.
+    An exception of this callback or one of the following closes the connection with 1011, is logged, and is passed to
+    `on_error`.
     """
 
     on_websocket_connect: Event[signatures.OfConnection, signatures.DecoratesThreadedConnection] = Event(
         "connection", threads=True
     )
-    """`(connection)`: right after `on_connect`, as programs for Workerman expect; every connection is a WebSocket."""
+    """`(connection)`: called right after `on_connect`, as in Workerman; every connection is a WebSocket."""
 
     on_message: Event[signatures.OfMessage, signatures.DecoratesMessage] = Event("connection", "data", threads=True)
-    """`(connection, data)`: one message came, `str` of a text and `bytes` of a binary frame.
+    """`(connection, data)`: a message arrived, `str` from a text frame and `bytes` from a binary frame.
 
-    One at a time for each connection, in order.
+    The messages of a connection are handled one at a time, in order.
     """
 
     on_close: Event[signatures.OfClose, signatures.DecoratesClose] = Event("connection", "code", "reason", threads=True)
-    """`(connection, code, reason)`: it is over, once; it still is in its rooms, and nothing can be sent to it.
+    """`(connection, code, reason)`: called once when the connection is closed; it is still in its rooms.
 
-    What it raises is logged. It is not called where a connection moves to another process.
+    Nothing can be sent any more. An exception is logged. Not called when a connection moves to another process.
     """
 
     on_error: Event[signatures.OfError, signatures.DecoratesError] = Event("connection", "error")
-    """`(connection, error)`: of what another callback raised, and, before `on_close`, of a connection that was lost
-    (`ConnectionLost`), gave no answer or read too slowly (`ConnectionTimedOut`). What it raises itself is logged.
+    """`(connection, error)`: another callback raised; or, before `on_close`, the connection was lost
+    (`ConnectionLost`), or the client did not answer or read too slowly (`ConnectionTimedOut`).
+    An exception of `on_error` is logged.
     """
 
     on_buffer_full: Event[signatures.OfConnection, signatures.DecoratesConnection] = Event("connection")
-    """`(connection)`: more than `limits.queue_size` waits to be sent to it."""
+    """`(connection)`: more than `limits.queue_size` bytes wait to be sent to the client."""
 
     on_buffer_drain: Event[signatures.OfConnection, signatures.DecoratesConnection] = Event("connection")
-    """`(connection)`: it takes messages again."""
+    """`(connection)`: the client reads again."""
 
-    _served_by = ""  # by what else than callbacks, in words
+    _served_by = ""  # what serves the connections instead of callbacks, in words
 
     def __init__(
         self,
@@ -124,24 +126,24 @@ class Worker(Callbacks):
         if _serving:
             raise RuntimeError(
                 "this Worker is created too late, no process would serve it: a program's Workers are those that its "
-                "import creates. Create the Worker at the top level of the program's module, then run `chatctl reload`"
+                "import creates. Create the Worker at the top level of the program's module, then run `chatctl restart`"
             )
         self.listen = listen or ""
         self.name = name
         self.count = count
         self.application = application
-        self.max_send_buffer = MAX_SEND_BUFFER  # bytes that may wait for one client, with messages beyond the queue
-        self.scope = ""  # what its rooms and users are kept under, beside the instance's name
-        self.others: tuple[Worker, ...] = ()  # of the same program
+        self.max_send_buffer = MAX_SEND_BUFFER  # bytes that may wait for one client, beyond the queue
+        self.scope = ""  # part of the names of its rooms and users in the store
+        self.others: tuple[Worker, ...] = ()  # the other Workers of the program
         self._node: WorkerHost | None = None  # the process that serves this Worker
         self._cluster: Cluster | None = None
         self._number = next(_numbers)
         _declare(self)
 
-    if not TYPE_CHECKING:  # which sees it by itself
+    if not TYPE_CHECKING:  # the type checker sees the attributes without this
 
         def __setattr__(self, name: str, value: Any) -> None:
-            """What is declared is looked at when it is: raises TypeError, ValueError."""
+            """Check a declared attribute when it is assigned. Raises TypeError, ValueError."""
             if name in _DECLARED:
                 value = _DECLARED[name](name, value)
             super().__setattr__(name, value)
@@ -151,23 +153,23 @@ class Worker(Callbacks):
 
     @property
     def is_chat(self) -> bool:
-        """Whether the chat serves it, and no callbacks."""
+        """True if the chat serves the connections instead of callbacks."""
         return bool(self._served_by)
 
     def serve_by(self, what: str) -> None:
-        """Something else than callbacks serves the connections; `what` says so to who sets one."""
+        """Have something else serve the connections; `what` names it in the error for a callback that is set."""
         self._served_by = what
 
     # ---- in the process that serves ----------------------------------------------------------------
 
     def bind(self, node: WorkerHost) -> None:
-        """Let the methods below work. Called once, by the process that serves this Worker."""
+        """Connect the methods below to the process that serves this Worker; called once."""
         self._node = self._cluster = node
         for other in self.others:
             other._cluster = node.cluster_of(other.scope)
 
     def place(self, scope: str, others: Iterable[Worker]) -> None:
-        """Called when the program is loaded: what else it declares, and what this one's rooms are kept under."""
+        """Set the scope of this Worker's rooms and the other Workers; called when the program is loaded."""
         self.scope, self.others = scope, tuple(others)
 
     @property
@@ -182,8 +184,8 @@ class Worker(Callbacks):
         if self._node is None:
             if self._cluster is not None:
                 raise RuntimeError(
-                    "this Worker does not run here, but in processes of its own: `broadcast`, `send_to_…`, `members` "
-                    "and the like reach its connections from here"
+                    "this Worker runs in other processes: from here only `broadcast`, `send_to_…`, `members` "
+                    "and the like reach its connections"
                 )
             raise RuntimeError("this Worker does not run here: use it inside a callback of a started server")
         return self._node
@@ -195,13 +197,13 @@ class Worker(Callbacks):
 
     @property
     def connections(self) -> Mapping[str, Connection]:
-        """This process's own connections by id."""
+        """The connections of this process by id."""
         return self.node.connections
 
     def call_soon_threadsafe(self, function: Callable[..., object], *args: Any) -> None:
         """Call `function(*args)` on the worker's loop, from any thread: `(connection.send, "done")` sends.
 
-        Connections, timers and the methods below belong to the loop's thread; from another one they are reached so.
+        Connections, timers and the methods below belong to the loop's thread; other threads reach them this way.
         """
         node = self.node  # in its context, so that `Timer` works
         node.context.copy().run(node.loop.call_soon_threadsafe, partial(function, *args))
@@ -210,7 +212,7 @@ class Worker(Callbacks):
         """Run a coroutine on the worker's loop from another thread, and wait for what it returns or raises.
 
         `run_threadsafe(worker.broadcast("done"))`. Raises TimeoutError after `timeout` seconds, and RuntimeError on the
-        loop's own thread, which would wait for itself.
+        loop's own thread, since that would be a deadlock.
         """
         if threading.get_ident() == self.node.thread:
             coroutine.close()
@@ -219,7 +221,7 @@ class Worker(Callbacks):
         return node.context.copy().run(asyncio.run_coroutine_threadsafe, coroutine, node.loop).result(timeout)
 
     async def broadcast(self, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
-        """Send to every connection of this Worker, in all processes and machines; returns when the store has it."""
+        """Send to every connection of this Worker, in all processes and machines. Returns once the store has it."""
         await self._over_all.broadcast(data, exclude=connection_ids(exclude))
 
     async def send_to_room(self, room: str, data: str | bytes, *, exclude: str | Iterable[str] = ()) -> None:
@@ -231,15 +233,15 @@ class Worker(Callbacks):
         await self._over_all.send_to_user(user_id(user), data, exclude=connection_ids(exclude))
 
     async def send_to_connection(self, connection_id: str, data: str | bytes) -> None:
-        """Send to one connection, wherever it is; nobody is told where it is not."""
+        """Send to one connection of any process; there is no error if the connection does not exist."""
         await self._over_all.send_to_connection(checked_id(connection_id), data)
 
     async def kick(self, connection_id: str, *, reason: str = "") -> None:
-        """Close one connection with 4003, wherever it is."""
+        """Close one connection of any process with 4003."""
         await self._over_all.kick(checked_id(connection_id), reason=close_reason(reason))
 
     async def is_online(self, user: str) -> bool:
-        """Whether any connection of any worker is bound to `user`."""
+        """Return whether any connection of any worker is bound to `user`."""
         return await self._over_all.is_online(user_id(user))
 
     async def members(self, room: str) -> list[dict[str, Any]]:
@@ -247,7 +249,7 @@ class Worker(Callbacks):
         return await self._over_all.members(room_name(room))
 
     async def online(self) -> int:
-        """How many connections this Worker has, in all processes and machines."""
+        """Return the number of connections of this Worker, over all processes and machines."""
         return await self._over_all.online()
 
     # ---- from a script -----------------------------------------------------------------------------
@@ -256,9 +258,9 @@ class Worker(Callbacks):
     def run_all() -> None:
         """Run the script that was started (`python app.py start -d`) as chatctl's application.
 
-        The process becomes `chatctl COMMAND [script] [options]`; without arguments the command is `start`. Where the
-        program is imported by the server that this has become, or by a process of its own pool, nothing happens: the
-        guard `if __name__ == "__main__"` is good style, and not needed.
+        The process becomes `chatctl COMMAND [script] [options]`; without arguments the command is `start`. Nothing
+        happens when the program is imported by the server that this process has become, or by a process of its own
+        pool, so the guard `if __name__ == "__main__"` is good style but not needed.
         """
         if _imported or multiprocessing.parent_process() is not None:
             return
@@ -270,7 +272,7 @@ class Worker(Callbacks):
 
 
 def _declare(worker: Worker) -> None:
-    """Note the Worker in the module whose import runs now, which may bind it to no name of its own."""
+    """Record the Worker in the module whose import runs now, which may not bind it to a name."""
     frame = sys._getframe(1)
     while frame.f_code.co_name != "<module>":
         if frame.f_back is None:
@@ -280,9 +282,9 @@ def _declare(worker: Worker) -> None:
 
 
 def declared_in(module: ModuleType) -> list[Worker]:
-    """The Workers that a module makes while it is imported, and those it imports by name, in the order of their making.
+    """The Workers that a module makes while it is imported, and those it imports by name, in the order of creation.
 
-    A Worker that no name is left of, such as all but the last of a loop, is declared as well.
+    A Worker that no name refers to any more, such as all but the last of a loop, is declared as well.
     """
     found: list[Worker] = list(vars(module).get(_DECLARED_HERE, ()))
     found += {id(value): value for value in vars(module).values() if isinstance(value, Worker)}.values()
@@ -327,7 +329,7 @@ _DECLARED: Final[dict[str, Callable[[str, Any], Any]]] = {
 
 
 def _directory() -> str:
-    """Where we are, by the path that the shell knows: a link to a release may lead elsewhere at the next reload."""
+    """Return the current directory as the shell names it: at the next reload a link may lead to another release."""
     named = os.environ.get("PWD", "")
     try:
         if os.path.isabs(named) and os.path.samefile(named, "."):

@@ -55,7 +55,7 @@ async def test_whatever_a_callback_raises_costs_its_connection_alone_and_a_reloa
     log = server.log()
     for said in ("a callback failed", "SystemExit", "KeyboardInterrupt", "CancelledError", "on_worker_reload failed"):
         assert said in log
-    assert "on_worker_stop failed; the worker ends all the same" in log
+    assert "on_worker_stop failed; the worker still ends" in log
     assert "died" not in log
 
 
@@ -72,9 +72,9 @@ async def test_neither_a_task_nor_a_handle_nor_a_timer_of_the_program_ends_the_w
         client.send_text("pid")
         assert await client.read_message() == str(pids[0])
     log = server.log()
-    assert "outside of a callback; the worker goes on" in log
+    assert "outside a callback; the worker continues" in log
     assert "application code stopped the worker's loop" in log
-    assert log.count("timer 1 (fail) failed; it goes on") == 1  # however often it has failed since
+    assert log.count("timer 1 (fail) failed; it continues") == 1  # however often it has failed since
 
 
 @pytest.mark.parametrize("way", ["await_cancelled", "leave"])

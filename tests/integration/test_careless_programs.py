@@ -91,7 +91,7 @@ async def test_a_worker_that_is_created_while_the_program_is_served_is_refused(
     async with await RawSocket.open(server.url) as client:
         client.send_text("go")
         answer = await client.read_message()
-    assert "created too late" in str(answer) and "chatctl reload" in str(answer)
+    assert "created too late" in str(answer) and "chatctl restart" in str(answer)
     assert "refused at the start" in server.log()
     assert server.ctl("reload").returncode == 0  # the module is imported again, which declares its Worker in time
 
@@ -129,4 +129,4 @@ async def test_a_callback_that_returns_a_generator_fails_instead_of_doing_nothin
     server = chatmaster(CARELESS, workers=1, environment={"CARELESS": "generator"})
     async with await RawSocket.open(server.url) as client:
         assert (await client.wait_closed()).code == 1011
-    assert "on_connect returned a generator, of which nothing ran" in server.log()
+    assert "on_connect returned a generator, so none of its code ran" in server.log()

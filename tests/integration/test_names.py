@@ -72,7 +72,7 @@ async def test_a_programs_client_can_name_no_inbox_and_no_room_of_the_servers(pr
         await eve.do("worker.broadcast", "not for bob", {"exclude": row["id"]})
         await eve.do("worker.broadcast", "for all")
         assert await bob.read_message() == "for all"
-        assert "an order that cannot be read" not in program.log()
+        assert "an order that cannot be decoded" not in program.log()
 
 
 async def test_what_one_client_hands_in_costs_nobody_a_reload(program: Chatmaster) -> None:

@@ -52,7 +52,7 @@ async def test_a_limit_that_is_set_is_said_once_a_minute_and_costs_nobody_its_co
         assert [await client.read_message(30) for _ in range(35)] == [str(number) for number in range(35)]
     assert throttled(server) >= 10
     (said,) = [line for line in server.log().splitlines() if "limits.rate" in line]
-    assert "sends faster than limits.rate (10 messages a second, limits.burst 5): it is read more slowly" in said
+    assert "sends faster than limits.rate (10 messages a second, limits.burst 5): the server reads" in said
 
 
 def throttled(server: Chatmaster) -> int:

@@ -82,4 +82,4 @@ async def test_a_worker_means_its_own_connections_wherever_it_is_asked(program: 
 async def test_what_does_not_run_here_says_where_it_does(program: Chatmaster) -> None:
     async with await Told.open(program.url) as client:
         client.send_text(json.dumps(["admin.connections"]))
-        assert "in processes of its own" in str(await client.read_message())
+        assert "runs in other processes" in str(await client.read_message())

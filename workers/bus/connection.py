@@ -78,7 +78,7 @@ class StoreConnection(asyncio.Protocol):
             while (reply := reader.gets()) is not False:
                 self.replied(reply)
         except hiredis.ProtocolError:
-            logger.exception("the store sent what is no RESP; the connection is dropped")
+            logger.exception("the store sent data that is not RESP; the connection is dropped")
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -4,7 +4,7 @@
 
 * every `INTERVAL` a stamp is published by a script that also writes, and refuses on a replica; what the store answers
   to it says whether it takes what clients say;
-* when none has come back for `DEAF_AFTER`, every connection is opened anew;
+* when none has come back for `DEAF_AFTER`, every connection is opened again;
 * when none has come back although for `HOPELESS_AFTER` the store has answered connections made just then, something
   is wrong with this process, and `deaf` is told, so that it can be replaced. How long the store was away does not
   count: all workers would end in the moment in which it is back.
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 INTERVAL = 2.0
 # Three stamps in a row: one may be late behind a large history read or a slow disk.
 DEAF_AFTER = 6.0
-# Two more rounds of connecting anew, each with time for a store that restarts.
+# Two more rounds of reconnecting, each with time for a store that restarts.
 HOPELESS_AFTER = 20.0
 LOOK = 0.5
 
@@ -74,7 +74,7 @@ class HealthProbe:
         self.refusal = ""
 
     def refused(self, words: str) -> None:
-        """It refuses to write: it is there, this process is not deaf, and connecting anew would not help."""
+        """The store refuses writes: it is reachable, so reconnecting would not help."""
         self.refusal = words
         self._waiting_since = time.monotonic()
         self._ignored_since = 0.0
@@ -98,9 +98,7 @@ class HealthProbe:
             if now - self._waiting_since > DEAF_AFTER:
                 self._waiting_since = now
                 self.reconnects += 1
-                logger.warning(
-                    "nothing sent through the store has come back for %.0f s: connecting to it anew", DEAF_AFTER
-                )
+                logger.warning("no probe has come back from the store for %.0f s: reconnecting", DEAF_AFTER)
                 self._reconnect()
             if not self.refusal and now - (self.back_at or began) > DEAF_AFTER and now - last_asked >= INTERVAL:
                 last_asked = now
@@ -117,7 +115,7 @@ class HealthProbe:
         self._ignored_since = self._ignored_since or now
         if now - self._ignored_since > HOPELESS_AFTER:
             logger.error(
-                "nothing sent through the store comes back, although it answers others: this worker hears nobody"
+                "no probe comes back from the store although it answers other processes: this worker receives nothing"
             )
             self._ignored_since = now  # say it again only after as long
             self._deaf()

@@ -244,7 +244,7 @@ class Pipeline:
         elif self._loading:
             self._loaded(reply)
         else:
-            logger.error("the store answered what nobody asked; the connection is dropped")
+            logger.error("the store sent an unexpected reply; the connection is dropped")
             self._reconnect()
 
     def _loaded(self, reply: Any) -> None:
@@ -287,7 +287,7 @@ class Pipeline:
 
     def _heal(self, faults: Mapping[StoreFault, str]) -> None:
         if StoreFault.WRONG_SERVER not in faults and self._link is not None:
-            logger.info("the store forgot the scripts; they are loaded again")
+            logger.info("the store lost its scripts; they are loaded again")
             self._load(list(self._scripts.values()))
             return
         if StoreFault.WRONG_SERVER in faults:
@@ -329,4 +329,4 @@ def _give_replies(replies: list[tuple[StoreCommand, Any, StoreFault | None]]) ->
             elif fault is StoreFault.REFUSED:
                 command.failed(_refusal(command, str(result)))
         except Exception:  # a bug of one caller must not keep the answers from the others
-            logger.exception("what was to be done with an answer of the store failed")
+            logger.exception("handling a reply of the store failed")

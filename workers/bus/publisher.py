@@ -101,7 +101,7 @@ def _call_back(done: Done, result: Placed | BusError) -> None:
     try:
         done(result)
     except Exception:  # a bug of one caller must not keep the answers from the others
-        logger.exception("what was to be done with an answer of the store failed")
+        logger.exception("handling a reply of the store failed")
 
 
 _offset = attrgetter("offset")

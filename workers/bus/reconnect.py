@@ -13,7 +13,7 @@ from workers.bus.store_url import Opener
 
 # A store that restarts is back within a second, so waiting longer than that only makes people wait.
 FIRST_DELAY, LAST_DELAY = 0.05, 1.0
-# A link that lived this long was a good one: the next is tried at once, and the back-off starts anew.
+# A link that lived this long was a good one: the next is tried at once, and the back-off starts again.
 GOOD_AFTER = 2.0
 
 

@@ -364,4 +364,4 @@ def _ignore(reply: Any) -> None:
 
 
 def _nobody_to_tell() -> None:
-    logger.error("nobody replaces this worker")
+    logger.error("no callback to replace this worker is set")

@@ -128,7 +128,7 @@ class Subscription:
             if isinstance(reply, hiredis.ReplyError):
                 self._refused(str(reply))
             else:
-                logger.warning("the subscription got %r; connecting anew", reply)
+                logger.warning("the subscription received %r; reconnecting", reply)
             self._reconnect()
             return
         kind, channel, data = reply

@@ -62,17 +62,17 @@ class CallbackApplication:
         self._failures = Failures()
 
     def frame_size(self, message_size: int) -> int:
-        """What a program gets is the WebSocket message itself."""
+        """A program receives the WebSocket message unchanged."""
         return message_size
 
     async def start(self) -> None:
         notice = Notice(self._node.bus, self._node.settings, PROGRAM, self._node.launch.worker)
         notice.post()
         self._node.lease.when_reborn(lambda old: notice.post())
-        self._node.hub.follow(ALL_ROOM, _pass_over)  # so that who comes in need not wait for it
+        self._node.hub.follow(ALL_ROOM, _pass_over)  # so that a new connection need not wait for it
 
     async def stop(self) -> None:
-        """Nothing is left to be done."""
+        """Nothing to do."""
 
     def page(self) -> tuple[None, None, dict[str, bytes]]:
         return None, None, {}
@@ -83,27 +83,27 @@ class CallbackApplication:
         self._node.tasks.start(self._counted(connection), what="count a connection")
         begun = (self._call("connect", connection), self._call("websocket_connect", connection))
         waiting = [one for one in begun if one is not None]
-        if waiting:  # what the client says is for after that
+        if waiting:  # the client's messages wait until then
             self._work_off(connection, self._one_by_one(connection, waiting), what="on_connect")
 
     def _slow_down(self, connection: ClientConnection, size: int) -> None:
-        """A program's protocol has no word for "too fast": the socket is not read until there are tokens again.
+        """Pause reading the socket until there are tokens again: a program's protocol has no message for "too fast".
 
-        Nothing is lost by that, and a flood fills only the client's own buffers. Programs have no limit unless
-        `limits.rate` is set.
+        No message is lost, and a flood fills only the client's own buffers. Programs have no limit unless `limits.rate`
+        is set.
         """
         bucket = connection.app
         now = self._node.loop.time()
         if bucket is None:
             bucket = connection.app = ProgramBucket(self._limits.burst, now)
         if bucket.take(self._limits, now, size) and not connection.ws.reading_paused:
-            bucket.charge(1.0)  # this one is not refused, only the next has to wait longer
+            bucket.charge(1.0)  # this message is not refused, but the next waits longer
             wait = (1.0 - bucket.tokens) / self._limits.rate
             self._node.counters.rate_limited += 1
             if bucket.should_warn(now):
                 logger.warning(
                     "connection %s (%s) sends faster than limits.rate (%g messages a second, limits.burst %d): "
-                    "it is read more slowly",
+                    "the server reads it more slowly",
                     connection.id,
                     connection.remote_ip,
                     self._limits.rate,
@@ -142,34 +142,34 @@ class CallbackApplication:
         self._node.bindings.left_all(connection)
 
     def announce_close(self, connection: ClientConnection, code: int, retry_after: float) -> None:
-        """A program's own protocol has no word for it; the close code says it."""
+        """Nothing to send: a program's protocol has no such message, the close code has to do."""
 
     def is_busy(self, connection: ClientConnection) -> bool:
         return connection.id in self._inboxes
 
     def on_moved(self, connection: ClientConnection) -> None:
-        """Its session went with it; the other worker counts it in its rooms."""
+        """The session moves with the connection; the other worker counts the connection in its rooms."""
         self._node.bindings.left_all(connection, moved=True)
 
     def snapshot(self, connection: ClientConnection) -> None:
         return None
 
     def restore(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
-        """All that a program keeps is in `connection.session`, which travels by itself."""
+        """A program's state is in `connection.session`, which moves without the application's help."""
         for room in rooms:
             self._node.bindings.entered(connection, room)
 
     def on_note(self, room: str, note: bytes) -> None:
-        """A program has no notes."""
+        """Nothing to do: a program has no notes."""
 
     def on_presence_change(self, room: str, change: PresenceChange) -> None:
-        """A program asks for `members`."""
+        """Nothing to do: a program asks for `members`."""
 
     def on_order(self, body: bytes, offset: int) -> None:
-        """A program has its own rooms to talk through."""
+        """Nothing to do: programs send through their own rooms."""
 
     def on_orders_lost(self, room: str) -> None:
-        """The log says it; nothing that a program has ordered can be read anywhere else."""
+        """Nothing to do but the log line of the node: a program's orders can be read nowhere else."""
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
         return await operating.answer(self._node, what, args)
@@ -197,7 +197,7 @@ class CallbackApplication:
                     if self._node.tasks.is_ending(error):
                         raise
                     self.failed(connection, error)
-                    break  # it is closed, and what still waits goes with it
+                    break  # the connection is closed, and waiting messages are dropped
             if not inbox:
                 break
             data = inbox.popleft()
@@ -212,7 +212,7 @@ class CallbackApplication:
             self._node.tasks.start(self._one_by_one(connection, [waiting]), what=f"on_{event}")
 
     def _call(self, event: str, connection: ClientConnection, *args: Any) -> Awaitable[Any] | None:
-        """What is still to be awaited of a callback."""
+        """Call a callback and return what is still to be awaited."""
         callback = self._callbacks.get(event)
         if callback is None:
             return None
@@ -224,7 +224,7 @@ class CallbackApplication:
         if result is None or inspect.isawaitable(result):
             return result
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
-            self.failed(connection, TypeError(f"on_{event} returned a generator, of which nothing ran"))
+            self.failed(connection, TypeError(f"on_{event} returned a generator, so none of its code ran"))
         return None
 
     async def _one_by_one(self, connection: ClientConnection, waiting: list[Awaitable[Any]]) -> None:
@@ -237,14 +237,14 @@ class CallbackApplication:
                 self.failed(connection, error)
 
     def failed(self, connection: ClientConnection, error: BaseException) -> None:
-        """A bug in a callback: logged once with its traceback, told to on_error, and that connection is closed."""
+        """Handle a bug in a callback: log it once with traceback, pass it to on_error, close the connection."""
         self._node.counters.callback_errors += 1
         self._failures.log(f"a callback failed for connection {connection.id}; it is closed (1011)", error, each=True)
         connection.close(CloseCode.INTERNAL_ERROR, "internal error")
         self.on_lost(connection, contained(error))
 
     def on_lost(self, connection: ClientConnection, error: Exception) -> None:
-        """Tell on_error of a connection that was lost or gave no answer in time; and of a bug."""
+        """Call on_error: the connection was lost, the client did not answer in time, or a callback has a bug."""
         callback = self._callbacks.get("error")
         if callback is None:
             return
@@ -270,22 +270,22 @@ class CallbackApplication:
 
 
 def _announce_nothing(joined: Any) -> None:
-    """A program's connection is not told what it joined."""
+    """A program's connection gets no announcement of a join."""
 
 
 def _pass_over(entry: Entry) -> None:
-    """The members get it."""
+    """Ignore the entry: the members of the room get it."""
 
 
 def _not_joined(connection: ClientConnection, error: BaseException) -> None:
     if connection.ws.is_open:
-        # Broadcasts would never reach it: better it comes back when the store is there.
-        logger.warning("connection %s could not join the room of everyone: %s", connection.id, error)
+        # Broadcasts would never reach the client: it reconnects when the store is back.
+        logger.warning("connection %s could not join the room of all connections: %s", connection.id, error)
         connection.close(CloseCode.SERVICE_RESTART, "the store is away")
 
 
 async def call(callback: Callable[..., Any] | None, *args: Any) -> Any:
-    """Call a callback that may be missing, plain or a coroutine; its exception is the caller's to handle."""
+    """Call a callback, which may be None, a function or a coroutine function. Raises what the callback raises."""
     if callback is None:
         return None
     result = callback(*args)

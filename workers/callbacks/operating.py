@@ -1,4 +1,4 @@
-"""What the operator may do with a program of one's own by chatctl: say something in a room, close connections.
+"""Carries out chatctl's commands on a program without the chat: send to a room, close connections.
 
 The chat has verbs of its own for that (`workers/chat/moderation.py`). A program has no bans and no mutes: who may do
 what is its own business.
@@ -29,7 +29,7 @@ async def answer(node: Node, what: str, args: Row) -> list[Row] | None:
     if what == "kick":
         return [await _kick(node, args)]
     if what in _OF_THE_CHAT:
-        raise ValueError(f"{what} is for the chat; a program of one's own knows no bans, mutes and the like")
+        raise ValueError(f"{what} works only with the chat; this program has no bans, mutes or roles")
     return None
 
 
@@ -40,7 +40,7 @@ async def _say(node: Node, args: Row) -> Row:
         raise ValueError("say takes a room and a text")
     room = room_name(room)
     await node.send_to_room(room, text)
-    logger.info("the operator has said something in %s", room)
+    logger.info("the operator sent a message to %s", room)
     return {"room": room}
 
 
@@ -48,7 +48,7 @@ async def _kick(node: Node, args: Row) -> Row:
     """`connections` are the ids that chatctl has found for that user."""
     user, ids = args.get("user"), args.get("connections") or []
     if args.get("room"):
-        raise ValueError("only the chat can put somebody out of one room; without --room their connections are closed")
+        raise ValueError("only the chat can remove a user from a room; without --room the user is disconnected")
     if not ids:
         raise LookupError(f"no connection of {user} is open: a program's users are those that it binds")
     for connection in ids[:MOST_KICKED]:

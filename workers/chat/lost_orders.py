@@ -2,7 +2,7 @@
 
 A log of orders keeps only so many entries, and the store may lose it. A worker that slept meanwhile, stopped or cut off
 from the store, then finds a gap. What an order changed is kept elsewhere too: bans and mutes in the registry, kicks in
-the audit trail, names beside the inboxes. All of it is read anew and done, before it is known what was missed.
+the audit trail, names beside the inboxes. All of it is read and applied again, since the lost orders are unknown.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LostOrders:
                     logger.debug("what orders of %s told cannot be read yet: %s", room, error)
                     await asyncio.sleep(RETRY)
                     continue
-                logger.warning("orders of %s are lost: what they told was read again, and changed %d", room, changed)
+                logger.warning("orders of %s are lost: their state was read from the store, %d changes", room, changed)
                 if not self._wanted[room]:
                     del self._wanted[room]
         finally:

@@ -48,7 +48,7 @@ class Lease:
         self._reign = ""
         self._alive: frozenset[str] = frozenset()
         self._gone: set[str] = set()  # incarnations known to be dead that the store may still count
-        self._lost_early: set[str] = set()  # processes that were said to be dead before it was known who is alive
+        self._lost_early: set[str] = set()  # processes reported dead before the live ones were known
         self._task: asyncio.Task[None] | None = None
         self._reborn: list[Callable[[str], None]] = []
         self.registered = False
@@ -93,7 +93,7 @@ class Lease:
             try:
                 await asyncio.wait_for(self._call(after, ""), PATIENCE)
             except (BusError, TimeoutError):
-                logger.info("the store is away: the lease runs out by itself")
+                logger.info("the store cannot be reached: the lease expires by itself")
 
     async def stop_renewing(self) -> None:
         """Do nothing more for the lease."""
@@ -125,12 +125,12 @@ class Lease:
             return  # a new incarnation began meanwhile
         if not alive:
             logger.warning(
-                "the store has given this worker up (%s): it registers anew, and writes again who is here",
+                "the store counts this worker as dead (%s): it registers again and writes its presence again",
                 self.incarnation,
             )
             await self.begin_anew()
         elif changed:
-            logger.info("the store has been started anew, or lost data: who is here is written to it again")
+            logger.info("the store was restarted or lost data: this worker writes its presence again")
             await self.begin_anew()
         else:
             self.registered = True

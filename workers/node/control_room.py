@@ -81,7 +81,7 @@ def understood(payload: bytes) -> Order | None:
     try:
         order: Order = _decode.decode(payload)
     except (ValueError, RecursionError) as error:
-        logger.warning("an order that cannot be read is passed over: %s", error)
+        logger.warning("an order that cannot be decoded is ignored: %s", error)
         return None
     return order
 

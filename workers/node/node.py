@@ -1,7 +1,6 @@
-"""`Node`: one worker process at work. It ties connections, rooms, presence and the application together.
+"""`Node`: one running worker process; it connects transport, rooms, presence and the application.
 
-`process/composition.py` builds it; everything that happens to a connection passes through here on its way to the
-application.
+`process/composition.py` builds the node. Every event of a connection passes through the node to the application.
 """
 
 from __future__ import annotations
@@ -46,23 +45,23 @@ logger = logging.getLogger(__name__)
 
 
 class Transfer(Protocol):
-    """One side of a hand-over."""
+    """One side of a handover."""
 
     peer: str  # the sibling's process
 
     @property
     def settled(self) -> bool:
-        """Nothing is between the two: each connection is either's, for certain."""
+        """True while each connection certainly belongs to one of the two workers."""
 
     def peer_reaped(self) -> None:
-        """The master has waited for it."""
+        """The master has reaped the peer."""
 
     def decline(self) -> None:
-        """Take nothing more: this worker goes away itself."""
+        """Take no more connections: this worker itself is about to end."""
 
 
 class Node:
-    """One worker process: its connections and all that they reach."""
+    """One worker process: its connections and the services they use."""
 
     # Set by the composition root, in this order, before anything is accepted.
     bus: RedisBus
@@ -81,14 +80,14 @@ class Node:
         self.worker = worker
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()  # of the loop
-        self.context = contextvars.copy_context()  # for what comes from other threads
+        self.context = contextvars.copy_context()  # in which calls from other threads run
         self.tasks = Tasks()
         self.counters = Counters()
         self.connections: dict[str, ClientConnection] = {}
         self.endpoints: list[Endpoint] = []
-        self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the last order of each log that came
-        self.transfers: list[Transfer] = []  # hand-overs with siblings that are under way
-        self.moving: set[str] = set()  # ids of connections that are on their way to another worker
+        self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the offset of the last order of each log
+        self.transfers: list[Transfer] = []  # handovers with siblings under way
+        self.moving: set[str] = set()  # ids of connections that are moving to another worker
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
 
@@ -104,7 +103,7 @@ class Node:
     # ---- told by the transport ---------------------------------------------------------------------
 
     def on_open(self, ws: OpenSocket) -> ClientConnection:
-        """A handshake is done; the returned object owns the transport from now on."""
+        """A handshake is done; the returned connection owns the transport from now on."""
         connection = ClientConnection(self, ws, new_connection_id())
         self.connections[connection.id] = connection
         for room in ORDER_ROOMS:
@@ -123,10 +122,10 @@ class Node:
         self.forget(connection)
 
     def forget(self, connection: ClientConnection) -> None:
-        """It is not this process's any more."""
+        """Drop a connection that is closed or belongs to another process."""
         self.registry.release(connection.id)
         self.connections.pop(connection.id, None)
-        connection.app = None  # which knows the connection: without the cycle both are freed at once
+        connection.app = None  # breaks a reference cycle: both objects are freed at once
         if not self.connections:
             self.when_empty.set()
 
@@ -170,30 +169,30 @@ class Node:
         await self.order(control_room.KickConnection(connection, reason))
 
     async def order(self, order: control_room.SendTo | control_room.KickConnection) -> None:
-        """Have every worker carry it out. Raises BusError."""
+        """Send an order to every worker. Raises BusError."""
         await self.publish(control_room.room_of(order), control_room.encode(order), form="t")
 
     def follow_orders(self) -> None:
-        """Hear what other workers order, from now on."""
+        """Follow the orders of other workers from now on."""
         for room in ORDER_ROOMS:
             self.hub.follow(room, partial(self._on_order, room), missed=partial(self.on_orders_lost, room))
 
     def _on_order(self, room: str, entry: Entry) -> None:
-        """An order came."""
-        if entry.offset <= self._heard[room]:  # the store lost the log, and counts anew
+        """An order arrived."""
+        if entry.offset <= self._heard[room]:  # the store lost the log and starts again at 1
             for connection in self.connections.values():
                 control_room.hear(connection, room, 0)
         self._heard[room] = entry.offset
         self.carry_out(room, entry)
 
     def on_orders_lost(self, room: str) -> None:
-        """Orders are lost: the log was overrun while this worker could not read it, or the store lost it."""
+        """Orders are lost: the log was trimmed while this worker could not read it, or the store lost the log."""
         if room == SENDS_ROOM:
-            logger.warning("messages that were sent to single connections are lost; see the lines before")
+            logger.warning("messages to single connections are lost; see the log lines before this one")
         self.application.on_orders_lost(room)
 
     def carry_out(self, room: str, entry: Entry) -> None:
-        """Do what an order says; it may be a repetition, for connections that arrived since."""
+        """Carry out an order; it may be repeated for connections that arrived since."""
         order = control_room.understood(entry.payload)
         if order is None:
             return
@@ -201,7 +200,7 @@ class Node:
             self.application.on_order(bytes(order.body), entry.offset)
             return
         connection = self.connections.get(order.connection)
-        # Each order once, by whichever worker has the connection: one that is on its way gets it where it arrives.
+        # The worker that has the connection carries the order out, once; for a moving connection the receiver does.
         if connection is None or connection.id in self.moving or entry.offset <= control_room.heard(connection, room):
             return
         control_room.hear(connection, room, entry.offset)
@@ -226,16 +225,16 @@ class Node:
         return [msgspec.to_builtins(member) for member in found.members], found.count
 
     def on_note(self, room: str, note: bytes) -> None:
-        """Something that is not kept came through a room's channel."""
+        """A note, which is not stored, arrived through a room's channel."""
         if not self.presence.received_note(room, note):
             self.application.on_note(room, note)
 
     def on_presence_change(self, room: str, change: PresenceChange) -> None:
-        """Who is in a room has changed."""
+        """The users present in a room have changed."""
         self.application.on_presence_change(room, change)
 
     def on_reaped(self, process: str) -> None:
-        """A sibling is dead and waited for."""
+        """The master has reaped a dead sibling."""
         self.lease.mark_lost(process)
         self.presence.reap(process)
         for transfer in list(self.transfers):
@@ -243,25 +242,25 @@ class Node:
                 transfer.peer_reaped()
 
     def transfer_began(self, transfer: Transfer) -> None:
-        """Connections are about to move from here or to here; each waits for turns of the loop, so they are short."""
+        """Connections are about to move; each move waits for turns of the loop, so the hub keeps its turns short."""
         self.transfers.append(transfer)
         self.hub.hasten(haste=True)
 
     def transfer_ended(self, transfer: Transfer) -> None:
-        """Nothing moves any more between the two."""
+        """No connection moves between the two workers any more."""
         if transfer in self.transfers:
             self.transfers.remove(transfer)
         self.hub.hasten(haste=bool(self.transfers))
 
     async def admit(self, connection: ClientConnection) -> None:
-        """Count a connection of a program over all workers; one too many is closed with 4004. Raises BusError."""
+        """Count a program's connection over all workers; above a limit close it with 4004. Raises BusError."""
         limit = await self.registry.admit(connection.id, connection.user, connection.remote_ip)
         if limit is not None and connection.ws.is_open:
             connection.close(CloseCode.TOO_MANY, f"limit reached: {limit}")
 
     def request_replacement(self) -> None:
-        """The store answers others but not this process: only a new one helps."""
-        logger.error("this worker hears nothing from a store that answers others: it asks to be replaced")
+        """Ask for replacement: the store answers other processes but not this one."""
+        logger.error("the store answers other processes but not this worker: the worker asks to be replaced")
         self.on_deaf()
 
     # ---- coming and going --------------------------------------------------------------------------
@@ -272,4 +271,4 @@ class Node:
 
 
 def _nobody() -> None:
-    """Until the composition root says who is to be told."""
+    """Placeholder until the composition root sets a callback."""

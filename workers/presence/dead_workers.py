@@ -69,7 +69,7 @@ class DeadWorkerReaper:
             await asyncio.sleep(self._grace + random.uniform(0.0, 0.3))
             await self.reap(whom, sure=sure)
         except BusError as error:
-            logger.warning("%s, a worker that is gone, is still counted in rooms for a while: %s", whom, error)
+            logger.warning("the users of the dead worker %s stay in their rooms for a while: %s", whom, error)
         finally:
             self._expected.discard(whom)
 

@@ -197,7 +197,7 @@ class Presence:
         try:
             view.receive_note(decode_note(note[1:]), now, self._interval)
         except ValueError as error:  # of another version of this program, during an upgrade
-            logger.warning("a note of presence in %s cannot be read: %s", room, error)
+            logger.warning("a presence note of room %s cannot be decoded: %s", room, error)
             view.doubt(now, self._interval)
             self.resubscribed(room)
         self._stir(room, view)
@@ -276,7 +276,7 @@ class Presence:
                 # A store that lost its claims took what was written until this process noticed: nobody else knows.
                 await self._reaper.reap_rooms(sorted(rooms - reaped), one)
             except BusError as error:
-                logger.warning("%s, a worker that is gone, is still counted in rooms for a while: %s", one, error)
+                logger.warning("the users of the dead worker %s stay in their rooms for a while: %s", one, error)
                 self._former[one] = rooms
                 self._wake(RETRY)
 
@@ -369,7 +369,7 @@ class Presence:
         now = self._loop.time()
         if isinstance(reply, BusError):
             if isinstance(reply, StoreRefused):
-                logger.warning("the store did not take who is in %s: %s", write.room, reply)
+                logger.warning("the store refused the presence of room %s: %s", write.room, reply)
             self._ledger.not_written(write, not_before=now + RETRY)
         elif reply[0] == 0:
             self._ledger.not_written(write, not_before=now)

@@ -72,7 +72,7 @@ async def build(node: Node) -> None:
     except Unavailable as error:
         if launch.store_required:
             raise StoreUnreachable(f"the store cannot be reached: {error}") from error
-        logger.warning("the store is away: this worker serves without it until it is back")
+        logger.warning("the store cannot be reached: this worker starts without it and connects when it is back")
     await node.lease.start()
     await node.presence.start()
     await node.registry.start()

@@ -70,7 +70,7 @@ class DrainProcedure:
             connection.close(code, "going away" if code == CloseCode.GOING_AWAY else "service restart")
 
     def _cut(self) -> None:
-        logger.warning("%d connections did not close in time and are cut", len(self._node.connections))
+        logger.warning("%d connections did not close in time and are aborted", len(self._node.connections))
         self._forget_timers()
         for connection in list(self._node.connections.values()):
             connection.ws.abort()

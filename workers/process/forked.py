@@ -130,7 +130,7 @@ async def end_children() -> None:
         if not _children():
             return
         await asyncio.sleep(0.02)
-    logger.warning("processes that this worker started do not end by SIGTERM: they are killed")
+    logger.warning("processes that this worker started ignore SIGTERM and are killed")
 
 
 def _pass_over(number: int, frame: FrameType | None) -> None:

@@ -134,10 +134,10 @@ class Lifecycle:
         try:
             await self._giving.run()
         except Exception:
-            logger.exception("the hand-over failed: the clients that are still here are sent away")
+            logger.exception("the handover failed: the remaining clients are closed with 1012 and reconnect")
 
     async def _send_away(self, drain: DrainProcedure) -> bool:
-        """As the last order says; False where another one came before it was done."""
+        """Carry out the last order; return False if a newer order arrived before it was done."""
         order = self._order
         if order is None:  # who could not be handed over
             seconds = self._giving.seconds if self._giving is not None else 0.0
@@ -154,17 +154,17 @@ class Lifecycle:
             await asyncio.wait_for(call(callback, self._node.worker), RELOAD_TIMEOUT)
         except TimeoutError:
             self._node.counters.callback_errors += 1
-            logger.error("on_worker_reload took longer than %.0f s: it is not waited for", RELOAD_TIMEOUT)
+            logger.error("on_worker_reload takes longer than %.0f s: the reload does not wait", RELOAD_TIMEOUT)
         except BaseException:
             self._node.counters.callback_errors += 1
-            logger.exception("on_worker_reload failed; the reload goes on")
+            logger.exception("on_worker_reload failed; the reload continues")
 
     async def _stop_callback(self) -> None:
         try:
             await call(self._node.worker.callbacks.get("worker_stop"), self._node.worker)
         except BaseException:  # nothing of ours cancels this: whatever it is, the worker ends in order
             self._node.counters.callback_errors += 1
-            logger.exception("on_worker_stop failed; the worker ends all the same")
+            logger.exception("on_worker_stop failed; the worker still ends")
 
     def _keep_log(self) -> None:
         if self._launch.log is not None:
@@ -205,7 +205,7 @@ class Lifecycle:
                 self._reopen_logs()
 
     def _drain(self, order: contract.Drain) -> None:
-        """The clients are to be told to go: that ends a hand-over, and a drain that was ordered otherwise."""
+        """Drain: close the clients. This ends a handover and replaces an earlier drain."""
         self._order = order
         self._reloading = self._reloading or order.reload
         if self._giving is not None:
@@ -213,7 +213,7 @@ class Lifecycle:
         self._told.set()
 
     def _hand_over(self, order: contract.HandOver, sock: socket.socket) -> None:
-        """An heir is named, the first or the next one after a death."""
+        """The master names a worker that takes the connections over, the first or the next after a death."""
         if self._order is not None:
             sock.close()
             return

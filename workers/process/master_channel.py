@@ -43,7 +43,7 @@ class MasterChannel:
         packet = _encoded(message)
         if len(packet) > contract.MAX_PACKET:
             # A bug of who sends it. The kernel refuses it, or the master would see only the beginning.
-            logger.error("%s has %d bytes, too many for a packet: dropped", type(message).__name__, len(packet))
+            logger.error("%s has %d bytes, more than a packet holds: dropped", type(message).__name__, len(packet))
             return
         if self._waiting or not self._try(packet):
             if len(self._waiting) >= MAX_WAITING:

@@ -102,7 +102,7 @@ class Watcher:
         more = self._places.log(place, now)
         again = f" ({more} times more since this was last logged)" if more else ""
         logger.warning(
-            "the worker is blocked, for %.1f s so far, by %s%s; nobody else is served meanwhile: "
+            "the worker is blocked, for %.1f s so far, by %s%s; no other client is served until then: "
             "await it, or run it in a thread (threaded=True)",
             age,
             place,

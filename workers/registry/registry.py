@@ -151,7 +151,7 @@ class Registry:
         counts = self._counts
         tally = counts.tally
         if connection in tally:
-            self._release(connection, CountedAnew("the connection is counted anew"))
+            self._release(connection, CountedAnew("the connection is counted again"))
         subjects = tally.add(connection, user, network_of(address, self._ipv6_prefix))
         for subject in subjects[1:]:  # the first stands for all, who are never banned as such
             if tally.counts[subject] == 1 and not (new and subject.startswith("u:")):

@@ -1,7 +1,7 @@
-"""`Connection`: what a program may use of one client, and nothing of what the server keeps about the client.
+"""`Connection`: the public interface of one client, without the server's own state.
 
-`workers.node.client_connection.ClientConnection` is what every connection really is. Programs annotate with this class,
-so that an editor offers, and a type checker lets pass, only what stays.
+Every connection is a `workers.node.client_connection.ClientConnection`. Programs annotate with this class, so that
+editors and type checkers show only the stable interface.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ class ConnectionTimedOut(TimeoutError):
 
 
 class Connection(ABC):
-    """One client. It belongs to the worker's loop: from another thread use `Worker.call_soon_threadsafe`."""
+    """One client. Its methods run on the worker's loop: other threads use `Worker.call_soon_threadsafe`."""
 
     __slots__ = ()
 
     @property
     @abstractmethod
     def id(self) -> str:
-        """Unique over all workers and machines, and the same after a reload."""
+        """The connection's id: unique over all workers and machines, unchanged by a reload."""
 
     @property
     @abstractmethod
     def user(self) -> str:
-        """Who it is bound to; "" until `bind`."""
+        """The user that the connection is bound to; "" until `bind`."""
 
     @property
     @abstractmethod
     def session(self) -> Session:
-        """A dictionary of the program's own, which survives a reload."""
+        """A dictionary for the program, which survives a reload."""
 
     @property
     @abstractmethod
     def remote_ip(self) -> str:
-        """The client's address, behind trusted proxies the one they name."""
+        """The client's IP address; behind trusted proxies the address they report."""
 
     @property
     @abstractmethod
@@ -56,18 +56,18 @@ class Connection(ABC):
     @property
     @abstractmethod
     def buffered(self) -> int:
-        """Bytes that wait to be sent to this client."""
+        """Bytes waiting to be sent to this client."""
 
     @property
     @abstractmethod
     def rooms(self) -> list[str]:
-        """The rooms that it joined."""
+        """The rooms that the connection has joined."""
 
     @abstractmethod
     def send(self, data: str | bytes) -> None:
-        """Send one message, text for str and binary for bytes; it leaves at the end of this turn of the loop.
+        """Send one message, text for str and binary for bytes, at the end of this turn of the loop.
 
-        Nothing happens on a connection that is over. Raises TypeError for anything else, ValueError for a text that
+        No effect on a closed connection. Raises TypeError for other types, ValueError for a text that
         UTF-8 cannot hold and for more than `worker.max_send_buffer`, RuntimeError in another thread than the loop's.
         """
 
@@ -75,36 +75,36 @@ class Connection(ABC):
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close with a closing handshake, for which the client has a bounded time.
 
-        Raises TypeError and ValueError for what is no close code, or no reason, RuntimeError in another thread.
+        Raises TypeError and ValueError for an invalid code or reason, RuntimeError in another thread.
         """
 
     @abstractmethod
     async def join(self, room: str) -> None:
-        """Be in a room from now on; when it returns, `members` of every worker shows it.
+        """Join a room; on return `members` of every worker shows the connection.
 
         A name has 1 to 64 letters, marks and digits of any script, and `_ . : -`. Raises TypeError and ValueError for
-        what is none, BusError where the store cannot be reached in time.
+        an invalid name, BusError if the store cannot be reached in time.
         """
 
     @abstractmethod
     async def leave(self, room: str) -> None:
-        """Be in it no longer; nothing where it was not. When it returns, nothing of the room comes any more.
+        """Leave a room; no effect if the connection is not in it. After the return no message of the room arrives.
 
-        Raises TypeError and ValueError for what is no name, BusError where `members` cannot be told in time.
+        Raises TypeError and ValueError for an invalid name, BusError if `members` cannot be updated in time.
         """
 
     @abstractmethod
     async def bind(self, user: str) -> None:
-        """Say who this is: it gets what is sent to that user from now on, on every worker, and to no user before.
+        """Bind the connection to a user: from now on it receives what any worker sends to that user, and no other user.
 
-        When it returns, `is_online` and `members` of every worker show it. Where it fails, it is bound as it was.
+        On return `is_online` and `members` of every worker show it. On an error the earlier binding stays.
         A user's id has 1 to 64 letters, marks and digits of any script, and `_ . : - %`. Raises TypeError and
-        ValueError for what is none, a number for example, and BusError.
+        ValueError for an invalid id (a number, for example), and BusError.
         """
 
     @abstractmethod
     async def unbind(self) -> None:
-        """Be nobody again: what is sent to the user that it was bound to does not reach it any more.
+        """Remove the binding: messages to the user no longer reach this connection.
 
-        It stays in its rooms. Raises BusError where `is_online` and `members` cannot be told in time.
+        The connection stays in its rooms. Raises BusError if `is_online` and `members` cannot be updated in time.
         """

@@ -1,4 +1,4 @@
-"""Session: what a program keeps of a connection, checked at every write, so that it always survives a reload.
+"""Session: a program's data of one connection, checked at every write so that it always survives a reload.
 
 It takes None, booleans, numbers, strings, bytes, aware datetimes, and lists and dictionaries of them: what msgspec
 gives back as it got it. A list or a dictionary that is put in is copied; the copy checks what is put into it later, at
@@ -12,23 +12,23 @@ from typing import Any, Final, Self, SupportsIndex
 
 import msgspec
 
-MAX_SIZE: Final = 32_768  # bytes of a whole session as it travels; a connection has to fit into one packet
+MAX_SIZE: Final = 32_768  # bytes of an encoded session; a connection has to fit into one packet of a handover
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
 
 
 class _Root:
-    """What is known of the size of one session."""
+    """Tracks an upper bound of the size of one session."""
 
     __slots__ = ("session", "size")
 
     def __init__(self) -> None:
         self.session: Session | None = None
-        self.size = 0  # bytes at most
+        self.size = 0  # upper bound in bytes
 
     def make_room(self, size: int, replaced: Any) -> None:
-        """Raises ValueError where so many bytes more are too many, in the place of what is `replaced`."""
-        if self.size + size > MAX_SIZE:  # what was replaced or taken out since does not count
+        """Account for `size` more bytes in the place of `replaced`. Raises ValueError above MAX_SIZE."""
+        if self.size + size > MAX_SIZE:  # recompute: the bound still counts replaced and removed values
             self.size = len(_encode(plain(self.session or {}))) - len(_encode(plain(replaced)))
             if self.size + size > MAX_SIZE:
                 raise ValueError(
@@ -65,7 +65,7 @@ class CheckedDict(dict[Any, Any]):
         return self[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, and what a pool of processes gets, is a plain dictionary."""
+        """Copy and pickle as a plain dictionary."""
         return dict, (plain(self),)
 
 
@@ -107,12 +107,12 @@ class CheckedList(list[Any]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, and what a pool of processes gets, is a plain list."""
+        """Copy and pickle as a plain list."""
         return list, (plain(self),)
 
 
 class Session(CheckedDict):
-    """A connection's own dictionary, by strings; it survives a reload.
+    """A connection's dictionary with string keys; it survives a reload.
 
     Raises TypeError at once for what another worker would get as something else, ValueError for more than `MAX_SIZE`.
     """
@@ -131,25 +131,25 @@ class Session(CheckedDict):
         super().__setitem__(key, value)
 
     def restore(self, travelled: dict[str, Any]) -> None:
-        """Take what came from another worker: it was looked at there, and must not cost the connection here."""
+        """Restore a session of another worker without checks: they were made there, and must not fail here."""
         for key, value in travelled.items():
             dict.__setitem__(self, key, _wrapped(self._root, f"session[{key!r}]", value))
         self._root.size = MAX_SIZE  # computed again at the next write
 
 
 def plain(value: Any) -> Any:
-    """The same as plain lists and dictionaries."""
+    """Return the same data as plain lists and dictionaries."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _checked(root: _Root, path: str, value: Any, key: Any = "", *, replaced: Any = None) -> Any:
-    """The value as it is kept. Raises TypeError, ValueError."""
+    """Return the checked copy of a value that is stored. Raises TypeError, ValueError."""
     try:
         given = [key, plain(value)] if isinstance(value, CheckedDict | CheckedList) else [key, value]
         encoded = _encode(given)
-        # As a key of a dictionary it is looked at, too: numbers and tuples come back otherwise there.
+        # Keys of dictionaries are checked, too: numbers and tuples would come back as other types.
         same = _alike(_decode(encoded), given) and _decode(_encode({key: None})) == {key: None}
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TypeError(f"{path} cannot travel to another worker: {error}") from None
@@ -160,7 +160,7 @@ def _checked(root: _Root, path: str, value: Any, key: Any = "", *, replaced: Any
 
 
 def _wrapped(root: _Root, path: str, value: Any) -> Any:
-    """A copy that checks what is put into it; what is neither list nor dictionary as it is."""
+    """Return a list or dictionary as a copy that checks its writes; return any other value unchanged."""
     if isinstance(value, dict):
         copy = CheckedDict(root, path)
         for key, inner in value.items():
@@ -174,7 +174,7 @@ def _wrapped(root: _Root, path: str, value: Any) -> Any:
 
 
 def _alike(left: Any, right: Any) -> bool:
-    """Equal, and of the same types all the way down: a tuple comes back as a list, a set too."""
+    """True if two values are equal and of the same types at every depth: tuples and sets come back as lists."""
     if isinstance(right, CheckedDict | CheckedList):
         right = plain(right)
     if type(left) is not type(right):
@@ -183,4 +183,4 @@ def _alike(left: Any, right: Any) -> bool:
         return left.keys() == right.keys() and all(_alike(value, right[key]) for key, value in left.items())
     if isinstance(left, list):
         return len(left) == len(right) and all(map(_alike, left, right))
-    return bool(left == right) or left != left  # not a number
+    return bool(left == right) or left != left  # NaN

@@ -14,12 +14,12 @@ from typing import Any
 
 
 class Threaded:
-    """A callback that runs in a thread of the pool, and is awaited on the loop."""
+    """A callback that runs in a thread of the pool and is awaited on the loop."""
 
     __slots__ = ("_pool", "function")
 
     def __init__(self, function: Callable[..., Any], pool: Callable[[], Executor]) -> None:
-        """`pool` is asked when there is something to run: the number of threads may be set after the callback."""
+        """`pool` is called at the first run, since the number of threads may be set after the callback."""
         self.function = function
         self._pool = pool
 
@@ -31,7 +31,7 @@ class Threaded:
             result = self.function(*args)
         except StopIteration as error:  # no future takes it
             raise RuntimeError("the callback raised StopIteration") from error
-        if inspect.isawaitable(result):  # it belongs to the loop, and nobody would await it there
+        if inspect.isawaitable(result):  # a coroutine belongs to the loop; in the thread it would never be awaited
             if inspect.iscoroutine(result):
                 result.close()
             raise TypeError("a threaded callback returned a coroutine, of which nothing ran: it is for plain functions")

@@ -1,4 +1,4 @@
-"""Timers in the manner of Workerman: `Timer.add` calls a function again and again on the worker's loop."""
+"""Timers, modelled on Workerman: `Timer.add` calls a function periodically on the worker's loop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from workers.failures import Failures
 from workers.node.counters import Counters
 from workers.tasks import Tasks
 
-LONGEST = 1e8  # seconds that loops can wait, three years
-EVERY = 60.0  # seconds between two lines about one timer that is too slow
+LONGEST = 1e8  # seconds, three years: the longest wait of the event loops
+EVERY = 60.0  # seconds between two warnings about one slow timer
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ class _Entry:
         self.persistent = persistent
         self.due = 0.0
         self.handle: asyncio.TimerHandle | None = None
-        self.running = False  # its last coroutine has not ended
+        self.running = False  # the last coroutine has not ended
         self.skipped = 0  # ticks since the last warning
         self.logged_at = float("-inf")
 
 
 class TimerWheel:
-    """The timers of one worker; the composition root makes one and installs it for `Timer`."""
+    """The timers of one worker; the composition root creates and installs one for `Timer`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tasks: Tasks, counters: Counters) -> None:
         self.loop = loop
@@ -50,7 +50,7 @@ class TimerWheel:
         self._ids = itertools.count(1)
 
     def install(self) -> None:
-        """Make `Timer` in this context, and in all that it starts from here on, mean this wheel."""
+        """Make `Timer` use this wheel in this context and in all contexts copied from it later."""
         _installed.set(self)
 
     def add(self, interval: float, function: Callable[..., Any], args: tuple[Any, ...], persistent: bool) -> int:
@@ -60,8 +60,8 @@ class TimerWheel:
         return timer_id
 
     def _schedule(self, timer_id: int, entry: _Entry) -> None:
-        # Counted from when it was due, not from when it ran, so that a clock does not drift; what was missed
-        # while the loop was busy is skipped, not made up for in a burst.
+        # Counted from the time the timer was due, not from its run, so that intervals do not drift. Runs missed
+        # while the loop was busy are skipped rather than made up for in a burst.
         now = self.loop.time()
         entry.due = max(entry.due + entry.interval, now) if entry.due else now + entry.interval
         entry.handle = self.loop.call_at(entry.due, self._run, timer_id)
@@ -97,7 +97,7 @@ class TimerWheel:
             entry.running = False
 
     def _skip(self, timer_id: int, entry: _Entry) -> None:
-        """It takes longer than its interval: runs that pile up would never end."""
+        """Skip a run while the last one is unfinished: runs would pile up without end."""
         entry.skipped += 1
         if self.loop.time() - entry.logged_at >= EVERY:
             entry.logged_at = self.loop.time()
@@ -131,12 +131,12 @@ class Timer:
 
     @staticmethod
     def add(interval: float, function: Callable[..., Any], args: Iterable[Any] = (), persistent: bool = True) -> int:
-        """Call `function(*args)` every `interval` seconds, or once where `persistent` is false.
+        """Call `function(*args)` every `interval` seconds, or once if `persistent` is false.
 
-        A coroutine function is run as a task; while that runs, the timer starts no second one. Whatever it raises is
+        A coroutine function is run as a task; while it runs, the timer starts no second one. An exception is
         logged, with the traceback once a minute, and does not end the timer. Returns the timer's id. Raises ValueError
-        for an interval that is not positive, TypeError for what cannot be called with `args`, RuntimeError outside a
-        worker.
+        for an interval that is not positive, TypeError if `function` cannot be called with `args`, RuntimeError outside
+        a worker.
         """
         if isinstance(interval, bool) or not isinstance(interval, int | float):
             raise TypeError(f"a timer's interval is a number of seconds, not {interval!r}")
@@ -152,7 +152,7 @@ class Timer:
 
     @staticmethod
     def delete(timer_id: int) -> bool:
-        """End a timer; False where there is none of that id (any more)."""
+        """End a timer; return False if there is no timer with that id."""
         return _wheel().cancel(timer_id)
 
     @staticmethod
@@ -190,7 +190,7 @@ def _wheel() -> TimerWheel:
             "Timer works inside a running worker: use it in on_worker_start or a later callback, "
             "from a thread by worker.call_soon_threadsafe(Timer.add, …)"
         ) from None
-    if threading.get_ident() != wheel.thread:  # the loop would not wake up for it
+    if threading.get_ident() != wheel.thread:  # a call from another thread would not wake the loop
         raise RuntimeError(
             "Timer was called in another thread than the worker's: use worker.call_soon_threadsafe(Timer.add, …)"
         )

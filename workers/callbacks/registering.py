@@ -24,7 +24,7 @@ _LIKE_AN_EVENT: Final = re.compile(r"on(_|[A-Z])")
 
 
 class Registrar:
-    """What `worker.on_message` is: a decorator."""
+    """The value of `worker.on_message`: a decorator."""
 
     __slots__ = ("_event", "_owner")
 
@@ -58,7 +58,7 @@ class Event(Generic[C, D]):
     """
 
     def __init__(self, *arguments: str, threads: bool = False) -> None:
-        """`arguments` are the names of what it is called with; `threads` says that it may be `threaded`."""
+        """`arguments` are the names of what it is called with; `threads` allows `threaded`."""
         self._arguments = arguments
         self._threads = threads
         self.name = self.full_name = ""
@@ -81,7 +81,7 @@ class Event(Generic[C, D]):
             self.store(instance, callback)
 
     def store(self, instance: Callbacks, callback: C, *, threaded: bool = False) -> None:
-        """Set it, should it be fit. Raises TypeError."""
+        """Check and set the callback. Raises TypeError."""
         if why := instance.uncalled(self.name):
             raise TypeError(f"{self.full_name} would never be called: {why}")
         self._check(callback)
@@ -152,7 +152,7 @@ class Callbacks:
     """An object with callbacks, which are the `Event`s of its class."""
 
     def __init_subclass__(cls, **named: Any) -> None:
-        """Make callbacks of the methods that are named like one. Raises AttributeError for a misspelt name."""
+        """Set methods with the name of a callback as callbacks. Raises AttributeError for a misspelt name."""
         super().__init_subclass__(**named)
         for name in filter(_LIKE_AN_EVENT.match, dir(cls)):
             found = [vars(one)[name] for one in cls.__mro__ if name in vars(one)]
@@ -166,7 +166,7 @@ class Callbacks:
 
     def __init__(self) -> None:
         self.callbacks: dict[str, Callable[..., Any]] = {}
-        self.threads = THREADS  # at most so many run callbacks that are `threaded`, in each process
+        self.threads = THREADS  # of each process, for callbacks that are `threaded`
         self._thread_pool: ThreadPoolExecutor | None = None
         for name in _event_names(type(self)):
             event = inspect.getattr_static(type(self), name)
@@ -174,13 +174,13 @@ class Callbacks:
                 event.register(self)
 
     def thread_pool(self) -> Executor:
-        """Of this process, made when it is needed."""
+        """The thread pool of this process, created at the first use."""
         if self._thread_pool is None:
             self._thread_pool = ThreadPoolExecutor(self.threads, thread_name_prefix="callback")
         return self._thread_pool
 
     def uncalled(self, event: str) -> str:
-        """Why nobody would call it; "": it is called."""
+        """Return why a callback would never be called; "" if it would be."""
         return ""
 
     if not TYPE_CHECKING:  # a type checker sees wrong names by itself, as long as these two do not hide them
@@ -201,7 +201,7 @@ def _event_names(owner: type) -> list[str]:
 
 
 def _near(owner: type, name: str, cutoff: float) -> list[str]:
-    """The callback of a class that a name resembles most, if one does."""
+    """Return the callback that a name resembles most, if any."""
     snake = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()  # as in Workerman: onMessage
     return difflib.get_close_matches(snake, _event_names(owner), n=1, cutoff=cutoff)
 
@@ -231,12 +231,12 @@ def signature_of(callback: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def _is(callback: Callable[..., Any], kind: Callable[[Any], bool]) -> bool:
-    """Whether it, or the method that a callable object is called by, is of that kind."""
+    """Return whether a callback, or the `__call__` of a callable object, is of a kind."""
     return kind(callback) or kind(getattr(callback, "__call__", None))  # noqa: B004  # the method is wanted
 
 
 def _named(callback: Callable[..., Any]) -> str:
-    """Its name, and where it is written."""
+    """The name of a callback and where it is defined."""
     code = getattr(inspect.unwrap(callback), "__code__", None)
     name = getattr(callback, "__qualname__", None) or repr(callback)
     return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name

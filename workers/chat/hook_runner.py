@@ -1,4 +1,4 @@
-"""Asks the application's hooks, and makes of their answers what the session and the client need."""
+"""Calls the application's hooks and translates their answers for the session and the client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HookRunner:
         self._failures = Failures()
 
     async def ask(self, connection: ClientConnection, consult: effects.Consult) -> str | None:
-        """Ask about a request. Returns another text where the hook gives one; raises RequestError where it refuses."""
+        """Call the hook for a request. Returns its replacement text, if any. Raises RequestError on a refusal."""
         person = _person(connection, consult.identity)
         command = consult.command
         if isinstance(command, commands.Hello | commands.Rename):
@@ -42,7 +42,7 @@ class HookRunner:
         return await self._ask(consult.hook, request)
 
     async def ask_join(self, connection: ClientConnection, identity: Identity, room: str) -> None:
-        """Ask about one room of a hello. Raises RequestError where it refuses."""
+        """Call the hook on_join for one room of a hello. Raises RequestError on a refusal."""
         await self._ask("join", JoinRequest(_person(connection, identity), room))
 
     async def _ask(self, hook: str, request: Any) -> str | None:
@@ -56,14 +56,14 @@ class HookRunner:
             if self._tasks.is_ending(error):
                 raise
             self._counters.callback_errors += 1
-            self._failures.log(f"the hook on_{hook} failed; what it was asked about is refused", error)
+            self._failures.log(f"the hook on_{hook} failed; the request is refused", error)
             raise RequestError("internal", "the application failed", retry_after=1.0) from None
         if isinstance(verdict, Refuse):
             raise RequestError(verdict.code, verdict.reason)
         return verdict if isinstance(verdict, str) and hook == "say" else None
 
     def notify_kept(self, room: str, placed: Placed, payload: bytes) -> None:
-        """The store has a message: tell who wants to see all of them."""
+        """Call the hook on_kept for a message that the store has."""
         message = Kept(room, placed.epoch, placed.offset, placed.time, msgspec.json.decode(payload))
         try:
             seen: Any = self._hooks.callbacks["kept"](message)

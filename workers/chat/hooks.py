@@ -1,4 +1,4 @@
-"""What an application may say to the chat: whom it lets in, who joins, what is said; and what it sees.
+"""Hooks: an application's control over the chat (hellos, joins, messages), and its view of stored messages.
 
     from workers.chat import Chat, Refuse
 
@@ -10,10 +10,11 @@
 
     worker = chat.worker
 
-A callback that returns None accepts. One that returns (or raises) `Refuse` refuses, with an error code and a sentence
-for the client. `on_say` may also return another text. Plain functions and coroutines both work, and with
-`@chat.on_say(threaded=True)` plain functions that block, a database's for example; while one of the last two runs,
-the connection's next requests wait. A callback that fails with anything else refuses with `internal`, and is logged.
+A callback that returns None accepts. A callback that returns or raises `Refuse` refuses, with an error code and a
+sentence for the client. `on_say` may also return another text. Plain functions and coroutines both work, and with
+`@chat.on_say(threaded=True)` plain functions that block, for example on a database; while a coroutine or a
+thread runs, the connection's next requests wait. A callback that raises anything else refuses with `internal`, and is
+logged.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ ERROR_CODES: Final = (
 
 
 class Refuse(Exception):
-    """The application says no: `code` is one of the protocol's error codes, `reason` is for the client.
+    """The application refuses: `code` is one of the protocol's error codes, `reason` is for the client.
 
-    Raises ValueError for another code, which no client could understand.
+    Raises ValueError for a code that the protocol does not define.
     """
 
     def __init__(self, reason: str, *, code: str = "forbidden") -> None:
         super().__init__(reason)
         if code not in ERROR_CODES:
-            raise ValueError(f"{code!r} is none of the protocol's error codes: {', '.join(ERROR_CODES)}")
+            raise ValueError(f"{code!r} is not an error code of the protocol; use one of {', '.join(ERROR_CODES)}")
         self.reason = reason
         self.code = code
 
 
 class Person(Struct, frozen=True):
-    """Who asks."""
+    """The author of a request."""
 
     user: str
     name: str
@@ -56,23 +57,23 @@ class Person(Struct, frozen=True):
 
 
 class HelloRequest(Struct, frozen=True):
-    """Somebody wants to come in, or to go on under another name or token: `person` is as it would be."""
+    """A user says hello, or changes name or token: `person` is what the user would become."""
 
     person: Person
 
 
 class JoinRequest(Struct, frozen=True):
-    """Somebody wants to join a room, or to read it without joining, or to stay in it with another role."""
+    """A user wants to join a room, to read it without joining, or to stay in it with another role."""
 
     person: Person
     room: str
 
 
 class SayRequest(Struct, frozen=True):
-    """Somebody wants to say something: in a room, to a user, or in the place of what was said at `offset`."""
+    """A user sends a message to a room or a user, or edits the message at `offset`."""
 
     person: Person
-    room: str = ""  # "" where it is direct
+    room: str = ""  # "" for a direct message
     to: str = ""
     text: str | None = None
     data: Any = None
@@ -80,13 +81,13 @@ class SayRequest(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """What the store has now: a message, or a change of one. Only the worker that took it is told, at most once.
+    """A stored message or change. Only the worker that accepted it calls the hook, at most once.
 
-    It is for bots and notices: a worker that is killed, or is handing over, has told its application nothing of what it
-    took last, and nobody else tells it. Whoever must have every message reads `history`.
+    The hook is for bots and notices: a worker that is killed or hands over does not report the last messages it
+    accepted, and no other worker does. An application that needs every message reads `history`.
 
-    Of a direct message and its changes it is the one in the inbox of whoever did it. What `Chat.say` and the operator
-    say is told as well, so a bot passes over what it said itself; what comes by `Gateway` passes no worker.
+    For a direct message and its changes it is the entry in the author's inbox. Messages of `Chat.say` and of the
+    operator are reported as well, so a bot ignores its own; messages of a `Gateway` are not, since they pass no worker.
     """
 
     room: str

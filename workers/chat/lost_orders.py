@@ -1,7 +1,7 @@
-"""Reads again what lost orders would have told: sanctions and kicks, names and roles of all who are here.
+"""Recovers from lost orders: reads sanctions, kicks, names and roles of the connected users from the store.
 
-A log of orders keeps only so many entries, and the store may lose it. A worker that slept meanwhile, stopped or cut off
-from the store, then finds a gap. What an order changed is kept elsewhere too: bans and mutes in the registry, kicks in
+A log of orders keeps a limited number of entries, and the store may lose it. A worker that was stopped or cut off from
+the store may find a gap. The effect of an order is stored elsewhere, too: bans and mutes in the registry, kicks in
 the audit trail, names beside the inboxes. All of it is read and applied again, since the lost orders are unknown.
 """
 
@@ -24,14 +24,14 @@ from workers.registry import AuditEntry
 logger = logging.getLogger(__name__)
 
 RETRY: Final = 1.0  # seconds between two tries while the store is away
-AT_ONCE: Final = 64  # users whose names are asked for at the same time
-MOST_DEEDS: Final = 10_000  # of the audit trail that are looked at: all that it keeps
-REMEMBERED: Final = 2000  # kicks that were told, so that none is done twice
-SLACK: Final = 2.0  # seconds: clocks differ, and orders are told a little later than they are written down
+AT_ONCE: Final = 64  # users whose names are read at the same time
+MOST_DEEDS: Final = 10_000  # entries of the audit trail that are read: all that it keeps
+REMEMBERED: Final = 2000  # kicks already carried out, so that none is repeated
+SLACK: Final = 2.0  # seconds: clocks differ, and an order arrives a little after its entry in the audit trail
 
 
 class LostOrders:
-    """Makes up for them, on this worker."""
+    """Recovers from lost orders on this worker."""
 
     def __init__(self, services: ChatServices, renames: Renames, roles: Roles) -> None:
         self._registry = services.registry
@@ -40,19 +40,19 @@ class LostOrders:
         self._tasks = services.tasks
         self._renames = renames
         self._roles = roles
-        self._since = time.time()  # kicks from before were told, here or to whoever had the connections then
-        self._last = 0.0  # when the last one that was told was written down, by the store's clock
-        self._before = 0.0  # the same of the last one before orders were lost
-        self._kicks: deque[tuple[str, str, int]] = deque(maxlen=REMEMBERED)  # user, room and time of those told
-        self._wanted: dict[str, bool] = {}  # logs that are being made up for; True: orders were lost again since
+        self._since = time.time()  # earlier kicks were carried out, here or by the worker that had the connections
+        self._last = 0.0  # time of the last kick carried out, by the store's clock
+        self._before = 0.0  # the same at the time when orders were lost
+        self._kicks: deque[tuple[str, str, int]] = deque(maxlen=REMEMBERED)  # user, room and time of kicks carried out
+        self._wanted: dict[str, bool] = {}  # logs in recovery; True: orders were lost again since
 
     def note_kick(self, user: str, room: str, at: int) -> None:
-        """A kick was told; `at` is its time in the audit trail, ms."""
+        """Record a kick that was carried out; `at` is its time in the audit trail, ms."""
         self._kicks.append((user, room, at))
         self._last = max(self._last, at / 1000)
 
     def on_orders_lost(self, room: str) -> None:
-        """Orders of that log are lost."""
+        """Orders of the log `room` are lost: start the recovery."""
         make_up = {CONTROL_ROOM: self._make_up_sanctions, NAMES_ROOM: self._make_up_names}.get(room)
         if make_up is None:
             return
@@ -64,14 +64,14 @@ class LostOrders:
             self._tasks.start(self._make_up(room, make_up), what=f"make up for lost orders of {room}")
 
     async def _make_up(self, room: str, make_up: Callable[[], Awaitable[int]]) -> None:
-        """Until it is done, however long the store is away, and again if orders were lost meanwhile."""
+        """Retry until the store answers; repeat if more orders were lost during the recovery."""
         try:
             while room in self._wanted:
                 self._wanted[room] = False
                 try:
                     changed = await make_up()
                 except BusError as error:
-                    logger.debug("what orders of %s told cannot be read yet: %s", room, error)
+                    logger.debug("the state behind lost orders of %s cannot be read yet: %s", room, error)
                     await asyncio.sleep(RETRY)
                     continue
                 logger.warning("orders of %s are lost: their state was read from the store, %d changes", room, changed)
@@ -83,7 +83,7 @@ class LostOrders:
     # ---- sanctions and kicks -------------------------------------------------------------------------
 
     async def _make_up_sanctions(self) -> int:
-        """Put out who is banned or was kicked. Returns how many connections. Raises BusError."""
+        """Enforce bans and kicks. Returns the number of connections affected. Raises BusError."""
         ahead = await self._registry.reload() - time.time()  # by how much the store's clock is ahead of ours
         since = max(self._since + ahead, self._before) - SLACK
         deeds = await self._registry.trail(limit=MOST_DEEDS, since=since)
@@ -98,7 +98,7 @@ class LostOrders:
         return out
 
     def _kick(self, deed: AuditEntry, ahead: float) -> int:
-        """Do what was not told, to connections that were there then."""
+        """Carry out a kick that was missed, for connections that were open at its time."""
         mark = (deed.user, deed.room, round(deed.time * 1000))
         if mark in self._kicks:
             return 0
@@ -115,7 +115,7 @@ class LostOrders:
     # ---- names and roles -----------------------------------------------------------------------------
 
     async def _make_up_names(self) -> int:
-        """Call everybody here what is kept, and learn who is a moderator. Raises BusError."""
+        """Apply the stored names and moderators to the connected users. Raises BusError."""
         self._renames.forget_recent()
         await self._roles.reload()
         users = self._connections.users()

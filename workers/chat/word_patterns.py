@@ -1,7 +1,7 @@
-"""Finds words in a text however they are written: in any case, and with letters that look like theirs (UTS #39).
+"""Finds words in a text in any case and with look-alike letters (UTS #39).
 
-The look-alikes of each letter are collected once, and the words become one regular expression, so that a text is
-searched in one pass whatever it holds: folding each of its words first took half a second for 64 KB.
+The look-alikes of each letter are collected once, and the words become one regular expression, so that any text is
+searched in one pass: folding each word of the text first took half a second for 64 KB.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Final
 
 from workers.chat.rules import names
 
-# Where Unicode has letters in other clothes: superscripts, letter-like symbols, enclosed, full width, mathematical.
+# Unicode blocks with variants of letters: superscripts, letter-like symbols, enclosed, full width, mathematical.
 _DRESSED: Final = (
     range(0x20, 0x250), range(0x2070, 0x20A0), range(0x2100, 0x2190), range(0x2460, 0x2500), range(0xFB00, 0xFB07),
     range(0xFF00, 0xFFF0), range(0x1D400, 0x1D800), range(0x1F100, 0x1F1A0),
 )  # fmt: skip
 
-Alike = dict[str, frozenset[str]]  # what a letter is compared as → the letters that are compared so
+Alike = dict[str, frozenset[str]]  # skeleton of a letter → the letters with that skeleton
 
 
 def pattern_of(words: Iterable[str]) -> re.Pattern[str]:
-    """What finds any of these as a whole word, which is its group 1."""
+    """Return a pattern that finds any of the words as a whole word, in group 1."""
     words = tuple(words)
     alike = _alike(frozenset(character for word in words for character in _cases(word)))
     longest = max(map(len, alike))
     known: dict[frozenset[str], str] = {}
 
     def rest(keys: frozenset[str]) -> str:
-        """The expression for what is left of the words behind the letters so far."""
+        """Return the expression for the remaining letters of the words."""
         if keys not in known:
             branches: dict[str, set[str]] = {}
             for key in keys:
@@ -49,7 +49,7 @@ def pattern_of(words: Iterable[str]) -> re.Pattern[str]:
 
 
 def _fewest(key: str, alike: Alike, longest: int) -> int:
-    """How few letters can be taken for these."""
+    """The smallest number of letters that look like `key`."""
     fewest = [0]
     for end in range(1, len(key) + 1):
         sizes = range(1, min(longest, end) + 1)
@@ -62,7 +62,7 @@ def _escaped(characters: Iterable[str]) -> str:
 
 
 def _alike(own: frozenset[str]) -> Alike:
-    """With the characters of the words themselves, which may be of any script."""
+    """The look-alikes of Unicode's table and of the words' own characters, which may be of any script."""
     found = {key: set(characters) for key, characters in _everyones().items()}
     _collect(found, own)
     return {key: frozenset(characters) for key, characters in found.items()}
@@ -70,7 +70,7 @@ def _alike(own: frozenset[str]) -> Alike:
 
 @cache
 def _everyones() -> Alike:
-    """Of all that Unicode's table knows; made when the first words are given, in about 50 ms."""
+    """The look-alikes of Unicode's table; computed at the first use, in about 50 ms."""
     found: dict[str, set[str]] = {}
     characters = {one for source in names.confusables() for one in _cases(source)}
     characters.update(chr(code) for some in _DRESSED for code in some)

@@ -1,4 +1,4 @@
-"""Bindings: which rooms and which user a program's connection has, and that everybody sees it when the call returns.
+"""Bindings: the rooms and the user of a program's connections, visible to every worker when the call returns.
 
 What a call has promised is true on every worker: `join`, `leave`, `bind` and `unbind` return when the store has it.
 While one of them is under way the connection does not move to another worker (`connection.changing`). A connection
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workers.registry import Registry
     from workers.rooms.hub import Hub
 
-LOOK: Final = 0.01  # seconds between two looks at a connection that is on its way
+LOOK: Final = 0.01  # seconds between two checks of a connection that is moving
 
 
 class Bindings:
@@ -39,17 +39,17 @@ class Bindings:
         connections: Mapping[str, ClientConnection],
         moving: Collection[str],
     ) -> None:
-        """`connections` are this worker's by id; `moving` are the ids of those on their way to another worker."""
+        """`connections` are this worker's by id; `moving` are the ids of those moving to another worker."""
         self._hub = hub
         self._presence = presence
         self._registry = registry
         self._connections = connections
         self._moving = moving
 
-    # ---- asked by a program ------------------------------------------------------------------------
+    # ---- called by a program ----------------------------------------------------------------------
 
     async def join(self, connection: ClientConnection, room: str) -> None:
-        """Bring it into a room. Raises BusError."""
+        """Join a connection to a room. Raises BusError."""
         with _changing(connection):
             await self._must_be_here(connection)
             await self._enter(connection, room)
@@ -59,7 +59,7 @@ class Bindings:
             await self._seen(room, connection.user)
 
     async def leave(self, connection: ClientConnection, room: str) -> None:
-        """Take it out of a room; nothing where it is gone itself. Raises BusError."""
+        """Remove a connection from a room; no effect on a closed connection. Raises BusError."""
         with _changing(connection):
             if not await self._stays_here(connection):
                 return
@@ -69,10 +69,10 @@ class Bindings:
                 await self._seen(room, connection.user)
 
     async def bind(self, connection: ClientConnection, user: str) -> None:
-        """Make it a user's, and nobody else's. Where it fails it is what it was. Raises BusError."""
+        """Bind a connection to one user; on an error the earlier binding stays. Raises BusError."""
         with _changing(connection):
             await self._must_be_here(connection)
-            await self._enter(connection, inbox_of(user))  # nothing that is sent from here on is missed
+            await self._enter(connection, inbox_of(user))  # from here on no message to the user is missed
             try:
                 limit = await self._registry.admit(connection.id, user, connection.remote_ip)
             except BusError:
@@ -89,7 +89,7 @@ class Bindings:
             await self._become(connection, user)
 
     async def unbind(self, connection: ClientConnection) -> None:
-        """Make it nobody's. Raises BusError."""
+        """Unbind a connection. Raises BusError."""
         with _changing(connection):
             if not await self._stays_here(connection) or not connection.user:
                 return
@@ -106,16 +106,16 @@ class Bindings:
         """Take a closed connection out of all rooms and its inbox."""
         self._hub.members.leave_all(connection)
 
-    # ---- told by the application -------------------------------------------------------------------
+    # ---- called by the application -----------------------------------------------------------------
 
     def entered(self, connection: ClientConnection, room: str) -> None:
-        """Count it in a room, once."""
+        """Count a connection in a room, once."""
         if is_public(room) and room not in connection.present:
             connection.present = (*connection.present, room)
             self._presence.entered(room, connection.user, connection.user)
 
     def left_all(self, connection: ClientConnection, *, moved: bool = False) -> None:
-        """It is in no room any more; `moved`: another worker counts it in a moment."""
+        """Stop counting a connection in its rooms; `moved`: another worker counts it in a moment."""
         rooms, connection.present = connection.present, ()
         for room in rooms:
             self._presence.left(room, connection.user, moved=moved)
@@ -138,7 +138,7 @@ class Bindings:
         await self._registry.written(user)
 
     def _switch(self, connection: ClientConnection, user: str) -> None:
-        """Count it under another user in all of its rooms."""
+        """Count a connection under another user in all of its rooms."""
         rooms = connection.present
         self.left_all(connection)
         connection.become(user)
@@ -146,7 +146,7 @@ class Bindings:
             self.entered(connection, room)
 
     async def _let_go(self, connection: ClientConnection, before: str) -> None:
-        """What was the user's before is so no longer, for everybody."""
+        """Remove the binding to the earlier user, visible to every worker."""
         if before:
             await self._left_log(connection, inbox_of(before))
             await self._registry.written(before)
@@ -155,7 +155,7 @@ class Bindings:
             await self._seen(room, connection.user)
 
     def _recount(self, connection: ClientConnection) -> None:
-        """Count it under the user that it has, which asks nobody."""
+        """Count a connection under its present user, without a query to the store."""
         if self._is_here(connection):
             self._registry.count_in(connection.id, connection.user, connection.remote_ip)
 
@@ -172,13 +172,13 @@ class Bindings:
     async def _seen(self, room: str, user: str) -> None:
         await self._presence.settled(room, user)
 
-    # ---- where it is ---------------------------------------------------------------------------------
+    # ---- which worker has it ------------------------------------------------------------------------
 
     def _is_here(self, connection: ClientConnection) -> bool:
         return connection.id in self._connections and connection.ws.is_open
 
     async def _stays_here(self, connection: ClientConnection) -> bool:
-        """Whether it is this worker's, once a move that has begun has ended; that takes a bounded time."""
+        """Return whether the connection is this worker's, after a pending move has ended (a bounded time)."""
         while connection.id in self._moving:
             await asyncio.sleep(LOOK)
         return self._is_here(connection)

@@ -1,7 +1,7 @@
-"""`ClientConnection`: one client, with all that the server keeps about the client.
+"""`ClientConnection`: one client with the server's state of it.
 
-A connection is the transport's owner and the rooms' member at once, so that it costs one object here and one in the
-transport.
+The connection is both the transport's owner and the rooms' member, so that a client costs one object here and one in
+the transport.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MessageHandler(Protocol):
-    """The application, as far as a connection calls it."""
+    """The part of the application that a connection calls."""
 
     def on_message(self, connection: ClientConnection, data: str | bytes) -> None: ...
 
@@ -45,7 +45,7 @@ class ConnectionBindings(Protocol):
 
 
 class ConnectionHost(Protocol):
-    """What a connection calls of the process that serves it; `workers.node.node.Node` is one."""
+    """The part of the serving process that a connection calls; `workers.node.node.Node` implements it."""
 
     thread: int
 
@@ -65,7 +65,7 @@ class ConnectionHost(Protocol):
 
 
 def new_connection_id() -> str:
-    """96 random bits in hexadecimal: two alike among a billion have a chance of one in 10^11."""
+    """Return 96 random bits in hexadecimal: among a billion ids the chance of two equal ones is 1 in 10^11."""
     return os.urandom(12).hex()
 
 
@@ -77,11 +77,11 @@ def _in_a_thread(method: str) -> RuntimeError:
 
 
 def _bind_instead(connection: ClientConnection, user: object) -> None:
-    raise AttributeError("connection.user cannot be assigned: `await connection.bind(user)` says who it is")
+    raise AttributeError("connection.user cannot be assigned: use `await connection.bind(user)`")
 
 
 class ClientConnection(Connection):
-    """One client, with all that the server keeps of it. Every method must be called on the worker's loop."""
+    """One client with the server's state of it. Every method must be called on the worker's loop."""
 
     __slots__ = (
         "_host",
@@ -101,7 +101,7 @@ class ClientConnection(Connection):
         "ws",
     )
 
-    # Read with each message, so by a getter in C; written by nobody but `__init__` and `become`.
+    # Read for each message, hence a getter in C; written only by `__init__` and `become`.
     if TYPE_CHECKING:
 
         @property
@@ -117,33 +117,33 @@ class ClientConnection(Connection):
     def __init__(self, host: ConnectionHost, ws: OpenSocket, connection_id: str) -> None:
         self._host = host
         self.ws = ws
-        self._id = connection_id  # unique over all workers and machines, and never names a worker
+        self._id = connection_id  # unique over all workers and machines; does not contain the worker
         self._user = ""  # "" until bound
         self.deflate: bool = ws.deflate
         self.paused = False
-        self.app: Any = None  # the application's own state of this connection
+        self.app: Any = None  # the application's state of this connection
         self.opened_at = time.time()
         self.messages_in = 0
-        # Entries of the logs of orders up to here were carried out for it, or came before it:
+        # Offsets up to which the logs of orders were carried out for this connection, or are older than it:
         self.ordered = 0  # of the control room
         self.named = 0  # of the names
         self.sent = 0  # of what is sent to single connections
         self._session: Session | None = None
-        self.changing = 0  # joins, leaves and bindings under way: it does not move to another worker meanwhile
-        self.present: tuple[str, ...] = ()  # rooms of a program in which it is counted, under `user`
+        self.changing = 0  # joins, leaves and bindings under way; while there are any, the connection does not move
+        self.present: tuple[str, ...] = ()  # rooms of a program that count the connection, under `user`
 
     # ---- for the application -----------------------------------------------------------------------
 
     @property
     def session(self) -> Session:
-        """A dictionary of the application's own, which survives a reload."""
+        """A dictionary for the application, which survives a reload."""
         if self._session is None:
             self._session = Session()
         return self._session
 
     @property
     def remote_ip(self) -> str:
-        """The client's address, behind trusted proxies the one they name."""
+        """The client's IP address; behind trusted proxies the address they report."""
         return self.ws.address
 
     @property
@@ -153,19 +153,19 @@ class ClientConnection(Connection):
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait to be sent to this client."""
+        """Bytes waiting to be sent to this client."""
         return self.ws.buffered
 
     @property
     def rooms(self) -> list[str]:
-        """The rooms that it joined."""
+        """The rooms that the connection has joined."""
         return self._host.bindings.rooms_of(self)
 
     def send(self, data: str | bytes) -> None:
-        """Send one message, text for str and binary for bytes; it leaves at the end of this turn of the loop.
+        """Send one message, text for str and binary for bytes, at the end of this turn of the loop.
 
         Raises RuntimeError in another thread than the loop's (see `Worker.call_soon_threadsafe`), TypeError for
-        anything else, ValueError for a text that UTF-8 cannot hold.
+        other types, ValueError for a text that UTF-8 cannot hold.
         """
         if get_ident() != self._host.thread:
             raise _in_a_thread("send")
@@ -177,8 +177,7 @@ class ClientConnection(Connection):
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close with a closing handshake, for which the client has a bounded time.
 
-        Raises RuntimeError in another thread than the loop's, TypeError and ValueError for what is no close code, or no
-        reason.
+        Raises RuntimeError in another thread than the loop's, TypeError and ValueError for an invalid code or reason.
         """
         if get_ident() != self._host.thread:
             raise _in_a_thread("close")
@@ -186,45 +185,45 @@ class ClientConnection(Connection):
         self._host.bindings.leave_all(self)
 
     async def join(self, room: str) -> None:
-        """Be in a room from now on; when it returns, `members` of every worker shows it.
+        """Join a room; on return `members` of every worker shows the connection.
 
         A name has 1 to 64 letters, marks and digits of any script, and `_ . : -`. Raises TypeError and ValueError for
-        what is none, BusError where the store cannot be reached in time.
+        an invalid name, BusError if the store cannot be reached in time.
         """
         await self._host.bindings.join(self, room_name(room))
 
     async def leave(self, room: str) -> None:
-        """Be in it no longer; nothing where it was not. When it returns, nothing of the room comes any more.
+        """Leave a room; no effect if the connection is not in it. After the return no message of the room arrives.
 
-        Raises TypeError and ValueError for what is no name, BusError where `members` cannot be told in time.
+        Raises TypeError and ValueError for an invalid name, BusError if `members` cannot be updated in time.
         """
         await self._host.bindings.leave(self, room_name(room))
 
     async def bind(self, user: str) -> None:
-        """Say who this is: it gets what is sent to that user from now on, on every worker, and to no user before.
+        """Bind the connection to a user: from now on it receives what any worker sends to that user, and no other user.
 
-        When it returns, `is_online` and `members` of every worker show it. Where it fails, it is bound as it was.
+        On return `is_online` and `members` of every worker show it. On an error the earlier binding stays.
         A user's id has 1 to 64 letters, marks and digits of any script, and `_ . : - %`. Raises TypeError and
-        ValueError for what is none, a number for example, and BusError.
+        ValueError for an invalid id (a number, for example), and BusError.
         """
         await self._host.bindings.bind(self, user_id(user))
 
     async def unbind(self) -> None:
-        """Be nobody again: what is sent to the user that it was bound to does not reach it any more.
+        """Remove the binding: messages to the user no longer reach this connection.
 
-        It stays in its rooms. Raises BusError where `is_online` and `members` cannot be told in time.
+        The connection stays in its rooms. Raises BusError if `is_online` and `members` cannot be updated in time.
         """
         await self._host.bindings.unbind(self)
 
     def become(self, user: str) -> None:
-        """It is that user's; everything else about it is the caller's to change. Not for programs: `bind`."""
+        """Set the user only; the caller updates rooms and counts. Programs call `bind` instead."""
         self._user = user
 
     def __dir__(self) -> list[str]:
-        """What a program may use: for those who look in a running one."""
+        """The public names, for debugging a running program."""
         return dir(Connection)
 
-    # ---- told by the transport ---------------------------------------------------------------------
+    # ---- called by the transport -------------------------------------------------------------------
 
     def on_message(self, data: str | bytes) -> None:
         self.messages_in += 1
@@ -239,8 +238,8 @@ class ClientConnection(Connection):
     def on_write_resumed(self) -> None:
         self._host.on_write_resumed(self)
 
-    # ---- told by the rooms -------------------------------------------------------------------------
+    # ---- called by the rooms -----------------------------------------------------------------------
 
     def cut(self, code: int) -> None:
-        """The rooms gave up on it: it reads too slowly."""
+        """Close the connection: the client reads too slowly."""
         self._host.cut(self, code)

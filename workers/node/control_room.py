@@ -1,4 +1,4 @@
-"""The logs of orders: what must reach one connection or one user, wherever they are, without being lost.
+"""The logs of orders: messages that must reach one connection or one user on any worker without being lost.
 
 They are rooms with offsets like any other, followed by every worker itself. So an order to kick or to send
 survives a lost subscription, and one that comes while a connection moves to another worker finds it there.
@@ -23,7 +23,7 @@ ORDER_ROOMS = (CONTROL_ROOM, NAMES_ROOM, SENDS_ROOM)
 
 
 class SendTo(Struct, frozen=True, tag="send", omit_defaults=True):
-    """One message for one connection."""
+    """Send one message to one connection."""
 
     connection: str
     text: str = ""
@@ -38,7 +38,7 @@ class KickConnection(Struct, frozen=True, tag="kick", omit_defaults=True):
 
 
 class TellChat(Struct, frozen=True, tag="tell"):
-    """Something for the application of every worker, in its own words."""
+    """An order for the application of every worker, in the application's encoding."""
 
     body: msgspec.Raw
 
@@ -55,17 +55,17 @@ _PLACES: Final = {CONTROL_ROOM: "ordered", NAMES_ROOM: "named", SENDS_ROOM: "sen
 
 
 def heard(connection: Hearer, room: str) -> int:
-    """Up to where the orders of a log were carried out for a connection, or came before it."""
+    """The offset up to which a log's orders were carried out for a connection, or are older than it."""
     return int(getattr(connection, _PLACES[room]))
 
 
 def hear(connection: Hearer, room: str, offset: int) -> None:
-    """They were carried out up to there."""
+    """Record the offset up to which orders were carried out."""
     setattr(connection, _PLACES[room], offset)
 
 
 def room_of(order: SendTo | KickConnection) -> str:
-    """The log for an order to one connection."""
+    """The room whose log carries an order to one connection."""
     return SENDS_ROOM if isinstance(order, SendTo) else CONTROL_ROOM
 
 
@@ -77,7 +77,7 @@ logger = logging.getLogger(__name__)
 
 
 def understood(payload: bytes) -> Order | None:
-    """The order; None for one that is none, of another version of this program for example."""
+    """Decode an order; None if it cannot be decoded, for example an order of another version."""
     try:
         order: Order = _decode.decode(payload)
     except (ValueError, RecursionError) as error:
@@ -87,7 +87,7 @@ def understood(payload: bytes) -> Order | None:
 
 
 def send_to(connection: str, data: str | bytes) -> SendTo:
-    """The order that carries `data`, text or binary. Raises TypeError, ValueError for what is neither."""
+    """The order that carries `data`, text or binary. Raises TypeError, ValueError for other data."""
     payload, form = packed(data)
     if form == TEXT:
         return SendTo(connection, text=payload.decode())
@@ -95,5 +95,5 @@ def send_to(connection: str, data: str | bytes) -> SendTo:
 
 
 def data_of(order: SendTo) -> str | bytes:
-    """What `send_to` was given."""
+    """The data that `send_to` was given."""
     return base64.b64decode(order.binary) if order.binary else order.text

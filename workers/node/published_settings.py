@@ -1,4 +1,4 @@
-"""What runs here, and how long rooms are kept, for programs that write into a running server from outside.
+"""Publishes the application's kind and the retention of rooms for programs that write to a running server.
 
 They cannot read its settings. Every worker writes it into the store when it starts, and again after the store was lost;
 `Gateway` reads it.
@@ -26,7 +26,7 @@ PROGRAM: Final = "program"
 
 
 class Published(Struct):
-    """What an instance says of itself."""
+    """The published description of an instance."""
 
     application: str  # CHAT or PROGRAM: what its clients understand
     settings: Settings
@@ -37,12 +37,12 @@ _decode: Final = msgspec.json.Decoder(Published)
 
 
 def key_of(name: str) -> str:
-    """Where an instance says it."""
+    """The key of an instance's description."""
     return f"{tag(name, SETTINGS_ROOM)}:retention"
 
 
 def pack(settings: Settings, application: str, worker: str) -> bytes:
-    """The application, and the settings that a writer needs, and no others: what is secret stays here."""
+    """Encode the application's kind and only the settings that a writer needs: secrets are never published."""
     store = {"history_size": settings.store.history_size, "history_ttl": settings.store.history_ttl}
     rooms = [
         {"match": rule.match, "history_size": rule.history_size, "history_ttl": rule.history_ttl}
@@ -54,13 +54,13 @@ def pack(settings: Settings, application: str, worker: str) -> bytes:
 
 
 def unpack(data: bytes) -> Published:
-    """What `pack` made; every other setting has its default. Raises msgspec.ValidationError."""
+    """Decode what `pack` encoded; other settings have their defaults. Raises msgspec.ValidationError."""
     published: Published = _decode.decode(data)
     return published
 
 
 class Notice:
-    """Writes it down. Made inside the running loop."""
+    """Writes the description to the store. Created inside the running loop."""
 
     def __init__(self, bus: ScriptRunner, settings: Settings, application: str, worker: str) -> None:
         self._bus = bus
@@ -69,7 +69,7 @@ class Notice:
         (self._script,) = map(bus.script, scripts_of(Path(__file__).parent, "retain"))
 
     def post(self) -> None:
-        """Write it; where the store is away, as soon as it is back."""
+        """Write the description; if the store cannot be reached, as soon as it is back."""
         self._bus.send(self._script, [self._key], [self._packed], self._posted, again=True)
 
     def _posted(self, reply: Any) -> None:

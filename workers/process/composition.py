@@ -1,4 +1,4 @@
-"""What a worker is made of, put together and taken apart in order.
+"""Builds the parts of a worker, and takes them down in order.
 
 Bus before rooms, rooms before presence, all of them before the first connection; and back.
 """
@@ -29,9 +29,9 @@ from workers.transport.endpoint import Endpoint
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a worker waits for the store where it may do without: a replacement while the store is away.
+# Seconds to wait for the store when it is optional: for a replacement worker during an outage.
 DEGRADED_AFTER = 1.0
-STORE_SHARE = 0.75  # of master.ready_timeout: who gives up before the master does can still say why
+STORE_SHARE = 0.75  # of master.ready_timeout: a worker that gives up before the master can still report why
 
 _PLACES = {status: place for place, status in enumerate(REFUSALS)}
 _TRANSPORT_FIELDS = (
@@ -48,7 +48,7 @@ class StoreUnreachable(Exception):
 
 
 async def build(node: Node) -> None:
-    """Connect to the store and build what stands on it. Raises StoreUnreachable where the store is required."""
+    """Connect to the store and build the parts that use it. Raises StoreUnreachable if the store is required."""
     launch, settings = node.launch, node.settings
     node.hub = Hub(settings)
     node.bus = RedisBus(
@@ -59,7 +59,7 @@ async def build(node: Node) -> None:
     node.bus.start()
     node.hub.start()
     node.lease = Lease(node.bus, settings.master.name, launch.incarnation)
-    # Who leaves a program's room has left it; in the chat, who loads the page again was never away.
+    # Leaving a program's room counts at once; in the chat a user who reloads the page stays present.
     grace = GRACE if node.worker.application is not None else 0.0
     node.presence = Presence(node.bus, node.lease, settings, node.on_presence_change, grace=grace)
     node.registry = Registry(node.bus, node.lease, settings)
@@ -82,7 +82,7 @@ async def build(node: Node) -> None:
 
 
 async def close(node: Node) -> None:
-    """Take everything apart that `build` put together."""
+    """Take down everything that `build` built."""
     for endpoint in node.endpoints:
         endpoint.close()
     await node.tasks.cancel()
@@ -94,7 +94,7 @@ async def close(node: Node) -> None:
 
 
 def copy_counters(node: Node, row: WorkerStats) -> None:
-    """Write what every part has counted into the worker's row."""
+    """Write the counters of every part into the worker's row."""
     if hasattr(node, "bus"):
         node.bus.copy_to(row)
         node.hub.tally.copy_to(row)
@@ -128,7 +128,7 @@ def _copy_transport(node: Node, row: WorkerStats) -> None:
 
 
 async def listen(node: Node, forks: Forks) -> None:
-    """Accept on every listener that the master gave."""
+    """Accept on every listener from the master."""
     for listener in node.launch.listeners:
         await adopt(node, listener, forks)
 
@@ -170,7 +170,7 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
 
 
 def _http(node: Node) -> Site:
-    """What the port answers to plain HTTP: the application's page, and what operators ask."""
+    """Build the site that answers plain HTTP: the application's page and the operator's paths."""
     table = node.launch.stats.table
     page, script, parts = node.application.page()
     return Site(

@@ -1,4 +1,4 @@
-"""Going away: the clients are sent off one by one, spread over the time there is, each told when to come back."""
+"""Drain: closes the clients one by one, spread over the given time, each told when to reconnect."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLOSE_GRACE = 2.0  # seconds for the last closing handshakes
-HANDSHAKE_GRACE = 2.0  # seconds for those who had been accepted and are still shaking hands
-LOOK = 0.05  # seconds between two looks at who has come meanwhile, from another worker or out of a handshake
+HANDSHAKE_GRACE = 2.0  # seconds for accepted connections whose handshake is not done
+LOOK = 0.05  # seconds between two looks for new connections, from another worker or a handshake
 
 
 class DrainProcedure:
-    """Sends every connection of a node away, or waits until they leave by themselves.
+    """Closes every connection of a node, or waits until the clients leave.
 
     Made when accepting ends. `told` is set when another order has come: then everything here returns False at once,
     and the next call goes on in the way that was ordered.
@@ -32,17 +32,17 @@ class DrainProcedure:
         self._told = told
         self._loop = asyncio.get_running_loop()
         self._hands_until = self._loop.time() + HANDSHAKE_GRACE
-        self._timers: dict[str, asyncio.TimerHandle] = {}  # who is sent off, by connection
+        self._timers: dict[str, asyncio.TimerHandle] = {}  # pending closes by connection id
 
     async def wait(self) -> bool:
-        """Accept nobody and wait for the clients to leave."""
+        """Stop accepting and wait for the clients to leave."""
         await self._shake_last_hands()
         while not self._empty and not self._told.is_set():
             await self._look()
         return self._empty
 
     async def run(self, *, seconds: float, final: bool) -> bool:
-        """Send everybody away, late arrivals too. Returns when nobody is connected any more, or the time is over."""
+        """Close every connection, late arrivals too. Returns when none is left, or the time is over."""
         await self._shake_last_hands()
         began = self._loop.time()
         code = CloseCode.GOING_AWAY if final else CloseCode.SERVICE_RESTART
@@ -57,7 +57,7 @@ class DrainProcedure:
         return self._empty
 
     def _send_off_all(self, seconds: float, code: int) -> None:
-        """A client comes back after a pause of its own, so that the others are not hit by all of them at once."""
+        """Give each client its own pause before it reconnects, so that they do not all reconnect at once."""
         leaving = [one for one in self._node.connections.values() if one.id not in self._timers and one.ws.is_open]
         random.shuffle(leaving)
         for number, connection in enumerate(leaving):
@@ -81,20 +81,20 @@ class DrainProcedure:
         self._timers.clear()
 
     async def _shake_last_hands(self) -> None:
-        """Whoever was accepted is let in before it is sent away: a handshake is never cut."""
+        """Finish the handshakes of accepted connections before closing them: a handshake is never cut."""
         self._node.stop_accepting()
-        await asyncio.sleep(0.01)  # the loop may just have accepted one, and tells of it in a later turn
+        await asyncio.sleep(0.01)  # a connection accepted just now is announced in a later turn of the loop
         endpoints = self._node.endpoints
         while self._loop.time() < self._hands_until and any(endpoint.handshakes for endpoint in endpoints):
             await asyncio.sleep(0.01)
 
     @property
     def _empty(self) -> bool:
-        """Nobody is connected, and nobody is on the way here."""
+        """True if no connection is open or arriving."""
         return not self._node.connections and all(transfer.settled for transfer in self._node.transfers)
 
     async def _look(self) -> None:
-        """Wait until everybody has left, another order comes, or it is time to see who has come."""
+        """Wait until no connection is left, another order arrives, or LOOK seconds have passed."""
         self._node.when_empty.clear()
         if not self._node.connections:
             await asyncio.sleep(LOOK / 10)

@@ -1,4 +1,4 @@
-"""What application code forks: a child must not hold what belongs to its worker, and ends with it.
+"""Children that application code forks: they must not hold the worker's sockets, and end with the worker.
 
 A forked child has a copy of every descriptor. As long as it lives, a connection that the worker closes stays open
 for the client, a dead worker's clients hear nothing, and the port stays in use. So the child gives up the worker's
@@ -28,7 +28,7 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-LAST_WISH: Final = 1.0  # seconds that children have after SIGTERM, before the master kills them
+LAST_WISH: Final = 1.0  # seconds between SIGTERM and the master's SIGKILL for children
 _TOLD_TO_END: Final = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG: Final = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up before any fork
@@ -36,7 +36,7 @@ _EPOLL: Final = "anon_inode:[eventpoll]"
 
 
 class Forks:
-    """Makes each child that this process forks give up what is the worker's. One for each worker process."""
+    """Makes each forked child release the worker's sockets and signal handlers. One object for each worker process."""
 
     def __init__(self, listeners: Iterable[socket.socket] = ()) -> None:
         self._places = {_place(sock) for sock in listeners}
@@ -45,24 +45,24 @@ class Forks:
         self._fork = threading.local()  # two threads may fork at the same time
 
     def adopt(self, listener: socket.socket) -> None:
-        """The worker listens here, too."""
+        """Add a listening socket of the worker."""
         self._places.add(_place(listener))
 
     def watch(self) -> None:
-        """From now on, for the rest of this process's life."""
+        """Watch forks for the rest of the process's life."""
         os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
         util.register_after_fork(self, Forks._in_multiprocessing_child)
 
     def _before(self) -> None:
         self._fork.by_main_thread = threading.current_thread() is threading.main_thread()
-        # One that comes before the child has put back what it does by default would be lost.
+        # A signal that arrives before the child restores the default handlers would be lost.
         self._fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD_TO_END)
 
     def _in_parent(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._fork.mask)
 
     def _in_child(self) -> None:
-        if os.getppid() == self._pid:  # else it is a child's child, and all is done
+        if os.getppid() == self._pid:  # else this is a grandchild, for which everything is done
             signal.set_wakeup_fd(-1)  # the loop of the worker must not be told of our signals
             for number in _TOLD_TO_END:  # the worker leaves them to the master; we may be terminated
                 signal.signal(number, signal.SIG_DFL)
@@ -118,11 +118,11 @@ def _place(sock: socket.socket) -> object:
 
 
 async def end_children() -> None:
-    """Ask every process of this worker's group to end, and wait a moment; what is left then the master kills."""
+    """Send SIGTERM to every process of this worker's group and wait a moment; the master kills the rest."""
     if os.getpgrp() != os.getpid() or not _children():
         return
     loop = asyncio.get_running_loop()
-    loop.remove_signal_handler(signal.SIGTERM)  # it comes to us, too, and the program may have set what ends us
+    loop.remove_signal_handler(signal.SIGTERM)  # the worker gets it, too, and a handler of the program may end it
     signal.signal(signal.SIGTERM, _pass_over)
     os.killpg(os.getpgrp(), signal.SIGTERM)
     deadline = loop.time() + LAST_WISH
@@ -134,11 +134,11 @@ async def end_children() -> None:
 
 
 def _pass_over(number: int, frame: FrameType | None) -> None:
-    """Unlike SIG_IGN, no program that is executed inherits this."""
+    """Do nothing; unlike SIG_IGN this is not inherited by executed programs."""
 
 
 def _children() -> list[int]:
-    """The processes of our group that are our children and run."""
+    """The running children of this process in its process group."""
     found: list[int] = []
     for thread in Path("/proc/self/task").iterdir():
         try:

@@ -1,4 +1,4 @@
-"""The sign of life: written by the loop it vouches for, with what the worker counted since the last one."""
+"""The heartbeat: written by the loop that it vouches for, together with the worker's counters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERVAL = 0.5  # seconds; the master's shortest useful hang_timeout is a few of
 
 
 class Heartbeat:
-    """Beats every half second on the monotonic clock, and measures by how much it came late (loop lag)."""
+    """Writes a beat every half second (CLOCK_MONOTONIC) and measures how late the beat is (loop lag)."""
 
     def __init__(self, row: WorkerStats, copy: Callable[[WorkerStats], None]) -> None:
         self._row = row

@@ -1,4 +1,4 @@
-"""The life of a worker: come up, serve, drain, go.
+"""The life of a worker: start, serve, drain, end.
 
 What the master says arrives here; what is built here is handed to the `Node`, through which the parts reach each
 other.
@@ -35,8 +35,8 @@ from workers.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-DEAF_DRAIN = 2.0  # seconds to send the clients of a worker away that hears nothing, and that nobody replaces
-DEAF_CALLS = 3  # times that it asks to be replaced, 20 s apart: then it goes by itself
+DEAF_DRAIN = 2.0  # seconds to drain a worker that receives nothing from the store and that the master does not replace
+DEAF_CALLS = 3  # requests for replacement, 20 s apart, before the worker ends by itself
 RELOAD_TIMEOUT = 2.0  # seconds for on_worker_reload: the clients wait
 
 
@@ -55,10 +55,10 @@ class Lifecycle:
         self._node.context = copy_context()
         self._channel = MasterChannel(launch.channel, receive=self._receive, lost=self._master_lost)
         self._queries = Queries(self._node, self._channel)
-        self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what came before this process was built
+        self._early: list[tuple[contract.ToWorker, list[int]]] | None = []  # what arrived before the node was built
         self._giving: Handover | None = None
-        self._order: contract.Drain | None = None  # how to send the clients away: the last word of the master's
-        self._told = asyncio.Event()  # that it is time to go, or to go otherwise
+        self._order: contract.Drain | None = None  # the master's latest order to drain
+        self._told = asyncio.Event()  # set by each order to drain
         self._was_ready = False
         self._going = False
         self._reloading = False
@@ -69,7 +69,7 @@ class Lifecycle:
 
     @classmethod
     async def run(cls, launch: Launch, worker: Worker, forks: Forks, base: CodeType) -> int:
-        """Serve until the master says otherwise. Returns the exit code; `base` is the function that runs the loop."""
+        """Serve until the master orders the end. Returns the exit code; `base` is the function that runs the loop."""
         serving = cls(launch, worker, forks)
         serving._watcher = Watcher(serving._node.counters, base)
         try:
@@ -77,7 +77,7 @@ class Lifecycle:
         except composition.StoreUnreachable as error:
             serving._fail(ExitCode.STORE_UNREACHABLE, str(error), "")
             return ExitCode.STORE_UNREACHABLE
-        except BaseException as error:  # application code runs in here, and may raise anything
+        except BaseException as error:  # application code runs here and may raise anything
             text = "".join(traceback.format_exception(error))
             code, reason = _why(error, was_ready=serving._was_ready)
             serving._fail(code, reason, text)
@@ -119,7 +119,7 @@ class Lifecycle:
         if self._giving is not None:
             await self._give()
         while not await self._send_away(drain):
-            """Another order came meanwhile."""
+            """Superseded by a newer order."""
         await self._stop_callback()
         await self._node.application.stop()
         await end_children()
@@ -129,17 +129,17 @@ class Lifecycle:
         self._channel.send(contract.Drained())
 
     async def _give(self) -> None:
-        """Hand the connections over. A bug in that cuts nobody: who is still here is sent away, and comes back."""
+        """Hand the connections over. After a bug the remaining clients are closed and reconnect."""
         assert self._giving is not None
         try:
             await self._giving.run()
         except Exception:
-            logger.exception("the handover failed: the remaining clients are closed with 1012 and reconnect")
+            logger.exception("the handover failed: the remaining clients are closed and reconnect")
 
     async def _send_away(self, drain: DrainProcedure) -> bool:
         """Carry out the last order; return False if a newer order arrived before it was done."""
         order = self._order
-        if order is None:  # who could not be handed over
+        if order is None:  # connections that could not be handed over
             seconds = self._giving.seconds if self._giving is not None else 0.0
             order = contract.Drain(seconds=min(seconds, self._launch.settings.master.drain_timeout))
         self._told.clear()
@@ -148,7 +148,7 @@ class Lifecycle:
         return await drain.run(seconds=order.seconds, final=order.final)
 
     async def _reload_callback(self) -> None:
-        """A bug in it costs nobody a connection, and the reload goes on."""
+        """Call on_worker_reload; a bug closes no connection and does not stop the reload."""
         try:
             callback = self._node.worker.callbacks.get("worker_reload")
             await asyncio.wait_for(call(callback, self._node.worker), RELOAD_TIMEOUT)
@@ -162,7 +162,7 @@ class Lifecycle:
     async def _stop_callback(self) -> None:
         try:
             await call(self._node.worker.callbacks.get("worker_stop"), self._node.worker)
-        except BaseException:  # nothing of ours cancels this: whatever it is, the worker ends in order
+        except BaseException:  # the server never cancels this task: the worker still ends in order
             self._node.counters.callback_errors += 1
             logger.exception("on_worker_stop failed; the worker still ends")
 
@@ -176,11 +176,11 @@ class Lifecycle:
     def _fail(self, code: ExitCode, reason: str, text: str) -> None:
         self._channel.send(contract.Failed(code, reason, text))
 
-    # ---- told by the master ------------------------------------------------------------------------
+    # ---- called by the master ----------------------------------------------------------------------
 
     def _receive(self, message: contract.ToWorker, fds: list[int]) -> None:
         if self._early is not None and not isinstance(message, contract.Drain | contract.HandOver):
-            self._early.append((message, fds))  # a sibling died meanwhile: its accept queue is ours, once we have one
+            self._early.append((message, fds))  # a sibling died: its listeners are adopted once the node is built
             return
         match message:
             case contract.Drain():
@@ -237,12 +237,12 @@ class Lifecycle:
             self._receive(message, fds)
 
     def _master_lost(self) -> None:
-        # The kernel's own signal (PDEATHSIG) is on its way; this is for a master that closed its end only.
+        # PDEATHSIG covers the death of the master; this covers a master that only closed the channel.
         logger.error("the master is gone: this worker ends")
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _deaf(self) -> None:
-        """Only a new process can help. It takes the connections over, unless the master cannot make one."""
+        """Ask for a new process, which takes the connections over unless the master cannot start it."""
         self._asked_for_replacement += 1
         if self._going:
             return
@@ -250,7 +250,7 @@ class Lifecycle:
         if self._asked_for_replacement <= DEAF_CALLS:
             self._channel.send(contract.Replace("it hears nothing from a store that answers others"))
             return
-        # The master replaces a worker that ends with another code than 0 at once.
+        # The master at once replaces a worker that exits with a code other than 0.
         self._exit_code = ExitCode.FAILED
         self._drain(contract.Drain(seconds=DEAF_DRAIN))
 
@@ -266,7 +266,7 @@ def _callbacks(worker: Worker, node: Node) -> CallbackApplication:
 
 
 def _why(error: BaseException, *, was_ready: bool) -> tuple[ExitCode, str]:
-    """With what a worker ends that cannot go on, and why in words."""
+    """The exit code, and the reason in words, of a worker that cannot start."""
     if not was_ready:
         return ExitCode.NOT_READY, f"the worker could not start: {error!r}"
     if isinstance(error, asyncio.CancelledError):

@@ -18,8 +18,8 @@ from chatmaster import contract
 logger = logging.getLogger(__name__)
 
 MAX_DESCRIPTORS = 8
-MAX_WAITING = 4096  # packets; a master that takes none of them is stopped, and answers may be dropped then
-MOST_REASON = 4_000  # characters, of which each may take four bytes of a packet
+MAX_WAITING = 4096  # packets; if so many wait, the master is stopped, and answers may be dropped
+MOST_REASON = 4_000  # characters of up to four bytes each
 MOST_TRACEBACK = 10_000
 _MASTER_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
 
@@ -39,10 +39,10 @@ class MasterChannel:
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def send(self, message: contract.FromWorker) -> None:
-        """Send now, or as soon as the master takes it."""
+        """Send a packet now, or as soon as the master reads."""
         packet = _encoded(message)
         if len(packet) > contract.MAX_PACKET:
-            # A bug of who sends it. The kernel refuses it, or the master would see only the beginning.
+            # A bug of the sender: the kernel refuses the packet, or the master would receive a truncated one.
             logger.error("%s has %d bytes, more than a packet holds: dropped", type(message).__name__, len(packet))
             return
         if self._waiting or not self._try(packet):
@@ -54,8 +54,8 @@ class MasterChannel:
             self._waiting.append(packet)
 
     def takes(self, packets: int) -> bool:
-        """Whether so many more can be sent, or may wait, without being dropped."""
-        return len(self._waiting) + packets <= MAX_WAITING // 2  # the other half is for what matters more
+        """Return whether `packets` more packets can be sent or queued without being dropped."""
+        return len(self._waiting) + packets <= MAX_WAITING // 2  # the other half is kept for more important packets
 
     def close(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
@@ -90,7 +90,7 @@ class MasterChannel:
             if not packet:
                 self._gone()
                 return
-            for fd in fds:  # `recv_fds` makes them inheritable, whatever flags it is given
+            for fd in fds:  # `recv_fds` makes descriptors inheritable whatever its flags
                 os.set_inheritable(fd, False)
             self._receive(contract.decode_to_worker(packet), fds)
 
@@ -107,7 +107,7 @@ def send_blocking(sock: socket.socket, message: contract.FromWorker) -> None:
 
 
 def _encoded(message: contract.FromWorker) -> bytes:
-    """The packet; of a failure with a very long traceback, what happened last."""
+    """Encode a packet; a very long traceback keeps its end only."""
     packet = contract.encode(message)
     if len(packet) > contract.MAX_PACKET and isinstance(message, contract.Failed):
         reason, trace = message.reason[:MOST_REASON], message.traceback[-MOST_TRACEBACK:]

@@ -1,4 +1,4 @@
-"""The application: finds and imports the program, and says which Workers it declares.
+"""Finds and imports the application's program, and lists the Workers that it declares.
 
 A program is `module:attribute`, `module`, or the path of a `.py` file. Its Workers are all that it makes while it is
 imported, in a loop or a function too, and those that it imports by name, in the order in which they were made.
@@ -18,7 +18,7 @@ from workers.worker import Worker, declared_in, importing
 
 
 class ProgramError(Exception):
-    """The application cannot be used; the message says which and why, in one sentence."""
+    """The application cannot be used; the message names it and the reason in one sentence."""
 
 
 def load(app: str) -> dict[str, Worker]:
@@ -35,7 +35,7 @@ def load(app: str) -> dict[str, Worker]:
 
 
 def declared(workers: dict[str, Worker]) -> tuple[Declared, ...]:
-    """What the master must know of them."""
+    """Describe the Workers for the master."""
     return tuple(
         Declared(name=name, listen=(worker.listen,) if worker.listen else (), count=worker.count, chat=worker.is_chat)
         for name, worker in workers.items()
@@ -43,10 +43,10 @@ def declared(workers: dict[str, Worker]) -> tuple[Declared, ...]:
 
 
 def _import_module(name: str) -> ModuleType:
-    # The directory that one stands in is where one expects one's own module to be found.
+    # A program's own modules are expected in the current directory.
     try:
         here = str(Path.cwd())
-    except OSError:  # it was removed: nothing can be found there
+    except OSError:  # the directory was removed
         here = ""
     if here and here not in sys.path:
         sys.path.insert(0, here)
@@ -102,7 +102,7 @@ def _by_name(found: list[Worker], app: str) -> dict[str, Worker]:
 
 
 def _scoped(workers: dict[str, Worker]) -> dict[str, Worker]:
-    """Give each Worker rooms and users of its own: the chat, or else the first one, has the instance's."""
+    """Give each Worker its scope: the chat, or else the first Worker, has the instance's own rooms and users."""
     plain = next((one for one in workers.values() if one.is_chat), next(iter(workers.values())))
     for name, worker in workers.items():
         others = [one for one in workers.values() if one is not worker]

@@ -1,4 +1,4 @@
-"""Sees from a thread that the loop is blocked, and says where: the master only does so after `master.hang_timeout`.
+"""Detects from a thread that the loop is blocked, and logs where, long before `master.hang_timeout`.
 
 The loop beats ten times a second; the thread looks as often how old the last beat is, and from BLOCKED_AFTER on at what
 the loop's thread is doing. A function that keeps the interpreter to itself (a regular expression, a large hash) is seen
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 BEAT: Final = 0.1  # seconds
 BLOCKED_AFTER: Final = 0.3  # seconds without a beat: then something has run for 0.2 to 0.3 s
-AGAIN_AFTER: Final = 2.0  # seconds; what goes on is said again, each time after twice as long
+AGAIN_AFTER: Final = 2.0  # seconds until a continuing block is logged again; doubled each time
 
 _OURS: Final = str(Path(__file__).parents[1])
 _LIBRARIES: Final = tuple(
@@ -37,7 +37,7 @@ _LIBRARIES: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the loop's thread is doing."""
+    """Where the loop's thread is executing."""
 
     file: str
     line: int
@@ -62,12 +62,12 @@ class Watcher:
         self._places: OncePerPlace[Place] = OncePerPlace()
 
     def start(self) -> None:
-        """From now on, until `stop`."""
+        """Watch until `stop`."""
         self._beat()
         threading.Thread(target=self._watch, name="watcher", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._ended.set()
         if self._handle is not None:
             self._handle.cancel()
@@ -77,7 +77,7 @@ class Watcher:
         self._handle = self._loop.call_later(BEAT, self._beat)
 
     def _watch(self) -> None:
-        block, again = 0.0, 0.0  # the beat that the current block began after; its age when it is said again
+        block, again = 0.0, 0.0  # the beat before the current block; its age at the next log line
         while not self._ended.wait(BEAT):
             beaten = self._beaten
             age = time.monotonic() - beaten
@@ -111,7 +111,7 @@ class Watcher:
 
 
 def blamed(frame: FrameType | None, base: CodeType) -> Place | None:
-    """The innermost function of the application that runs, else of ours; None: the loop calls nothing now."""
+    """Return the innermost running function of the application, else of the server; None if the loop is idle."""
     ours: Place | None = None
     while frame is not None and frame.f_code is not base:
         code = frame.f_code

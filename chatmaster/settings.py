@@ -130,6 +130,9 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     root_path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*/?\Z")] = ""
     page: bool = True
     metrics: bool | Literal["public"] = True  # True: only for clients on this machine
+    body_size: Count = 16_777_216  # of a request; 0: no limit
+    keep_alive: Annotated[int, Meta(ge=1)] = 15  # seconds that a connection waits for its next request
+    request_timeout: PositiveSeconds = 30.0  # without a byte of a body that is sent, or of an answer that is taken
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,32 +1,42 @@
-"""Site: which path gets which response: the page and its script, health, readiness, metrics.
+"""Site: which path of the port gets which answer: the routes of this server, and the program's application.
 
-An answer of `/health` shows that this worker's loop runs; `/ready` answers as the worker's `ready` function says. All
-other responses but the metrics are built at the start.
+An answer of `/health` shows that this worker's loop runs; `/ready` answers as the worker's `ready` function says. Other
+parts of the server mount routes of their own (`routes`). Every other path is the program's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Final
 
-from workers.http.response import HTML, SCRIPT, Response, content_security_policy
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from workers.http.documents import NEVER_CACHED, NOSNIFF, Document, ReadOnly, content_security_policy
 
-_UNCACHED = (("Cache-Control", "no-store"),)
+EXTENSION: Final = "chatmaster"  # in a scope's extensions: {"local": whether the client is on this machine}
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
+SCRIPT: Final = "text/javascript; charset=utf-8"
+
 # The files change with the version of the server: a browser may keep them, but asks each time.
-_REVALIDATED = (("Cache-Control", "no-cache"), ("Referrer-Policy", "no-referrer"))
+_REVALIDATED: Final = {"Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 # Other sites import the client, and importing a module of another origin is always a CORS request (HTML, 8.1.4.2).
-_FOR_ANY_SITE = ("Access-Control-Allow-Origin", "*")
+_FOR_ANY_SITE: Final = {"Access-Control-Allow-Origin": "*"}
 
 
 class Site:
-    """The plain HTTP side of an endpoint.
+    """The ASGI application of an endpoint's plain HTTP.
 
     `page` and `script` are the bytes of `/` and `/chat.js`, and `metrics` makes the Prometheus text; None: the path is
-    not found. `parts` are scripts beside the page by their names, which it loads when it needs them. `ready` returns
-    None, or a sentence that says why this worker is not ready.
+    the program's. `parts` are scripts beside the page by their names, which it loads when it needs them. `ready`
+    returns None, or a sentence that says why this worker is not ready. `routes` come before the others. `program` is
+    the ASGI application that gets every other path; with one, the page is not served.
     """
 
     def __init__(
@@ -38,37 +48,71 @@ class Site:
         ready: Callable[[], str | None] | None = None,
         metrics: Callable[[], str] | None = None,
         metrics_for_all: bool = False,
+        routes: Sequence[BaseRoute] = (),
+        program: ASGIApp | None = None,
     ) -> None:
         self._metrics_for_all = metrics_for_all
         self._ready = ready
         self._metrics = metrics
-        self._files: dict[str, Response] = {"/health": Response.text(HTTPStatus.OK, "ok", _UNCACHED)}
-        if page is not None:
-            policy = ("Content-Security-Policy", content_security_policy(page))
-            self._files["/"] = Response(HTTPStatus.OK, page, HTML, (policy, *_REVALIDATED))
+        own: list[BaseRoute] = [
+            Route("/health", ReadOnly(lambda request: _text("ok"))),
+            Route("/ready", ReadOnly(self._readiness)),
+        ]
+        if metrics is not None:
+            own.append(Route("/metrics", ReadOnly(self._measurements)))
         if script is not None:
-            self._files["/chat.js"] = Response(HTTPStatus.OK, script, SCRIPT, (_FOR_ANY_SITE, *_REVALIDATED))
+            own += _script_routes(script)
+        if page is not None and program is None:
+            policy = {"Content-Security-Policy": content_security_policy(page)}
+            own.append(Route("/", ReadOnly(Document(page, HTML, policy | _REVALIDATED).answer)))
+            own += [
+                Route(f"/{name}", ReadOnly(Document(part, SCRIPT, _REVALIDATED).answer)) for name, part in parts.items()
+            ]
+        self._router = Router([*routes, *own], redirect_slashes=False, default=program or _not_found)
 
-        for name, part in parts.items():
-            self._files[f"/{name}"] = Response(HTTPStatus.OK, part, SCRIPT, _REVALIDATED)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._router(scope, receive, send)
 
-    def answer(self, path: str, *, local: bool = True) -> Response:
-        """The response to GET or HEAD of a path; a query is ignored. `local`: the client is on this machine."""
-        path = path.partition("?")[0]
-        if path in self._files:
-            return self._files[path]
-        if path == "/ready":
-            return self._readiness()
-        if path == "/metrics" and self._metrics is not None:
-            if not (local or self._metrics_for_all):
-                return Response.text(
-                    HTTPStatus.FORBIDDEN, 'for this machine only; http.metrics = "public": for everybody'
-                )
-            return Response(HTTPStatus.OK, self._metrics().encode(), METRICS_TYPE, _UNCACHED)
-        return Response.text(HTTPStatus.NOT_FOUND)
-
-    def _readiness(self) -> Response:
+    def _readiness(self, request: Request) -> Response:
         reason = self._ready() if self._ready is not None else None
         if reason is None:
-            return Response.text(HTTPStatus.OK, "ready", _UNCACHED)
-        return Response.text(HTTPStatus.SERVICE_UNAVAILABLE, reason, _UNCACHED)
+            return _text("ready")
+        return _text(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _measurements(self, request: Request) -> Response:
+        assert self._metrics is not None
+        if not (self._metrics_for_all or _is_local(request)):
+            return _text('for this machine only; http.metrics = "public": for everybody', HTTPStatus.FORBIDDEN)
+        return Response(self._metrics(), headers={**NEVER_CACHED, "Content-Type": METRICS_TYPE})
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the client is on this machine; the transport says so (`workers/transport/http_connection.py`)."""
+    local: bool = request.scope.get("extensions", {}).get(EXTENSION, {}).get("local", False)
+    return local
+
+
+def _script_routes(script: bytes) -> list[BaseRoute]:
+    """The script under its plain name, and under one with its digest, which never means anything else."""
+    document = Document(script, SCRIPT, _FOR_ANY_SITE | _REVALIDATED)
+
+    def hashed(request: Request) -> Response:
+        # While workers are replaced, one of them may have served the page and another be asked for its script: the
+        # script of this version is better than none, but must not be kept under the other's name.
+        current = request.path_params["digest"] == document.digest
+        return document.answer(request, **({"Cache-Control": _IMMUTABLE} if current else {}))
+
+    return [
+        Route("/chat.js", ReadOnly(document.answer)),
+        Route("/assets/chat-{digest}.js", ReadOnly(hashed)),
+    ]
+
+
+def _text(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return PlainTextResponse(f"{text}\n", status_code=status, headers=NEVER_CACHED)
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    response = PlainTextResponse("Not Found\n", status_code=404, headers=NOSNIFF)
+    await response(scope, receive, send)

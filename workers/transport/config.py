@@ -18,7 +18,10 @@ class EndpointConfig:
     queue_size: int = 1_048_576
     max_send_buffer: int = 67_108_864  # including messages larger than the queue
     header_size: int = 8192
-    handshake_timeout: float = 10.0
+    handshake_timeout: float = 10.0  # also for the head of each plain request
+    body_size: int = 16_777_216  # of a plain request; 0: no limit
+    keep_alive: int = 15  # until the next plain request
+    request_timeout: float = 30.0  # without progress of a client that sends a body or takes an answer
     ping_interval: float = 25.0
     ping_timeout: float = 10.0
     close_timeout: float = 5.0  # for the peer's Close and FIN after the server's
@@ -64,6 +67,9 @@ class EndpointConfig:
             ipv6_prefix=limits.ipv6_prefix,
             control_frames=limits.control_frames,
             handshake_timeout=limits.handshake_timeout,
+            body_size=settings.http.body_size,
+            keep_alive=settings.http.keep_alive,
+            request_timeout=settings.http.request_timeout,
             ping_interval=limits.ping_interval,
             ping_timeout=limits.ping_timeout,
             lag_timeout=limits.lag_timeout,

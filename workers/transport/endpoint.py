@@ -20,8 +20,9 @@ from workers.transport.acceptor import Acceptor
 from workers.transport.config import EndpointConfig
 from workers.transport.fd_budget import FdBudget
 from workers.transport.handshake import Handshake
+from workers.transport.http_server import AsgiApp
 from workers.transport.peers import Peers
-from workers.transport.ports import ConnectionHandler, HttpHandler
+from workers.transport.ports import ConnectionHandler
 from workers.transport.refusal_log import RefusalLog
 from workers.transport.shared import EndpointShared
 from workers.transport.snapshot import ConnectionState, decode_state
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 class Endpoint:
     """Owns the acceptors of one kind of listener, and all connections that they accept.
 
-    `http` answers plain requests; None: they are refused with 426. With `tls` the endpoint serves wss://.
+    `http` is the ASGI application for plain requests; None: they are refused with 426. With `tls` the endpoint serves wss://.
     `descriptors`, `peers` and `refusals` are those of the worker's other endpoints; None: new ones.
     """
 
@@ -41,7 +42,7 @@ class Endpoint:
         self,
         config: EndpointConfig,
         handler: ConnectionHandler,
-        http: HttpHandler | None = None,
+        http: AsgiApp | None = None,
         *,
         tls: ssl.SSLContext | None = None,
         descriptors: FdBudget | None = None,
@@ -134,6 +135,8 @@ class Endpoint:
             ws.abort(CloseCode.GOING_AWAY)
         for handshake in list(self._keepalive.handshakes):
             handshake.abort()
+        if self.shared.http is not None:
+            self.shared.http.close()
         self._keepalive.stop()
 
     # ---- connections that move between processes -------------------------------------------------------

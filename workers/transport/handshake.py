@@ -1,52 +1,48 @@
 """Handshake: a connection from the accept to the answer to its first request.
 
 Whatever a client does here costs at most one connection, a buffer of `header_size` bytes and `handshake_timeout`
-seconds. A request for a WebSocket becomes a `WebSocket`, which takes over the transport; any other request gets one
-HTTP response. `_receive_plain` is the only way to plain HTTP, and nothing of a WebSocket's path passes through it.
+seconds. A request for a WebSocket becomes a `WebSocket`, which takes over the transport; any other request goes, with
+the connection, to an `HttpConnection`. `_receive_plain` is the only way to plain HTTP, and nothing of a WebSocket's
+path passes through it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Final, cast
+from typing import cast
 
 from websockets.http11 import Request
 
-from workers.http.response import Response
-from workers.ip_addresses import is_loopback, of_peer
+from workers.ip_addresses import of_peer
+from workers.transport.http_connection import FOR_ANY_HOST, HttpConnection
 from workers.transport.negotiation import (
     Agreed,
     BadRequest,
     HandshakeRefused,
-    has_other_method,
+    asks_for_websocket,
     lost_its_upgrade,
     parse_request,
     wants_websocket,
 )
 from workers.transport.proxies import V1_PREFIX, BadProxyHeader, parse_proxy_header
+from workers.transport.refusal import refusal_bytes
 from workers.transport.shared import EndpointShared
 from workers.transport.websocket import WebSocket
-
-_FOR_ANY_HOST: Final = ("/health", "/ready")  # load balancers ask by address, and the answers hold no secret
-_BY_PROXIES: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Via")
-
-log = logging.getLogger(__name__)
 
 
 class Handshake(asyncio.Protocol):
     """Reads one request and answers it."""
 
-    __slots__ = ("_answered", "_buffer", "_claims_proxy", "_remote", "peer", "shared", "transport")
+    __slots__ = ("_answered", "_buffer", "_claims_proxy", "peer", "remote", "shared", "transport")
 
     transport: asyncio.Transport
 
     def __init__(self, shared: EndpointShared) -> None:
         self.shared = shared
         self._buffer = b""
-        self._remote: tuple[str, int] | None = None  # as a PROXY header says
+        self.remote: tuple[str, int] | None = None  # as a PROXY header says
         self._claims_proxy = shared.proxies.by_protocol  # whether a PROXY header may still arrive
         self._answered = False
 
@@ -75,7 +71,7 @@ class Handshake(asyncio.Protocol):
         if self._answered:
             self.transport.abort()
         else:
-            self._refuse(Response.text(HTTPStatus.REQUEST_TIMEOUT))
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
         """Collect until the header is complete."""
@@ -94,7 +90,7 @@ class Handshake(asyncio.Protocol):
             self._receive_request(data[:end], data[end:])
         elif len(data) >= self.shared.config.header_size:
             self.shared.refusals.large_header(self.peer[0], self.shared.config.header_size)
-            self._refuse(Response.text(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         else:
             self._buffer = data
 
@@ -106,12 +102,12 @@ class Handshake(asyncio.Protocol):
         try:
             found = parse_proxy_header(data)
         except BadProxyHeader as error:
-            self._refuse(Response.text(HTTPStatus.BAD_REQUEST, str(error)))
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
             return None
         if found is None:
             self._buffer = data
             return None
-        self._remote, length = found
+        self.remote, length = found
         self._claims_proxy = False
         self._buffer = b""
         return data[length:]
@@ -121,38 +117,32 @@ class Handshake(asyncio.Protocol):
         if agreed is not None:
             self._accept(agreed, rest)
             return
-        if has_other_method(block):  # before parsing, which refuses a request with a body
-            allow = (("Allow", "GET, HEAD"),)
-            self._answer(Response.text(HTTPStatus.METHOD_NOT_ALLOWED, headers=allow).serialize())
+        if self.shared.http is not None and not (asks_for_websocket(block) or block.startswith(V1_PREFIX)):
+            self._receive_plain(block + rest)
             return
         try:
             request = parse_request(block)
         except BadRequest as error:
             if block.startswith(V1_PREFIX) and self.shared.proxies.trusts(self.peer[0]):
                 self.shared.refusals.unexpected_proxy_header(self.peer[0])
-            self._refuse(Response.text(HTTPStatus.BAD_REQUEST, str(error)))
-            return
-        root = self.shared.config.root_path
-        if root and request.path == root and not wants_websocket(request.headers):
-            there = (("Location", f"{root}/"),)  # the page's links are relative
-            self._answer(Response.text(HTTPStatus.PERMANENT_REDIRECT, headers=there).serialize())
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
             return
         self._route(self._below_root(request), block, rest)
 
     def _route(self, request: Request, block: bytes, rest: bytes) -> None:
         """Choose between a WebSocket, plain HTTP and a refusal."""
         host = request.headers.get("Host") or ""
-        if not self.shared.hosts.allows(host) and request.path not in _FOR_ANY_HOST:
+        if not self.shared.hosts.allows(host) and request.path not in FOR_ANY_HOST:
             self.shared.refusals.foreign_host(host)
-            self._refuse(Response.text(HTTPStatus.MISDIRECTED_REQUEST, "not one of this server's names"))
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "not one of this server's names")
         elif wants_websocket(request.headers) or self.shared.http is None:
             self._receive_websocket_request(request, block, rest)
         elif lost_its_upgrade(request.headers):
             self.shared.refusals.no_upgrade(self.peer[0])
             lacks = "the Upgrade and Connection headers are missing: a proxy did not pass them on"
-            self._refuse(Response.text(HTTPStatus.UPGRADE_REQUIRED, lacks, (("Upgrade", "websocket"),)))
+            self._refuse(HTTPStatus.UPGRADE_REQUIRED, lacks, (("Upgrade", "websocket"),))
         else:
-            self._receive_plain(request)
+            self._receive_plain(block + rest)
 
     def _below_root(self, request: Request) -> Request:
         """The request without `http.root_path`, which a proxy either passes on or removes."""
@@ -166,7 +156,7 @@ class Handshake(asyncio.Protocol):
         agreed = self.shared.negotiator.negotiate(request)
         if isinstance(agreed, HandshakeRefused):
             self._explain(request, agreed)
-            self._refuse(Response.text(agreed.status, agreed.reason, agreed.headers))
+            self._refuse(agreed.status, agreed.reason, agreed.headers)
         else:
             self.shared.handshake_cache.put(block, agreed)
             self._accept(agreed, rest)
@@ -196,47 +186,46 @@ class Handshake(asyncio.Protocol):
         if rest:
             ws.data_received(rest)
 
-    def _receive_plain(self, request: Request) -> None:
-        assert self.shared.http is not None
-        try:
-            response = self.shared.http.answer(request.path, local=self._is_local(request))
-        except Exception:
-            self.shared.counts.callback_errors += 1
-            log.exception("answering %s failed", request.path.partition("?")[0])
-            response = Response.text(HTTPStatus.INTERNAL_SERVER_ERROR)
-        self._answer(response.serialize(head=request.method == "HEAD"))
+    def _receive_plain(self, data: bytes) -> None:
+        """Give the connection away, with what has been read of it."""
+        self._buffer = b""
+        self.shared.on_plain_request(self)
+        connection = HttpConnection(self.shared, self)
+        self.transport.set_protocol(connection)
+        connection.connection_made(self.transport)
+        connection.data_received(data)
 
-    def _is_local(self, request: Request) -> bool:
-        """Whether the client is on this machine, by loopback or a unix socket, and not behind a proxy."""
-        peer, proxies = self._remote or self.peer, self.shared.proxies
-        client = proxies.client(peer, request.headers)
-        if client == peer and any(name in request.headers for name in _BY_PROXIES):
-            return False
-        return not client[0] or is_loopback(client[0])
+    def take_back(self, request: bytes) -> None:
+        """On a connection that carried plain HTTP, a request for a WebSocket came."""
+        self.transport.set_protocol(self)
+        self.shared.on_taken_back(self)
+        if not self.transport.is_closing():  # evicted at once
+            self._receive_request(request, b"")
 
     def _client(self, agreed: Agreed) -> tuple[str, int]:
         """Address and port of the client, as trusted proxies report it."""
-        proxies, peer = self.shared.proxies, self._remote or self.peer
+        proxies, peer = self.shared.proxies, self.remote or self.peer
         return proxies.behind(peer, agreed.claims) if proxies.trusts(peer[0]) else peer
 
     def _count(self, status: HTTPStatus) -> None:
         refused = self.shared.counts.refused
         refused[status] = refused.get(status, 0) + 1
 
-    def _refuse(self, response: Response) -> None:
-        self._count(response.status)
-        self._answer(response.serialize())
+    def _refuse(self, status: HTTPStatus, text: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Answer, and end the connection."""
+        self._count(status)
+        self._buffer = b""
+        self.transport.write(refusal_bytes(status, text, headers))
+        self.linger()
 
-    def _answer(self, response: bytes) -> None:
-        """Write the answer and shut this side, so that the client can read the answer.
+    def linger(self) -> None:
+        """Shut this side, so that the client can read the answer.
 
         Closing a socket that holds unread data, such as the body of a POST, resets the connection, and the answer is
         lost. So the server closes the socket when the client does, or in `expire`.
         """
         self._answered = True
-        self._buffer = b""
         self.shared.on_answer(self)
-        self.transport.write(response)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:

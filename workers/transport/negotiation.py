@@ -34,6 +34,7 @@ from workers.transport.snapshot import HandshakeResult
 
 _unprintable = re.compile(r"[^\x21-\x7e]")
 _absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
+_websocket_header = re.compile(rb"\nupgrade[ \t]*:[^\n]*websocket|\nsec-websocket-key[ \t]*:", re.IGNORECASE)
 
 
 class Agreed(NamedTuple):
@@ -61,10 +62,9 @@ class BadRequest(ValueError):
 _VERSION = (("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket"))
 
 
-def has_other_method(block: bytes) -> bool:
-    """Whether `block` is a request of HTTP/1.x with a method other than GET and HEAD."""
-    line = block.partition(b"\r\n")[0]
-    return line.endswith((b" HTTP/1.1", b" HTTP/1.0")) and not line.startswith((b"GET ", b"HEAD "))
+def asks_for_websocket(block: bytes) -> bool:
+    """Whether `block` may be a request for a WebSocket, also one whose Upgrade header was lost on its way."""
+    return block.startswith((b"GET ", b"HEAD ")) and _websocket_header.search(block) is not None
 
 
 def parse_request(block: bytes) -> Request:

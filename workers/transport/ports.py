@@ -1,7 +1,7 @@
-"""Ports between the transport and what stands on it: who owns a connection, who is told of new ones, who answers HTTP.
+"""Ports between the transport and what stands on it: who owns a connection, and who is told of new ones.
 
-The transport calls `ConnectionHandler`, `ConnectionOwner` and `HttpHandler`; everything above calls `OpenSocket`. An
-exception from an owner or a handler closes that connection with 1011.
+The transport calls `ConnectionHandler` and `ConnectionOwner`; everything above calls `OpenSocket`. An exception from an
+owner or a handler closes that connection with 1011.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 from typing import Protocol
 
 from workers.close_codes import CloseCode
-from workers.http.response import Response
 from workers.transport.snapshot import FrozenConnection
 
 
@@ -35,13 +34,6 @@ class ConnectionHandler(Protocol):
 
     def on_open(self, ws: OpenSocket) -> ConnectionOwner:
         """A handshake is complete and its 101 is written. The returned object becomes `ws.owner`."""
-
-
-class HttpHandler(Protocol):
-    """Answers plain HTTP on the endpoint's port; see workers/http/site.py."""
-
-    def answer(self, path: str, *, local: bool = True) -> Response:
-        """The response to GET or HEAD of a path, query included; `local`: the client is on this machine."""
 
 
 class OpenSocket(Protocol):

@@ -8,7 +8,7 @@ from its end: each proxy appends the address that it saw (RFC 7239, 7.4).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -25,7 +25,10 @@ V2_PREFIX: Final = b"\r\n\r\n\0\r\nQUIT\n"
 V2_HEADER: Final = 16
 V2_LONGEST: Final = 4096  # bytes: addresses take at most 216, the rest is options, which are skipped
 
+_SCHEMES: Final = {"https": "https", "wss": "https", "http": "http", "ws": "http"}
+
 _forwarded_for = re.compile(r'\s*for\s*=\s*(?:"([^"]*)"|([^;"\s]+))\s*', re.IGNORECASE)
+_forwarded_proto = re.compile(r'(?:^|[;,])\s*proto\s*=\s*"?([A-Za-z]+)', re.IGNORECASE)
 
 
 class BadProxyHeader(ValueError):
@@ -66,6 +69,19 @@ class TrustedProxies:
     def claims(self, headers: Headers) -> list[str]:
         """The values of the configured header; none where the PROXY protocol is configured."""
         return [] if self.by_protocol else headers.get_all(self.header)
+
+    def scheme(self, values_of: Callable[[str], list[str]]) -> str:
+        """`http` or `https`, as a trusted peer reports it; "" where it does not. `values_of` gives a header's values.
+
+        The proxy that is nearest has the last word.
+        """
+        if self.header.lower() == "forwarded":
+            said = [match[1] for value in values_of("forwarded") for match in _forwarded_proto.finditer(value)]
+        else:
+            said = _split(values_of("x-forwarded-proto"))
+        return (
+            {"https": "https", "wss": "https", "http": "http", "ws": "http"}.get(said[-1].lower(), "") if said else ""
+        )
 
     def behind(self, peer: Remote, claims: list[str]) -> Remote:
         """The client as a trusted `peer` reports it."""

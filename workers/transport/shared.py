@@ -15,11 +15,12 @@ from workers.transport.allowed_hosts import AllowedHosts
 from workers.transport.config import EndpointConfig
 from workers.transport.fd_budget import SLACK, FdBudget
 from workers.transport.handshake_cache import HandshakeCache
+from workers.transport.http_server import AsgiApp, HttpServer
 from workers.transport.keepalive import Expiring, Keepalive, PendingHandshake, PingedSocket
 from workers.transport.negotiation import Negotiator
 from workers.transport.parser import Parsers
 from workers.transport.peers import Newcomer, Peers
-from workers.transport.ports import ConnectionHandler, HttpHandler
+from workers.transport.ports import ConnectionHandler
 from workers.transport.proxies import TrustedProxies
 from workers.transport.refusal_log import RefusalLog
 
@@ -58,7 +59,7 @@ class EndpointShared:
         self,
         config: EndpointConfig,
         handler: ConnectionHandler,
-        http: HttpHandler | None,
+        http: AsgiApp | None,
         *,
         encrypted: bool,
         descriptors: FdBudget | None,
@@ -67,11 +68,11 @@ class EndpointShared:
     ) -> None:
         self.config = config
         self.handler = handler
-        self.http = http
         self.encrypted = encrypted
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.counts = EndpointCounts()
+        self.http = HttpServer(http, config, self.now, self._on_http_error) if http is not None else None
         self.parsers = Parsers(config.message_size)
         self.proxies = TrustedProxies(config.trusted_proxies, config.forwarded_header)
         self.behind_proxies = bool(self.proxies)
@@ -85,7 +86,7 @@ class EndpointShared:
         self.hosts = AllowedHosts(config.hosts)
         self.handshake_cache = HandshakeCache()
         self.keepalive = Keepalive(config, self.now)
-        self.keepalive.on_sweep = self._make_room
+        self.keepalive.on_sweep = self._sweep
         self.descriptors = descriptors or FdBudget.of_this_process(config.reserve)
         self.peers = peers or Peers(
             self.descriptors.limit, per_address=config.per_address, ipv6_prefix=config.ipv6_prefix
@@ -97,11 +98,17 @@ class EndpointShared:
     def on_accept(self, handshake: PendingHandshake) -> None:
         """A connection was accepted and its handshake begins."""
         self.descriptors.take()
+        self._begin(handshake)
+
+    def _begin(self, handshake: PendingHandshake) -> None:
         self.keepalive.handshakes.add(handshake, self.now())
-        address = handshake.peer[0]
-        if self.behind_proxies and self.proxies.trusts(address):
-            address = ""
+        address = self._counted_address(handshake)
         self._evict(self.peers.add(handshake, address), address)
+
+    def _counted_address(self, handshake: PendingHandshake) -> str:
+        """The address that the connection counts for; "" where a proxy is between."""
+        address = handshake.peer[0]
+        return "" if self.behind_proxies and self.proxies.trusts(address) else address
 
     def on_answer(self, handshake: PendingHandshake) -> None:
         """The handshake ended with a response other than 101; the client has some time to read it."""
@@ -110,6 +117,22 @@ class EndpointShared:
     def on_handshake_lost(self, handshake: PendingHandshake) -> None:
         """The connection is closed and did not become a WebSocket."""
         self.peers.remove(handshake, "")
+        self.keepalive.handshakes.clear(handshake)
+        self.descriptors.give_back()
+
+    def on_plain_request(self, handshake: PendingHandshake) -> None:
+        """The connection asks for plain HTTP: who asks is served, and not evicted for others."""
+        self.keepalive.handshakes.clear(handshake)
+        self.peers.settle(handshake)
+
+    def on_taken_back(self, handshake: PendingHandshake) -> None:
+        """A connection of plain HTTP begins a handshake after all."""
+        self.peers.remove(handshake, self._counted_address(handshake))
+        self._begin(handshake)
+
+    def on_plain_lost(self, handshake: PendingHandshake) -> None:
+        """A connection of plain HTTP is closed."""
+        self.peers.remove(handshake, self._counted_address(handshake))
         self.keepalive.handshakes.clear(handshake)
         self.descriptors.give_back()
 
@@ -125,9 +148,19 @@ class EndpointShared:
             if self.peers.count(address) >= self.peers.share:
                 self.refusals.crowded_address(address, self.peers.share)
 
+    def _on_http_error(self) -> None:
+        self.counts.callback_errors += 1
+
+    def _sweep(self, now: float) -> None:
+        if self.http is not None:
+            self.http.sweep(now)
+        self._make_room(now)
+
     def _make_room(self, now: float) -> None:
-        """Where no descriptors are left, evict the oldest handshakes that make no progress."""
+        """Where no descriptors are left, close idle HTTP and evict the oldest handshakes that make no progress."""
         if self.descriptors.paused:
+            for idle in islice(self.http.idle() if self.http is not None else (), SLACK):
+                idle.shutdown()
             for handshake in list(islice(self.keepalive.handshakes, SLACK)):
                 if (self.keepalive.handshakes.age(handshake, now) or 0.0) >= PATIENCE:
                     handshake.evict()

@@ -12,7 +12,7 @@ PAGE = b"<!doctype html><title>chat</title><script src='/chat.js'></script>"
 async def ask(served, path: str = "/", method: str = "GET", *, headers: str = "", body: bytes = b""):
     """Status, headers by lower-case name, and body."""
     peer = await served.connect()
-    peer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode() + body)
+    peer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode() + body)
     status, block = await peer.response()
     fields = dict(line.lower().split(": ", 1) for line in block.split("\r\n")[1:] if line)
     return status, fields, await peer.rest()

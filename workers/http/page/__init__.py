@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from workers.http.documents import content_security_policy, digest_of
 from workers.http.page.modules import bundle
-from workers.http.response import content_security_policy
 
 SCRIPT_ADDRESS = "./chat.js"  # beside the page, under whatever path a proxy has it
 STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "forced", "print")
@@ -31,16 +31,18 @@ def build() -> Page:
     """Read the files of this package and put them together."""
     parts = {f"{name}.js": part for name in PARTS if (part := _part(name)) is not None}
     style = "\n".join(_read(f"style/{name}.css") for name in STYLES)
+    script = bundle("chat/chat.js", _read).encode()
+    app = bundle("app/main.js", _read, keep=SCRIPT_ADDRESS)
     html = _read("index.html")
     for mark, text in (
         ("<!-- parts -->", "".join(f'<meta name="{name.removesuffix(".js")}" content="./{name}">' for name in parts)),
         ("/* style */", style),
         ("/* early */", _read("app/early.js")),
-        ("/* app */", bundle("app/main.js", _read, keep=SCRIPT_ADDRESS)),
+        ("/* app */", app.replace(f'"{SCRIPT_ADDRESS}"', f'"./assets/chat-{digest_of(script)}.js"')),
     ):
         html = html.replace(mark, text, 1)
     page = html.encode()
-    return Page(page, content_security_policy(page), bundle("chat/chat.js", _read).encode(), parts)
+    return Page(page, content_security_policy(page), script, parts)
 
 
 def _part(name: str) -> bytes | None:

@@ -3,7 +3,7 @@
 import hashlib
 from base64 import b64encode
 
-from workers.http.response import content_security_policy
+from workers.http.documents import content_security_policy
 
 
 def source(content: bytes) -> str:

@@ -1,0 +1,193 @@
+"""Plain HTTP on kept connections: many requests, each judged by itself; bodies, limits, clients that are slow."""
+
+import asyncio
+import json
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from tests.workers.transport.serving import text, until, upgrade
+
+
+async def echo(scope, receive, send) -> None:
+    """Answers what it was asked, and the size of the body."""
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size += len(message["body"])
+        if not message.get("more_body"):
+            break
+    told = {key: scope[key] for key in ("method", "path", "client", "scheme", "root_path")}
+    body = json.dumps(told | {"size": size, "query": scope["query_string"].decode()}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def request(path: str = "/a", *headers: str, method: str = "GET", host: str = "localhost", body: bytes = b"") -> bytes:
+    length = [f"Content-Length: {len(body)}"] if body else []
+    return "\r\n".join((f"{method} {path} HTTP/1.1", f"Host: {host}", *length, *headers, "", "")).encode() + body
+
+
+async def answer(peer) -> dict[str, Any]:
+    """The next answer of `echo`."""
+    status, head = await peer.response()
+    size = int(next(line for line in head.lower().split("\r\n") if line.startswith("content-length:")).split(":")[1])
+    body = await peer.reader.readexactly(size)
+    return json.loads(body) if status == 200 else {"status": status}
+
+
+def test_the_protocol_is_of_the_version_whose_inside_is_used() -> None:
+    assert version("uvicorn").startswith("0.54.")
+
+
+async def test_a_connection_carries_many_requests(serve) -> None:
+    served = await serve(http=echo)
+    peer = await served.connect()
+    for number in range(3):
+        peer.write(request(f"/{number}?q={number}", method="POST", body=b"x" * 100_000 * number))
+        told = await answer(peer)
+        assert (told["path"], told["query"], told["size"]) == (f"/{number}", f"q={number}", 100_000 * number)
+    assert served.endpoint.shared.descriptors.used == 1
+
+
+async def test_requests_that_come_together_are_answered_in_order(serve) -> None:
+    peer = await (await serve(http=echo)).connect()
+    peer.write(b"".join(request(f"/{number}") for number in range(5)))
+    assert [(await answer(peer))["path"] for _ in range(5)] == [f"/{number}" for number in range(5)]
+
+
+async def test_a_client_may_ask_whether_to_send_its_body(serve) -> None:
+    peer = await (await serve(http=echo)).connect()
+    peer.write(request("/a", "Content-Length: 3", "Expect: 100-continue", method="PUT"))
+    assert (await peer.response())[0] == 100
+    peer.write(b"abc")
+    assert (await answer(peer))["size"] == 3
+
+
+async def test_a_websocket_may_follow_on_a_kept_connection(serve) -> None:
+    served = await serve(http=echo)
+    peer = await served.connect()
+    peer.write(request())
+    await answer(peer)
+    peer.write(upgrade(path="/ws?a=1"))
+    await peer.accepted()
+    peer.write(text("hello"))
+    assert await peer.message() == "hello"
+    assert served.app.seen[0].ws.query == "a=1"
+    assert not served.endpoint.shared.http.open
+    peer.writer.close()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+    assert served.endpoint.shared.peers.count("127.0.0.1") == 0
+
+
+async def test_a_connection_that_ends_is_forgotten_by_every_account(serve) -> None:
+    served = await serve(http=echo)
+    for last in (b"", request(), request() + b"GET /half", request("/a", "Content-Length: 9", method="PUT")):
+        peer = await served.connect()
+        peer.write(request() + last)
+        await answer(peer)
+        peer.writer.transport.abort()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+    shared = served.endpoint.shared
+    assert (shared.peers.count("127.0.0.1"), len(shared.http.open), len(shared.keepalive.handshakes)) == (0, 0, 0)
+
+
+async def test_each_request_has_the_client_and_scheme_that_its_proxy_says(serve) -> None:
+    peer = await (await serve(http=echo, trusted_proxies=("127.0.0.1",))).connect()
+    for address, scheme in (("203.0.113.5", "https"), ("203.0.113.6", "http")):
+        peer.write(request("/a", f"X-Forwarded-For: {address}", f"X-Forwarded-Proto: {scheme}"))
+        told = await answer(peer)
+        assert (told["client"][0], told["scheme"]) == (address, scheme)
+
+
+async def test_a_stranger_says_nothing_about_itself(serve) -> None:
+    peer = await (await serve(http=echo)).connect()
+    peer.write(request("/a", "X-Forwarded-For: 203.0.113.5", "X-Forwarded-Proto: https"))
+    told = await answer(peer)
+    assert (told["client"][0], told["scheme"]) == ("127.0.0.1", "http")
+
+
+async def test_a_path_of_the_proxy_is_told_as_such(serve) -> None:
+    peer = await (await serve(http=echo, root_path="/chat")).connect()
+    for path in ("/chat/a", "/a"):
+        peer.write(request(path))
+        told = await answer(peer)
+        assert (told["root_path"], told["path"]) == ("/chat", "/chat/a")
+
+
+async def test_the_host_of_each_request_is_judged(serve) -> None:
+    peer = await (await serve(http=echo, hosts=("chat.example.org",))).connect()
+    peer.write(request(host="chat.example.org"))
+    assert (await answer(peer))["path"] == "/a"
+    peer.write(request(host="evil.example"))
+    assert await peer.refused() == 421
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_too_large_is_refused(serve, chunked: bool) -> None:
+    served = await serve(http=echo, body_size=1000)
+    peer = await served.connect()
+    if chunked:
+        peer.write(request("/a", "Transfer-Encoding: chunked", method="POST") + b"400\r\n" + b"x" * 1024 + b"\r\n")
+    else:
+        peer.write(request(method="POST", body=b"x" * 1001))
+    assert (await peer.response())[0] == 413
+    peer.writer.close()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+
+
+async def test_the_head_of_a_later_request_is_limited_too(serve) -> None:
+    served = await serve(http=echo, header_size=1000, handshake_timeout=0.5)
+    peer = await served.connect()
+    peer.write(request())
+    await answer(peer)
+    for _ in range(20):
+        peer.write(b"GET /b HTTP/1.1\r\nX: " + b"x" * 200 if _ == 0 else b"x" * 200)
+        await asyncio.sleep(0.01)
+    assert await peer.refused() == 431
+    slow = await served.connect()
+    slow.write(request())
+    await answer(slow)
+    slow.write(b"GET /b HTTP/1.1\r\n")
+    assert await slow.refused() == 408
+
+
+@pytest.mark.parametrize("last", [b"", b"\r\n"])
+async def test_an_idle_connection_is_closed(serve, last: bytes) -> None:
+    served = await serve(http=echo, keep_alive=1, handshake_timeout=0.5)
+    peer = await served.connect()
+    peer.write(request() + last)
+    await answer(peer)
+    assert await peer.rest() == b""
+
+
+async def test_who_stops_sending_a_body_is_dropped(serve) -> None:
+    served = await serve(http=echo, request_timeout=0.3, handshake_timeout=0.5)
+    peer = await served.connect()
+    peer.write(request("/a", "Content-Length: 10", method="PUT") + b"abc")
+    await until(lambda: served.endpoint.shared.descriptors.used == 1)
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+
+
+async def test_who_stops_reading_an_answer_is_dropped_and_a_slow_reader_is_not(serve) -> None:
+    async def much(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(800):
+            await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    served = await serve(http=much, request_timeout=1.5, handshake_timeout=0.5)
+    stalled, slow = await served.connect(), await served.connect()
+    for peer in (stalled, slow):
+        peer.write(request("/a", "Connection: close"))
+    await until(lambda: served.endpoint.shared.descriptors.used == 2)
+    received = 0
+    while served.endpoint.shared.descriptors.used == 2:
+        received += len(await asyncio.wait_for(slow.reader.read(65_536), 5))
+        await asyncio.sleep(0.01)
+    received += len(await slow.rest())
+    assert received > 800 * 65_536

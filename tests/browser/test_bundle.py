@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.http.documents import digest_of
 from workers.http.page import build
 from workers.http.page.modules import NotBundled, bundle
 
@@ -55,7 +56,8 @@ def test_the_page_needs_no_other_host():
     html = page.html.decode()
     assert "/* style */" not in html and "/* app */" not in html and "/* early */" not in html
     assert re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"(?!data:)[^\"]*\"", html) == []
-    assert re.findall(r"^import .* from \"(.*)\";$", html, re.MULTILINE) == ["./chat.js"]
+    script = f"./assets/chat-{digest_of(page.script)}.js"
+    assert re.findall(r"^import .* from \"(.*)\";$", html, re.MULTILINE) == [script]
     assert re.findall(r"\s(?:on[a-z]+|style)=\"", html) == []
     assert page.csp.count("'sha256-") == 3
     assert "innerHTML" not in html and "insertAdjacentHTML" not in html and "outerHTML" not in html

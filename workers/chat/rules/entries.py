@@ -49,7 +49,17 @@ def message(room: str, by: bytes, body: bytes, *, reply_to: int | None = None, t
         tail = b',"reply_to":%d' % reply_to
     if to:
         tail += b',"to":"%b"' % to.encode()
-    return b'{"type":"message","room":"%b",%b,%b%b}' % (room.encode(), by, body, tail)
+    return message_of(message_head(room, by), body + tail)
+
+
+def message_head(room: str, by: bytes) -> bytes:
+    """An entry `message` up to its body: the same for all that one user says to a room."""
+    return b'%b,"room":"%b",%b,' % (_MESSAGE, room.encode(), by)
+
+
+def message_of(head: bytes, body: bytes) -> bytes:
+    """An entry `message` with that head."""
+    return b"%b%b}" % (head, body)
 
 
 def edited(room: str, by: bytes, target: int, body: bytes) -> bytes:

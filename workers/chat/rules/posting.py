@@ -16,6 +16,7 @@ from workers.chat.rules.effects import Effects
 from workers.chat.rules.identity import Role
 from workers.chat.rules.names import is_blank
 from workers.chat.rules.permissions import permit
+from workers.chat.rules.plain_say import PlainSay
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import Actor
 
@@ -24,9 +25,26 @@ MENTIONS_A_TOKEN = 100  # `@` in a text that cost a token, beside the request's 
 
 def say(actor: Actor, command: commands.Say, now: float) -> Effects:
     """A message for a room."""
+    plain = actor.plain_say if actor.context.sanctions.none else None
+    if plain is not None:
+        if not plain.holds(actor.identity, actor.rooms, command.room):
+            plain = None
+        elif (payload := plain.payload(command)) is not None:
+            return (_publish(command, plain.room, payload),)
     if permit(actor, actor.identity, "say", command.room, now):
         return _consult(actor, command, command.room)
-    return say_approved(actor, command, now)
+    said = say_approved(actor, command, now)
+    if actor.context.sanctions.none and plain is None:
+        actor.plain_say = _plain_say(actor, command.room)
+    return said
+
+
+def _plain_say(actor: Actor, room: str) -> PlainSay | None:
+    """What was found out for a room, in which the actor may speak without asking anybody; None in a slow room."""
+    rule = actor.context.options.of(room)
+    if rule.slow_mode:
+        return None
+    return PlainSay(actor.identity, actor.rooms, room, _most(actor, rule))
 
 
 def say_approved(actor: Actor, command: commands.Say, now: float) -> Effects:
@@ -35,12 +53,15 @@ def say_approved(actor: Actor, command: commands.Say, now: float) -> Effects:
     rule = actor.context.options.of(room)
     body = _body(actor, command, room, rule)
     payload = entries.message(room, _sender(actor), body, reply_to=command.reply_to)
-    if command.key is UNSET and not rule.slow_mode and command.reply_to is None:
-        return (effects.Publish(command.id, room, payload),)
-    slow_mode = _slow_mode(actor, rule)
+    return (_publish(command, room, payload, slow_mode=_slow_mode(actor, rule)),)
+
+
+def _publish(command: commands.Say, room: str, payload: bytes, *, slow_mode: float = 0.0) -> effects.Publish:
+    if command.key is UNSET and not slow_mode and command.reply_to is None:
+        return effects.Publish(command.id, room, payload)
     content = _content("say", command.reply_to or 0, command)
     answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
-    return (effects.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered),)
+    return effects.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered)
 
 
 def direct(actor: Actor, command: commands.Direct, now: float) -> Effects:
@@ -176,9 +197,7 @@ def _check_body(actor: Actor, command: commands.Say | commands.Direct | commands
     text, data = command.text, command.data
     if isinstance(text, str) == isinstance(data, Raw):
         raise RequestError("bad_request", "give text or data, and not both", field="text")
-    most = actor.context.limits.message_size
-    if rule.message_size is not None:
-        most = min(most, rule.message_size)
+    most = _most(actor, rule)
     field, content = ("data", bytes(data)) if isinstance(data, Raw) else ("text", str(text).encode())
     if len(content) > most:
         raise RequestError("too_large", f"at most {most} bytes, and this has {len(content)}", field=field)
@@ -189,6 +208,12 @@ def _check_body(actor: Actor, command: commands.Say | commands.Direct | commands
             commands.check_data(data)
         except (ValueError, RecursionError) as error:
             raise RequestError("bad_request", commands.explain(error, b"").message, field="data") from None
+
+
+def _most(actor: Actor, rule: RoomRule) -> int:
+    """Bytes that a text or `data` may have in a room."""
+    most = actor.context.limits.message_size
+    return most if rule.message_size is None else min(most, rule.message_size)
 
 
 def _content(verb: str, number: int, command: commands.Say | commands.Direct | commands.Edit) -> bytes:

@@ -11,6 +11,7 @@ from workers.chat.rules import replies
 from workers.chat.rules.context import Context
 from workers.chat.rules.effects import Effects, LeaveRoom
 from workers.chat.rules.identity import Identity
+from workers.chat.rules.plain_say import PlainSay
 from workers.rate_limit import TokenBucket
 
 NOBODY: Final = Identity("", "")
@@ -43,7 +44,7 @@ class Actor:
     The rules for admission, permissions and posting take an actor. They know nothing of the connection's life.
     """
 
-    __slots__ = ("_bucket", "address", "context", "identity", "rooms")
+    __slots__ = ("_bucket", "address", "context", "identity", "plain_say", "rooms")
 
     def __init__(self, context: Context, now: float, *, address: str = "") -> None:
         self.context = context
@@ -51,6 +52,7 @@ class Actor:
         self.identity = NOBODY
         # A tuple, because most connections are in one or two rooms and a set costs 200 bytes more.
         self.rooms: tuple[str, ...] = ()
+        self.plain_say: PlainSay | None = None  # for the room that was spoken to last
         self._bucket = TokenBucket(context.limits.burst, now)
 
     def charge(self, tokens: float) -> None:

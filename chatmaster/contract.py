@@ -29,6 +29,8 @@ from chatmaster.stats import WorkerStats
 
 VERSION = __version__
 WORKERS_ENTRY = "workers.main:main"
+# Environment variable in development mode: the file that a worker locks while its debugger holds the terminal.
+DEBUGGER_LOCK = "_CHATMASTER_DEBUGGER_LOCK"
 
 # Of the messages here, of the counters in `stats.py`, and of what one worker hands to another. After an upgrade in
 # place workers of two versions run side by side: where the number differs, the old ones drain instead of handing

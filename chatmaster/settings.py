@@ -44,6 +44,7 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     app: str = "workers.chat:worker"
     listen: tuple[str, ...] = ("ws://127.0.0.1:8000",)
     workers: Annotated[int, Meta(ge=0, le=MOST_WORKERS)] = 0  # 0: one for each core that this process may use
+    dev: bool = False
     unix_mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3}\Z")] = "0660"  # octal
     backlog: Annotated[int, Meta(ge=1, le=65535)] = 4096
     max_batch_delay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
@@ -139,7 +140,7 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The destination and the format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["text", "json"] = "text"
+    format: Literal["text", "json", "dev"] = "text"
     file: str = ""  # "": standard error
 
 

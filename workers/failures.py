@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
+
+from chatmaster.tracebacks import where_raised
+from workers.payload import close_reason
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +66,13 @@ class Failures:
         more = self._places.log(place, now)
         again = f" (and {more} times since this was last logged)" if more else ""
         logger.error("%s%s", text, again, exc_info=error)
+
+
+def brief(error: BaseException) -> str:
+    """`FILE:LINE: ValueError: text`, at most as long as the reason of a close frame may be."""
+    said = "".join(traceback.format_exception_only(error)).strip()  # whatever its __str__ does
+    place = where_raised(error)
+    return close_reason((f"{place}: {said}" if place else said).encode(errors="replace").decode())
 
 
 def place_of(error: BaseException) -> Place:

@@ -17,7 +17,9 @@ from typing import Final
 
 from chatmaster import contract
 from chatmaster.contract import ExitCode, Launch, Probe, Task
+from chatmaster.tracebacks import format_program_error
 from workers.process import program
+from workers.process.debugger import Debugger
 from workers.process.forked import LAST_WISH, Forks
 from workers.process.lifecycle import Lifecycle
 from workers.process.master_channel import send_blocking
@@ -42,6 +44,9 @@ def main(task: Task) -> int:
     listeners = task.listeners if isinstance(task, Launch) else ()
     forks = Forks(listener.sock for listener in listeners)
     forks.watch()
+    debugger = Debugger()
+    if task.settings.server.dev:
+        debugger.install()
     try:
         workers = program.load(task.settings.server.app)
     except BaseException as error:  # a program may exit while it is imported
@@ -52,10 +57,10 @@ def main(task: Task) -> int:
     if isinstance(task, Probe):
         send_blocking(task.channel, contract.Declares(program.declared(workers)))
         return ExitCode.DONE
-    return _serve(task, workers, forks)
+    return _serve(task, workers, forks, debugger)
 
 
-def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
+def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks, debugger: Debugger) -> int:
     worker = workers.get(launch.worker)
     if worker is None:
         reason = f"{launch.settings.server.app} no longer defines the Worker {launch.worker!r}"
@@ -68,7 +73,8 @@ def _serve(launch: Launch, workers: dict[str, Worker], forks: Forks) -> int:
     asyncio.set_event_loop(loop)
     pool = ThreadPoolExecutor(thread_name_prefix="asyncio")
     loop.set_default_executor(pool)
-    code = run_to_end(loop, loop.create_task(Lifecycle.run(launch, worker, forks, run_to_end.__code__)))
+    life = Lifecycle.run(launch, worker, forks, run_to_end.__code__, debugger)
+    code = run_to_end(loop, loop.create_task(life))
     _end_tasks(loop)
     _end_threads(pool)
     return code
@@ -116,7 +122,9 @@ def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
 
 def _could_not_load(task: Task, error: BaseException) -> int:
     expected = isinstance(error, program.ProgramError)
-    text = "" if expected else "".join(traceback.format_exception(error))
+    text = "" if expected else format_program_error(error)
+    if not text.startswith("Traceback"):
+        text = ""  # a syntax error in the program itself: the reason says the same
     said = "".join(traceback.format_exception_only(error)).strip()  # of a syntax error with its line
     reason = str(error) if expected else f"{task.settings.server.app} could not be loaded: {said}"
     send_blocking(task.channel, contract.Failed(ExitCode.NOT_READY, reason, text))

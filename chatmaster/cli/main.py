@@ -102,12 +102,18 @@ def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:
     metavar="ADDRESS",
     help=f"an address to listen on, as server.listen; may be given again: {FORMS}",
 )
+@click.option(
+    "--dev",
+    is_flag=True,
+    help="development mode: reload when a file changes, one worker, breakpoint(), a short log",
+)
 @overrides
 @click.pass_obj
 def start(
     instance: Instance,
     app: str | None,
     daemon: bool,
+    dev: bool,
     workers: int | None,
     listen: tuple[str, ...],
     overrides: tuple[str, ...],
@@ -115,8 +121,15 @@ def start(
     """Start the server. APP is module:attribute or a .py file; without it, the chat."""
     from chatmaster.cli import start as cli_start
 
-    flags: dict[str, Any] = {"server.app": app, "server.workers": workers, "server.listen": list(listen) or None}
-    loaded = instance.load(overrides, {key: value for key, value in flags.items() if value is not None})
+    given = {"server.app": app, "server.workers": workers, "server.listen": list(listen) or None}
+    flags: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if dev:
+        if daemon:
+            raise UsageError("--dev runs in the foreground, for its debugger and its log: leave -d out")
+        from chatmaster.cli import dev as development
+
+        flags = {**development.flags(overrides), **flags}
+    loaded = instance.load(overrides, flags)
     if not daemon:
         return cli_start.run_in_foreground(loaded)
     warn(loaded)

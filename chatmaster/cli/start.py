@@ -27,7 +27,7 @@ from chatmaster import addresses
 from chatmaster.cli.instance import Instance, command
 from chatmaster.config.loader import Loaded
 from chatmaster.contract import ExitCode
-from chatmaster.errors import AlreadyRunning, ChatmasterError, RefusedByMaster, TimedOut, UsageError
+from chatmaster.errors import AlreadyRunning, ApplicationError, ChatmasterError, RefusedByMaster, TimedOut, UsageError
 from chatmaster.runtime import pidfile, privileges, statedir
 
 READY_FD = "_CHATMASTER_READY_FD"  # environment variable, so that the command line can be executed again unchanged
@@ -43,10 +43,23 @@ def run_in_foreground(loaded: Loaded) -> int:
     fd = os.environ.pop(READY_FD, None)
     if fd is not None:  # the parent process prints the result
         return arbiter.run(loaded, ready_fd=int(fd))
+    if loaded.settings.server.dev:
+        return _run_in_development(loaded)
     log = loaded.settings.log
     if not os.isatty(2) and (log.file or log.format == "json"):  # no terminal: nothing but the log is written
         return arbiter.run(loaded)
     return arbiter.run(loaded, on_ready=lambda report: _print_without_waiting(_where(loaded, report)))
+
+
+def _run_in_development(loaded: Loaded) -> int:
+    from chatmaster.cli import dev
+    from chatmaster.master import arbiter
+
+    ready = dev.prepare(loaded, os.environ)
+    try:
+        return arbiter.run(loaded, on_ready=lambda report: _print_without_waiting(_where(loaded, report)))
+    except ApplicationError as error:
+        dev.wait_and_start_again(error, ready)
 
 
 def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> int:

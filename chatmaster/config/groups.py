@@ -64,7 +64,8 @@ def _groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[s
     count = settings.server.workers or cores()
     if len(declared) == 1:
         return (Group(declared[0].name, settings.server.listen, count, chat=declared[0].chat),)
-    made = [Group(one.name, one.listen, one.count or cores(), chat=one.chat) for one in declared]
+    dev = settings.server.dev
+    made = [Group(one.name, one.listen, 1 if dev else one.count or cores(), chat=one.chat) for one in declared]
     if made and _asked(origins, "server.listen"):
         made[0] = replace(made[0], listen=settings.server.listen)
     if made and _asked(origins, "server.workers"):

@@ -257,6 +257,7 @@ _FLAGS = {
     "server.app": "APP",
     "server.workers": "-n",
     "server.listen": "-b",
+    **dict.fromkeys(("server.dev", "log.format", "master.hang_timeout", "master.ready_timeout"), "--dev"),
 }
 
 

@@ -27,6 +27,7 @@ import msgspec
 
 from chatmaster.plural import counted
 from chatmaster.settings import Log
+from chatmaster.tracebacks import format_program_error
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -181,6 +182,38 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(fields).decode()
 
 
+class DevFormatter(logging.Formatter):
+    """`20:43:01 warning: text` for a developer, in local time; tracebacks have the program's own frames only.
+
+    The name of a logger is shown where the program chose it, the name of the process where it is another than a worker.
+    """
+
+    _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
+
+    def __init__(self, process: str, *, colour: bool) -> None:
+        super().__init__()
+        self._process = "" if process.startswith("worker") else f"{process}: "
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record as one line, followed by its traceback, if any."""
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        message = record.getMessage().translate(_CONTROL_IN_MESSAGE)
+        known = record.name.partition(".")[0] in ("workers", "chatmaster", "root", "__main__")
+        source = self._process if known else f"{record.name}: "
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        line = f"{clock} {self._painted(f'{level}{source}{message}', record.levelno)}"
+        if record.exc_info and record.exc_info[1] is not None:
+            line += "\n" + format_program_error(record.exc_info[1]).rstrip("\n").translate(_CONTROL)
+        if record.stack_info:
+            line += "\n" + record.stack_info.translate(_CONTROL)
+        return line
+
+    def _painted(self, text: str, level: int) -> str:
+        code = self._COLOURS.get(level) if self._colour else None
+        return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
 def configure(
     log: Log,
     process: str,
@@ -194,7 +227,7 @@ def configure(
     `process` is the name in each line, as "master" or "worker 0", `instance` is `master.name`; `secrets` are never
     written; `on_drop` is called with the number of lines lost so far. Raises OSError where `log.file` cannot be opened.
     """
-    formatter = JsonFormatter(process, instance) if log.format == "json" else TextFormatter(process)
+    formatter = _formatter(log, process, instance)
     handler = LogHandler(log.file, formatter, secrets=secrets, on_drop=on_drop)
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -205,6 +238,16 @@ def configure(
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     return handler
+
+
+def _formatter(log: Log, process: str, instance: str) -> logging.Formatter:
+    match log.format:
+        case "json":
+            return JsonFormatter(process, instance)
+        case "dev":
+            return DevFormatter(process, colour=not log.file and _is_terminal(2) and "NO_COLOR" not in os.environ)
+        case _:
+            return TextFormatter(process)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -222,6 +265,13 @@ def _traceback(record: logging.LogRecord) -> str:
 
 def _open_file(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
 
 
 def _writable(fd: int) -> bool:

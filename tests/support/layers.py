@@ -15,6 +15,7 @@ SHARED = {
     "chatmaster.store.client",
     "chatmaster.store.refusals",
     "chatmaster.store.url",
+    "chatmaster.tracebacks",
 }
 
 # Leaves: they import no module of either package but leaves and, in the workers, what is shared.
@@ -25,6 +26,7 @@ LEAVES = {
     "chatmaster.runtime.exit_status",
     "chatmaster.settings",
     "chatmaster.stats",
+    "chatmaster.tracebacks",
     "workers.addressing",
     "workers.close_codes",
     "workers.callbacks.registering",

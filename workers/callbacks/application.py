@@ -13,7 +13,7 @@ from workers.addressing import ALL_ROOM
 from workers.bus.port import BusError
 from workers.callbacks import operating
 from workers.close_codes import CloseCode
-from workers.failures import Failures
+from workers.failures import Failures, brief
 from workers.node.published_settings import PROGRAM, Notice
 from workers.rate_limit import ProgramBucket
 
@@ -240,8 +240,12 @@ class CallbackApplication:
         """Handle a bug in a callback: log it once with traceback, pass it to on_error, close the connection."""
         self._node.counters.callback_errors += 1
         self._failures.log(f"a callback failed for connection {connection.id}; it is closed (1011)", error, each=True)
-        connection.close(CloseCode.INTERNAL_ERROR, "internal error")
+        connection.close(CloseCode.INTERNAL_ERROR, self._told_reason(error))
         self.on_lost(connection, contained(error))
+
+    def _told_reason(self, error: BaseException) -> str:
+        """What the client is told: nothing of the program, except in development mode, for the browser's console."""
+        return brief(error) if self._node.settings.server.dev else "internal error"
 
     def on_lost(self, connection: ClientConnection, error: Exception) -> None:
         """Call on_error: the connection was lost, the client did not answer in time, or a callback has a bug."""

@@ -83,7 +83,7 @@ class ChatApplication:
         self._context = services.context
         self._guests = services.store.guests
 
-        hook_runner = HookRunner(hooks, node.tasks, node.counters)
+        hook_runner = HookRunner(hooks, node.tasks, node.counters, is_dev=node.settings.server.dev)
         on_kept = hook_runner.notify_kept if "kept" in hooks.callbacks else None
         orders = OrderLog(lambda room, entry: node.publish(room, entry, form="t"))
         pending = PendingJoins()

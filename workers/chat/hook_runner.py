@@ -14,7 +14,7 @@ from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, R
 from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError
-from workers.failures import Failures
+from workers.failures import Failures, brief
 from workers.node.client_connection import ClientConnection
 from workers.node.counters import Counters
 from workers.tasks import Tasks
@@ -23,11 +23,12 @@ from workers.tasks import Tasks
 class HookRunner:
     """The hooks of one worker's application."""
 
-    def __init__(self, hooks: Hooks, tasks: Tasks, counters: Counters) -> None:
+    def __init__(self, hooks: Hooks, tasks: Tasks, counters: Counters, *, is_dev: bool = False) -> None:
         self._hooks = hooks
         self._tasks = tasks
         self._counters = counters
         self._failures = Failures()
+        self._is_dev = is_dev
 
     async def ask(self, connection: ClientConnection, consult: effects.Consult) -> str | None:
         """Call the hook for a request. Returns its replacement text, if any. Raises RequestError on a refusal."""
@@ -57,7 +58,8 @@ class HookRunner:
                 raise
             self._counters.callback_errors += 1
             self._failures.log(f"the hook on_{hook} failed; the request is refused", error)
-            raise RequestError("internal", "the application failed", retry_after=1.0) from None
+            told = f"the application failed: {brief(error)}" if self._is_dev else "the application failed"
+            raise RequestError("internal", told, retry_after=1.0) from None
         if isinstance(verdict, Refuse):
             raise RequestError(verdict.code, verdict.reason)
         return verdict if isinstance(verdict, str) and hook == "say" else None

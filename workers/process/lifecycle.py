@@ -25,11 +25,12 @@ from workers.handover.receiver import Receiver
 from workers.node.node import Node
 from workers.process import composition
 from workers.process.admin_queries import Queries
+from workers.process.debugger import Debugger
 from workers.process.drain import DrainProcedure
 from workers.process.forked import Forks, end_children
 from workers.process.heartbeat import Heartbeat
 from workers.process.master_channel import MasterChannel
-from workers.process.watcher import Watcher
+from workers.process.watcher import BLOCKED_AFTER, BLOCKED_AFTER_IN_DEVELOPMENT, Watcher
 from workers.timer import TimerWheel
 from workers.worker import Worker
 
@@ -68,10 +69,11 @@ class Lifecycle:
         self._exit_code = ExitCode.DONE
 
     @classmethod
-    async def run(cls, launch: Launch, worker: Worker, forks: Forks, base: CodeType) -> int:
+    async def run(cls, launch: Launch, worker: Worker, forks: Forks, base: CodeType, debugger: Debugger) -> int:
         """Serve until the master orders the end. Returns the exit code; `base` is the function that runs the loop."""
         serving = cls(launch, worker, forks)
-        serving._watcher = Watcher(serving._node.counters, base)
+        blocked_after = BLOCKED_AFTER_IN_DEVELOPMENT if launch.settings.server.dev else BLOCKED_AFTER
+        serving._watcher = Watcher(serving._node.counters, base, debugger, blocked_after)
         try:
             return await serving._live()
         except composition.StoreUnreachable as error:

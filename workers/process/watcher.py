@@ -22,11 +22,13 @@ from typing import Final
 
 from workers.failures import OncePerPlace
 from workers.node.counters import Counters
+from workers.process.debugger import Debugger
 
 logger = logging.getLogger(__name__)
 
 BEAT: Final = 0.1  # seconds
 BLOCKED_AFTER: Final = 0.3  # seconds without a beat: then something has run for 0.2 to 0.3 s
+BLOCKED_AFTER_IN_DEVELOPMENT: Final = 0.1
 AGAIN_AFTER: Final = 2.0  # seconds until a continuing block is logged again; doubled each time
 
 _OURS: Final = str(Path(__file__).parents[1])
@@ -51,8 +53,13 @@ class Place:
 class Watcher:
     """Watches the loop that makes it; `base` is the function that runs the loop."""
 
-    def __init__(self, counters: Counters, base: CodeType) -> None:
+    def __init__(
+        self, counters: Counters, base: CodeType, debugger: Debugger, blocked_after: float = BLOCKED_AFTER
+    ) -> None:
         self._counters = counters
+        self._debugger = debugger
+        self._blocked_after = blocked_after
+        self._interval = min(BEAT, blocked_after / 3)
         self._base = base
         self._loop = asyncio.get_running_loop()
         self._ident = threading.get_ident()
@@ -74,14 +81,18 @@ class Watcher:
 
     def _beat(self) -> None:
         self._beaten = time.monotonic()
-        self._handle = self._loop.call_later(BEAT, self._beat)
+        self._handle = self._loop.call_later(self._interval, self._beat)
 
     def _watch(self) -> None:
         block, again = 0.0, 0.0  # the beat before the current block; its age at the next log line
-        while not self._ended.wait(BEAT):
+        while not self._ended.wait(self._interval):
             beaten = self._beaten
             age = time.monotonic() - beaten
-            if age < BLOCKED_AFTER or (beaten == block and age < again):
+            if self._debugger.holds_terminal:
+                block = beaten  # it waits for a person
+                again = float("inf")
+                continue
+            if age < self._blocked_after or (beaten == block and age < again):
                 continue
             place = blamed(sys._current_frames().get(self._ident), self._base)
             if place is None:

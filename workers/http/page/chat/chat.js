@@ -13,7 +13,7 @@
  * `caughtup` ({recovered, lost, resets}, after a reconnect), `sent` and `retrying` (about a request).
  */
 /** @import { Events, Welcome } from "./wire.js" */
-import { Comeback, LOST, POLICY, UNAUTHORIZED } from "./comeback.js";
+import { Comeback, INTERNAL_ERROR, LOST, POLICY, UNAUTHORIZED } from "./comeback.js";
 import { Core } from "./core.js";
 import { ChatError } from "./errors.js";
 import { spelled } from "./spelling.js";
@@ -259,6 +259,7 @@ export class Chat extends Verbs {
    */
   ended(code, reason) {
     this.ws = null;
+    if (code === INTERNAL_ERROR) console.error(`chatmaster: the server failed and closed the connection: ${reason}`);
     clearTimeout(this.timers.watch);
     this.core.lost();
     const { bye } = this.core;
@@ -367,6 +368,7 @@ export class Chat extends Verbs {
     if (!request) return;
     this.waiting.delete(id);
     clearTimeout(request.timer);
+    if (error?.code === "internal") console.error(`chatmaster: ${error.message}`);
     if (error) request.reject(error);
     else request.resolve(answer);
   }

@@ -8,6 +8,7 @@
 
 export const LOST = 1006; // RFC 6455, 7.1.5: it ended without a close frame, or could not be made
 export const POLICY = 1008; // RFC 6455, 7.4.1; also where the server says no without a close code
+export const INTERNAL_ERROR = 1011;
 export const UNAUTHORIZED = 4001;
 
 // 1000 done; 1002, 1003, 1007, 1009 our own mistake; 1008 refused by policy; 4003 kicked or banned.

@@ -1,4 +1,4 @@
-"""What the master hands a worker, what the two say to each other, and the exit codes both share.
+"""The contract of master and worker: what a worker is given, their messages, and the shared exit codes.
 
 The master knows the workers as one string, `WORKERS_ENTRY`, and by this file; the workers know the master
 by this file, `settings.py` and `stats.py`. Neither imports anything else of the other.
@@ -32,7 +32,7 @@ WORKERS_ENTRY = "workers.main:main"
 # Environment variable in development mode: the file that a worker locks while its debugger holds the terminal.
 DEBUGGER_LOCK = "_CHATMASTER_DEBUGGER_LOCK"
 
-# Of the messages here, of the counters in `stats.py`, and of what one worker hands to another. After an upgrade in
+# Version of the messages here, of the counters in `stats.py`, and of the handover between workers. After an upgrade in
 # place workers of two versions run side by side: where the number differs, the old ones drain instead of handing
 # over, and their counters are not read. `Drain` and `Failed` must therefore stay readable: they may only
 # get fields with a default.
@@ -63,7 +63,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Import the application and say what it declares."""
+    """Import the application and report what it declares."""
 
     settings: Settings
     channel: socket.socket
@@ -73,7 +73,7 @@ class WorkerLog(Protocol):
     """The log of a worker's process, which an application may not silence."""
 
     def keep(self) -> None:
-        """Put back what the application has undone; to be called after its import, and now and then."""
+        """Restore what the application has changed; called after its import and from time to time."""
 
     def reopen(self) -> None:
         """The log file was rotated. Raises OSError."""
@@ -95,7 +95,7 @@ class Launch:
     stats: WorkerStats
     listeners: tuple[Listener, ...] = field(default=())
     store_required: bool = True  # first start: get ready only with the store; later: serve degraded
-    orphans: tuple[str, ...] = ()  # incarnations that are dead, and may have left something in the store
+    orphans: tuple[str, ...] = ()  # dead incarnations that may have left entries in the store
     log: WorkerLog | None = None  # set in the worker's process
 
 
@@ -103,12 +103,12 @@ Task = Probe | Launch
 
 
 class Declared(Struct, frozen=True):
-    """One `Worker(...)` of the program, as far as the master must know it."""
+    """The master's description of one `Worker(...)` of the program."""
 
     name: str
     listen: tuple[str, ...] = ()
-    count: int = 0  # 0: not said
-    chat: bool = False  # the chat serves it, and no callbacks
+    count: int = 0  # 0: not given
+    chat: bool = False  # served by the chat instead of callbacks
 
 
 # ---- worker → master -------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Declares(Struct, frozen=True, tag="declares"):
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """The process cannot do its task and ends with `exit_code`; `reason` is one sentence for people."""
+    """The process cannot do its task and ends with `exit_code`; `reason` is one sentence for the operator."""
 
     exit_code: int
     reason: str
@@ -135,7 +135,7 @@ class Ready(Struct, frozen=True, tag="ready"):
 
 
 class Drained(Struct, frozen=True, tag="drained"):
-    """The worker serves nobody any more and is about to exit with 0."""
+    """The worker has no connections any more and is about to exit with 0."""
 
 
 class Answer(Struct, frozen=True, tag="answer"):
@@ -155,7 +155,7 @@ class Answer(Struct, frozen=True, tag="answer"):
 
 
 class KillPeer(Struct, frozen=True, tag="kill_peer"):
-    """The sibling `incarnation` holds connections of ours and does not answer: end it, and say `Reaped`."""
+    """The sibling `incarnation` holds connections of ours and does not answer: end it, then send `Reaped`."""
 
     incarnation: str
 
@@ -170,11 +170,11 @@ class Replace(Struct, frozen=True, tag="replace"):
 
 
 class Drain(Struct, frozen=True, tag="drain"):
-    """Stop accepting, send the clients away spread over `seconds`, then exit with 0.
+    """Stop accepting, close the clients spread over `seconds`, then exit with 0.
 
     `graceful` waits for the clients to leave by themselves instead. `final` says that the whole server
     goes away (close code 1001) and not only this worker (1012). `reload`: because of new code or settings. A later one
-    replaces an earlier one, and ends a hand-over.
+    replaces an earlier one, and ends a handover.
     """
 
     seconds: float
@@ -202,7 +202,7 @@ class TakeOver(Struct, frozen=True, tag="take_over"):
 
 
 class Query(Struct, frozen=True, tag="query"):
-    """Answer with what only a worker knows: `connections rooms who tail say kick ban ...`."""
+    """Answer a query that only a worker can answer: `connections rooms who tail say kick ban ...`."""
 
     id: int
     what: str
@@ -210,7 +210,7 @@ class Query(Struct, frozen=True, tag="query"):
 
 
 class CancelQuery(Struct, frozen=True, tag="cancel_query"):
-    """Nobody waits for that answer any more (a `tail` that ended)."""
+    """Cancel a query whose answer is no longer wanted (a `tail` that ended)."""
 
     id: int
 
@@ -222,7 +222,7 @@ class Adopt(Struct, frozen=True, tag="adopt"):
 
 
 class Reaped(Struct, frozen=True, tag="reaped"):
-    """A sibling is dead and waited for: what it owned in the store is nobody's now."""
+    """A dead sibling was reaped: its entries in the store have no owner now."""
 
     incarnation: str
 

@@ -1,13 +1,13 @@
-"""Addressing: what rooms, users and connections may be called, and which names the server keeps for itself.
+"""Addressing: the valid names of rooms, users and connections, and the names that the server reserves.
 
 A name of a room has 1 to 64 characters: letters, marks and digits of any script (the Unicode categories L, M and N)
 and ``_ . : -``. A user id is the same, with ``%``, since a token's `sub` is percent-encoded where it has other
 characters. Names are compared case-sensitively, after normalisation to NFC (Unicode Standard Annex #15), which each
 public door does once by the functions here. So ``@`` and ``!``, which begin the names of inboxes and of the server's
-own rooms, are in no name, nor is what looks like them, nor what cannot be seen.
+own rooms, are in no name, nor are look-alikes and invisible characters.
 
-Every function that checks raises TypeError for what is no string, and ValueError, which says what is allowed, for what
-is no name.
+Every function that checks raises TypeError for anything but a string, and ValueError, which lists what is allowed, for
+an invalid name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INBOX: Final = "@"
 INTERNAL: Final = "!"
 ALL_ROOM: Final = "!all"  # every connection of a program is in it: Worker.broadcast
 CONTROL_ROOM: Final = "!control"  # orders about users: bans, mutes, kicks; and kicks of single connections
-NAMES_ROOM: Final = "!names"  # what users are called, and which of them are moderators
+NAMES_ROOM: Final = "!names"  # names of users, and which users are moderators
 SENDS_ROOM: Final = "!sends"  # messages for single connections
 # Names that only tag keys and channels of the store: these rooms have no log and no members.
 ALL_CONNECTIONS: Final = "!all-connections"
@@ -35,7 +35,7 @@ AUDIT_TRAIL: Final = "!audit"
 SANCTIONS: Final = "!sanctions"
 PROBE: Final = "!probe"
 INBOX_CHANNEL: Final = "!inboxes-"  # and the number of a channel that inboxes share
-SETTINGS_ROOM: Final = "!settings"  # what an instance publishes of its settings; only a key, nobody is in it
+SETTINGS_ROOM: Final = "!settings"  # an instance's published settings; only a key, without members
 
 _ALLOWED: Final = "1 to 64 letters, marks and digits of any script, and _ . : -"
 _ASCII_ROOM: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z").match
@@ -43,54 +43,54 @@ _ASCII_USER: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,64}\Z").match
 _CONNECTION: Final = re.compile(r"[0-9A-Za-z_.:%-]{1,64}\Z").match
 _OTHERS: Final = frozenset("_.:-")
 _LIKE_INTERNAL: Final = ("\u01c3", "\u2d51")  # letters that look like "!" (UTS #39)
-# Letters and marks that nobody can see: Default_Ignorable_Code_Point (UAX #44) in the categories L and M.
+# Invisible letters and marks: Default_Ignorable_Code_Point (UAX #44) in the categories L and M.
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 
-# ---- checked at every public door ----------------------------------------------------------------------
+# ---- checks for every public entry --------------------------------------------------------------------
 
 
 def room_name(name: object) -> str:
-    """The name of a room as it is kept."""
+    """Check and normalise the name of a room."""
     if type(name) is str and _ASCII_ROOM(name):
         return name
     return _checked(name, "name of a room", "room", also="")
 
 
 def user_id(user: object) -> str:
-    """A user's id as it is kept."""
+    """Check and normalise a user id."""
     if type(user) is str and _ASCII_USER(user):
         return user
     return _checked(user, "user id", "user", also="%")
 
 
 def room_or_inbox(name: object) -> str:
-    """The name of a room, or of an inbox: `@` and a user id. For the chat's clients, who may name their own."""
+    """Check the name of a room or an inbox (`@` and a user id); for clients, which may name their own inbox."""
     if isinstance(name, str) and name.startswith(INBOX):
         return inbox_of(user_id(name[1:]))
     return room_name(name)
 
 
 def log_name(name: object) -> str:
-    """The name of any log, the server's own included. For the operator."""
+    """Check the name of any log, including the server's own; for the operator."""
     if isinstance(name, str) and is_internal(name):
         return INTERNAL + room_name(name[1:])
     return room_or_inbox(name)
 
 
 def connection_id(connection: object) -> str:
-    """The id of a connection, which never names where it is."""
+    """Check the id of a connection."""
     if not isinstance(connection, str):
-        raise TypeError(f"a connection is named by its id, a string, not by {_kind(connection)}")
+        raise TypeError(f"a connection id is a string, not {_kind(connection)}")
     if not _CONNECTION(connection):
-        raise ValueError(f"{_shown(connection)} is no id of a connection: connection.id has it")
+        raise ValueError(f"{_shown(connection)} is not the id of a connection: use connection.id")
     return connection
 
 
 def connection_ids(connections: object) -> tuple[str, ...]:
-    """Ids of connections, from an iterable of them or from a single one."""
+    """Check the ids of connections, given as an iterable or as one id."""
     if isinstance(connections, str):
         return (connection_id(connections),)
     if not isinstance(connections, Iterable) or isinstance(connections, bytes | bytearray):
@@ -99,40 +99,40 @@ def connection_ids(connections: object) -> tuple[str, ...]:
 
 
 def normalized(name: str) -> str:
-    """Another spelling of the same name as it is kept; anything that is no name stays as it is."""
+    """Return the normalised spelling of a name; an invalid name is returned unchanged."""
     return name if name.isascii() or len(name) > MAX_RAW else unicodedata.normalize("NFC", name)
 
 
-# ---- what names mean -----------------------------------------------------------------------------------
+# ---- meaning of names ---------------------------------------------------------------------------------
 
 
 def inbox_of(user: str) -> str:
-    """The room in which what is sent to one user arrives."""
+    """Return the room that receives messages to a user."""
     return INBOX + user
 
 
 def is_inbox(room: str) -> bool:
-    """Whether a room is some user's inbox."""
+    """Return whether a room is a user's inbox."""
     return room.startswith(INBOX)
 
 
 def user_of_inbox(room: str) -> str:
-    """Whose inbox it is."""
+    """Return the user of an inbox."""
     return room[1:]
 
 
 def is_internal(room: str) -> bool:
-    """Whether the server itself keeps a room: nobody calls it one."""
+    """Return whether a room is one of the server's own."""
     return room.startswith(INTERNAL)
 
 
 def is_public(room: str) -> bool:
-    """Whether people call it a room: neither an inbox nor the server's own."""
+    """Return whether a room is visible to users: neither an inbox nor one of the server's own."""
     return not room.startswith((INBOX, INTERNAL))
 
 
 def scoped(instance: str, scope: str) -> str:
-    """The name under which a Worker's rooms and counts are kept; scope "" is the instance's own."""
+    """Return the name that prefixes a Worker's keys in the store; scope "" is the instance's own."""
     return f"{instance}:{scope}" if scope else instance
 
 
@@ -140,21 +140,21 @@ def scoped(instance: str, scope: str) -> str:
 
 
 def is_allowed(character: str) -> bool:
-    """Whether a character may be in the name of a room."""
+    """Return whether the name of a room may contain a character."""
     if character.isascii():
         return character.isalnum() or character in _OTHERS
     return unicodedata.category(character)[0] in "LMN" and not _INVISIBLE.match(character)
 
 
 def is_kept(name: str) -> bool:
-    """Whether it is spelled as names are kept, and cannot be taken for one of the server's own."""
+    """Return whether a name is normalised and does not look like one of the server's own."""
     return unicodedata.is_normalized("NFC", name) and not name.startswith(_LIKE_INTERNAL)
 
 
 def _checked(name: object, what: str, argument: str, *, also: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"{argument} is a string, not {_kind(name)}")
-    name = str.__str__(name)  # of an Enum that is a string too its value, not what it prints
+    name = str.__str__(name)  # the value of a string Enum, not its display form
     kept = _normal_form(name, also) if len(name) <= MAX_RAW else ""
     if not kept:
         raise ValueError(f"{_shown(name)} is no {what}: {_ALLOWED}{f' {also}' if also else ''}")
@@ -163,7 +163,7 @@ def _checked(name: object, what: str, argument: str, *, also: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _normal_form(name: str, also: str) -> str:
-    """The name in NFC; empty where it is none."""
+    """Return the name in NFC; "" if it is invalid."""
     kept = unicodedata.normalize("NFC", name)
     if not 1 <= len(kept) <= MAX_CHARACTERS or kept.startswith(_LIKE_INTERNAL):
         return ""

@@ -1,6 +1,6 @@
 """`Gateway`: the same rooms and users for other programs, such as a web application or a cron job.
 
-It needs nothing but the store: a message takes the path of every other one, through the same script, and reaches
+It needs only the store: a message takes the path of every other message, through the same script, and reaches
 every member on every worker and machine, once and in the room's order. It is synchronous and may be used by one
 thread at a time. This module imports redis, which takes 0.1 s and more: `workers` imports it when it is used.
 
@@ -51,15 +51,15 @@ from workers.registry import keys as registry_keys
 from workers.room_options import retention
 
 MAX_TIMEOUT = 3600.0  # seconds
-LOOK_EVERY = 1.0  # seconds between two looks whether the instance still runs, and what it says of itself
+LOOK_EVERY = 1.0  # seconds between two checks of whether the instance runs, and of its published settings
 
 
 class GatewayError(Exception):
-    """A `Gateway` could not do it; the message says why, in one sentence."""
+    """A call of a `Gateway` failed; the message gives the reason in one sentence."""
 
 
 class GatewayUnavailable(GatewayError):
-    """The store did not answer. Of what was sent nobody knows whether it is kept; with a `key` it can be repeated."""
+    """The store did not answer: the message may or may not be stored; with a `key` the call can be repeated."""
 
 
 class GatewayRefused(GatewayError):
@@ -67,16 +67,16 @@ class GatewayRefused(GatewayError):
 
 
 class InstanceNotRunning(GatewayError):
-    """Nobody runs an instance of that name in this store; nothing was sent."""
+    """No instance of that name runs with this store; nothing was sent."""
 
 
 class WrongApplication(GatewayError):
-    """What runs there would misunderstand it; nothing was sent."""
+    """The running application would not understand the message; nothing was sent."""
 
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """Raise what a store, or the way there, raises as one of ours."""
+    """Convert errors of the store and of its connection to GatewayError."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
@@ -90,13 +90,13 @@ def own_errors() -> Iterator[None]:
 
 
 class Gateway:
-    """A way into a running server from outside.
+    """Sends to, and queries, a running server from another program.
 
     `url` is the store's (`redis://…`, `unix:///…`; `chatctl status` shows it), `name` the instance's (`master.name`),
     `timeout` in seconds for each answer.
     `worker` names one of several Workers of a program; without it the chat is meant, or the first Worker.
     How long rooms are kept is what the server says; `settings` overrides it.
-    Every method raises GatewayError, see above: InstanceNotRunning where nobody runs it (nothing goes
+    Every method raises GatewayError, see above: InstanceNotRunning if the instance does not run (nothing goes
     into the void), WrongApplication for what its clients would misunderstand, GatewayUnavailable, GatewayRefused; and
     TypeError and ValueError for wrong arguments. After GatewayUnavailable the outcome is unknown, and a repetition is
     kept once only with a `key`.
@@ -116,17 +116,17 @@ class Gateway:
         if settings is not None and not isinstance(settings, Settings):
             raise TypeError(f"settings is a chatmaster.settings.Settings, not {type(settings).__name__}")
         _check_timeout(timeout)
-        # No retries of its own: one would write twice.
+        # No retries: a retry could write twice.
         where = _parse_url(url)
         self._client: Any = client.connect(where, timeout)
         self._database = where.database
         self._instance = name
         self._worker = worker
-        self._name = scoped(name, worker)  # what the keys of the Worker begin with; see `_look`
+        self._name = scoped(name, worker)  # prefix of the Worker's keys; see `_look`
         self._given = settings
         self._settings = settings or Settings()
         self._retention = retention(self._settings)
-        self._application = ""  # what runs there
+        self._application = ""  # the kind of the running application
         self._looked_at = -math.inf
         self._seed = secrets.token_hex(4)
         self._publish = self._client.register_script(load_own("publish").source)
@@ -140,7 +140,7 @@ class Gateway:
     def send_to_room(self, room: str, data: str | bytes, *, exclude: str | Iterable[str] = (), key: str = "") -> Placed:
         """Send to every member of a room, text for str and binary for bytes; `exclude` names connections.
 
-        It goes out as it is. Raises WrongApplication for the chat, whose clients understand what `say` says.
+        The data is sent unchanged. Raises WrongApplication for the chat, whose clients understand only `say`.
         """
         return self._send(room_name(room), data, exclude, key)
 
@@ -156,16 +156,16 @@ class Gateway:
             return self._append(room, payload, form, excluded, key)
 
     def send_to_connection(self, connection: str, data: str | bytes) -> None:
-        """Send to one connection, wherever it is. Raises WrongApplication for the chat."""
+        """Send to one connection of any worker. Raises WrongApplication for the chat."""
         order = control_room.send_to(connection_id(connection), data)
         with own_errors():
             self._must_run(kept.PROGRAM)
             self._order(order)
 
     def kick(self, connection: str, *, reason: str = "") -> None:
-        """Close one connection with 4003, wherever it is; `connection` is its `Connection.id`, not a user's.
+        """Close one connection of any worker with 4003; `connection` is its `Connection.id`, not a user id.
 
-        An id that no worker has is passed over: nobody answers for connections that are gone.
+        There is no error for an id that no worker has.
         """
         order = control_room.KickConnection(connection_id(connection), close_reason(reason))
         with own_errors():
@@ -173,7 +173,7 @@ class Gateway:
             self._order(order)
 
     def say(self, room: str, text: str = "", *, user: str, name: str = "", data: Any = None, key: str = "") -> Placed:
-        """Say something in a room of the chat, as `user`; `data` is any JSON instead of a text.
+        """Send a message to a room of the chat as `user`; `data` is any JSON instead of a text.
 
         Raises ValueError for what the chat would refuse as well: a name that no room or user can have, too much, a text
         of which nothing can be seen.
@@ -183,7 +183,7 @@ class Gateway:
             raise TypeError("text and name are strings; other content is `data`")
         name = names.cleaned(name) if name else user
         if data is None and names.is_blank(text):
-            raise ValueError("nothing of this text can be seen")
+            raise ValueError("this text has no visible character")
         content = {"data": data} if data is not None else {"text": text}
         message = {"type": "message", "room": room, "from": {"user": user, "name": name}, **content}
         payload = msgspec.json.encode(message)
@@ -194,17 +194,17 @@ class Gateway:
                 raise ValueError(f"the message has {size} bytes, {most} are allowed")
             return self._append(room, payload, "j", "", key, author=user)
 
-    # ---- asking ------------------------------------------------------------------------------------
+    # ---- queries ----------------------------------------------------------------------------------
 
     def is_online(self, user: str) -> bool:
-        """Whether the user has a connection to any worker."""
+        """Return whether the user has a connection to any worker."""
         subject = registry_keys.of_user(user_id(user))
         with own_errors():
             self._must_run()
             return self._count(subject) > 0
 
     def online(self) -> int:
-        """Connections to all workers and machines."""
+        """Return the number of connections of all workers and machines."""
         with own_errors():
             self._must_run()
             return self._count(registry_keys.ALL)
@@ -229,10 +229,10 @@ class Gateway:
             for (user, connections), name in zip(found, called, strict=True)
         ]
 
-    # ---- life --------------------------------------------------------------------------------------
+    # ---- closing ------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the connection to the store."""
+        """Close the connection to the store."""
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -265,7 +265,7 @@ class Gateway:
         return placed
 
     def _must_run(self, application: str = "") -> None:
-        """Raises InstanceNotRunning, and WrongApplication where it runs something else than `application`."""
+        """Raises InstanceNotRunning, and WrongApplication if another application than `application` runs."""
         if time.monotonic() >= self._looked_at + LOOK_EVERY:
             self._look()
         if application and application != self._application:
@@ -273,7 +273,7 @@ class Gateway:
             raise WrongApplication(f"the instance {self._name!r} runs {what}")
 
     def _look(self) -> None:
-        """Read what the instance says of itself: to append with other limits than its own would trim its rooms.
+        """Read the instance's published settings: appending with other limits would trim its rooms.
 
         The chat, or else the first Worker of a program, keeps its rooms under the instance's own name: a name that the
         Worker may get and lose by a reload. Raises InstanceNotRunning.
@@ -294,7 +294,7 @@ class Gateway:
         self._looked_at = time.monotonic()
 
     def _published(self, name: str) -> kept.Published | None:
-        """What workers publish under a name; None: none of them runs."""
+        """Return what the workers of a name publish; None if no such worker runs."""
         said = self._client.get(kept.key_of(name))
         return kept.unpack(said) if said is not None and self._incarnations(name) else None
 
@@ -313,7 +313,7 @@ class Gateway:
 def _parse_url(url: str) -> store_url.StoreUrl:
     try:
         return store_url.parse(url)
-    except ValueError as error:  # an embedded store has an address too, which only its server knows
+    except ValueError as error:  # only the server knows the address of an embedded store
         raise ValueError(f"url: {str(error).replace('embedded, ', '')}") from None
 
 
@@ -325,5 +325,5 @@ def _check_timeout(timeout: Any) -> None:
 
 
 def _body(text: str, data: Any) -> bytes:
-    """What `limits.message_size` is for."""
+    """Return the size of the content that `limits.message_size` limits."""
     return text.encode() if data is None else msgspec.json.encode(data)

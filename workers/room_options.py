@@ -11,9 +11,9 @@ import msgspec
 from chatmaster.settings import RoomRule, Settings
 from workers.addressing import INBOX, is_inbox, is_internal, normalized
 
-INTERNAL_HISTORY_SIZE: Final = 1000  # entries that the server's own rooms keep at least, whatever the settings say
+INTERNAL_HISTORY_SIZE: Final = 1000  # minimum of entries in the server's own rooms, regardless of the settings
 _INBOX_RULE: Final = RoomRule(match=f"{INBOX}*", presence=False)
-_CACHED_ROOMS: Final = 4096  # options are looked up by name; a client may make up names without end
+_CACHED_ROOMS: Final = 4096  # bounded, since clients can invent any number of names
 
 
 @lru_cache(maxsize=1024)
@@ -22,12 +22,12 @@ def _parts(pattern: str) -> tuple[str, ...]:
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:
-    """Whether any pattern fits the whole name; `*` stands for any characters, nothing else is special."""
+    """Return whether any pattern matches the whole name; `*` matches any characters, nothing else is special."""
     return any(pattern in ("*", name) or ("*" in pattern and _fits(_parts(pattern), name)) for pattern in patterns)
 
 
 def _fits(parts: tuple[str, ...], name: str) -> bool:
-    """Whether the name is made of the parts, with anything between them.
+    """Return whether the name consists of the parts with any text between them.
 
     Each part is looked for once, from where the one before it ended: a regular expression would try every way to
     divide the name, and the name is somebody else's.
@@ -60,7 +60,7 @@ class Options:
 
 
 def _normalized(rule: RoomRule) -> RoomRule:
-    """The rule with its patterns as names are kept."""
+    """Return the rule with normalised patterns."""
     return msgspec.structs.replace(
         rule,
         match=normalized(rule.match),
@@ -74,7 +74,7 @@ def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
     options, store = Options(settings.rooms), settings.store
 
     def of(room: str) -> tuple[int, int]:
-        if is_internal(room):  # the operator's patterns never mean the server's own rooms
+        if is_internal(room):  # the operator's patterns never match the server's own rooms
             return max(INTERNAL_HISTORY_SIZE, store.history_size), store.history_ttl
         rule = options.of(room)
         size = store.history_size if rule.history_size is None else rule.history_size

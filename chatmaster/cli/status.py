@@ -53,7 +53,7 @@ _COLUMNS = (
 _INCIDENTS = {  # singular and plural
     "handed_over": ("connection handed over", "connections handed over"),
     "hand_over_failed": ("not handed over",),
-    "hand_overs_aborted": ("hand-over given up", "hand-overs given up"),
+    "hand_overs_aborted": ("handover given up", "handovers given up"),
     "hung": ("worker hung", "workers hung"),
     "silent": ("silent",),
     "deaf": ("deaf",),

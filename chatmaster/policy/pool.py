@@ -17,7 +17,7 @@ from chatmaster.stats import MAX_SLOTS
 
 ABORT_GRACE: Final = 2.0  # seconds for a hung worker to write its stack
 JITTER: Final = 0.1  # of max_lifetime, either way
-HAND_OVER_DRAINS: Final = 4  # drain_timeouts that a hand-over may take while it goes on
+HAND_OVER_DRAINS: Final = 4  # drain_timeouts that a handover may take while it goes on
 
 
 class Pool:

@@ -73,9 +73,9 @@ def test_ids_of_connections_come_one_by_one_or_together() -> None:
         with pytest.raises(TypeError, match="exclude takes ids of connections"):
             connection_ids(wrong)
     for wrong in ([5], [None], [object()]):
-        with pytest.raises(TypeError, match="a connection is named by its id"):
+        with pytest.raises(TypeError, match="a connection id is a string"):
             connection_ids(wrong)
-    with pytest.raises(ValueError, match="no id of a connection"):
+    with pytest.raises(ValueError, match="not the id of a connection"):
         connection_ids("a1,b2")
 
 

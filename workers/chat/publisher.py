@@ -47,7 +47,7 @@ class MessagePublisher:
         """Append a user's text to a room's log. Raises ValueError for an invalid room or a blank text, BusError."""
         room = room_name(room)
         if is_blank(text):
-            raise ValueError("nothing of this text can be seen")
+            raise ValueError("this text has no visible character")
         mentions = self._mentions.mentioned(room, text) if entries.MENTION_SIGN in text else ()
         body = entries.body_of_text(text, mentions)
         return await self.append(room, entries.message(room, entries.sender(user, name), body), author=user)

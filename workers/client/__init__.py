@@ -1,4 +1,4 @@
-"""A client of the chat for Python programs: typed, on asyncio, and back by itself after whatever happens.
+"""A typed asyncio client of the chat, which reconnects by itself.
 
 ::
 
@@ -10,8 +10,8 @@
             if isinstance(event, Message):
                 print(event.sender.name, event.text)
 
-Messages of a room come in order, each once, over lost connections, reloads and dead servers; where some cannot be had
-any more, a `Gap` or `Reset` says so.
+Messages of a room arrive in order, each once, across lost connections, reloads and dead servers; a `Gap` or `Reset`
+reports messages that are gone for good.
 """
 
 from workers.client.client import Client, Connecting, connect

@@ -1,7 +1,7 @@
-"""The shell of the client: one WebSocket at a time, the tasks round it, and the methods an application calls.
+"""The client's shell: one WebSocket at a time, its tasks, and the methods that an application calls.
 
-Whatever the connection does, a call stays a call: `say` returns when the server has kept the message, over as many
-connections as that takes, and what was said while nobody listened comes first after the return.
+A call survives lost connections: `say` returns when the server has stored the message, after any number of
+reconnects. Messages that were missed come first after a reconnect.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from workers.close_codes import CloseCode
 TIMEOUT: Final = 30.0  # seconds for a request, over all connections it takes
 MAX_MESSAGE: Final = 4 * 2**20  # bytes: a page of history is the largest message of a server
 SUBPROTOCOL: Final = Subprotocol("chat.v1.json")
-_LIMIT: Final = 1000  # events that wait for the application before the client stops reading
+_LIMIT: Final = 1000  # events waiting for the application before the client stops reading
 
 Token = str | Callable[[], str | Awaitable[str]] | None
 
@@ -55,7 +55,7 @@ class Client(Verbs):
         random: Callable[[], float] = random.random,
         **websocket: Any,
     ) -> None:
-        """Nothing happens before `start`.
+        """Prepare a client; it connects in `start`.
 
         `token`: a string, or a function (a coroutine function, too) that gives a fresh one for each connection.
         `on_event` is called with every event, in order, on the loop; without it they wait for `events`.
@@ -74,21 +74,23 @@ class Client(Verbs):
         self._ws: ClientConnection | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._events: deque[ev.Event] = deque()
-        self._changed = asyncio.Event()  # something for `events`, or for a reader that waits for room
+        self._changed = asyncio.Event()  # wakes `events`, and a reader that waits for space in the queue
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._due = asyncio.Event()  # there may be something to send
-        self._refused: RequestRefused | CannotConnect | None = None  # the hello, or all, for good
-        self._failure = ""  # why there was no connection the last time; "": there was one
+        self._due = asyncio.Event()  # wakes the sender
+        self._refused: RequestRefused | CannotConnect | None = (
+            None  # why the client ended, if the hello or the handshake was refused
+        )
+        self._failure = ""  # why the last attempt to connect failed; "" after a success
         self._tried = False
         self._ended: ConnectionEnded | None = None
 
-    # ---- its life ----------------------------------------------------------------------------------
+    # ---- lifecycle --------------------------------------------------------------------------------
 
     async def start(self) -> Self:
         """Connect. Returns after the first `welcome`.
 
-        Raises CannotConnect at once where nobody is there, or the address is wrong, and after `timeout` where no
+        Raises CannotConnect at once if no server listens or the address is wrong, and after `timeout` if no
         connection came about; RequestRefused where the server does not let us in, ConnectionEnded where it closes for
         good, and OutcomeUnknown where it did not answer within `timeout`.
         """
@@ -105,7 +107,7 @@ class Client(Verbs):
         return self
 
     async def close(self) -> None:
-        """Leave. What waits for an answer gets ConnectionEnded."""
+        """Close the client. Unanswered requests raise ConnectionEnded."""
         self._end(ConnectionEnded(1000, "closed by this side"))
         if self._task is not None:
             self._task.cancel()
@@ -114,7 +116,7 @@ class Client(Verbs):
 
     @property
     def user(self) -> str:
-        """Who the server says we are; "" before the first `welcome`."""
+        """The user id that the server gave the client; "" before the first `welcome`."""
         return self.core.user
 
     @property
@@ -123,11 +125,11 @@ class Client(Verbs):
 
     @property
     def rooms(self) -> dict[str, ev.Position | None]:
-        """Where we are in each room."""
+        """The client's position in each room."""
         return {room: place.position for room, place in self.core.rooms.items()}
 
     async def events(self) -> AsyncIterator[ev.Event]:
-        """Every event in order, until the client ends. A slow loop makes the server wait, and loses nothing."""
+        """Yield every event in order until the client ends. A slow loop makes the server wait; nothing is lost."""
         while True:
             while self._events:
                 event = self._events.popleft()
@@ -156,7 +158,7 @@ class Client(Verbs):
         finally:
             self._answers.pop(request.id, None)
             self.core.forget(request.id)
-            self._due.set()  # others of its room may have waited for it
+            self._due.set()  # requests of the same room may wait for this one
         if not isinstance(answer, expected):
             raise RequestRefused("internal", f"{type(answer).__name__} is no answer to {kind}")
         return answer
@@ -168,14 +170,14 @@ class Client(Verbs):
         await self._send(encode({"type": kind, **spelled(fields)}) if self.core.online else None)
 
     async def _send(self, data: bytes | None) -> None:
-        """Send if there is something and somebody; a connection that breaks meanwhile is the reader's affair."""
+        """Send what is due on an open connection; the reader handles a connection that breaks during the send."""
         if data is None or self._ws is None:
             return
         with contextlib.suppress(websockets.ConnectionClosed):
             await self._ws.send(data, text=True)
 
     async def _run(self) -> None:
-        """Until there is a reason not to come back; a bug of ours is one."""
+        """Run until the client must not reconnect; a bug of the client is one reason."""
         why = ConnectionEnded(CloseCode.ABNORMAL, "the client failed")
         try:
             why = await self._come_and_go()
@@ -183,7 +185,7 @@ class Client(Verbs):
             self._end(why)
 
     async def _come_and_go(self) -> ConnectionEnded:
-        """One connection after another."""
+        """Open one connection after another."""
         back = Comeback(self._random, renewable=callable(self._token) or self._token is None)
         while True:
             end = await self._connection()
@@ -198,7 +200,7 @@ class Client(Verbs):
             await asyncio.sleep(delay)
 
     async def _connection(self) -> End:
-        """Open one, and serve it to its end."""
+        """Open a connection and serve it until it ends."""
         first, self._tried = not self._tried, True
         try:
             token = await self._fresh_token()
@@ -220,7 +222,7 @@ class Client(Verbs):
         sending = asyncio.create_task(self._send_what_is_due(ws), name=f"requests to {self.url}")
         try:
             await ws.send(self.core.hello(token), text=True)
-            while self._ws is ws:  # what came behind a hole is not looked at
+            while self._ws is ws:  # messages behind a hole are ignored
                 await self._receive(await ws.recv())
                 answered = answered or self.core.online
         except websockets.ConnectionClosed:
@@ -233,7 +235,7 @@ class Client(Verbs):
             sending.result()
         if self._refused is not None:
             return End(reconnect.POLICY, str(self._refused), answered=answered)
-        if (bye := self.core.bye) is not None:  # the close frame may be lost, and says the same
+        if (bye := self.core.bye) is not None:  # the close frame, which repeats it, may be lost
             return End(bye.code, bye.reason, bye.retry_after_ms / 1000, answered)
         return End(ws.close_code or reconnect.LOST, ws.close_reason or "", answered=answered)
 
@@ -254,7 +256,7 @@ class Client(Verbs):
         await self._wait_for_room()
 
     async def _send_what_is_due(self, ws: ClientConnection) -> None:
-        """As long as the connection lasts: one after the other, so that requests go out in the order of their turns."""
+        """Send while the connection lasts, one request after another, so that requests keep their order."""
         try:
             while True:
                 self._due.clear()
@@ -265,7 +267,7 @@ class Client(Verbs):
                     async with asyncio.timeout_at(wake_at if math.isfinite(wake_at) else None):
                         await self._due.wait()
         except Exception:
-            ws.transport.abort()  # then the reader ends, and raises it
+            ws.transport.abort()  # ends the reader, which raises the error
             raise
 
     async def _carry_out(self, action: core.Action) -> None:
@@ -284,13 +286,13 @@ class Client(Verbs):
                 self._cut()
 
     def _cut(self) -> None:
-        """Do not wait for the closing handshake of a connection that is of no use."""
+        """Close a useless connection without waiting for the closing handshake."""
         if self._ws is not None:
             self._ws.transport.abort()
             self._ws = None
 
     async def _wait_for_room(self) -> None:
-        """Stop reading while the application is behind; not while it waits for an answer, which has to be read."""
+        """Stop reading while the application is behind, unless it waits for an answer."""
         while len(self._events) >= _LIMIT and not self._answers:
             self._changed.clear()
             await self._changed.wait()
@@ -336,7 +338,7 @@ class Client(Verbs):
 
 
 class Connecting:
-    """What `connect` gives: awaited it is a connected client, and `async with` closes that at the end."""
+    """The result of `connect`: awaited, a connected client; with `async with`, a client closed at the end."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -354,7 +356,7 @@ class Connecting:
 
 
 def connect(url: str, **options: Any) -> Connecting:
-    """A client that connects; the options are those of `Client`.
+    """Create and connect a client; the options are those of `Client`.
 
     `async with connect(url) as chat:` closes it at the end; after `chat = await connect(url)` call its `close`. Raises
     what `Client.start` does.
@@ -363,7 +365,7 @@ def connect(url: str, **options: Any) -> Connecting:
 
 
 def _refused(error: websockets.InvalidStatus) -> End:
-    """The handshake was answered with an HTTP status: what a request cannot mend is for good."""
+    """Convert the HTTP status of a refused handshake; statuses that a retry cannot change end the client."""
     status = error.response.status_code
     lasting = 400 <= status < 500 and status not in (408, 425, 429)
     return End(reconnect.POLICY if lasting else reconnect.LOST, f"HTTP {status}")

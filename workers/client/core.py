@@ -1,7 +1,7 @@
-"""The client's side of the protocol without any I/O: rooms, the places in them, and what follows from each message.
+"""The client's side of the protocol without I/O: rooms, positions in them, and the actions for each message.
 
 The server's messages come in by `receive`, requests by `ask`; actions go out, and the shell (`client.py`) carries them
-out. Which requests go out when is said by `due`.
+out. `due` decides which requests are sent when.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from workers.client.places import Place, Verdict
 from workers.client.requests import Request, Requests, encode
 
 WORTH_A_RETRY: Final = frozenset({"rate_limited", "refused", "unavailable", "internal"})
-RETRY_AFTER: Final = 1.0  # seconds, where the server does not say
+RETRY_AFTER: Final = 1.0  # seconds, if the server names no time
 HELLO: Final = 0  # the id of the hello that opens a connection
 
 
 class Send(Struct, frozen=True):
-    """Send this."""
+    """Send a message to the server."""
 
     data: bytes
 
 
 class Tell(Struct, frozen=True):
-    """Show this to the application."""
+    """Pass an event to the application."""
 
     event: events.Event
 
 
 class Finish(Struct, frozen=True):
-    """A request has its answer."""
+    """Complete a request with its answer."""
 
     id: int
     answer: events.FromServer | RequestRefused | OutcomeUnknown
 
 
 class Resume(Struct, frozen=True):
-    """Something is missing: cut the connection and come back with the places as they are."""
+    """Entries are missing: drop the connection and reconnect with the present positions."""
 
 
 class StayAway(Struct, frozen=True):
-    """The server does not let us in, and would not the next time: end the client."""
+    """The server refuses the client for good: end the client."""
 
     why: RequestRefused
 
@@ -58,26 +58,26 @@ Action = Send | Tell | Finish | Resume | StayAway
 
 
 class Core:
-    """One client, over all its connections."""
+    """The state of one client across its connections."""
 
     def __init__(self, rooms: Iterable[str], *, name: str | None, key_prefix: str) -> None:
-        """`key_prefix` makes the keys of this client its own: some random letters."""
+        """`key_prefix` is a random text that makes the keys of this client unique."""
         self.name = name
         self.user = ""
         self.guest_token: str | None = None
-        self.renewed_token: str | None = None  # instead of the one that the program began with
+        self.renewed_token: str | None = None  # replaces the program's first token
         self.online = False  # between `welcome` and the end of the connection
         self.rooms: dict[str, Place] = {normalized(room): Place() for room in rooms}
         self.requests = Requests(key_prefix)
         self.read_up_to: dict[str, int] = {}
         self.bye: events.Bye | None = None
         self._hello_token: str | None = None
-        self._hello_at = math.inf  # when to say it again on this connection
+        self._hello_at = math.inf  # when to repeat the hello on this connection
 
     # ---- towards the server ------------------------------------------------------------------------
 
     def hello(self, token: str | None) -> bytes:
-        """The first message of a connection."""
+        """Return the first message of a connection."""
         self.bye = None
         self._hello_at = math.inf
         self._hello_token = token
@@ -86,9 +86,9 @@ class Core:
         return encode(fields | {key: value for key, value in optional.items() if value})
 
     def ask(self, kind: str, **fields: Any) -> Request:
-        """Make a request; members that are None are left out. It goes out when its turn comes, see `due`.
+        """Make a request; members that are None are left out. It is sent in its turn, see `due`.
 
-        Raises RequestRefused for a text or data that is larger than the server takes.
+        Raises RequestRefused for a text or data above the server's limit.
         """
         request = self.requests.add(kind, fields)
         if kind == "join":
@@ -98,7 +98,7 @@ class Core:
         return request
 
     def due(self, now: float) -> tuple[list[Action], float]:
-        """What is to be sent now, and when to ask again; infinity: when something happens. Seconds, as in `receive`."""
+        """Return what to send now and when to call again (seconds, as in `receive`; infinity: after an event)."""
         if not self.online:
             return self._hello_due(now)
         turn = self.requests.next(now)
@@ -110,11 +110,11 @@ class Core:
         return actions, turn.wake_at
 
     def forget(self, request_id: int) -> None:
-        """Nobody waits for that answer any more."""
+        """Forget a request whose caller has given up."""
         self.requests.take(request_id)
 
     def mark_read(self, room: str, offset: int) -> bytes | None:
-        """Note how far the user has read; what to send now, or nothing: then it goes after the next `welcome`."""
+        """Record the user's read position. Returns what to send now; offline it is sent after the next `welcome`."""
         room = normalized(room)
         if offset <= self.read_up_to.get(room, 0):
             return None
@@ -128,7 +128,7 @@ class Core:
         self.requests.lost()
 
     def become_a_stranger(self, timeout: float) -> list[Action]:
-        """The server does not know the guest that we were: come as a new one, without the old one's inbox.
+        """The server does not know the guest any more: become a new guest, without the old inbox.
 
         What was sent and has no answer after `timeout` is given up. A key is its user's own, so what the stranger
         says under it is said twice if the guest had said it.
@@ -141,7 +141,7 @@ class Core:
     # ---- from the server ---------------------------------------------------------------------------
 
     def receive(self, event: events.FromServer, now: float) -> list[Action]:
-        """What one message of the server makes necessary."""
+        """Return the actions that a message of the server causes."""
         match event:
             case events.Entry():
                 return self._receive_entry(event)
@@ -168,7 +168,7 @@ class Core:
         return [Tell(event)]
 
     def _receive_names(self, presence: events.Presence) -> None:
-        """The user got another name on another connection: the next hello must not bring the old one back."""
+        """Another connection renamed the user: the next hello must not restore the old name."""
         for person in presence.renamed:
             if person.user == self.user and self.name:
                 self.name = person.name
@@ -176,7 +176,7 @@ class Core:
     def _receive_entry(self, entry: events.Entry) -> list[Action]:
         place = self.rooms.get(entry.room)
         if place is None:
-            return []  # left already: it was on its way
+            return []  # the room was left while the message was under way
         known = place.position
         verdict = place.judge(entry.epoch, entry.offset)
         if verdict is Verdict.DROP:
@@ -199,7 +199,7 @@ class Core:
                 return []
             case Verdict.RESUME:
                 return [Resume()]
-        if known is not None and known.offset + 1 != gap.first:  # more is missing than the server thinks, or less
+        if known is not None and known.offset + 1 != gap.first:  # the gap does not start where the client stands
             gap = msgspec.structs.replace(
                 gap, first=known.offset + 1, changes=gap.changes and known.offset >= gap.first
             )
@@ -231,7 +231,7 @@ class Core:
         return actions + [Send(self._read(room)) for room in self.read_up_to if room in entered]
 
     def _settled(self, entered: dict[str, events.RoomState]) -> list[Action]:
-        """What the hello has settled is done."""
+        """Complete the requests that the hello has settled."""
         actions: list[Action] = []
         for request in list(self.requests.pending.values()):
             room = request.fields.get("room", "")
@@ -261,7 +261,7 @@ class Core:
         return [Finish(request.id, RequestRefused(error.code, error.message, error.field))]
 
     def _hello_refused(self, error: events.Error, now: float) -> list[Action]:
-        """What passes is waited for; a name that is not allowed here costs the name, not the way in."""
+        """Wait out temporary refusals of the hello; after a refused name repeat the hello without the name."""
         if error.code in WORTH_A_RETRY:
             self._hello_at = now + _retry_after(error)
             return [Tell(error)]
@@ -278,7 +278,7 @@ class Core:
     def _answered(self, event: events.FromServer) -> list[Action]:
         request = self.requests.take(getattr(event, "id", None))
         if request is None:
-            return []  # given up, or the answer to what was sent twice
+            return []  # the caller gave up, or the request was sent twice
         if request.kind == "rename":
             self.name = request.fields["name"]
         if request.kind == "hello":
@@ -286,7 +286,7 @@ class Core:
         return [Finish(request.id, event)]
 
     def _give_up(self, request: Request, seconds: float) -> Action:
-        """Nobody knows whether it was done, and its key is of no use any more."""
+        """Fail a request with unknown outcome whose key is no longer valid."""
         self.requests.take(request.id)
         return Finish(request.id, OutcomeUnknown(request.kind, seconds, None))
 

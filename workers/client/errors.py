@@ -1,4 +1,4 @@
-"""What can go wrong for somebody who uses the client.
+"""The errors of the client.
 
 ::
 
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 
 class ClientError(Exception):
-    """Any of them."""
+    """Base class of the client's errors."""
 
 
 class CannotConnect(ClientError):
-    """There never was a connection."""
+    """The first connection could not be opened."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"cannot connect to {url}: {reason}")
@@ -26,10 +26,10 @@ class CannotConnect(ClientError):
 
 
 class RequestRefused(ClientError):
-    """The server said no."""
+    """The server refused a request."""
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
-        """`code` is one of the protocol's error codes; `field` the member of the request that is to blame."""
+        """`code` is one of the protocol's error codes; `field` the faulty member of the request."""
         super().__init__(f"{code}: {message}" + (f" ({field})" if field else ""))
         self.code = code
         self.message = message
@@ -37,17 +37,17 @@ class RequestRefused(ClientError):
 
 
 class OutcomeUnknown(ClientError):
-    """No answer in time."""
+    """The server did not answer in time."""
 
     def __init__(self, kind: str, timeout: float, key: str | None) -> None:
-        """`key`: say the same with it again, and it is kept once; None where that cannot be promised any more."""
+        """`key`: a retry with it stores the message once; None if that can no longer be guaranteed."""
         super().__init__(f"no answer to {kind} within {timeout:g} s")
         self.kind = kind
         self.key = key
 
 
 class ConnectionEnded(ClientError):
-    """The connection is over and does not come back by itself."""
+    """The connection has ended and the client does not reconnect."""
 
     def __init__(self, code: int, reason: str) -> None:
         """`code` is the close code; 1000 after `close`."""

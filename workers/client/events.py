@@ -1,4 +1,4 @@
-"""What a client is told: the server's messages as types, and the two that the client adds about its connection.
+"""The events of a client: the server's messages as types, and two events about the connection.
 
 Members that a newer server adds are ignored, and so are messages of a type that is not listed here.
 """
@@ -14,25 +14,25 @@ RequestId = int | str | None
 
 
 class Position(Struct, frozen=True):
-    """A place in a room's log: everything up to and with `offset` is known."""
+    """A position in a room's log: everything up to and including `offset` is known."""
 
     epoch: str
     offset: int
 
 
 class Person(Struct, frozen=True):
-    """Who said or did it."""
+    """The author of a message or change."""
 
     user: str
     name: str = ""
 
 
 class Pushed(Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
-    """Anything that the server sends."""
+    """A message of the server."""
 
 
 class Entry(Pushed, frozen=True, kw_only=True):
-    """Anything that has a place in a room's log."""
+    """A message with a position in a room's log."""
 
     room: str
     epoch: str
@@ -43,7 +43,7 @@ class Entry(Pushed, frozen=True, kw_only=True):
 
 
 class Message(Entry, frozen=True, kw_only=True):
-    """Said in a room, or directly (then `room` is the own inbox and `to` the receiver).
+    """A message in a room, or a direct message (`room` is the client's inbox and `to` the receiver).
 
     What was missed and what `history` gives is as it now stands: after an edit with `edited` (its time), with the
     users of each reaction, and, where it was deleted, without a body.
@@ -60,7 +60,7 @@ class Message(Entry, frozen=True, kw_only=True):
 
 
 class Edited(Entry, frozen=True, kw_only=True):
-    """The message at `target` reads so now."""
+    """The message at `target` has a new text."""
 
     target: int
     text: str | None = None
@@ -69,13 +69,13 @@ class Edited(Entry, frozen=True, kw_only=True):
 
 
 class Deleted(Entry, frozen=True, kw_only=True):
-    """The message at `target` is gone; its offset stays."""
+    """The message at `target` is deleted; its offset stays."""
 
     target: int
 
 
 class Reacted(Entry, frozen=True, kw_only=True):
-    """A reaction to the message at `target` came, or went."""
+    """A reaction to the message at `target` was added or removed."""
 
     target: int
     emoji: str
@@ -83,7 +83,7 @@ class Reacted(Entry, frozen=True, kw_only=True):
 
 
 class Gap(Pushed, frozen=True, kw_only=True):
-    """These offsets cannot be had any more; delivery goes on after them.
+    """These offsets are gone for good; delivery continues after them.
 
     With `changes` no message is among them: they changed earlier messages, whose present state `history` shows.
     """
@@ -96,7 +96,7 @@ class Gap(Pushed, frozen=True, kw_only=True):
 
 
 class Reset(Pushed, frozen=True, kw_only=True):
-    """The room's log was lost; it goes on after `offset`, and what is known of it so far is not in it."""
+    """The room's log was lost; it continues after `offset` without the entries known so far."""
 
     room: str
     epoch: str
@@ -116,7 +116,7 @@ class RoomState(Struct, frozen=True, kw_only=True):
 
 
 class Welcome(Pushed, frozen=True, kw_only=True):
-    """The connection is up, and these are its rooms."""
+    """The connection is open; its rooms."""
 
     connection: str
     user: str
@@ -137,7 +137,7 @@ class Joined(Pushed, RoomState, frozen=True, kw_only=True):
 
 
 class Left(Pushed, frozen=True, kw_only=True):
-    """The answer to `leave`; without an id: somebody else saw to it."""
+    """The answer to `leave`; without an id the user was removed from the room."""
 
     room: str
     id: RequestId = None
@@ -145,7 +145,7 @@ class Left(Pushed, frozen=True, kw_only=True):
 
 
 class Ack(Pushed, frozen=True, kw_only=True):
-    """Done. The place is there only where something was kept, and then the store has it."""
+    """The request was carried out; a position means that the store has the entry."""
 
     id: RequestId = None
     room: str | None = None
@@ -174,7 +174,7 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class Members(Pushed, frozen=True, kw_only=True):
-    """Who is in a room."""
+    """The users in a room."""
 
     room: str
     members: tuple[Member, ...]
@@ -184,7 +184,7 @@ class Members(Pushed, frozen=True, kw_only=True):
 
 
 class Presence(Pushed, frozen=True, kw_only=True):
-    """Who came and went since the last one; in a large room only how many there are."""
+    """The users who came and went since the last event; in a large room only the count."""
 
     room: str
     count: int
@@ -194,7 +194,7 @@ class Presence(Pushed, frozen=True, kw_only=True):
 
 
 class Typing(Pushed, frozen=True, kw_only=True):
-    """Somebody is writing."""
+    """A user is typing."""
 
     room: str
     user: str
@@ -202,7 +202,7 @@ class Typing(Pushed, frozen=True, kw_only=True):
 
 
 class Read(Pushed, frozen=True, kw_only=True):
-    """Somebody has read up to `offset`."""
+    """A user has read up to `offset`."""
 
     room: str
     user: str
@@ -210,7 +210,7 @@ class Read(Pushed, frozen=True, kw_only=True):
 
 
 class Error(Pushed, frozen=True, kw_only=True):
-    """A request did nothing; after `unavailable` and `internal` nobody knows."""
+    """A request failed and had no effect; after `unavailable` and `internal` the effect is unknown."""
 
     code: str
     message: str = ""
@@ -228,7 +228,7 @@ class Bye(Pushed, frozen=True, kw_only=True):
 
 
 class Muted(Pushed, frozen=True, kw_only=True):
-    """The user may not speak, in the room or (None) anywhere, until then (ms since 1970; None: without end)."""
+    """The user is muted, in the room or (None) everywhere, until a time (ms since 1970; None: without end)."""
 
     room: str | None = None
     until: int | None = None
@@ -236,7 +236,7 @@ class Muted(Pushed, frozen=True, kw_only=True):
 
 
 class Unmuted(Pushed, frozen=True, kw_only=True):
-    """The user may speak again."""
+    """The user is no longer muted."""
 
     room: str | None = None
 
@@ -249,7 +249,7 @@ class Pong(Pushed, frozen=True, kw_only=True):
 
 
 class Disconnected(Struct, frozen=True):
-    """The connection is lost; the client comes back in `retry_in` seconds, or not at all (None)."""
+    """The connection is lost; the client reconnects in `retry_in` seconds, or (None) not at all."""
 
     code: int
     reason: str
@@ -284,9 +284,9 @@ _decode: Final = msgspec.json.Decoder(FromServer).decode
 
 
 def decode(data: str | bytes) -> FromServer | None:
-    """A message of the server; None: of a type that this client does not know, or none of the chat's at all.
+    """Decode a message of the server; None for an unknown type, or data that is not the chat's.
 
-    Another program may have sent the room something of its own, see `Gateway.send_to_room`.
+    Another program may have sent its own data to the room, see `Gateway.send_to_room`.
     """
     try:
         event: FromServer = _decode(data)

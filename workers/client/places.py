@@ -1,4 +1,4 @@
-"""Where the client is in each room's log, and whether the next entry may be shown: pure.
+"""The client's position in each room's log, and whether the next entry may be shown. Pure.
 
 The server promises offsets without holes, each once, but for `gap` and `reset`. This is the guard that makes it
 true for the application whatever happens between: an entry that is known is dropped, and one that comes too early is
@@ -14,33 +14,33 @@ from workers.client.events import Position
 
 
 class Verdict(Enum):
-    """What to do with an entry."""
+    """The decision about an entry."""
 
     SHOW = "show"
     DROP = "drop"
-    RESUME = "resume"  # something before it is missing: come back with `since`
+    RESUME = "resume"  # an earlier entry is missing: reconnect with `since`
     SHOW_AFTER_HOLE = "show after hole"  # still missing after a resume
 
 
 class Place:
-    """The place in one room's log. `position` is None until the server has said where the log stands."""
+    """The position in one room's log; `position` is None until the server has sent the log's top."""
 
     __slots__ = ("dropped", "hole", "position")
 
     def __init__(self, position: Position | None = None) -> None:
         self.position = position
-        self.hole: int | None = None  # the offset after which a hole was seen once
+        self.hole: int | None = None  # the offset before a hole that was seen once
         self.dropped = 0  # entries that came twice
 
     def entered(self, epoch: str, top: int) -> None:
-        """The server let us in. Who came with a place keeps it: what was missed follows."""
+        """The room is joined. A client that sent a position keeps it: the missed entries follow."""
         if self.position is None:
             self.position = Position(epoch, top)
 
     def judge(self, epoch: str, first: int, last: int = 0) -> Verdict:
         """Move on to the entry at `first`, or over the gap from `first` to `last`, if that is what comes next."""
         last = max(first, last)
-        if self.position is None:  # cannot be by the protocol: `joined` comes first
+        if self.position is None:  # impossible by the protocol: `joined` comes first
             self.position = Position(epoch, first - 1)
         known = self.position.offset
         if last <= known:
@@ -54,6 +54,6 @@ class Place:
         return verdict
 
     def moved(self, epoch: str, offset: int) -> None:
-        """What comes next is `offset` + 1."""
+        """Set the position: the next entry is `offset` + 1."""
         self.position = Position(epoch, offset)
         self.hole = None

@@ -105,7 +105,7 @@ METRICS: Final = (
     ),
     _counter(Field.REPLACED_DEAF, "workers_deaf", "Workers replaced because they heard nothing from the store."),
     _counter(Field.HUNG, "workers_hung", "Workers killed because their loop gave no sign of life."),
-    _counter(Field.SILENT, "workers_silent", "Workers killed because they gave a sibling no answer in a hand-over."),
+    _counter(Field.SILENT, "workers_silent", "Workers killed because they gave a sibling no answer in a handover."),
     _counter(Field.DEAF, "store_reconnects", "Times the subscription was found deaf and made again."),
     _counter(Field.LOGS_DROPPED, "log_lines_dropped", "Log lines dropped because the log could not be written."),
     _counter(Field.PUBLISH_FAILURES, "publish_failures", "Messages that the store did not acknowledge."),

@@ -57,14 +57,14 @@ class SanctionStore:
         return kept
 
     async def lift(self, asked: Sanction) -> tuple[Sanction, bool]:
-        """End it, under its addresses too. Returns what is to be told, and whether there was one. Raises BusError."""
+        """End a sanction and its copies. Returns the workers' order and whether it existed. Raises BusError."""
         _, at, addresses, before = await self._keep(asked, -1)
         lifted = msgspec.structs.replace(asked, at=at, addresses=addresses, lifted=True)
         await self._copy(lifted)
         return lifted, bool(before)
 
     async def extend(self, sanction: Sanction, address: str) -> Sanction | None:
-        """Have one hold for an address too. None: it was lifted, or imposed anew, meanwhile. Raises BusError."""
+        """Have one hold for an address too. None: it was lifted or replaced in the meantime. Raises BusError."""
         if len(sanction.addresses) >= MOST_ADDRESSES:
             return None
         extended = msgspec.structs.replace(sanction, addresses=(*sanction.addresses, address))
@@ -85,7 +85,7 @@ class SanctionStore:
         return None
 
     async def listed(self, *, limit: int = MOST_LISTED) -> list[Sanction]:
-        """All that hold, at most `limit`. Raises BusError."""
+        """Return all active sanctions, at most `limit`. Raises BusError."""
         found: dict[bytes, Sanction] = {}
         cursor = b"0"
         while len(found) < limit:
@@ -99,7 +99,7 @@ class SanctionStore:
 
     async def reload(self, sanctions: Sanctions, subjects: Sequence[str]) -> float:
         """Read again what holds for some subjects. Returns the store's time (Unix time). Raises BusError."""
-        now = await self._reload(sanctions, keys.ALL)  # nobody's, but it tells the time
+        now = await self._reload(sanctions, keys.ALL)  # no sanctions, but the store's time
         for start in range(0, len(subjects), RELOADS):
             await asyncio.gather(*(self._reload(sanctions, one) for one in subjects[start : start + RELOADS]))
         return now

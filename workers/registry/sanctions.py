@@ -1,4 +1,4 @@
-"""Owns what a worker knows of bans and mutes: those of its own users and their addresses. Pure.
+"""Holds the bans and mutes of a worker's users and their addresses. Pure.
 
 They are read from the store when somebody says hello, and changed by what the control room tells. The two come by
 different ways, so each carries the time at which the store took it, and the later one counts.
@@ -44,7 +44,7 @@ _decode = msgspec.json.Decoder(_Details).decode
 
 
 def field_of(sanction: Sanction) -> bytes:
-    """Which record it is."""
+    """The key of the record."""
     return f"{sanction.verb} {sanction.room} {sanction.user}".encode()
 
 
@@ -96,11 +96,11 @@ class Sanctions:
         self._unread: set[str] = set()  # those of them that the store has still to be asked about
 
     def begin(self, subject: str) -> None:
-        """Its first connection is here, and the store has to be asked about it."""
+        """Add a subject at its first connection; the store has still to be asked about it."""
         self._unread.add(subject)
 
     def forget(self, subject: str) -> None:
-        """Its last connection is gone."""
+        """Remove a subject after its last connection."""
         self._known.pop(subject, None)
         self.none = not self._known
         self._unread.discard(subject)
@@ -115,19 +115,19 @@ class Sanctions:
         return subject in self._concerned and subject not in self._unread
 
     def known(self, subject: str) -> list[Sanction]:
-        """What is known of it, lifted ones too."""
+        """Return the known sanctions of a subject, including lifted ones."""
         return [one for users in self._known.get(subject, {}).values() for one in users.values()]
 
     def loaded(self, subject: str, sanctions: Iterable[Sanction]) -> None:
-        """The store said what holds for it."""
+        """Add the sanctions that the store has for a subject."""
         self._unread.discard(subject)
         for sanction in sanctions:
             self._note(subject, sanction)
 
     def reloaded(self, subject: str, sanctions: Sequence[Sanction], now: int) -> None:
-        """The store said what holds for it at `now` (ms of its clock), because what the control room told was lost.
+        """Replace the sanctions of a subject by the store's at `now` (ms of its clock), after orders were lost.
 
-        What is known and was not said has been lifted, unless it was imposed since.
+        Known sanctions that the store does not have were lifted, unless they were imposed since.
         """
         said = {(one.verb, one.room, one.user) for one in sanctions}
         for one in self.known(subject):
@@ -136,7 +136,7 @@ class Sanctions:
         self.loaded(subject, sanctions)
 
     def apply(self, sanction: Sanction) -> None:
-        """The control room told of one, or of the end of one."""
+        """Apply a sanction, or its end, from the control room."""
         self._note(keys.of_user(sanction.user), sanction)
         for address in sanction.addresses:
             self._note(keys.of_address(address), sanction)
@@ -150,7 +150,7 @@ class Sanctions:
         if before is None or before.at <= sanction.at:
             known[sanction.user] = sanction
 
-    # ---- asked -------------------------------------------------------------------------------------
+    # ---- queries -----------------------------------------------------------------------------------
 
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         """Why a user, or as a guest the address, is kept out of a room, or out of everything (""); None: is not.
@@ -171,7 +171,7 @@ class Sanctions:
         return found.until / 1000 if found.until else float("inf")
 
     def why_muted(self, user: str, address: str, room: str, now: float) -> str:
-        """The reason that was given for what `muted` says; "": none."""
+        """Return the reason of the mute that `muted` reports; "" if there is none."""
         found = self._find("mute", user, address, room, now)
         return found.reason if found else ""
 

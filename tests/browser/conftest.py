@@ -157,7 +157,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Person]]:
     def make(
         server: Chatmaster, name: str = "", *, width: int = 1280, height: int = 800, people: bool = True, **how: Any
     ) -> Person:
-        context = browser.new_context(viewport={"width": width, "height": height}, locale="en-GB", **how)
+        context = browser.new_context(viewport={"width": width, "height": height}, **({"locale": "en-GB"} | how))
         page = context.new_page()
         if name:
             value = json.dumps(json.dumps(name))

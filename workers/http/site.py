@@ -22,6 +22,7 @@ EXTENSION: Final = "chatmaster"  # in a scope's extensions: {"local": whether th
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
 SCRIPT: Final = "text/javascript; charset=utf-8"
+JSON: Final = "application/json"
 
 # The files change with the version of the server: a browser may keep them, but asks each time.
 _REVALIDATED: Final = {"Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
@@ -34,7 +35,7 @@ class Site:
     """The ASGI application of an endpoint's plain HTTP.
 
     `page` and `script` are the bytes of `/` and `/chat.js`, and `metrics` makes the Prometheus text; None: the path is
-    the program's. `parts` are scripts beside the page by their names, which it loads when it needs them. `ready`
+    the program's. `parts` are scripts and JSON beside the page by their names, which it loads when needed. `ready`
     returns None, or a sentence that says why this worker is not ready. `routes` come before the others. `program` is
     the ASGI application that gets every other path; with one, the page is not served.
     """
@@ -66,7 +67,8 @@ class Site:
             policy = {"Content-Security-Policy": content_security_policy(page)}
             own.append(Route("/", ReadOnly(Document(page, HTML, policy | _REVALIDATED).answer)))
             own += [
-                Route(f"/{name}", ReadOnly(Document(part, SCRIPT, _REVALIDATED).answer)) for name, part in parts.items()
+                Route(f"/{name}", ReadOnly(Document(part, _type_of(name), _REVALIDATED).answer))
+                for name, part in parts.items()
             ]
         self._router = Router([*routes, *own], redirect_slashes=False, default=program or _not_found)
 
@@ -116,3 +118,7 @@ def _text(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     response = PlainTextResponse("Not Found\n", status_code=404, headers=NOSNIFF)
     await response(scope, receive, send)
+
+
+def _type_of(name: str) -> str:
+    return JSON if name.endswith(".json") else SCRIPT

@@ -14,11 +14,12 @@ SCRIPT_ADDRESS = "./chat.js"  # beside the page, under whatever path a proxy has
 STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "forced", "print")
 # What is loaded when it is first needed, if `npm run build` in etc/javascript has made it.
 PARTS = ("emoji", "highlight")
+WORDS = ("de", "ja", "zh-Hans")  # languages with a catalogue: the page itself is English
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The bytes of `/` with its Content-Security-Policy, of `/chat.js`, and of the scripts that are loaded later."""
+    """The bytes of `/` with its Content-Security-Policy, of `/chat.js`, and of the files that are loaded later."""
 
     html: bytes
     csp: str
@@ -42,7 +43,11 @@ def build() -> Page:
     ):
         html = html.replace(mark, text, 1)
     page = html.encode()
-    return Page(page, content_security_policy(page), script, parts)
+    return Page(page, content_security_policy(page), script, parts | _catalogues())
+
+
+def _catalogues() -> dict[str, bytes]:
+    return {f"words/{language}.json": _read(f"words/{language}.json").encode() for language in WORDS}
 
 
 def _part(name: str) -> bytes | None:

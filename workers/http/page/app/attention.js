@@ -4,6 +4,7 @@
 import { byId } from "./dom.js";
 import { textOf } from "./message.js";
 import { kept } from "./storage.js";
+import { t } from "./words.js";
 
 export class Attention {
   /** @param {App} app */
@@ -19,12 +20,12 @@ export class Attention {
 
   async toggle() {
     if (!("Notification" in window)) {
-      this.app.toast("This browser has no notifications");
+      this.app.toast(t("This browser has no notifications"));
       return;
     }
     const permission =
       Notification.permission === "default" ? await Notification.requestPermission() : Notification.permission;
-    if (permission !== "granted") this.app.toast("The browser does not allow notifications here");
+    if (permission !== "granted") this.app.toast(t("The browser does not allow notifications here"));
     else kept.set("notify", !kept.get("notify", false));
     this.show();
   }
@@ -32,10 +33,10 @@ export class Attention {
   show() {
     const button = byId("notify");
     const words = this.wanted
-      ? "Notifications are on: mentions and direct messages, while this page is open"
-      : "Notifications are off";
+      ? t("Notifications are on: mentions and direct messages, while this page is open")
+      : t("Notifications are off");
     button.setAttribute("aria-pressed", String(this.wanted));
-    button.setAttribute("aria-label", "Notifications");
+    button.setAttribute("aria-label", t("Notifications"));
     button.title = words;
     button.querySelector("use").setAttribute("href", this.wanted ? "#i-bell" : "#i-bell-off");
   }
@@ -49,8 +50,11 @@ export class Attention {
   arrived(conversation, message, forMe) {
     const { model } = this.app;
     const here = conversation === model.current;
-    const where = conversation.direct ? "to you" : `in ${model.titleOf(conversation)}`;
-    if (here || forMe) byId("said").textContent = `${message.from.name}${here ? "" : ` ${where}`}: ${textOf(message)}`;
+    const { name } = message.from;
+    const where = conversation.direct
+      ? t("{name} to you", { name })
+      : t("{name} in {room}", { name, room: model.titleOf(conversation) });
+    if (here || forMe) byId("said").textContent = `${here ? name : where}: ${textOf(message)}`;
     if (forMe && this.wanted && !document.hasFocus()) this.notify(conversation, message, where);
   }
 
@@ -62,12 +66,12 @@ export class Attention {
   notify(conversation, message, where) {
     let note;
     try {
-      note = new Notification(`${message.from.name} ${where}`, { body: textOf(message), tag: conversation.id });
+      note = new Notification(where, { body: textOf(message), tag: conversation.id });
     } catch {
       // Chrome on Android has permission to give, but no constructor for pages.
       kept.set("notify", false);
       this.show();
-      this.app.toast("This browser shows no notifications of pages");
+      this.app.toast(t("This browser shows no notifications of pages"));
       return;
     }
     note.onclick = () => {

@@ -7,6 +7,7 @@ import { Mentions } from "./mentions.js";
 import { textOf } from "./message.js";
 import { tooLong } from "./size.js";
 import { kept } from "./storage.js";
+import { t, tParts } from "./words.js";
 
 const TYPING_EVERY = 3000; // ms
 const SAVE_AFTER = 300;
@@ -76,12 +77,12 @@ export class Composer {
     const words = !conversation
       ? ""
       : !open
-        ? "You are not in this room"
+        ? t("You are not in this room")
         : conversation.direct
-          ? `Write to ${title}`
-          : `Write to #${title}`;
+          ? t("Write to {name}", { name: title })
+          : t("Write to #{name}", { name: title });
     this.text.placeholder = words;
-    this.text.setAttribute("aria-label", words || "Message");
+    this.text.setAttribute("aria-label", words || t("Message"));
     this.showContext();
     this.grow();
   }
@@ -134,8 +135,10 @@ export class Composer {
     byId("context").hidden = !about;
     if (!about) return;
     const words =
-      about.mode === "edit" ? ["Editing your message: "] : ["Replying to ", bdi(about.message.from.name), ": "];
-    byId("context-text").replaceChildren(...words, textOf(about.message));
+      about.mode === "edit"
+        ? tParts("Editing your message: {text}", { text: textOf(about.message) })
+        : tParts("Replying to {name}: {text}", { name: bdi(about.message.from.name), text: textOf(about.message) });
+    byId("context-text").replaceChildren(...words);
   }
 
   // ---- sending -------------------------------------------------------------------------------------
@@ -198,7 +201,7 @@ export class Composer {
   given(event, data) {
     if (!data?.files.length || data.types.includes("text/plain")) return;
     event.preventDefault();
-    this.app.toast("Images and files cannot be sent here, only text");
+    this.app.toast(t("Images and files cannot be sent here, only text"));
   }
 
   /** @param {Event} event */

@@ -1,5 +1,6 @@
 /** Owns the questions that the page asks in a dialog: a text, a yes, a moderator's decision. */
 import { el, isComposing } from "./dom.js";
+import { t } from "./words.js";
 
 /**
  * Show a form in a modal dialog until `submit` has succeeded or the person has thought better of it.
@@ -14,7 +15,12 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
     class: danger ? "button primary danger" : "button primary",
     text: action,
   });
-  const cancel = el("button", { type: "button", class: "button", text: "Cancel", on: { click: () => dialog.close() } });
+  const cancel = el("button", {
+    type: "button",
+    class: "button",
+    text: t("Cancel"),
+    on: { click: () => dialog.close() },
+  });
   const heading = el("h2", { id: "dialog-title", text: title, dir: "auto" });
   const form = el("form", {}, heading, text && el("p", { text, dir: "auto" }), ...fields, complaint);
   form.append(el("div", { class: "buttons" }, cancel, confirm));

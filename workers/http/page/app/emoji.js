@@ -6,6 +6,7 @@ import { el, isComposing } from "./dom.js";
 import { fewEmoji } from "./few_emoji.js";
 import { moveFocus, openPopup } from "./popup.js";
 import { kept } from "./storage.js";
+import { t } from "./words.js";
 
 export const QUICK = ["👍", "❤️", "😄"];
 const RECENT = "emoji";
@@ -16,6 +17,20 @@ const MOST_RECENT = 16;
 const recent = () => kept.get(RECENT, []);
 
 const EMOJI_ADDRESS = "./emoji.js"; // beside the page
+const USED_LAST = "used last";
+/** @type {Record<string, string>} */
+const GROUP_NAMES = {
+  [USED_LAST]: USED_LAST,
+  "smileys & emotion": "Smileys and emotion",
+  "people & body": "People and body",
+  "animals & nature": "Animals and nature",
+  "food & drink": "Food and drink",
+  "travel & places": "Travel and places",
+  activities: "Activities",
+  objects: "Objects",
+  symbols: "Symbols",
+  flags: "Flags",
+};
 const TONE = "tone";
 const TONES = ["✋", "✋🏻", "✋🏼", "✋🏽", "✋🏾", "✋🏿"];
 const TONE_NAMES = ["yellow", "light", "medium light", "medium", "medium dark", "dark"];
@@ -100,12 +115,16 @@ export function toned({ character, tones }) {
  * @param {HTMLElement} [focusBack]
  */
 export async function openEmojiPicker(anchor, chosen, focusBack) {
-  const search = el("input", { type: "search", placeholder: "Search", "aria-label": "Search for an emoji" });
+  const search = el("input", { type: "search", placeholder: t("Search"), "aria-label": t("Search for an emoji") });
   const tone = el("button", { type: "button", class: "icon-button tone" });
-  const tabs = el("div", { class: "emoji-tabs", role: "group", "aria-label": "Categories" });
-  const grid = el("div", { class: "emoji-grid", tabindex: "-1" }, el("p", { class: "emoji-none", text: "Loading…" }));
+  const tabs = el("div", { class: "emoji-tabs", role: "group", "aria-label": t("Categories") });
+  const grid = el(
+    "div",
+    { class: "emoji-grid", tabindex: "-1" },
+    el("p", { class: "emoji-none", text: t("Loading…") }),
+  );
   const head = el("div", { class: "emoji-head" }, search, tone);
-  const picker = el("div", { class: "emoji-picker", role: "dialog", "aria-label": "Emoji" }, head, tabs, grid);
+  const picker = el("div", { class: "emoji-picker", role: "dialog", "aria-label": t("Emoji") }, head, tabs, grid);
   const close = openPopup(anchor, picker, { focusBack });
   if (!picker.closest(".sheet")) search.focus();
   const choose = (/** @type {string} */ character) => {
@@ -146,7 +165,7 @@ export async function openEmojiPicker(anchor, chosen, focusBack) {
 function showTone(button) {
   const tone = kept.get(TONE, 0);
   button.textContent = TONES[tone];
-  button.title = `Tone of skin: ${TONE_NAMES[tone]}`;
+  button.title = t("Tone of skin: {tone}", { tone: t(TONE_NAMES[tone]) });
   button.setAttribute("aria-label", button.title);
 }
 
@@ -159,20 +178,30 @@ function tab({ name, emoji }, grid) {
     const section = /** @type {HTMLElement | null} */ (grid.querySelector(`[data-group="${CSS.escape(name)}"]`));
     if (section) grid.scrollTop = section.offsetTop - grid.offsetTop;
   };
-  const props = { type: "button", class: "icon-button small", title: name, "aria-label": name, on: { click: go } };
+  const props = {
+    type: "button",
+    class: "icon-button small",
+    title: groupName(name),
+    "aria-label": groupName(name),
+    on: { click: go },
+  };
   return el("button", { ...props, text: emoji[0]?.character });
 }
+
+/** @param {string} name of a group, as the emoji come */
+const groupName = (name) => t(GROUP_NAMES[name] ?? name);
 
 /** @param {Group[]} groups */
 function sections(groups) {
   const before = recent().map((character) => ({ character, name: character, codes: [], words: [], tones: [] }));
-  const all = before.length ? [{ name: "used last", emoji: before }, ...groups] : groups;
+  const all = before.length ? [{ name: USED_LAST, emoji: before }, ...groups] : groups;
   return all.map(({ name, emoji }, place) => {
     const cells = emoji.map((one, at) => cell(one, place === 0 && at === 0));
-    const heading = groups.length > 1 || before.length ? el("h3", { class: "emoji-title", text: name }) : null;
+    const heading =
+      groups.length > 1 || before.length ? el("h3", { class: "emoji-title", text: groupName(name) }) : null;
     return el(
       "div",
-      { class: "emoji-group", role: "group", "aria-label": name, data: { group: name } },
+      { class: "emoji-group", role: "group", "aria-label": groupName(name), data: { group: name } },
       heading,
       ...cells,
     );
@@ -188,8 +217,8 @@ function found(groups, asked) {
     groups.flatMap(({ emoji }) => emoji),
     asked,
   ).map((one, at) => cell(one, at === 0));
-  if (!cells.length) return [el("p", { class: "emoji-none", text: "Nothing by that name" })];
-  return [el("div", { class: "emoji-group", role: "group", "aria-label": "Found" }, ...cells)];
+  if (!cells.length) return [el("p", { class: "emoji-none", text: t("Nothing by that name") })];
+  return [el("div", { class: "emoji-group", role: "group", "aria-label": t("Found") }, ...cells)];
 }
 
 /**

@@ -2,6 +2,7 @@
 /** @import { Conversation } from "./conversation.js" */
 /** @import { App } from "./main.js" */
 import { reasonOf } from "./outbox.js";
+import { t } from "./words.js";
 
 const PAGE = 50;
 const LARGE_PAGE = 100; // what the server gives at most
@@ -75,7 +76,7 @@ export class Loader {
       if (conversation.loading) await new Promise((resolve) => setTimeout(resolve, SHORTLY_AFTER));
       else await this.older(conversation, LARGE_PAGE);
     }
-    if (conversation.stuck) throw new Error("Earlier messages could not be loaded");
+    if (conversation.stuck) throw new Error(t("Earlier messages could not be loaded"));
     return conversation.byOffset.has(offset);
   }
 

@@ -21,6 +21,7 @@ import { People } from "./people.js";
 import { openPersonMenu } from "./person.js";
 import { openMenu } from "./popup.js";
 import { press } from "./press.js";
+import { startSettings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
 import { keepToken, tabToken, takeToken } from "./signin.js";
 import { Status } from "./status.js";
@@ -28,6 +29,7 @@ import { browserStorage, kept } from "./storage.js";
 import { startTheme } from "./theme.js";
 import { Timeline } from "./timeline.js";
 import { toast } from "./toasts.js";
+import { learnWords, t } from "./words.js";
 
 const FIRST_ROOM = "lobby";
 const ROOM_NAME = /^[\p{L}\p{M}\p{N}_.:-]{1,64}$/u; // in NFC; the server has the last word
@@ -120,7 +122,11 @@ export class App {
     this.model.left({ room });
     this.forgetRoom(room);
     if (reason)
-      toast(reason === "refused" ? `You may not be in #${room}` : `You were taken out of #${room}: ${reason}`);
+      toast(
+        reason === "refused"
+          ? t("You may not be in #{room}", { room })
+          : t("You were taken out of #{room}: {reason}", { room, reason }),
+      );
     this.composer.refresh();
   }
 
@@ -326,10 +332,10 @@ export class App {
     const { offset, epoch } = message;
     const submit = () => this.chat.delete(this.model.logOf(conversation), offset, { epoch });
     openDialog({
-      title: "Delete this message?",
+      title: t("Delete this message?"),
       text: message.text ?? "",
       fields: [],
-      action: "Delete",
+      action: t("Delete"),
       danger: true,
       submit,
       reason: reasonOf,
@@ -360,9 +366,9 @@ export class App {
   async copy(text) {
     try {
       await navigator.clipboard.writeText(text);
-      toast("Copied");
+      toast(t("Copied"));
     } catch {
-      toast("The browser does not allow copying here");
+      toast(t("The browser does not allow copying here"));
     }
   }
 
@@ -380,16 +386,16 @@ export class App {
     if (!current) return;
     /** @type {any[]} */
     const items = [
-      !current.direct && { icon: "link", text: "Copy a link to this room", act: () => this.copyLink(current.id) },
-      moderates && { icon: "shield", text: "Moderate…", act: () => openModeration(this, current.peer) },
+      !current.direct && { icon: "link", text: t("Copy a link to this room"), act: () => this.copyLink(current.id) },
+      moderates && { icon: "shield", text: t("Moderate…"), act: () => openModeration(this, current.peer) },
       !current.direct &&
-        current.joined && { icon: "leave", text: "Leave this room", danger: true, act: () => this.leave(current) },
+        current.joined && { icon: "leave", text: t("Leave this room"), danger: true, act: () => this.leave(current) },
       current.direct && {
         icon: "people",
-        text: `About ${this.model.nameOf(current.peer)}`,
+        text: t("About {name}", { name: this.model.nameOf(current.peer) }),
         act: () => this.openPerson(anchor, { user: current.peer, name: this.model.nameOf(current.peer) }),
       },
-      current.direct && { icon: "copy", text: "Copy the user's id", act: () => this.copy(current.peer) },
+      current.direct && { icon: "copy", text: t("Copy the user's id"), act: () => this.copy(current.peer) },
     ];
     openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));
   }
@@ -406,39 +412,52 @@ export class App {
   }
 
   askRoom() {
-    const [field, input] = textField("Name of the room", {
+    const [field, input] = textField(t("Name of the room"), {
       required: true,
       maxlength: 128,
-      placeholder: "for example: garden",
+      placeholder: t("for example: garden"),
       autocapitalize: "none",
     });
     const submit = async () => {
       const room = input.value.normalize("NFC").trim().replace(/^#/, "").replace(/\s+/g, "-");
-      if (!ROOM_NAME.test(room)) throw new Error("Letters and digits of any script, and _ . : - only");
+      if (!ROOM_NAME.test(room)) throw new Error(t("Letters and digits of any script, and _ . : - only"));
       await this.chat.join(room);
       this.open(room);
       this.keepRooms();
     };
-    const text = "A room begins when the first person joins it.";
-    openDialog({ title: "Join or create a room", text, fields: [field], action: "Join", submit, reason: reasonOf });
+    const text = t("A room begins when the first person joins it.");
+    openDialog({
+      title: t("Join or create a room"),
+      text,
+      fields: [field],
+      action: t("Join"),
+      submit,
+      reason: reasonOf,
+    });
   }
 
   askName() {
-    const [field, input] = textField("Your name", {
+    const [field, input] = textField(t("Your name"), {
       value: this.model.name,
       required: true,
       maxlength: this.model.limits.name ?? 32,
     });
     const submit = async () => {
       const name = input.value.trim();
-      if (!name) throw new Error("A name needs at least one character that can be seen");
+      if (!name) throw new Error(t("A name needs at least one character that can be seen"));
       await this.chat.rename(name);
       kept.set("name", name);
       this.model.name = name;
       this.model.names.set(this.model.me, name);
       this.changed("me");
     };
-    openDialog({ title: "What should people call you?", fields: [field], action: "Save", submit, reason: reasonOf });
+    openDialog({
+      title: t("What should people call you?"),
+      fields: [field],
+      action: t("Save"),
+      submit,
+      reason: reasonOf,
+    });
     input.select();
   }
 
@@ -452,10 +471,10 @@ export class App {
   /** @param {string} token */
   askChange(token) {
     openDialog({
-      title: "Sign in as somebody else?",
-      text: "The link that you opened would sign you in as another user than now.",
+      title: t("Sign in as somebody else?"),
+      text: t("The link that you opened would sign you in as another user than now."),
       fields: [],
-      action: "Sign in",
+      action: t("Sign in"),
       submit: () => this.signIn(token),
       reason: reasonOf,
     });
@@ -468,13 +487,13 @@ export class App {
   }
 
   askToken() {
-    const [field, input] = textField("Token", { required: true, autocapitalize: "none", spellcheck: "false" });
+    const [field, input] = textField(t("Token"), { required: true, autocapitalize: "none", spellcheck: "false" });
     const submit = () => this.signIn(input.value.trim());
     openDialog({
-      title: "Sign in",
+      title: t("Sign in"),
       text: this.chat.state.reason,
       fields: [field],
-      action: "Sign in",
+      action: t("Sign in"),
       submit,
       reason: reasonOf,
     });
@@ -498,5 +517,6 @@ function address() {
 }
 
 press.listen();
+await learnWords();
 startTheme();
-new App();
+startSettings(new App());

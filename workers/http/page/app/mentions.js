@@ -5,6 +5,7 @@
 /** @import { App } from "./main.js" */
 import { avatar, bdi, byId, el, insertText } from "./dom.js";
 import { findEmoji, loadEmoji, toned } from "./emoji.js";
+import { t } from "./words.js";
 
 const MOST = 6;
 // A name may begin with any character that can be seen, and have one space in what is typed of it.
@@ -126,7 +127,7 @@ export class Mentions {
       props,
       emoji ? el("span", { class: "suggestion-emoji", text: emoji }) : avatar(user, everyone ? "@" : name, "small"),
       bdi(name),
-      everyone && el("span", { class: "hint", text: "everyone here" }),
+      everyone && el("span", { class: "hint", text: t("everyone here") }),
     );
   }
 

@@ -7,6 +7,7 @@
 import { avatar, bdi, el, icon } from "./dom.js";
 import { excerpt, folded, isEmojiOnly, rendered } from "./text.js";
 import { clockTime, wholeTime } from "./time.js";
+import { t, tParts } from "./words.js";
 
 const READERS_SHOWN = 4;
 
@@ -26,7 +27,7 @@ export function nodeOf(row, conversation, app) {
 }
 
 /** What is shown of a message whose drawing failed: the others are drawn all the same. */
-const faultNode = () => el("li", { class: "line fault", text: "This message cannot be shown" });
+const faultNode = () => el("li", { class: "line fault", text: t("This message cannot be shown") });
 
 /**
  * @param {Row} row
@@ -45,8 +46,13 @@ function drawnNode(row, conversation, app) {
 }
 
 function outsideNode() {
-  const join = el("button", { type: "button", class: "button primary", text: "Join this room", data: { act: "join" } });
-  const words = el("p", { text: "You are not in this room." });
+  const join = el("button", {
+    type: "button",
+    class: "button primary",
+    text: t("Join this room"),
+    data: { act: "join" },
+  });
+  const words = el("p", { text: t("You are not in this room.") });
   return el("li", { class: "start" }, words, el("div", { class: "buttons start-buttons" }, join));
 }
 
@@ -57,22 +63,24 @@ function outsideNode() {
 function startNode(conversation, app) {
   const { model } = app;
   const title = model.titleOf(conversation);
-  const heading = conversation.direct ? [bdi(title)] : ["This is the beginning of ", bdi(`#${title}`)];
+  const heading = conversation.direct
+    ? [bdi(title)]
+    : tParts("This is the beginning of {room}", { room: bdi(`#${title}`) });
   const empty = !conversation.items.length;
   const words = conversation.direct
-    ? "Only the two of you are shown this. Whoever runs the server could read it."
-    : "Say hello. Who is in this room reads it, and so can those who join later.";
+    ? t("Only the two of you are shown this. Whoever runs the server could read it.")
+    : t("Say hello. Who is in this room reads it, and so can those who join later.");
   const face = conversation.direct
     ? avatar(conversation.peer, title, "large")
     : el("span", { class: "start-mark", "aria-hidden": "true", text: "#" });
   const node = el("li", { class: "start" }, face, el("h2", {}, ...heading), el("p", { text: words }));
   if (empty && !conversation.direct) {
-    const name = el("button", { type: "button", class: "button", text: "Change your name", data: { act: "name" } });
-    node.append(el("p", {}, "You are called ", bdi(model.name), "."));
+    const name = el("button", { type: "button", class: "button", text: t("Change your name"), data: { act: "name" } });
+    node.append(el("p", {}, ...tParts("You are called {name}.", { name: bdi(model.name) })));
     const invite = el("button", {
       type: "button",
       class: "button",
-      text: "Copy a link for others",
+      text: t("Copy a link for others"),
       data: { act: "invite" },
     });
     node.append(el("div", { class: "buttons start-buttons" }, name, invite));
@@ -112,7 +120,12 @@ function gutter({ message, first }) {
       text: clockTime(message.time),
     });
   if (!first) return el("div", { class: "gutter" }, time());
-  const props = { type: "button", tabindex: "-1", "aria-label": `About ${message.from.name}`, data: { act: "person" } };
+  const props = {
+    type: "button",
+    tabindex: "-1",
+    "aria-label": t("About {name}", { name: message.from.name }),
+    data: { act: "person" },
+  };
   return el(
     "div",
     { class: "gutter" },
@@ -142,12 +155,12 @@ function head(message) {
 function quote(message, conversation) {
   if (message.replyTo === undefined) return null;
   const target = conversation.byOffset.get(message.replyTo);
-  const words = target ? textOf(target) : "An earlier message";
+  const words = target ? textOf(target) : t("An earlier message");
   const props = { type: "button", class: "quote", data: { act: "quote" } };
   return el(
     "button",
     props,
-    el("span", { class: "unseen", text: "In reply to " }),
+    el("span", { class: "unseen", text: `${t("In reply to")} ` }),
     target && bdi(target.from.name),
     el("span", { text: words, dir: "auto" }),
   );
@@ -158,8 +171,8 @@ function quote(message, conversation) {
  * @param {Message} message
  */
 export function textOf(message) {
-  if (message.deleted) return "A deleted message";
-  if (message.text === undefined) return "Data";
+  if (message.deleted) return t("A deleted message");
+  if (message.text === undefined) return t("Data");
   return excerpt(message.text);
 }
 
@@ -167,7 +180,7 @@ const unfoldButton = () =>
   el("button", {
     type: "button",
     class: "link-button unfold",
-    text: "Show the whole message",
+    text: t("Show the whole message"),
     data: { act: "unfold" },
   });
 
@@ -176,12 +189,12 @@ const unfoldButton = () =>
  * @param {Model} model
  */
 function content(message, model) {
-  if (message.deleted) return el("div", { class: "text tombstone", text: "Message deleted" });
+  if (message.deleted) return el("div", { class: "text tombstone", text: t("Message deleted") });
   if (message.text === undefined)
     return el("pre", {
       class: "data",
       tabindex: "0",
-      "aria-label": "Data",
+      "aria-label": t("Data"),
       text: JSON.stringify(message.data, null, 2),
     });
   const mentions = message.mentions.map((user) => ({
@@ -193,7 +206,7 @@ function content(message, model) {
   const parts = rendered(beginning ?? message.text, mentions);
   const node = el("div", { class: large ? "text large" : "text", dir: "auto" }, ...parts);
   if (beginning !== null) node.append(unfoldButton());
-  if (message.edited) node.append(el("span", { class: "edited", text: "(edited)" }));
+  if (message.edited) node.append(el("span", { class: "edited", text: t("(edited)") }));
   return node;
 }
 
@@ -204,7 +217,7 @@ function content(message, model) {
 function reactions(message, app) {
   const { model } = app;
   const chips = [...message.reactions].map(([emoji, users]) => {
-    const names = [...users].map((user) => (user === model.me ? "you" : model.nameOf(user))).join(", ");
+    const names = [...users].map((user) => (user === model.me ? t("you") : model.nameOf(user))).join(", ");
     const mine = users.has(model.me);
     const props = {
       type: "button",
@@ -216,7 +229,7 @@ function reactions(message, app) {
     };
     return el("button", props, el("span", { text: emoji }), el("span", { text: String(users.size) }));
   });
-  return el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...chips);
+  return el("div", { class: "reactions", role: "group", "aria-label": t("Reactions") }, ...chips);
 }
 
 /**
@@ -226,15 +239,15 @@ function reactions(message, app) {
 function side({ last, readers = [] }, app) {
   const names = readers.map((user) => app.model.nameOf(user));
   const node = el("div", { class: "side" });
-  if (last) node.append(mark("checks", "Kept by the server"));
+  if (last) node.append(mark("checks", t("Kept by the server")));
   if (names.length) {
     const faces = readers.slice(0, READERS_SHOWN).map((user) => avatar(user, app.model.nameOf(user), "tiny"));
     const rest = readers.length - READERS_SHOWN;
     node.append(
       el(
         "span",
-        { class: "readers", title: `Read by ${names.join(", ")}` },
-        el("span", { class: "unseen", text: `Read by ${names.join(", ")}` }),
+        { class: "readers", title: t("Read by {names}", { names: names.join(", ") }) },
+        el("span", { class: "unseen", text: t("Read by {names}", { names: names.join(", ") }) }),
         ...faces,
         rest > 0 && el("span", { text: `+${rest}`, "aria-hidden": "true" }),
       ),
@@ -249,8 +262,12 @@ function side({ last, readers = [] }, app) {
  */
 const mark = (symbol, words) =>
   el("span", { class: "mark", title: words }, icon(symbol), el("span", { class: "unseen", text: words }));
-/** @type {Record<string, [string, string]>} */
-const MARKS = { waiting: ["clock", "Waiting to be sent"], sent: ["check", "Sent, not yet kept"] };
+/**
+ * @param {string} status of an outgoing message
+ * @returns {[string, string]} icon and words
+ */
+const markOf = (status) =>
+  status === "sent" ? ["check", t("Sent, not yet kept")] : ["clock", t("Waiting to be sent")];
 
 /** @param {Row} row */
 function outgoingNode(row) {
@@ -264,7 +281,7 @@ function outgoingNode(row) {
     { class: classes, data: { key: outgoing.key } },
     gutter(row),
     body,
-    !failed && el("div", { class: "side" }, mark(...MARKS[outgoing.status])),
+    !failed && el("div", { class: "side" }, mark(...markOf(outgoing.status))),
   );
 }
 
@@ -273,13 +290,13 @@ function complaint(outgoing) {
   const again = el("button", {
     type: "button",
     class: "link-button",
-    text: "Try again",
+    text: t("Try again"),
     data: { act: "again", key: "again" },
   });
   const discard = el("button", {
     type: "button",
     class: "link-button",
-    text: "Discard",
+    text: t("Discard"),
     data: { act: "discard", key: "discard" },
   });
   return el(

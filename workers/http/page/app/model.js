@@ -5,6 +5,7 @@
 /** @import { Message } from "./conversation.js" */
 /** @import { Entry, Gap, Left, Member, Page, Presence, Read, Reset, RoomState, Typing, Welcome } from "../chat/wire.js" */
 import { Conversation, ROOM_MENTION } from "./conversation.js";
+import { t } from "./words.js";
 
 /** @typedef {"me" | "list" | "messages" | "people" | "typing"} What */
 
@@ -65,7 +66,7 @@ export class Model {
   /** @param {string} user */
   nameOf(user) {
     if (user === ROOM_MENTION) return "room";
-    return this.names.get(user) ?? user.replace(/^guest:/, "Guest ").slice(0, 14);
+    return this.names.get(user) ?? user.replace(/^guest:/, `${t("Guest")} `).slice(0, 14);
   }
 
   /**
@@ -79,7 +80,7 @@ export class Model {
   /** @param {Conversation} conversation */
   titleOf(conversation) {
     if (!conversation.direct) return conversation.id;
-    return conversation.peer === this.me ? `${this.name} (you)` : this.nameOf(conversation.peer);
+    return conversation.peer === this.me ? t("{name} (you)", { name: this.name }) : this.nameOf(conversation.peer);
   }
 
   /**

@@ -4,6 +4,7 @@
 import { choiceField, openDialog, textField } from "./dialogs.js";
 import { reasonOf } from "./outbox.js";
 import { wholeTime } from "./time.js";
+import { t } from "./words.js";
 
 /** @typedef {"mute" | "kick" | "ban" | "unmute" | "unban"} Verb */
 
@@ -24,14 +25,33 @@ const TIMES = [
   ["", "For ever"],
 ];
 
+/** @type {Record<string, string>} */
+const ACTIONS = { mute: "Mute", kick: "Kick", ban: "Ban", unmute: "Unmute", unban: "Unban" };
+
+/**
+ * @param {[string, string][]} choices
+ * @returns {[string, string][]}
+ */
+const translated = (choices) => choices.map(([value, text]) => [value, t(text)]);
+
 /**
  * What somebody reads who is muted, or may speak again.
  * @param {Muted} told
  */
 export function mutedText({ type, room, until, reason }) {
-  const where = room ? ` in #${room}` : "";
-  if (type === "unmuted") return `You may write${where} again`;
-  return `You are muted${where}${until ? ` until ${wholeTime(until)}` : ""}${reason ? `: ${reason}` : ""}`;
+  if (type === "unmuted") return room ? t("You may write in #{room} again", { room }) : t("You may write again");
+  const told = room ? t("You are muted in #{room}", { room }) : t("You are muted");
+  return withReason(told, until, reason);
+}
+
+/**
+ * @param {string} told
+ * @param {number | undefined} until
+ * @param {string | undefined} reason
+ */
+function withReason(told, until, reason) {
+  const words = until ? `${told} ${t("until {time}", { time: wholeTime(until) })}` : told;
+  return reason ? `${words}: ${reason}` : words;
 }
 
 /**
@@ -42,14 +62,14 @@ export function mutedText({ type, room, until, reason }) {
 export function openModeration(app, user = "") {
   const { model } = app;
   const room = model.current && !model.current.direct ? model.current.id : "";
-  const [userField, userInput] = textField("User id", { value: user, required: true, maxlength: 63 });
-  const [verbField, verb] = choiceField("What to do", VERBS, "mute");
+  const [userField, userInput] = textField(t("User id"), { value: user, required: true, maxlength: 63 });
+  const [verbField, verb] = choiceField(t("What to do"), translated(VERBS), "mute");
   /** @type {[string, string][]} */
-  const places = [["", "Everywhere"]];
-  if (room) places.unshift([room, `In #${room}`]);
-  const [placeField, place] = choiceField("Where", places, room);
-  const [timeField, time] = choiceField("For how long", TIMES, "600");
-  const [reasonField, reason] = textField("Reason, which the person is told", { maxlength: 256 });
+  const places = [["", t("Everywhere")]];
+  if (room) places.unshift([room, t("In #{room}", { room })]);
+  const [placeField, place] = choiceField(t("Where"), places, room);
+  const [timeField, time] = choiceField(t("For how long"), translated(TIMES), "600");
+  const [reasonField, reason] = textField(t("Reason, which the person is told"), { maxlength: 256 });
   const show = () => (timeField.hidden = !["mute", "ban"].includes(verb.value));
   verb.addEventListener("change", show);
   show();
@@ -61,20 +81,20 @@ export function openModeration(app, user = "") {
       reason: reason.value || undefined,
     };
     await app.chat[/** @type {Verb} */ (verb.value)](userInput.value.trim(), sanction);
-    app.toast(`Done: ${verb.value} ${model.nameOf(userInput.value.trim())}`);
+    app.toast(t("Done: {what}", { what: `${t(ACTIONS[verb.value])}, ${model.nameOf(userInput.value.trim())}` }));
   };
-  const title = user ? `Moderate ${model.nameOf(user)}` : "Moderate";
+  const title = user ? t("Moderate {name}", { name: model.nameOf(user) }) : t("Moderate");
   const confirm = openDialog({
     title,
-    text: user && `User id: ${user}`,
+    text: user && t("User id: {user}", { user }),
     fields: [!user && userField, verbField, placeField, timeField, reasonField].filter(Boolean),
-    action: "Mute",
+    action: t("Mute"),
     danger: true,
     submit,
     reason: reasonOf,
   });
   verb.addEventListener("change", () => {
-    confirm.textContent = `${verb.value[0].toUpperCase()}${verb.value.slice(1)}`;
+    confirm.textContent = t(ACTIONS[verb.value]);
     confirm.classList.toggle("danger", !verb.value.startsWith("un"));
   });
 }

@@ -6,6 +6,7 @@
 /** @import { Chat } from "../chat/chat.js" */
 import { tooLong } from "./size.js";
 import { keptInTab } from "./storage.js";
+import { t } from "./words.js";
 
 const KEPT = "outbox";
 const SAFE_AGAIN = 9 * 60_000; // ms: the server knows a key for ten minutes
@@ -63,7 +64,7 @@ export class Outbox {
       conversation.outgoing.push(outgoing);
       const safe = Date.now() - outgoing.time < SAFE_AGAIN && outgoing.from.user === this.model.me;
       if (outgoing.status === "failed" || !safe)
-        this.fail(outgoing, outgoing.error || "Not confirmed before the page was closed");
+        this.fail(outgoing, outgoing.error || t("Not confirmed before the page was closed"));
       else this.send(outgoing);
     }
   }
@@ -148,10 +149,10 @@ export class Outbox {
 export function reasonOf(error) {
   /** @type {Record<string, string>} */
   const sentences = {
-    outcome_unknown: "No answer; it may or may not have arrived",
-    queue_full: "Too much is waiting to be sent",
-    ended: "Not connected",
+    outcome_unknown: t("No answer; it may or may not have arrived"),
+    queue_full: t("Too much is waiting to be sent"),
+    ended: t("Not connected"),
   };
   const message = sentences[error?.code] ?? String(error?.message ?? error);
-  return message ? message[0].toLocaleUpperCase() + message.slice(1) : "It did not work";
+  return message ? message[0].toLocaleUpperCase() + message.slice(1) : t("It did not work");
 }

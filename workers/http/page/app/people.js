@@ -4,6 +4,7 @@
 /** @import { Member } from "../chat/wire.js" */
 import { avatar, bdi, byId, el, onceAFrame } from "./dom.js";
 import { KeyedList } from "./keyed.js";
+import { listed, plural, t, tParts } from "./words.js";
 
 const SHOWN = 200;
 const UNKNOWN = "Nobody by this id has been seen here; what you write waits for them";
@@ -32,7 +33,8 @@ export class People {
     const rows = members.slice(0, SHOWN).map((member) => rowOf(member, typing.has(member.user), this.app.model.me));
     this.members.draw(rows);
     const hidden = conversation.memberCount - rows.length;
-    const note = conversation.membersNote || (!conversation.direct && hidden > 0 ? `And ${hidden} more` : "");
+    const note =
+      conversation.membersNote || (!conversation.direct && hidden > 0 ? t("And {count} more", { count: hidden }) : "");
     byId("people-note").textContent = note;
     byId("people-note").hidden = !note;
   }
@@ -56,12 +58,12 @@ export class People {
   entry({ user, name, connections }, typing) {
     const { model } = this.app;
     const state = typing
-      ? "writing…"
+      ? t("writing…")
       : connections > 1
-        ? `online, ${connections} connections`
+        ? plural(connections, "online, {count} connection", "online, {count} connections")
         : connections
-          ? "online"
-          : "away";
+          ? t("online")
+          : t("away");
     const props = {
       type: "button",
       class: "member",
@@ -77,7 +79,7 @@ export class People {
     const words = el(
       "span",
       { class: "member-text" },
-      bdi(user === model.me ? `${name} (you)` : name),
+      bdi(user === model.me ? t("{name} (you)", { name }) : name),
       el("span", { class: "unseen", text: ", " }),
       el("span", { class: "hint", text: state }),
     );
@@ -103,9 +105,9 @@ export class People {
    */
   subtitleOf({ direct, peer, joined, topic, memberCount }) {
     const { model } = this.app;
-    if (direct) return model.isOnline(peer) ? "online" : model.isKnown(peer) ? "away" : UNKNOWN;
-    if (!joined) return "You are not in this room";
-    const here = memberCount === 1 ? "1 person here" : `${memberCount} people here`;
+    if (direct) return model.isOnline(peer) ? t("online") : model.isKnown(peer) ? t("away") : t(UNKNOWN);
+    if (!joined) return t("You are not in this room");
+    const here = plural(memberCount, "{count} person here", "{count} people here");
     return topic || (memberCount ? here : "");
   }
 
@@ -117,12 +119,7 @@ export class People {
     const conversation = this.app.model.current;
     const names = conversation?.typers(Date.now()) ?? [];
     this.typing = names.length;
-    const words =
-      names.length > 3
-        ? ["Several people are writing…"]
-        : names.length === 0
-          ? []
-          : [...joined(names), names.length === 1 ? " is writing…" : " are writing…"];
+    const words = names.length > 3 ? [t("Several people are writing…")] : names.length === 0 ? [] : writing(names);
     byId("typing").replaceChildren(...words);
   }
 }
@@ -138,6 +135,7 @@ function rowOf(member, typing, me) {
 }
 
 /** @param {string[]} names */
-function joined(names) {
-  return names.flatMap((name, place) => [place === 0 ? "" : place === names.length - 1 ? " and " : ", ", bdi(name)]);
+function writing(names) {
+  const people = el("span", {}, ...listed(names.map((name) => bdi(name))));
+  return tParts(names.length === 1 ? "{name} is writing…" : "{name} are writing…", { name: people });
 }

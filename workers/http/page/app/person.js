@@ -3,6 +3,7 @@
 import { avatar, bdi, el } from "./dom.js";
 import { openModeration } from "./moderation.js";
 import { openMenu } from "./popup.js";
+import { t } from "./words.js";
 
 /** @type {Record<string, string>} */
 const ROLES = { moderator: "Moderator", admin: "Administrator" };
@@ -22,15 +23,15 @@ export function openPersonMenu(app, anchor, { user, name }) {
   const items = [
     !here && {
       icon: "send",
-      text: mine ? "Write a note to yourself" : "Write directly",
+      text: mine ? t("Write a note to yourself") : t("Write directly"),
       act: () => app.open(`@${user}`),
     },
-    !mine && inRoom && { icon: "at", text: "Mention", act: () => app.composer.insert(`@${model.nameOf(user)} `) },
-    mine && { icon: "edit", text: "Change your name", act: () => app.askName() },
-    { icon: "copy", text: "Copy the user's id", act: () => app.copy(user) },
+    !mine && inRoom && { icon: "at", text: t("Mention"), act: () => app.composer.insert(`@${model.nameOf(user)} `) },
+    mine && { icon: "edit", text: t("Change your name"), act: () => app.askName() },
+    { icon: "copy", text: t("Copy the user's id"), act: () => app.copy(user) },
     !mine && model.moderates && null,
     !mine &&
-      model.moderates && { icon: "shield", text: "Moderate…", danger: true, act: () => openModeration(app, user) },
+      model.moderates && { icon: "shield", text: t("Moderate…"), danger: true, act: () => openModeration(app, user) },
   ];
   const facts = factsOf(app, user);
   openMenu(
@@ -48,9 +49,9 @@ export function openPersonMenu(app, anchor, { user, name }) {
  * @returns {string[]}
  */
 function factsOf({ model }, user) {
-  const role = ROLES[model.roleOf(user)];
-  const state = user === model.me ? "You" : model.isOnline(user) ? "online" : "";
-  const guest = user.startsWith("guest:") ? "Guest" : "";
+  const role = ROLES[model.roleOf(user)] && t(ROLES[model.roleOf(user)]);
+  const state = user === model.me ? t("You") : model.isOnline(user) ? t("online") : "";
+  const guest = user.startsWith("guest:") ? t("Guest") : "";
   return [role, guest, state].filter(Boolean);
 }
 

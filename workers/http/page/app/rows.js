@@ -5,6 +5,7 @@
 /** @import { Conversation, Gap, Item, Message, Reset } from "./conversation.js" */
 /** @import { Outgoing } from "./outbox.js" */
 import { dayName, dayOf, isTime } from "./time.js";
+import { plural, t } from "./words.js";
 
 const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under one name
 
@@ -56,7 +57,7 @@ export function rowsOf(conversation, { me, now, nameOf, from = 0, to = conversat
     }
     if (!marked && isNew(item, conversation, me)) {
       marked = true;
-      rows.push(line("new", "new", "New messages"));
+      rows.push(line("new", "new", t("New messages")));
       before = null;
     }
     const place = {
@@ -96,7 +97,7 @@ function isNew(item, conversation, me) {
 function opening(conversation, name) {
   if (!conversation.joined && !conversation.joining && !conversation.items.length)
     return { kind: "outside", key: "outside", depends: "" };
-  if (conversation.loading) return line("loading", "loading", "Loading earlier messages…");
+  if (conversation.loading) return line("loading", "loading", t("Loading earlier messages…"));
   if (!conversation.loaded || conversation.more) return line("loading", "waiting", "");
   return { kind: "start", key: "start", depends: `${conversation.id} ${name} ${conversation.items.length === 0}` };
 }
@@ -111,10 +112,10 @@ const line = (kind, key, text) => ({ kind, key, depends: text, text });
 /** @param {Gap | Reset} item */
 function lost(item) {
   if (item.kind === "reset") {
-    return line("lost", `reset ${item.segment}`, "The server lost what was said before. It begins again here.");
+    return line("lost", `reset ${item.segment}`, t("The server lost what was said before. It begins again here."));
   }
   const count = item.to - item.offset + 1;
-  const text = count === 1 ? "1 message could not be recovered" : `${count} messages could not be recovered`;
+  const text = plural(count, "{count} message could not be recovered", "{count} messages could not be recovered");
   return line("lost", `gap ${item.segment} ${item.offset}`, text);
 }
 
@@ -122,7 +123,7 @@ function lost(item) {
  * In place of a message that cannot be shown: it costs no other one.
  * @param {Message} item
  */
-const fault = (item) => line("fault", `${item.segment} ${item.offset}`, "This message cannot be shown");
+const fault = (item) => line("fault", `${item.segment} ${item.offset}`, t("This message cannot be shown"));
 
 /**
  * @param {Message} message

@@ -4,6 +4,10 @@
 import { avatar, bdi, byId, el, icon, isComposing, onceAFrame } from "./dom.js";
 import { KeyedList, morph } from "./keyed.js";
 import { kept } from "./storage.js";
+import { t } from "./words.js";
+
+/** @type {Record<string, string>} */
+const OWN_ROLES = { guest: "guest", moderator: "moderator", admin: "admin" };
 
 export class Sidebar {
   /** @param {App} app */
@@ -129,9 +133,9 @@ export class Sidebar {
   entry(conversation) {
     const { title, current, unread, loud, draft, online } = this.stateOf(conversation);
     const spoken = [
-      unread && `${unread} unread`,
-      loud && !conversation.direct && "you are mentioned",
-      draft && "a draft",
+      unread && t("{count} unread", { count: unread }),
+      loud && !conversation.direct && t("you are mentioned"),
+      draft && t("a draft"),
     ];
     const face = conversation.direct
       ? this.face(conversation, online)
@@ -153,7 +157,7 @@ export class Sidebar {
           .map((words) => `, ${words}`)
           .join(""),
       }),
-      draft && el("span", { class: "draft", title: "A draft" }, icon("edit")),
+      draft && el("span", { class: "draft", title: t("A draft") }, icon("edit")),
       unread > 0 && el("span", { class: loud ? "badge loud" : "badge", "aria-hidden": "true", text: badge }),
     ];
     return el("li", {}, el("button", props, ...parts));
@@ -176,7 +180,7 @@ export class Sidebar {
   renderMe() {
     const { model } = this.app;
     byId("my-name-text").textContent = model.name;
-    byId("my-role").textContent = model.role === "user" ? "" : model.role;
+    byId("my-role").textContent = model.role === "user" ? "" : t(OWN_ROLES[model.role] ?? model.role);
     morph(byId("my-avatar"), Object.assign(avatar(model.me, model.name || "?", "small"), { id: "my-avatar" }));
   }
 }

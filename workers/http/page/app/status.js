@@ -4,6 +4,7 @@
  */
 /** @import { Chat } from "../chat/chat.js" */
 import { byId } from "./dom.js";
+import { plural, t } from "./words.js";
 
 const SHORTLY = 5000; // ms: how long good news stays
 const LONGER = 20_000; // and bad news
@@ -40,7 +41,7 @@ export class Status {
   /** @param {any} state */
   became(state) {
     if (state === "connected") {
-      if (this.was) this.news = { kind: "busy", text: "Catching up…", until: Date.now() + LONGER };
+      if (this.was) this.news = { kind: "busy", text: t("Catching up…"), until: Date.now() + LONGER };
       this.was = true;
     }
     this.show();
@@ -48,16 +49,20 @@ export class Status {
 
   /** @param {{recovered: number, lost: number, resets: number}} missed */
   caughtUp({ recovered, lost, resets }) {
-    const many = (/** @type {number} */ count, /** @type {string} */ word) =>
-      `${count} ${word}${count === 1 ? "" : "s"}`;
     if (lost)
-      this.news = { kind: "bad", text: `${many(lost, "message")} could not be recovered`, until: Date.now() + LONGER };
+      this.news = {
+        kind: "bad",
+        text: plural(lost, "{count} message could not be recovered", "{count} messages could not be recovered"),
+        until: Date.now() + LONGER,
+      };
     else if (resets)
-      this.news = { kind: "bad", text: "The server lost what was said before", until: Date.now() + LONGER };
+      this.news = { kind: "bad", text: t("The server lost what was said before"), until: Date.now() + LONGER };
     else
       this.news = {
         kind: "good",
-        text: recovered ? `Caught up: ${many(recovered, "message")}` : "Caught up",
+        text: recovered
+          ? plural(recovered, "Caught up: {count} message", "Caught up: {count} messages")
+          : t("Caught up"),
         until: Date.now() + SHORTLY,
       };
     this.show();
@@ -72,15 +77,15 @@ export class Status {
   get line() {
     const { state, retryAt = 0, code, reason, refused } = this.chat.state;
     const now = Date.now();
-    if (state === "closed") return { kind: "bad", text: closedText(code, reason), button: "Try again" };
+    if (state === "closed") return { kind: "bad", text: closedText(code, reason), button: t("Try again") };
     if (state !== "waiting" && now < this.trouble)
-      return { kind: "busy", text: "The server cannot reach its store; trying again" };
-    if (state === "connecting") return { kind: "busy", text: this.was ? "Reconnecting…" : "Connecting…" };
-    if (refused) return { kind: "bad", text: "No connection is let through", button: "Try now" };
+      return { kind: "busy", text: t("The server cannot reach its store; trying again") };
+    if (state === "connecting") return { kind: "busy", text: this.was ? t("Reconnecting…") : t("Connecting…") };
+    if (refused) return { kind: "bad", text: t("No connection is let through"), button: t("Try now") };
     if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
-    if (this.offlineAt > this.chat.heardAt) return { kind: "busy", text: "No network" };
+    if (this.offlineAt > this.chat.heardAt) return { kind: "busy", text: t("No network") };
     if (this.news && now < this.news.until) return this.news;
-    return { kind: "calm", text: "Connected" };
+    return { kind: "calm", text: t("Connected") };
   }
 
   /**
@@ -89,10 +94,16 @@ export class Status {
    * @returns {Line}
    */
   waitingLine(seconds, code) {
-    const why = navigator.onLine === false ? "No network. " : code === 1012 ? "The server restarts. " : "";
-    const spoken = `${why}Reconnecting…`;
+    const reason = navigator.onLine === false ? t("No network.") : code === 1012 ? t("The server restarts.") : "";
+    const why = reason && `${reason} `;
+    const spoken = `${why}${t("Reconnecting…")}`;
     if (seconds <= 1) return { kind: "busy", text: spoken };
-    return { kind: "busy", text: `${why}Reconnecting in ${seconds} s`, spoken, button: "Try now" };
+    return {
+      kind: "busy",
+      text: `${why}${t("Reconnecting in {seconds} s", { seconds })}`,
+      spoken,
+      button: t("Try now"),
+    };
   }
 
   show() {
@@ -116,11 +127,11 @@ export class Status {
 function closedText(code, reason) {
   /** @type {Record<number, string>} */
   const words = {
-    1008: "This page may not connect here",
-    4001: "You have to sign in",
-    4003: "You were removed",
-    1009: "A message was too big for the server",
+    1008: t("This page may not connect here"),
+    4001: t("You have to sign in"),
+    4003: t("You were removed"),
+    1009: t("A message was too big for the server"),
   };
-  const text = words[code ?? 0] ?? "Disconnected";
+  const text = words[code ?? 0] ?? t("Disconnected");
   return reason && code !== 1000 ? `${text}: ${reason}` : text;
 }

@@ -7,6 +7,7 @@ import { coloured } from "./code.js";
 import { el, icon } from "./dom.js";
 import { linksIn } from "./links.js";
 import { blocksOf, emphasised } from "./markup.js";
+import { t } from "./words.js";
 
 // Three backquotes around lines, which may name a language first, or one around a few words.
 const CODE = /\n?```(?:[\w+#-]*\n)?([\s\S]+?)\n?```\n?|`([^`\n]+)`/gu;
@@ -180,8 +181,8 @@ function codeNode(text, language) {
     {
       type: "button",
       class: "code-copy",
-      "aria-label": "Copy the code",
-      title: "Copy the code",
+      "aria-label": t("Copy the code"),
+      title: t("Copy the code"),
       data: { act: "copy" },
     },
     icon("copy"),

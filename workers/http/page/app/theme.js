@@ -1,6 +1,7 @@
 /** Owns light, dark, or as the system has it. */
 import { byId } from "./dom.js";
 import { kept } from "./storage.js";
+import { t } from "./words.js";
 
 /** @type {Record<string, string>} */
 const NEXT = { auto: "light", light: "dark", dark: "auto" };
@@ -16,8 +17,8 @@ export function startTheme() {
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     const button = byId("theme");
-    button.setAttribute("aria-label", WORDS[theme]);
-    button.title = WORDS[theme];
+    button.setAttribute("aria-label", t(WORDS[theme]));
+    button.title = t(WORDS[theme]);
     button.querySelector("use").setAttribute("href", `#i-${ICONS[theme]}`);
   };
   byId("theme").addEventListener("click", () => {

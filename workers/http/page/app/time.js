@@ -1,15 +1,26 @@
 /** Owns how times are shown: in the reader's own language and time zone. */
+import { pageLocale } from "./words.js";
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-const thisYear = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const otherYear = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+/** @type {Map<string, Intl.DateTimeFormat>} made when first used: the language is known by then */
+const formats = new Map();
+
+/**
+ * @param {string} name
+ * @param {Intl.DateTimeFormatOptions} options
+ */
+function format(name, options) {
+  let found = formats.get(name);
+  if (!found) {
+    found = new Intl.DateTimeFormat(pageLocale(), options);
+    formats.set(name, found);
+  }
+  return found;
+}
 
 /** @param {number} time */
-export const clockTime = (time) => clock.format(time);
+export const clockTime = (time) => format("clock", { hour: "2-digit", minute: "2-digit" }).format(time);
 /** @param {number} time */
-export const wholeTime = (time) => whole.format(time);
+export const wholeTime = (time) => format("whole", { dateStyle: "full", timeStyle: "medium" }).format(time);
 
 /**
  * Whether it is a moment that a clock can show (ECMA-262, 21.4.1.1).
@@ -34,9 +45,10 @@ export function dayName(time, now = Date.now()) {
   const midnight = (/** @type {number} */ at) => new Date(at).setHours(0, 0, 0, 0);
   const days = Math.round((midnight(time) - midnight(now)) / 86_400_000);
   if (days === 0 || days === -1) {
-    const word = relative.format(days, "day");
+    const word = new Intl.RelativeTimeFormat(pageLocale(), { numeric: "auto" }).format(days, "day");
     return word[0].toLocaleUpperCase() + word.slice(1);
   }
-  const format = new Date(time).getFullYear() === new Date(now).getFullYear() ? thisYear : otherYear;
-  return format.format(time);
+  if (new Date(time).getFullYear() === new Date(now).getFullYear())
+    return format("thisYear", { weekday: "long", day: "numeric", month: "long" }).format(time);
+  return format("otherYear", { dateStyle: "long" }).format(time);
 }

@@ -15,6 +15,7 @@ import { press } from "./press.js";
 import { rowsOf } from "./rows.js";
 import { Tools } from "./tools.js";
 import { listenToTouch } from "./touch.js";
+import { t } from "./words.js";
 
 const NEAR_END = 60; // px
 const NEAR_EDGE = 800;
@@ -330,7 +331,7 @@ export class Timeline {
     const unread = conversation?.unread ?? 0;
     byId("jump").hidden = this.atEnd;
     byId("jump").classList.toggle("unread", unread > 0);
-    byId("jump-text").textContent = unread ? `${unread} new` : "Latest";
+    byId("jump-text").textContent = unread ? t("{count} new", { count: unread }) : t("Latest");
   }
 
   /**
@@ -346,7 +347,7 @@ export class Timeline {
     let here = false;
     try {
       here = await this.app.loader.until(conversation, offset);
-      if (!here) this.app.toast("That message is not kept any more");
+      if (!here) this.app.toast(t("That message is not kept any more"));
     } catch (error) {
       this.app.toast(reasonOf(error));
     }

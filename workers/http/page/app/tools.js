@@ -4,6 +4,7 @@
 import { el, iconButton } from "./dom.js";
 import { openEmojiPicker, QUICK } from "./emoji.js";
 import { closeAround, openMenu, SHEET } from "./popup.js";
+import { t } from "./words.js";
 
 const TOP_GAP = 4; // px
 
@@ -12,7 +13,7 @@ export class Tools {
   /** @param {App} app */
   constructor(app) {
     this.app = app;
-    this.bar = el("div", { class: "tools", role: "toolbar", "aria-label": "Message actions", data: { guest: "" } });
+    this.bar = el("div", { class: "tools", role: "toolbar", "aria-label": t("Message actions"), data: { guest: "" } });
     /** @type {any} the message's node */
     this.on = null;
   }
@@ -68,15 +69,20 @@ export class Tools {
     if (rights.react) {
       found.push(...QUICK.map((emoji) => quick(emoji, () => app.react(app.model.shown, message, emoji))));
       found.push(
-        iconButton("smile", "React", (/** @type {any} */ { currentTarget }) => this.pick(currentTarget, message)),
+        iconButton("smile", t("React"), (/** @type {any} */ { currentTarget }) => this.pick(currentTarget, message)),
       );
     }
-    if (rights.reply) found.push(iconButton("reply", "Reply", () => app.composer.reply(message)));
-    if (rights.edit) found.push(iconButton("edit", "Edit", () => app.composer.edit(message)));
+    if (rights.reply) found.push(iconButton("reply", t("Reply"), () => app.composer.reply(message)));
+    if (rights.edit) found.push(iconButton("edit", t("Edit"), () => app.composer.edit(message)));
     found.push(
-      iconButton("more", "More actions", (/** @type {any} */ { currentTarget }) => this.menu(currentTarget, message), {
-        "aria-haspopup": "menu",
-      }),
+      iconButton(
+        "more",
+        t("More actions"),
+        (/** @type {any} */ { currentTarget }) => this.menu(currentTarget, message),
+        {
+          "aria-haspopup": "menu",
+        },
+      ),
     );
     return found;
   }
@@ -101,24 +107,24 @@ export class Tools {
     const mine = message.from.user === app.model.me;
     /** @type {any[]} */
     const items = [
-      rights.reply && { icon: "reply", text: "Reply", act: () => app.composer.reply(message) },
-      rights.edit && { icon: "edit", text: "Edit", act: () => app.composer.edit(message) },
-      message.text !== undefined && { icon: "copy", text: "Copy text", act: () => app.copy(message.text ?? "") },
+      rights.reply && { icon: "reply", text: t("Reply"), act: () => app.composer.reply(message) },
+      rights.edit && { icon: "edit", text: t("Edit"), act: () => app.composer.edit(message) },
+      message.text !== undefined && { icon: "copy", text: t("Copy text"), act: () => app.copy(message.text ?? "") },
       !app.model.shown.direct && {
         icon: "link",
-        text: "Copy a link to this message",
+        text: t("Copy a link to this message"),
         act: () => app.copyLink(app.model.shown.id, message.offset),
       },
       rights.remove && {
         icon: "trash",
-        text: mine ? "Delete" : "Delete as moderator",
+        text: mine ? t("Delete") : t("Delete as moderator"),
         danger: true,
         act: () => app.remove(app.model.shown, message),
       },
       !mine && null,
       !mine && {
         icon: "people",
-        text: `About ${message.from.name}`,
+        text: t("About {name}", { name: message.from.name }),
         act: () => app.openPerson(anchor.isConnected ? anchor : this.on, message.from),
       },
     ];
@@ -150,11 +156,11 @@ export class Tools {
     );
     const more = iconButton(
       "smile",
-      "React",
+      t("React"),
       act(() => this.pick(anchor, message)),
       { role: "menuitem", tabindex: "-1" },
     );
-    return el("div", { class: "menu-reactions", role: "group", "aria-label": "Reactions" }, ...chips, more);
+    return el("div", { class: "menu-reactions", role: "group", "aria-label": t("Reactions") }, ...chips, more);
   }
 
   /**
@@ -186,7 +192,7 @@ const quick = (emoji, act, role) =>
     class: "icon-button quick",
     role,
     tabindex: role && "-1",
-    "aria-label": `React with ${emoji}`,
+    "aria-label": t("React with {emoji}", { emoji }),
     text: emoji,
     on: { click: act },
   });

@@ -303,6 +303,23 @@ def tail(instance: Instance, room: str, worker: str | None, as_json: bool) -> No
 
 
 @cli.command()
+@click.option("-f", "--follow", is_flag=True, help="go on with what is written, until Ctrl-C")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="the last N lines")
+@click.pass_obj
+def logs(instance: Instance, follow: bool, lines: int) -> None:
+    """Print the end of the server's log file."""
+    from chatmaster.cli import logs as log_file
+
+    path = log_file.find(instance)
+    last, position = log_file.last_lines(path, lines)
+    click.echo(last, nl=False)
+    if follow:
+        for part in log_file.follow(path, position):
+            click.echo(part, nl=False)
+            sys.stdout.flush()
+
+
+@cli.command()
 @click.option("--room", help="only actions in this room")
 @click.option("--user", help="only actions against this user")
 @which_worker

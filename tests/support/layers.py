@@ -48,6 +48,7 @@ LEAVES = {
 MAY_IMPORT: dict[str, str] = {
     # the master and the operator's tools
     "chatmaster.__main__": "cli",
+    "chatmaster.testing": "cli errors",
     "chatmaster.cli": "master config store runtime contract errors",
     "chatmaster.master": "policy config store runtime contract errors",
     "chatmaster.policy": "contract",

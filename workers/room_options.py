@@ -12,7 +12,7 @@ from chatmaster.settings import RoomRule, Settings
 from workers.addressing import INBOX, is_inbox, is_internal, normalized
 
 INTERNAL_HISTORY_SIZE: Final = 1000  # minimum of entries in the server's own rooms, regardless of the settings
-_INBOX_RULE: Final = RoomRule(match=f"{INBOX}*", presence=False)
+INBOX_RULE: Final = RoomRule(match=f"{INBOX}*", presence=False)
 _CACHED_ROOMS: Final = 4096  # bounded, since clients can invent any number of names
 
 
@@ -55,7 +55,7 @@ class Options:
     def _find(self, room: str) -> RoomRule:
         """The options of a room; an inbox has the defaults, without presence."""
         if is_inbox(room):
-            return _INBOX_RULE
+            return INBOX_RULE
         return next((rule for rule in self._rules if matches((rule.match,), room)), self._default)
 
 
@@ -72,10 +72,13 @@ def _normalized(rule: RoomRule) -> RoomRule:
 def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
     """How much of a room's history the store keeps: entries and seconds, by the room's options."""
     options, store = Options(settings.rooms), settings.store
+    unmatched = store.history_size, store.history_ttl
 
     def of(room: str) -> tuple[int, int]:
         if is_internal(room):  # the operator's patterns never match the server's own rooms
             return max(INTERNAL_HISTORY_SIZE, store.history_size), store.history_ttl
+        if is_inbox(room):  # of which there is one for each user: too many to remember the rule of each
+            return unmatched
         rule = options.of(room)
         size = store.history_size if rule.history_size is None else rule.history_size
         return size, store.history_ttl if rule.history_ttl is None else rule.history_ttl

@@ -78,6 +78,8 @@ class Renames:
 
     def name_guest(self, identity: Identity) -> Identity:
         """Give a new guest who chose no name one that no user here has; it is kept like a chosen one."""
+        if not self._mentions.knows(identity.name):
+            return identity
         number = int(identity.user.removeprefix(GUEST_PREFIX), 16)
         name = not_taken(identity.name, number, self._mentions.knows)
         if name == identity.name:

@@ -11,10 +11,12 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
 from chatmaster.settings import RoomRule
+from workers.addressing import is_inbox
 from workers.bus.port import BusError, Position, Unavailable
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.occupancy import Occupancy
@@ -27,6 +29,7 @@ from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import SessionPhase
 from workers.chat.services import ChatServices
 from workers.chat.store.user_records import ReadPosition
+from workers.room_options import INBOX_RULE
 from workers.rooms.types import Joined
 
 
@@ -70,6 +73,9 @@ class RoomInfo(Struct, frozen=True):
     rule: RoomRule
     members: int | None = None  # users; None where nobody counts them
     position: ReadPosition | None = None  # None: the user is new, and has read nothing anywhere
+
+
+_INBOX_INFO: Final = RoomInfo(INBOX_RULE)
 
 
 class RoomEntry(ABC):
@@ -153,6 +159,9 @@ class RoomEntries:
             return list(await asyncio.gather(*(self._look_at(identity, room) for room in rooms)))
         found = []
         for room in rooms:
+            if is_inbox(room):  # whose rule is the same for all, and of which a new guest has but the own
+                found.append(_INBOX_INFO)
+                continue
             rule, members = self._options.of(room), None
             if rule.presence or rule.members:
                 members = self._presence.known(room)

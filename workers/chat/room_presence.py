@@ -88,7 +88,7 @@ class RoomPresence:
 
     def learn_name(self, user: str, name: str) -> None:
         """Note what a user is called elsewhere; for a user who is here the connection's name counts."""
-        if not self._connections.of_user(user):
+        if not self._mentions.is_called(user, name) and not self._connections.of_user(user):
             self._mentions.add(user, name)
 
     def changed(self, room: str, change: PresenceChange) -> None:

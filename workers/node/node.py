@@ -107,8 +107,7 @@ class Node:
         connection = ClientConnection(self, ws, new_connection_id())
         self.connections[connection.id] = connection
         for room in ORDER_ROOMS:
-            heard = self.hub.position(room)
-            control_room.hear(connection, room, heard.offset if heard is not None else 0)
+            control_room.hear(connection, room, self.hub.offset(room))
         self.application.on_open(connection)
         return connection
 

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 LARGE = 1000  # users; from then on only the count is told
-LARGE_INTERVAL = 1.0  # seconds between two pushes in a large room
+LARGE_INTERVAL = 1.0  # seconds between two writes for a large room, and between two pushes for each LARGE users
+LONGEST_INTERVAL = 5.0  # seconds between two pushes, however many the users are
 PATIENCE = 1.0  # seconds that a note may take
 
 
@@ -142,4 +143,9 @@ class RoomView:
 
     def _arm(self, now: float, interval: float) -> None:
         if not self.due:
-            self.due = now + (LARGE_INTERVAL if self.count > LARGE else interval)
+            self.due = now + (interval if self.count <= LARGE else large_interval(self.count))
+
+
+def large_interval(count: int) -> float:
+    """Seconds between two pushes to so many users, more than LARGE: a push is a write to each of them."""
+    return min(LARGE_INTERVAL * count / LARGE, LONGEST_INTERVAL)

@@ -134,6 +134,11 @@ class Hub:
         found = self.rooms.get(room)
         return found.position if found is not None and found.follower.epoch else None
 
+    def offset(self, room: str) -> int:
+        """The offset of `position`; 0 where this worker does not follow the room."""
+        found = self.rooms.get(room)
+        return found.goal if found is not None and found.follower.epoch else 0
+
     # ---- out ---------------------------------------------------------------------------------------
 
     def publish(

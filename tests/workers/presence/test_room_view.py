@@ -8,7 +8,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from workers.presence.room_view import LARGE, LARGE_INTERVAL, PATIENCE, PresenceChange, PresenceNote, RoomView
+from workers.presence.room_view import LARGE, PATIENCE, PresenceChange, PresenceNote, RoomView
 
 INTERVAL = 0.5
 USERS = ["ann", "bob", "cat"]
@@ -54,11 +54,15 @@ def test_more_names_than_wanted_become_a_count() -> None:
     assert view.take(2.0, 1) == PresenceChange(3, complete=False)
 
 
-def test_a_large_room_is_told_its_count_once_a_second() -> None:
-    view = known(count=LARGE)
-    view.receive_note(note(11, LARGE + 1, joined=[("bob", "Bob")]), 1.0, INTERVAL)
-    assert view.next_due() == 1.0 + LARGE_INTERVAL
-    assert view.take(2.0, 100) == PresenceChange(LARGE + 1, complete=False)
+@pytest.mark.parametrize(
+    ("count", "seconds"), [(LARGE + 1, 1.001), (2 * LARGE, 2.0), (4500, 4.5), (5000, 5.0), (100_000, 5.0)]
+)
+def test_a_large_room_is_told_its_count_less_often_the_larger_it_is(count: int, seconds: float) -> None:
+    view = known()
+    view.receive_note(note(11, count, joined=[("bob", "Bob")]), 1.0, INTERVAL)
+    assert view.next_due() == pytest.approx(1.0 + seconds)
+    assert view.take(0.999 + seconds, 100) is None
+    assert view.take(1.001 + seconds, 100) == PresenceChange(count, complete=False)
 
 
 def test_a_note_that_comes_twice_or_late_changes_nothing() -> None:

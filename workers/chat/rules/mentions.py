@@ -58,6 +58,10 @@ class MentionIndex:
         """Whether a user has this name, as far as this worker knows."""
         return folded(name) in self._users
 
+    def is_called(self, user: str, name: str) -> bool:
+        """Whether that is the name which counts for the user, as far as this worker knows."""
+        return self._names.get(user) == folded(name)
+
     def add_if_new(self, user: str, name: str) -> None:
         """Note what a user was called once; a name that is known already is newer."""
         if user not in self._names:
@@ -111,6 +115,8 @@ class MentionIndex:
 
 def _first_word(folded_name: str) -> str:
     """The letters and digits that it begins with, or else its first character."""
+    if folded_name.isalnum():
+        return folded_name
     for at, character in enumerate(folded_name):
         if not character.isalnum():
             return folded_name[: at or 1]

@@ -1,4 +1,5 @@
-"""workers: the process that does nothing but serve. The public API is `Worker`, `Connection`, `Timer`, `Gateway`."""
+"""workers: the process that does nothing but serve. The public API is `Worker`, `Connection`, `Timer`,
+`Gateway` and `AsyncGateway`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,11 @@ from workers.timer import Timer
 from workers.worker import Worker
 
 if TYPE_CHECKING:
+    from workers.async_gateway import AsyncGateway
     from workers.gateway import (
         Gateway,
         GatewayError,
+        GatewayNotFound,
         GatewayRefused,
         GatewayUnavailable,
         InstanceNotRunning,
@@ -18,12 +21,14 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AsyncGateway",
     "BusError",
     "Connection",
     "ConnectionLost",
     "ConnectionTimedOut",
     "Gateway",
     "GatewayError",
+    "GatewayNotFound",
     "GatewayRefused",
     "GatewayUnavailable",
     "InstanceNotRunning",
@@ -34,9 +39,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Gateway` and its errors at their first use: they need redis, and a worker needs none of it."""
+    """Import the gateways and their errors at their first use: they need redis, and a worker needs none of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "AsyncGateway":
+        from workers.async_gateway import AsyncGateway
+
+        return AsyncGateway
     from workers import gateway
 
     return getattr(gateway, name)

@@ -35,6 +35,8 @@ AUDIT_TRAIL: Final = "!audit"
 SANCTIONS: Final = "!sanctions"
 PROBE: Final = "!probe"
 INBOX_CHANNEL: Final = "!inboxes-"  # and the number of a channel that inboxes share
+CALLS_ROOM: Final = "!calls"  # notes about calls of programs outside, and questions between workers; nothing is stored
+ANSWERS_ROOM: Final = "!answers-"  # and the name of a worker's process: notes with answers for that worker
 SETTINGS_ROOM: Final = "!settings"  # an instance's published settings; only a key, without members
 
 _ALLOWED: Final = "1 to 64 letters, marks and digits of any script, and _ . : -"

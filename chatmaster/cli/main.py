@@ -17,7 +17,7 @@ import click
 
 from chatmaster import __version__
 from chatmaster.addresses import FORMS
-from chatmaster.cli import moderation, stdio
+from chatmaster.cli import moderation, stdio, verbs
 from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, is_gone, overrides, wait_until, warn, which_worker
 from chatmaster.cli.top import SORTS, Top
 from chatmaster.contract import ExitCode
@@ -430,7 +430,7 @@ def version(as_json: bool) -> None:
     show(facts, lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
 
 
-for command in moderation.commands():
+for command in [*moderation.commands(), *verbs.commands()]:
     cli.add_command(command)
 
 

@@ -163,4 +163,4 @@ async def test_what_the_store_raises_is_raised_as_our_own(server: Chatmaster, tm
             with pytest.raises(TypeError):
                 gateway.kick(wrong_type)  # type: ignore[arg-type]
             with pytest.raises(TypeError):
-                gateway.send_to_room("hall", "x", key=wrong_type)  # type: ignore[arg-type]
+                gateway.send_to_room("hall", "x", key=wrong_type)  # type: ignore[call-overload]

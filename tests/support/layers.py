@@ -58,13 +58,18 @@ MAY_IMPORT: dict[str, str] = {
     "chatmaster.errors": "contract",
     "chatmaster.contract": "",
     # the workers
-    "workers": "worker gateway timer bus",
+    "workers": "worker gateway async_gateway timer bus",
     "workers.main": "process worker",
-    "workers.process": ("handover chat callbacks node worker timer registry presence cluster rooms bus transport http"),
+    "workers.process": (
+        "verbs handover chat callbacks node worker timer registry presence cluster rooms bus transport http"
+    ),
+    "workers.verbs": "chat chat.rules node registry presence cluster rooms bus transport",
     "workers.handover": "node registry rooms bus transport",
     "workers.chat": "callbacks node worker registry presence cluster rooms bus transport http chat.rules",
     "workers.callbacks": "node worker presence bus",
-    "workers.gateway": "node registry cluster bus chat.rules",
+    "workers.gateway": "gateway_calls verbs bus",
+    "workers.async_gateway": "gateway_calls verbs bus",
+    "workers.gateway_calls": "verbs node chat.rules bus",
     "workers.timer": "node",
     "workers.node": "worker registry presence rooms cluster bus transport",
     "workers.worker": "",

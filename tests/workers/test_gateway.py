@@ -21,7 +21,6 @@ from workers import Gateway
         ({"timeout": float("inf")}, ValueError, "timeout is more than 0 and at most 3600 seconds"),
         ({"name": None}, TypeError, "url, name and worker are strings"),
         ({"worker": 1}, TypeError, "url, name and worker are strings"),
-        ({"settings": {"store": {}}}, TypeError, "settings is a chatmaster.settings.Settings, not dict"),
         ({"url": b"redis://127.0.0.1/0"}, TypeError, "url, name and worker are strings"),
         ({"url": "127.0.0.1:6379"}, ValueError, "url: allowed: redis://HOST"),
         ({"url": "embedded"}, ValueError, "url: allowed: redis://HOST"),

@@ -91,27 +91,27 @@ class ChatApplication:
         self._timeouts = SessionTimeouts(
             node.settings.limits.hello_timeout, services.connections, ticked=self._copy_counters
         )
-        self._publisher = MessagePublisher(node.hub, services.mentions, on_kept)
+        self.publisher = MessagePublisher(node.hub, services.mentions, on_kept)
         self._room_presence = RoomPresence(services, self._occupancy)
         self._roles = Roles(services, orders)
         renames = Renames(services, orders, self._roles, self._room_presence)
         self._lost_orders = LostOrders(services, renames, self._roles)
-        self._moderation = ModerationService(services, orders, pending, renames, self._roles, self._lost_orders)
-        self._operator_queries = OperatorQueries(services, self._moderation, self._publisher)
+        self.moderation = ModerationService(services, orders, pending, renames, self._roles, self._lost_orders)
+        self._operator_queries = OperatorQueries(services, self.moderation, self.publisher)
         entries = RoomEntries(services, self._room_presence, self._occupancy, pending)
         self._hello = HelloFlow(services, pending, renames, self._roles, hook_runner, entries, self._timeouts)
         self._executor = EffectExecutor(
             services,
             user_rate=UserRate(node.bus, node.settings, store_answers=lambda: node.bus.state == "ready"),
-            publisher=self._publisher,
+            publisher=self.publisher,
             room_presence=self._room_presence,
             pending=pending,
             renames=renames,
             hook_runner=hook_runner,
             hello=self._hello,
             join=JoinFlow(entries, self._room_presence, pending),
-            moderation=self._moderation,
-            direct_messages=DirectMessages(services, self._publisher, self._room_presence),
+            moderation=self.moderation,
+            direct_messages=DirectMessages(services, self.publisher, self._room_presence),
         )
 
     # ---- life --------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class ChatApplication:
 
     def on_order(self, body: bytes, offset: int) -> None:
         """An order about a user arrived, from any worker."""
-        self._moderation.on_order(body, offset)
+        self.moderation.on_order(body, offset)
 
     def on_orders_lost(self, room: str) -> None:
         """Orders of a log are lost."""
@@ -256,7 +256,7 @@ class ChatApplication:
         """See `Chat.say`."""
         if not isinstance(text, str) or not isinstance(name, str):
             raise TypeError("text and name are strings")
-        placed: Placed = await self._publisher.say(room, text, user=user_id(user), name=cleaned(name))
+        placed: Placed = await self.publisher.say(room, text, user=user_id(user), name=cleaned(name))
         return placed.offset
 
 

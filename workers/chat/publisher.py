@@ -24,7 +24,7 @@ class MessagePublisher:
 
     def __init__(self, hub: Hub, mentions: MentionIndex, on_kept: OnKept | None) -> None:
         self._hub = hub
-        self._mentions = mentions
+        self.mentions = mentions
         self.on_kept = on_kept
 
     async def append(self, room: str, payload: bytes, *, author: str, announce: bool = True, **options: Any) -> Placed:
@@ -48,6 +48,6 @@ class MessagePublisher:
         room = room_name(room)
         if is_blank(text):
             raise ValueError("this text has no visible character")
-        mentions = self._mentions.mentioned(room, text) if entries.MENTION_SIGN in text else ()
+        mentions = self.mentions.mentioned(room, text) if entries.MENTION_SIGN in text else ()
         body = entries.body_of_text(text, mentions)
         return await self.append(room, entries.message(room, entries.sender(user, name), body), author=user)

@@ -37,6 +37,16 @@ class KickConnection(Struct, frozen=True, tag="kick", omit_defaults=True):
     reason: str = ""
 
 
+class Act(Struct, frozen=True, tag="act"):
+    """Something to be done by the worker that has a connection, which answers; the others say that they have it not."""
+
+    connection: str
+    asker: str  # the process that the answers are for
+    token: str  # of the question
+    what: str
+    args: msgspec.Raw
+
+
 class TellChat(Struct, frozen=True, tag="tell"):
     """An order for the application of every worker, in the application's encoding."""
 
@@ -64,12 +74,12 @@ def hear(connection: Hearer, room: str, offset: int) -> None:
     setattr(connection, _PLACES[room], offset)
 
 
-def room_of(order: SendTo | KickConnection) -> str:
+def room_of(order: SendTo | KickConnection | Act) -> str:
     """The room whose log carries an order to one connection."""
-    return SENDS_ROOM if isinstance(order, SendTo) else CONTROL_ROOM
+    return CONTROL_ROOM if isinstance(order, KickConnection) else SENDS_ROOM
 
 
-Order = SendTo | KickConnection | TellChat
+Order = SendTo | KickConnection | Act | TellChat
 
 encode = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Order)

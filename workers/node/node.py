@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from workers.addressing import ALL_ROOM, SENDS_ROOM, inbox_of, scoped
+from workers.addressing import ALL_ROOM, SENDS_ROOM, inbox_of, is_internal, scoped
 from workers.bus.port import Entry, Placed
 from workers.close_codes import CloseCode
 from workers.cluster.keys import MEMBERS_MOST
@@ -60,6 +60,19 @@ class Transfer(Protocol):
         """Take no more connections: this worker itself is about to end."""
 
 
+class Outside(Protocol):
+    """What answers programs outside, and other workers that ask for them; see `workers.verbs`."""
+
+    def receive_note(self, room: str, note: bytes) -> None:
+        """A note came through one of the server's own rooms."""
+
+    def carry_out(self, order: control_room.Act, connection: ClientConnection | None) -> None:
+        """Do what was ordered for a connection, and answer; None: it is not here."""
+
+    def reaped(self, process: str) -> None:
+        """A sibling is dead and waited for."""
+
+
 class Node:
     """One worker process: its connections and the services they use."""
 
@@ -90,6 +103,7 @@ class Node:
         self.moving: set[str] = set()  # ids of connections that are moving to another worker
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
+        self.outside: Outside | None = None  # set once the application has started
 
     @property
     def index(self) -> int:
@@ -167,7 +181,7 @@ class Node:
     async def kick(self, connection: str, *, reason: str = "") -> None:
         await self.order(control_room.KickConnection(connection, reason))
 
-    async def order(self, order: control_room.SendTo | control_room.KickConnection) -> None:
+    async def order(self, order: control_room.SendTo | control_room.KickConnection | control_room.Act) -> None:
         """Send an order to every worker. Raises BusError."""
         await self.publish(control_room.room_of(order), control_room.encode(order), form="t")
 
@@ -200,10 +214,17 @@ class Node:
             return
         connection = self.connections.get(order.connection)
         # The worker that has the connection carries the order out, once; for a moving connection the receiver does.
-        if connection is None or connection.id in self.moving or entry.offset <= control_room.heard(connection, room):
+        if connection is None or connection.id in self.moving:
+            if isinstance(order, control_room.Act) and self.outside is not None:
+                self.outside.carry_out(order, None)
+            return
+        if entry.offset <= control_room.heard(connection, room):
             return
         control_room.hear(connection, room, entry.offset)
-        if isinstance(order, control_room.SendTo):
+        if isinstance(order, control_room.Act):
+            if self.outside is not None:
+                self.outside.carry_out(order, connection)
+        elif isinstance(order, control_room.SendTo):
             connection.send(control_room.data_of(order))
         else:
             connection.close(CloseCode.REMOVED, order.reason or "kicked")
@@ -225,7 +246,10 @@ class Node:
 
     def on_note(self, room: str, note: bytes) -> None:
         """A note, which is not stored, arrived through a room's channel."""
-        if not self.presence.received_note(room, note):
+        if is_internal(room):
+            if self.outside is not None:
+                self.outside.receive_note(room, note)
+        elif not self.presence.received_note(room, note):
             self.application.on_note(room, note)
 
     def on_presence_change(self, room: str, change: PresenceChange) -> None:
@@ -236,6 +260,8 @@ class Node:
         """The master has reaped a dead sibling."""
         self.lease.mark_lost(process)
         self.presence.reap(process)
+        if self.outside is not None:
+            self.outside.reaped(process)
         for transfer in list(self.transfers):
             if transfer.peer == process:
                 transfer.peer_reaped()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chatmaster import contract
 from workers.addressing import is_internal, log_name, normalized
 from workers.bus.port import BusError
+from workers.verbs.request import VerbError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
     from workers.process.master_channel import MasterChannel
+    from workers.verbs.service import VerbService
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Queries:
         self._node = node
         self._channel = channel
         self._running: dict[int, asyncio.Task[Any]] = {}
+        self.verbs: VerbService | None = None  # once the application has started
 
     def start(self, query: contract.Query) -> None:
         """A query came; its answer is sent when it is known."""
@@ -62,6 +65,10 @@ class Queries:
             self._fail(query.id, str(error.args[0] if error.args else error))
         except ValueError as error:
             self._fail(query.id, str(error), contract.ExitCode.USAGE)
+        except VerbError as error:
+            usage = error.code in ("bad_request", "too_large")
+            code = contract.ExitCode.USAGE if usage else contract.ExitCode.FAILED
+            self._fail(query.id, f"{error.field}: {error}" if error.field else str(error), code)
         else:
             self._send(query.id, rows, facts)
 
@@ -79,6 +86,9 @@ class Queries:
             case "who":
                 members, count = await self._node.members_and_count(_room(args))
                 return members, {"count": count, "truncated": count > len(members)}
+        rows = await self.verbs.query(what, args) if self.verbs is not None else None
+        if rows is not None:
+            return rows, {}
         rows = await self._node.application.query(what, args)
         if rows is None:
             raise ValueError(f"this application does not know {what!r}")

@@ -32,6 +32,7 @@ from workers.process.heartbeat import Heartbeat
 from workers.process.master_channel import MasterChannel
 from workers.process.watcher import BLOCKED_AFTER, BLOCKED_AFTER_IN_DEVELOPMENT, Watcher
 from workers.timer import TimerWheel
+from workers.verbs.service import VerbService
 from workers.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Lifecycle:
     """One worker process, from its first turn of the loop to its last."""
 
     _watcher: Watcher
+    _verbs: VerbService
 
     def __init__(self, launch: Launch, worker: Worker, forks: Forks) -> None:
         self._launch = launch
@@ -97,6 +99,9 @@ class Lifecycle:
         node.application = (node.worker.application or _callbacks)(node.worker, node)
         node.follow_orders()
         await node.application.start()
+        self._verbs = VerbService(node)
+        self._verbs.start()
+        self._queries.verbs = self._verbs
         await call(node.worker.callbacks.get("worker_start"), node.worker)
         self._keep_log()
         await composition.listen(node, self._forks)
@@ -122,6 +127,7 @@ class Lifecycle:
             await self._give()
         while not await self._send_away(drain):
             """Superseded by a newer order."""
+        await self._verbs.stop()
         await self._stop_callback()
         await self._node.application.stop()
         await end_children()

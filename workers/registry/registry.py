@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -271,16 +272,36 @@ class Registry:
 
     async def trail(self, *, room: str = "", user: str = "", limit: int = 100, since: float = 0.0) -> list[AuditEntry]:
         """The last deeds, newest first; of one room, to one user, since a time where given. Raises BusError."""
+        return (await self.trail_page(room=room, user=user, limit=limit, since=since))[0]
+
+    async def trail_page(
+        self, *, before: str = "", room: str = "", user: str = "", limit: int = 100, since: float = 0.0
+    ) -> tuple[list[AuditEntry], str]:
+        """As `trail`, from the entry `before` on; and what to give as `before` for the next page, "" after the last.
+
+        Raises ValueError for a `before` that no page gave, BusError.
+        """
+        if before and not _ENTRY.match(before):
+            raise ValueError("this is no place in the audit trail")
         found: list[AuditEntry] = []
-        start = "+"
-        while len(found) < limit:
+        last = ""
+        start = f"({before}" if before else "+"
+        while True:
             page: list[Any] = await self._calls.call_read(self._trail, [keys.audit(self._name)], [start, TRAIL_PAGE])
-            deeds = [deed for deed in _deeds(page) if deed.time >= since]
-            found += [deed for deed in deeds if room in ("", deed.room) and user in ("", deed.user)]
-            if len(deeds) < TRAIL_PAGE:
-                break
+            for at, deed in zip(range(0, len(page), 2), _deeds(page), strict=True):
+                if deed.time < since:
+                    return found, ""
+                if room in ("", deed.room) and user in ("", deed.user):
+                    if len(found) == limit:
+                        return found, last
+                    found.append(deed)
+                    last = page[at].decode()
+            if len(page) < 2 * TRAIL_PAGE:
+                return found, ""
             start = f"({page[-2].decode()}"
-        return found[:limit]
+
+
+_ENTRY: Final = re.compile(r"\d{1,16}-\d{1,10}\Z", re.ASCII)
 
 
 def _deeds(page: list[bytes]) -> list[AuditEntry]:

@@ -1,0 +1,227 @@
+"""Every verb through every door of a real server: the same answers, the same refusals."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.server import Chatmaster
+from tests.support.wait import until_async
+from tests.support.ws import ChatSocket, RawSocket
+from workers import AsyncGateway, Gateway, GatewayNotFound, GatewayRefused, WrongApplication
+from workers.verbs.request import STATUS, VerbRequest
+from workers.verbs.table import GROUPS, TABLE
+
+PROGRAM = """
+from urllib.parse import parse_qs
+from workers import Worker
+
+worker = Worker("websocket://127.0.0.1:8000")
+
+@worker.on_connect
+async def came(connection):
+    await connection.bind(parse_qs(connection.query)["user"][0])
+    connection.send(connection.id)
+"""
+
+
+@pytest.fixture
+def program(chatmaster: Callable[..., Chatmaster], tmp_path: Path) -> Chatmaster:
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM)
+    return chatmaster(str(file), workers=3)
+
+
+def url_of(server: Chatmaster) -> str:
+    return str(server.status()["store"]["url"])
+
+
+def test_every_verb_is_whole_and_both_gateways_have_it() -> None:
+    for name, verb in TABLE.items():
+        assert issubclass(verb.request, VerbRequest) and verb.text and verb.request.__doc__ and verb.group in GROUPS
+        other = {"send_to_all": "broadcast"}.get(name, name)
+        assert hasattr(Gateway, other) and hasattr(AsyncGateway, other), name
+        schema = msgspec.json.schema(verb.request)
+        assert schema
+    assert len(TABLE) == 32
+
+
+def test_both_gateways_have_the_same_methods_with_the_same_arguments() -> None:
+    def methods(kind: type) -> dict[str, inspect.Signature]:
+        return {
+            name: inspect.signature(one)
+            for name, one in vars(kind).items()
+            if not name.startswith("_") and name != "close"
+        }
+
+    assert methods(Gateway) == methods(AsyncGateway)
+    assert inspect.signature(Gateway) == inspect.signature(AsyncGateway)
+
+
+async def test_what_only_one_worker_can_do_is_done_by_it_and_says_where_there_is_none(program: Chatmaster) -> None:
+    async with AsyncExitStack() as stack:
+        sockets = {}
+        ids = {}
+        for user in ("ada", "bob", "cyd", "dan", "eve", "fay"):
+            sockets[user] = await stack.enter_async_context(await RawSocket.open(f"{program.url}?user={user}"))
+            ids[user] = str(await sockets[user].read_message())
+        gateway = await stack.enter_async_context(AsyncGateway(url_of(program)))
+        for user, one in ids.items():
+            await gateway.join(one, "hall")
+            assert await gateway.session_set(one, {"who": user, "n": 1}) == {"who": user, "n": 1}
+            assert await gateway.session_update(one, {"n": 2}) == {"who": user, "n": 2}
+            assert await gateway.session_get(one) == {"who": user, "n": 2}
+            assert await gateway.send_to_connection(one, f"to {user}") == []
+            assert await sockets[user].read_message() == f"to {user}"
+        assert [row["user"] for row in await gateway.members("hall")] == sorted(ids)
+        assert await gateway.rooms() == [{"room": "hall", "connections": 6}]
+        rows = await gateway.connections()
+        assert [row["id"] for row in rows] == sorted(ids.values())
+        assert all(row["rooms"] == ["@" + row["user"], "hall"] or "hall" in row["rooms"] for row in rows)
+        await gateway.leave(ids["ada"], "hall")
+        await gateway.bind(ids["ada"], "zoe")
+        assert await gateway.is_online("zoe") and not await gateway.is_online("ada")
+        await gateway.unbind(ids["ada"])
+        assert not await gateway.is_online("zoe")
+        assert len(await gateway.members("hall")) == 5
+        assert await gateway.disconnect(ids["ada"], code=4123, reason="bye") == 1
+        closed = await sockets["ada"].wait_closed()
+        assert (closed.code, closed.reason) == (4123, "bye")
+        assert await gateway.disconnect(user="bob") == 1
+        assert (await sockets["bob"].wait_closed()).code == 4003
+        gone = ids["ada"]
+        for ask in (
+            lambda: gateway.join(gone, "hall"), lambda: gateway.leave(gone, "hall"), lambda: gateway.bind(gone, "x"),
+            lambda: gateway.unbind(gone), lambda: gateway.session_get(gone), lambda: gateway.disconnect(gone),
+            lambda: gateway.session_set(gone, {}), lambda: gateway.session_update(gone, {}),
+            lambda: gateway.kick(gone), lambda: gateway.send_to_connection(gone, "x"),
+            lambda: gateway.disconnect(user="nobody"),
+        ):  # fmt: skip
+            with pytest.raises(GatewayNotFound):
+                await ask()
+        assert await gateway.send_to_connection([ids["cyd"], gone], b"some") == [gone]
+        assert await sockets["cyd"].read_message() == b"some"
+        with pytest.raises(ValueError, match="bytes at most"):
+            await gateway.session_update(ids["cyd"], {"n": 3, "long": "x" * 40_000})
+        assert await gateway.session_get(ids["cyd"]) == {"who": "cyd", "n": 2}
+
+
+async def test_lists_come_whole_in_pages(program: Chatmaster) -> None:
+    async with AsyncExitStack() as stack:
+        for number in range(12):
+            socket = await stack.enter_async_context(await RawSocket.open(f"{program.url}?user=u{number:02}"))
+            connection = str(await socket.read_message())
+            with Gateway(url_of(program)) as gateway:
+                gateway.join(connection, f"room{number:02}")
+                gateway.join(connection, "all")
+        for name, key in (
+            ("rooms", "room"),
+            ("connections", "id"),
+            ("members", "user"),
+        ):
+            seen: list[str] = []
+            cursor, pages = "", 0
+            while True:
+                request = {"cursor": cursor, "limit": 5, **({"room": "all"} if name == "members" else {})}
+                page = verb(program, name, request)
+                assert 1 <= len(page[name]) <= 5
+                seen += [row[key] for row in page[name]]
+                pages += 1
+                cursor = page.get("cursor", "")
+                if not cursor:
+                    break
+            assert pages == 3 and len(seen) == len(set(seen)) == (13 if name == "rooms" else 12), name
+
+
+def verb(server: Chatmaster, name: str, request: dict[str, Any]) -> Any:
+    done = server.ctl("call", name, json.dumps(request))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def test_what_the_chat_says_edits_and_keeps(chatmaster: Callable[..., Chatmaster]) -> None:
+    server = chatmaster(settings={"auth.secret": "s" * 40})
+    async with await ChatSocket.enter(server.url, "hall") as guest:
+        with Gateway(url_of(server)) as gateway:
+            placed = gateway.say("hall", f"hi @{guest.user}", user="bot", name="Bot", key="k1")
+            assert gateway.say("hall", f"hi @{guest.user}", user="bot", name="Bot", key="k1").duplicate
+            message = await guest.expect("message")
+            assert (message["offset"], message["from"]) == (placed.offset, {"user": "bot", "name": "Bot"})
+            gateway.edit("hall", placed.offset, "better")
+            assert (await guest.expect("edited"))["text"] == "better"
+            gateway.react("hall", placed.offset, "+1", user="ada")
+            assert (await guest.expect("reacted"))["emoji"] == "+1"
+            assert [one["text"] for one in gateway.history("hall")] == ["better"]
+            with pytest.raises(GatewayRefused):
+                gateway.edit("hall", placed.offset, "mine", user="ada")
+            gateway.delete("hall", placed.offset)
+            assert (await guest.expect("deleted"))["target"] == placed.offset
+            with pytest.raises(GatewayNotFound):
+                gateway.edit("hall", placed.offset, "again")
+            gateway.notify(guest.user, data={"build": 7}, sender="ci")
+            told = await guest.expect("message")
+            assert (told["room"], told["data"], told["to"]) == (f"@{guest.user}", {"build": 7}, guest.user)
+            with pytest.raises(GatewayRefused):
+                gateway.say("hall", "other", user="bot", name="Bot", key="k1")
+            gateway.mute(guest.user, seconds=60, reason="loud")
+            assert (await guest.expect("muted"))["reason"] == "loud"
+            assert [(row["kind"], row["user"]) for row in gateway.sanctions()] == [("mute", guest.user)]
+            assert gateway.unmute(guest.user) and not gateway.unmute(guest.user)
+            assert [row["action"] for row in gateway.audit()] == ["unmute", "mute"]
+            assert {row["by"] for row in gateway.audit()} == {"gateway"}
+            assert gateway.token("ada", role="moderator").count(".") == 2
+            for wrong in (lambda: gateway.join("a1", "hall"), lambda: gateway.session_get("a1")):
+                with pytest.raises(WrongApplication):
+                    wrong()
+            gateway.kick(user=guest.user, room="hall", reason="out")
+            assert (await guest.expect("left"))["reason"] == "out"
+            with pytest.raises(GatewayNotFound):
+                gateway.kick(user="nobody")
+
+
+async def test_a_key_makes_a_repetition_safe(program: Chatmaster) -> None:
+    async with await RawSocket.open(f"{program.url}?user=ada") as socket:
+        connection = str(await socket.read_message())
+        with Gateway(url_of(program)) as gateway:
+            assert gateway.send_to_connection(connection, "once", key="k") == []
+            assert gateway.send_to_connection(connection, "once", key="k") == []
+            with pytest.raises(GatewayRefused, match="another request"):
+                gateway.send_to_connection(connection, "other", key="k")
+            gateway.send_to_connection(connection, "end")
+        assert [await socket.read_message() for _ in range(2)] == ["once", "end"]
+
+
+async def test_a_worker_that_is_killed_is_not_waited_for(program: Chatmaster) -> None:
+    gone = "0" * 24
+    with Gateway(url_of(program)) as gateway:
+
+        def pids() -> list[int]:
+            return [row["pid"] for row in program.status()["workers"]]
+
+        victim = pids()[0]
+        os.kill(victim, signal.SIGKILL)
+        await until_async(lambda: victim not in pids(), what="it is replaced")
+
+        def absent() -> bool:
+            try:
+                gateway.disconnect(gone)
+            except GatewayNotFound:
+                return True
+            except Exception:
+                return False
+            return False
+
+        await until_async(absent, what="nobody waits for the dead")
+
+
+def test_the_statuses_are_those_of_errors() -> None:
+    assert all(400 <= status < 600 for status in STATUS.values())

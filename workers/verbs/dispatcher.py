@@ -1,0 +1,138 @@
+"""Dispatcher: carries out a call of any door: who may, what is asked for, once or again, and what went wrong.
+
+Keys make a repetition safe. The log of a room remembers those of what is published there; those of the other verbs are
+kept here with their answers, for `limits.key_ttl` seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, StoreRefused, TooMany
+from workers.bus.script import scripts_of
+from workers.verbs import keys
+from workers.verbs.request import Caller, VerbError, VerbRequest
+from workers.verbs.table import TABLE
+from workers.verbs.verb import AnyVerb, Services
+
+logger = logging.getLogger(__name__)
+
+MOST_KEY: Final = 128  # characters of an idempotency key
+RETRY: Final = 1.0  # seconds
+# They list or tell only what the caller's rooms allow, or nothing of a room.
+_FOR_ANY_ROOMS: Final = frozenset({"rooms", "sanctions", "audit", "online", "is_online", "send_to_all", "token"})
+_PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN: Final = re.compile(
+    r"Object contains unknown field `(?P<field>[^`]*)`|missing required field `(?P<other>[^`]*)`"
+)
+
+
+class Dispatcher:
+    """Carries out calls on one worker."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        node = services.node
+        self._bus, self._name = node.bus, node.settings.master.name
+        self._key_ttl = node.settings.limits.key_ttl
+        self._claim, self._settle = map(node.bus.script, scripts_of(Path(__file__).parent, "claim", "settle"))
+        self._encode = msgspec.json.Encoder().encode
+
+    async def call(self, caller: Caller, name: str, body: bytes, key: str = "") -> bytes:
+        """Carry out a verb; `body` is the request as JSON. Returns the answer as JSON. Raises VerbError."""
+        verb = self._verb(name)
+        try:
+            request = self._request(caller, verb, body)
+            if not isinstance(key, str) or len(key) > MOST_KEY or not key.isprintable():
+                raise VerbError("bad_request", f"a key has at most {MOST_KEY} printable characters", field="key")
+            if key and not verb.keyed and not verb.reads:
+                return await self._once(caller, verb, request, key)
+            return self._encode(await verb.run(self._services, caller, request, key))
+        except VerbError:
+            raise
+        except BusError as error:
+            raise of_store(error) from None
+        except Exception:
+            logger.exception("the verb %s failed", name)
+            raise VerbError("internal", f"{name} failed; the server's log has the reason") from None
+
+    def _verb(self, name: str) -> AnyVerb:
+        verb = TABLE.get(name)
+        if verb is None:
+            raise VerbError("not_found", f"there is no verb {name[:64]!r}")
+        runs = "chat" if self._services.chat is not None else "program"
+        if verb.application not in ("", runs):
+            what = "the chat, whose clients understand only `say`" if runs == "chat" else "no chat"
+            raise VerbError("wrong_application", f"the instance {self._name!r} runs {what}: it has no {name}")
+        return verb
+
+    def _request(self, caller: Caller, verb: AnyVerb, body: bytes) -> VerbRequest:
+        if not caller.may_call(verb.name, verb.group, reads=verb.reads):
+            raise VerbError("forbidden", f"this key may not call {verb.name}")
+        try:
+            request: VerbRequest = msgspec.json.decode(body or b"{}", type=verb.request)
+        except msgspec.ValidationError as error:
+            raise _invalid(error) from None
+        except (ValueError, RecursionError) as error:
+            raise VerbError("bad_request", f"the request is no JSON: {error}") from None
+        if caller.rooms is not None:
+            self._check_rooms(caller, verb, request)
+        return request
+
+    def _check_rooms(self, caller: Caller, verb: AnyVerb, request: VerbRequest) -> None:
+        named = request.named_rooms()
+        for room in named:
+            if not caller.may_use(room):
+                raise VerbError("forbidden", f"this key is not for the room {room}", field="room")
+        if not named and verb.name not in _FOR_ANY_ROOMS:
+            raise VerbError("forbidden", f"this key is for some rooms, and {verb.name} is not about one of them")
+
+    async def _once(self, caller: Caller, verb: AnyVerb, request: VerbRequest, key: str) -> bytes:
+        """Carry it out, or give the answer that it had before."""
+        place = [keys.kept_answer(self._name, caller.name, verb.name, key)]
+        digest = hashlib.blake2b(self._encode(request), digest_size=16).hexdigest().encode()
+        before = await self._bus.call(self._claim, place, [digest, self._key_ttl], again=False)
+        if before:
+            if not before.startswith(digest):
+                raise VerbError("conflict", "this key was used with another request", field="key")
+            if len(before) == len(digest):
+                raise VerbError("conflict", "the first request with this key is not answered yet", retry_after=RETRY)
+            return bytes(before[len(digest) :])
+        try:
+            answer = self._encode(await verb.run(self._services, caller, request, ""))
+        except VerbError as error:
+            if error.code != "unavailable":
+                await self._bus.call(self._settle, place, [b"", self._key_ttl], again=True)
+            raise
+        await self._bus.call(self._settle, place, [digest + answer, self._key_ttl], again=True)
+        return answer
+
+
+def of_store(error: BusError) -> VerbError:
+    """What a caller is told when the store did not do what was asked."""
+    if isinstance(error, KeyConflict):
+        return VerbError("conflict", "this key was used with another request", field="key")
+    if isinstance(error, NoTarget):
+        return VerbError("not_found", "there is no such message any more", field="offset")
+    if isinstance(error, NotAuthor):
+        return VerbError("forbidden", "another user wrote this message", field="offset")
+    if isinstance(error, TooMany):
+        return VerbError("limit_reached", "this message has as many reactions as it may have", field="offset")
+    if isinstance(error, StoreRefused):
+        return VerbError("refused", "the store takes nothing now; nothing was done", retry_after=RETRY)
+    return VerbError("unavailable", "the store did not answer; the outcome is unknown", retry_after=RETRY)
+
+
+def _invalid(error: msgspec.ValidationError) -> VerbError:
+    """What is wrong, and in which field."""
+    text = str(error)
+    found: Any = _PLACE.match(text)
+    unknown = _UNKNOWN.search(text)
+    field = found["place"] or (unknown and (unknown["field"] or unknown["other"])) or ""
+    return VerbError("bad_request", found["what"], field=field)

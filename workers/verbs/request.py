@@ -1,0 +1,164 @@
+"""What every verb has in common: how requests are written and checked, who calls, and how a call is refused. Pure.
+
+A request is a msgspec Struct: its types, bounds and docstrings are the documentation, the check, and the OpenAPI
+document. Names of rooms, users and connections are normalised and checked in `VerbRequest.__post_init__`, by the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from workers.addressing import connection_id, room_name, user_id
+from workers.payload import close_reason
+from workers.room_options import matches
+
+MOST_LISTED: Final = 1000  # rows of a page, and targets of a send
+NAME_SIZE: Final = 256  # characters before normalisation
+
+_ROOM: Final = r"^[\w.:-]{1,64}$"
+_USER: Final = r"^[\w.:%-]{1,64}$"
+_CONNECTION: Final = r"^[0-9A-Za-z_.:%-]{1,64}$"
+
+
+def _name(pattern: str, description: str) -> Meta:
+    """The pattern is for readers of the schema; what is really allowed is checked by `workers.addressing`."""
+    schema = {"pattern": pattern}
+    return Meta(max_length=NAME_SIZE, description=description, extra_json_schema=schema)
+
+
+def _or_empty(pattern: str, description: str) -> Meta:
+    return _name(f"^$|{pattern}", description)
+
+
+RoomName = Annotated[str, _name(_ROOM, "The name of a room.")]
+UserId = Annotated[str, _name(_USER, "The id of a user.")]
+ConnectionId = Annotated[str, _name(_CONNECTION, "The id of a connection.")]
+AnyRoom = Annotated[str, _or_empty(_ROOM, "The name of a room; empty: every room.")]
+AnyUser = Annotated[str, _or_empty(_USER, "The id of a user; empty: every user, or none.")]
+AnyConnection = Annotated[str, _or_empty(_CONNECTION, "The id of a connection; empty: none is meant.")]
+Several = Meta(min_length=1, max_length=MOST_LISTED)
+Excluded = Annotated[tuple[ConnectionId, ...], Meta(max_length=MOST_LISTED, description="Connections that get nothing")]
+Cursor = Annotated[str, Meta(max_length=1024, description="`cursor` of the page before; empty: the first page.")]
+Limit = Annotated[int, Meta(ge=1, le=MOST_LISTED, description="Rows of a page at most.")]
+Offset = Annotated[int, Meta(ge=1, le=2**53 - 1, description="The place of a message in its room.")]
+Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000, description="Seconds; 0: without end.")]
+Reason = Annotated[str, Meta(max_length=512, description="Why; shown to the user and in the audit trail.")]
+# JSON has no bytes: base64 (RFC 4648, 4).
+Binary = Annotated[bytes, Meta(description="A binary message, in base64.")]
+
+
+class VerbError(Exception):
+    """A call that is refused. `code` is one of `STATUS`, `retry_after` in seconds."""
+
+    def __init__(self, code: str, message: str, *, field: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+        self.retry_after = retry_after
+
+
+# The codes, and the status of HTTP that each has.
+STATUS: Final[dict[str, int]] = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "wrong_application": 404,  # what runs here has no such verb
+    "conflict": 409,  # the key was used with another request, or its request is still being carried out
+    "too_large": 413,
+    "limit_reached": 422,
+    "rate_limited": 429,
+    "internal": 500,  # a bug, which is in the server's log
+    "refused": 503,  # the store takes nothing: nothing was done
+    "unavailable": 504,  # nobody answered in time: the outcome is unknown
+}
+
+
+class Caller(Struct, frozen=True):
+    """Who calls, and what that caller may do; None: everything."""
+
+    name: str  # as the audit trail shows it
+    verbs: tuple[str, ...] | None = None  # names of verbs and of groups of verbs
+    rooms: tuple[str, ...] | None = None  # patterns, as in `[[rooms]]`
+
+    def may_call(self, verb: str, group: str, *, reads: bool) -> bool:
+        """Whether a verb is the caller's to call: by its name, its group, or `read` for all that change nothing."""
+        return self.verbs is None or bool({verb, group, "read" if reads else group} & set(self.verbs))
+
+    def may_use(self, room: str) -> bool:
+        """Whether a room is the caller's to name."""
+        return self.rooms is None or matches(self.rooms, room)
+
+
+class VerbRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all requests."""
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            check = _CHECKS.get(field)
+            if check is not None:
+                _keep(self, field, check)
+
+    def named_rooms(self) -> tuple[str, ...]:
+        """The rooms that the request names."""
+        room, rooms = getattr(self, "room", ""), getattr(self, "rooms", None)
+        return ((room,) if isinstance(room, str) and room else ()) + tuple(rooms or ())
+
+
+class VerbAnswer(Struct, frozen=True, kw_only=True):
+    """The base of all answers."""
+
+
+class DoneAnswer(VerbAnswer, frozen=True):
+    """The call has done what it says."""
+
+
+class PlacedAnswer(VerbAnswer, frozen=True):
+    """Where a message was kept."""
+
+    room: str
+    epoch: str
+    offset: int
+    time: float  # Unix time by the store's clock
+    duplicate: bool = False  # an earlier call with the same key kept it
+
+
+@cache
+def _optional(kind: type[VerbRequest]) -> frozenset[str]:
+    """The fields that may be empty."""
+    return frozenset(one.name for one in msgspec.structs.fields(kind) if one.default == "")
+
+
+def _keep(request: VerbRequest, field: str, check: Callable[[Any], Any]) -> None:
+    value = getattr(request, field)
+    if value is None or value is msgspec.UNSET or (value == "" and field in _optional(type(request))):
+        return
+    try:
+        kept = tuple(check(one) for one in value) if isinstance(value, tuple) else check(value)
+    except (ValueError, TypeError) as error:
+        raise VerbError("bad_request", str(error), field=field) from None
+    if kept != value:
+        msgspec.structs.force_setattr(request, field, kept)
+
+
+def _reason(reason: str) -> str:
+    close_reason(reason)  # raises ValueError for what UTF-8 cannot hold
+    return reason
+
+
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "room": room_name,
+    "rooms": room_name,
+    "user": user_id,
+    "users": user_id,
+    "sender": user_id,
+    "connection": connection_id,
+    "connections": connection_id,
+    "exclude": connection_id,
+    "reason": _reason,
+}

@@ -1,0 +1,226 @@
+"""Rooms: rooms, room, join, leave and members.
+
+What all workers know a part of (`rooms`) is asked of all of them. A page begins after the name that its cursor tells,
+so a room that stays is in exactly one page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from workers.addressing import is_public
+from workers.bus.script import load
+from workers.cluster import keys as presence_keys
+from workers.node.client_connection import ClientConnection
+from workers.node.node import Node
+from workers.verbs.request import (
+    Caller,
+    ConnectionId,
+    Cursor,
+    DoneAnswer,
+    Limit,
+    RoomName,
+    VerbAnswer,
+    VerbError,
+    VerbRequest,
+)
+from workers.verbs.verb import AnyVerb, Services, verb
+
+_MEMBERS: Final = load(Path(__file__).parent / "scripts" / "members.lua")
+
+
+class RoomsRequest(VerbRequest, frozen=True):
+    """The rooms that connections are in, by name."""
+
+    prefix: Annotated[str, Meta(max_length=256)] = ""
+    cursor: Cursor = ""
+    limit: Limit = 100
+
+
+class RoomRow(Struct, frozen=True):
+    """A room, and how many connections are in it over all workers."""
+
+    room: str
+    connections: int
+
+
+class RoomsPage(VerbAnswer, frozen=True):
+    """In the order of their names; `cursor` begins the next page, empty: this is the last."""
+
+    rooms: list[RoomRow]
+    cursor: str = ""
+
+
+class RoomRequest(VerbRequest, frozen=True):
+    """One room."""
+
+    room: RoomName
+
+
+class RoomState(VerbAnswer, frozen=True):
+    """Users, and the log: `first` is the offset of the oldest message that can be read, `offset` that of the last."""
+
+    room: str
+    users: int
+    epoch: str
+    first: int
+    offset: int
+
+
+class PlaceRequest(VerbRequest, frozen=True):
+    """Bring a connection into a room, or take it out."""
+
+    room: RoomName
+    connection: ConnectionId
+
+
+class MembersRequest(VerbRequest, frozen=True):
+    """The users in a room."""
+
+    room: RoomName
+    cursor: Cursor = ""
+    limit: Limit = 1000
+
+
+class MemberRow(Struct, frozen=True):
+    """A user in a room, with the number of connections there."""
+
+    user: str
+    name: str
+    connections: int
+
+
+class MembersPage(VerbAnswer, frozen=True):
+    """`count` is that of all; `cursor` begins the next page, empty: this is the last."""
+
+    room: str
+    count: int
+    members: list[MemberRow]
+    cursor: str = ""
+
+
+@verb("rooms", RoomsRequest, RoomsPage, reads=True)
+async def rooms(services: Services, caller: Caller, request: RoomsRequest, key: str) -> RoomsPage:
+    """List the rooms that somebody is in, over all workers and machines."""
+    asked = RoomsPart(after=request.cursor, prefix=request.prefix, most=request.limit + 1, patterns=caller.rooms)
+    counts: dict[str, int] = {}
+    for part in await services.fleet.ask("rooms", asked):
+        for name, connections in msgspec.json.decode(part, type=list[tuple[str, int]]):
+            counts[name] = counts.get(name, 0) + connections
+    names = sorted(counts)
+    page = names[: request.limit]
+    cursor = page[-1] if len(names) > request.limit else ""
+    return RoomsPage(rooms=[RoomRow(name, counts[name]) for name in page], cursor=cursor)
+
+
+@verb("rooms", RoomRequest, RoomState, reads=True)
+async def room(services: Services, caller: Caller, request: RoomRequest, key: str) -> RoomState:
+    """Tell of one room how many users are in it, and where its log stands."""
+    found = await services.node.presence.members(request.room, 0)
+    page = await services.node.bus.read(request.room, after=2**53 - 2, limit=1, max_bytes=1)
+    state = page.state
+    return RoomState(room=request.room, users=found.count, epoch=state.epoch, first=state.first, offset=state.top)
+
+
+@verb("rooms", PlaceRequest, DoneAnswer, application="program")
+async def join(services: Services, caller: Caller, request: PlaceRequest, key: str) -> DoneAnswer:
+    """Bring a connection into a room, wherever it is; it is there when the answer comes."""
+    await services.fleet.act(request.connection, "join", request)
+    return DoneAnswer()
+
+
+@verb("rooms", PlaceRequest, DoneAnswer, application="program")
+async def leave(services: Services, caller: Caller, request: PlaceRequest, key: str) -> DoneAnswer:
+    """Take a connection out of a room, wherever it is."""
+    await services.fleet.act(request.connection, "leave", request)
+    return DoneAnswer()
+
+
+@verb("rooms", MembersRequest, MembersPage, reads=True)
+async def members(services: Services, caller: Caller, request: MembersRequest, key: str) -> MembersPage:
+    """List the users in a room, over all workers and machines."""
+    scan, after = _cursor(request.cursor)
+    _, users, names = presence_keys.of_room(services.node.settings.master.name, request.room)
+    script = services.node.bus.script(_MEMBERS)
+    found: list[MemberRow] = []
+    while True:
+        reply = await services.node.bus.call_read(script, [users, names], [scan, request.limit])
+        rows = sorted(_rows(reply), key=lambda one: one.user)
+        rest = [one for one in rows if one.user > after]
+        free = request.limit - len(found)
+        if len(rest) > free:
+            found += rest[:free]
+            return _page(request, reply[1], found, f"{scan}:{rest[free - 1].user}" if free else f"{scan}:{after}")
+        found += rest
+        scan, after = reply[0].decode(), ""
+        if scan == "0" or len(found) == request.limit:
+            return _page(request, reply[1], found, "" if scan == "0" else f"{scan}:")
+
+
+def _page(request: MembersRequest, count: int, found: list[MemberRow], cursor: str) -> MembersPage:
+    return MembersPage(room=request.room, count=count, members=found, cursor=cursor)
+
+
+def _cursor(cursor: str) -> tuple[str, str]:
+    """A cursor of the store's, and the last user that was shown of what it gives: a small room comes whole."""
+    scan, _, after = cursor.partition(":")
+    if cursor and not (scan.isascii() and scan.isdigit() and len(scan) <= 20):
+        raise VerbError("bad_request", "this is no cursor of `members`", field="cursor")
+    return scan or "0", after
+
+
+def _rows(reply: list[Any]) -> list[MemberRow]:
+    fields = iter(reply[2:])
+    return [
+        MemberRow(user.decode(), (name or user).decode(), int(connections))
+        for user, connections, name in zip(fields, fields, fields, strict=True)
+    ]
+
+
+VERBS: Final[tuple[AnyVerb, ...]] = (rooms, room, join, leave, members)
+
+
+# ---- the part of each worker ---------------------------------------------------------------------------
+
+
+class RoomsPart(Struct, frozen=True):
+    """What `rooms` asks of each worker."""
+
+    after: str
+    prefix: str
+    most: int
+    patterns: tuple[str, ...] | None
+
+
+_decode_part: Final = msgspec.json.Decoder(RoomsPart).decode
+_decode_join: Final = msgspec.json.Decoder(PlaceRequest).decode
+
+
+def part(node: Node, args: bytes) -> list[tuple[str, int]]:
+    """This worker's rooms and connections in them, the first ones after a name."""
+    asked = _decode_part(args)
+    may = Caller("", rooms=asked.patterns).may_use
+    found = sorted(
+        one.name
+        for one in node.hub.rooms.values()
+        if is_public(one.name)
+        and len(one)
+        and one.name > asked.after
+        and one.name.startswith(asked.prefix)
+        and may(one.name)
+    )
+    return [(name, len(node.hub.rooms[name])) for name in found[: asked.most]]
+
+
+async def act_join(connection: ClientConnection, args: bytes) -> None:
+    """Carry out `join` where the connection is. Raises BusError."""
+    await connection.join(_decode_join(args).room)
+
+
+async def act_leave(connection: ClientConnection, args: bytes) -> None:
+    """Carry out `leave` where the connection is. Raises BusError."""
+    await connection.leave(_decode_join(args).room)

@@ -100,7 +100,7 @@ class Lifecycle:
         node.follow_orders()
         await node.application.start()
         self._verbs = VerbService(node)
-        self._verbs.start()
+        await self._verbs.start()
         self._queries.verbs = self._verbs
         await call(node.worker.callbacks.get("worker_start"), node.worker)
         self._keep_log()

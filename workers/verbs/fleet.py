@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 EVERY: Final = 3.0  # seconds between two signs that this worker hears
 DEADLINE: Final = 4.0  # seconds for the answers of all workers; below the 5 and 7 that doors wait
 MOVING: Final = 1.0  # seconds in which a connection that is on its way has to arrive
+PATIENCE: Final = 1.0  # seconds that a worker's start waits for a store that may be away
+RETRY: Final = 0.5  # seconds after the store did not answer
 LEAVING: Final = 1.0  # seconds for the last words
 
 Act = Callable[[ClientConnection, bytes], Awaitable[Any]]
@@ -62,15 +64,24 @@ class Fleet:
         self._channel = keys.calls_channel(self._name, node.bus.database)
         self._waiting: dict[str, asyncio.Queue[FleetReply]] = {}  # by the token of what was asked
         self._taker: CallTaker | None = None
+        self._deaf_to = 2  # rooms that it does not follow yet
+        self._registered = asyncio.Event()
 
     # ---- life --------------------------------------------------------------------------------------
 
-    def start(self, taker: CallTaker) -> None:
-        """Hear the others from now on."""
+    async def start(self, taker: CallTaker) -> None:
+        """Hear the others from now on: before the first connection is accepted, so that no list lacks one.
+
+        While the store is away that happens as soon as it is back; nobody can ask before.
+        """
         self._taker = taker
         hub = self._node.hub
-        hub.follow(ANSWERS_ROOM + self._process, _pass_over)
+        hub.follow(ANSWERS_ROOM + self._process, _pass_over, live=self._heard)
         hub.follow(CALLS_ROOM, _pass_over, live=self._heard)
+        try:
+            await asyncio.wait_for(self._registered.wait(), PATIENCE)
+        except TimeoutError:
+            logger.warning("the store does not answer yet: this worker hears calls later")
         self._node.lease.when_reborn(lambda old: self._say(keys.LISTENS))
 
     async def stop(self) -> None:
@@ -81,12 +92,19 @@ class Fleet:
             logger.debug("the store is away: others wait for this worker until its time is over")
 
     def _heard(self) -> None:
-        self._node.tasks.start(self._keep(), what="hear calls")
+        self._deaf_to -= 1
+        if not self._deaf_to:
+            self._node.tasks.start(self._keep(), what="hear calls")
 
     async def _keep(self) -> None:
         while True:
-            self._say(keys.LISTENS)
-            await asyncio.sleep(EVERY)
+            try:
+                await self._listening(keys.LISTENS)
+                self._registered.set()
+                await asyncio.sleep(EVERY)
+            except BusError as error:
+                logger.debug("others do not learn that this worker hears: %s", error)
+                await asyncio.sleep(RETRY)
 
     def _say(self, seconds: float, process: str = "") -> None:
         args: list[Argument] = [process or self._process, int(seconds * 1000)]

@@ -51,10 +51,10 @@ class VerbService:
         self._take, self._answer = map(node.bus.script, scripts_of(Path(__file__).parent, "take", "answer"))
         self._under_way = 0
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Hear calls from now on."""
         self._node.outside = self
-        self.fleet.start(self)
+        await self.fleet.start(self)
 
     async def stop(self) -> None:
         """Take no more calls; other workers do."""

@@ -164,7 +164,7 @@ async def delete(services: Services, caller: Caller, request: DeleteRequest, key
 async def react(services: Services, caller: Caller, request: ReactRequest, key: str) -> PlacedAnswer:
     """Add a reaction of a user to an earlier message, or remove it."""
     if is_blank(request.emoji):
-        raise VerbError("bad_request", "nothing of this emoji can be seen", field="emoji")
+        raise VerbError("bad_request", "this emoji has no visible character", field="emoji")
     user, by = _sender(request.user, request.name)
     payload = entries.reacted(request.room, by, request.offset, request.emoji, remove=request.remove)
     what = "unreact" if request.remove else "react"
@@ -239,7 +239,7 @@ def _body(
             raise VerbError("bad_request", f"this JSON cannot be sent: {error}", field="data") from None
         return entries.body_of_data(data)
     if is_blank(str(text)):
-        raise VerbError("bad_request", "nothing of this text can be seen", field="text")
+        raise VerbError("bad_request", "this text has no visible character", field="text")
     found = mentions.mentioned(room, str(text)) if mentions is not None and entries.MENTION_SIGN in str(text) else ()
     return entries.body_of_text(str(text), found)
 

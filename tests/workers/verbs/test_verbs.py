@@ -39,7 +39,7 @@ async def came(connection):
 def program(chatmaster: Callable[..., Chatmaster], tmp_path: Path) -> Chatmaster:
     file = tmp_path / "program.py"
     file.write_text(PROGRAM)
-    return chatmaster(str(file), workers=3)
+    return chatmaster(str(file), workers=3, settings={"limits.ping_interval": 600.0})  # nobody reads all the time
 
 
 def url_of(server: Chatmaster) -> str:

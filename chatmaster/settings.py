@@ -109,6 +109,7 @@ class RoomRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     message_size: Bytes | None = None
     slow_mode: Seconds = 0.0
     members: Count = 0  # 0: no limit
+    topic: Annotated[str, Meta(max_length=250)] = ""  # what the room is about, shown with its name
 
 
 class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

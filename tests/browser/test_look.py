@@ -142,3 +142,12 @@ def test_the_card_about_a_person(server, visit):
     ada.expect(card).to_contain_text("Guest · online")
     ada.expect(card.locator(".card-id")).to_contain_text("guest:")
     ada.expect(ada.page.get_by_role("menu", name="Bob, Guest, online")).to_be_visible()
+
+
+def test_a_room_says_what_it_is_about(chatmaster, visit):
+    """Its topic stands in the header, where one is set; in other rooms the number of people."""
+    server = chatmaster(config='[[rooms]]\nmatch = "garden"\ntopic = "Seeds, soil and patience"\n')
+    ada = visit(server, "Ada").come("garden")
+    ada.expect(ada.page.locator("#subtitle")).to_have_text("Seeds, soil and patience")
+    ada.page.goto(f"{server.http}/#lobby")
+    ada.expect(ada.page.locator("#subtitle")).to_have_text("1 person here")

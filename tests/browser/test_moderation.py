@@ -41,6 +41,18 @@ def moderate(mia, name: str, what: str, where: str = "", reason: str = "", *, am
     mia.expect(dialog).to_be_hidden()
 
 
+def test_who_is_a_moderator_is_shown(server, visit):
+    """In the list of people, and on the card."""
+    mia = come_as_moderator(visit, server)
+    ada = visit(server)
+    ada.page.goto(f"{server.http}/#token={token('ada')}&room=lobby")
+    member = ada.page.locator(".member", has_text="Mia")
+    ada.expect(member.locator(".hint")).to_have_text("moderator, online")
+    member.click()
+    ada.expect(ada.page.locator(".card")).to_contain_text("Moderator · online")
+    mia.page.close()
+
+
 def test_mute_and_unmute(server, visit):
     """Who is muted is told at once, until when and why, keeps what they wrote, and may try again."""
     mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()

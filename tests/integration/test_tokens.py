@@ -41,6 +41,7 @@ join = ["role:moderator"]
 [[rooms]]
 match = "news"
 say = ["role:moderator", "reporter-*"]
+topic = "What is new"
 """
 
 pytestmark = pytest.mark.timeout(60)
@@ -281,6 +282,16 @@ async def test_rooms_have_rules_and_slow_mode_holds_over_workers(server: Chatmas
         for one, expected in ((same[0], False), (reporter, True), (moderator, True)):
             await one.ask(type="join", room="news")
             assert await _says(one, "news") is expected
+
+
+async def test_rooms_tell_their_topic_and_who_is_a_moderator(server: Chatmaster) -> None:
+    async with people(server, "news", "cid", "mod-c") as (cid, moderator):
+        assert (await cid.ask(type="join", room="news"))["topic"] == "What is new"
+        assert "topic" not in await cid.ask(type="join", room="slow-9")
+        await moderator.ask(type="join", room="news")
+        listed = await cid.ask(type="members", room="news")
+        roles = {one["user"]: one.get("role") for one in listed["members"]}
+        assert (roles["cid"], roles["mod-c"]) == (None, "moderator")
 
 
 async def _says(socket: ChatSocket, room: str) -> bool:

@@ -91,6 +91,7 @@ class EffectExecutor:
         self._counters = services.counters
         self._connections = services.connections
         self._mentions = services.mentions
+        self._moderators = services.moderators
         self._positions = services.store.read_positions
         self._slow_mode = services.store.slow_mode
         self._pairs = services.store.direct_pairs
@@ -340,7 +341,13 @@ class EffectExecutor:
         def here() -> Iterator[Identity]:
             return (one.session.identity for one in self._connections.in_room(effect.room))
 
-        page = await history.members(self._presence.members, effect, here=here, learn=self._room_presence.learn_name)
+        page = await history.members(
+            self._presence.members,
+            effect,
+            here=here,
+            learn=self._room_presence.learn_name,
+            role_of=self._moderators.role_of,
+        )
         client.session.charge(len(page.payload) / BYTES_A_TOKEN)
         return (page,)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct, field, to_builtins
 from msgspec.json import Decoder
@@ -13,7 +13,7 @@ from workers.bus.port import MAX_OFFSET, Entry, Page
 from workers.chat.rules import effects, replies
 from workers.chat.rules.amendments import amended
 from workers.chat.rules.entries import is_message, spliced
-from workers.chat.rules.identity import Identity
+from workers.chat.rules.identity import Identity, Role
 from workers.cluster.keys import MEMBERS_MOST
 from workers.presence import PresentUsers
 
@@ -95,8 +95,9 @@ async def members(
     *,
     here: Callable[[], Iterable[Identity]],
     learn: Learn,
+    role_of: Callable[[str], Role],
 ) -> effects.Reply:
-    """The users in a room. Raises BusError.
+    """The users in a room, with the roles of moderators and admins. Raises BusError.
 
     The store learns of a new user a moment later, so the users of this worker, `here`, are added where they are
     missing: a user is always in the list that the user asks for.
@@ -110,7 +111,11 @@ async def members(
     connections = Counter(one.user for one in missing)
     people |= {one.user: {"user": one.user, "name": one.name, "connections": connections[one.user]} for one in missing}
     count += len(connections)
-    members = list(people.values())[:MEMBERS_MOST]
+    members = [_with_role(one, role_of(one["user"])) for one in list(people.values())[:MEMBERS_MOST]]
     return effects.Reply(
         replies.members(asked.id, room=asked.room, members=members, count=count, truncated=count > len(members))
     )
+
+
+def _with_role(member: dict[str, Any], role: Role) -> dict[str, Any]:
+    return member if role is Role.USER else member | {"role": role.name.lower()}

@@ -187,6 +187,7 @@ class RoomEntries:
                 members=info.members if info.rule.presence else None,
                 unread=info.position.unread if info.position else None,
                 read=info.position.read if info.position else None,
+                topic=info.rule.topic or None,
             )
             for room, position, info in zip(rooms, positions, infos, strict=True)
         ]
@@ -214,6 +215,7 @@ class RoomEntries:
             members=members,
             unread=position.unread if position else None,
             read=position.read if position else None,
+            topic=info.rule.topic or None,
         )
 
     # ---- places in rooms with a limit ----------------------------------------------------------------

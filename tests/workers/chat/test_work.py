@@ -22,7 +22,7 @@ from workers.chat.hooks import Person, SayRequest, WordFilter
 from workers.chat.rules.amendments import amended
 from workers.chat.rules.effects import ReadMembers
 from workers.chat.rules.entries import body_of_text, message, reacted, sender
-from workers.chat.rules.identity import Identities, Identity
+from workers.chat.rules.identity import Identities, Identity, Role
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.names import keys_of
 from workers.main import GC_THRESHOLD
@@ -314,7 +314,9 @@ async def test_the_members_of_a_room_cost_their_number():
     identities = [Identity(f"u{number % 700}", "N") for number in range(2000)]
     asked = ReadMembers(1, "r")
     began = time.thread_time()
-    page = await members(nobody, asked, here=lambda: identities, learn=lambda user, name: None)
+    page = await members(
+        nobody, asked, here=lambda: identities, learn=lambda user, name: None, role_of=lambda user: Role.USER
+    )
     assert time.thread_time() - began < 4 * MOST
     told = json.loads(page.payload)
     assert told["count"] == 700 and told["members"][0] == {"user": "u0", "name": "N", "connections": 3}

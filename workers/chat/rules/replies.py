@@ -26,6 +26,7 @@ class RoomState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     members: int | None = None  # number of users; None where presence is off, as in an inbox
     unread: int | None = None  # messages of others after `read`, without deleted ones
     read: int | None = None
+    topic: str | None = None  # what the room is about, where the settings say so
 
 
 class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="welcome", gc=False):

@@ -55,7 +55,7 @@ export class People {
    * @param {Member} member
    * @param {boolean} typing
    */
-  entry({ user, name, connections }, typing) {
+  entry({ user, name, connections, role }, typing) {
     const { model } = this.app;
     const state = typing
       ? t("writing…")
@@ -81,7 +81,7 @@ export class People {
       { class: "member-text" },
       bdi(user === model.me ? t("{name} (you)", { name }) : name),
       el("span", { class: "unseen", text: ", " }),
-      el("span", { class: "hint", text: state }),
+      el("span", { class: "hint", text: [role, state].filter(Boolean).join(", ") }),
     );
     return el("button", props, face, words);
   }
@@ -130,8 +130,8 @@ export class People {
  * @param {string} me
  */
 function rowOf(member, typing, me) {
-  const { user, name, connections } = member;
-  return { key: user, depends: JSON.stringify([name, connections, typing, user === me]), member, typing };
+  const { user, name, connections, role } = member;
+  return { key: user, depends: JSON.stringify([name, connections, typing, user === me, role]), member, typing };
 }
 
 /** @param {string[]} names */

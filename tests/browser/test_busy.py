@@ -231,6 +231,7 @@ def test_the_bar_of_actions_is_in_reach_of_a_tall_message(server, visit):
     ada.page.get_by_role("button", name="Show the whole message").click()
     ada.kept("line 79")
     ada.page.locator("#jump").click()
+    ada.page.wait_for_timeout(100)  # no hand is faster
     box = ada.page.locator("#scroll").bounding_box()
     ada.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     bar = ada.page.get_by_role("toolbar")

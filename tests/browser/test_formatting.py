@@ -68,6 +68,19 @@ def test_a_long_message_is_folded(server, visit):
     bob.expect(message.get_by_role("button", name="Show the whole message")).to_have_count(0)
 
 
+def test_a_long_message_alone_is_read_from_its_beginning(server, visit):
+    """Unfolded it is larger than the window, which does not move to its end."""
+    ada = visit(server, "Ada").come()
+    ada.page.evaluate(SAY, "\n".join(f"line {number}." for number in range(200)))
+    ada.sees("line 0.")
+    ada.page.get_by_role("button", name="Show the whole message").click()
+    ada.expect(ada.message("line 0.").locator(".text")).to_contain_text("line 199.")
+    box, view = ada.message("line 0.").bounding_box(), ada.page.locator("#scroll").bounding_box()
+    assert box and view and box["y"] >= view["y"]
+    ada.page.locator("#jump").click()
+    ada.expect(ada.page.locator("#jump")).to_be_hidden()
+
+
 def test_tens_of_thousands_of_line_breaks_are_drawn_at_once(server, visit):
     """Neither their author nor a reader waits, and the next message is written as fast as ever."""
     ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()

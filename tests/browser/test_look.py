@@ -136,6 +136,7 @@ def test_the_card_about_a_person(server, visit):
     bob = visit(server, "Bob").come()
     bob.say("hello")
     ada.sees("hello")
+    ada.expect(ada.page.locator(".member", has_text="Bob")).to_be_visible()
     ada.message("hello").locator(".name").click()
     card = ada.page.locator(".card")
     ada.expect(card).to_contain_text("Bob")

@@ -98,14 +98,17 @@ export class Timeline {
   }
 
   /**
-   * Show the whole of a long message.
+   * Show the whole of a long message; what one reads stays where it is.
    * @param {Message} message
    */
   unfold(message) {
-    this.leaveEnd(); // what one reads stays where it is
+    const conversation = this.app.model.shown;
+    this.firstShown ??= conversation.items[this.range(conversation).from] ?? null;
+    this.atEnd = false;
     message.unfolded = true;
     message.version += 1;
     this.render();
+    if (this.scroller.scrollHeight <= this.scroller.clientHeight) this.toEnd();
   }
 
   /**

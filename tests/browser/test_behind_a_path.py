@@ -60,5 +60,5 @@ def test_the_page_works_under_a_path(
     with nginx(tmp_path, server.port, end) as port:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/chat/")
-        sync_api.expect(page.get_by_text("Connected", exact=True).first).to_be_visible()
+        sync_api.expect(page.locator("#told")).to_have_text("Connected")
         page.close()

@@ -49,6 +49,7 @@ export class Timeline {
     this.conversation = null;
     this.seeking = 0; // counts searches: the latest counts
     this.draw = onceAFrame(() => this.render());
+    this.showPointed = () => !press.isDown && this.tools.show(this.list.querySelector(".message[data-offset]:hover"));
     this.listen();
   }
 
@@ -57,10 +58,7 @@ export class Timeline {
     this.scroller.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.leaveEnd(), { passive: true });
     new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.scroller);
     byId("jump").addEventListener("click", () => this.jump());
-    this.list.addEventListener(
-      "pointerover",
-      (event) => event.pointerType === "mouse" && !press.isDown && this.tools.show(messageOf(event.target)),
-    );
+    this.list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pointed());
     this.list.addEventListener(
       "click",
       (/** @type {any} */ event) => event.pointerType !== "touch" && this.tools.show(messageOf(event.target)),
@@ -75,6 +73,12 @@ export class Timeline {
       "pointerleave",
       () => !this.list.contains(document.activeElement) && this.tools.hide(),
     );
+  }
+
+  /** Another message is under the pointer: it gets the bar, while something is pressed at the end of the press. */
+  pointed() {
+    if (press.defers(this.showPointed)) return;
+    this.showPointed();
   }
 
   /**

@@ -39,7 +39,7 @@ class TokenBucket(Struct, gc=False):
         if self.tokens < _ONE:
             self.refused += 1
             return (1.0 - self.tokens) / limits.rate
-        self.tokens -= max(1.0, size / BYTES_A_TOKEN)
+        self.tokens -= 1.0 if size <= BYTES_A_TOKEN else size / BYTES_A_TOKEN
         return 0.0
 
     def charge(self, tokens: float) -> None:
@@ -80,7 +80,7 @@ class TokenAccount:
         """Take the tokens for a request of `size` bytes; a large one may leave a debt. False if there is no token."""
         if self.tokens < _ONE or now > self.expires:
             return False
-        self.tokens -= _price(size)
+        self.tokens -= 1.0 if size <= BYTES_A_TOKEN else size / BYTES_A_TOKEN
         return True
 
     def borrow(self, size: int, now: float) -> float:
@@ -93,4 +93,4 @@ class TokenAccount:
 
 def _price(size: int) -> float:
     """Tokens for a request of `size` bytes."""
-    return max(1.0, size / BYTES_A_TOKEN)
+    return 1.0 if size <= BYTES_A_TOKEN else size / BYTES_A_TOKEN

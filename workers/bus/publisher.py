@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any
 
 from workers.bus import keys
@@ -84,12 +83,19 @@ class PublishBatch(StoreCommand):
 
     def answered(self, reply: Any) -> None:
         results = unpack_all_placed(reply, len(self._done))
-        placed = [one for one in results if isinstance(one, Placed)]
-        self._publisher.failures += len(results) - len(placed)
+        last: Placed | None = None
+        kept = 0
         for done, result in zip(self._done, results, strict=True):
-            _call_back(done, result if isinstance(result, Placed) else refusal(str(result)))
-        if placed:
-            self._publisher.placed(self._room, max(placed, key=_offset), len(placed), self._began)
+            if isinstance(result, Placed):
+                kept += 1
+                if last is None or result.offset > last.offset:  # a duplicate may have an earlier one's place
+                    last = result
+                _call_back(done, result)
+            else:
+                _call_back(done, refusal(str(result)))
+        self._publisher.failures += len(results) - kept
+        if last is not None:
+            self._publisher.placed(self._room, last, kept, self._began)
 
     def failed(self, error: BusError) -> None:
         self._publisher.failures += len(self._done)
@@ -102,9 +108,6 @@ def _call_back(done: Done, result: Placed | BusError) -> None:
         done(result)
     except Exception:  # a bug of one caller must not keep the answers from the others
         logger.exception("handling a reply of the store failed")
-
-
-_offset = attrgetter("offset")
 
 
 class AmendCall(Call):

@@ -21,7 +21,7 @@ from chatmaster.settings import Settings
 from chatmaster.stats import BUCKET_BOUNDS
 from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
-from workers.bus.port import Amendment, Bus, BusError, Change, Entry, LogState, Placed, Position, Publication
+from workers.bus.port import Amendment, Bus, Change, Entry, LogState, Placed, Position, Publication
 from workers.rooms.flush import FlushQueue
 from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
 from workers.rooms.history_reader import HistoryReader
@@ -57,6 +57,9 @@ class Hub:
     _reader: HistoryReader
     _maintenance: Maintenance
     members: Membership
+    # Append to a room's log: `Bus.publish` itself, without a call between. `placed` sees to it that the message comes
+    # back.
+    publish: Callable[..., None]
 
     def __init__(self, settings: Settings) -> None:
         self.on_note: Callable[[str, bytes], None] = _no_note
@@ -77,6 +80,7 @@ class Hub:
         """Called once by the composition root, after the bus was made with this hub as its sink."""
         limits, stats = self._settings.limits, self.tally
         self._bus = bus
+        self.publish = bus.publish
         self._reader = HistoryReader(bus, self, stats, self._tasks)
         self._maintenance = Maintenance(self.rooms, self, bus, stats, lag_timeout=limits.lag_timeout)
         self.members = Membership(
@@ -140,18 +144,6 @@ class Hub:
         return found.goal if found is not None and found.follower.epoch else 0
 
     # ---- out ---------------------------------------------------------------------------------------
-
-    def publish(
-        self,
-        room: str,
-        payload: bytes,
-        *,
-        form: str,
-        done: Callable[[Placed | BusError], None],
-        **options: Any,
-    ) -> None:
-        """Append to a room's log, see `Bus.publish`; `placed` sees to it that the message comes back."""
-        self._bus.publish(room, payload, form=form, done=done, **options)
 
     def note(self, room: str, note: bytes) -> None:
         """Publish without keeping; may be lost."""

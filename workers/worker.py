@@ -39,7 +39,8 @@ MAX_SEND_BUFFER = 64 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z").match
 _DECLARED_HERE: Final = "__declared_workers__"  # in the namespace of a module: the Workers made by its import
 _numbers: Final = itertools.count()
-SCHEMES = ("websocket://", "ws://", "wss://", "unix:")
+SCHEMES = ("websocket://", "ws://", "wss://", "http://", "https://", "unix:")
+PLAIN_SCHEMES = ("http://", "https://")  # the same, without WebSockets
 
 
 class DecoratesWorker(Protocol):
@@ -55,7 +56,9 @@ class Worker(Callbacks):
     """A group of processes that serve one address (or none) with the same callbacks.
 
     `listen` is `websocket://HOST:PORT` (or `ws://`), `wss://HOST:PORT` or `unix:/PATH`; without an address the
-    processes accept no connections and only run timers. `count` is the number of processes (0: one for each core).
+    processes accept no connections and only run timers. `http` is an ASGI application for the plain HTTP of the same
+    address; at `http://HOST:PORT` or `https://HOST:PORT` the Worker serves nothing else.
+    `count` is the number of processes (0: one for each core).
     Raises ValueError for an address of another kind, RuntimeError once the process serves connections.
     """
 
@@ -112,6 +115,7 @@ class Worker(Callbacks):
     on_buffer_drain: Event[signatures.OfConnection, signatures.DecoratesConnection] = Event("connection")
     """`(connection)`: the client reads again."""
 
+    serves_websockets: bool  # False at an address of plain HTTP
     _served_by = ""  # what serves the connections instead of callbacks, in words
 
     def __init__(
@@ -121,6 +125,7 @@ class Worker(Callbacks):
         name: str = "",
         count: int = 0,
         application: Callable[[Worker, Any], Any] | None = None,
+        http: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
         if _serving:
@@ -129,6 +134,9 @@ class Worker(Callbacks):
                 "import creates. Create the Worker at the top level of the program's module, then run `chatctl restart`"
             )
         self.listen = listen or ""
+        self.http = http  # the program's ASGI application, for what the server does not answer itself
+        if http is None and not self.serves_websockets:
+            raise ValueError(f"a Worker at {listen} serves an ASGI application: give it one, as http=app")
         self.name = name
         self.count = count
         self.application = application
@@ -144,6 +152,8 @@ class Worker(Callbacks):
 
         def __setattr__(self, name: str, value: Any) -> None:
             """Check a declared attribute when it is assigned. Raises TypeError, ValueError."""
+            if name == "listen":
+                super().__setattr__("serves_websockets", not str(value).startswith(PLAIN_SCHEMES))
             if name in _DECLARED:
                 value = _DECLARED[name](name, value)
             super().__setattr__(name, value)
@@ -296,7 +306,10 @@ def _address(attribute: str, listen: Any) -> str:
         raise TypeError(f"the address of a Worker is a string, not {listen!r}")
     if listen and not listen.startswith(SCHEMES):
         raise ValueError(f"an address begins with one of {', '.join(SCHEMES)}, not {listen!r}")
-    return listen.replace("websocket://", "ws://", 1)
+    for ours, plain in (("ws://", "websocket://"), ("ws://", "http://"), ("wss://", "https://")):
+        if listen.startswith(plain):
+            return ours + listen.removeprefix(plain)
+    return listen
 
 
 def _own_name(attribute: str, name: Any) -> str:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, Refuse, SayRequest, WordFilter
 from workers.worker import Worker
@@ -34,9 +35,16 @@ _SERVED = "the chat serves this Worker, and its hooks are on_hello, on_join, on_
 class Chat(Hooks):
     """A chat with hooks: set them with `on_hello`, `on_join`, `on_say`, `on_kept`, and serve `worker`."""
 
-    def __init__(self, listen: str = "websocket://127.0.0.1:8000", *, name: str = "", count: int = 0) -> None:
+    def __init__(
+        self,
+        listen: str = "websocket://127.0.0.1:8000",
+        *,
+        name: str = "",
+        count: int = 0,
+        http: Callable[..., Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.worker = Worker(listen, name=name, count=count, application=self._create)
+        self.worker = Worker(listen, name=name, count=count, application=self._create, http=http)
         self.worker.serve_by(_SERVED)
         self._application: ChatApplication | None = None
 

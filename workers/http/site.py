@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -37,7 +37,7 @@ class Site:
     `page` and `script` are the bytes of `/` and `/chat.js`, and `metrics` makes the Prometheus text; None: the path is
     the program's. `parts` are scripts and JSON beside the page by their names, which it loads when needed. `ready`
     returns None, or a sentence that says why this worker is not ready. `routes` come before the others. `program` is
-    the ASGI application that gets every other path; with one, the page is not served.
+    the ASGI application that gets every other path; with one, the page is not served. `state` is that of its lifespan.
     """
 
     def __init__(
@@ -51,7 +51,10 @@ class Site:
         metrics_for_all: bool = False,
         routes: Sequence[BaseRoute] = (),
         program: ASGIApp | None = None,
+        state: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        self._program = program
+        self._state = state
         self._metrics_for_all = metrics_for_all
         self._ready = ready
         self._metrics = metrics
@@ -70,11 +73,17 @@ class Site:
                 Route(f"/{name}", ReadOnly(Document(part, _type_of(name), _REVALIDATED).answer))
                 for name, part in parts.items()
             ]
-        self._router = Router([*routes, *own], redirect_slashes=False, default=program or _not_found)
+        self._router = Router(
+            [*routes, *own], redirect_slashes=False, default=_not_found if program is None else self._run_program
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         await self._router(scope, receive, send)
+
+    async def _run_program(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._program is not None
+        await self._program({**scope, "state": dict(self._state)}, receive, send)
 
     def _readiness(self, request: Request) -> Response:
         reason = self._ready() if self._ready is not None else None

@@ -98,6 +98,7 @@ class Node:
         self.counters = Counters()
         self.connections: dict[str, ClientConnection] = {}
         self.endpoints: list[Endpoint] = []
+        self.http_state: dict[str, Any] = {}  # of the lifespan of the program's ASGI application
         self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the offset of the last order of each log
         self.transfers: list[Transfer] = []  # handovers with siblings under way
         self.moving: set[str] = set()  # ids of connections that are moving to another worker

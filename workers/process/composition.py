@@ -150,7 +150,7 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         settings,
         binary=application.binary,
         subprotocols=application.subprotocols,
-        paths=None if application.any_path else WEBSOCKET_PATHS,
+        paths=_websocket_paths(node),
         message_size=application.frame_size(settings.limits.message_size),
         max_send_buffer=node.worker.max_send_buffer,
     )
@@ -169,6 +169,12 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
     )
 
 
+def _websocket_paths(node: Node) -> frozenset[str] | None:
+    if not node.worker.serves_websockets:
+        return frozenset()
+    return None if node.application.any_path else WEBSOCKET_PATHS
+
+
 def _http(node: Node) -> Site:
     """Build the site that answers plain HTTP: the application's page and the operator's paths."""
     table = node.launch.stats.table
@@ -180,6 +186,8 @@ def _http(node: Node) -> Site:
         ready=lambda: _why_not_ready(node),
         metrics=(lambda: metrics.render(table)) if node.settings.http.metrics else None,
         metrics_for_all=node.settings.http.metrics == "public",
+        program=node.worker.http,
+        state=node.http_state,
     )
 
 

@@ -25,6 +25,7 @@ from workers.handover.receiver import Receiver
 from workers.node.node import Node
 from workers.process import composition
 from workers.process.admin_queries import Queries
+from workers.process.asgi_lifecycle import Lifespan, RequestDrain
 from workers.process.debugger import Debugger
 from workers.process.drain import DrainProcedure
 from workers.process.forked import Forks, end_children
@@ -62,6 +63,7 @@ class Lifecycle:
         self._giving: Handover | None = None
         self._order: contract.Drain | None = None  # the master's latest order to drain
         self._told = asyncio.Event()  # set by each order to drain
+        self._lifespan: Lifespan | None = None
         self._was_ready = False
         self._going = False
         self._reloading = False
@@ -103,6 +105,7 @@ class Lifecycle:
         await self._verbs.start()
         self._queries.verbs = self._verbs
         await call(node.worker.callbacks.get("worker_start"), node.worker)
+        await self._start_program()
         self._keep_log()
         await composition.listen(node, self._forks)
         self._catch_up_with_master()
@@ -114,6 +117,19 @@ class Lifecycle:
         await self._go()
         return self._exit_code
 
+    async def _start_program(self) -> None:
+        """Start the lifespan of the program's ASGI application, if there is one. Raises LifespanFailed."""
+        if self._node.worker.http is not None:
+            self._lifespan = Lifespan(self._node.worker.http)
+            self._node.http_state = self._lifespan.state
+            await self._lifespan.start()
+
+    def _request_seconds(self) -> float | None:
+        """How long HTTP requests that are under way may take, as the last order says."""
+        if self._order is None:
+            return self._launch.settings.master.drain_timeout
+        return None if self._order.graceful else self._order.seconds
+
     async def _go(self) -> None:
         self._going = True
         self._launch.stats[Field.READY] = 0
@@ -121,12 +137,16 @@ class Lifecycle:
             transfer.decline()
         drain = DrainProcedure(self._node, self._told)
         self._node.stop_accepting()
+        requests = RequestDrain(self._node, self._request_seconds)
         if self._reloading:
             await self._reload_callback()
         if self._giving is not None:
             await self._give()
         while not await self._send_away(drain):
             """Superseded by a newer order."""
+        await requests.finish()
+        if self._lifespan is not None:
+            await self._lifespan.stop()
         await self._verbs.stop()
         await self._stop_callback()
         await self._node.application.stop()

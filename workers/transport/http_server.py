@@ -6,6 +6,7 @@ its own: the endpoint's keepalive calls `sweep` once a second or oftener.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from email.utils import formatdate
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
+
+from workers.transport.event_stream import EventStream
 
 if TYPE_CHECKING:
     from workers.transport.config import EndpointConfig
@@ -72,17 +75,25 @@ class HttpServer:
         )
         self.uvicorn.load()
         self.state = ServerState()
-        self.app_state: dict[str, Any] = {}  # of the application's lifespan, for each request's scope
+        self.app_state: dict[str, Any] = {}  # copied into each request's scope
         self.open: set[PlainConnection] = set()
+        self._answers: set[EventStream] = set()
         self.draining = False  # every answer is the last of its connection
         self.sweep(now())
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = EventStream(send, ending=self.draining)
+        self._answers.add(answer)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, answer.send)
+        except asyncio.CancelledError:
+            if not answer.ended:
+                raise
         except Exception:
             self._on_error()
             raise  # uvicorn logs it, and answers 500 or cuts the connection
+        finally:
+            self._answers.discard(answer)
 
     def sweep(self, now: float) -> None:
         """Set the date of the responses, and drop who makes no progress."""
@@ -100,6 +111,10 @@ class HttpServer:
             self.draining = True
             for connection in list(self.open):
                 connection.close_after_answer()
+            for answer in list(self._answers):
+                ending = asyncio.ensure_future(answer.end())
+                self.state.tasks.add(ending)
+                ending.add_done_callback(self.state.tasks.discard)
 
     def close(self) -> None:
         """Drop all connections and cancel what still works on their requests."""

@@ -25,8 +25,9 @@ from typing import NoReturn
 
 import setproctitle
 
-from chatmaster import contract
+from chatmaster import contract, own_package
 from chatmaster.contract import ExitCode, Launch, Probe, Task
+from chatmaster.errors import ChatmasterError
 from chatmaster.runtime import log_streams, logs, privileges
 from chatmaster.runtime.log_keeper import LogKeeper
 from chatmaster.stats import Field
@@ -49,7 +50,10 @@ def preload(entry: str) -> None:
     """Import the workers' code and its libraries once, so that a fork starts at once and shares their memory.
 
     `entry` is `module:function`. The module of the application is not preloaded: each worker imports it.
+    Raises ChatmasterError where another package hides ours.
     """
+    if entry == contract.WORKERS_ENTRY and (complaint := own_package.complaint()):
+        raise ChatmasterError(complaint)
     _find(entry)
     gc.collect()
     gc.freeze()

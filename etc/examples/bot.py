@@ -8,7 +8,7 @@ The chat keeps all its functions; the hooks accept, change or refuse.
 
 import time
 
-from workers import Worker
+from chatmaster import Worker
 from workers.chat import Chat, JoinRequest, Kept, Refuse, WordFilter
 
 chat = Chat()

@@ -5,7 +5,7 @@ Start it with `chatctl start etc/examples/clock.py`, or as a script: `bin/python
 
 import time
 
-from workers import Timer, Worker
+from chatmaster import Timer, Worker
 
 worker = Worker("websocket://127.0.0.1:8000", name="clock", count=4)
 

@@ -3,7 +3,7 @@
 chatctl start etc/examples/echo.py
 """
 
-from workers import Connection, Worker
+from chatmaster import Connection, Worker
 
 worker = Worker("websocket://127.0.0.1:8000", name="echo")
 

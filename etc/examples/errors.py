@@ -10,7 +10,7 @@ import collections
 import json
 import logging
 
-from workers import Connection, ConnectionLost, ConnectionTimedOut, Worker
+from chatmaster import Connection, ConnectionLost, ConnectionTimedOut, Worker
 
 worker = Worker("websocket://127.0.0.1:8000", name="errors", count=4)
 heard: collections.Counter[str] = collections.Counter()

@@ -9,7 +9,7 @@ receives the list as one line of JSON.
 import json
 from urllib.parse import parse_qs
 
-from workers import Connection, Timer, Worker
+from chatmaster import Connection, Timer, Worker
 
 ROOM = "everyone"
 

@@ -3,7 +3,7 @@
 chatctl start etc/examples/relay.py -n 4
 """
 
-from workers import Connection, Worker
+from chatmaster import Connection, Worker
 
 worker = Worker("websocket://127.0.0.1:8000", name="relay", count=4)
 

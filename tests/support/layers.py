@@ -22,6 +22,7 @@ SHARED = {
 LEAVES = {
     "chatmaster",
     "chatmaster.addresses",
+    "chatmaster.own_package",
     "chatmaster.plural",
     "chatmaster.runtime.exit_status",
     "chatmaster.settings",
@@ -83,6 +84,10 @@ MAY_IMPORT: dict[str, str] = {
     "workers.http": "",
     "workers.client": "",
 }
+
+# The one exception to "the master imports nothing of the workers": programs write `from chatmaster import Worker`. The
+# package has these names for type checkers, and imports them when they are first used, never by itself.
+PUBLIC_NAMES = {"chatmaster": {"workers", "workers.chat"}}
 
 # Pure modules: time, chance and ids are arguments, and what is to be done is the result.
 PURE = (

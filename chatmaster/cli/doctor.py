@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 import click
 
-from chatmaster.cli import control_client
+from chatmaster.cli import control_client, interpreters
 from chatmaster.cli.instance import ANSWER_TIMEOUT, command
 from chatmaster.cli.tables import duration, size
 from chatmaster.config.formatting import without_password
@@ -116,6 +116,7 @@ def _of_the_server(told: Mapping[str, Any]) -> list[Finding]:
     found += [Finding("wrong", "fault", f"{row['what']}{_lasting(row)}", row["why"]) for row in told.get("faults", ())]
     found += _files(told["files"], told["connections_wanted"], used=told["files_used"])
     found.append(_workers(told))
+    found += _python(interpreters.executable_of(told["pid"]))
     found.append(
         Finding("good", "memory", f"{size(told['workers_memory'])} in workers, {size(told['memory'])} in the master")
     )
@@ -158,6 +159,7 @@ def _of_a_start(loaded: Loaded) -> list[Finding]:
         # A worker raises its soft limit to the hard limit, so the hard limit counts.
         lambda: _files(hard, loaded.settings.limits.connections),
         lambda: iter([Finding("good", "cores", f"{cores.available().count} to use ({cores.available()})")]),
+        lambda: _python(interpreters.executable_of(os.getpid())),
         lambda: _kernel(loaded.settings.server.backlog),
         lambda: _state(loaded.state_dir),
         lambda: _disk(*_room(loaded.state_dir), embedded=loaded.settings.store.url == "embedded"),
@@ -201,6 +203,24 @@ def _files(limit: int | None, connections: int, *, used: int = 0) -> Iterator[Fi
     else:
         advice = f"a worker holds fewer clients than that: set LimitNOFILE={wanted * 2} in the unit, or ulimit -Hn"
         yield Finding("warning", "file limit", found, advice)
+
+
+def _python(path: str) -> Iterator[Finding]:
+    """Half of what a worker does is the interpreter's work, and how that was built decides how long it takes."""
+    running = interpreters.measure(path, bare=True)
+    if running is None:
+        return
+    found = f"Python {running.version}, {running.micros} µs for a fixed piece of work"
+    faster = interpreters.faster_than(running)
+    if faster is None:
+        yield Finding("good", "python", found)
+        return
+    less = 1 - faster.micros / running.micros
+    advice = (
+        f"{faster.path} ({faster.version}) needs {less:.0%} less CPU for the same: PYTHON={faster.path} {command()} "
+        "makes an environment of it"
+    )
+    yield Finding("warning", "python", found, advice)
 
 
 def _kernel(backlog: int) -> Iterator[Finding]:

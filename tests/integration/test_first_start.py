@@ -25,6 +25,8 @@ def copy_of_the_checkout(place: Path) -> Path:
     (place / "etc/requirements/server.txt").write_text("# nothing\n")
     (place / "chatmaster").mkdir()
     (place / "chatmaster/__init__.py").touch()
+    (place / "chatmaster/runtime").mkdir()
+    shutil.copy(ROOT / "chatmaster/runtime/interpreter_speed.py", place / "chatmaster/runtime")
     (place / "chatmaster/__main__.py").write_text("import sys\nprint(sys.executable, *sys.argv[1:], sep='|')\n")
     return place
 
@@ -169,6 +171,21 @@ def test_a_newer_python_is_tried_by_name(checkout, tmp_path):
         (tools / tool).symlink_to(shutil.which(tool))
     done = chatctl(checkout, PATH=str(tools), PYTHON="")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_fastest_of_several_pythons_is_taken(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("sh", "readlink", "sha256sum", "rm", "mkdir", "mv", "flock", "awk", "grep"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    wrapper(tools / "python3.14", "echo 900 3.14.0")  # newer, but slow: it would make no environment either
+    wrapper(tools / "python3.13", "exit 1")
+    speed = f'case "$*" in *interpreter_speed*) echo 800 3.12.9; exit;; esac\nexec {sys.executable} "$@"'
+    wrapper(tools / "python3.12", speed)
+    wrapper(tools / "python3.11", "echo 790 3.11.9")  # too little of a difference
+    done = chatctl(checkout, PATH=str(tools), PYTHON="")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("chatmaster: creating the server environment (Python 3.12.9), once")
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")

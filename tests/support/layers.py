@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, str] = {
     "workers.process": (
         "verbs handover chat callbacks node worker timer registry presence cluster rooms bus transport http"
     ),
-    "workers.verbs": "chat chat.rules node registry presence cluster rooms bus transport",
+    "workers.verbs": "chat chat.rules node registry presence cluster rooms bus transport http",
     "workers.handover": "node registry rooms bus transport",
     "workers.chat": "callbacks node worker registry presence cluster rooms bus transport http chat.rules",
     "workers.callbacks": "node worker presence bus",

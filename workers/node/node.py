@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +29,8 @@ from workers.payload import packed
 from workers.tasks import Tasks, answer_of
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from chatmaster.contract import Launch
     from workers.bus.redis_bus import RedisBus
     from workers.cluster.lease import Lease
@@ -105,6 +107,7 @@ class Node:
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
         self.outside: Outside | None = None  # set once the application has started
+        self.routes: Sequence[BaseRoute] = ()  # what the site serves beside the page and the operator's paths
 
     @property
     def index(self) -> int:

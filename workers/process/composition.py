@@ -188,6 +188,7 @@ def _http(node: Node) -> Site:
         metrics_for_all=node.settings.http.metrics == "public",
         program=node.worker.http,
         state=node.http_state,
+        routes=node.routes,
     )
 
 

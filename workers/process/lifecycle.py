@@ -33,6 +33,7 @@ from workers.process.heartbeat import Heartbeat
 from workers.process.master_channel import MasterChannel
 from workers.process.watcher import BLOCKED_AFTER, BLOCKED_AFTER_IN_DEVELOPMENT, Watcher
 from workers.timer import TimerWheel
+from workers.verbs.http_api import HttpApi
 from workers.verbs.service import VerbService
 from workers.worker import Worker
 
@@ -103,6 +104,7 @@ class Lifecycle:
         await node.application.start()
         self._verbs = VerbService(node)
         await self._verbs.start()
+        node.routes = HttpApi(self._verbs).routes()
         self._queries.verbs = self._verbs
         await call(node.worker.callbacks.get("worker_start"), node.worker)
         await self._start_program()

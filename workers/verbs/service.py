@@ -42,7 +42,9 @@ class VerbService:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._name = node.settings.master.name
+        self.message_size = node.settings.limits.message_size
         chat = node.application if isinstance(node.application, ChatApplication) else None
+        self.is_chat = chat is not None
         self.fleet = Fleet(node, table.ACTS, table.parts(node))
         self.dispatcher = Dispatcher(
             Services(node=node, fleet=self.fleet, chat=chat, options=Options(node.settings.rooms))

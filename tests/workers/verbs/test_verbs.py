@@ -133,7 +133,7 @@ async def test_lists_come_whole_in_pages(program: Chatmaster) -> None:
             cursor, pages = "", 0
             while True:
                 request = {"cursor": cursor, "limit": 5, **({"room": "all"} if name == "members" else {})}
-                page = await asyncio.to_thread(verb, program, name, request)  # the sockets have pings to answer
+                page = await asyncio.to_thread(verb, program, name, request)
                 assert 1 <= len(page[name]) <= 5
                 seen += [row[key] for row in page[name]]
                 pages += 1

@@ -1,0 +1,156 @@
+"""The verbs by HTTP: `POST /api/v1/VERB`, `/api/v1/batch`, and the OpenAPI document with a page to try it.
+
+Every call needs an API key. Its record is read with each request, so that a key that is revoked is of no use from then
+on; a batch takes one token of the key's rate for each of its calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from chatmaster.contract import VERSION
+from workers.bus.port import BusError
+from workers.http.documents import NEVER_CACHED, Document, ReadOnly, content_security_policy
+from workers.http.site import HTML
+from workers.verbs import openapi, table
+from workers.verbs.dispatcher import of_store
+from workers.verbs.openapi import PATH, BatchCalls, BatchResult, ProblemDetails
+from workers.verbs.request import STATUS, Caller, VerbError
+from workers.verbs.service import VerbService
+from workers.verbs.try_page import PAGE
+
+JSON: Final = "application/json"
+PROBLEM: Final = "application/problem+json"
+MOST_CALLS: Final = 100  # of one batch
+BODY_FACTOR: Final = 8  # of `limits.message_size`: JSON may escape a character by six, and lists name 1,000 targets
+BODY_SPACE: Final = 1_048_576  # bytes for what is no message
+
+
+class HttpApi:
+    """The routes of one worker."""
+
+    def __init__(self, service: VerbService) -> None:
+        self._service = service
+        self._encode = msgspec.json.Encoder().encode
+        self._most = BODY_FACTOR * service.message_size + BODY_SPACE
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """What the site mounts."""
+        verbs = table.of_application("chat" if self._service.is_chat else "program")
+        described = Document(self._encode(openapi.document(verbs, VERSION)), JSON, {"Cache-Control": "no-cache"})
+        policy = {"Content-Security-Policy": content_security_policy(PAGE), "Cache-Control": "no-cache"}
+        page = Document(PAGE, HTML, policy)
+        return [
+            Route(f"{PATH}/openapi.json", ReadOnly(described.answer)),
+            Route(f"{PATH}/", ReadOnly(page.answer)),
+            Route(f"{PATH}/{{verb}}", _Posted(self)),
+        ]
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one POST."""
+        verb = request.path_params["verb"]
+        try:
+            key = _bearer(request)
+            caller = await self._service.api_keys.caller(key)
+            body = await self._body(request)
+            if verb == "batch":
+                return await self._batch(caller, key, body)
+            once = request.headers.get("idempotency-key", "")
+            return _response(200, await self._service.dispatcher.call(caller, verb, body, once), JSON)
+        except VerbError as error:
+            return self._refused(error)
+        except BusError as error:
+            return self._refused(of_store(error))
+
+    async def _body(self, request: Request) -> bytes:
+        kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+        if kind != JSON:
+            raise VerbError("bad_request", f"the body is {JSON}, not {kind[:64]}", field="Content-Type")
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > self._most:
+                    raise VerbError("too_large", f"a request has at most {self._most} bytes")
+        except ClientDisconnect:
+            raise VerbError("bad_request", "the request broke off") from None
+        return bytes(body)
+
+    async def _batch(self, caller: Caller, key: str, body: bytes) -> Response:
+        try:
+            calls = BatchCalls.decode(body)
+        except (ValueError, RecursionError) as error:
+            raise VerbError("bad_request", f"a batch is a list of calls: {error}") from None
+        if len(calls) > MOST_CALLS:
+            raise VerbError("too_large", f"a batch has at most {MOST_CALLS} calls, and this has {len(calls)}")
+        results = []
+        for number, one in enumerate(calls):
+            try:
+                if number:
+                    caller = await self._service.api_keys.caller(key)
+                answer = await self._service.dispatcher.call(
+                    caller, one.verb, msgspec.json.encode(one.request), one.key
+                )
+                results.append(BatchResult(200, msgspec.json.decode(answer)))
+            except VerbError as error:
+                results.append(BatchResult(STATUS[error.code], msgspec.to_builtins(_problem(error))))
+            except BusError as error:
+                refused = of_store(error)
+                results.append(BatchResult(STATUS[refused.code], msgspec.to_builtins(_problem(refused))))
+        return _response(200, self._encode(results), JSON)
+
+    def _refused(self, error: VerbError) -> Response:
+        response = _response(STATUS[error.code], self._encode(_problem(error)), PROBLEM)
+        if error.retry_after:
+            response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+        if error.code == "unauthorized":
+            response.headers["WWW-Authenticate"] = 'Bearer realm="chatmaster"'
+        return response
+
+
+class _Posted:
+    """The ASGI endpoint of all verbs: POST, and 405 for anything else."""
+
+    def __init__(self, api: HttpApi) -> None:
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        if request.method == "POST":
+            response = await self._api.answer(request)
+        else:
+            problem = ProblemDetails("Method Not Allowed", 405, "a verb is called by POST", "bad_request")
+            response = _response(405, msgspec.json.encode(problem), PROBLEM)
+            response.headers["Allow"] = "POST"
+        await response(scope, receive, send)
+
+
+def _bearer(request: Request) -> str:
+    """The API key of a request. Raises VerbError."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        key = request.headers.get("x-api-key", "")
+    if not key:
+        raise VerbError("unauthorized", "an API key is needed: Authorization: Bearer KEY (chatctl apikey add NAME)")
+    return key.strip()
+
+
+def _problem(error: VerbError) -> ProblemDetails:
+    title = error.code.replace("_", " ")
+    return ProblemDetails(
+        title, STATUS[error.code], str(error), error.code, field=error.field, retry_after=error.retry_after
+    )
+
+
+def _response(status: int, body: bytes, kind: str) -> Response:
+    headers: dict[str, Any] = {**NEVER_CACHED, "Content-Type": kind}
+    return Response(body, status_code=status, headers=headers)

@@ -33,7 +33,8 @@ async def test_instances_on_two_databases_hear_nothing_of_each_other(
     await stranger.ask(type="direct", to=listener.user, text="the same user id, of another instance")
     with Gateway(f"{base}/1") as gateway:
         gateway.say("lobby", "from the gateway", user="gate")
-        gateway.kick(listener.user)
+        with pytest.raises(GatewayNotFound):
+            gateway.kick(listener.user)
     await stranger.expect("message", text="from the gateway")
     companion = await ChatSocket.enter(zero.url, "lobby", name="companion")
     await companion.ask(type="say", room="lobby", text="for database 0")

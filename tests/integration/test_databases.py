@@ -11,7 +11,7 @@ import redis
 from tests.support.server import Chatmaster
 from tests.support.store import RedisServer
 from tests.support.ws import ChatSocket
-from workers.gateway import Gateway
+from workers.gateway import Gateway, GatewayNotFound
 
 # Presence, typing and messages of rooms; inboxes share channels, and orders have one of their own.
 SETTINGS = {"chat.presence_interval": 0.05}

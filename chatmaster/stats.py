@@ -72,7 +72,7 @@ class Field(IntEnum):
     HUNG = 57  # killed because their loop was silent
     SILENT = 58  # killed because they did not answer a sibling in a handover
     PUBLISH_LATENCY = 60  # histogram
-    BLOCKED = 78  # times the worker's loop was blocked for a quarter of a second or longer
+    BLOCKED = 78  # times the worker's loop was blocked for 0.3 s or longer (0.1 s in development mode)
     LOOP_LAG_HISTOGRAM = 80  # histogram
     ACCEPT_PAUSED = 100  # time since no connection is accepted for lack of descriptors; 0: accepting
     USERS = 101  # distinct users bound to a connection of this worker

@@ -28,7 +28,9 @@ def without_a_test_of_their_own() -> set[str]:
     found = set()
     for path in sources.modules().values():
         mirror = (ROOT / "tests" / path.relative_to(ROOT)).parent
-        own = [*mirror.glob(f"test_{path.stem}.py"), *mirror.glob(f"test_{path.stem}_*.py")]
+        siblings = {f"test_{module.stem}.py" for module in path.parent.glob(f"{path.stem}_*.py")}
+        longer = {test.name for test in mirror.glob(f"test_{path.stem}_*.py")} - siblings
+        own = (mirror / f"test_{path.stem}.py").is_file() or longer
         if not path.name.startswith("__") and not own:
             found.add(sources.place(path))
     return found

@@ -181,3 +181,25 @@ def test_axe_finds_nothing(server: Chatmaster, visit: Any, judge: Judge, scheme:
     judge.look(ada, "drawer of people")
     assert not judge.wrong, "\n".join(judge.wrong)
     assert len(judge.states) == STATES, judge.states
+
+
+def test_axe_finds_nothing_under_a_finger(server: Chatmaster, visit: Any, judge: Judge) -> None:
+    """The sheets of a phone: of a message, of emoji, of a person."""
+    bob = visit(server, "Bob").come()
+    bob.say("**touch** me\n- one\n> two\n```python\nprint(3)\n```")
+    how = {"has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
+    ada = visit(server, "Ada", width=360, height=740, **how).come()
+    ada.sees("touch")
+    ada.message("touch").focus()
+    ada.page.keyboard.press("Enter")
+    ada.page.locator("dialog.sheet").wait_for()
+    judge.look(ada, "sheet of a message")
+    escape(ada, ".sheet")
+    ada.page.get_by_role("button", name="Insert an emoji").tap()
+    ada.page.locator(".emoji-group button").first.wait_for()
+    judge.look(ada, "sheet of emoji")
+    escape(ada, ".sheet")
+    ada.message("touch").locator(".name").tap()
+    ada.page.locator(".card").wait_for()
+    judge.look(ada, "sheet of a person")
+    assert not judge.wrong, "\n".join(judge.wrong)

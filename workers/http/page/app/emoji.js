@@ -4,6 +4,7 @@
  */
 import { el, isComposing } from "./dom.js";
 import { fewEmoji } from "./few_emoji.js";
+import { findEmoji } from "./find_emoji.js";
 import { moveFocus, openPopup } from "./popup.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
@@ -34,7 +35,6 @@ const GROUP_NAMES = {
 const TONE = "tone";
 const TONES = ["✋", "✋🏻", "✋🏼", "✋🏽", "✋🏾", "✋🏿"];
 const TONE_NAMES = ["yellow", "light", "medium light", "medium", "medium dark", "dark"];
-const MOST_FOUND = 120;
 
 /**
  * @typedef {object} Emoji
@@ -75,32 +75,6 @@ const groupFrom = ({ name, emoji }) => ({ name, emoji: emoji.map(emojiFrom) });
 function emojiFrom([character, name, codes, words, tones = ""]) {
   const list = (/** @type {string} */ text) => text.split(" ").filter(Boolean);
   return { character, name, codes: list(codes), words: list(words), tones: list(tones) };
-}
-
-/**
- * Those that a person may mean, the best first: by code, by name, by keyword; the beginning of a word is enough.
- * @param {Emoji[]} all
- * @param {string} asked
- * @param {number} [most]
- */
-export function findEmoji(all, asked, most = MOST_FOUND) {
-  const wanted = asked.trim().toLowerCase().replace(/^:|:$/g, "");
-  const asCode = wanted.replace(/[\s-]+/g, "_");
-  const words = wanted.split(/[\s_]+/).filter(Boolean);
-  const starts = (/** @type {string[]} */ names, /** @type {string} */ word) =>
-    names.some((name) => name.startsWith(word));
-  const rank = (/** @type {Emoji} */ one) => {
-    if (one.character === wanted || one.codes.includes(asCode)) return 0;
-    if (starts(one.codes, asCode)) return 1;
-    const names = one.name.toLowerCase().split(/[\s:,-]+/);
-    if (words.every((word) => starts(names, word))) return 2;
-    return words.every((word) => starts(names, word) || starts(one.words, word)) ? 3 : 4;
-  };
-  const ranked = all.map((one) => ({ one, rank: rank(one) })).filter((found) => found.rank < 4);
-  return ranked
-    .sort((a, b) => a.rank - b.rank)
-    .slice(0, most)
-    .map(({ one }) => one);
 }
 
 /** In the tone that the person has chosen. @param {Emoji} one */

@@ -4,7 +4,8 @@
  */
 /** @import { App } from "./main.js" */
 import { avatar, bdi, byId, el, insertText } from "./dom.js";
-import { findEmoji, loadEmoji, toned } from "./emoji.js";
+import { loadEmoji, toned } from "./emoji.js";
+import { findEmoji } from "./find_emoji.js";
 import { t } from "./words.js";
 
 const MOST = 6;

@@ -40,10 +40,10 @@ def test_all_emoji_come_with_the_first_picker(server, visit):
     assert len(every) > 1900 and len(set(every)) == len(every)
     titles = picker.locator(".emoji-title").all_text_contents()
     assert [title.lower() for title in titles] == [
-        "smileys & emotion", "people & body", "animals & nature", "food & drink", "travel & places", "activities",
-        "objects", "symbols", "flags",
+        "smileys and emotion", "people and body", "animals and nature", "food and drink", "travel and places",
+        "activities", "objects", "symbols", "flags",
     ]  # fmt: skip
-    picker.get_by_role("button", name="food & drink").click()
+    picker.get_by_role("button", name="Food and drink").click()
     ada.expect(picker.get_by_role("button", name="grapes", exact=True)).to_be_in_viewport()
     ada.page.keyboard.press("Escape")
     open_picker(ada)

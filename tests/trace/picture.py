@@ -257,7 +257,7 @@ def _leaves(left: float, width: float, top: float, package: str) -> list[str]:
     leaves = {name for name in LEAVES if name.startswith(f"{package}.")}
     if package == "chatmaster":
         leaves |= {"chatmaster.contract", "chatmaster.errors"}
-    names = [f"{name.split('.')[1]}.py" for name in sorted(leaves)]
+    names = ["/".join(name.split(".")[1:]) + ".py" for name in sorted(leaves)]
     middle = (len(names) + 1) // 2
     return [
         f'<rect class="box leaf" x="{left}" y="{top:.0f}" width="{width}" height="56" rx="8"/>',

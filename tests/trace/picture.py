@@ -41,6 +41,7 @@ MASTER: Final = (
 FACE: Final = (
     "workers",
     "workers.gateway",
+    "workers.async_gateway",
     "workers.timer",
 )
 WORKER: Final = (
@@ -48,6 +49,7 @@ WORKER: Final = (
     Box("chat/", "the chat as an application", ("workers.chat",), "2"),
     Box("chat/rules/", "what the chat decides", ("workers.chat.rules",), "3"),
     Box("callbacks/", "a program's callbacks", ("workers.callbacks",)),
+    Box("verbs/", "what other programs may ask", ("workers.verbs",)),
     Box("handover/", "connections change workers", ("workers.handover",)),
     Box("gateway.py timer.py", "what programs are written with", FACE),
     Box("node/", "one worker, to an application", ("workers.node",)),
@@ -66,9 +68,10 @@ ROW: Final = 92
 WIDTH, HEIGHT = 226, 52
 LANE: Final = 20  # of an arrow that passes a row
 GAP: Final = 22
-LEFT, RIGHT = 490, 830  # widths of the two panels
+LEFT, RIGHT = 490, 1010  # widths of the two panels
 TOP: Final = 100
 MARGIN, PADDING = 30, 18
+LEAF_ROWS: Final = 3  # lines of the bar at the bottom
 
 STYLE: Final = """
 text { font: 12.5px system-ui, -apple-system, "Segoe UI", sans-serif; fill: var(--text) }
@@ -225,20 +228,20 @@ def picture() -> str:
     right = MARGIN + LEFT + 2 * PADDING + MARGIN
     width, floor = right + RIGHT + 2 * PADDING + MARGIN, TOP + inner + 40
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {floor + 180:.0f}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {floor + 200:.0f}" role="img" '
         'aria-labelledby="title">',
         '<title id="title">The packages of chatmaster and who imports whom</title>',
         f"<style>{STYLE}</style>",
-        f'<rect class="page" width="{width:.0f}" height="{floor + 180:.0f}"/>',
+        f'<rect class="page" width="{width:.0f}" height="{floor + 200:.0f}"/>',
         *_panel(MARGIN, LEFT, floor, "The master", "chatmaster/ · forks the workers, never serves a client"),
         *_panel(right, RIGHT, floor, "A worker", "workers/ · serves clients; one process of several"),
         *_drawn(master, MARGIN + PADDING, TOP),
         *_drawn(worker, right + PADDING, TOP),
         *_leaves(MARGIN + PADDING, LEFT, floor, "chatmaster"),
         *_leaves(right + PADDING, RIGHT, floor, "workers"),
-        f'<path class="way shared" d="M{right + PADDING} {floor + 28:.0f}H{right - MARGIN - PADDING + 7}"/>',
-        f'<path class="tip" d="M{right - MARGIN - PADDING + 8} {floor + 24:.0f}v8l-7 -4z"/>',
-        *_legend(floor + 110),
+        f'<path class="way shared" d="M{right + PADDING} {floor + 38:.0f}H{right - MARGIN - PADDING + 7}"/>',
+        f'<path class="tip" d="M{right - MARGIN - PADDING + 8} {floor + 34:.0f}v8l-7 -4z"/>',
+        *_legend(floor + 130),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -246,7 +249,7 @@ def picture() -> str:
 
 def _panel(left: float, width: float, floor: float, title: str, text: str) -> list[str]:
     return [
-        f'<rect class="panel" x="{left}" y="20" width="{width + 2 * PADDING}" height="{floor + 56:.0f}" rx="14"/>',
+        f'<rect class="panel" x="{left}" y="20" width="{width + 2 * PADDING}" height="{floor + 76:.0f}" rx="14"/>',
         f'<text class="head" x="{left + PADDING}" y="54">{title}</text>',
         f'<text class="soft" x="{left + PADDING}" y="75">{text}</text>',
     ]
@@ -258,11 +261,13 @@ def _leaves(left: float, width: float, top: float, package: str) -> list[str]:
     if package == "chatmaster":
         leaves |= {"chatmaster.contract", "chatmaster.errors"}
     names = ["/".join(name.split(".")[1:]) + ".py" for name in sorted(leaves)]
-    middle = (len(names) + 1) // 2
+    rows = [names[first::LEAF_ROWS] for first in range(LEAF_ROWS)]
     return [
-        f'<rect class="box leaf" x="{left}" y="{top:.0f}" width="{width}" height="56" rx="8"/>',
-        f'<text class="file" x="{left + 12}" y="{top + 23:.0f}">{"  ".join(names[:middle])}</text>',
-        f'<text class="file" x="{left + 12}" y="{top + 43:.0f}">{"  ".join(names[middle:])}</text>',
+        f'<rect class="box leaf" x="{left}" y="{top:.0f}" width="{width}" height="{20 * LEAF_ROWS + 16}" rx="8"/>',
+        *(
+            f'<text class="file" x="{left + 12}" y="{top + 23 + 20 * row:.0f}">{"  ".join(line)}</text>'
+            for row, line in enumerate(rows)
+        ),
     ]
 
 

@@ -25,7 +25,7 @@ from websockets.typing import Subprotocol
 from workers.client import core, reach, reconnect
 from workers.client import events as ev
 from workers.client.errors import CannotConnect, ConnectionEnded, OutcomeUnknown, RequestRefused
-from workers.client.reconnect import Comeback, End
+from workers.client.reconnect import End, ReconnectPolicy
 from workers.client.requests import encode, spelled
 from workers.client.verbs import Answer, Verbs
 from workers.close_codes import CloseCode
@@ -186,7 +186,7 @@ class Client(Verbs):
 
     async def _come_and_go(self) -> ConnectionEnded:
         """Open one connection after another."""
-        back = Comeback(self._random, renewable=callable(self._token) or self._token is None)
+        back = ReconnectPolicy(self._random, renewable=callable(self._token) or self._token is None)
         while True:
             end = await self._connection()
             self.core.lost()

@@ -46,7 +46,7 @@ class End(Struct, frozen=True):
     answered: bool = False  # it had got as far as `welcome`
 
 
-class Comeback:
+class ReconnectPolicy:
     """Counts the failures in a row."""
 
     def __init__(self, random: Callable[[], float], *, renewable: bool) -> None:

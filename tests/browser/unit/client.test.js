@@ -1,31 +1,31 @@
 /** The pure parts of the client: when it comes back, what it sends, what it shows. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Comeback, LOST, UNAUTHORIZED } from "../chat/comeback.js";
+import { ReconnectPolicy, LOST, UNAUTHORIZED } from "../chat/reconnect.js";
 import { DROP, Place, RESUME, SHOW, SHOW_AFTER_HOLE } from "../chat/places.js";
 import { Requests } from "../chat/requests.js";
 
 const lost = (more = {}) => ({ code: LOST, reason: "", answered: false, ...more });
 
 test("failures in a row are waited for longer and longer, up to half a minute", () => {
-  const comeback = new Comeback(() => 1, true);
-  const delays = Array.from({ length: 9 }, () => comeback.after(lost()));
+  const reconnect = new ReconnectPolicy(() => 1, true);
+  const delays = Array.from({ length: 9 }, () => reconnect.after(lost()));
   assert.deepEqual(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
-  assert.equal(comeback.after(lost({ answered: true })), 500);
+  assert.equal(reconnect.after(lost({ answered: true })), 500);
 });
 
 test("what the server asks for is waited for, and who was refused for good stays away", () => {
-  const comeback = new Comeback(() => 1, true);
-  assert.equal(comeback.after(lost({ code: 1012, retryAfter: 777 })), 777);
-  for (const code of [1000, 1009, 4003]) assert.equal(comeback.after(lost({ code })), null);
+  const reconnect = new ReconnectPolicy(() => 1, true);
+  assert.equal(reconnect.after(lost({ code: 1012, retryAfter: 777 })), 777);
+  for (const code of [1000, 1009, 4003]) assert.equal(reconnect.after(lost({ code })), null);
 });
 
 test("a refused token is renewed once, where it can be", () => {
   const refused = lost({ code: UNAUTHORIZED });
-  assert.equal(new Comeback(() => 0, false).after(refused), null);
-  const comeback = new Comeback(() => 0, true);
-  assert.equal(comeback.after(refused), 0);
-  assert.equal(comeback.after(refused), null);
+  assert.equal(new ReconnectPolicy(() => 0, false).after(refused), null);
+  const reconnect = new ReconnectPolicy(() => 0, true);
+  assert.equal(reconnect.after(refused), 0);
+  assert.equal(reconnect.after(refused), null);
 });
 
 test("each entry is shown once; a hole is gone back for once", () => {

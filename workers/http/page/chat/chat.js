@@ -13,7 +13,7 @@
  * `caughtup` ({recovered, lost, resets}, after a reconnect), `sent` and `retrying` (about a request).
  */
 /** @import { Events, Welcome } from "./wire.js" */
-import { Comeback, INTERNAL_ERROR, LOST, POLICY, UNAUTHORIZED } from "./comeback.js";
+import { ReconnectPolicy, INTERNAL_ERROR, LOST, POLICY, UNAUTHORIZED } from "./reconnect.js";
 import { Core } from "./core.js";
 import { ChatError } from "./errors.js";
 import { spelled } from "./spelling.js";
@@ -88,7 +88,7 @@ export class Chat extends Verbs {
       most: options.queue ?? MOST_WAITING,
     });
     this.core.guestToken = this.stored("getItem") ?? "";
-    this.comeback = new Comeback(options.random ?? Math.random, typeof options.token !== "string");
+    this.reconnect = new ReconnectPolicy(options.random ?? Math.random, typeof options.token !== "string");
     /** @type {State} */
     this.state = { state: "connecting" };
     /** @type {any} */
@@ -267,7 +267,7 @@ export class Chat extends Verbs {
     const end = bye
       ? { code: bye.code, reason: bye.reason, retryAfter: bye.retry_after_ms, answered: this.answered }
       : { code, reason, answered: this.answered };
-    const delay = this.comeback.after(end);
+    const delay = this.reconnect.after(end);
     this.answered = false;
     if (end.code === UNAUTHORIZED && !this.options.token) this.becomeStranger();
     if (delay === null) {

@@ -21,7 +21,7 @@ const LATER_AT_LEAST = 5_000;
 /** @typedef {{code: number, reason: string, retryAfter?: number, answered: boolean}} End how a connection ended, ms */
 
 /** Counts the failures in a row. */
-export class Comeback {
+export class ReconnectPolicy {
   /**
    * @param {() => number} random numbers from 0 to 1
    * @param {boolean} renewable whether another token can be had after 4001

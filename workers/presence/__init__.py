@@ -1,4 +1,4 @@
-"""Presence: who is in which room, over all workers and machines; who came and went, told once."""
+"""Presence: the users in each room, over all workers and machines; each arrival and departure is announced once."""
 
 from workers.presence.presence import Presence, PresentUser, PresentUsers
 from workers.presence.room_view import PresenceChange

@@ -1,8 +1,8 @@
-"""Owns the reaping of dead incarnations: who was in a room only through them has left it.
+"""Reap dead incarnations: users who were in a room only through a dead incarnation leave the room.
 
-Any worker may do it. `condemn` makes one of them responsible, for as long as it reports progress; a reaper that dies
-itself is followed by another. It waits for the grace first, so that clients of a killed worker who are back in time
-were never away.
+Any worker may reap. `condemn` makes one worker responsible for as long as that worker reports progress; another worker
+takes over from a reaper that dies. The reaper first waits for the grace, so that clients of a killed worker who
+reconnect in time never appear to have left.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from workers.presence.room_view import LARGE
 
 logger = logging.getLogger(__name__)
 
-TAKE_OVER = 10_000  # ms without progress after which another worker goes on
+TAKE_OVER = 10_000  # ms without progress after which another worker takes over
 PAGE = 64  # rooms at a time
 CHUNK = 500  # users in one call: about 15 ms of the store's time
 
 
 class DeadWorkerReaper:
-    """Reaps what others left. `start(coroutine, what=...)` runs a task."""
+    """Removes the users that dead workers left in rooms. `start(coroutine, what=...)` runs a task."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class DeadWorkerReaper:
             calls.script(script)
 
     def suspect(self, incarnation: str) -> None:
-        """Its lease is over: look again after the grace."""
+        """The lease of an incarnation has expired: check the incarnation again after the grace."""
         self._soon(incarnation, sure=False)
 
     def dead(self, process: str) -> None:
@@ -65,7 +65,7 @@ class DeadWorkerReaper:
 
     async def _later(self, whom: str, *, sure: bool) -> None:
         try:
-            # Spread, so that the siblings do not all ask at once.
+            # A random delay, so that the siblings do not all query the store at once.
             await asyncio.sleep(self._grace + random.uniform(0.0, 0.3))
             await self.reap(whom, sure=sure)
         except BusError as error:
@@ -74,9 +74,9 @@ class DeadWorkerReaper:
             self._expected.discard(whom)
 
     async def reap(self, whom: str, *, sure: bool) -> set[str]:
-        """Condemn an incarnation, or all of a process, and take everything of it out of the rooms that it claimed.
+        """Condemn an incarnation, or all incarnations of a process, and remove its users from the rooms it claimed.
 
-        Returns the rooms. Raises BusError.
+        Returns the names of the rooms. Raises BusError.
         """
         args: list[Argument] = [whom, "sure" if sure else "", TAKE_OVER]
         condemned = await self._calls.call(self._condemn, keys.of_incarnations(self._name), args, again=False)
@@ -86,7 +86,7 @@ class DeadWorkerReaper:
         return reaped
 
     async def reap_rooms(self, rooms: list[str], incarnation: str) -> None:
-        """Take an incarnation out of rooms, whatever the store knows of its claims. Raises BusError."""
+        """Remove an incarnation from rooms, whatever claims the store has for the incarnation. Raises BusError."""
         for start in range(0, len(rooms), PAGE):
             await _all([self._reap_room(room, incarnation) for room in rooms[start : start + PAGE]])
 
@@ -115,7 +115,7 @@ class DeadWorkerReaper:
 
 
 async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
-    """Run them side by side; the first error is raised when all have ended."""
+    """Run the coroutines concurrently; raise the first error after all of them have ended."""
     for result in await asyncio.gather(*coroutines, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

@@ -1,14 +1,15 @@
-"""Owns who is in which room on this worker, and what of it the store has still to be told. Pure.
+"""The users in each room on this worker, and which of their counts the store does not have yet. Pure.
 
-Theory of operation. For each room and user there is one number: the connections that this worker has. The store is
-never told of a change, only of the number, so that a write whose answer was lost is simply made again. A
-room has one write under way at a time; what changes meanwhile goes into the next one.
+Theory of operation. For each room and user there is one number: the connections that this worker has. The store never
+gets a change, only the number, so that a write whose answer was lost is simply repeated. A room has one write under
+way at a time; changes in the meantime go into the next write.
 
-The last connection of a user that goes is kept for `GRACE` seconds as if it were there. Whoever comes back in time,
-here or on another worker, was never away for anyone: with the other worker's connection counted, the total over all
-workers does not touch 0 when this one is taken away. A connection that is handed over is such a case.
+A user's last connection counts for another `GRACE` seconds after it has closed. A user who returns in time, here or on
+another worker, never appears to have left: the other worker's connection is counted before this worker's is removed,
+so that the total over all workers does not reach 0. The same holds for a connection that is handed over.
 
-Before the first write to a room the incarnation claims it, so that whoever reaps a dead one knows where to look.
+The incarnation claims a room before its first write to the room, so that the reaper of a dead incarnation knows the
+rooms to look in.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class _Held:
 
     connections: int
     name: str
-    until: float = 0.0  # with no connection: until when it counts as one; 0: it does not
+    until: float = 0.0  # with no connection: the time until which the user still counts as one; 0: does not count
 
     @property
     def value(self) -> int:
-        """What the store is told."""
+        """The number of connections that is written to the store."""
         return self.connections or (1 if self.until else 0)
 
 
@@ -41,13 +42,13 @@ class Write:
     """Absolute values for one room, to be carried out once or several times."""
 
     room: str
-    number: int  # growing; the store ignores one that comes after a later one
+    number: int  # increasing; the store ignores a write that arrives after a later one
     values: tuple[tuple[str, int, str], ...]  # user, connections, name
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Rooms about to be written to, and rooms where nothing of this worker is left."""
+    """Rooms about to be written to, and rooms in which this worker has no users left."""
 
     taken: tuple[tuple[str, int], ...]  # room, number of the claim
     given_up: tuple[tuple[str, int], ...]
@@ -66,7 +67,7 @@ class _Room:
 
 
 class LocalPresence:
-    """Who is where on this worker. Times are seconds of one monotonic clock."""
+    """The users of each room on this worker. Times are seconds of one monotonic clock."""
 
     def __init__(self, *, grace: float = GRACE) -> None:
         self._grace = grace
@@ -77,7 +78,7 @@ class LocalPresence:
         self._under_way = 0
         self._number = 0
 
-    # ---- what happened -----------------------------------------------------------------------------
+    # ---- events ------------------------------------------------------------------------------------
 
     def entered(self, room: str, user: str, name: str) -> None:
         """One more connection of a user is in a room."""
@@ -92,11 +93,11 @@ class LocalPresence:
             returned = held.until and held.name == name and held.connections == 1
             held.until, held.name = 0.0, name
             if returned:
-                return  # the store has, or is about to be told, just that
+                return  # the store has this number, or the write under way brings it
         self._mark(room, here, user)
 
     def left(self, room: str, user: str, now: float, *, grace: float | None = None) -> None:
-        """One connection of a user is in a room no longer; `grace` instead of the usual, always the same."""
+        """One connection of a user has left a room. `grace` replaces the usual grace; callers pass one fixed value."""
         grace = self._grace if grace is None else grace
         here = self._rooms.get(room)
         held = here.users.get(user) if here else None
@@ -110,7 +111,7 @@ class LocalPresence:
             self._leaving.append((held.until, room, user))
 
     def renamed(self, room: str, user: str, name: str) -> None:
-        """A user of a room has another name now."""
+        """A user of a room has a new name."""
         here = self._rooms.get(room)
         held = here.users.get(user) if here else None
         if here is not None and held is not None and held.name != name:
@@ -118,7 +119,7 @@ class LocalPresence:
             self._mark(room, here, user)
 
     def expire(self, now: float) -> None:
-        """Count the users no longer that did not return in time."""
+        """Stop counting the users who did not return in time."""
         while self._leaving and self._leaving[0][0] <= now:
             until, room, user = self._leaving.popleft()
             here = self._rooms.get(room)
@@ -128,9 +129,9 @@ class LocalPresence:
                 self._mark(room, here, user)
 
     def reborn(self) -> set[str]:
-        """A new incarnation begins: the store knows nothing of it yet, and what was under way does not count.
+        """A new incarnation begins: the store knows nothing of it yet, and writes under way do not count.
 
-        Returns the rooms that the old one may have written to, whether or not the store still has its claims.
+        Returns the rooms that the old incarnation may have written to, whether or not the store still has its claims.
         """
         claimed = {room for room, here in self._rooms.items() if here.claimed}
         self._given_up, self._under_way = [], 0
@@ -145,15 +146,15 @@ class LocalPresence:
         if here.under_way is None:
             self._dirty[room] = None
 
-    # ---- what is to be done ------------------------------------------------------------------------
+    # ---- pending claims and writes -----------------------------------------------------------------
 
     @property
     def clean(self) -> bool:
-        """The store was told everything."""
+        """True while the store has every count of this worker."""
         return not self._dirty and not self._under_way
 
     def pending(self, room: str, user: str) -> bool:
-        """Whether the store has still to be told of a user of a room, or to answer."""
+        """Whether a write about a user of a room is pending or unanswered."""
         here = self._rooms.get(room)
         if here is None:
             return False
@@ -162,25 +163,25 @@ class LocalPresence:
 
     @property
     def empty(self) -> bool:
-        """Whether no user is here or expected back."""
+        """True while no user is here or expected back."""
         return not self._rooms
 
     def next_due(self) -> float | None:
-        """When `expire` has something to do."""
+        """The time at which `expire` next has a user to expire; None: no such user."""
         return self._leaving[0][0] if self._leaving else None
 
     def users(self, room: str) -> int:
-        """How many users this worker has in a room."""
+        """The number of users that this worker has in a room."""
         here = self._rooms.get(room)
         return len(here.users) if here else 0
 
     def present(self, room: str) -> bool:
-        """Whether someone is here whom a change in this room has to be told."""
+        """Whether a connection on this worker must be sent the changes of this room."""
         here = self._rooms.get(room)
         return here is not None and any(held.connections for held in here.users.values())
 
     def take_claims(self, limit: int) -> Claims | None:
-        """What to claim and give up now; `claimed` or `not_claimed` answers."""
+        """The rooms to claim and to give up now; the caller reports back by `claimed` or `not_claimed`."""
         taken: list[tuple[str, int]] = []
         for room in self._dirty:
             here = self._rooms[room]
@@ -194,21 +195,21 @@ class LocalPresence:
         return Claims(tuple(taken), tuple(given_up)) if taken or given_up else None
 
     def claimed(self, claims: Claims) -> None:
-        """The store has noted them."""
+        """The store has recorded the claims."""
         for room, number in claims.taken:
             here = self._rooms.get(room)
             if here is not None and here.claim == number:
                 here.claimed = True
 
     def not_claimed(self, claims: Claims) -> None:
-        """Nobody knows whether it has; what was to be given up is left as it is, which only costs a look some day."""
+        """It is unknown whether the store has the claims; a claim not given up only costs a reaper one look."""
         for room, number in claims.taken:
             here = self._rooms.get(room)
             if here is not None and here.claim == number:
                 here.claim = 0
 
     def take_writes(self, now: float, limit: int) -> Iterator[Write]:
-        """What to write now, at most `limit`; `written` or `not_written` answers each."""
+        """At most `limit` writes to make now; the caller reports each back by `written` or `not_written`."""
         ready = []
         for room in self._dirty:
             here = self._rooms[room]
@@ -234,7 +235,7 @@ class LocalPresence:
         return here.under_way
 
     def written(self, write: Write, *, not_before: float = 0.0) -> None:
-        """The store has it; the room's next write waits until `not_before`."""
+        """The store has the write; the room's next write waits until `not_before`."""
         here = self._settled(write, not_before)
         if here is None:
             return
@@ -248,7 +249,7 @@ class LocalPresence:
             del self._rooms[write.room]
 
     def not_written(self, write: Write, *, not_before: float) -> None:
-        """Nobody knows whether the store has it: say it again, as it is by then."""
+        """It is unknown whether the store has the write: write the users again, with their counts at that time."""
         here = self._settled(write, not_before)
         if here is not None:
             here.dirty = {**dict.fromkeys(user for user, _, _ in write.values), **here.dirty}
@@ -257,7 +258,7 @@ class LocalPresence:
     def _settled(self, write: Write, not_before: float) -> _Room | None:
         here = self._rooms.get(write.room)
         if here is None or here.under_way is not write:
-            return None  # of an incarnation before
+            return None  # a write of an earlier incarnation
         here.under_way, here.not_before = None, not_before
         self._under_way -= 1
         return here

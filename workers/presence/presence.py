@@ -1,8 +1,8 @@
-"""Owns the shell of presence: it carries the ledger's writes to the store, and the store's notes to the views.
+"""The I/O of presence: `Presence` carries the local state's writes to the store, and the store's notes to the views.
 
-The load on the store is bounded whatever happens at the clients: a room has one write under way, with up to 128 users;
-a worker has at most `CONCURRENT` writes under way, and collects for `DELAY` before the next; a large room is written
-once a second.
+The load on the store is bounded whatever the clients do: a room has one write under way, with up to 128 users; a
+worker has at most `CONCURRENT` writes under way, and collects changes for `DELAY` before the next write; a large room
+is written once a second.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ DELAY = 0.05  # seconds that changes are collected before they are written
 CONCURRENT = 64  # writes under way
 CLAIMS = 500  # rooms in one claim
 RETRY = 1.0  # seconds after the store refused a write
-REFRESH = 30.0  # seconds in which every room with members here is compared with the store once
+REFRESH = 30.0  # seconds in which every room with members on this worker is compared with the store once
 REFRESH_STEPS = 30
-# Seconds for the last writes. A large room is written once a second, and an heir waits: what was not written goes with
-# the incarnation when its grace is over.
+# Seconds for the last writes. A large room is written once a second, and the worker's successor waits meanwhile:
+# changes that were not written go with the incarnation when its grace is over.
 STOP_TIMEOUT = 0.5
 SUCCESSION = 1.0  # seconds that a worker's start waits for the users of a dead one to leave
 MOVE_GRACE = 0.4  # seconds in which a connection that moves counts at both workers, where there is no other grace
-MARK = b"p"  # the first byte of a note of presence; other notes of a room begin otherwise
+MARK = b"p"  # the first byte of a note of presence; other notes of a room begin with another byte
 
 
 class PresentUser(Struct, frozen=True):
@@ -50,14 +50,14 @@ class PresentUser(Struct, frozen=True):
 
 
 class PresentUsers(Struct, frozen=True):
-    """Who is in a room: some or all of `count` users."""
+    """The users in a room: some or all of `count` users."""
 
     members: tuple[PresentUser, ...]
     count: int
 
     @property
     def truncated(self) -> bool:
-        """There are more than listed."""
+        """True if the room has more users than are listed."""
         return self.count > len(self.members)
 
 
@@ -65,9 +65,9 @@ Announce = Callable[[str, PresenceChange], None]
 
 
 class Presence:
-    """Who is in which room, over all workers and machines. Made inside the running loop.
+    """The users in each room, over all workers and machines. Made inside the running loop.
 
-    `announce(room, change)` is called on the loop with what the members of a room on this worker have to be told.
+    `announce(room, change)` is called on the loop with each change that the room's members on this worker must get.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class Presence:
     # ---- life --------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to write; the lease has been started."""
+        """Begin to write; the lease must have been started."""
         self._tasks.start(self._refresh(), what="presence refresh")
         self._wake()
 
     async def stop(self) -> None:
-        """Leave: write what there is to write. Who is still expected back is left to the siblings' grace.
+        """Write the pending changes and stop. Users still expected back are left to the siblings' grace.
 
         Call it before `Lease.stop`, with `after=grace_left()`.
         """
@@ -131,7 +131,7 @@ class Presence:
 
     @property
     def grace_left(self) -> float:
-        """Seconds that the incarnation has to outlive the process: what it left must not vanish before its time."""
+        """Seconds that the incarnation must outlive the process, so that its users get their whole grace."""
         return 0.0 if self._ledger.empty else self._grace
 
     # ---- told by the rooms -------------------------------------------------------------------------
@@ -146,16 +146,16 @@ class Presence:
         return first
 
     def left(self, room: str, user: str, *, moved: bool = False) -> None:
-        """One connection of `user` is in `room` no longer; nothing happens without its `entered`.
+        """One connection of `user` has left `room`; without an earlier `entered` nothing happens.
 
-        `moved`: another worker counts it in a moment, and until then it counts here.
+        `moved`: another worker is about to count the connection, and until then this worker counts it.
         """
         grace = MOVE_GRACE if moved and not self._grace else None
         self._ledger.left(room, user, self._loop.time(), grace=grace)
         self._wake(DELAY)
 
     async def settled(self, room: str, user: str) -> None:
-        """Wait until the store knows of a user in a room what this worker does. Raises BusError when it is late."""
+        """Wait until the store has this worker's count of a user in a room. Raises BusError after `store.timeout`."""
         if not self._ledger.pending(room, user):
             return
         told: asyncio.Future[None] = self._loop.create_future()
@@ -169,7 +169,7 @@ class Presence:
             self._waited(room)
 
     def _waited(self, room: str) -> None:
-        """Tell those who wait for what the store knows by now."""
+        """Wake the callers of `settled` whose counts the store has by now."""
         still = []
         for user, told in self._waiting.pop(room, ()):
             if told.done():
@@ -182,12 +182,12 @@ class Presence:
             self._waiting[room] = still
 
     def renamed(self, room: str, user: str, name: str) -> None:
-        """A user who is in `room` is called otherwise now."""
+        """A user in `room` has a new name."""
         self._ledger.renamed(room, user, name)
         self._wake(DELAY)
 
     def received_note(self, room: str, note: bytes) -> bool:
-        """A note came through the room's channel; False: it is not about presence."""
+        """Take in a note of the room's channel. Returns False for a note that is not about presence."""
         if not note.startswith(MARK):
             return False
         view = self._views.get(room)
@@ -204,29 +204,29 @@ class Presence:
         return True
 
     def resubscribed(self, room: str) -> None:
-        """The room's channel was subscribed to anew: notes may have been missed."""
+        """The room's channel was subscribed to again: notes may have been missed."""
         if room in self._views:
             self._tasks.start(self._confirm([room]), what="presence after a reconnect")
 
     # ---- asked -------------------------------------------------------------------------------------
 
     def count(self, room: str) -> int:
-        """Users in a room as far as this worker knows; exact a moment after its first member is here."""
+        """Users in a room as far as this worker knows; exact a moment after the room's first member on this worker."""
         view = self._views.get(room)
         return max(view.count if view else 0, self._ledger.users(room))
 
     async def counted(self, room: str) -> int:
-        """Users in a room; asks the store where this worker does not know. Raises BusError."""
+        """Users in a room; reads the store if this worker does not know the count. Raises BusError."""
         known = self.known(room)
         return max((await self.members(room, 0)).count, self._ledger.users(room)) if known is None else known
 
     def known(self, room: str) -> int | None:
-        """Users in a room where this worker knows; None: the store has to be asked."""
+        """Users in a room if this worker knows the count; None: the store must be read."""
         view = self._views.get(room)
         return None if view is None or view.version < 0 else max(view.count, self._ledger.users(room))
 
     async def members(self, room: str, limit: int) -> PresentUsers:
-        """Some users of a room, at most `limit`, and how many there are. Raises BusError."""
+        """At most `limit` users of a room, and the number of all. Raises BusError."""
         reply = await self._read(room, limit)
         fields = iter(reply[2:])
         found = tuple(
@@ -241,12 +241,12 @@ class Presence:
     # ---- the dead ----------------------------------------------------------------------------------
 
     def reap(self, process: str) -> None:
-        """The master says that a process is dead and waited for: its users leave when the grace is over."""
+        """The master has waited for a dead process: the process's users leave after the grace."""
         self._lease.mark_lost(process)
         self._reaper.dead(process)
 
     async def succeed(self, processes: Sequence[str]) -> None:
-        """These processes were dead before this one began; their users leave when the grace is over, or at once."""
+        """Reap processes that died before this one began; their users leave after the grace, or at once without one."""
         if self._grace:
             for process in processes:
                 self._reaper.dead(process)
@@ -255,7 +255,7 @@ class Presence:
             try:
                 await asyncio.wait_for(self._reaper.reap(process, sure=True), SUCCESSION)
             except (BusError, TimeoutError):
-                self._reaper.dead(process)  # later; what this worker serves does not wait for it
+                self._reaper.dead(process)  # reaped later; this worker's start does not wait for it
 
     def _suspected(self, incarnation: str) -> None:
         if incarnation not in self._former:
@@ -273,7 +273,8 @@ class Presence:
         for one, rooms in former.items():
             try:
                 reaped = await self._reaper.reap(one, sure=True)
-                # A store that lost its claims took what was written until this process noticed: nobody else knows.
+                # A store that lost the claims accepted writes until this process noticed; only this process knows of
+                # those writes.
                 await self._reaper.reap_rooms(sorted(rooms - reaped), one)
             except BusError as error:
                 logger.warning("the users of the dead worker %s stay in their rooms for a while: %s", one, error)
@@ -283,7 +284,7 @@ class Presence:
     # ---- writing -----------------------------------------------------------------------------------
 
     def _wake(self, delay: float = 0.0) -> None:
-        """Look what there is to do, at the latest in `delay` seconds."""
+        """Run `_tick` in `delay` seconds at the latest."""
         when = self._loop.time() + delay
         if self._timer is not None:
             if self._wakes_at <= when:
@@ -312,7 +313,7 @@ class Presence:
 
     def _write(self, now: float) -> None:
         if not self._lease.registered:
-            return  # `renewed` wakes us
+            return  # the lease's `renewed` calls `_wake`
         if not self._claiming and (claims := self._ledger.take_claims(CLAIMS)) is not None:
             self._claim(claims)
         if self._under_way < CONCURRENT:
@@ -381,7 +382,7 @@ class Presence:
         self._wake(0.0 if write.room in self._waiting else DELAY)
 
     def _written(self, write: Write, version: int, count: int, now: float, *, published: bool) -> None:
-        full = len(write.values) == MAX_WRITE  # a storm: the rest follows at once
+        full = len(write.values) == MAX_WRITE  # many changes at once: the rest follows without a wait
         self._ledger.written(write, not_before=now + LARGE_INTERVAL if count > LARGE and not full else 0.0)
         if self._ledger.users(write.room):
             self._learn(write.room, version, count, now, published=published)
@@ -390,7 +391,7 @@ class Presence:
             self._astir.discard(write.room)
 
     def _found_dead(self, incarnation: str) -> None:
-        """Others took this incarnation for dead: it was stopped, or cut off from the store."""
+        """Another worker has declared this incarnation dead: the process was stopped, or cut off from the store."""
         if self._lease.registered and incarnation == self._lease.incarnation:
             self._lease.registered = False
             self._tasks.start(self._begin_anew(), what="new incarnation")
@@ -426,7 +427,7 @@ class Presence:
                 self._announce(room, change)
 
     async def _refresh(self) -> None:
-        """Compare each view with the store now and then: the last note of a room may have been lost."""
+        """Compare each view with the store every `REFRESH` seconds: the last note of a room may have been lost."""
         while True:
             for step in range(REFRESH_STEPS):
                 await asyncio.sleep(REFRESH / REFRESH_STEPS)

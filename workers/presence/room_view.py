@@ -1,9 +1,10 @@
-"""Owns what a worker knows of everyone in its rooms, and when its own members are told of a change. Pure.
+"""A worker's view of all users in its rooms, and the times at which its own members are told of changes. Pure.
 
-Theory of operation. Each change is published with the room's next version and the count after it. Versions in a row
-give names; a jump means that a note was lost: the count is still right, but not who came and went, so members
-are told only the count and ask again if they want to know. A lost last note shows no jump: a version that was read or
-that a write was answered with, and that no note has brought within a second, counts as one.
+Theory of operation. Each change is published with the room's next version and the count after the change. Consecutive
+versions give names; a jump means that a note was lost: the count is still right, but the names of those who joined and
+left are not known, so members get only the count and ask again for the names if they show them. The loss of a room's
+last note shows no jump: a version that was read, or that answered a write, and that no note has brought within a
+second, counts as a jump.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Struct
 
-LARGE = 1000  # users; from then on only the count is told
+LARGE = 1000  # users; a room with more is told only its count
 LARGE_INTERVAL = 1.0  # seconds between two writes for a large room, and between two pushes for each LARGE users
 LONGEST_INTERVAL = 5.0  # seconds between two pushes, however many the users are
-PATIENCE = 1.0  # seconds that a note may take
+PATIENCE = 1.0  # seconds that a note may take to arrive
 
 
 class PresenceNote(Struct, frozen=True):
-    """What the scripts publish of a change."""
+    """A change, as the scripts publish it."""
 
     version: int
     count: int
@@ -35,9 +36,10 @@ decode_note = msgspec.json.Decoder(PresenceNote).decode
 
 @dataclass(frozen=True, slots=True)
 class PresenceChange:
-    """What the members of a room are told of the last interval.
+    """The changes of the last interval, as the members of a room are told of them.
 
-    With `complete` false the names are not known or too many: only the count is told, and who shows names asks again.
+    With `complete` false the names are not known or too many: members get only the count, and a client that shows
+    names asks again.
     """
 
     count: int  # users
@@ -49,15 +51,15 @@ class PresenceChange:
 
 @dataclass(slots=True)
 class RoomView:
-    """One room. Times are seconds of one monotonic clock."""
+    """The view of one room. Times are seconds of one monotonic clock."""
 
     version: int = -1  # -1: not known yet
     count: int = 0
     told: int = -1  # the count that members were told last
     expected: int = 0  # a version that is known to exist
     expected_count: int = 0
-    patience: float = 0.0  # until when its note may take
-    published: bool = False  # before the first version was known: a note was published that has to come
+    patience: float = 0.0  # the time until which the note of that version may arrive; 0: no note is awaited
+    published: bool = False  # a note was published before the first version was known, and must arrive
     due: float = 0.0  # of the next push; 0: nothing to tell
     complete: bool = True
     joined: dict[str, str] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class RoomView:
     renamed: dict[str, str] = field(default_factory=dict)
 
     def receive_note(self, note: PresenceNote, now: float, interval: float) -> None:
-        """A note came."""
+        """Take in a note of the room."""
         if note.version <= self.version:
             return
         before = self.version if self.version >= 0 else self.expected
@@ -76,7 +78,7 @@ class RoomView:
         self._arm(now, interval)
 
     def confirmed(self, version: int, count: int, now: float, *, published: bool = False) -> None:
-        """The store said what is true; the note for it may still be on its way, and surely is with `published`."""
+        """Take in the store's version and count; with `published` that version's note was published, else perhaps."""
         if self.version < 0:
             self.count = count
             self.published = self.published or published
@@ -85,7 +87,7 @@ class RoomView:
             self.patience = self.patience or now + PATIENCE
 
     def tick(self, now: float, interval: float) -> None:
-        """Time passed: a note that did not come is lost."""
+        """Treat a note that has not arrived in time as lost."""
         if not self.patience or now < self.patience:
             return
         self.patience = 0.0
@@ -99,18 +101,18 @@ class RoomView:
             self.told = self.told if self.told >= 0 else self.count  # nothing has happened since the first member came
 
     def doubt(self, now: float, interval: float) -> None:
-        """The store may have forgotten: versions may begin anew, and anyone may have come or gone."""
+        """The store may have lost data: versions may restart, and any user may have joined or left."""
         self.version, self.expected, self.patience = -1, 0, 0.0
         self.published = self.complete = False
         self._arm(now, interval)
 
     def next_due(self) -> float:
-        """When `tick` or `take` has something to do; 0: never."""
+        """The time at which `tick` or `take` next has work to do; 0: never."""
         due = self.due if self.version >= 0 else 0.0
         return min(due, self.patience) if due and self.patience else due or self.patience
 
     def take(self, now: float, names: int) -> PresenceChange | None:
-        """What to tell the members now, at most `names` names; None: nothing."""
+        """The change to announce to the members now, with at most `names` names; None: nothing to announce."""
         if not self.due or now < self.due or self.version < 0:
             return None
         joined, left, renamed = self.joined, self.left, self.renamed
@@ -125,7 +127,7 @@ class RoomView:
         return PresenceChange(self.count, tuple(joined.items()), tuple(left.items()), tuple(renamed.items()))
 
     def _collect(self, note: PresenceNote) -> None:
-        """Who came and went within one interval was not here, and the other way round."""
+        """Add a note to the interval; a join and a leave of one user within the interval cancel each other out."""
         if not note.complete:
             self.complete = False
         for user, name in note.joined:

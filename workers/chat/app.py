@@ -91,7 +91,7 @@ class ChatApplication:
         self._timeouts = SessionTimeouts(
             node.settings.limits.hello_timeout, services.connections, ticked=self._copy_counters
         )
-        self.publisher = MessagePublisher(node.hub, services.mentions, on_kept)
+        self.publisher = MessagePublisher(node.hub, services.mentions, services.store.read_positions, on_kept)
         self._room_presence = RoomPresence(services, self._occupancy)
         self._roles = Roles(services, orders)
         renames = Renames(services, orders, self._roles, self._room_presence)

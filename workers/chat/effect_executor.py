@@ -171,6 +171,9 @@ class EffectExecutor:
 
         def done(result: Placed | BusError) -> None:
             if isinstance(result, Placed):
+                if effect.mentions:  # before the ack, so that whoever comes after it is told
+                    place = result.offset if isinstance(effect, Publish) else effect.change.target
+                    self._positions.mention(room, place, effect.mentions)
                 answer = replies.ack(
                     request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
                 )

@@ -10,6 +10,7 @@ from workers.bus.port import BusError, Placed
 from workers.chat.rules import entries
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.names import is_blank
+from workers.chat.store.user_records import ReadPositions
 from workers.rooms.hub import Hub
 from workers.tasks import answer_of
 
@@ -22,9 +23,10 @@ class MessagePublisher:
     A message of a connection takes the shorter way through `EffectExecutor`, without a future.
     """
 
-    def __init__(self, hub: Hub, mentions: MentionIndex, on_kept: OnKept | None) -> None:
+    def __init__(self, hub: Hub, mentions: MentionIndex, positions: ReadPositions, on_kept: OnKept | None) -> None:
         self._hub = hub
         self.mentions = mentions
+        self._positions = positions
         self.on_kept = on_kept
 
     async def append(self, room: str, payload: bytes, *, author: str, announce: bool = True, **options: Any) -> Placed:
@@ -50,4 +52,7 @@ class MessagePublisher:
             raise ValueError("this text has no visible character")
         mentions = self.mentions.mentioned(room, text) if entries.MENTION_SIGN in text else ()
         body = entries.body_of_text(text, mentions)
-        return await self.append(room, entries.message(room, entries.sender(user, name), body), author=user)
+        placed = await self.append(room, entries.message(room, entries.sender(user, name), body), author=user)
+        if mentions:
+            self._positions.mention(room, placed.offset, mentions)
+        return placed

@@ -188,6 +188,7 @@ class RoomEntries:
                 unread=info.position.unread if info.position else None,
                 read=info.position.read if info.position else None,
                 topic=info.rule.topic or None,
+                mentions=_mentions(room, info.position),
             )
             for room, position, info in zip(rooms, positions, infos, strict=True)
         ]
@@ -216,6 +217,7 @@ class RoomEntries:
             unread=position.unread if position else None,
             read=position.read if position else None,
             topic=info.rule.topic or None,
+            mentions=_mentions(joined.room, position),
         )
 
     # ---- places in rooms with a limit ----------------------------------------------------------------
@@ -275,3 +277,8 @@ class RoomEntries:
         for kick in self._pending.end(client):
             client.carry_out(client.session.kicked(kick.room, kick.reason))
         client.go_on(rest)
+
+
+def _mentions(room: str, position: ReadPosition | None) -> Sequence[int] | None:
+    """Where a user is mentioned; in an inbox every message is for its user."""
+    return None if position is None or is_inbox(room) else position.mentions

@@ -113,6 +113,7 @@ class RoomState(Struct, frozen=True, kw_only=True):
     members: int | None = None
     unread: int | None = None
     read: int | None = None
+    mentions: tuple[int, ...] = ()  # offsets of unread messages that mention the user, or everybody
 
 
 class Welcome(Pushed, frozen=True, kw_only=True):

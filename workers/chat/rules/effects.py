@@ -91,6 +91,7 @@ class Publish(Effect, frozen=True, gc=False):
     content: bytes = b""
     slow_mode: float = 0.0  # seconds between two messages of one user in this room; 0: none
     reply_to: Position | None = None  # the message that it answers, which has to exist
+    mentions: tuple[str, ...] = ()  # users, and @room
 
 
 class PublishDirect(Effect, frozen=True, gc=False):
@@ -116,6 +117,7 @@ class AmendMessage(Effect, frozen=True, gc=False):
     key: str = ""
     any_author: bool = False  # for a moderator, and for every reaction
     slow_mode: float = 0.0  # as of `Publish`: an edit counts as a message
+    mentions: tuple[str, ...] = ()  # users and @room, in the new text
 
 
 class MarkRead(Effect, frozen=True, gc=False):

@@ -51,17 +51,19 @@ def say_approved(actor: Actor, command: commands.Say, now: float) -> Effects:
     """Carry on with an approved request."""
     room = command.room
     rule = actor.context.options.of(room)
-    body = _body(actor, command, room, rule)
+    body, mentions = _body(actor, command, room, rule)
     payload = entries.message(room, _sender(actor), body, reply_to=command.reply_to)
-    return (_publish(command, room, payload, slow_mode=_slow_mode(actor, rule)),)
+    return (_publish(command, room, payload, slow_mode=_slow_mode(actor, rule), mentions=mentions),)
 
 
-def _publish(command: commands.Say, room: str, payload: bytes, *, slow_mode: float = 0.0) -> effects.Publish:
+def _publish(
+    command: commands.Say, room: str, payload: bytes, *, slow_mode: float = 0.0, mentions: tuple[str, ...] = ()
+) -> effects.Publish:
     if command.key is UNSET and not slow_mode and command.reply_to is None:
-        return effects.Publish(command.id, room, payload)
+        return effects.Publish(command.id, room, payload, mentions=mentions)
     content = _content("say", command.reply_to or 0, command)
     answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
-    return effects.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered)
+    return effects.Publish(command.id, room, payload, command.key or "", content, slow_mode, answered, mentions)
 
 
 def direct(actor: Actor, command: commands.Direct, now: float) -> Effects:
@@ -75,7 +77,7 @@ def direct(actor: Actor, command: commands.Direct, now: float) -> Effects:
 def direct_approved(actor: Actor, command: commands.Direct, now: float) -> Effects:
     """Carry on with an approved request."""
     inbox, own = inbox_of(command.to), inbox_of(actor.identity.user)
-    body = _body(actor, command, inbox, actor.context.options.of(inbox))
+    body, _ = _body(actor, command, inbox, actor.context.options.of(inbox))
     payload, copy = (entries.message(room, _sender(actor), body, to=command.to) for room in (inbox, own))
     content = b"%b %b" % (command.to.encode(), _content("direct", command.reply_to or 0, command))
     answered = None if command.reply_to is None else Position(command.epoch or "", command.reply_to)
@@ -92,10 +94,10 @@ def edit(actor: Actor, command: commands.Edit, now: float) -> Effects:
 def edit_approved(actor: Actor, command: commands.Edit, now: float) -> Effects:
     """Carry on with an approved request."""
     rule = actor.context.options.of(command.room)
-    body = _body(actor, command, command.room, rule)
+    body, mentions = _body(actor, command, command.room, rule)
     payload = entries.edited(command.room, _sender(actor), command.offset, body)
     content = _content("edit", command.offset, command)
-    return (_amend(actor, "edit", command, payload, content, slow_mode=_slow_mode(actor, rule)),)
+    return (_amend(actor, "edit", command, payload, content, slow_mode=_slow_mode(actor, rule), mentions=mentions),)
 
 
 def delete(actor: Actor, command: commands.Delete, now: float) -> Effects:
@@ -154,6 +156,7 @@ def _amend(
     *,
     emoji: str = "",
     slow_mode: float = 0.0,
+    mentions: tuple[str, ...] = (),
 ) -> effects.AmendMessage:
     return effects.AmendMessage(
         command.id,
@@ -164,6 +167,7 @@ def _amend(
         command.key or "",
         any_author=bool(emoji) or (actor.identity.role >= Role.MODERATOR and not is_inbox(command.room)),
         slow_mode=slow_mode,
+        mentions=mentions,
     )
 
 
@@ -181,15 +185,19 @@ def _sender(actor: Actor) -> bytes:
     return entries.sender(actor.identity.user, actor.identity.name)
 
 
-def _body(actor: Actor, command: commands.Say | commands.Direct | commands.Edit, room: str, rule: RoomRule) -> bytes:
+def _body(
+    actor: Actor, command: commands.Say | commands.Direct | commands.Edit, room: str, rule: RoomRule
+) -> tuple[bytes, tuple[str, ...]]:
+    """The members of the message, and whom it mentions. Raises RequestError."""
     _check_body(actor, command, rule)
     if isinstance(command.data, Raw):
-        return entries.body_of_data(command.data)
+        return entries.body_of_data(command.data), ()
     text = command.text or ""
     if entries.MENTION_SIGN not in text:
-        return entries.body_of_text(text)
+        return entries.body_of_text(text), ()
     actor.charge(text.count(entries.MENTION_SIGN) / MENTIONS_A_TOKEN)
-    return entries.body_of_text(text, actor.context.mentions.mentioned(room, text))
+    mentions = tuple(actor.context.mentions.mentioned(room, text))
+    return entries.body_of_text(text, mentions), mentions
 
 
 def _check_body(actor: Actor, command: commands.Say | commands.Direct | commands.Edit, rule: RoomRule) -> None:

@@ -27,6 +27,7 @@ class RoomState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     unread: int | None = None  # messages of others after `read`, without deleted ones
     read: int | None = None
     topic: str | None = None  # what the room is about, where the settings say so
+    mentions: Sequence[int] | None = None  # offsets of unread messages that mention the user; None in an inbox
 
 
 class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="welcome", gc=False):

@@ -39,7 +39,9 @@ class ChatStore:
         ttl = TTL_FACTOR * kept.history_ttl
         key_ttl = 2 * settings.limits.key_ttl + CLAIM_SLACK  # so long may a key be known; see append.lua
         return cls(
-            read_positions=ReadPositions(calls, server, ttl, look=script("look"), mark=script("mark")),
+            read_positions=ReadPositions(
+                calls, server, ttl, look=script("look"), mark=script("mark"), mention=script("mention")
+            ),
             user_names=UserNames(calls, server, ttl, call=script("call")),
             slow_mode=SlowMode(calls, server, pace=script("pace")),
             direct_pairs=DirectPairs(

@@ -15,6 +15,11 @@ def marks(server: str, room: str) -> str:
     return f"{tag(server, room)}:marks"
 
 
+def mentions(server: str, room: str) -> str:
+    """The hash of mentions in a room by user; see mention.lua."""
+    return f"{tag(server, room)}:mentions"
+
+
 def pace(server: str, room: str, *, user: str, address: str) -> str:
     """The turn of a user in a slow room, or, with an address, of all guests from there."""
     return f"{tag(server, room)}:pace:{f'a:{address}' if address else f'u:{user}'}"

@@ -1,11 +1,11 @@
-"""What the store knows of a user in a room: how far the user has read, and, in the inbox, the name that the user chose.
+"""What the store knows of a user in a room: how far the user has read, who was mentioned since, and the user's name.
 
 Positions outlive the messages, as the room's own position does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -22,22 +22,26 @@ class ReadPosition(Struct, frozen=True):
 
     read: int | None
     unread: int
+    mentions: tuple[int, ...] = ()  # offsets of unread messages that mention the user or everybody, in order
     name: str = ""  # in the inbox: what the user wants to be called
 
 
 class ReadPositions:
-    """Reads and moves read positions; `ttl` in seconds."""
+    """Reads and moves read positions, and keeps mentions until they are read; `ttl` in seconds."""
 
-    __slots__ = ("_calls", "_look", "_mark", "_server", "_ttl")
+    __slots__ = ("_calls", "_look", "_mark", "_mention", "_server", "_ttl")
 
-    def __init__(self, calls: ScriptRunner, server: str, ttl: int, *, look: Script, mark: Script) -> None:
+    def __init__(
+        self, calls: ScriptRunner, server: str, ttl: int, *, look: Script, mark: Script, mention: Script
+    ) -> None:
         self._calls, self._server, self._ttl = calls, server, ttl
-        self._look, self._mark = look, mark
+        self._look, self._mark, self._mention = look, mark, mention
 
     async def read(self, room: str, user: str) -> ReadPosition:
         """A user's position in a room. Raises BusError."""
-        offset, unread, name = await self._calls.call(self._look, self._keys(room), [user], again=True)
-        return ReadPosition(None if int(offset) < 0 else int(offset), int(unread), name.decode())
+        offset, unread, name, mentions = await self._calls.call(self._look, self._keys(room), [user], again=True)
+        places = tuple(int(place) for place in mentions.split())
+        return ReadPosition(None if int(offset) < 0 else int(offset), int(unread), places, name.decode())
 
     def move(self, room: str, user: str, offset: int, moved: Callable[[int], None]) -> None:
         """Keep a position; `moved` gets the position only where it went forward.
@@ -51,8 +55,17 @@ class ReadPositions:
 
         self._calls.send(self._mark, self._keys(room), [user, offset, self._ttl], done, again=True)
 
+    def mention(self, room: str, offset: int, users: Sequence[str]) -> None:
+        """Keep that a message mentions users, or everybody (`@room`).
+
+        A failure is ignored: whoever is connected has the message, and whoever comes later counts it as unread.
+        """
+        args: list[Argument] = [offset, self._ttl, *users]
+        meta = of_log(self._server, room)[0]
+        self._calls.send(self._mention, [meta, keys.mentions(self._server, room)], args, _ignore, again=True)
+
     def _keys(self, room: str) -> list[str]:
-        return [*of_log(self._server, room), keys.marks(self._server, room)]
+        return [*of_log(self._server, room), keys.marks(self._server, room), keys.mentions(self._server, room)]
 
 
 class UserNames:
@@ -77,4 +90,4 @@ class UserNames:
 
 
 def _ignore(reply: Any) -> None:
-    """A lost name is chosen again with the next hello."""
+    """A lost name is chosen again with the next hello; see `mention` for the other."""

@@ -25,6 +25,20 @@ if offset < top and changes > 0 then
   changes = changes - #redis.call('XRANGE', KEYS[4], string.format('%.0f', offset + 1), '+', 'COUNT', SCANNED)
 end
 
+-- Mentions up to the offset are read.
+local kept = redis.call('HGET', KEYS[6], ARGV[1])
+if kept then
+  local id, left = string.match(kept, '^%S+'), {}
+  for place in string.gmatch(kept, ' (%d+)') do
+    if tonumber(place) > offset then left[#left + 1] = place end
+  end
+  if id == meta[1] and #left > 0 then
+    redis.call('HSET', KEYS[6], ARGV[1], id .. ' ' .. table.concat(left, ' '))
+  else
+    redis.call('HDEL', KEYS[6], ARGV[1])
+  end
+end
+
 redis.call('HSET', KEYS[5], ARGV[1], meta[1] .. ' ' .. string.format('%.0f %.0f', offset, math.max(0, changes)))
 redis.call('EXPIRE', KEYS[5], ARGV[3])
 return { offset, 1 }

@@ -98,6 +98,8 @@ export class Conversation {
     this.unread = 0;
     this.countedTo = 0; // `unread` includes everything up to there
     this.mentioned = false; // among the unread
+    /** @type {Set<number>} offsets of unread messages of a room that mention us */
+    this.mentions = new Set();
     this.readTo = 0; // how far the user has read
     /** @type {number | null} where the line "new messages" goes: after this offset */
     this.newAfter = null;
@@ -222,12 +224,13 @@ export class Conversation {
    * What the server knows of our reading.
    * @param {RoomState} state
    */
-  counted({ offset, unread, read }) {
+  counted({ offset, unread, read, mentions = [] }) {
     this.readTo = Math.max(this.readTo, read ?? 0);
     if (unread === undefined) return;
-    this.unread = read === undefined ? 0 : unread; // to who was never here, nothing is news
+    this.unread = read === undefined ? mentions.length : unread; // to who was never here, nothing else is news
     this.countedTo = offset;
-    if (!unread) this.mentioned = false;
+    this.mentions = new Set(mentions);
+    this.mentioned = mentions.length > 0;
   }
 
   /**
@@ -241,7 +244,9 @@ export class Conversation {
       this.unread += 1;
       this.countedTo = message.offset;
     }
-    if (mentionsMe) this.mentioned = true;
+    if (!mentionsMe) return;
+    this.mentions.add(message.offset);
+    this.mentioned = true;
   }
 
   /**
@@ -251,11 +256,18 @@ export class Conversation {
    * @param {string} me
    */
   uncount(entry, message, me) {
+    this.unmention((offset) => offset !== entry.target);
     const counted = entry.target > this.readTo && entry.target <= this.countedTo;
     const ours = (message?.from.user ?? entry.from?.user) === me;
     if (!counted || ours || message?.deleted || !this.unread) return;
     this.unread -= 1;
     if (!this.unread) this.mentioned = false;
+  }
+
+  /** @param {(offset: number) => boolean} stays */
+  unmention(stays) {
+    this.mentions = new Set([...this.mentions].filter(stays));
+    if (!this.direct) this.mentioned = this.mentions.size > 0;
   }
 
   /**
@@ -265,6 +277,7 @@ export class Conversation {
    */
   readElsewhere(offset, me) {
     this.readTo = Math.max(this.readTo, offset);
+    this.unmention((one) => one > offset);
     if (offset >= this.top) this.readAll();
     else if (this.byOffset.has(offset)) {
       const left = [...this.byOffset.values()].filter((one) => this.isNews(one, me));
@@ -289,6 +302,7 @@ export class Conversation {
     this.countedTo = Math.max(this.countedTo, this.top);
     this.unread = 0;
     this.mentioned = false;
+    this.mentions.clear();
     return news;
   }
 

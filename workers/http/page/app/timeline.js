@@ -15,7 +15,7 @@ import { press } from "./press.js";
 import { rowsOf } from "./rows.js";
 import { Tools } from "./tools.js";
 import { listenToTouch } from "./touch.js";
-import { t } from "./words.js";
+import { plural, t } from "./words.js";
 
 const NEAR_END = 60; // px
 const NEAR_EDGE = 800;
@@ -59,6 +59,7 @@ export class Timeline {
     new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.scroller);
     byId("jump").addEventListener("click", () => this.jump());
     this.list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pointed());
+    byId("jump-mention").addEventListener("click", () => this.findMention());
     this.list.addEventListener(
       "click",
       (/** @type {any} */ event) => event.pointerType !== "touch" && this.tools.show(messageOf(event.target)),
@@ -194,13 +195,15 @@ export class Timeline {
     }
     if (this.goBack(conversation)) return;
     this.showFirstNew(conversation);
-    this.toEnd();
+    Object.assign(this, { atEnd: true, firstShown: null });
+    this.scrollTo(this.scroller.scrollHeight);
     const line = this.rows.node("new");
     if (line && line.offsetTop < this.scroller.scrollTop) {
       this.atEnd = false;
       this.firstShown ??= conversation.items[this.range(conversation).from];
       this.scrollTo(line.offsetTop - this.scroller.clientHeight / 4);
     }
+    this.app.looked(); // only now: what lies below the first new message was not seen yet
   }
 
   /**
@@ -336,9 +339,23 @@ export class Timeline {
   showJump() {
     const conversation = this.app.model.current;
     const unread = conversation?.unread ?? 0;
+    const mentions = conversation?.mentions.size ?? 0;
+    byId("jump-mention").hidden = mentions === 0 || this.atEnd;
+    byId("jump-mention-text").textContent = plural(mentions, "{count} mention", "{count} mentions");
     byId("jump").hidden = this.atEnd;
     byId("jump").classList.toggle("unread", unread > 0);
     byId("jump-text").textContent = unread ? t("{count} new", { count: unread }) : t("Latest");
+  }
+
+  /** To the first unread message that mentions us; the next press leads to the next one. */
+  findMention() {
+    const { mentions } = this.app.model.shown;
+    const first = Math.min(...mentions);
+    mentions.delete(first);
+    this.app.model.shown.mentioned = mentions.size > 0;
+    this.showJump();
+    this.app.sidebar.draw();
+    this.find(first);
   }
 
   /**

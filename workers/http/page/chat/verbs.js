@@ -3,7 +3,7 @@
 /**
  * @typedef {{type: "ack", room?: string, epoch?: string, offset?: number, duplicate?: boolean}} Ack
  * @typedef {{type: "joined", room: string, epoch: string, offset: number, recovered?: boolean, members?: number,
- *   unread?: number, read?: number}} Joined
+ *   unread?: number, read?: number, mentions?: number[]}} Joined
  * @typedef {import("./wire.js").Entry} Message as it now stands, where it was missed or comes from `history`
  * @typedef {{type: "history", room: string, epoch: string, messages: Message[], more: boolean}} History
  * @typedef {{user: string, name: string, connections: number}} Member

@@ -32,7 +32,7 @@
  * @property {number} [unread]
  * @property {number} [read]
  * @property {string} [topic]
- * @property {number} [mentions] unread ones
+ * @property {number[]} [mentions] offsets of unread messages that mention the user, or everybody
  *
  * @typedef {object} Welcome
  * @property {"welcome"} type

@@ -8,15 +8,17 @@ import math
 import os
 import pwd
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from chatmaster import addresses
-from chatmaster.config.formatting import shown
+from chatmaster.config.formatting import closest, shown
 from chatmaster.errors import ChatmasterError, Fault
 from chatmaster.runtime import privileges
 from chatmaster.settings import Settings
 from chatmaster.store import url as store_url
+from chatmaster.tokens import ROLES
 
 _SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
 _KEY_ALGORITHMS = (
@@ -41,6 +43,7 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
         lambda: _names(settings),
         lambda: _store(settings.store.url),
         lambda: _auth(settings),
+        lambda: _room_rules(settings),
         lambda: _accounts(settings),
         lambda: _paths(settings, state_dir),
     ]
@@ -140,6 +143,26 @@ def _auth(settings: Settings) -> Iterator[_Complaint]:
         if name not in fitting:
             using = "auth.public_key" if auth.public_key else "auth.secret"
             yield f"auth.algorithms[{index}]", shown(name), f"allowed with {using}: {', '.join(fitting)}"
+
+
+def _room_rules(settings: Settings) -> Iterator[_Complaint]:
+    """A rule that is misspelt would match no user, and so keep out everybody."""
+    allowed = f"allowed: * (everybody), role:{', role:'.join(ROLES)}, or a user id, where * is any part of it"
+    for index, room in enumerate(settings.rooms):
+        for key, rules in (("join", room.join), ("say", room.say)):
+            for place, rule in enumerate(rules):
+                if not _is_room_rule(rule):
+                    yield f"rooms[{index}].{key}[{place}]", shown(rule), allowed
+
+
+def _is_room_rule(rule: str) -> bool:
+    """A user id may have colons, too: one is refused where it is a role with another prefix, or nearly `role:`."""
+    prefix, colon, rest = rule.partition(":")
+    if prefix == "role" and colon:
+        return rest.casefold() in ROLES
+    if colon and (rest.casefold() in ROLES or closest(prefix.casefold(), ["role"])):
+        return False
+    return bool(rule) and all(one in "_.:-%*" or one.isalnum() or unicodedata.category(one)[0] == "M" for one in rule)
 
 
 def _accounts(settings: Settings) -> Iterator[_Complaint]:

@@ -27,6 +27,7 @@ LEAVES = {
     "chatmaster.runtime.exit_status",
     "chatmaster.settings",
     "chatmaster.stats",
+    "chatmaster.tokens",
     "chatmaster.tracebacks",
     "workers.addressing",
     "workers.close_codes",

@@ -1,4 +1,4 @@
-"""The registry: who is connected, over all workers and machines, and who is banned or muted."""
+"""The registry: the connected users over all workers and machines, and the banned and muted users."""
 
 from workers.registry.registry import AuditEntry, Carried, Registry
 from workers.registry.sanctions import Sanction, Sanctions

@@ -1,8 +1,8 @@
-"""Owns the names of the registry's keys, and what a connection is counted under.
+"""The names of the registry's keys, and the subjects under which connections are counted.
 
-A *subject* is what is counted or sanctioned: ``u:<user>``, ``a:<address>`` (of IPv6 the network that a client has,
-``2001:db8::/64``), or ``*`` for every connection. Its keys lie
-in one slot, named by a hash of it, since a user's id may hold what a key's tag must not.
+A *subject* is counted or sanctioned: ``u:<user>``, ``a:<address>`` (for IPv6 the client's network,
+``2001:db8::/64``), or ``*`` for every connection. The keys of a subject lie in one slot, whose tag is a hash of the
+subject, since a user's id may contain characters that a key's tag must not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def of_user(user: str) -> str:
 
 
 def is_user(subject: str) -> bool:
-    """Whether that is the subject of a user."""
+    """Whether a subject is that of a user."""
     return subject.startswith("u:")
 
 
@@ -32,22 +32,22 @@ def of_address(address: str) -> str:
 
 
 def counts(name: str, subject: str) -> str:
-    """How many connections each incarnation has of it."""
+    """The key of the number of connections of a subject that each incarnation has."""
     return f"{_tag(name, subject)}:counts"
 
 
 def sanctions(name: str, subject: str) -> str:
-    """The bans and mutes that hold for it."""
+    """The key of the bans and mutes that hold for a subject."""
     return f"{_tag(name, subject)}:held"
 
 
 def all_sanctions(name: str) -> str:
-    """The list of all bans and mutes."""
+    """The key of the list of all bans and mutes."""
     return f"{tag(name, SANCTIONS)}:sanctions"
 
 
 def audit(name: str) -> str:
-    """The audit trail of the instance."""
+    """The key of the instance's audit trail."""
     return f"{tag(name, AUDIT_TRAIL)}:trail"
 
 

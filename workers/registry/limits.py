@@ -1,7 +1,7 @@
-"""Owns the counts of connections over all workers: by user, by address, in all; and the limits on them.
+"""The counts of connections over all workers, by user, by address and in total; and the limits on them.
 
-Each incarnation writes its own absolute number for each subject, so a retry cannot drift, and the numbers of
-the dead are ignored, and removed where one is met. A connection is counted and checked against the limit in one script.
+Each incarnation writes its own absolute number for each subject, so a retry cannot drift. The numbers of dead
+incarnations are ignored, and removed where a script finds one. One script counts a connection and checks the limit.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ logger = logging.getLogger(__name__)
 
 DELAY = 0.05  # seconds that changes are collected before they are written
 TOGETHER = 64  # counts in one script: 0.2 ms of the store's time
-CONCURRENT = 1024  # counts under way: 20,000 a second, as many as connect
-WRITTEN = 0.002  # seconds between two looks whether something was written
+CONCURRENT = 1024  # counts under way: 20,000 a second, as many as there are new connections
+WRITTEN = 0.002  # seconds between two checks whether a count has been written
 RETRY = 1.0  # seconds after a write failed
-KEEP = 86_400  # seconds that a count is kept without being written again: what the dead leave goes by itself
+KEEP = 86_400  # seconds that a count is kept without being written again: the counts of the dead expire
 REFRESH = 21_600.0  # seconds in which every count is written again once
 REFRESH_STEPS = 360
 
 Giver = tuple[str, str | int]  # an incarnation that connections came from, and how many are left there
 NOBODY: Giver = ("", "")
-Arrival = tuple[bool, list[bytes]]  # whether it is allowed, and the sanctions as the store keeps them
+Arrival = tuple[bool, list[bytes]]  # whether the connection is allowed, and the sanctions as the store keeps them
 
 
 class CountedAnew(BusError):
-    """The connection is counted under another user meanwhile: it is for that question to say whether it may stay."""
+    """The connection was counted under another user meanwhile; the later check decides whether it may stay."""
 
 
 class LimitCounts:
-    """This worker's own connections by subject: in all, of each user, of each address. Pure.
+    """This worker's own connections by subject: in total, of each user, of each address. Pure.
 
-    `dirty` are the subjects whose count the store has still to be told.
+    `dirty` holds the subjects whose counts the store does not have yet.
     """
 
     def __init__(self) -> None:
-        self._subjects: dict[str, tuple[str, ...]] = {}  # connection → what it is counted under
-        self.counts: dict[str, int] = {}  # by subject; none of them is 0
+        self._subjects: dict[str, tuple[str, ...]] = {}  # connection → the subjects it is counted under
+        self.counts: dict[str, int] = {}  # by subject; no count is 0
         self.dirty: dict[str, None] = {}
-        self.users = 0  # with a connection here, each once
+        self.users = 0  # distinct users with a connection here
 
     def __contains__(self, connection: str) -> bool:
         return connection in self._subjects
@@ -59,7 +59,7 @@ class LimitCounts:
         return len(self._subjects)
 
     def add(self, connection: str, user: str, address: str) -> tuple[str, ...]:
-        """Count a connection; returns its subjects. One that is counted already is moved to the new user."""
+        """Count a connection; return its subjects. A connection that is counted already moves to the new user."""
         if connection in self._subjects:
             self.remove(connection)
         subjects: tuple[str, ...] = (keys.ALL,)
@@ -76,13 +76,13 @@ class LimitCounts:
         return subjects
 
     def remove(self, connection: str) -> tuple[str, ...]:
-        """Count it no longer; returns the subjects that it was counted under: none for one that is not known."""
+        """Stop counting a connection; return the subjects it was counted under: none for an unknown connection."""
         subjects = self.discard(connection)
         self.mark(subjects)
         return subjects
 
     def discard(self, connection: str) -> tuple[str, ...]:
-        """As `remove`, where the store learns of it from somebody else."""
+        """As `remove`, for a connection whose removal the store learns from another worker."""
         subjects = self._subjects.pop(connection, ())
         for subject in subjects:
             left = self.counts[subject] - 1
@@ -94,24 +94,24 @@ class LimitCounts:
         return subjects
 
     def subjects_of(self, connection: str) -> tuple[str, ...]:
-        """What a connection is counted under."""
+        """The subjects that a connection is counted under."""
         return self._subjects.get(connection, ())
 
     def count(self, subject: str) -> int:
-        """This worker's connections."""
+        """This worker's number of connections of a subject."""
         return self.counts.get(subject, 0)
 
     def subjects(self) -> list[str]:
-        """Everything that is counted."""
+        """All subjects with a count."""
         return list(self.counts)
 
     def mark(self, subjects: Iterable[str]) -> None:
-        """The store may have another number."""
+        """Mark subjects for which the store may have another number."""
         for subject in subjects:
             self.dirty[subject] = None
 
     def take(self, limit: int) -> list[str]:
-        """Subjects of which the store has to be told now."""
+        """Take at most `limit` subjects whose counts are to be written now."""
         taken = list(islice(self.dirty, limit))
         for subject in taken:
             del self.dirty[subject]
@@ -119,7 +119,7 @@ class LimitCounts:
 
 
 class ConnectionLimits:
-    """How many connections there are. `lease` says who is alive."""
+    """The counts of connections over all workers. `lease` names the live incarnations."""
 
     def __init__(self, calls: ScriptRunner, lease: Lease, settings: Settings) -> None:
         self._calls = calls
@@ -136,11 +136,11 @@ class ConnectionLimits:
         self.tally = LimitCounts()
         self._tasks = Tasks()
         self._waiting: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # subject → connection → its answer
-        self._asking: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # while the store is asked
+        self._asking: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # the same, while the store is queried
         self._refused: dict[str, set[str]] = {}  # subject → connections that are about to be released
         self._under_way: set[str] = set()
-        self._taken_over = NOBODY  # from whom connections came since, and how many are left there
-        self._arrived: dict[tuple[str, str], int] = {}  # subject and from whom it came → how many are left there
+        self._taken_over = NOBODY  # the last incarnation that connections came from, and how many are left there
+        self._arrived: dict[tuple[str, str], int] = {}  # subject, incarnation it came from → how many are left there
         self._arrivals: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         lease.when_reborn(self._reborn)
@@ -151,25 +151,26 @@ class ConnectionLimits:
 
     @property
     def incarnation(self) -> str:
-        """Under which this worker counts."""
+        """The incarnation under which this worker counts."""
         return self._lease.incarnation
 
     def to_be_asked(self, subject: str) -> bool:
-        """Whether the store has to say something before a connection is let in: a limit, or sanctions."""
+        """Whether the store must be queried about a subject before a connection is let in: a limit, or sanctions."""
         return subject != keys.ALL or bool(self.limit(subject))
 
     def _counted(self, subject: str) -> bool:
-        # Nobody asks for the number of an address but its limit.
+        # The number of an address serves only its limit.
         return not subject.startswith("a:") or bool(self.limit(subject))
 
-    # ---- coming ------------------------------------------------------------------------------------
+    # ---- arrivals ----------------------------------------------------------------------------------
 
     def arrive(self, subject: str, connection: str) -> asyncio.Future[Arrival]:
         """Count a connection of a subject, which the tally has already, if the limit allows it; read its sanctions.
 
-        The result says whether it is allowed, and the sanctions as the store keeps them; or it raises BusError. Those
-        of one subject that wait are asked about together, one question at a time, so that each question knows exactly
-        how many were let in before it. `withdraw` has to follow for whoever does not stay.
+        The future gives whether the connection is allowed, and the sanctions as the store keeps them, or BusError. The
+        waiting connections of one subject share a query, and a subject has one query at a time, so that each query
+        knows exactly how many connections were let in before. `withdraw` must follow for a connection that does not
+        stay.
         """
         answer: asyncio.Future[Arrival] = self._loop.create_future()
         self._waiting.setdefault(subject, {})[connection] = answer
@@ -179,7 +180,7 @@ class ConnectionLimits:
         return answer
 
     def withdraw(self, connection: str, subjects: Iterable[str], error: BusError) -> None:
-        """A connection that the tally has no longer waits for no answer but this, and is none of those refused."""
+        """End the wait of a connection that the tally no longer has by `error`, and forget a refusal of it."""
         for subject in subjects:
             for table in (self._waiting, self._asking):
                 answer = table.get(subject, {}).pop(connection, None)
@@ -217,7 +218,7 @@ class ConnectionLimits:
                 answer.set_result((number < granted, fields))
 
     async def _arrive_some(self, subject: str, wanted: int) -> tuple[int, list[bytes]]:
-        """How many of so many are allowed, and the sanctions. Raises BusError."""
+        """The number of connections allowed, of `wanted`, and the sanctions of the subject. Raises BusError."""
         own = [keys.counts(self._name, subject), keys.sanctions(self._name, subject)]
         limit = self.limit(subject)
         dead: list[str] = []
@@ -228,19 +229,19 @@ class ConnectionLimits:
             reply = await self._calls.call(self._arrive, own, [*args, *live, *dead], again=True)
             if reply[0] != 2:
                 return reply[1], reply[2:]
-            await self._lease.renew()  # someone new, or someone dead
+            await self._lease.renew()  # an incarnation is new or dead
             dead = sorted({one.decode() for one in reply[1:]} - set(self._lease.live()))
         raise BusError("who is alive changes too fast")
 
     def _admitted(self, subject: str) -> int:
-        """This worker's connections of a subject, without those of which it is not decided, or that were refused."""
+        """This worker's connections of a subject, without the undecided and the refused ones."""
         undecided = (self._waiting.get(subject, ()), self._asking.get(subject, ()), self._refused.get(subject, ()))
         return self.tally.count(subject) - sum(map(len, undecided))
 
     # ---- writing -----------------------------------------------------------------------------------
 
     def wake(self, delay: float = DELAY) -> None:
-        """Write what is dirty soon."""
+        """Write the dirty counts in `delay` seconds."""
         if self._timer is None and self.tally.dirty:
             self._timer = self._loop.call_later(delay, self._flush)
 
@@ -261,7 +262,7 @@ class ConnectionLimits:
         self.wake()
 
     def _write(self, counted: list[tuple[str, Giver]]) -> None:
-        """Tell the store how many there are of each, and from whom the last one came."""
+        """Write the count of each subject to the store, and the incarnation that the last connection came from."""
         subjects = [subject for subject, _ in counted]
         self._under_way.update(subjects)
 
@@ -281,7 +282,7 @@ class ConnectionLimits:
         self._calls.send(self._count, own, args, done, again=True)
 
     async def written(self, subject: str) -> None:
-        """Wait until the store has a subject's number as it is here. Raises BusError after `store.timeout`."""
+        """Wait until the store has this worker's number of a subject. Raises BusError after `store.timeout`."""
         deadline = self._loop.time() + self._timeout
         while subject in self.tally.dirty or subject in self._under_way:
             if self._loop.time() > deadline:
@@ -292,17 +293,18 @@ class ConnectionLimits:
             await asyncio.sleep(WRITTEN)
 
     def _given(self) -> Giver:
-        """From whom connections came since the number of all was written last."""
+        """Take the incarnation that connections came from since the total was written last."""
         taken, self._taken_over = self._taken_over, NOBODY
         return taken
 
     def take_over(self, subject: str, giver: str, left: int) -> None:
-        """A connection came from another incarnation, which has `left` at most: both numbers in one script.
+        """A connection came from another incarnation, which has `left` at most: one script writes both numbers.
 
-        Ten thousand come within a second, and the store also has messages to keep: many are told in one script.
+        Ten thousand connections may come within a second, and the store also has messages to keep: one script writes
+        the numbers of many connections.
         """
         if subject == keys.ALL:
-            self._taken_over = (giver, left)  # every arrival changes it: written with the others' changes
+            self._taken_over = (giver, left)  # every arrival changes the total: written with the other changes
         elif self._counted(subject):
             self.tally.dirty.pop(subject, None)
             self._arrived[subject, giver] = left
@@ -324,7 +326,7 @@ class ConnectionLimits:
         self.wake()
 
     async def refresh(self) -> None:
-        """Write every count again now and then, for ever: the store forgets what nobody repeats."""
+        """Write every count again each `REFRESH` seconds, until cancelled: the store drops counts not repeated."""
         while True:
             for step in range(REFRESH_STEPS):
                 await asyncio.sleep(REFRESH / REFRESH_STEPS)
@@ -332,7 +334,7 @@ class ConnectionLimits:
                 self.wake()
 
     async def stop(self, timeout: float) -> None:
-        """Write what is left to write, for `timeout` seconds at most."""
+        """Write the remaining counts, for `timeout` seconds at most."""
         deadline = self._loop.time() + timeout
         while (
             (self.tally.dirty or self._arrived or self._under_way)
@@ -344,13 +346,13 @@ class ConnectionLimits:
             if timer is not None:
                 timer.cancel()
 
-    # ---- asked -------------------------------------------------------------------------------------
+    # ---- queries -----------------------------------------------------------------------------------
 
     async def total(self, subject: str) -> int:
-        """Connections over all workers. Raises BusError."""
+        """Connections of a subject over all workers. Raises BusError."""
         reply = await self._calls.call_read(self._counts, [keys.counts(self._name, subject)], [])
         counts = {reply[at].decode(): int(reply[at + 1]) for at in range(0, len(reply), 2)}
         if any(counts[one] for one in counts.keys() - {self._lease.incarnation}):
-            await self._lease.renew()  # one of them may have died since the last time
+            await self._lease.renew()  # one of these incarnations may have died since the last renewal
         live = set(self._lease.live()) - {self._lease.incarnation}
         return self.tally.count(subject) + sum(count for one, count in counts.items() if one in live)

@@ -1,4 +1,4 @@
-"""Owns the shell of the registry: who is connected anywhere, who may come in, who is banned or muted, who did it."""
+"""The I/O of the registry: connected users, admission under the limits, bans and mutes, and the audit trail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-AUDIT_SIZE = 10_000  # deeds that are remembered, about
+AUDIT_SIZE = 10_000  # entries of the audit trail that are kept, approximately
 TRAIL_PAGE = 200
 REFUSED: Final = {
     keys.ALL: "the server has too many connections",
@@ -38,7 +38,7 @@ class AuditEntry(Struct, frozen=True, omit_defaults=True):
     """A line of the audit trail."""
 
     verb: str
-    user: str  # to whom
+    user: str  # the user whom the entry is about
     by: str
     room: str = ""  # "": everywhere
     seconds: float = 0.0  # 0: without end
@@ -51,9 +51,9 @@ _decode_deed = msgspec.json.Decoder(AuditEntry).decode
 
 
 class Carried(Struct, frozen=True):
-    """What a connection takes along to another worker."""
+    """The registry's state of a connection, which goes with it to another worker."""
 
-    incarnation: str  # that it comes from
+    incarnation: str  # that the connection comes from
     left: dict[str, int]  # subject → connections that stay there
     sanctions: dict[str, list[Sanction]]
 
@@ -77,7 +77,7 @@ class Registry:
     # ---- life --------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin; the lease has been started."""
+        """Begin to refresh the counts; the lease must have been started."""
         self._tasks.start(self._counts.refresh(), what="registry refresh")
 
     async def stop(self) -> None:
@@ -88,24 +88,25 @@ class Registry:
     # ---- connections -------------------------------------------------------------------------------
 
     async def admit(self, connection: str, user: str, address: str, *, new: bool = False) -> str | None:
-        """Count a connection, check the limits, and learn of its bans and mutes.
+        """Count a connection, check the limits, and load its bans and mutes.
 
-        Returns None where it may stay, else why not, for people to read; then it is not counted. Bans are asked of
-        `sanctions` afterwards. One that is counted already is counted under the new user. `new` says that nobody can
-        have heard of this user yet. Raises BusError: then it is not counted either.
+        Returns None if the connection may stay, else the reason in words for people; then the connection is not
+        counted. The caller looks up bans in `sanctions` afterwards. A connection that is counted already moves to the
+        new user. `new` means that the user was made just now, so that no worker can know of the user yet. Raises
+        BusError: then the connection is not counted either.
         """
         subjects = self.count_in(connection, user, address, new=new)
         return await self.ask(connection, subjects) if subjects else None
 
     @property
     def users(self) -> int:
-        """How many users have a connection to this worker."""
+        """The number of users with a connection to this worker."""
         return self._counts.tally.users
 
     def count_in(self, connection: str, user: str, address: str, *, new: bool = False) -> list[str]:
-        """The part of `admit` that needs no store. Returns what is left to `ask` about; nothing: it may stay."""
+        """The part of `admit` without the store. Returns the subjects left to `ask` about; none: it may stay."""
         added = self._add(connection, user, address, new=new)
-        if self._counts.unlimited:  # then bans and mutes are all that the store could tell
+        if self._counts.unlimited:  # then the store could add only bans and mutes
             return self.sanctions.unread(added)
         return [one for one in added if self._counts.to_be_asked(one) and not self._is_known(one, new=new)]
 
@@ -127,13 +128,13 @@ class Registry:
         return None
 
     def _is_known(self, subject: str, *, new: bool) -> bool:
-        """Whether the store could say nothing that this worker does not know."""
+        """Whether this worker knows everything that the store has about a subject."""
         if self._counts.limit(subject) and not (new and subject.startswith("u:")):
             return False
         return self.sanctions.complete(subject)
 
     def release(self, connection: str) -> None:
-        """Count it no longer; nothing happens where it was not."""
+        """Stop counting a connection; nothing happens for a connection that is not counted."""
         self._release(connection, BusError("the connection is gone"))
 
     def _release(self, connection: str, error: BusError) -> None:
@@ -154,20 +155,20 @@ class Registry:
         if connection in tally:
             self._release(connection, CountedAnew("the connection is counted again"))
         subjects = tally.add(connection, user, network_of(address, self._ipv6_prefix))
-        for subject in subjects[1:]:  # the first stands for all, who are never banned as such
+        for subject in subjects[1:]:  # the first stands for all connections, which are never banned as a whole
             if tally.counts[subject] == 1 and not (new and subject.startswith("u:")):
                 self.sanctions.begin(subject)
         counts.wake()
         return subjects
 
     async def written(self, user: str) -> None:
-        """Wait until the store knows how many connections a user has here. Raises BusError after `store.timeout`."""
+        """Wait until the store has the number of a user's connections here. Raises BusError after `store.timeout`."""
         await self._counts.written(keys.of_user(user))
 
-    # ---- handing over ------------------------------------------------------------------------------
+    # ---- handover ----------------------------------------------------------------------------------
 
     def freeze(self, connection: str) -> Carried:
-        """What another worker needs in order to count a connection; it is counted here until `release`."""
+        """The state that another worker needs to count a connection, which is counted here until `release`."""
         tally, subjects = self._counts.tally, self._counts.tally.subjects_of(connection)
         left = {subject: tally.count(subject) - 1 for subject in subjects}
         self._several.update(subject for subject, count in left.items() if count)
@@ -175,10 +176,10 @@ class Registry:
         return Carried(self._counts.incarnation, left, known)
 
     def gave_away(self, connection: str) -> None:
-        """Another worker has it: the script that counts it there takes it away here.
+        """Another worker has the connection: the script that counts it there also lowers this worker's numbers.
 
-        But for the number of all, and where more than one of a subject may go at once: each of them was told as if the
-        others stayed.
+        Two kinds of numbers are written from here: the total, and the number of a subject of which several connections
+        may move at once, since the state of each was made as if the others stayed.
         """
         subjects = self._counts.tally.discard(connection)
         self._forget(subjects)
@@ -188,9 +189,9 @@ class Registry:
         self._counts.wake()
 
     def thaw(self, connection: str, user: str, address: str, carried: Carried) -> None:
-        """A connection came from another worker: no limit is checked, and the store moves it in one script.
+        """A connection came from another worker: no limit is checked, and one script moves its count in the store.
 
-        One that was not counted there, because it has not said hello yet, is not counted here either.
+        A connection that was not counted there, because its hello has not come yet, is not counted here either.
         """
         if not carried.left:
             return
@@ -198,7 +199,7 @@ class Registry:
             self.sanctions.loaded(subject, carried.sanctions.get(subject, []))
             self._counts.take_over(subject, carried.incarnation, carried.left.get(subject, 0))
 
-    # ---- asked -------------------------------------------------------------------------------------
+    # ---- queries -----------------------------------------------------------------------------------
 
     async def is_online(self, user: str) -> bool:
         """Whether the user has a connection to any worker. Raises BusError."""
@@ -223,8 +224,8 @@ class Registry:
     ) -> Sanction:
         """Keep a ban or a mute and write it into the audit trail; 0 seconds: without end.
 
-        The result has to be told to every worker, which gives it to `sanctions.apply`. It holds for the addresses
-        too, and for those of the one that it takes the place of. May be repeated. Raises BusError.
+        The caller must send the result to every worker, which passes it to `sanctions.apply`. The sanction holds for
+        the addresses too, and for the addresses of the sanction that it replaces. May be repeated. Raises BusError.
         """
         held = tuple(network_of(address, self._ipv6_prefix) for address in addresses)
         kept = await self._kept.impose(Sanction(verb, user, room, 0, reason, by, 0, held), seconds)
@@ -232,18 +233,18 @@ class Registry:
         return kept
 
     async def extend(self, sanction: Sanction, address: str) -> Sanction | None:
-        """Have a guest's ban or mute hold for an address too, which only the worker with the connection knows.
+        """Extend a guest's ban or mute to an address, which only the worker with the connection knows.
 
-        The result has to be told to every worker. None: it does not hold any more. Raises BusError.
+        The caller must send the result to every worker. None: the sanction no longer holds. Raises BusError.
         """
         return await self._kept.extend(sanction, network_of(address, self._ipv6_prefix))
 
     async def lift(self, verb: Verb, user: str, *, by: str, room: str = "", reason: str = "") -> tuple[Sanction, bool]:
-        """End a ban or a mute, also for the addresses that it held for; told and repeated as `sanction`.
+        """End a ban or a mute, also for the addresses that it held for.
 
-        The audit trail gets an entry only where something was lifted.
+        The audit trail gets an entry only if a sanction was lifted. May be repeated.
 
-        Returns what is to be told, and whether anything was lifted. Raises BusError.
+        Returns the sanction to send to every worker, and whether a sanction was lifted. Raises BusError.
         """
         lifted, held = await self._kept.lift(Sanction(verb, user, room, by=by, reason=reason, lifted=True))
         if held:
@@ -251,11 +252,11 @@ class Registry:
         return lifted, held
 
     async def sanctions_held(self) -> list[Sanction]:
-        """All bans and mutes that hold anywhere, as many as can be listed. Raises BusError."""
+        """All active bans and mutes, at most `sanction_store.MOST_LISTED`. Raises BusError."""
         return await self._kept.listed()
 
     async def reload(self) -> float:
-        """Read again what holds for this worker's users and their addresses. Returns the store's time (Unix time).
+        """Reload the sanctions of this worker's users and their addresses. Returns the store's time (Unix time).
 
         Raises BusError.
         """
@@ -265,21 +266,21 @@ class Registry:
     # ---- the audit trail ---------------------------------------------------------------------------
 
     async def record(self, deed: AuditEntry) -> int:
-        """Write down what was done, a kick for example. Returns the time of it, in ms. Raises BusError."""
+        """Write an action, a kick for example, to the audit trail. Returns its time in ms. Raises BusError."""
         args: list[Any] = [AUDIT_SIZE, _encode_deed(deed)]
         entry = await self._calls.call(self._record, [keys.audit(self._name)], args, again=True)
         return int(entry.partition(b"-")[0])
 
     async def trail(self, *, room: str = "", user: str = "", limit: int = 100, since: float = 0.0) -> list[AuditEntry]:
-        """The last deeds, newest first; of one room, to one user, since a time where given. Raises BusError."""
+        """The last entries, newest first; of one room, about one user, since a time, if given. Raises BusError."""
         return (await self.trail_page(room=room, user=user, limit=limit, since=since))[0]
 
     async def trail_page(
         self, *, before: str = "", room: str = "", user: str = "", limit: int = 100, since: float = 0.0
     ) -> tuple[list[AuditEntry], str]:
-        """As `trail`, from the entry `before` on; and what to give as `before` for the next page, "" after the last.
+        """As `trail`, from the entry `before` on; also the next page's `before`, "" after the last page.
 
-        Raises ValueError for a `before` that no page gave, BusError.
+        Raises BusError, and ValueError for a `before` that does not have the form of an entry's place.
         """
         if before and not _ENTRY.match(before):
             raise ValueError("this is no place in the audit trail")

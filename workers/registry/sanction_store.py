@@ -1,8 +1,8 @@
-"""Owns how bans and mutes are kept in the store: a record for each user, verb and room, under whatever it holds for.
+"""Bans and mutes in the store: a record for each user, verb and room, under every subject that the record holds for.
 
-The record under the user is the true one: its script gives it the time that orders it. Copies of it lie under each
-address that it holds for, so that one read at the door finds all, and in a list of all for operators. A copy is only
-replaced by a later one. Whatever fails half-way raises BusError, and doing the same again completes it.
+The record under the user is authoritative: its script gives the record the time that orders it. Copies of the record
+lie under each address that it holds for, so that one read at admission finds all, and in a list of all for operators.
+Only a later copy replaces a copy. A call that fails half-way raises BusError, and repeating the call completes it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from workers.registry.sanctions import (
     unpack_all,
 )
 
-PAGE: Final = 500  # sanctions that are listed by one script, about
+PAGE: Final = 500  # sanctions that one script lists, approximately
 MOST_LISTED: Final = 10_000
-RELOADS: Final = 64  # subjects that are read again at once
+RELOADS: Final = 64  # subjects that are reloaded concurrently
 MOST_ADDRESSES: Final = 64  # of one guest
 
 
@@ -45,7 +45,7 @@ class SanctionStore:
         self._sanction, self._place, self._extend, self._held, self._list = scripts
 
     async def impose(self, asked: Sanction, seconds: float) -> Sanction:
-        """Keep it under the user and the addresses; 0 seconds: without end. Returns it with its times.
+        """Keep a sanction under the user and the addresses; 0 seconds: without end. Returns it with its times.
 
         Raises BusError.
         """
@@ -57,14 +57,17 @@ class SanctionStore:
         return kept
 
     async def lift(self, asked: Sanction) -> tuple[Sanction, bool]:
-        """End a sanction and its copies. Returns the workers' order and whether it existed. Raises BusError."""
+        """End a sanction and its copies. Returns the order for the workers, and whether a sanction was lifted.
+
+        Raises BusError.
+        """
         _, at, addresses, before = await self._keep(asked, -1)
         lifted = msgspec.structs.replace(asked, at=at, addresses=addresses, lifted=True)
         await self._copy(lifted)
         return lifted, bool(before)
 
     async def extend(self, sanction: Sanction, address: str) -> Sanction | None:
-        """Have one hold for an address too. None: it was lifted or replaced in the meantime. Raises BusError."""
+        """Extend a sanction to an address. None: it was lifted or replaced in the meantime. Raises BusError."""
         if len(sanction.addresses) >= MOST_ADDRESSES:
             return None
         extended = msgspec.structs.replace(sanction, addresses=(*sanction.addresses, address))
@@ -72,9 +75,9 @@ class SanctionStore:
         return await self._still(extended, address)
 
     async def _still(self, sanction: Sanction, address: str = "") -> Sanction | None:
-        """Whether it is still the one that holds, now that its copies are there; with the address from now on.
+        """The sanction, with the address from now on, if it still holds now that its copies are written; else None.
 
-        Whoever lifts it later finds the copies. Whoever lifted it earlier did not, so they are taken away here.
+        A later lift finds the copies. An earlier lift did not find them, so this method removes them.
         """
         own = [keys.sanctions(self._name, keys.of_user(sanction.user))]
         args: list[Argument] = [field_of(sanction), sanction.at, address]
@@ -98,7 +101,7 @@ class SanctionStore:
         return list(found.values())[:limit]
 
     async def reload(self, sanctions: Sanctions, subjects: Sequence[str]) -> float:
-        """Read again what holds for some subjects. Returns the store's time (Unix time). Raises BusError."""
+        """Reload the sanctions of some subjects. Returns the store's time (Unix time). Raises BusError."""
         now = await self._reload(sanctions, keys.ALL)  # no sanctions, but the store's time
         for start in range(0, len(subjects), RELOADS):
             await asyncio.gather(*(self._reload(sanctions, one) for one in subjects[start : start + RELOADS]))
@@ -112,14 +115,14 @@ class SanctionStore:
     # ---- the records -------------------------------------------------------------------------------
 
     async def _keep(self, asked: Sanction, seconds: float) -> tuple[int, int, tuple[str, ...], bytes]:
-        """The record under the user: until, at, the addresses of before and now, and the one that held before."""
+        """Write the record under the user; return its end, its time, old and new addresses, and the record before."""
         own = [keys.sanctions(self._name, keys.of_user(asked.user))]
         args: list[Argument] = [field_of(asked), seconds, pack_addresses(asked.addresses), pack_details(asked)]
         until, at, held, before = await self._calls.call(self._sanction, own, args, again=True)
         return int(until), int(at), () if held == b"-" else tuple(held.decode().split(",")), before
 
     async def _copy(self, sanction: Sanction) -> None:
-        """Write the copies, or take them away where it is lifted; later ones stay."""
+        """Write the copies of a sanction, or remove those of a lifted one; later copies stay."""
         value: Any = b"" if sanction.lifted else packed(sanction)
         every = keys.all_sanctions(self._name)
         for place in (*(keys.sanctions(self._name, keys.of_address(one)) for one in sanction.addresses), every):

@@ -1,6 +1,6 @@
-"""Holds the bans and mutes of a worker's users and their addresses. Pure.
+"""The bans and mutes of a worker's users and their addresses. Pure.
 
-They are read from the store when somebody says hello, and changed by what the control room tells. The two come by
+They are read from the store at a client's hello, and changed by orders from the control room. The two arrive by
 different ways, so each carries the time at which the store took it, and the later one counts.
 """
 
@@ -28,12 +28,12 @@ class Sanction(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     by: str = ""
     at: int = 0
-    addresses: tuple[str, ...] = ()  # a guest's: it holds for all guests who come from there
+    addresses: tuple[str, ...] = ()  # of a guest: the sanction holds for all guests from these addresses
     lifted: bool = False
 
 
 class _Details(Struct, omit_defaults=True):
-    """The part that the store keeps as it is."""
+    """The part of a sanction that the store keeps without reading it."""
 
     reason: str = ""
     by: str = ""
@@ -49,12 +49,12 @@ def field_of(sanction: Sanction) -> bytes:
 
 
 def pack_addresses(addresses: Iterable[str]) -> str:
-    """As the store keeps them."""
+    """The addresses in the store's form."""
     return ",".join(addresses) or "-"
 
 
 def pack_details(sanction: Sanction) -> bytes:
-    """What the store keeps beside times and addresses."""
+    """The reason and the author in the store's form."""
     return _encode(_Details(sanction.reason, sanction.by))
 
 
@@ -82,7 +82,7 @@ def unpack(field: bytes, value: bytes) -> Sanction:
 
 
 def unpack_all(fields: Sequence[bytes]) -> list[Sanction]:
-    """Of a script's answer: field, value, field, value, …"""
+    """The sanctions in a script's answer: field, value, field, value, …"""
     return [unpack(fields[at], fields[at + 1]) for at in range(0, len(fields), 2)]
 
 
@@ -90,13 +90,13 @@ class Sanctions:
     """The bans and mutes that concern this worker's connections. Lookups cost a dict access where there are none."""
 
     def __init__(self, concerned: Container[str]) -> None:
-        self._concerned = concerned  # subjects with connections here, which make them worth knowing
+        self._concerned = concerned  # subjects with connections here: only their sanctions are kept
         self._known: dict[str, dict[tuple[str, str], dict[str, Sanction]]] = {}  # subject → verb, room → user → latest
-        self.none = True  # nobody and nothing here is banned or muted, as far as this worker knows
-        self._unread: set[str] = set()  # those of them that the store has still to be asked about
+        self.none = True  # no subject here is banned or muted, as far as this worker knows
+        self._unread: set[str] = set()  # subjects with connections here that have not been read from the store
 
     def begin(self, subject: str) -> None:
-        """Add a subject at its first connection; the store has still to be asked about it."""
+        """Add a subject at its first connection; the subject has not been read from the store."""
         self._unread.add(subject)
 
     def forget(self, subject: str) -> None:
@@ -106,12 +106,12 @@ class Sanctions:
         self._unread.discard(subject)
 
     def unread(self, subjects: Iterable[str]) -> list[str]:
-        """Those of some subjects with connections here that the store has still to be asked about."""
+        """The subjects, of those given, with connections here that have not been read from the store."""
         unread = self._unread
         return [one for one in subjects if one in unread] if unread else []
 
     def complete(self, subject: str) -> bool:
-        """Whether all is known of it: the store was asked, and the control room tells what has changed since."""
+        """Whether this worker knows all sanctions of a subject: read from the store, then kept by the control room."""
         return subject in self._concerned and subject not in self._unread
 
     def known(self, subject: str) -> list[Sanction]:
@@ -153,17 +153,17 @@ class Sanctions:
     # ---- queries -----------------------------------------------------------------------------------
 
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
-        """Why a user, or as a guest the address, is kept out of a room, or out of everything (""); None: is not.
+        """The reason of the ban of a user, or of a guest's address, from a room, or from everything (""); None: no ban.
 
-        `address` is empty for who is no guest; `now` is Unix time.
+        `address` is empty for a user who is no guest; `now` is Unix time.
         """
         found = self._find("ban", user, address, room, now)
         return found.reason if found else None
 
     def muted(self, user: str, address: str, room: str, now: float) -> float | None:
-        """Until when (Unix time; inf: without end) a user, or as a guest the address, may not speak in a room.
+        """The end (Unix time; inf: without end) of the mute of a user, or of a guest's address, in a room.
 
-        None: may.
+        None: not muted.
         """
         found = self._find("mute", user, address, room, now)
         if found is None:
@@ -176,7 +176,7 @@ class Sanctions:
         return found.reason if found else ""
 
     def _find(self, verb: str, user: str, address: str, room: str, now: float) -> Sanction | None:
-        """The one that lasts longest: of the user and the address, for the room and for everywhere."""
+        """The sanction that lasts longest: of the user and the address, for the room and for everywhere."""
         if not self._known:
             return None
         holding: list[Sanction] = []

@@ -1,1 +1,1 @@
-"""The bus: what carries messages between workers and keeps them. `port.py` is the contract."""
+"""The bus: carries messages between workers and keeps them. `port.py` is the contract."""

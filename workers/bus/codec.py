@@ -1,12 +1,12 @@
-"""Owns the bytes of an entry: how it is stored, how it is published, and how both are read back.
+"""The bytes of an entry: packing an entry for the store and for pub/sub, and unpacking both.
 
-An envelope is one line and what follows it::
+An envelope is one line, and the rest of the entry after the line::
 
     <form> <author> <key length> <exclude length> <change>\\n<key><exclude><payload>
     <form><room length> <author> <key length> <exclude length> <change>\\n<room><key><exclude><payload>
 
-`change` is ``-`` or what the entry does to an earlier one: a verb's letter and the target's offset, ``e12``. The room
-is named where its channel carries others too. The store never looks into the payload.
+`change` is ``-`` or the change that the entry makes to an earlier one: a verb's letter and the target's offset,
+``e12``. The room is named if its channel carries other rooms too. The store never looks into the payload.
 
 A publication is ``<first offset> <time> <epoch> <sizes>\\n``, the sizes with commas between, and as many envelopes.
 
@@ -38,7 +38,7 @@ def pack_envelope(
     change: Change | None = None,
     room: str = "",
 ) -> bytes:
-    """What the store keeps; `room` only where its channel carries others too.
+    """The envelope of an entry, as the store keeps it; `room` is given only if its channel carries other rooms too.
 
     Raises ValueError for an author with white space, or a payload that its form forbids.
     """
@@ -56,7 +56,7 @@ def pack_envelope(
 
 
 def pack_note(note: bytes, *, room: str = "") -> bytes:
-    """What is published of a note; `room` only where its channel carries others too."""
+    """The bytes of a note, as published; `room` is given only if its channel carries other rooms too."""
     if not room:
         return b"n" + note
     packed_room = room.encode()
@@ -64,14 +64,14 @@ def pack_note(note: bytes, *, room: str = "") -> bytes:
 
 
 def unpack_shared_note(data: bytes) -> tuple[str, bytes]:
-    """The room and the note that came by a channel that carries many."""
+    """The room and the note of a message on a channel that carries many rooms."""
     head, _, rest = data.partition(b"\n")
     size = int(head[1:])
     return rest[:size].decode(), rest[size:]
 
 
 def room_of(data: bytes) -> str:
-    """The room of a publication on a channel that carries many; all else is left unread."""
+    """The room of a publication on a channel that carries many rooms; the rest stays undecoded."""
     head = data.index(b"\n") + 1
     begin = data.index(b"\n", head) + 1
     size = int(data[head + 1 : data.index(b" ", head)])
@@ -79,7 +79,7 @@ def room_of(data: bytes) -> str:
 
 
 def unpack_publication(data: bytes) -> Publication:
-    """What came by pub/sub at once."""
+    """Decode one pub/sub message."""
     end = data.index(b"\n")
     first, time, epoch, sizes = data[:end].decode().split(" ")
     offset, moment, at = int(first), int(time), end + 1
@@ -93,7 +93,7 @@ def unpack_publication(data: bytes) -> Publication:
 
 
 def unpack_entry(offset: int, time: int, envelope: bytes, amendments: tuple[Amendment, ...] = ()) -> Entry:
-    """What was read from the log, or published."""
+    """Decode an entry that was read from the log, or published."""
     end = envelope.index(b"\n")
     head = read_head(envelope[:end].decode())
     if head.plain:
@@ -126,9 +126,9 @@ class EnvelopeHeader(Struct, frozen=True):
     plain: bool  # nothing stands before the payload
 
 
-@lru_cache(maxsize=1024)  # who speaks goes on speaking
+@lru_cache(maxsize=1024)  # a user who has sent a message is likely to send more
 def read_head(line: str) -> EnvelopeHeader:
-    """The first line, without its end."""
+    """Decode the first line of an envelope, without its line end."""
     form, author, key_size, exclude_size, change = line.split(" ")
     what = None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:]))
     sizes = int(form[1:] or 0), int(key_size), int(exclude_size)
@@ -136,13 +136,13 @@ def read_head(line: str) -> EnvelopeHeader:
 
 
 def unpack_placed(answer: bytes) -> Placed:
-    """One message's answer of publish.lua, or that of amend.lua."""
+    """Decode the answer of publish.lua for one message, or the answer of amend.lua."""
     epoch, offset, time, duplicate = _place(answer)
     return Placed(epoch, offset, time, duplicate)
 
 
 def unpack_all_placed(answer: bytes | list[Any], count: int) -> list[Placed | Exception]:
-    """The answer of publish.lua to so many messages."""
+    """Decode the answer of publish.lua for `count` messages."""
     if isinstance(answer, bytes):
         epoch, first, time, _ = _place(answer)
         return [Placed(epoch, offset, time) for offset in range(first, first + count)]
@@ -174,7 +174,7 @@ def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:
 
 
 def unpack_page(answer: list[Any], *, backward: bool = False) -> Page:
-    """The whole of read.lua's answer; entries come out oldest first."""
+    """Decode the whole answer of read.lua; the entries are returned oldest first."""
     changes = _amendments(answer[5])
     entries = [
         unpack_entry(int(answer[at]), int(answer[at + 1]), answer[at + 2], changes.get(int(answer[at]), ()))
@@ -186,7 +186,7 @@ def unpack_page(answer: list[Any], *, backward: bool = False) -> Page:
 
 
 def _amendments(changes: list[bytes]) -> dict[int, tuple[Amendment, ...]]:
-    """What the overlay says, by offset."""
+    """The amendments in the overlay, by offset."""
     found: dict[int, tuple[Amendment, ...]] = {}
     for field, value in zip(changes[::2], changes[1::2], strict=True):
         offset, kind = int(field[:-1]), field[-1:].decode()

@@ -1,7 +1,7 @@
-"""Owns one open connection to the store: commands become bytes, bytes become replies, and nothing is decided.
+"""One open connection to the store: turns commands into bytes and bytes into replies, and decides nothing.
 
-`store_url.py` makes the connection with redis-py; from then on this protocol has the transport, because a reply
-through redis-py costs ten times what `hiredis` itself costs.
+`store_url.py` opens the connection with redis-py; from then on this protocol has the transport, because a reply
+through redis-py costs ten times as much as one through `hiredis` itself.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class StoreConnection(asyncio.Protocol):
         self.replied: Callable[[Any], None] = _ignore
         self.lost: Callable[[], None] = _nothing
         self.closed: asyncio.Future[None] = loop.create_future()
-        self.heard = False  # since it was last set to False
+        self.heard = False  # whether data came since `heard` was last set to False
         self._reader = hiredis.Reader()
         self._opened_by: Any = None
 
     def take_over(self, connection: Any) -> None:
-        """Be the protocol of the transport that a redis-py connection opened, which is kept alive beside it.
+        """Become the protocol of the transport that a redis-py connection opened; keep that connection alive.
 
-        Raises ConnectionError where it is closed already.
+        Raises ConnectionError if the connection is closed already.
         """
         if connection._reader.at_eof() or connection._writer.transport.is_closing():
-            # Its end was told to redis-py's protocol already, and would never be told to this one.
+            # redis-py's protocol has received `connection_lost` already; this one would never receive it.
             raise ConnectionError("the connection was closed as soon as it was open")
         self._opened_by = connection
         self.transport = connection._writer.transport
@@ -60,12 +60,12 @@ class StoreConnection(asyncio.Protocol):
         self.transport.resume_reading()
 
     def write(self, data: bytes) -> None:
-        """Send; nothing happens on a link that is going down."""
+        """Send data; on a connection that is closing, do nothing."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
     def abort(self) -> None:
-        """Drop it now; `lost` is called in a later turn of the loop."""
+        """Drop the connection now; `lost` is called in a later turn of the loop."""
         self.transport.abort()
 
     # ---- asyncio.Protocol --------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class StoreConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         connection = self._opened_by
         if connection is not None:
-            connection._reader = connection._writer = None  # closed already: nothing for its finalizer to do
+            connection._reader = connection._writer = None  # closed already: leaves its finalizer nothing to do
         if not self.closed.done():
             self.closed.set_result(None)
             self.lost()

@@ -1,4 +1,4 @@
-"""Owns what an error reply of the store means for the command that got it. Pure."""
+"""The meaning of the store's error replies for the command that got one. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StoreFault(Enum):
     REFUSED = "tell the caller"
 
 
-# Nothing of the command was carried out, and another connection or a little patience helps.
+# Nothing of the command was carried out; another connection or a short wait helps.
 _ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOAUTH", "UNBLOCKED")
 
 

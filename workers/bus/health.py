@@ -1,13 +1,13 @@
-"""Owns the question whether this worker would hear a message: published on one connection, received on the other.
+"""Checks that this worker receives messages: a stamp published on one connection must come back on the other.
 
-`PING` would also succeed on a store that was deposed, and on a subscription that nobody serves any more.
+`PING` would also succeed on a store that was deposed, and on a subscription that is no longer served.
 
-* every `INTERVAL` a stamp is published by a script that also writes, and refuses on a replica; what the store answers
-  to it says whether it takes what clients say;
-* when none has come back for `DEAF_AFTER`, every connection is opened again;
-* when none has come back although for `HOPELESS_AFTER` the store has answered connections made just then, something
-  is wrong with this process, and `deaf` is told, so that it can be replaced. How long the store was away does not
-  count: all workers would end in the moment in which it is back.
+* every `INTERVAL` a script publishes a stamp; the script also writes, and refuses on a replica, so that its answer
+  shows whether the store takes the messages of clients;
+* when no stamp has come back for `DEAF_AFTER`, every connection is opened again;
+* when no stamp has come back although the store has answered new connections for `HOPELESS_AFTER`, something is wrong
+  with this process, and `deaf` is called, so that the process can be replaced. The time of the store's own outage does
+  not count: else all workers would end at the moment the store is back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOK = 0.5
 
 
 class HealthProbe:
-    """Sends stamps and watches their return. `age` is the time since one came back, `rtt` what the last one took."""
+    """Sends stamps and watches their return. `age` is the time since the last return, `rtt` that stamp's round trip."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class HealthProbe:
         self.back_at = 0.0  # time.monotonic() of the last return; 0: none yet
         self.rtt = 0.0
         self.reconnects = 0
-        self._waiting_since = time.monotonic()  # for the present limit
-        self._ignored_since = 0.0  # since when the store has answered others, but not this; 0: it has not
-        self.refusal = ""  # what the store said to the last stamp; "": it took it
+        self._waiting_since = time.monotonic()  # the time from which DEAF_AFTER counts
+        self._ignored_since = 0.0  # the time since which the store answers new connections only; 0: it does not
+        self.refusal = ""  # the store's refusal of the last stamp; "": the store took the stamp
 
     @property
     def age(self) -> float:
@@ -70,7 +70,7 @@ class HealthProbe:
         self._publish(b"%d" % time.monotonic_ns())
 
     def taken(self) -> None:
-        """The store has written what comes with a stamp."""
+        """The store has made the write that goes with a stamp."""
         self.refusal = ""
 
     def refused(self, words: str) -> None:
@@ -105,7 +105,7 @@ class HealthProbe:
                 await self._ask_beside()
 
     async def _ask_beside(self) -> None:
-        """Find out whether it is the store that is silent, or this process that is deaf."""
+        """Find out whether the store is silent, or this process receives nothing."""
         back_at = self.back_at
         answers = await self._store_answers()
         if not answers or self.back_at != back_at:  # a stamp may have come back meanwhile

@@ -1,9 +1,9 @@
-"""Owns the names of the store's keys and channels, and the two hashes behind idempotency.
+"""The names of the store's keys and channels, and the two hashes behind idempotency.
 
-Channels carry the number of the database, since pub/sub knows none: whoever subscribes hears all databases of a store.
+Channel names contain the number of the database, since pub/sub ignores it: a subscriber hears all databases of a store.
 
-A room has a channel of its own, but for inboxes: a subscription for each connected user would cost more than all the
-rest of a connect. They share a few channels that each worker follows for good, and a publication there names its room.
+A room has its own channel, except for inboxes: a subscription for each connected user would cost more than the rest of
+a connect. Inboxes share a few channels, which each worker always follows, and a publication there names its room.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ shares_channel = is_inbox  # whether a room's channel carries other rooms too
 
 
 def channel(name: str, database: int, room: str) -> str:
-    """Where a room's messages and notes are published."""
+    """The channel of a room's messages and notes."""
     if shares_channel(room):
         return _inbox_channel(name, database, zlib.crc32(room.encode()) % INBOX_CHANNELS)
     return _channel(name, database, room)
@@ -43,12 +43,12 @@ def shared_channels(name: str, database: int) -> list[str]:
 
 
 def probe(name: str) -> list[str]:
-    """What a sign of life writes."""
+    """The keys that the script of the health probe writes."""
     return [f"{tag(name, PROBE)}:{kind}" for kind in ("stamp", "log", "map")]
 
 
 def probe_channel(name: str, database: int, worker: str) -> str:
-    """Where a worker hears its own signs of life."""
+    """The channel on which a worker receives its own probes."""
     return _channel(name, database, f"{PROBE}-{worker}")
 
 
@@ -67,9 +67,9 @@ def keys_of(name: str, room: str) -> list[str]:
 
 
 def key_field(*, user: str, room: str, key: str) -> bytes:
-    """What an idempotency key is remembered as.
+    """The field under which an idempotency key is remembered.
 
-    The parts are length-prefixed before they are hashed, so that no two triples share one.
+    The parts are length-prefixed before they are hashed, so that no two triples share a field.
     """
     parts = (user.encode(), room.encode(), key.encode())
     whole = b"".join(b"%d:%b" % (len(part), part) for part in parts)
@@ -77,5 +77,5 @@ def key_field(*, user: str, room: str, key: str) -> bytes:
 
 
 def digest(content: bytes) -> bytes:
-    """What a retry must repeat to count as one."""
+    """The digest of the content, which a retry must repeat to count as a retry."""
     return hashlib.blake2b(content, digest_size=12).digest()

@@ -1,6 +1,6 @@
-"""What the log says while the store is away or takes no commands: one line when, one why, one when all is there again.
+"""The log lines of a store outage: one line at its beginning, one with the reason, and one at its end.
 
-A worker has several connections, which mostly go together; each tells what becomes of it.
+A worker has several connections, which mostly fail together; each reports its own state here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ SETTLED: Final = 1.0  # seconds
 
 
 class Outage:
-    """The connections of one worker that are not there. To be used within the loop."""
+    """The connections that one worker is missing. For use within the loop."""
 
     def __init__(self, *, settled: float = SETTLED) -> None:
         self._settled = settled
         self._missing: set[str] = set()
-        self._since: float | None = None  # None: all are there, and have been for a while
+        self._since: float | None = None  # None: all connections are up, and have been for `settled` seconds
         self._said_why = False
         self._said_refusal = False
         self._why = ""
@@ -30,12 +30,12 @@ class Outage:
 
     @property
     def why(self) -> str:
-        """What the last error said, while it lasts; "": all is well, or it is not known."""
+        """The text of the last error during an outage; "": no outage, or the reason is not known."""
         return self._why if self._since is not None else ""
 
     @property
     def since(self) -> float | None:
-        """When it began, as time.monotonic() counts; None: all is well."""
+        """The beginning of the outage by time.monotonic(); None: no outage."""
         return self._since
 
     def lost(self, what: str) -> None:
@@ -47,7 +47,7 @@ class Outage:
             )
 
     def failed(self, what: str, error: Exception) -> None:
-        """A connection could not be opened, or the store refuses what it is for; it is tried again."""
+        """A connection could not be opened, or the store refuses its commands; the caller tries again."""
         self._begin(what)
         self._why = str(error).rstrip(".")
         if not (self._said_why or self._said_refusal):
@@ -55,14 +55,14 @@ class Outage:
             logger.warning("%s; it is tried again and again", self._why)
 
     def refused(self, reason: str) -> None:
-        """The store takes connections, but no commands: it loads its data, or is somebody's replica."""
+        """The store takes connections, but no commands: it is loading its data, or is a replica."""
         self._why = f"the store takes no commands now ({reason})"
         if not self._said_refusal:
             self._said_refusal = True
             logger.warning("%s: they wait, and are tried again", self._why)
 
     def over(self, what: str) -> None:
-        """A connection is there."""
+        """A connection is up."""
         if what not in self._missing:
             return
         self._missing.discard(what)
@@ -76,7 +76,7 @@ class Outage:
         self._said_refusal = False
 
     def _begin(self, what: str) -> bool:
-        """Whether it is the first one that is missing."""
+        """Add a missing connection. Returns whether an outage begins with it."""
         self._missing.add(what)
         if self._timer is not None:
             self._timer.cancel()

@@ -306,7 +306,7 @@ class Pipeline:
             late = "the store did not answer in time"
             command.failed(StoreRefused(command.refusal) if command.refusal else Unavailable(late))
         if self._flight and self._flight[0].deadline <= now:
-            # A frozen store: it may still carry this out, so nobody may be told that it did not.
+            # A frozen store may still carry the command out, so no caller may be told that the store did not.
             for command in self._flight:
                 command.again = command.again and command.deadline > now
             self._reconnect()

@@ -1,4 +1,4 @@
-"""Owns that a connection to the store exists again after it was lost: open, serve, back off, open again."""
+"""Keeps a connection to the store open: open, serve, and after a loss back off and open again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOOD_AFTER = 2.0
 
 
 async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it is over: a timeout inside redis-py that expires just then swallows a cancellation."""
+    """Cancel a task until it ends: a timeout in redis-py that expires at that moment swallows a cancellation."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
@@ -49,7 +49,7 @@ class Reconnector:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"store: {self._what}")
 
     async def stop(self) -> None:
-        """Close for good; `down` is called where a link was up."""
+        """Close for good; `down` is called if a link was up."""
         if self._task is not None:
             await end(self._task)
         if self.link is not None:

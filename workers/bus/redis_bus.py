@@ -360,7 +360,7 @@ class RedisBus:
 
 
 def _ignore(reply: Any) -> None:
-    """Lost is lost: a note, or a probe whose absence says enough."""
+    """Ignore the reply to a note, which may be lost, or to a probe, whose absence is noticed elsewhere."""
 
 
 def _nobody_to_tell() -> None:

@@ -1,4 +1,4 @@
-"""Owns how a Lua script is loaded, a file each, with its parts put in front; and what runs the scripts of a package."""
+"""Loads Lua scripts, one from each file, with the shared parts in front; and the protocol that runs the scripts."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class ScriptRunner(Protocol):
         """Run a script; `done` gets the reply or a BusError. `again`: running it twice does no harm."""
 
     async def call(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument], *, again: bool) -> Any:
-        """The same for coroutines. Raises BusError."""
+        """As `send`, for coroutines. Raises BusError."""
 
     def channel(self, room: str) -> str:
-        """Where what happens in a room is published."""
+        """The channel of a room's messages and notes."""
 
     def call_read(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
         """Run a script that only reads, beside the commands. Raises BusError."""

@@ -1,4 +1,4 @@
-"""Owns how a connection to the store comes about: TLS, passwords, Sentinel. redis-py does all of it.
+"""Opens connections to the store: TLS, passwords, Sentinel. redis-py does all of this.
 
 The forms of the URL are in `chatmaster/store/url.py`.
 """

@@ -1,9 +1,9 @@
-"""Owns the subscription connection: what is wanted, what the store confirmed, and what comes in.
+"""The subscription connection: the wanted channels, the store's confirmations, and the incoming messages.
 
-redis-py takes 12 µs for a pub/sub message; this loop takes well under one before the entry itself is read.
+redis-py takes 12 µs for a pub/sub message; this loop takes well under 1 µs before the entry itself is read.
 
-The channels that many rooms share are subscribed to first and for good. What comes by them is handed over where the
-sink wants its room, so that such a room costs nothing here, and is confirmed at once.
+The channels that many rooms share are subscribed to first and for good. A message on such a channel goes to the sink if
+the sink wants the message's room, so that such a room costs nothing here, and its subscription is confirmed at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHUNK = 500  # channels in one SUBSCRIBE: the store answers each, and other conn
 
 
 class Subscription:
-    """Channels and rooms on one connection. `probed(data)` gets what comes on the probe's channel."""
+    """Channels and rooms on one connection. `probed(data)` gets the messages of the probe's channel."""
 
     def __init__(
         self, name: str, database: int, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any, refused: Any
@@ -68,7 +68,7 @@ class Subscription:
             return
         channel = self._channel(room)
         self._rooms.pop(channel, None)
-        if self._link is None:  # it ended with the connection, and nobody else would say so
+        if self._link is None:  # the subscription ended with the connection, and no confirmation will come
             self._loop.call_soon(self._ended_without_link, channel, room)
         self._order(b"UNSUBSCRIBE", channel, room)
 
@@ -78,17 +78,17 @@ class Subscription:
     # ---- the connection ----------------------------------------------------------------------------
 
     def up(self, link: StoreConnection) -> None:
-        """A connection is there; everything that is wanted is asked for again."""
+        """The connection is up; subscribe to all wanted channels again."""
         self._link = link
         link.replied = self._replied
         self._orders = []
-        # The probe's comes after the shared ones: what returns by it says that all of them are followed.
+        # The probe's channel comes after the shared ones: a returned probe shows that all of those are followed.
         link.write(pack(b"SUBSCRIBE", *self._shared, self._probe_channel))
         for channel, room in self._rooms.items():
             self._order(b"SUBSCRIBE", channel, room)
 
     def down(self) -> None:
-        """The connection is gone, and with it every answer that was still due."""
+        """The connection is gone, and with it every confirmation that was still due."""
         self._link = None
         self._orders = []
         self._unconfirmed = {}
@@ -149,7 +149,7 @@ class Subscription:
             self._confirmed(kind, channel)
 
     def _received_shared(self, data: bytes) -> None:
-        """Most of it is for somebody at another worker, so the room is looked at before anything else."""
+        """Pass on a message of a shared channel. Most are for users of other workers, so the room is read first."""
         if data[0] == SHARED_NOTE:
             room, note = unpack_shared_note(data)
             if self._sink.wants(room):

@@ -1,4 +1,4 @@
-"""A message as it now stands: the entry that was kept, and what later entries of the log changed about it.
+"""A message in its present state: the entry that was kept, with the changes by later entries of the log.
 
 Pure. The order of changes matters only among edits, and a deletion wins over everything, so a change may be
 applied twice.
@@ -30,7 +30,7 @@ _decode_message = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_words = msgspec.json.Decoder(_Words).decode
 _decode_reactions = msgspec.json.Decoder(dict[str, list[str]]).decode
 
-Reactions = dict[str, dict[str, None]]  # emoji → users, in the order in which they came
+Reactions = dict[str, dict[str, None]]  # emoji → users, in the order of their reactions
 
 _BODY = ("text", "data", "mentions")
 _TOMBSTONE = ("epoch", "offset", "time", "type", "room", "from", "to")
@@ -39,8 +39,9 @@ _TOMBSTONE = ("epoch", "offset", "time", "type", "room", "from", "to")
 def amended(payload: bytes, amendments: Sequence[Amendment]) -> bytes:
     """Apply changes, oldest first, to a message (with or without its place).
 
-    An edit replaces the body and adds `edited` (its time); reactions become `reactions`, a list of users for each
-    emoji; a deleted message keeps who, where and when, and has `"deleted": true`. The time is linear in their number.
+    An edit replaces the body and adds `edited` (the time of the edit); reactions become `reactions`, a list of users
+    for each emoji; a deleted message keeps its author, room and time, and has `"deleted": true`. The time that this
+    takes is linear in the number of changes.
     """
     message = _decode_message(payload)
     reactions: Reactions = {}

@@ -1,8 +1,8 @@
-"""What a client may say: every request as a type, the one decoder, and what a request that is not one is told.
+"""The requests of clients: every request as a type, the one decoder, and the answer to an invalid request.
 
-The types carry the exact limits of each field, and names are kept as `addressing.py` has them. Only the name of a room
-that must have been joined already is left to the session: it compares it with the rooms of the connection, and a
-regular expression there would cost more than the rest of the decoding.
+The types carry the exact limits of each field, and names are kept in the spelling of `addressing.py`. Only the name of
+a room that must have been joined already is left to the session, which compares the name with the rooms of the
+connection: a regular expression for it would cost more than the rest of the decoding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from workers import addressing
 from workers.addressing import MAX_RAW, room_name, room_or_inbox, user_id
 
-MAX_INTEGER: Final = 2**53 - 1  # what a JavaScript number holds exactly
+MAX_INTEGER: Final = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 MAX_DEPTH: Final = 64  # of `data`: other JSON readers give up soon after
 MAX_SECONDS: Final = 10 * 366 * 86_400
 HISTORY_LIMIT: Final = 100
@@ -41,7 +41,7 @@ ENVELOPE: Final = 8192  # bytes of a request for everything but its text or data
 
 
 def _keep(request: Struct, field: str, checked: Callable[[object], str]) -> None:
-    """Replace a name by the spelling that is kept. Raises ValueError, which `explain` says of that field."""
+    """Replace a name by the spelling that is kept. Raises ValueError, from which `explain` names the field."""
     given = getattr(request, field)
     try:
         name = checked(given)
@@ -106,7 +106,7 @@ class Direct(Command, frozen=True):
     text: Text = UNSET
     data: Raw | UnsetType = UNSET
     key: Key = UNSET
-    reply_to: Offset | None = None  # in one's own inbox
+    reply_to: Offset | None = None  # in the sender's own inbox
     epoch: Epoch | UnsetType = UNSET
 
     def __post_init__(self) -> None:
@@ -229,7 +229,7 @@ class Envelope(Struct):
 
 
 class Invalid(Struct, frozen=True):
-    """Why a request is none: for the client's eyes, with the field where one is to blame."""
+    """Why a request is invalid, in words for the client, and the field that is at fault, if there is one."""
 
     message: str
     field: str = ""
@@ -237,7 +237,7 @@ class Invalid(Struct, frozen=True):
 
 
 class InvalidData(ValueError):
-    """`data` is JSON that others could not read."""
+    """`data` is JSON that other clients could not read."""
 
 
 _decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
@@ -246,12 +246,12 @@ _NAMED = re.compile(r"\A`(\w+)`: .*?(?: - at `(\$[^`]*)`)?\Z", re.DOTALL)  # see
 _PREFIX = re.compile(r"\A`\w+`: ")
 _MISSING = re.compile(r"missing required field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z", re.DOTALL)
-_SHOWN = 200  # characters of what was wrong
+_SHOWN = 200  # characters of an explanation at most
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
-_STEP = {ord("["): 1, ord("]"): -1}  # how much deeper it is behind a bracket
-_FLAT = 4  # levels that are taken away before the rest is counted bracket by bracket
+_STEP = {ord("["): 1, ord("]"): -1}  # the change of depth after a bracket
+_FLAT = 4  # levels that are removed before the rest is counted bracket by bracket
 
 
 def request_size(message_size: int) -> int:
@@ -260,7 +260,7 @@ def request_size(message_size: int) -> int:
 
 
 def explain(error: Exception, data: str | bytes) -> Invalid:
-    """What to tell a client whose request `decode` or `check_data` refused with a ValueError or RecursionError."""
+    """The answer to a client whose request `decode` or `check_data` refused with a ValueError or RecursionError."""
     if isinstance(error, RecursionError):
         return Invalid("nested too deeply", id=id_of(data))
     if isinstance(error, InvalidData):
@@ -288,10 +288,10 @@ def check_data(data: Raw) -> None:
 
 
 def _deeper_than(raw: bytes, depth: int) -> bool:
-    """Whether there is a list or an object inside `depth` others in this JSON, which is known to be some.
+    """Whether this JSON, which is known to be valid, has a list or an object inside `depth` others.
 
-    Only its brackets are looked at. What is nested least is most of a wide one, and is taken away a level at a time, in
-    C; lists of Python's for each level cost the garbage collector 40 ms for 64 KB.
+    Only the brackets count. In wide JSON most brackets are innermost pairs, which are removed a level at a time, in C;
+    a Python list for each level costs the garbage collector 40 ms for 64 KB.
     """
     left = _STRING.sub(b"", raw).translate(_SQUARE, _NO_BRACKETS)
     for _ in range(_FLAT):
@@ -310,9 +310,9 @@ def _field_of(message: str) -> str:
 
 
 def normalized(command: Command) -> Command:
-    """The request with the name of its room as it is kept; the same object where it is so already.
+    """The request with its room's name in the spelling that is kept; the same object if the name is so already.
 
-    For a room that is not one of the connection's: the names of those need no second look.
+    For a room that the connection has not joined: the names of joined rooms need no second check.
     """
     room = getattr(command, "room", None)
     kept = addressing.normalized(room) if isinstance(room, str) else room

@@ -1,7 +1,7 @@
-"""What is kept: the JSON of the log's entries, without their place, which is spliced in where they are delivered.
+"""The JSON of the log's entries, as kept: without their place, which is spliced in at delivery.
 
-Assembled by hand from parts that need no escaping (rooms, users, numbers) and parts that msgspec encoded. Text is
-kept as given.
+The functions assemble the JSON by hand from parts that need no escaping (rooms, users, numbers) and parts that msgspec
+encoded. Text is kept as given.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MESSAGE: Final = b'{"type":"message"'
 
 @lru_cache(maxsize=4096)
 def sender(user: str, name: str) -> bytes:
-    """The member `from`; who speaks goes on speaking."""
+    """The member `from`; cached, since a user who has sent a message is likely to send more."""
     return b'"from":{"user":"%b","name":%b}' % (user.encode(), encode(name))
 
 
@@ -38,7 +38,7 @@ def body_of_text(text: str, mentions: Sequence[str] = ()) -> bytes:
 
 
 def body_of_data(data: msgspec.Raw) -> bytes:
-    """The same of a message with `data`, which stays byte for byte what was given."""
+    """The same for a message with `data`, which is kept byte for byte as given."""
     return b'"data":' + bytes(data)
 
 
@@ -53,12 +53,12 @@ def message(room: str, by: bytes, body: bytes, *, reply_to: int | None = None, t
 
 
 def message_head(room: str, by: bytes) -> bytes:
-    """An entry `message` up to its body: the same for all that one user says to a room."""
+    """An entry `message` up to its body: the same for all messages of a user to a room."""
     return b'%b,"room":"%b",%b,' % (_MESSAGE, room.encode(), by)
 
 
 def message_of(head: bytes, body: bytes) -> bytes:
-    """An entry `message` with that head."""
+    """An entry `message` with the given head."""
     return b"%b%b}" % (head, body)
 
 
@@ -85,7 +85,7 @@ def reacted(room: str, by: bytes, target: int, emoji: str, *, remove: bool) -> b
 
 
 def spliced(payload: bytes, *, epoch: str, offset: int, time: int, key: str = "") -> bytes:
-    """An entry with its place, as a client gets it; `key` is for the author's own connections."""
+    """An entry with its place, as clients get it; `key` is for the author's own connections."""
     shown_key = b'"key":%b,' % encode(key) if key else b""
     return b'{"epoch":%b,"offset":%d,"time":%d,%b%b' % (encode(epoch), offset, time, shown_key, payload[1:])
 

@@ -1,7 +1,7 @@
-"""Names of people: what is allowed in one, which two look alike, and the friendly ones that guests are given.
+"""Names of people: the characters a name may have, names that look alike, and the friendly names given to guests.
 
-Two names look alike where their skeletons meet (UTS #39, 4): what cannot be seen is left out, and every character is
-replaced by the prototype of those it can be confused with, from Unicode's own table in `lookalikes.txt`.
+Two names look alike if their skeletons are equal (UTS #39, 4): invisible characters are left out, and every character
+is replaced by the prototype of those it can be confused with, from Unicode's own table in `lookalikes.txt`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from importlib import resources
 from typing import Final
 
 MAX_LENGTH: Final = 32  # characters, after NFKC
-MAX_RAW: Final = 256  # characters before it, which a look at the whole name may cost
-MAX_OTHERS: Final = 32  # generated names that are tried in the place of one that is taken
-MAX_MARKS: Final = 4  # combining marks in a row; more are only there to paint over other lines
+MAX_RAW: Final = 256  # characters before NFKC; bounds the cost of checking a name
+MAX_OTHERS: Final = 32  # generated names that are tried in the place of a taken name
+MAX_MARKS: Final = 4  # combining marks in a row; more only serve to paint over other lines
 
 OPERATOR: Final = "operator"  # the name under which chatctl speaks
-RESERVED: Final = (OPERATOR, "moderator", "admin", "administrator")  # for those who are
+RESERVED: Final = (OPERATOR, "moderator", "admin", "administrator")  # for users with such a role
 
 _JOINERS: Final = "\u200c\u200d"  # needed in Persian, in Indic scripts and in emoji
 _EMOJI_STYLE: Final = "\ufe0e\ufe0f"  # whether a symbol is drawn as text or as an emoji
-_VIRAMA: Final = 9  # the combining class of what joins two letters of an Indic script
+_VIRAMA: Final = 9  # the combining class of the sign that joins two letters of an Indic script
 # Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode 16; what is to come in these ranges has it, too).
 _IGNORABLE: Final = frozenset(
     code
@@ -69,7 +69,7 @@ class NameRefused(ValueError):
 
 
 def cleaned(name: str) -> str:
-    """The name as it is kept: NFKC, without space at its ends or twice in a row. Raises NameRefused."""
+    """The name in the form that is kept: NFKC, no spaces at its ends, no two in a row. Raises NameRefused."""
     if len(name) > MAX_RAW:
         raise NameRefused(f"a name has at most {MAX_LENGTH} characters")
     name = " ".join(unicodedata.normalize("NFKC", name).split(" ")).strip()
@@ -93,7 +93,7 @@ def cleaned(name: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of a text can be seen."""
+    """Whether a text has no visible character."""
     text = text.strip()
     if "!" <= text[:1] <= "~":
         return False  # nearly every text
@@ -106,7 +106,7 @@ def _shows(character: str) -> bool:
 
 
 def _without_variants(name: str) -> str:
-    """Without what says how a Han character is to be written: names that differ only there are the same."""
+    """The name without the variation selectors of Han characters: names that differ only there are the same."""
     return "".join(
         character
         for at, character in enumerate(name)
@@ -115,7 +115,7 @@ def _without_variants(name: str) -> str:
 
 
 def _is_allowed(name: str, at: int, category: str) -> bool:
-    """Whether a character can be seen, or makes others be seen as they should."""
+    """Whether a character is visible, or needed for others to be shown correctly."""
     character = name[at]
     if character in _JOINERS:
         return _joins(name, at)
@@ -127,7 +127,7 @@ def _is_allowed(name: str, at: int, category: str) -> bool:
 
 
 def _joins(name: str, at: int) -> bool:
-    """Whether a joiner stands where one has an effect: after a virama, between Arabic letters, between emoji."""
+    """Whether a joiner has an effect at its place: after a virama, between Arabic letters, between emoji."""
     before, after = name[at - 1 : at] if at else "", name[at + 1 : at + 2]
     if not before:
         return False
@@ -141,35 +141,35 @@ def _joins(name: str, at: int) -> bool:
 
 
 def keys_of(name: str) -> frozenset[str]:
-    """What two names share if they look alike.
+    """The keys of a name; two names that look alike have a key in common.
 
-    Case counts for nothing, but folding it first would hide that a capital I looks like a small l: so there
-    are two keys, one folded before and one after.
+    Case is ignored, but folding it first would hide that a capital I looks like a small l. So a name has two keys: one
+    is folded before the skeleton is made, the other after.
     """
     return frozenset((_skeleton(name).casefold(), _skeleton(name.casefold())))
 
 
 def folded(name: str) -> str:
-    """What two spellings of the same name share: for finding who is meant, not for telling look-alikes."""
+    """A form that all spellings of a name share: for finding the user who is meant, not for finding look-alikes."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
 
 
 def is_reserved(name: str) -> bool:
-    """Whether it could be taken for one that says what somebody is, and so is only for those who are."""
+    """Whether a name could be mistaken for the title of a role, and so is only for users with such a role."""
     return bool(_plain(name) & _reserved())
 
 
 def is_the_operators(name: str) -> bool:
-    """Whether it could be taken for the one under which chatctl speaks."""
+    """Whether a name could be mistaken for the name under which chatctl speaks."""
     return bool(_plain(name) & _plain(OPERATOR))
 
 
 @lru_cache(maxsize=1024)
 def _plain(name: str) -> frozenset[str]:
-    """What is left of a word however it is dressed up: letters without marks, digits and symbols that stand for some.
+    """The plain forms of a word: letters without marks, and without digits and symbols that stand for letters.
 
-    With and without a number around it, with and without what is no letter, and as its small letters and its capitals
-    look.
+    The forms are made with and without a number around the word, with and without characters that are no letters, and
+    from the look of the small letters and of the capitals.
     """
     shown = "".join(map(_undressed, unicodedata.normalize("NFKC", name)))
     bare = "".join(one for one in unicodedata.normalize("NFKD", shown) if unicodedata.category(one) in _LETTERS)
@@ -179,7 +179,7 @@ def _plain(name: str) -> frozenset[str]:
 
 
 def _undressed(character: str) -> str:
-    """The Latin letter that this one is in a frame, or with a stroke, hook or curl that the table does not know of."""
+    """The Latin letter inside a framed one, or one with a stroke, hook or curl that Unicode's table does not list."""
     if character.isascii():
         return character
     found = _CLOTHES.match(unicodedata.name(character, ""))
@@ -197,14 +197,14 @@ def _reserved() -> frozenset[str]:
 
 
 def generated(number: int) -> str:
-    """A friendly name for the guest with that number; the same number always gives the same name."""
+    """A friendly name for the guest with a number; the same number always gives the same name."""
     number, digits = divmod(number, 90)
     number, animal = divmod(number, len(_ANIMALS))
     return f"{_ADJECTIVES[number % len(_ADJECTIVES)]}{_ANIMALS[animal]}{digits + 10}"
 
 
 def _skeleton(name: str) -> str:
-    """UTS #39, 4: NFD without what is ignorable, prototypes, NFD again; spaces can hardly be seen, and do not count."""
+    """UTS #39, 4: NFD without ignorable characters, prototypes, NFD again; spaces are hardly visible, so left out."""
     prototypes = _prototypes()
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", name))
     shown = "".join(prototypes.get(one, one) for one in decomposed if one != " " and ord(one) not in _IGNORABLE)
@@ -212,13 +212,13 @@ def _skeleton(name: str) -> str:
 
 
 def not_taken(name: str, number: int, taken: Callable[[str], bool]) -> str:
-    """The generated name of a guest, or where somebody bears it one of the next; the same again if all are taken."""
+    """The generated name of a guest; if it is taken, one of the next names; the same name if all of those are taken."""
     others = (generated(number + step) for step in range(1, MAX_OTHERS))
     return next((other for other in others if not taken(other)), name) if taken(name) else name
 
 
 def confusables() -> Iterable[str]:
-    """Every character that Unicode's table says can be taken for another, and those it can be taken for."""
+    """Every character that can be confused with another by Unicode's table, and the characters of the prototypes."""
     prototypes = _prototypes()
     return {*prototypes, *(one for prototype in prototypes.values() for one in prototype)}
 

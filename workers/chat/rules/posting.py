@@ -1,7 +1,7 @@
-"""Posting: say, direct, edit, delete, react, typing and read: what is checked, and what is kept.
+"""Posting: the checks and effects of say, direct, edit, delete, react, typing and read.
 
 Each function takes the actor, the request and the time, and returns effects or raises RequestError. If the
-application has a hook, the request is checked before the hook is asked, and the hook's text is checked again.
+application has a hook, the request is checked before the hook is called, and the hook's text is checked again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def say(actor: Actor, command: commands.Say, now: float) -> Effects:
 
 
 def _plain_say(actor: Actor, room: str) -> PlainSay | None:
-    """What was found out for a room, in which the actor may speak without asking anybody; None in a slow room."""
+    """The cached checks for a room in which the actor may speak without a hook; None for a room with slow mode."""
     rule = actor.context.options.of(room)
     if rule.slow_mode:
         return None
@@ -85,7 +85,7 @@ def direct_approved(actor: Actor, command: commands.Direct, now: float) -> Effec
 
 
 def edit(actor: Actor, command: commands.Edit, now: float) -> Effects:
-    """Another text for an earlier message."""
+    """Replace the text or data of an earlier message."""
     if permit(actor, actor.identity, "edit", command.room, now):
         return _consult(actor, command, command.room)
     return edit_approved(actor, command, now)
@@ -129,7 +129,7 @@ def typing(actor: Actor, command: commands.Typing, now: float) -> Effects:
 
 
 def read(actor: Actor, command: commands.Read, now: float) -> Effects:
-    """How far the actor has read: in a room, or in the messages of another user, whom alone it is told."""
+    """Mark how far the actor has read: in a room, or in another user's messages; then only that user is told."""
     if is_inbox(command.room) and command.room not in actor.rooms:
         inbox = peers_inbox(actor, command.room, now)
         return (effects.TellRead(user_of_inbox(inbox), command.offset),)
@@ -225,6 +225,6 @@ def _most(actor: Actor, rule: RoomRule) -> int:
 
 
 def _content(verb: str, number: int, command: commands.Say | commands.Direct | commands.Edit) -> bytes:
-    """What a retry must repeat: the request as it arrived, without what the server added."""
+    """The content that a retry must repeat: the request as it arrived, without the server's additions."""
     given = b"d" + bytes(command.data) if isinstance(command.data, Raw) else b"t" + str(command.text).encode()
     return b"%b %d %b" % (verb.encode(), number, given)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.bus.port import BusError
 from workers.connection import Connection, ConnectionLost, ConnectionTimedOut
+from workers.handshake_request import Accept, HandshakeRequest, Reject
 from workers.timer import Timer
 from workers.worker import Worker
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Accept",
     "AsyncGateway",
     "BusError",
     "Connection",
@@ -31,7 +33,9 @@ __all__ = [
     "GatewayNotFound",
     "GatewayRefused",
     "GatewayUnavailable",
+    "HandshakeRequest",
     "InstanceNotRunning",
+    "Reject",
     "Timer",
     "Worker",
     "WrongApplication",

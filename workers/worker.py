@@ -77,6 +77,12 @@ class Worker(Callbacks):
     An exception is logged.
     """
 
+    on_handshake: Event[signatures.OfHandshake, signatures.DecoratesHandshake] = Event("request", threads=True)
+    """`(request)`: a client asks for a WebSocket, before the 101. Returns None, `Accept(…)` or `Reject(…)`.
+
+    It has `limits.handshake_timeout` seconds; then, and after an exception, the client is refused (503, 500).
+    """
+
     on_connect: Event[signatures.OfConnection, signatures.DecoratesThreadedConnection] = Event(
         "connection", threads=True
     )

@@ -35,6 +35,7 @@ LEAVES = {
     "workers.callbacks.signatures",
     "workers.connection",
     "workers.failures",
+    "workers.handshake_request",
     "workers.ip_addresses",
     "workers.payload",
     "workers.ports",

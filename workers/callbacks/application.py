@@ -81,10 +81,23 @@ class CallbackApplication:
         connection.ws.mark_identified()
         self._node.hub.members.join(connection, [(ALL_ROOM, None)], _announce_nothing, partial(_not_joined, connection))
         self._node.tasks.start(self._counted(connection), what="count a connection")
+        accepted = connection.ws.accepted
+        if accepted is not None:
+            connection.session.update(accepted.session)
+            if accepted.user:
+                self._work_off(connection, self._begin_bound(connection, accepted.user), what="on_handshake")
+                return
         begun = (self._call("connect", connection), self._call("websocket_connect", connection))
         waiting = [one for one in begun if one is not None]
         if waiting:  # the client's messages wait until then
             self._work_off(connection, self._one_by_one(connection, waiting), what="on_connect")
+
+    async def _begin_bound(self, connection: ClientConnection, user: str) -> None:
+        """Bind the connection to the user whom `on_handshake` named, and begin it then."""
+        await self._node.bindings.bind(connection, user)
+        for event in ("connect", "websocket_connect"):
+            if connection.ws.is_open and (waiting := self._call(event, connection)) is not None:
+                await self._one_by_one(connection, [waiting])
 
     def _slow_down(self, connection: ClientConnection, size: int) -> None:
         """Pause reading the socket until there are tokens again: a program's protocol has no message for "too fast".

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from workers.connection import Connection
+    from workers.handshake_request import HandshakeRequest
 
 OfConnection = Callable[["Connection"], object]
+OfHandshake = Callable[["HandshakeRequest"], object]
 OfMessage = Callable[["Connection", "str | bytes"], object]
 OfClose = Callable[["Connection", int, str], object]
 OfError = Callable[["Connection", Exception], object]
 
 _Connection = TypeVar("_Connection", bound=OfConnection)
+_Handshake = TypeVar("_Handshake", bound=OfHandshake)
 _Message = TypeVar("_Message", bound=OfMessage)
 _Close = TypeVar("_Close", bound=OfClose)
 _Error = TypeVar("_Error", bound=OfError)
@@ -35,6 +38,15 @@ class DecoratesThreadedConnection(Protocol):
     def __call__(self, callback: _Connection, /) -> _Connection: ...
     @overload
     def __call__(self, /, *, threaded: bool = False) -> Callable[[_Connection], _Connection]: ...
+
+
+class DecoratesHandshake(Protocol):
+    """See `Registrar`."""
+
+    @overload
+    def __call__(self, callback: _Handshake, /) -> _Handshake: ...
+    @overload
+    def __call__(self, /, *, threaded: bool = False) -> Callable[[_Handshake], _Handshake]: ...
 
 
 class DecoratesMessage(Protocol):

@@ -12,7 +12,9 @@ from chatmaster.contract import Listener
 from chatmaster.stats import REFUSALS, Field, WorkerStats
 from workers.bus.port import Unavailable
 from workers.bus.redis_bus import RedisBus
+from workers.callbacks.application import call
 from workers.cluster.lease import Lease
+from workers.handshake_request import Accept, HandshakeRequest, Reject
 from workers.http import metrics
 from workers.http.site import Site
 from workers.node.bindings import Bindings
@@ -26,6 +28,7 @@ from workers.rooms.hub import Hub
 from workers.transport.acceptor import server_context
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
 from workers.transport.endpoint import Endpoint
+from workers.transport.ports import HandshakeJudge
 
 logger = logging.getLogger(__name__)
 
@@ -156,17 +159,33 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
     if not node.endpoints:
-        return Endpoint(config, node, _http(node), tls=tls)
+        return Endpoint(config, node, _http(node), tls=tls, judge=_judge(node))
     first = node.endpoints[0]  # one budget of descriptors for all of a worker's endpoints, and one account of addresses
     return Endpoint(
         config,
         node,
         _http(node),
         tls=tls,
+        judge=_judge(node),
         descriptors=first.shared.descriptors,
         peers=first.shared.peers,
         refusals=first.shared.refusals,
     )
+
+
+def _judge(node: Node) -> HandshakeJudge | None:
+    """The program's `on_handshake`, held to what it may return."""
+    callback = node.worker.callbacks.get("handshake")
+    if callback is None:
+        return None
+
+    async def judge(request: HandshakeRequest) -> Accept | Reject | None:
+        verdict = await call(callback, request)
+        if verdict is not None and not isinstance(verdict, Accept | Reject):
+            raise TypeError(f"on_handshake returns None, Accept(…) or Reject(…), not {verdict!r}")
+        return verdict
+
+    return judge
 
 
 def _websocket_paths(node: Node) -> frozenset[str] | None:

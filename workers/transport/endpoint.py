@@ -22,7 +22,7 @@ from workers.transport.fd_budget import FdBudget
 from workers.transport.handshake import Handshake
 from workers.transport.http_server import AsgiApp
 from workers.transport.peers import Peers
-from workers.transport.ports import ConnectionHandler
+from workers.transport.ports import ConnectionHandler, HandshakeJudge
 from workers.transport.refusal_log import RefusalLog
 from workers.transport.shared import EndpointShared
 from workers.transport.snapshot import ConnectionState, decode_state
@@ -45,6 +45,7 @@ class Endpoint:
         http: AsgiApp | None = None,
         *,
         tls: ssl.SSLContext | None = None,
+        judge: HandshakeJudge | None = None,
         descriptors: FdBudget | None = None,
         peers: Peers | None = None,
         refusals: RefusalLog | None = None,
@@ -55,6 +56,7 @@ class Endpoint:
             handler,
             http,
             encrypted=tls is not None,
+            judge=judge,
             descriptors=descriptors,
             peers=peers,
             refusals=refusals,

@@ -9,12 +9,14 @@ path passes through it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from http import HTTPStatus
 from typing import cast
 
 from websockets.http11 import Request
 
+from workers.handshake_request import Accept, HandshakeRequest, Reject
 from workers.ip_addresses import of_peer
 from workers.transport.http_connection import FOR_ANY_HOST, HttpConnection
 from workers.transport.negotiation import (
@@ -25,17 +27,21 @@ from workers.transport.negotiation import (
     lost_its_upgrade,
     parse_request,
     wants_websocket,
+    with_verdict,
 )
+from workers.transport.ports import HandshakeJudge
 from workers.transport.proxies import V1_PREFIX, BadProxyHeader, parse_proxy_header
 from workers.transport.refusal import refusal_bytes
 from workers.transport.shared import EndpointShared
 from workers.transport.websocket import WebSocket
 
+log = logging.getLogger(__name__)
+
 
 class Handshake(asyncio.Protocol):
     """Reads one request and answers it."""
 
-    __slots__ = ("_answered", "_buffer", "_claims_proxy", "peer", "remote", "shared", "transport")
+    __slots__ = ("_answered", "_buffer", "_claims_proxy", "_judging", "peer", "remote", "shared", "transport")
 
     transport: asyncio.Transport
 
@@ -45,6 +51,7 @@ class Handshake(asyncio.Protocol):
         self.remote: tuple[str, int] | None = None  # as a PROXY header says
         self._claims_proxy = shared.proxies.by_protocol  # whether a PROXY header may still arrive
         self._answered = False
+        self._judging: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection was accepted."""
@@ -54,6 +61,8 @@ class Handshake(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left, or has read the answer."""
+        if self._judging is not None:
+            self._judging.cancel()
         self.shared.on_handshake_lost(self)
 
     def evict(self) -> None:
@@ -70,6 +79,10 @@ class Handshake(asyncio.Protocol):
         """`handshake_timeout` has passed, before the request was complete or while its answer is being read."""
         if self._answered:
             self.transport.abort()
+        elif self._judging is not None:
+            self._judging.cancel()
+            log.error("on_handshake took longer than limits.handshake_timeout: the handshake is refused (503)")
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
@@ -77,6 +90,9 @@ class Handshake(asyncio.Protocol):
         """Collect until the header is complete."""
         if self._answered:
             return  # what follows the header of a plain request, such as the body of a POST, is discarded
+        if self._judging is not None:
+            self._buffer += data  # little, as reading is paused
+            return
         data = self._buffer + data
         if self._claims_proxy:
             rest = self._receive_proxy_header(data)
@@ -113,7 +129,7 @@ class Handshake(asyncio.Protocol):
         return data[length:]
 
     def _receive_request(self, block: bytes, rest: bytes) -> None:
-        agreed = self.shared.handshake_cache.get(block)
+        agreed = self.shared.handshake_cache.get(block) if self.shared.judge is None else None
         if agreed is not None:
             self._accept(agreed, rest)
             return
@@ -157,9 +173,54 @@ class Handshake(asyncio.Protocol):
         if isinstance(agreed, HandshakeRefused):
             self._explain(request, agreed)
             self._refuse(agreed.status, agreed.reason, agreed.headers)
+        elif self.shared.judge is not None:
+            self._buffer = rest
+            self.transport.pause_reading()
+            self._judging = self.shared.loop.create_task(self._ask(self.shared.judge, request, agreed))
         else:
             self.shared.handshake_cache.put(block, agreed)
             self._accept(agreed, rest)
+
+    async def _ask(self, judge: HandshakeJudge, request: Request, agreed: Agreed) -> None:
+        """Let the program judge the handshake; `expire` is the deadline."""
+        asked = self._described(request, agreed)
+        try:
+            verdict = await judge(asked)
+            subprotocol = verdict.subprotocol if isinstance(verdict, Accept) else ""
+            if subprotocol and subprotocol not in asked.subprotocols:
+                raise ValueError(f"on_handshake chose {subprotocol!r}, which the client does not offer")
+        except Exception:
+            self.shared.counts.callback_errors += 1
+            log.exception("on_handshake failed: the handshake is refused (500)")
+            verdict = Reject(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self._judging = None
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        if isinstance(verdict, Reject):
+            self._refuse(HTTPStatus(verdict.status), verdict.body, tuple(verdict.headers.items()))
+            return
+        rest, self._buffer = self._buffer, b""
+        self._accept(with_verdict(agreed, verdict) if verdict is not None else agreed, rest)
+
+    def _described(self, request: Request, agreed: Agreed) -> HandshakeRequest:
+        headers: dict[str, str] = {}
+        for name, value in request.headers.raw_items():
+            name = name.lower()
+            headers[name] = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}" if name in headers else value
+        scheme = "https" if self.shared.encrypted else "http"
+        if self.shared.proxies.trusts(self.peer[0]):
+            scheme = self.shared.proxies.scheme(request.headers.get_all) or scheme
+        offered = headers.get("sec-websocket-protocol", "").split(",")
+        return HandshakeRequest(
+            path=agreed.handshake.path,
+            query=agreed.handshake.query,
+            headers=headers,
+            subprotocols=tuple(one.strip() for one in offered if one.strip()),
+            remote_ip=self._client(agreed)[0],
+            scheme=scheme,
+            host=headers.get("host", ""),
+        )
 
     def _explain(self, request: Request, refused: HandshakeRefused) -> None:
         if refused.status == HTTPStatus.FORBIDDEN:

@@ -28,6 +28,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter, Subprotocol
 
+from workers.handshake_request import Accept
 from workers.transport.allowed_hosts import AllowedOrigins
 from workers.transport.parser import WINDOW_BITS
 from workers.transport.snapshot import HandshakeResult
@@ -43,6 +44,17 @@ class Agreed(NamedTuple):
     response: bytes
     handshake: HandshakeResult
     claims: list[str]
+
+
+def with_verdict(agreed: Agreed, accepted: Accept) -> Agreed:
+    """The agreement with what the program's `on_handshake` adds: a subprotocol, a user, a session."""
+    response, handshake = agreed.response, replace(agreed.handshake, accepted=accepted)
+    if accepted.subprotocol:
+        if handshake.subprotocol is not None:
+            response = response.replace(f"Sec-WebSocket-Protocol: {handshake.subprotocol}\r\n".encode(), b"")
+        response = response.removesuffix(b"\r\n") + f"Sec-WebSocket-Protocol: {accepted.subprotocol}\r\n\r\n".encode()
+        handshake = replace(handshake, subprotocol=accepted.subprotocol)
+    return agreed._replace(response=response, handshake=handshake)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import asyncio
 from typing import Protocol
 
 from workers.close_codes import CloseCode
+from workers.handshake_request import Accept, HandshakeRequest, Reject
 from workers.transport.snapshot import FrozenConnection
 
 
@@ -36,6 +37,13 @@ class ConnectionHandler(Protocol):
         """A handshake is complete and its 101 is written. The returned object becomes `ws.owner`."""
 
 
+class HandshakeJudge(Protocol):
+    """Asked for each handshake before the 101; whatever it raises refuses with 500."""
+
+    async def __call__(self, request: HandshakeRequest) -> Accept | Reject | None:
+        """None lets the connection in, like an empty `Accept`."""
+
+
 class OpenSocket(Protocol):
     """An open WebSocket connection, as the layers above the transport use it; `websocket.WebSocket` implements it."""
 
@@ -43,6 +51,10 @@ class OpenSocket(Protocol):
     transport: asyncio.Transport  # the rooms write whole frames to it
     bytes_in: int
     bytes_out: int  # by `write_frame`; the rooms count what they write
+
+    @property
+    def accepted(self) -> Accept | None:
+        """What the program's `on_handshake` said of this connection."""
 
     @property
     def query(self) -> str:

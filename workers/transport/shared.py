@@ -20,7 +20,7 @@ from workers.transport.keepalive import Expiring, Keepalive, PendingHandshake, P
 from workers.transport.negotiation import Negotiator
 from workers.transport.parser import Parsers
 from workers.transport.peers import Newcomer, Peers
-from workers.transport.ports import ConnectionHandler
+from workers.transport.ports import ConnectionHandler, HandshakeJudge
 from workers.transport.proxies import TrustedProxies
 from workers.transport.refusal_log import RefusalLog
 
@@ -62,6 +62,7 @@ class EndpointShared:
         http: AsgiApp | None,
         *,
         encrypted: bool,
+        judge: HandshakeJudge | None = None,
         descriptors: FdBudget | None,
         peers: Peers | None,
         refusals: RefusalLog | None,
@@ -69,6 +70,7 @@ class EndpointShared:
         self.config = config
         self.handler = handler
         self.encrypted = encrypted
+        self.judge = judge
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.counts = EndpointCounts()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
+from workers.handshake_request import Accept
+
 
 @dataclass(frozen=True, slots=True)
 class HandshakeResult:
@@ -25,6 +27,7 @@ class HandshakeResult:
     deflate: bool = False
     origin: str = ""
     user_agent: str = ""
+    accepted: Accept | None = None  # what the program's on_handshake said; not in the snapshot
 
 
 @dataclass(frozen=True, slots=True)

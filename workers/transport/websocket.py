@@ -15,6 +15,7 @@ from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
 
 from workers.close_codes import CloseCode
+from workers.handshake_request import Accept
 from workers.transport import frames
 from workers.transport.closing import CLOSING, FROZEN, GONE, OPEN, ClosingProtocol
 from workers.transport.keepalive import PingedSocket
@@ -66,6 +67,11 @@ class WebSocket(ClosingProtocol):
     def path(self) -> str:
         """The path of the request, without the query."""
         return self.handshake.path
+
+    @property
+    def accepted(self) -> Accept | None:
+        """What the program's `on_handshake` said of this connection."""
+        return self.handshake.accepted
 
     @property
     def query(self) -> str:

@@ -1,0 +1,76 @@
+"""`on_handshake` judges a request before the 101: by its cookie, its headers and its path, and in bounded time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
+
+PROGRAM = """
+import asyncio
+from workers import Accept, Reject, Worker
+
+worker = Worker()
+SESSIONS = {"s1": "ann"}
+
+@worker.on_handshake
+async def judge(request):
+    if request.path == "/open":
+        return None
+    if request.path == "/slow":
+        await asyncio.sleep(60)
+    if request.path == "/bug":
+        raise OSError("secret")
+    if request.path == "/other":
+        return 7
+    user = SESSIONS.get(request.cookies.get("sid"))
+    if user is None:
+        return Reject(401, {"WWW-Authenticate": "Cookie"}, "log in first")
+    seen = {"ip": request.remote_ip, "scheme": request.scheme, "agent": request.headers["x-agent"], "q": request.query}
+    return Accept(user=user, session=seen, subprotocol=request.subprotocols[-1] if request.subprotocols else "")
+
+@worker.on_connect
+def greet(connection):
+    connection.send(repr((connection.user, dict(connection.session))))
+
+@worker.on_message
+def echo(connection, data):
+    connection.send(data)
+"""
+COOKIE = {"Cookie": "a=b; sid=s1", "X-Agent": "x"}
+
+
+@pytest.fixture
+def server(chatmaster, tmp_path: Path):
+    path = tmp_path / "judged.py"
+    path.write_text(PROGRAM)
+    settings = {"limits.handshake_timeout": 1.0, "server.trusted_proxies": ["127.0.0.1"]}
+    return chatmaster(str(path), workers=1, settings=settings)
+
+
+async def test_a_cookie_is_the_login_before_the_connection_begins(server) -> None:
+    headers = COOKIE | {"X-Forwarded-For": "203.0.113.5", "X-Forwarded-Proto": "https"}
+    offered = [Subprotocol("one"), Subprotocol("two")]
+    for _ in range(2):  # what the first brought is not remembered for the second
+        async with connect(f"{server.url}?room=7", additional_headers=headers, subprotocols=offered) as client:
+            assert client.subprotocol == "two"
+            seen = {"ip": "203.0.113.5", "scheme": "https", "agent": "x", "q": "room=7"}
+            assert await client.recv() == repr(("ann", seen))
+            await client.send("hello")
+            assert await client.recv() == "hello"
+    async with connect(f"{server.url}open") as client:
+        assert await client.recv() == repr(("", {}))
+
+
+@pytest.mark.parametrize(("path", "status"), [("", 401), ("bug", 500), ("other", 500), ("slow", 503)])
+async def test_who_is_not_let_in_gets_an_answer_and_no_websocket(server, path: str, status: int) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{server.url}{path}")
+    response = refused.value.response
+    assert response.status_code == status
+    if status == 401:
+        assert (response.headers["WWW-Authenticate"], response.body) == ("Cookie", b"log in first\n")
+    assert b"secret" not in (response.body or b"")

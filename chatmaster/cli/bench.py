@@ -2,13 +2,16 @@
 
 The connections join a room with a random name. In the first half one message at a time is in flight, in the second
 half several, always within `limits.rate` of each connection. The load is a Python process on the server's machine: it
-checks an installation and does not compare servers.
+checks an installation and does not compare servers. The same load is put on a process that only writes
+(`bench_floor.py`), since what a write costs differs from machine to machine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -99,6 +102,11 @@ class Bench:
         now = time.monotonic()
         self._allowances = [(float(limits.get("burst", 1)) / 2, now)] * count
         return seconds
+
+    def close(self) -> None:
+        """End all connections."""
+        for peer in self.peers:
+            peer.close()
 
     # ---- saying ------------------------------------------------------------------------------------
 
@@ -217,8 +225,8 @@ async def _measure(bench: Bench, connections: int, seconds: float, in_flight: in
         await asyncio.sleep(QUIET)
         phases = [await bench.run(window, seconds / 2) for window in (1, in_flight)]
     finally:
-        for peer in bench.peers:
-            peer.close()
+        bench.close()
+    floor = await _measure_floor(bench, connections, seconds, in_flight)
     expected = (bench.said - bench.refused) * connections
     return {
         "address": bench.peers[0].address.text,
@@ -226,11 +234,41 @@ async def _measure(bench: Bench, connections: int, seconds: float, in_flight: in
         "connections": connections,
         "connects_per_s": round(connections / opening, 1),
         "rate_limit": round(bench.rate / OF_RATE, 3),
-        "phases": [phase.row() for phase in phases],
+        "phases": [_row(*both) for both in zip(phases, floor, strict=True)],
         "expected": expected,
         "missing": expected - bench.delivered,
         "refused": bench.refused,
         "lost_connections": sum(peer.lost for peer in bench.peers),
+    }
+
+
+async def _measure_floor(ours: Bench, connections: int, seconds: float, in_flight: int) -> list[BenchPhase]:
+    """The same load on a process that does nothing but write, at the rate that ours may have."""
+    command = [sys.executable, "-P", "-m", "chatmaster.cli.bench_floor", "0"]
+    process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        port = int(await asyncio.wait_for(process.stdout.readline(), OPEN_TIMEOUT))
+        floor = Bench(addresses.parse(f"ws://127.0.0.1:{port}"), [process.pid], token="")
+        try:
+            await floor.open(connections)
+            floor.rate = ours.rate
+            return [await floor.run(window, seconds / 2) for window in (1, in_flight)]
+        finally:
+            floor.close()
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _row(ours: BenchPhase, floor: BenchPhase) -> dict[str, Any]:
+    """A phase, and what the floor took for a delivery of the same."""
+    row, least = ours.row(), floor.row()["cpu_us_per_delivery"]
+    own = row["cpu_us_per_delivery"]
+    return {
+        **row,
+        "floor_cpu_us_per_delivery": least,
+        "of_the_floor": round(own / least, 2) if own and least else None,
     }
 
 
@@ -259,6 +297,7 @@ def render(result: dict[str, Any]) -> str:
             f"{title:<24}{number(row['messages_per_s']):>8} said/s {number(row['deliveries_per_s']):>10} deliveries/s"
             f"   p50 {milliseconds(row['p50_ms'])} ms   p99 {milliseconds(row['p99_ms'])} ms"
             f"   {'–' if cpu is None else f'{cpu:.2f}'} µs of server CPU a delivery"
+            + ("" if row["of_the_floor"] is None else f", {row['of_the_floor']:.2f} times the floor's")
         )
     if any(row["held_back_by_rate"] for row in result["phases"]):
         most = result["rate_limit"] * count

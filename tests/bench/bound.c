@@ -1,5 +1,5 @@
 /*
- * What a fan-out costs where nothing is interpreted: the server of floor.py, in C over epoll.
+ * What a fan-out costs where nothing is interpreted: the server of bench_floor.py, in C over epoll.
  *
  *     cc -O2 -o bound bound.c && ./bound PORT
  *

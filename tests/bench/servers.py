@@ -66,7 +66,7 @@ def baseline(workers: int, cores: Collection[int], settings: Mapping[str, Any] |
 def floor(workers: int, cores: Collection[int], settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
     """One process, whatever the workers, that only writes what comes to the room: what this machine takes for it."""
     port = processes.free_port()
-    with pinned(cores), started([sys.executable, "-m", "tests.bench.floor", str(port)], port) as server:
+    with pinned(cores), started([sys.executable, "-m", "chatmaster.cli.bench_floor", str(port)], port) as server:
         yield server
 
 

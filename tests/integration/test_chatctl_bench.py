@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chatmaster.cli import bench
 from chatmaster.contract import ExitCode
 from tests.support.server import ROOT, Chatmaster
 
@@ -12,7 +13,7 @@ Make = Callable[..., Chatmaster]
 
 def test_a_small_load_says_what_the_server_does_and_misses_nothing(chatmaster: Make) -> None:
     server = chatmaster(workers=2, settings={"limits.rate": 0})
-    result = server.ask("bench", "--connections", "20", "--seconds", "1", "--in-flight", "4")
+    result = server.ask("bench", "--connections", "20", "--seconds", "2", "--in-flight", "4")
     assert (result["connections"], result["missing"], result["refused"], result["lost_connections"]) == (20, 0, 0, 0)
     assert [row["in_flight"] for row in result["phases"]] == [1, 4]
     for row in result["phases"]:
@@ -20,6 +21,9 @@ def test_a_small_load_says_what_the_server_does_and_misses_nothing(chatmaster: M
         assert row["deliveries_per_s"] > 20
         assert not row["held_back_by_rate"]
     assert result["connects_per_s"] > 0
+    beside = result["phases"][-1]
+    assert beside["floor_cpu_us_per_delivery"] > 0
+    assert f"{beside['of_the_floor']:.2f} times the floor's" in bench.render(result)
     shown = server.ctl("bench", "--connections", "5", "--seconds", "0.4")
     assert shown.returncode == 0, shown.stderr
     assert "µs of server CPU a delivery" in shown.stdout

@@ -1,1 +1,1 @@
-"""Rooms: which connections are in them, where each stands in the log, what they are sent. `hub.py` is the way in."""
+"""Rooms: their members, each member's position in the log, and delivery to members. `hub.py` is the entry point."""

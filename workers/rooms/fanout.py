@@ -1,10 +1,10 @@
-"""Owns what is on its way to the members of a large room: who has it, who has still to get it, slice by slice.
+"""The delivery of items to the members of a large room, slice by slice: members already written to, and those left.
 
-Whom it goes to is decided when it begins. What comes meanwhile is absorbed: who has still to be written to gets it in
-the same write, and those who have been written to get it after the others, so that each round over the members takes
-along all that has come since the last one. That ends when a member wants to come or go: the flight is closed, and what
-comes then is the next batch. So whoever becomes LIVE meanwhile does not get it, and has to have what is in it already.
-Whoever leaves meanwhile is given it before its turn.
+The members that get the items are fixed when a fanout begins. Items that arrive meanwhile are absorbed: members not yet
+written to get them in the same write, and members already written to get them after the others, so that each round
+over the members includes all items since the last round. That ends when a member wants to join or leave: the fanout is
+closed, and later items make the next batch. So a member that becomes LIVE meanwhile does not get the fanout's items,
+and must have them already. A member that leaves meanwhile is written to before its turn.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workers.rooms.log_item import Item
 from workers.rooms.types import RoomMember, SoleMember, Transport
 
 Members = dict[RoomMember, Transport] | SoleMember
-Written = Callable[[list[Item], int, int], None]  # what, to how many members, bytes for each
+Written = Callable[[list[Item], int, int], None]  # items, number of members, bytes for each member
 
 
 class _Nobody:
@@ -34,7 +34,7 @@ _NOBODY = _Nobody()
 
 
 class Segment:
-    """Members who get the same items next; or a `member` of its own, to whom they may look different."""
+    """Members who get the same items next; or a single `member`, whose frames may differ."""
 
     __slots__ = ("_data", "_ranks", "_squeeze", "at", "items", "member", "targets")
 
@@ -66,26 +66,26 @@ class Segment:
         return self.at >= len(self.targets)
 
     def write(self, most: int) -> int:
-        """Write to the next members; returns to how many."""
+        """Write to the next members, at most `most`; return their number."""
         start, self.at = self.at, min(self.at + most, len(self.targets))
         if self.data:
             write_all(self.targets[start : self.at], self.data)
         return self.at - start
 
     def hold(self, items: list[Item], targets: list[Transport]) -> None:
-        """These items, for these members, from the first one on."""
+        """Replace the items and the targets, and start again at the first target."""
         self.items, self.targets, self.at, self._data, self._ranks = items, targets, 0, None, None
 
     def like(self, items: list[Item], targets: list[Transport]) -> Segment:
-        """The same for others of its class."""
+        """A segment of the same class with other items and targets."""
         return Segment(targets, items, squeeze=self._squeeze, member=self.member)
 
     def joins(self, other: Segment) -> bool:
-        """Whether both are of one class."""
+        """Whether both segments are of one class."""
         return self.member is None and other.member is None and self._squeeze is other._squeeze
 
     def finish(self, transport: Transport) -> bool:
-        """Write to a transport before its turn; False: it is no target, or has been written to."""
+        """Write to a transport before its turn; False: the transport is no target, or has been written to."""
         if self._ranks is None:
             self._ranks = {one: at for at, one in enumerate(self.targets)}
         rank = self._ranks.pop(transport, -1)  # the member may come back, and leave again
@@ -97,9 +97,9 @@ class Segment:
 
 
 class Fanout:
-    """Items for a large room, or such as are not the same for all.
+    """The delivery of items to a large room, or of items whose frames are not the same for all members.
 
-    Each step writes to `at_once` members at most, and gives their number.
+    Each step writes to `at_once` members at most, and yields their number.
     """
 
     __slots__ = ("_at_once", "_done", "_pending", "_written", "open")
@@ -113,10 +113,10 @@ class Fanout:
         at_once: int,
         written: Written,
     ) -> None:
-        self.open = True  # it may absorb more
+        self.open = True  # whether the fanout may absorb more items
         self._at_once = at_once
         self._written = written
-        self._done: list[Segment] = []  # who has all of it
+        self._done: list[Segment] = []  # members that have all items
         self._pending = deque(
             Segment(_without(members, apart), items, squeeze=squeeze) for members, squeeze in classes if members
         )
@@ -143,7 +143,7 @@ class Fanout:
                 self._written(segment.items, len(segment.targets), len(segment.data))
 
     def absorb(self, items: list[Item], apart: dict[RoomMember, Transport]) -> None:
-        """Take more along; `apart` are the members to whom these look different."""
+        """Add more items; `apart` holds the members whose frames of these items differ."""
         if self._pending and self._pending[0].at:
             head = self._pending[0]
             had, rest = head.targets[: head.at], head.targets[head.at :]
@@ -170,7 +170,7 @@ class Fanout:
                 return
 
     def finish(self, member: RoomMember) -> None:
-        """Write everything at once to a member that wants to leave."""
+        """Write all items now to a member that wants to leave."""
         self.open = False
         transport: Transport = member.ws.transport
         for segment in self._pending:
@@ -191,7 +191,7 @@ def _merged(segments: list[Segment]) -> list[Segment]:
 
 
 def _without(members: Members, apart: dict[RoomMember, Transport]) -> list[Transport]:
-    """The transports of the others; taking a few out and putting them back beats asking each of a thousand."""
+    """The transports of the members not in `apart`; removing a few and restoring them beats testing a thousand."""
     taken = [member for member in apart if members.pop(member, None) is not None]
     rest = list(members.values())
     for member in taken:

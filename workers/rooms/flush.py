@@ -1,12 +1,12 @@
-"""Owns when batches are written: once a turn of the loop, or later under load, and never too much at a time.
+"""The times at which batches are written: once a turn of the loop, or later under load, and never too much at a time.
 
-A turn writes to as many members as `Pace` says; the rest waits for the next turn, so that 100,000 members of one room
-cannot stall the loop for a quarter of a second. What writes cost is known only in the next turn, since uvloop does them
-after the callback has returned.
+A turn writes to as many members as `Pace` allows; the rest waits for the next turn, so that 100,000 members of one room
+cannot stall the loop for a quarter of a second. The cost of the writes is known only in the next turn, since uvloop
+does them after the callback has returned.
 
-Between two turns the loop reads what has come, and the members that are still to be written to get it by the same
-write. So turns are short while messages come faster than they are written: more of them leave together. While none
-comes, a break buys nothing, and turns are long.
+Between two turns the loop reads new messages, and the members not yet written to get these messages by the same write.
+So turns are short while messages arrive faster than they are written: more of them leave together. While no message
+arrives, a break brings nothing, and turns are long.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # A room of so many members is written to without a break: a write costs up to 2.4 µs, most of it in the kernel.
 AT_ONCE = 256
 SLICE = 64  # members of a larger room between two looks at what the turn has left
-# Writes a turn while connections move: each of them waits for several turns of two loops, which must be short.
+# Writes a turn while connections move: each moving one waits for several turns of two loops, which must be short.
 HASTE = 512
 PUMPS = 64  # lagging members a turn, at up to 256 KiB each
 
@@ -48,20 +48,20 @@ class Flushable(Protocol):
 
     @property
     def batch(self) -> list[Item]:
-        """What waits to be written."""
+        """The items that wait to be written."""
 
     @property
     def busy(self) -> bool:
         """Whether a batch is being written."""
 
     def flush(self, budget: int) -> int:
-        """Write to about `budget` members; returns to how many."""
+        """Write to about `budget` members; return the number of members written to."""
 
 
 class Pace:
-    """How much is written in a turn, and how long a batch may wait for more. Pure.
+    """The number of writes in a turn, and the time that a batch may wait for more messages. Pure.
 
-    By what the last turns took, and by how many messages the last batch had.
+    Both depend on the duration of the last turns, and on the number of messages in the last batch.
 
     Times are seconds of one monotonic clock. With `max_batch_delay` 0 no batch ever waits.
     """
@@ -82,27 +82,27 @@ class Pace:
         return min(max(int(turn / self._per_write), least), MOST)
 
     def gathered(self, messages: int) -> None:
-        """A batch of so many messages was written."""
+        """A batch of `messages` messages was written."""
         busy = messages > 1
         if busy is not self._busy:
             self._busy = busy
             self.writes = self._writes()
 
     def turned(self, writes: int, took: float) -> None:
-        """A turn with so many writes was over after `took` seconds; few writes say nothing about their price."""
+        """A turn with `writes` writes took `took` seconds; a turn with few writes says nothing about their cost."""
         if writes >= BUSY_LEAST:
             self._per_write += WEIGHT * (took / writes - self._per_write)
             self.writes = self._writes()
 
     def flushed(self, took: float, now: float) -> None:
-        """Everything that waited was written, in `took` seconds."""
+        """All waiting batches were written, in `took` seconds."""
         self._took, self._ended = took, now
 
     def wait(self, now: float) -> float:
-        """Seconds that a message which came just now waits for more.
+        """Seconds that a message which arrived just now waits for more.
 
-        As long as the last batch took to be written, so that batches grow with the load: a message that comes after a
-        quiet moment leaves at once, and under load half of the time is left for what comes in.
+        The wait is as long as the writes of the last batch took, so that batches grow with the load: a message after a
+        quiet moment leaves at once, and under load half of the time remains for incoming data.
         """
         return max(0.0, self._ended + min(self._delay, self._took) - now)
 
@@ -118,11 +118,11 @@ class FlushQueue:
         self._pumping: deque[LaggingMember] = deque()
         self._scheduled = False
         self._pump_scheduled = False
-        self._since = 0.0  # when the flush began that is under way
+        self._since = 0.0  # the beginning of the flush under way
         self._haste = False
 
     def hasten(self, *, haste: bool) -> None:
-        """Write to fewer members a turn, because a handover waits for turns of the loop; or as usual again."""
+        """Write to fewer members a turn, because a handover waits for turns of the loop; or return to normal."""
         self._haste = haste
 
     def mark(self, room: Flushable) -> None:
@@ -140,7 +140,7 @@ class FlushQueue:
                 self._loop.call_soon(self._flush)
 
     def written(self, items: list[Item], members: int, size: int) -> None:
-        """Count a batch of `size` bytes that was written to so many members; spelled out, once a batch."""
+        """Count a batch of `size` bytes that was written to `members` members; inlined, as it runs for each batch."""
         stats, oldest = self._stats, items[0].time
         self._pace.gathered(len(items))
         stats.deliveries += len(items) * members

@@ -5,11 +5,11 @@ Theory of operation. ::
     OFF ── wanted ──► SUBSCRIBING ── confirmed ──► LIVE ── unwanted ──► LINGER ── time ──► UNSUBSCRIBING ──► OFF
 
 Pub/sub is only the fast path. While the follower is *current*, a publication that continues its position (same
-epoch, next offset) is delivered; anything else makes it not current, and then only a page read from the log is
-delivered until a page reaches the top. Whatever came by pub/sub before a page was asked for is in that page (or
-lost for ever), so only what comes while a read is under way is kept, and replayed after it; if that is too much
-the messages are dropped and read again. A confirmed subscription always starts with a look at the log, and a read that
-was asked for before the confirmation does not count.
+epoch, next offset) is delivered; any other makes the follower not current, and then only pages read from the log are
+delivered until a page reaches the top. A publication that came by pub/sub before the request for a page is in that page
+(or lost for ever), so only publications that come while a read is under way are kept, and replayed after the read; if
+they are too many, they are dropped and read again. A confirmed subscription always starts with a look at the log, and a
+read that was requested before the confirmation does not count.
 
 Events are methods in the past tense, effects come back as a list.
 """
@@ -28,7 +28,7 @@ HELD_BYTES = 256 * 1024  # publications kept while one read is under way
 
 
 class FollowPhase(Enum):
-    """Where a room is on this worker."""
+    """The state of a room's subscription on this worker."""
 
     OFF = "off"
     SUBSCRIBING = "subscribing"
@@ -38,7 +38,7 @@ class FollowPhase(Enum):
 
 
 class Order(Enum):
-    """What the shell is to do."""
+    """An action for the hub to carry out."""
 
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
@@ -50,7 +50,7 @@ class Order(Enum):
 
 
 class Deliver(Struct, frozen=True):
-    """The next entry of the room, and the epoch it was written under."""
+    """Deliver the next entry of the room, with the epoch it was written under."""
 
     epoch: str
     entry: Entry
@@ -168,10 +168,10 @@ class Follower:
             return self.unsubscribed()
         return []
 
-    # ---- what came by pub/sub ----------------------------------------------------------------------
+    # ---- publications ------------------------------------------------------------------------------
 
     def received(self, publication: Publication) -> Sequence[Entry]:
-        """The entries to be delivered now; none where they are held or old, or where `strayed` says what to do."""
+        """Return the entries to deliver now; none if they are held or old, or if `strayed` must be called."""
         entries = publication.entries
         if self.current:
             if publication.epoch == self.epoch:
@@ -189,7 +189,7 @@ class Follower:
         return ()
 
     def strayed(self) -> list[Effect]:
-        """What to do after `received` gave nothing."""
+        """The effects to carry out after `received` returned no entries."""
         return [] if self.current or self._reading else self._look(Order.READ)
 
     def _hold(self, publication: Publication) -> None:
@@ -201,7 +201,7 @@ class Follower:
             self._held.append(publication)
 
     def behind(self, epoch: str, top: int) -> list[Effect]:
-        """The log was seen at (epoch, top) some time ago, and what belongs there has not come."""
+        """The log was seen at (epoch, top) some time ago, and its entries up to there have not come."""
         if not self.current or (epoch == self.epoch and top <= self.offset):
             return []
         self.current = False
@@ -210,9 +210,9 @@ class Follower:
     # ---- reading -----------------------------------------------------------------------------------
 
     def read_started(self) -> int | None:
-        """The page or state is asked for now: what comes from here on may be newer.
+        """The page or state is requested now: publications from here on may be newer.
 
-        The ticket goes with the answer; None says that no read is wanted any more.
+        Returns the ticket that goes with the answer; None: the read is no longer wanted.
         """
         if not self._reading:
             return None
@@ -239,7 +239,7 @@ class Follower:
         return self._caught_up(state)
 
     def page_came(self, page: Page, *, after: int, ticket: int) -> list[Effect]:
-        """The answer to READ; it was asked for entries after `after`."""
+        """The answer to READ, which requested the entries after `after`."""
         if ticket != self._ticket:
             return []
         effects = self._advance(page, after)
@@ -265,7 +265,7 @@ class Follower:
         return effects
 
     def _take(self, page: Page) -> list[Effect]:
-        """Deliver what the page has beyond the position; a hole is a gap of changes that were trimmed."""
+        """Deliver the page's entries beyond the position; a hole is a gap of changes that were trimmed."""
         effects: list[Effect] = []
         for entry in page.entries:
             if entry.offset <= self.offset:

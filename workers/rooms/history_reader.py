@@ -1,7 +1,7 @@
-"""Owns every look at the store for the rooms: at most one page at a time for a room, and 64 in all.
+"""All reads from the store for the rooms: at most one page at a time for a room, and 64 in total.
 
-After a lost connection all states are read first, many in one go, and then only the rooms that are behind. A page is
-shared by all readers that wait for one; a reader that comes while it is read waits for the next.
+After a lost connection all states are read first, many in one query, and then only pages of rooms that are behind. All
+waiting readers share a page; a reader that arrives during the read waits for the next page.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RETRY = 0.5  # seconds after a failed read
 
 
 class _Wanted:
-    """What is wanted of one room's log; there is one only while something is."""
+    """The reads wanted of one room's log; exists only while a read is wanted."""
 
     __slots__ = ("for_follower", "readers", "under_way")
 
@@ -50,8 +50,8 @@ class HistoryReader:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._checks: deque[Room] = deque()  # rooms whose state is wanted
-        self._checking = False  # a question is under way, or about to be asked
-        self._asked_at = 0.0  # when the last one was
+        self._checking = False  # whether a query is under way or scheduled
+        self._asked_at = 0.0  # the time of the last query
         self._wanted: dict[Room, _Wanted] = {}
         self._waiting: deque[tuple[Room, _Wanted]] = deque()
         self._under_way = 0
@@ -59,9 +59,9 @@ class HistoryReader:
     # ---- states ------------------------------------------------------------------------------------
 
     def check(self, room: Room) -> None:
-        """Read the state of a room's log, together with those of all others that are asked for meanwhile.
+        """Read the state of a room's log, together with the states of all rooms that are requested meanwhile.
 
-        One question is under way at a time, so that the busier the store, the more rooms share the next.
+        One query is under way at a time, so that the busier the store, the more rooms share the next query.
         """
         self._checks.append(room)
         if not self._checking:
@@ -103,7 +103,7 @@ class HistoryReader:
         for (room, ticket), state in zip(asked, answer, strict=True):
             try:
                 self._host.run(room, room.follower.state_came(state, ticket))
-            except Exception:  # a bug in one room: it looks again, and the others go on
+            except Exception:  # a bug in one room: the room reads again, and the others go on
                 logger.exception("going on with room %s failed", room.name)
                 self._loop.call_later(RETRY, self._failed, [(room, ticket)])
 
@@ -175,7 +175,7 @@ class HistoryReader:
         try:
             page = await self._bus.read(room.name, after=after, limit=limit, max_bytes=PAGE_BYTES)
             self._host.run(room, follower.page_came(page, after=after, ticket=ticket))
-        except Exception:  # whatever it is: a follower that waits for an answer for ever would be deaf
+        except Exception:  # any error: a follower that waited for ever for an answer would receive nothing
             self._loop.call_later(RETRY, self._failed, [(room, ticket)])
             raise
 

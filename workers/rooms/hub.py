@@ -1,9 +1,9 @@
-"""The rooms of a worker: what the bus brings reaches their members, and what the followers want is carried out.
+"""The rooms of a worker: the hub passes messages from the bus to members, and carries out the followers' effects.
 
-What comes in passes `received`, the room's follower (pure), one encoding (`log_item.py`), the room's batch and ring
-(`room.py`), and at the end of the turn (`flush.py`) one plain loop over the transports of the LIVE members. Everything
-else is what happens when that is not possible: `history_reader.py` reads what is missing, `membership.py` knows who
-lags, `maintenance.py` looks after silence.
+A message passes `received`, the room's follower (pure), one encoding (`log_item.py`), the room's batch and ring
+(`room.py`), and at the end of the turn (`flush.py`) one plain loop over the transports of the LIVE members. The other
+modules handle the cases where that is not possible: `history_reader.py` reads missing entries, `membership.py` knows
+the lagging members, `maintenance.py` notices silence.
 
 The rings of all rooms share one budget, which is counted here.
 """
@@ -57,7 +57,7 @@ class Hub:
     _reader: HistoryReader
     _maintenance: Maintenance
     members: Membership
-    # Append to a room's log: `Bus.publish` itself, without a call between. `placed` sees to it that the message comes
+    # Append to a room's log: `Bus.publish` itself, without a call between. `placed` makes sure that the message comes
     # back.
     publish: Callable[..., None]
 
@@ -114,7 +114,7 @@ class Hub:
     ) -> Callable[[], None]:
         """Follow a room for the worker itself: every entry from now on once and in order, until the result is called.
 
-        `live` is called once when the following has begun, `missed` where entries cannot be had any more.
+        `live` is called once when the worker follows the room, `missed` when entries can no longer be read.
         """
         found = self.members.room(room)
         listener = LogListener(received, live, missed)
@@ -134,7 +134,7 @@ class Hub:
         self._flushes.hasten(haste=haste)
 
     def position(self, room: str) -> Position | None:
-        """How far this worker has followed a room; None where it does not."""
+        """The position up to which this worker has followed a room; None if it does not follow the room."""
         found = self.rooms.get(room)
         return found.position if found is not None and found.follower.epoch else None
 
@@ -191,7 +191,7 @@ class Hub:
             self.on_subscribed(room)
 
     def wants(self, room: str) -> bool:
-        """What came for a room is wanted if there is such a room here."""
+        """Messages of a room are wanted if this worker has the room."""
         return room in self.rooms
 
     def shared_subscribed(self) -> None:
@@ -256,14 +256,14 @@ class Hub:
             self._flushes.pump(consumer)
 
     def item(self, epoch: str, entry: Entry) -> Item:
-        """An entry as frames, as it looks with what later ones changed."""
+        """An entry as frames, with the changes by later entries applied."""
         item = item_of(epoch, entry)
         if entry.amendments and item.tail:
             return item.with_payload(self.amender(entry.payload, entry.amendments))
         return item
 
     def _amend_ring(self, room: Room, entry: Entry, change: Change) -> None:
-        """Let those who catch up from memory see what those see who catch up from the store."""
+        """Apply a change to the ring, so that members who catch up from memory see the same as from the store."""
         target = room.ring.at(change.target) if room.ring is not None else None
         if room.ring is not None and target is not None and target.tail:
             amendment = Amendment(change.verb, entry.time, entry.payload)
@@ -271,7 +271,7 @@ class Hub:
             self._ring_bytes += room.ring.replace(amended)
 
     def _deliver(self, room: Room, items: list[Item], entries: Sequence[Entry]) -> None:
-        """Take the room's next entries, as items, into the ring and the batch, and to the worker's own listeners."""
+        """Add the room's next entries, as items, to the ring and the batch, and pass them to the worker's listeners."""
         share = RING_MOST if self._ring_bytes < RING_BYTES else self._ring_share()
         self._ring_bytes += room.append(items, share)
         for entry in entries:
@@ -328,7 +328,7 @@ class Hub:
     # ---- what reading brings -----------------------------------------------------------------------
 
     def receive_state(self, room: Room, state: LogState) -> None:
-        """The store was asked for whatever reason, and the log was like that."""
+        """Take in the state of a room's log, which was read from the store for another purpose."""
         follower = room.follower
         if state.epoch != follower.epoch:
             self.run(room, follower.behind(state.epoch, state.top))
@@ -358,11 +358,11 @@ class Hub:
 
 
 def _nothing(room: str) -> None:
-    """Notes that may have been missed are nobody's business."""
+    """Ignore that notes may have been missed."""
 
 
 def _no_note(room: str, note: bytes) -> None:
-    """Nobody is interested in notes."""
+    """Ignore a note."""
 
 
 def _nobody(member_id: str) -> RoomMember | None:

@@ -1,7 +1,7 @@
-"""Owns how members come in: every room of a join is made current, then one turn announces and admits.
+"""Joins: every room of a join is made current, then one turn announces and admits the member.
 
-A `since` is answered from the ring where that covers it. Where it does not, or where it lies beyond what this worker
-has seen (the client may have seen more at another worker), it is judged by a page that was asked for after the join.
+A `since` is answered from the ring if the ring covers it. Otherwise, or if the `since` lies beyond the entries that
+this worker has seen (the client may have seen more at another worker), a page requested after the join judges it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class JoinPart:
         self.join = join
         self.room = room
         self.since = since
-        self.cursor: Position | None = None  # where it reads on, once that is known
+        self.cursor: Position | None = None  # the position to read on from, once that is known
         self.missing: Gap | Reset | None = None
         self.line = -1
         self.judged_in = ""  # the epoch that the log was in then
@@ -56,7 +56,7 @@ class JoinPart:
         return self.since.offset
 
     def ready(self) -> bool:
-        """Whether the room can be announced now; if not, what is missing is under way."""
+        """Whether the room can be announced now; if not, the reads that it needs are under way."""
         follower = self.room.follower
         if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
             self.room.wait_until_current(self.join)
@@ -79,7 +79,7 @@ class JoinPart:
         return True
 
     def receive_page(self, state: LogState, page: Stretch) -> None:
-        """The log as it is now judges the `since`."""
+        """Judge the `since` by the present state of the log."""
         self.waiting = False
         if self.join.over or self.since is None:
             return
@@ -126,7 +126,7 @@ class JoinPart:
         self.join.host.admit(self.join.member, room, self.cursor, line=line, live=live, missing=self.missing)
 
     def joined(self) -> Joined:
-        """What the member is told of the room."""
+        """The announcement of the room to the member."""
         position = self.room.position
         recovered = None if self.since is None or self.already else self.missing is None
         return Joined(self.room.name, position.epoch, position.offset, recovered, self.missing)
@@ -158,7 +158,7 @@ class PendingJoin:
         self.parts: list[JoinPart] = []
 
     def advance(self) -> None:
-        """Announce and admit if everything is there."""
+        """Announce and admit the member if every room is ready."""
         if self.over or self._announcing:
             return
         for part in self.parts:
@@ -182,7 +182,7 @@ class PendingJoin:
         self._enter()
 
     def _enter(self) -> None:
-        """Announce and admit in one turn, unless what is announced makes the member leave."""
+        """Announce and admit in one turn, unless the announcement makes the member leave."""
         if self.over or self._announcing:
             return
         self._announcing = True
@@ -199,7 +199,7 @@ class PendingJoin:
         self._end()
 
     def drop(self, room: str) -> None:
-        """The member leaves a room that it is not in yet; the others are waited for as before."""
+        """The member leaves a room before it is admitted; the join goes on for the other rooms."""
         gone = [part for part in self.parts if part.room.name == room]
         self.parts = [part for part in self.parts if part not in gone]
         for part in gone:
@@ -218,11 +218,11 @@ class PendingJoin:
 
     def _end(self) -> None:
         self.host.end_join(self, [part.room for part in self.parts])
-        self.parts = []  # they know this join: without the cycle, nobody has to look for what a storm of joins leaves
+        self.parts = []  # breaks the reference cycle: a storm of joins leaves the garbage collector nothing
 
 
 def judged_by_ring(room: Room, since: Position) -> bool:
-    """Whether all that follows a position is in memory, and the position is on the log's present line.
+    """Whether all entries after a position are in memory, and the position is on the log's present line.
 
     The room is current: it is in the log's present reign.
     """

@@ -1,4 +1,4 @@
-"""Owns how an entry becomes frames: encoded once for a worker, spliced, and in up to two classes and two variants.
+"""An entry as frames: encoded once for a worker, spliced, and in up to two classes and two variants.
 
 Form ``j``: the place goes in front of the first field of the stored object. The author's own connections also get
 the `key`. The compressed class is made when a member first needs it.
@@ -23,7 +23,7 @@ OVERHEAD = 390
 
 
 class Item(Struct, gc=False):
-    """One thing to send to a room's members: an entry of the log, or, with offset 0, something that is not kept."""
+    """A message for a room's members: an entry of the log, or, with offset 0, a message that is not kept."""
 
     frame: bytes
     offset: int = 0
@@ -50,7 +50,7 @@ class Item(Struct, gc=False):
         return bool(self.exclude or (self.key and self.author))
 
     def compressed(self) -> bytes:
-        """The frame for readers with permessage-deflate; where compressing does not pay, it is no second one."""
+        """The frame for readers with permessage-deflate; the plain frame if compression would not make it smaller."""
         if not self.squeezed:
             frame = self.frame
             squeezed = _compress(frame, binary=self.binary) if len(frame) > COMPRESS_FROM else frame
@@ -59,16 +59,16 @@ class Item(Struct, gc=False):
 
     @property
     def payload(self) -> bytes:
-        """What the store keeps of a spliced one."""
+        """The payload of a spliced item, as the store keeps it."""
         return b"{" + self.frame[-self.tail :]
 
     def with_payload(self, payload: bytes) -> Item:
-        """The same entry as it looks after a later one changed it."""
+        """The same entry with a payload that a later entry changed."""
         frame = text_frame(_place(self.epoch, self.offset, self.time) + payload[1:])
         return msgspec.structs.replace(self, frame=frame, tail=len(payload) - 1, squeezed=b"")
 
     def frame_for(self, user: str, member_id: str, *, deflate: bool) -> bytes:
-        """What one member gets: nothing where it is excluded, the author's variant where it is the author."""
+        """The frame for one member: empty for an excluded member, the author's variant for the author."""
         if self.exclude and member_id in self.exclude.split(","):
             return b""
         if self.key and self.author == user and user and self.tail:
@@ -81,7 +81,7 @@ class Item(Struct, gc=False):
 
 
 class Stretch(Struct, frozen=True):
-    """What the log has after one offset and up to another; what is missing between was trimmed from among messages."""
+    """The log's entries after one offset and up to another; missing ones were trimmed from among the messages."""
 
     after: int
     end: int

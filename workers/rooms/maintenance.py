@@ -1,8 +1,7 @@
-"""Owns what the rooms need from time to time: deadlines of joins, rooms without members, silent tails, slow readers.
+"""Periodic work for the rooms: deadlines of joins, rooms without members, lost last messages, slow readers.
 
-A message whose publication was lost after the last one that came leaves no hole in the offsets, so nothing would
-notice it. Two things do: an ack whose message has not come within `ACK_WITHOUT_MESSAGE`, and a look at the top of
-every active room each `PATROL`.
+A lost publication after the last one that arrived leaves no hole in the offsets. Two checks notice the loss: an ack
+whose message has not come within `ACK_WITHOUT_MESSAGE`, and a look at the top of every active room each `PATROL`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ TICK = 0.25
 ACK_WITHOUT_MESSAGE = 1.0
 PATROL = 20.0
 PATROL_ROOMS = 256  # in one question: 0.3 ms of the store's time
-LINGER = 30.0  # a reload of a page, or a lost connection, comes back within it
+LINGER = 30.0  # a client returns within this time after a reload of its page or a lost connection
 
 
 Expected = tuple[float, str, int]  # since (the loop's time), epoch, offset
@@ -77,14 +76,14 @@ class Maintenance:
         self._lingering[room] = self._loop.time() + LINGER
 
     def watch(self, one: PendingJoin | SlowConsumer) -> None:
-        """Look after the deadline of a join, or the lag of a slow consumer, until `unwatch`."""
+        """Check the deadline of a join, or the lag of a slow consumer, until `unwatch`."""
         if isinstance(one, PendingJoin):
             self._joins[one] = one
         else:
             self._slow_consumers[one] = one
 
     def unwatch(self, one: object) -> None:
-        """The join is over, or the member lags no more; nothing happens for one that is not watched."""
+        """The join is over, or the member no longer lags; nothing happens for an object that is not watched."""
         if self._joins.pop(one, None) is None:
             self._slow_consumers.pop(one, None)
 
@@ -139,7 +138,7 @@ class Maintenance:
                 self._look(chunk)
 
     def _look(self, names: list[str]) -> None:
-        """Nearly all of them are idle, most of them inboxes: so the store compares, and tells only which are not."""
+        """Nearly all rooms are idle, and most are inboxes: so the store compares, and returns the others only."""
         rooms = [room for name in names if (room := self._rooms.get(name)) is not None and room.current]
         if rooms:
             self._bus.compare([(room.name, room.follower.position) for room in rooms], self._compared)

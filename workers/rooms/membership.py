@@ -1,4 +1,4 @@
-"""Owns who is in which room: how members come in, lag, catch up and go, and what they are told on the way."""
+"""The members of rooms: how members join, lag, catch up and leave, and the notices that they get meanwhile."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Membership:
         *,
         dropped: Callable[[str], None] | None = None,
     ) -> None:
-        """Bring a member into rooms, each with the position after which it wants to read on (None: from now on).
+        """Admit a member to rooms, each with the position after which the member reads on (None: from now on).
 
         When all rooms are followed up to the top, `announce` is called, in the same turn in which the member is
-        admitted: what it writes comes before the first message, and every offset above the one announced will come,
-        or a gap or a reset says why not. `failed` is called instead where the store does not answer in
-        `store.timeout`, or where the member left. `dropped` is called for each room that the member left before.
+        admitted: bytes that `announce` writes precede the first message, and every offset above the announced one will
+        come, or a gap or a reset says why not. `failed` is called instead if the store does not answer within
+        `store.timeout`, or if the member left. `dropped` is called for each room that the member left before.
         """
         deadline = self._loop.time() + self._join_timeout
         join = PendingJoin(self, member, announce, failed, deadline=deadline, dropped=dropped)
@@ -94,9 +94,9 @@ class Membership:
         found.when_idle(change)
 
     def leave_all(self, member: RoomMember) -> None:
-        """Take a member out of all rooms and joins, because it is gone or about to be closed.
+        """Remove a member from all rooms and joins, because its connection is closed or about to close.
 
-        Nothing more is written to it, but for a batch that is being written.
+        Nothing more is written to the member, except a batch that is being written.
         """
         for join in list(self._joins.get(member, ())):
             join.fail(Unavailable("the connection was closed"))
@@ -110,15 +110,15 @@ class Membership:
                 room.when_idle(partial(self._demote, member, room))
 
     def resume(self, member: RoomMember) -> None:
-        """A member's transport has room again."""
+        """A member's transport takes data again."""
         for room in self._of.get(member, ()):
             if (consumer := room.lagging(member)) is not None:
                 self._flushes.pump(consumer)
 
     def depart(self, member: RoomMember, gone: Callable[[dict[str, Position]], None]) -> None:
-        """Take a member out of its rooms, with all of the batch under way there; `gone` gets its position in each.
+        """Remove a member from its rooms, with all of the batch under way there; `gone` gets its position in each.
 
-        `gone` is called in the same turn, but where the member gets something else than the others.
+        `gone` is called in the same turn, unless the member's frames differ from those of the others.
         """
         noted: dict[str, Position] = {}
         rooms = self._of.get(member, ())
@@ -145,10 +145,10 @@ class Membership:
             gone(noted)
 
     def arrive(self, member: RoomMember, stood: list[tuple[str, Position]]) -> list[tuple[str, Position]]:
-        """Let a member go on in its rooms from where it stood; what it missed is written at once.
+        """Let a member go on in its rooms from its positions; the entries that it missed are written at once.
 
-        Returns the rooms where that is not possible, and which take a join: those that are not followed, or whose ring
-        does not say what became of the position since.
+        Returns the rooms where that is not possible, which need a join: rooms that are not followed, or whose ring
+        does not cover the position.
         """
         return [(name, at) for name, at in stood if not self._arrived(member, self._rooms.get(name), at)]
 
@@ -176,7 +176,7 @@ class Membership:
         return member in self._joins
 
     def lag_of(self, member: RoomMember) -> int:
-        """How many messages of its rooms a member has not been sent yet."""
+        """The number of messages of its rooms that a member has not been sent yet."""
         return sum(
             max(room.offset - self._position(member, room).offset, 0)
             for room in self._of.get(member, ())
@@ -263,7 +263,7 @@ class Membership:
         live: bool,
         missing: Gap | Reset | None,
     ) -> None:
-        """Make a member one of the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
+        """Add a member to the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
         rooms = self._of.get(member, ())
         if room in rooms:
             return
@@ -277,7 +277,7 @@ class Membership:
         consumer.pump()
 
     def end_join(self, join: WaitingJoin, rooms: list[Room]) -> None:
-        """A join of these rooms is over: what it held is let go."""
+        """A join of these rooms is over: release the rooms that the join held."""
         rest = [one for one in self._joins.get(join.member, ()) if one is not join]
         if rest:
             self._joins[join.member] = rest
@@ -303,7 +303,7 @@ class Membership:
         self._maintenance.unwatch(consumer)
 
     def notice_of(self, room: Room, member: RoomMember, what: Gap | Reset) -> bytes | None:
-        """Count and log what a member cannot have; the payload of the message that says so, if there is one."""
+        """Count and log a loss for a member; return the payload of the message that reports it, if there is one."""
         if isinstance(what, Gap) and what.changes:
             pass  # nothing is lost: the messages show what the changes did
         elif isinstance(what, Gap):

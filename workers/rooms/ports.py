@@ -1,4 +1,4 @@
-"""What the parts of the rooms need of each other: two hosts, and who waits for a page of the log.
+"""The interfaces between the parts of the rooms: two hosts, and the readers that wait for a page of the log.
 
 `RoomHost` is the hub, as the membership, the reader of the log and the maintenance use it. `MemberHost` is the
 membership, as joins and slow consumers use it.
@@ -42,10 +42,10 @@ class RoomHost(Protocol):
         """Carry out what a follower wants."""
 
     def item(self, epoch: str, entry: Entry) -> Item:
-        """An entry as frames, as it looks with what later ones changed."""
+        """An entry as frames, with the changes by later entries applied."""
 
     def receive_state(self, room: Room, state: LogState) -> None:
-        """The store was asked for whatever reason, and the log was like that."""
+        """Take in the state of a room's log, which was read from the store for another purpose."""
 
     def prefill(self, room: Room, items: list[Item]) -> None:
         """Put older items into the ring, if they touch what the ring holds."""

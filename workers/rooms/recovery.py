@@ -1,4 +1,4 @@
-"""Judges whether a position still means what it meant: pure.
+"""Judges whether a position is still valid in the present log. Pure.
 
 A log may forget its last entries when its store restarts or another is promoted, and new entries then get the
 offsets of lost ones. Only at such moments does the reign change, and the list of reigns, with the first offset of
@@ -22,7 +22,7 @@ class Continue(Struct, frozen=True):
 
 
 class HistoryReset(Struct, frozen=True):
-    """What the position stands for is gone; the log goes on for its holder after `after`."""
+    """The entries up to the position are lost; the log goes on for the position's holder after `after`."""
 
     after: int
 
@@ -31,10 +31,10 @@ Verdict = Continue | HistoryReset
 
 
 def judge(position: Position, state: LogState) -> Verdict:
-    """Where a reader at `position` reads on.
+    """The place from which a reader at `position` reads on.
 
-    After a HistoryReset everything that is certainly new to the holder is still to come: what was written since the
-    reign that followed its own, or, where that is not known, since the present reign began.
+    After a HistoryReset all entries that are certainly new to the holder are still to come: those written since the
+    reign that followed the holder's own, or, if that reign is not known, since the present reign began.
     """
     index = next((at for at, reign in enumerate(state.reigns) if reign.epoch == position.epoch), -1)
     if index < 0:

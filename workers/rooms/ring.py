@@ -1,7 +1,7 @@
-"""Owns a room's recent entries as frames, so that most lagging members are served without a read from the store.
+"""A room's recent entries as frames, so that most lagging members are served without a read from the store.
 
-The ring is one unbroken stretch of the log that ends at the follower's position. It is pure, bounded in entries and
-in bytes, and forgets its oldest first.
+The ring is one unbroken stretch of the log that ends at the follower's position. The ring is pure, bounded in entries
+and in bytes, and drops its oldest entries first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Ring:
         return change
 
     def prepend(self, items: list[Item], limit: int) -> int:
-        """Put older items, the last of which touches the first here, in front as far as they fit."""
+        """Put older items, the last of which touches the ring's first, in front as far as they fit."""
         before = self.bytes
         for item in reversed(items):
             if item.offset != self.start or self.bytes + item.size > limit or len(self._items) >= ENTRIES:

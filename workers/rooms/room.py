@@ -1,17 +1,17 @@
-"""Owns one room on a worker: its members, the batch for them, and that membership changes between batches only.
+"""One room on a worker: its members and the batch for them. Membership changes between batches only.
 
-A member is LIVE, then it is in one of two sets that are written to without looking at any member, or it is LAGGING,
-then it has a cursor (`slow_consumer.py`) and no queue.
+A LIVE member is in one of two sets that are written to without looking at any member; a LAGGING member has a cursor
+(`slow_consumer.py`) and no queue.
 
-Two places in the log matter. `epoch` and `offset` say how far the worker has come: the ring ends there, and so does the
-batch. `taken_…` says what the LIVE members were sent, or are being sent: it is the place before the batch that is
-gathered now. Since a change of membership waits until no batch is being written, and every member gets whole batches,
-a member that comes, goes or begins to lag is exactly at `position`. Only connections that move between workers do not
-wait, and slow consumers that have caught up: a member that leaves gets its part of the batch first, a member that
-comes has it (see `fanout.py`).
+Two places in the log matter. `epoch` and `offset` are the worker's own position: the ring ends there, and so does the
+batch. `taken_…` is the place up to which the LIVE members were sent, or are being sent, entries: the place before the
+batch that is gathered now. Since a change of membership waits until no batch is being written, and every member gets
+whole batches, a member that joins, leaves or begins to lag is exactly at `position`. Only connections that move between
+workers, and slow consumers that have caught up, do not wait: a member that leaves gets its part of the batch first, a
+member that joins has it already (see `fanout.py`).
 
-What other parts keep about a room only now and then (pages that are read, the time of its end) they keep by
-themselves: every connected user has a room, the inbox, and an idle room is small.
+Other parts keep their occasional data about a room (pages being read, the time of its end) themselves: every connected
+user has a room, the inbox, and an idle room is small.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Room:
 
     @property
     def position(self) -> Position:
-        """What the LIVE members have been sent, or will have been when the batch that is being written is."""
+        """The position of the LIVE members once the batch that is being written has been written."""
         if self.batch or self._flight is not None:
             return Position(self.taken_epoch, self.taken_offset)
         return Position(self.epoch, self.offset)
@@ -198,7 +198,7 @@ class Room:
         self.slow_consumers[consumer.member] = consumer
 
     def remove(self, member: RoomMember) -> None:
-        """Take a member out of whatever set it is in."""
+        """Remove a member from its set."""
         self.live.pop(member, None)
         if self.squeezed is not None:
             self.squeezed.pop(member, None)
@@ -219,7 +219,7 @@ class Room:
         return self._pins > 0
 
     def wait_until_current(self, join: WaitingJoin) -> None:
-        """Have a join go on when the room is current."""
+        """Continue a join when the room is current."""
         if self._joins is None:
             self._joins = []
         if join not in self._joins:
@@ -290,7 +290,7 @@ class Room:
     # ---- batches -----------------------------------------------------------------------------------
 
     def put(self, items: Sequence[Item]) -> None:
-        """Add to the batch; before `epoch` and `offset` move on."""
+        """Add items to the batch; call it before `epoch` and `offset` move on."""
         if not self.batch and self._flight is None:
             self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
         self.batch += items
@@ -314,11 +314,11 @@ class Room:
 
     @property
     def takes_in(self) -> bool:
-        """Whether a member at `position` may become LIVE now: not while it is not settled who gets the batch."""
+        """Whether a member at `position` may become LIVE now: not while the batch's receivers are undecided."""
         return self._flight is None or (isinstance(self._flight, Fanout) and not self._flushing)
 
     def finish(self, member: RoomMember) -> bool:
-        """Give a member now what is being written, so that it is at `position` and may leave; False: it must wait."""
+        """Write the batch under way to a member now, so that it is at `position` and may leave; False: must wait."""
         if self._flight is None:
             return True
         if not isinstance(self._flight, Fanout) or self._flushing:
@@ -336,9 +336,9 @@ class Room:
         self._changes.append(change)
 
     def flush(self, budget: int) -> int:
-        """Write the batch, or go on with it, to about `budget` members; returns to how many.
+        """Write the batch, or go on with it, to about `budget` members; return the number of members written to.
 
-        `busy` afterwards says that the batch is not finished. What comes meanwhile is taken along or is the next batch.
+        `busy` afterwards says that the batch is not finished. Items that arrive meanwhile join it or the next batch.
         """
         if self._flushing:
             return 0  # called from inside a write
@@ -361,11 +361,11 @@ class Room:
 
     @property
     def _absorbs(self) -> bool:
-        """Whether nothing waits for the end of what is being written."""
+        """Whether the batch being written may absorb more: no change of membership waits for its end."""
         return isinstance(self._flight, Fanout) and self._flight.open and not self._changes
 
     def _take_batch(self) -> int:
-        """Begin to write the batch, or add it to what is being written. Returns to how many it was written already."""
+        """Begin to write the batch, or add it to the fanout under way. Returns the number of members written to."""
         items, self.batch = self.batch, []
         self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
         apart = self._apart(items)
@@ -379,7 +379,7 @@ class Room:
         return 0
 
     def _write_in_one_go(self, items: list[Item]) -> int:
-        """Write a batch to few members who all get the same: what nearly every batch comes to."""
+        """Write a batch to a few members who all get the same frames: the case of nearly every batch."""
         data = items[0].frame if len(items) == 1 else b"".join([item.frame for item in items])
         if not data:
             return 0
@@ -393,7 +393,7 @@ class Room:
         return count
 
     def _apart(self, items: list[Item]) -> dict[RoomMember, Transport]:
-        """Members who get something else than the others."""
+        """The LIVE members whose frames differ from those of the others."""
         apart: dict[RoomMember, Transport] = {}
         for item in items:
             if (item.key or item.exclude) and item.special:
@@ -406,7 +406,7 @@ class Room:
 class RoomTable(dict[str, Room]):
     """All rooms of a worker by name.
 
-    There is an inbox for every user: counting the rooms that people see does not look at 40,000 of them.
+    There is an inbox for every user: counting the public rooms does not look at 40,000 inboxes.
     """
 
     __slots__ = ("_public",)
@@ -427,5 +427,5 @@ class RoomTable(dict[str, Room]):
         self._public.pop(room.name, None)
 
     def occupied(self) -> int:
-        """How many of the rooms that people see have members here."""
+        """The number of public rooms that have members here."""
         return sum(1 for room in self._public.values() if len(room))

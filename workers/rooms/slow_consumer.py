@@ -1,8 +1,8 @@
-"""Owns the LAGGING state: a cursor into the log instead of a queue. Joins with `since`, readers that pause, gaps and
-connections that came from another worker all pass through it.
+"""The LAGGING state: a cursor into the log instead of a queue. Joins with `since`, readers that pause, gaps and
+connections that came from another worker all pass through this state.
 
-It reads page after page, from the room's ring where that reaches back far enough, else from the log, as its transport
-drains, and becomes LIVE between two batches when it has reached the room's position.
+A slow consumer reads page after page as its transport drains, from the room's ring if that reaches back far enough,
+else from the log, and becomes LIVE between two batches when it has reached the room's position.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SlowConsumer:
             self._notices.append(text_frame(payload))
 
     def write_notices(self) -> None:
-        """Write the notices, which the position presumes, before anything else."""
+        """Write the notices before anything else: the position assumes that the member has them."""
         if self._notices:
             notices, self._notices = self._notices, []
             self.member.ws.transport.write(b"".join(notices))
@@ -107,7 +107,7 @@ class SlowConsumer:
         room.enliven(member)
 
     def receive_page(self, state: LogState, page: Stretch) -> None:
-        """Judge the cursor by the log as it is, and write what follows it on the page."""
+        """Judge the cursor by the present state of the log, and write the page's items after the cursor."""
         self.waiting = False
         if not self.alive:
             return
@@ -125,9 +125,9 @@ class SlowConsumer:
             self._host.pump_later(self)
 
     def _write_page(self, state: LogState, page: Stretch) -> None:
-        """Write what follows the cursor, as far as the transport takes it and the LIVE members have come.
+        """Write the items after the cursor, as far as the transport takes data and the LIVE members have come.
 
-        What the page lacks was a change that is not kept any more: the member is told so in its place.
+        An entry missing on the page was a change that is no longer kept: the member gets a notice in its place.
         """
         if self.offset < page.after:
             return  # a restart went back to before this page

@@ -1,4 +1,4 @@
-"""What the rooms count, in plain attributes; the heartbeat copies them into the worker's row."""
+"""The counters of the rooms, as plain attributes; the heartbeat copies them into the worker's row."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from chatmaster.stats import HISTOGRAM_BUCKETS, Field, WorkerStats
 
 
 class Histogram:
-    """How many observations fell below each of `stats.BUCKET_BOUNDS`, and their sum in seconds.
+    """The number of observations in each bucket of `stats.BUCKET_BOUNDS`, and their sum in seconds.
 
-    There is one observation a message and a batch: whoever observes counts in place (`bisect_left` gives the bucket).
+    There is one observation for each message and each batch: the caller counts in place (`bisect_left` gives the
+    bucket).
     """
 
     __slots__ = ("counts", "sum")

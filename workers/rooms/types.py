@@ -1,4 +1,4 @@
-"""The words that the rooms and their users share: who can be a member, and what a member is told."""
+"""The types that the rooms and their callers share: members, transports, and the notices for members."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workers.bus.port import Amendment, Position
 
 
 class Transport(Protocol):
-    """What of asyncio's transport the rooms use."""
+    """The part of asyncio's transport that the rooms use."""
 
     def write(self, data: bytes) -> None: ...
     def get_write_buffer_size(self) -> int: ...
@@ -140,8 +140,8 @@ class Reset(Struct, frozen=True):
 class Joined(Struct, frozen=True):
     """A room that a member is in from now on.
 
-    `offset` is the top of the log: everything above will come. `recovered` answers a `since`: True where every message
-    after it is on its way, False where `missing` says what is gone, None where no `since` was given.
+    `offset` is the top of the log: all entries above will come. `recovered` answers a `since`: True if every message
+    after it is on its way, False if `missing` names the loss, None if no `since` was given.
     """
 
     room: str
@@ -151,19 +151,19 @@ class Joined(Struct, frozen=True):
     missing: Gap | Reset | None = None
 
 
-# What the application makes of a gap or a reset: the payload of a text message, or None to send nothing.
+# Turns a gap or a reset into the payload of the application's text message, or None to send nothing.
 Teller = Callable[[str, Gap | Reset], bytes | None]
 
 
-# How the application applies later entries to an earlier one: its payload and they give the payload to be shown.
+# Applies later entries to an earlier one: from its payload and the amendments, the payload to be shown.
 Amender = Callable[[bytes, Sequence[Amendment]], bytes]
 
 
 def amend_nothing(payload: bytes, amendments: Sequence[Amendment]) -> bytes:
-    """For applications without edits: a message stays as it was sent."""
+    """Return the payload unchanged: for applications without edits."""
     return payload
 
 
 def tell_nothing(room: str, what: Gap | Reset) -> bytes | None:
-    """For applications whose protocol has no message for gaps and resets."""
+    """Return None: for applications whose protocol has no message for gaps and resets."""
     return None

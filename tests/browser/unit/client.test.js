@@ -1,8 +1,8 @@
 /** The pure parts of the client: when it comes back, what it sends, what it shows. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ReconnectPolicy, LOST, UNAUTHORIZED } from "../chat/reconnect.js";
 import { DROP, Place, RESUME, SHOW, SHOW_AFTER_HOLE } from "../chat/places.js";
+import { LOST, ReconnectPolicy, UNAUTHORIZED } from "../chat/reconnect.js";
 import { Requests } from "../chat/requests.js";
 
 const lost = (more = {}) => ({ code: LOST, reason: "", answered: false, ...more });

@@ -91,6 +91,7 @@ export function toned({ character, tones }) {
 export async function openEmojiPicker(anchor, chosen, focusBack) {
   const search = el("input", { type: "search", placeholder: t("Search"), "aria-label": t("Search for an emoji") });
   const tone = el("button", { type: "button", class: "icon-button tone" });
+  showTone(tone);
   const tabs = el("div", { class: "emoji-tabs", role: "group", "aria-label": t("Categories") });
   const grid = el(
     "div",

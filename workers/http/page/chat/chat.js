@@ -13,9 +13,10 @@
  * `caughtup` ({recovered, lost, resets}, after a reconnect), `sent` and `retrying` (about a request).
  */
 /** @import { Events, Welcome } from "./wire.js" */
-import { ReconnectPolicy, INTERNAL_ERROR, LOST, POLICY, UNAUTHORIZED } from "./reconnect.js";
+
 import { Core } from "./core.js";
 import { ChatError } from "./errors.js";
+import { INTERNAL_ERROR, LOST, POLICY, ReconnectPolicy, UNAUTHORIZED } from "./reconnect.js";
 import { spelled } from "./spelling.js";
 import { Verbs } from "./verbs.js";
 

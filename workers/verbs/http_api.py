@@ -22,14 +22,13 @@ from workers.http.documents import NEVER_CACHED, Document, ReadOnly, content_sec
 from workers.http.site import HTML
 from workers.verbs import openapi, table
 from workers.verbs.dispatcher import of_store
-from workers.verbs.openapi import PATH, BatchCalls, BatchResult, ProblemDetails
+from workers.verbs.openapi import MOST_CALLS, PATH, BatchCalls, BatchResult, ProblemDetails
 from workers.verbs.request import STATUS, Caller, VerbError
 from workers.verbs.service import VerbService
 from workers.verbs.try_page import PAGE
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
-MOST_CALLS: Final = 100  # of one batch
 BODY_FACTOR: Final = 8  # of `limits.message_size`: JSON may escape a character by six, and lists name 1,000 targets
 BODY_SPACE: Final = 1_048_576  # bytes for what is no message
 
@@ -82,6 +81,8 @@ class HttpApi:
                     raise VerbError("too_large", f"a request has at most {self._most} bytes")
         except ClientDisconnect:
             raise VerbError("bad_request", "the request broke off") from None
+        if not body:
+            raise VerbError("bad_request", "the body is missing: a verb without fields takes {}")
         return bytes(body)
 
     async def _batch(self, caller: Caller, key: str, body: bytes) -> Response:
@@ -90,7 +91,7 @@ class HttpApi:
         except (ValueError, RecursionError) as error:
             raise VerbError("bad_request", f"a batch is a list of calls: {error}") from None
         if len(calls) > MOST_CALLS:
-            raise VerbError("too_large", f"a batch has at most {MOST_CALLS} calls, and this has {len(calls)}")
+            raise VerbError("bad_request", f"a batch has at most {MOST_CALLS} calls, and this has {len(calls)}")
         results = []
         for number, one in enumerate(calls):
             try:

@@ -7,11 +7,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from workers.verbs.request import MOST_LISTED, STATUS
+from workers.verbs.request import STATUS
 from workers.verbs.table import GROUPS
 from workers.verbs.verb import AnyVerb
 
 PATH: Final = "/api/v1"
+MOST_CALLS: Final = 100  # of one batch
 _PROBLEM: Final = "application/problem+json"
 _REF: Final = "#/components/schemas/{name}"
 # What a verb may answer beside its answer; 404 stands for a verb that the instance has not, too.
@@ -80,7 +81,7 @@ def _operation(verb: AnyVerb) -> dict[str, Any]:
 
 
 def _batch() -> dict[str, Any]:
-    calls = {"type": "array", "items": _ref(BatchCall), "maxItems": MOST_LISTED}
+    calls = {"type": "array", "items": _ref(BatchCall), "maxItems": MOST_CALLS}
     return {
         "operationId": "batch",
         "summary": "Carry out several calls, one after the other; each has its own result.",

@@ -140,7 +140,8 @@ def test_a_batch_is_carried_out_in_order(server: Chatmaster) -> None:
     status, results, _ = post(server, "batch", calls, key)
     assert status == 200 and [one["status"] for one in results] == [200] * 5 + [404, 200]
     assert [one["text"] for one in results[-1]["body"]["messages"]] == ["0", "1", "2", "3", "4"]
-    assert post(server, "batch", [{"verb": "online"}] * 101, key)[0] == 413
+    assert post(server, "batch", [{"verb": "online"}] * 101, key)[0] == 400
+    assert post(server, "online", b"", key)[0] == 400
     assert post(server, "batch", {}, key)[0] == 400
 
 

@@ -1,4 +1,4 @@
-"""ChatApplication: the chat as an application of a worker. It builds the parts, and passes on what happens to them.
+"""ChatApplication: the chat as an application of a worker. It builds the parts, and passes events on to them.
 
 `create(worker, node)` builds it in the process that serves.
 """
@@ -121,7 +121,7 @@ class ChatApplication:
         return request_size(message_size)
 
     async def start(self) -> None:
-        """Load what the store keeps for the chat; while the store is away, only who needs it has to wait."""
+        """Load the chat's state from the store; during a store outage only requests that need the state wait."""
         self._hub.teller = _told
         self._hub.amender = amended
         self._timeouts.start()
@@ -159,7 +159,7 @@ class ChatApplication:
             await asyncio.sleep(RETRY)
 
     def page(self) -> tuple[bytes | None, bytes | None, Mapping[str, bytes]]:
-        """The page at `/`, the script at `/chat.js`, and what the page loads later."""
+        """The page at `/`, the script at `/chat.js`, and the files that the page loads later."""
         built = page.build()
         return built.html, built.script, built.parts
 
@@ -173,7 +173,7 @@ class ChatApplication:
         self._timeouts.await_hello(client, now)
 
     def _network_of(self, connection: ClientConnection) -> str:
-        """Where a connection comes from, as sanctions, limits and slow mode count it."""
+        """The network of a connection's address, as sanctions, limits and slow mode count it."""
         return network_of(connection.remote_ip, self._context.limits.ipv6_prefix)
 
     def on_message(self, connection: ClientConnection, data: str | bytes) -> None:
@@ -192,7 +192,7 @@ class ChatApplication:
         """Nothing to do: the client comes back by itself, and `on_close` follows."""
 
     def on_write_paused(self, connection: ClientConnection) -> None:
-        """Nothing to do: the rooms hold back what the connection does not take."""
+        """Nothing to do: the rooms hold back data that the connection does not take."""
 
     def on_write_resumed(self, connection: ClientConnection) -> None:
         """Nothing to do: the rooms go on with the connection."""
@@ -235,7 +235,7 @@ class ChatApplication:
         self._room_presence.changed(room, change)
 
     def on_note(self, room: str, note: bytes) -> None:
-        """A notice arrived that is not kept: who types, who has read."""
+        """A notice that is not kept arrived: a user is typing, or has read messages."""
         self._hub.show(room, note)
 
     # ---- orders and questions ------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def _services(node: Node, hooks: Hooks, identities: Identities) -> ChatServices:
 
 
 def _told(room: str, what: Gap | Reset) -> bytes:
-    """What the members of a room are sent where messages are lost, or the log begins again."""
+    """The payload for the members of a room if messages are lost, or the log begins again."""
     if isinstance(what, Gap):
         return replies.gap(room, what.epoch, what.first, what.last, changes=what.changes)
     return replies.reset(room, what.epoch, what.offset)

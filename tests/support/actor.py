@@ -1,4 +1,4 @@
-"""A user of the chat who holds every single message against the protocol and against what everybody else saw.
+"""A user of the chat who checks every single message against the protocol and against the messages others saw.
 
 An `Actor` connects, asks, and comes back; its reader checks on its own that each room's entries come once and in
 order from the place that the server named, that nothing comes of a room it is not in, and that it is only put out or
@@ -281,7 +281,7 @@ class Actor:
         stay.count = change["count"]
         come, renamed, gone = (change.get(what, ()) for what in ("joined", "renamed", "left"))
         if not come and not renamed and not gone:
-            stay.told.clear()  # only the count: nobody knows who
+            stay.told.clear()  # only the count: the names are not known
         for one in (*come, *renamed, *gone):
             self.ledger.told_names[one["user"], one["name"]] = f"{self.user}: {change}"
         stay.told |= {one["user"]: one["name"] for one in (*come, *renamed)}

@@ -38,13 +38,13 @@ _decode = msgspec.json.Decoder(Received).decode
 
 
 class Member(asyncio.Protocol):
-    """One connection: says hello, notes what it gets."""
+    """One connection: says hello, records the messages it gets."""
 
     def __init__(self, crowd: Crowd, request: bytes, hello: bytes) -> None:
         self.crowd = crowd
         self.request, self.hello = request, hello
         self.offsets = array("L")  # of the messages, as they came
-        self.acked: dict[str, int] = {}  # text to offset, of what it said itself
+        self.acked: dict[str, int] = {}  # text to offset, of the connection's own messages
         self.others: list[Received] = []  # errors, gaps, resets, byes
         self.start = -1  # the room's top when it came in
         self.user = ""
@@ -133,8 +133,8 @@ class Crowd:
     def __init__(self, url: str, room: str) -> None:
         self.url, self.room = url, room
         self.members: list[Member] = []
-        self.texts: dict[int, str] = {}  # what is at each offset, by the first who heard it
-        self.different = 0  # messages that were another for somebody else
+        self.texts: dict[int, str] = {}  # the text at each offset, as the first receiver got it
+        self.different = 0  # messages that another receiver got differently
 
     def compare(self, offset: int, text: str) -> None:
         if self.texts.setdefault(offset, text) != text:

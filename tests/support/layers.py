@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.support.sources import unit
 
-# What the workers may know of the master.
+# The modules of the master that the workers may import.
 SHARED = {
     "chatmaster.contract",
     "chatmaster.settings",

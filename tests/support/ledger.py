@@ -49,7 +49,7 @@ class Presence(Struct):
 
 
 class Asked(Struct):
-    """A request that writes, and what is known of its outcome."""
+    """A request that writes, and its outcome as far as it is known."""
 
     user: str
     request: dict[str, Any]
@@ -84,7 +84,7 @@ class Names(Struct):
     given: defaultdict[str, list[Naming]] = field(default_factory=lambda: defaultdict(list))
 
     def bears(self, user: str, name: str, now: float) -> None:
-        """Somebody is welcomed under a name: their first one, or one that was given."""
+        """A user is welcomed under a name: the user's first name, or one that was given."""
         if not self.given[user]:
             self.given[user].append(Naming(name, 0.0, now))
 
@@ -111,7 +111,7 @@ class Ledger(Struct):
     stays: list[Presence] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     looked: list[Looked] = field(default_factory=list)
-    deleting: set[tuple[str, int]] = field(default_factory=set)  # messages that somebody tried to delete
+    deleting: set[tuple[str, int]] = field(default_factory=set)  # messages that a user tried to delete
     maybe_read: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # user, room
     late: defaultdict[str, dict[int, Entry]] = field(default_factory=lambda: defaultdict(dict))  # seen when amended
     # Who was told to be called how, and by what: judged in the end, since others may be told of a newcomer before the
@@ -127,7 +127,7 @@ class Ledger(Struct):
     # ---- while it runs -----------------------------------------------------------------------------
 
     def note(self, entry: Entry) -> None:
-        """Somebody was shown an entry."""
+        """A user received an entry."""
         self.entries += 1
         room, offset = entry["room"], entry["offset"]
         entry = {name: value for name, value in entry.items() if name != "key"}
@@ -140,7 +140,7 @@ class Ledger(Struct):
             self.fault(f"{room} {offset} is {entry}, for others {self.logs[room][offset]}")
 
     def deletes(self, room: str, offset: int) -> None:
-        """Somebody is about to delete a message, and with a direct one its copy."""
+        """A user is about to delete a message, and with a direct message its copy."""
         self.deleting.add((room, offset))
         letter = self.logs[room].get(offset, {})
         if "peer" in letter:
@@ -184,7 +184,7 @@ class Ledger(Struct):
         return self.faults
 
     def _judge_asked(self, asked: Asked) -> None:
-        """What was acknowledged is at its place, as it was asked for."""
+        """Each acknowledged request is at its place in the log, as requested."""
         if asked.outcome != "kept":
             return
         entry = self.logs[asked.room].get(asked.offset)
@@ -202,7 +202,7 @@ class Ledger(Struct):
             self.fault(f"{entry} has to mention {asked.mentions}")
 
     def _judge_texts(self) -> None:
-        """Each text is somebody's own, so it is there once if it was kept, and never if it was refused."""
+        """Each text has one author, so it is in the log once if it was kept, and never if it was refused."""
         places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for room, log in self.logs.items():
             for offset, entry in log.items():
@@ -216,7 +216,7 @@ class Ledger(Struct):
                 found = places.pop((room, text), [])
                 # A deletion from another connection may come between the two sides of an edit: then both are deleted.
                 crossed = room != asked.room and (asked.room, asked.request.get("offset")) in self.deleting
-                # Nobody was there to see an inbox before it was changed.
+                # No connection was there to see an inbox before the change.
                 unseen = room.startswith("@") and not self.late[room].keys() <= self.logs[room].keys()
                 if len(found) not in (allowed if not crossed and not unseen else [0, 1]):
                     self.fault(f"{text!r} is {asked.outcome} and stands in {room} at {found}")

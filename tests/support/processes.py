@@ -1,4 +1,4 @@
-"""What tests ask of /proc, a free port, and the end of processes that a test started itself."""
+"""Readings from /proc, free ports, and the end of processes that a test started itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def state(pid: int) -> str:
 
 
 def children(pid: int) -> list[int]:
-    """The direct children, dead ones that nobody waited for included."""
+    """The direct children, including dead ones that were not waited for."""
     return [other for other in _all() if (fields := _stat(other)) and int(fields[1]) == pid]
 
 
@@ -37,7 +37,7 @@ def tree(pid: int) -> list[int]:
 
 
 def title(pid: int) -> str:
-    """What `ps` shows for it."""
+    """The command line of a process, as `ps` shows it."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
     except OSError:
@@ -45,7 +45,7 @@ def title(pid: int) -> str:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    """Its open descriptors and what they lead to."""
+    """The open descriptors of a process and their targets."""
     found: dict[int, str] = {}
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -90,7 +90,7 @@ def send(pid: int, number: signal.Signals) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on.
+    """A port of 127.0.0.1 without a listener.
 
     Asked of the kernel just before it is used: it hands the ports of its range out at random, so that two tests are
     unlikely to be given the same one.

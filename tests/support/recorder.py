@@ -1,4 +1,4 @@
-"""Clients that write down what was acknowledged and what they saw, and the judge who compares it all.
+"""Clients that record acknowledgements and received messages, and the judge that compares all records.
 
 `Recorder` is one client of one room; `check` holds the promise of delivery against any number of them: what was
 acknowledged was seen by everyone who was there, once, in one order, or was named by a `gap` or `reset`.
@@ -60,11 +60,11 @@ class Recorder:
 
     @property
     def losses(self) -> list[Gap | Reset]:
-        """What the server said cannot be had."""
+        """The gaps and resets that the server reported."""
         return [one for one in self.seen if not isinstance(one, Seen)]
 
     async def say(self, text: str, **how: Any) -> bool:
-        """Say something that nobody else says; True: it was acknowledged."""
+        """Send a text that no other client sends; True: the text was acknowledged."""
         try:
             ack = await self.client.say(self.room, text, **how)
         except ClientError:
@@ -92,7 +92,7 @@ class Recorder:
 
 
 class Finding(Struct):
-    """What the judge found; `faults` is empty when the promise was kept."""
+    """The judge's findings; `faults` is empty if the promise was kept."""
 
     acked: int = 0
     deliveries: int = 0
@@ -159,7 +159,7 @@ def assert_kept(recorders: Iterable[Recorder], log: Mapping[int, str] | None = N
 
 
 def _check_order(one: Recorder, finding: Finding) -> None:
-    """Each entry is the next one after what came before."""
+    """Each entry directly follows the one before."""
     expected = one.start + 1
     texts: Counter[str] = Counter()
     for seen in one.seen:
@@ -199,7 +199,7 @@ def _check_complete(one: Recorder, said: Mapping[int, str], finding: Finding) ->
 
 
 def _check_acked(one: Recorder, said: Mapping[int, str], finding: Finding) -> None:
-    """What was acknowledged is at its place, unless a reset said that the log was lost."""
+    """Each acknowledged text is at its place, unless a reset reported that the log was lost."""
     finding.acked += len(one.acked)
     if any(isinstance(seen, Reset) for seen in one.seen):
         return

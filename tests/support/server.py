@@ -153,7 +153,7 @@ class Chatmaster:
         return self.process.wait(timeout)
 
     def kill(self) -> None:
-        """SIGKILL to the master alone, as a crash; what is below it should end by itself."""
+        """SIGKILL to the master alone, as a crash; its children should end by themselves."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
@@ -191,7 +191,7 @@ class Chatmaster:
         )
 
     def ask(self, *arguments: str) -> Any:
-        """What a command prints with --json. Fails with its stderr where the command failed."""
+        """The output of a command with --json. Fails with the command's stderr if the command failed."""
         done = self.ctl(*arguments, "--json")
         assert done.returncode == 0, f"chatctl {' '.join(arguments)}: exit {done.returncode}: {done.stderr}"
         return json.loads(done.stdout)
@@ -274,7 +274,7 @@ def _end_with_the_test() -> Callable[[], None] | None:
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Ours without what would configure the server behind the test's back."""
+    """This process's environment without the variables that configure the server."""
     foreign = ("CHATMASTER_", "_CHATMASTER_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "STATE_DIRECTORY")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     return {**kept, "PYTHONPATH": str(ROOT), **more}

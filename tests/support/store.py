@@ -87,7 +87,7 @@ class RedisServer:
         return self
 
     def answers(self) -> bool:
-        """Whether it does what it is asked; False while it loads its data."""
+        """Whether the store carries out commands; False while it loads its data."""
         assert self.running, f"the store has ended:\n{self.log_path.read_text(errors='replace')[-2000:]}"
         try:
             return bool(self.client.ping())
@@ -111,7 +111,7 @@ class RedisServer:
         self._signal(signal.SIGCONT)
 
     def restart(self, *, wipe: bool = False) -> RedisServer:
-        """Kill it and start it again with what its append-only file holds, or with nothing."""
+        """Kill the store and start it again with the contents of its append-only file, or empty."""
         if self.running:
             self.kill()
         if wipe:

@@ -156,7 +156,7 @@ class RawSocket:
         self.writer.write(frame(TEXT, text.encode()))
 
     async def drain(self, timeout: float = TIMEOUT) -> None:
-        """Wait until the kernel has taken what was sent."""
+        """Wait until the kernel has taken all sent data."""
         await asyncio.wait_for(self.writer.drain(), timeout)
 
     async def read_frame(self, timeout: float = TIMEOUT) -> Frame:
@@ -231,8 +231,8 @@ class ChatSocket(RawSocket):
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__(reader, writer)
-        self.passed: list[dict[str, Any]] = []  # what `expect` read and did not want
-        self._before: list[dict[str, Any]] = []  # what came before the answer to the last `ask`
+        self.passed: list[dict[str, Any]] = []  # messages that `expect` read and did not want
+        self._before: list[dict[str, Any]] = []  # messages before the answer to the last `ask`
         self.welcome: dict[str, Any] = {}
 
     @classmethod

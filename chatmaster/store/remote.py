@@ -43,13 +43,15 @@ local trials = {
   { 'INFO', 'replication' }, { 'TIME' }, { 'PUBLISH', ARGV[1], '' },
   { 'SET', string, '', 'EX', 60 }, { 'GET', string }, { 'EXISTS', string }, { 'PERSIST', string },
   { 'PEXPIREAT', string, '99999999999999' }, { 'EXPIRE', string, 60 }, { 'TTL', string }, { 'PTTL', string },
+  { 'PEXPIRE', string, 60000 }, { 'RPUSH', stream, '' }, { 'DEL', stream },
   { 'XADD', stream, 'MAXLEN', '~', 1, '*', 'e', '' }, { 'XLEN', stream }, { 'XRANGE', stream, '-', '+' },
   { 'XREVRANGE', stream, '+', '-' }, { 'XDEL', stream, '0-1' },
   { 'HSET', hash, 'a', '1' }, { 'HINCRBY', hash, 'a', 1 }, { 'HGET', hash, 'a' }, { 'HMGET', hash, 'a' },
   { 'HEXISTS', hash, 'a' }, { 'HLEN', hash }, { 'HKEYS', hash }, { 'HVALS', hash }, { 'HGETALL', hash },
   { 'HSCAN', hash, '0' }, { 'HDEL', hash, 'b' },
+  { 'HSETNX', hash, 'a', '1' }, { 'HRANDFIELD', hash, 1 },
   { 'ZADD', set, 1, 'a' }, { 'ZSCORE', set, 'a' }, { 'ZRANGE', set, 0, -1 }, { 'ZRANGEBYSCORE', set, 0, 1 },
-  { 'ZREM', set, 'b' },
+  { 'ZREM', set, 'b' }, { 'ZCOUNT', set, 0, 1 }, { 'ZREMRANGEBYSCORE', set, 5, 6 },
   { 'DEL', stream, hash, set },
 }
 for _, trial in ipairs(trials) do

@@ -1,4 +1,4 @@
-"""What a store has of a room: read behind the server's back, from the store's own keys."""
+"""The contents of a room in the store: read without the server, from the store's own keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A steady load: witnesses in one room, some of whom speak all the time, whatever happens."""
+"""A steady load: witnesses in one room, some of whom send messages all the time, through all faults."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ async def herd(site: Site, turn: Turn) -> None:
 
 @contextlib.asynccontextmanager
 async def talk(site: Site) -> AsyncIterator[None]:
-    """Somebody says far more than the kernel's buffers and the server's queue of one reader can hold."""
+    """A client sends far more than the kernel's buffers and the server's queue of one reader can hold."""
     async with Witness(site.server.url, SLOW, name="talker", timeout=30) as talker:
 
         async def speak() -> None:

@@ -101,7 +101,7 @@ async def restarted_with_older_file(site: Site, turn: Turn) -> None:
 
 @fault("store")
 async def history_trimmed(site: Site, turn: Turn) -> None:
-    """Somebody comes back after it, who needs what is gone."""
+    """A client that needs the lost entries comes back afterwards."""
     assert site.crowd is not None
     sleeper = turn.chance.choice(site.crowd.witnesses)
     before = sleeper.told_of_loss
@@ -135,7 +135,7 @@ def _overflows(site: Site) -> int:
 
 
 async def _told(site: Site, turn: Turn) -> None:
-    """Somebody at least has seen what is lost."""
+    """At least one client has seen the lost entries."""
     assert site.crowd is not None
     before = sum(one.told_of_loss for one in site.crowd.witnesses)
     if turn.alone:

@@ -37,7 +37,7 @@ SHOWN: Final = 12  # faults in a text
 
 
 class Account(Struct, frozen=True):
-    """What one client has to say."""
+    """The record of one client."""
 
     name: str
     notes: Sequence[Note]
@@ -93,7 +93,7 @@ def judge(accounts: Iterable[Account], archives: Sequence[Archive]) -> Verdict:
 
 
 def _judge_order(one: Account, verdict: Verdict) -> None:
-    """On each connection every entry is the one after what came before."""
+    """On each connection every entry directly follows the one before."""
     due, shown = 0, set[Place]()
     for note in one.notes:
         match note:
@@ -174,7 +174,7 @@ def _judge_candour(one: Account, archives: Sequence[Archive], verdict: Verdict) 
 
 
 def _judge_answers(one: Account, archives: Sequence[Archive], verdict: Verdict) -> None:
-    """What was acknowledged is where the answer said."""
+    """Each acknowledged message is at the place that the answer named."""
     verdict.acked += len(one.said)
     for said in one.said:
         if said.place.offset < archives[-1].first:

@@ -24,7 +24,7 @@ SETTLE: Final = 30.0  # seconds for the handshakes that are under way at the end
 
 
 class Knocks(Struct):
-    """What came of it."""
+    """The result of a run."""
 
     seconds: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)

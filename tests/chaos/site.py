@@ -112,12 +112,12 @@ class Site:
 
     @property
     def direct(self) -> list[Witness]:
-        """Those who connect to the server itself."""
+        """The clients that connect to the server itself."""
         return [one for one in self._witnesses if one.url == self.server.url]
 
     @property
     def behind(self) -> list[Witness]:
-        """Those who connect through the proxy."""
+        """The clients that connect through the proxy."""
         return [one for one in self._witnesses if one.url.endswith(f":{self.client_door.port}/")]
 
     @property
@@ -186,7 +186,7 @@ class Site:
         return [f"{one.nickname}: {code}" for one in self.direct for at, code in one.cuts if at >= since]
 
     async def metric(self, name: str) -> float:
-        """A figure of /metrics, over all workers; 0 where nobody answers."""
+        """A figure of /metrics, over all workers; 0 if no worker answers."""
         return await asyncio.to_thread(_metric, self.server.http, f"chatmaster_{name}")
 
     async def restarts(self) -> int:

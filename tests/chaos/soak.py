@@ -49,7 +49,7 @@ WINDOW: Final = 1 / 12  # of the whole time
 
 
 class Sample(Struct, frozen=True):
-    """What the server had at one moment."""
+    """The server's figures at one moment."""
 
     at: float  # seconds since the beginning
     memory: int  # bytes that master and workers have written, shared pages by their share

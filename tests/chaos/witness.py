@@ -18,7 +18,7 @@ from workers.client.events import decode
 
 
 class Place(Struct, frozen=True):
-    """What names an entry for ever: a log, a reign of the store, an offset."""
+    """The permanent name of an entry: a log, a reign of the store, an offset."""
 
     epoch: str
     offset: int
@@ -57,7 +57,7 @@ Note = Began | Seen | Missed | Lost
 
 
 class Said(Struct, frozen=True):
-    """What was acknowledged: the text, its place, and when the answer came (monotonic)."""
+    """An acknowledged message: the text, its place, and the time of the answer (monotonic)."""
 
     text: str
     place: Place

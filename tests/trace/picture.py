@@ -256,7 +256,7 @@ def _panel(left: float, width: float, floor: float, title: str, text: str) -> li
 
 
 def _leaves(left: float, width: float, top: float, package: str) -> list[str]:
-    """The bar at the bottom of a panel, with what every box above may import."""
+    """The bar at the bottom of a panel, with the modules that every box above may import."""
     leaves = {name for name in LEAVES if name.startswith(f"{package}.")}
     if package == "chatmaster":
         leaves |= {"chatmaster.contract", "chatmaster.errors"}

@@ -35,7 +35,7 @@ def _switch(number: int, frame: FrameType | None) -> None:
     target = Path(os.environ["TRACE_FILE"])
     part = target.with_suffix(".part")
     part.write_text(json.dumps(_calls))
-    part.rename(target)  # whoever waits for the file finds it whole
+    part.rename(target)  # a process that waits for the file finds it whole
 
 
 signal.signal(signal.SIGUSR2, _switch)

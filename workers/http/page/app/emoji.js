@@ -116,7 +116,7 @@ export async function openEmojiPicker(anchor, chosen, focusBack) {
     if (isComposing(event)) return;
     if (event.key === "Enter") {
       event.preventDefault(); // the focus goes to the text, where the same key would begin a new line
-      buttons()[0]?.click();
+      loadEmoji().then(() => picker.isConnected && buttons()[0]?.click()); // who types fast is waited for
     }
     if (event.key === "ArrowDown") moveFocus(event, buttons());
   });

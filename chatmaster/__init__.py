@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workers import (
+        Accept,
         AsyncGateway,
         BusError,
         Connection,
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
         GatewayNotFound,
         GatewayRefused,
         GatewayUnavailable,
+        HandshakeRequest,
         InstanceNotRunning,
+        Reject,
         Timer,
         Worker,
         WrongApplication,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accept",
     "AsyncGateway",
     "BusError",
     "Chat",
@@ -39,8 +43,10 @@ __all__ = [
     "GatewayNotFound",
     "GatewayRefused",
     "GatewayUnavailable",
+    "HandshakeRequest",
     "InstanceNotRunning",
     "Refuse",
+    "Reject",
     "Timer",
     "Worker",
     "WrongApplication",

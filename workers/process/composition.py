@@ -46,12 +46,12 @@ _TRANSPORT_FIELDS = (
 )
 
 
-class StoreUnreachable(Exception):
+class StoreNotReached(Exception):
     """The store did not answer before the first start's deadline."""
 
 
 async def build(node: Node) -> None:
-    """Connect to the store and build the parts that use it. Raises StoreUnreachable if the store is required."""
+    """Connect to the store and build the parts that use it. Raises StoreNotReached if the store is required."""
     launch, settings = node.launch, node.settings
     node.hub = Hub(settings)
     node.bus = RedisBus(
@@ -74,7 +74,7 @@ async def build(node: Node) -> None:
         await node.bus.ready(patience)
     except Unavailable as error:
         if launch.store_required:
-            raise StoreUnreachable(f"the store cannot be reached: {error}") from error
+            raise StoreNotReached(f"the store cannot be reached: {error}") from error
         logger.warning("the store cannot be reached: this worker starts without it and connects when it is back")
     await node.lease.start()
     await node.presence.start()

@@ -81,7 +81,7 @@ class Lifecycle:
         serving._watcher = Watcher(serving._node.counters, base, debugger, blocked_after)
         try:
             return await serving._live()
-        except composition.StoreUnreachable as error:
+        except composition.StoreNotReached as error:
             serving._fail(ExitCode.STORE_UNREACHABLE, str(error), "")
             return ExitCode.STORE_UNREACHABLE
         except BaseException as error:  # application code runs here and may raise anything

@@ -38,7 +38,7 @@ _LIBRARIES: Final = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLine:
     """Where the loop's thread is executing."""
 
     file: str
@@ -66,7 +66,7 @@ class Watcher:
         self._beaten = time.monotonic()
         self._handle: asyncio.TimerHandle | None = None
         self._ended = threading.Event()
-        self._places: OncePerPlace[Place] = OncePerPlace()
+        self._places: OncePerPlace[SourceLine] = OncePerPlace()
 
     def start(self) -> None:
         """Watch until `stop`."""
@@ -105,7 +105,7 @@ class Watcher:
                 again = 2 * age
                 logger.warning("the worker is still blocked, for %.1f s now, by %s", age, place)
 
-    def _say(self, place: Place, age: float) -> None:
+    def _say(self, place: SourceLine, age: float) -> None:
         now = time.monotonic()
         if not self._places.is_due(place, now):
             self._places.omit(place)
@@ -121,12 +121,12 @@ class Watcher:
         )
 
 
-def blamed(frame: FrameType | None, base: CodeType) -> Place | None:
+def blamed(frame: FrameType | None, base: CodeType) -> SourceLine | None:
     """Return the innermost running function of the application, else of the server; None if the loop is idle."""
-    ours: Place | None = None
+    ours: SourceLine | None = None
     while frame is not None and frame.f_code is not base:
         code = frame.f_code
-        place = Place(code.co_filename, frame.f_lineno, code.co_qualname)
+        place = SourceLine(code.co_filename, frame.f_lineno, code.co_qualname)
         if code.co_filename.startswith(_OURS):
             ours = ours or place
         elif not code.co_filename.startswith(("<", *_LIBRARIES)):

@@ -18,7 +18,7 @@ WORDS = ("de", "ja", "zh-Hans")  # languages with a catalogue: the page itself i
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageFiles:
     """The bytes of `/` with its Content-Security-Policy, of `/chat.js`, and of the files that are loaded later."""
 
     html: bytes
@@ -28,7 +28,7 @@ class Page:
 
 
 @cache
-def build() -> Page:
+def build() -> PageFiles:
     """Read the files of this package and put them together."""
     parts = {f"{name}.js": part for name in PARTS if (part := _part(name)) is not None}
     style = "\n".join(_read(f"style/{name}.css") for name in STYLES)
@@ -43,7 +43,7 @@ def build() -> Page:
     ):
         html = html.replace(mark, text, 1)
     page = html.encode()
-    return Page(page, content_security_policy(page), script, parts | _catalogues())
+    return PageFiles(page, content_security_policy(page), script, parts | _catalogues())
 
 
 def _catalogues() -> dict[str, bytes]:

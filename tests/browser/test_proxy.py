@@ -43,7 +43,8 @@ class Proxy:
                 if not data:
                     return
                 head += data
-            server.sendall(self._change(head.replace(PREFIX.encode(), b"", 1)))
+            head = head.replace(PREFIX.encode(), b"", 1).replace(b"Connection: keep-alive", b"Connection: close")
+            server.sendall(self._change(head))  # one request a connection
             back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
             back.start()
             _pass_on(client, server)

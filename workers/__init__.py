@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.bus.port import BusError
 from workers.connection import Connection, ConnectionLost, ConnectionTimedOut
-from workers.handshake_request import Accept, HandshakeRequest, Reject
+from workers.handshake_request import Accept, ConnectionRequest, HandshakeRequest, Reject
 from workers.timer import Timer
 from workers.worker import Worker
 
@@ -27,6 +27,7 @@ __all__ = [
     "BusError",
     "Connection",
     "ConnectionLost",
+    "ConnectionRequest",
     "ConnectionTimedOut",
     "Gateway",
     "GatewayError",

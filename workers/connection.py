@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from workers.close_codes import CloseCode
 
 if TYPE_CHECKING:
+    from workers.handshake_request import ConnectionRequest
     from workers.session import Session
 
 
@@ -52,6 +53,11 @@ class Connection(ABC):
     @abstractmethod
     def query(self) -> str:
         """The query string of the address that the client opened, without the question mark."""
+
+    @property
+    @abstractmethod
+    def request(self) -> ConnectionRequest:
+        """Path, query, and the headers and cookies that `worker.keep_headers` names; it survives a reload."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The request of a WebSocket handshake, as a program judges it in `on_handshake`, and the two verdicts."""
+"""The request of a WebSocket handshake, as a program judges it and as a connection keeps it, and the two verdicts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from workers.addressing import user_id
 
 
 @dataclass(frozen=True, slots=True)
-class HandshakeRequest:
-    """One request. Header names are in lower case; several values of a header are joined as RFC 9110, 5.3, has it."""
+class ConnectionRequest:
+    """What a connection keeps of its request: of the headers, those that `worker.keep_headers` names.
+
+    Header names are in lower case; several values of a header are joined as RFC 9110, 5.3, has it.
+    """
 
     path: str  # without `http.root_path`
     query: str  # without the question mark
     headers: Mapping[str, str]
-    subprotocols: tuple[str, ...]  # that the client offers
-    remote_ip: str  # as a trusted proxy says; "" behind a unix socket
-    scheme: str  # "http" or "https", as a trusted proxy says
-    host: str
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -31,6 +30,16 @@ class HandshakeRequest:
             if separator:
                 found.setdefault(name, value.strip('"'))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeRequest(ConnectionRequest):
+    """The whole request, with all headers."""
+
+    subprotocols: tuple[str, ...]  # that the client offers
+    remote_ip: str  # as a trusted proxy says; "" behind a unix socket
+    scheme: str  # "http" or "https", as a trusted proxy says
+    host: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

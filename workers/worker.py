@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial
 from operator import attrgetter
 from types import ModuleType
@@ -36,7 +36,9 @@ OfWorker = Callable[["Worker"], object]
 _OfWorker = TypeVar("_OfWorker", bound=OfWorker)
 
 MAX_SEND_BUFFER = 64 * 2**20
+MOST_KEPT_HEADERS: Final = 16
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z").match
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z").match  # a token of RFC 9110, 5.6.2
 _DECLARED_HERE: Final = "__declared_workers__"  # in the namespace of a module: the Workers made by its import
 _numbers: Final = itertools.count()
 SCHEMES = ("websocket://", "ws://", "wss://", "http://", "https://", "unix:")
@@ -92,10 +94,10 @@ class Worker(Callbacks):
     `on_error`.
     """
 
-    on_websocket_connect: Event[signatures.OfConnection, signatures.DecoratesThreadedConnection] = Event(
-        "connection", threads=True
+    on_websocket_connect: Event[signatures.OfWebSocketConnect, signatures.DecoratesWebSocketConnect] = Event(
+        "connection", "request", threads=True
     )
-    """`(connection)`: called right after `on_connect`, as in Workerman; every connection is a WebSocket."""
+    """`(connection, request)`: called right after `on_connect`, as in Workerman; `request` is `connection.request`."""
 
     on_message: Event[signatures.OfMessage, signatures.DecoratesMessage] = Event("connection", "data", threads=True)
     """`(connection, data)`: a message arrived, `str` from a text frame and `bytes` from a binary frame.
@@ -147,6 +149,7 @@ class Worker(Callbacks):
         self.count = count
         self.application = application
         self.max_send_buffer = MAX_SEND_BUFFER  # bytes that may wait for one client, beyond the queue
+        self.keep_headers: Collection[str] = ()  # names of headers of the handshake, for `connection.request`
         self.scope = ""  # part of the names of its rooms and users in the store
         self.others: tuple[Worker, ...] = ()  # the other Workers of the program
         self._node: WorkerHost | None = None  # the process that serves this Worker
@@ -342,8 +345,23 @@ def _at_least_one(attribute: str, value: Any) -> int:
     return value
 
 
+def _header_names(attribute: str, names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{attribute} is a list of names of headers, not {names!r}")
+    for name in names:
+        if _HEADER_NAME(name) is None:
+            raise ValueError(f"{attribute}: {name!r} is no name of a header")
+        if name.lower() == "sec-websocket-key":  # two clients differ in that header and share one judgement
+            raise ValueError(f"{attribute}: {name} is of use for the handshake only and is not kept")
+    kept = tuple(dict.fromkeys(sys.intern(name.lower()) for name in names))
+    if len(kept) > MOST_KEPT_HEADERS:
+        raise ValueError(f"{attribute} has {len(kept)} names; the most are {MOST_KEPT_HEADERS}")
+    return kept
+
+
 _DECLARED: Final[dict[str, Callable[[str, Any], Any]]] = {
     "listen": _address, "name": _own_name, "count": _count, "threads": _at_least_one, "max_send_buffer": _at_least_one,
+    "keep_headers": _header_names,
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""`on_handshake` judges a request before the 101: by its cookie, its headers and its path, and in bounded time."""
+"""`on_handshake` judges a request before the 101, in bounded time; a connection keeps what the program names of it."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,69 @@ async def test_who_is_not_let_in_gets_an_answer_and_no_websocket(server, path: s
     if status == 401:
         assert (response.headers["WWW-Authenticate"], response.body) == ("Cookie", b"log in first\n")
     assert b"secret" not in (response.body or b"")
+
+
+KEEPER = """
+import os
+from workers import Worker
+
+worker = Worker()
+worker.keep_headers = ["Cookie", "X-Agent"]
+
+@worker.on_connect
+def count(connection):
+    connection.session["began"] = 1
+
+@worker.on_websocket_connect
+def greet(connection, request):
+    connection.send(repr((request.path, request.query, dict(request.headers), request.cookies)))
+
+@worker.on_message
+def tell(connection, data):
+    request = connection.request
+    shown = repr((request.path, request.query, dict(request.headers), request.cookies))
+    connection.send(f"{os.getpid()} {shown}")
+"""
+
+
+async def test_a_connection_keeps_what_the_program_names_of_its_request_over_a_reload(
+    chatmaster, tmp_path: Path
+) -> None:
+    path = tmp_path / "keeper.py"
+    path.write_text(KEEPER)
+    server = chatmaster(str(path), workers=1)
+    headers = [
+        ("Cookie", "a=b"),
+        ("X-Agent", "one"),
+        ("X-Agent", "two"),
+        ("Authorization", "secret"),
+        ("Cookie", "c=d"),
+    ]
+    async with (
+        connect(f"{server.url}rooms/7?x=1", additional_headers=headers) as client,
+        connect(server.url) as bare,
+    ):
+        kept = {"cookie": "a=b; c=d", "x-agent": "one, two"}
+        told = repr(("/rooms/7", "x=1", kept, {"a": "b", "c": "d"}))
+        nothing = repr(("/", "", {}, {}))
+        assert (await client.recv(), await bare.recv()) == (told, nothing)
+        pids = set()
+        for _ in range(3):
+            await client.send("")
+            await bare.send("")
+            pid, shown = str(await client.recv()).split(" ", 1)
+            assert shown == told
+            assert await bare.recv() == f"{pid} {nothing}"
+            pids.add(pid)
+            done = await asyncio.to_thread(server.ctl, "reload")
+            assert done.returncode == 0, done.stderr
+        assert len(pids) == 3
+
+
+async def test_what_a_header_says_is_not_remembered_for_another_client(chatmaster, tmp_path: Path) -> None:
+    path = tmp_path / "keeper.py"
+    path.write_text(KEEPER)
+    server = chatmaster(str(path), workers=1)
+    for agent in ("one", "two", "one"):  # without a cookie and a query clients share one judgement
+        async with connect(server.url, additional_headers={"X-Agent": agent}) as client:
+            assert await client.recv() == repr(("/", "", {"x-agent": agent}, {}))

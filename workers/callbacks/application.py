@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ class CallbackApplication:
             if accepted.user:
                 self._work_off(connection, self._begin_bound(connection, accepted.user), what="on_handshake")
                 return
-        begun = (self._call("connect", connection), self._call("websocket_connect", connection))
+        begun = [self._call(event, connection, *args) for event, args in self._beginning(connection)]
         waiting = [one for one in begun if one is not None]
         if waiting:  # the client's messages wait until then
             self._work_off(connection, self._one_by_one(connection, waiting), what="on_connect")
@@ -95,9 +95,15 @@ class CallbackApplication:
     async def _begin_bound(self, connection: ClientConnection, user: str) -> None:
         """Bind the connection to the user whom `on_handshake` named, and begin it then."""
         await self._node.bindings.bind(connection, user)
-        for event in ("connect", "websocket_connect"):
-            if connection.ws.is_open and (waiting := self._call(event, connection)) is not None:
+        for event, args in self._beginning(connection):
+            if connection.ws.is_open and (waiting := self._call(event, connection, *args)) is not None:
                 await self._one_by_one(connection, [waiting])
+
+    def _beginning(self, connection: ClientConnection) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The callbacks of a new connection, with what each gets beside the connection."""
+        yield "connect", ()
+        if "websocket_connect" in self._callbacks:
+            yield "websocket_connect", (connection.request,)
 
     def _slow_down(self, connection: ClientConnection, size: int) -> None:
         """Pause reading the socket until there are tokens again: a program's protocol has no message for "too fast".

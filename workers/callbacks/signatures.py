@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from workers.connection import Connection
-    from workers.handshake_request import HandshakeRequest
+    from workers.handshake_request import ConnectionRequest, HandshakeRequest
 
 OfConnection = Callable[["Connection"], object]
+OfWebSocketConnect = Callable[["Connection", "ConnectionRequest"], object]
 OfHandshake = Callable[["HandshakeRequest"], object]
 OfMessage = Callable[["Connection", "str | bytes"], object]
 OfClose = Callable[["Connection", int, str], object]
 OfError = Callable[["Connection", Exception], object]
 
 _Connection = TypeVar("_Connection", bound=OfConnection)
+_WebSocketConnect = TypeVar("_WebSocketConnect", bound=OfWebSocketConnect)
 _Handshake = TypeVar("_Handshake", bound=OfHandshake)
 _Message = TypeVar("_Message", bound=OfMessage)
 _Close = TypeVar("_Close", bound=OfClose)
@@ -38,6 +40,15 @@ class DecoratesThreadedConnection(Protocol):
     def __call__(self, callback: _Connection, /) -> _Connection: ...
     @overload
     def __call__(self, /, *, threaded: bool = False) -> Callable[[_Connection], _Connection]: ...
+
+
+class DecoratesWebSocketConnect(Protocol):
+    """See `Registrar`."""
+
+    @overload
+    def __call__(self, callback: _WebSocketConnect, /) -> _WebSocketConnect: ...
+    @overload
+    def __call__(self, /, *, threaded: bool = False) -> Callable[[_WebSocketConnect], _WebSocketConnect]: ...
 
 
 class DecoratesHandshake(Protocol):

@@ -19,6 +19,7 @@ from workers.payload import TEXT, close_code, close_reason, packed
 from workers.session import Session
 
 if TYPE_CHECKING:
+    from workers.handshake_request import ConnectionRequest
     from workers.transport.ports import OpenSocket
 
 
@@ -150,6 +151,11 @@ class ClientConnection(Connection):
     def query(self) -> str:
         """The query string of the address that the client opened, without the question mark."""
         return self.ws.query
+
+    @property
+    def request(self) -> ConnectionRequest:
+        """Path, query, and the headers and cookies that `worker.keep_headers` names; it survives a reload."""
+        return self.ws.request
 
     @property
     def buffered(self) -> int:

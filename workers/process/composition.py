@@ -156,6 +156,7 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         paths=_websocket_paths(node),
         message_size=application.frame_size(settings.limits.message_size),
         max_send_buffer=node.worker.max_send_buffer,
+        keep_headers=tuple(node.worker.keep_headers),
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
     if not node.endpoints:

@@ -33,6 +33,7 @@ class EndpointConfig:
     control_frames: int = 2000  # from one peer in a ping interval; a tiny fragment counts an eighth; beyond: 4009
     subprotocols: tuple[str, ...] = ()  # in order of preference; a client that offers none gets none
     paths: frozenset[str] | None = WEBSOCKET_PATHS  # None: any path
+    keep_headers: tuple[str, ...] = ()  # in lower case: what a connection keeps of its request's headers
     origins: tuple[str, ...] = ()  # patterns, in addition to the endpoint's own origin
     hosts: tuple[str, ...] = ()  # patterns of Host headers; empty: any
     root_path: str = ""  # path under which a proxy serves the endpoint, where the proxy passes the path on
@@ -52,6 +53,7 @@ class EndpointConfig:
         paths: frozenset[str] | None = WEBSOCKET_PATHS,
         message_size: int = 0,
         max_send_buffer: int = 67_108_864,
+        keep_headers: tuple[str, ...] = (),
     ) -> EndpointConfig:
         """The configuration from the settings, for an application with these options.
 
@@ -77,6 +79,7 @@ class EndpointConfig:
             binary=binary,
             subprotocols=subprotocols,
             paths=paths,
+            keep_headers=keep_headers,
             origins=settings.http.origins,
             hosts=settings.http.hosts,
             root_path=settings.http.root_path.rstrip("/"),

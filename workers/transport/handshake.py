@@ -24,6 +24,7 @@ from workers.transport.negotiation import (
     BadRequest,
     HandshakeRefused,
     asks_for_websocket,
+    joined,
     lost_its_upgrade,
     parse_request,
     wants_websocket,
@@ -207,7 +208,7 @@ class Handshake(asyncio.Protocol):
         headers: dict[str, str] = {}
         for name, value in request.headers.raw_items():
             name = name.lower()
-            headers[name] = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}" if name in headers else value
+            headers[name] = joined(name, (headers[name], value)) if name in headers else value
         scheme = "https" if self.shared.encrypted else "http"
         if self.shared.proxies.trusts(self.peer[0]):
             scheme = self.shared.proxies.scheme(request.headers.get_all) or scheme

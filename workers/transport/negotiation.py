@@ -166,8 +166,10 @@ class Negotiator:
         subprotocols: tuple[str, ...],
         deflate: bool,
         claims: Callable[[Headers], list[str]] = lambda headers: [],
+        keep: tuple[str, ...] = (),
     ) -> None:
         self._claims = claims  # the headers that name the client
+        self._keep = keep  # the names of headers in lower case, interned
         self._paths = paths  # None: any
         self._origins = AllowedOrigins(origins)
         self._subprotocols = subprotocols
@@ -197,13 +199,19 @@ class Negotiator:
             subprotocol=subprotocol,
             deflate=extensions is not None,
             origin=intern(origin),
-            user_agent=intern(", ".join(request.headers.get_all("User-Agent"))),
+            user_agent=intern(joined("user-agent", request.headers.get_all("User-Agent"))),
+            kept=self._kept(request.headers) if self._keep else (),
         )
         return Agreed(
             _switching_protocols(accept, extensions, subprotocol),
             handshake,
             self._claims(request.headers),
         )
+
+    def _kept(self, headers: Headers) -> tuple[tuple[str, str], ...]:
+        """What the connection keeps of its headers; equal values of several connections are one string."""
+        found = ((name, headers.get_all(name)) for name in self._keep)
+        return tuple((name, intern(joined(name, values))) for name, values in found if values)
 
     def _select(self, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         """The server's most preferred subprotocol that the client offers; None where the client offers none."""
@@ -213,6 +221,11 @@ class Negotiator:
             if ours in offered:
                 return Subprotocol(ours)
         raise NegotiationError(f"this server speaks {', '.join(self._subprotocols)}")
+
+
+def joined(name: str, values: Sequence[str]) -> str:
+    """The values of a header as one (RFC 9110, 5.3; for `cookie`, in lower case: RFC 6265, 5.4)."""
+    return ("; " if name == "cookie" else ", ").join(values)
 
 
 def _normalise(headers: Headers) -> None:

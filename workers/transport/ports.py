@@ -10,7 +10,7 @@ import asyncio
 from typing import Protocol
 
 from workers.close_codes import CloseCode
-from workers.handshake_request import Accept, HandshakeRequest, Reject
+from workers.handshake_request import Accept, ConnectionRequest, HandshakeRequest, Reject
 from workers.transport.snapshot import FrozenConnection
 
 
@@ -59,6 +59,10 @@ class OpenSocket(Protocol):
     @property
     def query(self) -> str:
         """The query of the request, without the question mark."""
+
+    @property
+    def request(self) -> ConnectionRequest:
+        """What is kept of the request: path, query, and the headers that `keep_headers` names."""
 
     @property
     def deflate(self) -> bool:

@@ -84,6 +84,7 @@ class EndpointShared:
             subprotocols=config.subprotocols,
             deflate=config.deflate,
             claims=self.proxies.claims,
+            keep=config.keep_headers,
         )
         self.hosts = AllowedHosts(config.hosts)
         self.handshake_cache = HandshakeCache()

@@ -7,6 +7,7 @@ without context takeover keeps no state, and the snapshot has ages instead of ti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import intern
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +19,8 @@ from workers.handshake_request import Accept
 class HandshakeResult:
     """The outcome of a handshake; connections with a cached handshake share one object.
 
-    Of the headers only `origin` and `user_agent` are stored: cookies and other headers must not outlive the handshake.
+    Of the headers only `origin`, `user_agent` and those that the program names are stored: cookies and other headers
+    must not outlive the handshake unasked.
     """
 
     path: str = "/"
@@ -28,6 +30,7 @@ class HandshakeResult:
     origin: str = ""
     user_agent: str = ""
     accepted: Accept | None = None  # what the program's on_handshake said; not in the snapshot
+    kept: tuple[tuple[str, str], ...] = ()  # the headers of `keep_headers` that the request had, interned
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,20 @@ class ConnectionState(Struct, frozen=True, array_like=True):
     origin: str
     user_agent: str
     pinged: float | None = None
+    kept: tuple[tuple[str, str], ...] = ()
 
     @property
     def handshake(self) -> HandshakeResult:
         """The outcome of the handshake."""
-        return HandshakeResult(self.path, self.query, self.subprotocol, self.deflate, self.origin, self.user_agent)
+        return HandshakeResult(
+            path=intern(self.path),
+            query=self.query,
+            subprotocol=self.subprotocol,
+            deflate=self.deflate,
+            origin=intern(self.origin),
+            user_agent=intern(self.user_agent),
+            kept=tuple((intern(name), intern(value)) for name, value in self.kept),
+        )
 
 
 encode_state = msgspec.msgpack.Encoder().encode

@@ -15,7 +15,7 @@ from websockets.protocol import OPEN as PARSER_OPEN
 from websockets.server import ServerProtocol
 
 from workers.close_codes import CloseCode
-from workers.handshake_request import Accept
+from workers.handshake_request import Accept, ConnectionRequest
 from workers.transport import frames
 from workers.transport.closing import CLOSING, FROZEN, GONE, OPEN, ClosingProtocol
 from workers.transport.keepalive import PingedSocket
@@ -77,6 +77,12 @@ class WebSocket(ClosingProtocol):
     def query(self) -> str:
         """The query of the request, without the question mark."""
         return self.handshake.query
+
+    @property
+    def request(self) -> ConnectionRequest:
+        """What is kept of the request; made at each use, since most connections are never asked."""
+        handshake = self.handshake
+        return ConnectionRequest(handshake.path, handshake.query, dict(handshake.kept))
 
     @property
     def subprotocol(self) -> str | None:
@@ -391,6 +397,7 @@ class WebSocket(ClosingProtocol):
             origin=handshake.origin,
             user_agent=handshake.user_agent,
             pinged=self.shared.keepalive.ping_age(self, now),
+            kept=handshake.kept,
         )
 
     def restore(self, state: ConnectionState) -> None:

@@ -1,6 +1,6 @@
 """Makes a connection ready in a coroutine, which takes a turn of the store; messages rely on it."""
 
-from workers import Connection, Worker
+from workers import Connection, ConnectionRequest, Worker
 
 worker = Worker(name="greeter")
 
@@ -12,7 +12,7 @@ async def connected(connection: Connection) -> None:
 
 
 @worker.on_websocket_connect
-async def opened(connection: Connection) -> None:
+async def opened(connection: Connection, request: ConnectionRequest) -> None:
     await connection.leave("hall")
     connection.session["count"] += 10
 

@@ -5,7 +5,7 @@ from workers import Connection, Worker
 worker = Worker("websocket://127.0.0.1:8000", name="operated")
 
 
-@worker.on_websocket_connect
+@worker.on_connect
 async def enter(connection: Connection) -> None:
     await connection.join("hall")
     if user := connection.query.partition("user=")[2]:

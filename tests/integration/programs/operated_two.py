@@ -15,8 +15,8 @@ async def enter(connection: Connection) -> None:
     connection.send("entered")
 
 
-first.on_websocket_connect(enter)
-second.on_websocket_connect(enter)
+first.on_connect(enter)
+second.on_connect(enter)
 
 if __name__ == "__main__":
     Worker.run_all()

@@ -18,7 +18,7 @@ from workers.chat import Chat
 from workers.threads import Threaded
 
 CALLED_WITH = {
-    "on_worker_start": 1, "on_worker_stop": 1, "on_worker_reload": 1, "on_connect": 1, "on_websocket_connect": 1,
+    "on_worker_start": 1, "on_worker_stop": 1, "on_worker_reload": 1, "on_connect": 1, "on_websocket_connect": 2,
     "on_message": 2, "on_close": 3, "on_error": 2, "on_buffer_full": 1, "on_buffer_drain": 1,
 }  # fmt: skip
 HOOKS = ("on_hello", "on_join", "on_say", "on_kept")
@@ -330,3 +330,14 @@ def test_a_hook_of_a_chat_may_be_a_method_too() -> None:
 
     chat = Polite()
     assert chat.callbacks["say"](None) == "please" and chat.consulted == {"say"}
+
+
+@pytest.mark.parametrize(
+    "names", ["cookie", [b"cookie"], ["two words"], [""], ["Sec-WebSocket-Key"], list("abcdefghijklmnopq")]
+)
+def test_what_is_no_list_of_headers_is_refused_where_it_is_set(names: Any) -> None:
+    worker = Worker()
+    with pytest.raises((TypeError, ValueError), match="keep_headers"):
+        worker.keep_headers = names
+    worker.keep_headers = ["Cookie", "X-A", "cookie"]
+    assert list(worker.keep_headers) == ["cookie", "x-a"]

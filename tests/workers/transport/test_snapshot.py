@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.workers.transport.serving import DEFLATE, App, frame, text, until
-from workers.transport.snapshot import decode_state
+from workers.transport.negotiation import Agreed, Negotiator, parse_request
+from workers.transport.snapshot import ConnectionState, decode_state, encode_state
 
 RECEIVER = """
 import array, asyncio, json, socket, sys
@@ -212,3 +214,32 @@ async def test_a_ping_that_was_not_answered_travels_with_its_age(serve) -> None:
     assert not ws.is_open
     await served.app.seen[0].ended()
     assert served.app.seen[0].closes == [(4010, "no answer to a ping")]
+
+
+def test_kept_headers_are_one_string_where_they_are_equal_and_earlier_states_have_none() -> None:
+    state = ConnectionState(
+        b"", 1.0, 2, 3, 4, ("192.0.2.1", 5), "/", "", None, False, "", "", None, (("x-a", "v" * 50),)
+    )
+    packed = encode_state(state)
+    one, two = decode_state(packed).handshake, decode_state(packed).handshake
+    assert one.kept == two.kept == (("x-a", "v" * 50),)
+    assert one.kept[0][1] is two.kept[0][1]
+    earlier = msgspec.msgpack.encode(msgspec.msgpack.decode(packed)[:-1])
+    assert decode_state(earlier).handshake.kept == ()
+
+
+def test_a_connection_of_which_nothing_is_kept_takes_no_more_memory() -> None:
+    negotiator = Negotiator(paths=None, origins=(), subprotocols=(), deflate=True)
+    block = (
+        b"GET /?x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nCookie: a=b\r\nX-A: c\r\n\r\n"
+    )
+    agreed = negotiator.negotiate(parse_request(block))
+    assert isinstance(agreed, Agreed)
+    assert agreed.handshake.kept is tuple()  # noqa: C408  # the one empty tuple of the process
+    keeping = Negotiator(paths=None, origins=(), subprotocols=(), deflate=True, keep=("x-a", "x-b"))
+    first, second = (keeping.negotiate(parse_request(block)) for _ in range(2))
+    assert isinstance(first, Agreed)
+    assert isinstance(second, Agreed)
+    assert first.handshake.kept == (("x-a", "c"),)
+    assert first.handshake.kept[0][1] is second.handshake.kept[0][1]

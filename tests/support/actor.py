@@ -237,7 +237,7 @@ class Actor:
             self.fault(f"{message}, where nothing was lost")
         elif kind == "history":
             self.ledger.looked.append(Looked(room, message["messages"], whole=True))
-        elif kind not in ("ack", "error", "bye", "members", "pong", "typing", "read", "unmuted"):
+        elif kind not in ("ack", "error", "banned", "bye", "members", "pong", "typing", "read", "unmuted"):
             self.fault(f"{message} is unknown, or of a room it is not in")
         if answer is not None and not answer.done():
             answer.set_result(message)

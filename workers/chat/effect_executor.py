@@ -47,6 +47,7 @@ from workers.chat.rules.effects import (
     PublishNotice,
     ReadHistory,
     ReadMembers,
+    ReadSanctions,
     Reply,
     TellRead,
 )
@@ -354,6 +355,14 @@ class EffectExecutor:
         client.session.charge(len(page.payload) / BYTES_A_TOKEN)
         return (page,)
 
+    def _read_sanctions(self, client: ChatConnection, effect: ReadSanctions) -> None:
+        client.start(self._sanctions(client, effect), effect.id, "sanctions")
+
+    async def _sanctions(self, client: ChatConnection, effect: ReadSanctions) -> Effects:
+        page = await self._moderation.listed(effect)
+        client.session.charge(len(page.payload) / BYTES_A_TOKEN)
+        return (page,)
+
     def _moderate(self, client: ChatConnection, effect: Moderate) -> None:
         client.start(self._moderation.moderate(client, effect), effect.id, str(effect.verb))
 
@@ -384,6 +393,7 @@ _CARRY_OUT: Final[dict[type[Effect], Callable[[EffectExecutor, ChatConnection, A
     ChangeName: EffectExecutor._change_name,
     ReadHistory: EffectExecutor._read_history,
     ReadMembers: EffectExecutor._read_members,
+    ReadSanctions: EffectExecutor._read_sanctions,
     Moderate: EffectExecutor._moderate,
     Consult: EffectExecutor._consult,
 }

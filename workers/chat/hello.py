@@ -17,7 +17,7 @@ from workers.chat.room_entry import PendingJoins, RoomEntries, RoomEntry, RoomIn
 from workers.chat.rules.commands import Wanted
 from workers.chat.rules.effects import Admit, Effects, Greet, Reply
 from workers.chat.rules.identity import Identity
-from workers.chat.rules.permissions import sanctioned_address
+from workers.chat.rules.permissions import ban_of, sanctioned_address
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
 from workers.chat.services import ChatServices
@@ -92,7 +92,8 @@ class HelloFlow:
             asked = self._registry.count_in(connection.id, identity.user, connection.ws.address, new=identity.fresh)
             refusal = await self._over_limit(client, asked) if asked else None
             if refusal is None and not sanctions.none:
-                refusal = self._banned(identity, session.address)
+                if banned := self._banned(client, identity):
+                    return banned
                 admit = self._without_banned(client, admit)
             if refusal is not None:
                 return session.turned_away(*refusal)
@@ -121,10 +122,13 @@ class HelloFlow:
         exceeded = await self._registry.ask(client.connection.id, asked)
         return None if exceeded is None else (CloseCode.TOO_MANY, exceeded)
 
-    def _banned(self, identity: Identity, address: str) -> tuple[int, str] | None:
-        """Close code and reason for a user who is banned from everything; by now the store was asked."""
-        reason = self._context.sanctions.banned(identity.user, address if identity.guest else "", "", time.time())
-        return None if reason is None else (CloseCode.REMOVED, reason or "you are banned")
+    def _banned(self, client: ChatConnection, identity: Identity) -> Effects:
+        """Tell a user who is banned from everything why and until when, and close; by now the store was asked."""
+        sanctions, address, now = self._context.sanctions, sanctioned_address(client.session, identity), time.time()
+        reason = sanctions.banned(identity.user, address, "", now)
+        if reason is None:
+            return ()
+        return client.session.banned("", reason, sanctions.banned_until(identity.user, address, "", now))
 
     def release(self, client: ChatConnection) -> None:
         """Count a connection no longer that is not let in."""
@@ -132,16 +136,13 @@ class HelloFlow:
 
     def _without_banned(self, client: ChatConnection, admit: Admit) -> Admit:
         """Refuse single rooms that the user is banned from; this worker knows of them since the store was asked."""
-        address = sanctioned_address(client.session, admit.identity)
+        now = time.time()
         wanted, refused = [], list(admit.refused)
         for one in admit.wanted:
-            reason = self._context.sanctions.banned(admit.identity.user, address, one.room, time.time())
-            if reason is None:
+            error = ban_of(client.session, admit.identity, one.room, now, field=admit.field_of(one.room))
+            if error is None:
                 wanted.append(one)
             else:
-                error = RequestError(
-                    "banned", reason or "you are banned from this room", field=admit.field_of(one.room)
-                )
                 refused.append(error.reply(None))
         return admit if len(wanted) == len(admit.wanted) else _with_rooms(admit, wanted, refused)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from typing import Any, Final
 
 from workers.bus.port import BusError
 from workers.chat.chat_connection import ChatConnection
@@ -16,12 +18,15 @@ from workers.chat.renames import Renames
 from workers.chat.roles import Roles
 from workers.chat.room_entry import PendingJoins, PendingKick
 from workers.chat.rules import replies
-from workers.chat.rules.effects import Effects, Moderate, Reply, Verb
+from workers.chat.rules.effects import Effects, Moderate, ReadSanctions, Reply, Verb
 from workers.chat.rules.identity import GUEST_PREFIX
+from workers.chat.rules.session import ChatSession
 from workers.chat.services import ChatServices
 from workers.registry import AuditEntry, Sanction
 
 logger = logging.getLogger(__name__)
+
+SANCTIONS_SHOWN: Final = 200  # in one answer to a moderator
 
 
 class ModerationService:
@@ -81,6 +86,15 @@ class ModerationService:
                 return held
         return None
 
+    async def listed(self, asked: ReadSanctions) -> Reply:
+        """The bans and mutes that hold, newest first, for a moderator of the room. Raises BusError."""
+        held = await self._registry.sanctions_held()
+        fitting = [one for one in held if asked.room in ("", one.room)]
+        fitting.sort(key=lambda one: one.at, reverse=True)
+        rows = [_row(one) for one in fitting[:SANCTIONS_SHOWN]]
+        truncated = len(fitting) > len(rows)
+        return Reply(replies.sanctions(asked.id, sanctions=rows, count=len(fitting), truncated=truncated))
+
     def _addresses_of(self, user: str) -> tuple[str, ...]:
         """Where a guest of this worker comes from; nothing for users, and for guests of other workers."""
         if not user.startswith(GUEST_PREFIX):
@@ -118,7 +132,7 @@ class ModerationService:
         reason = order.reason or "you were kicked"
         self._lost_orders.note_kick(order.user, order.room, order.at)
         self._pending.add_kick(order.user, PendingKick(order.room, reason, offset))
-        self._remove(order.user, order.room, reason, offset)
+        self._remove(order.user, offset, lambda session: session.kicked(order.room, reason))
 
     def _apply_sanction(self, sanction: Sanction, offset: int) -> None:
         before = self._mute_of(sanction)
@@ -129,7 +143,8 @@ class ModerationService:
             return
         self._hold_for_addresses(sanction)
         if sanction.verb == "ban":
-            self._remove(sanction.user, sanction.room, sanction.reason or "you are banned", offset)
+            until = sanction.until / 1000 if sanction.until else float("inf")
+            self._remove(sanction.user, offset, lambda session: session.banned(sanction.room, sanction.reason, until))
 
     def _mute_of(self, sanction: Sanction) -> float | None:
         """Until when the user of a sanction may not speak in its room."""
@@ -161,9 +176,19 @@ class ModerationService:
                 "the %s of %s does not hold for the guest's address: %s", sanction.verb, sanction.user, error
             )
 
-    def _remove(self, user: str, room: str, reason: str, offset: int) -> None:
+    def _remove(self, user: str, offset: int, put_out: Callable[[ChatSession], Effects]) -> None:
         for client in self._connections.of_user(user):
             if client.connection.ordered >= offset:
                 continue  # it has been out, and came back since
             client.connection.ordered = offset
-            client.carry_out(client.session.kicked(room, reason))
+            client.carry_out(put_out(client.session))
+
+
+def _row(sanction: Sanction) -> dict[str, Any]:
+    """A ban or a mute as a moderator sees it, without the addresses of a guest. Times are ms since 1970."""
+    row: dict[str, Any] = {"kind": sanction.verb, "user": sanction.user, "by": sanction.by, "since": sanction.at}
+    optional = {"room": sanction.room, "until": sanction.until, "reason": sanction.reason}
+    row.update((key, value) for key, value in optional.items() if value)
+    if sanction.addresses:
+        row["address"] = True
+    return row

@@ -18,6 +18,7 @@ from workers.client.client import Client, Connecting, connect
 from workers.client.errors import CannotConnect, ClientError, ConnectionEnded, OutcomeUnknown, RequestRefused
 from workers.client.events import (
     Ack,
+    Banned,
     Bye,
     Deleted,
     Disconnected,
@@ -26,6 +27,8 @@ from workers.client.events import (
     Error,
     Event,
     Gap,
+    HeldSanction,
+    HeldSanctions,
     History,
     Joined,
     Left,
@@ -45,6 +48,7 @@ from workers.client.events import (
 
 __all__ = [
     "Ack",
+    "Banned",
     "Bye",
     "CannotConnect",
     "Client",
@@ -58,6 +62,8 @@ __all__ = [
     "Error",
     "Event",
     "Gap",
+    "HeldSanction",
+    "HeldSanctions",
     "History",
     "Joined",
     "Left",

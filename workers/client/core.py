@@ -161,6 +161,8 @@ class Core:
                 return [Tell(event)]
             case events.Welcome() | events.Left() | events.Ack() | events.History() | events.Members() | events.Pong():
                 return self._answered(event)
+            case events.HeldSanctions():
+                return self._answered(event)
             case events.Presence():
                 self._receive_names(event)
             case events.Bye():

@@ -218,6 +218,8 @@ class Error(Pushed, frozen=True, kw_only=True):
     id: RequestId = None
     retry_after_ms: int | None = None
     field: str | None = None
+    until: int | None = None  # of a ban or a mute, ms since 1970; None: without end
+    reason: str | None = None  # of a ban or a mute
 
 
 class Bye(Pushed, frozen=True, kw_only=True):
@@ -240,6 +242,36 @@ class Unmuted(Pushed, frozen=True, kw_only=True):
     """The user is no longer muted."""
 
     room: str | None = None
+
+
+class Banned(Pushed, frozen=True, kw_only=True):
+    """The user is banned, from the room or (None) from the server, until a time (ms since 1970; None: without end)."""
+
+    room: str | None = None
+    until: int | None = None
+    reason: str = ""
+
+
+class HeldSanction(Struct, frozen=True, kw_only=True):
+    """A ban or a mute as a moderator sees it. Times are ms since 1970."""
+
+    kind: str
+    user: str
+    by: str = ""
+    since: int = 0
+    room: str | None = None  # None: everywhere
+    until: int | None = None  # None: without end
+    reason: str = ""
+    address: bool = False  # it holds for every guest of the same address, too
+
+
+class HeldSanctions(Pushed, frozen=True, kw_only=True, tag="sanctions"):
+    """The bans and mutes that hold, newest first."""
+
+    sanctions: tuple[HeldSanction, ...]
+    count: int
+    truncated: bool = False
+    id: RequestId = None
 
 
 class Pong(Pushed, frozen=True, kw_only=True):
@@ -276,6 +308,8 @@ FromServer = (
     | Error
     | Muted
     | Unmuted
+    | Banned
+    | HeldSanctions
     | Bye
     | Pong
 )

@@ -145,6 +145,10 @@ class Verbs:
         """End a mute."""
         return await self._request(events.Ack, "unmute", None, user=user, room=room)
 
+    async def sanctions(self, room: str | None = None) -> events.HeldSanctions:
+        """The bans and mutes that hold in a room; without a room all of them."""
+        return await self._request(events.HeldSanctions, "sanctions", None, room=room)
+
     async def ping(self) -> events.Pong:
         """A round trip to the chat; the answer has the server's time."""
         return await self._request(events.Pong, "ping", None)

@@ -160,6 +160,13 @@ class Sanctions:
         found = self._find("ban", user, address, room, now)
         return found.reason if found else None
 
+    def banned_until(self, user: str, address: str, room: str, now: float) -> float:
+        """The end (Unix time; inf: without end) of the ban that `banned` reports; `now` if there is none."""
+        found = self._find("ban", user, address, room, now)
+        if found is None:
+            return now
+        return found.until / 1000 if found.until else float("inf")
+
     def muted(self, user: str, address: str, room: str, now: float) -> float | None:
         """The end (Unix time; inf: without end) of the mute of a user, or of a guest's address, in a room.
 

@@ -37,6 +37,7 @@ class Known:
 
     def __init__(self) -> None:
         self.bans: dict[tuple[str, str], str] = {}
+        self.ban_ends: dict[tuple[str, str], float] = {}  # Unix time
         self.mutes: dict[tuple[str, str], float] = {}
         self.reasons: dict[tuple[str, str], str] = {}  # of the mutes
         self.roles: dict[str, Role] = {}
@@ -52,6 +53,9 @@ class Known:
 
     def muted(self, user: str, address: str, room: str, now: float) -> float | None:
         return self.mutes.get((user, room), self.mutes.get((user, "")))
+
+    def banned_until(self, user: str, address: str, room: str, now: float) -> float:
+        return self.ban_ends.get((user, room), float("inf"))
 
     def why_muted(self, user: str, address: str, room: str, now: float) -> str:
         return self.reasons.get((user, room), self.reasons.get((user, ""), ""))

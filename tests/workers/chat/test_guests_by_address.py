@@ -55,7 +55,7 @@ async def is_kept_out(server: Chatmaster, address: str) -> bool:
     for _ in range(4):
         async with await ChatSocket.open(server.url, headers={"X-Forwarded-For": address}) as other:
             other.send_json({"type": "hello"})
-            if (await other.receive_json())["type"] != "bye":
+            if (await other.receive_json())["type"] != "banned":
                 return False
     return True
 
@@ -64,7 +64,7 @@ async def is_let_in(server: Chatmaster, address: str) -> bool:
     for _ in range(4):
         async with await ChatSocket.open(server.url, headers={"X-Forwarded-For": address}) as other:
             other.send_json({"type": "hello"})
-            if (await other.receive_json())["type"] == "bye":
+            if (await other.receive_json())["type"] == "banned":
                 return False
     return True
 

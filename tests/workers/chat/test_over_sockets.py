@@ -329,7 +329,7 @@ async def _is_away(server: Chatmaster, user: str) -> bool:
 async def _is_banned(server: Chatmaster, source: str) -> bool:
     async with await ChatSocket.open(server.url, source=source) as other:
         other.send_json({"type": "hello"})
-        return bool((await other.receive_json())["type"] == "bye")
+        return bool((await other.receive_json())["type"] == "banned")
 
 
 async def test_edit_delete_and_react_are_for_the_author_or_a_moderator(server: Chatmaster):
@@ -552,6 +552,7 @@ async def test_a_kick_from_a_room_and_from_everything(server: Chatmaster):
 async def test_a_ban_holds_on_every_worker_until_it_is_lifted(server: Chatmaster):
     async with people(server, "r-ban", "mod-b", "eve") as (moderator, eve):
         await moderator.ask(type="ban", room="r-ban", user="eve", reason="spam")
+        assert "until" not in await see(eve, "banned", room="r-ban", reason="spam")
         assert (await see(eve, "left", room="r-ban"))["reason"] == "spam"
         assert (await eve.ask(type="join", room="r-ban"))["code"] == "banned"
         async with people(server, "r-ban", "eve") as (again,):
@@ -575,6 +576,51 @@ async def test_a_ban_holds_on_every_worker_until_it_is_lifted(server: Chatmaster
 
 async def _joins(socket: ChatSocket, room: str) -> bool:
     return bool((await socket.ask(type="join", room=room))["type"] == "joined")
+
+
+async def test_the_banned_are_told_why_and_until_when(server: Chatmaster):
+    """At once, at a join, among the rooms of a hello, and where the ban of everywhere turns a hello away."""
+
+    def is_an_hour(told: dict[str, Any]) -> bool:
+        return bool(3500 < told["until"] / 1000 - time.time() < 3610)
+
+    async with people(server, "r-why", "mod-w", "erik") as (moderator, erik):
+        await moderator.ask(type="ban", room="r-why", user="erik", seconds=3600, reason="spam")
+        assert is_an_hour(await see(erik, "banned", room="r-why", reason="spam"))
+        await see(erik, "left", room="r-why")
+        refused = await erik.ask(type="join", room="r-why")
+        assert (refused["code"], refused["reason"]) == ("banned", "spam") and is_an_hour(refused)
+        assert refused["message"] == "you are banned from this room for 60 min more: spam"
+        assert 0 < refused["retry_after_ms"] <= 3_600_000
+        async with people(server, "r-why", "erik") as (again,):
+            assert is_an_hour(await again.expect("error", code="banned", reason="spam", field="rooms[0].room"))
+        await moderator.ask(type="ban", user="erik", seconds=3600, reason="more spam")
+        assert is_an_hour(await see(erik, "banned", reason="more spam"))
+        assert (await see(erik, "bye"))["reason"] == "more spam"
+        async with await ChatSocket.open(server.url) as late:
+            late.send_json({"type": "hello", "token": token("erik")})
+            assert is_an_hour(await see(late, "banned", reason="more spam"))
+            assert (await late.wait_closed()).code == 4003
+
+
+async def test_moderators_see_the_bans_and_mutes_that_hold(server: Chatmaster):
+    async with people(server, "r-list", "mod-l", "finn") as (moderator, finn):
+        assert (await finn.ask(type="sanctions", room="r-list"))["code"] == "forbidden"
+        await moderator.ask(type="mute", room="r-list", user="finn", seconds=600, reason="loud")
+        await moderator.ask(type="ban", room="r-list", user="gus")
+        await moderator.ask(type="ban", user="gus", reason="everywhere")
+        answer = await moderator.ask(type="sanctions", room="r-list")
+        ban, mute = answer["sanctions"]
+        assert (answer["type"], answer["count"], answer["truncated"]) == ("sanctions", 2, False)
+        assert (ban["kind"], ban["user"], ban["by"], "until" in ban) == ("ban", "gus", "mod-l", False)
+        assert (mute["kind"], mute["user"], mute["room"], mute["reason"]) == ("mute", "finn", "r-list", "loud")
+        assert 500 < mute["until"] / 1000 - time.time() < 610
+        everything = (await moderator.ask(type="sanctions"))["sanctions"]
+        assert [one["reason"] for one in everything if one["user"] == "gus" and "room" not in one] == ["everywhere"]
+        assert (await moderator.ask(type="unmute", user="finn", room="r-list"))["lifted"]
+        assert (await moderator.ask(type="unban", user="gus", room="r-list"))["lifted"]
+        assert (await moderator.ask(type="unban", user="gus"))["lifted"]
+        assert (await moderator.ask(type="sanctions", room="r-list"))["sanctions"] == []
 
 
 async def test_a_mute_keeps_quiet_and_ends(server: Chatmaster):

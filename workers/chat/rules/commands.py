@@ -194,6 +194,16 @@ class Unban(Moderation, frozen=True): ...
 class Unmute(Moderation, frozen=True): ...
 
 
+class ListSanctions(Command, frozen=True, tag="sanctions"):
+    """A moderator asks for the bans and mutes of a room; without a room, for all."""
+
+    room: Name | None = None
+
+    def __post_init__(self) -> None:
+        if self.room is not None:
+            _keep(self, "room", room_name)
+
+
 class Ping(Command, frozen=True): ...
 
 
@@ -216,6 +226,7 @@ AnyCommand = (
     | Mute
     | Unban
     | Unmute
+    | ListSanctions
     | Ping
 )
 

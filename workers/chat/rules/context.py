@@ -28,6 +28,9 @@ class SanctionLookup(Protocol):
     def banned(self, user: str, address: str, room: str, now: float) -> str | None:
         """Why the user, or a guest's address, is banned from the room ("": from everything); None: no ban."""
 
+    def banned_until(self, user: str, address: str, room: str, now: float) -> float:
+        """Until when that ban holds: Unix time, or inf; `now` where there is none."""
+
     def muted(self, user: str, address: str, room: str, now: float) -> float | None:
         """Until when the user, or a guest's address, is muted in the room: Unix time, or inf; None: not muted."""
 

@@ -158,6 +158,13 @@ class ReadMembers(Effect, frozen=True, gc=False):
     room: str
 
 
+class ReadSanctions(Effect, frozen=True, gc=False):
+    """Answer with the bans and mutes that hold in a room, or with room "" with all."""
+
+    id: RequestId
+    room: str
+
+
 class ChangeName(Effect, frozen=True, gc=False):
     """Give this user another name, on every connection and worker; then acknowledge."""
 

@@ -24,7 +24,7 @@ from workers.chat.rules.state import Actor
 from workers.room_options import matches
 
 ROLE_PREFIX: Final = "role:"
-MODERATE: Final = frozenset({"kick", "ban", "mute", "unban", "unmute"})
+MODERATE: Final = frozenset({"kick", "ban", "mute", "unban", "unmute", "sanctions"})
 _INBOX: Final = frozenset({"join", "history", "read", "edit", "delete", "react"})
 _SPEAK: Final = frozenset({"say", "edit", "delete", "react", "typing"})
 EVERYONE: Final = ("*",)
@@ -93,10 +93,21 @@ def _not_joined(room: str) -> RequestError:
 
 
 def _require_not_banned(actor: Actor, identity: Identity, room: str, now: float) -> None:
-    address = sanctioned_address(actor, identity)
-    reason = actor.context.sanctions.banned(identity.user, address, room, now)
-    if reason is not None:
-        raise RequestError("banned", reason or "you are banned from this room", field="room")
+    refusal = ban_of(actor, identity, room, now)
+    if refusal is not None:
+        raise refusal
+
+
+def ban_of(actor: Actor, identity: Identity, room: str, now: float, *, field: str = "room") -> RequestError | None:
+    """The refusal of a user who is banned from a room, with the reason and the end; None: not banned."""
+    sanctions, address = actor.context.sanctions, sanctioned_address(actor, identity)
+    reason = sanctions.banned(identity.user, address, room, now)
+    if reason is None:
+        return None
+    until = sanctions.banned_until(identity.user, address, room, now)
+    left = until - now if until < float("inf") else None
+    message = _told("you are banned from this room", left, reason)
+    return RequestError("banned", message, field=field, retry_after=left, until=until, reason=reason)
 
 
 def _require_voice(actor: Actor, identity: Identity, room: str, now: float) -> None:
@@ -105,12 +116,15 @@ def _require_voice(actor: Actor, identity: Identity, room: str, now: float) -> N
     if until is not None:
         left = until - now if until < float("inf") else None
         reason = actor.context.sanctions.why_muted(identity.user, address, room, now)
-        raise RequestError("muted", told_of_mute(left, reason), retry_after=left)
+        raise RequestError("muted", told_of_mute(left, reason), retry_after=left, until=until, reason=reason)
 
 
 def told_of_mute(seconds: float | None, reason: str) -> str:
     """The text that a muted user reads: for how much longer (None: without end), and why."""
-    words = "you are muted"
+    return _told("you are muted", seconds, reason)
+
+
+def _told(words: str, seconds: float | None, reason: str) -> str:
     if seconds is not None:
         amount, unit = next((seconds / size, unit) for size, unit in _UNITS if seconds >= 2 * size or size == 1)
         words += f" for {math.ceil(amount)} {unit} more"

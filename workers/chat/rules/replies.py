@@ -76,10 +76,27 @@ def done(request: RequestId, *, room: str | None = None, lifted: bool | None = N
 
 
 def error(
-    code: str, message: str, *, request: RequestId = None, retry_after_ms: int | None = None, field: str | None = None
+    code: str,
+    message: str,
+    *,
+    request: RequestId = None,
+    retry_after_ms: int | None = None,
+    field: str | None = None,
+    until: float | None = None,
+    reason: str | None = None,
 ) -> bytes:
-    """The request had no effect; after `unavailable` and `internal` the outcome is unknown."""
-    return _answer("error", request, code=code, message=message, retry_after_ms=retry_after_ms, field=field or None)
+    """The request had no effect; after `unavailable` and `internal` the outcome is unknown.
+
+    `until` (Unix time; None or inf: without end) and `reason` are those of a ban or a mute.
+    """
+    return _answer(
+        "error", request, code=code, message=message, retry_after_ms=retry_after_ms, field=field or None,
+        until=_milliseconds(until), reason=reason,
+    )  # fmt: skip
+
+
+def _milliseconds(until: float | None) -> int | None:
+    return None if until is None or until == float("inf") else int(until * 1000)
 
 
 def joined(request: RequestId, state: RoomState) -> bytes:
@@ -139,8 +156,17 @@ def read(room: str, user: str, offset: int) -> bytes:
 
 def muted(room: str, *, until: float, reason: str) -> bytes:
     """The user may not speak, in the room or, "", anywhere: until when (Unix time; inf: without end), and why."""
-    ends = int(until * 1000) if until < float("inf") else None
-    return _answer("muted", None, room=room or None, until=ends, reason=reason)
+    return _answer("muted", None, room=room or None, until=_milliseconds(until), reason=reason)
+
+
+def banned(room: str, *, until: float, reason: str) -> bytes:
+    """The user is put out, of the room or, "", of the server: until when (Unix time; inf: without end), and why."""
+    return _answer("banned", None, room=room or None, until=_milliseconds(until), reason=reason)
+
+
+def sanctions(request: RequestId, *, sanctions: Sequence[dict[str, Any]], count: int, truncated: bool) -> bytes:
+    """The answer to `sanctions`."""
+    return _answer("sanctions", request, sanctions=sanctions, count=count, truncated=truncated)
 
 
 def unmuted(room: str) -> bytes:

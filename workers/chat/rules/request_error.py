@@ -16,19 +16,36 @@ RETRY_STORE: Final = 1.0  # seconds after which a client may ask again what the 
 class RequestError(Exception):
     """A request that is refused: it becomes an `error` in answer, and has no other effect.
 
-    `code` is one of the protocol's error codes, `retry_after` in seconds.
+    `code` is one of the protocol's error codes, `retry_after` in seconds; `until` (Unix time; inf: without end) and
+    `reason` are those of a ban or a mute.
     """
 
-    def __init__(self, code: str, message: str, *, field: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after: float | None = None,
+        until: float | None = None,
+        reason: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.field = field
         self.retry_after = retry_after
+        self.until = until
+        self.reason = reason
 
     def reply(self, request: RequestId) -> Reply:
         """The answer, repeating the request's id."""
         wait = None if self.retry_after is None else max(1, math.ceil(self.retry_after * 1000))
-        return Reply(replies.error(self.code, str(self), request=request, retry_after_ms=wait, field=self.field))
+        return Reply(
+            replies.error(
+                self.code, str(self), request=request, retry_after_ms=wait, field=self.field,
+                until=self.until, reason=self.reason,
+            )
+        )  # fmt: skip
 
 
 def from_bus_error(error: BusError) -> RequestError:

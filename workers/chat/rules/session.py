@@ -33,6 +33,7 @@ from workers.chat.rules.effects import (
     Moderate,
     ReadHistory,
     ReadMembers,
+    ReadSanctions,
     Reply,
     Verb,
 )
@@ -170,7 +171,7 @@ class ChatSession(Actor):
         return (mistake.reply(request),)
 
     def turned_away(self, code: int, reason: str) -> Effects:
-        """The user is not admitted: banned (4003), or over a limit on connections (4004)."""
+        """The user is not admitted: over a limit on connections (4004), or banned (4003), see `banned`."""
         return self._end(code, reason, retry_after_ms=COME_BACK_MS if code == CloseCode.TOO_MANY else 0)
 
     def greeted(self, request: RequestId, rooms: Sequence[RoomState], now: float) -> Effects:
@@ -235,6 +236,11 @@ class ChatSession(Actor):
         """The user was kicked from a room, or with room "" from everything."""
         return self.expelled(room, reason) if room else self.removed(reason)
 
+    def banned(self, room: str, reason: str, until: float) -> Effects:
+        """The user was banned from a room, or with room "" from everything, until a Unix time (inf: without end)."""
+        effects = self.kicked(room, reason or ("you are banned from this room" if room else "you are banned"))
+        return (Reply(replies.banned(room, until=until, reason=reason)), *effects) if effects else ()
+
     def enforce_bans(self, now: float) -> Effects:
         """Leave every room that the user is banned from, or with a ban from everything the server."""
         sanctions = self.context.sanctions
@@ -243,12 +249,12 @@ class ChatSession(Actor):
         user, address = self.identity.user, sanctioned_address(self, self.identity)
         everywhere = sanctions.banned(user, address, "", now)
         if everywhere is not None:
-            return self.removed(everywhere or "you are banned")
+            return self.banned("", everywhere, sanctions.banned_until(user, address, "", now))
         effects: list[Effect] = []
         for room in self.rooms:
             reason = sanctions.banned(user, address, room, now)
             if reason is not None:
-                effects += self.expelled(room, reason or "you are banned from this room")
+                effects += self.banned(room, reason, sanctions.banned_until(user, address, room, now))
         return effects
 
     def _end(self, code: int, reason: str, *, retry_after_ms: int = 0, note: str = "") -> Effects:
@@ -318,6 +324,10 @@ class ChatSession(Actor):
     def _ping(self, command: commands.Ping, now: float) -> Effects:
         return (Reply(replies.pong(command.id, int(now * 1000))),)
 
+    def _sanctions(self, command: commands.ListSanctions, now: float) -> Effects:
+        permit(self, self.identity, "sanctions", command.room or "", now)
+        return (ReadSanctions(command.id, command.room or ""),)
+
     def _moderate(self, command: commands.Moderation, now: float) -> Effects:
         verb = Verb(type(command).__name__.lower())
         room = command.room or ""
@@ -379,6 +389,7 @@ _HANDLERS: Final[dict[type[commands.Command], Handler]] = {
     commands.Mute: ChatSession._moderate,
     commands.Unban: ChatSession._moderate,
     commands.Unmute: ChatSession._moderate,
+    commands.ListSanctions: ChatSession._sanctions,
     commands.Ping: ChatSession._ping,
 }
 

@@ -25,6 +25,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "react": {"offset": 1, "emoji": "+"},
     "typing": {},
     **{verb: {"user": "somebody"} for verb in sorted(MODERATE_VERBS)},
+    "sanctions": {},
 }
 ENTER = ("join", "history")  # what can be asked for from outside
 SPEAK = ("say", "edit", "delete", "react", "typing")

@@ -201,7 +201,8 @@ def test_a_banned_user_cannot_join():
     play = guest()
     play.known.bans[GUEST, "lobby"] = "spam"
     answer = play.asks(type="join", room="lobby")
-    assert (answer["code"], answer["message"]) == ("banned", "spam")
+    assert (answer["code"], answer["message"]) == ("banned", "you are banned from this room: spam")
+    assert answer["reason"] == "spam" and "until" not in answer, "without end"
 
 
 def test_a_large_room_costs_tokens_to_join():

@@ -11,6 +11,9 @@
  * @typedef {{key?: string, data?: any, timeout?: number}} WriteOptions `data` instead of the text: any JSON;
  *   `timeout` in seconds, Infinity to wait for as long as the key is good
  * @typedef {{room?: string, seconds?: number, reason?: string}} Sanction without a room: everywhere
+ * @typedef {{kind: "ban" | "mute", user: string, by: string, since: number, room?: string, until?: number,
+ *   reason?: string, address?: boolean}} Sanctioned until then (ms; without: without end), and for the address of a guest
+ * @typedef {{type: "sanctions", sanctions: Sanctioned[], count: number, truncated: boolean}} Sanctions the newest first
  */
 
 /** The requests, without the connection that carries them. All but `read` and `typing` promise the server's answer. */
@@ -179,6 +182,15 @@ export class Verbs extends EventTarget {
    */
   unmute(user, options = {}) {
     return this.request("unmute", { user, ...options });
+  }
+
+  /**
+   * The bans and mutes that hold in a room; without a room all of them. For moderators.
+   * @param {string} [room]
+   * @returns {Promise<Sanctions>}
+   */
+  sanctions(room) {
+    return this.request("sanctions", { room });
   }
 
   /** A round trip to the chat; the answer has the server's time. */

@@ -61,8 +61,9 @@
  * @typedef {{room: string, user: string, offset: number}} Read
  * @typedef {{room: string, epoch: string, from: number, to: number, changes?: boolean}} Gap
  * @typedef {{room: string, epoch: string, offset: number}} Reset
- * @typedef {{type: "muted" | "unmuted", room?: string, until?: number, reason?: string}} Muted
- * @typedef {{id?: number, code: string, message: string, field?: string, retry_after_ms?: number}} WireError
+ * @typedef {{type: "muted" | "unmuted" | "banned", room?: string, until?: number, reason?: string}} Muted
+ * @typedef {{id?: number, code: string, message: string, field?: string, retry_after_ms?: number,
+ *   until?: number, reason?: string}} WireError with `until` and `reason` of a ban or a mute
  * @typedef {{code: number, reason: string, retry_after_ms?: number}} Bye
  * @typedef {import("./verbs.js").History} Page of a log
  *
@@ -81,6 +82,7 @@
  * @property {Read} read
  * @property {Muted} muted
  * @property {Muted} unmuted
+ * @property {Muted} banned before the `left` or the `bye` that it causes
  * @property {WireError} error
  * @property {Bye} bye
  * @property {import("./chat.js").State} state

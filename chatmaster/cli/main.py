@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -360,10 +361,18 @@ def check(instance: Instance, app: str | None, store: bool, overrides: tuple[str
 
 
 @cli.command()
+@click.option(
+    "--write",
+    is_flag=False,
+    flag_value="chatmaster.toml",
+    metavar="[PATH]",
+    help="instead, write a configuration file with every key, commented out; default: ./chatmaster.toml",
+)
+@click.option("--force", is_flag=True, help="with --write: replace a file that exists")
 @overrides
 @as_json
 @click.pass_obj
-def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> None:
+def config(instance: Instance, write: str | None, force: bool, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print the settings that a start from here would use, each with its origin.
 
     The settings come from the flags, the environment, the file and the program. Where the running server of that name
@@ -371,9 +380,34 @@ def config(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> Non
     """
     from chatmaster.cli import check as cli_check
 
+    if write is not None:
+        from chatmaster.cli import shared_files
+
+        click.echo(f"written: {shared_files.write_configuration(Path(write), force=force)}", err=True)
+        return
+    if force:
+        raise UsageError("--force goes with --write")
     loaded = cli_check.with_program(warn(instance.load(overrides)))
     rows = cli_check.compared(loaded, cli_check.effective(loaded))
     show(rows, lambda: cli_check.render(rows), as_json=as_json)
+
+
+@cli.command()
+@click.argument("directory", metavar="[DIR]", required=False)
+@click.option("--force", is_flag=True, help="with DIR: replace files that exist")
+@as_json
+def examples(directory: str | None, force: bool, as_json: bool) -> None:
+    """List the files that come with chatmaster: programs, units, proxies, documents; with DIR, copy them there."""
+    from chatmaster.cli import shared_files
+
+    if directory is not None:
+        copies = shared_files.copy_examples(Path(directory), force=force)
+        click.echo(f"copied to {directory}: {counted(len(copies), 'file')}", err=True)
+        return
+    if force:
+        raise UsageError("--force goes with a folder to copy to")
+    rows = shared_files.examples()
+    show([row._asdict() for row in rows], lambda: shared_files.render(rows), as_json=as_json)
 
 
 @cli.command()

@@ -168,7 +168,7 @@ class Worker(Callbacks):
             super().__setattr__(name, value)
 
     def uncalled(self, event: str) -> str:
-        return self._served_by if not event.startswith("worker_") else ""
+        return self._served_by if event != "handshake" and not event.startswith("worker_") else ""
 
     @property
     def is_chat(self) -> bool:

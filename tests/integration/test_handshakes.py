@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
+
+from chatmaster import tokens
 
 PROGRAM = """
 import asyncio
@@ -100,7 +104,7 @@ def tell(connection, data):
 """
 
 
-async def test_a_connection_keeps_what_the_program_names_of_its_request_over_a_reload(
+async def test_a_connection_keeps_what_the_program_names_of_its_request_over_a_reload_and_an_upgrade(
     chatmaster, tmp_path: Path
 ) -> None:
     path = tmp_path / "keeper.py"
@@ -122,16 +126,17 @@ async def test_a_connection_keeps_what_the_program_names_of_its_request_over_a_r
         nothing = repr(("/", "", {}, {}))
         assert (await client.recv(), await bare.recv()) == (told, nothing)
         pids = set()
-        for _ in range(3):
+        for order in ("reload", "reload", "upgrade", ""):
             await client.send("")
             await bare.send("")
             pid, shown = str(await client.recv()).split(" ", 1)
             assert shown == told
             assert await bare.recv() == f"{pid} {nothing}"
             pids.add(pid)
-            done = await asyncio.to_thread(server.ctl, "reload")
-            assert done.returncode == 0, done.stderr
-        assert len(pids) == 3
+            if order:
+                done = await asyncio.to_thread(server.ctl, order)
+                assert done.returncode == 0, done.stderr
+        assert len(pids) == 4
 
 
 async def test_what_a_header_says_is_not_remembered_for_another_client(chatmaster, tmp_path: Path) -> None:
@@ -141,3 +146,104 @@ async def test_what_a_header_says_is_not_remembered_for_another_client(chatmaste
     for agent in ("one", "two", "one"):  # without a cookie and a query clients share one judgement
         async with connect(server.url, additional_headers={"X-Agent": agent}) as client:
             assert await client.recv() == repr(("/", "", {"x-agent": agent}, {}))
+
+
+CHAT = """
+from workers import Accept, Reject
+from workers.chat import Chat, Refuse
+
+chat = Chat()
+worker = chat.worker
+worker.keep_headers = ["cookie", "x-agent"]
+SESSIONS = {"s1": ("ann", {"name": "Ann", "role": "moderator"}), "s2": ("bob", {"rol": "admin"}), "s3": ("guest:1", {})}
+
+@worker.on_handshake
+def judge(request):
+    if "sid" not in request.cookies:
+        return None
+    if request.cookies["sid"] not in SESSIONS:
+        return Reject(401)
+    user, claims = SESSIONS[request.cookies["sid"]]
+    return Accept(user=user, session=claims)
+
+@chat.on_hello
+def seen(hello):
+    request = hello.request
+    if "no-hello" in request.query:
+        return Refuse(repr((hello.person.user, request.path, request.query, dict(request.headers), request.cookies)))
+"""
+SECRET = "a secret of more than thirty-two characters"
+
+
+@pytest.fixture
+def chat(chatmaster, tmp_path: Path):
+    path = tmp_path / "site.py"
+    path.write_text(CHAT)
+    settings = {"auth.mode": "token", "auth.secret": SECRET, "limits.hello_timeout": 60.0}
+    return chatmaster(str(path), workers=1, settings=settings)
+
+
+async def welcomed(client, **hello: object) -> dict[str, Any]:
+    await client.send(json.dumps({"type": "hello", **hello}))
+    answer: dict[str, Any] = json.loads(await client.recv())
+    assert answer["type"] == "welcome", answer
+    return answer
+
+
+async def test_a_sites_cookie_is_the_login_of_the_chat_also_after_a_reload(chat) -> None:
+    headers = {"Cookie": "sid=s1"}
+    async with (
+        connect(f"{chat.url}ws", additional_headers=headers) as early,
+        connect(f"{chat.url}ws", additional_headers=headers) as late,
+        connect(f"{chat.url}ws", additional_headers=headers) as silent,
+    ):
+        known = await welcomed(early, rooms=[{"room": "hall"}])
+        assert (known["user"], known["name"], known["role"]) == ("ann", "Ann", "moderator")
+        done = await asyncio.to_thread(chat.ctl, "reload")
+        assert done.returncode == 0, done.stderr
+        known = await welcomed(late, token="guest.guest:0123456789abcdef.0123456789012345678901")
+        assert (known["user"], known["role"]) == ("ann", "moderator")
+        await early.send('{"type":"say","id":1,"room":"hall","text":"still ann"}')
+        while (told := json.loads(await early.recv()))["type"] != "message":
+            pass
+        assert (told["from"]["user"], told["text"]) == ("ann", "still ann")
+        await silent.send('{"type":"join","room":"hall"}')  # no token, no hello
+        assert json.loads(await silent.recv())["user"] == "ann"
+
+
+async def test_a_token_beside_the_handshake_is_of_the_same_user(chat) -> None:
+    headers = {"Cookie": "sid=s1"}
+    async with connect(f"{chat.url}ws", additional_headers=headers) as client:
+        known = await welcomed(client, token=tokens.sign("ann", secret=SECRET, role="admin", ttl=60))
+        assert (known["user"], known["role"]) == ("ann", "admin")
+    async with connect(f"{chat.url}ws", additional_headers=headers) as client:
+        await client.send(json.dumps({"type": "hello", "token": tokens.sign("bob", secret=SECRET, ttl=60)}))
+        with pytest.raises(ConnectionClosed):
+            while True:
+                assert json.loads(await client.recv())["type"] != "welcome"
+
+
+async def test_the_chat_lets_nobody_in_by_a_handshake_that_names_nobody(chat) -> None:
+    with pytest.raises(InvalidStatus):
+        await connect(f"{chat.url}ws", additional_headers={"Cookie": "sid=old"})
+    for headers in ({}, {"Cookie": "sid=s2"}):  # no session; and a claim that does not exist
+        async with connect(f"{chat.url}ws", additional_headers=headers) as client:
+            with pytest.raises(ConnectionClosed):
+                await client.send('{"type":"hello"}')
+                while True:
+                    assert json.loads(await client.recv())["type"] != "welcome"
+    async with connect(f"{chat.url}ws", additional_headers={"Cookie": "sid=s3"}) as client:
+        assert (await welcomed(client))["user"] == "guest%3A1"  # nobody becomes a guest so
+    assert "has name, role and rooms, not rol" in chat.log()
+
+
+async def test_on_hello_sees_path_query_and_what_is_kept_also_after_a_reload(chat) -> None:
+    headers = {"Cookie": "sid=s1; a=b", "X-Agent": "x", "X-Other": "y"}
+    async with connect(f"{chat.url}ws?no-hello=1", additional_headers=headers) as client:
+        for _ in range(2):
+            await client.send('{"type":"hello"}')
+            told = json.loads(await client.recv())["message"]
+            kept = {"cookie": "sid=s1; a=b", "x-agent": "x"}
+            assert told == repr(("ann", "/ws", "no-hello=1", kept, {"sid": "s1", "a": "b"}))
+            done = await asyncio.to_thread(chat.ctl, "reload")
+            assert done.returncode == 0, done.stderr

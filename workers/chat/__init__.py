@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-_SERVED = "the chat serves this Worker, and its hooks are on_hello, on_join, on_say and on_kept"
+_SERVED = "the chat serves this Worker, and its hooks are on_hello, on_join, on_say and on_kept, beside on_handshake"
 
 
 class Chat(Hooks):

@@ -38,11 +38,11 @@ from workers.chat.rules import replies
 from workers.chat.rules.amendments import amended
 from workers.chat.rules.commands import request_size
 from workers.chat.rules.context import Context
-from workers.chat.rules.identity import Identities
+from workers.chat.rules.identity import Identities, identity_of_login
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.moderators import ModeratorIndex
 from workers.chat.rules.names import cleaned
-from workers.chat.rules.session import ChatSession
+from workers.chat.rules.session import ChatSession, LoggedInSession
 from workers.chat.rules.state import SessionPhase, SessionState
 from workers.chat.services import ChatServices
 from workers.chat.session_timeouts import SessionTimeouts
@@ -168,9 +168,17 @@ class ChatApplication:
     def on_open(self, connection: ClientConnection) -> None:
         """The handshake is done: begin a session."""
         now = connection.opened_at
-        session = ChatSession(self._context, connection.id, now, address=self._network_of(connection))
+        session = self._new_session(connection, now)
         client = connection.app = ChatConnection(self._executor, connection, session)
         self._timeouts.await_hello(client, now)
+
+    def _new_session(self, connection: ClientConnection, now: float) -> ChatSession:
+        """A session of nobody, or of the user whom the program's `on_handshake` named. Raises ValueError."""
+        address, accepted = self._network_of(connection), connection.ws.accepted
+        if accepted is None or not accepted.user:
+            return ChatSession(self._context, connection.id, now, address=address)
+        login = identity_of_login(accepted.user, accepted.session)
+        return LoggedInSession(self._context, connection.id, now, address=address, login=login)
 
     def _network_of(self, connection: ClientConnection) -> str:
         """The network of a connection's address, as sanctions, limits and slow mode count it."""

@@ -35,7 +35,7 @@ class HookRunner:
         person = _person(connection, consult.identity)
         command = consult.command
         if isinstance(command, commands.Hello | commands.Rename):
-            request: Any = HelloRequest(person)
+            request: Any = HelloRequest(person, connection.request)
         elif isinstance(command, commands.Join | commands.History):
             request = JoinRequest(person, command.room)
         else:

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol, TypeVar, overload
 from msgspec import Struct
 
 from workers.callbacks.registering import Callbacks, Event
+from workers.handshake_request import ConnectionRequest
 
 ERROR_CODES: Final = (
     "bad_request", "unauthorized", "forbidden", "not_joined", "not_found", "too_large", "rate_limited", "muted",
@@ -57,9 +58,13 @@ class Person(Struct, frozen=True):
 
 
 class HelloRequest(Struct, frozen=True):
-    """A user says hello, or changes name or token: `person` is what the user would become."""
+    """A user says hello, or changes name or token: `person` is what the user would become.
+
+    `request` is of the handshake: path, query, and the headers and cookies that `chat.worker.keep_headers` names.
+    """
 
     person: Person
+    request: ConnectionRequest
 
 
 class JoinRequest(Struct, frozen=True):

@@ -22,6 +22,7 @@ from workers.chat.hooks import Hooks, Kept, Refuse
 from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError
+from workers.handshake_request import ConnectionRequest
 from workers.node.counters import Counters
 from workers.tasks import Tasks
 
@@ -32,6 +33,7 @@ class Anybody:
     """As much of a connection as a hook is told of."""
 
     remote_ip = "192.0.2.1"
+    request = ConnectionRequest("/ws", "a=b", {"cookie": "sid=s1"})
 
 
 async def ask(hook: str, callback: Any, command: commands.Command) -> str | None:
@@ -84,6 +86,7 @@ async def test_on_hello_is_asked_about_new_names_too():
     seen: list[Any] = []
     await ask("hello", seen.append, commands.decode('{"type":"rename","name":"Ada"}'))
     assert [one.person.name for one in seen] == ["U"]  # the identity that the session would have
+    assert [one.request.cookies for one in seen] == [{"sid": "s1"}]
 
 
 async def test_what_is_not_text_is_asked_about_as_data_and_edits_with_their_offset():

@@ -17,7 +17,7 @@ from workers.chat.rules.effects import (
     Effects,
     Greet,
 )
-from workers.chat.rules.identity import Identity, Refusal, Role
+from workers.chat.rules.identity import Identity, Refusal, Role, is_users
 from workers.chat.rules.permissions import may, permit
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import Actor
@@ -25,13 +25,24 @@ from workers.chat.rules.state import Actor
 
 def identify(actor: Actor, command: commands.Hello, now: float) -> Identity | Refusal:
     """The identity of a hello, with the name that it asks for. Raises RequestError."""
-    if not actor.context.identities.ready_for(command.token):
-        raise RequestError("unavailable", "the store does not answer", retry_after=1.0)
-    found = actor.context.identities.identify(command.token, now)
+    found = _identified(actor, command.token, now)
     if isinstance(found, Refusal) or command.name is None:
         return found
     name = checked_name(actor.context, command.name, found)
     return msgspec.structs.replace(found, name=name, chosen=name != found.name)
+
+
+def _identified(actor: Actor, token: str | None, now: float) -> Identity | Refusal:
+    """The user of the handshake, also where the client presents a guest's token; else who presents the token."""
+    identities, login = actor.context.identities, actor.login
+    if login is not None and not is_users(token):
+        return login
+    if not identities.ready_for(token):
+        raise RequestError("unavailable", "the store does not answer", retry_after=1.0)
+    found = identities.identify(token, now)
+    if login is not None and isinstance(found, Identity) and found.user != login.user:
+        return Refusal("this token is another user's", note="the handshake named another user than the token")
+    return found
 
 
 def admit(actor: Actor, identity: Identity, command: commands.Hello, now: float) -> Admit:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import re
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Any, Final
@@ -30,6 +30,7 @@ OPERATOR: Final = "operator:chatctl"
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _GUEST_TOKEN: Final = re.compile(r"guest\.(guest:[0-9a-f]{16})\.([A-Za-z0-9_-]{22})\Z")
 
+_LOGIN_CLAIMS: Final = {"name", "role", "rooms"}
 _RESERVED: Final = (GUEST_PREFIX, "operator:", "bot:")
 
 # What PyJWT and the claims' conversions raise for tokens that are wrong in ways of their own.
@@ -97,11 +98,11 @@ class Identities:
 
     def ready_for(self, token: str | None) -> bool:
         """Whether it can be decided now who presents this."""
-        return self.guest_secret is not None or not self.guests_allowed or _is_users(token)
+        return self.guest_secret is not None or not self.guests_allowed or is_users(token)
 
     def identify(self, token: str | None, now: float) -> Identity | Refusal:
         """Who presents this token at `now` (Unix time); without one a new guest, where guests are allowed."""
-        if token and _is_users(token):
+        if token and is_users(token):
             return self._by_token(token, now)
         if not self.guests_allowed:
             return Refusal("a token is needed")
@@ -150,7 +151,20 @@ class Signer:
         return b2a_base64(state.digest(), newline=False)[:-2].translate(_URL_SAFE).decode()
 
 
-def _is_users(token: str | None) -> bool:
+def identity_of_login(user: str, claims: Mapping[str, Any]) -> Identity:
+    """The user whom the program's `on_handshake` named; the claims `name`, `role` and `rooms` mean what a token's do.
+
+    Raises ValueError for another claim, or one of which the value is wrong.
+    """
+    if wrong := claims.keys() - _LOGIN_CLAIMS:
+        raise ValueError(f"the session of a chat's Accept has name, role and rooms, not {', '.join(sorted(wrong))}")
+    identity = _identity_of({**claims, "sub": user}, 0.0, 0.0)
+    assert isinstance(identity, Identity)  # without times nothing has expired
+    return identity
+
+
+def is_users(token: str | None) -> bool:
+    """Whether this is a user's token, not a guest's and not none."""
     return bool(token) and not str(token).startswith("guest.")
 
 

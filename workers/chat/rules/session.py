@@ -38,7 +38,7 @@ from workers.chat.rules.effects import (
     Verb,
 )
 from workers.chat.rules.entries import encode
-from workers.chat.rules.identity import ROLE_NAMES, Refusal, Role
+from workers.chat.rules.identity import ROLE_NAMES, Identity, Refusal, Role
 from workers.chat.rules.permissions import RULES, permit, sanctioned_address
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
@@ -138,11 +138,15 @@ class ChatSession(Actor):
             self._said_hello = True
             self.charge(len(command.rooms) / ROOMS_A_TOKEN)
             return self._come_in(command, now)
-        if not self.context.identities.guests_allowed:
+        if not self._needs_no_token:
             raise RequestError("unauthorized", "say hello with a token first")
         effects = self._come_in(commands.Hello(), now)
         self._first = command
         return effects
+
+    @property
+    def _needs_no_token(self) -> bool:
+        return self.context.identities.guests_allowed or self.login is not None
 
     def _come_in(self, command: commands.Hello, now: float) -> Effects:
         identity = admission.identify(self, command, now)
@@ -207,7 +211,7 @@ class ChatSession(Actor):
         if self.phase is not SessionPhase.NEW:
             return ()
         # A client that sent a hello expects its own identity, and must not become a guest without rooms.
-        if self._said_hello or not self.context.identities.guests_allowed:
+        if self._said_hello or not self._needs_no_token:
             return self._end(CloseCode.NO_HELLO, "no hello in time")
         try:
             return self._come_in(commands.Hello(), now)
@@ -350,6 +354,7 @@ class ChatSession(Actor):
             bucket.refused,
             self.phase is SessionPhase.OPEN,
             self._said_hello,
+            self.login,
         )
 
     @classmethod
@@ -357,7 +362,11 @@ class ChatSession(Actor):
         cls, context: Context, connection: str, state: SessionState, now: float, *, address: str = ""
     ) -> ChatSession:
         """Go on with a session of another worker."""
-        session = cls(context, connection, now, address=address)
+        session = (
+            cls(context, connection, now, address=address)
+            if state.login is None
+            else LoggedInSession(context, connection, now, address=address, login=state.login)
+        )
         session.phase = SessionPhase.OPEN if state.open else SessionPhase.NEW
         session._said_hello = state.said_hello
         session.identity = state.identity
@@ -366,6 +375,20 @@ class ChatSession(Actor):
         session._bucket.at = now - state.tokens_age
         session._bucket.refused = state.refused
         return session
+
+
+class LoggedInSession(ChatSession):
+    """A session whose user the handshake named; a class of its own, since every other connection goes without."""
+
+    __slots__ = ("_login",)
+
+    def __init__(self, context: Context, connection: str, now: float, *, address: str = "", login: Identity) -> None:
+        super().__init__(context, connection, now, address=address)
+        self._login = login
+
+    @property
+    def login(self) -> Identity | None:
+        return self._login
 
 
 Handler = Callable[[ChatSession, Any, float], Effects]

@@ -36,6 +36,7 @@ class SessionState(Struct, frozen=True, array_like=True):
     refused: int
     open: bool = True  # False: no hello has been accepted yet
     said_hello: bool = False  # a hello came, and was refused for the time being
+    login: Identity | None = None  # whom the program's `on_handshake` named
 
 
 class Actor:
@@ -45,6 +46,11 @@ class Actor:
     """
 
     __slots__ = ("_bucket", "address", "context", "identity", "plain_say", "rooms")
+
+    @property
+    def login(self) -> Identity | None:
+        """Whom the program's `on_handshake` named, if anybody: the hello is of that user."""
+        return None
 
     def __init__(self, context: Context, now: float, *, address: str = "") -> None:
         self.context = context

@@ -140,6 +140,8 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
         if lasts:
             row |= {"room": given.get("room", ""), "seconds": given.get("seconds"), "connections": len(found)}
             told += f" for {duration(given['seconds'])}" if given.get("seconds") else " for ever"
+            if user.startswith("guest:"):
+                told += f"; the {name} of a guest holds for every guest of the same address"
             told += f"; the user has {counted(len(found), 'connection')}" if found else "; the user is not connected"
         _report([row], told, as_json=as_json)
 

@@ -85,7 +85,8 @@ def test_ban_everywhere(server, visit):
     """The page says so and why, and does not come back by itself."""
     mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()
     moderate(mia, "Bob", "ban", "Everywhere", "for a reason")
-    bob.state("You were removed: for a reason")
+    bob.state("You are banned until")
+    bob.state(": for a reason")
     bob.expect(bob.page.get_by_role("button", name="Try again")).to_be_visible()
     mia.expect(mia.page.locator(".member", has_text="Bob")).to_have_count(0)
 
@@ -109,14 +110,36 @@ def test_unban(server, visit):
     bob.say("something")
     mia.sees("something")
     moderate(mia, "Bob", "ban", "Everywhere", "enough")
-    bob.state("You were removed: enough")
+    bob.state("You are banned until")
+    bob.state(": enough")
     bob.page.get_by_role("button", name="Try again").click()
-    bob.state("You were removed")
+    bob.expect(bob.page.locator("#state-text")).to_have_text(re.compile("You are banned until .*: enough"))
     moderate(mia, "Bob", "unban", "Everywhere", among=".message .name")
     bob.page.get_by_role("button", name="Try again").click()
     bob.state("Connected")
     bob.say("thank you")
     mia.sees("thank you")
+
+
+def test_a_ban_from_a_room_and_the_list_of_bans(server, visit):
+    """Who is banned from a room reads why and until when; the list says for whom it holds, and lifts it."""
+    mia, bob = come_as_moderator(visit, server), visit(server, "Bob").come()
+    mia.page.locator(".member", has_text="Bob").first.click()
+    mia.page.get_by_role("menuitem", name="Moderate…").click()
+    mia.expect(mia.page.get_by_role("dialog")).to_contain_text("holds for every guest of the same address")
+    mia.page.get_by_role("button", name="Cancel").click()
+    moderate(mia, "Bob", "ban", reason="spam")
+    toast = bob.page.locator(".toast", has_text="You are banned")
+    bob.expect(toast).to_have_text(re.compile("from #lobby until .*: spam"))
+    mia.page.locator("#room-menu").click()
+    mia.page.get_by_role("menuitem", name="Bans and mutes…").click()
+    dialog = mia.page.get_by_role("dialog", name="Bans and mutes")
+    row = dialog.locator("li", has_text="Bob")
+    mia.expect(row).to_contain_text(re.compile("Ban · In #lobby · until .* · by Mia · spam · for every guest"))
+    row.get_by_role("button", name="Lift").click()
+    mia.expect(dialog).to_contain_text("Nobody is banned or muted")
+    bob.page.locator("#rooms .room", has_text="lobby").click()
+    bob.expect(bob.page.locator("#text")).to_be_enabled()
 
 
 def test_a_wrong_token_asks_for_another(server, visit):

@@ -66,7 +66,9 @@ async def test_the_verbs_of_the_chat_say_what_they_did(chatmaster: Make) -> None
     assert await ctl("say", "lobby", "hi") == (0, "said in lobby (message 1)")
     assert await ctl("unmute", user, "--room", "lobby") == (1, f"{user} was not muted in lobby: nothing changed")
     assert await ctl("mute", user, "--room", "lobby", "--seconds", "60", "--reason", "noise") == (
-        0, f"muted {user} in lobby for 1m; the user has 1 connection",
+        0,
+        f"muted {user} in lobby for 1m; the mute of a guest holds for every guest of the same address; "
+        "the user has 1 connection",
     )  # fmt: skip
     assert await ctl("ban", "somebody") == (0, "banned somebody everywhere for ever; the user is not connected")
     (mute,) = await asyncio.to_thread(server.ask, "mutes")

@@ -15,12 +15,13 @@ import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Loader } from "./loader.js";
 import { Model } from "./model.js";
-import { mutedText, openModeration } from "./moderation.js";
+import { openModeration, sanctionText } from "./moderation.js";
 import { Outbox, reasonOf } from "./outbox.js";
 import { People } from "./people.js";
 import { openPersonMenu } from "./person.js";
 import { openMenu } from "./popup.js";
 import { press } from "./press.js";
+import { openSanctions } from "./sanctions.js";
 import { startSettings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
 import { keepToken, tabToken, takeToken } from "./signin.js";
@@ -69,6 +70,8 @@ export class App {
     this.readTimer = 0;
     /** @type {Set<string>} rooms that were left here: an address alone does not join them again */
     this.leftByHand = new Set();
+    /** @type {Map<string, import("../chat/wire.js").Muted>} of rooms, until the server has put one out of them */
+    this.banned = new Map();
     this.listen();
     this.listenToPage();
   }
@@ -88,7 +91,8 @@ export class App {
     chat.on("gap", ({ room, changes }) => changes && this.loader.againSoon(room));
     chat.on("typing", (event) => model.typing(event, Date.now()));
     chat.on("presence", (change) => model.presence(change) && this.membersLater(change.room));
-    for (const type of SANCTIONS) chat.on(type, (told) => toast(mutedText(told)));
+    chat.on("banned", (told) => told.room !== undefined && this.banned.set(told.room, told));
+    for (const type of SANCTIONS) chat.on(type, (told) => toast(sanctionText(told)));
     chat.on("error", (error) => toast(reasonOf(error)));
     chat.on("state", ({ state, code }) => {
       if (state !== "connected") model.disconnected();
@@ -121,7 +125,10 @@ export class App {
   leftRoom({ room, reason }) {
     this.model.left({ room });
     this.forgetRoom(room);
-    if (reason)
+    const banned = this.banned.get(room);
+    this.banned.delete(room);
+    if (banned) toast(sanctionText(banned));
+    else if (reason)
       toast(
         reason === "refused"
           ? t("You may not be in #{room}", { room })
@@ -388,6 +395,7 @@ export class App {
     const items = [
       !current.direct && { icon: "link", text: t("Copy a link to this room"), act: () => this.copyLink(current.id) },
       moderates && { icon: "shield", text: t("Moderate…"), act: () => openModeration(this, current.peer) },
+      moderates && { icon: "shield", text: t("Bans and mutes…"), act: () => openSanctions(this) },
       !current.direct &&
         current.joined && { icon: "leave", text: t("Leave this room"), danger: true, act: () => this.leave(current) },
       current.direct && {

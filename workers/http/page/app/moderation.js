@@ -2,6 +2,7 @@
 /** @import { App } from "./main.js" */
 /** @import { Muted } from "../chat/wire.js" */
 import { choiceField, openDialog, textField } from "./dialogs.js";
+import { el } from "./dom.js";
 import { reasonOf } from "./outbox.js";
 import { wholeTime } from "./time.js";
 import { t } from "./words.js";
@@ -35,11 +36,15 @@ const ACTIONS = { mute: "Mute", kick: "Kick", ban: "Ban", unmute: "Unmute", unba
 const translated = (choices) => choices.map(([value, text]) => [value, t(text)]);
 
 /**
- * What somebody reads who is muted, or may speak again.
+ * What somebody reads who is muted or banned, or may speak again.
  * @param {Muted} told
  */
-export function mutedText({ type, room, until, reason }) {
+export function sanctionText({ type, room, until, reason }) {
   if (type === "unmuted") return room ? t("You may write in #{room} again", { room }) : t("You may write again");
+  if (type === "banned") {
+    const told = room ? t("You are banned from #{room}", { room }) : t("You are banned");
+    return withReason(told, until, reason);
+  }
   const told = room ? t("You are muted in #{room}", { room }) : t("You are muted");
   return withReason(told, until, reason);
 }
@@ -70,8 +75,15 @@ export function openModeration(app, user = "") {
   const [placeField, place] = choiceField(t("Where"), places, room);
   const [timeField, time] = choiceField(t("For how long"), translated(TIMES), "600");
   const [reasonField, reason] = textField(t("Reason, which the person is told"), { maxlength: 256 });
-  const show = () => (timeField.hidden = !["mute", "ban"].includes(verb.value));
-  verb.addEventListener("change", show);
+  const widely = el("p", {
+    class: "hint",
+    text: t("A guest’s ban or mute holds for every guest of the same address."),
+  });
+  const show = () => {
+    timeField.hidden = !["mute", "ban"].includes(verb.value);
+    widely.hidden = timeField.hidden || !userInput.value.trim().startsWith("guest:");
+  };
+  for (const field of [verb, userInput]) field.addEventListener("input", show);
   show();
   const submit = async () => {
     const timed = ["mute", "ban"].includes(verb.value) && time.value;
@@ -87,7 +99,7 @@ export function openModeration(app, user = "") {
   const confirm = openDialog({
     title,
     text: user && t("User id: {user}", { user }),
-    fields: [!user && userField, verbField, placeField, timeField, reasonField].filter(Boolean),
+    fields: [!user && userField, verbField, placeField, timeField, widely, reasonField].filter(Boolean),
     action: t("Mute"),
     danger: true,
     submit,

@@ -4,6 +4,7 @@
  */
 /** @import { Chat } from "../chat/chat.js" */
 import { byId } from "./dom.js";
+import { sanctionText } from "./moderation.js";
 import { plural, t } from "./words.js";
 
 const SHORTLY = 5000; // ms: how long good news stays
@@ -22,6 +23,11 @@ export class Status {
     this.trouble = 0; // until when the store is thought to be away
     this.said = "";
     this.offlineAt = 0; // when the browser lost its network
+    /** @type {import("../chat/wire.js").Muted | null} */
+    this.ban = null; // of everywhere
+    chat.on("banned", (told) => {
+      if (!told.room) this.ban = told;
+    });
     chat.on("state", ({ state }) => this.became(state));
     chat.on("caughtup", (missed) => this.caughtUp(missed));
     chat.on("retrying", ({ code }) => code !== "rate_limited" && this.troubled());
@@ -41,6 +47,7 @@ export class Status {
   /** @param {any} state */
   became(state) {
     if (state === "connected") {
+      this.ban = null;
       if (this.was) this.news = { kind: "busy", text: t("Catching up…"), until: Date.now() + LONGER };
       this.was = true;
     }
@@ -77,7 +84,10 @@ export class Status {
   get line() {
     const { state, retryAt = 0, code, reason, refused } = this.chat.state;
     const now = Date.now();
-    if (state === "closed") return { kind: "bad", text: closedText(code, reason), button: t("Try again") };
+    if (state === "closed") {
+      const text = code === 4003 && this.ban ? sanctionText(this.ban) : closedText(code, reason);
+      return { kind: "bad", text, button: t("Try again") };
+    }
     if (state !== "waiting" && now < this.trouble)
       return { kind: "busy", text: t("The server cannot reach its store; trying again") };
     if (state === "connecting") return { kind: "busy", text: this.was ? t("Reconnecting…") : t("Connecting…") };

@@ -18,7 +18,7 @@ def executor_with(room_presence: Any, tasks: Tasks) -> EffectExecutor:
     nothing: Any = SimpleNamespace()
     nothing.on_kept = None
     store = SimpleNamespace(read_positions=None, slow_mode=None, direct_pairs=None)
-    unused = ("hub", "bus", "presence", "registry", "counters", "connections", "mentions")
+    unused = ("hub", "bus", "presence", "registry", "counters", "connections", "mentions", "moderators")
     services: Any = SimpleNamespace(tasks=tasks, store=store, **dict.fromkeys(unused))
     return EffectExecutor(
         services, user_rate=nothing, publisher=nothing, room_presence=room_presence, pending=nothing, renames=nothing,

@@ -23,9 +23,9 @@ SETTINGS = {
     "limits.rate": 0,
     "limits.ping_interval": 3600.0,
 }
-# What kosoku 0.1 says where it cannot make the data of some cases of 12. test_fragmenting.py of the transport has
-# messages like theirs.
-RUNNERS_FAULTS = ("Strings must be encoded before hashing",)
+# What kosoku 0.1 says where it fails itself: it cannot make the data of some cases of 12, and on a busy machine it
+# gives up cases of 12 and 13 long before their time. test_fragmenting.py of the transport has messages like theirs.
+RUNNERS_FAULTS = ("Strings must be encoded before hashing", "Case did not finish within 480 seconds")
 
 
 @pytest.mark.timeout(180)

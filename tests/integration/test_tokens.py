@@ -80,6 +80,8 @@ async def refusal(url: str, given: str | None) -> tuple[int, str]:
     async with await ChatSocket.open(url) as person:
         person.send_json({"type": "hello", **({} if given is None else {"token": given})})
         bye = await person.receive_json()
+        if bye["type"] == "banned":  # says until when, before the bye
+            bye = await person.receive_json()
         assert bye["type"] == "bye", bye
         assert (await person.wait_closed()).code == bye["code"]
         return bye["code"], bye["reason"]

@@ -26,6 +26,14 @@ _POLL = 0.02  # seconds between two checks of a condition without a descriptor t
 
 overrides = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="a setting, as log.level=debug")
 
+_INSTANCE_OPTIONS = {
+    "file": ("--config", "FILE", "the configuration file"),
+    "name": ("--name", "NAME", "the instance, as master.name; a second server on a machine needs a name of its own"),
+    "state_dir": ("--state-dir", "DIR", "as master.state_dir"),
+}
+
+as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
 which_worker = click.option("--worker", metavar="NAME", help="only this Worker of a program that has several")
 
 
@@ -176,3 +184,24 @@ def wait_until(condition: Callable[[], bool], timeout: float | None, otherwise: 
 def is_gone(pid_file: Path) -> bool:
     """True if no master holds the pid file."""
     return pidfile.holder(pid_file) is None
+
+
+def instance_options(hidden: bool) -> list[click.Option]:
+    """The options that select the instance. The help shows them before the command; they also work after it."""
+
+    def remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
+        if value is not None and option.name is not None:
+            setattr(context.ensure_object(Instance), option.name, value)
+
+    return [
+        click.Option(
+            [flag, field],
+            metavar=metavar,
+            help=text,
+            hidden=hidden,
+            expose_value=False,
+            callback=remember,
+            is_eager=True,
+        )
+        for field, (flag, metavar, text) in _INSTANCE_OPTIONS.items()
+    ]

@@ -19,7 +19,18 @@ import click
 from chatmaster import __version__
 from chatmaster.addresses import FORMS
 from chatmaster.cli import moderation, stdio, verbs
-from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, is_gone, overrides, wait_until, warn, which_worker
+from chatmaster.cli.instance import (
+    MOST_SECONDS,
+    Duration,
+    Instance,
+    as_json,
+    instance_options,
+    is_gone,
+    overrides,
+    wait_until,
+    warn,
+    which_worker,
+)
 from chatmaster.cli.top import SORTS, Top
 from chatmaster.contract import ExitCode
 from chatmaster.errors import ChatmasterError, UsageError
@@ -30,43 +41,16 @@ STOP_MARGIN = 6.0
 INTERRUPTED = 128 + signal.SIGINT  # Ctrl-C, as a shell counts it
 SUCCESSION = "_CHATMASTER_SUCCESSION"  # equals `exec_state.VARIABLE`, whose import takes time
 
-_INSTANCE_OPTIONS = {
-    "file": ("--config", "FILE", "the configuration file"),
-    "name": ("--name", "NAME", "the instance, as master.name; a second server on a machine needs a name of its own"),
-    "state_dir": ("--state-dir", "DIR", "as master.state_dir"),
-}
-
-
-def _instance_options(hidden: bool) -> list[click.Option]:
-    """The options that select the instance. The help shows them before the command; they also work after it."""
-
-    def remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
-        if value is not None and option.name is not None:
-            setattr(context.ensure_object(Instance), option.name, value)
-
-    return [
-        click.Option(
-            [flag, field],
-            metavar=metavar,
-            help=text,
-            hidden=hidden,
-            expose_value=False,
-            callback=remember,
-            is_eager=True,
-        )
-        for field, (flag, metavar, text) in _INSTANCE_OPTIONS.items()
-    ]
-
 
 class _Commands(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        cmd.params.extend(_instance_options(hidden=True))
+        cmd.params.extend(instance_options(hidden=True))
         super().add_command(cmd, name)
 
 
 @click.group(
     cls=_Commands,
-    params=list(_instance_options(hidden=False)),
+    params=list(instance_options(hidden=False)),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message=f"chatmaster %(version)s (Python {sys.version.split()[0]})")
@@ -74,9 +58,6 @@ class _Commands(click.Group):
 def cli(context: click.Context) -> None:
     """Run and operate a chatmaster: a chat and WebSocket server with worker processes."""
     context.ensure_object(Instance)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 def show(rows: Any, text: Callable[[], str], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from chatmaster import tokens
 from chatmaster.cli import tables
-from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, overrides, warn, which_worker
+from chatmaster.cli.instance import MOST_SECONDS, Duration, Instance, as_json, overrides, warn, which_worker
 from chatmaster.cli.tables import duration
 from chatmaster.contract import ExitCode
 from chatmaster.errors import RefusedByMaster, UsageError
@@ -36,9 +36,6 @@ def commands() -> list[click.Command]:
         _list("bans", "ban", "List the bans: who, by whom, until when and why."),
         _list("mutes", "mute", "List the mutes: who, by whom, until when and why."),
     ]
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 def _report(rows: list[dict[str, Any]], text: str, *, as_json: bool) -> None:

@@ -52,6 +52,12 @@ def press(person: Any, what: Any) -> None:
     person.page.mouse.up()
 
 
+def more_comes_below(person):
+    """Wait until messages have come below what is in view."""
+    told = person.page.locator("#jump-text").inner_text()
+    wait.until(lambda: person.page.locator("#jump-text").inner_text() != told, 20, "more messages below")
+
+
 def test_ten_of_ten_presses_on_rooms(server, visit, talk):
     """Badges count, names change weight, and the press still arrives."""
     ada = visit(server, "Ada").come("garden")
@@ -176,7 +182,7 @@ def test_the_document_holds_about_two_hundred_messages(server, visit, talk):
     top = f"() => document.querySelector('[data-row=\"{row}\"]').getBoundingClientRect().top"
     before = ada.page.evaluate(top)
     wait.until(lambda: "new" in ada.page.locator("#jump-text").inner_text(), 20, "messages below")
-    time.sleep(1)
+    more_comes_below(ada)
     assert ada.page.evaluate(top) == before
     assert ada.page.locator(".message").count() <= 200
     numbers = set()
@@ -215,7 +221,7 @@ def test_a_quote_and_a_link_lead_to_what_is_not_loaded(server, visit, talk):
     for person in (bob, eve):
         target = person.page.locator(f".message[data-offset='{offset}']")
         person.expect(target).to_be_in_viewport(timeout=20_000)
-        time.sleep(1)
+        more_comes_below(person)
         person.expect(target).to_be_in_viewport()
         person.expect(target).to_be_focused()
     eve.page.evaluate("() => { location.hash = '#lobby/999999' }")

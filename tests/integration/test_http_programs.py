@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.server import Chatmaster
+from tests.support.wait import until_async
 from tests.support.ws import RawSocket
 
 STARLETTE = """
@@ -195,12 +196,13 @@ async def test_a_reload_under_load_refuses_and_cuts_no_request(chatmaster, tmp_p
             clients.create_task(load.ask_slowly())
             clients.create_task(load.upload())
             clients.create_task(load.listen())
-        await asyncio.sleep(1)
+        await until_async(lambda: load.answered > 100, what="the load runs")
         old, began = set(server.pids), time.monotonic()
         process = await asyncio.create_subprocess_exec(*server.command("reload"), env=server.environment)
         assert await process.wait() == 0
         assert time.monotonic() - began < 30
         assert not old & set(server.pids)
-        await asyncio.sleep(1)
+        before = load.answered
+        await until_async(lambda: load.answered > before + 100, what="the new workers answer")
+        await until_async(lambda: load.reconnected >= 1, what="a stream has ended and begun again")
         load.going = False
-    assert load.answered > 100 and load.reconnected >= 1

@@ -112,8 +112,10 @@ class Proxy:
             return
         try:
             onward, server = await self._dial()
-        except OSError:
+        except BaseException as error:
             _reset(writer)
+            if not isinstance(error, OSError):
+                raise
             return
         pair = Pair(writer, server)
         self._pairs.add(pair)

@@ -241,8 +241,12 @@ class ChatSocket(RawSocket):
         self = await cls.open(url, **how)
         optional = {"name": name, "token": token}
         hello = {"type": "hello", "rooms": [{"room": room} for room in rooms]}
-        self.send_json({**hello, **{key: value for key, value in optional.items() if value}})
-        self.welcome = await self.expect("welcome")
+        try:
+            self.send_json({**hello, **{key: value for key, value in optional.items() if value}})
+            self.welcome = await self.expect("welcome")
+        except BaseException:
+            self.abort()
+            raise
         return self
 
     @property

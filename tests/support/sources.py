@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,7 +24,16 @@ def modules() -> dict[str, Path]:
 
 @functools.cache
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    """The tree of a file. The collector pauses: Python 3.11 loses count of a tree's depth when another thread parses
+    during a collection (SystemError, https://github.com/python/cpython/issues/106905)."""
+    text = path.read_text()
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(text)
+    finally:
+        if paused:
+            gc.enable()
 
 
 def place(path: Path) -> str:

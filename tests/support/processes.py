@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 from collections.abc import Iterable
@@ -90,15 +92,16 @@ def send(pid: int, number: signal.Signals) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 without a listener.
+    """A port of 127.0.0.1 without a listener, below those that the kernel gives to outgoing connections (32,768 on).
 
-    Asked of the kernel just before it is used: it hands the ports of its range out at random, so that two tests are
-    unlikely to be given the same one.
+    A port is drawn at random, so that two tests at a time are unlikely to be given the same one.
     """
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def _all() -> list[int]:

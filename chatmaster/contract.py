@@ -49,7 +49,7 @@ class ExitCode(IntEnum):
     NOT_RUNNING = 3
     ALREADY_RUNNING = 4
     NOT_READY = 5  # the application could not be loaded, or a worker did not get ready
-    STORE_UNREACHABLE = 6  # at the first start only
+    STORE_UNREACHABLE = 6  # the store cannot be reached; at the first start only
     TIMED_OUT = 7  # chatctl itself ran out of time
 
 

@@ -1,0 +1,73 @@
+"""The site builds without a warning, asks no other host for anything, and its reference pages are complete."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatmaster.cli.main import cli
+from chatmaster.contract import ExitCode
+from tests.site import codes_page, commands_page, hooks, javascript_page, metrics_page, settings_page
+from tests.support.sources import ROOT
+from workers.close_codes import CloseCode
+
+pytest.importorskip("mkdocs")
+
+# What a browser loads by itself; a link that a reader follows may lead anywhere.
+_LOADED = re.compile(
+    r"""<(?:script|img|iframe|source|link(?![^>]*rel="(?:canonical|next|prev)"))\b[^>]*?(?:src|href)="([^"]+)"""
+)
+_IN_CSS = re.compile(r"""url\(["']?(https?:|//)""")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run([ROOT / "bin/docs", str(folder)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    yield folder
+
+
+def test_no_page_loads_anything_from_another_host(site: Path) -> None:
+    loaded = {(page.name, address) for page in site.rglob("*.html") for address in _LOADED.findall(page.read_text())}
+    assert len(loaded) > 50
+    assert [(page, address) for page, address in loaded if re.match(r"https?:|//", address)] == []
+    assert [sheet.name for sheet in site.rglob("*.css") if _IN_CSS.search(sheet.read_text())] == []
+
+
+def test_the_search_index_needs_no_server(site: Path) -> None:
+    index = (site / "search/search_index.js").read_text()
+    assert index.startswith("var __index = ") and "limits.lag_timeout" in index and "send_to_room" in index
+
+
+def test_every_document_has_a_page(site: Path) -> None:
+    documents = {path.relative_to(ROOT / "etc/doc").with_suffix(".html") for path in (ROOT / "etc/doc").rglob("*.md")}
+    pages = {path.relative_to(site) for path in site.rglob("*.html")}
+    assert documents <= pages
+    assert {Path(name).with_suffix(".html") for name in hooks.GENERATED} <= pages
+
+
+def test_a_generated_page_names_all_that_it_is_made_from() -> None:
+    assert settings_page.keys() == settings_page.keys_of_file()
+    commands = commands_page.render()
+    assert [name for name in cli.commands if f"## {name}" not in commands] == []
+    codes = codes_page.render()
+    assert [code for code in (*ExitCode, *CloseCode) if f"| `{int(code)}` |" not in codes] == []
+    assert len(metrics_page.known()) > 40
+    assert {"on", "say", "history", "close"} <= {
+        member.name
+        for name in ("chat.js", "verbs.js")
+        for member in javascript_page.members((javascript_page.CHAT / name).read_text())
+    }
+
+
+def test_python_names_of_the_reference_are_all_that_a_program_may_import(site: Path) -> None:
+    import chatmaster
+
+    page = (site / "reference/python.html").read_text()
+    missing = [name for name in chatmaster.__all__ if not re.search(rf'id="[\w.]+\.{name}"', page)]
+    assert missing == []

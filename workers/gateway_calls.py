@@ -74,6 +74,11 @@ _ERRORS: Final[dict[str, type[Exception]]] = {
 }
 
 
+def error_of(code: str) -> type[Exception]:
+    """What a gateway raises for a code of the verbs' errors."""
+    return _ERRORS.get(code, GatewayRefused)
+
+
 def own_error(error: Exception) -> GatewayError:
     """What a store, or the way there, raised, as one of ours."""
     if isinstance(error, redis.AuthenticationError):
@@ -123,7 +128,7 @@ class Calls:
             raise GatewayUnavailable(f"no worker answered {verb} within {self._timeout:g} s") from None
         if answered.code:
             text = f"{answered.message} ({answered.field})" if answered.field else answered.message
-            raise _ERRORS.get(answered.code, GatewayRefused)(text)
+            raise error_of(answered.code)(text)
         return msgspec.json.decode(answered.answer)
 
     def _look(self) -> Generator[Step, Any, None]:

@@ -17,7 +17,7 @@ import pytest
 from tests.support.server import Chatmaster
 from tests.support.wait import until
 from tests.support.ws import ChatSocket
-from workers import AsyncGateway, Gateway, GatewayUnavailable
+from workers import AsyncGateway, GatewayUnavailable
 
 Answered = tuple[int, Any, dict[str, str]]
 
@@ -156,30 +156,6 @@ def test_the_description_names_every_verb_that_there_is(server: Chatmaster) -> N
     with urllib.request.urlopen(f"{server.http}/api/v1/", timeout=10) as response:
         page, policy = response.read().decode(), response.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "http://" not in page and "https://" not in page
-
-
-async def test_every_door_gives_the_same(server: Chatmaster) -> None:
-    """One request of each verb that reads, by four doors."""
-    key = await asyncio.to_thread(new_key, server, "ci")
-    async with await ChatSocket.enter(server.url, "hall") as guest, AsyncGateway(store_of(server)) as awaited:
-        with Gateway(store_of(server)) as blocking:
-            blocking.say("hall", "one", user="bot")
-            blocking.mute("eve", reason="loud")
-            (connection,) = blocking.connections()
-            reads: dict[str, dict[str, Any]] = {
-                "history": {"room": "hall"}, "rooms": {}, "room": {"room": "hall"}, "members": {"room": "hall"},
-                "online": {}, "is_online": {"user": guest.user}, "connections": {}, "sanctions": {}, "audit": {},
-            }  # fmt: skip
-            for verb, request in reads.items():
-                by_ctl = server.ctl("call", verb, json.dumps(request))
-                answers = [
-                    blocking._call(verb, request),
-                    await awaited._call(verb, request),
-                    json.loads(by_ctl.stdout),
-                    (await asyncio.to_thread(post, server, verb, request, key))[1],
-                ]
-                assert all(one == answers[0] for one in answers), (verb, answers)
-            assert connection["user"] == guest.user
 
 
 def store_of(server: Chatmaster) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -16,6 +17,7 @@ import msgspec
 import pytest
 
 from tests.support.server import Chatmaster
+from tests.support.sources import ROOT
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket, RawSocket
 from workers import AsyncGateway, Gateway, GatewayNotFound, GatewayRefused, WrongApplication
@@ -66,6 +68,25 @@ def test_both_gateways_have_the_same_methods_with_the_same_arguments() -> None:
 
     assert methods(Gateway) == methods(AsyncGateway)
     assert inspect.signature(Gateway) == inspect.signature(AsyncGateway)
+
+
+# The public static functions of GatewayWorker's src/Lib/Gateway.php (7828ec7, February 2025).
+GATEWAY_WORKER = """
+sendToAll sendToClient sendToCurrentClient isUidOnline isOnline getAllClientInfo getAllClientSessions
+getClientInfoByGroup getClientSessionsByGroup getAllClientIdCount getAllClientCount getClientIdCountByGroup
+getClientCountByGroup getClientIdListByGroup getAllClientIdList getClientIdByUid getUidListByGroup getUidCountByGroup
+getAllUidList getAllUidCount getUidByClientId getAllGroupIdList getAllGroupUidCount getAllGroupUidList
+getAllGroupClientIdList getAllGroupClientIdCount closeClient closeCurrentClient destoryClient destoryCurrentClient
+bindUid unbindUid joinGroup leaveGroup ungroup sendToUid sendToGroup setSocketSession setSession updateSession
+getSession setBusinessWorker
+"""
+
+
+def test_the_document_places_each_method_of_gateway_worker() -> None:
+    rows = re.findall(r"^\| (`[^|]*) \| [^|]+ \|$", (ROOT / "etc/doc/api.md").read_text(), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert [name for name in GATEWAY_WORKER.split() if named.count(name) != 1] == []
+    assert len(GATEWAY_WORKER.split()) == 42
 
 
 async def test_what_only_one_worker_can_do_is_done_by_it_and_says_where_there_is_none(program: Chatmaster) -> None:

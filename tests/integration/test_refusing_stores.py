@@ -162,7 +162,7 @@ def test_a_full_store_and_one_without_a_place_for_clients_are_refused(
 
 
 async def test_the_documented_user_can_run_the_whole_server(chatmaster: Make, redis_server: MakeStore) -> None:
-    assert f"on >PASSWORD {refusals.acl('chat')}\n" in (ROOT / "README.md").read_text()
+    assert f"on >PASSWORD {refusals.acl('chat')}\n" in (ROOT / "etc/doc/operating.md").read_text()
     store = redis_server(tcp=True, program=REDIS, options=("--maxmemory-policy", "allkeys-lru"))
     store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *refusals.acl("chat").split())
     server = chatmaster(workers=2, settings={"store.url": f"redis://app:secret@127.0.0.1:{store.port}/1"})

@@ -71,3 +71,13 @@ def test_python_names_of_the_reference_are_all_that_a_program_may_import(site: P
     page = (site / "reference/python.html").read_text()
     missing = [name for name in chatmaster.__all__ if not re.search(rf'id="[\w.]+\.{name}"', page)]
     assert missing == []
+
+
+def test_the_readme_stays_short_and_its_links_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert (len(text.split()) <= 900, len(text.splitlines()) <= 150) == (True, True)
+    targets = [target.partition("#") for target in re.findall(r"\]\(([^)]+)\)", text)]
+    assert [path for path, _, _ in targets if not (ROOT / path).exists()] == []
+    for path, _, anchor in targets:
+        headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE) if anchor else []
+        assert anchor in {"", *(re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings)}

@@ -20,8 +20,8 @@ INTERNAL = {
 
 def test_a_program_sees_of_a_connection_what_is_documented_and_nothing_else() -> None:
     public = {name for name in dir(Connection) if not name.startswith("_")}
-    readme = (ROOT / "README.md").read_text().split("- **A connection** has ")[1].split("It takes None")[0]
-    assert public == {name.partition("(")[0] for name in re.findall(r"`([\w()]+)`", readme)}
+    page = (ROOT / "etc/doc/program.md").read_text().split("- **A connection** has ")[1].split("It takes None")[0]
+    assert public == {name.partition("(")[0] for name in re.findall(r"`([\w()]+)`", page)}
     assert {name for name in dir(ClientConnection) if not name.startswith("_")} == public | INTERNAL
     assert {
         name for name in ClientConnection.__dir__(object.__new__(ClientConnection)) if not name.startswith("_")

@@ -281,9 +281,7 @@ class Pipeline:
             self._heal({fault: str(results[at]) for at, fault in faults.items()})
         else:
             self._flush()  # the store works on the next batch while the callers hear of this one
-        # In the next turn, in which the messages that came together with these answers are written, too: who gets an
-        # answer and a message gets them by one write.
-        self._loop.call_soon(_give_replies, [(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
+        _give_replies([(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
 
     def _heal(self, faults: Mapping[StoreFault, str]) -> None:
         if StoreFault.WRONG_SERVER not in faults and self._link is not None:

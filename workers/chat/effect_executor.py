@@ -178,7 +178,7 @@ class EffectExecutor:
                 answer = replies.ack(
                     request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
                 )
-                ws.write_frame(text_frame(answer))
+                ws.write_answer(text_frame(answer))
                 if placed is not None:
                     placed(result)
                 if on_kept is not None and not result.duplicate:

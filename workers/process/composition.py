@@ -160,7 +160,7 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
     if not node.endpoints:
-        return Endpoint(config, node, _http(node), tls=tls, judge=_judge(node))
+        return Endpoint(config, node, _http(node), tls=tls, judge=_judge(node), answers=node.hub.answers)
     first = node.endpoints[0]  # one budget of descriptors for all of a worker's endpoints, and one account of addresses
     return Endpoint(
         config,
@@ -171,6 +171,7 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         descriptors=first.shared.descriptors,
         peers=first.shared.peers,
         refusals=first.shared.refusals,
+        answers=first.shared.answers,
     )
 
 

@@ -24,6 +24,7 @@ from chatmaster.stats import BUCKET_BOUNDS
 from workers.rooms.log_item import Item
 from workers.rooms.stats import RoomStats
 from workers.rooms.types import LaggingMember, Transport
+from workers.transport.answers import AnswerQueue
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,9 @@ class Pace:
 class FlushQueue:
     """The rooms with something to write, and the lagging members that may go on."""
 
-    def __init__(self, max_batch_delay: float, stats: RoomStats) -> None:
+    def __init__(self, max_batch_delay: float, stats: RoomStats, answers: AnswerQueue) -> None:
         self._loop = asyncio.get_running_loop()
+        self._answers = answers
         self._stats = stats
         self._pace = Pace(max_batch_delay)
         self._dirty: deque[Flushable] = deque()
@@ -138,6 +140,14 @@ class FlushQueue:
                 self._loop.call_later(wait, self._flush)
             else:
                 self._loop.call_soon(self._flush)
+
+    def write(self, transports: Iterable[Transport], data: bytes) -> None:
+        """Write the same bytes to a few transports, and to each the answers that wait for it."""
+        if not self._answers.waiting:
+            write_all(transports, data)
+            return
+        for transport in transports:
+            write_all((transport,), data + self._answers.take(transport))
 
     def written(self, items: list[Item], members: int, size: int) -> None:
         """Count a batch of `size` bytes that was written to `members` members; inlined, as it runs for each batch."""

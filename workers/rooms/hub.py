@@ -32,6 +32,7 @@ from workers.rooms.room import LogListener, Room, RoomTable
 from workers.rooms.stats import RoomStats
 from workers.rooms.types import Amender, Gap, Reset, RoomMember, Teller, amend_nothing, tell_nothing
 from workers.tasks import Tasks
+from workers.transport.answers import AnswerQueue
 from workers.transport.frames import text_frame
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Hub:
     `members` has the members of the rooms. The application may set `on_note(room, note)` for what is published without
     being kept, `on_subscribed(room)` to hear that notes may have been missed, `teller` for what members are told about
     gaps and resets, `amender` for what edits do to earlier messages, and `find(id)` to find a member that a publication
-    excludes.
+    excludes. `answers` are the connections' answers, which leave by the same writes as a room's messages.
     """
 
     # Set once by `bind`.
@@ -72,7 +73,8 @@ class Hub:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
-        self._flushes = FlushQueue(settings.server.max_batch_delay, self.tally)
+        self.answers = AnswerQueue()
+        self._flushes = FlushQueue(settings.server.max_batch_delay, self.tally, self.answers)
         self._ring_bytes = 0
         self._confirming: Iterator[Room] = iter(())  # rooms that have still to be told that they are subscribed
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from workers.addressing import is_public
 from workers.bus.port import Entry, Position
 from workers.rooms.fanout import Fanout
-from workers.rooms.flush import AT_ONCE, SLICE, FlushQueue, write_all
+from workers.rooms.flush import AT_ONCE, SLICE, FlushQueue
 from workers.rooms.follower import Follower, FollowPhase
 from workers.rooms.log_item import Item
 from workers.rooms.ring import Ring
@@ -386,7 +386,7 @@ class Room:
         count = len(self.live)
         self._flight = _IN_ONE_GO
         try:
-            write_all(self.live.values(), data)
+            self._flushes.write(self.live.values(), data)
         finally:
             self._flight = None
         self._flushes.written(items, count, len(data))

@@ -123,7 +123,27 @@ class ClosingProtocol(asyncio.Protocol):
             return
         self.bytes_out += len(frame)
         self.shared.counts.bytes_out += len(frame)
-        self.transport.write(frame)
+        if self.shared.answers.waiting:
+            frame = self.shared.answers.take(self.transport) + frame
+        self._write(frame)
+
+    def write_answer(self, frame: bytes) -> None:
+        """Write one or more whole frames as `write_frame` does, at the end of the loop's turn at the latest."""
+        if self.state != OPEN:
+            self.write_frame(frame)
+            return
+        self.bytes_out += len(frame)
+        self.shared.counts.bytes_out += len(frame)
+        self.shared.answers.add(self, self.transport, frame)
+
+    def write_answers(self) -> None:
+        """Write now what waits for the end of the turn."""
+        answers = self.shared.answers.take(self.transport)
+        if answers and self.state == OPEN:
+            self._write(answers)
+
+    def _write(self, data: bytes) -> None:
+        self.transport.write(data)
         if self.writing_paused and self.buffered > 2 * self.shared.config.queue_size + self.oversized:
             self.abort(CloseCode.TOO_SLOW, "reads too slowly")
 
@@ -156,6 +176,7 @@ class ClosingProtocol(asyncio.Protocol):
         """
         if self.state == OPEN:
             frame = frames.close_frame(code, reason)
+            self.write_answers()
             self.state = CLOSING
             self.transport.write(frame)
             self._forget_input()
@@ -194,6 +215,7 @@ class ClosingProtocol(asyncio.Protocol):
     def fail(self, code: int, reason: str) -> None:
         """Close without waiting for the peer's Close (RFC 6455, 7.1.7)."""
         if self.state == OPEN:
+            self.write_answers()
             self.transport.write(frames.close_frame(code, reason))
             self._begin_draining()
             self._notify_close(code, reason)

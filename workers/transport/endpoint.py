@@ -17,6 +17,7 @@ from typing import Any
 from workers.close_codes import CloseCode
 from workers.tasks import EagerCoroutine
 from workers.transport.acceptor import Acceptor
+from workers.transport.answers import AnswerQueue
 from workers.transport.config import EndpointConfig
 from workers.transport.fd_budget import FdBudget
 from workers.transport.handshake import Handshake
@@ -35,7 +36,8 @@ class Endpoint:
     """Owns the acceptors of one kind of listener, and all connections that they accept.
 
     `http` is the ASGI application for plain requests; None: they are refused with 426. With `tls` the endpoint serves wss://.
-    `descriptors`, `peers` and `refusals` are those of the worker's other endpoints; None: new ones.
+    `descriptors`, `peers` and `refusals` are those of the worker's other endpoints, `answers` is the one that the rooms
+    take along; None: new ones.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Endpoint:
         descriptors: FdBudget | None = None,
         peers: Peers | None = None,
         refusals: RefusalLog | None = None,
+        answers: AnswerQueue | None = None,
     ) -> None:
         self.tls = tls
         self.shared = EndpointShared(
@@ -60,6 +63,7 @@ class Endpoint:
             descriptors=descriptors,
             peers=peers,
             refusals=refusals,
+            answers=answers,
         )
         self._config = config
         self._loop = self.shared.loop

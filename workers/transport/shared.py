@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from workers.transport.allowed_hosts import AllowedHosts
+from workers.transport.answers import AnswerQueue
 from workers.transport.config import EndpointConfig
 from workers.transport.fd_budget import SLACK, FdBudget
 from workers.transport.handshake_cache import HandshakeCache
@@ -66,6 +67,7 @@ class EndpointShared:
         descriptors: FdBudget | None,
         peers: Peers | None,
         refusals: RefusalLog | None,
+        answers: AnswerQueue | None,
     ) -> None:
         self.config = config
         self.handler = handler
@@ -95,6 +97,7 @@ class EndpointShared:
             self.descriptors.limit, per_address=config.per_address, ipv6_prefix=config.ipv6_prefix
         )
         self.refusals = refusals or RefusalLog()
+        self.answers = answers or AnswerQueue()
 
     # ---- handshakes --------------------------------------------------------------------------------
 

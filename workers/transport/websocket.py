@@ -316,6 +316,7 @@ class WebSocket(ClosingProtocol):
 
     def _receive_close(self, parser: ServerProtocol) -> None:
         """The peer closes: the parser has prepared the Close that answers it."""
+        self.write_answers()
         self.transport.write(b"".join(parser.data_to_send()))
         peers = parser.close_rcvd
         assert peers is not None
@@ -374,6 +375,7 @@ class WebSocket(ClosingProtocol):
         A connection cannot move while it is not open, is inside a fragmented message, or has bytes waiting to be
         written; with TLS in this process it cannot move at all. The freeze lasts until `unfreeze` or `release`.
         """
+        self.write_answers()
         if self.state != OPEN or self._fragments is not None or self.buffered or self.encrypted:
             return None
         self.quiesce()

@@ -7,6 +7,7 @@ from typing import Any
 
 from workers.rooms.flush import FlushQueue
 from workers.rooms.stats import RoomStats
+from workers.transport.answers import AnswerQueue
 
 
 class Waiting:
@@ -26,8 +27,34 @@ class Waiting:
 
 
 async def test_a_member_that_waits_for_a_late_batch_is_looked_at_once_a_turn():
-    slow_consumer: Any = Waiting(FlushQueue(0.0, RoomStats()))
+    slow_consumer: Any = Waiting(FlushQueue(0.0, RoomStats(), AnswerQueue()))
     slow_consumer.pump()
     for _ in range(10):
         await asyncio.sleep(0)
     assert slow_consumer.pumped <= 11
+
+
+class Noting:
+    """A transport that notes what is written at once."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def write_answers(self) -> None:
+        """The message took the answer along."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def test_a_message_takes_the_answers_of_its_readers_along():
+    answers = AnswerQueue()
+    flushes = FlushQueue(0.0, RoomStats(), answers)
+    author, other = Noting(), Noting()
+    answers.add(author, author, b"ack")
+    flushes.write((author, other), b"message ")
+    assert (author.written, other.written) == ([b"message ack"], [b"message "])
+    assert not answers.waiting

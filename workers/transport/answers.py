@@ -1,0 +1,52 @@
+"""AnswerQueue: answers that wait for the end of the loop's turn, so that few writes carry them.
+
+A transport writes at once, a system call for each write. The store answers many publications together, and what was
+published comes back in the same turn: the answers to one connection, and the room's messages for it, leave by one
+write. Whatever else is written to the connection takes its answers along, so that answers keep their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+
+class Answerable(Protocol):
+    """A connection, as the queue sees it."""
+
+    def write_answers(self) -> None:
+        """Write the connection's answers, if any still wait."""
+
+
+class AnswerQueue:
+    """The answers of one worker, by transport. Made inside the running loop.
+
+    `waiting` is read before `take` is called, since nearly always nothing waits.
+    """
+
+    __slots__ = ("_connections", "_loop", "waiting")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connections: list[Answerable] = []  # those that may have answers in `waiting`
+        self.waiting: dict[object, bytes] = {}  # whole frames; whoever writes to a transport pops its own
+
+    def add(self, connection: Answerable, transport: object, frame: bytes) -> None:
+        """Let a frame wait until the connection is written to, at the end of the turn at the latest."""
+        waiting = self.waiting
+        if transport in waiting:
+            waiting[transport] += frame
+            return
+        waiting[transport] = frame
+        if not self._connections:
+            self._loop.call_soon(self._write)
+        self._connections.append(connection)
+
+    def take(self, transport: object) -> bytes:
+        """What waits for a transport, for a caller that writes to it now; b"" where nothing does."""
+        return self.waiting.pop(transport, b"")
+
+    def _write(self) -> None:
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.write_answers()

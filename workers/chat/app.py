@@ -26,6 +26,7 @@ from workers.chat.hooks import Hooks
 from workers.chat.join import JoinFlow
 from workers.chat.lost_orders import LostOrders
 from workers.chat.moderation import ModerationService
+from workers.chat.name_claims import NameClaims
 from workers.chat.occupancy import Occupancy
 from workers.chat.operator_queries import OperatorQueries
 from workers.chat.orders import OrderLog
@@ -88,18 +89,19 @@ class ChatApplication:
         orders = OrderLog(lambda room, entry: node.publish(room, entry, form="t"))
         pending = PendingJoins()
         self._occupancy = Occupancy(node.bus, node.lease, node.settings.master.name)
+        claims = self._claims = NameClaims(node.bus, node.lease, node.settings.master.name, node.tasks)
         self._timeouts = SessionTimeouts(
             node.settings.limits.hello_timeout, services.connections, ticked=self._copy_counters
         )
         self.publisher = MessagePublisher(node.hub, services.mentions, services.store.read_positions, on_kept)
         self._room_presence = RoomPresence(services, self._occupancy)
         self._roles = Roles(services, orders)
-        renames = Renames(services, orders, self._roles, self._room_presence)
+        renames = Renames(services, orders, self._roles, self._room_presence, claims)
         self._lost_orders = LostOrders(services, renames, self._roles)
         self.moderation = ModerationService(services, orders, pending, renames, self._roles, self._lost_orders)
         self._operator_queries = OperatorQueries(services, self.moderation, self.publisher)
         entries = RoomEntries(services, self._room_presence, self._occupancy, pending)
-        self._hello = HelloFlow(services, pending, renames, self._roles, hook_runner, entries, self._timeouts)
+        self._hello = HelloFlow(services, pending, renames, claims, self._roles, hook_runner, entries, self._timeouts)
         self._executor = EffectExecutor(
             services,
             user_rate=UserRate(node.bus, node.settings, store_answers=lambda: node.bus.state == "ready"),
@@ -107,6 +109,7 @@ class ChatApplication:
             room_presence=self._room_presence,
             pending=pending,
             renames=renames,
+            claims=claims,
             hook_runner=hook_runner,
             hello=self._hello,
             join=JoinFlow(entries, self._room_presence, pending),
@@ -126,6 +129,7 @@ class ChatApplication:
         self._hub.amender = amended
         self._timeouts.start()
         self._occupancy.start(self._tasks)
+        self._claims.start()
         self._lease.when_reborn(lambda old: self._reload())
         self._notice.post()
         try:

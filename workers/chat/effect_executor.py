@@ -23,6 +23,7 @@ from workers.chat.hello import HelloFlow
 from workers.chat.hook_runner import HookRunner
 from workers.chat.join import JoinFlow
 from workers.chat.moderation import ModerationService
+from workers.chat.name_claims import NameClaims
 from workers.chat.publisher import MessagePublisher
 from workers.chat.renames import Renames
 from workers.chat.room_entry import PendingJoins
@@ -77,6 +78,7 @@ class EffectExecutor:
         room_presence: RoomPresence,
         pending: PendingJoins,
         renames: Renames,
+        claims: NameClaims,
         hook_runner: HookRunner,
         hello: HelloFlow,
         join: JoinFlow,
@@ -100,6 +102,7 @@ class EffectExecutor:
         self._room_presence = room_presence
         self._pending = pending
         self._renames = renames
+        self._claims = claims
         self._hook_runner = hook_runner
         self._hello = hello
         self._join = join
@@ -130,6 +133,7 @@ class EffectExecutor:
         """Take a session out of its rooms and counts; nothing more comes from it. Called once or twice."""
         self._room_presence.exit_all(client, moved=moved)
         self._registry.release(client.connection.id)
+        self._claims.unbind(client, moved=moved)
         self._pending.end(client)
 
     # ---- to this connection --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from workers.addressing import is_inbox
 from workers.bus.port import BusError
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.hook_runner import HookRunner
+from workers.chat.name_claims import NameClaims
 from workers.chat.renames import Renames
 from workers.chat.roles import Roles
 from workers.chat.room_entry import PendingJoins, RoomEntries, RoomEntry, RoomInfo
@@ -60,6 +61,7 @@ class HelloFlow:
         services: ChatServices,
         pending: PendingJoins,
         renames: Renames,
+        claims: NameClaims,
         roles: Roles,
         hook_runner: HookRunner,
         entries: RoomEntries,
@@ -70,6 +72,7 @@ class HelloFlow:
         self._mentions = services.mentions
         self._pending = pending
         self._renames = renames
+        self._claims = claims
         self._roles = roles
         self._hook_runner = hook_runner
         self._entries = entries
@@ -86,6 +89,7 @@ class HelloFlow:
         sanctions = self._context.sanctions
         self._pending.begin(client, identity.user)
         places: list[str] = []  # rooms with a limit in which this connection has a place
+        names: list[str] = []  # the name that is claimed for this hello, until the connection has it
         try:
             # What needs no answer of the store costs no coroutine: most who come are new, in rooms that are known.
             connection = client.connection
@@ -103,7 +107,7 @@ class HelloFlow:
             if any(one.rule.members for one in infos):
                 admit, infos = await self._with_space(admit, infos, places)
             if admit.chosen or not identity.fresh:
-                admit = await self._named(admit, infos[0])
+                admit = await self._named(admit, infos[0], names)
             elif identity.guest:  # no await from here on: the next guest finds this name taken
                 admit = msgspec.structs.replace(admit, identity=self._renames.name_guest(identity))
             if not identity.fresh and self._roles.concerns(identity):
@@ -112,9 +116,12 @@ class HelloFlow:
             self._entries.enter(HelloEntry(self, self._entries, client, admit, infos, places), admit.wanted)
         except BaseException as error:
             self._entries.give_back(identity.user, places)
-            if isinstance(error, BusError):
+            if isinstance(error, BusError | RequestError):
                 self.release(client)
             raise
+        finally:
+            for name in names:
+                self._claims.give_back((identity.user, name))
         return None
 
     async def _over_limit(self, client: ChatConnection, asked: list[str]) -> tuple[int, str] | None:
@@ -133,6 +140,7 @@ class HelloFlow:
     def release(self, client: ChatConnection) -> None:
         """Count a connection no longer that is not let in."""
         self._registry.release(client.connection.id)
+        self._claims.unbind(client, moved=False)
 
     def _without_banned(self, client: ChatConnection, admit: Admit) -> Admit:
         """Refuse single rooms that the user is banned from; this worker knows of them since the store was asked."""
@@ -173,10 +181,10 @@ class HelloFlow:
                 known.append(info)
         return _with_rooms(admit, wanted, refused), known
 
-    async def _named(self, admit: Admit, inbox: RoomInfo) -> Admit:
-        """Give the user the name that all of the user's connections have. Raises BusError."""
+    async def _named(self, admit: Admit, inbox: RoomInfo, names: list[str]) -> Admit:
+        """Give the user the name that all of the user's connections have. Raises RequestError, BusError."""
         kept = inbox.position.name if inbox.position else ""
-        identity = await self._renames.name_for(admit.identity, kept, chosen=admit.chosen)
+        identity = await self._renames.name_for(admit.identity, kept, chosen=admit.chosen, claimed=names)
         return msgspec.structs.replace(admit, identity=identity)
 
     def introduce(self, client: ChatConnection, identity: Identity) -> None:
@@ -184,6 +192,7 @@ class HelloFlow:
         client.connection.become(identity.user)
         client.connection.ws.mark_identified()
         client.session.identity = identity
+        self._claims.bind(client, identity.user, identity.name)
         self._mentions.add(identity.user, identity.name)
         self._timeouts.await_expiry(client, identity.expires)
 

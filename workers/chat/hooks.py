@@ -29,7 +29,7 @@ from workers.handshake_request import ConnectionRequest
 
 ERROR_CODES: Final = (
     "bad_request", "unauthorized", "forbidden", "not_joined", "not_found", "too_large", "rate_limited", "muted",
-    "banned", "limit_reached", "refused", "unavailable", "internal",
+    "banned", "limit_reached", "name_taken", "refused", "unavailable", "internal",
 )  # fmt: skip
 
 

@@ -8,20 +8,25 @@ Until it is written there, this worker's memory of the last orders stands in for
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 import msgspec
 
-from workers.bus.port import Unavailable
+from workers.bus.port import BusError, Unavailable
 from workers.chat.chat_connection import ChatConnection
+from workers.chat.name_claims import NameClaims
 from workers.chat.orders import OrderLog, Renamed
 from workers.chat.roles import Roles
 from workers.chat.room_presence import RoomPresence
 from workers.chat.rules import replies
 from workers.chat.rules.admission import could_deceive
 from workers.chat.rules.identity import GUEST_PREFIX, Identity
-from workers.chat.rules.names import not_taken
+from workers.chat.rules.names import MAX_OTHERS, generated, not_taken
+from workers.chat.rules.request_error import RequestError
 from workers.chat.services import ChatServices
+
+logger = logging.getLogger(__name__)
 
 MOST_RECENT: Final = 1000  # renamed users that are remembered for hellos under way
 
@@ -29,10 +34,15 @@ MOST_RECENT: Final = 1000  # renamed users that are remembered for hellos under 
 class Renames:
     """Gives users their names, on this worker and by orders to the others."""
 
-    def __init__(self, services: ChatServices, orders: OrderLog, roles: Roles, room_presence: RoomPresence) -> None:
+    def __init__(
+        self, services: ChatServices, orders: OrderLog, roles: Roles, room_presence: RoomPresence, claims: NameClaims
+    ) -> None:
         self._orders = orders
         self._roles = roles
         self._room_presence = room_presence
+        self._claims = claims
+        claims.lost = self._give_up
+        self._tasks = services.tasks
         self._connections = services.connections
         self._context = services.context
         self._mentions = services.mentions
@@ -44,11 +54,13 @@ class Renames:
         self._last_offset = 0
 
     async def rename(self, client: ChatConnection, name: str, answer: bytes = b"") -> None:
-        """Give a user another name; when this returns, this worker's connections have it. Raises BusError.
+        """Give a user another name; when this returns, this worker's connections have it.
 
-        `answer` is sent in that very turn, before the news of yet another name can follow.
+        `answer` is sent in that very turn, before the news of yet another name can follow. Raises RequestError where
+        somebody else has the name, BusError.
         """
         user, connection = client.connection.user, client.connection.id
+        await self._claim(user, name)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked[connection] = done, answer
         try:
@@ -58,18 +70,29 @@ class Renames:
             raise Unavailable("the order to rename did not come back") from None
         finally:
             del self._asked[connection]
+            self._claims.give_back((user, name))  # by now the connections have claims of their own
 
-    async def name_for(self, identity: Identity, kept: str, *, chosen: bool) -> Identity:
-        """The identity of a hello with the name that counts: the chosen one, or else the `kept` one.
+    async def _claim(self, user: str, name: str) -> None:
+        if not await self._claims.take((user, name)):
+            raise RequestError("name_taken", "somebody here is called so, or nearly so", field="name")
 
-        Raises BusError.
+    async def name_for(self, identity: Identity, kept: str, *, chosen: bool, claimed: list[str]) -> Identity:
+        """The identity of a hello with the name that counts: the chosen one, or else the `kept` one if it is free.
+
+        A claim that is taken is noted in `claimed`. Raises RequestError where somebody else has the chosen name,
+        BusError.
         """
         user = identity.user
         kept = self._recent[user][1] if user in self._recent else kept
         if not chosen:
             if not kept or kept == identity.name or could_deceive(self._context, kept, identity):
                 return identity
+            if not await self._claims.take((user, kept)):
+                return identity
+            claimed.append(kept)
             return msgspec.structs.replace(identity, name=kept)
+        await self._claim(user, identity.name)
+        claimed.append(identity.name)
         if identity.fresh:
             self._names.write_first(user, identity.name)  # a new guest has no other connection
         elif kept != identity.name:
@@ -86,6 +109,20 @@ class Renames:
             return identity
         self._names.write_first(identity.user, name)
         return msgspec.structs.replace(identity, name=name)
+
+    def _give_up(self, user: str, name: str) -> None:
+        """Another user has the name of a guest: give the guest a generated one."""
+        if user.startswith(GUEST_PREFIX):
+            self._tasks.start(self._rename_guest(user), what=f"another name for {user}")
+
+    async def _rename_guest(self, user: str) -> None:
+        number = int(user.removeprefix(GUEST_PREFIX), 16)
+        names = (generated(number + step) for step in range(MAX_OTHERS))
+        free = (name for name in names if not self._mentions.knows(name))
+        try:
+            await self._claims.give_another(user, free, lambda name: self.order(Renamed(user, name)))
+        except BusError as error:
+            logger.warning("guest %s keeps a name that somebody else has: %s", user, error)
 
     async def order(self, order: Renamed) -> None:
         """Order a name, and keep it. Raises BusError."""
@@ -138,6 +175,7 @@ class Renames:
     def _call(self, client: ChatConnection, name: str, *, tell: bool) -> None:
         if client.session.identity.name == name or not client.session.rename(name):
             return
+        self._claims.bind(client, client.connection.user, name)
         self._room_presence.rename(client)
         self._roles.announce_rename(client.session.identity)
         if tell:

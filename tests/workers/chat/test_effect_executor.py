@@ -22,7 +22,7 @@ def executor_with(room_presence: Any, tasks: Tasks) -> EffectExecutor:
     services: Any = SimpleNamespace(tasks=tasks, store=store, **dict.fromkeys(unused))
     return EffectExecutor(
         services, user_rate=nothing, publisher=nothing, room_presence=room_presence, pending=nothing, renames=nothing,
-        hook_runner=nothing, hello=nothing, join=nothing, moderation=nothing, direct_messages=nothing,
+        claims=nothing, hook_runner=nothing, hello=nothing, join=nothing, moderation=nothing, direct_messages=nothing,
     )  # fmt: skip
 
 

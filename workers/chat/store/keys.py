@@ -55,6 +55,11 @@ def occupants(server: str, room: str) -> str:
     return f"{tag(server, room)}:occupants"
 
 
+def name_holders(server: str, key: str, *, guests: bool) -> str:
+    """The hash of users, by worker, whose name has this key; guests have one of their own."""
+    return f"{tag(server, _CHAT)}:{'guests' if guests else 'users'}:{key}"
+
+
 def request_tokens(server: str, user: str) -> str:
     """The bucket of a user's requests over all connections."""
     return f"{tag(server, inbox_of(user))}:rate"

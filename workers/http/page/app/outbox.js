@@ -152,6 +152,7 @@ export function reasonOf(error) {
     outcome_unknown: t("No answer; it may or may not have arrived"),
     queue_full: t("Too much is waiting to be sent"),
     ended: t("Not connected"),
+    name_taken: t("Somebody here has this name, or one that looks like it. Choose another one"),
   };
   const message = sentences[error?.code] ?? String(error?.message ?? error);
   return message ? message[0].toLocaleUpperCase() + message.slice(1) : t("It did not work");

@@ -1,0 +1,197 @@
+"""NameClaims: a name in use is not given to a guest a second time, decided by one atomic step in the store.
+
+A user has a claim to a name for each worker with a connection of theirs under that name; a claim belongs to the
+worker's incarnation, so that those of a dead worker count no longer. Names that look alike are one name. A guest, and a
+user who chooses another name than the token's, gets a name only where nobody else has it. The names that an issuer
+vouches for are not refused: several users may have one, and a guest who has it gives it up.
+
+A hello that chooses a name takes the claim before it is answered. A generated name is claimed behind the answer, and a
+guest who turns out to share one gets another. A connection that moves claims its name at the new worker before the old
+one gives it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from workers.bus.port import BusError
+from workers.bus.script import Argument, ScriptRunner, scripts_of
+from workers.chat.chat_connection import ChatConnection
+from workers.chat.rules.identity import GUEST_PREFIX
+from workers.chat.rules.names import keys_of
+from workers.chat.store import keys
+from workers.cluster.lease import Lease
+from workers.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+KEEP: Final = 86_400  # seconds that claims are kept without being repeated, so that those of dead workers expire
+REFRESH: Final = 21_600.0  # seconds between two renewals of every claim
+MOVED: Final = 3.0  # seconds for which a connection that moved away keeps its name here
+ROUNDS: Final = 3
+
+Claim = tuple[str, str]  # user and name
+
+
+class NameClaims:
+    """The names that this worker's users have. Made inside the running loop.
+
+    `lost(user, name)` is called where another user has the name: it has to be given up.
+    """
+
+    def __init__(self, calls: ScriptRunner, lease: Lease, name: str, tasks: Tasks) -> None:
+        self._calls = calls
+        self._lease = lease
+        self._name = name
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._claim, self._release = map(calls.script, scripts_of(Path(__file__).parent, "claim_name", "release_name"))
+        self._held: dict[Claim, int] = {}  # connections that have the name, or are about to
+        self.lost: Callable[[str, str], None] = lambda user, name: None
+        lease.when_reborn(lambda old: self._claim_again())
+
+    def start(self) -> None:
+        """Keep the claims for as long as they are held."""
+        self._tasks.start(self._refresh(), what="refresh of names in use")
+
+    # ---- one connection ----------------------------------------------------------------------------
+
+    def bind(self, client: ChatConnection, user: str, name: str) -> None:
+        """A connection is the user's, under this name; it gives the name before that back."""
+        claim, before = (user, name), client.claim
+        if claim == before:
+            return
+        client.claim = claim
+        self.hold(claim)
+        if before is not None:
+            self.give_back(before)
+
+    def unbind(self, client: ChatConnection, *, moved: bool) -> None:
+        """A connection has ended; `moved`: another worker is about to claim its name."""
+        claim, client.claim = client.claim, None
+        if claim is not None:
+            self._give_back_later(claim) if moved else self.give_back(claim)
+
+    # ---- claims ------------------------------------------------------------------------------------
+
+    async def take(self, claim: Claim) -> bool:
+        """Claim a chosen name, to be given back by `give_back`; False: another user has it. Raises BusError."""
+        if claim in self._held:
+            self._held[claim] += 1
+            return True
+        self._held[claim] = 1
+        taken = False
+        try:
+            taken = await self._ask(claim)
+        finally:
+            if not taken:
+                self.give_back(claim)
+        return taken
+
+    def hold(self, claim: Claim) -> None:
+        """Count one more connection under a name; the first one claims it, and `lost` is called if that fails."""
+        self._held[claim] = self._held.get(claim, 0) + 1
+        if self._held[claim] == 1:
+            self._claim_soon(claim)
+
+    def give_back(self, claim: Claim) -> None:
+        """Count one connection under a name less; the last one gives the claim back."""
+        left = self._held[claim] - 1
+        if left:
+            self._held[claim] = left
+            return
+        del self._held[claim]
+        args: list[Argument] = [self._lease.incarnation, claim[0]]
+        self._calls.send(self._release, self._keys(claim), args, _forget, again=True)
+
+    def _give_back_later(self, claim: Claim) -> None:
+        self._loop.call_later(MOVED, self.give_back, claim)
+
+    async def give_another(self, user: str, names: Iterable[str], rename: Callable[[str], Any]) -> None:
+        """Claim the first of the names that is free, and rename the user to it. Raises BusError."""
+        for name in names:
+            if await self.take((user, name)):
+                try:
+                    await rename(name)
+                finally:
+                    self._give_back_later((user, name))  # the workers with connections of the user claim it meanwhile
+                return
+
+    # ---- the store ---------------------------------------------------------------------------------
+
+    def _keys(self, claim: Claim) -> list[str]:
+        found = sorted(keys_of(claim[1]))
+        return [keys.name_holders(self._name, key, guests=guests) for guests in (True, False) for key in found]
+
+    def _args(self, claim: Claim, kind: str, live: Iterable[str] = (), dead: Iterable[str] = ()) -> list[Argument]:
+        live = list(live)
+        return [self._lease.incarnation, claim[0], kind, KEEP, len(live), *live, *dead]
+
+    async def _ask(self, claim: Claim, kind: str = "") -> bool:
+        """Whether the user has the name now. Who is alive is told only where somebody else has it, too."""
+        kind = kind or ("guest" if _is_guest(claim) else "chosen")
+        live: list[str] = []
+        dead: list[str] = []
+        for _ in range(ROUNDS):
+            args = self._args(claim, kind, live, dead)
+            found, *rest = await self._calls.call(self._claim, self._keys(claim), args, again=True)
+            if found != 2:
+                for guest in rest:
+                    self.lost(guest.decode(), claim[1])
+                return bool(found)
+            live = live or self._lease.live()
+            if unknown := {one.decode() for one in rest} - set(live):
+                await self._lease.renew()  # someone new, or someone dead
+                live = self._lease.live()
+                dead = sorted(unknown - set(live))
+        raise BusError("who is alive changes too fast")
+
+    def _claim_soon(self, claim: Claim) -> None:
+        kind = "guest" if _is_guest(claim) else "vouched"
+
+        def done(reply: Any) -> None:
+            if isinstance(reply, BusError):
+                logger.debug("a name was not claimed: %s", reply)
+            elif reply[0] == 2:
+                self._tasks.start(self._claim_later(claim, kind), what="a claim to a name")
+            elif reply[0] == 0:
+                self._refused(claim)
+            else:
+                for guest in reply[1:]:
+                    self.lost(guest.decode(), claim[1])
+
+        self._calls.send(self._claim, self._keys(claim), self._args(claim, kind), done, again=True)
+
+    async def _claim_later(self, claim: Claim, kind: str) -> None:
+        try:
+            if not await self._ask(claim, kind):
+                self._refused(claim)
+        except BusError as error:
+            logger.debug("a name was not claimed: %s", error)
+
+    def _refused(self, claim: Claim) -> None:
+        if claim in self._held:
+            self.lost(*claim)
+
+    def _claim_again(self) -> None:
+        for claim in self._held:
+            self._claim_soon(claim)
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH)
+            self._claim_again()
+
+
+def _is_guest(claim: Claim) -> bool:
+    return claim[0].startswith(GUEST_PREFIX)
+
+
+def _forget(reply: Any) -> None:
+    """A claim that was not given back ends with the worker, and with every other of the user's."""
+    if isinstance(reply, BusError):
+        logger.debug("a name was not given back: %s", reply)

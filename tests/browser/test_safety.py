@@ -145,3 +145,36 @@ def test_a_message_that_cannot_be_drawn_costs_no_other(server, visit):
     bob.page.reload()
     bob.expect(bob.page.locator(".message .text", has_text="after")).to_have_count(2)
     bob.expect(bob.page.locator(".line.fault")).to_have_count(4)
+
+
+def test_marks_upon_marks_stay_in_their_line(server, visit):
+    """Neighbours of such a message, of its quote, and the box's own note of it look as they do beside a plain one."""
+    ada = visit(server, "Ada").come()
+    marks = "".join(map(chr, range(0x0300, 0x0350)))
+    for text in ("the line above", f"Z{marks}a{marks}lgo", "the line below"):
+        ada.say(text)
+        ada.kept(text[:1])
+    ada.act("the line below", "Reply")
+    ada.say("an answer")
+    ada.kept("an answer")
+    texts = ada.page.locator(".message .text")
+    ada.act("lgo", "Reply")
+    for place in (".message .text", ".composer *"):
+        wide = ada.page.locator(place).evaluate_all(
+            "nodes => nodes.filter((node) => node.scrollWidth > innerWidth).length"
+        )
+        assert wide == 0, place
+    ada.page.keyboard.press("Escape")
+
+    def drawn() -> list[bytes]:
+        ada.page.mouse.move(0, 0)
+        return [texts.nth(at).screenshot(animations="disabled") for at in (0, 2)]
+
+    with_marks = drawn()
+    ada.page.locator("#text").focus()
+    ada.message("lgo").hover()
+    ada.act("lgo", "Edit")
+    ada.page.locator("#text").fill("Zalgo")
+    ada.page.keyboard.press("Enter")
+    ada.expect(texts.nth(1)).to_contain_text("Zalgo")
+    assert drawn() == with_marks

@@ -39,7 +39,7 @@ async def enter(server: Chatmaster) -> AsyncIterator[Enter]:
     async def come(name: str | None = None, *, token: str = "") -> tuple[ChatSocket, dict[str, Any]]:
         socket = await ChatSocket.open(server.url)
         sockets.append(socket)
-        wanted = {key: value for key, value in (("name", name), ("token", token)) if value}
+        wanted: dict[str, Any] = {key: value for key, value in (("name", name), ("token", token)) if value}
         socket.welcome = await socket.ask(type="hello", rooms=[{"room": "lobby"}], **wanted)
         return socket, socket.welcome
 

@@ -35,9 +35,9 @@ NO_NAMES = {
     ("chatmaster/master/checkup.py", "@"),
     ("chatmaster/runtime/systemd.py", "@"),  # an abstract socket
     ("chatmaster/store/refusals.py", "@* +@all -@dangerous +info +config|get"),  # a rule of Redis's ACL
-    ("chatmaster/store/remote.py", "@"),
+    ("chatmaster/store/layout.py", "@"),  # between the instance and the database in the name of a channel
+    ("chatmaster/store/remote.py", "!trial"),  # where the check of a store writes: beside no room
     ("chatmaster/store/url.py", "@"),
-    ("workers/bus/keys.py", "@"),  # between the instance and the database in the name of a channel
     ("workers/chat/rules/entries.py", "@room"),  # a mention in a text
     ("workers/chat/rules/names.py", "!"),  # the first visible character of ASCII
     ("workers/chat/rules/entries.py", "@"),

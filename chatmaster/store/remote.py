@@ -16,7 +16,7 @@ from redis.sentinel import MasterNotFoundError
 
 from chatmaster.errors import StoreUnreachable
 from chatmaster.store import client as store_client
-from chatmaster.store import refusals
+from chatmaster.store import layout, refusals
 from chatmaster.store import url as store_url
 
 
@@ -33,6 +33,7 @@ class StoreFacts:
 
 
 _OLDEST: Final = (6, 2)
+_TRIAL: Final = "!trial"  # beside no room
 
 # Tries every command that the workers' scripts use: a managed service may have renamed one, an ACL user may lack one.
 # KEYS[1] is a string, KEYS[2] a stream, KEYS[3] a hash, KEYS[4] a sorted set, ARGV[1] a channel. The script deletes
@@ -91,7 +92,7 @@ def inspect(url: str, timeout: float, name: str) -> StoreFacts:
 
 def _use(client: redis.Redis, database: int, name: str) -> None:
     """Publish, write and subscribe as a worker does. Raises the errors of redis."""
-    channel = f"{name}@{database}:{{!probe}}"
+    channel = layout.channel(name, database, _TRIAL)
     keys = trial_keys(name)
     client.eval(TRIAL, len(keys), *keys, channel)
     with client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
@@ -161,4 +162,4 @@ def _reason(error: Exception) -> str:
 
 def trial_keys(name: str) -> list[str]:
     """KEYS of `TRIAL`: in one slot, and within the permissions of the instance `name`."""
-    return [f"{name}:{{!probe}}:{kind}" for kind in ("stamp", "stream", "hash", "set")]
+    return layout.keys(name, _TRIAL, "stamp", "stream", "hash", "set")

@@ -10,6 +10,7 @@ from typing import Any
 import redis
 from msgspec import Struct
 
+from chatmaster.store import layout
 from tests.chaos.witness import Place
 from workers.bus.codec import unpack_entry
 
@@ -44,15 +45,14 @@ NOTHING = Archive({}, 1, 0)
 
 def read(client: redis.Redis, room: str, *, name: str = "chat") -> Archive:
     """The whole log of a room. `name` is the instance's."""
-    base = f"{name}:{{{room}}}"
-    meta: Any = client.hgetall(f"{base}:meta")
+    meta: Any = client.hgetall(layout.key(name, room, "meta"))
     if not meta:
         return NOTHING
     log = meta[b"id"].decode()
     reigns = [item.split(":") for item in meta[b"reigns"].decode().split()]
     firsts = [int(first) for _, first in reigns]
     texts: dict[Place, str] = {}
-    entries: Any = client.xrange(f"{base}:log")
+    entries: Any = client.xrange(layout.key(name, room, "log"))
     for number, fields in entries:
         offset = int(number.partition(b"-")[0])
         reign = reigns[max(bisect_right(firsts, offset) - 1, 0)][0]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatmaster.errors import ChatmasterError
+from chatmaster.store import layout
 from tests.chaos import archive
 from tests.chaos.archive import Archive
 from tests.chaos.crowd import Crowd
@@ -246,7 +247,7 @@ class Site:
         """Take everything out of the log that is in it now; returns the offset up to which it went."""
         now = archive.read(self.store.client, "hall")
         self._trimmed.update(now.texts)
-        self.store.client.xtrim("chat:{hall}:log", minid=f"{now.top + 1}-0", approximate=False)
+        self.store.client.xtrim(layout.key("chat", "hall", "log"), minid=f"{now.top + 1}-0", approximate=False)
         return now.top
 
     # ---- the end -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chatmaster.store import layout
 from tests.contract.conftest import until
 from workers.bus import keys
 from workers.bus.port import MAX_OFFSET, Change, KeyConflict, Position, StoreRefused
@@ -87,7 +88,7 @@ async def test_a_key_is_known_for_its_ttl_and_forgotten_before_twice_that(make):
             await under.publish("lobby", author="ann", key=f"other {count}")
         seconds = client.time()[0] - began[0] + (client.time()[1] - began[1]) / 1e6
         assert 0.9 < seconds < 2.5
-        assert len(client.keys("chat:{lobby}:keys:*")) <= 2
+        assert len(client.keys(layout.key("chat", "lobby", "keys:*"))) <= 2
 
 
 async def test_messages_that_wait_together_are_answered_one_by_one(under):
@@ -171,7 +172,7 @@ async def test_history_that_is_gone_does_not_look_like_nothing_missed(make):
     page = await under.bus.read("lobby", after=20, limit=512, max_bytes=1 << 20)
     assert (page.state.top, page.state.first) == (50, 41)
     with under.store.client() as client:
-        client.delete("chat:{lobby}:log")
+        client.delete(layout.key("chat", "lobby", "log"))
     page = await under.bus.read("lobby", after=20, limit=512, max_bytes=1 << 20)
     assert (page.state.top, page.state.first, page.entries, page.more) == (50, 51, (), False)
     assert (await under.publish("lobby")).offset == 51
@@ -187,8 +188,8 @@ async def test_many_logs_are_compared_at_once_and_only_those_that_need_a_look_ar
     assert await under.compare(*known.items()) == []
     await under.publish("two")
     with under.store.client() as client:
-        client.delete("chat:{gone}:meta")
-        client.expire("chat:{old}:meta", 1000)  # as after long without a message
+        client.delete(layout.key("chat", "gone", "meta"))
+        client.expire(layout.key("chat", "old", "meta"), 1000)  # as after long without a message
     assert await under.compare(*known.items(), ("new", Position("x" * 16, 0))) == ["two", "gone", "old", "new"]
     await under.state("old")
     assert await under.compare(("old", known["old"])) == []
@@ -213,7 +214,7 @@ async def test_the_states_of_many_logs_are_those_of_each(make):
 async def test_a_room_whose_position_is_gone_begins_a_log_of_another_epoch(under):
     old = await under.publish("lobby")
     with under.store.client() as client:
-        client.delete("chat:{lobby}:meta")
+        client.delete(layout.key("chat", "lobby", "meta"))
     new = await under.publish("lobby")
     assert new.offset == 1 and new.epoch != old.epoch
     page = await under.bus.read("lobby", after=0, limit=10, max_bytes=1000)
@@ -223,14 +224,14 @@ async def test_a_room_whose_position_is_gone_begins_a_log_of_another_epoch(under
 async def test_a_key_of_a_log_that_is_gone_is_forgotten_with_it(under):
     await under.publish("lobby", author="ann", key="k")
     with under.store.client() as client:
-        client.delete("chat:{lobby}:meta")
+        client.delete(layout.key("chat", "lobby", "meta"))
     assert not (await under.publish("lobby", author="ann", key="k")).duplicate
 
 
 async def test_time_never_goes_back_within_a_room(under):
     first = await under.publish("lobby")
     with under.store.client() as client:
-        client.hset("chat:{lobby}:meta", "time", first.time + 60_000)
+        client.hset(layout.key("chat", "lobby", "meta"), "time", first.time + 60_000)
     later = [await under.publish("lobby") for _ in range(2)]
     assert [one.time for one in later] == [first.time + 60_000] * 2
 
@@ -238,7 +239,7 @@ async def test_time_never_goes_back_within_a_room(under):
 async def test_offsets_are_exact_up_to_the_last_and_refused_beyond(under):
     await under.publish("lobby")
     with under.store.client() as client:
-        client.hset("chat:{lobby}:meta", "top", MAX_OFFSET - 1)
+        client.hset(layout.key("chat", "lobby", "meta"), "top", MAX_OFFSET - 1)
     assert (await under.publish("lobby")).offset == MAX_OFFSET
     with pytest.raises(StoreRefused):
         await under.publish("lobby")
@@ -250,9 +251,9 @@ async def test_what_a_room_keeps_ends_and_its_position_lives_four_times_as_long(
     under = await make(history_ttl=100)
     await under.publish("lobby", author="ann", key="k")
     with under.store.client() as client:
-        assert 90 < client.ttl("chat:{lobby}:log") <= 100
-        assert 390 < client.ttl("chat:{lobby}:meta") <= 400
-        (key,) = client.keys("chat:{lobby}:keys:*")
+        assert 90 < client.ttl(layout.key("chat", "lobby", "log")) <= 100
+        assert 390 < client.ttl(layout.key("chat", "lobby", "meta")) <= 400
+        (key,) = client.keys(layout.key("chat", "lobby", "keys:*"))
         assert 1190 < client.ttl(key) <= 1200
 
 
@@ -260,14 +261,14 @@ async def test_a_position_is_kept_until_a_worker_looks_again_however_short_messa
     under = await make(history_ttl=1)
     await under.publish("lobby")
     with under.store.client() as client:
-        assert 110 < client.ttl("chat:{lobby}:meta") <= 120
+        assert 110 < client.ttl(layout.key("chat", "lobby", "meta")) <= 120
 
 
 async def test_only_so_many_reigns_are_remembered_and_a_position_of_a_forgotten_one_is_told(under):
     first = await under.publish("lobby")
     with under.store.client() as client:
         listed = " ".join(f"{n:08x}:1" for n in range(64))
-        client.hset("chat:{lobby}:meta", mapping={"reigns": listed, "reign": f"{63:08x}"})
+        client.hset(layout.key("chat", "lobby", "meta"), mapping={"reigns": listed, "reign": f"{63:08x}"})
     await under.publish("lobby")
     state = await under.state("lobby")
     assert len(state.reigns) == 64

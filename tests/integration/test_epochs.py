@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from chatmaster.store import layout
 from tests.support.server import Chatmaster
 from tests.support.store import RedisServer
 from tests.support.wait import until_async
@@ -26,7 +27,7 @@ async def lose(server: Chatmaster, room: str) -> None:
     """The store loses a room: its log begins again."""
     url = server.status()["store"]["url"]
     with redis.Redis.from_url(url) as client:
-        client.delete(*[f"chat:{{{room}}}:{part}" for part in ("meta", "log", "changes", "overlay")])
+        client.delete(*layout.keys("chat", room, "meta", "log", "changes", "overlay"))
 
 
 REQUESTS: list[dict[str, Any]] = [

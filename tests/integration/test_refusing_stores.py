@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chatmaster.contract import ExitCode
-from chatmaster.store import refusals
+from chatmaster.store import layout, refusals
 from tests.support import processes
 from tests.support.server import ROOT, Chatmaster, DidNotStart
 from tests.support.store import RedisServer
@@ -135,8 +135,8 @@ def test_a_permission_that_is_taken_away_while_it_runs_is_noticed(chatmaster: Ma
     until(lambda: ready(server)[0] == 200, what="it is ready again")
     done = server.ctl("say", "lobby", "two")
     assert done.returncode == 0, f"the room takes nothing any more: {done.stderr}"
-    assert store.client.xlen("chat:{lobby}:log") == 2
-    assert "refused" not in repr(store.client.xrange("chat:{lobby}:log"))
+    assert store.client.xlen(layout.key("chat", "lobby", "log")) == 2
+    assert "refused" not in repr(store.client.xrange(layout.key("chat", "lobby", "log")))
 
 
 @pytest.mark.parametrize(("login", "code"), [("", "NOAUTH"), (":wrong@", "WRONGPASS"), ("nobody:s3cret@", "WRONGPASS")])

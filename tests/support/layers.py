@@ -13,6 +13,7 @@ SHARED = {
     "chatmaster.settings",
     "chatmaster.stats",
     "chatmaster.store.client",
+    "chatmaster.store.layout",
     "chatmaster.store.refusals",
     "chatmaster.store.url",
     "chatmaster.tracebacks",

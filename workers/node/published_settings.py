@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from chatmaster.settings import Settings
+from chatmaster.store import layout
 from workers.addressing import SETTINGS_ROOM
-from workers.bus.keys import tag
 from workers.bus.port import BusError
 from workers.bus.script import ScriptRunner, scripts_of
 
@@ -38,7 +38,7 @@ _decode: Final = msgspec.json.Decoder(Published)
 
 def key_of(name: str) -> str:
     """The key of an instance's description."""
-    return f"{tag(name, SETTINGS_ROOM)}:retention"
+    return layout.key(name, SETTINGS_ROOM, "retention")
 
 
 def pack(settings: Settings, application: str, worker: str) -> bytes:

@@ -1,8 +1,8 @@
 """The names of the registry's keys, and the subjects under which connections are counted.
 
 A *subject* is counted or sanctioned: ``u:<user>``, ``a:<address>`` (for IPv6 the client's network,
-``2001:db8::/64``), or ``*`` for every connection. The keys of a subject lie in one slot, whose tag is a hash of the
-subject, since a user's id may contain characters that a key's tag must not.
+``2001:db8::/64``), or ``*`` for every connection. A user's keys lie beside the user's inbox, so that a user depends on
+one shard; an address is hashed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from workers.addressing import ALL_CONNECTIONS, AUDIT_TRAIL, SANCTIONS
-from workers.bus.keys import tag
+from chatmaster.store import layout
+from workers.addressing import ALL_CONNECTIONS, AUDIT_TRAIL, INTERNAL, SANCTIONS, inbox_of
 
 ALL = "*"
 
@@ -33,26 +33,28 @@ def of_address(address: str) -> str:
 
 def counts(name: str, subject: str) -> str:
     """The key of the number of connections of a subject that each incarnation has."""
-    return f"{_tag(name, subject)}:counts"
+    return layout.key(name, _room_of(subject), "counts")
 
 
 def sanctions(name: str, subject: str) -> str:
     """The key of the bans and mutes that hold for a subject."""
-    return f"{_tag(name, subject)}:held"
+    return layout.key(name, _room_of(subject), "held")
 
 
 def all_sanctions(name: str) -> str:
     """The key of the list of all bans and mutes."""
-    return f"{tag(name, SANCTIONS)}:sanctions"
+    return layout.key(name, SANCTIONS, "sanctions")
 
 
 def audit(name: str) -> str:
     """The key of the instance's audit trail."""
-    return f"{tag(name, AUDIT_TRAIL)}:trail"
+    return layout.key(name, AUDIT_TRAIL, "trail")
 
 
-def _tag(name: str, subject: str) -> str:
+def _room_of(subject: str) -> str:
+    """The room beside which the records of a subject lie."""
     if subject == ALL:
-        return tag(name, ALL_CONNECTIONS)
-    who = hashlib.blake2b(subject[2:].encode(), digest_size=12).hexdigest()
-    return tag(name, subject[:2] + who)
+        return ALL_CONNECTIONS
+    if is_user(subject):
+        return inbox_of(subject[2:])
+    return f"{INTERNAL}a:{hashlib.blake2b(subject[2:].encode(), digest_size=12).hexdigest()}"

@@ -18,6 +18,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import workers.presence
+from chatmaster.store import layout
 from tests.support.store import RedisServer
 from workers.bus.script import load
 from workers.cluster import keys
@@ -68,7 +69,7 @@ class World:
         self.write_script, self.reap_script = client.register_script(write), client.register_script(REAP)
         self.now = 0.0
         self.lives = itertools.count()
-        self.channel = f"{self.name}:{{{ROOM}}}"
+        self.channel = layout.channel(self.name, 0, ROOM)
         self.notes = client.pubsub(ignore_subscribe_messages=True)
         self.notes.subscribe(self.channel)
         self.notes.get_message(timeout=5.0)
@@ -196,7 +197,7 @@ class World:
             self.hear(json.loads(data.removeprefix(b"np")))
         totals = self.totals()
         sums: dict[str, int] = {}
-        for key in self.client.scan_iter(f"{self.channel}:by:*", count=1000):
+        for key in self.client.scan_iter(layout.key(self.name, ROOM, "by:*"), count=1000):
             own: dict[bytes, bytes] = self.client.hgetall(key)  # type: ignore[assignment]
             for user, count in own.items():
                 if user not in BOOKKEEPING:
@@ -217,7 +218,7 @@ class World:
             self.left_at.append((user, self.now))
 
     def totals(self) -> dict[str, int]:
-        kept: dict[bytes, bytes] = self.client.hgetall(f"{self.channel}:users")  # type: ignore[assignment]
+        kept: dict[bytes, bytes] = self.client.hgetall(layout.key(self.name, ROOM, "users"))  # type: ignore[assignment]
         return {user.decode(): int(count) for user, count in kept.items()}
 
     def connections(self, user: str) -> int:

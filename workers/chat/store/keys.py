@@ -1,58 +1,60 @@
-"""The keys of what the chat keeps in the store beside the logs; each lies in the slot of its room or inbox."""
+"""The keys of what the chat keeps in the store beside the logs; each lies in the shard of its room or inbox."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from chatmaster.store import layout
 from workers.addressing import INTERNAL, inbox_of
-from workers.bus.keys import key_field, tag
+from workers.bus.keys import key_field
 
 _CHAT: Final = f"{INTERNAL}chat"  # records of the chat as a whole lie where this room's would
 
 
 def marks(server: str, room: str) -> str:
     """The hash of read positions in a room; in an inbox also the user's name."""
-    return f"{tag(server, room)}:marks"
+    return layout.key(server, room, "marks")
 
 
 def mentions(server: str, room: str) -> str:
     """The hash of mentions in a room by user; see mention.lua."""
-    return f"{tag(server, room)}:mentions"
+    return layout.key(server, room, "mentions")
 
 
 def pace(server: str, room: str, *, user: str, address: str) -> str:
     """The turn of a user in a slow room, or, with an address, of all guests from there."""
-    return f"{tag(server, room)}:pace:{f'a:{address}' if address else f'u:{user}'}"
+    return layout.key(server, room, f"pace:a:{address}" if address else f"pace:u:{user}")
 
 
 def claim(server: str, user: str, key: str) -> str:
     """What an idempotency key of a user's direct messages stands for."""
-    return f"{tag(server, inbox_of(user))}:claim:{key_field(user=user, room='claim', key=key).hex()}"
+    field = key_field(user=user, room="claim", key=key).hex()
+    return layout.key(server, inbox_of(user), f"claim:{field}")
 
 
 def copies(server: str, inbox: str) -> str:
     """Where the senders' copies of an inbox's messages lie."""
-    return f"{tag(server, inbox)}:copies"
+    return layout.key(server, inbox, "copies")
 
 
 def address(server: str, guest: str) -> str:
     """Where a guest who has left came from."""
-    return f"{tag(server, inbox_of(guest))}:address"
+    return layout.key(server, inbox_of(guest), "address")
 
 
 def guest_secret(server: str) -> str:
     """The secret that guests' identities are signed with."""
-    return f"{tag(server, _CHAT)}:secret"
+    return layout.key(server, _CHAT, "secret")
 
 
 def staff(server: str) -> str:
     """The hash of moderators and admins."""
-    return f"{tag(server, _CHAT)}:staff"
+    return layout.key(server, _CHAT, "staff")
 
 
 def occupants(server: str, room: str) -> str:
     """The hash of users in a room with a limit, by worker."""
-    return f"{tag(server, room)}:occupants"
+    return layout.key(server, room, "occupants")
 
 
 def name_holders(server: str, key: str, *, guests: bool) -> str:
@@ -62,4 +64,4 @@ def name_holders(server: str, key: str, *, guests: bool) -> str:
 
 def request_tokens(server: str, user: str) -> str:
     """The bucket of a user's requests over all connections."""
-    return f"{tag(server, inbox_of(user))}:rate"
+    return layout.key(server, inbox_of(user), "rate")

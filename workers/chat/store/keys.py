@@ -59,7 +59,7 @@ def occupants(server: str, room: str) -> str:
 
 def name_holders(server: str, key: str, *, guests: bool) -> str:
     """The hash of users, by worker, whose name has this key; guests have one of their own."""
-    return f"{tag(server, _CHAT)}:{'guests' if guests else 'users'}:{key}"
+    return layout.key(server, _CHAT, f"guests:{key}" if guests else f"users:{key}")
 
 
 def request_tokens(server: str, user: str) -> str:

@@ -36,7 +36,7 @@ DEBUGGER_LOCK = "_CHATMASTER_DEBUGGER_LOCK"
 # place workers of two versions run side by side: where the number differs, the old ones drain instead of handing
 # over, and their counters are not read. `Drain` and `Failed` must therefore stay readable: they may only
 # get fields with a default.
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 MAX_PACKET = 65_536
 
 
@@ -160,6 +160,17 @@ class KillPeer(Struct, frozen=True, tag="kill_peer"):
     incarnation: str
 
 
+class HostOrder(Struct, frozen=True, tag="host_order"):
+    """The whole host is drained, as `by` asked `since` (Unix time); "": it is not, or no longer.
+
+    `stop`: the clients have left, and the server is to end.
+    """
+
+    by: str = ""
+    since: float = 0.0
+    stop: bool = False
+
+
 class Replace(Struct, frozen=True, tag="replace"):
     """This worker should be replaced, new before old; `reason` is for the log."""
 
@@ -231,7 +242,7 @@ class ReopenLogs(Struct, frozen=True, tag="reopen_logs"):
     """Open the log file again: it was rotated."""
 
 
-FromWorker = Declares | Failed | Ready | Drained | Answer | KillPeer | Replace
+FromWorker = Declares | Failed | Ready | Drained | Answer | KillPeer | HostOrder | Replace
 ToWorker = Drain | HandOver | TakeOver | Query | CancelQuery | Adopt | Reaped | ReopenLogs
 
 encode = msgspec.msgpack.Encoder().encode

@@ -23,12 +23,14 @@ Bytes = Annotated[int, Meta(ge=1)]
 
 # Part of process titles, socket names and key prefixes, so the characters must be safe in all of them.
 InstanceName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")]
+HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,64}\Z")]
 
 
 class Master(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The master process: its name, its directory and its deadlines."""
 
     name: InstanceName = "chat"
+    host: HostName = ""  # among the hosts that share a store; "": the name of the machine
     state_dir: str = ""  # "": $STATE_DIRECTORY, else $XDG_STATE_HOME/chatmaster, else ~/.local/state/chatmaster
     user: str = ""
     group: str = ""

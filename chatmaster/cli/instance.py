@@ -172,13 +172,13 @@ def _is_listened_on(path: Path) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool], timeout: float | None, otherwise: str) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float | None, otherwise: str, *, poll: float = _POLL) -> None:
     """Poll until a condition holds. Raises TimedOut with the sentence `otherwise` after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while not condition():
         if deadline is not None and time.monotonic() > deadline:
             raise TimedOut(otherwise)
-        time.sleep(_POLL)
+        time.sleep(poll)
 
 
 def is_gone(pid_file: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ import click
 
 from chatmaster import __version__
 from chatmaster.addresses import FORMS
-from chatmaster.cli import moderation, stdio, verbs
+from chatmaster.cli import cluster, looking, moderation, stdio, verbs
 from chatmaster.cli.instance import (
     MOST_SECONDS,
     Duration,
@@ -29,7 +29,6 @@ from chatmaster.cli.instance import (
     overrides,
     wait_until,
     warn,
-    which_worker,
 )
 from chatmaster.cli.top import SORTS, Top
 from chatmaster.contract import ExitCode
@@ -204,12 +203,19 @@ def scale(instance: Instance, count: str, worker: str | None) -> None:
 @click.option("--watch", is_flag=True, help="refresh every second, until Ctrl-C")
 @click.option("--sort", type=click.Choice(SORTS), default="slot", help="with --watch: the first sort column")
 @click.option("--check", is_flag=True, help="exit with 1 while the server has a fault, for monitoring")
+@click.option("--cluster", "all_hosts", is_flag=True, help="instead, show all hosts that share the store")
 @as_json
 @click.pass_obj
-def status(instance: Instance, watch: bool, sort: str, check: bool, as_json: bool) -> int:
+def status(instance: Instance, watch: bool, sort: str, check: bool, all_hosts: bool, as_json: bool) -> int:
     """Show the master, the store, the workers and their current faults."""
     from chatmaster.cli import status as cli_status
 
+    if all_hosts:
+        if watch:
+            raise UsageError("--watch is for one host: leave --cluster out")
+        found = cluster.status(instance)
+        show(found, lambda: cluster.render(found), as_json=as_json)
+        return ExitCode.FAILED if check and found["faults"] else ExitCode.DONE
     if watch:
         _watch(instance, sort, as_json=as_json)
     answer = instance.call("status")
@@ -239,52 +245,6 @@ def _watch(instance: Instance, sort: str, *, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--room", help="only connections in this room")
-@click.option("--user", help="only connections of this user")
-@which_worker
-@as_json
-@click.pass_obj
-def connections(instance: Instance, room: str | None, user: str | None, worker: str | None, as_json: bool) -> None:
-    """List the connections of all workers."""
-    _rows(instance, "connections", {"room": room, "user": user}, worker, as_json=as_json)
-
-
-@cli.command()
-@which_worker
-@as_json
-@click.pass_obj
-def rooms(instance: Instance, worker: str | None, as_json: bool) -> None:
-    """List the rooms that workers follow: with members, recently left, or followed by `tail`; also inboxes (@USER)."""
-    _rows(instance, "rooms", {}, worker, as_json=as_json)
-
-
-@cli.command()
-@click.argument("room")
-@which_worker
-@as_json
-@click.pass_obj
-def who(instance: Instance, room: str, worker: str | None, as_json: bool) -> None:
-    """List the members of a room."""
-    _rows(instance, "who", {"room": room}, worker, as_json=as_json)
-
-
-@cli.command()
-@click.argument("room")
-@which_worker
-@as_json
-@click.pass_obj
-def tail(instance: Instance, room: str, worker: str | None, as_json: bool) -> None:
-    """Print new messages of a room until Ctrl-C."""
-    import json
-
-    from chatmaster.cli import tables
-
-    for row in instance.follow("tail", {"room": room}, worker=worker):
-        click.echo(json.dumps(row, ensure_ascii=False) if as_json else tables.message(row))
-        sys.stdout.flush()
-
-
-@cli.command()
 @click.option("-f", "--follow", is_flag=True, help="go on with what is written, until Ctrl-C")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="the last N lines")
 @click.pass_obj
@@ -299,25 +259,6 @@ def logs(instance: Instance, follow: bool, lines: int) -> None:
         for part in log_file.follow(path, position):
             click.echo(part, nl=False)
             sys.stdout.flush()
-
-
-@cli.command()
-@click.option("--room", help="only actions in this room")
-@click.option("--user", help="only actions against this user")
-@which_worker
-@as_json
-@click.pass_obj
-def audit(instance: Instance, room: str | None, user: str | None, worker: str | None, as_json: bool) -> None:
-    """Show who moderated whom, when and why."""
-    _rows(instance, "audit", {"room": room, "user": user}, worker, as_json=as_json)
-
-
-def _rows(instance: Instance, what: str, args: Mapping[str, Any], worker: str | None, *, as_json: bool) -> None:
-    from chatmaster.cli import tables
-
-    rows = instance.query(what, {key: value for key, value in args.items() if value is not None}, worker=worker)
-    rows = tables.merged(what, rows)
-    show(rows, lambda: tables.render(what, rows), as_json=as_json)
 
 
 # ---- before and around running ---------------------------------------------------------------------
@@ -392,14 +333,19 @@ def examples(directory: str | None, force: bool, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--cluster", "all_hosts", is_flag=True, help="also compare all hosts that share the store")
 @overrides
 @as_json
 @click.pass_obj
-def doctor(instance: Instance, overrides: tuple[str, ...], as_json: bool) -> int:
+def doctor(instance: Instance, all_hosts: bool, overrides: tuple[str, ...], as_json: bool) -> int:
     """Look for problems of the running server, or of a start from here; exit with 1 if something is wrong."""
     from chatmaster.cli import doctor as doctors
 
     findings = doctors.examine(warn(instance.load(overrides)))
+    if all_hosts:
+        from chatmaster.cli import doctor_hosts
+
+        findings += doctor_hosts.examine(instance)
     show([finding.row() for finding in findings], lambda: doctors.render(findings), as_json=as_json)
     return ExitCode.FAILED if any(finding.is_wrong for finding in findings) else ExitCode.DONE
 
@@ -445,7 +391,7 @@ def version(as_json: bool) -> None:
     show(facts, lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
 
 
-for command in [*moderation.commands(), *verbs.commands()]:
+for command in [*looking.commands(), *moderation.commands(), *verbs.commands(), *cluster.commands()]:
     cli.add_command(command)
 
 

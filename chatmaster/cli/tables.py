@@ -18,6 +18,8 @@ NOTHING = "–"
 # Red: a fault. Yellow: a state that passes.
 STATE_COLOURS = {
     "ready": "green",
+    "drained": "yellow",
+    "lost": "red",
     "starting": "yellow",
     "draining": "yellow",
     "paused": "red",
@@ -140,6 +142,7 @@ _SANCTIONS = (
 _SHAPES: Mapping[str, tuple[Column, ...]] = {
     "connections": (
         Column("id", "id"),
+        Column("host", "host"),
         Column("Worker", "worker"),
         Column("worker", "slot", right=True),
         Column("user", "user"),

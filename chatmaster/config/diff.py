@@ -21,6 +21,7 @@ SALT_SIZE: Final = 16  # bytes
 # The running master depends on these: its name, directory and user, its sockets, its store.
 NEED_RESTART = (
     ("master", "name"),
+    ("master", "host"),
     ("master", "state_dir"),
     ("master", "user"),
     ("master", "group"),

@@ -304,11 +304,19 @@ class Arbiter:
                 self._queries.receive_answer(handle.number, message)
             case contract.Replace(reason):
                 self.decide(events.ReplacementRequested(handle.number, reason))
+            case contract.HostOrder():
+                self._follow_host_order(message)
             case contract.KillPeer(incarnation):
                 if (peer := self._supervisor.find(incarnation)) is not None:
                     self.decide(events.FellSilent(peer.number))
             case contract.Drained() | contract.Declares():
                 """The exit of the process follows and tells the same."""
+
+    def _follow_host_order(self, order: contract.HostOrder) -> None:
+        """A worker has read in the store that this host is drained, or is no longer."""
+        self._report.drain = {"by": order.by, "since": order.since} if order.by else None
+        if order.stop:
+            self._commands.stop.stop(f"the drain of this host by {order.by}")
 
     def _groups(self) -> Sequence[str]:
         """Return the names of the program's Workers, first the one with the instance's own rooms."""

@@ -52,6 +52,7 @@ class Report:
         self._commands = commands
         self._started = started
         self._since = since
+        self.drain: Row | None = None  # who has this host drained, and since when
         self._store_state = ("", time.monotonic())  # with what the workers report; and since when
 
     def note(self, now: float) -> None:
@@ -100,7 +101,8 @@ class Report:
             "generation": self._policy.generation,
             "started": round(self._started, 3),
             "uptime": round(now - self._since, 3),
-            "state": self._commands.state,
+            "state": "draining" if self.drain is not None and self._commands.state == "ready" else self._commands.state,
+            "drain": self.drain,
             "listen": resources.addresses,
             "application": resources.settings.server.app,
             "config_file": str(loaded.file) if loaded.file is not None else None,

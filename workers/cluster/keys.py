@@ -20,6 +20,11 @@ def of_incarnation(name: str, room: str, incarnation: str) -> str:
     return layout.key(name, room, f"by:{incarnation}")
 
 
+def of_hosts(name: str) -> list[str]:
+    """The keys of the scripts about hosts, all in one slot."""
+    return layout.keys(name, f"{INTERNAL}hosts", "leases", "records", "orders", "masters")
+
+
 def of_incarnations(name: str, incarnation: str = "") -> list[str]:
     """The keys of incarnations.lua, all in one slot; the third only with an incarnation."""
     own = [f"rooms:{incarnation}"] if incarnation else []

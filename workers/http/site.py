@@ -36,7 +36,8 @@ class Site:
 
     `page` and `script` are the bytes of `/` and `/chat.js`, and `metrics` makes the Prometheus text; None: the path is
     the program's. `parts` are scripts and JSON beside the page by their names, which it loads when needed. `ready`
-    returns None, or a sentence that says why this worker is not ready. `routes` come before the others. `program` is
+    returns None, or a sentence that says why this worker is not ready; `drained`
+    likewise why the host is drained. `routes` come before the others. `program` is
     the ASGI application that gets every other path; with one, the page is not served. `state` is that of its lifespan.
     """
 
@@ -47,6 +48,7 @@ class Site:
         script: bytes | None = None,
         parts: Mapping[str, bytes] = MappingProxyType({}),
         ready: Callable[[], str | None] | None = None,
+        drained: Callable[[], str | None] | None = None,
         metrics: Callable[[], str] | None = None,
         metrics_for_all: bool = False,
         routes: Sequence[BaseRoute] = (),
@@ -57,6 +59,7 @@ class Site:
         self._state = state
         self._metrics_for_all = metrics_for_all
         self._ready = ready
+        self._drained = drained
         self._metrics = metrics
         own: list[BaseRoute] = [
             Route("/health", ReadOnly(lambda request: _text("ok"))),
@@ -86,10 +89,13 @@ class Site:
         await self._program({**scope, "state": dict(self._state)}, receive, send)
 
     def _readiness(self, request: Request) -> Response:
-        reason = self._ready() if self._ready is not None else None
-        if reason is None:
-            return _text("ready")
-        return _text(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+        if self._ready is not None and (reason := self._ready()) is not None:
+            return _text(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+        if self._drained is not None and (reason := self._drained()) is not None:
+            # A balancer may take 404 for "nobody new, but those who are there stay" (HAProxy: disable-on-404).
+            asked = request.query_params.get("drained") == "404"
+            return _text(reason, HTTPStatus.NOT_FOUND if asked else HTTPStatus.SERVICE_UNAVAILABLE)
+        return _text("ready")
 
     def _measurements(self, request: Request) -> Response:
         assert self._metrics is not None

@@ -106,6 +106,7 @@ class Node:
         self.moving: set[str] = set()  # ids of connections that are moving to another worker
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
+        self.why_not_welcome: Callable[[], str | None] = _nobody  # why no new client should come to this host
         self.outside: Outside | None = None  # set once the application has started
         self.routes: Sequence[BaseRoute] = ()  # what the site serves beside the page and the operator's paths
 

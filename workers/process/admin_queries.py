@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
+    from workers.process.host_member import HostMember
     from workers.process.master_channel import MasterChannel
     from workers.verbs.service import VerbService
 
@@ -40,6 +41,7 @@ class Queries:
         self._channel = channel
         self._running: dict[int, asyncio.Task[Any]] = {}
         self.verbs: VerbService | None = None  # once the application has started
+        self.member: HostMember | None = None
 
     def start(self, query: contract.Query) -> None:
         """A query came; its answer is sent when it is known."""
@@ -86,7 +88,9 @@ class Queries:
             case "who":
                 members, count = await self._node.members_and_count(_room(args))
                 return members, {"count": count, "truncated": count > len(members)}
-        rows = await self.verbs.query(what, args) if self.verbs is not None else None
+        rows = await self.member.query(what, args) if self.member is not None else None
+        if rows is None and self.verbs is not None:
+            rows = await self.verbs.query(what, args)
         if rows is not None:
             return rows, {}
         rows = await self._node.application.query(what, args)

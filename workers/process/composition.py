@@ -205,6 +205,7 @@ def _http(node: Node) -> Site:
         script=script,
         parts=parts if node.settings.http.page else {},
         ready=lambda: _why_not_ready(node),
+        drained=lambda: node.why_not_welcome(),
         metrics=(lambda: metrics.render(table)) if node.settings.http.metrics else None,
         metrics_for_all=node.settings.http.metrics == "public",
         program=node.worker.http,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from typing import TYPE_CHECKING
 
 from workers.close_codes import CloseCode
+from workers.process.send_off import SendOff
 
 if TYPE_CHECKING:
-    from workers.node.client_connection import ClientConnection
     from workers.node.node import Node
 
 logger = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ class DrainProcedure:
         self._told = told
         self._loop = asyncio.get_running_loop()
         self._hands_until = self._loop.time() + HANDSHAKE_GRACE
-        self._timers: dict[str, asyncio.TimerHandle] = {}  # pending closes by connection id
+        self._send_off = SendOff(node)
 
     async def wait(self) -> bool:
         """Stop accepting and wait for the clients to leave."""
@@ -51,34 +50,16 @@ class DrainProcedure:
             if left + CLOSE_GRACE <= 0:
                 self._cut()
                 return True
-            self._send_off_all(max(left, 0.0), code)
+            self._send_off.everyone(max(left, 0.0), code)
             await self._look()
-        self._forget_timers()
+        self._send_off.cancel()
         return self._empty
-
-    def _send_off_all(self, seconds: float, code: int) -> None:
-        """Give each client its own pause before it reconnects, so that they do not all reconnect at once."""
-        leaving = [one for one in self._node.connections.values() if one.id not in self._timers and one.ws.is_open]
-        random.shuffle(leaving)
-        for number, connection in enumerate(leaving):
-            delay, pause = seconds * number / len(leaving), seconds * random.random()
-            self._timers[connection.id] = self._loop.call_later(delay, self._send_off, connection, code, pause)
-
-    def _send_off(self, connection: ClientConnection, code: int, retry_after: float) -> None:
-        if connection.id in self._node.connections:
-            self._node.application.announce_close(connection, code, retry_after)
-            connection.close(code, "going away" if code == CloseCode.GOING_AWAY else "service restart")
 
     def _cut(self) -> None:
         logger.warning("%d connections did not close in time and are aborted", len(self._node.connections))
-        self._forget_timers()
+        self._send_off.cancel()
         for connection in list(self._node.connections.values()):
             connection.ws.abort()
-
-    def _forget_timers(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
 
     async def _shake_last_hands(self) -> None:
         """Finish the handshakes of accepted connections before closing them: a handshake is never cut."""

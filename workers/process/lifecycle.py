@@ -30,6 +30,7 @@ from workers.process.debugger import Debugger
 from workers.process.drain import DrainProcedure
 from workers.process.forked import Forks, end_children
 from workers.process.heartbeat import Heartbeat
+from workers.process.host_member import HostMember
 from workers.process.master_channel import MasterChannel
 from workers.process.watcher import BLOCKED_AFTER, BLOCKED_AFTER_IN_DEVELOPMENT, Watcher
 from workers.timer import TimerWheel
@@ -49,6 +50,7 @@ class Lifecycle:
 
     _watcher: Watcher
     _verbs: VerbService
+    _member: HostMember
 
     def __init__(self, launch: Launch, worker: Worker, forks: Forks) -> None:
         self._launch = launch
@@ -106,6 +108,9 @@ class Lifecycle:
         await self._verbs.start()
         node.routes = HttpApi(self._verbs).routes()
         self._queries.verbs = self._verbs
+        self._member = self._queries.member = HostMember(node, self._channel.send)
+        await self._member.start()
+        node.why_not_welcome = lambda: self._member.why_not_ready
         await call(node.worker.callbacks.get("worker_start"), node.worker)
         await self._start_program()
         self._keep_log()
@@ -149,6 +154,7 @@ class Lifecycle:
         await requests.finish()
         if self._lifespan is not None:
             await self._lifespan.stop()
+        await self._member.stop(final=self._order is not None and self._order.final)
         await self._verbs.stop()
         await self._stop_callback()
         await self._node.application.stop()

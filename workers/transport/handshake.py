@@ -235,6 +235,9 @@ class Handshake(asyncio.Protocol):
     def _accept(self, agreed: Agreed, rest: bytes) -> None:
         """Become a WebSocket."""
         shared = self.shared
+        if shared.shut:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, shared.shut, (("Retry-After", "1"),))
+            return
         ws = WebSocket(shared, agreed.handshake, self._client(agreed) if shared.behind_proxies else None)
         ws.transport = self.transport
         if not shared.behind_proxies:

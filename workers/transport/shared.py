@@ -98,6 +98,7 @@ class EndpointShared:
         )
         self.refusals = refusals or RefusalLog()
         self.answers = answers or AnswerQueue()
+        self.shut = ""  # why no WebSocket is accepted; "": they are
 
     # ---- handshakes --------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from workers.addressing import is_internal
 from workers.chat.rules.effects import Moderate
 from workers.chat.rules.effects import Verb as Deed
 from workers.close_codes import CloseCode
+from workers.cluster.hosts import host_name
 from workers.node.client_connection import ClientConnection
 from workers.node.node import Node
 from workers.payload import close_reason
@@ -68,13 +69,15 @@ class ConnectionsRequest(VerbRequest, frozen=True):
 
 
 class ConnectionRow(Struct, frozen=True):
-    """One connection; `since` is Unix time."""
+    """One connection; `since` is Unix time, `host` and `slot` name the worker that has it."""
 
     id: str
     user: str
     address: str
     since: float
     rooms: list[str]
+    host: str = ""
+    slot: int = 0
 
 
 class ConnectionsPage(VerbAnswer, frozen=True):
@@ -367,7 +370,15 @@ def part(node: Node, args: bytes) -> list[ConnectionRow]:
 
 def _row(node: Node, connection: ClientConnection) -> ConnectionRow:
     rooms = [room for room in node.hub.members.rooms_of(connection) if not is_internal(room)]
-    return ConnectionRow(connection.id, connection.user, connection.ws.address, connection.opened_at, rooms)
+    return ConnectionRow(
+        connection.id,
+        connection.user,
+        connection.ws.address,
+        connection.opened_at,
+        rooms,
+        host_name(node.settings.master.host),
+        node.launch.slot,
+    )
 
 
 def part_disconnect(node: Node, args: bytes) -> int:

@@ -21,7 +21,7 @@ from workers.node import control_room
 from workers.node.client_connection import ClientConnection
 from workers.node.node import Node
 from workers.room_options import Options
-from workers.verbs import keys, table
+from workers.verbs import host_settings, keys, table
 from workers.verbs.api_keys import ApiKeys, NewKey
 from workers.verbs.dispatcher import Dispatcher
 from workers.verbs.fleet import Fleet
@@ -109,7 +109,7 @@ class VerbService:
     # ---- the operator -----------------------------------------------------------------------------------
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """Answer a question of chatctl's: `verb` or `apikey`; None: it is none of these.
+        """Answer a question of chatctl's: `verb`, `apikey` or `host_settings`; None: it is none of these.
 
         Raises ValueError for wrong arguments, LookupError for what is not there, VerbError, BusError.
         """
@@ -119,6 +119,8 @@ class VerbService:
                 OPERATOR, str(args.get("verb") or ""), request, str(args.get("key") or "")
             )
             return [msgspec.json.decode(answer)]
+        if what == "host_settings":
+            return await host_settings.of_all(self.fleet, str(args.get("salt") or ""))
         return await self._manage_keys(args) if what == "apikey" else None
 
     async def _manage_keys(self, args: dict[str, Any]) -> list[dict[str, Any]]:

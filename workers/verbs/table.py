@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from workers.node.node import Node
-from workers.verbs import messages, people, programs, rooms
+from workers.verbs import host_settings, messages, people, programs, rooms
 from workers.verbs.fleet import Act, Part
 from workers.verbs.verb import AnyVerb, Application
 
@@ -47,6 +47,7 @@ def parts(node: Node) -> Mapping[str, Part]:
         "rooms": partial(rooms.part, node),
         "connections": partial(people.part, node),
         "disconnect": partial(people.part_disconnect, node),
+        "settings": partial(host_settings.part, node),
     }
 
 

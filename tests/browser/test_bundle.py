@@ -11,7 +11,7 @@ import pytest
 
 from workers.http.documents import digest_of
 from workers.http.page import build
-from workers.http.page.modules import NotBundled, bundle
+from workers.http.page.modules import NotBundled, bundle, stripped
 
 
 def read_from(files: dict[str, str]):
@@ -25,7 +25,7 @@ def test_modules_come_in_the_order_in_which_they_need_each_other():
         "a/one.js": 'import { two } from "./two.js";\nexport const one = two;\n',
         "a/two.js": "export const two = 2;\n",
     }
-    expected = "const two = 2;\n\nconst one = two;\n\nexport const all = two;\n"
+    expected = "const two = 2;\nconst one = two;\nexport const all = two;\n"
     assert bundle("a/main.js", read_from(files)) == expected
 
 
@@ -33,7 +33,33 @@ def test_an_import_from_outside_stays_at_the_top():
     """The page gets its client from where everybody else gets it."""
     inner = 'import { c } from "/c.js";\nexport const b = c;\n'
     files = {"a/main.js": 'import { b } from "./b.js";\nb;\n', "a/b.js": inner}
-    assert bundle("a/main.js", read_from(files), keep="/c.js") == 'import { c } from "/c.js";\nconst b = c;\n\nb;\n'
+    assert bundle("a/main.js", read_from(files), keep="/c.js") == 'import { c } from "/c.js";\nconst b = c;\nb;\n'
+
+
+def test_comments_and_indentation_are_not_sent():
+    """What only looks like one stays: in a string, behind code, inside a template."""
+    text = """/**
+ * Owns a thing.
+ * @param {string} name
+ */
+function a(/** @type {any} */ name) {
+  // said by nobody
+  /* nor this */
+
+  const address = "https://a/**".concat("//"); // the end
+  return `
+    // kept
+  ${name}`;
+}
+"""
+    expected = """function a(name) {
+const address = "https://a/**".concat("//"); // the end
+return `
+    // kept
+  ${name}`;
+}
+"""
+    assert stripped(text) == expected
 
 
 @pytest.mark.parametrize("text", ["export default 1;\n", 'import * as x from "./x.js";\n', "export { a };\n"])

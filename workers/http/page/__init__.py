@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 
 from workers.http.documents import content_security_policy, digest_of
-from workers.http.page.modules import bundle
+from workers.http.page.modules import bundle, stripped
 
 SCRIPT_ADDRESS = "./chat.js"  # beside the page, under whatever path a proxy has it
 STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "forced", "print")
@@ -31,7 +31,7 @@ class PageFiles:
 def build() -> PageFiles:
     """Read the files of this package and put them together."""
     parts = {f"{name}.js": part for name in PARTS if (part := _part(name)) is not None}
-    style = "\n".join(_read(f"style/{name}.css") for name in STYLES)
+    style = "".join(stripped(_read(f"style/{name}.css")) for name in STYLES)
     script = bundle("chat/chat.js", _read).encode()
     app = bundle("app/main.js", _read, keep=SCRIPT_ADDRESS)
     html = _read("index.html")

@@ -1,5 +1,7 @@
 """Joins the page's ES modules into one script: they are written as modules and served without a build.
 
+Comments and indentation, a third of the bytes on the wire, stay behind; nothing else of a module changes.
+
 Only one form of import and export is understood, which is checked; every name is therefore unique over all modules, or
 the browser says so at once. Modules come in the order in which they need each other.
 """
@@ -12,6 +14,8 @@ from collections.abc import Callable
 _IMPORT = re.compile(r'^import \{[^}]*\} from "(?P<path>[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+_DOCUMENTATION = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n|/\*\*(?:(?!\*/).)*\*/ ?", re.DOTALL | re.MULTILINE)
+_REMARK = re.compile(r"\s*(?://.*|/\*.*\*/\s*)?\n")  # a line of comment, or with nothing
 
 
 class NotBundled(ValueError):
@@ -40,7 +44,20 @@ def bundle(entry: str, read: Callable[[str], str], *, keep: str = "") -> str:
         done[path] = _without_imports(path, text, exports=path == entry)
 
     visit(entry)
-    return "".join(outside) + "\n".join(done.values())
+    return "".join(outside) + "".join(done.values())
+
+
+def stripped(text: str) -> str:
+    """A script or a style sheet without JSDoc, lines of comment and indentation.
+
+    Lines inside a template literal keep theirs: one begins and ends where a line has an odd number of backquotes.
+    """
+    inside, lines = False, []
+    for line in _DOCUMENTATION.sub("", text).splitlines(keepends=True):
+        if inside or not _REMARK.fullmatch(line):
+            lines.append(line if inside else line.lstrip(" \t"))
+            inside ^= line.count("`") % 2 == 1
+    return "".join(lines)
 
 
 def _relative(path: str, target: str) -> str:
@@ -56,4 +73,4 @@ def _without_imports(path: str, text: str, *, exports: bool) -> str:
         left = _LEFT.search(text)
         if left:
             raise NotBundled(f"{path}: {left[0]}")
-    return text
+    return stripped(text)

@@ -384,6 +384,38 @@ def bench(
 
 
 @cli.command()
+@click.option(
+    "--connections",
+    type=click.IntRange(10, 20_000),
+    default=1000,
+    show_default=True,
+    help="clients that stay connected",
+)
+@click.option(
+    "--seconds", type=Duration(min=1, max=MOST_SECONDS), help="how long the bots talk; default: 20, with --page an hour"
+)
+@click.option("--page", is_flag=True, help="open the chat page in a browser, to join the bots")
+@as_json
+def demo(connections: int, seconds: float | None, page: bool, as_json: bool) -> int:
+    """Show that a reload drops nobody: a server of its own, five bots that talk, many connections, and reloads.
+
+    Every connection checks each message by its offset. On a terminal the picture is live, q ends it. Exit code 1 means
+    that a connection was dropped, or a message is missing or came twice.
+    """
+    from chatmaster.cli import demo as demonstration
+    from chatmaster.cli import demo_picture
+
+    scene = demonstration.run(
+        connections=connections, seconds=seconds if seconds is not None else 3600.0 if page else 20.0, page=page
+    )
+    tally = scene.tally
+    facts = {"connections": scene.wanted, "reloads": scene.reloads, "dropped": tally.dropped, "said": tally.said}
+    facts |= {"deliveries": tally.deliveries, "missing": tally.missing, "doubled": tally.doubled}
+    show(facts, lambda: demo_picture.summary(scene), as_json=as_json)
+    return ExitCode.DONE if tally.is_clean else ExitCode.FAILED
+
+
+@cli.command()
 @as_json
 def version(as_json: bool) -> None:
     """Print the version."""

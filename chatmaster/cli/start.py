@@ -77,7 +77,7 @@ def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> in
         arguments = [*arguments, "--set", f"log.file={log}"]
     child, reader = _spawn([*instance.arguments(), "start", *arguments], log, owner)
     try:
-        report = _wait_for_report(child, reader, loaded.settings.master.ready_timeout + _MARGIN, log)
+        report = wait_for_report(child, reader, loaded.settings.master.ready_timeout + _MARGIN, log)
     except KeyboardInterrupt:
         child.send_signal(signal.SIGTERM)  # the master has its own session: Ctrl-C did not reach it
         raise
@@ -183,7 +183,7 @@ def _spawn(arguments: list[str], log: Path, owner: privileges.UnixAccount) -> tu
     return child, reader
 
 
-def _wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float, log: Path) -> dict[str, Any]:
+def wait_for_report(child: subprocess.Popen[bytes], reader: int, timeout: float, log: Path) -> dict[str, Any]:
     """Read the report of the master. Raises TimedOut, or RefusedByMaster if the master died without a report."""
     deadline = time.monotonic() + timeout
     poll = select.poll()

@@ -1,6 +1,7 @@
-"""The terminal of `chatctl top`: draws frames on the alternate screen, reads keys and restores the terminal.
+"""The terminal of `chatctl top` and `demo`: draws frames on the alternate screen, reads keys and restores the terminal.
 
-`top.py` builds the frames as a pure function. The rest, the alternate screen and single keys, needs no library.
+`top.py` and `demo_picture.py` build the frames as pure functions. The rest, the alternate screen and single keys, needs
+no library.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LOOK: Final = 0.1  # seconds between two checks of the terminal size
 
 def show(ask: Callable[[], Mapping[str, Any]], top: Top) -> None:
     """Draw until `q` or Ctrl-C. A master that does not answer is reported on the screen, since it may be restarting."""
-    with _screen():
+    with screen():
         drawn: tuple[object, ...] = ()
         notice, due = "", 0.0
         while True:
@@ -43,8 +44,8 @@ def show(ask: Callable[[], Mapping[str, Any]], top: Top) -> None:
             state = (size, notice, top.sort, top.reverse, due)
             if state != drawn:
                 drawn = state
-                _draw(top.frame(size.columns, size.lines, notice=notice))
-            for key in _keys(min(_LOOK, max(0.0, due - time.monotonic()))):
+                draw(top.frame(size.columns, size.lines, notice=notice))
+            for key in keys(min(_LOOK, max(0.0, due - time.monotonic()))):
                 if key == "quit":
                     return
                 _apply(top, key)
@@ -57,13 +58,13 @@ def _apply(top: Top, key: str) -> None:
         top.next_sort(1 if key == "next" else -1)
 
 
-def _draw(lines: list[str]) -> None:
+def draw(lines: list[str]) -> None:
     """Overwrite line by line and clear the rest, so that nothing flickers."""
     sys.stdout.write("\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
     sys.stdout.flush()
 
 
-def _keys(timeout: float) -> Iterator[str]:
+def keys(timeout: float) -> Iterator[str]:
     """Yield the keys typed within `timeout` seconds."""
     readable, _, _ = select.select([sys.stdin], [], [], timeout)
     if not readable:
@@ -79,7 +80,8 @@ def _keys(timeout: float) -> Iterator[str]:
 
 
 @contextmanager
-def _screen() -> Iterator[None]:
+def screen() -> Iterator[None]:
+    """The alternate screen and single keys; the terminal is restored at the end."""
     before = termios.tcgetattr(sys.stdin.fileno())
     try:
         tty.setcbreak(sys.stdin.fileno())

@@ -39,7 +39,7 @@ class Heard:
     def wants(self, room: str) -> bool:
         return room in self.wanted
 
-    def shared_subscribed(self) -> None:
+    def shared_subscribed(self, shards: frozenset[int] | None = None) -> None:
         self.shared += 1
 
     def subscribed(self, room: str) -> None:
@@ -48,7 +48,7 @@ class Heard:
     def unsubscribed(self, room: str) -> None:
         self.events.append(f"unsubscribed {room}")
 
-    def disconnected(self) -> None:
+    def disconnected(self, shards: frozenset[int] | None = None) -> None:
         self.events.append("disconnected")
 
     def offsets(self, room: str) -> list[int]:

@@ -164,14 +164,14 @@ class Sink(Protocol):
     def subscribed(self, room: str) -> None:
         """The store confirmed the subscription; what was published before may have been missed."""
 
-    def shared_subscribed(self) -> None:
-        """As `subscribed`, for every room that was subscribed to and shares its channel with others."""
+    def shared_subscribed(self, shards: frozenset[int] | None = None) -> None:
+        """As `subscribed`, for every room of these shards (None: of all) that shares its channel with others."""
 
     def unsubscribed(self, room: str) -> None:
         """The store confirmed the end of the subscription."""
 
-    def disconnected(self) -> None:
-        """The subscription connection is gone; the bus reconnects and subscribes to everything wanted again."""
+    def disconnected(self, shards: frozenset[int] | None = None) -> None:
+        """The subscriptions to rooms of these shards (None: of all) are gone; the bus subscribes to them again."""
 
 
 class Bus(Protocol):
@@ -221,6 +221,9 @@ class Bus(Protocol):
 
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
         """The last messages below an offset, oldest first. Raises BusError."""
+
+    def together(self, rooms: Sequence[str]) -> list[list[str]]:
+        """The rooms in groups, each for one call of `states` or `compare`."""
 
     def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
         """The states of some hundred logs in one round trip; creates the log's epoch where there is none."""

@@ -9,38 +9,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from chatmaster.settings import Settings
 from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from chatmaster.store.refusals import explained, is_transient
 from workers.bus import keys
-from workers.bus.codec import pack_note, unpack_page, unpack_states
-from workers.bus.connection import StoreConnection, pack, pack_evalsha
+from workers.bus.connection import StoreConnection, pack
 from workers.bus.health import DEAF_AFTER, HealthProbe
 from workers.bus.outage_log import Outage
-from workers.bus.pipeline import BATCH, Call, Pipeline
-from workers.bus.port import BusError, LogState, Page, Position, Sink, StoreRefused, Unavailable
+from workers.bus.pipeline import BATCH, Pipeline
+from workers.bus.port import BusError, Sink, StoreRefused, Unavailable
 from workers.bus.publisher import Publisher, Retention
 from workers.bus.reconnect import Reconnector
-from workers.bus.script import Argument, Script, load_own
+from workers.bus.script import Script, load_own
+from workers.bus.store_bus import State, StoreBus
 from workers.bus.store_url import Opener
 from workers.bus.subscription import Subscription
-from workers.tasks import answer_of
 
 logger = logging.getLogger(__name__)
 
 READS = 16  # reads in one batch: a page may be 256 KiB
-STATES = 64  # rooms whose state is read in one script: about half a millisecond of the store's time
 REFUSED_AFTER = 1.0  # seconds for which a start waits while the store refuses what will not change by itself
 # What a worker wants of the store: the three connections, and that it writes.
 FOR_COMMANDS, FOR_READING, FOR_PUBLISHED = "for commands", "for reading", "for what is published"
 FOR_WRITING = "for writing"
-State = Literal["starting", "ready", "away", "refusing"]
 
 
-class RedisBus:
+class RedisBus(StoreBus):
     """The bus over Redis 6.2 or later, or Valkey. Made inside the running loop.
 
     `retention` gives a room's history size and ttl where they differ from the settings; `on_deaf` is called when only
@@ -56,15 +53,13 @@ class RedisBus:
         retention: Retention | None = None,
         on_deaf: Callable[[], None] | None = None,
     ) -> None:
-        self._settings = settings
-        self._name = settings.master.name
-        self._retention = retention or self._default_retention
-        self._seed = secrets.token_hex(4)
         self._refusal = ""  # the store's words when it last refused everything
-        self._opener = Opener(url, timeout=settings.store.timeout, name=self._name)
+        self._opener = Opener(url, timeout=settings.store.timeout, name=settings.master.name)
         self._outage = Outage()
-        self._commands = self._pipeline(self._reconnect_all, atomic=True)
-        self._reads = self._pipeline(self._reconnect_reads, atomic=False, batch=READS)
+        timeout = settings.store.timeout
+        self._commands = self._pipeline(self._reconnect_all, timeout, atomic=True)
+        self._reads = self._pipeline(self._reconnect_reads, timeout, atomic=False, batch=READS)
+        super().__init__(settings, self._opener.database, retention)
         self._publisher = Publisher(
             self._commands,
             sink,
@@ -75,9 +70,6 @@ class RedisBus:
             key_ttl=settings.limits.key_ttl,
         )
         self.publish = self._publisher.publish  # see the port
-        self._read_script = self._reads.register(load_own("read"))
-        self._states_script = self._reads.register(load_own("states"))
-        self._tops_script = self._reads.register(load_own("tops"))
         self._probe_script = self._commands.register(load_own("probe"))
         self._probe_keys = keys.probe(self._name)
         self._probe_channel = keys.probe_channel(self._name, self._opener.database, secrets.token_hex(8)).encode()
@@ -94,8 +86,7 @@ class RedisBus:
             self._reconnector(FOR_PUBLISHED, up=self._subscription_up, down=self._subscription.down),
         )
 
-    def _pipeline(self, reconnect: Callable[[], None], *, atomic: bool, batch: int = BATCH) -> Pipeline:
-        timeout = self._settings.store.timeout
+    def _pipeline(self, reconnect: Callable[[], None], timeout: float, *, atomic: bool, batch: int = BATCH) -> Pipeline:
         return Pipeline(atomic=atomic, timeout=timeout, reconnect=reconnect, refused=self._takes_nothing, batch=batch)
 
     def _make_subscription(self, sink: Sink) -> Subscription:
@@ -113,9 +104,6 @@ class RedisBus:
         self, what: str, *, up: Callable[[StoreConnection], None], down: Callable[[], None]
     ) -> Reconnector:
         return Reconnector(what, self._opener, self._outage, up=up, down=down)
-
-    def _default_retention(self, room: str) -> tuple[int, int]:
-        return self._settings.store.history_size, self._settings.store.history_ttl
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -189,17 +177,32 @@ class RedisBus:
         row[Field.DEAF] = self._probe.reconnects
         row[Field.PUBLISH_FAILURES] = self.publish_failures
 
-    # ---- publishing; `publish` is the publisher's ----------------------------------------------------
+    # ---- where commands go; one store takes all --------------------------------------------------------
 
-    def publish_note(self, room: str, note: bytes) -> None:
+    def _commands_of(self, name: str) -> Pipeline:
+        return self._commands
+
+    def _reads_of(self, name: str) -> Pipeline:
+        return self._reads
+
+    def script(self, script: Script) -> Script:
+        """Register a script, for both connections; use what is returned with `call`."""
+        self._commands.register(script)
+        self._reads.register(script)
+        return script
+
+    def together(self, rooms: Sequence[str]) -> list[list[str]]:
         """See the port."""
-        shared = room if keys.shares_channel(room) else ""
-        packed = pack("PUBLISH", self.channel(room), pack_note(note, room=shared))
-        self._commands.send(Call(packed, _ignore, again=True))
+        return [list(rooms)]
 
-    def channel(self, room: str) -> str:
-        """Where what happens in a room is published."""
-        return keys.channel(self._name, self._opener.database, room)
+    def split(self, script_keys: Sequence[str]) -> list[list[int]]:
+        """One script may take all."""
+        return [list(range(len(script_keys)))] if script_keys else []
+
+    @property
+    def losses(self) -> int:
+        """One store says of itself when it has forgotten something: by its reign."""
+        return 0
 
     # ---- subscribing -------------------------------------------------------------------------------
 
@@ -210,88 +213,6 @@ class RedisBus:
     def unsubscribe(self, room: str) -> None:
         """See the port."""
         self._subscription.unsubscribe(room)
-
-    # ---- reading -----------------------------------------------------------------------------------
-
-    async def read(self, room: str, *, after: int, limit: int, max_bytes: int, messages_only: bool = False) -> Page:
-        """See the port."""
-        return unpack_page(await self._read(room, "after", after, limit, max_bytes, changes=not messages_only))
-
-    async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
-        """See the port."""
-        return unpack_page(await self._read(room, "before", before, limit, max_bytes, changes=False), backward=True)
-
-    def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
-        """See the port."""
-
-        def answered(reply: Any) -> None:
-            done(reply if isinstance(reply, BusError) else unpack_states(reply))
-
-        own = [part for room in rooms for part in keys.of_log(self._name, room)]
-        ttls = [self._retention(room)[1] for room in rooms]
-        self._send_read(pack_evalsha(self._states_script.sha, own, [self._seed, *ttls]), answered)
-
-    def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
-        """See the port."""
-
-        def answered(reply: Any) -> None:
-            done(reply if isinstance(reply, BusError) else [known[number - 1][0] for number in reply])
-
-        own, args = [], list[Argument]()
-        for room, position in known:
-            own.append(keys.of_log(self._name, room)[0])
-            args += (f"{position.epoch} {position.offset}", self._retention(room)[1])
-        self._send_read(pack_evalsha(self._tops_script.sha, own, args), answered)
-
-    def _send_read(self, packed: bytes, done: Callable[[Any], None]) -> None:
-        self._reads.send(Call(packed, done, again=True))
-
-    def _read(
-        self, room: str, direction: str, edge: int, limit: int, max_bytes: int, *, changes: bool
-    ) -> Awaitable[Any]:
-        own = keys.of_log(self._name, room)
-        _, ttl = self._retention(room)
-        args: list[Argument] = [self._seed, ttl, direction, edge, limit, max_bytes, int(changes)]
-        return self.call_read(self._read_script, own, args)
-
-    # ---- other modules' scripts --------------------------------------------------------------------
-
-    @property
-    def database(self) -> int:
-        """The number of the store's database."""
-        return self._opener.database
-
-    def script(self, script: Script) -> Script:
-        """Register a script, for both connections; use what is returned with `call`."""
-        self._commands.register(script)
-        self._reads.register(script)
-        return script
-
-    def send(
-        self,
-        script: Script,
-        script_keys: Sequence[str],
-        args: Sequence[Argument],
-        done: Callable[[Any], None],
-        *,
-        again: bool,
-    ) -> None:
-        """Run a script in the order of the commands; `done` gets the reply or a BusError.
-
-        `again` says that running it twice does no harm.
-        """
-        self._commands.send(Call(pack_evalsha(script.sha, script_keys, args), done, again=again))
-
-    async def call(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument], *, again: bool) -> Any:
-        """`send` for coroutines. Raises BusError."""
-        return await self._awaited(self._commands, pack_evalsha(script.sha, script_keys, args), again=again)
-
-    def call_read(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
-        """Run a script that only reads, or that may run twice, beside the commands. Raises BusError."""
-        return self._awaited(self._reads, pack_evalsha(script.sha, script_keys, args), again=True)
-
-    def _awaited(self, pipeline: Pipeline, packed: bytes, *, again: bool) -> asyncio.Future[Any]:
-        return answer_of(lambda done: pipeline.send(Call(packed, done, again=again)))
 
     # ---- connections -------------------------------------------------------------------------------
 

@@ -64,5 +64,12 @@ class ScriptRunner(Protocol):
     def channel(self, room: str) -> str:
         """The channel of a room's messages and notes."""
 
+    def split(self, script_keys: Sequence[str]) -> list[list[int]]:
+        """The places of keys of many rooms, in groups that one script may take."""
+
+    @property
+    def losses(self) -> int:
+        """Grows where a part of the store may have forgotten what it had taken, and the rest does not know."""
+
     def call_read(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
         """Run a script that only reads, beside the commands. Raises BusError."""

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from chatmaster.settings import Settings
-from workers.bus.redis_bus import RedisBus
+from workers.bus.store_bus import StoreBus
 from workers.chat.connections import ChatConnections
 from workers.chat.rules.context import Context
 from workers.chat.rules.mentions import MentionIndex
@@ -27,7 +27,7 @@ class ChatServices:
     loop: asyncio.AbstractEventLoop
     tasks: Tasks
     counters: Counters
-    bus: RedisBus
+    bus: StoreBus
     hub: Hub
     presence: Presence
     registry: Registry

@@ -4,7 +4,8 @@ Theory of operation. What a process writes about its users belongs to an incarna
 few seconds; the store's clock alone decides whether it is over, and then anyone may reap what it left. A process
 that finds its own gone (it was stopped for too long, the store was wiped) begins a new one: a new name, everything
 written again, and only then the old one reaped, so that nobody seems to have left. It does the same when the store's
-reign changes, since a store that restarted may have forgotten the last of what it had taken.
+reign changes, since a store that restarted may have forgotten the last of what it had taken; of a cluster's other nodes
+the bus counts the losses.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ class Lease:
         self._process = process
         self._renew_every, self._duration = renew, duration
         self._loop = asyncio.get_running_loop()
-        (self._renew_script,) = scripts_of(Path(__file__).parent, "renew")
-        calls.script(self._renew_script)
+        (self._renew_script,) = map(calls.script, scripts_of(Path(__file__).parent, "renew"))
         self._life = 0
         self._reign = ""
+        self._losses = calls.losses
         self._alive: frozenset[str] = frozenset()
         self._gone: set[str] = set()  # incarnations known to be dead that the store may still count
         self._lost_early: set[str] = set()  # processes reported dead before the live ones were known
@@ -113,14 +114,14 @@ class Lease:
 
     async def renew(self) -> None:
         """Renew the lease, or register, and learn who else is alive. Raises BusError."""
-        incarnation, registered = self.incarnation, self.registered
+        incarnation, registered, losses = self.incarnation, self.registered, self._calls.losses
         alive, _, reign, everyone, suspects = await self._call(self._duration, "" if registered else "new")
         self._alive = frozenset(one.decode() for one in everyone)
         self._gone |= {one for one in self._alive if _process_of(one) in self._lost_early}
         self._gone &= self._alive
         self._lost_early.clear()
-        changed = registered and self._reign not in ("", reign.decode())
-        self._reign = reign.decode()
+        changed = registered and (self._reign not in ("", reign.decode()) or self._losses != losses)
+        self._reign, self._losses = reign.decode(), losses
         if incarnation != self.incarnation:
             return  # a new incarnation began meanwhile
         if not alive:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from chatmaster.contract import Launch
-    from workers.bus.redis_bus import RedisBus
+    from workers.bus.store_bus import StoreBus
     from workers.cluster.lease import Lease
     from workers.node.application import Application
     from workers.node.bindings import Bindings
@@ -79,7 +79,7 @@ class Node:
     """One worker process: its connections and the services they use."""
 
     # Set by the composition root, in this order, before anything is accepted.
-    bus: RedisBus
+    bus: StoreBus
     hub: Hub
     lease: Lease
     presence: Presence

@@ -24,13 +24,13 @@ from workers.room_options import retention
 
 if TYPE_CHECKING:
     from chatmaster.settings import Settings
-    from workers.bus.redis_bus import RedisBus
+    from workers.bus.store_bus import StoreBus
 
 
 class RemoteCluster:
     """The connections of another Worker of the program, reached from this process. See `workers.ports.Cluster`."""
 
-    def __init__(self, bus: RedisBus, settings: Settings, scope: str) -> None:
+    def __init__(self, bus: StoreBus, settings: Settings, scope: str) -> None:
         """`settings` are the instance's own; `scope` is what the other Worker's rooms are kept under."""
         self._bus = bus
         self._name = scoped(settings.master.name, scope)

@@ -46,9 +46,8 @@ class DeadWorkerReaper:
         self._grace = grace
         self._expected: set[str] = set()
         directory = Path(__file__).parent
-        self._condemn, self._estate, self._reap = scripts_of(directory, "condemn", "estate", "reap")
-        for script in (self._condemn, self._estate, self._reap):
-            calls.script(script)
+        scripts = scripts_of(directory, "condemn", "estate", "reap")
+        self._condemn, self._estate, self._reap = map(calls.script, scripts)
 
     def suspect(self, incarnation: str) -> None:
         """The lease of an incarnation has expired: check the incarnation again after the grace."""

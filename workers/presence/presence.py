@@ -82,11 +82,9 @@ class Presence:
         self._grace = grace
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
-        self._write_script, self._claim_script, self._members_script = scripts_of(
-            Path(__file__).parent, "write", "claim", "members"
+        self._write_script, self._claim_script, self._members_script = map(
+            calls.script, scripts_of(Path(__file__).parent, "write", "claim", "members")
         )
-        for script in (self._write_script, self._claim_script, self._members_script):
-            calls.script(script)
         self._ledger = LocalPresence(grace=grace)
         self._views: dict[str, RoomView] = {}  # of the rooms in the ledger
         self._astir: set[str] = set()  # rooms whose view has something to do at some time

@@ -130,9 +130,8 @@ class ConnectionLimits:
         self._limits = {keys.ALL: limits.connections, "u": limits.per_user, "a": limits.per_address}
         self.unlimited = not any(self._limits.values())
         self._loop = asyncio.get_running_loop()
-        self._arrive, self._count, self._counts = scripts_of(Path(__file__).parent, "arrive", "count", "counts")
-        for script in (self._arrive, self._count, self._counts):
-            calls.script(script)
+        scripts = scripts_of(Path(__file__).parent, "arrive", "count", "counts")
+        self._arrive, self._count, self._counts = map(calls.script, scripts)
         self.tally = LimitCounts()
         self._tasks = Tasks()
         self._waiting: dict[str, dict[str, asyncio.Future[Arrival]]] = {}  # subject → connection → its answer
@@ -263,6 +262,12 @@ class ConnectionLimits:
 
     def _write(self, counted: list[tuple[str, Giver]]) -> None:
         """Write the count of each subject to the store, and the incarnation that the last connection came from."""
+        own = [keys.counts(self._name, subject) for subject, _ in counted]
+        for places in self._calls.split(own):
+            self._write_together([counted[at] for at in places], [own[at] for at in places])
+
+    def _write_together(self, counted: list[tuple[str, Giver]], own: list[str]) -> None:
+        """The part of `_write` that one script may take."""
         subjects = [subject for subject, _ in counted]
         self._under_way.update(subjects)
 
@@ -278,7 +283,6 @@ class ConnectionLimits:
         args: list[Argument] = [self._lease.incarnation, KEEP]
         for subject, giver in counted:
             args += (self._admitted(subject), *giver)
-        own = [keys.counts(self._name, subject) for subject in subjects]
         self._calls.send(self._count, own, args, done, again=True)
 
     async def written(self, subject: str) -> None:

@@ -64,9 +64,7 @@ class Registry:
     def __init__(self, calls: ScriptRunner, lease: Lease, settings: Settings) -> None:
         self._calls = calls
         self._name = settings.master.name
-        self._record, self._trail = scripts_of(Path(__file__).parent, "record", "trail")
-        for script in (self._record, self._trail):
-            calls.script(script)
+        self._record, self._trail = map(calls.script, scripts_of(Path(__file__).parent, "record", "trail"))
         self._kept = SanctionStore(calls, self._name)
         self._ipv6_prefix = settings.limits.ipv6_prefix
         self._counts = ConnectionLimits(calls, lease, settings)

@@ -40,9 +40,7 @@ class SanctionStore:
         self._calls = calls
         self._name = name
         scripts = scripts_of(Path(__file__).parent, "sanction", "place", "extend", "held", "list")
-        for script in scripts:
-            calls.script(script)
-        self._sanction, self._place, self._extend, self._held, self._list = scripts
+        self._sanction, self._place, self._extend, self._held, self._list = map(calls.script, scripts)
 
     async def impose(self, asked: Sanction, seconds: float) -> Sanction:
         """Keep a sanction under the user and the addresses; 0 seconds: without end. Returns it with its times.

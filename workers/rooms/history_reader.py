@@ -86,11 +86,14 @@ class HistoryReader:
         if not asked:
             return
         self._asked_at = self._loop.time()
-        try:
-            self._bus.states([room.name for room, _ in asked], partial(self._states_came, asked))
-        except Exception:
-            logger.exception("reading the states of %d rooms failed", len(asked))
-            self._loop.call_later(RETRY, self._states_came, asked, BusError("a bug"))
+        by_name = {room.name: (room, ticket) for room, ticket in asked}
+        for names in self._bus.together(list(by_name)):
+            some = [by_name[name] for name in names]
+            try:
+                self._bus.states(names, partial(self._states_came, some))
+            except Exception:
+                logger.exception("reading the states of %d rooms failed", len(some))
+                self._loop.call_later(RETRY, self._states_came, some, BusError("a bug"))
 
     def _states_came(self, asked: list[tuple[Room, int]], answer: list[LogState] | BusError) -> None:
         self._checking = False

@@ -14,11 +14,12 @@ import asyncio
 import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from chatmaster.settings import Settings
 from chatmaster.stats import BUCKET_BOUNDS
+from chatmaster.store.layout import shard_of
 from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
 from workers.bus.port import Amendment, Bus, Change, Entry, LogState, Placed, Position, Publication
@@ -196,9 +197,14 @@ class Hub:
         """Messages of a room are wanted if this worker has the room."""
         return room in self.rooms
 
-    def shared_subscribed(self) -> None:
+    def shared_subscribed(self, shards: frozenset[int] | None = None) -> None:
         """The store confirmed the channels that inboxes share; a large worker has 40,000 on them."""
-        self._confirming = iter([room for room in self.rooms.values() if shares_channel(room.name)])
+        rooms = [room for room in self.rooms.values() if shares_channel(room.name)]
+        if shards is None:
+            self._confirming = iter(rooms)
+        else:
+            mine = [room for room in rooms if shard_of(room.name) in shards]
+            self._confirming = chain(mine, self._confirming)
         self._confirm_some()
 
     def _confirm_some(self) -> None:
@@ -214,10 +220,11 @@ class Hub:
         if found is not None:
             self.run(found, found.follower.unsubscribed())
 
-    def disconnected(self) -> None:
-        """Every subscription is gone with its connection."""
+    def disconnected(self, shards: frozenset[int] | None = None) -> None:
+        """Subscriptions are gone with their connection, or with the shards that moved."""
         for room in list(self.rooms.values()):
-            self.run(room, room.follower.disconnected())
+            if shards is None or shard_of(room.name) in shards:
+                self.run(room, room.follower.disconnected())
 
     # ---- what the followers want -------------------------------------------------------------------
 

@@ -140,8 +140,9 @@ class Maintenance:
     def _look(self, names: list[str]) -> None:
         """Nearly all rooms are idle, and most are inboxes: so the store compares, and returns the others only."""
         rooms = [room for name in names if (room := self._rooms.get(name)) is not None and room.current]
-        if rooms:
-            self._bus.compare([(room.name, room.follower.position) for room in rooms], self._compared)
+        known = {room.name: room.follower.position for room in rooms}
+        for some in self._bus.together(list(known)) if known else ():
+            self._bus.compare([(name, known[name]) for name in some], self._compared)
 
     def _compared(self, answer: list[str] | BusError) -> None:
         if isinstance(answer, BusError):

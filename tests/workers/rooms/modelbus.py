@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from workers.bus.keys import shares_channel
@@ -169,6 +169,9 @@ class ModelBus:
 
     async def read_before(self, room: str, *, before: int, limit: int, max_bytes: int) -> Page:
         raise NotImplementedError
+
+    def together(self, rooms: Sequence[str]) -> list[list[str]]:
+        return [list(rooms)]
 
     def states(self, rooms: list[str], done: Callable[[list[LogState] | BusError], None]) -> None:
         self.questions.append((lambda: [self.state(room) for room in rooms], done))

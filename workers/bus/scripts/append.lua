@@ -131,6 +131,7 @@ local function keep(log)
   if log.changed then
     redis.call('HSET', KEYS[1], 'top', log.appended, 'time', log.stamp,
       'id', log.id, 'reign', log.reign, 'reigns', log.reigns)
+    if log.alias then redis.call('HSET', KEYS[1], 'alias', log.alias) end
   else
     redis.call('HSET', KEYS[1], 'top', log.appended, 'time', log.stamp)
   end

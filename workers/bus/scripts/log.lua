@@ -1,6 +1,6 @@
 -- Owns how a room's log is opened: its identity, its list of reigns, how long it is kept.
 -- It is put in front of every script that says "uses log.lua"; all of them share, for one room or for many,
---   KEYS[1] meta     hash: id top time reign reigns kept changes
+--   KEYS[1] meta     hash: id top time reign reigns kept changes, and alias where the reign has one
 --   KEYS[2] log      stream of messages: <offset>-0 -> t <time> e <envelope>
 --   KEYS[3] overlay  hash: what later entries changed about messages
 --   KEYS[4] changes  stream of the entries that change messages, with offsets of the same count
@@ -12,7 +12,9 @@
 -- The epoch of an entry is the log's id and the reign of the store that wrote it: two times eight characters.
 -- A reign is the store's master_replid, which changes at every restart and every promotion, and these are the only
 -- moments at which a store can forget what it had acknowledged. `reigns` lists "reign:first offset", oldest first;
--- it is rolled back together with the log, so a reader can always tell whether what it saw is still there.
+-- it is rolled back together with the log, so a reader can always tell whether what it saw is still there. A reign that
+-- comes back, with a shard that moved to another node of a cluster and back, is listed under an alias: the other node may
+-- have forgotten entries of its first time.
 
 local REIGNS = 64 -- the newest; a position under an older one gets a reset
 
@@ -38,18 +40,28 @@ end
 -- A script that opens many says which meta hash, and under which reign, that it asks for only once.
 local function open_log(seed, key, reign)
   key = key or KEYS[1]
-  local meta = redis.call('HMGET', key, 'id', 'top', 'time', 'reign', 'kept')
+  local meta = redis.call('HMGET', key, 'id', 'top', 'time', 'reign', 'kept', 'alias')
   local ms, now = now_ms()
   local log = { key = key, now = ms, reign = reign or present_reign() }
   if meta[1] then
     log.id, log.top, log.kept = meta[1], tonumber(meta[2]), tonumber(meta[5])
     log.time = math.max(ms, tonumber(meta[3]))
     log.changed = meta[4] ~= log.reign
+    log.name = not log.changed and meta[6] or log.reign
+    if log.changed then
+      log.alias = meta[6]
+      if string.find(redis.call('HGET', key, 'reigns') or '', log.reign .. ':', 1, true) then
+        log.name = string.sub(redis.sha1hex(log.reign .. now[1] .. '.' .. now[2]), 1, 8)
+        log.alias = log.name
+      elseif log.alias then
+        log.alias = log.reign
+      end
+    end
   else
     log.id = string.sub(redis.sha1hex(seed .. now[1] .. '.' .. now[2]), 1, 8)
-    log.top, log.kept, log.time, log.fresh, log.changed = 0, 0, ms, true, true
+    log.top, log.kept, log.time, log.fresh, log.changed, log.name = 0, 0, ms, true, true, log.reign
   end
-  log.epoch = log.id .. log.reign
+  log.epoch = log.id .. log.name
   return log
 end
 
@@ -62,6 +74,6 @@ local function reigns_of(log)
     list = string.gsub(list, '^[^ ]* ', '', 1)
     count = count - 1
   end
-  local this = log.reign .. ':' .. text(log.top + 1)
+  local this = log.name .. ':' .. text(log.top + 1)
   return list == '' and this or (list .. ' ' .. this)
 end

@@ -14,6 +14,7 @@ local function state_of(log, stream, overlay, changes, ttl)
     local wrote = redis.pcall('HSET', log.key, 'id', log.id, 'top', text(log.top), 'time', text(log.time),
       'reign', log.reign, 'reigns', reigns, 'kept', text(log.kept))
     if type(wrote) == 'table' and wrote.err and log.fresh then return wrote end
+    if log.alias then redis.pcall('HSET', log.key, 'alias', log.alias) end
   end
   if redis.call('TTL', log.key) < life_of_meta(ttl) / 2 then redis.call('EXPIRE', log.key, life_of_meta(ttl)) end
   local oldest = log.top > 0 and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]

@@ -11,8 +11,8 @@
 local reign = present_reign()
 local answer = {}
 for at, key in ipairs(KEYS) do
-  local meta = redis.call('HMGET', key, 'id', 'top')
-  local same = meta[1] and meta[1] .. reign .. ' ' .. meta[2] == ARGV[2 * at - 1]
+  local meta = redis.call('HMGET', key, 'id', 'top', 'reign', 'alias')
+  local same = meta[3] == reign and meta[1] .. (meta[4] or reign) .. ' ' .. meta[2] == ARGV[2 * at - 1]
   if not same or redis.call('TTL', key) < life_of_meta(tonumber(ARGV[2 * at])) / 2 then answer[#answer + 1] = at end
 end
 return answer

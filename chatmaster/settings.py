@@ -115,11 +115,13 @@ class RoomRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who may enter. `secret` or `public_key` verifies JSON Web Tokens (RFC 7519)."""
+    """Who may enter. `secret`, `public_key` or `jwks` verifies JSON Web Tokens (RFC 7519)."""
 
     mode: Literal["guest", "token"] = "guest"
     secret: str = ""
     public_key: str = ""
+    jwks: str = ""  # a key set (RFC 7517): a URL, or the JSON of the file that the configuration names
+    jwks_refresh: Annotated[float, Meta(ge=1.0)] = 600.0
     algorithms: tuple[str, ...] = ()
     issuer: str = ""
     audience: str = ""

@@ -188,6 +188,8 @@ def make_token(auth: Auth, user: str, *, ttl: float, moderator: bool) -> str:
         holder = (
             "the private key that belongs to auth.public_key, which chatctl does not have"
             if auth.public_key
+            else "the private keys that belong to auth.jwks, which chatctl does not have"
+            if auth.jwks
             else "auth.secret, which is not set"
         )
         raise UsageError(f"a token is signed with {holder}")

@@ -91,7 +91,7 @@ def differing(loaded: Loaded, answer: Mapping[str, Any], salt: str) -> dict[str,
     }
     for key, digest in answer.get("digests", {}).items():
         if key not in found and key in SECRET_KEYS and digest != _digest(loaded.settings, key, salt):
-            found[key] = HIDDEN if key == "auth.secret" else f"{answer['settings'][key]} with another password"
+            found[key] = HIDDEN if key != "store.url" else f"{answer['settings'][key]} with another password"
     for key in ("master.name", "master.state_dir"):
         found.pop(key, None)  # they located the master, so they are equal however they are written
     log = loaded.log_file or loaded.state_dir / f"{loaded.settings.master.name}.log"  # the default of `start -d`

@@ -24,7 +24,7 @@ from chatmaster.errors import ConfigError, Fault
 from chatmaster.settings import RoomRule, Settings
 
 DEFAULT = "default"
-SECRET_KEYS = frozenset({"auth.secret", "store.url"})  # never shown completely
+SECRET_KEYS = frozenset({"auth.secret", "auth.jwks", "store.url"})  # never shown completely
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _load(sources: Sources, only: str = "") -> Loaded:
     merged: dict[str, _Value] = {}
     for layer in layers:
         merged.update(layer)
-    settings = _with_key_file(_convert(merged, faults), sources.directory)
+    settings = _with_key_files(_convert(merged, faults), sources.directory)
     origins = {key: merged[key].origin if key in merged else DEFAULT for key in KEYS}
     loaded = Loaded(settings, origins, path, sources, environment.warnings)
     if not faults:
@@ -290,16 +290,22 @@ def _convert(merged: Mapping[str, _Value], faults: list[Fault]) -> Settings:
     return Settings(**made, rooms=sections.get("rooms", ()))
 
 
-def _with_key_file(settings: Settings, directory: Path) -> Settings:
-    """Replace a path in `auth.public_key` by the PEM text of that file; workers only get the text."""
-    key = settings.auth.public_key
-    if not key or "-----BEGIN" in key:
-        return settings
+def _with_key_files(settings: Settings, directory: Path) -> Settings:
+    """Replace a path in `auth.public_key` or `auth.jwks` by the text of that file; workers only get the text."""
+    auth = settings.auth
+    if auth.public_key and "-----BEGIN" not in auth.public_key:
+        auth = msgspec.structs.replace(auth, public_key=_text_of(auth.public_key, directory))
+    if auth.jwks and not auth.jwks.lstrip().startswith(("{", "https://", "http://")):
+        auth = msgspec.structs.replace(auth, jwks=_text_of(auth.jwks, directory))
+    return msgspec.structs.replace(settings, auth=auth)
+
+
+def _text_of(file: str, directory: Path) -> str:
+    """The text of a file; its name where it cannot be read, which the check then names."""
     try:
-        text = (directory / key).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        return settings  # left as it is: the check names it
-    return msgspec.structs.replace(settings, auth=msgspec.structs.replace(settings.auth, public_key=text))
+        return (directory / file).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return file
 
 
 _WRONG = object()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import ipaddress
+import json
 import math
 import os
 import pwd
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from chatmaster import addresses
+from chatmaster.config import web_address
 from chatmaster.config.formatting import closest, shown
 from chatmaster.errors import ChatmasterError, Fault
 from chatmaster.runtime import privileges
@@ -132,17 +134,34 @@ def _auth(settings: Settings) -> Iterator[_Complaint]:
     if auth.secret and len(auth.secret.encode()) < SECRET_BYTES:
         found = f"a secret of {len(auth.secret.encode())} bytes"
         yield "auth.secret", found, f"allowed: {SECRET_BYTES} or more random bytes; better 32"
-    if auth.secret and auth.public_key:
-        yield "auth.public_key", "given", "allowed: auth.secret or auth.public_key, not both"
+    given = [key for key in ("secret", "public_key", "jwks") if getattr(auth, key)]
+    if len(given) > 1:
+        yield f"auth.{given[1]}", "given", "allowed: one of auth.secret, auth.public_key and auth.jwks"
     if auth.public_key and "-----BEGIN" not in auth.public_key:
         yield "auth.public_key", shown(auth.public_key), "allowed: a public key as PEM text, or a file with one"
-    if auth.mode == "token" and not (auth.secret or auth.public_key):
-        yield "auth.mode", '"token"', "tokens need auth.secret or auth.public_key to be verified"
-    fitting = _KEY_ALGORITHMS if auth.public_key else _SECRET_ALGORITHMS
+    if auth.jwks and (complaint := _jwks_complaint(auth.jwks)):
+        yield "auth.jwks", shown(auth.jwks.partition("?")[0]), complaint
+    if auth.mode == "token" and not given:
+        yield "auth.mode", '"token"', "tokens need auth.secret, auth.public_key or auth.jwks to be verified"
+    fitting: tuple[str, ...] = _SECRET_ALGORITHMS
+    if auth.jwks or auth.public_key:
+        fitting = _KEY_ALGORITHMS if auth.public_key or "://" in auth.jwks[:8] else _KEY_ALGORITHMS + _SECRET_ALGORITHMS
     for index, name in enumerate(auth.algorithms):
         if name not in fitting:
-            using = "auth.public_key" if auth.public_key else "auth.secret"
+            using = f"auth.{given[0]}" if given else "auth.secret"
             yield f"auth.algorithms[{index}]", shown(name), f"allowed with {using}: {', '.join(fitting)}"
+
+
+def _jwks_complaint(jwks: str) -> str:
+    if "://" in jwks[:8]:
+        return web_address.complaint(jwks)
+    try:
+        found = json.loads(jwks)
+    except (ValueError, RecursionError):
+        return "allowed: a URL (https://…) of a JSON Web Key Set, or a readable file with one"
+    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
+        return "the file has no JSON object with a list `keys`"
+    return ""
 
 
 def _room_rules(settings: Settings) -> Iterator[_Complaint]:
@@ -193,7 +212,7 @@ def _paths(settings: Settings, state_dir: Path) -> Iterator[_Complaint]:
 
 def warnings(settings: Settings) -> list[str]:
     """Warnings about settings that are allowed but risky, one sentence each."""
-    return list(_open_to_guests(settings))
+    return [*_open_to_guests(settings), *_unencrypted(settings)]
 
 
 def _open_to_guests(settings: Settings) -> Iterator[str]:
@@ -206,6 +225,12 @@ def _open_to_guests(settings: Settings) -> Iterator[str]:
                 f"{text} can be reached from other machines, and every client may enter as a guest: "
                 'auth.mode = "token" requires a token'
             )
+
+
+def _unencrypted(settings: Settings) -> Iterator[str]:
+    """Addresses whose answers decide who may do what, and that anybody on the way can change."""
+    if settings.auth.jwks.startswith("http://") and not _is_loopback(web_address.host(settings.auth.jwks)):
+        yield "auth.jwks begins with http://: whoever can change what passes on the way can sign tokens; use https://"
 
 
 def _is_loopback(host: str) -> bool:

@@ -38,6 +38,7 @@ LEAVES = {
     "workers.failures",
     "workers.handshake_request",
     "workers.ip_addresses",
+    "workers.outgoing_http",
     "workers.payload",
     "workers.ports",
     "workers.rate_limit",

@@ -48,6 +48,7 @@ from workers.chat.rules.state import SessionPhase, SessionState
 from workers.chat.services import ChatServices
 from workers.chat.session_timeouts import SessionTimeouts
 from workers.chat.store import ChatStore
+from workers.chat.token_keys import TokenKeys
 from workers.chat.user_rate import UserRate
 from workers.close_codes import CloseCode
 from workers.http import page
@@ -79,8 +80,13 @@ class ChatApplication:
         self._counters = node.counters
         self._tasks = node.tasks
         self._notice = Notice(node.bus, node.settings, CHAT, node.launch.worker)
-        self._identities = Identities(node.settings.auth, guest_secret=None, new_guest=_new_guest)
+        settings = node.settings
+        self._identities = Identities(
+            settings.auth, guest_secret=None, new_guest=_new_guest, is_dev=settings.server.dev
+        )
         services = self._services = _services(node, hooks, self._identities)
+        verifier = self._identities.verifier
+        self._token_keys = TokenKeys(services, verifier, settings.auth.jwks_refresh) if verifier.url else None
         self._context = services.context
         self._guests = services.store.guests
 
@@ -115,6 +121,7 @@ class ChatApplication:
             join=JoinFlow(entries, self._room_presence, pending),
             moderation=self.moderation,
             direct_messages=DirectMessages(services, self.publisher, self._room_presence),
+            token_keys=self._token_keys,
         )
 
     # ---- life --------------------------------------------------------------------------------------
@@ -130,6 +137,8 @@ class ChatApplication:
         self._timeouts.start()
         self._occupancy.start(self._tasks)
         self._claims.start()
+        if self._token_keys is not None:
+            self._token_keys.start()
         self._lease.when_reborn(lambda old: self._reload())
         self._notice.post()
         try:
@@ -144,6 +153,8 @@ class ChatApplication:
 
     async def stop(self) -> None:
         self._timeouts.stop()
+        if self._token_keys is not None:
+            await self._token_keys.close()
 
     def _copy_counters(self) -> None:
         self._counters.rate_limited = self._context.rate_limited

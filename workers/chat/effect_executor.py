@@ -39,6 +39,7 @@ from workers.chat.rules.effects import (
     Effect,
     Effects,
     EnterRoom,
+    FetchKeys,
     Greet,
     LeaveRoom,
     MarkRead,
@@ -56,6 +57,7 @@ from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError, from_bus_error
 from workers.chat.rules.state import SessionPhase
 from workers.chat.services import ChatServices
+from workers.chat.token_keys import TokenKeys
 from workers.chat.user_rate import UserRate
 from workers.close_codes import CloseCode
 from workers.rate_limit import BYTES_A_TOKEN
@@ -84,6 +86,7 @@ class EffectExecutor:
         join: JoinFlow,
         moderation: ModerationService,
         direct_messages: DirectMessages,
+        token_keys: TokenKeys | None,
     ) -> None:
         self.tasks = services.tasks
         self.user_rate = user_rate
@@ -108,6 +111,7 @@ class EffectExecutor:
         self._join = join
         self._moderation = moderation
         self._direct_messages = direct_messages
+        self._token_keys = token_keys
 
     def carry_out(self, client: ChatConnection, effects: Effects) -> None:
         """Do what the session wants, in order."""
@@ -370,6 +374,14 @@ class EffectExecutor:
     def _moderate(self, client: ChatConnection, effect: Moderate) -> None:
         client.start(self._moderation.moderate(client, effect), effect.id, str(effect.verb))
 
+    def _fetch_keys(self, client: ChatConnection, effect: FetchKeys) -> None:
+        client.start(self._fetched(client, effect), effect.command.id, "the keys of tokens")
+
+    async def _fetched(self, client: ChatConnection, effect: FetchKeys) -> Effects:
+        if self._token_keys is not None:
+            await self._token_keys.fetch_on_demand()
+        return client.session.keys_fetched(effect.command, time.time())
+
     def _consult(self, client: ChatConnection, effect: Consult) -> None:
         client.start(self._ask(client, effect), effect.command.id, f"the hook {effect.hook}")
 
@@ -400,4 +412,5 @@ _CARRY_OUT: Final[dict[type[Effect], Callable[[EffectExecutor, ChatConnection, A
     ReadSanctions: EffectExecutor._read_sanctions,
     Moderate: EffectExecutor._moderate,
     Consult: EffectExecutor._consult,
+    FetchKeys: EffectExecutor._fetch_keys,
 }

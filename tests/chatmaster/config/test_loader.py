@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chatmaster.config import loader, validation
-from chatmaster.config.formatting import closest
+from chatmaster.config import loader, validation, web_address
+from chatmaster.config.formatting import closest, visible
 from chatmaster.config.loader import Loaded
 from chatmaster.errors import ConfigError
 from chatmaster.settings import Settings
@@ -136,8 +136,18 @@ def test_faults_of_the_file(tmp_path, text, fault):
             "http.hosts=https://a",
             'http.hosts[0] is "https://a"; allowed: names, as chat.example.org or *.example.org',
         ),
-        ("auth.mode=token", 'auth.mode is "token"; tokens need auth.secret or auth.public_key to be verified'),
+        ("auth.mode=token", 'auth.mode is "token"; tokens need auth.secret, auth.public_key or auth.jwks to be verified'),
         ("auth.algorithms=none", 'auth.algorithms[0] is "none"; allowed with auth.secret: HS256, HS384, HS512'),
+        ("auth.jwks=/none", 'auth.jwks is "/none"; allowed: a URL (https://…) of a JSON Web Key Set, or a readable file with one'),
+        (
+            "auth.jwks=https://",
+            'auth.jwks is "https://"; allowed: a URL as https://example.org/path; the host is missing',
+        ),
+        (
+            "auth.jwks=https://u:p@x/",
+            'auth.jwks is "https://u:p@x/"; a user and a password do not belong into the URL: logs and lists show it',
+        ),
+        ('auth.jwks={"keys": 1}', 'auth.jwks is "{\\"keys\\": 1}"; the file has no JSON object with a list `keys`'),
         ("auth.public_key=/none", 'auth.public_key is "/none"; allowed: a public key as PEM text, or a file with one'),
         ("master.user=no-such-user", 'master.user is "no-such-user"; allowed: a user of this machine'),
     ],
@@ -293,6 +303,36 @@ def test_a_fault_elsewhere_does_not_hinder_finding_the_master(tmp_path):
 def test_a_public_key_may_be_a_file(tmp_path):
     (tmp_path / "key.pem").write_text("-----BEGIN PUBLIC KEY-----\n")
     assert load(tmp_path, overrides=["auth.public_key=key.pem"]).settings.auth.public_key.startswith("-----BEGIN")
+
+
+def test_a_key_set_may_be_a_file_which_is_not_shown_and_a_url_is(tmp_path):
+    (tmp_path / "keys.json").write_text('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}')
+    settings = load(tmp_path, overrides=["auth.jwks=keys.json"]).settings
+    assert settings.auth.jwks.startswith("{") and visible(settings, "auth.jwks") == "***"
+    settings = load(tmp_path, overrides=["auth.jwks=https://a/keys"]).settings
+    assert visible(settings, "auth.jwks") == "https://a/keys" and not validation.warnings(settings)
+    for host, warned in (("127.0.0.1:1", 0), ("[::1]", 0), ("keycloak:8080", 1)):
+        settings = load(tmp_path, overrides=[f"auth.jwks=http://{host}/keys"]).settings
+        assert len(validation.warnings(settings)) == warned
+    both = ["auth.jwks=https://a/keys", "auth.secret=1234567890123456"]
+    assert "allowed: one of auth.secret, auth.public_key and auth.jwks" in faults_of(tmp_path, overrides=both)[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a/",
+        "https:///x",
+        "https://a b/",
+        "https://ä/",
+        "https://a:0/",
+        "https://a:x/",
+        "https://a/#b",
+        "https://[::/",
+    ],
+)
+def test_an_address_to_ask_is_refused(url):
+    assert web_address.complaint(url)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be about to become somebody else")

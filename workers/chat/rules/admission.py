@@ -17,7 +17,7 @@ from workers.chat.rules.effects import (
     Effects,
     Greet,
 )
-from workers.chat.rules.identity import Identity, Refusal, Role, is_users
+from workers.chat.rules.identity import Identities, Identity, Refusal, Role, is_users
 from workers.chat.rules.permissions import may, permit
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import Actor
@@ -37,12 +37,17 @@ def _identified(actor: Actor, token: str | None, now: float) -> Identity | Refus
     identities, login = actor.context.identities, actor.login
     if login is not None and not is_users(token):
         return login
-    if not identities.ready_for(token):
-        raise RequestError("unavailable", "the store does not answer", retry_after=1.0)
+    _check_ready(identities, token)
     found = identities.identify(token, now)
     if login is not None and isinstance(found, Identity) and found.user != login.user:
         return Refusal("this token is another user's", note="the handshake named another user than the token")
     return found
+
+
+def _check_ready(identities: Identities, token: str | None) -> None:
+    """Raise RequestError where it cannot be decided now who presents the token."""
+    if missing := identities.missing_for(token):
+        raise RequestError("unavailable", missing, retry_after=1.0)
 
 
 def admit(actor: Actor, identity: Identity, command: commands.Hello, now: float) -> Admit:
@@ -99,6 +104,7 @@ def renewed(actor: Actor, identity: Identity, command: commands.Hello) -> Effect
 def _renewed(actor: Actor, command: commands.Hello, now: float) -> Identity:
     identity = actor.identity
     if command.token is not None:
+        _check_ready(actor.context.identities, command.token)
         found = actor.context.identities.identify(command.token, now)
         if isinstance(found, Refusal):
             raise RequestError("unauthorized", found.reason, field="token")

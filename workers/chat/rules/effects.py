@@ -12,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from workers.bus.port import Change, Position
-from workers.chat.rules.commands import Command, RequestId, Wanted
+from workers.chat.rules.commands import Command, Hello, RequestId, Wanted
 from workers.chat.rules.identity import Identity
 
 
@@ -36,6 +36,12 @@ class CloseSession(Effect, frozen=True, gc=False):
     reason: str
     retry_after_ms: int = 0
     note: str = ""  # for the log, never for the client
+
+
+class FetchKeys(Effect, frozen=True):
+    """Fetch the keys of tokens, since no known one fits that of the hello; go on with `ChatSession.keys_fetched`."""
+
+    command: Hello
 
 
 class Admit(Effect, frozen=True):

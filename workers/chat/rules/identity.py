@@ -23,6 +23,7 @@ from chatmaster.settings import Auth
 from workers import addressing
 from workers.addressing import MAX_CHARACTERS, normalized, user_id
 from workers.chat.rules import names
+from workers.chat.rules.token_verifier import TokenVerifier
 
 GUEST_PREFIX: Final = "guest:"
 OPERATOR: Final = "operator:chatctl"
@@ -32,9 +33,7 @@ _GUEST_TOKEN: Final = re.compile(r"guest\.(guest:[0-9a-f]{16})\.([A-Za-z0-9_-]{2
 
 _LOGIN_CLAIMS: Final = {"name", "role", "rooms"}
 _RESERVED: Final = (GUEST_PREFIX, "operator:", "bot:")
-
-# What PyJWT and the claims' conversions raise for tokens that are wrong in ways of their own.
-_WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+LAST_TIME: Final = 1e16  # seconds since 1970: three hundred million years
 
 
 class Role(IntEnum):
@@ -69,22 +68,33 @@ class Refusal(Struct, frozen=True):
     note: str = ""  # for the log; never the token
 
 
+class Untimely(ValueError):
+    """A token that has expired, or is not valid yet; the text is for the log."""
+
+    def __init__(self, reason: str, note: str) -> None:
+        super().__init__(note)
+        self.reason = reason  # for the client
+
+
 class Identities:
     """Decides which user a hello is of.
 
     `guest_secret` signs guests' tokens and is the same on every worker and machine; it may be set later, since it
-    comes from the store. `new_guest` gives 16 random hexadecimal digits. Raises ValueError for a public key that
-    is none.
+    comes from the store. `new_guest` gives 16 random hexadecimal digits. With `is_dev` the client is told, too, what
+    is wrong with a token. Raises ValueError for a public key that is none.
     """
 
-    def __init__(self, auth: Auth, *, guest_secret: bytes | None, new_guest: Callable[[], str]) -> None:
+    def __init__(
+        self, auth: Auth, *, guest_secret: bytes | None, new_guest: Callable[[], str], is_dev: bool = False
+    ) -> None:
         self._auth = auth
         self.guest_secret: bytes | None = None
         self._signers: tuple[Signer, ...] = ()  # the present one, and the one before the store lost its secret
         self._new_guest = new_guest
         if guest_secret is not None:
             self.signs_with(guest_secret)
-        self._verify = _verifier(auth)
+        self._is_dev = is_dev
+        self.verifier = TokenVerifier(auth)
 
     def signs_with(self, secret: bytes) -> None:
         """Sign guests' tokens with `secret` from now on; tokens of the secret before stay valid."""
@@ -96,9 +106,17 @@ class Identities:
     def guests_allowed(self) -> bool:
         return self._auth.mode == "guest"
 
-    def ready_for(self, token: str | None) -> bool:
-        """Whether it can be decided now who presents this."""
-        return self.guest_secret is not None or not self.guests_allowed or is_users(token)
+    def lacks_key(self, token: str | None) -> bool:
+        """Whether the keys have to be fetched first to decide who presents this."""
+        return token is not None and is_users(token) and self.verifier.lacks_key(token)
+
+    def missing_for(self, token: str | None) -> str:
+        """What is away that is needed to decide who presents this; "" where it can be decided."""
+        if token is None or not is_users(token):
+            return "the store does not answer" if self.guests_allowed and self.guest_secret is None else ""
+        if not self.verifier.is_current and self.verifier.lacks_key(token):
+            return "the keys of tokens cannot be fetched"
+        return ""
 
     def identify(self, token: str | None, now: float) -> Identity | Refusal:
         """Who presents this token at `now` (Unix time); without one a new guest, where guests are allowed."""
@@ -122,15 +140,17 @@ class Identities:
         return any(hmac.compare_digest(signature, signer.sign(user)) for signer in self._signers)
 
     def _by_token(self, token: str, now: float) -> Identity | Refusal:
-        if self._verify is None:
-            return Refusal("tokens are not accepted here", note="a token came, but neither secret nor key is set")
-        claims = self._verify(token)
-        if isinstance(claims, Refusal):
-            return claims
+        if not self.verifier.is_configured:
+            return self._refusal("tokens are not accepted here", "a token came, but neither secret nor key is set")
         try:
-            return _identity_of(claims, now, self._auth.leeway)
-        except _WRONG as error:
-            return Refusal("this token is not valid", note=f"its claims: {_shown(error)}")
+            return _identity_of(self.verifier.verify(token), now, self._auth.leeway)
+        except Untimely as error:
+            return self._refusal(error.reason, str(error))
+        except ValueError as error:
+            return self._refusal("this token is not valid", str(error))
+
+    def _refusal(self, reason: str, note: str) -> Refusal:
+        return Refusal(f"{reason}: {note}" if self._is_dev else reason, note)
 
 
 class Signer:
@@ -158,9 +178,7 @@ def identity_of_login(user: str, claims: Mapping[str, Any]) -> Identity:
     """
     if wrong := claims.keys() - _LOGIN_CLAIMS:
         raise ValueError(f"the session of a chat's Accept has name, role and rooms, not {', '.join(sorted(wrong))}")
-    identity = _identity_of({**claims, "sub": user}, 0.0, 0.0)
-    assert isinstance(identity, Identity)  # without times nothing has expired
-    return identity
+    return _identity_of({**claims, "sub": user}, 0.0, 0.0)
 
 
 def is_users(token: str | None) -> bool:
@@ -198,15 +216,33 @@ def _seems_reserved(user: str) -> bool:
     return any(not keys.isdisjoint(names.keys_of(prefix)) for prefix in _RESERVED)
 
 
-def _identity_of(claims: dict[str, Any], now: float, leeway: float) -> Identity | Refusal:
-    """`leeway` seconds by which the clocks may differ (RFC 7519, 4.1.4 and 4.1.5)."""
-    expires = float(claims["exp"]) + leeway if "exp" in claims else 0.0
+def _identity_of(claims: dict[str, Any], now: float, leeway: float) -> Identity:
+    """`leeway` seconds by which the clocks may differ (RFC 7519, 4.1.4 and 4.1.5). Raises ValueError."""
+    expires = _time_of(claims, "exp") + leeway if "exp" in claims else 0.0
     if "exp" in claims and not expires > now:
-        return Refusal("this token has expired", note="exp has passed")
-    if "nbf" in claims and not float(claims["nbf"]) - leeway <= now:
-        return Refusal("this token is not valid yet", note="nbf is to come")
-    user = encoded_user(claims["sub"])
+        raise Untimely("this token has expired", f"exp has passed, {now - expires + leeway:.0f} s ago")
+    if "nbf" in claims and (early := _time_of(claims, "nbf") - now) > leeway:
+        raise Untimely("this token is not valid yet", f"nbf is to come, in {early:.0f} s")
+    user = _user_of(claims)
     return Identity(user, _name_of(claims, user), _role_of(claims), _patterns_of(claims), expires)
+
+
+def _time_of(claims: dict[str, Any], claim: str) -> float:
+    """Seconds since 1970. Raises ValueError for what is no number, and for one that is no time."""
+    value = claims[claim]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{claim} is no number of seconds since 1970")
+    if not abs(value) < LAST_TIME:  # neither is NaN
+        raise ValueError(f"{claim} is no time")
+    return float(value)
+
+
+def _user_of(claims: dict[str, Any]) -> str:
+    if "sub" not in claims:
+        raise ValueError("sub is missing: the user id")
+    if not isinstance(claims["sub"], str):
+        raise ValueError("sub is no string")
+    return encoded_user(claims["sub"])
 
 
 def _name_of(claims: dict[str, Any], user: str) -> str:
@@ -237,57 +273,3 @@ def _patterns_of(claims: dict[str, Any]) -> tuple[str, ...] | None:
     if not isinstance(rooms, list) or not all(isinstance(one, str) for one in rooms) or len(rooms) > 100:
         raise ValueError("rooms is not a list of at most 100 patterns")
     return tuple(map(normalized, rooms))
-
-
-def _verifier(auth: Auth) -> Callable[[str], dict[str, Any] | Refusal] | None:
-    """The check of a token's signature, issuer and audience; the claims that need a clock are checked here."""
-    if not (auth.secret or auth.public_key):
-        return None
-    import jwt  # 0.1 s with its cryptography, which a server of guests need not spend
-
-    key, fitting = _key_of(auth)
-    algorithms = list(auth.algorithms or fitting)
-    options: Any = {
-        "verify_exp": False,
-        "verify_nbf": False,
-        "verify_iat": False,
-        "verify_aud": bool(auth.audience),
-        "require": ["sub"],
-    }
-
-    def verify(token: str) -> dict[str, Any] | Refusal:
-        try:
-            return jwt.decode(
-                token,
-                key,
-                algorithms=algorithms,
-                options=options,
-                issuer=auth.issuer or None,
-                audience=auth.audience or None,
-            )
-        except (jwt.PyJWTError, *_WRONG) as error:
-            return Refusal("this token is not valid", note=_shown(error))
-
-    return verify
-
-
-def _key_of(auth: Auth) -> tuple[Any, list[str]]:
-    """The key, parsed once, and the algorithms that fit its kind. Raises ValueError."""
-    if auth.secret:
-        return auth.secret.encode(), ["HS256"]
-    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    key = load_pem_public_key(auth.public_key.encode())
-    if isinstance(key, rsa.RSAPublicKey):
-        return key, ["RS256"]
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key, ["ES256"]
-    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        return key, ["EdDSA"]
-    raise ValueError(f"auth.public_key: a key of type {type(key).__name__} cannot verify tokens")
-
-
-def _shown(error: Exception) -> str:
-    """An error for the log: PyJWT's sentences do not repeat the token, but nothing long is trusted with it."""
-    return f"{type(error).__name__}: {error}"[:100]

@@ -29,6 +29,7 @@ from workers.chat.rules.effects import (
     Effect,
     Effects,
     EnterRoom,
+    FetchKeys,
     LeaveRoom,
     Moderate,
     ReadHistory,
@@ -149,6 +150,23 @@ class ChatSession(Actor):
         return self.context.identities.guests_allowed or self.login is not None
 
     def _come_in(self, command: commands.Hello, now: float) -> Effects:
+        if self.context.identities.lacks_key(command.token):
+            self.phase = SessionPhase.ADMITTING
+            return (FetchKeys(command),)
+        return self._identify(command, now)
+
+    def keys_fetched(self, command: commands.Hello, now: float) -> Effects:
+        """The keys of tokens were fetched for a hello, or could not be."""
+        if self.phase is SessionPhase.ENDED:
+            return ()
+        try:
+            if self.phase is SessionPhase.OPEN:
+                return admission.renew(self, command, now)
+            return self._identify(command, now)
+        except RequestError as mistake:
+            return self.refused(command.id, mistake)
+
+    def _identify(self, command: commands.Hello, now: float) -> Effects:
         identity = admission.identify(self, command, now)
         if isinstance(identity, Refusal):
             return self._end(CloseCode.UNAUTHORIZED, identity.reason, note=identity.note)
@@ -202,6 +220,8 @@ class ChatSession(Actor):
         )
 
     def _renew(self, command: commands.Hello, now: float) -> Effects:
+        if self.context.identities.lacks_key(command.token):
+            return (FetchKeys(command),)
         return admission.renew(self, command, now)
 
     # ---- timeouts and orders of others ----------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Final
 
 from chatmaster.settings import Settings
 from workers.bus.script import Script, ScriptRunner, scripts_of
-from workers.chat.store.identity_records import Guests, ModeratorRecords
+from workers.chat.store.identity_records import Guests, ModeratorRecords, TokenKeyRecords
 from workers.chat.store.publishing_records import DirectPairs, SlowMode
 from workers.chat.store.user_records import ReadPositions, UserNames
 
@@ -26,6 +26,7 @@ class ChatStore:
     direct_pairs: DirectPairs
     guests: Guests
     moderators: ModeratorRecords
+    token_keys: TokenKeyRecords
 
     @classmethod
     def of(cls, calls: ScriptRunner, settings: Settings) -> ChatStore:
@@ -52,4 +53,5 @@ class ChatStore:
                 calls, server, secret=script("secret"), depart=script("depart"), origin=script("origin")
             ),
             moderators=ModeratorRecords(calls, server, enlist=script("enlist"), roll=script("roll")),
+            token_keys=TokenKeyRecords(calls, server, jwks=script("jwks")),
         )  # fmt: skip

@@ -12,6 +12,7 @@ from workers.chat.rules.moderators import Moderator
 from workers.chat.store import keys
 
 ADDRESS_TTL: Final = 3600  # seconds after a guest has left in which a ban still finds the address
+TOKEN_KEYS_TTL: Final = 604_800  # seconds that a key set is kept whose URL is away
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Moderator).decode
 
@@ -57,6 +58,24 @@ class ModeratorRecords:
         """All moderators and admins that ever came. Raises BusError."""
         found = await self._calls.call(self._roll, [keys.staff(self._server)], [], again=True)
         return [_decode(one) for one in found]
+
+
+class TokenKeyRecords:
+    """Keeps the key set of `auth.jwks`, over all workers: a worker that starts may need it while the URL is away."""
+
+    __slots__ = ("_calls", "_jwks", "_server")
+
+    def __init__(self, calls: ScriptRunner, server: str, *, jwks: Script) -> None:
+        self._calls, self._server, self._jwks = calls, server, jwks
+
+    async def write(self, url: str, text: bytes) -> None:
+        """Keep a key set. Raises BusError."""
+        await self._calls.call(self._jwks, [keys.token_keys(self._server, url)], [text, TOKEN_KEYS_TTL], again=True)
+
+    async def read(self, url: str) -> bytes:
+        """The key set that was kept last; empty: none. Raises BusError."""
+        name = keys.token_keys(self._server, url)
+        return bytes(await self._calls.call(self._jwks, [name], [b"", TOKEN_KEYS_TTL], again=True) or b"")
 
 
 def _ignore(reply: Any) -> None:

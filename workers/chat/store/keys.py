@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final
 
 from chatmaster.store import layout
@@ -45,6 +46,11 @@ def address(server: str, guest: str) -> str:
 def guest_secret(server: str) -> str:
     """The secret that guests' identities are signed with."""
     return layout.key(server, _CHAT, "secret")
+
+
+def token_keys(server: str, url: str) -> str:
+    """The key set that `auth.jwks` last gave, for workers that start while the URL is away."""
+    return f"{tag(server, _CHAT)}:jwks:{blake2b(url.encode(), digest_size=8).hexdigest()}"
 
 
 def staff(server: str) -> str:

@@ -128,6 +128,19 @@ class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     leeway: Seconds = 10.0  # tolerated difference of clocks, for exp and nbf
 
 
+class AskedHooks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The web application that is asked before something is done; each hook is a URL, "": nobody is asked."""
+
+    handshake: str = ""
+    hello: str = ""
+    join: str = ""
+    say: str = ""
+    secret: str = ""  # signs the questions
+    timeout: PositiveSeconds = 2.0
+    concurrency: Annotated[int, Meta(ge=1, le=1000)] = 50  # questions of one worker at once
+    headers: tuple[str, ...] = ()  # of the handshake, which handshake and hello pass on
+
+
 class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the port answers to plain HTTP."""
 
@@ -159,5 +172,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     chat: Chat = msgspec.field(default_factory=Chat)
     rooms: tuple[RoomRule, ...] = ()
     auth: Auth = msgspec.field(default_factory=Auth)
+    hooks: AskedHooks = msgspec.field(default_factory=AskedHooks)
     http: Http = msgspec.field(default_factory=Http)
     log: Log = msgspec.field(default_factory=Log)

@@ -104,6 +104,8 @@ def visible(settings: Settings, key: str) -> Any:
         rules = [msgspec.to_builtins(rule) for rule in getattr(settings, section)]
         return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
     found = msgspec.to_builtins(getattr(getattr(settings, section), name))
-    if found and (key == "auth.secret" or (key == "auth.jwks" and not found.startswith(("https://", "http://")))):
+    if found and (
+        key in ("auth.secret", "hooks.secret") or (key == "auth.jwks" and not found.startswith(("https://", "http://")))
+    ):
         return HIDDEN  # a key set in a file may have secrets
     return without_password(found) if key == "store.url" else found

@@ -24,7 +24,7 @@ from chatmaster.errors import ConfigError, Fault
 from chatmaster.settings import RoomRule, Settings
 
 DEFAULT = "default"
-SECRET_KEYS = frozenset({"auth.secret", "auth.jwks", "store.url"})  # never shown completely
+SECRET_KEYS = frozenset({"auth.secret", "hooks.secret", "auth.jwks", "store.url"})  # never shown completely
 
 
 @dataclass(frozen=True)

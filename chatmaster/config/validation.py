@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from chatmaster import addresses
+from chatmaster import addresses, signatures
 from chatmaster.config import web_address
 from chatmaster.config.formatting import closest, shown
 from chatmaster.errors import ChatmasterError, Fault
@@ -31,6 +31,14 @@ SECRET_BYTES = 16  # a shorter secret can be found by trying, given one token
 _ORIGIN = re.compile(r"\*|null|[A-Za-z0-9+.*-]+://[^/\s?#]+")
 _HOST = re.compile(r"\*|(?:[A-Za-z0-9_.*-]+|\[[0-9A-Fa-f:.*]+\])(?::[0-9*]+)?")
 
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
+_OWN_HEADERS = (
+    "host", "content-", "transfer-", "connection", "keep-alive", "upgrade", "te", "trailer", "expect", "webhook-",
+    "sec-websocket-", "proxy-",
+)  # fmt: skip
+HOOKS = ("handshake", "hello", "join", "say")
+MOST_HEADERS = 8
+
 # A key path, the value there ("" for a missing key), the allowed values.
 _Complaint = tuple[str, str, str]
 
@@ -45,6 +53,7 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
         lambda: _names(settings),
         lambda: _store(settings.store.url),
         lambda: _auth(settings),
+        lambda: _hooks(settings),
         lambda: _room_rules(settings),
         lambda: _accounts(settings),
         lambda: _paths(settings, state_dir),
@@ -152,6 +161,30 @@ def _auth(settings: Settings) -> Iterator[_Complaint]:
             yield f"auth.algorithms[{index}]", shown(name), f"allowed with {using}: {', '.join(fitting)}"
 
 
+def _hooks(settings: Settings) -> Iterator[_Complaint]:
+    hooks = settings.hooks
+    urls = {name: url for name in HOOKS if (url := getattr(hooks, name))}
+    for name, url in urls.items():
+        if complaint := web_address.complaint(url):
+            yield f"hooks.{name}", shown(url), complaint
+    try:
+        length = len(signatures.secret_bytes(hooks.secret))
+    except ValueError as error:
+        yield "hooks.secret", "given", str(error)
+        return
+    if (urls or hooks.secret) and length < SECRET_BYTES:
+        allowed = f"the questions are signed: {SECRET_BYTES} or more random bytes, better 32"
+        yield "hooks.secret", f"a secret of {length} bytes", allowed
+    if hooks.timeout >= settings.limits.handshake_timeout and hooks.handshake:
+        yield "hooks.timeout", str(hooks.timeout), "allowed: less than limits.handshake_timeout"
+    for index, name in enumerate(hooks.headers):
+        if not _HEADER.fullmatch(name) or name.lower().startswith(_OWN_HEADERS):
+            allowed = "allowed: a header that browsers send, as cookie; not one that belongs to the question itself"
+            yield f"hooks.headers[{index}]", shown(name), allowed
+    if len(hooks.headers) > MOST_HEADERS:
+        yield "hooks.headers", f"{len(hooks.headers)} names", f"allowed: {MOST_HEADERS}"
+
+
 def _jwks_complaint(jwks: str) -> str:
     if "://" in jwks[:8]:
         return web_address.complaint(jwks)
@@ -229,6 +262,10 @@ def _open_to_guests(settings: Settings) -> Iterator[str]:
 
 def _unencrypted(settings: Settings) -> Iterator[str]:
     """Addresses whose answers decide who may do what, and that anybody on the way can change."""
+    for name in HOOKS:
+        url = getattr(settings.hooks, name)
+        if url.startswith("http://") and not _is_loopback(web_address.host(url)):
+            yield f"hooks.{name} begins with http://: whoever can change what passes on the way decides; use https://"
     if settings.auth.jwks.startswith("http://") and not _is_loopback(web_address.host(settings.auth.jwks)):
         yield "auth.jwks begins with http://: whoever can change what passes on the way can sign tokens; use https://"
 

@@ -90,7 +90,7 @@ class ChatApplication:
         self._context = services.context
         self._guests = services.store.guests
 
-        hook_runner = HookRunner(hooks, node.tasks, node.counters, is_dev=node.settings.server.dev)
+        hook_runner = HookRunner(hooks, node.tasks, node.counters, node.backend, is_dev=node.settings.server.dev)
         on_kept = hook_runner.notify_kept if "kept" in hooks.callbacks else None
         orders = OrderLog(lambda room, entry: node.publish(room, entry, form="t"))
         pending = PendingJoins()
@@ -291,7 +291,7 @@ def _services(node: Node, hooks: Hooks, identities: Identities) -> ChatServices:
         sanctions=node.registry.sanctions,
         moderators=moderators,
         mentions=mentions,
-        consulted=hooks.consulted,
+        consulted=hooks.consulted | node.backend.hooks,
     )
     return ChatServices(
         settings=node.settings,

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
+from workers.asked_backend import MAX_REASON, AskedBackend, BackendAnswer, BackendFailed
 from workers.bus.port import Placed
-from workers.chat.hooks import HelloRequest, Hooks, JoinRequest, Kept, Person, Refuse, SayRequest
+from workers.chat.hooks import ERROR_CODES, HelloRequest, Hooks, JoinRequest, Kept, Person, Refuse, SayRequest
 from workers.chat.rules import commands, effects
 from workers.chat.rules.identity import Identity
 from workers.chat.rules.request_error import RequestError
@@ -21,10 +22,13 @@ from workers.tasks import Tasks
 
 
 class HookRunner:
-    """The hooks of one worker's application."""
+    """The hooks of one worker's application: the program's callback first, then the backend of `[hooks]`."""
 
-    def __init__(self, hooks: Hooks, tasks: Tasks, counters: Counters, *, is_dev: bool = False) -> None:
+    def __init__(
+        self, hooks: Hooks, tasks: Tasks, counters: Counters, backend: AskedBackend, *, is_dev: bool = False
+    ) -> None:
         self._hooks = hooks
+        self._backend = backend
         self._tasks = tasks
         self._counters = counters
         self._failures = Failures()
@@ -47,6 +51,25 @@ class HookRunner:
         await self._ask("join", JoinRequest(_person(connection, identity), room))
 
     async def _ask(self, hook: str, request: Any) -> str | None:
+        text = await self._ask_program(hook, request) if hook in self._hooks.callbacks else None
+        if hook not in self._backend.hooks:
+            return text
+        if text is not None:
+            request = msgspec.structs.replace(request, text=text)
+        changed = await self._ask_backend(hook, request)
+        return text if changed is None else changed
+
+    async def _ask_backend(self, hook: str, request: Any) -> str | None:
+        """Ask the web application, which may give another text for a message. Raises RequestError."""
+        headers = request.request.headers if isinstance(request, HelloRequest) else {}
+        try:
+            answer = await self._backend.ask(hook, _question(request), headers)
+            return _verdict_of(hook, answer)
+        except BackendFailed as error:
+            told = f": {error}" if self._is_dev else ""
+            raise RequestError("unavailable", f"the application does not answer{told}", retry_after=1.0) from None
+
+    async def _ask_program(self, hook: str, request: Any) -> str | None:
         try:
             verdict: Any = self._hooks.callbacks[hook](request)
             if inspect.isawaitable(verdict):
@@ -86,6 +109,23 @@ class HookRunner:
     def _kept_failed(self, error: BaseException) -> None:
         self._counters.callback_errors += 1
         self._failures.log("the hook on_kept failed", error)
+
+
+def _question(request: Any) -> dict[str, Any]:
+    """What the backend is asked, as JSON has it; the headers of a handshake are those of the question."""
+    if not isinstance(request, HelloRequest):
+        found: dict[str, Any] = msgspec.to_builtins(request)
+        return found
+    made = request.request
+    return {"person": msgspec.to_builtins(request.person), "request": {"path": made.path, "query": made.query}}
+
+
+def _verdict_of(hook: str, answer: BackendAnswer) -> str | None:
+    """The text that the backend wants instead, if any. Raises RequestError where it refuses."""
+    if answer.allow:
+        return answer.text if hook == "say" else None
+    code = answer.code if answer.code in ERROR_CODES else "forbidden"
+    raise RequestError(code, answer.reason[:MAX_REASON] or "the application refuses this")
 
 
 def _person(connection: ClientConnection, identity: Identity) -> Person:

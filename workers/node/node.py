@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from workers.addressing import ALL_ROOM, SENDS_ROOM, inbox_of, is_internal, scoped
+from workers.asked_backend import AskedBackend
 from workers.bus.port import Entry, Placed
 from workers.close_codes import CloseCode
 from workers.cluster.keys import MEMBERS_MOST
@@ -104,6 +105,7 @@ class Node:
         self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the offset of the last order of each log
         self.transfers: list[Transfer] = []  # handovers with siblings under way
         self.moving: set[str] = set()  # ids of connections that are moving to another worker
+        self.backend = AskedBackend(self.settings.hooks, master.name)
         self.when_empty = asyncio.Event()
         self.on_deaf: Callable[[], None] = _nobody
         self.why_not_welcome: Callable[[], str | None] = _nobody  # why no new client should come to this host

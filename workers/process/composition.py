@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 
 from chatmaster.contract import Listener
 from chatmaster.stats import REFUSALS, Field, WorkerStats
 from workers.bus.port import Unavailable
 from workers.bus.redis_bus import RedisBus
-from workers.callbacks.application import call
 from workers.cluster.lease import Lease
-from workers.handshake_request import Accept, HandshakeRequest, Reject
 from workers.http import metrics
 from workers.http.site import Site
 from workers.node.bindings import Bindings
@@ -22,13 +21,13 @@ from workers.node.node import Node
 from workers.presence import Presence
 from workers.presence.local_state import GRACE
 from workers.process.forked import Forks
+from workers.process.handshake_judge import judge_of
 from workers.registry import Registry
 from workers.room_options import retention
 from workers.rooms.hub import Hub
 from workers.transport.acceptor import server_context
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
 from workers.transport.endpoint import Endpoint
-from workers.transport.ports import HandshakeJudge
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +93,7 @@ async def close(node: Node) -> None:
     await node.lease.stop(after=node.presence.grace_left)
     await node.hub.stop()
     await node.bus.stop()
+    await node.backend.close()
 
 
 def copy_counters(node: Node, row: WorkerStats) -> None:
@@ -156,18 +156,18 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
         paths=_websocket_paths(node),
         message_size=application.frame_size(settings.limits.message_size),
         max_send_buffer=node.worker.max_send_buffer,
-        keep_headers=tuple(node.worker.keep_headers),
+        keep_headers=_kept_headers(node),
     )
     tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
     if not node.endpoints:
-        return Endpoint(config, node, _http(node), tls=tls, judge=_judge(node), answers=node.hub.answers)
+        return Endpoint(config, node, _http(node), tls=tls, judge=judge_of(node), answers=node.hub.answers)
     first = node.endpoints[0]  # one budget of descriptors for all of a worker's endpoints, and one account of addresses
     return Endpoint(
         config,
         node,
         _http(node),
         tls=tls,
-        judge=_judge(node),
+        judge=judge_of(node),
         descriptors=first.shared.descriptors,
         peers=first.shared.peers,
         refusals=first.shared.refusals,
@@ -175,19 +175,11 @@ def _endpoint(node: Node, *, secure: bool) -> Endpoint:
     )
 
 
-def _judge(node: Node) -> HandshakeJudge | None:
-    """The program's `on_handshake`, held to what it may return."""
-    callback = node.worker.callbacks.get("handshake")
-    if callback is None:
-        return None
-
-    async def judge(request: HandshakeRequest) -> Accept | Reject | None:
-        verdict = await call(callback, request)
-        if verdict is not None and not isinstance(verdict, Accept | Reject):
-            raise TypeError(f"on_handshake returns None, Accept(…) or Reject(…), not {verdict!r}")
-        return verdict
-
-    return judge
+def _kept_headers(node: Node) -> tuple[str, ...]:
+    """What connections keep of the handshake: what the program names, and what the hook hello passes on."""
+    hooks = node.settings.hooks
+    passed = [sys.intern(name.lower()) for name in hooks.headers] if hooks.hello and node.worker.is_chat else []
+    return tuple(dict.fromkeys([*node.worker.keep_headers, *passed]))
 
 
 def _websocket_paths(node: Node) -> frozenset[str] | None:

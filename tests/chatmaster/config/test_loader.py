@@ -136,9 +136,15 @@ def test_faults_of_the_file(tmp_path, text, fault):
             "http.hosts=https://a",
             'http.hosts[0] is "https://a"; allowed: names, as chat.example.org or *.example.org',
         ),
-        ("auth.mode=token", 'auth.mode is "token"; tokens need auth.secret, auth.public_key or auth.jwks to be verified'),
+        (
+            "auth.mode=token",
+            'auth.mode is "token"; tokens need auth.secret, auth.public_key or auth.jwks to be verified',
+        ),
         ("auth.algorithms=none", 'auth.algorithms[0] is "none"; allowed with auth.secret: HS256, HS384, HS512'),
-        ("auth.jwks=/none", 'auth.jwks is "/none"; allowed: a URL (https://…) of a JSON Web Key Set, or a readable file with one'),
+        (
+            "auth.jwks=/none",
+            'auth.jwks is "/none"; allowed: a URL (https://…) of a JSON Web Key Set, or a readable file with one',
+        ),
         (
             "auth.jwks=https://",
             'auth.jwks is "https://"; allowed: a URL as https://example.org/path; the host is missing',
@@ -316,6 +322,36 @@ def test_a_key_set_may_be_a_file_which_is_not_shown_and_a_url_is(tmp_path):
         assert len(validation.warnings(settings)) == warned
     both = ["auth.jwks=https://a/keys", "auth.secret=1234567890123456"]
     assert "allowed: one of auth.secret, auth.public_key and auth.jwks" in faults_of(tmp_path, overrides=both)[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        (["hooks.say=ftp://a/b"], 'hooks.say is "ftp://a/b"; allowed: a URL as https://example.org/path'),
+        (["hooks.hello=chat.example.org"], 'hooks.hello is "chat.example.org"; allowed: a URL'),
+        (["hooks.secret=short"], "hooks.secret is a secret of 5 bytes; the questions are signed"),
+        (["hooks.secret=whsec_!"], "hooks.secret is given; the secret is no base64"),
+        (["hooks.headers=cookie,Host"], 'hooks.headers[1] is "Host"; allowed: a header that browsers send'),
+        (["hooks.headers=webhook-signature"], "hooks.headers[0] is"),
+        (["hooks.headers=a b"], "hooks.headers[0] is"),
+        (["hooks.handshake=https://a/", "hooks.timeout=10"], "hooks.timeout is 10.0; allowed: less than limits"),
+        (["hooks.concurrency=0"], "hooks.concurrency is 0; allowed: a whole number from 1 to 1000"),
+        (["hooks.kept=https://a/"], "hooks.kept: unknown key"),
+    ],
+)
+def test_asked_hooks_that_cannot_be_are_refused(tmp_path, overrides, fault):
+    if not any("secret" in one for one in overrides):
+        overrides = [*overrides, "hooks.secret=1234567890123456"]
+    (found,) = faults_of(tmp_path, overrides=overrides)
+    assert found.startswith(f"flag --set: {fault}")
+
+
+def test_asked_hooks_need_a_secret_which_is_not_shown(tmp_path):
+    (found,) = faults_of(tmp_path, overrides=["hooks.say=https://a/"])
+    assert found.startswith("default: hooks.secret is a secret of 0 bytes; the questions are signed")
+    settings = load(tmp_path, overrides=["hooks.say=http://web:8000/", "hooks.secret=1234567890123456"]).settings
+    assert visible(settings, "hooks.secret") == "***"
+    assert validation.warnings(settings)[0].startswith("hooks.say begins with http://")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from typing import Any
 import jwt
 import pytest
 
+from chatmaster.settings import AskedHooks
 from tests.support.server import ROOT, Chatmaster
 from tests.support.ws import ChatSocket
 from workers import Gateway
+from workers.asked_backend import AskedBackend
 from workers.bus.port import Placed
 from workers.chat.hook_runner import HookRunner
 from workers.chat.hooks import Hooks, Kept, Refuse
@@ -36,10 +38,14 @@ class Anybody:
     request = ConnectionRequest("/ws", "a=b", {"cookie": "sid=s1"})
 
 
+def runner(hooks: Hooks) -> HookRunner:
+    return HookRunner(hooks, Tasks(), Counters(), AskedBackend(AskedHooks(), "chat"))
+
+
 async def ask(hook: str, callback: Any, command: commands.Command) -> str | None:
     hooks = Hooks()
     getattr(hooks, f"on_{hook}")(callback)
-    return await HookRunner(hooks, Tasks(), Counters()).ask(Anybody(), effects.Consult(hook, command, WHO))  # type: ignore[arg-type]
+    return await runner(hooks).ask(Anybody(), effects.Consult(hook, command, WHO))  # type: ignore[arg-type]
 
 
 SAY = commands.decode('{"type":"say","room":"r","text":"hello"}')
@@ -110,7 +116,7 @@ async def test_a_failing_on_kept_costs_nobody_anything(caplog: pytest.LogCapture
         seen.append(message)
         raise RuntimeError("the archive is full")
 
-    HookRunner(hooks, Tasks(), Counters()).notify_kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
+    runner(hooks).notify_kept("r", Placed("e", 1, 2), b'{"type":"message","text":"a"}')
     assert seen == [Kept("r", "e", 1, 2, {"type": "message", "text": "a"})] and "the archive is full" in caplog.text
 
 

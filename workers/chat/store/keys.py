@@ -50,7 +50,7 @@ def guest_secret(server: str) -> str:
 
 def token_keys(server: str, url: str) -> str:
     """The key set that `auth.jwks` last gave, for workers that start while the URL is away."""
-    return f"{tag(server, _CHAT)}:jwks:{blake2b(url.encode(), digest_size=8).hexdigest()}"
+    return layout.key(server, _CHAT, f"jwks:{blake2b(url.encode(), digest_size=8).hexdigest()}")
 
 
 def staff(server: str) -> str:

@@ -110,7 +110,8 @@ def test_algorithms_are_those_of_the_key_and_of_the_settings() -> None:
     ("entry", "why"),
     [
         ("text", "is no object"), ({"kty": "RSA", "kid": 5}, "kid that is no string"),
-        (public(RSA_KEY, use="enc"), "not for signatures"), (public(RSA_KEY, key_ops=["encrypt"]), "not for signatures"),
+        (public(RSA_KEY, use="enc"), "not for signatures"),
+        (public(RSA_KEY, key_ops=["encrypt"]), "not for signatures"),
         (secret(), "is a secret"), ({**public(OLD_KEY), "d": "x"}, "is a private key"),
         ({"kty": "RSA"}, "is broken"), ({"kty": "EC", "crv": "P-256", "x": "!", "y": "!"}, "is broken"),
         ({"kty": "EC", "crv": "secp256k1"}, "no algorithm"), ({"kty": "OKP", "crv": ["X25519"]}, "no algorithm"),

@@ -124,6 +124,11 @@ class AskedBackend:
         again = f" (and {more} times since this was last logged)" if more else ""
         logger.warning("the hook %s is refused: %s %s%s", hook, self._urls[hook], why, again)
 
+    async def prepare(self) -> None:
+        """Load what asking needs, if there is anything to ask."""
+        if self._urls:
+            await self._http.prepare()
+
     async def close(self) -> None:
         """Close the kept connections."""
         await self._http.close()

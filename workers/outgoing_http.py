@@ -63,6 +63,10 @@ class OutgoingHttp:
         except httpx.HTTPError as error:
             raise OutgoingError(_described(error)) from None
 
+    async def prepare(self) -> None:
+        """Make the client before the first request, whose deadline would include that."""
+        await self._made()
+
     async def _made(self) -> httpx.AsyncClient:
         """The client; httpx is imported, and the certificates are read, in a thread, since both take 0.1 s."""
         if self._client is None:

@@ -30,12 +30,28 @@ def backend() -> Iterator[Backend]:
         yield made
 
 
-@pytest.fixture
-async def asking(backend: Backend) -> AsyncIterator[AskedBackend]:
-    hooks = AskedHooks(say=backend.url("/say"), secret=SECRET, timeout=0.5, concurrency=1, headers=("Cookie", "X-A"))
+async def asker(backend: Backend, timeout: float) -> AsyncIterator[AskedBackend]:
+    hooks = AskedHooks(
+        say=backend.url("/say"), secret=SECRET, timeout=timeout, concurrency=1, headers=("Cookie", "X-A")
+    )
     made = AskedBackend(hooks, "chat")
+    await made.prepare()
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def asking(backend: Backend) -> AsyncIterator[AskedBackend]:
+    """For answers, on however busy a machine."""
+    async for made in asker(backend, 20.0):
+        yield made
+
+
+@pytest.fixture
+async def hasty(backend: Backend) -> AsyncIterator[AskedBackend]:
+    """For what does not come."""
+    async for made in asker(backend, 0.5):
+        yield made
 
 
 async def test_a_question_is_signed_and_has_the_headers_of_the_client(backend: Backend, asking: AskedBackend) -> None:
@@ -71,23 +87,29 @@ async def test_a_question_is_signed_and_has_the_headers_of_the_client(backend: B
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 async def test_what_is_no_clear_answer_is_a_failure(
-    backend: Backend, asking: AskedBackend, answer: dict[str, Any], why: str, caplog: pytest.LogCaptureFixture
+    backend: Backend,
+    asking: AskedBackend,
+    hasty: AskedBackend,
+    answer: dict[str, Any],
+    why: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend.answers("/say", **answer)
+    waiting = hasty if "within" in why else asking
     caplog.set_level(logging.WARNING)
     for _ in range(2):
         with pytest.raises(BackendFailed) as failed:
-            await asking.ask("say", {})
+            await waiting.ask("say", {})
         assert why in str(failed.value) and len(str(failed.value)) < 300
-    assert len(caplog.records) == 1 and asking.failures == 2, "each reason is logged once a minute"
+    assert len(caplog.records) == 1 and waiting.failures == 2, "each reason is logged once a minute"
     backend.answers("/say", {"allow": True})
     assert (await asking.ask("say", {})).allow, "the next question is not hindered"
 
 
-async def test_questions_wait_for_their_turn_within_the_deadline(backend: Backend, asking: AskedBackend) -> None:
+async def test_questions_wait_for_their_turn_within_the_deadline(backend: Backend, hasty: AskedBackend) -> None:
     backend.answers("/say", {"allow": True}, how="hang")
     before, began = len(backend.requests("/say")), time.monotonic()
-    asked = [asyncio.ensure_future(asking.ask("say", {})) for _ in range(WAITING + 5)]
+    asked = [asyncio.ensure_future(hasty.ask("say", {})) for _ in range(WAITING + 5)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(one, BackendFailed) for one in results)
     assert sum("questions wait for it already" in str(one) for one in results) == 5

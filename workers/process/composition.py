@@ -75,6 +75,7 @@ async def build(node: Node) -> None:
         if launch.store_required:
             raise StoreNotReached(f"the store cannot be reached: {error}") from error
         logger.warning("the store cannot be reached: this worker starts without it and connects when it is back")
+    await node.backend.prepare()
     await node.lease.start()
     await node.presence.start()
     await node.registry.start()

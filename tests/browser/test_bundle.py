@@ -26,14 +26,31 @@ def test_modules_come_in_the_order_in_which_they_need_each_other():
         "a/two.js": "export const two = 2;\n",
     }
     expected = "const two = 2;\nconst one = two;\nexport const all = two;\n"
-    assert bundle("a/main.js", read_from(files)) == expected
+    assert bundle("a/main.js", read_from(files)).script == expected
 
 
 def test_an_import_from_outside_stays_at_the_top():
     """The page gets its client from where everybody else gets it."""
     inner = 'import { c } from "/c.js";\nexport const b = c;\n'
     files = {"a/main.js": 'import { b } from "./b.js";\nb;\n', "a/b.js": inner}
-    assert bundle("a/main.js", read_from(files), keep="/c.js") == 'import { c } from "/c.js";\nconst b = c;\nb;\n'
+    script = bundle("a/main.js", read_from(files), keep="/c.js").script
+    assert script == 'import { c } from "/c.js";\nconst b = c;\nb;\n'
+
+
+def test_what_is_imported_when_it_is_needed_becomes_a_second_script():
+    """It gets what it needs of the first by name, and brings what the first has not; a type in a comment is none."""
+    files = {
+        "a/main.js": 'import { one } from "./one.js";\n/** @type {import("./c.js").X} */\none(import("./two.js"));\n',
+        "a/one.js": "export const one = 1;\nexport const unused = 2;\n",
+        "a/two.js": 'import { one } from "./one.js";\nimport { c } from "./c.js";\nexport const two = one + c;\n',
+        "a/c.js": "export const c = 3;\n",
+    }
+    made = bundle("a/main.js", read_from(files))
+    assert made.script.startswith("const one = 1;\nconst unused = 2;\none(later());\n")
+    assert "({ start }) => start({ one })" in made.script and made.script.count("import(") == 1
+    expected = "export function start({ one }) {\nconst c = 3;\nconst two = one + c;\nreturn { two };\n}\n"
+    assert made.later == expected
+    assert bundle("a/one.js", read_from(files)).later == ""
 
 
 def test_comments_and_indentation_are_not_sent():
@@ -114,7 +131,9 @@ def test_the_joined_modules_are_one_script(tmp_path: Path):
         page.html.decode().partition('<script type="module">')[2].partition("</script>")[0]
     )
     (tmp_path / "chat.mjs").write_bytes(page.script)
-    for name in ("app.mjs", "chat.mjs"):
+    (later,) = [part for name, part in page.parts.items() if name.startswith("assets/later-")]
+    (tmp_path / "later.mjs").write_bytes(later)
+    for name in ("app.mjs", "chat.mjs", "later.mjs"):
         ended = subprocess.run(
             [node, "--check", name], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )

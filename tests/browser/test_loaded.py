@@ -17,9 +17,14 @@ CODE = "```python\ndef answer():\n    return 42  # '<b>'\n```"
 
 
 def requested(person: Any) -> list[str]:
-    """The names of the scripts that were asked for, from here on."""
+    """The names of the scripts beside the page that were asked for, from here on."""
     found: list[str] = []
-    person.page.on("request", lambda request: found.append(request.url.rpartition("/")[2]))
+
+    def note(request: Any) -> None:
+        if "/assets/" not in request.url:
+            found.append(request.url.rpartition("/")[2])
+
+    person.page.on("request", note)
     return found
 
 

@@ -73,7 +73,7 @@ class Site:
             policy = {"Content-Security-Policy": content_security_policy(page)}
             own.append(Route("/", ReadOnly(Document(page, HTML, policy | _REVALIDATED).answer)))
             own += [
-                Route(f"/{name}", ReadOnly(Document(part, _type_of(name), _REVALIDATED).answer))
+                Route(f"/{name}", ReadOnly(Document(part, _type_of(name), _kept(name)).answer))
                 for name, part in parts.items()
             ]
         self._router = Router(
@@ -133,6 +133,11 @@ def _text(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     response = PlainTextResponse("Not Found\n", status_code=404, headers=NOSNIFF)
     await response(scope, receive, send)
+
+
+def _kept(name: str) -> dict[str, str]:
+    """How long a browser keeps a part: for ever what has its digest in its name."""
+    return _REVALIDATED | {"Cache-Control": _IMMUTABLE} if name.startswith("assets/") else _REVALIDATED
 
 
 def _type_of(name: str) -> str:

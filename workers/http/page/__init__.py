@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from importlib import resources
 
 from workers.http.documents import content_security_policy, digest_of
-from workers.http.page.modules import bundle, stripped
+from workers.http.page.modules import LATER, bundle, stripped
 
 SCRIPT_ADDRESS = "./chat.js"  # beside the page, under whatever path a proxy has it
 STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "forced", "print")
@@ -32,18 +32,25 @@ def build() -> PageFiles:
     """Read the files of this package and put them together."""
     parts = {f"{name}.js": part for name in PARTS if (part := _part(name)) is not None}
     style = "".join(stripped(_read(f"style/{name}.css")) for name in STYLES)
-    script = bundle("chat/chat.js", _read).encode()
+    script = bundle("chat/chat.js", _read).script.encode()
     app = bundle("app/main.js", _read, keep=SCRIPT_ADDRESS)
+    later = app.later.encode()
+    addresses = {SCRIPT_ADDRESS: f"assets/chat-{digest_of(script)}.js", LATER: f"assets/later-{digest_of(later)}.js"}
     html = _read("index.html")
     for mark, text in (
         ("<!-- parts -->", "".join(f'<meta name="{name.removesuffix(".js")}" content="./{name}">' for name in parts)),
         ("/* style */", style),
         ("/* early */", _read("app/early.js")),
-        ("/* app */", app.replace(f'"{SCRIPT_ADDRESS}"', f'"./assets/chat-{digest_of(script)}.js"')),
+        ("/* app */", reduce(_with_address, addresses.items(), app.script)),
     ):
         html = html.replace(mark, text, 1)
     page = html.encode()
+    parts[addresses[LATER]] = later
     return PageFiles(page, content_security_policy(page), script, parts | _catalogues())
+
+
+def _with_address(script: str, names: tuple[str, str]) -> str:
+    return script.replace(f'"{names[0]}"', f'"./{names[1]}"')
 
 
 def _catalogues() -> dict[str, bytes]:

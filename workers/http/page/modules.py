@@ -10,8 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
-_IMPORT = re.compile(r'^import \{[^}]*\} from "(?P<path>[^"]+)";\n', re.MULTILINE)
+LATER = "./later.js"  # stands for the address of the second script
+
+_IMPORT = re.compile(r'^import \{(?P<names>[^}]*)\} from "(?P<path>[^"]+)";\n', re.MULTILINE)
+_LATER_IMPORT = re.compile(r'\bimport\("(?P<path>\./[a-z_]+\.js)"\)')
+_EXPORTED = re.compile(r"^export (?:async )?(?:function|class|const) (\w+)", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 _DOCUMENTATION = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n|/\*\*(?:(?!\*/).)*\*/ ?", re.DOTALL | re.MULTILINE)
@@ -22,29 +27,87 @@ class NotBundled(ValueError):
     """A module is written in a way that this cannot join."""
 
 
-def bundle(entry: str, read: Callable[[str], str], *, keep: str = "") -> str:
-    """The script of `entry` and all that it imports; `read` gives the text at a path like ``app/main.js``.
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A script, and a second one that it loads once that is needed: what its modules `import("./part.js")`; or "".
+
+    The second script exports `start`, which takes what its modules import from those of the first, and gives what they
+    export. In the first, `later()` stands for each such import: a promise of it. `LATER` marks the second's address.
+    """
+
+    script: str
+    later: str
+
+
+def bundle(entry: str, read: Callable[[str], str], *, keep: str = "") -> Bundle:
+    """The scripts of `entry` and all that it imports; `read` gives the text at a path like ``app/main.js``.
 
     Exports of the entry stay. An import from the address `keep` stays too, at the top.
     """
-    done: dict[str, str] = {}
     outside: dict[str, None] = {}
+    first = _joined([entry], read, keep=keep, outside=outside, exports=entry)
+    wanted = {
+        _relative(path, found["path"]): None for path, text in first.items() for found in _LATER_IMPORT.finditer(text)
+    }
+    script = "".join(outside) + "".join(first.values())
+    if not wanted:
+        return Bundle(script, "")
+    later = _joined(list(wanted), read, known=frozenset(first))
+    shared = sorted({name for path in later for name in _imported(path, read(path), frozenset(first))})
+    given = sorted(name for path in wanted for name in _EXPORTED.findall(read(path)))
+    body = "".join(later.values())
+    return Bundle(
+        _LATER_IMPORT.sub("later()", script) + _later_function(shared),
+        f"export function start({{ {', '.join(shared)} }}) {{\n{body}return {{ {', '.join(given)} }};\n}}\n",
+    )
+
+
+def _joined(
+    entries: list[str], read: Callable[[str], str], *, keep: str = "", outside: dict[str, None] | None = None,
+    known: frozenset[str] = frozenset(), exports: str = "",
+) -> dict[str, str]:  # fmt: skip
+    """The text of the entries and of what they import, in the order in which they need each other, by path."""
+    done: dict[str, str] = {}
 
     def visit(path: str) -> None:
-        if path in done:
+        if path in done or path in known:
             return
         done[path] = ""  # a cycle ends here: functions are only called once all is loaded
         text = read(path)
         for found in _IMPORT.finditer(text):
-            if found["path"] == keep:
+            if outside is not None and found["path"] == keep:
                 outside[found[0]] = None
             else:
                 visit(_relative(path, found["path"]))
         del done[path]  # it comes after those that it needs
-        done[path] = _without_imports(path, text, exports=path == entry)
+        done[path] = _without_imports(path, text, exports=path == exports)
 
-    visit(entry)
-    return "".join(outside) + "".join(done.values())
+    for entry in entries:
+        visit(entry)
+    return done
+
+
+def _imported(path: str, text: str, known: frozenset[str]) -> list[str]:
+    """The names that a module imports from modules that are `known` already."""
+    return [
+        name
+        for found in _IMPORT.finditer(text)
+        if _relative(path, found["path"]) in known
+        for name in found["names"].replace(",", " ").split()
+    ]
+
+
+def _later_function(shared: list[str]) -> str:
+    """What loads the second script at most once; where it could not be had, the next call asks again."""
+    return f"""let coming, tries = 0;
+function later() {{
+coming ??= import("{LATER}" + (tries++ ? `?${{tries}}` : "")).then(
+({{ start }}) => start({{ {", ".join(shared)} }}),
+(error) => {{ coming = undefined; throw error; }},
+);
+return coming;
+}}
+"""
 
 
 def stripped(text: str) -> str:

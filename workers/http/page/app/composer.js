@@ -2,9 +2,9 @@
 /** @import { Conversation, Message } from "./conversation.js" */
 /** @import { App } from "./main.js" */
 import { bdi, byId, insertText, isComposing } from "./dom.js";
-import { openEmojiPicker } from "./emoji.js";
 import { Mentions } from "./mentions.js";
 import { textOf } from "./message.js";
+import { usePart } from "./part.js";
 import { tooLong } from "./size.js";
 import { kept } from "./storage.js";
 import { t, tParts } from "./words.js";
@@ -48,7 +48,9 @@ export class Composer {
     });
     byId("context-cancel").addEventListener("click", () => this.cancel());
     byId("emoji").addEventListener("click", () =>
-      openEmojiPicker(byId("emoji"), (emoji) => this.insert(emoji), this.text),
+      usePart(import("./emoji.js"), ({ openEmojiPicker }) =>
+        openEmojiPicker(byId("emoji"), (emoji) => this.insert(emoji), this.text),
+      ),
     );
   }
 

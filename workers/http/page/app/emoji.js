@@ -9,7 +9,6 @@ import { moveFocus, openPopup } from "./popup.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
 
-export const QUICK = ["👍", "❤️", "😄"];
 const RECENT = "emoji";
 const COLUMNS = 8;
 const MOST_RECENT = 16;
@@ -17,7 +16,7 @@ const MOST_RECENT = 16;
 /** @returns {string[]} those that were chosen last */
 const recent = () => kept.get(RECENT, []);
 
-const EMOJI_ADDRESS = "./emoji.js"; // beside the page
+const EMOJI_ADDRESS = new URL("./emoji.js", document.baseURI).href; // beside the page, not beside this script
 const USED_LAST = "used last";
 /** @type {Record<string, string>} */
 const GROUP_NAMES = {

@@ -15,13 +15,12 @@ import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Loader } from "./loader.js";
 import { Model } from "./model.js";
-import { openModeration, sanctionText } from "./moderation.js";
 import { Outbox, reasonOf } from "./outbox.js";
+import { loadWhenIdle, usePart } from "./part.js";
 import { People } from "./people.js";
-import { openPersonMenu } from "./person.js";
 import { openMenu } from "./popup.js";
 import { press } from "./press.js";
-import { openSanctions } from "./sanctions.js";
+import { sanctionText } from "./sanction_text.js";
 import { startSettings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
 import { keepToken, tabToken, takeToken } from "./signin.js";
@@ -107,7 +106,10 @@ export class App {
     // A page that failed, or that a lost connection interrupted, can be asked for again.
     for (const conversation of this.model.conversations.values()) conversation.stuck = false;
     if (!this.model.inbox.loaded) this.loader.inbox();
-    if (first) this.outbox.restore();
+    if (first) {
+      this.outbox.restore();
+      loadWhenIdle(() => import("./person.js"));
+    }
     this.keepRooms();
     if (first || !this.model.current) this.begin();
     else this.refresh();
@@ -384,7 +386,16 @@ export class App {
    * @param {Person} person
    */
   openPerson(anchor, person) {
-    openPersonMenu(this, anchor, person);
+    usePart(import("./person.js"), ({ openPersonMenu }) => openPersonMenu(this, anchor, person));
+  }
+
+  /** @param {string} user */
+  moderate(user) {
+    usePart(import("./moderation.js"), ({ openModeration }) => openModeration(this, user));
+  }
+
+  listSanctions() {
+    usePart(import("./sanctions.js"), ({ openSanctions }) => openSanctions(this));
   }
 
   /** @param {HTMLElement} anchor */
@@ -394,8 +405,8 @@ export class App {
     /** @type {any[]} */
     const items = [
       !current.direct && { icon: "link", text: t("Copy a link to this room"), act: () => this.copyLink(current.id) },
-      moderates && { icon: "shield", text: t("Moderate…"), act: () => openModeration(this, current.peer) },
-      moderates && { icon: "shield", text: t("Bans and mutes…"), act: () => openSanctions(this) },
+      moderates && { icon: "shield", text: t("Moderate…"), act: () => this.moderate(current.peer) },
+      moderates && { icon: "shield", text: t("Bans and mutes…"), act: () => this.listSanctions() },
       !current.direct &&
         current.joined && { icon: "leave", text: t("Leave this room"), danger: true, act: () => this.leave(current) },
       current.direct && {

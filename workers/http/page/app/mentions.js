@@ -4,8 +4,6 @@
  */
 /** @import { App } from "./main.js" */
 import { avatar, bdi, byId, el, insertText } from "./dom.js";
-import { loadEmoji, toned } from "./emoji.js";
-import { findEmoji } from "./find_emoji.js";
 import { t } from "./words.js";
 
 const MOST = 6;
@@ -60,7 +58,7 @@ export class Mentions {
     this.found = person ? this.fitting(person[1].toLocaleLowerCase()) : [];
     this.begun = caret - (person?.[1].length ?? code?.[1].length ?? 0);
     this.show(before);
-    if (code) this.lookForEmoji(code[1], written);
+    if (code) this.lookForEmoji(code[1], written).catch(() => {}); // without the list a code stays what was typed
   }
 
   /**
@@ -69,6 +67,8 @@ export class Mentions {
    * @param {string} written before the caret
    */
   async lookForEmoji(code, written) {
+    const { loadEmoji, toned } = await import("./emoji.js");
+    const { findEmoji } = await import("./find_emoji.js");
     const groups = await loadEmoji();
     const caret = this.text.selectionStart;
     if (!this.text.value.slice(0, caret).endsWith(written) || document.activeElement !== this.text) return;

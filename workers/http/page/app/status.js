@@ -4,7 +4,7 @@
  */
 /** @import { Chat } from "../chat/chat.js" */
 import { byId } from "./dom.js";
-import { sanctionText } from "./moderation.js";
+import { sanctionText } from "./sanction_text.js";
 import { plural, t } from "./words.js";
 
 const SHORTLY = 5000; // ms: how long good news stays

@@ -2,10 +2,11 @@
 /** @import { Message } from "./conversation.js" */
 /** @import { App } from "./main.js" */
 import { el, iconButton } from "./dom.js";
-import { openEmojiPicker, QUICK } from "./emoji.js";
+import { usePart } from "./part.js";
 import { closeAround, openMenu, SHEET } from "./popup.js";
 import { t } from "./words.js";
 
+const QUICK = ["👍", "❤️", "😄"];
 const TOP_GAP = 4; // px
 
 /** The bar; there is one, and it moves. */
@@ -93,7 +94,9 @@ export class Tools {
    */
   pick(anchor, message) {
     const conversation = this.app.model.shown;
-    openEmojiPicker(anchor, (emoji) => this.app.react(conversation, message, emoji, true), this.on ?? anchor);
+    const back = this.on ?? anchor;
+    const chosen = (/** @type {string} */ emoji) => this.app.react(conversation, message, emoji, true);
+    usePart(import("./emoji.js"), ({ openEmojiPicker }) => openEmojiPicker(anchor, chosen, back));
   }
 
   /**

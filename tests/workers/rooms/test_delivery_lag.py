@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workers.rooms.flush import AT_ONCE
+from workers.rooms.flush import AT_ONCE, write_all
 from workers.rooms.log_item import Item
 from workers.rooms.room import Room
 
@@ -21,6 +21,8 @@ class Flushes:
     def write(self, data: bytes) -> None:
         """As a transport."""
         self.writes += 1
+
+    write = staticmethod(write_all)
 
     def mark(self, room: Room) -> None:
         """It is flushed by the test."""

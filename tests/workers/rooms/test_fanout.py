@@ -9,6 +9,7 @@ import pytest
 
 from workers.bus.port import Entry
 from workers.rooms.fanout import Fanout
+from workers.rooms.flush import write_all
 from workers.rooms.log_item import Item, item_of
 from workers.rooms.room import Room
 
@@ -127,6 +128,8 @@ def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) ->
 
 class Flushes:
     """In the place of the flush queue."""
+
+    write = staticmethod(write_all)
 
     def mark(self, room: Room) -> None: ...
 

@@ -126,6 +126,9 @@ class Auth(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     issuer: str = ""
     audience: str = ""
     leeway: Seconds = 10.0  # tolerated difference of clocks, for exp and nbf
+    login_url: str = ""  # of the site: where the page sends people to sign in
+    token_url: str = ""  # of the site: gives the page a token for the session there
+    logout_url: str = ""  # of the site: where the page sends people who sign out
 
 
 class AskedHooks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from chatmaster import addresses, signatures
 from chatmaster.config import web_address
@@ -30,6 +31,9 @@ _KEY_ALGORITHMS = (
 SECRET_BYTES = 16  # a shorter secret can be found by trying, given one token
 _ORIGIN = re.compile(r"\*|null|[A-Za-z0-9+.*-]+://[^/\s?#]+")
 _HOST = re.compile(r"\*|(?:[A-Za-z0-9_.*-]+|\[[0-9A-Fa-f:.*]+\])(?::[0-9*]+)?")
+# Letters of RFC 3986 and the place for the address to come back to; // would be another host.
+_SITE_URL = re.compile(r"(?:https?://(?!/)|/(?!/))(?:\{return\}|[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-])*")
+_SITE_URLS = ("login_url", "token_url", "logout_url")
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _OWN_HEADERS = (
@@ -54,6 +58,7 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
         lambda: _store(settings.store.url),
         lambda: _auth(settings),
         lambda: _hooks(settings),
+        lambda: _site_urls(settings),
         lambda: _room_rules(settings),
         lambda: _accounts(settings),
         lambda: _paths(settings, state_dir),
@@ -197,6 +202,27 @@ def _jwks_complaint(jwks: str) -> str:
     return ""
 
 
+def _site_urls(settings: Settings) -> Iterator[_Complaint]:
+    """The addresses at the site that the page opens or fetches from: a wrong scheme would run as a script."""
+    for key in _SITE_URLS:
+        url = getattr(settings.auth, key)
+        if url and not _is_site_url(url):
+            allowed = (
+                "allowed: https://HOST/PATH, http://HOST/PATH, or /PATH at the page's own host, without user and #"
+            )
+            yield f"auth.{key}", shown(url), allowed
+
+
+def _is_site_url(url: str) -> bool:
+    if not _SITE_URL.fullmatch(url):
+        return False
+    parts = urlsplit(url)
+    try:
+        return url.startswith("/") or (bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0)
+    except ValueError:  # no number as the port
+        return False
+
+
 def _room_rules(settings: Settings) -> Iterator[_Complaint]:
     """A rule that is misspelt would match no user, and so keep out everybody."""
     allowed = f"allowed: * (everybody), role:{', role:'.join(ROLES)}, or a user id, where * is any part of it"
@@ -268,6 +294,10 @@ def _unencrypted(settings: Settings) -> Iterator[str]:
             yield f"hooks.{name} begins with http://: whoever can change what passes on the way decides; use https://"
     if settings.auth.jwks.startswith("http://") and not _is_loopback(web_address.host(settings.auth.jwks)):
         yield "auth.jwks begins with http://: whoever can change what passes on the way can sign tokens; use https://"
+    for key in _SITE_URLS:
+        url = getattr(settings.auth, key)
+        if url.startswith("http://") and not _is_loopback(urlsplit(url).hostname or ""):
+            yield f"auth.{key} begins with http://: whoever is on the way to {urlsplit(url).netloc} can take tokens"
 
 
 def _is_loopback(host: str) -> bool:

@@ -175,7 +175,8 @@ class ChatApplication:
 
     def page(self) -> tuple[bytes | None, bytes | None, Mapping[str, bytes]]:
         """The page at `/`, the script at `/chat.js`, and the files that the page loads later."""
-        built = page.build()
+        auth = self._services.settings.auth
+        built = page.build(page.SiteLinks(auth.login_url, auth.logout_url, auth.token_url))
         return built.html, built.script, built.parts
 
     # ---- connections -------------------------------------------------------------------------------

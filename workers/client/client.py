@@ -68,6 +68,7 @@ class Client(Verbs):
             raise TypeError(f"rooms is a list of names: [{rooms!r}]")
         self.core = core.Core(rooms, name=name, key_prefix=os.urandom(6).hex() + "-")
         self._token = token
+        self._given: str | None = None  # of `token`, for the present connection
         self._on_event = on_event
         self._random = random
         self._websocket = {"max_size": MAX_MESSAGE, "compression": None, **websocket}
@@ -191,7 +192,7 @@ class Client(Verbs):
             end = await self._connection()
             self.core.lost()
             delay = back.after(end)
-            if end.code == reconnect.UNAUTHORIZED and self._token is None:
+            if end.code == reconnect.UNAUTHORIZED and not (self._token and self._given):
                 for action in self.core.become_a_stranger(self.timeout):
                     await self._carry_out(action)
             self._tell(ev.Disconnected(end.code, end.reason, delay))
@@ -203,7 +204,7 @@ class Client(Verbs):
         """Open a connection and serve it until it ends."""
         first, self._tried = not self._tried, True
         try:
-            token = await self._fresh_token()
+            self._given = token = await self._fresh_token()
             async with open_websocket(self.url, subprotocols=[SUBPROTOCOL], **self._websocket) as ws:
                 return await self._serve(ws, token)
         except websockets.InvalidStatus as error:

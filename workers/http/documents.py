@@ -119,13 +119,21 @@ def content_security_policy(page: bytes) -> str:
         "default-src": ["'none'"],
         "script-src": ["'self'", *_hashes(_inline_script, text)],
         "style-src": ["'self'", *_hashes(_inline_style, text)],
-        "connect-src": ["'self'"],
+        "connect-src": ["'self'", *_connects(text)],
         "img-src": ["'self'", "data:"],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
         "frame-ancestors": ["'none'"],
     }
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in directives.items())
+
+
+_token_url = re.compile(rb'<meta name="token-url" content="(https?://[^/"?]+)')
+
+
+def _connects(page: bytes) -> list[str]:
+    """The origin of the site that gives the page its tokens, where that is another one."""
+    return [origin.decode() for origin in _token_url.findall(page)]
 
 
 def _hashes(elements: re.Pattern[bytes], text: bytes) -> list[str]:

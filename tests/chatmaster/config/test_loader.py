@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -428,3 +429,30 @@ def test_without_any_home_the_fault_names_the_option(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_what_was_meant_is_guessed_by_the_word_and_not_by_its_section(key, meant):
     assert closest(key, loader.KEYS) == meant
+
+
+@pytest.mark.parametrize("key", ["login_url", "token_url", "logout_url"])
+def test_addresses_of_the_site_that_are_allowed(tmp_path, key):
+    for url in ("https://example.org/in?next={return}", "/login", "http://localhost:8000/a", "https://[2001:db8::1]/"):
+        assert getattr(load(tmp_path, overrides=[f"auth.{key}={url}"]).settings.auth, key) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("javascript:alert(1)", "data:text/html,x", "//evil.example/", "/\\\\evil.example", "login", "https://"),
+        *("https://u:p@example.org/", "https://example.org/#x", "https://example.org:port/", "/{back}"),
+        *('https://e.org/"><script>', "https://e.org/ x", "https:///x", "https://e.org/\nx"),
+    ],
+)  # fmt: skip
+def test_addresses_of_the_site_that_are_refused(tmp_path, url):
+    (fault,) = faults_of(tmp_path, f"[auth]\nlogin_url = {json.dumps(url)}\n")
+    assert "auth.login_url is" in fault and "allowed: https://HOST/PATH" in fault
+
+
+def test_a_login_without_encryption_is_warned_of(tmp_path):
+    text = (
+        '[auth]\nlogin_url = "http://example.org/"\ntoken_url = "http://127.0.0.1:9/t"\nlogout_url = "https://e.org/"'
+    )
+    (warning,) = validation.warnings(load(tmp_path, text).settings)
+    assert warning.startswith("auth.login_url begins with http://") and "example.org" in warning

@@ -4,6 +4,7 @@ import hashlib
 from base64 import b64encode
 
 from workers.http.documents import content_security_policy
+from workers.http.page import SiteLinks, build
 
 
 def source(content: bytes) -> str:
@@ -32,3 +33,10 @@ def test_nothing_else_is_allowed() -> None:
     assert policy.startswith("default-src 'none';")
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
+
+
+def test_the_site_that_gives_tokens_may_be_asked() -> None:
+    page = build(SiteLinks("https://a.example/in", "/out", 'https://b.example:8443/t?a="&b')).html
+    assert b'<meta name="login-url" content="https://a.example/in">' in page
+    assert "connect-src 'self' https://b.example:8443;" in content_security_policy(page)
+    assert "connect-src 'self';" in content_security_policy(build(SiteLinks(token="/token")).html)

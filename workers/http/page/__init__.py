@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
+from html import escape
 from importlib import resources
 
 from workers.http.documents import content_security_policy, digest_of
@@ -27,8 +28,17 @@ class PageFiles:
     parts: Mapping[str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class SiteLinks:
+    """Addresses at the site that the chat belongs to, "" for none: where people sign in and out, what gives tokens."""
+
+    login: str = ""
+    logout: str = ""
+    token: str = ""
+
+
 @cache
-def build() -> PageFiles:
+def build(links: SiteLinks = SiteLinks()) -> PageFiles:
     """Read the files of this package and put them together."""
     parts = {f"{name}.js": part for name in PARTS if (part := _part(name)) is not None}
     style = "".join(stripped(_read(f"style/{name}.css")) for name in STYLES)
@@ -39,6 +49,7 @@ def build() -> PageFiles:
     html = _read("index.html")
     for mark, text in (
         ("<!-- parts -->", "".join(f'<meta name="{name.removesuffix(".js")}" content="./{name}">' for name in parts)),
+        ("<!-- links -->", "".join(_link(name, getattr(links, name)) for name in ("login", "logout", "token"))),
         ("/* style */", style),
         ("/* early */", _read("app/early.js")),
         ("/* app */", reduce(_with_address, addresses.items(), app.script)),
@@ -51,6 +62,10 @@ def build() -> PageFiles:
 
 def _with_address(script: str, names: tuple[str, str]) -> str:
     return script.replace(f'"{names[0]}"', f'"./{names[1]}"')
+
+
+def _link(name: str, url: str) -> str:
+    return f'<meta name="{name}-url" content="{escape(url)}">' if url else ""
 
 
 def _catalogues() -> dict[str, bytes]:

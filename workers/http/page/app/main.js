@@ -14,6 +14,7 @@ import { openDialog, textField } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Loader } from "./loader.js";
+import { Login } from "./login.js";
 import { Model } from "./model.js";
 import { Outbox, reasonOf } from "./outbox.js";
 import { loadWhenIdle, usePart } from "./part.js";
@@ -23,7 +24,6 @@ import { press } from "./press.js";
 import { sanctionText } from "./sanction_text.js";
 import { startSettings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
-import { keepToken, tabToken, takeToken } from "./signin.js";
 import { Status } from "./status.js";
 import { browserStorage, kept } from "./storage.js";
 import { startTheme } from "./theme.js";
@@ -51,10 +51,11 @@ export class App {
       document.hasFocus() &&
       this.timeline.atEnd &&
       this.timeline.toPlace === false;
+    this.login = new Login(this);
     this.chat = connect(address(), {
       rooms: this.rooms(),
       name: kept.get("name", undefined),
-      token: this.token(),
+      token: () => this.login.token(),
       storage: browserStorage(),
     });
     this.loader = new Loader(this);
@@ -93,9 +94,10 @@ export class App {
     chat.on("banned", (told) => told.room !== undefined && this.banned.set(told.room, told));
     for (const type of SANCTIONS) chat.on(type, (told) => toast(sanctionText(told)));
     chat.on("error", (error) => toast(reasonOf(error)));
-    chat.on("state", ({ state, code }) => {
+    chat.on("state", ({ state, code, reason }) => {
       if (state !== "connected") model.disconnected();
-      if (state === "closed" && code === 4001) this.askToken();
+      if (code === 4001) this.login.distrust();
+      if (state === "closed" && code === 4001) this.login.refused(reason);
     });
   }
 
@@ -103,6 +105,7 @@ export class App {
   welcomed(welcome) {
     const first = !this.model.me;
     this.model.welcome(welcome);
+    this.login.welcomed(welcome);
     // A page that failed, or that a lost connection interrupted, can be asked for again.
     for (const conversation of this.model.conversations.values()) conversation.stuck = false;
     if (!this.model.inbox.loaded) this.loader.inbox();
@@ -186,15 +189,9 @@ export class App {
   }
 
   addressChanged() {
-    if (!location.hash.startsWith("#token=")) {
-      const { id, offset } = placeIn(location.hash);
-      this.open(id, { offset, join: !this.leftByHand.has(id) }); // Back is no wish to join again
-      return;
-    }
-    const before = tabToken();
-    const other = takeToken();
-    if (other) this.askChange(other);
-    else if (tabToken() !== before) location.reload();
+    if (this.login.addressChanged()) return;
+    const { id, offset } = placeIn(location.hash);
+    this.open(id, { offset, join: !this.leftByHand.has(id) }); // Back is no wish to join again
   }
 
   /**
@@ -478,44 +475,6 @@ export class App {
       reason: reasonOf,
     });
     input.select();
-  }
-
-  /** The token for this tab; one for somebody else is only taken when the person says so. */
-  token() {
-    const other = takeToken();
-    if (other) queueMicrotask(() => this.askChange(other));
-    return tabToken();
-  }
-
-  /** @param {string} token */
-  askChange(token) {
-    openDialog({
-      title: t("Sign in as somebody else?"),
-      text: t("The link that you opened would sign you in as another user than now."),
-      fields: [],
-      action: t("Sign in"),
-      submit: () => this.signIn(token),
-      reason: reasonOf,
-    });
-  }
-
-  /** @param {string} token */
-  signIn(token) {
-    keepToken(token);
-    location.reload();
-  }
-
-  askToken() {
-    const [field, input] = textField(t("Token"), { required: true, autocapitalize: "none", spellcheck: "false" });
-    const submit = () => this.signIn(input.value.trim());
-    openDialog({
-      title: t("Sign in"),
-      text: this.chat.state.reason,
-      fields: [field],
-      action: t("Sign in"),
-      submit,
-      reason: reasonOf,
-    });
   }
 
   /** @param {Promise<unknown>} promise */

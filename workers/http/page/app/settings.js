@@ -1,4 +1,4 @@
-/** Owns the menu of what a person chooses for this browser: the language of the page. */
+/** Owns the menu of what a person chooses for this browser: the language of the page, the login. */
 /** @import { App } from "./main.js" */
 import { choiceField, openDialog } from "./dialogs.js";
 import { byId } from "./dom.js";
@@ -12,10 +12,14 @@ export function startSettings(app) {
   button.addEventListener("click", () => openMenu(button, t("Settings"), settingItems(app)));
 }
 
-/** @param {App} _app */
-function settingItems(_app) {
+/** @param {App} app */
+function settingItems({ login }) {
   const language = t("Language: {language}", { language: LANGUAGES[pageLanguage()] });
-  return [{ icon: "globe", text: language, act: askLanguage }];
+  return [
+    { icon: "globe", text: language, act: askLanguage },
+    login.canSignIn && { icon: "enter", text: t("Sign in"), act: () => login.go() },
+    login.canSignOut && { icon: "leave", text: t("Sign out"), act: () => login.askSignOut() },
+  ].filter((item) => item !== false);
 }
 
 /** The page begins anew in the language: what was written is kept, what waits to be sent, too. */

@@ -50,3 +50,16 @@ export function browserStorage() {
     return undefined;
   }
 }
+
+const LOOKS = ["theme", "language", "people", "notify", "sound"]; // of the browser, whoever uses it
+
+/** Remove all that is kept of a person, in this tab and for this browser. */
+export function forgetPerson() {
+  try {
+    for (const area of [sessionStorage, localStorage])
+      for (const key of Object.keys(area))
+        if (key.startsWith(PREFIX) && !LOOKS.includes(key.slice(PREFIX.length))) area.removeItem(key);
+  } catch {
+    // Nothing is kept where nothing may be.
+  }
+}

@@ -98,6 +98,7 @@ export class Chat extends Verbs {
     this.tried = 0; // connections
     this.refused = false; // none opens, although the server is there
     this.answered = false; // this connection got as far as `welcome`
+    this.given = ""; // the program's token for this connection
     this.heardAt = 0;
     this.pingInterval = 25_000;
     /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, timer: any}>} */
@@ -157,7 +158,7 @@ export class Chat extends Verbs {
     if (this.ws) return;
     clearTimeout(this.timers.retry);
     this.become({ state: "connecting", ...(this.refused && { refused: true, reason: REFUSED }) });
-    this.dial().catch((error) => this.ended(LOST, String(error?.message ?? error)));
+    this.dial().catch((error) => this.state.state !== "closed" && this.ended(LOST, String(error?.message ?? error)));
   }
 
   /** The network or the machine may be back: look whether the connection lives, and do not wait for no reason. */
@@ -180,6 +181,7 @@ export class Chat extends Verbs {
     const { token } = this.options;
     const given = typeof token === "function" ? await token() : this.core.renewedToken || token;
     if (this.ws !== marker) return;
+    this.given = given ?? "";
     const Socket = this.options.WebSocket ?? globalThis.WebSocket;
     const ws = new Socket(this.url, SUBPROTOCOL);
     this.ws = ws;
@@ -188,7 +190,7 @@ export class Chat extends Verbs {
     ws.onopen = () => {
       this.opened = true;
       this.refused = false;
-      ws.send(JSON.stringify(this.core.hello(given ?? "")));
+      ws.send(JSON.stringify(this.core.hello(this.given)));
     };
     ws.onmessage = (/** @type {MessageEvent} */ { data }) => this.received(data);
     ws.onclose = (/** @type {CloseEvent} */ { code, reason }) => this.ended(code, reason);
@@ -270,7 +272,7 @@ export class Chat extends Verbs {
       : { code, reason, answered: this.answered };
     const delay = this.reconnect.after(end);
     this.answered = false;
-    if (end.code === UNAUTHORIZED && !this.options.token) this.becomeStranger();
+    if (end.code === UNAUTHORIZED && !(this.options.token && this.given)) this.becomeStranger();
     if (delay === null) {
       this.finish({ state: "closed", code: end.code, reason: end.reason });
       return;

@@ -16,7 +16,10 @@ from chatmaster.errors import ChatmasterError
 CONFIGURATION: Final = "chatmaster.toml"
 _PACKAGE: Final = Path(__file__).parents[1]
 _PLACES: Final = (_PACKAGE / "share", _PACKAGE.parent / "etc")  # of an installation, of a checkout
-_EXAMPLES: Final = ("examples/**/*", "systemd/*", "supervisord.conf", "proxy/*", "doc/*.md")
+_EXAMPLES: Final = (
+    "examples/**/*", "systemd/*", "supervisord.conf", "proxy/*", "prometheus/*", "grafana/*", "kubernetes/*",
+    "doc/*.md",
+)  # fmt: skip
 _SETTING: Final = re.compile(r"^(?=[a-z])", re.MULTILINE)
 _MARKS: Final = "\"'#;/*<>!- "  # what begins a comment, a docstring or a heading
 _WIDTH: Final = 80  # characters of what the list says about a file

@@ -40,7 +40,17 @@ SOURCES = (
     "README.md",
     "pyproject.toml",
 )
-SHARED = ("chatmaster.toml", "supervisord.conf", "doc", "examples", "proxy", "systemd")
+SHARED = (
+    "chatmaster.toml",
+    "supervisord.conf",
+    "doc",
+    "examples",
+    "grafana",
+    "kubernetes",
+    "prometheus",
+    "proxy",
+    "systemd",
+)
 LOADED = "workers/http/page/loaded/emoji.js"
 OTHERS_COPIES = Path.home() / ".pyenv/versions"
 HAS_PIP = importlib.util.find_spec("pip") is not None  # an environment that uv made has none

@@ -60,7 +60,7 @@ def sections() -> dict[str, list[Group]]:
     return {name: [group for group in groups if group.keys] for name, groups in found.items()}
 
 
-def keys() -> set[str]:
+def known() -> set[str]:
     """Every key of the page, as `section.key`."""
     return {f"{section}.{key}" for section, groups in sections().items() for group in groups for key, _ in group.keys}
 

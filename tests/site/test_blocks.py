@@ -28,6 +28,7 @@ PERFORMED = [
     "etc/doc/http.md",
     "etc/doc/login.md",
     "etc/doc/program.md",
+    "etc/doc/trouble.md",
 ]
 _CHATCTL = re.compile(r"(?:^|[\s;&|(/])chatctl\s+(.*)$")
 _CARRIED_OUT = ("console", "sh", "bash", "python", "js", "javascript")

@@ -52,7 +52,7 @@ def test_every_document_has_a_page(site: Path) -> None:
 
 
 def test_a_generated_page_names_all_that_it_is_made_from() -> None:
-    assert settings_page.keys() == settings_page.keys_of_file()
+    assert settings_page.known() == settings_page.keys_of_file()
     commands = commands_page.render()
     assert [name for name in cli.commands if f"## {name}" not in commands] == []
     codes = codes_page.render()

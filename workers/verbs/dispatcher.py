@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, StoreRefused, TooMany
 from workers.bus.script import scripts_of
@@ -28,6 +29,7 @@ RETRY: Final = 1.0  # seconds
 # They list or tell only what the caller's rooms allow, or nothing of a room.
 _FOR_ANY_ROOMS: Final = frozenset({"rooms", "sanctions", "audit", "online", "is_online", "send_to_all", "token"})
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
+_FLOAT: Final = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 _UNKNOWN: Final = re.compile(
     r"Object contains unknown field `(?P<field>[^`]*)`|missing required field `(?P<other>[^`]*)`"
 )
@@ -76,7 +78,7 @@ class Dispatcher:
         if not caller.may_call(verb.name, verb.group, reads=verb.reads):
             raise VerbError("forbidden", f"this key may not call {verb.name}")
         try:
-            request: VerbRequest = msgspec.json.decode(body or b"{}", type=verb.request)
+            request = _decoded(body or b"{}", verb.request)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
         except (ValueError, RecursionError) as error:
@@ -127,6 +129,26 @@ def of_store(error: BusError) -> VerbError:
     if isinstance(error, StoreRefused):
         return VerbError("refused", "the store takes nothing now; nothing was done", retry_after=RETRY)
     return VerbError("unavailable", "the store did not answer; the outcome is unknown", retry_after=RETRY)
+
+
+def _decoded(body: bytes, kind: type[VerbRequest]) -> VerbRequest:
+    """The request. JSON has no integers of its own: 5.0 is one as well. Raises what msgspec raises."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        fields = {name: bytes(value) for name, value in msgspec.json.decode(body, type=dict[str, Raw]).items()}
+        whole = {name: _whole(value) for name, value in fields.items()}
+        if whole == fields:
+            raise
+        return msgspec.json.decode(msgspec.json.encode({name: Raw(one) for name, one in whole.items()}), type=kind)
+
+
+def _whole(value: bytes) -> bytes:
+    """A number that is an integer, written as one; anything else as it is."""
+    if not _FLOAT.match(value):
+        return value
+    number = float(value)
+    return b"%d" % number if number.is_integer() else value
 
 
 def _invalid(error: msgspec.ValidationError) -> VerbError:

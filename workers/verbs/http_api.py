@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -147,9 +148,8 @@ def _bearer(request: Request) -> str:
 
 def _problem(error: VerbError) -> ProblemDetails:
     title = error.code.replace("_", " ")
-    return ProblemDetails(
-        title, STATUS[error.code], str(error), error.code, field=error.field, retry_after=error.retry_after
-    )
+    wait = error.retry_after or UNSET
+    return ProblemDetails(title, STATUS[error.code], str(error), error.code, field=error.field, retry_after=wait)
 
 
 def _response(status: int, body: bytes, kind: str) -> Response:

@@ -5,7 +5,7 @@ Whoever may call a verb may speak as any user: `user` says as whom. A key's room
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -17,8 +17,9 @@ from workers.chat.rules import commands, effects, entries
 from workers.chat.rules.identity import OPERATOR
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.moderators import OPERATOR_NAME
-from workers.chat.rules.names import cleaned, is_blank
+from workers.chat.rules.names import MAX_LENGTH, cleaned, is_blank
 from workers.verbs.request import (
+    VISIBLE,
     AnyUser,
     Caller,
     Limit,
@@ -29,24 +30,37 @@ from workers.verbs.request import (
     VerbAnswer,
     VerbError,
     VerbRequest,
+    exactly_one,
 )
 from workers.verbs.verb import AnyVerb, Services, placed, verb
 
 HISTORY_BYTES: Final = 262_144
-Name = Annotated[str, Meta(max_length=256, description="The name that is shown; empty: the user's id.")]
-Text = Annotated[str, Meta(description="A text of which something can be seen.")]
+# For readers of the schema; `names.cleaned` decides.
+_NAME: Final = r"^$|^ *[\p{L}\p{N}\p{P}\p{S}][\p{L}\p{N}\p{P}\p{S} ]*$"
+Name = Annotated[
+    str,
+    Meta(
+        description="The name that is shown; empty: the user's id.",
+        extra_json_schema={"pattern": _NAME, "maxLength": MAX_LENGTH},
+    ),
+]
+Text = Annotated[
+    str, Meta(description="A text of which something can be seen.", extra_json_schema={"pattern": VISIBLE})
+]
 Epoch = Annotated[str, Meta(max_length=64, description="In which the offset was seen; the call fails after a reset.")]
-Emoji = Annotated[str, Meta(min_length=1, max_length=32)]
+Emoji = Annotated[str, Meta(min_length=1, max_length=32, extra_json_schema={"pattern": VISIBLE})]
 Data = Annotated[Raw, Meta(description="Any JSON, in the place of a text.")]
 
 
 class RoomMessageRequest(VerbRequest, frozen=True):
     """A message for a room of the chat: `text` or `data`."""
 
+    rule: ClassVar[dict[str, Any]] = exactly_one("text", "data")
+
     room: RoomName
     text: Text | UnsetType = UNSET
     data: Data | UnsetType = UNSET
-    user: AnyUser = OPERATOR
+    user: UserId = OPERATOR
     name: Name = ""
     reply_to: Offset | None = None
     epoch: Epoch = ""
@@ -55,15 +69,19 @@ class RoomMessageRequest(VerbRequest, frozen=True):
 class NotifyRequest(VerbRequest, frozen=True):
     """A message for a user's inbox: `text` or `data`, from `sender`."""
 
+    rule: ClassVar[dict[str, Any]] = exactly_one("text", "data")
+
     user: UserId
     text: Text | UnsetType = UNSET
     data: Data | UnsetType = UNSET
-    sender: AnyUser = OPERATOR
+    sender: UserId = OPERATOR
     name: Name = ""
 
 
 class EditRequest(VerbRequest, frozen=True):
     """Another content for an earlier message. With a `user` only for a message of that user's."""
+
+    rule: ClassVar[dict[str, Any]] = exactly_one("text", "data")
 
     room: RoomName
     offset: Offset
@@ -97,6 +115,13 @@ class ReactRequest(VerbRequest, frozen=True):
 class HistoryRequest(VerbRequest, frozen=True):
     """Messages of a room before or after an offset, as they stand now; without both the last ones."""
 
+    rule: ClassVar[dict[str, Any]] = {
+        "not": {
+            "required": ["before", "after"],
+            "properties": {"before": {"type": "integer"}, "after": {"type": "integer"}},
+        }
+    }
+
     room: RoomName
     before: Offset | None = None
     after: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
@@ -116,7 +141,7 @@ class HistoryPage(VerbAnswer, frozen=True):
 async def say(services: Services, caller: Caller, request: RoomMessageRequest, key: str) -> PlacedAnswer:
     """Say something in a room of the chat, as a user."""
     chat = services.the_chat
-    user, by = _sender(request.user or OPERATOR, request.name)
+    user, by = _sender(request.user, request.name)
     body = _body(services, request.room, request.text, request.data, chat.publisher.mentions)
     payload = entries.message(request.room, by, body, reply_to=request.reply_to)
     options: dict[str, Any] = {}
@@ -136,7 +161,7 @@ async def notify(services: Services, caller: Caller, request: NotifyRequest, key
     """Send a message to a user: every connection gets it, now or when the user comes back."""
     chat = services.the_chat
     inbox = inbox_of(request.user)
-    user, by = _sender(request.sender or OPERATOR, request.name)
+    user, by = _sender(request.sender, request.name)
     body = _body(services, inbox, request.text, request.data, None)
     payload = entries.message(inbox, by, body, to=request.user)
     place = await chat.publisher.append(inbox, payload, author=user, key=key, digest=_digest("notify", request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from workers.verbs.request import STATUS
 from workers.verbs.table import GROUPS
@@ -28,7 +28,7 @@ class ProblemDetails(Struct, frozen=True, omit_defaults=True):
     code: str
     type: str = "about:blank"
     field: str = ""
-    retry_after: float = 0.0
+    retry_after: float | UnsetType = UNSET
 
 
 class BatchCall(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +53,8 @@ def document(verbs: list[AnyVerb], version: str) -> dict[str, Any]:
     """The document for some verbs."""
     types = list(dict.fromkeys(kind for one in verbs for kind in (one.request, one.answer)))
     _, components = msgspec.json.schema_components([*types, ProblemDetails, BatchCall, BatchResult], ref_template=_REF)
+    for one in verbs:
+        components[one.request.__name__].update(one.request.rule)
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatmaster", "version": version, "description": "What a program outside may ask for."},

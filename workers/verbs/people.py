@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,7 @@ from workers.node.node import Node
 from workers.payload import close_reason
 from workers.registry import AuditEntry, Sanction
 from workers.verbs.request import (
+    MOST_CURSOR,
     AnyConnection,
     AnyRoom,
     AnyUser,
@@ -34,6 +35,14 @@ from workers.verbs.request import (
 )
 from workers.verbs.verb import AnyVerb, Services, verb
 
+AuditCursor = Annotated[
+    str,
+    Meta(
+        max_length=MOST_CURSOR,
+        description="`cursor` of the page before; empty: the first page.",
+        extra_json_schema={"pattern": r"^$|^[0-9]{1,16}-[0-9]{1,10}$"},
+    ),
+]
 Code = Annotated[int, Meta(ge=3000, le=4999, description="The close code that the client gets.")]
 
 
@@ -103,6 +112,10 @@ class UnbindRequest(VerbRequest, frozen=True):
 class DisconnectRequest(VerbRequest, frozen=True):
     """One connection, or all of a user."""
 
+    rule: ClassVar[dict[str, Any]] = {
+        "oneOf": [{"required": [field], "properties": {field: {"minLength": 1}}} for field in ("connection", "user")]
+    }
+
     connection: AnyConnection = ""
     user: AnyUser = ""
     code: Code = int(CloseCode.REMOVED)
@@ -170,7 +183,7 @@ class AuditRequest(VerbRequest, frozen=True):
     room: AnyRoom = ""
     user: AnyUser = ""
     since: Annotated[float, Meta(ge=0)] = 0.0
-    cursor: Cursor = ""
+    cursor: AuditCursor = ""
     limit: Limit = 100
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Iterable
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -26,6 +26,7 @@ from workers.verbs.request import (
     VerbAnswer,
     VerbError,
     VerbRequest,
+    exactly_one,
 )
 from workers.verbs.verb import AnyVerb, Services, placed, verb
 
@@ -37,6 +38,8 @@ Values = Annotated[dict[str, Any], Meta(description="What is kept of the connect
 
 class SendRequest(VerbRequest, frozen=True):
     """A message, `text` or `binary`; `exclude` names connections that do not get it."""
+
+    rule: ClassVar[dict[str, Any]] = exactly_one("text", "binary")
 
     text: Text | UnsetType = UNSET
     binary: Binary | UnsetType = UNSET
@@ -67,6 +70,8 @@ class SendToUserRequest(SendRequest, frozen=True, kw_only=True):
 
 class SendToConnectionRequest(VerbRequest, frozen=True):
     """A message for some connections, `text` or `binary`."""
+
+    rule: ClassVar[dict[str, Any]] = exactly_one("text", "binary")
 
     connections: Annotated[tuple[ConnectionId, ...], Several]
     text: Text | UnsetType = UNSET

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,9 +19,15 @@ from workers.room_options import matches
 
 MOST_LISTED: Final = 1000  # rows of a page, and targets of a send
 NAME_SIZE: Final = 256  # characters before normalisation
+MOST_CURSOR: Final = 1024
 
-_ROOM: Final = r"^[\w.:-]{1,64}$"
-_USER: Final = r"^[\w.:%-]{1,64}$"
+# Neither what looks like `!` at the beginning, nor what is invisible or no character yet.
+_NEITHER: Final = (
+    r"(?![\u01c3\u2d51])"
+    r"(?!.*[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u20f1-\u20ff\u3164\ufe00-\ufe0f\uffa0])"
+)
+_ROOM: Final = rf"^{_NEITHER}[\p{{L}}\p{{M}}\p{{N}}_.:-]{{1,64}}$"
+_USER: Final = rf"^{_NEITHER}[\p{{L}}\p{{M}}\p{{N}}_.:%-]{{1,64}}$"
 _CONNECTION: Final = r"^[0-9A-Za-z_.:%-]{1,64}$"
 
 
@@ -41,15 +47,21 @@ ConnectionId = Annotated[str, _name(_CONNECTION, "The id of a connection.")]
 AnyRoom = Annotated[str, _or_empty(_ROOM, "The name of a room; empty: every room.")]
 AnyUser = Annotated[str, _or_empty(_USER, "The id of a user; empty: every user, or none.")]
 AnyConnection = Annotated[str, _or_empty(_CONNECTION, "The id of a connection; empty: none is meant.")]
+# Something can be seen: neither spaces nor Default_Ignorable_Code_Point (UAX #44). `workers.chat.rules.names` decides.
+VISIBLE: Final = (
+    r"[^\s\u0000-\u0020\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc]"
+)
 Several = Meta(min_length=1, max_length=MOST_LISTED)
 Excluded = Annotated[tuple[ConnectionId, ...], Meta(max_length=MOST_LISTED, description="Connections that get nothing")]
-Cursor = Annotated[str, Meta(max_length=1024, description="`cursor` of the page before; empty: the first page.")]
+Cursor = Annotated[str, Meta(max_length=MOST_CURSOR, description="`cursor` of the page before; empty: the first page.")]
 Limit = Annotated[int, Meta(ge=1, le=MOST_LISTED, description="Rows of a page at most.")]
 Offset = Annotated[int, Meta(ge=1, le=2**53 - 1, description="The place of a message in its room.")]
 Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000, description="Seconds; 0: without end.")]
 Reason = Annotated[str, Meta(max_length=512, description="Why; shown to the user and in the audit trail.")]
 # JSON has no bytes: base64 (RFC 4648, 4).
-Binary = Annotated[bytes, Meta(description="A binary message, in base64.")]
+_BASE64: Final = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+Binary = Annotated[bytes, Meta(description="A binary message, in base64.", extra_json_schema={"pattern": _BASE64})]
 
 
 class VerbError(Exception):
@@ -96,7 +108,9 @@ class Caller(Struct, frozen=True):
 
 
 class VerbRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of all requests."""
+    """The base of all requests. `rule` is what JSON Schema says of several fields together."""
+
+    rule: ClassVar[dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
@@ -126,6 +140,11 @@ class PlacedAnswer(VerbAnswer, frozen=True):
     offset: int
     time: float  # Unix time by the store's clock
     duplicate: bool = False  # an earlier call with the same key kept it
+
+
+def exactly_one(*fields: str) -> dict[str, Any]:
+    """The rule that exactly one of some fields is there."""
+    return {"oneOf": [{"required": [field]} for field in fields]}
 
 
 @cache

@@ -18,6 +18,7 @@ from workers.cluster import keys as presence_keys
 from workers.node.client_connection import ClientConnection
 from workers.node.node import Node
 from workers.verbs.request import (
+    MOST_CURSOR,
     Caller,
     ConnectionId,
     Cursor,
@@ -31,6 +32,16 @@ from workers.verbs.request import (
 from workers.verbs.verb import AnyVerb, Services, verb
 
 _MEMBERS: Final = load(Path(__file__).parent / "scripts" / "members.lua")
+
+
+MembersCursor = Annotated[
+    str,
+    Meta(
+        max_length=MOST_CURSOR,
+        description="`cursor` of the page before; empty: the first page.",
+        extra_json_schema={"pattern": r"^$|^[0-9]{1,19}(:|$)"},
+    ),
+]
 
 
 class RoomsRequest(VerbRequest, frozen=True):
@@ -82,7 +93,7 @@ class MembersRequest(VerbRequest, frozen=True):
     """The users in a room."""
 
     room: RoomName
-    cursor: Cursor = ""
+    cursor: MembersCursor = ""
     limit: Limit = 1000
 
 
@@ -168,7 +179,7 @@ def _page(request: MembersRequest, count: int, found: list[MemberRow], cursor: s
 def _cursor(cursor: str) -> tuple[str, str]:
     """A cursor of the store's, and the last user that was shown of what it gives: a small room comes whole."""
     scan, _, after = cursor.partition(":")
-    if cursor and not (scan.isascii() and scan.isdigit() and len(scan) <= 20):
+    if cursor and not (scan.isascii() and scan.isdigit() and len(scan) <= 19):  # the store's have 64 bits
         raise VerbError("bad_request", "this is no cursor of `members`", field="cursor")
     return scan or "0", after
 

@@ -121,13 +121,22 @@ async def _connection(scene: Scene) -> list[Json]:
     return [row for row in rows if row["id"] == scene.connection]
 
 
+async def _is_member(scene: Scene) -> None:
+    """Wait until the store counts the user in the room, which presence writes a moment after the join."""
+
+    async def present() -> bool:
+        return scene.user in [row["user"] for row in await scene.probe.members(scene.room)]
+
+    await until_async(present, 30.0, what="the user is a member")
+
+
 async def _gone(scene: Scene) -> Any:
     closed = await scene.closed()
 
     async def absent() -> bool:
         return not await scene.probe.is_online(scene.user)
 
-    await until_async(absent, what="the user is gone")
+    await until_async(absent, 30.0, what="the user is gone")
     return closed
 
 
@@ -354,6 +363,7 @@ BOTH: Final[dict[str, Call]] = {
         code="bad_request",
     ),
     "room": Call(
+        before=_is_member,
         request=lambda one: {"room": one.room},
         method=lambda gateway, one: gateway.room(one.room),
         refused={"room": "no room!"},
@@ -361,6 +371,7 @@ BOTH: Final[dict[str, Call]] = {
         code="bad_request",
     ),
     "members": Call(
+        before=_is_member,
         request=lambda one: {"room": one.room},
         method=lambda gateway, one: gateway.members(one.room),
         part=_field("members"),

@@ -124,10 +124,17 @@ class Gateway:
         return unpacked_placed(self._call("react", request, key))
 
     def history(self, room: str, *, before: int | None = None, after: int | None = None, limit: int = 50) -> list[Row]:
-        """Messages of a room as they stand now, oldest first; at most 1,000."""
-        request = {"room": room, "before": before, "after": after, "limit": limit}
-        messages: list[Row] = (self._call("history", request))["messages"]
-        return messages
+        """Messages of a room, or of an inbox (`@` and a user), as they stand now, oldest first: at most `limit`."""
+        rows: list[Row] = []
+        request = {"room": room, "before": before, "after": after}
+        while True:
+            size = min(MOST_LISTED, limit - len(rows))
+            page = self._call("history", {**request, "limit": size})
+            found: list[Row] = page["messages"]
+            rows = found + rows if after is None else rows + found
+            if not page["more"] or not found or len(rows) >= limit:
+                return rows
+            request |= {"before": rows[0]["offset"]} if after is None else {"after": rows[-1]["offset"]}
 
     # ---- rooms -------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ import msgspec
 import redis
 
 from chatmaster.store import url as store_url
-from workers.addressing import connection_id, connection_ids, room_name, scoped, user_id
+from workers.addressing import connection_id, connection_ids, room_name, room_or_inbox, scoped, user_id
 from workers.chat.rules import names
 from workers.node import published_settings as kept
 from workers.payload import BINARY, close_reason, packed
@@ -188,7 +188,7 @@ def unpacked_placed(found: Any) -> PlacedAnswer:
 
 
 _CHECKS: Final[dict[str, Any]] = {
-    "room": room_name,
+    "room": room_or_inbox,  # the verb says which of the two it takes
     "user": user_id,
     "sender": user_id,
     "connection": connection_id,

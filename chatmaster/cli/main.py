@@ -19,6 +19,7 @@ import click
 from chatmaster import __version__
 from chatmaster.addresses import FORMS
 from chatmaster.cli import cluster, looking, moderation, stdio, verbs
+from chatmaster.cli.help_examples import with_examples
 from chatmaster.cli.instance import (
     MOST_SECONDS,
     Duration,
@@ -44,6 +45,7 @@ SUCCESSION = "_CHATMASTER_SUCCESSION"  # equals `exec_state.VARIABLE`, whose imp
 class _Commands(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         cmd.params.extend(instance_options(hidden=True))
+        cmd.help = with_examples(cmd.name, cmd.help)
         super().add_command(cmd, name)
 
 

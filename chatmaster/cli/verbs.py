@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from chatmaster.cli.help_examples import with_examples
 from chatmaster.cli.instance import Instance, which_worker
 from chatmaster.errors import UsageError
 from chatmaster.plural import counted
@@ -15,6 +16,8 @@ from chatmaster.plural import counted
 
 def commands() -> list[click.Command]:
     """All commands of this file."""
+    for one in (add, revoke):
+        one.help = with_examples(one.name, one.help)
     return [call, apikey]
 
 

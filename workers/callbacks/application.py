@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from workers.addressing import ALL_ROOM
 from workers.bus.port import BusError
-from workers.callbacks import operating
 from workers.close_codes import CloseCode
 from workers.failures import Failures, brief
 from workers.node.published_settings import PROGRAM, Notice
@@ -189,9 +188,6 @@ class CallbackApplication:
 
     def on_orders_lost(self, room: str) -> None:
         """Nothing to do but the log line of the node: a program's orders can be read nowhere else."""
-
-    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        return await operating.answer(self._node, what, args)
 
     def on_write_paused(self, connection: ClientConnection) -> None:
         self._fire("buffer_full", connection)

@@ -28,7 +28,6 @@ from workers.chat.lost_orders import LostOrders
 from workers.chat.moderation import ModerationService
 from workers.chat.name_claims import NameClaims
 from workers.chat.occupancy import Occupancy
-from workers.chat.operator_queries import OperatorQueries
 from workers.chat.orders import OrderLog
 from workers.chat.publisher import MessagePublisher
 from workers.chat.renames import Renames
@@ -101,11 +100,11 @@ class ChatApplication:
         )
         self.publisher = MessagePublisher(node.hub, services.mentions, services.store.read_positions, on_kept)
         self._room_presence = RoomPresence(services, self._occupancy)
+        self.direct_messages = DirectMessages(services, self.publisher, self._room_presence)
         self._roles = Roles(services, orders)
         renames = Renames(services, orders, self._roles, self._room_presence, claims)
         self._lost_orders = LostOrders(services, renames, self._roles)
         self.moderation = ModerationService(services, orders, pending, renames, self._roles, self._lost_orders)
-        self._operator_queries = OperatorQueries(services, self.moderation, self.publisher)
         entries = RoomEntries(services, self._room_presence, self._occupancy, pending)
         self._hello = HelloFlow(services, pending, renames, claims, self._roles, hook_runner, entries, self._timeouts)
         self._executor = EffectExecutor(
@@ -120,7 +119,7 @@ class ChatApplication:
             hello=self._hello,
             join=JoinFlow(entries, self._room_presence, pending),
             moderation=self.moderation,
-            direct_messages=DirectMessages(services, self.publisher, self._room_presence),
+            direct_messages=self.direct_messages,
             token_keys=self._token_keys,
         )
 
@@ -271,10 +270,6 @@ class ChatApplication:
     def on_orders_lost(self, room: str) -> None:
         """Orders of a log are lost."""
         self._lost_orders.on_orders_lost(room)
-
-    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """Answer a question of the operator."""
-        return await self._operator_queries.query(what, args)
 
     async def say(self, room: str, text: str, *, user: str, name: str) -> int:
         """See `Chat.say`."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from workers.addressing import inbox_of
+from workers.addressing import inbox_of, user_of_inbox
 from workers.bus.port import BusError, Change, KeyConflict, NoTarget, Placed, Position
 from workers.chat.publisher import MessagePublisher
 from workers.chat.room_presence import RoomPresence
@@ -60,19 +60,23 @@ class DirectMessages:
 
     async def amend(self, user: str, amend: AmendMessage) -> Effects:
         """Carry out a change in the user's own inbox, and in the other one. Raises RequestError, BusError."""
-        if amend.key:
-            await self._claim(user, amend)
-        other = await self._other_side(user, amend)
-        if other is not None:
-            try:
-                await self._append(user, other, announce=False)
-            except NoTarget:
-                pass  # trimmed there, or deleted by a try before: then this side follows
-        placed = await self._append(user, amend)
+        placed = await self.change(user, amend)
         answer = replies.ack(
             amend.id, room=amend.room, epoch=placed.epoch, offset=placed.offset, duplicate=placed.duplicate
         )
         return (Reply(answer),)
+
+    async def change(self, author: str, amend: AmendMessage) -> Placed:
+        """Carry out a change by `author` in an inbox, and in the other one. Raises RequestError, BusError."""
+        if amend.key:
+            await self._claim(author, amend)
+        other = await self._other_side(author, amend)
+        if other is not None:
+            try:
+                await self._append(author, other, announce=False)
+            except NoTarget:
+                pass  # trimmed there, or deleted by a try before: then this side follows
+        return await self._append(author, amend)
 
     async def answering(self, user: str, direct: PublishDirect) -> PublishDirect:
         """A message that answers another, with the other's place in the receiver's inbox, too, where it is known there.
@@ -124,13 +128,13 @@ class DirectMessages:
         if not await answer_of(claim):
             raise KeyConflict
 
-    async def _other_side(self, user: str, amend: AmendMessage) -> AmendMessage | None:
-        target = amend.change.target
-        letter = await self._letter(user, Position(amend.change.epoch, target), field="offset")
+    async def _other_side(self, author: str, amend: AmendMessage) -> AmendMessage | None:
+        owner, target = user_of_inbox(amend.room), amend.change.target
+        letter = await self._letter(owner, Position(amend.change.epoch, target), field="offset")
         sender = letter.sender.get("user", "")
-        if sender == user and letter.to not in ("", user) and letter.peer:
+        if sender == owner and letter.to not in ("", owner) and letter.peer:
             return _moved(amend, inbox_of(letter.to), letter.peer)
-        if sender not in ("", user) and amend.any_author:
+        if sender not in ("", owner) and (amend.any_author or sender == author):
             copy = await self._pairs.copy_of(amend.room, target)
             return None if copy is None else _moved(amend, inbox_of(sender), copy)
         return None  # to oneself; or of another author, which the store refuses

@@ -19,6 +19,7 @@ from workers.presence import PresentUsers
 
 HISTORY_BYTES: Final = 262_144
 Learn = Callable[[str, str], None]  # a user and the name
+_SEVERAL: Final = 200  # entries that are read at once where the ones before held nothing that a client is shown
 _ROUNDS: Final = 20  # pages that are read for one answer, where they hold nothing that a client is shown
 
 
@@ -55,18 +56,19 @@ async def history(log: LogReader, asked: effects.ReadHistory, *, user: str, lear
     edge = asked.after if asked.after is not None else (asked.before or MAX_OFFSET)
     size, full = 0, False
     page = None
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
         missing, left = asked.limit - len(shown), max(1, HISTORY_BYTES - size)
         if forward:
             page = await log.read(asked.room, after=edge, limit=missing, max_bytes=left, messages_only=True)
         else:
-            page = await log.read_before(asked.room, before=edge, limit=missing, max_bytes=left)
+            several = max(missing, _SEVERAL) if turn else missing  # the last entries were changes: look further
+            page = await log.read_before(asked.room, before=edge, limit=several, max_bytes=left)
         for entry in page.entries if forward else reversed(page.entries):
             if entry.form != "j" or not is_message(entry.payload):
                 continue
             message = _shown(entry, page.state.epoch, user)
             # A small message may have been edited to a large one: what is sent counts.
-            full = bool(shown) and size + len(message) > HISTORY_BYTES
+            full = len(shown) == asked.limit or (bool(shown) and size + len(message) > HISTORY_BYTES)
             if full:
                 break
             shown.append(message)

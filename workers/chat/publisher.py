@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from workers.addressing import room_name
-from workers.bus.port import BusError, Placed
+from workers.bus.port import BusError, Change, Placed
 from workers.chat.rules import entries
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.names import is_blank
@@ -29,14 +29,28 @@ class MessagePublisher:
         self._positions = positions
         self.on_kept = on_kept
 
-    async def append(self, room: str, payload: bytes, *, author: str, announce: bool = True, **options: Any) -> Placed:
+    async def append(
+        self,
+        room: str,
+        payload: bytes,
+        *,
+        author: str,
+        announce: bool = True,
+        mentions: Sequence[str] = (),
+        **options: Any,
+    ) -> Placed:
         """Append an entry to a log; `options` are those of `Bus.publish`. Raises BusError.
 
-        `announce=False` keeps the entry from the hook, as for the other side's copy of a direct message.
+        `mentions` are users and `@room` in a text, or in the new text of a changed message. `announce=False` keeps the
+        entry from the hook, as for the other side's copy of a direct message.
         """
+
+        change: Change | None = options.get("change")
 
         def publish(done: Callable[[Placed | BusError], None]) -> None:
             def stored(result: Placed | BusError) -> None:
+                if isinstance(result, Placed) and mentions:
+                    self._positions.mention(room, change.target if change else result.offset, mentions)
                 if isinstance(result, Placed) and announce and self.on_kept is not None and not result.duplicate:
                     self.on_kept(room, result, payload)
                 done(result)
@@ -52,7 +66,5 @@ class MessagePublisher:
             raise ValueError("this text has no visible character")
         mentions = self.mentions.mentioned(room, text) if entries.MENTION_SIGN in text else ()
         body = entries.body_of_text(text, mentions)
-        placed = await self.append(room, entries.message(room, entries.sender(user, name), body), author=user)
-        if mentions:
-            self._positions.mention(room, placed.offset, mentions)
-        return placed
+        payload = entries.message(room, entries.sender(user, name), body)
+        return await self.append(room, payload, author=user, mentions=mentions)

@@ -65,6 +65,13 @@ class Lease:
         """The incarnations that counted as alive at the last renewal, this one first."""
         return [self.incarnation, *(self._alive - self._gone - {self.incarnation})]
 
+    async def lives(self, process: str) -> bool:
+        """Whether a process has an incarnation that counts as alive now. Raises BusError."""
+        if process == self._process:
+            return True
+        await self.renew()
+        return any(_process_of(one) == process for one in self.live())
+
     def when_reborn(self, callback: Callable[[str], None]) -> None:
         """Have `callback(old)` called when a new incarnation has begun: everything must be written again."""
         self._reborn.append(callback)

@@ -83,6 +83,3 @@ class Application(Protocol):
 
     def on_orders_lost(self, room: str) -> None:
         """Orders that `on_order` would have received are lost; `room` is their log (see `control_room.ORDER_ROOMS`)."""
-
-    async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """Answer an operator's query that only the application can answer; None if the query is unknown."""

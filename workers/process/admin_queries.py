@@ -68,7 +68,7 @@ class Queries:
         except ValueError as error:
             self._fail(query.id, str(error), contract.ExitCode.USAGE)
         except VerbError as error:
-            usage = error.code in ("bad_request", "too_large")
+            usage = error.code in ("bad_request", "too_large", "wrong_application")
             code = contract.ExitCode.USAGE if usage else contract.ExitCode.FAILED
             self._fail(query.id, f"{error.field}: {error}" if error.field else str(error), code)
         else:
@@ -91,11 +91,8 @@ class Queries:
         rows = await self.member.query(what, args) if self.member is not None else None
         if rows is None and self.verbs is not None:
             rows = await self.verbs.query(what, args)
-        if rows is not None:
-            return rows, {}
-        rows = await self._node.application.query(what, args)
         if rows is None:
-            raise ValueError(f"this application does not know {what!r}")
+            raise ValueError(f"this worker does not know {what!r}, or has not started yet")
         return rows, {}
 
     def _connections(self, args: Row) -> list[Row]:

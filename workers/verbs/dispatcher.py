@@ -1,11 +1,13 @@
 """Dispatcher: carries out a call of any door: who may, what is asked for, once or again, and what went wrong.
 
 Keys make a repetition safe. The log of a room remembers those of what is published there; those of the other verbs are
-kept here with their answers, for `limits.key_ttl` seconds.
+kept here with their answers, for `limits.key_ttl` seconds. A key is claimed while its request is carried out. The claim
+names the worker: where that one is dead, the next repetition is carried out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 MOST_KEY: Final = 128  # characters of an idempotency key
 RETRY: Final = 1.0  # seconds
+LONGEST: Final = 60.0  # seconds that a call with a key may take
+CLAIM: Final = 90  # seconds that a key counts as claimed by a worker that lives and does not answer
 # They list or tell only what the caller's rooms allow, or nothing of a room.
 _FOR_ANY_ROOMS: Final = frozenset({"rooms", "sanctions", "audit", "online", "is_online", "send_to_all", "token"})
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
@@ -99,21 +103,41 @@ class Dispatcher:
         """Carry it out, or give the answer that it had before."""
         place = [keys.kept_answer(self._name, caller.name, verb.name, key)]
         digest = hashlib.blake2b(self._encode(request), digest_size=16).hexdigest().encode()
-        before = await self._bus.call(self._claim, place, [digest, self._key_ttl], again=False)
-        if before:
-            if not before.startswith(digest):
-                raise VerbError("conflict", "this key was used with another request", field="key")
-            if len(before) == len(digest):
-                raise VerbError("conflict", "the first request with this key is not answered yet", retry_after=RETRY)
-            return bytes(before[len(digest) :])
+        before = await self._claimed(place, digest)
+        if before is not None:
+            return before
         try:
-            answer = self._encode(await verb.run(self._services, caller, request, ""))
+            async with asyncio.timeout(LONGEST):
+                answer = self._encode(await verb.run(self._services, caller, request, ""))
+        except TimeoutError:
+            raise VerbError(
+                "unavailable", f"{verb.name} took longer than {LONGEST:g} s: the outcome is unknown"
+            ) from None
         except VerbError as error:
             if error.code != "unavailable":
                 await self._bus.call(self._settle, place, [b"", self._key_ttl], again=True)
             raise
         await self._bus.call(self._settle, place, [digest + answer, self._key_ttl], again=True)
         return answer
+
+    async def _claimed(self, place: list[str], digest: bytes) -> bytes | None:
+        """Claim a key for a request. Returns the answer that the request had before; None: it is to be carried out.
+
+        Raises VerbError `conflict` for a key of another request, and while a living worker carries the request out.
+        """
+        own = b"%b@%b" % (digest, self._services.node.launch.incarnation.encode())
+        dead = b""
+        while True:
+            before = await self._bus.call(self._claim, place, [own, CLAIM, dead], again=False)
+            if not before:
+                return None
+            if not before.startswith(digest):
+                raise VerbError("conflict", "this key was used with another request", field="key")
+            if not before.startswith(b"@", len(digest)):
+                return bytes(before[len(digest) :])
+            if before == dead or await self._services.node.lease.lives(before[len(digest) + 1 :].decode()):
+                raise VerbError("conflict", "the first request with this key is not answered yet", retry_after=RETRY)
+            dead = bytes(before)
 
 
 def of_store(error: BusError) -> VerbError:

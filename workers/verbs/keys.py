@@ -2,7 +2,7 @@
 
 * `listeners`: a sorted set of the workers that hear calls, by until when (ms of the store's clock);
 * `call`: the request of a program outside until a worker takes it; `answer`: a list with the answer to it;
-* `kept_answer`: what a call with an idempotency key answered;
+* `kept_answer`: what a call with an idempotency key answered, or which worker carries it out;
 * `api_keys`: a hash of API keys by their public half; `bucket`: the rate of one of them.
 """
 

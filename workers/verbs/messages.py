@@ -5,12 +5,13 @@ Whoever may call a verb may speak as any user: `user` says as whom. A key's room
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from workers.addressing import inbox_of
+from workers.addressing import inbox_of, is_inbox
 from workers.bus.port import Change, Entry, NoTarget, Position
 from workers.chat import history as chat_history
 from workers.chat.rules import commands, effects, entries
@@ -18,11 +19,13 @@ from workers.chat.rules.identity import OPERATOR
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.moderators import OPERATOR_NAME
 from workers.chat.rules.names import MAX_LENGTH, cleaned, is_blank
+from workers.chat.rules.request_error import RequestError
 from workers.verbs.request import (
     VISIBLE,
     AnyUser,
     Caller,
     Limit,
+    LogName,
     Offset,
     PlacedAnswer,
     RoomName,
@@ -81,9 +84,10 @@ class NotifyRequest(VerbRequest, frozen=True):
 class EditRequest(VerbRequest, frozen=True):
     """Another content for an earlier message. With a `user` only for a message of that user's."""
 
+    inboxes: ClassVar[bool] = True
     rule: ClassVar[dict[str, Any]] = exactly_one("text", "data")
 
-    room: RoomName
+    room: LogName
     offset: Offset
     text: Text | UnsetType = UNSET
     data: Data | UnsetType = UNSET
@@ -94,7 +98,9 @@ class EditRequest(VerbRequest, frozen=True):
 class DeleteRequest(VerbRequest, frozen=True):
     """Delete an earlier message. With a `user` only a message of that user's."""
 
-    room: RoomName
+    inboxes: ClassVar[bool] = True
+
+    room: LogName
     offset: Offset
     user: AnyUser = ""
     epoch: Epoch = ""
@@ -103,7 +109,9 @@ class DeleteRequest(VerbRequest, frozen=True):
 class ReactRequest(VerbRequest, frozen=True):
     """Add a user's reaction to an earlier message, or remove it."""
 
-    room: RoomName
+    inboxes: ClassVar[bool] = True
+
+    room: LogName
     offset: Offset
     emoji: Emoji
     user: UserId
@@ -115,6 +123,7 @@ class ReactRequest(VerbRequest, frozen=True):
 class HistoryRequest(VerbRequest, frozen=True):
     """Messages of a room before or after an offset, as they stand now; without both the last ones."""
 
+    inboxes: ClassVar[bool] = True
     rule: ClassVar[dict[str, Any]] = {
         "not": {
             "required": ["before", "after"],
@@ -122,7 +131,7 @@ class HistoryRequest(VerbRequest, frozen=True):
         }
     }
 
-    room: RoomName
+    room: LogName
     before: Offset | None = None
     after: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
     limit: Limit = 50
@@ -142,9 +151,9 @@ async def say(services: Services, caller: Caller, request: RoomMessageRequest, k
     """Say something in a room of the chat, as a user."""
     chat = services.the_chat
     user, by = _sender(request.user, request.name)
-    body = _body(services, request.room, request.text, request.data, chat.publisher.mentions)
+    body, mentions = _body(services, request.room, request.text, request.data, chat.publisher.mentions)
     payload = entries.message(request.room, by, body, reply_to=request.reply_to)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"mentions": mentions}
     if request.reply_to is not None:
         options["reply_to"] = Position(request.epoch, request.reply_to)
     try:
@@ -162,7 +171,7 @@ async def notify(services: Services, caller: Caller, request: NotifyRequest, key
     chat = services.the_chat
     inbox = inbox_of(request.user)
     user, by = _sender(request.sender, request.name)
-    body = _body(services, inbox, request.text, request.data, None)
+    body, _ = _body(services, inbox, request.text, request.data, None)
     payload = entries.message(inbox, by, body, to=request.user)
     place = await chat.publisher.append(inbox, payload, author=user, key=key, digest=_digest("notify", request))
     return placed(inbox, place)
@@ -170,16 +179,17 @@ async def notify(services: Services, caller: Caller, request: NotifyRequest, key
 
 @verb("messages", EditRequest, PlacedAnswer, application="chat", keyed=True)
 async def edit(services: Services, caller: Caller, request: EditRequest, key: str) -> PlacedAnswer:
-    """Give an earlier message of a room another content."""
+    """Give an earlier message of a room, or of an inbox, another content; both sides of a direct message change."""
     user, by = _sender(request.user or OPERATOR, "")
-    body = _body(services, request.room, request.text, request.data, services.the_chat.publisher.mentions)
+    index = None if is_inbox(request.room) else services.the_chat.publisher.mentions
+    body, mentions = _body(services, request.room, request.text, request.data, index)
     payload = entries.edited(request.room, by, request.offset, body)
-    return await _amend(services, "edit", request, user, payload, key)
+    return await _amend(services, "edit", request, user, payload, key, mentions=mentions)
 
 
 @verb("messages", DeleteRequest, PlacedAnswer, application="chat", keyed=True)
 async def delete(services: Services, caller: Caller, request: DeleteRequest, key: str) -> PlacedAnswer:
-    """Delete an earlier message of a room."""
+    """Delete an earlier message of a room, or of an inbox; with a direct message the other side's copy goes, too."""
     user, by = _sender(request.user or OPERATOR, "")
     payload = entries.deleted(request.room, by, request.offset)
     return await _amend(services, "delete", request, user, payload, key)
@@ -223,17 +233,20 @@ async def _amend(
     key: str,
     *,
     emoji: str = "",
+    mentions: Sequence[str] = (),
 ) -> PlacedAnswer:
-    place = await services.the_chat.publisher.append(
-        request.room,
-        payload,
-        author=user,
-        key=key,
-        digest=_digest(what, request),
-        change=Change(what, request.offset, emoji, request.epoch),
-        any_author=bool(emoji) or not request.user,
-    )
-    return placed(request.room, place)
+    chat, room, digest = services.the_chat, request.room, _digest(what, request)
+    change, any_author = Change(what, request.offset, emoji, request.epoch), bool(emoji) or not request.user
+    if not is_inbox(room):
+        place = await chat.publisher.append(
+            room, payload, author=user, key=key, digest=digest, change=change, any_author=any_author, mentions=mentions
+        )
+        return placed(room, place)
+    amend = effects.AmendMessage(None, room, change, payload, digest, key, any_author)
+    try:
+        return placed(room, await chat.direct_messages.change(user, amend))
+    except RequestError as error:
+        raise VerbError(error.code, str(error), field=error.field or "") from None
 
 
 def _sender(user: str, name: str) -> tuple[str, bytes]:
@@ -248,8 +261,8 @@ def _sender(user: str, name: str) -> tuple[str, bytes]:
 
 def _body(
     services: Services, room: str, text: str | UnsetType, data: Raw | UnsetType, mentions: MentionIndex | None
-) -> bytes:
-    """Exactly one of text and data, within the server's and the room's size. Raises VerbError."""
+) -> tuple[bytes, Sequence[str]]:
+    """The message of a text or of data, and whom it mentions. Raises VerbError for neither, both, or too much."""
     if isinstance(text, str) == isinstance(data, Raw):
         raise VerbError("bad_request", "give text or data, and not both", field="text")
     limit, of_room = services.node.settings.limits.message_size, services.options.of(room).message_size
@@ -262,11 +275,11 @@ def _body(
             commands.check_data(data)
         except (ValueError, RecursionError) as error:
             raise VerbError("bad_request", f"this JSON cannot be sent: {error}", field="data") from None
-        return entries.body_of_data(data)
+        return entries.body_of_data(data), ()
     if is_blank(str(text)):
         raise VerbError("bad_request", "this text has no visible character", field="text")
     found = mentions.mentioned(room, str(text)) if mentions is not None and entries.MENTION_SIGN in str(text) else ()
-    return entries.body_of_text(str(text), found)
+    return entries.body_of_text(str(text), found), found
 
 
 def _digest(what: str, request: VerbRequest) -> bytes:

@@ -159,7 +159,10 @@ class SanctionsRequest(VerbRequest, frozen=True):
 
 
 class SanctionRow(Struct, frozen=True):
-    """A ban or a mute. Times are Unix time; `until` 0: without end; room "": everywhere."""
+    """A ban or a mute. Times are Unix time; `until` 0: without end; room "": everywhere.
+
+    `address` has the networks that it holds for as well, where the user is a guest.
+    """
 
     kind: str
     user: str
@@ -168,6 +171,7 @@ class SanctionRow(Struct, frozen=True):
     since: float
     until: float
     reason: str
+    address: str = ""
 
 
 class SanctionsPage(VerbAnswer, frozen=True):
@@ -344,7 +348,8 @@ _newest_first = _place_of
 
 
 def _sanction_row(one: Sanction) -> SanctionRow:
-    return SanctionRow(one.verb, one.user, one.room, one.by, one.at / 1000, one.until / 1000, one.reason)
+    times, addresses = (one.at / 1000, one.until / 1000), ", ".join(one.addresses)
+    return SanctionRow(one.verb, one.user, one.room, one.by, *times, one.reason, addresses)
 
 
 def _audit_row(one: AuditEntry) -> AuditRow:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from workers.addressing import connection_id, room_name, user_id
+from workers.addressing import connection_id, is_inbox, room_name, room_or_inbox, user_id
 from workers.payload import close_reason
 from workers.room_options import matches
 
@@ -42,6 +42,8 @@ def _or_empty(pattern: str, description: str) -> Meta:
 
 
 RoomName = Annotated[str, _name(_ROOM, "The name of a room.")]
+_LOG = rf"{_ROOM}|{_USER.replace('^', '^@', 1)}"
+LogName = Annotated[str, _name(_LOG, "The name of a room, or of an inbox: `@` and a user.")]
 UserId = Annotated[str, _name(_USER, "The id of a user.")]
 ConnectionId = Annotated[str, _name(_CONNECTION, "The id of a connection.")]
 AnyRoom = Annotated[str, _or_empty(_ROOM, "The name of a room; empty: every room.")]
@@ -103,18 +105,19 @@ class Caller(Struct, frozen=True):
         return self.verbs is None or bool({verb, group, "read" if reads else group} & set(self.verbs))
 
     def may_use(self, room: str) -> bool:
-        """Whether a room is the caller's to name."""
-        return self.rooms is None or matches(self.rooms, room)
+        """Whether a room is the caller's to name; an inbox is only where every room is."""
+        return self.rooms is None or (not is_inbox(room) and matches(self.rooms, room))
 
 
 class VerbRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of all requests. `rule` is what JSON Schema says of several fields together."""
 
     rule: ClassVar[dict[str, Any]] = {}
+    inboxes: ClassVar[bool] = False  # `room` may be an inbox, too
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
-            check = _CHECKS.get(field)
+            check = room_or_inbox if field == "room" and self.inboxes else _CHECKS.get(field)
             if check is not None:
                 _keep(self, field, check)
 

@@ -16,7 +16,6 @@ from msgspec import Raw
 from workers.bus.port import BusError
 from workers.bus.script import Argument, scripts_of
 from workers.chat.app import ChatApplication
-from workers.chat.rules.identity import OPERATOR as OPERATOR_ID
 from workers.node import control_room
 from workers.node.client_connection import ClientConnection
 from workers.node.node import Node
@@ -26,13 +25,13 @@ from workers.verbs.api_keys import ApiKeys, NewKey
 from workers.verbs.dispatcher import Dispatcher
 from workers.verbs.fleet import Fleet
 from workers.verbs.notes import Answered, decode_call, encode
+from workers.verbs.operator import OperatorCommands
 from workers.verbs.request import Caller, VerbError
 from workers.verbs.verb import Services
 
 logger = logging.getLogger(__name__)
 
 PROGRAM: Final = Caller("gateway")
-OPERATOR: Final = Caller(OPERATOR_ID)
 CONCURRENT: Final = 1000  # calls of programs outside that one worker carries out at once; others take the rest
 
 
@@ -49,6 +48,7 @@ class VerbService:
         self.dispatcher = Dispatcher(
             Services(node=node, fleet=self.fleet, chat=chat, options=Options(node.settings.rooms))
         )
+        self._commands = OperatorCommands(self.dispatcher, is_chat=self.is_chat)
         self.api_keys = ApiKeys(node.bus, self._name)
         self._take, self._answer = map(node.bus.script, scripts_of(Path(__file__).parent, "take", "answer"))
         self._under_way = 0
@@ -109,19 +109,13 @@ class VerbService:
     # ---- the operator -----------------------------------------------------------------------------------
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """Answer a question of chatctl's: `verb`, `apikey` or `host_settings`; None: it is none of these.
+        """Answer a question of chatctl's: `apikey`, `host_settings`, or a command by its verb; None: it is none of these.
 
         Raises ValueError for wrong arguments, LookupError for what is not there, VerbError, BusError.
         """
-        if what == "verb":
-            request = msgspec.json.encode(args.get("request") or {})
-            answer = await self.dispatcher.call(
-                OPERATOR, str(args.get("verb") or ""), request, str(args.get("key") or "")
-            )
-            return [msgspec.json.decode(answer)]
         if what == "host_settings":
             return await host_settings.of_all(self.fleet, str(args.get("salt") or ""))
-        return await self._manage_keys(args) if what == "apikey" else None
+        return await self._manage_keys(args) if what == "apikey" else await self._commands.answer(what, args)
 
     async def _manage_keys(self, args: dict[str, Any]) -> list[dict[str, Any]]:
         name = args.get("name")

@@ -282,7 +282,7 @@ async def test_what_the_application_has_not_is_refused_by_every_door(
             await _failure(found.by_async_gateway(partial(_called, call, scene))),
         ]
         codes = [one.code for one in failures]
-        assert codes == ["wrong_application", "failed", "WrongApplication", "WrongApplication"], (verb, failures)
+        assert codes == ["wrong_application", "usage", "WrongApplication", "WrongApplication"], (verb, failures)
         assert len({one.text for one in failures}) == 1, (verb, failures)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -15,12 +16,14 @@ from typing import Any
 
 import msgspec
 import pytest
+import redis
 
+from chatmaster import tokens
 from tests.support.server import Chatmaster
 from tests.support.sources import ROOT
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket, RawSocket
-from workers import AsyncGateway, Gateway, GatewayNotFound, GatewayRefused, WrongApplication
+from workers import AsyncGateway, Gateway, GatewayError, GatewayNotFound, GatewayRefused, WrongApplication
 from workers.verbs.request import STATUS, VerbRequest
 from workers.verbs.table import GROUPS, TABLE
 
@@ -220,6 +223,93 @@ async def test_a_key_makes_a_repetition_safe(program: Chatmaster) -> None:
                 gateway.send_to_connection(connection, "other", key="k")
             gateway.send_to_connection(connection, "end")
         assert [await socket.read_message() for _ in range(2)] == ["once", "end"]
+
+
+async def test_a_key_of_a_worker_that_died_is_free_again(program: Chatmaster) -> None:
+    """The worker that has claimed the key waits for one that is stopped, and is killed meanwhile."""
+    async with await RawSocket.open(f"{program.url}?user=ada") as socket:
+        connection = str(await socket.read_message())
+        rows = program.ask("connections")
+        (slot,) = [row["slot"] for row in rows if row["id"] == connection]
+        pids = {row["slot"]: row["pid"] for row in program.status()["workers"]}
+        os.kill(pids[slot], signal.SIGSTOP)
+        try:
+            async with AsyncGateway(url_of(program), timeout=10.0) as gateway:
+                waiting = asyncio.create_task(gateway.session_set(connection, {"n": 1}, key="k"))
+                await until_async(lambda: asked(program), 10.0, what="the call is under way")
+                for other, pid in pids.items():
+                    if other != slot:
+                        os.kill(pid, signal.SIGKILL)
+                os.kill(pids[slot], signal.SIGCONT)
+
+                async def again() -> bool:
+                    try:
+                        return await gateway.session_set(connection, {"n": 1}, key="k") == {"n": 1}
+                    except GatewayError:
+                        return False
+
+                await until_async(again, 25.0, what="the repetition is carried out")
+                assert await gateway.session_get(connection) == {"n": 1}
+                with pytest.raises(GatewayRefused, match="another request"):
+                    await gateway.session_set(connection, {"n": 2}, key="k")
+                waiting.cancel()
+                with contextlib.suppress(asyncio.CancelledError, GatewayError):
+                    await waiting
+        finally:
+            os.kill(pids[slot], signal.SIGCONT)
+
+
+def asked(server: Chatmaster) -> bool:
+    """Whether a key is claimed."""
+    with redis.Redis.from_url(url_of(server)) as store:
+        return any(True for _ in store.scan_iter(match="*:key:*"))
+
+
+async def test_both_sides_of_a_direct_message_are_changed(chatmaster: Callable[..., Chatmaster]) -> None:
+    server = chatmaster(settings={"auth.secret": "s" * 40})
+    async with (
+        await ChatSocket.enter(server.url, token=tokens.sign("ada", secret="s" * 40)) as ada,
+        await ChatSocket.enter(server.url, token=tokens.sign("bob", secret="s" * 40)) as bob,
+    ):
+        for text in ("one", "two", "three"):
+            await ada.ask(type="direct", to="bob", text=text)
+        offsets = [(await bob.expect("message", text=text))["offset"] for text in ("one", "two", "three")]
+        async with AsyncGateway(url_of(server)) as gateway:
+            await gateway.edit("@bob", offsets[0], "first", user="ada", key="k")
+            for side in (ada, bob):
+                assert (await side.expect("edited"))["text"] == "first"
+            assert (await gateway.edit("@bob", offsets[0], "first", user="ada", key="k")).duplicate
+            await gateway.react("@bob", offsets[1], "+1", user="bob")
+            for side in (ada, bob):
+                assert (await side.expect("reacted"))["emoji"] == "+1"
+            await gateway.delete("@ada", 3)
+            for side in (ada, bob):
+                await side.expect("deleted")
+            for user in ("ada", "bob"):
+                assert [one.get("text") for one in await gateway.history(f"@{user}")] == ["first", "two", None]
+            with pytest.raises(GatewayRefused):
+                await gateway.edit("@bob", offsets[1], "mine", user="bob")
+            with pytest.raises(GatewayNotFound):
+                await gateway.delete("@bob", 99)
+            told = await gateway.notify("bob", "build failed", sender="ci")
+            await gateway.edit(told.room, told.offset, "build passed")
+            assert (await bob.expect("edited"))["text"] == "build passed"
+            with pytest.raises(ValueError):
+                await gateway.say("@bob", "x", user="ada")
+
+
+async def test_a_history_is_never_cut_without_a_word(chatmaster: Callable[..., Chatmaster]) -> None:
+    server = chatmaster(settings={"auth.secret": "s" * 40})
+    async with AsyncGateway(url_of(server)) as gateway:
+        for number in range(12):
+            await gateway.say("hall", f"{number:02}" + "x" * 60_000, user="bot")
+        for how in ({}, {"after": 0}):
+            found = await gateway.history("hall", limit=50, **how)
+            assert [one["text"][:2] for one in found] == [f"{number:02}" for number in range(12)]
+        for number in range(30):
+            await gateway.react("hall", 12, "+1", user="ada", remove=bool(number % 2))
+        (last,) = await gateway.history("hall", limit=1)
+        assert last["offset"] == 12
 
 
 async def test_a_worker_that_is_killed_is_not_waited_for(program: Chatmaster) -> None:

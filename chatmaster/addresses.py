@@ -12,6 +12,7 @@ from dataclasses import dataclass
 # sockaddr_un.sun_path has 108 bytes with the NUL at the end (unix(7)).
 MAX_UNIX_PATH = 107
 
+API_FORMS = "http://HOST:PORT, unix:/PATH"
 FORMS = "websocket://HOST:PORT (or ws://HOST:PORT), wss://HOST:PORT, unix:/PATH"
 
 _TCP = re.compile(r"(?P<scheme>wss?|websocket)://(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s\[\]:/?#]*):(?P<port>[0-9]{1,5})/?")

@@ -157,6 +157,23 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     request_timeout: PositiveSeconds = 30.0  # without a byte of a body that is sent, or of an answer that is taken
 
 
+class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where programs outside call verbs by HTTP."""
+
+    listen: str = ""  # an address of its own: http://HOST:PORT or unix:/PATH; "": none
+    public: bool = True  # the verbs are served on server.listen, too; there a call always needs a key
+
+    @property
+    def address(self) -> str:
+        """`listen` as the listeners write it: plain HTTP comes to the same kind of socket as ws://."""
+        return "ws://" + self.listen.removeprefix("http://").rstrip("/") if self.is_tcp else self.listen
+
+    @property
+    def is_tcp(self) -> bool:
+        """False for a unix socket."""
+        return self.listen.startswith("http://")
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The destination and the format of the log."""
 
@@ -177,4 +194,5 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     auth: Auth = msgspec.field(default_factory=Auth)
     hooks: AskedHooks = msgspec.field(default_factory=AskedHooks)
     http: Http = msgspec.field(default_factory=Http)
+    api: Api = msgspec.field(default_factory=Api)
     log: Log = msgspec.field(default_factory=Log)

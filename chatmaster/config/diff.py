@@ -27,6 +27,7 @@ NEED_RESTART = (
     ("master", "group"),
     ("server", "listen"),
     ("server", "unix_mode"),
+    ("api", "listen"),
     ("store", "url"),
 )
 

@@ -26,6 +26,12 @@ class Group:
     count: int
     inherited: bool = False  # systemd's sockets replace its own addresses
     chat: bool = False  # the chat serves it
+    api: str = ""  # where only the verbs are served: an address beside `listen`
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """All addresses that its processes listen on."""
+        return (*self.listen, self.api) if self.api else self.listen
 
 
 def plain(groups: Sequence[Group]) -> str:
@@ -54,7 +60,7 @@ def groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[st
     A single Worker gets the address and count of the settings. Of several Workers each has its own; a value from file,
     environment or flag applies to the first. Raises ConfigError for groups that cannot run.
     """
-    made = _groups(declared, settings, origins)
+    made = _with_api(_groups(declared, settings, origins), settings.api.address)
     if faults := [*_faults(made, settings), *_doubles(made)]:
         raise ConfigError(faults)
     return made
@@ -73,6 +79,14 @@ def _groups(declared: Sequence[Declared], settings: Settings, origins: Mapping[s
     return tuple(made)
 
 
+def _with_api(made: tuple[Group, ...], address: str) -> tuple[Group, ...]:
+    """The groups; the one whose verbs are meant where none is named has the API's address."""
+    if not address or not made:
+        return made
+    meant = plain(made)
+    return tuple(replace(group, api=address) if group.name == meant else group for group in made)
+
+
 def _faults(made: Sequence[Group], settings: Settings) -> Iterator[Fault]:
     for group in made:
         for text in group.listen:
@@ -85,7 +99,7 @@ def _faults(made: Sequence[Group], settings: Settings) -> Iterator[Fault]:
 def _doubles(made: Sequence[Group]) -> Iterator[Fault]:
     seen: dict[tuple[str, int, str], str] = {}
     for group in made:
-        for text in group.listen:
+        for text in group.bound:
             try:
                 address = addresses.parse(text)
             except ValueError:

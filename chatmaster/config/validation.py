@@ -52,6 +52,7 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
     checks: list[Callable[[], Iterator[_Complaint]]] = [
         lambda: _finite(settings),
         lambda: _listen(settings),
+        lambda: _api(settings),
         lambda: _tls(settings, directory),
         lambda: _proxies(settings),
         lambda: _names(settings),
@@ -91,6 +92,25 @@ def _listen(settings: Settings) -> Iterator[_Complaint]:
         seen.add(text)
         if complaint := addresses.complaint(text, tls=bool(settings.server.tls_cert)):
             yield key, shown(text), complaint
+
+
+def _api(settings: Settings) -> Iterator[_Complaint]:
+    api = settings.api
+    if not api.listen:
+        if not api.public:
+            yield "api.public", "false", "without api.listen the verbs would be served nowhere: name an address there"
+        return
+    if not (api.is_tcp or api.listen.startswith("unix:")) or addresses.complaint(api.address, tls=False):
+        yield "api.listen", shown(api.listen), f"allowed: {addresses.API_FORMS}"
+        return
+    own = addresses.parse(api.address)
+    for text in settings.server.listen:
+        try:
+            other = addresses.parse(text)
+        except ValueError:
+            continue
+        if (own.host, own.port, own.path) == (other.host, other.port, other.path):
+            yield "api.listen", shown(api.listen), "the address is in server.listen, too; the API needs one of its own"
 
 
 def _tls(settings: Settings, directory: Path) -> Iterator[_Complaint]:

@@ -96,7 +96,7 @@ class Listeners:
     def open(self, groups: Sequence[Group]) -> None:
         """Open what is not open yet, for every slot. Raises AddressInUse or ChatmasterError and opens nothing then."""
         self._groups = {group.name: group for group in groups}
-        wanted = [(group, addresses.parse(text)) for group in groups for text in group.listen]
+        wanted = [(group, addresses.parse(text)) for group in groups for text in group.bound]
         for group, address in wanted:
             if not self._knows(group.name, address.text):
                 _probe(address)
@@ -109,7 +109,7 @@ class Listeners:
         """Return the listeners of a process with these keys; open those that a new slot lacks."""
         found: dict[int, Listener] = {}
         for group, index in keys:
-            for text in self._groups[group].listen:
+            for text in self._groups[group].bound:
                 for sock in self._sockets(group, addresses.parse(text), index):
                     found.setdefault(sock.fileno(), Listener(text, sock))
         return tuple(found.values())
@@ -187,7 +187,7 @@ class Listeners:
 
     def _drop_unwanted(self) -> None:
         """Close the sockets that the configuration no longer names, after an exec; no worker of this run uses them."""
-        wanted = {(group.name, address) for group in self._groups.values() for address in group.listen}
+        wanted = {(group.name, address) for group in self._groups.values() for address in group.bound}
         for key in [key for key in self._own if key[:2] not in wanted]:
             for sock in self._own.pop(key):
                 sock.close()
@@ -230,7 +230,7 @@ def _home(sock: socket.socket, groups: Sequence[Group], *, tls: bool) -> tuple[s
     """Return the group of an inherited socket, and its address as configured, else as the kernel says."""
     name = sock.getsockname()
     for group in groups:
-        for text in group.listen:
+        for text in group.bound:
             address = addresses.parse(text)
             if address.path == name if address.is_unix else name in [place for _, place in _places(address)]:
                 return group.name, text

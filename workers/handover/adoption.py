@@ -61,7 +61,7 @@ class Adoption:
     @property
     def endpoint(self) -> Endpoint | None:
         """The endpoint that adopts connections: one without TLS."""
-        return next((one for one in self._node.endpoints if one.tls is None), None)
+        return next((one for one in self._node.endpoints if one.is_plain), None)
 
     def expect(self, rooms: tuple[str, ...]) -> None:
         """Start to follow these rooms, so that arriving connections need not wait."""

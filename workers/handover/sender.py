@@ -167,7 +167,7 @@ class Sender:
         """Whether any connection that is here, or in its handshake, may be able to move later."""
         if not all(self._migration.is_excluded(connection) for connection in self._node.connections.values()):
             return True
-        pending = any(endpoint.handshakes for endpoint in self._node.endpoints if endpoint.tls is None)
+        pending = any(endpoint.handshakes for endpoint in self._node.endpoints if endpoint.is_plain)
         return pending and self._loop.time() < self._handshakes_until
 
     def _offer_all(self) -> bool:

@@ -111,6 +111,7 @@ class Node:
         self.why_not_welcome: Callable[[], str | None] = _nobody  # why no new client should come to this host
         self.outside: Outside | None = None  # set once the application has started
         self.routes: Sequence[BaseRoute] = ()  # what the site serves beside the page and the operator's paths
+        self.api_routes: Sequence[BaseRoute] = ()  # what is served at `api.listen`
 
     @property
     def index(self) -> int:

@@ -27,7 +27,7 @@ from workers.room_options import retention
 from workers.rooms.hub import Hub
 from workers.transport.acceptor import server_context
 from workers.transport.config import WEBSOCKET_PATHS, EndpointConfig
-from workers.transport.endpoint import Endpoint
+from workers.transport.endpoint import API, PLAIN, SECURE, Endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -140,34 +140,38 @@ async def listen(node: Node, forks: Forks) -> None:
 async def adopt(node: Node, listener: Listener, forks: Forks) -> None:
     """Accept on one more listener, with the endpoint that serves its kind of address."""
     forks.adopt(listener.sock)
-    secure = listener.address.startswith("wss://")
-    endpoint = next((one for one in node.endpoints if (one.tls is not None) is secure), None)
+    kind = SECURE if listener.address.startswith("wss://") else PLAIN
+    if listener.address == node.settings.api.address:
+        kind = API
+    endpoint = next((one for one in node.endpoints if one.kind == kind), None)
     if endpoint is None:
-        endpoint = _endpoint(node, secure=secure)
+        endpoint = _endpoint(node, kind)
         node.endpoints.append(endpoint)
     await endpoint.listen(listener.sock)
 
 
-def _endpoint(node: Node, *, secure: bool) -> Endpoint:
+def _endpoint(node: Node, kind: str) -> Endpoint:
     application, settings = node.application, node.settings
     config = EndpointConfig.of(
         settings,
         binary=application.binary,
         subprotocols=application.subprotocols,
-        paths=_websocket_paths(node),
+        paths=frozenset() if kind == API else _websocket_paths(node),
         message_size=application.frame_size(settings.limits.message_size),
         max_send_buffer=node.worker.max_send_buffer,
         keep_headers=_kept_headers(node),
     )
-    tls = server_context(settings.server.tls_cert, settings.server.tls_key) if secure else None
+    tls = server_context(settings.server.tls_cert, settings.server.tls_key) if kind == SECURE else None
+    site = _api_site(node) if kind == API else _http(node)
     if not node.endpoints:
-        return Endpoint(config, node, _http(node), tls=tls, judge=judge_of(node), answers=node.hub.answers)
+        return Endpoint(config, node, site, tls=tls, kind=kind, judge=judge_of(node), answers=node.hub.answers)
     first = node.endpoints[0]  # one budget of descriptors for all of a worker's endpoints, and one account of addresses
     return Endpoint(
         config,
         node,
-        _http(node),
+        site,
         tls=tls,
+        kind=kind,
         judge=judge_of(node),
         descriptors=first.shared.descriptors,
         peers=first.shared.peers,
@@ -204,6 +208,17 @@ def _http(node: Node) -> Site:
         program=node.worker.http,
         state=node.http_state,
         routes=node.routes,
+    )
+
+
+def _api_site(node: Node) -> Site:
+    """Build the site of `api.listen`: the verbs and the operator's paths."""
+    table = node.launch.stats.table
+    return Site(
+        ready=lambda: _why_not_ready(node),
+        metrics=(lambda: metrics.render(table)) if node.settings.http.metrics else None,
+        metrics_for_all=node.settings.http.metrics == "public",
+        routes=node.api_routes,
     )
 
 

@@ -106,7 +106,9 @@ class Lifecycle:
         await node.application.start()
         self._verbs = VerbService(node)
         await self._verbs.start()
-        node.routes = HttpApi(self._verbs).routes()
+        api = node.settings.api
+        node.routes = HttpApi(self._verbs).routes() if api.public else ()
+        node.api_routes = HttpApi(self._verbs, keyless=api.listen.startswith("unix:")).routes()
         self._queries.verbs = self._verbs
         self._member = self._queries.member = HostMember(node, self._channel.send)
         await self._member.start()

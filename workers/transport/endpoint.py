@@ -31,11 +31,15 @@ from workers.transport.websocket import WebSocket
 
 log = logging.getLogger(__name__)
 
+# Which listeners an endpoint serves: ws:// and unix:, wss://, or the one of `api.listen`.
+PLAIN, SECURE, API = "plain", "secure", "api"
+
 
 class Endpoint:
     """Owns the acceptors of one kind of listener, and all connections that they accept.
 
     `http` is the ASGI application for plain requests; None: they are refused with 426. With `tls` the endpoint serves wss://.
+    `kind` is one of PLAIN, SECURE and API.
     `descriptors`, `peers` and `refusals` are those of the worker's other endpoints, `answers` is the one that the rooms
     take along; None: new ones.
     """
@@ -47,6 +51,7 @@ class Endpoint:
         http: AsgiApp | None = None,
         *,
         tls: ssl.SSLContext | None = None,
+        kind: str = PLAIN,
         judge: HandshakeJudge | None = None,
         descriptors: FdBudget | None = None,
         peers: Peers | None = None,
@@ -54,6 +59,7 @@ class Endpoint:
         answers: AnswerQueue | None = None,
     ) -> None:
         self.tls = tls
+        self.kind = kind
         self.shared = EndpointShared(
             config,
             handler,
@@ -73,6 +79,11 @@ class Endpoint:
         self._listeners: list[socket.socket] = []
         self._acceptors: list[Acceptor] = []  # as many as listeners, or none
         self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its connections can move to another process: they are WebSockets, and not encrypted."""
+        return self.kind == PLAIN
 
     # ---- accepting ---------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from workers.verbs.try_page import PAGE
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
+LOCAL: Final = Caller("api")  # a program without a key, on a unix socket of the API's own
 BODY_FACTOR: Final = 8  # of `limits.message_size`: JSON may escape a character by six, and lists name 1,000 targets
 BODY_SPACE: Final = 1_048_576  # bytes for what is no message
 
@@ -37,8 +38,10 @@ BODY_SPACE: Final = 1_048_576  # bytes for what is no message
 class HttpApi:
     """The routes of one worker."""
 
-    def __init__(self, service: VerbService) -> None:
+    def __init__(self, service: VerbService, *, keyless: bool = False) -> None:
+        """`keyless`: a call without a key may do everything, as on a socket that only some users may open."""
         self._service = service
+        self._keyless = keyless
         self._encode = msgspec.json.Encoder().encode
         self._most = BODY_FACTOR * service.message_size + BODY_SPACE
 
@@ -59,7 +62,7 @@ class HttpApi:
         verb = request.path_params["verb"]
         try:
             key = _bearer(request)
-            caller = await self._service.api_keys.caller(key)
+            caller = await self._caller(key)
             body = await self._body(request)
             if verb == "batch":
                 return await self._batch(caller, key, body)
@@ -69,6 +72,13 @@ class HttpApi:
             return self._refused(error)
         except BusError as error:
             return self._refused(of_store(error))
+
+    async def _caller(self, key: str) -> Caller:
+        if key:
+            return await self._service.api_keys.caller(key)
+        if self._keyless:
+            return LOCAL
+        raise VerbError("unauthorized", "an API key is needed: Authorization: Bearer KEY (chatctl apikey add NAME)")
 
     async def _body(self, request: Request) -> bytes:
         kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
@@ -97,7 +107,7 @@ class HttpApi:
         for number, one in enumerate(calls):
             try:
                 if number:
-                    caller = await self._service.api_keys.caller(key)
+                    caller = await self._caller(key)
                 answer = await self._service.dispatcher.call(
                     caller, one.verb, msgspec.json.encode(one.request), one.key
                 )
@@ -137,12 +147,10 @@ class _Posted:
 
 
 def _bearer(request: Request) -> str:
-    """The API key of a request. Raises VerbError."""
+    """The API key of a request; "" where it has none."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         key = request.headers.get("x-api-key", "")
-    if not key:
-        raise VerbError("unauthorized", "an API key is needed: Authorization: Bearer KEY (chatctl apikey add NAME)")
     return key.strip()
 
 

@@ -11,7 +11,7 @@ from chatmaster.contract import Declared, ExitCode
 from chatmaster.errors import ConfigError
 from chatmaster.plural import counted
 from chatmaster.runtime.cores import Cores
-from chatmaster.settings import Limits, Master, Server, Settings, Store
+from chatmaster.settings import Api, Limits, Master, Server, Settings, Store
 
 SETTINGS = Settings(server=Server(listen=("ws://127.0.0.1:8000",), workers=3))
 
@@ -37,6 +37,16 @@ def test_of_several_each_has_its_own():
         Group("feed", ("ws://127.0.0.1:9001",), cores()),
         Group("x", (), cores()),
     )
+
+
+def test_the_verbs_have_an_address_of_their_own_at_the_chat_or_the_first():
+    settings = Settings(api=Api(listen="http://127.0.0.1:8001/"))
+    (alone,) = groups([Declared("web")], settings, {})
+    assert (alone.api, alone.bound) == ("ws://127.0.0.1:8001", ("ws://127.0.0.1:8000", "ws://127.0.0.1:8001"))
+    declared = [Declared("web", ("ws://127.0.0.1:9000",), 1), Declared("talk", ("ws://127.0.0.1:9001",), 1, chat=True)]
+    assert [group.api for group in groups(declared, settings, {})] == ["", "ws://127.0.0.1:8001"]
+    with pytest.raises(ConfigError, match="has the same address"):
+        groups([Declared("web", ("ws://127.0.0.1:8001",), 1), declared[1]], settings, {})
 
 
 def test_what_the_operator_says_is_for_the_first_of_several():

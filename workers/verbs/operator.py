@@ -15,7 +15,7 @@ import msgspec
 from workers.addressing import normalized
 from workers.chat.rules.identity import OPERATOR as OPERATOR_ID
 from workers.verbs.dispatcher import Dispatcher
-from workers.verbs.request import MOST_LISTED, Caller
+from workers.verbs.request import MOST_LISTED, Caller, VerbError
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +98,16 @@ class OperatorCommands:
         user, ids, reason = args.get("user"), args.get("connections") or [], str(args.get("reason") or "kicked")
         if args.get("room"):
             raise ValueError("only the chat can remove a user from a room; without --room the user is disconnected")
-        if not ids:
+        closed = 0
+        for connection in ids:  # some may be gone by now, or be those of another Worker of the program
+            try:
+                closed += (await self._call("disconnect", {"connection": str(connection), "reason": reason}))[
+                    "connections"
+                ]
+            except VerbError as error:
+                if error.code != "not_found":
+                    raise
+        if not closed:
             raise LookupError(f"no connection of {user} is open: a program's users are those that it binds")
-        for connection in ids:
-            await self._call("disconnect", {"connection": str(connection), "reason": reason})
-        logger.info("the operator has kicked %s: %d connections", user, len(ids))
-        return {"user": user, "connections": len(ids)}
+        logger.info("the operator has kicked %s: %d connections", user, closed)
+        return {"user": user, "connections": closed}

@@ -148,6 +148,12 @@ async def test_lists_come_whole_in_pages(program: Chatmaster) -> None:
             with Gateway(url_of(program)) as gateway:
                 gateway.join(connection, f"room{number:02}")
                 gateway.join(connection, "all")
+        async with AsyncGateway(url_of(program)) as awaited:
+
+            async def all_counted() -> bool:
+                return len(await awaited.members("all")) == 12
+
+            await until_async(all_counted, 30.0, what="the store counts all members")
         for name, key in (
             ("rooms", "room"),
             ("connections", "id"),

@@ -109,7 +109,7 @@ class VerbService:
     # ---- the operator -----------------------------------------------------------------------------------
 
     async def query(self, what: str, args: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """Answer a question of chatctl's: `apikey`, `host_settings`, or a command by its verb; None: it is none of these.
+        """Answer a question of chatctl's: `apikey`, `host_settings`, or a command by its verb; None: none of these.
 
         Raises ValueError for wrong arguments, LookupError for what is not there, VerbError, BusError.
         """

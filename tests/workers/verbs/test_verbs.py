@@ -24,6 +24,7 @@ from tests.support.sources import ROOT
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket, RawSocket
 from workers import AsyncGateway, Gateway, GatewayError, GatewayNotFound, GatewayRefused, WrongApplication
+from workers.verbs import keys
 from workers.verbs.request import STATUS, VerbRequest
 from workers.verbs.table import GROUPS, TABLE
 
@@ -266,9 +267,9 @@ async def test_a_key_of_a_worker_that_died_is_free_again(program: Chatmaster) ->
 
 
 def asked(server: Chatmaster) -> bool:
-    """Whether a key is claimed."""
+    """Whether the call with the key is being carried out."""
     with redis.Redis.from_url(url_of(server)) as store:
-        return any(True for _ in store.scan_iter(match="*:key:*"))
+        return bool(store.exists(keys.kept_answer("chat", "gateway", "session_set", "k")))
 
 
 async def test_both_sides_of_a_direct_message_are_changed(chatmaster: Callable[..., Chatmaster]) -> None:

@@ -178,8 +178,7 @@ def common(value: Any, scene: Scene, caller: str) -> Any:
     """An answer without what is the scene's own."""
     if isinstance(value, dict):
         return {
-            name: "…" if (name in VOLATILE and one) or (name == "by" and one == caller) else common(one, scene, caller)
-            for name, one in value.items()
+            name: "…" if _is_volatile(name, one, caller) else common(one, scene, caller) for name, one in value.items()
         }
     if isinstance(value, list | tuple):
         return [common(one, scene, caller) for one in value]
@@ -188,6 +187,12 @@ def common(value: Any, scene: Scene, caller: str) -> Any:
         for name, word in names:
             value = value.replace(name, word)
     return value
+
+
+def _is_volatile(name: str, value: Any, caller: str) -> bool:
+    if name == "by":
+        return bool(value == caller)
+    return name == "slot" or (name in VOLATILE and bool(value))  # a time of 0 says that there is none
 
 
 @pytest.mark.parametrize(("verb", "application"), everywhere())

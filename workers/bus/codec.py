@@ -79,14 +79,19 @@ def room_of(data: bytes) -> str:
 
 
 def unpack_publication(data: bytes) -> Publication:
-    """Decode one pub/sub message."""
-    end = data.index(b"\n")
-    first, time, epoch, sizes = data[:end].decode().split(" ")
-    offset, moment, at = int(first), int(time), end + 1
+    """Decode one pub/sub message; what nearly every entry is, is spelled out, as this runs for every message."""
+    at = data.index(b"\n") + 1
+    first, time, epoch, sizes = data[: at - 1].decode().split(" ")
+    offset, moment = int(first), int(time)
     entries = []
     for size in sizes.split(","):
         end = at + int(size)
-        entries.append(unpack_entry(offset, moment, data[at:end]))
+        begin = data.index(b"\n", at) + 1
+        head = read_head(data[at : begin - 1].decode())
+        if head.plain:
+            entries.append(Entry(offset, moment, head.form, data[begin:end], head.author))
+        else:
+            entries.append(unpack_entry(offset, moment, data[at:end]))
         offset += 1
         at = end
     return Publication(epoch, entries)

@@ -6,6 +6,9 @@ such script, a read-only replica) can be healed and the same commands sent again
 overtakes. redis-py's own retries are not used because they did just that. With `atomic` a batch is a
 MULTI/EXEC, so that either all of it was carried out or none.
 
+After a batch of many commands the next one may wait a little for more: what a batch costs the store, the workers and
+the readers is then paid for more of them. A command that comes alone never waits for that.
+
 When the connection is lost under a batch, the outcome is unknown. Commands that may be sent twice go back to
 the head of the queue; the others get `Unavailable`. Whatever was not sent yet waits for its deadline.
 """
@@ -31,6 +34,8 @@ logger = logging.getLogger(__name__)
 BATCH = 256  # commands: about 4 ms of the store's time
 BATCH_BYTES = 1 << 20
 QUEUE_BYTES = 16 << 20  # 4 ms of full frames for a second; beyond it callers are told at once
+MANY = 4  # commands in a batch: more are likely to come while the next one waits
+PATIENCE = 0.003  # seconds between the sending of such a batch and the next
 SWEEP = 0.25  # seconds between looks at the deadlines
 
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
@@ -95,12 +100,15 @@ class Pipeline:
         reconnect: Callable[[], None],
         refused: Callable[[str], None],
         batch: int = BATCH,
+        patience: float = 0.0,
     ) -> None:
         self._atomic = atomic
         self._timeout = timeout
         self._reconnect = reconnect
         self._refused = refused  # told why the store takes no commands, in its words, as often as it says so
         self._batch = batch
+        self._patience = patience
+        self._sent, self._sent_at = 0, 0.0  # how many commands the last batch had, and when it was sent
         self._loop = asyncio.get_running_loop()
         self._scripts: dict[str, Script] = {}
         self._link: StoreConnection | None = None
@@ -188,10 +196,25 @@ class Pipeline:
     # ---- out ---------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
+        """Send the next batch, now or when it has waited for more."""
         self._scheduled = False
-        if self._flight or not self._queue or self._link is None or self._loading:
+        if not self._may_send:
             return
-        self._send_batch(self._next_batch())
+        wait = self._sent_at + self._patience - self._loop.time() if self._sent >= MANY else 0.0
+        if wait > 0:
+            self._scheduled = True
+            self._loop.call_later(wait, self._flush_now)
+        else:
+            self._send_batch(self._next_batch())
+
+    def _flush_now(self) -> None:
+        self._scheduled = False
+        if self._may_send:
+            self._send_batch(self._next_batch())
+
+    @property
+    def _may_send(self) -> bool:
+        return bool(self._queue) and not self._flight and self._link is not None and not self._loading
 
     def _next_batch(self) -> list[StoreCommand]:
         queue = self._queue
@@ -204,6 +227,7 @@ class Pipeline:
             batch.append(command)
         self._queued_bytes -= size
         self.turn += 1
+        self._sent, self._sent_at = count, self._loop.time()
         return batch
 
     def _send_batch(self, batch: list[StoreCommand]) -> None:

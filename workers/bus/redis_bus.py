@@ -19,7 +19,7 @@ from workers.bus import keys
 from workers.bus.connection import StoreConnection, pack
 from workers.bus.health import DEAF_AFTER, HealthProbe
 from workers.bus.outage_log import Outage
-from workers.bus.pipeline import BATCH, Pipeline
+from workers.bus.pipeline import BATCH, PATIENCE, Pipeline
 from workers.bus.port import BusError, Sink, StoreRefused, Unavailable
 from workers.bus.publisher import Publisher, Retention
 from workers.bus.reconnect import Reconnector
@@ -57,7 +57,7 @@ class RedisBus(StoreBus):
         self._opener = Opener(url, timeout=settings.store.timeout, name=settings.master.name)
         self._outage = Outage()
         timeout = settings.store.timeout
-        self._commands = self._pipeline(self._reconnect_all, timeout, atomic=True)
+        self._commands = self._pipeline(self._reconnect_all, timeout, atomic=True, patience=PATIENCE)
         self._reads = self._pipeline(self._reconnect_reads, timeout, atomic=False, batch=READS)
         super().__init__(settings, self._opener.database, retention)
         self._publisher = Publisher(
@@ -86,8 +86,23 @@ class RedisBus(StoreBus):
             self._reconnector(FOR_PUBLISHED, up=self._subscription_up, down=self._subscription.down),
         )
 
-    def _pipeline(self, reconnect: Callable[[], None], timeout: float, *, atomic: bool, batch: int = BATCH) -> Pipeline:
-        return Pipeline(atomic=atomic, timeout=timeout, reconnect=reconnect, refused=self._takes_nothing, batch=batch)
+    def _pipeline(
+        self,
+        reconnect: Callable[[], None],
+        timeout: float,
+        *,
+        atomic: bool,
+        batch: int = BATCH,
+        patience: float = 0.0,
+    ) -> Pipeline:
+        return Pipeline(
+            atomic=atomic,
+            timeout=timeout,
+            reconnect=reconnect,
+            refused=self._takes_nothing,
+            batch=batch,
+            patience=patience,
+        )
 
     def _make_subscription(self, sink: Sink) -> Subscription:
         return Subscription(

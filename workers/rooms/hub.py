@@ -26,7 +26,7 @@ from workers.bus.port import Amendment, Bus, Change, Entry, LogState, Placed, Po
 from workers.rooms.flush import FlushQueue
 from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
 from workers.rooms.history_reader import HistoryReader
-from workers.rooms.log_item import Item, item_of
+from workers.rooms.log_item import Item, item_of, items_of
 from workers.rooms.maintenance import Maintenance
 from workers.rooms.membership import Membership
 from workers.rooms.room import LogListener, Room, RoomTable
@@ -168,7 +168,7 @@ class Hub:
         follower = found.follower
         if entries := follower.received(publication):
             # The follower's own string of the same epoch: each remembered entry keeps it.
-            self._deliver(found, [item_of(follower.epoch, entry) for entry in entries], entries)
+            self._deliver(found, items_of(follower.epoch, entries), entries)
         elif effects := follower.strayed():
             self.run(found, effects)
 

@@ -6,6 +6,8 @@ the `key`. The compressed class is made when a member first needs it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -18,8 +20,8 @@ from workers.transport.frames import (
     text_frame,
 )
 
-# What an item costs beside its texts: itself, the heads of up to five strings, two numbers, and a place in the ring.
-OVERHEAD = 390
+# What an item costs beside its texts: itself, the heads of up to five strings, three numbers, and a place in the ring.
+OVERHEAD = 430
 
 
 class Item(Struct, gc=False):
@@ -35,14 +37,8 @@ class Item(Struct, gc=False):
     key: str = ""
     exclude: str = ""
     change: Change | None = None
+    size: int = 0  # bytes of memory at most, of an entry of the log
     squeezed: bytes = b""  # the frame for readers with permessage-deflate, once a member needed it
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory at most: the compressed frame is counted as if it were there, and no smaller."""
-        frame = len(self.frame)
-        squeezed = frame if frame > COMPRESS_FROM else 0
-        return frame + squeezed + len(self.author) + len(self.key) + len(self.exclude) + OVERHEAD
 
     @property
     def special(self) -> bool:
@@ -65,7 +61,8 @@ class Item(Struct, gc=False):
     def with_payload(self, payload: bytes) -> Item:
         """The same entry with a payload that a later entry changed."""
         frame = text_frame(_place(self.epoch, self.offset, self.time) + payload[1:])
-        return msgspec.structs.replace(self, frame=frame, tail=len(payload) - 1, squeezed=b"")
+        texts = len(self.author) + len(self.key) + len(self.exclude)
+        return msgspec.structs.replace(self, frame=frame, tail=len(payload) - 1, size=_size(frame, texts), squeezed=b"")
 
     def frame_for(self, user: str, member_id: str, *, deflate: bool) -> bytes:
         """The frame for one member: empty for an excluded member, the author's variant for the author."""
@@ -90,18 +87,31 @@ class Stretch(Struct, frozen=True):
 
 def item_of(epoch: str, entry: Entry) -> Item:
     """Encode an entry of the log."""
-    payload = entry.payload
-    if entry.form == "j":
-        # Spelled out in one format: this runs for every message.
-        frame = text_frame(
-            b'{"epoch":"%b","offset":%d,"time":%d,%b' % (epoch.encode(), entry.offset, entry.time, payload[1:])
-        )
-        tail = len(payload) - 1
-    else:
-        frame = text_frame(payload) if entry.form == "t" else binary_frame(payload)
-        tail = 0
-    return Item(frame, entry.offset, epoch, entry.time, entry.form == "b", tail, entry.author, entry.key,
-                entry.exclude, entry.change)  # fmt: skip
+    return items_of(epoch, (entry,))[0]
+
+
+def items_of(epoch: str, entries: Sequence[Entry]) -> list[Item]:
+    """Encode entries of the log. Spelled out in one loop: this runs for every message."""
+    items = []
+    head = b'{"epoch":"%b","offset":' % epoch.encode()
+    for entry in entries:
+        payload, author, key, exclude = entry.payload, entry.author, entry.key, entry.exclude
+        if entry.form == "j":
+            frame = text_frame(b'%b%d,"time":%d,%b' % (head, entry.offset, entry.time, payload[1:]))
+            tail = len(payload) - 1
+        else:
+            frame = text_frame(payload) if entry.form == "t" else binary_frame(payload)
+            tail = 0
+        size = _size(frame, len(author) + len(key) + len(exclude))
+        items.append(Item(frame, entry.offset, epoch, entry.time, entry.form == "b", tail, author, key, exclude,
+                          entry.change, size))  # fmt: skip
+    return items
+
+
+def _size(frame: bytes, texts: int) -> int:
+    """Bytes of memory at most: the compressed frame is counted as if it were there, and no smaller."""
+    size = len(frame)
+    return (2 * size if size > COMPRESS_FROM else size) + texts + OVERHEAD
 
 
 def _place(epoch: str, offset: int, time: int) -> bytes:

@@ -38,9 +38,7 @@ class Ring:
         items = self._items
         items.extend(newer)
         self.end = newer[-1].offset
-        change = 0
-        for item in newer:
-            change += item.size
+        change = sum([item.size for item in newer])
         while self.bytes + change > limit or len(items) > ENTRIES:
             change -= items.popleft().size
         self.bytes += change

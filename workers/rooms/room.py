@@ -245,8 +245,7 @@ class Room:
             self.put(items)
         last = items[-1]
         self.epoch, self.offset = last.epoch, last.offset
-        for item in items:
-            self.arrived += len(item.frame)
+        self.arrived += sum([len(item.frame) for item in items])
         if self.ring is None:
             self.ring = Ring(items[0].offset - 1)
         return self.ring.extend(items, limit)

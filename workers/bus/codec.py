@@ -196,14 +196,18 @@ def _amendments(changes: list[bytes]) -> dict[int, tuple[Amendment, ...]]:
     for field, value in zip(changes[::2], changes[1::2], strict=True):
         offset, kind = int(field[:-1]), field[-1:].decode()
         if kind == "r":
-            told = [
-                _amendment("react", one.encode()) for one in msgspec.json.decode(value, type=dict[str, str]).values()
-            ]
+            told = [_reaction(*one) for one in msgspec.json.decode(value, type=dict[str, str]).items()]
             told.sort(key=lambda one: one.time)
         else:
             told = [_amendment(_BY_LETTER[kind], value)]
         found[offset] = (*found.get(offset, ()), *told)
     return found
+
+
+def _reaction(pair: str, time: str) -> Amendment:
+    """The overlay keeps who reacted how, and when; the payload has what a message's present state needs of that."""
+    user, _, emoji = pair.partition(" ")
+    return Amendment("react", int(time), msgspec.json.encode({"from": {"user": user}, "emoji": emoji}))
 
 
 def _amendment(verb: str, value: bytes) -> Amendment:

@@ -9,6 +9,8 @@ in 1,381 of 1,500 random rollbacks, a counter in 645, this in none.)
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from workers.bus.port import LogState, Position
@@ -27,16 +29,22 @@ class HistoryReset(Struct, frozen=True):
     after: int
 
 
+LOG_ID: Final = 8  # characters of an epoch that are the log's id, and not the reign; see log.lua
 Verdict = Continue | HistoryReset
 
 
 def judge(position: Position, state: LogState) -> Verdict:
     """The place from which a reader at `position` reads on.
 
+    A log into which nobody wrote is forgotten soon after nobody follows it, and the next one has another id. For those
+    who have seen nothing that is no loss, as long as the store that would remember more still reigns.
+
     After a HistoryReset all entries that are certainly new to the holder are still to come: those written since the
     reign that followed the holder's own, or, if that reign is not known, since the present reign began.
     """
     index = next((at for at, reign in enumerate(state.reigns) if reign.epoch == position.epoch), -1)
+    if index < 0 and position.offset == 0 and _began_under_one_of(state, position.epoch):
+        index = 0
     if index < 0:
         return _restart(state.reigns[-1].first - 1, state)
     line_ends = state.reigns[index + 1].first - 1 if index + 1 < len(state.reigns) else state.top
@@ -49,6 +57,11 @@ def judge(position: Position, state: LogState) -> Verdict:
 
 def _restart(after: int, state: LogState) -> HistoryReset:
     return HistoryReset(max(after, state.first - 1))
+
+
+def _began_under_one_of(state: LogState, epoch: str) -> bool:
+    reign = epoch[LOG_ID:]
+    return bool(reign) and any(one.epoch[LOG_ID:] == reign for one in state.reigns)
 
 
 def epoch_at(offset: int, state: LogState) -> str:

@@ -132,7 +132,8 @@ async def rooms(services: Services, caller: Caller, request: RoomsRequest, key: 
 async def room(services: Services, caller: Caller, request: RoomRequest, key: str) -> RoomState:
     """Tell of one room how many users are in it, and where its log stands."""
     found = await services.node.presence.members(request.room, 0)
-    page = await services.node.bus.read(request.room, after=2**53 - 2, limit=1, max_bytes=1)
+    bus = services.node.bus
+    page = await bus.read(request.room, after=2**53 - 2, limit=1, max_bytes=1, messages_only=True)
     state = page.state
     return RoomState(room=request.room, users=found.count, epoch=state.epoch, first=state.first, offset=state.top)
 

@@ -15,8 +15,9 @@
 -- The overlay is a message's state and lives as long as the message; it is bounded for each message and user. The entry in
 -- the stream of changes is for those who follow or come back, and kept as long as no newer ones need its place.
 --
--- The overlay has, for the message at offset N: Ne the last edit, Nd the deletion, Nr the reactions as a JSON object; an
--- edit and a deletion as "<time> <payload>". A deletion wins over everything before and after it.
+-- The overlay has, for the message at offset N: Ne the last edit, Nd the deletion, both as "<time> <payload>"; Nr the
+-- reactions as a JSON object of who and which to the time, without more, since each change reads and writes all. A
+-- deletion wins over everything before and after it.
 --
 -- Returns what publish.lua does for one message. Errors: KEYCONFLICT, OFFSETS, NOTARGET, NOTAUTHOR, TOOMANY.
 
@@ -74,7 +75,7 @@ elseif verb == 'd' then
   redis.call('HDEL', KEYS[3], target .. 'e', target .. 'r')
   redis.call('HSET', KEYS[3], target .. 'd', value)
 else
-  reactions[ARGV[12]] = verb == 'r' and value or nil
+  reactions[ARGV[12]] = verb == 'r' and text(log.time) or nil
   if next(reactions) then
     redis.call('HSET', KEYS[3], target .. 'r', cjson.encode(reactions))
   else

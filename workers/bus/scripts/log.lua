@@ -25,6 +25,10 @@ local function text(number) return string.format('%.0f', number) end
 -- they follow every 20 s and have it kept for longer when half of that is over: it must not be gone before.
 local function life_of_meta(ttl) return math.max(4 * ttl, 120) end
 
+-- The same of a room into which nobody wrote: as long as somebody follows it, and a little longer.
+local UNWRITTEN = 240
+local function life_of(top, ttl) return top > 0 and life_of_meta(ttl) or math.min(UNWRITTEN, life_of_meta(ttl)) end
+
 local function present_reign()
   local info = redis.call('INFO', 'replication')
   local _, stop = string.find(info, 'master_replid:', 1, true)

@@ -1,4 +1,5 @@
--- Reads a room's state and a page of its log at one moment; creates the log's identity where there is none.
+-- Reads a room's state and a page of its log at one moment. Who reads changes, too, follows the room: then the log's
+-- identity is created where there is none.
 -- uses log.lua
 -- uses state.lua
 --
@@ -16,7 +17,7 @@
 -- messages; see amend.lua.
 
 local log = open_log(ARGV[1])
-local state = state_of(log, KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[2]))
+local state = state_of(log, KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[2]), ARGV[7] == '1')
 if state.err then return state end
 local first = state.first
 local answer = { log.epoch, text(log.top), text(first), state.reigns, 0, {} }

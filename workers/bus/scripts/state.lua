@@ -4,9 +4,11 @@
 local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
 
 -- The lowest offset that can be read (top + 1 where none can) and the reigns, after the log's identity was written down
--- and is kept for longer where need be; or an error reply.
-local function state_of(log, stream, overlay, changes, ttl)
+-- and is kept for longer where need be; or an error reply. `begins`: a room without a log gets the identity of one, since
+-- whoever asks goes on from there. Else nothing is kept of a room into which nobody wrote.
+local function state_of(log, stream, overlay, changes, ttl, begins)
   local reigns = reigns_of(log)
+  if log.fresh and not begins then return { first = 1, reigns = reigns } end
   if log.changed then
     -- A position that is handed out must be known later, so the reign is written down here too. A store that
     -- is out of memory cannot: then only a position in a log that exists is good for something.
@@ -16,7 +18,8 @@ local function state_of(log, stream, overlay, changes, ttl)
     if type(wrote) == 'table' and wrote.err and log.fresh then return wrote end
     if log.alias then redis.pcall('HSET', log.key, 'alias', log.alias) end
   end
-  if redis.call('TTL', log.key) < life_of_meta(ttl) / 2 then redis.call('EXPIRE', log.key, life_of_meta(ttl)) end
+  local life = life_of(log.top, ttl)
+  if redis.call('TTL', log.key) < life / 2 then redis.call('EXPIRE', log.key, life) end
   local oldest = log.top > 0 and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   return { first = oldest and offset_of(oldest) or log.top + 1, reigns = reigns }
 end

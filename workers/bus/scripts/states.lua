@@ -12,7 +12,7 @@ local reign = present_reign()
 local answer = {}
 for at = 1, #KEYS / 4 do
   local log = open_log(ARGV[1], KEYS[4 * at - 3], reign)
-  local state = state_of(log, KEYS[4 * at - 2], KEYS[4 * at - 1], KEYS[4 * at], tonumber(ARGV[at + 1]))
+  local state = state_of(log, KEYS[4 * at - 2], KEYS[4 * at - 1], KEYS[4 * at], tonumber(ARGV[at + 1]), true)
   if state.err then return state end
   local size = #answer
   answer[size + 1], answer[size + 2] = log.epoch, text(log.top)

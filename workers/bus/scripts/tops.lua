@@ -13,6 +13,7 @@ local answer = {}
 for at, key in ipairs(KEYS) do
   local meta = redis.call('HMGET', key, 'id', 'top', 'reign', 'alias')
   local same = meta[3] == reign and meta[1] .. (meta[4] or reign) .. ' ' .. meta[2] == ARGV[2 * at - 1]
-  if not same or redis.call('TTL', key) < life_of_meta(tonumber(ARGV[2 * at])) / 2 then answer[#answer + 1] = at end
+  local life = same and life_of(tonumber(meta[2]), tonumber(ARGV[2 * at]))
+  if not same or redis.call('TTL', key) < life / 2 then answer[#answer + 1] = at end
 end
 return answer

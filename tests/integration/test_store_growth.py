@@ -1,0 +1,100 @@
+"""What clients can make the store keep: each flood is a bounded number of requests, and the store is measured after it.
+
+A flood of guests leaves nothing, or what is over within a short time, or a bounded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatmaster.store import layout
+from tests.support.server import Chatmaster
+from tests.support.store import RedisServer
+from tests.support.wait import until_async
+from tests.support.ws import ChatSocket
+
+Make = Callable[..., Chatmaster]
+MakeStore = Callable[..., RedisServer]
+SHORT = 3600  # seconds: what is over by then does not grow
+UNLIMITED = {"limits.rate": 0.0, "limits.rooms_per_connection": 1000}
+
+
+def lasting(store: RedisServer) -> set[bytes]:
+    """The keys that are there for longer than a short time."""
+    return {key for key in store.client.scan_iter(count=1000) if not 0 <= store.client.ttl(key) <= SHORT}
+
+
+async def test_rooms_into_which_nobody_wrote_leave_nothing(redis_server: MakeStore, chatmaster: Make) -> None:
+    store = redis_server(tcp=True)
+    server = chatmaster(workers=1, settings={"store.url": store.tcp_url, **UNLIMITED})
+    async with await ChatSocket.enter(server.url, "lobby", name="Ada") as client:
+        await client.ask(type="say", room="lobby", text="kept")
+        before = lasting(store)
+        for number in range(200):
+            answer = await client.ask(type="history", room=f"made-up-{number}")
+            assert answer["messages"] == []
+        assert not list(store.client.scan_iter("*made-up*", count=1000)), "a look at a room makes no key"
+        for number in range(200):
+            assert (await client.ask(type="join", room=f"joined-{number}"))["offset"] == 0
+        made = list(store.client.scan_iter("*joined-*/meta", count=1000))
+        assert len(made) == 200, "a position that was handed out is known"
+        assert max(store.client.ttl(key) for key in made) <= 240
+        # What is written into one of them is kept as in any other room.
+        await client.ask(type="say", room="joined-7", text="first")
+        assert store.client.ttl(layout.key("chat", "joined-7", "meta")) > 7 * 86_400
+        assert (await client.expect("message", room="joined-7"))["offset"] == 1
+    # Presence lasts as long as the connection, and a moment.
+    await until_async(
+        lambda: {key for key in lasting(store) - before if b":joined-" in key and b":joined-7/" not in key} == set(),
+        30.0,
+        "all is over soon",
+    )
+
+
+async def test_who_comes_back_to_a_forgotten_room_has_lost_nothing(redis_server: MakeStore, chatmaster: Make) -> None:
+    store = redis_server(tcp=True)
+    server = chatmaster(workers=1, settings={"store.url": store.tcp_url})
+    async with await ChatSocket.enter(server.url, "quiet", name="Ada") as client:
+        epoch = (await client.ask(type="history", room="quiet"))["epoch"]
+        # As if nobody had followed the room for some minutes.
+        store.client.delete(layout.key("chat", "quiet", "meta"))
+        assert (await client.ask(type="say", room="quiet", text="first"))["offset"] == 1
+        assert (await client.expect("message", room="quiet"))["text"] == "first"
+    async with await ChatSocket.enter(server.url, name="Bea") as other:
+        joined = await other.ask(type="join", room="quiet", since={"epoch": epoch, "offset": 0})
+        assert joined["recovered"] is True
+        assert (await other.expect("message", room="quiet"))["text"] == "first"
+
+
+async def test_a_reaction_costs_the_same_however_fat_the_others_are(redis_server: MakeStore, chatmaster: Make) -> None:
+    store = redis_server(tcp=True)
+    server = chatmaster(workers=1, settings={"store.url": store.tcp_url, **UNLIMITED})
+    async with await ChatSocket.enter(server.url, "hall", name="Ada") as client:
+        await client.ask(type="say", room="hall", text="bare")
+        full = (await client.ask(type="say", room="hall", text="full"))["offset"]
+        for number in range(17):
+            async with await ChatSocket.enter(server.url, "hall", name=f"{number:02}{chr(0x1F600) * 30}") as other:
+                for face in range(15):
+                    emoji = "".join(map(chr, (0x1F469, 0x200D, 0x2764, 0xFE0F, 0x200D, 0x1F468 + face)))
+                    done = await other.ask(type="react", room="hall", offset=full, emoji=emoji)
+                    assert done["type"] == "ack", done
+        costs = []
+        for target in (1, full):
+            store.client.config_resetstat()
+            for number in range(40):
+                done = await client.ask(
+                    type="react", room="hall", offset=target, emoji="\U0001f389", remove=number % 2 == 1
+                )
+                assert done["type"] == "ack"
+            costs.append(spent(store))
+        assert costs[1] - costs[0] < 0.001, (
+            f"{costs[0] * 1e6:.0f} µs on a bare message, {costs[1] * 1e6:.0f} on a full one"
+        )
+        size = store.client.memory_usage(layout.key("chat", "hall", "overlay"), samples=0)
+        assert size is not None and size < 64_000, f"the state of two messages takes {size} bytes"
+
+
+def spent(store: RedisServer) -> float:
+    """The store's time for each script since the last reset, in seconds, without the probes'."""
+    found = store.client.info("commandstats")["cmdstat_evalsha"]
+    return float(found["usec_per_call"]) / 1e6

@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 START_TIMEOUT: Final = 60.0  # seconds
 STOP_TIMEOUT: Final = 30.0
+END_TIMEOUT: Final = 5.0  # of a process that has closed its report already
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _DEFAULTS: Final[Mapping[str, Any]] = {"master.drain_timeout": 1.0}
 _FOREIGN: Final = ("CHATMASTER_", "_CHATMASTER_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "STATE_DIRECTORY")
@@ -100,10 +101,19 @@ class LocalServer:
         finally:
             os.close(reader)
         if not report.get("ok"):
-            reason = report.get("error") or f"it is not ready after {START_TIMEOUT:g} s"
+            reason = report.get("error") or self._why_not_ready()
             self.close()
             raise ApplicationError(str(reason))
         return self
+
+    def _why_not_ready(self) -> str:
+        """What is known where the master has reported nothing: it ended, as for a wrong setting, or takes too long."""
+        try:
+            if self._process is not None:
+                self._process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return f"it is not ready after {START_TIMEOUT:g} s"
+        return self.log().strip() or "it ended without a word"
 
     def connect(self, path: str = "/", **options: Any) -> AbstractContextManager[ClientConnection]:
         """A WebSocket client, as a context manager: websockets' own, with its `send` and `recv(timeout=…)`.

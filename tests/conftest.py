@@ -13,6 +13,8 @@ import pytest
 from tests.support.server import Chatmaster
 from tests.support.store import RedisServer
 
+pytest_plugins = ["chatmaster.testing"]
+
 _LOGS = pytest.StashKey[list[Path]]()
 _SHOWN = 20_000  # characters of each log in the report of a failure
 

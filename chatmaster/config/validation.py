@@ -175,7 +175,7 @@ def _auth(settings: Settings) -> Iterator[_Complaint]:
         yield "auth.public_key", shown(auth.public_key), "allowed: a public key as PEM text, or a file with one"
     if auth.jwks and (complaint := _jwks_complaint(auth.jwks)):
         yield "auth.jwks", shown(auth.jwks.partition("?")[0]), complaint
-    if auth.mode == "token" and not given:
+    if auth.mode == "token" and not given and not settings.hooks.handshake:
         yield "auth.mode", '"token"', "tokens need auth.secret, auth.public_key or auth.jwks to be verified"
     fitting: tuple[str, ...] = _SECRET_ALGORITHMS
     if auth.jwks or auth.public_key:

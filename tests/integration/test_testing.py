@@ -39,6 +39,11 @@ def test_a_program_that_does_not_start_says_why(tmp_path: Path) -> None:
     assert not server.directory.exists()
 
 
+def test_a_setting_that_is_wrong_is_named() -> None:
+    with pytest.raises(ApplicationError, match=r"auth\.mode is \"token\"; tokens need"):
+        LocalServer(settings={"auth.mode": "token"}).start()
+
+
 def test_the_server_ends_with_the_block_and_a_failing_command_raises() -> None:
     with LocalServer(ROOT / "etc" / "examples" / "echo.py") as server:
         with server.connect() as client:

@@ -350,6 +350,8 @@ def test_asked_hooks_that_cannot_be_are_refused(tmp_path, overrides, fault):
 def test_asked_hooks_need_a_secret_which_is_not_shown(tmp_path):
     (found,) = faults_of(tmp_path, overrides=["hooks.say=https://a/"])
     assert found.startswith("default: hooks.secret is a secret of 0 bytes; the questions are signed")
+    login = ["auth.mode=token", "hooks.handshake=https://a/", "hooks.secret=1234567890123456"]
+    assert load(tmp_path, overrides=login).settings.auth.mode == "token", "the application names the users"
     settings = load(tmp_path, overrides=["hooks.say=http://web:8000/", "hooks.secret=1234567890123456"]).settings
     assert visible(settings, "hooks.secret") == "***"
     assert validation.warnings(settings)[0].startswith("hooks.say begins with http://")

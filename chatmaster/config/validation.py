@@ -238,7 +238,7 @@ def _is_site_url(url: str) -> bool:
         return False
     parts = urlsplit(url)
     try:
-        return url.startswith("/") or (bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0)
+        return url.startswith("/") or (bool(parts.hostname) and parts.username is None and parts.port != 0)
     except ValueError:  # no number as the port
         return False
 

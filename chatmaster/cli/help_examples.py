@@ -1,4 +1,4 @@
-"""The examples that `chatctl COMMAND --help` shows, for the commands that act on people, rooms and messages."""
+"""The examples that `chatctl COMMAND --help`, the manual page and the site show."""
 
 from __future__ import annotations
 
@@ -6,6 +6,30 @@ import inspect
 from typing import Final
 
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
+    "start": (
+        "chatctl start",
+        "chatctl start app.py -d -n 4",
+        "chatctl start --dev app.py",
+        "chatctl start -d --set limits.rate=50",
+    ),
+    "stop": ("chatctl stop", "chatctl stop --graceful --timeout 600"),
+    "restart": ("chatctl restart",),
+    "reload": ("chatctl reload",),
+    "upgrade": ("chatctl upgrade --program /opt/chatmaster-2/bin/chatctl",),
+    "scale": ("chatctl scale 8", "chatctl scale -1"),
+    "status": ("chatctl status", "chatctl status --check --json"),
+    "top": ("chatctl top --sort memory",),
+    "logs": ("chatctl logs -f",),
+    "tail": ("chatctl tail lobby --json",),
+    "check": ("chatctl check app.py --store",),
+    "config": ("chatctl config --write",),
+    "examples": ("chatctl examples given",),
+    "doctor": ("chatctl doctor",),
+    "bench": ("chatctl bench --connections 200 --seconds 10",),
+    "demo": ("chatctl demo", "chatctl demo --page"),
+    "drain": ("chatctl drain two --wait", "chatctl drain two --undo"),
+    "completion": ("chatctl completion --install", "chatctl completion bash"),
+    "man": ("chatctl man",),
     "say": ('chatctl say lobby "lunch is ready"', "chatctl say lobby hello --worker second --json"),
     "kick": ("chatctl kick ada", 'chatctl kick ada --room lobby --reason "calm down"'),
     "ban": ("chatctl ban ada", "chatctl ban ada --room lobby --seconds 3600 --reason spam"),

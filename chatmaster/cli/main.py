@@ -18,7 +18,7 @@ import click
 
 from chatmaster import __version__
 from chatmaster.addresses import FORMS
-from chatmaster.cli import cluster, looking, moderation, stdio, verbs
+from chatmaster.cli import cluster, completion, looking, moderation, stdio, verbs
 from chatmaster.cli.help_examples import with_examples
 from chatmaster.cli.instance import (
     MOST_SECONDS,
@@ -425,7 +425,13 @@ def version(as_json: bool) -> None:
     show(facts, lambda: f"chatmaster {facts['chatmaster']} (Python {facts['python']})", as_json=as_json)
 
 
-for command in [*looking.commands(), *moderation.commands(), *verbs.commands(), *cluster.commands()]:
+for command in [
+    *looking.commands(),
+    *moderation.commands(),
+    *verbs.commands(),
+    *cluster.commands(),
+    *completion.commands(),
+]:
     cli.add_command(command)
 
 

@@ -36,8 +36,10 @@ SOURCES = (
     "workers",
     ".gitignore",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "pyproject.toml",
 )
 SHARED = (
@@ -159,8 +161,9 @@ def test_the_wheel_carries_both_packages_and_the_shared_files(built: tuple[Path,
         carried = {*wheel.namelist()}
     packages = {f"{name}/{file}" for name in ("chatmaster", "workers") for file in files_below(ROOT / name)}
     assert packages - carried == set()
+    assert [name for name in carried if name.endswith(".data/data/share/man/man1/chatctl.1")]
     wanted = {file for file in files_below(ROOT / "etc") if file.split("/")[0] in SHARED}
-    assert {file.removeprefix("chatmaster/share/") for file in carried if "/share/" in file} == wanted
+    assert {file.removeprefix("chatmaster/share/") for file in carried if "chatmaster/share/" in file} == wanted
     assert LOADED in carried
 
 

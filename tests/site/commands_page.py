@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 
 import click
 
+from chatmaster.cli import man_page
 from chatmaster.cli.main import cli
 from tests.site.markdown import code, table
 
@@ -21,7 +21,7 @@ are the same for all. Which command helps with which task: [Operating a server](
 def render() -> str:
     """The page."""
     parts = [_INTRO, "## Options of the instance\n", _options(cli)]
-    for path, command in commands(cli):
+    for path, command in man_page.every_command(cli):
         context = click.Context(command, info_name="chatctl " + " ".join(path))
         usage = " ".join(command.collect_usage_pieces(context))
         parts += [f"## {' '.join(path)}\n", f"```text\nchatctl {' '.join(path)} {usage}\n```\n"]
@@ -29,23 +29,12 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that is shown, with its words."""
-    for name, command in sorted(group.commands.items()):
-        if command.hidden:
-            continue
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
 def _prose(command: click.Command) -> str:
     """The help; a paragraph that click keeps as it is (\\b) is a block of code."""
     parts = []
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         kept = paragraph.removeprefix("\b\n")
-        parts.append(f"```text\n{kept}\n```" if kept != paragraph else kept.replace("<", "&lt;"))
+        parts.append(f"```sh\n{inspect.cleandoc(kept)}\n```" if kept != paragraph else kept.replace("<", "&lt;"))
     return "\n\n".join(parts) + "\n"
 
 

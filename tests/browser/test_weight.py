@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.measure import WATCH
 from tests.support.wait import until
 
 FIRST = 60 * 1024  # bytes on the wire, in brotli
@@ -72,3 +73,16 @@ def test_it_is_there_before_it_is_needed(server, visit, offline):
     ada.page.locator(".message .name").click()
     ada.expect(ada.page.get_by_role("menuitem", name="Change your name")).to_be_visible()
     ada.complaints.clear()
+
+
+def test_nothing_moves_while_the_page_comes_to_a_phone(server, visit):
+    """Cumulative layout shift: what says that there is no connection yet lies over the messages."""
+    bob = visit(server, "Bob").come()
+    for number in range(12):
+        bob.say(f"line {number}")
+    bob.kept("line 11")
+    ada = visit(server, "Ada", width=360, height=740, people=False, has_touch=True, is_mobile=True)
+    ada.page.add_init_script(WATCH)
+    ada.come().sees("line 11")
+    ada.expect(ada.page.locator("#state")).to_have_attribute("data-kind", "calm")
+    assert ada.page.evaluate("() => window.shift") <= 0.02

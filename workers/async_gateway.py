@@ -120,13 +120,19 @@ class AsyncGateway:
         found: Row = await self._call("room", {"room": room})
         return found
 
-    async def join(self, connection: str, room: str, *, key: str = "") -> None:
-        """Bring a connection of a program into a room, wherever it is."""
-        await self._call("join", {"connection": connection, "room": room}, key)
+    async def join(self, connection: str = "", room: str = "", *, user: str = "", key: str = "") -> None:
+        """Bring a connection, or all of a `user`, into a room, wherever they are; in the chat where the user may join.
 
-    async def leave(self, connection: str, room: str, *, key: str = "") -> None:
-        """Take a connection of a program out of a room, wherever it is."""
-        await self._call("leave", {"connection": connection, "room": room}, key)
+        Raises GatewayNotFound where there is none, GatewayRefused where the user may not join.
+        """
+        await self._call("join", {"connection": connection, "user": user, "room": room}, key)
+
+    async def leave(self, connection: str = "", room: str = "", *, user: str = "", key: str = "") -> None:
+        """Take a connection, or all of a `user`, out of a room, wherever they are.
+
+        Raises GatewayNotFound where there is none.
+        """
+        await self._call("leave", {"connection": connection, "user": user, "room": room}, key)
 
     async def members(self, room: str, *, limit: int | None = None) -> list[Row]:
         """The users in a room: `user`, `name`, `connections`; all of them, or the first ones."""

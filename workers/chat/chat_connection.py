@@ -6,8 +6,9 @@ the connection's next requests wait here, a few of them, and then in its socket.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from workers.bus.port import BusError
@@ -37,6 +38,9 @@ class Executor(Protocol):
     def carry_out(self, client: ChatConnection, effects: Effects) -> None:
         """Do what the session wants, in order."""
 
+    def enter(self, client: ChatConnection, room: str, done: asyncio.Future[None]) -> Work:
+        """Join a room for a program; `done` is told how that ended."""
+
     def refuse(self, client: ChatConnection, request: RequestId, error: RequestError) -> Effects:
         """End a hello, a join or another request that cannot be done; returns the answer."""
 
@@ -58,7 +62,7 @@ class ChatConnection:
         self.claim: tuple[str, str] | None = None  # the user and the name that `NameClaims` counts it for
         self._account: TokenAccount | None = None  # of the user, once something was asked
         self._working = 0  # coroutines under way: one, or for a moment the next as well
-        self._backlog: list[str | bytes] | None = None  # what came meanwhile
+        self._backlog: list[str | bytes | Callable[[], None]] | None = None  # what came meanwhile
         self._in_flight = 0  # publications under way
         self._waiting = False  # the socket is not read
 
@@ -82,8 +86,8 @@ class ChatConnection:
         else:
             self.start(self._take_later(account, data), None, "a lease of requests")
 
-    def _wait(self, data: str | bytes) -> None:
-        """Keep a request until those before it are done."""
+    def _wait(self, data: str | bytes | Callable[[], None]) -> None:
+        """Keep a request, or the beginning of an order, until those before it are done."""
         if self._backlog is None:
             self._backlog = []
         self._backlog.append(data)
@@ -129,6 +133,25 @@ class ChatConnection:
             self._waiting = False
             self.connection.ws.resume_reading()
 
+    # ---- orders of programs ------------------------------------------------------------------------
+
+    async def enter(self, room: str) -> None:
+        """Join a room for a program, in turn with the client's own requests. Raises RequestError, BusError."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def begin() -> None:
+            self.start(self.executor.enter(self, room, done), None, "join for a program")
+
+        if self._working:
+            self._wait(begin)
+        else:
+            begin()
+        await done
+
+    def leave(self, room: str) -> None:
+        """Leave a room for a program; nothing, where the connection is not in it."""
+        self.carry_out(self.session.expelled(room, ""))
+
     # ---- coroutines --------------------------------------------------------------------------------
 
     def start(self, work: Work, request: RequestId, what: str, *, eager: bool = False) -> None:
@@ -170,11 +193,17 @@ class ChatConnection:
         if effects and self.connection.ws.is_open:
             self.carry_out(effects)
         while self._backlog and not self._working and self.session.phase is not SessionPhase.ENDED:
-            self.on_message(self._backlog.pop(0))
+            self._begin(self._backlog.pop(0))
         if not self._backlog:
             self._backlog = None
         if self._waiting:
             self._resume()
+
+    def _begin(self, waited: str | bytes | Callable[[], None]) -> None:
+        if callable(waited):
+            waited()
+        else:
+            self.on_message(waited)
 
     def fail(self, error: BaseException) -> None:
         """End the connection because of a bug, which is logged once."""

@@ -17,7 +17,7 @@ import msgspec
 from workers.addressing import inbox_of, is_inbox
 from workers.bus.port import BusError, KeyConflict, Placed
 from workers.chat import history
-from workers.chat.chat_connection import ChatConnection
+from workers.chat.chat_connection import ChatConnection, Work
 from workers.chat.direct_messages import DirectMessages, with_peer
 from workers.chat.hello import HelloFlow
 from workers.chat.hook_runner import HookRunner
@@ -119,6 +119,10 @@ class EffectExecutor:
             _CARRY_OUT[type(effect)](self, client, effect)
 
     # ---- the end of a request, and of a session ------------------------------------------------------
+
+    def enter(self, client: ChatConnection, room: str, done: asyncio.Future[None]) -> Work:
+        """Join a room for a program; `done` is told how that ended."""
+        return self._join.enter(client, room, done)
 
     def refuse(self, client: ChatConnection, request: RequestId, error: RequestError) -> Effects:
         """End a hello, a join or another request that cannot be done; returns the answer."""

@@ -243,6 +243,10 @@ class RoomEntries:
         while places:
             self._occupancy.give_back(places.pop(), user)
 
+    def forget(self, client: ChatConnection) -> None:
+        """Forget the pending join of a connection that does not enter."""
+        self._pending.end(client)
+
     # ---- the turns -----------------------------------------------------------------------------------
 
     def enter(self, entry: RoomEntry, wanted: Sequence[Wanted]) -> None:

@@ -153,6 +153,9 @@ class Core:
                 return self._receive_welcome(event)
             case events.Error():
                 return self._receive_error(event, now)
+            case events.Joined() if event.id is None:  # a program has brought this connection into the room
+                self.rooms.setdefault(event.room, Place()).entered(event.epoch, event.offset)
+                return [Tell(event)]
             case events.Joined():
                 self.rooms.setdefault(event.room, Place()).entered(event.epoch, event.offset)
                 return self._answered(event)

@@ -45,6 +45,12 @@ Part = Callable[[bytes], Any]
 State = Literal["done", "absent", "moving", "failed"]
 
 
+class ConnectionsOf(Struct, frozen=True):
+    """What `connections_of` asks of each worker."""
+
+    user: str
+
+
 class CallTaker(Protocol):
     """What takes the calls of programs outside."""
 
@@ -138,6 +144,11 @@ class Fleet:
             raise _silent(len(waiting)) from None
         finally:
             del self._waiting[token]
+
+    async def connections_of(self, user: str) -> list[str]:
+        """The ids of a user's connections to all workers. Raises VerbError, BusError."""
+        parts = await self.ask("ids", ConnectionsOf(user))
+        return sorted({one for part in parts for one in msgspec.json.decode(part, type=list[str])})
 
     async def act(self, connection: str, what: str, args: Struct) -> bytes:
         """Have the worker that has a connection do something with it; returns its result as JSON.

@@ -35,7 +35,7 @@ from workers.verbs.request import (
     VerbRequest,
     exactly_one,
 )
-from workers.verbs.verb import AnyVerb, Services, placed, verb
+from workers.verbs.verb import AnyVerb, Services, of_request, placed, verb
 
 HISTORY_BYTES: Final = 262_144
 # For readers of the schema; `names.cleaned` decides.
@@ -246,7 +246,7 @@ async def _amend(
     try:
         return placed(room, await chat.direct_messages.change(user, amend))
     except RequestError as error:
-        raise VerbError(error.code, str(error), field=error.field or "") from None
+        raise of_request(error) from None
 
 
 def _sender(user: str, name: str) -> tuple[str, bytes]:

@@ -16,6 +16,7 @@ from workers.node.client_connection import ClientConnection
 from workers.node.node import Node
 from workers.payload import close_reason
 from workers.registry import AuditEntry, Sanction
+from workers.verbs.fleet import ConnectionsOf
 from workers.verbs.request import (
     MOST_CURSOR,
     AnyConnection,
@@ -32,6 +33,7 @@ from workers.verbs.request import (
     VerbAnswer,
     VerbError,
     VerbRequest,
+    exactly_one_given,
 )
 from workers.verbs.verb import AnyVerb, Services, verb
 
@@ -112,9 +114,7 @@ class UnbindRequest(VerbRequest, frozen=True):
 class DisconnectRequest(VerbRequest, frozen=True):
     """One connection, or all of a user."""
 
-    rule: ClassVar[dict[str, Any]] = {
-        "oneOf": [{"required": [field], "properties": {field: {"minLength": 1}}} for field in ("connection", "user")]
-    }
+    rule: ClassVar[dict[str, Any]] = exactly_one_given("connection", "user")
 
     connection: AnyConnection = ""
     user: AnyUser = ""
@@ -368,6 +368,7 @@ class ConnectionsPart(Struct, frozen=True):
     most: int
 
 
+_decode_ids: Final = msgspec.json.Decoder(ConnectionsOf).decode
 _decode_part: Final = msgspec.json.Decoder(ConnectionsPart).decode
 _decode_rows: Final = msgspec.json.Decoder(list[ConnectionRow]).decode
 _decode_disconnect: Final = msgspec.json.Decoder(DisconnectRequest).decode
@@ -384,6 +385,12 @@ def part(node: Node, args: bytes) -> list[ConnectionRow]:
         if one.id > asked.after and asked.user in ("", one.user) and (not asked.room or asked.room in rooms_of(one))
     )
     return [_row(node, node.connections[one]) for one in found[: asked.most]]
+
+
+def part_ids(node: Node, args: bytes) -> list[str]:
+    """The ids of this worker's connections of a user."""
+    user = _decode_ids(args).user
+    return [one.id for one in node.connections.values() if one.user == user]
 
 
 def _row(node: Node, connection: ClientConnection) -> ConnectionRow:

@@ -150,6 +150,11 @@ def exactly_one(*fields: str) -> dict[str, Any]:
     return {"oneOf": [{"required": [field]} for field in fields]}
 
 
+def exactly_one_given(*fields: str) -> dict[str, Any]:
+    """The rule that exactly one of some fields is there and not empty."""
+    return {"oneOf": [{"required": [field], "properties": {field: {"minLength": 1}}} for field in fields]}
+
+
 @cache
 def _optional(kind: type[VerbRequest]) -> frozenset[str]:
     """The fields that may be empty."""

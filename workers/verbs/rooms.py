@@ -6,21 +6,26 @@ so a room that stays is in exactly one page.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from workers.addressing import is_public
 from workers.bus.script import load
+from workers.chat.chat_connection import ChatConnection
+from workers.chat.rules.request_error import RequestError
 from workers.cluster import keys as presence_keys
 from workers.node.client_connection import ClientConnection
 from workers.node.node import Node
+from workers.verbs.fleet import DEADLINE
 from workers.verbs.request import (
     MOST_CURSOR,
+    AnyConnection,
+    AnyUser,
     Caller,
-    ConnectionId,
     Cursor,
     DoneAnswer,
     Limit,
@@ -28,8 +33,9 @@ from workers.verbs.request import (
     VerbAnswer,
     VerbError,
     VerbRequest,
+    exactly_one_given,
 )
-from workers.verbs.verb import AnyVerb, Services, verb
+from workers.verbs.verb import AnyVerb, Services, of_request, verb
 
 _MEMBERS: Final = load(Path(__file__).parent / "scripts" / "members.lua")
 
@@ -83,10 +89,13 @@ class RoomState(VerbAnswer, frozen=True):
 
 
 class PlaceRequest(VerbRequest, frozen=True):
-    """Bring a connection into a room, or take it out."""
+    """Bring one connection, or all of a user, into a room, or take them out."""
+
+    rule: ClassVar[dict[str, Any]] = exactly_one_given("connection", "user")
 
     room: RoomName
-    connection: ConnectionId
+    connection: AnyConnection = ""
+    user: AnyUser = ""
 
 
 class MembersRequest(VerbRequest, frozen=True):
@@ -138,18 +147,40 @@ async def room(services: Services, caller: Caller, request: RoomRequest, key: st
     return RoomState(room=request.room, users=found.count, epoch=state.epoch, first=state.first, offset=state.top)
 
 
-@verb("rooms", PlaceRequest, DoneAnswer, application="program")
+@verb("rooms", PlaceRequest, DoneAnswer)
 async def join(services: Services, caller: Caller, request: PlaceRequest, key: str) -> DoneAnswer:
-    """Bring a connection into a room, wherever it is; it is there when the answer comes."""
-    await services.fleet.act(request.connection, "join", request)
+    """Bring a connection, or all of a user, into a room, wherever they are; they are there when the answer comes.
+
+    In the chat only where the user may join; the client is told, as of a join of its own.
+    """
+    await _act(services, "join", request)
     return DoneAnswer()
 
 
-@verb("rooms", PlaceRequest, DoneAnswer, application="program")
+@verb("rooms", PlaceRequest, DoneAnswer)
 async def leave(services: Services, caller: Caller, request: PlaceRequest, key: str) -> DoneAnswer:
-    """Take a connection out of a room, wherever it is."""
-    await services.fleet.act(request.connection, "leave", request)
+    """Take a connection, or all of a user, out of a room, wherever they are; in the chat the client is told."""
+    await _act(services, "leave", request)
     return DoneAnswer()
+
+
+async def _act(services: Services, what: str, request: PlaceRequest) -> None:
+    """Have the connections join or leave. Raises VerbError, BusError."""
+    if bool(request.connection) == bool(request.user):
+        raise VerbError("bad_request", "give a connection or a user, and not both", field="connection")
+    if request.connection:
+        await services.fleet.act(request.connection, what, request)
+        return
+    found = await services.fleet.connections_of(request.user)
+    acts = (services.fleet.act(one, what, PlaceRequest(room=request.room, connection=one)) for one in found)
+    results = await asyncio.gather(*acts, return_exceptions=True)
+    failures = [one for one in results if isinstance(one, BaseException)]
+    gone = [one for one in failures if isinstance(one, VerbError) and one.code == "not_found"]
+    if len(gone) == len(found):
+        raise VerbError("not_found", f"no user {request.user} is connected", field="user")
+    for failure in failures:
+        if failure not in gone:
+            raise failure
 
 
 @verb("rooms", MembersRequest, MembersPage, reads=True)
@@ -229,10 +260,24 @@ def part(node: Node, args: bytes) -> list[tuple[str, int]]:
 
 
 async def act_join(connection: ClientConnection, args: bytes) -> None:
-    """Carry out `join` where the connection is. Raises BusError."""
-    await connection.join(_decode_join(args).room)
+    """Carry out `join` where the connection is. Raises VerbError, BusError."""
+    room = _decode_join(args).room
+    if not isinstance(connection.app, ChatConnection):
+        await connection.join(room)
+        return
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await connection.app.enter(room)
+    except RequestError as error:
+        raise of_request(error) from None
+    except TimeoutError:
+        raise VerbError("unavailable", f"the connection did not join within {DEADLINE:g} s") from None
 
 
 async def act_leave(connection: ClientConnection, args: bytes) -> None:
     """Carry out `leave` where the connection is. Raises BusError."""
-    await connection.leave(_decode_join(args).room)
+    room = _decode_join(args).room
+    if isinstance(connection.app, ChatConnection):
+        connection.app.leave(room)
+    else:
+        await connection.leave(room)

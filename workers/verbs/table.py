@@ -46,6 +46,7 @@ def parts(node: Node) -> Mapping[str, Part]:
     return {
         "rooms": partial(rooms.part, node),
         "connections": partial(people.part, node),
+        "ids": partial(people.part_ids, node),
         "disconnect": partial(people.part_disconnect, node),
         "settings": partial(host_settings.part, node),
     }

@@ -9,11 +9,12 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from workers.bus.port import BusError
 from workers.bus.port import Placed as Place
 from workers.chat.app import ChatApplication
+from workers.chat.rules.request_error import RequestError
 from workers.node.node import Node
 from workers.room_options import Options
 from workers.tasks import answer_of
 from workers.verbs.fleet import Fleet
-from workers.verbs.request import Caller, PlacedAnswer, VerbAnswer, VerbError, VerbRequest
+from workers.verbs.request import STATUS, Caller, PlacedAnswer, VerbAnswer, VerbError, VerbRequest
 
 R = TypeVar("R", bound=VerbRequest)
 A = TypeVar("A", bound=VerbAnswer)
@@ -88,6 +89,12 @@ def verb(
         return VerbRow(name.rstrip("_"), group, request, answer, run, application, reads, keyed)
 
     return make
+
+
+def of_request(error: RequestError) -> VerbError:
+    """What the chat's rules refuse, as a verb says it."""
+    code = error.code if error.code in STATUS else "forbidden"  # banned, muted
+    return VerbError(code, str(error), field=error.field or "", retry_after=error.retry_after or 0.0)
 
 
 def placed(room: str, place: Place) -> PlacedAnswer:

@@ -301,3 +301,11 @@ def test_who_is_not_let_in_stays_away():
     assert isinstance(told, Tell)
     assert isinstance(away, StayAway)
     assert (away.why.code, away.why.field) == ("forbidden", "token")
+
+
+def test_a_room_that_a_program_brings_the_client_into_is_told_and_kept() -> None:
+    one = greeted("tea")
+    (told,) = heard(one, server(type="joined", room="hall", epoch="e", offset=3))
+    assert isinstance(told, Tell) and isinstance(told.event, events.Joined) and told.event.room == "hall"
+    assert shown(heard(one, message("hall", 4))) == [4]
+    assert {room["room"] for room in json.loads(one.hello(None))["rooms"]} == {"tea", "hall"}

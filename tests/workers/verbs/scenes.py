@@ -178,6 +178,22 @@ CHAT: Final[dict[str, Call]] = {
         refused_method=lambda gateway: gateway.react("hall", 1, "\u200b", user="ada"),
         code="bad_request",
     ),
+    "join": Call(
+        request=lambda one: {"user": one.user, "room": f"{one.room}-2"},
+        method=lambda gateway, one: gateway.join(user=one.user, room=f"{one.room}-2"),
+        part=_nothing,
+        effect=lambda one: one.told("joined"),
+        refused={"user": "nobody", "room": "hall"},
+        refused_method=lambda gateway: gateway.join(user="nobody", room="hall"),
+    ),
+    "leave": Call(
+        request=lambda one: {"connection": one.connection, "room": one.room},
+        method=lambda gateway, one: gateway.leave(one.connection, one.room),
+        part=_nothing,
+        effect=lambda one: one.told("left"),
+        refused={"connection": NOWHERE, "room": "hall"},
+        refused_method=lambda gateway: gateway.leave(NOWHERE, "hall"),
+    ),
     "kick": Call(
         request=lambda one: _of(one, room=one.room),
         method=lambda gateway, one: gateway.kick(user=one.user, room=one.room, reason="why"),

@@ -211,7 +211,7 @@ async def test_what_the_chat_says_edits_and_keeps(chatmaster: Callable[..., Chat
             assert [row["action"] for row in gateway.audit()] == ["unmute", "mute"]
             assert {row["by"] for row in gateway.audit()} == {"gateway"}
             assert gateway.token("ada", role="moderator").count(".") == 2
-            for wrong in (lambda: gateway.join("a1", "hall"), lambda: gateway.session_get("a1")):
+            for wrong in (lambda: gateway.unbind("a1"), lambda: gateway.session_get("a1")):
                 with pytest.raises(WrongApplication):
                     wrong()
             gateway.kick(user=guest.user, room="hall", reason="out")
@@ -270,6 +270,38 @@ def asked(server: Chatmaster) -> bool:
     """Whether the call with the key is being carried out."""
     with redis.Redis.from_url(url_of(server)) as store:
         return bool(store.exists(keys.kept_answer("chat", "gateway", "session_set", "k")))
+
+
+async def test_a_program_brings_people_of_the_chat_into_rooms_and_out(chatmaster: Callable[..., Chatmaster]) -> None:
+    rooms = [{"match": "staff", "join": ["role:moderator"]}]
+    config = "".join(f'[[rooms]]\nmatch = "{one["match"]}"\njoin = {json.dumps(one["join"])}\n' for one in rooms)
+    server = chatmaster(config=config, workers=2, settings={"auth.secret": "s" * 40})
+    token = tokens.sign("ada", secret="s" * 40)
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(AsyncGateway(url_of(server)))
+        sockets = [await stack.enter_async_context(await ChatSocket.enter(server.url, token=token)) for _ in range(4)]
+        await gateway.join(user="ada", room="hall")
+        placed = await gateway.say("hall", "welcome", user="bot")
+        for socket in sockets:
+            joined = await socket.expect("joined")
+            assert (joined["room"], "id" in joined) == ("hall", False)
+            assert (await socket.expect("message"))["offset"] == placed.offset == joined["offset"] + 1
+            assert (await socket.ask(type="say", room="hall", text="hi"))["type"] == "ack"
+        await gateway.join(user="ada", room="hall")  # they are there already, and nobody is told
+        first = str(sockets[0].welcome["connection"])
+        await gateway.leave(first, "hall")
+        assert (await sockets[0].expect("left"))["room"] == "hall"
+        assert (await sockets[0].ask(type="say", room="hall", text="hi"))["code"] == "not_joined"
+        await gateway.leave(first, "hall")
+        with pytest.raises(GatewayRefused):
+            await gateway.join(first, "staff")
+        await gateway.ban("ada", room="yard")
+        with pytest.raises(GatewayRefused):
+            await gateway.join(first, "yard")
+        with pytest.raises(ValueError, match="not both"):
+            await gateway.join(first, "hall", user="ada")
+        for socket in sockets:
+            assert (await socket.ask(type="ping"))["type"] == "pong"
 
 
 async def test_both_sides_of_a_direct_message_are_changed(chatmaster: Callable[..., Chatmaster]) -> None:

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.support import gateways
 from workers import Gateway
+
+
+def test_the_methods_of_both_gateways_come_from_one_source() -> None:
+    assert gateways.TARGET.read_text() == gateways.written(), "run: python -m tests.support.gateways"
 
 
 @pytest.mark.parametrize(

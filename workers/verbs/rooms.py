@@ -40,6 +40,10 @@ from workers.verbs.verb import AnyVerb, Services, of_request, verb
 _MEMBERS: Final = load(Path(__file__).parent / "scripts" / "members.lua")
 
 
+# About how many users one step of the store's cursor gives. Always as many: a page that ends within a step is gone on
+# with after the last user of that step, which another size would make another step.
+SCANNED: Final = 1000
+
 MembersCursor = Annotated[
     str,
     Meta(
@@ -191,7 +195,7 @@ async def members(services: Services, caller: Caller, request: MembersRequest, k
     script = services.node.bus.script(_MEMBERS)
     found: list[MemberRow] = []
     while True:
-        reply = await services.node.bus.call_read(script, [users, names], [scan, request.limit])
+        reply = await services.node.bus.call_read(script, [users, names], [scan, SCANNED])
         rows = sorted(_rows(reply), key=lambda one: one.user)
         rest = [one for one in rows if one.user > after]
         free = request.limit - len(found)

@@ -24,6 +24,7 @@ from tests.support.sources import ROOT
 from tests.support.wait import until_async
 from tests.support.ws import ChatSocket, RawSocket
 from workers import AsyncGateway, Gateway, GatewayError, GatewayNotFound, GatewayRefused, WrongApplication
+from workers.cluster import keys as presence_keys
 from workers.verbs import keys
 from workers.verbs.request import STATUS, VerbRequest
 from workers.verbs.table import GROUPS, TABLE
@@ -172,6 +173,25 @@ async def test_lists_come_whole_in_pages(program: Chatmaster) -> None:
                 if not cursor:
                     break
             assert pages == 3 and len(seen) == len(set(seen)) == (13 if name == "rooms" else 12), name
+
+
+async def test_members_come_whole_whatever_the_sizes_of_the_pages(program: Chatmaster) -> None:
+    """A large room: the store gives its users in an order of its own, some at a time."""
+    users = {f"user{number:04}": 1 for number in range(3000)}
+    async with await RawSocket.open(f"{program.url}?user=ada") as socket, AsyncGateway(url_of(program)) as gateway:
+        await gateway.join(str(await socket.read_message()), "large")
+        with redis.Redis.from_url(url_of(program)) as store:
+            store.hset(presence_keys.of_room("chat", "large")[1], mapping=users)
+        for sizes in ((1000,), (7, 900, 13), (1, 1000, 499)):
+            seen: list[str] = []
+            cursor, turn = "", 0
+            while turn == 0 or cursor:
+                size = sizes[turn % len(sizes)]
+                page = await gateway._call("members", {"room": "large", "cursor": cursor, "limit": size})
+                assert len(page["members"]) <= size
+                seen += [row["user"] for row in page["members"]]
+                cursor, turn = page["cursor"], turn + 1
+            assert sorted(seen) == sorted(set(seen)) and set(users) <= set(seen), sizes
 
 
 def verb(server: Chatmaster, name: str, request: dict[str, Any]) -> Any:

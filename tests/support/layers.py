@@ -17,6 +17,7 @@ SHARED = {
     "chatmaster.store.layout",
     "chatmaster.store.refusals",
     "chatmaster.store.url",
+    "chatmaster.tokens",
     "chatmaster.tracebacks",
 }
 

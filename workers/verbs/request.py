@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from workers.addressing import connection_id, is_inbox, room_name, room_or_inbox, user_id
+from workers.addressing import INBOX, connection_id, is_inbox, room_name, room_or_inbox, user_id
 from workers.payload import close_reason
 from workers.room_options import matches
 
@@ -42,7 +42,7 @@ def _or_empty(pattern: str, description: str) -> Meta:
 
 
 RoomName = Annotated[str, _name(_ROOM, "The name of a room.")]
-_LOG = rf"{_ROOM}|{_USER.replace('^', '^@', 1)}"
+_LOG: Final = rf"{_ROOM}|{_USER.replace('^', f'^{INBOX}', 1)}"
 LogName = Annotated[str, _name(_LOG, "The name of a room, or of an inbox: `@` and a user.")]
 UserId = Annotated[str, _name(_USER, "The id of a user.")]
 ConnectionId = Annotated[str, _name(_CONNECTION, "The id of a connection.")]

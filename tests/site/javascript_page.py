@@ -19,6 +19,8 @@ _INTRO = """# The client for JavaScript
 
 `/chat.js` of a running server, for browsers and Node, without dependencies. It reconnects by itself, gives each message
 of a room in order and once, and carries out each request once. This page is made from the module's own comments.
+The package `chatmaster-client` for npm (`cd etc/javascript/client && npm pack`) is the same module with types, a `Room`
+that follows messages and people for user interfaces, and React's hook `useRoom` (`chatmaster-client/react`).
 
 ```js
 import { connect } from "http://127.0.0.1:8000/chat.js";

@@ -30,6 +30,9 @@ ARGUMENTS = [
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
+# A service worker would answer before a test's own routes do.
+USUAL = {"locale": "en-GB", "service_workers": "block"}
+
 sync_api.expect.set_options(timeout=10_000)
 
 
@@ -72,7 +75,8 @@ class Person:
 
     def _noted(self, kind: str, text: str) -> None:
         # A connection that cannot be made is said by the browser itself, whoever catches it.
-        if kind in ("error", "warning") and "WebSocket connection to" not in text:
+        passed = ("WebSocket connection to", "Service Worker registration blocked by Playwright")
+        if kind in ("error", "warning") and not any(one in text for one in passed):
             self.complaints.append(f"{kind}: {text}")
 
     def come(self, room: str = "lobby") -> Person:
@@ -161,7 +165,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Person]]:
     def make(
         server: Chatmaster, name: str = "", *, width: int = 1280, height: int = 800, people: bool = True, **how: Any
     ) -> Person:
-        context = browser.new_context(viewport={"width": width, "height": height}, **({"locale": "en-GB"} | how))
+        context = browser.new_context(viewport={"width": width, "height": height}, **(USUAL | how))
         page = context.new_page()
         if name:
             value = json.dumps(json.dumps(name))

@@ -1,4 +1,4 @@
-"""The page in 28 states as axe-core judges it: WCAG 2.2 A and AA, and best practices.
+"""The page in 31 states as axe-core judges it: WCAG 2.2 A and AA, and best practices.
 
 It finds what is named, ordered and coloured badly by rule; `test_accessibility.py` tests what a person does.
 """
@@ -24,7 +24,7 @@ RUN = """async () => {
     return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
         `${id}: ${target.join(" ")}: ${failureSummary.split("\\n").slice(1).join(" ")}`));
 }"""
-STATES = 28
+STATES = 31
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -108,6 +108,17 @@ def see_popups(judge: Judge, ada: Any) -> None:
     page.get_by_role("button", name="About this conversation").click()
     judge.look(ada, "menu of the room")
     escape(ada)
+    page.get_by_role("button", name="About this conversation").click()
+    page.get_by_role("menuitem", name="Notifications").click()
+    page.get_by_role("combobox", name="Tell me of").wait_for()
+    judge.look(ada, "dialog of what a room tells")
+    escape(ada, "dialog")
+    page.get_by_role("button", name="Settings").click()
+    judge.look(ada, "settings")
+    page.get_by_role("menuitem", name="Notifications").click()
+    page.get_by_role("combobox", name="Sound").wait_for()
+    judge.look(ada, "dialog of notifications")
+    escape(ada, "dialog")
     page.get_by_role("button", name="Join or create a room").click()
     judge.look(ada, "dialog for a room")
     page.get_by_role("textbox", name="Name of the room").fill("no/good")

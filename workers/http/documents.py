@@ -120,6 +120,8 @@ def content_security_policy(page: bytes) -> str:
         "script-src": ["'self'", *_hashes(_inline_script, text)],
         "style-src": ["'self'", *_hashes(_inline_style, text)],
         "connect-src": ["'self'", *_connects(text)],
+        "manifest-src": ["'self'"],
+        "worker-src": ["'self'"],
         "img-src": ["'self'", "data:"],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],

@@ -22,7 +22,7 @@ EXTENSION: Final = "chatmaster"  # in a scope's extensions: {"local": whether th
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
 SCRIPT: Final = "text/javascript; charset=utf-8"
-JSON: Final = "application/json"
+_TYPES: Final = {"json": "application/json", "webmanifest": "application/manifest+json", "png": "image/png"}
 
 # The files change with the version of the server: a browser may keep them, but asks each time.
 _REVALIDATED: Final = {"Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
@@ -141,4 +141,4 @@ def _kept(name: str) -> dict[str, str]:
 
 
 def _type_of(name: str) -> str:
-    return JSON if name.endswith(".json") else SCRIPT
+    return _TYPES.get(name.rpartition(".")[2], SCRIPT)

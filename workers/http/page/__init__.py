@@ -15,6 +15,7 @@ SCRIPT_ADDRESS = "./chat.js"  # beside the page, under whatever path a proxy has
 STYLES = ("base", "frame", "sidebar", "messages", "composer", "panels", "forced", "print")
 # What is loaded when it is first needed, if `npm run build` in etc/javascript has made it.
 PARTS = ("emoji", "highlight")
+SHELL = ("sw.js", "manifest.webmanifest", "icon-192.png", "icon-512.png")  # what makes the page installable
 WORDS = ("de", "ja", "zh-Hans")  # languages with a catalogue: the page itself is English
 
 
@@ -57,7 +58,7 @@ def build(links: SiteLinks = SiteLinks()) -> PageFiles:
         html = html.replace(mark, text, 1)
     page = html.encode()
     parts[addresses[LATER]] = later
-    return PageFiles(page, content_security_policy(page), script, parts | _catalogues())
+    return PageFiles(page, content_security_policy(page), script, parts | _catalogues() | _shell())
 
 
 def _with_address(script: str, names: tuple[str, str]) -> str:
@@ -70,6 +71,10 @@ def _link(name: str, url: str) -> str:
 
 def _catalogues() -> dict[str, bytes]:
     return {f"words/{language}.json": _read(f"words/{language}.json").encode() for language in WORDS}
+
+
+def _shell() -> dict[str, bytes]:
+    return {name: resources.files(__package__).joinpath(f"shell/{name}").read_bytes() for name in SHELL}
 
 
 def _part(name: str) -> bytes | None:

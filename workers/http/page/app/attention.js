@@ -1,16 +1,31 @@
-/** Owns how the page calls for attention: the title, the live region, and notifications where the person allows them. */
+/**
+ * Owns how the page calls for attention: the title, the icon and its badge, the live region, a sound, and notifications
+ * where the person allows them.
+ */
 /** @import { Conversation, Message } from "./conversation.js" */
 /** @import { App } from "./main.js" */
 import { byId } from "./dom.js";
+import { forgetLevels, isFirstToTell, isQuiet, levelOf, QUIET, quietText } from "./levels.js";
 import { textOf } from "./message.js";
+import { playSound } from "./sound.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
+
+const QUIET_LOOK_EVERY = 30_000; // ms: the time without disturbance ends by itself
+const DOT = `<circle cx='24' cy='8' r='7' fill='COLOUR' stroke='#fff' stroke-width='2'/>`;
 
 export class Attention {
   /** @param {App} app */
   constructor(app) {
     this.app = app;
+    /** @type {string} */
+    this.icon = byId("icon").href;
     byId("notify").addEventListener("click", () => this.toggle());
+    addEventListener("storage", () => {
+      forgetLevels();
+      this.show();
+    });
+    setInterval(() => kept.get(QUIET) && this.show(), QUIET_LOOK_EVERY);
     this.show();
   }
 
@@ -19,26 +34,31 @@ export class Attention {
   }
 
   async toggle() {
+    if (await this.allowed()) kept.set("notify", !kept.get("notify", false));
+    this.show();
+  }
+
+  /** Whether the browser lets the page notify, once the person was asked. */
+  async allowed() {
     if (!("Notification" in window)) {
       this.app.toast(t("This browser has no notifications"));
-      return;
+      return false;
     }
     const permission =
       Notification.permission === "default" ? await Notification.requestPermission() : Notification.permission;
-    if (permission !== "granted") this.app.toast(t("The browser does not allow notifications here"));
-    else kept.set("notify", !kept.get("notify", false));
-    this.show();
+    if (permission === "granted") return true;
+    this.app.toast(t("The browser does not allow notifications here"));
+    return false;
   }
 
   show() {
     const button = byId("notify");
-    const words = this.wanted
-      ? t("Notifications are on: mentions and direct messages, while this page is open")
-      : t("Notifications are off");
+    const loud = this.wanted && !isQuiet();
+    const words = this.wanted ? t("Notifications are on") : t("Notifications are off");
     button.setAttribute("aria-pressed", String(this.wanted));
     button.setAttribute("aria-label", t("Notifications"));
-    button.title = words;
-    button.querySelector("use").setAttribute("href", this.wanted ? "#i-bell" : "#i-bell-off");
+    button.title = isQuiet() ? quietText() : words;
+    button.querySelector("use").setAttribute("href", loud ? "#i-bell" : "#i-bell-off");
   }
 
   /**
@@ -54,8 +74,12 @@ export class Attention {
     const where = conversation.direct
       ? t("{name} to you", { name })
       : t("{name} in {room}", { name, room: model.titleOf(conversation) });
-    if (here || forMe) byId("said").textContent = `${here ? name : where}: ${textOf(message)}`;
-    if (forMe && this.wanted && !document.hasFocus()) this.notify(conversation, message, where);
+    const level = levelOf(conversation);
+    if (here || (forMe && level !== "none")) byId("said").textContent = `${here ? name : where}: ${textOf(message)}`;
+    if (level === "none" || (level === "mentions" && !forMe) || isQuiet()) return;
+    if (here && document.hasFocus()) return;
+    if (kept.get("sound", false) && isFirstToTell(conversation, message)) playSound();
+    if (this.wanted && !document.hasFocus()) this.notify(conversation, message, where);
   }
 
   /**
@@ -64,14 +88,12 @@ export class Attention {
    * @param {string} where
    */
   notify(conversation, message, where) {
+    const options = { body: textOf(message), tag: conversation.id, data: { place: conversation.id } };
     let note;
     try {
-      note = new Notification(where, { body: textOf(message), tag: conversation.id });
+      note = new Notification(where, options);
     } catch {
-      // Chrome on Android has permission to give, but no constructor for pages.
-      kept.set("notify", false);
-      this.show();
-      this.app.toast(t("This browser shows no notifications of pages"));
+      this.notifyByWorker(where, options); // Chrome on Android has no constructor for pages
       return;
     }
     note.onclick = () => {
@@ -81,13 +103,56 @@ export class Attention {
     };
   }
 
-  /** The number of unread messages in the tab's title. */
+  /**
+   * @param {string} title
+   * @param {NotificationOptions} options
+   */
+  async notifyByWorker(title, options) {
+    const worker = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
+    if (worker) {
+      await worker.showNotification(title, options);
+      return;
+    }
+    kept.set("notify", false);
+    this.show();
+    this.app.toast(t("This browser shows no notifications of pages"));
+  }
+
+  /** The number of unread messages in the tab's title, and on the icon; rooms that are to be silent do not count. */
   title() {
     const { model } = this.app;
-    const unread = [...model.conversations.values()].reduce((sum, one) => sum + one.unread, 0);
+    const counted = [...model.conversations.values()].filter((one) => one.unread && levelOf(one) !== "none");
+    const unread = counted.reduce((sum, one) => sum + one.unread, 0);
     const title = model.current
       ? `${model.current.direct ? "" : "#"}${model.titleOf(model.current)} – Chatmaster`
       : "Chatmaster";
     document.title = unread ? `(${unread}) ${title}` : title;
+    this.badge(
+      unread,
+      counted.some((one) => one.mentioned),
+    );
   }
+
+  /**
+   * @param {number} unread
+   * @param {boolean} loud something is for the person
+   */
+  badge(unread, loud) {
+    const href = unread ? withDot(this.icon, loud) : this.icon;
+    if (byId("icon").href === href) return;
+    byId("icon").href = href;
+    if (!("setAppBadge" in navigator)) return;
+    const done = unread ? navigator.setAppBadge(unread) : navigator.clearAppBadge();
+    done.catch(() => {}); // only an installed page has a badge
+  }
+}
+
+/**
+ * The icon, which is an SVG in a data: address, with a dot.
+ * @param {string} icon
+ * @param {boolean} loud
+ */
+function withDot(icon, loud) {
+  const dot = DOT.replace("COLOUR", loud ? "#d9480f" : "#8a8f8c");
+  return icon.replace(/(%3C\/svg%3E|<\/svg>)$/i, `${encodeURIComponent(dot)}$1`);
 }

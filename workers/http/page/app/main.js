@@ -23,6 +23,7 @@ import { openMenu } from "./popup.js";
 import { press } from "./press.js";
 import { sanctionText } from "./sanction_text.js";
 import { startSettings } from "./settings.js";
+import { startShell } from "./shell.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
 import { browserStorage, kept } from "./storage.js";
@@ -395,6 +396,13 @@ export class App {
     usePart(import("./sanctions.js"), ({ openSanctions }) => openSanctions(this));
   }
 
+  /** @param {Conversation} [conversation] none: of all */
+  askNotifications(conversation) {
+    usePart(import("./notifications.js"), ({ openLevel, openNotifications }) =>
+      conversation ? openLevel(this, conversation) : openNotifications(this),
+    );
+  }
+
   /** @param {HTMLElement} anchor */
   openRoomMenu(anchor) {
     const { current, moderates } = this.model;
@@ -402,6 +410,11 @@ export class App {
     /** @type {any[]} */
     const items = [
       !current.direct && { icon: "link", text: t("Copy a link to this room"), act: () => this.copyLink(current.id) },
+      (current.direct || current.joined) && {
+        icon: "bell",
+        text: t("Notifications…"),
+        act: () => this.askNotifications(current),
+      },
       moderates && { icon: "shield", text: t("Moderate…"), act: () => this.moderate(current.peer) },
       moderates && { icon: "shield", text: t("Bans and mutes…"), act: () => this.listSanctions() },
       !current.direct &&
@@ -497,4 +510,6 @@ function address() {
 press.listen();
 await learnWords();
 startTheme();
-startSettings(new App());
+const app = new App();
+startSettings(app);
+startShell(app);

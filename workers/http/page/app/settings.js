@@ -13,10 +13,12 @@ export function startSettings(app) {
 }
 
 /** @param {App} app */
-function settingItems({ login }) {
+function settingItems(app) {
+  const { login } = app;
   const language = t("Language: {language}", { language: LANGUAGES[pageLanguage()] });
   return [
     { icon: "globe", text: language, act: askLanguage },
+    { icon: "bell", text: t("Notifications…"), act: () => app.askNotifications() },
     login.canSignIn && { icon: "enter", text: t("Sign in"), act: () => login.go() },
     login.canSignOut && { icon: "leave", text: t("Sign out"), act: () => login.askSignOut() },
   ].filter((item) => item !== false);

@@ -196,3 +196,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     http: Http = msgspec.field(default_factory=Http)
     api: Api = msgspec.field(default_factory=Api)
     log: Log = msgspec.field(default_factory=Log)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log may show."""
+        return tuple(filter(None, (self.auth.secret, self.hooks.secret)))

@@ -167,7 +167,7 @@ def _of_a_start(loaded: Loaded) -> list[Finding]:
         lambda: _secret(len(auth.secret.encode()) if auth.secret else None),
     )
     found = [finding for check in checks for finding in check()]
-    if loaded.file is not None and (auth.secret or "@" in loaded.settings.store.url):
+    if loaded.file is not None and (loaded.settings.secrets or "@" in loaded.settings.store.url):
         found += _readable_by_others(loaded.file)
     return found
 

@@ -248,7 +248,7 @@ def open_log(loaded: Loaded, account: privileges.UnixAccount | None = None) -> l
     """Open the master's own log. Raises ChatmasterError."""
     settings = effective_settings(loaded)
     try:
-        handler = logs.configure(settings.log, "master", instance=settings.master.name, secrets=(settings.auth.secret,))
+        handler = logs.configure(settings.log, "master", instance=settings.master.name, secrets=settings.secrets)
         if settings.log.file and account is not None and os.geteuid() == 0:
             # The workers, which are not root, open the file themselves.
             os.fchown(handler.fileno(), -1 if account.uid is None else account.uid, -1)

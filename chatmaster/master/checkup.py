@@ -80,7 +80,7 @@ class Checkup:
             "log_lines_dropped": status["totals"]["log_lines_dropped"],
             "faults": status["faults"],
             "secret_bytes": len(settings.auth.secret.encode()) if settings.auth.secret else None,
-            "holds_secret": bool(settings.auth.secret or "@" in loaded.settings.store.url),
+            "holds_secret": bool(settings.secrets or "@" in loaded.settings.store.url),
         }
 
 

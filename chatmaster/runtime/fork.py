@@ -158,7 +158,7 @@ def _start_logging(task: Task, process: str) -> LogKeeper | None:
             task.settings.log,
             process,
             instance=task.settings.master.name,
-            secrets=(task.settings.auth.secret,),
+            secrets=task.settings.secrets,
             on_drop=count,
         )
     except OSError as error:  # the master's own handler stays in use

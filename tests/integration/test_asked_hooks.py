@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +17,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.backend import Backend
-from tests.support.server import Chatmaster
+from tests.support.server import ROOT, Chatmaster
 from tests.support.ws import ChatSocket
 
 Make = Callable[..., Chatmaster]
+SECRET = "a secret of thirty-two characters"
 HOOKS = ("handshake", "hello", "join", "say")
 PROGRAM = """
 from workers.chat import Chat
@@ -48,7 +54,7 @@ def willing(backend: Backend) -> None:
 def settings(backend: Backend, *hooks: str) -> dict[str, Any]:
     return {
         **{f"hooks.{hook}": backend.url(f"/{hook}") for hook in hooks},
-        "hooks.secret": "a secret of thirty-two characters",
+        "hooks.secret": SECRET,
         "hooks.timeout": 2.0,
         "hooks.headers": ["cookie"],
     }
@@ -168,6 +174,28 @@ async def test_a_handshake_is_refused(
             pass
     assert refused.value.response.status_code == status
     assert (refused.value.response.body or b"").strip() == body
+
+
+PHP = """<?php
+$_SERVER += ['HTTP_WEBHOOK_ID' => $argv[1], 'HTTP_WEBHOOK_TIMESTAMP' => $argv[2], 'HTTP_WEBHOOK_SIGNATURE' => $argv[3]];
+$secret = $argv[4];
+SNIPPET
+echo $good ? 'good' : 'bad';
+"""
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="php is not installed")
+async def test_the_documents_php_verifies_a_question(server: Chatmaster, backend: Backend, tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```php\n(.*?)```", (ROOT / "etc/doc/hooks.md").read_text(), re.DOTALL)
+    (tmp_path / "a.php").write_text(PHP.replace("SNIPPET", snippet.replace("php://input", "php://stdin")))
+    async with await ChatSocket.enter(server.url, "lobby"):
+        question = backend.requests("/join")[-1]
+    signed = [question["headers"][f"webhook-{name}"] for name in ("id", "timestamp", "signature")]
+    secret = "whsec_" + base64.b64encode(SECRET.encode()).decode()
+    for body, said in ((question["body"], "good"), (question["body"] + " ", "bad")):
+        command = ["php", str(tmp_path / "a.php"), *signed, secret]
+        done = subprocess.run(command, input=body, capture_output=True, text=True, timeout=20)
+        assert done.stdout == said, done.stdout + done.stderr
 
 
 async def test_the_programs_own_hook_is_asked_first(chatmaster: Make, backend: Backend, tmp_path: Any) -> None:

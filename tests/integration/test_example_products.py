@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -273,6 +275,13 @@ def test_the_port_of_the_gatewayworker_program(store: str, serve: Serve) -> None
         assert read(ada, "notice")["text"] == "your build passed"
         bob.close()
         assert read(ada, "went")["user"] == "bob"
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="php is not installed")
+@pytest.mark.parametrize("program", sorted(EXAMPLES.rglob("*.php")), ids=lambda path: path.name)
+def test_a_program_in_php_is_php(program: Path) -> None:
+    done = subprocess.run(["php", "-l", str(program)], capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_migration_guide_shows_the_programs_as_they_are() -> None:

@@ -112,7 +112,9 @@ def copy_counters(node: Node, row: WorkerStats) -> None:
     if node.endpoints:
         _copy_transport(node, row)
     node.counters.copy_to(row)
-    row[Field.CALLBACK_ERRORS] += sum(endpoint.shared.counts.callback_errors for endpoint in node.endpoints)
+    row[Field.CALLBACK_ERRORS] += node.backend.failures + sum(
+        endpoint.shared.counts.callback_errors for endpoint in node.endpoints
+    )
 
 
 def _copy_transport(node: Node, row: WorkerStats) -> None:

@@ -95,6 +95,7 @@ export class Chat extends Verbs {
     /** @type {any} */
     this.ws = null;
     this.opened = false; // some connection
+    this.complaint = ""; // the last failure of the program that the console was told
     this.tried = 0; // connections
     this.refused = false; // none opens, although the server is there
     this.answered = false; // this connection got as far as `welcome`
@@ -353,12 +354,25 @@ export class Chat extends Verbs {
   /** @param {import("./core.js").Action[]} actions */
   carryOut(actions) {
     for (const action of actions) {
-      if (action.do === "tell") this.dispatchEvent(new CustomEvent(action.type, { detail: action.detail }));
+      if (action.do === "tell") this.tell(action.type, action.detail);
       else if (action.do === "send") this.send(action.message);
       else if (action.do === "finish") this.settle(action.id, action.answer, action.error);
       else if (action.do === "resume") this.cut("something is missing: resuming");
       else this.cut(action.reason, POLICY);
     }
+  }
+
+  /**
+   * A failure of the server's program is for the developer, too: once, though the request is tried again and again.
+   * @param {string} type
+   * @param {any} detail
+   */
+  tell(type, detail) {
+    if (type === "retrying" && detail.code === "internal" && detail.message !== this.complaint) {
+      this.complaint = detail.message;
+      console.error(`chatmaster: ${detail.message}`);
+    }
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   /**
@@ -371,7 +385,6 @@ export class Chat extends Verbs {
     if (!request) return;
     this.waiting.delete(id);
     clearTimeout(request.timer);
-    if (error?.code === "internal") console.error(`chatmaster: ${error.message}`);
     if (error) request.reject(error);
     else request.resolve(answer);
   }

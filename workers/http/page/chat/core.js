@@ -326,9 +326,8 @@ export class Core {
     if (WORTH_A_RETRY.has(error.code)) {
       request.sent = false;
       request.notBefore = now + (error.retry_after_ms ?? RETRY_AFTER);
-      return [
-        tell("retrying", { kind: request.kind, key: request.fields.key, code: error.code, at: request.notBefore }),
-      ];
+      const { code, message } = error;
+      return [tell("retrying", { kind: request.kind, key: request.fields.key, code, message, at: request.notBefore })];
     }
     this.requests.take(request.id);
     if (request.kind === "join") this.rooms.delete(request.fields.room);
@@ -344,7 +343,8 @@ export class Core {
   helloRefused(error, now) {
     if (WORTH_A_RETRY.has(error.code)) {
       this.helloAt = now + (error.retry_after_ms ?? RETRY_AFTER);
-      return [tell("retrying", { kind: "hello", code: error.code, at: this.helloAt })];
+      const { code, message } = error;
+      return [tell("retrying", { kind: "hello", code, message, at: this.helloAt })];
     }
     if (error.field !== "name" || !this.name) {
       return [tell("error", error), { do: "stay away", reason: `${error.code}: ${error.message}` }];

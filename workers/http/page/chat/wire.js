@@ -88,5 +88,5 @@
  * @property {import("./chat.js").State} state
  * @property {{recovered: number, lost: number, resets: number}} caughtup
  * @property {{kind: string, key?: string, room?: string}} sent
- * @property {{kind: string, key?: string, code: string, at: number}} retrying
+ * @property {{kind: string, key?: string, code: string, message: string, at: number}} retrying
  */

@@ -62,6 +62,8 @@ class Performance:
             self._script(block)
         elif block.language in ("js", "javascript"):
             self._node(block)
+        elif block.language == "toml" and "tutorial" in block.document:
+            (self.folder / "chatmaster.toml").write_text(block.text)
 
     def stop(self) -> None:
         """Stop the server of this folder, where one runs."""

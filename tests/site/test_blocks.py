@@ -21,9 +21,14 @@ PERFORMED = [
     "etc/doc/http.md",
     "etc/doc/login.md",
     "etc/doc/program.md",
+    "etc/doc/migrate-socketio.md",
     "etc/doc/trouble.md",
+    "etc/doc/tutorial-chat.md",
+    "etc/doc/tutorial-django.md",
+    "etc/doc/tutorial-fastapi.md",
+    "etc/doc/tutorial-program.md",
 ]
-_CARRIED_OUT = ("console", "sh", "bash", "python", "js", "javascript")
+_CARRIED_OUT = ("console", "sh", "bash", "python", "js", "javascript", "toml")
 
 
 @pytest.mark.parametrize("document", PERFORMED)

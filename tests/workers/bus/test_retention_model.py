@@ -17,7 +17,7 @@ import pytest
 from chatmaster.settings import Limits, Settings, Store
 from tests.contract.conftest import Under
 from tests.contract.stores import RealStore
-from workers.bus import publisher, redis_bus
+from workers.bus import publisher, redis_bus, store_bus
 from workers.bus.port import Change, Entry, NoTarget, NotAuthor, StoreRefused, TooMany
 from workers.bus.script import Script, load_own
 from workers.chat.rules.amendments import amended
@@ -203,7 +203,7 @@ def without(name: str, old: str, new: str) -> Any:
     ],
 )  # fmt: skip
 async def test_the_game_finds_the_fault_when_a_rule_is_left_out(store, monkeypatch, name, old, new):
-    for user in (publisher, redis_bus):
+    for user in (publisher, redis_bus, store_bus):
         monkeypatch.setattr(user, "load_own", without(name, old, new))
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         await games(store, 4)

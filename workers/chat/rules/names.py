@@ -205,10 +205,8 @@ def generated(number: int) -> str:
 
 def _skeleton(name: str) -> str:
     """UTS #39, 4: NFD without ignorable characters, prototypes, NFD again; spaces are hardly visible, so left out."""
-    prototypes = _prototypes()
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", name))
-    shown = "".join(prototypes.get(one, one) for one in decomposed if one != " " and ord(one) not in _IGNORABLE)
-    return unicodedata.normalize("NFD", shown)
+    return unicodedata.normalize("NFD", decomposed.translate(_shown_as()))
 
 
 def not_taken(name: str, number: int, taken: Callable[[str], bool]) -> str:
@@ -221,6 +219,13 @@ def confusables() -> Iterable[str]:
     """Every character that can be confused with another by Unicode's table, and the characters of the prototypes."""
     prototypes = _prototypes()
     return {*prototypes, *(one for prototype in prototypes.values() for one in prototype)}
+
+
+@cache
+def _shown_as() -> dict[int, str | None]:
+    """What each character of a name is compared as, for `str.translate`; None: the character is left out."""
+    prototypes = {ord(one): prototype for one, prototype in _prototypes().items()}
+    return prototypes | dict.fromkeys((*_IGNORABLE, ord(" ")))
 
 
 @cache

@@ -11,6 +11,7 @@ import pytest
 from tests.site.blocks import Block, blocks, documents
 from tests.site.checking import check
 from tests.site.performing import Performance
+from tests.support.sources import ROOT
 
 # The documents whose blocks are carried out.
 PERFORMED = [
@@ -49,6 +50,24 @@ def test_the_blocks_of_a_document_say_what_exists(document: str, tmp_path: Path)
             check(block, tmp_path)
         except Exception as error:
             pytest.fail(f"{block.place}: {error!r}")
+
+
+@pytest.mark.parametrize(
+    "document, original",
+    [
+        ("README.ja.md", "README.md"),
+        ("etc/doc/ja/tutorial-chat.md", "etc/doc/tutorial-chat.md"),
+        ("etc/doc/ja/tutorial-program.md", "etc/doc/tutorial-program.md"),
+    ],
+)
+def test_a_translation_has_the_same_code_and_the_same_figures(document: str, original: str) -> None:
+    def code(name: str) -> list[str]:
+        return [re.sub(r"  # .*", "", block.text) for block in blocks(name)]
+
+    def figures(name: str) -> list[str]:
+        return re.findall(r"\| (\d[\d,.]* (?:µs|KiB|ms)|\d[\d,]+) (?=\|)", (ROOT / name).read_text())
+
+    assert code(document) == code(original) and figures(document) == figures(original)
 
 
 def test_a_block_that_is_skipped_says_why() -> None:

@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.processes import free_port
 from tests.support.server import Chatmaster
 from tests.support.ws import ChatSocket
+from workers.cluster import keys as presence_keys
 
 Make = Callable[..., Chatmaster]
 PROGRAM = Path(__file__).parent / "programs" / "operated.py"
@@ -87,6 +89,15 @@ async def test_the_verbs_of_the_chat_say_what_they_did(chatmaster: Make) -> None
     assert done.returncode == 1 and json.loads(done.stdout)[0]["lifted"] is False
     assert (await asyncio.to_thread(server.ctl, "bans")).stdout == "nobody is banned\n"
     ann.abort()
+
+
+async def test_who_lists_a_large_room_whole(chatmaster: Make) -> None:
+    """It stopped after a thousand users."""
+    server = await asyncio.to_thread(chatmaster, workers=1)
+    with redis.Redis.from_url(str(server.status()["store"]["url"])) as store:
+        store.hset(presence_keys.of_room("chat", "large")[1], mapping={f"user{number:04}": 1 for number in range(2500)})
+    rows = await asyncio.to_thread(server.ask, "who", "large")
+    assert [row["user"] for row in rows] == [f"user{number:04}" for number in range(2500)]
 
 
 async def test_each_worker_of_a_program_is_reached(chatmaster: Make) -> None:

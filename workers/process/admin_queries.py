@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from chatmaster import contract
-from workers.addressing import is_internal, log_name, normalized
+from workers.addressing import is_internal, is_public, log_name, normalized
 from workers.bus.port import BusError
 from workers.verbs.request import VerbError
 
@@ -85,7 +85,7 @@ class Queries:
                 return self._connections(args), {}
             case "rooms":
                 return self._node.hub.rows(), {}
-            case "who":
+            case "who" if not is_public(_room(args)):
                 members, count = await self._node.members_and_count(_room(args))
                 return members, {"count": count, "truncated": count > len(members)}
         rows = await self.member.query(what, args) if self.member is not None else None

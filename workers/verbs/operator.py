@@ -44,6 +44,9 @@ class OperatorCommands:
                 return [await self._disconnect(args)]
             case "kick" | "ban" | "mute" | "unban" | "unmute":
                 return await self._moderate(what, {name: args[name] for name in _FIELDS if args.get(name) is not None})
+            case "who":  # the store may give a user twice while a room grows
+                members = await self._all("members", "members", {"room": args.get("room")})
+                return [row for _, row in sorted({row["user"]: row for row in members}.items())]
             case "sanctions":
                 return await self._sanctions(args)
             case "audit":

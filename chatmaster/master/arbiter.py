@@ -346,7 +346,9 @@ class Arbiter:
         self._readiness.ready(self._resources.addresses, self._resources.pages)
         self._notifier.ready(self.summary())
         name, addresses = self._resources.settings.master.name, ", ".join(self._resources.addresses)
-        log.info("%s runs: %s, on %s (chatmaster %s)", name, self.summary(), addresses, __version__)
+        api = self._resources.settings.api.listen
+        verbs = f", the verbs on {api}" if api else ""
+        log.info("%s runs: %s, on %s%s (chatmaster %s)", name, self.summary(), addresses, verbs, __version__)
         self._loop.call_later(0.0, self._commands.advance)
 
     def _fail_start(self, code: ExitCode, reason: str) -> None:

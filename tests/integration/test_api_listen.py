@@ -62,6 +62,7 @@ def public(server: Chatmaster) -> http.client.HTTPConnection:
 async def test_on_a_unix_socket_a_call_needs_no_key_and_nothing_else_is_there(chatmaster: Make, folder: Path) -> None:
     file = folder / "api.sock"
     server = chatmaster(settings={"api.listen": f"unix:{file}", "api.public": False})
+    assert f"the verbs on unix:{file}" in server.log()
     assert stat.S_IMODE(file.stat().st_mode) == 0o660
     assert call(UnixConnection(file), "/api/v1/ban", {"user": "eve"}) == (200, {})
     status, page = call(UnixConnection(file), "/api/v1/audit", {})

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.processes import free_port
 from tests.support.server import Chatmaster
+from tests.support.wait import until
 from tests.support.ws import RawSocket, Refused
 
 Make = Callable[..., Chatmaster]
@@ -62,7 +63,7 @@ def public(server: Chatmaster) -> http.client.HTTPConnection:
 async def test_on_a_unix_socket_a_call_needs_no_key_and_nothing_else_is_there(chatmaster: Make, folder: Path) -> None:
     file = folder / "api.sock"
     server = chatmaster(settings={"api.listen": f"unix:{file}", "api.public": False})
-    assert f"the verbs on unix:{file}" in server.log()
+    until(lambda: f"the verbs on unix:{file}" in server.log(), 20.0, "the log says where")
     assert stat.S_IMODE(file.stat().st_mode) == 0o660
     assert call(UnixConnection(file), "/api/v1/ban", {"user": "eve"}) == (200, {})
     status, page = call(UnixConnection(file), "/api/v1/audit", {})

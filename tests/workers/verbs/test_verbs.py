@@ -264,6 +264,8 @@ async def test_a_key_of_a_worker_that_died_is_free_again(program: Chatmaster) ->
             async with AsyncGateway(url_of(program), timeout=10.0) as gateway:
                 waiting = asyncio.create_task(gateway.session_set(connection, {"n": 1}, key="k"))
                 await until_async(lambda: asked(program), 10.0, what="the call is under way")
+                with pytest.raises(GatewayRefused, match="not answered yet"):
+                    await gateway.session_set(connection, {"n": 1}, key="k")
                 for other, pid in pids.items():
                     if other != slot:
                         os.kill(pid, signal.SIGKILL)

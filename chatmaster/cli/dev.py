@@ -39,24 +39,27 @@ def flags(overrides: Sequence[str]) -> dict[str, Any]:
     return {key: value for key, value in wanted.items() if key not in named}
 
 
-def prepare(loaded: Loaded, environ: MutableMapping[str, str]) -> int | None:
+def prepare(loaded: Loaded, environ: MutableMapping[str, str]) -> None:
     """Start the file watcher beside this process, which becomes the master; once, also if it is executed again.
 
-    Returns a descriptor that is at its end as soon as the watcher notices changes; None: it does so already.
+    Returns as soon as the watcher notices changes, so that none is missed between the program's import and that.
     """
     # Before the master handles it: a file may change at once. Ignored signals stay ignored over an exec.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     lock = str(loaded.state_dir / f"{loaded.settings.master.name}.debugger")
     environ[DEBUGGER_LOCK] = lock
     if _is_watched(environ):
-        return None
+        return
     reader, writer = os.pipe()
     command = [sys.executable, "-P", "-m", "chatmaster.cli.file_watcher", str(os.getpid()), str(writer), lock]
     watcher = subprocess.Popen([*command, *watched(loaded, environ)], stdin=subprocess.DEVNULL, pass_fds=[writer])
     os.close(writer)
     environ[WATCHER] = f"{os.getpid()} {watcher.pid}"
     watcher.returncode = 0  # the master waits for its children by itself
-    return reader
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    poll.poll(_WATCHER_START * 1000)
+    os.close(reader)
 
 
 def _is_watched(environ: Mapping[str, str]) -> bool:
@@ -73,18 +76,11 @@ def watched(loaded: Loaded, environ: Mapping[str, str]) -> list[str]:
     return [str(path) for path in dict.fromkeys([*found, *([loaded.file.resolve()] if loaded.file else [])])]
 
 
-def wait_and_start_again(error: ApplicationError, ready: int | None) -> NoReturn:
-    """Print why the program could not be loaded, wait for a change, and execute this command again.
-
-    `ready` is what `prepare` has returned.
-    """
+def wait_and_start_again(error: ApplicationError) -> NoReturn:
+    """Print why the program could not be loaded, wait for a change, and execute this command again."""
     told = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, told)
     stdio.print_error(str(error))
-    if ready is not None:
-        poll = select.poll()
-        poll.register(ready, select.POLLIN)
-        poll.poll(_WATCHER_START * 1000)
     click.echo("waiting for a change; Ctrl-C ends it", err=True)
     number = signal.sigwait(told)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

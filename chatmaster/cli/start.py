@@ -55,11 +55,11 @@ def _run_in_development(loaded: Loaded) -> int:
     from chatmaster.cli import dev
     from chatmaster.master import arbiter
 
-    ready = dev.prepare(loaded, os.environ)
+    dev.prepare(loaded, os.environ)
     try:
         return arbiter.run(loaded, on_ready=lambda report: _print_without_waiting(_where(loaded, report)))
     except ApplicationError as error:
-        dev.wait_and_start_again(error, ready)
+        dev.wait_and_start_again(error)
 
 
 def run_detached(instance: Instance, loaded: Loaded, arguments: list[str]) -> int:

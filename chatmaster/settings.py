@@ -65,6 +65,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     url: str = "embedded"
     history_size: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     history_ttl: Annotated[int, Meta(ge=1)] = 604_800
+    guest_ttl: Annotated[int, Meta(ge=60)] = 86_400  # of what is kept for a guest alone
     timeout: PositiveSeconds = 5.0
 
 

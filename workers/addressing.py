@@ -25,6 +25,7 @@ MAX_ID: Final = 64  # characters of a connection's id
 
 INBOX: Final = "@"
 INTERNAL: Final = "!"
+GUEST: Final = "guest:"  # how the ids of the chat's guests begin, and no other user's
 ALL_ROOM: Final = "!all"  # every connection of a program is in it: Worker.broadcast
 CONTROL_ROOM: Final = "!control"  # orders about users: bans, mutes, kicks; and kicks of single connections
 NAMES_ROOM: Final = "!names"  # names of users, and which users are moderators
@@ -121,6 +122,16 @@ def is_inbox(room: str) -> bool:
 def user_of_inbox(room: str) -> str:
     """Return the user of an inbox."""
     return room[1:]
+
+
+def is_guest(user: str) -> bool:
+    """Return whether a user is one of the chat's guests."""
+    return user.startswith(GUEST)
+
+
+def is_guest_inbox(room: str) -> bool:
+    """Return whether a room is the inbox of a guest."""
+    return room.startswith(INBOX + GUEST)
 
 
 def is_internal(room: str) -> bool:

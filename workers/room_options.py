@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from chatmaster.settings import RoomRule, Settings
-from workers.addressing import INBOX, is_inbox, is_internal, normalized
+from workers.addressing import INBOX, is_guest_inbox, is_inbox, is_internal, normalized
 
 INTERNAL_HISTORY_SIZE: Final = 1000  # minimum of entries in the server's own rooms, regardless of the settings
 INBOX_RULE: Final = RoomRule(match=f"{INBOX}*", presence=False)
@@ -73,12 +73,13 @@ def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
     """How much of a room's history the store keeps: entries and seconds, by the room's options."""
     options, store = Options(settings.rooms), settings.store
     unmatched = store.history_size, store.history_ttl
+    of_guests = store.history_size, min(store.history_ttl, store.guest_ttl)
 
     def of(room: str) -> tuple[int, int]:
         if is_internal(room):  # the operator's patterns never match the server's own rooms
             return max(INTERNAL_HISTORY_SIZE, store.history_size), store.history_ttl
         if is_inbox(room):  # of which there is one for each user: too many to remember the rule of each
-            return unmatched
+            return of_guests if is_guest_inbox(room) else unmatched
         rule = options.of(room)
         size = store.history_size if rule.history_size is None else rule.history_size
         return size, store.history_ttl if rule.history_ttl is None else rule.history_ttl

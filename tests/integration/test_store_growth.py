@@ -98,3 +98,39 @@ def spent(store: RedisServer) -> float:
     """The store's time for each script since the last reset, in seconds, without the probes'."""
     found = store.client.info("commandstats")["cmdstat_evalsha"]
     return float(found["usec_per_call"]) / 1e6
+
+
+async def test_what_belongs_to_guests_is_over_soon(redis_server: MakeStore, chatmaster: Make) -> None:
+    store = redis_server(tcp=True)
+    server = chatmaster(workers=1, settings={"store.url": store.tcp_url, "store.guest_ttl": 60, **UNLIMITED})
+    marks = layout.key("chat", "hall", "marks")
+    for number in range(30):
+        async with await ChatSocket.enter(server.url, "hall", name=f"Guest {number}") as guest:
+            said = await guest.ask(type="say", room="hall", text="here")
+            await guest.ask(type="direct", to=guest.user, text="to myself")
+            guest.send_json({"type": "read", "room": "hall", "offset": said["offset"]})
+            await guest.expect("read", user=guest.user)
+            token = guest.welcome["token"]
+    async with await ChatSocket.enter(server.url, "hall", token=token) as guest:
+        (hall,) = (one for one in guest.welcome["rooms"] if one["room"] == "hall")
+        assert hall["read"] == said["offset"], "a guest who comes back has the position"
+        assert guest.welcome["name"] == "Guest 29"
+    assert not store.client.exists(marks), "guests' positions are not beside those of users, which stay"
+    assert (
+        store.client.hlen(layout.key("chat", "hall", "guest-marks:0"))
+        + store.client.hlen(layout.key("chat", "hall", "guest-marks:1"))
+        == 31
+    )
+    assert list(store.client.scan_iter("*@guest*/log", count=1000))
+    # A connection that was just closed counts for a moment.
+    await until_async(lambda: {key for key in lasting(store) if b"@guest" in key} == set(), 30.0, "nothing lasts")
+    # The older positions go as new ones come: as if the guests' ttl had passed before each of two more reads.
+    hashes = layout.keys("chat", "hall", "guest-marks:0", "guest-marks:1")
+    for _ in range(2):
+        there = sorted(filter(store.client.exists, hashes), key=lambda key: int(store.client.hget(key, "!from") or 0))
+        for age, key in enumerate(there):
+            store.client.hset(key, "!from", 1000 + age)
+        async with await ChatSocket.enter(server.url, "hall") as guest:
+            guest.send_json({"type": "read", "room": "hall", "offset": 30})
+            await guest.expect("read", user=guest.user)
+    assert sum(store.client.hlen(key) for key in hashes) == 4, "two guests, and the two beginnings"

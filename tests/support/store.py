@@ -26,17 +26,26 @@ class RedisServer:
     """One server. `start` returns when it answers."""
 
     def __init__(
-        self, directory: Path, *, tcp: bool = False, fsync: str = "", options: tuple[str, ...] = (), program: str = ""
+        self,
+        directory: Path,
+        *,
+        tcp: bool = False,
+        fsync: str = "",
+        options: tuple[str, ...] = (),
+        program: str = "",
+        prefix: tuple[str, ...] = (),
     ) -> None:
         """`fsync`: "always", "everysec" or "no" keep an append-only file; "": what is killed is lost.
 
-        `options` are further arguments of the server, as ("--maxmemory", "20mb"); `program` is another than ours.
+        `options` are further arguments of the server, as ("--maxmemory", "20mb"); `program` is another than ours;
+        `prefix` is put before the command.
         """
         self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = processes.free_port() if tcp else 0
         self.fsync = fsync
         self.options = options
+        self.prefix = prefix
         self.program = program or str(find_program().path)
         self.socket_path = directory / "s"  # short: a unix socket's path ends at 107 bytes
         self.log_path = directory / "log"
@@ -75,7 +84,7 @@ class RedisServer:
         parent = os.getpid()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [self.program, *self._arguments()],
+                [*self.prefix, self.program, *self._arguments()],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

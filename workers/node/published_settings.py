@@ -44,6 +44,7 @@ def key_of(name: str) -> str:
 def pack(settings: Settings, application: str, worker: str) -> bytes:
     """Encode the application's kind and only the settings that a writer needs: secrets are never published."""
     store = {"history_size": settings.store.history_size, "history_ttl": settings.store.history_ttl}
+    store["guest_ttl"] = settings.store.guest_ttl
     rooms = [
         {"match": rule.match, "history_size": rule.history_size, "history_ttl": rule.history_ttl}
         for rule in settings.rooms

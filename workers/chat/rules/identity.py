@@ -25,7 +25,7 @@ from workers.addressing import MAX_CHARACTERS, normalized, user_id
 from workers.chat.rules import names
 from workers.chat.rules.token_verifier import TokenVerifier
 
-GUEST_PREFIX: Final = "guest:"
+GUEST_PREFIX: Final = addressing.GUEST
 OPERATOR: Final = "operator:chatctl"
 
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")

@@ -41,9 +41,10 @@ class ChatStore:
         key_ttl = 2 * settings.limits.key_ttl + CLAIM_SLACK  # so long may a key be known; see append.lua
         return cls(
             read_positions=ReadPositions(
-                calls, server, ttl, look=script("look"), mark=script("mark"), mention=script("mention")
+                calls, server, ttl, kept.guest_ttl,
+                look=script("look"), mark=script("mark"), mention=script("mention"),
             ),
-            user_names=UserNames(calls, server, ttl, call=script("call")),
+            user_names=UserNames(calls, server, ttl, kept.guest_ttl, call=script("call")),
             slow_mode=SlowMode(calls, server, pace=script("pace")),
             direct_pairs=DirectPairs(
                 calls, server, ttl, key_ttl, kept.history_size,

@@ -17,6 +17,11 @@ def marks(server: str, room: str) -> str:
     return layout.key(server, room, "marks")
 
 
+def guest_marks(server: str, room: str) -> list[str]:
+    """The two hashes of guests' read positions in a room; see marks.lua."""
+    return layout.keys(server, room, "guest-marks:0", "guest-marks:1")
+
+
 def mentions(server: str, room: str) -> str:
     """The hash of mentions in a room by user; see mention.lua."""
     return layout.key(server, room, "mentions")

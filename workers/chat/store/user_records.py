@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from workers.addressing import inbox_of
+from workers.addressing import inbox_of, is_guest
 from workers.bus.keys import of_log
 from workers.bus.port import BusError, Placed
 from workers.bus.script import Argument, Script, ScriptRunner
@@ -27,19 +27,23 @@ class ReadPosition(Struct, frozen=True):
 
 
 class ReadPositions:
-    """Reads and moves read positions, and keeps mentions until they are read; `ttl` in seconds."""
+    """Reads and moves read positions, and keeps mentions until they are read.
 
-    __slots__ = ("_calls", "_look", "_mark", "_mention", "_server", "_ttl")
+    `ttl` in seconds; a guest's position is kept for `guest_ttl`, and twice as long at most.
+    """
+
+    __slots__ = ("_calls", "_guest_ttl", "_look", "_mark", "_mention", "_server", "_ttl")
 
     def __init__(
-        self, calls: ScriptRunner, server: str, ttl: int, *, look: Script, mark: Script, mention: Script
+        self, calls: ScriptRunner, server: str, ttl: int, guest_ttl: int, *, look: Script, mark: Script, mention: Script
     ) -> None:
-        self._calls, self._server, self._ttl = calls, server, ttl
+        self._calls, self._server, self._ttl, self._guest_ttl = calls, server, ttl, guest_ttl
         self._look, self._mark, self._mention = look, mark, mention
 
     async def read(self, room: str, user: str) -> ReadPosition:
         """A user's position in a room. Raises BusError."""
-        offset, unread, name, mentions = await self._calls.call(self._look, self._keys(room), [user], again=True)
+        args: list[Argument] = [user, int(is_guest(user))]
+        offset, unread, name, mentions = await self._calls.call(self._look, self._keys(room), args, again=True)
         places = tuple(int(place) for place in mentions.split())
         return ReadPosition(None if int(offset) < 0 else int(offset), int(unread), places, name.decode())
 
@@ -53,7 +57,8 @@ class ReadPositions:
             if not isinstance(reply, BusError) and reply[1]:
                 moved(int(reply[0]))
 
-        self._calls.send(self._mark, self._keys(room), [user, offset, self._ttl], done, again=True)
+        args: list[Argument] = [user, offset, self._ttl, self._guest_ttl if is_guest(user) else ""]
+        self._calls.send(self._mark, self._keys(room), args, done, again=True)
 
     def mention(self, room: str, offset: int, users: Sequence[str]) -> None:
         """Keep that a message mentions users, or everybody (`@room`).
@@ -65,25 +70,34 @@ class ReadPositions:
         self._calls.send(self._mention, [meta, keys.mentions(self._server, room)], args, _ignore, again=True)
 
     def _keys(self, room: str) -> list[str]:
-        return [*of_log(self._server, room), keys.marks(self._server, room), keys.mentions(self._server, room)]
+        server = self._server
+        own = [*of_log(server, room), keys.marks(server, room), keys.mentions(server, room)]
+        return own + keys.guest_marks(server, room)
 
 
 class UserNames:
-    """Writes the names that users chose; `ReadPositions.read` of the inbox returns them. `ttl` in seconds."""
+    """Writes the names that users chose; `ReadPositions.read` of the inbox returns them.
 
-    __slots__ = ("_call", "_calls", "_server", "_ttl")
+    They are kept for `ttl` seconds, those of guests for `guest_ttl`.
+    """
 
-    def __init__(self, calls: ScriptRunner, server: str, ttl: int, *, call: Script) -> None:
-        self._calls, self._server, self._ttl, self._call = calls, server, ttl, call
+    __slots__ = ("_call", "_calls", "_guest_ttl", "_server", "_ttl")
+
+    def __init__(self, calls: ScriptRunner, server: str, ttl: int, guest_ttl: int, *, call: Script) -> None:
+        self._calls, self._server, self._call = calls, server, call
+        self._ttl, self._guest_ttl = ttl, guest_ttl
 
     async def write(self, user: str, name: str, at: Placed) -> None:
         """Keep a name that was ordered at that place of the log of names. Raises BusError."""
-        args: list[Argument] = [at.time, at.offset, name, self._ttl]
+        args: list[Argument] = [at.time, at.offset, name, self._ttl_of(user)]
         await self._calls.call(self._call, [self._key(user)], args, again=True)
 
     def write_first(self, user: str, name: str) -> None:
         """Keep the first name of a new user, without an order and without waiting; the write may be lost."""
-        self._calls.send(self._call, [self._key(user)], [0, 0, name, self._ttl], _ignore, again=True)
+        self._calls.send(self._call, [self._key(user)], [0, 0, name, self._ttl_of(user)], _ignore, again=True)
+
+    def _ttl_of(self, user: str) -> int:
+        return self._guest_ttl if is_guest(user) else self._ttl
 
     def _key(self, user: str) -> str:
         return keys.marks(self._server, inbox_of(user))

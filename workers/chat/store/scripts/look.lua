@@ -1,4 +1,5 @@
 -- Reads how far a user has read in a room, how many messages of others came since, and which of them mention the user.
+-- uses marks.lua
 --
 -- KEYS[1]  meta     hash of the room's log; `changes` counts the entries that change messages
 -- KEYS[2]  log      stream of messages
@@ -6,7 +7,9 @@
 -- KEYS[4]  changes  stream
 -- KEYS[5]  marks    hash: user -> "<log id> <offset> <changes up to there>"; of an inbox also !name, see call.lua
 -- KEYS[6]  mentions  hash, see mention.lua
+-- KEYS[7], KEYS[8]  guests  two hashes, see marks.lua
 -- ARGV[1]  user
+-- ARGV[2]  "1": a guest
 --
 -- Returns {offset, unread, name, mentions}, mentions as offsets with spaces between, in order; an offset of -1: never marked; name "": none kept. Neither the user's own messages count
 -- nor deleted ones, nor any that are not kept any more. Of more than SCANNED messages only the newest are looked at; all
@@ -16,7 +19,7 @@ local SCANNED = 200
 
 local function text(number) return string.format('%.0f', number) end
 
-local mark, name = unpack(redis.call('HMGET', KEYS[5], ARGV[1], '!name'))
+local mark, name = mark_of(ARGV[1], ARGV[2] == '1'), redis.call('HGET', KEYS[5], '!name')
 name = name and string.match(name, '^%d+ %d+ (.*)$') or ''
 local meta = redis.call('HMGET', KEYS[1], 'id', 'top', 'changes')
 if not meta[1] then return { -1, 0, name, '' } end

@@ -1,9 +1,11 @@
 -- Keeps how far a user has read in a room: never back, never beyond the top.
+-- uses marks.lua
 --
 -- KEYS     as in look.lua
 -- ARGV[1]  user
 -- ARGV[2]  offset
 -- ARGV[3]  ttl, seconds
+-- ARGV[4]  ttl of a guest's position, seconds; "": the user is no guest
 --
 -- Returns {offset, 1 if it moved}.
 
@@ -13,7 +15,8 @@ local meta = redis.call('HMGET', KEYS[1], 'id', 'top', 'changes')
 if not meta[1] then return { 0, 0 } end
 local top = tonumber(meta[2])
 local offset = math.min(tonumber(ARGV[2]), top)
-local mark = redis.call('HGET', KEYS[5], ARGV[1])
+local guest_ttl = tonumber(ARGV[4])
+local mark = mark_of(ARGV[1], guest_ttl)
 if mark then
   local id, at = string.match(mark, '^(%S+) (%d+) ')
   if id == meta[1] and tonumber(at) >= offset then return { tonumber(at), 0 } end
@@ -39,6 +42,6 @@ if kept then
   end
 end
 
-redis.call('HSET', KEYS[5], ARGV[1], meta[1] .. ' ' .. string.format('%.0f %.0f', offset, math.max(0, changes)))
-redis.call('EXPIRE', KEYS[5], ARGV[3])
+local position = meta[1] .. ' ' .. string.format('%.0f %.0f', offset, math.max(0, changes))
+keep_mark(ARGV[1], position, ARGV[3], guest_ttl)
 return { offset, 1 }

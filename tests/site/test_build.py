@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,27 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
 def test_the_search_index_needs_no_server(site: Path) -> None:
     index = (site / "search/search_index.js").read_text()
     assert index.startswith("var __index = ") and "limits.lag_timeout" in index and "send_to_room" in index
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize("words", ["lag_timeout", "send_to_room", "チュートリアル"])
+def test_the_search_finds_names_in_files_that_no_server_serves(site: Path, words: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        try:
+            page = browser.new_page()
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto((site / "index.html").as_uri())
+            page.click("input.md-search__input")
+            page.keyboard.insert_text(words)
+            page.keyboard.press("Shift")  # the page reads the query at the end of a key press
+            page.wait_for_selector(".md-search-result__item", state="attached", timeout=30_000)
+            assert [url for url in asked if not url.startswith(("file:", "blob:", "data:", "about:"))] == []
+        finally:
+            browser.close()
 
 
 def test_every_document_has_a_page(site: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from websockets.sync.client import ClientConnection
 
 from chatmaster import tokens
 from chatmaster.testing import LocalServer, wait_for
+from tests.support import processes
 from tests.support.server import ROOT
 from tests.support.store import RedisServer
 
@@ -190,7 +191,66 @@ def test_fastapis_session_is_the_login_until_it_ends(serve: Serve) -> None:
 
 
 @contextmanager
-def celery_worker(environment: dict[str, str]) -> Iterator[None]:
+def running(*command: str, environment: dict[str, str]) -> Iterator[None]:
+    """A program beside the server, in the folder of the examples."""
+    process = subprocess.Popen(
+        command, cwd=EXAMPLES, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_django_site_that_is_asked_decides_who_comes_and_what_is_said(serve: Serve) -> None:
+    site = f"http://127.0.0.1:{processes.free_port()}"
+    server = serve(
+        settings={
+            "hooks.secret": SECRET, "hooks.headers": ["cookie"], "hooks.timeout": 8.0,
+            "hooks.handshake": f"{site}/chat/handshake", "hooks.say": f"{site}/chat/say",
+        },
+        environment={"NO_PROXY": "*"},
+    )  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOOKS_SECRET": SECRET}
+    environment["CHAT_URL"] = f"{server.http}/"
+    uvicorn = (sys.executable, "-m", "uvicorn", "backend_django:app", "--port", site.rpartition(":")[2])
+    with running(*uvicorn, environment=environment), httpx.Client(trust_env=False, timeout=TIMEOUT) as browser:
+        wait_for(lambda: answers(browser, site), timeout=30, what="the site is up")
+        assert browser.post(f"{site}/chat/handshake", json={}).status_code == 401, "nobody has signed that"
+        with pytest.raises(InvalidStatus) as refused, server.connect():
+            pass
+        assert refused.value.response.status_code == 401
+        cookies = {}
+        for user in ("ada", "bob"):
+            browser.cookies.clear()
+            answer = browser.get(f"{site}/login", params={"user": user}, follow_redirects=True)
+            assert "<html" in answer.text, "the chat's own page"
+            cookies[user] = f"sessionid={browser.cookies['sessionid']}"
+        with (
+            server.connect(additional_headers={"Cookie": cookies["ada"]}) as ada,
+            server.connect(additional_headers={"Cookie": cookies["bob"]}) as bob,
+        ):
+            assert ask(ada, type="hello", rooms=[{"room": "lobby"}])["role"] == "moderator"
+            assert ask(bob, type="hello", rooms=[{"room": "lobby"}])["name"] == "Bob"
+            link = {"type": "say", "room": "lobby", "text": "see http://example.org"}
+            assert ask(bob, **link)["message"] == "only moderators may post links"
+            assert ask(ada, **link)["type"] == "ack"
+            assert read(bob, "message")["from"]["user"] == "ada"
+            assert ask(bob, type="say", room="lobby", text="nice :)")["type"] == "ack"
+            assert read(ada, "message", text="nice 🙂")["from"]["name"] == "Bob"
+
+
+def answers(client: httpx.Client, url: str) -> bool:
+    """Whether somebody listens."""
+    try:
+        return client.get(url).status_code > 0
+    except httpx.TransportError:
+        return False
+
+
+def celery_worker(environment: dict[str, str]) -> AbstractContextManager[None]:
     """A worker of Celery, with a process that runs the tasks."""
     command = [
         sys.executable,
@@ -205,15 +265,7 @@ def celery_worker(environment: dict[str, str]) -> Iterator[None]:
         "info",
     ]
     command += ["--without-mingle", "--without-gossip", "--without-heartbeat"]  # it is alone
-    process = subprocess.Popen(
-        command, cwd=EXAMPLES, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return running(*command, environment=environment)
 
 
 def test_a_task_of_celery_notifies_the_user(store: str, serve: Serve) -> None:

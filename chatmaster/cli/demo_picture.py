@@ -89,7 +89,7 @@ def _workers(scene: Scene, width: int) -> list[str]:
     """A bar for each process: during a reload the old ones shrink while the new ones grow."""
     most = max([1, *(row["connections"] for row in scene.workers)])
     lines = []
-    for row in scene.workers:
+    for row in sorted(scene.workers, key=lambda row: (row["slot"], row["generation"])):
         label = f"worker {row['slot']}  generation {row['generation']:<3} {row['state']:<9}"
         label += f" {number(row['connections']):>6} "
         space = max(_LEAST_BAR, width - cells(label) - 1)

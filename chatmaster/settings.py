@@ -145,6 +145,14 @@ class AskedHooks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     headers: tuple[str, ...] = ()  # of the handshake, which handshake and hello pass on
 
 
+class Push(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Notes to browsers whose page is closed, by Web Push (RFC 8030)."""
+
+    contact: str = ""  # mailto: or https: address of whoever runs the server; "": no push
+    hosts: tuple[str, ...] = ()  # push services that may be asked; empty: the public ones
+    key_file: str = ""  # the server's private key; "": NAME.vapid.pem in the state directory
+
+
 class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the port answers to plain HTTP."""
 
@@ -194,6 +202,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rooms: tuple[RoomRule, ...] = ()
     auth: Auth = msgspec.field(default_factory=Auth)
     hooks: AskedHooks = msgspec.field(default_factory=AskedHooks)
+    push: Push = msgspec.field(default_factory=Push)
     http: Http = msgspec.field(default_factory=Http)
     api: Api = msgspec.field(default_factory=Api)
     log: Log = msgspec.field(default_factory=Log)

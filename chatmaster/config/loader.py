@@ -172,7 +172,7 @@ def _load(sources: Sources, only: str = "") -> Loaded:
         merged.update(layer)
     settings = _with_key_files(_convert(merged, faults), sources.directory)
     origins = {key: merged[key].origin if key in merged else DEFAULT for key in KEYS}
-    loaded = Loaded(settings, origins, path, sources, environment.warnings)
+    loaded = Loaded(_with_push_key(settings, sources), origins, path, sources, environment.warnings)
     if not faults:
         faults += validation.check(settings, loaded.state_dir, sources.directory, origins)
     if only:
@@ -298,6 +298,16 @@ def _with_key_files(settings: Settings, directory: Path) -> Settings:
     if auth.jwks and not auth.jwks.lstrip().startswith(("{", "https://", "http://")):
         auth = msgspec.structs.replace(auth, jwks=_text_of(auth.jwks, directory))
     return msgspec.structs.replace(settings, auth=auth)
+
+
+def _with_push_key(settings: Settings, sources: Sources) -> Settings:
+    """Make the path of the key for Web Push absolute, where there is push: workers know no state directory."""
+    push = settings.push
+    if not push.contact:
+        return settings
+    own = state_dir(settings, sources.environ, sources.directory) / f"{settings.master.name}.vapid.pem"
+    path = sources.directory / push.key_file if push.key_file else own
+    return msgspec.structs.replace(settings, push=msgspec.structs.replace(push, key_file=str(path)))
 
 
 def _text_of(file: str, directory: Path) -> str:

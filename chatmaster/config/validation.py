@@ -33,6 +33,8 @@ _ORIGIN = re.compile(r"\*|null|[A-Za-z0-9+.*-]+://[^/\s?#]+")
 _HOST = re.compile(r"\*|(?:[A-Za-z0-9_.*-]+|\[[0-9A-Fa-f:.*]+\])(?::[0-9*]+)?")
 # Letters of RFC 3986 and the place for the address to come back to; // would be another host.
 _SITE_URL = re.compile(r"(?:https?://(?!/)|/(?!/))(?:\{return\}|[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-])*")
+_CONTACT = re.compile(r"mailto:[^\s@<>]+@[^\s@<>]+|https://[^\s/]+(?:/\S*)?")
+_PUSH_HOST = re.compile(r"(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{1,5})?")
 _SITE_URLS = ("login_url", "token_url", "logout_url")
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -60,6 +62,7 @@ def check(settings: Settings, state_dir: Path, directory: Path, origins: Mapping
         lambda: _auth(settings),
         lambda: _hooks(settings),
         lambda: _site_urls(settings),
+        lambda: _push(settings),
         lambda: _room_rules(settings),
         lambda: _accounts(settings),
         lambda: _paths(settings, state_dir),
@@ -231,6 +234,16 @@ def _site_urls(settings: Settings) -> Iterator[_Complaint]:
                 "allowed: https://HOST/PATH, http://HOST/PATH, or /PATH at the page's own host, without user and #"
             )
             yield f"auth.{key}", shown(url), allowed
+
+
+def _push(settings: Settings) -> Iterator[_Complaint]:
+    push = settings.push
+    if push.contact and not _CONTACT.fullmatch(push.contact):
+        yield "push.contact", shown(push.contact), "allowed: mailto:NAME@HOST, or an https:// address"
+    for index, host in enumerate(push.hosts):
+        if not _PUSH_HOST.fullmatch(host):
+            allowed = "allowed: a host, as push.example.org, *.example.org or push.example.org:8443"
+            yield f"push.hosts[{index}]", shown(host), allowed
 
 
 def _is_site_url(url: str) -> bool:

@@ -30,6 +30,7 @@ from workers.chat.name_claims import NameClaims
 from workers.chat.occupancy import Occupancy
 from workers.chat.orders import OrderLog
 from workers.chat.publisher import MessagePublisher
+from workers.chat.pushes import Pushes
 from workers.chat.renames import Renames
 from workers.chat.roles import Roles
 from workers.chat.room_entry import PendingJoins, RoomEntries
@@ -98,7 +99,10 @@ class ChatApplication:
         self._timeouts = SessionTimeouts(
             node.settings.limits.hello_timeout, services.connections, ticked=self._copy_counters
         )
-        self.publisher = MessagePublisher(node.hub, services.mentions, services.store.read_positions, on_kept)
+        self._pushes = Pushes(services, settings.push) if settings.push.contact else None
+        self.publisher = MessagePublisher(
+            node.hub, services.mentions, services.store.read_positions, on_kept, self._pushes
+        )
         self._room_presence = RoomPresence(services, self._occupancy)
         self.direct_messages = DirectMessages(services, self.publisher, self._room_presence)
         self._roles = Roles(services, orders)
@@ -121,6 +125,7 @@ class ChatApplication:
             moderation=self.moderation,
             direct_messages=self.direct_messages,
             token_keys=self._token_keys,
+            pushes=self._pushes,
         )
 
     # ---- life --------------------------------------------------------------------------------------
@@ -138,6 +143,8 @@ class ChatApplication:
         self._claims.start()
         if self._token_keys is not None:
             self._token_keys.start()
+        if self._pushes is not None:
+            await self._pushes.start()
         self._lease.when_reborn(lambda old: self._reload())
         self._notice.post()
         try:
@@ -154,6 +161,8 @@ class ChatApplication:
         self._timeouts.stop()
         if self._token_keys is not None:
             await self._token_keys.close()
+        if self._pushes is not None:
+            await self._pushes.close()
 
     def _copy_counters(self) -> None:
         self._counters.rate_limited = self._context.rate_limited

@@ -25,6 +25,7 @@ from workers.chat.join import JoinFlow
 from workers.chat.moderation import ModerationService
 from workers.chat.name_claims import NameClaims
 from workers.chat.publisher import MessagePublisher
+from workers.chat.pushes import Pushes
 from workers.chat.renames import Renames
 from workers.chat.room_entry import PendingJoins
 from workers.chat.room_presence import RoomPresence
@@ -40,7 +41,9 @@ from workers.chat.rules.effects import (
     Effects,
     EnterRoom,
     FetchKeys,
+    ForgetSubscription,
     Greet,
+    KeepSubscription,
     LeaveRoom,
     MarkRead,
     Moderate,
@@ -87,6 +90,7 @@ class EffectExecutor:
         moderation: ModerationService,
         direct_messages: DirectMessages,
         token_keys: TokenKeys | None,
+        pushes: Pushes | None,
     ) -> None:
         self.tasks = services.tasks
         self.user_rate = user_rate
@@ -112,6 +116,7 @@ class EffectExecutor:
         self._moderation = moderation
         self._direct_messages = direct_messages
         self._token_keys = token_keys
+        self._pushes = pushes
 
     def carry_out(self, client: ChatConnection, effects: Effects) -> None:
         """Do what the session wants, in order."""
@@ -187,6 +192,8 @@ class EffectExecutor:
                 if effect.mentions:  # before the ack, so that whoever comes after it is told
                     place = result.offset if isinstance(effect, Publish) else effect.change.target
                     self._positions.mention(room, place, effect.mentions)
+                    if self._pushes is not None and isinstance(effect, Publish) and not result.duplicate:
+                        self._pushes.mentioned(room, effect.payload, effect.mentions)
                 answer = replies.ack(
                     request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
                 )
@@ -264,6 +271,8 @@ class EffectExecutor:
             if isinstance(result, BusError):
                 self._reply(client, from_bus_error(result).reply(effect.id))
                 return
+            if self._pushes is not None and not result.duplicate:
+                self._pushes.written(effect.to, effect.payload)
             copy = msgspec.structs.replace(own, payload=with_peer(own.payload, result.offset))
             self._publish(client, copy, placed=lambda place: self._pairs.pair(inbox, result.offset, place.offset))
 
@@ -375,6 +384,23 @@ class EffectExecutor:
         client.session.charge(len(page.payload) / BYTES_A_TOKEN)
         return (page,)
 
+    def _keep_subscription(self, client: ChatConnection, effect: KeepSubscription) -> None:
+        client.start(self._subscribed(client, effect), effect.id, "subscribe")
+
+    async def _subscribed(self, client: ChatConnection, effect: KeepSubscription) -> Effects:
+        if self._pushes is None:
+            raise RequestError("forbidden", "this server sends no push messages", field="")
+        await self._pushes.subscribe(client.session.identity.user, effect.subscription)
+        return (Reply(replies.done(effect.id)),)
+
+    def _forget_subscription(self, client: ChatConnection, effect: ForgetSubscription) -> None:
+        client.start(self._unsubscribed(client, effect), effect.id, "unsubscribe")
+
+    async def _unsubscribed(self, client: ChatConnection, effect: ForgetSubscription) -> Effects:
+        if self._pushes is not None:
+            await self._pushes.unsubscribe(client.session.identity.user, effect.endpoint)
+        return (Reply(replies.done(effect.id)),)
+
     def _moderate(self, client: ChatConnection, effect: Moderate) -> None:
         client.start(self._moderation.moderate(client, effect), effect.id, str(effect.verb))
 
@@ -414,6 +440,8 @@ _CARRY_OUT: Final[dict[type[Effect], Callable[[EffectExecutor, ChatConnection, A
     ReadHistory: EffectExecutor._read_history,
     ReadMembers: EffectExecutor._read_members,
     ReadSanctions: EffectExecutor._read_sanctions,
+    KeepSubscription: EffectExecutor._keep_subscription,
+    ForgetSubscription: EffectExecutor._forget_subscription,
     Moderate: EffectExecutor._moderate,
     Consult: EffectExecutor._consult,
     FetchKeys: EffectExecutor._fetch_keys,

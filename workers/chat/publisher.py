@@ -7,6 +7,7 @@ from typing import Any
 
 from workers.addressing import room_name
 from workers.bus.port import BusError, Change, Placed
+from workers.chat.pushes import Pushes
 from workers.chat.rules import entries
 from workers.chat.rules.mentions import MentionIndex
 from workers.chat.rules.names import is_blank
@@ -23,11 +24,19 @@ class MessagePublisher:
     A message of a connection takes the shorter way through `EffectExecutor`, without a future.
     """
 
-    def __init__(self, hub: Hub, mentions: MentionIndex, positions: ReadPositions, on_kept: OnKept | None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        mentions: MentionIndex,
+        positions: ReadPositions,
+        on_kept: OnKept | None,
+        pushes: Pushes | None = None,
+    ) -> None:
         self._hub = hub
         self.mentions = mentions
         self._positions = positions
         self.on_kept = on_kept
+        self._pushes = pushes
 
     async def append(
         self,
@@ -51,6 +60,8 @@ class MessagePublisher:
             def stored(result: Placed | BusError) -> None:
                 if isinstance(result, Placed) and mentions:
                     self._positions.mention(room, change.target if change else result.offset, mentions)
+                    if self._pushes is not None and change is None and not result.duplicate:
+                        self._pushes.mentioned(room, payload, mentions)
                 if isinstance(result, Placed) and announce and self.on_kept is not None and not result.duplicate:
                     self.on_kept(room, result, payload)
                 done(result)

@@ -129,6 +129,7 @@ class Welcome(Pushed, frozen=True, kw_only=True):
     limits: dict[str, Any] = field(default_factory=dict)
     rooms: tuple[RoomState, ...] = ()
     token: str | None = None  # a guest's, to be the same guest again
+    push: str | None = None  # the server's key for Web Push, where it has push
 
 
 class Joined(Pushed, RoomState, frozen=True, kw_only=True):

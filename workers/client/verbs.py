@@ -6,6 +6,7 @@ answer within `timeout` seconds, by default the client's) or ConnectionEnded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from workers.client import events
@@ -148,6 +149,28 @@ class Verbs:
     async def sanctions(self, room: str | None = None) -> events.HeldSanctions:
         """The bans and mutes that hold in a room; without a room all of them."""
         return await self._request(events.HeldSanctions, "sanctions", None, room=room)
+
+    async def subscribe(
+        self,
+        endpoint: str,
+        p256dh: str,
+        auth: str,
+        *,
+        rooms: Sequence[str] = (),
+        silent: Sequence[str] = (),
+        quiet_until: int = 0,
+    ) -> events.Ack:
+        """Be told by Web Push while away: of mentions in `rooms`, and of direct messages but those of `silent` users.
+
+        `quiet_until` is in ms since 1970.
+        """
+        keys = {"endpoint": endpoint, "p256dh": p256dh, "auth": auth}
+        wishes = {"rooms": list(rooms), "silent": list(silent), "quiet_until": quiet_until}
+        return await self._request(events.Ack, "subscribe", None, **keys, **wishes)
+
+    async def unsubscribe(self, endpoint: str) -> events.Ack:
+        """Be told at this endpoint no more."""
+        return await self._request(events.Ack, "unsubscribe", None, endpoint=endpoint)
 
     async def ping(self) -> events.Pong:
         """A round trip to the chat; the answer has the server's time."""

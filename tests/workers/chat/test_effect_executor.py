@@ -23,7 +23,7 @@ def executor_with(room_presence: Any, tasks: Tasks) -> EffectExecutor:
     return EffectExecutor(
         services, user_rate=nothing, publisher=nothing, room_presence=room_presence, pending=nothing, renames=nothing,
         claims=nothing, hook_runner=nothing, hello=nothing, join=nothing, moderation=nothing, direct_messages=nothing,
-        token_keys=None,
+        token_keys=None, pushes=None,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ MAX_INTEGER: Final = 2**53 - 1  # the largest integer that a JavaScript number h
 MAX_DEPTH: Final = 64  # of `data`: other JSON readers give up soon after
 MAX_SECONDS: Final = 10 * 366 * 86_400
 HISTORY_LIMIT: Final = 100
+MOST_NAMES: Final = 100  # of a list in a request
 
 RequestId = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_RAW + 1)]  # of a room, an inbox or a user
@@ -204,6 +205,31 @@ class ListSanctions(Command, frozen=True, tag="sanctions"):
             _keep(self, "room", room_name)
 
 
+class Subscribe(Command, frozen=True):
+    """A browser wants to be told by Web Push while its page is closed: of mentions in `rooms`, of direct messages."""
+
+    endpoint: Annotated[str, Meta(min_length=1, max_length=1024)]
+    p256dh: Annotated[str, Meta(min_length=1, max_length=100)]
+    auth: Annotated[str, Meta(min_length=1, max_length=32)]
+    rooms: Annotated[tuple[Name, ...], Meta(max_length=MOST_NAMES)] = ()
+    silent: Annotated[tuple[Name, ...], Meta(max_length=MOST_NAMES)] = ()
+    quiet_until: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] = 0
+
+    def __post_init__(self) -> None:
+        for field, checked in (("rooms", room_name), ("silent", user_id)):
+            try:
+                names = tuple(checked(name) for name in getattr(self, field))
+            except ValueError as error:
+                raise ValueError(f"`{field}`: {error}") from None
+            msgspec.structs.force_setattr(self, field, names)
+
+
+class Unsubscribe(Command, frozen=True):
+    """A browser wants to be told no more."""
+
+    endpoint: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
 class Ping(Command, frozen=True): ...
 
 
@@ -227,6 +253,8 @@ AnyCommand = (
     | Unban
     | Unmute
     | ListSanctions
+    | Subscribe
+    | Unsubscribe
     | Ping
 )
 

@@ -67,6 +67,7 @@ class Context:
         "moderators",
         "options",
         "ping_interval",
+        "push_key",
         "rate_limited",
         "sanctions",
     )
@@ -89,6 +90,7 @@ class Context:
         self.moderators = moderators
         self.mentions = mentions
         self.consulted = consulted  # the hooks that the application has
+        self.push_key = ""  # of Web Push, once it was read
         self.rate_limited = 0  # requests refused by a rate limit, for the metrics
         self.limits_shown = _shown(settings.limits)
 

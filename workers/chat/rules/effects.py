@@ -14,6 +14,7 @@ from msgspec import Struct
 from workers.bus.port import Change, Position
 from workers.chat.rules.commands import Command, Hello, RequestId, Wanted
 from workers.chat.rules.identity import Identity
+from workers.push.subscription import PushSubscription
 
 
 class Effect(Struct, frozen=True):
@@ -169,6 +170,20 @@ class ReadSanctions(Effect, frozen=True, gc=False):
 
     id: RequestId
     room: str
+
+
+class KeepSubscription(Effect, frozen=True, gc=False):
+    """Keep where a browser wants to be told by Web Push, then acknowledge."""
+
+    id: RequestId
+    subscription: PushSubscription
+
+
+class ForgetSubscription(Effect, frozen=True, gc=False):
+    """Forget a browser's endpoint, then acknowledge."""
+
+    id: RequestId
+    endpoint: str
 
 
 class ChangeName(Effect, frozen=True, gc=False):

@@ -43,6 +43,7 @@ class Welcome(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="
     limits: msgspec.Raw
     rooms: Sequence[RoomState]
     token: str | None = None  # a guest's, to be given with the next hello
+    push: str | None = None  # the server's key for Web Push, where there is push
 
 
 def _answer(kind: str, request: RequestId, **members: Any) -> bytes:

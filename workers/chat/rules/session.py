@@ -30,6 +30,8 @@ from workers.chat.rules.effects import (
     Effects,
     EnterRoom,
     FetchKeys,
+    ForgetSubscription,
+    KeepSubscription,
     LeaveRoom,
     Moderate,
     ReadHistory,
@@ -45,6 +47,7 @@ from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import Actor, SessionPhase, SessionState
 from workers.close_codes import CloseCode
+from workers.push.subscription import PushSubscription
 
 COME_BACK_MS: Final = 5_000  # after TOO_MANY and FLOOD
 LARGE_ROOM: Final = 1_000  # users; joining so many costs a token more
@@ -213,6 +216,7 @@ class ChatSession(Actor):
                     server_time=int(now * 1000),
                     ping_interval=context.ping_interval,
                     limits=context.limits_shown,
+                    push=context.push_key or None,
                     rooms=rooms,
                     token=token or None,
                 )
@@ -348,6 +352,16 @@ class ChatSession(Actor):
     def _ping(self, command: commands.Ping, now: float) -> Effects:
         return (Reply(replies.pong(command.id, int(now * 1000))),)
 
+    def _subscribe(self, command: commands.Subscribe, now: float) -> Effects:
+        rooms = tuple(room for room in command.rooms if room in self.rooms)  # what is told is also what may be read
+        subscription = PushSubscription(
+            command.endpoint, command.p256dh, command.auth, rooms, command.silent, command.quiet_until
+        )
+        return (KeepSubscription(command.id, subscription),)
+
+    def _unsubscribe(self, command: commands.Unsubscribe, now: float) -> Effects:
+        return (ForgetSubscription(command.id, command.endpoint),)
+
     def _sanctions(self, command: commands.ListSanctions, now: float) -> Effects:
         permit(self, self.identity, "sanctions", command.room or "", now)
         return (ReadSanctions(command.id, command.room or ""),)
@@ -433,6 +447,8 @@ _HANDLERS: Final[dict[type[commands.Command], Handler]] = {
     commands.Unban: ChatSession._moderate,
     commands.Unmute: ChatSession._moderate,
     commands.ListSanctions: ChatSession._sanctions,
+    commands.Subscribe: ChatSession._subscribe,
+    commands.Unsubscribe: ChatSession._unsubscribe,
     commands.Ping: ChatSession._ping,
 }
 

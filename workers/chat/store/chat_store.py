@@ -10,7 +10,7 @@ from chatmaster.settings import Settings
 from workers.bus.script import Script, ScriptRunner, scripts_of
 from workers.chat.store.identity_records import Guests, ModeratorRecords, TokenKeyRecords
 from workers.chat.store.publishing_records import DirectPairs, SlowMode
-from workers.chat.store.user_records import ReadPositions, UserNames
+from workers.chat.store.user_records import PushRecords, ReadPositions, UserNames
 
 TTL_FACTOR: Final = 4  # as the hash that holds a room's own position
 CLAIM_SLACK: Final = 60  # seconds that a claim outlives the keys it stands for
@@ -27,6 +27,7 @@ class ChatStore:
     guests: Guests
     moderators: ModeratorRecords
     token_keys: TokenKeyRecords
+    pushes: PushRecords
 
     @classmethod
     def of(cls, calls: ScriptRunner, settings: Settings) -> ChatStore:
@@ -55,4 +56,8 @@ class ChatStore:
             ),
             moderators=ModeratorRecords(calls, server, enlist=script("enlist"), roll=script("roll")),
             token_keys=TokenKeyRecords(calls, server, jwks=script("jwks")),
+            pushes=PushRecords(
+                calls, server,
+                subscribe=script("push_subscribe"), take=script("push_take"), forget=script("push_forget"),
+            ),
         )  # fmt: skip

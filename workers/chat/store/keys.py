@@ -58,6 +58,16 @@ def token_keys(server: str, url: str) -> str:
     return layout.key(server, _CHAT, f"jwks:{blake2b(url.encode(), digest_size=8).hexdigest()}")
 
 
+def push(server: str, user: str) -> str:
+    """The hash of a user's browsers that want to be told by Web Push."""
+    return layout.key(server, inbox_of(user), "push")
+
+
+def push_rate(server: str, user: str) -> str:
+    """How many notes a user got by Web Push lately."""
+    return layout.key(server, inbox_of(user), "pushrate")
+
+
 def staff(server: str) -> str:
     """The hash of moderators and admins."""
     return layout.key(server, _CHAT, "staff")

@@ -1,13 +1,16 @@
-"""What the store knows of a user in a room: how far the user has read, who was mentioned since, and the user's name.
+"""What the store knows of a user in a room: how far the user has read, who was mentioned since, and the user's name;
+and the browsers of a user that want to be told by Web Push.
 
 Positions outlive the messages, as the room's own position does.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from workers.addressing import inbox_of, is_guest
@@ -15,6 +18,14 @@ from workers.bus.keys import of_log
 from workers.bus.port import BusError, Placed
 from workers.bus.script import Argument, Script, ScriptRunner
 from workers.chat.store import keys
+from workers.push.subscription import PushSubscription
+
+MOST_BROWSERS: Final = 5  # browsers of a user; the oldest makes room
+PUSH_TTL: Final = 30 * 86_400  # seconds without a visit of the page
+NOTES: Final = 10  # notes to a user in a NOTES_PERIOD
+NOTES_PERIOD: Final = 60  # seconds
+
+_decode_subscription: Final = msgspec.json.Decoder(PushSubscription).decode
 
 
 class ReadPosition(Struct, frozen=True):
@@ -101,6 +112,32 @@ class UserNames:
 
     def _key(self, user: str) -> str:
         return keys.marks(self._server, inbox_of(user))
+
+
+class PushRecords:
+    """Keeps subscriptions, over all workers."""
+
+    __slots__ = ("_calls", "_forget", "_server", "_subscribe", "_take")
+
+    def __init__(self, calls: ScriptRunner, server: str, *, subscribe: Script, take: Script, forget: Script) -> None:
+        self._calls, self._server = calls, server
+        self._subscribe, self._take, self._forget = subscribe, take, forget
+
+    async def keep(self, user: str, subscription: PushSubscription) -> None:
+        """Keep a subscription, in place of an earlier one of the same endpoint. Raises BusError."""
+        value = b"%d " % int(time.time() * 1000) + msgspec.json.encode(subscription)
+        args: list[Argument] = [subscription.name, value, MOST_BROWSERS, PUSH_TTL]
+        await self._calls.call(self._subscribe, [keys.push(self._server, user)], args, again=True)
+
+    async def take(self, user: str) -> list[PushSubscription]:
+        """The subscriptions that may be told something now; none where the user was told too much. Raises BusError."""
+        names = [keys.push(self._server, user), keys.push_rate(self._server, user)]
+        found = await self._calls.call(self._take, names, [NOTES, NOTES_PERIOD], again=True)
+        return [_decode_subscription(value.partition(b" ")[2]) for value in found]
+
+    async def forget(self, user: str, name: str) -> None:
+        """Remove a subscription by its name. Raises BusError."""
+        await self._calls.call(self._forget, [keys.push(self._server, user)], [name], again=True)
 
 
 def _ignore(reply: Any) -> None:

@@ -12,6 +12,7 @@ import { kept } from "./storage.js";
 import { t } from "./words.js";
 
 const QUIET_LOOK_EVERY = 30_000; // ms: the time without disturbance ends by itself
+const PUSH_AFTER = 2000; // ms; rooms are joined meanwhile
 const DOT = `<circle cx='24' cy='8' r='7' fill='COLOUR' stroke='#fff' stroke-width='2'/>`;
 
 export class Attention {
@@ -20,6 +21,8 @@ export class Attention {
     this.app = app;
     /** @type {string} */
     this.icon = byId("icon").href;
+    this.pushKey = ""; // the server's
+    this.timer = 0;
     byId("notify").addEventListener("click", () => this.toggle());
     addEventListener("storage", () => {
       forgetLevels();
@@ -36,6 +39,23 @@ export class Attention {
   async toggle() {
     if (await this.allowed()) kept.set("notify", !kept.get("notify", false));
     this.show();
+    this.pushSoon();
+  }
+
+  /** The server is to know, for while the page is closed, what this browser wants to be told of. */
+  pushSoon() {
+    clearTimeout(this.timer);
+    if (!this.pushKey || (!this.wanted && !kept.get("pushed", false))) return;
+    this.timer = window.setTimeout(() => {
+      import("./push.js").then(({ syncPush }) => syncPush(this.app, this.pushKey, this.wanted)).catch(() => {});
+    }, PUSH_AFTER);
+  }
+
+  /** At a sign-out. A page that cannot load the part has no connection either, and no answer from the site. */
+  async endPush() {
+    clearTimeout(this.timer);
+    if (!kept.get("pushed", false)) return;
+    await import("./push.js").then(({ endPush }) => endPush()).catch(() => {});
   }
 
   /** Whether the browser lets the page notify, once the person was asked. */

@@ -242,8 +242,9 @@ export class Login {
   }
 
   /** What this browser keeps of the person goes; how the page looks stays. */
-  signOut() {
+  async signOut() {
     this.app.chat.close();
+    await this.app.attention.endPush();
     forgetPerson();
     kept.set(SIGNED_OUT, this.urls.token !== "" || this.urls.login !== "" || null);
     kept.set(USER, "");

@@ -107,6 +107,7 @@ export class App {
     const first = !this.model.me;
     this.model.welcome(welcome);
     this.login.welcomed(welcome);
+    this.attention.pushKey = welcome.push ?? "";
     // A page that failed, or that a lost connection interrupted, can be asked for again.
     for (const conversation of this.model.conversations.values()) conversation.stuck = false;
     if (!this.model.inbox.loaded) this.loader.inbox();
@@ -292,6 +293,7 @@ export class App {
     const ours = [...this.model.conversations.values()].filter((one) => !one.direct && one.joined).map((one) => one.id);
     for (const id of ours) this.leftByHand.delete(id);
     kept.set("rooms", [...new Set([...kept.get("rooms", []), ...ours])]);
+    this.attention.pushSoon();
   }
 
   /** @param {string} id */

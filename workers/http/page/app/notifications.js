@@ -29,6 +29,7 @@ export function openNotifications({ attention }) {
     if (note.value !== was && (note.value === "off" || (await attention.allowed())))
       kept.set("notify", note.value === "on");
     attention.show();
+    attention.pushSoon();
   };
   openDialog({
     title: t("Notifications"),
@@ -72,6 +73,7 @@ export function openLevel({ attention, model }, conversation) {
   const submit = () => {
     setLevel(conversation, level.value);
     attention.title();
+    attention.pushSoon();
   };
   openDialog({
     title: t("Notifications: {conversation}", { conversation: model.titleOf(conversation) }),

@@ -193,6 +193,25 @@ export class Verbs extends EventTarget {
     return this.request("sanctions", { room });
   }
 
+  /**
+   * Be told by Web Push while the page is closed: of mentions in `rooms`, and of direct messages but those of `silent`
+   * users. The key for `PushManager.subscribe` is in `welcome.push`, where the server has push.
+   * @param {{endpoint: string, p256dh: string, auth: string, rooms?: string[], silent?: string[], quiet_until?: number}}
+   *   subscription `quiet_until` in ms since 1970
+   * @returns {Promise<Ack>}
+   */
+  subscribe(subscription) {
+    return this.request("subscribe", subscription);
+  }
+
+  /**
+   * @param {string} endpoint
+   * @returns {Promise<Ack>}
+   */
+  unsubscribe(endpoint) {
+    return this.request("unsubscribe", { endpoint });
+  }
+
   /** A round trip to the chat; the answer has the server's time. */
   ping() {
     return this.request("ping", {});

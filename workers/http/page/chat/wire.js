@@ -41,6 +41,7 @@
  * @property {string} name
  * @property {string} [role]
  * @property {string} [token] a guest's
+ * @property {string} [push] the server's key for Web Push
  * @property {number} [ping_interval] seconds
  * @property {Limits} limits
  * @property {RoomState[]} rooms

@@ -26,11 +26,13 @@ def sign(
     issuer: str = "",
     audience: str = "",
     algorithm: str = "HS256",
+    kid: str = "",
 ) -> str:
     """A token for `user` (`sub`), valid for `ttl` seconds.
 
     `rooms` are patterns of the rooms that the user may enter (None: all that the settings allow); `issuer` and
-    `audience` are `auth.issuer` and `auth.audience` of the server, where these are set. Raises ValueError.
+    `audience` are `auth.issuer` and `auth.audience` of the server, where these are set; `kid` names the secret where
+    the server has several, in a file of `auth.jwks`. Raises ValueError.
     """
     if not user:
         raise ValueError("a token is for a user: the user id is empty")
@@ -53,4 +55,4 @@ def sign(
     claims |= {"aud": audience} if audience else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)  # `doctor` warns of a short secret
-        return jwt.encode(claims, secret, algorithm=algorithm)
+        return jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": kid} if kid else None)

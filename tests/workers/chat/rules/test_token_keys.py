@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from chatmaster import tokens
 from chatmaster.settings import Auth
 from workers.chat.rules.identity import Identities, Identity, Refusal
 from workers.chat.rules.token_keys import MOST_KEYS, parse
@@ -172,7 +173,8 @@ def test_what_cannot_be_known_is_not_refused_for_good() -> None:
 def test_a_set_in_a_file_may_have_secrets_by_kid() -> None:
     text = json.dumps({"keys": [secret("a"), public(EC_KEY, "e")]})
     known = Identities(Auth(jwks=text), guest_secret=b"s", new_guest=lambda: "")
-    assert isinstance(known.identify(token(SECRET, "HS256", "a"), NOW), Identity)
+    assert isinstance(known.identify(tokens.sign("ada", secret=SECRET, kid="a"), NOW), Identity)
+    assert note(known, tokens.sign("ada", secret=SECRET, kid="b")) == "kid: there is no key 'b'"
     assert isinstance(known.identify(token(EC_KEY, "ES256", "e"), NOW), Identity)
     assert not known.lacks_key(token(EC_KEY, "ES256", "x"))
 

@@ -16,7 +16,7 @@ import logging
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Protocol
 
@@ -48,7 +48,7 @@ class Flushable(Protocol):
     dirty: bool  # in the queue; written by the queue alone
 
     @property
-    def batch(self) -> list[Item]:
+    def batch(self) -> Sequence[Item]:
         """The items that wait to be written."""
 
     @property

@@ -45,6 +45,7 @@ class Membership:
         self._stats = stats
         self._join_timeout = join_timeout
         self._loop = asyncio.get_running_loop()
+        self._special = self._special_members  # one bound method for all rooms
         self._of: dict[RoomMember, tuple[Room, ...]] = {}
         self._joins: dict[RoomMember, list[PendingJoin]] = {}
 
@@ -198,7 +199,7 @@ class Membership:
         """The room of that name, which is made if there is none."""
         room = self._rooms.get(name)
         if room is None:
-            room = Room(name, self._flushes, self._special_members)
+            room = Room(name, self._flushes, self._special)
             self._rooms.begin(room)
         return room
 

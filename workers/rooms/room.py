@@ -123,7 +123,7 @@ class Room:
         self._joins: list[WaitingJoin] | None = None  # those that wait for this room to be current
         self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
         self.arrived = 0  # bytes of frames since the beginning
-        self.batch: list[Item] = []
+        self.batch: list[Item] | tuple[()] = ()  # a list while it holds any
         self.dirty = False  # in the flush queue, which sets it
         self._flight: Iterator[int] | None = None  # a batch that is written slice by slice
         self._flushing = False
@@ -292,7 +292,10 @@ class Room:
         """Add items to the batch; call it before `epoch` and `offset` move on."""
         if not self.batch and self._flight is None:
             self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
-        self.batch += items
+        if isinstance(self.batch, list):
+            self.batch += items
+        else:
+            self.batch = list(items)
         if not self.dirty:
             self._flushes.mark(self)
 
@@ -365,7 +368,8 @@ class Room:
 
     def _take_batch(self) -> int:
         """Begin to write the batch, or add it to the fanout under way. Returns the number of members written to."""
-        items, self.batch = self.batch, []
+        items, self.batch = self.batch, ()
+        assert isinstance(items, list)
         self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
         apart = self._apart(items)
         if isinstance(self._flight, Fanout):

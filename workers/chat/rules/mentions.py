@@ -30,7 +30,8 @@ class MentionIndex:
     def __init__(self) -> None:
         self._users: dict[str, tuple[str, ...]] = {}  # folded name → users, the latest last
         self._names: dict[str, str] = {}  # user → the folded name that counts
-        self._lengths: dict[str, dict[int, int]] = {}  # first word → length of a folded name → such names
+        # First word → length of a folded name → such names; without names of one word, which nearly every guest has.
+        self._lengths: dict[str, dict[int, int]] = {}
 
     def add(self, user: str, name: str) -> None:
         """Note what a user is called from now on."""
@@ -76,11 +77,15 @@ class MentionIndex:
             self._unindex(key)
 
     def _index(self, key: str) -> None:
-        lengths = self._lengths.setdefault(_first_word(key), {})
-        lengths[len(key)] = lengths.get(len(key), 0) + 1
+        word = _first_word(key)
+        if word != key:
+            lengths = self._lengths.setdefault(word, {})
+            lengths[len(key)] = lengths.get(len(key), 0) + 1
 
     def _unindex(self, key: str) -> None:
         word = _first_word(key)
+        if word == key:
+            return
         lengths = self._lengths[word]
         lengths[len(key)] -= 1
         if not lengths[len(key)]:
@@ -106,7 +111,7 @@ class MentionIndex:
     def _meant(self, words: str) -> tuple[str, ...]:
         """The users whose name the words begin with."""
         first = _first_word(words)
-        for length in sorted(self._lengths.get(first, ()), reverse=True):
+        for length in (*sorted(self._lengths.get(first, ()), reverse=True), len(first)):
             name = words[:length]
             if name in self._users and name != ROOM_MENTION[1:] and _ends_word(words, length):
                 return self._users[name]

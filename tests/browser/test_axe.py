@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chatmaster import tokens
 from tests.browser.conftest import Line
 from tests.support.server import Chatmaster
 
@@ -213,4 +214,30 @@ def test_axe_finds_nothing_under_a_finger(server: Chatmaster, visit: Any, judge:
     ada.message("touch").locator(".name").tap()
     ada.page.locator(".card").wait_for()
     judge.look(ada, "sheet of a person")
+    assert not judge.wrong, "\n".join(judge.wrong)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_about_the_login(chatmaster: Any, visit: Any, judge: Judge, scheme: str) -> None:
+    """The button of a guest, the question about a login that nobody began, the sign-out, a login that is required."""
+    secret = "a secret for tests, and long enough"
+    settings = {"auth.secret": secret, "auth.login_url": "/login"}
+    server = chatmaster(workers=1, settings=settings)
+    how = {"color_scheme": scheme, "reduced_motion": "reduce"}
+    guest = visit(server, **how).come()
+    guest.page.get_by_role("button", name="Sign in").wait_for()
+    judge.look(guest, "a guest")
+    token = tokens.sign("mia", secret=secret, name="Mia")
+    guest.page.evaluate("(hash) => { location.hash = hash }", f"token={token}")
+    judge.look(guest, "question about a login")
+    guest.page.get_by_role("dialog").get_by_role("button", name="Sign in").click()
+    guest.expect(guest.page.locator("#my-name-text")).to_have_text("Mia")
+    guest.page.get_by_role("button", name="Settings").click()
+    guest.page.get_by_role("menuitem", name="Sign out").click()
+    judge.look(guest, "question about the sign-out")
+    closed = chatmaster(workers=1, settings={"auth.secret": secret, "auth.mode": "token"})
+    nobody = visit(closed, width=360, **how)
+    nobody.page.goto(closed.http)
+    nobody.page.get_by_role("dialog").wait_for()
+    judge.look(nobody, "a login is required")
     assert not judge.wrong, "\n".join(judge.wrong)

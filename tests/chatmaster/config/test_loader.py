@@ -458,3 +458,27 @@ def test_a_login_without_encryption_is_warned_of(tmp_path):
     )
     (warning,) = validation.warnings(load(tmp_path, text).settings)
     assert warning.startswith("auth.login_url begins with http://") and "example.org" in warning
+
+
+def test_the_key_for_web_push_lies_in_the_state_directory(tmp_path):
+    """Only where there is push: other settings are as they were written."""
+    contact = "push.contact=mailto:ops@example.org"
+    where = ["master.state_dir=state", "master.name=one"]
+    assert load(tmp_path, overrides=[contact, *where]).settings.push.key_file == str(tmp_path / "state/one.vapid.pem")
+    assert load(tmp_path, overrides=[contact, "push.key_file=a.pem"]).settings.push.key_file == str(tmp_path / "a.pem")
+    assert load(tmp_path, overrides=where).settings.push.key_file == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "allowed"),
+    [
+        ("push.contact=ops@example.org", "mailto:NAME@HOST"),
+        ("push.contact=http://example.org", "mailto:NAME@HOST"),
+        ("push.hosts=https://push.example.org", "allowed: a host"),
+        ("push.hosts=*", "allowed: a host"),
+        ("push.hosts=push.example.org/path", "allowed: a host"),
+    ],
+)
+def test_settings_of_web_push_that_are_refused(tmp_path, override, allowed):
+    (fault,) = faults_of(tmp_path, overrides=[override])
+    assert allowed in fault

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from chatmaster import __version__
 from chatmaster.contract import CONTRACT_VERSION, ExitCode
 from tests.support import processes
 from tests.support.crowd import Crowd
@@ -38,7 +39,7 @@ def copy(tmp_path: Path) -> Copy:
         for package in ("chatmaster", "workers"):
             shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
         text = f'__version__ = "{version}"'
-        change(place / "chatmaster/__init__.py", '__version__ = "0.1.0"', text)
+        change(place / "chatmaster/__init__.py", f'__version__ = "{__version__}"', text)
         for path, (old, new) in (changes or {}).items():
             change(place / path, old, new)
         return place
@@ -146,7 +147,7 @@ async def test_with_another_contract_the_clients_are_sent_away_and_may_come_back
     assert server.status()["master"]["version"] == "9.9.9" and (server.pid, server.store_pid) == (pid, store)
     assert server.states() == ["ready", "ready"] and "bug in the master" not in server.log()
     assert server.ctl("upgrade").returncode == 0  # and back, to the program of this chatctl
-    assert server.status()["master"]["version"] == "0.1.0" and server.store_pid == store
+    assert server.status()["master"]["version"] == __version__ and server.store_pid == store
 
 
 async def sent_away(client: ChatSocket) -> Closed:
@@ -192,7 +193,7 @@ def test_a_broken_new_program_leaves_everything_as_it_was(chatmaster: Make, copy
         done = server.ctl("upgrade", "--program", str(copy(f"broken{number}", changes=changes)))
         assert done.returncode == ExitCode.NOT_READY and "new program" in done.stderr, (what, done)
         status = server.status()
-        assert status["master"]["version"] == "0.1.0" and status["master"]["state"] == "ready", what
+        assert status["master"]["version"] == __version__ and status["master"]["state"] == "ready", what
         assert (server.pid, server.store_pid, server.pids) == (pid, store, old), what
         assert processes.alive(pid) and server.states() == ["ready", "ready"]
     assert server.ctl("upgrade", "--program", "/bin/false").returncode == ExitCode.NOT_READY

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chatmaster import __version__
 from chatmaster.cli.main import cli
 from chatmaster.contract import ExitCode
 from tests.site import codes_page, commands_page, hooks, javascript_page, metrics_page, settings_page
@@ -95,8 +96,9 @@ def test_python_names_of_the_reference_are_all_that_a_program_may_import(site: P
     assert missing == []
 
 
-def test_the_readme_is_short() -> None:
+def test_the_readme_is_short_and_names_the_version() -> None:
     text = (ROOT / "README.md").read_text()
+    assert f"Version {__version__}," in text and f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
     assert (len(text.split()) <= 900, len(text.splitlines()) <= 150) == (True, True)
 
 

@@ -15,7 +15,9 @@ local known = cjson.decode(record)
 if known.digest ~= ARGV[2] then return false end
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', ms))
+-- A write costs a sync of the store's log: one a second is enough to know when a key was last used.
+local last = tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '0')
+if ms - last >= 1000 then redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', ms)) end
 local rate = known.rate or tonumber(ARGV[3])
 if rate == 0 then return { record, 0 } end
 local burst = known.burst or math.max(1, rate)

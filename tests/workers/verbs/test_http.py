@@ -101,7 +101,7 @@ def test_what_is_wrong_is_said_with_its_field(server: Chatmaster) -> None:
         ("disconnect", {"connection": "a1"}, 404, "connection"),
         ("disconnect", {}, 400, "connection"),
         ("sing", {}, 404, ""),
-        ("join", {"room": "hall", "connection": "a1"}, 404, ""),
+        ("bind", {"user": "ada", "connection": "a1"}, 404, ""),
     ):  # fmt: skip
         found, problem, headers = post(server, verb, request, key)
         assert (found, problem.get("field", "")) == (status, field), (verb, request, problem)
@@ -148,7 +148,7 @@ def test_a_batch_is_carried_out_in_order(server: Chatmaster) -> None:
 def test_the_description_names_every_verb_that_there_is(server: Chatmaster) -> None:
     with urllib.request.urlopen(f"{server.http}/api/v1/openapi.json", timeout=10) as response:
         document = json.loads(response.read())
-    assert document["openapi"].startswith("3.1") and "/say" in document["paths"] and "/join" not in document["paths"]
+    assert document["openapi"].startswith("3.1") and "/say" in document["paths"] and "/bind" not in document["paths"]
     schemas = document["components"]["schemas"]
     for path in document["paths"].values():
         for text in json.dumps(path).split('"#/components/schemas/')[1:]:

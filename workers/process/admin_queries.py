@@ -62,7 +62,7 @@ class Queries:
                 return
             rows, facts = await self._rows(query.what, query.args)
         except BusError as error:
-            self._fail(query.id, f"the store did not do it: {error}{self._why(error)}")
+            self._fail(query.id, self._said(error))
         except LookupError as error:
             self._fail(query.id, str(error.args[0] if error.args else error))
         except ValueError as error:
@@ -70,13 +70,16 @@ class Queries:
         except VerbError as error:
             usage = error.code in ("bad_request", "too_large", "wrong_application")
             code = contract.ExitCode.USAGE if usage else contract.ExitCode.FAILED
-            self._fail(query.id, f"{error.field}: {error}" if error.field else str(error), code)
+            cause = error.__cause__
+            told = f"{error}: {self._said(cause)}" if isinstance(cause, BusError) else str(error)
+            self._fail(query.id, f"{error.field}: {error}" if error.field else told, code)
         else:
             self._send(query.id, rows, facts)
 
-    def _why(self, error: BusError) -> str:
+    def _said(self, error: BusError) -> str:
+        """The store's own words, which are the operator's alone."""
         why = self._node.bus.why
-        return f" ({why})" if why and why not in str(error) else ""
+        return f"the store did not do it: {error}" + (f" ({why})" if why and why not in str(error) else "")
 
     async def _rows(self, what: str, args: Row) -> tuple[list[Row], Row]:
         """The rows, and what is to be said about all of them."""

@@ -51,7 +51,10 @@ class Dispatcher:
         self._encode = msgspec.json.Encoder().encode
 
     async def call(self, caller: Caller, name: str, body: bytes, key: str = "") -> bytes:
-        """Carry out a verb; `body` is the request as JSON. Returns the answer as JSON. Raises VerbError."""
+        """Carry out a verb; `body` is the request as JSON. Returns the answer as JSON.
+
+        Raises VerbError; where the store is the cause, from the BusError.
+        """
         verb = self._verb(name)
         try:
             request = self._request(caller, verb, body)
@@ -63,7 +66,7 @@ class Dispatcher:
         except VerbError:
             raise
         except BusError as error:
-            raise of_store(error) from None
+            raise of_store(error) from error
         except Exception:
             logger.exception("the verb %s failed", name)
             raise VerbError("internal", f"{name} failed; the server's log has the reason") from None

@@ -65,6 +65,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     url: str = "embedded"
     history_size: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     history_ttl: Annotated[int, Meta(ge=1)] = 604_800
+    max_memory: Annotated[int, Meta(ge=0)] = 0  # of the embedded store; 0: half of the machine's or control group's
     guest_ttl: Annotated[int, Meta(ge=60)] = 86_400  # of what is kept for a guest alone
     timeout: PositiveSeconds = 5.0
 
@@ -85,6 +86,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     connections: Count = 0  # 0: no limit, likewise the next two
     per_address: Count = 0
     per_user: Count = 0
+    # Kept in a day by one user with a token, and by all guests of one address together; 0: no limit.
+    user_bytes: Count = 67_108_864
+    user_rooms: Count = 2000
+    guest_bytes: Count = 134_217_728
+    guest_rooms: Count = 5000
     ipv6_prefix: Annotated[int, Meta(ge=16, le=128)] = 64  # bits of an IPv6 address that are one client
     hello_timeout: PositiveSeconds = 10.0
     handshake_timeout: PositiveSeconds = 10.0

@@ -90,6 +90,7 @@ class Field(IntEnum):
     STORE_CPU = 130  # ns
     STORE_RESTARTS = 131
     DISK_FREE = 132  # bytes, where the state directory is
+    STORE_MAX_MEMORY = 133  # bytes that the embedded store may take
     STORE_WHY = 140  # text of STORE_WHY_BYTES bytes: why the worker has trouble with the store
 
 

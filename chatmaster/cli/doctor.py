@@ -35,6 +35,8 @@ _SECRET_BYTES = 32  # RFC 7518, 3.2: a key for HS256 has at least as many bits a
 _DISK_WANTED = 1_000_000_000  # bytes
 
 _CLOCK_TOLERANCE = 1.0  # seconds between our clock and the store's
+_LAG_TOLERATED = 1 << 20  # bytes that a replica may be behind
+_MEMORY_TOLERATED = 0.75  # of the store's limit
 _STORE_TIMEOUT = 3.0  # seconds
 _OLDEST_STORE = (6, 2)
 
@@ -383,6 +385,8 @@ def _judge_store(facts: Mapping[str, Any], found: str) -> Iterator[Finding]:
         STORE,
     )
     yield _durability(facts["durability"], facts["replicas"])
+    yield from _replicas(facts["replicas"], facts["replica_lag"])
+    yield from _memory(facts["used_memory"], facts["max_memory"])
     if facts["maxmemory_policy"] not in ("", "noeviction"):
         advice = "the store evicts messages when memory is short: CONFIG SET maxmemory-policy noeviction"
         yield Finding("wrong", "eviction", facts["maxmemory_policy"], advice, STORE)
@@ -419,6 +423,29 @@ def _durability(durability: str, replicas: int) -> Finding:
                 "ask the operator of the store",
                 STORE,
             )
+
+
+def _replicas(count: int, lag: int) -> Iterator[Finding]:
+    if not count:
+        return
+    found = f"{counted(count, 'replica')}, at most {size(lag)} behind"
+    if lag > _LAG_TOLERATED:
+        advice = "what a replica lacks is lost in a failover: look at its load and at the network between the two"
+        yield Finding("warning", "replicas", found, advice, STORE)
+    else:
+        yield Finding("good", "replicas", found, where=STORE)
+
+
+def _memory(used: int, most: int) -> Iterator[Finding]:
+    """A store without a limit takes what the machine has, and is killed then; one with a limit refuses writes."""
+    if not most:
+        advice = "what clients write may take all memory of its machine: CONFIG SET maxmemory, below what that has"
+        yield Finding("warning", "store memory", f"{size(used)}, no limit", advice, STORE)
+    elif used >= _MEMORY_TOLERATED * most:
+        advice = "when it is full, what clients write is refused: raise maxmemory, or lower store.history_ttl"
+        yield Finding("warning", "store memory", f"{size(used)} of {size(most)}", advice, STORE)
+    else:
+        yield Finding("good", "store memory", f"{size(used)} of {size(most)}", where=STORE)
 
 
 def _pubsub_buffer(limits: str) -> Finding:

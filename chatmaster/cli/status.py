@@ -155,7 +155,7 @@ def _store(store: Mapping[str, Any]) -> str:
     if durability := store.get("durability"):
         facts.append(f"durability {durability}")
     if memory := store.get("memory"):
-        facts.append(size(memory))
+        facts.append(f"{size(memory)} of {size(store['max_memory'])}" if store.get("max_memory") else size(memory))
     if (free := store.get("disk_free")) is not None:
         facts.append(f"disk {size(free)} free")
     return "store   " + "  ".join(facts)

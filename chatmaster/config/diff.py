@@ -29,6 +29,7 @@ NEED_RESTART = (
     ("server", "unix_mode"),
     ("api", "listen"),
     ("store", "url"),
+    ("store", "max_memory"),
 )
 
 

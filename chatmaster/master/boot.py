@@ -123,7 +123,7 @@ class Boot:
         privileges.drop(account)
         store = None
         if settings.store.url == "embedded":
-            store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
+            store = EmbeddedStore(settings.master.name, self._loaded.store_dir, max_memory=settings.store.max_memory)
             durability = store.durability
             if reason := why_not_the_wheels(store.program):
                 log.warning("the embedded store is %s (%s): %s", store.program, store.program.path, reason)
@@ -157,7 +157,7 @@ class Boot:
         found.open(running.groups)
         store = None
         if settings.store.url == "embedded":
-            store = EmbeddedStore(settings.master.name, self._loaded.store_dir)
+            store = EmbeddedStore(settings.master.name, self._loaded.store_dir, max_memory=settings.store.max_memory)
         return ServerResources(
             loaded=self._loaded,
             settings=settings,

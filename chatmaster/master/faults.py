@@ -11,6 +11,7 @@ from typing import Any, Final
 
 _DISK_LEAST: Final = 1_000_000  # bytes; a full disk ends the embedded store
 _DISK_ENOUGH: Final = 100_000_000  # bytes; on a large disk
+_FILLING: Final = 0.75  # of store.max_memory
 STARTED_LATE: Final = 5.0  # seconds that a start may take before it is a fault
 
 Row = Mapping[str, Any]
@@ -29,6 +30,11 @@ def is_low(free: int, size: int) -> bool:
     return free < min(max(size // 20, _DISK_LEAST), _DISK_ENOUGH)
 
 
+def is_filling(store: Row) -> bool:
+    """Return True if the embedded store takes three quarters of what it may, or more."""
+    return bool(store.get("max_memory")) and store["memory"] >= _FILLING * store["max_memory"]
+
+
 _Found = tuple[str, str, float | None]
 
 
@@ -42,6 +48,10 @@ def _master(master: Row) -> Iterator[_Found]:
 def _store(store: Row) -> Iterator[_Found]:
     if store["state"] != "ready":
         yield f"the store is {store['state']}", store["reason"], store["state_age"]
+    if is_filling(store):
+        used, most = (store[key] // 1_000_000 for key in ("memory", "max_memory"))
+        why = "when it is full, what clients write is refused: raise store.max_memory, or lower store.history_ttl"
+        yield f"the store takes {used:,} MB of the {most:,} MB that it may", why, None
     free = store.get("disk_free")
     if free is not None and is_low(free, store["disk_size"]):
         yield f"the disk of the store has {free // 1_000_000} MB left", "a full disk ends the store", None

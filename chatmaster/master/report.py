@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -19,6 +20,8 @@ from chatmaster.policy.policy import Policy
 from chatmaster.runtime import proc
 from chatmaster.stats import STATES, Field
 from chatmaster.store.supervisor import StoreSupervisor
+
+log = logging.getLogger(__name__)
 
 
 class CommandStatus(Protocol):
@@ -52,6 +55,7 @@ class Report:
         self._commands = commands
         self._started = started
         self._since = since
+        self._filling = False
         self.drain: Row | None = None  # who has this host drained, and since when
         self._store_state = ("", time.monotonic())  # with what the workers report; and since when
 
@@ -72,8 +76,23 @@ class Report:
         retired[Field.DISK_FREE] = self.disk()["disk_free"] or 0
         if keeper is not None:
             retired[Field.STORE_RESTARTS] = keeper.restarts
+            retired[Field.STORE_MAX_MEMORY] = keeper.store.max_memory
             retired[Field.STORE_MEMORY] = proc.resident(keeper.store.pid) if keeper.store.pid else 0
             retired[Field.STORE_CPU] = int(proc.cpu_seconds(keeper.store.pid) * 1e9) if keeper.store.pid else 0
+            self._note_filling({"memory": retired[Field.STORE_MEMORY], "max_memory": keeper.store.max_memory})
+
+    def _note_filling(self, store: Row) -> None:
+        """Log once when the store begins to be full, and once when it no longer is."""
+        if (filling := faults.is_filling(store)) == self._filling:
+            return
+        self._filling = filling
+        if filling:
+            used, most = store["memory"] // 1_000_000, store["max_memory"] // 1_000_000
+            log.warning(
+                "the store takes %d MB of the %d MB that it may; when it is full, it refuses writes", used, most
+            )
+        else:
+            log.info("the store has space again")
 
     def status(self) -> dict[str, Any]:
         """Return the answer to `chatctl status`."""
@@ -143,6 +162,7 @@ class Report:
                 "reason": keeper.reason if own else found["reason"],
                 "restarts": keeper.restarts,
                 "memory": proc.resident(pid) if pid is not None else 0,
+                "max_memory": keeper.store.max_memory,
                 **self.disk(),
             }
         return found

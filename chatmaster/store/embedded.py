@@ -22,6 +22,7 @@ from typing import Final
 
 from chatmaster.addresses import MAX_UNIX_PATH
 from chatmaster.errors import StoreUnusable
+from chatmaster.runtime import memory
 from chatmaster.runtime.exit_status import describe
 from chatmaster.runtime.fork import die_with_parent
 from chatmaster.store.binary import StoreBinary, check_marker, find_program, write_marker
@@ -45,13 +46,16 @@ class EmbeddedStore:
 
     durability: Final = "disk"
 
-    def __init__(self, name: str, directory: Path, program: StoreBinary | None = None) -> None:
+    def __init__(self, name: str, directory: Path, program: StoreBinary | None = None, *, max_memory: int = 0) -> None:
         """`name` is the instance; `directory` holds the data and is created if missing.
+
+        `max_memory`: bytes for its data, beyond which it refuses writes; 0: half of what this process may use.
 
         Create the object after privileges are dropped, so that the directory belongs to the right user. Raises
         StoreUnusable without a server program, or for data that the program cannot read.
         """
         self.name = name
+        self.max_memory = max_memory or memory.available() // 2
         self.directory = directory
         self.socket_path = directory / "store.sock"
         self.log_path = directory / "store.log"
@@ -138,6 +142,7 @@ class EmbeddedStore:
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
+            "maxmemory": str(self.max_memory),
             "maxmemory-policy": "noeviction",
             "client-output-buffer-limit": PUBSUB_BUFFER,
             "proc-title-template": f"chatmaster: store [{self.name}]",

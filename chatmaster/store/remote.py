@@ -30,6 +30,9 @@ class StoreFacts:
     pubsub_buffer: str  # client-output-buffer-limit of subscribers: "hard soft seconds"
     clock_offset: float  # seconds that the store's clock is ahead of ours
     replicas: int
+    replica_lag: int  # bytes that the slowest replica has still to get
+    used_memory: int  # bytes
+    max_memory: int  # bytes; 0: no limit
 
 
 _OLDEST: Final = (6, 2)
@@ -122,7 +125,17 @@ def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
         pubsub_buffer=buffers.partition("pubsub ")[2].strip(),
         clock_offset=offset,
         replicas=replicas,
+        replica_lag=_replica_lag(info, replicas),
+        used_memory=int(info.get("used_memory", 0)),
+        max_memory=int(info.get("maxmemory", 0)),
     )
+
+
+def _replica_lag(info: Mapping[str, Any], replicas: int) -> int:
+    """How far the slowest replica is behind, in bytes of the stream of changes."""
+    written = int(info.get("master_repl_offset", 0))
+    rows = [row for number in range(replicas) if isinstance(row := info.get(f"slave{number}"), Mapping)]
+    return max((written - int(row.get("offset", 0)) for row in rows), default=0)
 
 
 def _config(client: redis.Redis) -> Mapping[str, str]:

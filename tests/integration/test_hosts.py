@@ -62,6 +62,7 @@ async def test_all_hosts_are_seen_from_any_of_them(pair: tuple[Chatmaster, Chatm
     differing = {row["what"]: row["found"] for row in found if row["where"] == "all hosts" and row["level"] == "wrong"}
     assert differing == {"limits.burst": "40 on one; 41 on two"}
     assert "0123456789abcdef" not in json.dumps(found)
+    assert [row["found"].partition(", ")[2] for row in found if row["what"] == "store memory"] == ["no limit"]
 
     two.kill()
     until(lambda: hosts(one)["two"]["state"] == "lost", LONG, what="the killed host counts as lost")

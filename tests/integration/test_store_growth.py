@@ -5,6 +5,7 @@ A flood of guests leaves nothing, or what is over within a short time, or a boun
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 
 from chatmaster.store import layout
@@ -134,3 +135,71 @@ async def test_what_belongs_to_guests_is_over_soon(redis_server: MakeStore, chat
             guest.send_json({"type": "read", "room": "hall", "offset": 30})
             await guest.expect("read", user=guest.user)
     assert sum(store.client.hlen(key) for key in hashes) == 4, "two guests, and the two beginnings"
+
+
+async def test_the_embedded_store_says_that_it_fills_and_is_bounded(chatmaster: Make) -> None:
+    limit = 24_000_000
+    server = chatmaster(workers=1, settings={"store.max_memory": limit, **UNLIMITED})
+    letter = "x" * 60_000
+    async with await ChatSocket.enter(server.url, name="Ada") as client:
+        assert server.status()["faults"] == []
+        told, answers = 0, []
+        for number in range(600):
+            answer = await client.ask(type="direct", to=f"made-up-{number}", text=letter)
+            answers.append(answer["type"])
+            if not told and any("of the 24 MB" in row["what"] for row in server.status()["faults"]):
+                told = number
+            if answer["type"] == "error":
+                assert answer["code"] == "refused"
+                break
+        assert answers[-1] == "error", "a full store refuses"
+        assert 0 < told < len(answers) - 10, "the alarm comes long before"
+        before = server.status()["store"]["memory"]
+        for number in range(100):
+            answer = await client.ask(type="direct", to=f"more-{number}", text=letter)
+            assert (answer["type"], answer["code"]) == ("error", "refused")
+        assert server.status()["store"]["memory"] - before < 2_000_000, "what is refused takes nothing"
+        assert (await client.ask(type="history", room="lobby"))["type"] == "history"
+    assert "the store takes" in server.log()
+    assert server.ctl("status", "--check").returncode == 1
+    assert f"chatmaster_store_max_memory_bytes {limit}" in metrics(server)
+
+
+async def test_letters_to_made_up_users_are_bounded_for_all_guests_of_an_address(
+    redis_server: MakeStore, chatmaster: Make
+) -> None:
+    store = redis_server(tcp=True)
+    settings = {"store.url": store.tcp_url, "limits.guest_bytes": 3_000_000, **UNLIMITED}
+    server = chatmaster(workers=2, settings=settings)
+    sizes = []
+    for guest in range(4):
+        async with await ChatSocket.enter(server.url, "lobby", name=f"Guest {guest}") as client:
+            answers = [
+                await client.ask(type="direct", to=f"made-up-{guest}-{number}", text="x" * 20_000)
+                for number in range(100)
+            ]
+            assert answers[-1]["code"] == "limit_reached"
+            answer = await client.ask(type="say", room="lobby", text="this, too")
+            assert answer["code"] == "limit_reached"
+        sizes.append(store.client.info("memory")["used_memory_dataset"])
+    # What two workers may exceed it by, and what connections take.
+    assert sizes[0] < 8_000_000
+    assert sizes[3] - sizes[0] < 1_000_000, f"the store went on growing: {sizes}"
+
+
+async def test_rooms_that_guests_write_to_are_bounded(redis_server: MakeStore, chatmaster: Make) -> None:
+    store = redis_server(tcp=True)
+    settings = {"store.url": store.tcp_url, "limits.guest_rooms": 64, **UNLIMITED}
+    server = chatmaster(workers=1, settings=settings)
+    for guest in range(2):
+        async with await ChatSocket.enter(server.url, name=f"Guest {guest}") as client:
+            for number in range(100):
+                room = f"room-{guest}-{number}"
+                await client.ask(type="join", room=room)
+                await client.ask(type="say", room=room, text="first")
+    assert 64 <= len(list(store.client.scan_iter("*room-*/log", count=1000))) <= 72
+
+
+def metrics(server: Chatmaster) -> str:
+    with urllib.request.urlopen(f"{server.http}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())

@@ -18,6 +18,7 @@ from workers.addressing import user_id
 from workers.bus.port import BusError, Placed
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.connections import ChatConnections
+from workers.chat.daily_quota import DailyQuota
 from workers.chat.direct_messages import DirectMessages
 from workers.chat.effect_executor import EffectExecutor
 from workers.chat.hello import HelloFlow
@@ -114,6 +115,7 @@ class ChatApplication:
         self._executor = EffectExecutor(
             services,
             user_rate=UserRate(node.bus, node.settings, store_answers=lambda: node.bus.state == "ready"),
+            daily_quota=DailyQuota(node.bus, node.settings),
             publisher=self.publisher,
             room_presence=self._room_presence,
             pending=pending,

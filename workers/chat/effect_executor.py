@@ -18,6 +18,7 @@ from workers.addressing import inbox_of, is_inbox
 from workers.bus.port import BusError, KeyConflict, Placed
 from workers.chat import history
 from workers.chat.chat_connection import ChatConnection, Work
+from workers.chat.daily_quota import DailyQuota
 from workers.chat.direct_messages import DirectMessages, with_peer
 from workers.chat.hello import HelloFlow
 from workers.chat.hook_runner import HookRunner
@@ -79,6 +80,7 @@ class EffectExecutor:
         services: ChatServices,
         *,
         user_rate: UserRate,
+        daily_quota: DailyQuota,
         publisher: MessagePublisher,
         room_presence: RoomPresence,
         pending: PendingJoins,
@@ -94,6 +96,7 @@ class EffectExecutor:
     ) -> None:
         self.tasks = services.tasks
         self.user_rate = user_rate
+        self._daily_quota = daily_quota
         self._hub = services.hub
         self._bus = services.bus
         self._presence = services.presence
@@ -186,6 +189,10 @@ class EffectExecutor:
     ) -> None:
         """Append to a log, then acknowledge; `placed` gets the place."""
         request, room, ws = effect.id, effect.room, client.connection.ws
+        # A direct message was counted for both inboxes before it came here.
+        if not (is_inbox(room) or self._may_keep(client, room, len(effect.payload))):
+            self._reply(client, _over_quota().reply(request))
+            return
 
         def done(result: Placed | BusError) -> None:
             if isinstance(result, Placed):
@@ -222,6 +229,10 @@ class EffectExecutor:
             **options,
         )
 
+    def _may_keep(self, client: ChatConnection, room: str, size: int) -> bool:
+        session = client.session
+        return self._daily_quota.takes(session.identity, session.address, room, size)
+
     def _take_turn(self, client: ChatConnection, effect: Publish | AmendMessage, publish: Callable[[], None]) -> None:
         """Publish in a slow room, once the store grants the turn."""
         identity = client.session.identity
@@ -242,6 +253,11 @@ class EffectExecutor:
 
     def _publish_direct(self, client: ChatConnection, effect: PublishDirect) -> None:
         """The receiver's inbox first, then one's own, under the same key: a retry finishes what a fault broke off."""
+        size = len(effect.payload) + len(effect.own_payload)
+        # An answer to another message comes here again, when its other place is known.
+        if effect.reply_to is None and not self._may_keep(client, inbox_of(effect.to), size):
+            self._reply(client, _over_quota().reply(effect.id))
+            return
         if not effect.key:
             self._publish_to_both(client, effect)
             return
@@ -421,6 +437,10 @@ class EffectExecutor:
             self._pending.begin(client, client.session.identity.user)
         text = await self._hook_runner.ask(client.connection, effect)
         return client.session.approved(effect, time.time(), text=text)
+
+
+def _over_quota() -> RequestError:
+    return RequestError("limit_reached", "as much as may be kept in a day has been; see limits.user_bytes, guest_bytes")
 
 
 _CARRY_OUT: Final[dict[type[Effect], Callable[[EffectExecutor, ChatConnection, Any], None]]] = {

@@ -161,6 +161,10 @@ def _processes(everything: list[WorkerStats], retired: WorkerStats) -> list[str]
     lines += [f'{cpu}{{process="{process}"}} {retired[spent] * NANO:.15g}' for process, _, spent in with_store]
     lines += _head(memory, "gauge", "Resident memory of the processes that are no workers.")
     lines += [f'{memory}{{process="{process}"}} {retired[size]}' for process, size, _ in with_store]
+    if with_store is _OTHERS:
+        name = "chatmaster_store_max_memory_bytes"
+        lines += _head(name, "gauge", "What the embedded store may take for its data; when full it refuses writes.")
+        lines.append(f"{name} {retired[Field.STORE_MAX_MEMORY]}")
     for field, name, kind, help in (
         (Field.MASTER_DESCRIPTORS, "chatmaster_master_open_descriptors", "gauge", "Descriptors in use by the master."),
         (Field.STORE_RESTARTS, "chatmaster_store_restarts_total", "counter", "Times the embedded store was restarted."),

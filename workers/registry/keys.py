@@ -41,6 +41,11 @@ def sanctions(name: str, subject: str) -> str:
     return layout.key(name, _room_of(subject), "held")
 
 
+def today(name: str, subject: str) -> str:
+    """The key of what a subject had kept in the day that runs."""
+    return layout.key(name, _room_of(subject), "today")
+
+
 def all_sanctions(name: str) -> str:
     """The key of the list of all bans and mutes."""
     return layout.key(name, SANCTIONS, "sanctions")

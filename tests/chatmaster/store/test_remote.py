@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from chatmaster.store import layout
-from chatmaster.store.remote import TRIAL, trial_keys
+from chatmaster.store.remote import TRIAL, inspect, trial_keys
+from tests.support.store import RedisServer
+from tests.support.wait import until
 
 WORKERS = Path(__file__).parents[3] / "workers"
 
@@ -22,3 +25,17 @@ def test_the_trial_stays_within_one_slot_and_the_instances_own_keys() -> None:
     keys = trial_keys("chat")
     assert len({layout.shard_of_name(key) for key in keys}) == 1
     assert all(key.startswith("chat:{") for key in keys)
+
+
+def test_how_far_a_replica_is_behind_and_how_full_the_store_is(redis_server: Callable[..., RedisServer]) -> None:
+    store = redis_server(tcp=True, options=("--maxmemory", "50mb"))
+    replica = redis_server(options=("--replicaof", "127.0.0.1", str(store.port)))
+    until(lambda: replica.client.info("replication")["master_link_status"] == "up", 30.0, "the replica follows")
+    until(lambda: inspect(store.tcp_url, 5.0, "chat").replica_lag < 100_000, 30.0, "the replica has everything")
+    replica.freeze()
+    store.client.set("large", b"x" * 1_000_000)
+    facts = inspect(store.tcp_url, 5.0, "chat")
+    assert facts.replicas == 1
+    assert facts.replica_lag >= 1_000_000
+    assert (facts.max_memory, facts.used_memory > 1_000_000) == (50 * 1024 * 1024, True)
+    replica.thaw()

@@ -21,7 +21,8 @@ def executor_with(room_presence: Any, tasks: Tasks) -> EffectExecutor:
     unused = ("hub", "bus", "presence", "registry", "counters", "connections", "mentions", "moderators")
     services: Any = SimpleNamespace(tasks=tasks, store=store, **dict.fromkeys(unused))
     return EffectExecutor(
-        services, user_rate=nothing, publisher=nothing, room_presence=room_presence, pending=nothing, renames=nothing,
+        services, user_rate=nothing, daily_quota=nothing, publisher=nothing, room_presence=room_presence,
+        pending=nothing, renames=nothing,
         claims=nothing, hook_runner=nothing, hello=nothing, join=nothing, moderation=nothing, direct_messages=nothing,
         token_keys=None, pushes=None,
     )  # fmt: skip

@@ -115,6 +115,7 @@ def test_every_field_is_shown_or_left_out_on_purpose() -> None:
     elsewhere = {
         Field.CPU, Field.REFUSED, Field.MASTER_MEMORY, Field.MASTER_CPU, Field.MASTER_DESCRIPTORS, Field.STORE_MEMORY,
         Field.STORE_CPU, Field.STORE_RESTARTS, Field.DISK_FREE, Field.STORE_TROUBLE, Field.STORE_WHY,
+        Field.STORE_MAX_MEMORY,
     }  # fmt: skip
     summed = {Field.HANDSHAKE_FAILURES, Field.RESTARTS}  # told by reason, and over all slots
     assert set(Field) - shown == {Field.PID, Field.SLOT} | elsewhere | summed

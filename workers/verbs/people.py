@@ -265,7 +265,9 @@ async def disconnect(services: Services, caller: Caller, request: DisconnectRequ
 @verb("people", ModerationRequest, DoneAnswer, application="chat")
 async def kick(services: Services, caller: Caller, request: ModerationRequest, key: str) -> DoneAnswer:
     """Put a user out of a room of the chat, or close the user's connections; it is in the audit trail."""
-    if not await services.node.registry.is_online(request.user):
+    node, fleet = services.node, services.fleet
+    # The store counts a newcomer a moment later than the worker that has the connection.
+    if not (await node.registry.is_online(request.user) or await fleet.connections_of(request.user)):
         raise VerbError("not_found", f"no user {request.user} is connected", field="user")
     await _moderate(services, caller, Deed.KICK, request)
     return DoneAnswer()

@@ -130,6 +130,15 @@ async def _is_member(scene: Scene) -> None:
     await until_async(present, 30.0, what="the user is a member")
 
 
+async def _is_counted(scene: Scene) -> None:
+    """Wait until every worker finds the user, whom the store counts a moment after the connection came."""
+
+    async def counted() -> bool:
+        return all([await scene.probe.is_online(scene.user) for _ in range(12)])  # any worker answers
+
+    await until_async(counted, 30.0, what="the user is counted")
+
+
 async def _gone(scene: Scene) -> Any:
     closed = await scene.closed()
 
@@ -401,6 +410,7 @@ BOTH: Final[dict[str, Call]] = {
         part=_field("connections"),
     ),
     "is_online": Call(
+        before=_is_counted,
         request=lambda one: {"user": one.user},
         method=lambda gateway, one: gateway.is_online(one.user),
         part=_field("online"),

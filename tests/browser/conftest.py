@@ -157,6 +157,11 @@ class Line:
         self.is_cut = False
 
 
+def _keep(page: Any, statement: str) -> None:
+    """Run it before each page; Firefox refuses storage to the empty page that comes first."""
+    page.add_init_script(f"try {{ {statement} }} catch {{}}")
+
+
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Person]]:
     """Somebody with a browser of their own: `visit(server, "Ada", width=360)`."""
@@ -169,9 +174,9 @@ def visit(browser: Any) -> Iterator[Callable[..., Person]]:
         page = context.new_page()
         if name:
             value = json.dumps(json.dumps(name))
-            page.add_init_script(f"localStorage['chatmaster.name'] ??= {value}")
+            _keep(page, f"localStorage['chatmaster.name'] ??= {value}")
         if people:  # somebody who wants the list of people beside the messages, which a newcomer does not see
-            page.add_init_script("localStorage['chatmaster.people'] ??= 'true'")
+            _keep(page, "localStorage['chatmaster.people'] ??= 'true'")
         visitors.append(Person(page, server.http))
         return visitors[-1]
 

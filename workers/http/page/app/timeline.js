@@ -58,7 +58,7 @@ export class Timeline {
     this.scroller.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.leaveEnd(), { passive: true });
     new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.scroller);
     byId("jump").addEventListener("click", () => this.jump());
-    this.list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pointed());
+    this.list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pointed(event));
     byId("jump-mention").addEventListener("click", () => this.findMention());
     this.list.addEventListener(
       "click",
@@ -76,10 +76,14 @@ export class Timeline {
     );
   }
 
-  /** Another message is under the pointer: it gets the bar, while something is pressed at the end of the press. */
-  pointed() {
+  /**
+   * Another message is under the pointer: it gets the bar, while something is pressed at the end of the press. Firefox
+   * says so before it changes what `:hover` finds.
+   * @param {{target: any}} event
+   */
+  pointed({ target }) {
     if (press.defers(this.showPointed)) return;
-    this.showPointed();
+    if (!press.isDown) this.tools.show(target.closest(".message[data-offset]"));
   }
 
   /**

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 KEEP: Final = 86_400  # seconds that claims are kept without being repeated, so that those of dead workers expire
 REFRESH: Final = 21_600.0  # seconds between two renewals of every claim
 MOVED: Final = 3.0  # seconds for which a connection that moved away keeps its name here
+AGAIN: Final = 2.0  # seconds until a claim is given back again that the store did not take back
 ROUNDS: Final = 3
 
 Claim = tuple[str, str]  # user and name
@@ -105,8 +106,20 @@ class NameClaims:
             self._held[claim] = left
             return
         del self._held[claim]
+        self._release_claim(claim)
+
+    def _release_claim(self, claim: Claim) -> None:
+        """Take the claim back in the store; while the store is away, once it is there again."""
+        if claim in self._held:
+            return
+
+        def done(reply: Any) -> None:
+            if isinstance(reply, BusError):
+                logger.debug("a name was not given back, and is again soon: %s", reply)
+                self._loop.call_later(AGAIN, self._release_claim, claim)
+
         args: list[Argument] = [self._lease.incarnation, claim[0]]
-        self._calls.send(self._release, self._keys(claim), args, _forget, again=True)
+        self._calls.send(self._release, self._keys(claim), args, done, again=True)
 
     def _give_back_later(self, claim: Claim) -> None:
         self._loop.call_later(MOVED, self.give_back, claim)
@@ -155,7 +168,7 @@ class NameClaims:
 
         def done(reply: Any) -> None:
             if isinstance(reply, BusError):
-                logger.debug("a name was not claimed: %s", reply)
+                self._claim_once_more(claim, reply)
             elif reply[0] == 2:
                 self._tasks.start(self._claim_later(claim, kind), what="a claim to a name")
             elif reply[0] == 0:
@@ -171,7 +184,11 @@ class NameClaims:
             if not await self._ask(claim, kind):
                 self._refused(claim)
         except BusError as error:
-            logger.debug("a name was not claimed: %s", error)
+            self._claim_once_more(claim, error)
+
+    def _claim_once_more(self, claim: Claim, error: BusError) -> None:
+        logger.debug("a name was not claimed, and is again soon: %s", error)
+        self._loop.call_later(AGAIN, lambda: self._claim_soon(claim) if claim in self._held else None)
 
     def _refused(self, claim: Claim) -> None:
         if claim in self._held:
@@ -189,9 +206,3 @@ class NameClaims:
 
 def _is_guest(claim: Claim) -> bool:
     return claim[0].startswith(GUEST_PREFIX)
-
-
-def _forget(reply: Any) -> None:
-    """A claim that was not given back ends with the worker, and with every other of the user's."""
-    if isinstance(reply, BusError):
-        logger.debug("a name was not given back: %s", reply)

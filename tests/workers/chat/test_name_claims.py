@@ -145,3 +145,25 @@ async def test_users_with_a_token_share_names_among_them_and_a_guest_gives_way(e
     assert is_taken(await users[0][0].ask(type="rename", name="alan"))
     assert not is_taken(await users[0][0].ask(type="rename", name="Allan a Dale"))
     assert is_taken((await enter("Allan a Dale"))[1])
+
+
+async def test_a_name_given_back_while_the_store_stands_still_is_free_soon_after() -> None:
+    with Chatmaster(workers=1, settings={"store.timeout": 1.0}) as server:
+        async with await ChatSocket.enter(server.url, "lobby", name="Much") as watch:
+            async with await ChatSocket.enter(server.url, "lobby", name="Friar"):
+                os.kill(server.store_pid, signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(30):  # what was asked after the release was given up
+                    while (await watch.ask(type="say", room="lobby", text="is it there?"))["type"] != "error":
+                        pass
+            finally:
+                os.kill(server.store_pid, signal.SIGCONT)
+
+            async def comes_in() -> bool:
+                with suppress(AssertionError, Closed, TimeoutError):
+                    socket = await ChatSocket.enter(server.url, "lobby", name="friar")
+                    socket.abort()
+                    return True
+                return False
+
+            await until_async(comes_in, 30, what="the name is free")

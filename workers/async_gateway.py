@@ -11,15 +11,24 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, overload
 
-import redis
 import redis.asyncio as aioredis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from chatmaster.store.url import StoreUrl
-from workers.bus.script import load
 from workers.close_codes import CloseCode
-from workers.gateway_calls import SCRIPT, Calls, Steps, content, deed, message, own_error, payload, unpacked_placed
+from workers.gateway_calls import (
+    STORE_ERRORS,
+    Calls,
+    Steps,
+    content,
+    deed,
+    message,
+    own_error,
+    payload,
+    unpacked_placed,
+)
 from workers.verbs.exchange import AwaitAnswer, FetchKey, LeaveCall, ListSet, Step, WithdrawCall
 from workers.verbs.request import MOST_LISTED, PlacedAnswer
 
@@ -33,7 +42,7 @@ def own_errors() -> Iterator[None]:
     """Raise what a store, or the way there, raises as one of ours."""
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    except STORE_ERRORS as error:
         raise own_error(error) from error
 
 
@@ -46,7 +55,7 @@ class AsyncGateway:
     def __init__(self, url: str, *, name: str = "chat", worker: str = "", timeout: float = 5.0) -> None:
         self._calls = Calls(url, name=name, worker=worker, timeout=timeout)
         self._client: Any = _connect(self._calls.where, timeout)
-        self._script = self._client.register_script(load(SCRIPT).source)
+        self._script = self._client.register_script(self._calls.script.source)
 
     # ---- messages of the chat ------------------------------------------------------------------------
 
@@ -357,6 +366,9 @@ def _connect(url: StoreUrl, timeout: float) -> Any:
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
+    if url.is_cluster:
+        nodes = [ClusterNode(host, port) for host, port in url.hosts]
+        return RedisCluster(startup_nodes=nodes, ssl=url.scheme == "rediss+cluster", **url.options(), **limits)
     if url.service:
         sentinel = aioredis.Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves this class unannotated
             list(url.hosts), sentinel_kwargs={**limits, **url.sentinel_login}, **url.options(), **limits

@@ -12,13 +12,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, overload
 
-import redis
-
 from chatmaster.store import client
-from workers.bus.script import load
 from workers.close_codes import CloseCode
 from workers.gateway_calls import (
-    SCRIPT,
+    STORE_ERRORS,
     Calls,
     GatewayError,
     GatewayNotFound,
@@ -55,7 +52,7 @@ def own_errors() -> Iterator[None]:
     """Raise what a store, or the way there, raises as one of ours."""
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    except STORE_ERRORS as error:
         raise own_error(error) from error
 
 
@@ -75,7 +72,7 @@ class Gateway:
         self._calls = Calls(url, name=name, worker=worker, timeout=timeout)
         # No retries of its own: one would write twice.
         self._client: Any = client.connect(self._calls.where, timeout)
-        self._script = self._client.register_script(load(SCRIPT).source)
+        self._script = self._client.register_script(self._calls.script.source)
 
     # ---- messages of the chat ------------------------------------------------------------------------
 

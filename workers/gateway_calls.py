@@ -22,9 +22,11 @@ from typing import Any, Final
 
 import msgspec
 import redis
+from redis.exceptions import ClusterDownError, RedisClusterException
 
 from chatmaster.store import url as store_url
 from workers.addressing import connection_id, connection_ids, room_name, room_or_inbox, scoped, user_id
+from workers.bus.script import load, sharded
 from workers.chat.rules import names
 from workers.node import published_settings as kept
 from workers.payload import BINARY, close_reason, packed
@@ -79,11 +81,16 @@ def error_of(code: str) -> type[Exception]:
     return _ERRORS.get(code, GatewayRefused)
 
 
+# A cluster, or a part of it, that nobody serves; redis has a tree of its own for some of this.
+_CLUSTER_AWAY: Final = ClusterDownError | RedisClusterException
+STORE_ERRORS: Final = (redis.RedisError, RedisClusterException, OSError)
+
+
 def own_error(error: Exception) -> GatewayError:
     """What a store, or the way there, raised, as one of ours."""
     if isinstance(error, redis.AuthenticationError):
         return GatewayRefused(f"the store refused: {error}")
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | _CLUSTER_AWAY):
         return GatewayUnavailable(f"the store did not answer: {error}")
     return GatewayRefused(f"the store refused: {error}")
 
@@ -97,6 +104,8 @@ class Calls:
             raise TypeError("url, name and worker are strings")
         _check_timeout(timeout)
         self.where = _parse_url(url)
+        own = load(SCRIPT)
+        self.script = sharded(own) if self.where.is_cluster else own
         self._instance, self._worker, self._timeout = name, worker, timeout
         self._name = scoped(name, worker)  # with which the keys of the Worker begin; see `_look`
         self._listeners: list[str] = []

@@ -28,6 +28,7 @@ from chatmaster.errors import ChatmasterError, NotRunning, RefusedByMaster, Stor
 from chatmaster.master.faults import is_low
 from chatmaster.plural import counted
 from chatmaster.runtime import cores
+from chatmaster.store.layout import SHARDS
 
 _FILES_WANTED = 10_000  # connections that a server should hold without special configuration
 _FILES_RESERVED = 64  # descriptors of a worker that are not connections
@@ -384,6 +385,7 @@ def _judge_store(facts: Mapping[str, Any], found: str) -> Iterator[Finding]:
         "" if level == "good" else "the oldest supported store is Redis 6.2, or any Valkey",
         STORE,
     )
+    yield from _shards(facts)
     yield _durability(facts["durability"], facts["replicas"])
     yield from _replicas(facts["replicas"], facts["replica_lag"])
     yield from _memory(facts["used_memory"], facts["max_memory"])
@@ -399,6 +401,21 @@ def _judge_store(facts: Mapping[str, Any], found: str) -> Iterator[Finding]:
         )
     else:
         yield Finding("good", "clock", f"the clock of the store differs by {offset * 1000:+.0f} ms", where=STORE)
+
+
+def _shards(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Of a cluster: whether every shard is served, and what happens where one is not."""
+    if facts.get("masters", 1) == 1 and not facts.get("shards_away"):
+        return
+    masters, away = facts["masters"], facts["shards_away"]
+    if away:
+        advice = "rooms and users of these shards get `unavailable`: see CLUSTER NODES for the node that is away"
+        yield Finding("wrong", "shards", f"{away} of {SHARDS} are served by no node", advice, STORE)
+    else:
+        yield Finding("good", "shards", f"{SHARDS} on {masters} masters", where=STORE)
+    if facts["whole_or_nothing"]:
+        advice = "with one shard away all rooms are: CONFIG SET cluster-require-full-coverage no, on every node"
+        yield Finding("warning", "coverage", "cluster-require-full-coverage is yes", advice, STORE)
 
 
 def _durability(durability: str, replicas: int) -> Finding:

@@ -10,15 +10,22 @@ since pub/sub ignores it: a subscriber hears all databases of a store.
 
 from __future__ import annotations
 
+import binascii
 import zlib
 from typing import Final
 
 SHARDS: Final = 256
+SLOTS: Final = 16384  # of a Redis Cluster
 
 
 def shard_of(room: str) -> int:
     """The shard of a room."""
     return zlib.crc32(room.encode()) % SHARDS
+
+
+def slot_of(shard: int) -> int:
+    """The slot of a Redis Cluster that the hash tag of a shard falls into: CRC16, XMODEM."""
+    return binascii.crc_hqx(str(shard).encode(), 0) % SLOTS
 
 
 def key(name: str, room: str, kind: str) -> str:

@@ -14,7 +14,7 @@ MOST: Final = 200  # characters of the store's text that are repeated; that of p
 TRANSIENT: Final = frozenset({"LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED"})
 
 _CLUSTER: Final = (
-    "this is a node of a Redis Cluster, which is not supported yet: name a single store, or redis+sentinel://"
+    "this is a node of a Redis Cluster: name some of its nodes in store.url, as redis+cluster://HOST:PORT,HOST:PORT"
 )
 _REPLICA: Final = "this is a replica: name its master in store.url, or its sentinels with redis+sentinel://"
 _LOGIN: Final = "give user and password in store.url: redis://USER:PASSWORD@HOST, percent-encoded"
@@ -25,7 +25,8 @@ _ADVICE: Final[dict[str, str]] = {
     "MOVED": _CLUSTER,
     "ASK": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
-    "CLUSTERDOWN": _CLUSTER,
+    "CLUSTERDOWN": "a node of a Redis Cluster that has no quorum, or slots that no node has: see CLUSTER INFO there; "
+    "a cluster is named redis+cluster://HOST:PORT,HOST:PORT",
     "MASTERDOWN": "this is a replica without its master: name the master, or the sentinels with redis+sentinel://",
     "NOAUTH": _LOGIN,
     "WRONGPASS": _LOGIN,

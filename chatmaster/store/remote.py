@@ -6,6 +6,7 @@ configured store may import this file. No message shows a password.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from chatmaster.errors import StoreUnreachable
 from chatmaster.store import client as store_client
 from chatmaster.store import layout, refusals
 from chatmaster.store import url as store_url
+from chatmaster.store.cluster_map import Address, ClusterMap, map_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class StoreFacts:
     replica_lag: int  # bytes that the slowest replica has still to get
     used_memory: int  # bytes
     max_memory: int  # bytes; 0: no limit
+    shards_away: int = 0  # of a cluster: shards that no node serves now
+    whole_or_nothing: bool = False  # of a cluster: with one shard away all nodes refuse everything
+    masters: int = 1
 
 
 _OLDEST: Final = (6, 2)
@@ -79,9 +84,11 @@ def inspect(url: str, timeout: float, name: str) -> StoreFacts:
     except ValueError as error:
         raise StoreUnreachable(f"store.url: {error}") from None
     try:
+        if where.is_cluster:
+            return _inspect_cluster(where, timeout, name)
         with store_client.connect(where, timeout) as client:
             facts = _facts(client, fails_over=bool(where.service))
-            _use(client, where.database, name)
+            _use(client, name, layout.shard_of(_TRIAL), database=where.database)
             return facts
     except MasterNotFoundError:
         raise StoreUnreachable(f"{where.shown}: no sentinel knows a master for that service") from None
@@ -93,13 +100,75 @@ def inspect(url: str, timeout: float, name: str) -> StoreFacts:
         raise StoreUnreachable(f"{where.shown}: {why}", transient=refusals.is_transient(words)) from None
 
 
-def _use(client: redis.Redis, database: int, name: str) -> None:
-    """Publish, write and subscribe as a worker does. Raises the errors of redis."""
-    channel = layout.channel(name, database, _TRIAL)
-    keys = trial_keys(name)
-    client.eval(TRIAL, len(keys), *keys, channel)
+def _inspect_cluster(where: store_url.StoreUrl, timeout: float, name: str) -> StoreFacts:
+    """The facts of the worst node in each respect, after each master was used in one of its shards.
+
+    A master that is away is counted as its shards: the others serve. Raises the errors of redis where all are away.
+    """
+    found = _map(where, timeout)
+    shards: dict[Address, list[int]] = {}
+    for shard, owner in enumerate(found.owners):
+        if owner is not None:
+            shards.setdefault(owner, []).append(shard)
+    facts: list[StoreFacts] = []
+    away = sum(owner is None for owner in found.owners)
+    why: Exception = redis.ConnectionError("no node has a shard")
+    for address, own in shards.items():
+        with store_client.connect_node(where, address, timeout) as client:
+            try:
+                facts.append(_facts(client, fails_over=False))
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                away, why = away + len(own), error
+                continue
+            _use(client, name, own[0], sharded=found.sharded)
+    if not facts:
+        raise why
+    ranks = ("", "memory", "replica", "second", "disk")
+    fullest = max(facts, key=lambda one: one.used_memory / one.max_memory if one.max_memory else 0.0)
+    return dataclasses.replace(
+        facts[0],
+        program=min((one.program for one in facts), key=lambda program: program.split()[-1]),
+        durability=min((one.durability for one in facts), key=ranks.index),
+        maxmemory_policy=next((one.maxmemory_policy for one in facts if refusals.eviction(one.maxmemory_policy)), ""),
+        pubsub_buffer=min((one.pubsub_buffer for one in facts), key=_soft_limit),
+        clock_offset=max((one.clock_offset for one in facts), key=abs),
+        replicas=min(one.replicas for one in facts),
+        replica_lag=max(one.replica_lag for one in facts),
+        used_memory=fullest.used_memory,
+        max_memory=fullest.max_memory,
+        shards_away=away,
+        whole_or_nothing=any(one.whole_or_nothing for one in facts),
+        masters=len(shards),
+    )
+
+
+def _map(where: store_url.StoreUrl, timeout: float) -> ClusterMap:
+    """The map of the first node that answers. Raises the errors of redis, ValueError."""
+    why: Exception = redis.ConnectionError("no node is named")
+    for address in where.hosts:
+        try:
+            with store_client.connect_node(where, address, timeout) as client:
+                slots = client.execute_command("CLUSTER", "SLOTS")
+                info = cast(Mapping[str, Any], client.info("server"))
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            why = error
+            continue
+        return map_of(slots, address, sharded=_version(info) >= (7, 0))
+    raise why
+
+
+def _soft_limit(limits: str) -> int:
+    parts = limits.split()
+    return int(parts[1]) or 1 << 60 if len(parts) > 1 else 1 << 60
+
+
+def _use(client: redis.Redis, name: str, shard: int, *, database: int = 0, sharded: bool = False) -> None:
+    """Publish, write and subscribe in a shard as a worker does. Raises the errors of redis."""
+    channel = layout.channel_in(name, database, shard, _TRIAL)
+    keys = trial_keys(name, shard)
+    client.eval(TRIAL.replace("'PUBLISH'", "'SPUBLISH'") if sharded else TRIAL, len(keys), *keys, channel)
     with client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-        subscription.subscribe(channel)
+        (subscription.ssubscribe if sharded else subscription.subscribe)(channel)
         subscription.parse_response(timeout=client.connection_pool.connection_kwargs.get("socket_timeout"))
 
 
@@ -107,8 +176,7 @@ def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
     seconds, microseconds = client.time()
     offset = seconds + microseconds / 1e6 - time.time()
     info = cast(Mapping[str, Any], client.info())
-    version = tuple(int(part) for part in str(info.get("redis_version", "")).split(".")[:2] if part.isdigit())
-    if version < _OLDEST:
+    if _version(info) < _OLDEST:
         raise redis.ResponseError(
             f"the store is Redis {info.get('redis_version')}, and 6.2 is the oldest supported version"
         )
@@ -128,6 +196,7 @@ def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
         replica_lag=_replica_lag(info, replicas),
         used_memory=int(info.get("used_memory", 0)),
         max_memory=int(info.get("maxmemory", 0)),
+        whole_or_nothing=config.get("cluster-require-full-coverage") == "yes",
     )
 
 
@@ -138,9 +207,13 @@ def _replica_lag(info: Mapping[str, Any], replicas: int) -> int:
     return max((written - int(row.get("offset", 0)) for row in rows), default=0)
 
 
+def _version(info: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(info.get("redis_version", "")).split(".")[:2] if part.isdigit())
+
+
 def _config(client: redis.Redis) -> Mapping[str, str]:
     try:
-        found = client.config_get("append*", "maxmemory-policy", "client-output-buffer-limit")
+        found = client.config_get("append*", "maxmemory-policy", "client-output-buffer-limit", "cluster-require*")
     except redis.ResponseError:
         return {}  # forbidden by an ACL or renamed by a managed service
     return cast(Mapping[str, str], {_text(key): _text(value) for key, value in cast(Mapping[Any, Any], found).items()})
@@ -173,6 +246,6 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def trial_keys(name: str) -> list[str]:
+def trial_keys(name: str, shard: int) -> list[str]:
     """KEYS of `TRIAL`: in one slot, and within the permissions of the instance `name`."""
-    return layout.keys(name, _TRIAL, "stamp", "stream", "hash", "set")
+    return layout.keys_in(name, shard, _TRIAL, "stamp", "stream", "hash", "set")

@@ -1,8 +1,10 @@
 """Parses `store.url` for the master, `doctor`, the workers and `Gateway`. Pure.
 
-Forms: ``redis://[USER:PASSWORD@]HOST[:PORT][/DB]``, the same with ``rediss://`` (TLS), ``unix://[USER:PASSWORD@]/PATH``,
-``redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DB]``. An IPv6 address is in brackets. In user,
-password and path, reserved characters are percent-encoded (RFC 3986, 2.1). No error shows a password.
+Forms: ``redis://[USER:PASSWORD@]HOST[:PORT][/DB]``, the same with ``rediss://`` (TLS),
+``unix://[USER:PASSWORD@]/PATH``, ``redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DB]``,
+``redis+cluster://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]`` and ``rediss+cluster://`` (TLS). An IPv6 address is in
+brackets. In user, password and path, reserved characters are percent-encoded (RFC 3986, 2.1). No error shows a
+password.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 from chatmaster.addresses import MAX_UNIX_PATH
 
-ALLOWED: Final = "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE"
+ALLOWED: Final = (
+    "allowed: embedded, redis://HOST:PORT/DB, rediss://…, unix:///PATH, redis+sentinel://HOST:PORT/SERVICE, "
+    "redis+cluster://HOST:PORT,HOST:PORT"
+)
 ENCODE: Final = (
     "in a user, password or path these are percent-encoded: / as %2F, ? as %3F, # as %23, [ as %5B, "
     "] as %5D, @ as %40, : as %3A, % as %25"
@@ -35,6 +40,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "rediss": (*_PLAIN_KEYS, *_TLS_KEYS),
     "unix": _PLAIN_KEYS,
     "redis+sentinel": (*_PLAIN_KEYS, "sentinel_username", "sentinel_password"),
+    "redis+cluster": ("username", "password"),
+    "rediss+cluster": ("username", "password", *_TLS_KEYS),
 }
 _FLAGS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -47,7 +54,7 @@ class StoreUrl:
     """The place of a store, and the login. Exactly one of `hosts` and `path` is set."""
 
     scheme: str
-    hosts: tuple[tuple[str, int], ...] = ()  # of the store, or of the sentinels; IPv6 without brackets
+    hosts: tuple[tuple[str, int], ...] = ()  # of the store, the sentinels or some nodes; IPv6 without brackets
     path: str = ""  # of a unix socket
     service: str = ""  # what the sentinels call the store
     database: int = 0
@@ -57,23 +64,30 @@ class StoreUrl:
     tls: Mapping[str, Any] = field(default_factory=dict, repr=False)  # redis-py's arguments
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether the hosts are nodes of a Redis Cluster."""
+        return self.scheme.endswith("+cluster")
+
+    @property
     def shown(self) -> str:
         """The URL without user, password and query."""
         if self.path:
             return f"unix://{self.path}"
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        if self.is_cluster:
+            return f"{self.scheme}://{hosts}"
         return f"{self.scheme}://{hosts}/" + (f"{self.service}/" if self.service else "") + str(self.database)
 
     def options(self) -> dict[str, Any]:
-        """The arguments of redis-py for a connection to the store; without host and port if sentinels know them."""
-        options: dict[str, Any] = {"db": self.database, **self.tls}
+        """The arguments of redis-py for a connection to the store; without host and port if there may be several."""
+        options: dict[str, Any] = dict(self.tls) if self.is_cluster else {"db": self.database, **self.tls}
         if self.user:
             options["username"] = self.user
         if self.password:
             options["password"] = self.password
         if self.path:
             options["path"] = self.path
-        elif not self.service:
+        elif not self.service and not self.is_cluster:
             ((options["host"], options["port"]),) = self.hosts
         return options
 
@@ -86,8 +100,6 @@ def unix_url(path: str | os.PathLike[str]) -> str:
 def parse(text: str) -> StoreUrl:
     """Parse the URL of a store. Raises ValueError with the fault and the allowed forms, without any password."""
     scheme, separator, rest = text.partition("://")
-    if scheme == "redis+cluster":
-        raise ValueError(f"Redis Cluster is not supported yet; {ALLOWED}")
     if not separator or scheme not in KEYS:
         raise ValueError(ALLOWED)
     if any(ord(character) < 32 for character in rest):
@@ -113,13 +125,15 @@ def parse(text: str) -> StoreUrl:
             raise ValueError(f"allowed: unix:// with an absolute path, as unix:///run/redis.sock; {ENCODE}")
         return StoreUrl(scheme, path=_path(slash + path), database=_database("", asked), user=user, password=password)
     service = ""
+    if scheme.endswith("+cluster") and path.strip("/") not in ("", "0"):
+        raise ValueError(f"a cluster has no database but 0: {scheme}://HOST:PORT[,HOST:PORT]")
     if scheme == "redis+sentinel":
         service, _, path = path.strip("/").partition("/")
         if not service:
             raise ValueError("the service is missing: redis+sentinel://HOST:PORT[,HOST:PORT]/SERVICE[/DB]")
     return StoreUrl(
         scheme,
-        hosts=_hosts(hosts, sentinel=bool(service)),
+        hosts=_hosts(hosts, STORE_PORT if not service else SENTINEL_PORT, several=scheme not in ("redis", "rediss")),
         service=_text(service),
         database=_database(path.rstrip("/"), asked),
         sentinel_login={
@@ -172,11 +186,11 @@ def _query(scheme: str, text: str) -> dict[str, str]:
     return found
 
 
-def _hosts(text: str, *, sentinel: bool) -> tuple[tuple[str, int], ...]:
+def _hosts(text: str, default: int, *, several: bool) -> tuple[tuple[str, int], ...]:
     hosts = text.split(",")
-    if len(hosts) > 1 and not sentinel:
-        raise ValueError("several hosts are allowed with redis+sentinel:// only")
-    return tuple(_host(one, SENTINEL_PORT if sentinel else STORE_PORT) for one in hosts)
+    if len(hosts) > 1 and not several:
+        raise ValueError("several hosts are allowed with redis+sentinel:// and redis+cluster:// only")
+    return tuple(_host(one, default) for one in hosts)
 
 
 def _host(text: str, default: int) -> tuple[str, int]:

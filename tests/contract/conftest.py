@@ -11,9 +11,10 @@ import pytest
 import uvloop
 
 from chatmaster.settings import Limits, Master, Settings, Store
-from tests.contract.stores import RealStore, server_of
+from tests.contract.stores import ClusterStore, RealStore, server_of
 from workers.bus.port import BusError, Entry, LogState, Placed, Position, Publication
-from workers.bus.redis_bus import RedisBus
+from workers.bus.redis_cluster.cluster_bus import bus_for
+from workers.bus.store_bus import StoreBus
 
 
 class Heard:
@@ -61,11 +62,11 @@ class Heard:
 class Under:
     """A bus under test, with what it told."""
 
-    def __init__(self, store: RealStore, settings: Settings) -> None:
+    def __init__(self, store: RealStore | ClusterStore, settings: Settings) -> None:
         self.store = store
         self.heard = Heard()
         self.deaf: list[bool] = []
-        self.bus = RedisBus(store.url, settings, self.heard, on_deaf=lambda: self.deaf.append(True))
+        self.bus: StoreBus = bus_for(store.url, settings, self.heard, on_deaf=lambda: self.deaf.append(True))
 
     async def publish(self, room: str, payload: bytes = b'{"a":1}', **options: Any) -> Placed:
         """Publish and wait for the ack. Raises BusError."""
@@ -88,11 +89,18 @@ class Under:
 
     async def states(self, rooms: list[str]) -> list[LogState]:
         """Where rooms' logs stand. Raises BusError."""
-        return list(await self._asked(partial(self.bus.states, rooms)))
+        found: dict[str, LogState] = {}
+        for some in self.bus.together(rooms):
+            found |= dict(zip(some, await self._asked(partial(self.bus.states, some)), strict=True))
+        return [found[room] for room in rooms]
 
     async def compare(self, *known: tuple[str, Position]) -> list[str]:
         """Which logs are not as known. Raises BusError."""
-        return list(await self._asked(partial(self.bus.compare, list(known))))
+        positions = dict(known)
+        different: list[str] = []
+        for some in self.bus.together(list(positions)):
+            different += await self._asked(partial(self.bus.compare, [(room, positions[room]) for room in some]))
+        return [room for room in positions if room in different]
 
     async def _asked(self, ask: Callable[[Callable[[Any], None]], None]) -> Any:
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -116,9 +124,28 @@ async def until(condition: Callable[[], Any], *, within: float = 10.0) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.fixture(params=["valkey", "redis"])
-def store(request: pytest.FixtureRequest) -> Iterator[RealStore]:
-    """A real server of each kind that is installed."""
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterStore]:
+    """A cluster of three nodes, which the tests of a file share."""
+    with ClusterStore() as made:
+        yield made
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test over every kind of store, or over those that its file names."""
+    if "store" in metafunc.fixturenames:
+        kinds = getattr(metafunc.module, "KINDS", ("valkey", "redis", "cluster"))
+        metafunc.parametrize("store", kinds, indirect=True)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> Iterator[RealStore | ClusterStore]:
+    """A real server of each kind that is installed, and a cluster, which is empty."""
+    if request.param == "cluster":
+        found: ClusterStore = request.getfixturevalue("cluster")
+        found.empty()
+        yield found
+        return
     if server_of(request.param) is None:
         pytest.skip(f"no {request.param} server here")
     real = RealStore(request.param)
@@ -128,7 +155,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[RealStore]:
 
 
 @pytest.fixture
-async def make(store: RealStore) -> AsyncIterator[Callable[..., Any]]:
+async def make(store: RealStore | ClusterStore) -> AsyncIterator[Callable[..., Any]]:
     """Makes buses on the store; all are stopped afterwards."""
     made: list[Under] = []
 

@@ -11,8 +11,13 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import redis
+from redis.cluster import RedisCluster
+
+from tests.support.cluster import ClusterServer
 
 STARTED_WITHIN = 10.0
 
@@ -71,6 +76,10 @@ class RealStore:
         """A client for the test itself."""
         return redis.Redis(unix_socket_path=str(self.path), socket_timeout=5.0, password=self._password)
 
+    def channels(self, client: redis.Redis) -> set[bytes]:
+        """The channels that somebody follows."""
+        return {one for one in client.pubsub_channels() if isinstance(one, bytes)}
+
     @property
     def pid(self) -> int:
         assert self._process is not None
@@ -97,3 +106,52 @@ class RealStore:
                 self._process.kill()
             self._process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class ClusterStore:
+    """A cluster of three nodes, with a client that finds the node of a key."""
+
+    kind = "cluster"
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="cluster-"))
+        self.server = ClusterServer(self._directory / "c")
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def client(self) -> RedisCluster:
+        """A client for the test itself."""
+        return RedisCluster(host="127.0.0.1", port=self.server.masters[0].port, protocol=2)
+
+    def channels(self, client: RedisCluster) -> set[bytes]:
+        """The channels that somebody follows, at any node."""
+        found: list[Any] = client.pubsub_shardchannels(target_nodes=RedisCluster.PRIMARIES)
+        return set(found)
+
+    def kill(self) -> None:
+        """SIGKILL of all nodes."""
+        for node in self.server.nodes:
+            node.kill()
+
+    def start(self) -> None:
+        """Start all nodes again, and return when every slot is served."""
+        for node in self.server.nodes:
+            node.start()
+        self.server.settle()
+
+    def empty(self) -> None:
+        """Forget everything."""
+        for node in self.server.masters:
+            node.client.flushall()
+
+    def __enter__(self) -> ClusterStore:
+        self.server.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.__exit__(kind, error, trace)
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -12,6 +12,8 @@ from tests.contract.stores import RealStore
 from workers.bus.port import Placed, Position, StoreRefused, Unavailable
 from workers.rooms.recovery import Continue, HistoryReset, judge
 
+KINDS = ("valkey", "redis")  # of a cluster: workers/bus/redis_cluster/test_cluster_faults.py
+
 
 async def steady(under, count: int, *, key: bool):
     """Publish one after the other as they are answered, 50 under way; what each was told."""

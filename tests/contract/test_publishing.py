@@ -253,7 +253,7 @@ async def test_what_a_room_keeps_ends_and_its_position_lives_four_times_as_long(
     with under.store.client() as client:
         assert 90 < client.ttl(layout.key("chat", "lobby", "log")) <= 100
         assert 390 < client.ttl(layout.key("chat", "lobby", "meta")) <= 400
-        (key,) = client.keys(layout.key("chat", "lobby", "keys:*"))
+        (key,) = [one for one in layout.keys("chat", "lobby", "keys:0", "keys:1") if client.exists(one)]
         assert 1190 < client.ttl(key) <= 1200
 
 
@@ -293,7 +293,7 @@ async def test_inboxes_need_no_subscription_of_their_own_and_only_those_that_are
     await two.subscribe("@ann")
     two.heard.wanted.add("@ann")
     with two.store.client() as client:
-        channels = set(client.pubsub_channels())
+        channels = two.store.channels(client)
         assert {one.encode() for one in keys.shared_channels("chat", 0)} <= channels
         assert not any(b"ann" in channel for channel in channels)
     entries = []

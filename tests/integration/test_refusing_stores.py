@@ -70,7 +70,7 @@ def _pings(client: redis.Redis) -> bool:
 
 def test_a_node_of_a_cluster_is_refused(chatmaster: Make, node_of_a_cluster: str) -> None:
     said = refused(chatmaster, node_of_a_cluster)
-    assert "CLUSTERDOWN" in said and "Redis Cluster, which is not supported yet" in said
+    assert "CLUSTERDOWN" in said and "redis+cluster://HOST:PORT,HOST:PORT" in said
 
 
 def test_a_replica_is_refused(chatmaster: Make, redis_server: MakeStore) -> None:

@@ -14,6 +14,7 @@ SHARED = {
     "chatmaster.signatures",
     "chatmaster.stats",
     "chatmaster.store.client",
+    "chatmaster.store.cluster_map",
     "chatmaster.store.layout",
     "chatmaster.store.refusals",
     "chatmaster.store.url",

@@ -231,19 +231,21 @@ class Pipeline:
         return batch
 
     def _send_batch(self, batch: list[StoreCommand]) -> None:
-        assert self._link is not None
         self._flight = batch
         if len(batch) == 1:
-            self._expected = 1
-            self._link.write(batch[0].packed)
+            self._write(batch[0].packed, 1)
             return
         packed = [command.packed for command in batch]
         if self._atomic:
-            self._expected = len(batch) + 2
-            self._link.write(b"".join((_MULTI, *packed, _EXEC)))
+            self._write(b"".join((_MULTI, *packed, _EXEC)), len(batch) + 2)
         else:
-            self._expected = len(batch)
-            self._link.write(b"".join(packed))
+            self._write(b"".join(packed), len(batch))
+
+    def _write(self, data: bytes, replies: int) -> None:
+        """Send the batch under way."""
+        assert self._link is not None
+        self._expected = replies
+        self._link.write(data)
 
     def _put_back(self, commands: list[StoreCommand]) -> None:
         """Be sent first when that is possible again, in the old order."""
@@ -294,7 +296,9 @@ class Pipeline:
     def _settle(self, results: list[Any]) -> None:
         flight, self._flight = self._flight, []
         faults = {
-            at: fault_of(str(result)) for at, result in enumerate(results) if isinstance(result, hiredis.ReplyError)
+            at: self._fault_of(str(result))
+            for at, result in enumerate(results)
+            if isinstance(result, hiredis.ReplyError)
         }
         undone = [flight[at] for at, fault in faults.items() if fault is not StoreFault.REFUSED]
         if undone:
@@ -306,6 +310,10 @@ class Pipeline:
         else:
             self._flush()  # the store works on the next batch while the callers hear of this one
         _give_replies([(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
+
+    def _fault_of(self, words: str) -> StoreFault:
+        """What to do about an error reply."""
+        return fault_of(words)
 
     def _heal(self, faults: Mapping[StoreFault, str]) -> None:
         if StoreFault.WRONG_SERVER not in faults and self._link is not None:
@@ -320,8 +328,11 @@ class Pipeline:
 
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+        self.expire(self._loop.time())
+
+    def expire(self, now: float) -> None:
+        """Fail what was not sent in time, and break a connection on which no answer comes."""
         self.turn += 1  # a command that grows has the deadline of its first part
-        now = self._loop.time()
         while self._queue and self._queue[0].deadline <= now:
             command = self._queue.popleft()
             self._queued_bytes -= command.size

@@ -1,10 +1,12 @@
-"""Loads Lua scripts, one from each file, with the shared parts in front; and the protocol that runs the scripts."""
+"""Loads Lua scripts, one from each file, with the shared parts in front, as a single store and as a cluster run them;
+and the protocol that runs the scripts."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +33,7 @@ def load(path: Path) -> Script:
     return Script(path.stem, "\n".join([*parts, source]))
 
 
+@lru_cache
 def load_own(name: str) -> Script:
     """One of the bus's own scripts."""
     return load(Path(__file__).parent / "scripts" / f"{name}.lua")
@@ -73,3 +76,38 @@ class ScriptRunner(Protocol):
 
     def call_read(self, script: Script, script_keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
         """Run a script that only reads, beside the commands. Raises BusError."""
+
+
+# ---- a cluster ---------------------------------------------------------------------------------------
+
+# Redis 7 sends what SPUBLISH publishes to the nodes of the shard alone. Before that PUBLISH reaches all nodes.
+_PUBLISH = """local function publish_in_shard(channel, data)
+  local sent = redis.pcall('SPUBLISH', channel, data)
+  if type(sent) == 'table' and sent.err then return redis.call('PUBLISH', channel, data) end
+  return sent
+end
+"""
+
+
+def sharded(script: Script) -> Script:
+    """The script with its publications in the shard; the script itself where it publishes nothing."""
+    source = script.source.replace("redis.call('PUBLISH', ", "publish_in_shard(")
+    return script if source == script.source else Script(script.name, _PUBLISH + source)
+
+
+class ScriptTable:
+    """All scripts that every node has to know."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Script] = {}  # by the hash of the script as a single store runs it
+
+    def __iter__(self) -> Iterator[Script]:
+        return iter(list(self._known.values()))
+
+    def add(self, script: Script) -> tuple[Script, bool]:
+        """The script to run in place of this one, and whether the nodes do not know it yet."""
+        known = self._known.get(script.sha)
+        if known is not None:
+            return known, False
+        made = self._known[script.sha] = sharded(script)
+        return made, True

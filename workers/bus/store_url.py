@@ -6,6 +6,7 @@ The forms of the URL are in `chatmaster/store/url.py`.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,12 +36,23 @@ class Opener:
         self._class: type[Any] = Connection
         if where.path:
             self._class = UnixDomainSocketConnection
-        elif where.scheme == "rediss":
+        elif where.scheme in ("rediss", "rediss+cluster"):
             self._class = SSLConnection
-        self._service = where.service
+        self._service, self._hosts = where.service, where.hosts
         make: Callable[..., Sentinel] = Sentinel  # untyped in redis-py
         sentinel_limits = {**limits, **where.sentinel_login}
         self._sentinel = make(list(where.hosts), sentinel_kwargs=sentinel_limits) if where.service else None
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int], ...]:
+        """Of a cluster: the nodes that the URL names."""
+        return self._hosts
+
+    def at(self, address: tuple[str, int]) -> Opener:
+        """The opener of links to one node of a cluster, with the same login."""
+        opener = copy.copy(self)
+        opener._options = {**self._options, "host": address[0], "port": address[1]}
+        return opener
 
     async def open(self) -> StoreConnection:
         """A link to the store that is master now. Raises Unavailable."""

@@ -12,7 +12,7 @@ import sys
 from chatmaster.contract import Listener
 from chatmaster.stats import REFUSALS, Field, WorkerStats
 from workers.bus.port import Unavailable
-from workers.bus.redis_bus import RedisBus
+from workers.bus.redis_cluster.cluster_bus import bus_for
 from workers.cluster.lease import Lease
 from workers.http import metrics
 from workers.http.site import Site
@@ -53,7 +53,7 @@ async def build(node: Node) -> None:
     """Connect to the store and build the parts that use it. Raises StoreNotReached if the store is required."""
     launch, settings = node.launch, node.settings
     node.hub = Hub(settings)
-    node.bus = RedisBus(
+    node.bus = bus_for(
         launch.store_url, settings, node.hub, retention=retention(settings), on_deaf=node.request_replacement
     )
     node.hub.bind(node.bus)

@@ -185,22 +185,23 @@ def test_guests_of_other_machines_are_warned_of(tmp_path, text, told):
     assert all('auth.mode = "token"' in warning for warning in warnings)
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://u:p@h:1/2", "unix:///x.sock", "redis+sentinel://a:1,b:2/main"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://h", "rediss://u:p@h:1/2", "unix:///x.sock"),
+        *("redis+sentinel://a:1,b:2/main", "redis+cluster://a:1,b", "rediss+cluster://u:p@a:1"),
+    ],
+)
 def test_store_urls_that_are_allowed(tmp_path, url):
     assert load(tmp_path, overrides=[f"store.url={url}"]).settings.store.url == url
 
 
 @pytest.mark.parametrize(
-    "url", ["redis+cluster://h", "http://u:hunter2@h", "redis://", "redis://:hunter2@h:port", "hunter2"]
+    "url", ["redis+cluster://:hunter2@h/3", "http://u:hunter2@h", "redis://", "redis://:hunter2@h:port", "hunter2"]
 )
 def test_store_urls_that_are_refused_without_showing_a_password(tmp_path, url):
     (fault,) = faults_of(tmp_path, overrides=[f"store.url={url}"])
     assert fault.startswith("flag --set: store.url is ") and "hunter2" not in fault
-
-
-def test_a_redis_cluster_is_refused_as_not_supported_yet(tmp_path):
-    (fault,) = faults_of(tmp_path, overrides=["store.url=redis+cluster://h"])
-    assert "not supported yet" in fault
 
 
 def test_a_secret_of_the_wrong_type_is_not_shown(tmp_path):

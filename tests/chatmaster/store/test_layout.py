@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,12 +9,6 @@ from pathlib import Path
 from chatmaster.store import layout
 
 ROOT = Path(__file__).parents[3]
-SLOTS = 16384
-
-
-def slot_of(shard: int) -> int:
-    """The slot of a Redis Cluster that a hash tag falls into: CRC16, XMODEM."""
-    return binascii.crc_hqx(str(shard).encode(), 0) % SLOTS
 
 
 def test_a_room_keeps_its_shard_for_ever() -> None:
@@ -40,9 +33,9 @@ def test_no_two_rooms_share_a_key_whatever_their_names() -> None:
 def test_rooms_spread_over_the_shards_and_shards_over_the_slots() -> None:
     counts = Counter(layout.shard_of(f"room-{number}") for number in range(25_600))
     assert len(counts) == layout.SHARDS and max(counts.values()) < 160
-    slots = {slot_of(shard) for shard in range(layout.SHARDS)}
+    slots = {layout.slot_of(shard) for shard in range(layout.SHARDS)}
     assert len(slots) == layout.SHARDS
-    thirds = Counter(slot * 3 // SLOTS for slot in slots)
+    thirds = Counter(slot * 3 // layout.SLOTS for slot in slots)
     assert max(thirds.values()) < 1.2 * min(thirds.values())
 
 

@@ -59,19 +59,41 @@ def test_hosts_are_understood_alike_by_both_callers(text, hosts, database, user,
 
 
 @pytest.mark.parametrize(
+    ("text", "hosts", "user", "password", "encrypted"),
+    [
+        ("redis+cluster://u:p@a:1,[::2]:3,c", (("a", 1), ("::2", 3), ("c", 6379)), "u", "p", False),
+        ("rediss+cluster://a/?ssl_cert_reqs=none", (("a", 6379),), "", "", True),
+    ],
+)
+def test_a_cluster_is_understood_alike_by_both_callers(text, hosts, user, password, encrypted):
+    url, opener = parse(text), Opener(text, timeout=1, name="x")
+    assert url.hosts == opener.hosts == hosts and url.is_cluster and url.database == 0
+    node: Any = store_client.connect_node(url, ("n", 7), 1).connection_pool
+    for options in (opener.at(("n", 7))._options, node.connection_kwargs):
+        assert (options["host"], options["port"]) == ("n", 7)
+        assert options.get("username", "") == user and options.get("password", "") == password
+        assert ("ssl_cert_reqs" in options) == encrypted and "db" not in options
+    for kind in (node.connection_class, opener._class):
+        assert kind.__name__ == ("SSLConnection" if encrypted else "Connection")
+    store_client.connect(url, 1).close()  # connects only at the first command
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("hunter2", "allowed: embedded"),
         ("redis:/h", "allowed: embedded"),
         ("http://me:hunter2@h", "allowed: embedded"),
-        ("redis+cluster://h", "not supported yet"),
+        ("redis+cluster://h/3", "no database but 0"),
+        ("redis+cluster://", "without a host"),
+        ("redis+cluster://h?db=0", "unknown key"),
         ("redis://", "without a host"),
         ("redis://:hunter2@", "without a host"),
         ("redis://h:port", "a port is a number"),
         ("redis://h:0", "a port is a number"),
         ("redis://h:", "a port is a number"),
         ("redis://::1:6379", "in brackets"),
-        ("redis://a,b", "redis+sentinel:// only"),
+        ("redis://a,b", "redis+cluster:// only"),
         ("redis://h/abc", "a database is a number"),
         ("redis://h/-1", "a database is a number"),
         ("redis://h/1/2", "a database is a number"),

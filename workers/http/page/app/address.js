@@ -3,6 +3,8 @@
  * as `#lobby` or `#lobby/17`.
  */
 
+export const ROOM_NAME = /^[\p{L}\p{M}\p{N}_.:-]{1,64}$/u; // in NFC; the server has the last word
+
 /**
  * @param {string} hash with its #
  * @returns {{id: string, offset: number | null}}

@@ -7,7 +7,6 @@
 import { byId } from "./dom.js";
 import { forgetLevels, isFirstToTell, isQuiet, levelOf, QUIET, quietText } from "./levels.js";
 import { textOf } from "./message.js";
-import { playSound } from "./sound.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
 
@@ -98,7 +97,8 @@ export class Attention {
     if (here || (forMe && level !== "none")) byId("said").textContent = `${here ? name : where}: ${textOf(message)}`;
     if (level === "none" || (level === "mentions" && !forMe) || isQuiet()) return;
     if (here && document.hasFocus()) return;
-    if (kept.get("sound", false) && isFirstToTell(conversation, message)) playSound();
+    if (kept.get("sound", false) && isFirstToTell(conversation, message))
+      import("./sound.js").then(({ playSound }) => playSound()).catch(() => {});
     if (this.wanted && !document.hasFocus()) this.notify(conversation, message, where);
   }
 

@@ -5,10 +5,9 @@
  */
 /** @import { App } from "./main.js" */
 /** @import { Welcome } from "../chat/wire.js" */
-import { openDialog } from "./dialogs.js";
 import { byId } from "./dom.js";
-import { reasonOf } from "./outbox.js";
-import { claimsOf, keepToken, keptToken, renewIn, subjectOf, takeLogin, wayToLogin, wayToLogout } from "./signin.js";
+import { usePart } from "./part.js";
+import { keepToken, keptToken, renewIn, subjectOf, takeLogin, wayToLogin, wayToLogout } from "./signin.js";
 import { forgetPerson, kept, keptInTab } from "./storage.js";
 import { t } from "./words.js";
 
@@ -94,27 +93,6 @@ export class Login {
     this.brought(login);
     if (keptToken() !== before) location.reload();
     return true;
-  }
-
-  /**
-   * @param {string} token
-   * @param {boolean} isOther than who is signed in
-   */
-  askChange(token, isOther) {
-    const { name, sub = "" } = claimsOf(token);
-    openDialog({
-      title: isOther ? t("Sign in as somebody else?") : t("Sign in as {name}?", { name: name ?? sub }),
-      text: isOther
-        ? t("The link that you opened would sign you in as another user than now.")
-        : t("The link that you opened would sign you in."),
-      fields: [],
-      action: t("Sign in"),
-      submit: () => {
-        this.take(token);
-        location.reload();
-      },
-      reason: reasonOf,
-    });
   }
 
   // ---- the token -----------------------------------------------------------------------------------
@@ -211,34 +189,23 @@ export class Login {
     this.ask(t("Your session is over."));
   }
 
+  /**
+   * @param {string} token
+   * @param {boolean} isOther than who is signed in
+   */
+  askChange(token, isOther) {
+    usePart(import("./login_dialogs.js"), ({ askChange }) => askChange(this, token, isOther));
+  }
+
   /** @param {string} why */
   ask(why) {
-    if (document.querySelector("dialog.ask-login")) return;
-    const { login } = this.urls;
-    const forget = !login && keptToken() !== "";
-    const how = login ? "" : t("Open the chat from the site that it belongs to: that signs you in.");
-    const confirm = openDialog({
-      title: t("You have to sign in"),
-      text: [why, how].filter(Boolean).join(" "),
-      fields: [],
-      action: login ? t("Sign in") : forget ? t("Sign out") : t("Try again"),
-      submit: () => (login ? this.go() : forget ? this.signOut() : this.app.chat.open()),
-      reason: reasonOf,
-    });
-    confirm.closest("dialog").classList.add("ask-login");
+    usePart(import("./login_dialogs.js"), ({ askLogin }) => askLogin(this, why));
   }
 
   // ---- the end, and other tabs -----------------------------------------------------------------------
 
   askSignOut() {
-    openDialog({
-      title: t("Sign out?"),
-      text: t("In all tabs of this browser. Drafts and unsent messages here are deleted."),
-      fields: [],
-      action: t("Sign out"),
-      submit: () => this.signOut(),
-      reason: reasonOf,
-    });
+    usePart(import("./login_dialogs.js"), ({ askToEnd }) => askToEnd(this));
   }
 
   /** What this browser keeps of the person goes; how the page looks stays. */

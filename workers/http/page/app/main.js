@@ -6,11 +6,10 @@
 /** @import { Outgoing } from "./outbox.js" */
 /** @import { Left, Welcome } from "../chat/wire.js" */
 
-import { hashOf, placeIn } from "./address.js";
+import { hashOf, placeIn, ROOM_NAME } from "./address.js";
 import { Attention } from "./attention.js";
 import { connect } from "./chat.js";
 import { Composer } from "./composer.js";
-import { openDialog, textField } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Loader } from "./loader.js";
@@ -33,7 +32,6 @@ import { toast } from "./toasts.js";
 import { learnWords, t } from "./words.js";
 
 const FIRST_ROOM = "lobby";
-const ROOM_NAME = /^[\p{L}\p{M}\p{N}_.:-]{1,64}$/u; // in NFC; the server has the last word
 const READ_EVERY = 1000; // ms
 /** @type {("edited" | "deleted" | "reacted")[]} */
 const CHANGES = ["edited", "deleted", "reacted"];
@@ -338,17 +336,7 @@ export class App {
    * @param {Message} message
    */
   remove(conversation, message) {
-    const { offset, epoch } = message;
-    const submit = () => this.chat.delete(this.model.logOf(conversation), offset, { epoch });
-    openDialog({
-      title: t("Delete this message?"),
-      text: message.text ?? "",
-      fields: [],
-      action: t("Delete"),
-      danger: true,
-      submit,
-      reason: reasonOf,
-    });
+    usePart(import("./asks.js"), ({ askToDelete }) => askToDelete(this, conversation, message));
   }
 
   /**
@@ -443,53 +431,11 @@ export class App {
   }
 
   askRoom() {
-    const [field, input] = textField(t("Name of the room"), {
-      required: true,
-      maxlength: 128,
-      placeholder: t("for example: garden"),
-      autocapitalize: "none",
-    });
-    const submit = async () => {
-      const room = input.value.normalize("NFC").trim().replace(/^#/, "").replace(/\s+/g, "-");
-      if (!ROOM_NAME.test(room)) throw new Error(t("Letters and digits of any script, and _ . : - only"));
-      await this.chat.join(room);
-      this.open(room);
-      this.keepRooms();
-    };
-    const text = t("A room begins when the first person joins it.");
-    openDialog({
-      title: t("Join or create a room"),
-      text,
-      fields: [field],
-      action: t("Join"),
-      submit,
-      reason: reasonOf,
-    });
+    usePart(import("./asks.js"), ({ askRoom }) => askRoom(this));
   }
 
   askName() {
-    const [field, input] = textField(t("Your name"), {
-      value: this.model.name,
-      required: true,
-      maxlength: this.model.limits.name ?? 32,
-    });
-    const submit = async () => {
-      const name = input.value.trim();
-      if (!name) throw new Error(t("A name needs at least one character that can be seen"));
-      await this.chat.rename(name);
-      kept.set("name", name);
-      this.model.name = name;
-      this.model.names.set(this.model.me, name);
-      this.changed("me");
-    };
-    openDialog({
-      title: t("What should people call you?"),
-      fields: [field],
-      action: t("Save"),
-      submit,
-      reason: reasonOf,
-    });
-    input.select();
+    usePart(import("./asks.js"), ({ askName }) => askName(this));
   }
 
   /** @param {Promise<unknown>} promise */

@@ -1,6 +1,6 @@
 /** Owns the sound of a message: two soft tones, made here and loaded from nowhere. */
 
-const TONES = [880, 1174.7]; // Hz
+const SOUND_TONES = [880, 1174.7]; // Hz
 const APART = 0.11; // s
 const LASTS = 0.35;
 const LOUDNESS = 0.12;
@@ -17,7 +17,7 @@ export function playSound() {
   played = now;
   audio ??= new AudioContext();
   audio.resume().catch(() => {});
-  TONES.forEach((tone, place) => {
+  SOUND_TONES.forEach((tone, place) => {
     playTone(/** @type {AudioContext} */ (audio), tone, place * APART);
   });
 }

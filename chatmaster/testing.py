@@ -25,11 +25,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-import pytest
 
 from chatmaster.cli.start import READY_FD
 from chatmaster.errors import ApplicationError, ChatmasterError
@@ -175,9 +174,8 @@ def wait_for(condition: Callable[[], T], timeout: float = 10.0, what: str = "") 
     return value
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[..., LocalServer]]:
-    """Start servers by `serve(app, workers=…, settings=…)`; they end with the test, whose report has their logs."""
+def _serve() -> Iterator[Callable[..., LocalServer]]:
+    """The fixture `serve`."""
     servers: list[LocalServer] = []
 
     def start(app: str | Path = "", **options: Any) -> LocalServer:
@@ -191,6 +189,13 @@ def serve() -> Iterator[Callable[..., LocalServer]]:
             if server.directory.exists():
                 print(server.log())  # noqa: T201  # pytest shows it where the test failed
             server.close()
+
+
+if find_spec("pytest") is not None:  # who tests without pytest need not install it
+    import pytest
+
+    serve = pytest.fixture(_serve, name="serve")
+    """Starts servers by `serve(app, workers=…, settings=…)`; they end with the test, whose report has their logs."""
 
 
 def _free_port() -> int:

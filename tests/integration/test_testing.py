@@ -31,6 +31,12 @@ def test_the_documents_test_passes_as_a_reader_would_run_it(tmp_path: Path) -> N
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_server_can_be_started_where_pytest_is_not_installed() -> None:
+    program = "import sys; sys.modules['pytest'] = None; from chatmaster.testing import LocalServer; LocalServer"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_program_that_does_not_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("raise ValueError('no database')")
     server = LocalServer(tmp_path / "app.py")

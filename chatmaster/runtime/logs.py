@@ -30,6 +30,7 @@ from chatmaster.settings import Log
 from chatmaster.tracebacks import format_program_error
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+TALKATIVE = ("httpx", "httpcore")  # at info a line with the URL for each request, at debug its headers
 
 _CREDENTIALS = re.compile(r"(://)[^/@\s]*@")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
@@ -235,6 +236,9 @@ def configure(
         old.let_go() if isinstance(old, LogHandler) else old.close()
     root.addHandler(handler)
     root.setLevel(LEVELS[log.level])
+    for name in TALKATIVE:
+        if (logger := logging.getLogger(name)).level == logging.NOTSET:  # else the application has set it
+            logger.setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     return handler

@@ -89,6 +89,15 @@ async def test_the_application_hears_of_everything_and_may_change_a_text(server:
         }  # fmt: skip
 
 
+async def test_questions_leave_no_lines_in_the_log(server: Chatmaster, backend: Backend) -> None:
+    before, asked_before = len(server.log()), len(backend.requests("/say"))
+    async with await ChatSocket.enter(server.url, "lobby") as ada:
+        for number in range(3):
+            await ada.ask(type="say", room="lobby", text=str(number))
+    assert len(backend.requests("/say")) == asked_before + 3
+    assert backend.url("/") not in server.log()[before:], "the level is info, the default"
+
+
 async def test_the_application_refuses_with_a_code_and_a_reason(server: Chatmaster, backend: Backend) -> None:
     async with await ChatSocket.enter(server.url, "lobby") as ada:
         backend.answers("/say", {"allow": False, "code": "rate_limited", "reason": "pay first"})

@@ -101,6 +101,23 @@ def test_the_level_filters(file):
     assert file.read_text().count("\n") == 1
 
 
+@pytest.mark.parametrize("name", logs.TALKATIVE)
+def test_a_library_that_logs_each_request_is_heard_from_warnings_on(file, name):
+    library = logging.getLogger(name)
+    library.setLevel(logging.NOTSET)
+    try:
+        logs.configure(Log(file=str(file), level="debug"), "master")
+        library.info("HTTP Request: POST http://127.0.0.1/say")
+        logging.getLogger(f"{name}.connection").debug("cookie")
+        library.warning("this")
+        assert file.read_text().endswith(f"{name}: this\n") and file.read_text().count("\n") == 1
+        library.setLevel(logging.INFO)  # as an application may that asks for it
+        logs.configure(Log(file=str(file)), "worker 0")
+        assert library.level == logging.INFO
+    finally:
+        library.setLevel(logging.NOTSET)
+
+
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_secrets_are_never_written(file, format):
     logs.configure(Log(file=str(file), format=format), "master", secrets=['hunter"2', ""])

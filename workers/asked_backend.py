@@ -58,7 +58,7 @@ class AskedBackend:
         self._asked = asked
         self._server = server
         self._urls = {name: url for name in ("handshake", "hello", "join", "say") if (url := getattr(asked, name))}
-        self._http = OutgoingHttp(max_connections=asked.concurrency)
+        self._http = OutgoingHttp(max_connections=asked.concurrency, keep=False)
         self._turns = asyncio.Semaphore(asked.concurrency)
         self._waiting = 0
         self._logged: OncePerPlace[tuple[str, str]] = OncePerPlace()
@@ -130,5 +130,5 @@ class AskedBackend:
             await self._http.prepare()
 
     async def close(self) -> None:
-        """Close the kept connections."""
+        """Close the connections."""
         await self._http.close()

@@ -25,14 +25,21 @@ class HttpAnswer(NamedTuple):
 
 
 class OutgoingHttp:
-    """A client of httpx, made with its first request; connections are kept for the next one.
+    """A client of httpx, made with its first request.
+
+    Without `keep` each request has a connection of its own, so nothing but the answer to this request can be read as
+    one. HTTP/1.1 answers have no name: a second answer to a request, sent by mistake, lies in a kept connection (in
+    h11's buffer, in the transport's, or still on its way) and is read as the answer to the next request, which httpx
+    cannot tell. The price is a TCP handshake, and with https a TLS handshake, for each request. With `keep`
+    connections wait for the next request: for answers that decide about nobody's rights.
 
     TLS certificates are those that OpenSSL trusts (`SSL_CERT_FILE`), and proxies those of the environment
     (`HTTPS_PROXY`, `NO_PROXY`). Redirects are answers like any other.
     """
 
-    def __init__(self, *, max_connections: int) -> None:
+    def __init__(self, *, max_connections: int, keep: bool) -> None:
         self._max_connections = max_connections
+        self._keep = keep
         self._client: httpx.AsyncClient | None = None
         self._making: asyncio.Future[httpx.AsyncClient] | None = None
 
@@ -55,7 +62,7 @@ class OutgoingHttp:
         try:
             return await _read(client, method, url, headers, content, max_size)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            pass  # mostly a kept connection that the other side was just closing
+            pass  # mostly a kept connection that the other side was just closing, or a server that restarts
         except httpx.HTTPError as error:
             raise OutgoingError(_described(error)) from None
         try:
@@ -71,26 +78,32 @@ class OutgoingHttp:
         """The client; httpx is imported, and the certificates are read, in a thread, since both take 0.1 s."""
         if self._client is None:
             if self._making is None:
-                self._making = asyncio.get_running_loop().run_in_executor(None, _make, self._max_connections)
+                self._making = asyncio.get_running_loop().run_in_executor(
+                    None, _make, self._max_connections, self._keep
+                )
             self._client = await asyncio.shield(self._making)
         return self._client
 
     async def close(self) -> None:
-        """Close the kept connections."""
+        """Close the connections."""
         client, self._client, self._making = self._client, None, None
         if client is not None:
             await client.aclose()
 
 
-def _make(max_connections: int) -> httpx.AsyncClient:
+def _make(max_connections: int, keep: bool) -> httpx.AsyncClient:
     import httpx
 
-    limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+    kept = max_connections if keep else 0
+    limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=kept)
+    headers = {"user-agent": "chatmaster", "accept": "application/json", "accept-encoding": "identity"}
+    if not keep:
+        headers["connection"] = "close"  # the server does not wait for another request either
     return httpx.AsyncClient(
         verify=ssl.create_default_context(),
         limits=limits,
         timeout=None,  # `request` has one deadline for the whole
-        headers={"user-agent": "chatmaster", "accept": "application/json", "accept-encoding": "identity"},
+        headers=headers,
     )
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 START_TIMEOUT = 20.0  # seconds
 HANG = 60.0
+SURPLUS = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"allow": true}'
 
 
 class Backend:
@@ -46,7 +47,8 @@ class Backend:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def answers(self, path: str, body: Any, *, status: int = 200, how: str = "answer", **headers: str) -> None:
-        """Answer requests for a path: `how` is answer, hang, cut (in the middle), close (without a byte) or drip.
+        """Answer requests for a path: `how` is answer, hang, cut (in the middle), close (without a byte), drip or
+        two (a whole answer `{"allow": true}` follows in the same write).
 
         A `body` that is no string is sent as JSON. `headers` are further ones, with `_` for `-`.
         """
@@ -127,6 +129,8 @@ class Handler(BaseHTTPRequestHandler):
             for place in range(len(data)):
                 self.wfile.write(data[place : place + 1])
                 time.sleep(0.1)
+        elif answer["how"] == "two":
+            self.wfile.write(data + SURPLUS)
         else:
             self.wfile.write(data)
 

@@ -128,3 +128,14 @@ async def test_a_backend_that_dies_fails_and_one_that_is_back_answers(asking: As
     finally:
         backend.start()
     assert (await asking.ask("say", {})).allow
+
+
+async def test_a_surplus_answer_does_not_answer_the_next_question(asking: AskedBackend, backend: Backend) -> None:
+    backend.answers("/say", {"allow": False, "reason": "first"}, how="two")
+    assert await asking.ask("say", {}) == BackendAnswer(allow=False, reason="first")
+    backend.answers("/say", {"allow": False, "reason": "next"})
+    for number in range(3):
+        assert await asking.ask("say", {"text": str(number)}) == BackendAnswer(allow=False, reason="next")
+    asked = backend.requests("/say")[-3:]
+    assert [json.loads(one["body"])["text"] for one in asked] == ["0", "1", "2"]
+    assert {one["headers"]["connection"] for one in asked} == {"close"}

@@ -31,7 +31,7 @@ async def ask(http: OutgoingHttp, url: str, **options: Any) -> HttpAnswer:
 
 
 async def error_of(url: str, **options: Any) -> str:
-    http = OutgoingHttp(max_connections=1)
+    http = OutgoingHttp(max_connections=1, keep=True)
     try:
         with pytest.raises(OutgoingError) as raised:
             await ask(http, url, **options)
@@ -42,7 +42,7 @@ async def error_of(url: str, **options: Any) -> str:
 
 async def test_an_answer_is_status_and_body_and_the_connection_is_kept(backend: Backend) -> None:
     backend.answers("/good", {"a": 1}, status=418)
-    http = OutgoingHttp(max_connections=1)
+    http = OutgoingHttp(max_connections=1, keep=True)
     try:
         for _ in range(2):
             answer = await ask(http, backend.url("/good"), content=b"asked", headers={"x-a": "b"})
@@ -55,7 +55,7 @@ async def test_an_answer_is_status_and_body_and_the_connection_is_kept(backend: 
 
 async def test_a_redirect_is_an_answer_and_nobody_follows_it(backend: Backend) -> None:
     backend.answers("/moved", "", status=302, location=backend.url("/elsewhere"))
-    http = OutgoingHttp(max_connections=1)
+    http = OutgoingHttp(max_connections=1, keep=True)
     try:
         assert (await ask(http, backend.url("/moved"))).status == 302
     finally:
@@ -94,7 +94,7 @@ async def test_nobody_listens_and_the_loop_goes_on_meanwhile() -> None:
 async def test_the_loop_is_not_held_by_the_first_request(backend: Backend) -> None:
     """Certificates are read in a thread."""
     backend.answers("/quick", {})
-    http = OutgoingHttp(max_connections=1)
+    http = OutgoingHttp(max_connections=1, keep=True)
     asking = asyncio.ensure_future(ask(http, backend.url("/quick")))
     try:
         turns = 0

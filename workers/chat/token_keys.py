@@ -37,7 +37,7 @@ class TokenKeys:
         self._verifier = verifier
         self._refresh = refresh
         self._min_interval = min_interval
-        self._http = OutgoingHttp(max_connections=1)
+        self._http = OutgoingHttp(max_connections=1, keep=False)
         self._fetching: asyncio.Task[None] | None = None
         self._demanded: asyncio.Task[None] | None = None
         self._next_demand = 0.0  # by the loop's clock
@@ -48,7 +48,7 @@ class TokenKeys:
         self._tasks.start(self._run(), what="the keys of tokens")
 
     async def close(self) -> None:
-        """Close the kept connection."""
+        """Close the connection."""
         await self._http.close()
 
     async def _run(self) -> None:

@@ -33,7 +33,7 @@ class PushSender:
         self._key_file = key_file
         self._contact = contact
         self._key: ServerKey | None = None
-        self._http = OutgoingHttp(max_connections=AT_ONCE)
+        self._http = OutgoingHttp(max_connections=AT_ONCE, keep=True)
 
     async def prepare(self) -> str:
         """Read the key, in a thread; returns the public one, in base64url. Raises OSError, ValueError."""

@@ -7,6 +7,7 @@ Whatever is no clear answer within `hooks.timeout` is a failure, which refuses w
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -49,6 +50,13 @@ class BackendAnswer(Struct, frozen=True, forbid_unknown_fields=True):
 
 _decode: Final = msgspec.json.Decoder(BackendAnswer).decode
 _encode: Final = msgspec.json.Encoder().encode
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that has a key twice, of which msgspec takes the last: it says two things. Raises ValueError."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("an object has a key twice")
 
 
 class AskedBackend:
@@ -107,7 +115,9 @@ class AskedBackend:
         if answer.status != 200:
             raise BackendFailed(f"answers with {answer.status}")
         try:
-            return _decode(answer.body)
+            decoded = _decode(answer.body)
+            json.loads(answer.body, object_pairs_hook=_refuse_repeated)
+            return decoded
         except (ValueError, RecursionError) as error:
             raise BackendFailed(f"answers with {answer.body[:_SHOWN]!r}: {error}") from None
 

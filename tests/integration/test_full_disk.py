@@ -72,6 +72,6 @@ async def test_a_full_disk_is_said_and_the_store_is_back_soon_after_there_is_spa
     until(lambda: server.ctl("say", "lobby", "after").returncode == ExitCode.DONE, what="it can be written to again")
     assert time.monotonic() - began < BACK
     assert restarts == 1, "one line for the outage"
-    async with await ChatSocket.enter(server.url, "lobby", name="ann") as ann:
-        assert (await ann.ask(type="say", room="lobby", text="after"))["type"] == "ack"
+    async with await ChatSocket.enter(server.url, "lobby", name="bob") as bob:
+        assert (await bob.ask(type="say", room="lobby", text="after"))["type"] == "ack"
     assert "never retrieved" not in server.log()

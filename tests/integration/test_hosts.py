@@ -73,6 +73,12 @@ async def test_all_hosts_are_seen_from_any_of_them(pair: tuple[Chatmaster, Chatm
     until(lambda: list(hosts(one)) == ["one"], LONG, what="a host that was stopped in order is no member")
 
 
+def test_right_after_its_start_a_host_counts_its_workers(chatmaster: Make) -> None:
+    server = chatmaster(workers=2)
+    done = server.ctl("status", "--cluster", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 async def test_a_drained_host_is_not_ready_then_its_clients_leave(pair: tuple[Chatmaster, Chatmaster]) -> None:
     one, two = pair
     async with await ChatSocket.enter(two.url, "lobby", name="Ada") as client:

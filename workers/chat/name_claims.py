@@ -52,6 +52,8 @@ class NameClaims:
         self._loop = asyncio.get_running_loop()
         self._claim, self._release = map(calls.script, scripts_of(Path(__file__).parent, "claim_name", "release_name"))
         self._held: dict[Claim, int] = {}  # connections that have the name, or are about to
+        self._names: dict[str, tuple[str, ...]] = {}  # of each user, those that are held
+        self._asking: dict[Claim, asyncio.Task[bool]] = {}  # questions to the store that are not answered yet
         self.lost: Callable[[str, str], None] = lambda user, name: None
         lease.when_reborn(lambda old: self._claim_again())
 
@@ -81,23 +83,40 @@ class NameClaims:
 
     async def take(self, claim: Claim) -> bool:
         """Claim a chosen name, to be given back by `give_back`; False: another user has it. Raises BusError."""
-        if claim in self._held:
-            self._held[claim] += 1
-            return True
-        self._held[claim] = 1
+        held = self._count(claim)
+        asking = self._asking.get(claim)
+        if asking is None:
+            if held > 1:
+                return True
+            asking = self._asking[claim] = self._loop.create_task(self._ask(claim), name="claim to a name")
+            asking.add_done_callback(lambda done: self._asked(claim, done))
         taken = False
         try:
-            taken = await self._ask(claim)
+            taken = await asyncio.shield(asking)
         finally:
             if not taken:
                 self.give_back(claim)
         return taken
 
+    def _asked(self, claim: Claim, asking: asyncio.Task[bool]) -> None:
+        del self._asking[claim]
+        if claim not in self._held and not asking.cancelled():
+            asking.exception()  # nobody waits for it any more
+            self._release_claim(claim)
+
     def hold(self, claim: Claim) -> None:
         """Count one more connection under a name; the first one claims it, and `lost` is called if that fails."""
-        self._held[claim] = self._held.get(claim, 0) + 1
-        if self._held[claim] == 1:
+        if self._count(claim) == 1:
             self._claim_soon(claim)
+        elif asking := self._asking.get(claim):
+            asking.add_done_callback(lambda done: self._heard(claim, done))
+
+    def _heard(self, claim: Claim, asking: asyncio.Task[bool]) -> None:
+        """The question is answered that was open when the name was given to one more connection."""
+        if asking.cancelled() or asking.exception() is not None:
+            self._claim_once_more(claim, asking)
+        elif not asking.result():
+            self._refused(claim)
 
     def give_back(self, claim: Claim) -> None:
         """Count one connection under a name less; the last one gives the claim back."""
@@ -106,11 +125,31 @@ class NameClaims:
             self._held[claim] = left
             return
         del self._held[claim]
+        user, name = claim
+        names = tuple(other for other in self._names[user] if other != name)
+        if names:
+            self._names[user] = names
+        else:
+            del self._names[user]
         self._release_claim(claim)
 
+    def _count(self, claim: Claim) -> int:
+        held = self._held[claim] = self._held.get(claim, 0) + 1
+        if held == 1:
+            user, name = claim
+            self._names[user] = (*self._names.get(user, ()), name)
+        return held
+
     def _release_claim(self, claim: Claim) -> None:
-        """Take the claim back in the store; while the store is away, once it is there again."""
+        """Take the claim back in the store; while the store is away, once it is there again.
+
+        What another name of the user looks like, too, stays the user's: whoever respells a name keeps it.
+        """
         if claim in self._held:
+            return
+        user, name = claim
+        found = keys_of(name).difference(*map(keys_of, self._names.get(user, ())))
+        if not found:
             return
 
         def done(reply: Any) -> None:
@@ -118,8 +157,8 @@ class NameClaims:
                 logger.debug("a name was not given back, and is again soon: %s", reply)
                 self._loop.call_later(AGAIN, self._release_claim, claim)
 
-        args: list[Argument] = [self._lease.incarnation, claim[0]]
-        self._calls.send(self._release, self._keys(claim), args, done, again=True)
+        args: list[Argument] = [self._lease.incarnation, user]
+        self._calls.send(self._release, self._holders(found), args, done, again=True)
 
     def _give_back_later(self, claim: Claim) -> None:
         self._loop.call_later(MOVED, self.give_back, claim)
@@ -137,7 +176,10 @@ class NameClaims:
     # ---- the store ---------------------------------------------------------------------------------
 
     def _keys(self, claim: Claim) -> list[str]:
-        found = sorted(keys_of(claim[1]))
+        return self._holders(keys_of(claim[1]))
+
+    def _holders(self, look_alikes: Iterable[str]) -> list[str]:
+        found = sorted(look_alikes)
         return [keys.name_holders(self._name, key, guests=guests) for guests in (True, False) for key in found]
 
     def _args(self, claim: Claim, kind: str, live: Iterable[str] = (), dead: Iterable[str] = ()) -> list[Argument]:
@@ -186,8 +228,8 @@ class NameClaims:
         except BusError as error:
             self._claim_once_more(claim, error)
 
-    def _claim_once_more(self, claim: Claim, error: BusError) -> None:
-        logger.debug("a name was not claimed, and is again soon: %s", error)
+    def _claim_once_more(self, claim: Claim, why: object) -> None:
+        logger.debug("a name was not claimed, and is again soon: %s", why)
         self._loop.call_later(AGAIN, lambda: self._claim_soon(claim) if claim in self._held else None)
 
     def _refused(self, claim: Claim) -> None:

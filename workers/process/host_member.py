@@ -9,6 +9,7 @@ notice no handshake is accepted and the clients leave, spread over the order's t
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import random
@@ -31,6 +32,7 @@ from workers.process.send_off import SendOff
 logger = logging.getLogger(__name__)
 
 EVERY: Final = 2.0  # seconds between two renewals
+SOON: Final = 0.3  # seconds after the start
 RETRY: Final = 0.5  # seconds after the store did not answer
 PATIENCE: Final = 1.0  # seconds that a worker's start, and its end, wait for a store that may be away
 LOOK: Final = 0.5  # seconds between two looks while clients leave
@@ -86,10 +88,12 @@ class HostMember:
                 logger.info("the store cannot be reached: this host is listed as lost")
 
     async def _keep(self) -> None:
+        pause = SOON  # the record of the start says that this worker does not serve yet
         while True:
             try:
                 # Spread, so that many workers do not come at once.
-                await asyncio.sleep(EVERY * random.uniform(0.8, 1.0))
+                await asyncio.sleep(pause * random.uniform(0.8, 1.0))
+                pause = EVERY
                 await self.renew()
             except BusError as error:
                 logger.debug("the host's lease was not renewed: %s", error)
@@ -172,10 +176,16 @@ class HostMember:
         """
         match what:
             case "hosts":
-                return [_shown(known, here=self.name) for known in await self._hosts.all()]
+                return [_shown(self._now(known), here=self.name) for known in await self._hosts.all()]
             case "drain":
                 return [await self._order(args)]
         return None
+
+    def _now(self, known: KnownHost) -> KnownHost:
+        """What is said of this host is of now."""
+        if known.host != self.name or known.record.contested:
+            return known
+        return dataclasses.replace(known, record=self._record())
 
     async def _order(self, args: Row) -> Row:
         host = str(args.get("host") or "")

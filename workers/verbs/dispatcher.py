@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,7 +107,11 @@ class Dispatcher:
         """Carry it out, or give the answer that it had before."""
         place = [keys.kept_answer(self._name, caller.name, verb.name, key)]
         digest = hashlib.blake2b(self._encode(request), digest_size=16).hexdigest().encode()
-        before = await self._claimed(place, digest)
+        try:
+            before = await self._claimed(place, digest)
+        except BusError:
+            self._settle_soon(place, digest, b"")
+            raise
         if before is not None:
             return before
         try:
@@ -120,15 +125,38 @@ class Dispatcher:
             if error.code != "unavailable":
                 await self._bus.call(self._settle, place, [b"", self._key_ttl], again=True)
             raise
-        await self._bus.call(self._settle, place, [digest + answer, self._key_ttl], again=True)
+        except BusError:
+            self._settle_soon(place, digest, b"")
+            raise
+        try:
+            await self._bus.call(self._settle, place, [digest + answer, self._key_ttl], again=True)
+        except BusError:
+            self._settle_soon(place, digest, digest + answer)
         return answer
+
+    def _settle_soon(self, place: list[str], digest: bytes, answer: bytes) -> None:
+        """Keep the answer under the key, or give the key back; while the store is away, once it is there again."""
+        until = time.monotonic() + CLAIM  # by then the claim has expired, and another may hold it
+
+        def ask() -> None:
+            self._bus.send(self._settle, place, [answer, self._key_ttl, self._own(digest)], done, again=True)
+
+        def done(reply: Any) -> None:
+            if isinstance(reply, BusError) and time.monotonic() < until:
+                asyncio.get_running_loop().call_later(RETRY, ask)
+
+        ask()
+
+    def _own(self, digest: bytes) -> bytes:
+        """What claims a key for a request, as long as this worker lives."""
+        return b"%b@%b" % (digest, self._services.node.launch.incarnation.encode())
 
     async def _claimed(self, place: list[str], digest: bytes) -> bytes | None:
         """Claim a key for a request. Returns the answer that the request had before; None: it is to be carried out.
 
         Raises VerbError `conflict` for a key of another request, and while a living worker carries the request out.
         """
-        own = b"%b@%b" % (digest, self._services.node.launch.incarnation.encode())
+        own = self._own(digest)
         dead = b""
         while True:
             before = await self._bus.call(self._claim, place, [own, CLAIM, dead], again=False)

@@ -167,3 +167,26 @@ async def test_a_name_given_back_while_the_store_stands_still_is_free_soon_after
                 return False
 
             await until_async(comes_in, 30, what="the name is free")
+
+
+async def test_who_respells_the_own_name_keeps_it(enter: Enter) -> None:
+    first, welcome = await enter("Alan Dale")
+    second, _ = await enter("Alan Dale", token=welcome["token"])
+    for spelling in ("ALAN DALE", "A lan dale", "alan dale"):
+        assert not is_taken(await first.ask(type="rename", name=spelling))
+        for other in ("Alan Dale", "ALAN DALE", "alan d\u0430le"):
+            assert is_taken((await enter(other))[1])
+    assert not is_taken(await second.ask(type="rename", name="Midge"))
+    assert not is_taken((await enter("Alan Dale"))[1]), "the name that was left is free"
+
+
+async def test_connections_of_one_guest_that_ask_at_once_get_no_name_of_somebody_else(enter: Enter) -> None:
+    await enter("Sheriff")
+    one, welcome = await enter("Gisborne")
+    others = [(await enter(token=welcome["token"]))[0] for _ in range(5)]
+    for _ in range(4):
+        answers = await asyncio.gather(*(socket.ask(type="rename", name="sheriff") for socket in [one, *others]))
+        assert all(is_taken(answer) for answer in answers)
+        came = await asyncio.gather(*(enter("SHERIFF", token=welcome["token"]) for _ in range(4)))
+        assert all(is_taken(answer) for _, answer in came)
+    assert is_taken((await enter("Gisborne"))[1]), "what was asked for in vain costs nobody the own name"

@@ -179,6 +179,19 @@ async def test_a_frozen_store_delays_nothing_else_in_a_program_that_awaits(serve
         assert longest < 1.0  # of the 2 s that the call waited
 
 
+def test_a_key_is_free_again_soon_after_the_store_is_back(chatmaster: Callable[..., Chatmaster]) -> None:
+    server = chatmaster(workers=1, settings={"store.timeout": 1.0})
+    mute = ("call", "mute", json.dumps({"user": "u1", "seconds": 60}), "--key", "once")
+    os.kill(server.store_pid, signal.SIGSTOP)
+    try:
+        assert server.ctl(*mute).returncode == 1
+    finally:
+        os.kill(server.store_pid, signal.SIGCONT)
+    until(lambda: server.ctl(*mute).returncode == 0, 30, what="the call is carried out")
+    assert server.ctl(*mute).returncode == 0, "its answer is kept"
+    assert len([deed for deed in server.ask("audit") if deed["action"] == "mute"]) == 1
+
+
 async def test_a_worker_that_is_stopped_keeps_no_call_from_the_others(server: Chatmaster) -> None:
     victim = next(row["pid"] for row in server.status()["workers"])
     async with AsyncGateway(store_of(server)) as gateway:

@@ -99,8 +99,13 @@ class NameClaims:
         return taken
 
     def _asked(self, claim: Claim, asking: asyncio.Task[bool]) -> None:
+        """Keep a refusal until nobody counts on the name: who asks meanwhile is refused, too."""
+        if claim in self._held:
+            if not asking.cancelled() and asking.exception() is None and asking.result():
+                del self._asking[claim]
+            return
         del self._asking[claim]
-        if claim not in self._held and not asking.cancelled():
+        if not asking.cancelled():
             asking.exception()  # nobody waits for it any more
             self._release_claim(claim)
 
@@ -114,6 +119,8 @@ class NameClaims:
     def _heard(self, claim: Claim, asking: asyncio.Task[bool]) -> None:
         """The question is answered that was open when the name was given to one more connection."""
         if asking.cancelled() or asking.exception() is not None:
+            if self._asking.get(claim) is asking:
+                del self._asking[claim]
             self._claim_once_more(claim, asking)
         elif not asking.result():
             self._refused(claim)
@@ -125,6 +132,8 @@ class NameClaims:
             self._held[claim] = left
             return
         del self._held[claim]
+        if (asking := self._asking.get(claim)) is not None and asking.done():
+            del self._asking[claim]
         user, name = claim
         names = tuple(other for other in self._names[user] if other != name)
         if names:

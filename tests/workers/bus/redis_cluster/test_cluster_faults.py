@@ -73,6 +73,11 @@ class Worker:
                 self.publish(room)
             await asyncio.sleep(0.01)
 
+    async def flows(self, rooms: list[str] = ROOMS) -> None:
+        """Wait until some more of what is published to each of these rooms has come."""
+        before = {room: len(self.heard.offsets(room)) for room in rooms}
+        await until(lambda: all(len(self.heard.offsets(room)) > before[room] + 5 for room in rooms), within=20)
+
     async def end(self) -> None:
         """Publish no more, and wait for all answers."""
         assert self._pace is not None
@@ -139,7 +144,7 @@ async def test_a_slot_that_moves_under_load_loses_nothing_and_keeps_the_order(cl
     away = next(node for node in cluster.masters if node is not home)
     worker.begin()
     for target in (away, home):  # there and back: the reign that comes back gets an alias
-        await asyncio.sleep(0.2)
+        await worker.flows()
         before = len(worker.heard.events)
         moving = asyncio.to_thread(cluster.move, slot, target, during=lambda: time.sleep(0.3))
         await moving
@@ -182,7 +187,7 @@ async def test_a_node_that_is_away_makes_its_rooms_alone_unavailable_and_heals_a
     others = [room for room in ROOMS if room not in theirs]
     assert theirs and others
     worker.begin()
-    await asyncio.sleep(0.2)
+    await worker.flows()
     node.kill()
     await until(lambda: any(isinstance(one, Unavailable) for room in theirs for one in worker.answers[room]), within=20)
     assert worker.bus.state == "ready" and worker.bus.why
@@ -206,7 +211,7 @@ async def test_a_node_that_stands_still_does_not_stop_the_others(cluster, start)
     theirs = rooms_of(cluster, node)
     others = [room for room in ROOMS if room not in theirs]
     worker.begin()
-    await asyncio.sleep(0.2)
+    await worker.flows()
     node.freeze()
     await until(lambda: any(isinstance(one, Unavailable) for room in theirs for one in worker.answers[room]), within=20)
     node.thaw()
@@ -223,10 +228,15 @@ async def test_a_replica_that_takes_over_is_found_and_counted_as_a_loss(replicat
     worker = await start(replicated, timeout=8.0)
     node = replicated.masters[0]
     theirs = rooms_of(replicated, node)
-    worker.begin(theirs[:2] + [room for room in ROOMS if room not in theirs][:2])
-    await asyncio.sleep(0.2)
+    some = theirs[:2] + [room for room in ROOMS if room not in theirs][:2]
+    worker.begin(some)
+    await worker.flows(some)
     await worker.end()
-    await asyncio.sleep(0.3)  # what is acknowledged reaches the replica
+    # WAIT counts what the same connection wrote; a write of its own comes behind all of theirs.
+    own = f"{{{shard_of(theirs[0])}}}written"
+    with node.client.pipeline(transaction=False) as pipeline:
+        written = pipeline.set(own, 1).execute_command("WAIT", 1, 10_000).execute()
+    assert written[-1] == 1, "what is acknowledged has reached the replica"
     worker.begin([room for room in ROOMS if room not in theirs][:2])
     node.kill()
     room = theirs[0]

@@ -257,7 +257,7 @@ async def test_scripts_that_a_node_forgets_are_loaded_again(cluster, start):
     worker = await start(cluster)
     worker.begin()
     for _ in range(3):
-        await asyncio.sleep(0.1)
+        await worker.flows()
         for client in cluster.clients:
             client.script_flush()
     await worker.end()

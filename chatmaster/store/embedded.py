@@ -6,6 +6,9 @@ inherits the lock: a new store waits until the previous store has ended, and the
 every write before it answers (`appendfsync always`), so an acknowledged message survives kill -9 and power loss. A
 marker beside the data names the server that wrote them.
 
+Every message waits for the store, which works for some tens of microseconds and sleeps again. So it asks the kernel for
+a short time slice: on a core that workers keep busy, it runs soon after it wakes up.
+
 The master owns waitpid and restarts; this file only spawns, asks and signals.
 """
 
@@ -22,7 +25,7 @@ from typing import Final
 
 from chatmaster.addresses import MAX_UNIX_PATH
 from chatmaster.errors import StoreUnusable
-from chatmaster.runtime import memory
+from chatmaster.runtime import memory, scheduling
 from chatmaster.runtime.exit_status import describe
 from chatmaster.runtime.fork import die_with_parent
 from chatmaster.store.binary import StoreBinary, check_marker, find_program, write_marker
@@ -161,6 +164,7 @@ class EmbeddedStore:
         try:
             os.setsid()
             die_with_parent(signal.SIGKILL, parent)
+            scheduling.ask_for_slice(scheduling.SHORTEST)
             signal.set_wakeup_fd(-1)
             for number in (
                 signal.SIGTERM,

@@ -68,6 +68,17 @@ def written(pid: int) -> int:
     return shares["Pss"] - shares["Pss_File"]
 
 
+def time_slice(pid: int) -> int | None:
+    """The scheduler's, in nanoseconds; None where the kernel gives no process one of its own, as before 6.12."""
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
+    try:
+        lines = Path(f"/proc/{pid}/sched").read_text().splitlines()
+    except OSError:
+        return None
+    found = next((line.rpartition(":")[2] for line in lines if line.startswith("se.slice")), None)
+    return int(found) if found is not None and release >= (6, 12) else None
+
+
 def _shares(pid: int) -> dict[str, int]:
     """The lines of smaps_rollup in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from chatmaster.errors import StoreUnusable
+from chatmaster.runtime import scheduling
 from chatmaster.store import binary
 from chatmaster.store.binary import StoreBinary, ask_version, can_read, find_program, why_not_the_wheels, write_marker
 from chatmaster.store.embedded import EmbeddedStore
-from tests.support.processes import alive, descriptors
+from tests.support.processes import alive, descriptors, time_slice
 from tests.support.wait import until
 
 DEADLINE = 10.0
@@ -72,6 +73,13 @@ def test_it_answers_on_a_private_socket_and_on_no_port(store):
     assert ask(store, "CONFIG GET port").endswith(b"$1\r\n0\r\n")
     assert Path(f"/proc/{store.pid}/cmdline").read_bytes().startswith(b"chatmaster: store [chat]")
     assert os.getsid(store.pid) == store.pid
+
+
+def test_it_asks_for_a_short_time_slice(store):
+    if time_slice(os.getpid()) is None:
+        pytest.skip("this kernel has no time slices of a process's own, or does not tell them")
+    start(store)
+    assert time_slice(store.pid) == scheduling.SHORTEST
 
 
 @pytest.mark.parametrize(

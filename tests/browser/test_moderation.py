@@ -74,6 +74,7 @@ def test_delete_a_strangers_message(server, visit):
     bob.say("spam")
     eve.sees("spam")
     eve.act("spam", "More actions")
+    eve.page.get_by_role("menuitem", name="Copy text").wait_for()
     assert eve.page.get_by_role("menuitem", name="Delete").count() == 0
     mia.act("spam", "More actions")
     mia.page.get_by_role("menuitem", name="Delete as moderator").click()

@@ -118,7 +118,7 @@ def test_direct_messages_can_be_edited_deleted_and_reacted_to(server, visit):
     ada.say("typo")
     bob.sees("typo")
     bob.act("typo", "More actions")
-    assert bob.page.get_by_role("menuitem").all_inner_texts() == ["Reply", "Copy text", "About Ada"]
+    bob.expect(bob.page.get_by_role("menuitem")).to_have_text(["Reply", "Copy text", "About Ada"])
     bob.page.reload()
     bob.sees("Message deleted")
     assert bob.texts() == ["typo(edited)", "Message deleted"]

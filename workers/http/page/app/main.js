@@ -18,10 +18,8 @@ import { Model } from "./model.js";
 import { Outbox, reasonOf } from "./outbox.js";
 import { loadWhenIdle, usePart } from "./part.js";
 import { People } from "./people.js";
-import { openMenu } from "./popup.js";
 import { press } from "./press.js";
 import { sanctionText } from "./sanction_text.js";
-import { startSettings } from "./settings.js";
 import { startShell } from "./shell.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
@@ -176,6 +174,9 @@ export class App {
     document.addEventListener("visibilitychange", () => this.looked());
     byId("room-menu").addEventListener("click", (/** @type {any} */ { currentTarget }) =>
       this.openRoomMenu(currentTarget),
+    );
+    byId("settings").addEventListener("click", () =>
+      usePart(import("./settings.js"), ({ openSettings }) => openSettings(this)),
     );
     document.addEventListener("keydown", (event) => {
       if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
@@ -393,30 +394,12 @@ export class App {
     );
   }
 
-  /** @param {HTMLElement} anchor */
-  openRoomMenu(anchor) {
-    const { current, moderates } = this.model;
-    if (!current) return;
-    /** @type {any[]} */
-    const items = [
-      !current.direct && { icon: "link", text: t("Copy a link to this room"), act: () => this.copyLink(current.id) },
-      (current.direct || current.joined) && {
-        icon: "bell",
-        text: t("Notifications…"),
-        act: () => this.askNotifications(current),
-      },
-      moderates && { icon: "shield", text: t("Moderate…"), act: () => this.moderate(current.peer) },
-      moderates && { icon: "shield", text: t("Bans and mutes…"), act: () => this.listSanctions() },
-      !current.direct &&
-        current.joined && { icon: "leave", text: t("Leave this room"), danger: true, act: () => this.leave(current) },
-      current.direct && {
-        icon: "people",
-        text: t("About {name}", { name: this.model.nameOf(current.peer) }),
-        act: () => this.openPerson(anchor, { user: current.peer, name: this.model.nameOf(current.peer) }),
-      },
-      current.direct && { icon: "copy", text: t("Copy the user's id"), act: () => this.copy(current.peer) },
-    ];
-    openMenu(anchor, this.model.titleOf(current), items.filter(Boolean));
+  /**
+   * @param {HTMLElement} anchor
+   * @param {Conversation | null} [conversation]
+   */
+  openRoomMenu(anchor, conversation = this.model.current) {
+    if (conversation) usePart(import("./room_menu.js"), ({ openRoomMenu }) => openRoomMenu(this, anchor, conversation));
   }
 
   /** @param {Conversation} conversation */
@@ -459,5 +442,4 @@ press.listen();
 await learnWords();
 startTheme();
 const app = new App();
-startSettings(app);
 startShell(app);

@@ -1,14 +1,13 @@
 /** Owns the menu of what a person chooses for this browser: the language of the page, the login. */
 /** @import { App } from "./main.js" */
 import { byId } from "./dom.js";
-import { usePart } from "./part.js";
+import { askLanguage } from "./language.js";
 import { openMenu } from "./popup.js";
 import { LANGUAGES, pageLanguage, t } from "./words.js";
 
 /** @param {App} app */
-export function startSettings(app) {
-  const button = byId("settings");
-  button.addEventListener("click", () => openMenu(button, t("Settings"), settingItems(app)));
+export function openSettings(app) {
+  openMenu(byId("settings"), t("Settings"), settingItems(app));
 }
 
 /** @param {App} app */
@@ -16,7 +15,7 @@ function settingItems(app) {
   const { login } = app;
   const language = t("Language: {language}", { language: LANGUAGES[pageLanguage()] });
   return [
-    { icon: "globe", text: language, act: () => usePart(import("./language.js"), ({ askLanguage }) => askLanguage()) },
+    { icon: "globe", text: language, act: () => askLanguage() },
     { icon: "bell", text: t("Notifications…"), act: () => app.askNotifications() },
     login.canSignIn && { icon: "enter", text: t("Sign in"), act: () => login.go() },
     login.canSignOut && { icon: "leave", text: t("Sign out"), act: () => login.askSignOut() },

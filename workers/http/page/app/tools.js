@@ -3,10 +3,9 @@
 /** @import { App } from "./main.js" */
 import { el, iconButton } from "./dom.js";
 import { usePart } from "./part.js";
-import { closeAround, openMenu, SHEET } from "./popup.js";
 import { t } from "./words.js";
 
-const QUICK = ["👍", "❤️", "😄"];
+export const QUICK = ["👍", "❤️", "😄"];
 const TOP_GAP = 4; // px
 
 /** The bar; there is one, and it moves. */
@@ -105,65 +104,7 @@ export class Tools {
    */
   menu(anchor, message) {
     if (!message || message.deleted) return;
-    const rights = this.rights(message);
-    const { app } = this;
-    const mine = message.from.user === app.model.me;
-    /** @type {any[]} */
-    const items = [
-      rights.reply && { icon: "reply", text: t("Reply"), act: () => app.composer.reply(message) },
-      rights.edit && { icon: "edit", text: t("Edit"), act: () => app.composer.edit(message) },
-      message.text !== undefined && { icon: "copy", text: t("Copy text"), act: () => app.copy(message.text ?? "") },
-      !app.model.shown.direct && {
-        icon: "link",
-        text: t("Copy a link to this message"),
-        act: () => app.copyLink(app.model.shown.id, message.offset),
-      },
-      rights.remove && {
-        icon: "trash",
-        text: mine ? t("Delete") : t("Delete as moderator"),
-        danger: true,
-        act: () => app.remove(app.model.shown, message),
-      },
-      !mine && null,
-      !mine && {
-        icon: "people",
-        text: t("About {name}", { name: message.from.name }),
-        act: () => app.openPerson(anchor.isConnected ? anchor : this.on, message.from),
-      },
-    ];
-    openMenu(
-      anchor,
-      message.from.name,
-      items.filter((item) => item !== false),
-      rights.react && SHEET.matches ? this.reactionRow(anchor, message) : undefined,
-    );
-  }
-
-  /**
-   * What one reacts with most, at the head of a sheet: under a finger there is no bar.
-   * @param {HTMLElement} anchor
-   * @param {Message} message
-   */
-  reactionRow(anchor, message) {
-    const { app } = this;
-    const act = (/** @type {() => void} */ work) => (/** @type {Event} */ event) => {
-      closeAround(/** @type {HTMLElement} */ (event.currentTarget));
-      work();
-    };
-    const chips = QUICK.map((emoji) =>
-      quick(
-        emoji,
-        act(() => app.react(app.model.shown, message, emoji)),
-        "menuitem",
-      ),
-    );
-    const more = iconButton(
-      "smile",
-      t("React"),
-      act(() => this.pick(anchor, message)),
-      { role: "menuitem", tabindex: "-1" },
-    );
-    return el("div", { class: "menu-reactions", role: "group", "aria-label": t("Reactions") }, ...chips, more);
+    usePart(import("./message_menu.js"), ({ openMessageMenu }) => openMessageMenu(this, anchor, message));
   }
 
   /**
@@ -189,7 +130,7 @@ export class Tools {
  * @param {(event: Event) => void} act
  * @param {string} [role]
  */
-const quick = (emoji, act, role) =>
+export const quick = (emoji, act, role) =>
   el("button", {
     type: "button",
     class: "icon-button quick",

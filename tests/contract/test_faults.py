@@ -214,7 +214,7 @@ async def test_reads_go_where_the_other_connections_go(under):
         await under.subscribe("lobby")
         await under.publish("lobby")
         under.bus._opener._options["path"] = str(other.path)
-        for line in (under.bus._lines[0], under.bus._lines[2]):
+        for line in under.bus.servers[0]._lines[::2]:
             line.reconnect()
         await until(lambda: under.heard.events[-2:] == ["disconnected", "subscribed lobby"])
         state = await under.state("lobby")
@@ -224,14 +224,14 @@ async def test_reads_go_where_the_other_connections_go(under):
 
 
 async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_replaced(make, monkeypatch):
-    from workers.bus import health, redis_bus
+    from workers.bus import health, server
 
     for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 1.2), ("LOOK", 0.05)):
         monkeypatch.setattr(health, name, value)
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
+    monkeypatch.setattr(server, "DEAF_AFTER", 0.4)
     under = await make()
     assert under.bus.probe_age < 1
-    subscribed = under.bus._lines[2]
+    subscribed = under.bus.servers[0]._lines[2]
 
     def deaf() -> bool:
         if subscribed.link is not None:
@@ -239,9 +239,9 @@ async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_rep
         return bool(under.deaf)
 
     await until(deaf)
-    assert under.bus._probe.reconnects >= 1
+    assert under.bus.servers[0].probe.reconnects >= 1
     assert under.bus.state == "away"
-    under.bus._reconnect_all()
+    under.bus.servers[0].reconnect_all()
     await until(lambda: under.bus.state == "ready")
 
 
@@ -249,11 +249,11 @@ async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_rep
 async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himself_for_deaf(
     make, monkeypatch, caplog, forbidden
 ):
-    from workers.bus import health, redis_bus
+    from workers.bus import health, server
 
     for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 0.8), ("LOOK", 0.05)):
         monkeypatch.setattr(health, name, value)
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
+    monkeypatch.setattr(server, "DEAF_AFTER", 0.4)
     under = await make()
     caplog.set_level("INFO")
     with under.store.client() as client:
@@ -261,7 +261,7 @@ async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himse
         await until(lambda: under.bus.state == "refusing")
         began = asyncio.get_running_loop().time()
         await until(lambda: asyncio.get_running_loop().time() - began > 2.0)  # longer than all patience together
-        assert (under.bus.state, under.bus._probe.reconnects, under.deaf) == ("refusing", 0, [])
+        assert (under.bus.state, under.bus.servers[0].probe.reconnects, under.deaf) == ("refusing", 0, [])
         assert "ACL SETUSER USER ~chat:* &chat@* +@all" in under.bus.why
         assert sum("the store writes nothing: " in one for one in caplog.messages) == 1, caplog.messages
         client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])

@@ -8,20 +8,20 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from chatmaster.settings import Settings
-from chatmaster.stats import WorkerStats
+from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from workers.bus import keys
 from workers.bus.codec import pack_note, unpack_page, unpack_states
 from workers.bus.connection import pack, pack_evalsha
+from workers.bus.outage_log import Outage
 from workers.bus.pipeline import Call, Pipeline
 from workers.bus.port import BusError, LogState, Page, Position
 from workers.bus.publisher import Retention
 from workers.bus.script import Argument, Script, load_own
+from workers.bus.server import State, StoreServer
 from workers.tasks import answer_of
-
-State = Literal["starting", "ready", "away", "refusing"]
 
 
 class StoreBus(ABC):
@@ -92,21 +92,13 @@ class StoreBus(ABC):
 
     @property
     @abstractmethod
-    def why(self) -> str:
-        """Why it is not ready, in the words of the store or the system; "" where that is not known."""
+    def servers(self) -> list[StoreServer]:
+        """Those that have a part of what is stored."""
 
     @property
     @abstractmethod
-    def probe_age(self) -> float:
-        """Seconds since something published came back; infinite before the first time."""
-
-    @abstractmethod
-    def descriptors(self) -> list[int]:
-        """Of the connections that are open now."""
-
-    @abstractmethod
-    def copy_to(self, row: WorkerStats) -> None:
-        """Write the bus's counters into the worker's row."""
+    def publish_failures(self) -> int:
+        """Publications that the store refused or did not answer."""
 
     @abstractmethod
     def subscribe(self, room: str) -> None:
@@ -115,6 +107,36 @@ class StoreBus(ABC):
     @abstractmethod
     def unsubscribe(self, room: str) -> None:
         """See the port."""
+
+    # ---- health ------------------------------------------------------------------------------------
+
+    def _outages(self) -> list[Outage]:
+        return [server.outage for server in self.servers]
+
+    @property
+    def why(self) -> str:
+        """Why it is not ready, in the words of the store or the system; "" where that is not known."""
+        return next((outage.why for outage in self._outages() if outage.why), "")
+
+    @property
+    def probe_age(self) -> float:
+        """Seconds since something published came back, from the server that has been silent for longest.
+
+        Infinite before the first time.
+        """
+        return max((server.probe.age for server in self.servers), default=float("inf"))
+
+    def copy_to(self, row: WorkerStats) -> None:
+        """Write the bus's counters into the worker's row; of several servers the worst value, or the sum."""
+        probes = [server.probe for server in self.servers]
+        since = [outage.since for outage in self._outages() if outage.since]
+        row[Field.STORE_PROBE] = int(min((probe.back_at for probe in probes), default=0.0) * 1e9)
+        row[Field.STORE_PROBE_RTT] = int(max((probe.rtt for probe in probes), default=0.0) * 1e9)
+        row[Field.STORE_STATE] = STORE_STATES.index(self.state)
+        row[Field.STORE_TROUBLE] = int(min(since, default=0.0) * 1e9)
+        row.write_text(Field.STORE_WHY, STORE_WHY_BYTES, self.why)
+        row[Field.DEAF] = sum(probe.reconnects for probe in probes)
+        row[Field.PUBLISH_FAILURES] = self.publish_failures
 
     # ---- notes -------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
@@ -25,15 +26,26 @@ CHUNK = 500  # channels in one SUBSCRIBE: the store answers each, and other conn
 
 
 class Subscription:
-    """Channels and rooms on one connection. `probed(data)` gets the messages of the probe's channel."""
+    """Channels and rooms on one connection. `probed(data)` gets the messages of the probe's channel.
+
+    `refused(words)` hears of a refusal by the store, and does about it what is to be done.
+    """
 
     def __init__(
-        self, name: str, database: int, sink: Sink, *, probe_channel: bytes, probed: Any, reconnect: Any, refused: Any
+        self,
+        name: str,
+        database: int,
+        sink: Sink,
+        *,
+        probe_channel: bytes,
+        probed: Callable[[bytes], None],
+        reconnect: Callable[[], None],
+        refused: Callable[[str], None],
     ) -> None:
         self._name = name
         self._database = database
         self._sink = sink
-        self._probe_channel = probe_channel
+        self._probes = frozenset([probe_channel])
         self._probed = probed
         self._reconnect = reconnect
         self._refused = refused
@@ -82,10 +94,13 @@ class Subscription:
         self._link = link
         link.replied = self._replied
         self._orders = []
-        # The probe's channel comes after the shared ones: a returned probe shows that all of those are followed.
-        link.write(pack(b"SUBSCRIBE", *self._shared, self._probe_channel))
+        self._follow_shared(link)
         for channel, room in self._rooms.items():
             self._order(b"SUBSCRIBE", channel, room)
+
+    def _follow_shared(self, link: StoreConnection) -> None:
+        # The probe's channel comes after the shared ones: a returned probe shows that all of those are followed.
+        link.write(pack(b"SUBSCRIBE", *self._shared, *self._probes))
 
     def down(self) -> None:
         """The connection is gone, and with it every confirmation that was still due."""
@@ -93,6 +108,10 @@ class Subscription:
         self._orders = []
         self._unconfirmed = {}
         self._missing = set(self._shared)
+        self._ended()
+
+    def _ended(self) -> None:
+        """Tell that the subscriptions ended with the connection."""
         self._sink.disconnected()
 
     # ---- out ---------------------------------------------------------------------------------------
@@ -110,29 +129,31 @@ class Subscription:
     def _flush(self) -> None:
         self._scheduled = False
         orders, self._orders = self._orders, []
-        if self._link is None:
-            return
+        if self._link is not None:
+            self._send(self._link, orders)
+
+    def _send(self, link: StoreConnection, orders: Sequence[tuple[bytes, bytes]]) -> None:
         start = 0
         while start < len(orders):
             verb = orders[start][0]
             stop = start
             while stop < len(orders) and stop - start < CHUNK and orders[stop][0] == verb:
                 stop += 1
-            self._link.write(pack(verb, *(channel for _, channel in orders[start:stop])))
+            link.write(pack(self._verb(verb), *(channel for _, channel in orders[start:stop])))
             start = stop
+
+    def _verb(self, verb: bytes) -> bytes:
+        """The store's word for SUBSCRIBE or UNSUBSCRIBE."""
+        return verb
 
     # ---- in ----------------------------------------------------------------------------------------
 
     def _replied(self, reply: Any) -> None:
         if type(reply) is not list:
-            if isinstance(reply, hiredis.ReplyError):
-                self._refused(str(reply))
-            else:
-                logger.warning("the subscription received %r; reconnecting", reply)
-            self._reconnect()
+            self._not_a_message(reply)
             return
         kind, channel, data = reply
-        if kind == b"message":
+        if kind == b"message" or kind == b"smessage":  # faster than a tuple's search
             room = self._rooms.get(channel)
             if room is not None:
                 if data[0] == NOTE:
@@ -141,12 +162,19 @@ class Subscription:
                     self._sink.received(room, unpack_publication(data))
             elif channel in self._shared:
                 self._received_shared(data)
-            elif channel == self._probe_channel:
+            elif channel in self._probes:
                 self._probed(data)
         elif channel in self._shared:
-            self._confirmed_shared(channel)
-        elif channel != self._probe_channel:
-            self._confirmed(kind, channel)
+            self._shared_answered(channel, ended=kind.endswith(b"unsubscribe"))
+        elif channel not in self._probes:
+            self._confirmed(channel, ended=kind.endswith(b"unsubscribe"))
+
+    def _not_a_message(self, reply: Any) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            self._refused(str(reply))
+        else:
+            logger.warning("the subscription received %r; reconnecting", reply)
+            self._reconnect()
 
     def _received_shared(self, data: bytes) -> None:
         """Pass on a message of a shared channel. Most are for users of other workers, so the room is read first."""
@@ -157,16 +185,19 @@ class Subscription:
         elif self._sink.wants(room := room_of(data)):
             self._sink.received(room, unpack_publication(data))
 
-    def _confirmed_shared(self, channel: bytes) -> None:
+    def _shared_answered(self, channel: bytes, *, ended: bool) -> None:
         self._missing.discard(channel)
         if not self._missing:
-            self._sink.shared_subscribed()
+            self._shared_complete()
 
-    def _confirmed(self, kind: bytes, channel: bytes) -> None:
+    def _shared_complete(self) -> None:
+        self._sink.shared_subscribed()
+
+    def _confirmed(self, channel: bytes, *, ended: bool) -> None:
         count, room = self._unconfirmed.pop(channel, (1, ""))
         if count > 1:
             self._unconfirmed[channel] = count - 1, room  # a later order for the same channel is under way
-        elif kind == b"subscribe":
+        elif not ended:
             if channel in self._rooms:
                 self._sink.subscribed(self._rooms[channel])
         elif channel not in self._rooms and room:

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from chatmaster.settings import Settings
-from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from chatmaster.store import url as store_url
 from chatmaster.store.cluster_map import SHARD_OF_SLOT, Address, ClusterMap, redirect_of
 from chatmaster.store.layout import SHARDS, shard_of, shard_of_name
 from workers.bus import keys
-from workers.bus.connection import pack, pack_evalsha
+from workers.bus.connection import pack_evalsha
 from workers.bus.outage_log import Outage
 from workers.bus.pipeline import BATCH, SWEEP, Call, Pipeline
 from workers.bus.port import Sink, Unavailable
@@ -30,7 +29,8 @@ from workers.bus.redis_cluster.node_link import NodeLink
 from workers.bus.redis_cluster.shard_pipeline import ShardPipeline
 from workers.bus.redis_cluster.topology import Topology
 from workers.bus.script import Script, ScriptTable
-from workers.bus.store_bus import State, StoreBus
+from workers.bus.server import State, StoreServer, nobody_to_tell
+from workers.bus.store_bus import StoreBus
 from workers.bus.store_url import Opener
 from workers.tasks import Tasks
 
@@ -81,7 +81,7 @@ class ClusterBus(StoreBus):
         self._nodes: dict[Address, ClusterNode] = {}
         super().__init__(settings, 0, retention)
         self._sink = sink
-        self._deaf = on_deaf or _nobody_to_tell
+        self._deaf = on_deaf or nobody_to_tell
         self._opener = Opener(url, timeout=settings.store.timeout, name=self._name)
         self._sharded = True
         self._began = time.monotonic()
@@ -136,9 +136,6 @@ class ClusterBus(StoreBus):
             shard.commands.stop()
             shard.reads.stop()
 
-    def descriptors(self) -> list[int]:
-        return [one for node in self._nodes.values() for one in node.descriptors()]
-
     async def ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         while self.state != "ready":
@@ -158,28 +155,19 @@ class ClusterBus(StoreBus):
         return "away" if "away" in states or (not states and self._reigns) else "starting"
 
     @property
-    def why(self) -> str:
-        return next(filter(None, (one.why for one in (self._outage, *(node.outage for node in self._serving())))), "")
+    def servers(self) -> list[StoreServer]:
+        return [*self._serving()]
 
     @property
-    def probe_age(self) -> float:
-        return max((node.probe.age for node in self._serving()), default=float("inf"))
+    def publish_failures(self) -> int:
+        return sum(shard.publisher.failures for shard in self._shards)
 
     @property
     def losses(self) -> int:
         return self._losses
 
-    def copy_to(self, row: WorkerStats) -> None:
-        """The probe of the node that has been silent for longest; the other counters are sums."""
-        probes = [node.probe for node in self._serving()]
-        since = [one for one in (self._outage.since, *(node.outage.since for node in self._serving())) if one]
-        row[Field.STORE_PROBE] = int(min((probe.back_at for probe in probes), default=0.0) * 1e9)
-        row[Field.STORE_PROBE_RTT] = int(max((probe.rtt for probe in probes), default=0.0) * 1e9)
-        row[Field.STORE_STATE] = STORE_STATES.index(self.state)
-        row[Field.STORE_TROUBLE] = int(min(since, default=0.0) * 1e9)
-        row.write_text(Field.STORE_WHY, STORE_WHY_BYTES, self.why)
-        row[Field.DEAF] = sum(probe.reconnects for probe in probes)
-        row[Field.PUBLISH_FAILURES] = sum(shard.publisher.failures for shard in self._shards)
+    def _outages(self) -> list[Outage]:
+        return [self._outage, *super()._outages()]
 
     # ---- where commands go -------------------------------------------------------------------------
 
@@ -304,6 +292,7 @@ class ClusterBus(StoreBus):
                 address,
                 self._opener.at(address),
                 name=self._name,
+                timeout=self._settings.store.timeout,
                 sink=self._sink,
                 scripts=self._scripts,
                 sharded=lambda: self._sharded,
@@ -313,7 +302,6 @@ class ClusterBus(StoreBus):
                 corrected=self._corrected,
                 lost=self._lost,
                 run_probe=self._run_probe,
-                store_answers=self._store_answers,
                 deaf=self._deaf,
             )
             node.start()
@@ -369,25 +357,6 @@ class ClusterBus(StoreBus):
         packed = pack_evalsha(script.sha, own, args)
         self._shards[number].commands.send(Call(packed, done, again=True))
 
-    async def _store_answers(self, address: Address) -> bool:
-        """Whether a node answers a new connection, and takes the cluster for whole enough to serve."""
-        try:
-            link = await self._opener.at(address).open()
-        except Unavailable:
-            return False
-        replies: asyncio.Queue[Any] = asyncio.Queue()
-        link.replied = replies.put_nowait
-        link.write(pack("CLUSTER", "INFO"))
-        try:
-            async with asyncio.timeout(self._settings.store.timeout):
-                answer = await replies.get()
-                return isinstance(answer, bytes) and b"cluster_state:ok" in answer
-        except TimeoutError:
-            return False
-        finally:
-            link.abort()
-            await link.closed
-
 
 def bus_for(
     url: str,
@@ -400,7 +369,3 @@ def bus_for(
     """The bus for a store's URL. Raises ValueError for a URL of none of the forms."""
     kind = ClusterBus if store_url.parse(url).is_cluster else RedisBus
     return kind(url, settings, sink, retention=retention, on_deaf=on_deaf)
-
-
-def _nobody_to_tell() -> None:
-    logger.error("no callback to replace this worker is set")

@@ -117,6 +117,10 @@ class RedisBus(StoreBus):
         """The one."""
         return [self._server]
 
+    def descriptors(self) -> list[int]:
+        """See the server's."""
+        return self._server.descriptors()
+
     @property
     def publish_failures(self) -> int:
         """Publications that the store refused or did not answer."""

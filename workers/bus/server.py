@@ -116,6 +116,12 @@ class StoreServer:
         for line in self._lines:
             await line.stop()
 
+    def descriptors(self) -> list[int]:
+        """Of the connections that are open now."""
+        links = [line.link for line in self._lines if line.link is not None]
+        sockets = [link.transport.get_extra_info("socket") for link in links]
+        return [sock.fileno() for sock in sockets if sock is not None]
+
     @property
     def state(self) -> State:
         """`ready`: what is published now would come back; `starting`: nothing has come back yet.

@@ -95,6 +95,10 @@ class StoreBus(ABC):
     def servers(self) -> list[StoreServer]:
         """Those that have a part of what is stored."""
 
+    @abstractmethod
+    def descriptors(self) -> list[int]:
+        """Of the connections that are open now."""
+
     @property
     @abstractmethod
     def publish_failures(self) -> int:

@@ -158,6 +158,9 @@ class ClusterBus(StoreBus):
     def servers(self) -> list[StoreServer]:
         return [*self._serving()]
 
+    def descriptors(self) -> list[int]:
+        return [one for node in self._nodes.values() for one in node.descriptors()]
+
     @property
     def publish_failures(self) -> int:
         return sum(shard.publisher.failures for shard in self._shards)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from chatmaster.cli import interpreters
 from tests.bench import curves, handover, peers, report, run, targets
 from tests.bench.scenarios import SCENARIOS, SERVERS, Scenario
 
@@ -51,6 +53,7 @@ def main(
     there = _there(beside or SERVERS[1:]) if baseline else ()
     result = report.Report(runs=runs, seconds=seconds, peers=peers.versions(there))
     _say_cores()
+    _say_interpreter()
     for scenario in SCENARIOS:
         if scenario.name in chosen:
             _measure(result, scenario, there)
@@ -85,6 +88,18 @@ def _say_cores() -> None:
     click.echo(f"server on core {sorted(on)}, load on {sorted(beside)}", err=True)
     if on == beside:
         click.echo("there is one core for both: the figures are of little worth", err=True)
+
+
+def _say_interpreter() -> None:
+    """`bin/chatctl` would serve with the fastest interpreter; a benchmark serves with the one that runs it."""
+    running = interpreters.measure(interpreters.executable_of(os.getpid()), bare=True)
+    faster = interpreters.faster_than(running) if running is not None else None
+    if running is not None and faster is not None:
+        click.echo(
+            f"this Python {running.version} takes {running.micros / faster.micros:.1f} times as long as {faster.path}, "
+            "which bin/chatctl serves with: PYTHON= names it to bin/test, which makes an environment from it",
+            err=True,
+        )
 
 
 def _measure(result: report.Report, scenario: Scenario, beside: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ SERVERS: dict[str, Start] = {
     "centrifugo": peers.centrifugo,
 }
 AT_OUR_RATE = ("bound", "floor")  # which say little of a rate: they have nothing to do but to write
+LEAST_OF_AGES = 10.0  # seconds: a p99 of fewer messages is that of one bad moment
 PROBES = 20  # connections whose latency is looked at, spread over the order of joining
 
 
@@ -161,7 +162,7 @@ def _latency(scenario: Scenario, server: Server, beside: set[int], seconds: floa
             padding=PADDING,
             rate=rate,
             senders=PROBES,
-            seconds=seconds,
+            seconds=max(seconds, LEAST_OF_AGES),
             warmup=1.0,
         )
         crowd.ask("settle", quiet=0.3)

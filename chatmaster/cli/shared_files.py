@@ -5,6 +5,7 @@ A checkout has these files in `etc/`; a wheel carries the same files, in the sam
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -95,8 +96,12 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 def _about(path: Path) -> str:
-    lines = (line.strip(_MARKS) for line in path.read_text("utf-8", errors="replace").splitlines())
-    first = next((line for line in lines if line), "")
+    text = path.read_text("utf-8", errors="replace")
+    if path.suffix == ".json":
+        first = str(json.loads(text).get("description", ""))
+    else:
+        lines = (line.strip(_MARKS) for line in text.removeprefix("<?php").splitlines())
+        first = next((line for line in lines if line), "")
     return textwrap.shorten(first.split(". ")[0].rstrip("."), _WIDTH, placeholder=" …")
 
 

@@ -68,6 +68,8 @@ def test_the_list_has_programs_units_proxies_and_documents(home: Path, capsys: p
     assert {f"examples/{path.name}" for path in (ROOT / "etc/examples").glob("*.py")} <= {*rows}
     assert {"systemd/chatmaster.service", "supervisord.conf", "proxy/nginx.conf", "doc/protocol.md"} <= {*rows}
     assert all(rows.values()), "a file without a first line"
+    sentences = {file: about for file, about in rows.items() if not file.startswith("doc/")}
+    assert all(about[:1].isalpha() and " " in about for about in sentences.values()), sentences
     assert rows["examples/clock.py"] == "A clock: every connection receives the time once a second"
     assert main.run(["examples"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(rows)

@@ -6,8 +6,11 @@ import signal
 
 import pytest
 
+from tests.browser.conftest import Line
 from tests.support import processes, wait
 from tests.support.server import Chatmaster, DidNotStart
+
+PARTS_COME_AFTER = 3000  # ms after the welcome
 
 
 def test_a_reload_of_the_server_goes_unnoticed(server, visit):
@@ -89,6 +92,21 @@ def test_an_outage_on_a_small_screen(server, visit, width):
     ada.page.locator("#open-people").click()
     ada.expect(ada.page.locator(".member")).to_be_visible()
     ada.expect(ada.page.locator(".member .presence")).to_be_hidden()
+
+
+def test_what_comes_later_is_asked_for_over_a_connection_only(server, visit):
+    """The connection ends before the page has loaded its second script: nothing is asked for until it is back."""
+    ada = visit(server, "Ada")
+    line, asked = Line(ada.page), []
+    ada.page.on("request", lambda request: asked.append(request.url) if "/assets/later-" in request.url else None)
+    ada.come()
+    line.cut()
+    ada.state("Reconnecting")
+    ada.page.wait_for_timeout(PARTS_COME_AFTER + 1500)
+    assert asked == []
+    line.mend()
+    ada.page.evaluate("() => dispatchEvent(new Event('online'))")
+    wait.until(lambda: asked or ada.page.wait_for_timeout(20), 30, "the second script")
 
 
 def _starts(server: Chatmaster) -> bool:

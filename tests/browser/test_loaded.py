@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import Line
 from workers.http.page import build
 
 needs_parts = pytest.mark.skipif(len(build().parts) < 2, reason="not built: npm ci && npm run build in etc/javascript")
@@ -143,3 +144,25 @@ def test_where_they_do_not_come_nothing_is_lost(server, visit):
     ada.say(CODE)
     ada.kept("answer")
     assert ada.message("answer").locator(".code code").inner_text().startswith("def answer")
+
+
+@needs_parts
+def test_what_did_not_come_without_a_network_comes_with_it(server, visit):
+    """Emoji with the next picker, colours with the next connection: a browser remembers what failed."""
+    ada = visit(server, "Ada")
+    line, is_away = Line(ada.page), [True]
+    for name in ("emoji", "highlight"):
+        ada.page.route(f"**/{name}.js*", lambda route: route.abort() if is_away[0] else route.fallback())
+    ada.come()
+    ada.say(CODE)
+    ada.kept("answer")
+    ada.expect(open_picker(ada).locator(".emoji-grid button").first).to_have_text("👍")
+    ada.page.keyboard.press("Escape")
+    line.cut()
+    ada.state("Reconnecting")
+    is_away[0] = False
+    line.mend()
+    ada.page.evaluate("() => dispatchEvent(new Event('online'))")
+    ada.expect(ada.message("answer").locator(".hl-keyword").first).to_have_text("def")
+    ada.expect(open_picker(ada).get_by_role("button", name="flag: Wales", exact=True)).to_be_attached()
+    ada.complaints.clear()  # the browser's own, of what was made to fail

@@ -1,8 +1,9 @@
 /**
  * Owns the colours of code: those of highlight.js, which comes with the first lines of code that name a language. What it
- * finds becomes elements here; no markup is taken over. Where the server has none, code is shown as it is.
+ * finds becomes elements here; no markup is taken over. Where it cannot be had, code is shown as it is.
  */
 import { el } from "./dom.js";
+import { importBeside } from "./part.js";
 
 const HIGHLIGHT_ADDRESS = "./highlight.js"; // beside the page
 const MOST_COLOURED = 20_000; // letters; longer code stays as it is
@@ -11,7 +12,7 @@ const MOST_REMEMBERED = 100;
 /** @typedef {string | {scope?: string, children: Part[]}} Part of highlighted code */
 /** @typedef {(text: string, language: string) => Part[] | null} Highlighter null: it does not know the language */
 
-/** @type {Highlighter | null | undefined} undefined: not asked for yet; null: on its way, or not to be had */
+/** @type {Highlighter | null | undefined | false} undefined: not asked for yet; null: on its way; false: not to be had */
 let highlight;
 /** @type {Map<string, Part[]>} by language and text */
 const known = new Map();
@@ -36,14 +37,20 @@ export function coloured(text, language) {
 async function loadHighlighter() {
   highlight = null;
   try {
-    highlight = (await import(HIGHLIGHT_ADDRESS)).highlight;
+    highlight = (await importBeside(HIGHLIGHT_ADDRESS)).highlight;
   } catch {
-    return; // it stays as it is
+    highlight = false; // code stays as it is
+    return;
   }
   for (const { node, text, language } of waiting) {
     if (node.parentNode) /** @type {Element} */ (node.parentNode).replaceChildren(...coloured(text, language));
   }
   waiting.clear();
+}
+
+/** The connection is there again: what did not come without one is asked for once more. */
+export function colourAgain() {
+  if (highlight === false) loadHighlighter();
 }
 
 /**
@@ -52,7 +59,7 @@ async function loadHighlighter() {
  */
 function partsOf(text, language) {
   const key = `${language} ${text}`;
-  const parts = known.get(key) ?? highlight?.(text, language.toLowerCase()) ?? [text];
+  const parts = known.get(key) ?? (highlight || null)?.(text, language.toLowerCase()) ?? [text];
   known.delete(key);
   known.set(key, parts);
   if (known.size > MOST_REMEMBERED) known.delete(known.keys().next().value ?? "");

@@ -5,6 +5,7 @@
 import { el, isComposing } from "./dom.js";
 import { fewEmoji } from "./few_emoji.js";
 import { findEmoji } from "./find_emoji.js";
+import { importBeside } from "./part.js";
 import { moveFocus, openPopup } from "./popup.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
@@ -59,7 +60,7 @@ async function loadGroups() {
   const few = [{ name: "emoji", emoji: fewEmoji() }];
   if (!document.querySelector("meta[name=emoji]")) return few;
   try {
-    const { groups } = await import(EMOJI_ADDRESS);
+    const { groups } = await importBeside(EMOJI_ADDRESS);
     return groups.map(groupFrom);
   } catch {
     loading = null; // the next picker asks again

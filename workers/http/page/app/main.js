@@ -9,6 +9,7 @@
 import { hashOf, placeIn, ROOM_NAME } from "./address.js";
 import { Attention } from "./attention.js";
 import { connect } from "./chat.js";
+import { colourAgain } from "./code.js";
 import { Composer } from "./composer.js";
 import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
@@ -107,10 +108,9 @@ export class App {
     // A page that failed, or that a lost connection interrupted, can be asked for again.
     for (const conversation of this.model.conversations.values()) conversation.stuck = false;
     if (!this.model.inbox.loaded) this.loader.inbox();
-    if (first) {
-      this.outbox.restore();
-      loadWhenIdle(() => import("./person.js"));
-    }
+    if (first) this.outbox.restore();
+    loadWhenIdle(() => this.chat.state.state === "connected" && import("./person.js"));
+    colourAgain();
     this.keepRooms();
     if (first || !this.model.current) this.begin();
     else this.refresh();

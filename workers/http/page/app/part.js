@@ -4,6 +4,9 @@ import { t } from "./words.js";
 
 const LATER = 3000; // ms in which the first messages have come
 
+/** @type {Map<string, number>} how often an address failed */
+const triesOf = new Map();
+
 /**
  * @template Part
  * @param {Promise<Part>} coming
@@ -20,11 +23,30 @@ export async function usePart(coming, use) {
 }
 
 /**
- * Have a part come before it is needed, once the page has nothing else to do; it is asked for again where that fails.
- * @param {() => Promise<unknown>} load
+ * A script beside the page. A browser remembers an address that failed, so the next try has one of its own.
+ * @param {string} address
+ * @returns {Promise<any>}
+ */
+export async function importBeside(address) {
+  const tries = triesOf.get(address) ?? 0;
+  try {
+    return await import(address + (tries ? `?${tries}` : ""));
+  } catch (error) {
+    triesOf.set(address, tries + 1);
+    throw error;
+  }
+}
+
+/**
+ * Have a part come before it is needed, once the page has nothing else to do; where it fails, the next use asks again.
+ * @param {() => unknown} load
  */
 export function loadWhenIdle(load) {
-  const begin = () => void load().catch(() => {});
+  const begin = async () => {
+    try {
+      await load();
+    } catch {}
+  };
   const idle = typeof requestIdleCallback === "function" ? () => requestIdleCallback(begin) : begin;
   setTimeout(idle, LATER);
 }

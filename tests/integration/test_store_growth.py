@@ -5,8 +5,11 @@ A flood of guests leaves nothing, or what is over within a short time, or a boun
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Callable
+
+import jwt
 
 from chatmaster.store import layout
 from tests.support.server import Chatmaster
@@ -16,6 +19,7 @@ from tests.support.ws import ChatSocket
 
 Make = Callable[..., Chatmaster]
 MakeStore = Callable[..., RedisServer]
+SECRET = "a secret of more than thirty-two characters"
 SHORT = 3600  # seconds: what is over by then does not grow
 UNLIMITED = {"limits.rate": 0.0, "limits.rooms_per_connection": 1000}
 
@@ -187,6 +191,40 @@ async def test_letters_to_made_up_users_are_bounded_for_all_guests_of_an_address
     assert sizes[3] - sizes[0] < 1_000_000, f"the store went on growing: {sizes}"
 
 
+async def test_a_flood_of_letters_pushes_nobody_elses_out_of_an_inbox(
+    redis_server: MakeStore, chatmaster: Make
+) -> None:
+    store = redis_server(tcp=True)
+    settings = {"store.url": store.tcp_url, "store.history_size": 100, "auth.secret": SECRET, **UNLIMITED}
+    server = chatmaster(workers=1, settings=settings)
+    async with (
+        await ChatSocket.enter(server.url, "lobby", token=token_of("ada")) as ada,
+        await ChatSocket.enter(server.url, "lobby", token=token_of("ben")) as ben,
+    ):
+        seen = (await ben.ask(type="direct", to="ada", text="ben 0"))["offset"]
+        for number in range(1, 10):
+            await ben.ask(type="direct", to="ada", text=f"ben {number}")
+        for guest in range(12):
+            async with await ChatSocket.enter(server.url, "lobby", name=f"Guest {guest}") as client:
+                for number in range(60):
+                    done = await client.ask(type="direct", to="ada", text=f"flood {number}")
+                    assert done["type"] == "ack", done
+        page = await ada.ask(type="history", room="@ada", after=0, limit=100)
+        texts = [one["text"] for one in page["messages"]]
+        assert texts[:10] == [f"ben {number}" for number in range(10)]
+        assert len(texts) == 100
+        # A reaction to what stayed still reaches both sides.
+        first = page["messages"][0]["offset"]
+        assert (await ada.ask(type="react", room="@ada", offset=first, emoji="\U0001f389"))["type"] == "ack"
+        assert (await ben.expect("reacted", room="@ben"))["target"] == seen
+    # Whoever comes back is told that what is missing may have been messages.
+    async with await ChatSocket.open(server.url) as ada:
+        since = {"epoch": page["epoch"], "offset": first}
+        ada.send_json({"type": "hello", "token": token_of("ada"), "rooms": [{"room": "@ada", "since": since}]})
+        gap = await ada.expect("gap", room="@ada")
+        assert "changes" not in gap and gap["from"] > 10
+
+
 async def test_rooms_that_guests_write_to_are_bounded(redis_server: MakeStore, chatmaster: Make) -> None:
     store = redis_server(tcp=True)
     settings = {"store.url": store.tcp_url, "limits.guest_rooms": 64, **UNLIMITED}
@@ -198,6 +236,10 @@ async def test_rooms_that_guests_write_to_are_bounded(redis_server: MakeStore, c
                 await client.ask(type="join", room=room)
                 await client.ask(type="say", room=room, text="first")
     assert 64 <= len(list(store.client.scan_iter("*room-*/log", count=1000))) <= 72
+
+
+def token_of(user: str) -> str:
+    return jwt.encode({"sub": user, "exp": time.time() + 600}, SECRET, algorithm="HS256")
 
 
 def metrics(server: Chatmaster) -> str:

@@ -161,14 +161,14 @@ def _place(answer: bytes) -> tuple[str, int, int, bool]:
 
 def unpack_state(answer: list[Any]) -> LogState:
     """The head of read.lua's answer."""
-    epoch, top, first, listed = answer[:4]
+    epoch, top, first, listed, dropped = answer[:5]
     present = epoch.decode()
-    return LogState(present, int(top), int(first), _reigns(present, listed.decode()))
+    return LogState(present, int(top), int(first), _reigns(present, listed.decode()), int(dropped))
 
 
 def unpack_states(answer: list[Any]) -> list[LogState]:
     """The answer of states.lua."""
-    return [unpack_state(answer[at : at + 4]) for at in range(0, len(answer), 4)]
+    return [unpack_state(answer[at : at + 5]) for at in range(0, len(answer), 5)]
 
 
 def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:
@@ -180,14 +180,14 @@ def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:
 
 def unpack_page(answer: list[Any], *, backward: bool = False) -> Page:
     """Decode the whole answer of read.lua; the entries are returned oldest first."""
-    changes = _amendments(answer[5])
+    changes = _amendments(answer[6])
     entries = [
         unpack_entry(int(answer[at]), int(answer[at + 1]), answer[at + 2], changes.get(int(answer[at]), ()))
-        for at in range(6, len(answer), 3)
+        for at in range(7, len(answer), 3)
     ]
     if backward:
         entries.reverse()
-    return Page(unpack_state(answer), tuple(entries), answer[4] == 1)
+    return Page(unpack_state(answer), tuple(entries), answer[5] == 1)
 
 
 def _amendments(changes: list[bytes]) -> dict[int, tuple[Amendment, ...]]:

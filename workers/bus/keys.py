@@ -50,6 +50,11 @@ def keys_of(name: str, room: str) -> list[str]:
     return layout.keys(name, room, "keys:0", "keys:1")
 
 
+def senders_of(name: str, room: str) -> list[str]:
+    """The stream of who wrote which message, of an inbox alone; see inbox.lua."""
+    return layout.keys(name, room, "senders") if is_inbox(room) else []
+
+
 def key_field(*, user: str, room: str, key: str) -> bytes:
     """The field under which an idempotency key is remembered.
 

@@ -132,13 +132,15 @@ class LogState(Struct, frozen=True):
     top: int  # the last offset; 0: nothing was ever written
     first: int  # the lowest offset of a message that can still be read; top + 1 where none can. All above it can.
     reigns: tuple[Reign, ...]  # oldest first; the last one is the present
+    dropped: int = 0  # of an inbox: up to here messages may be missing after `first`; their senders had too many
 
 
 class Page(Struct, frozen=True):
     """Entries after a position, oldest first, read together with the state of the log.
 
     An offset that is missing between `state.first` and the last one (without `more`: and `state.top`) was that of a
-    change, whose place newer ones have taken: what it did is among the `amendments` of its message.
+    change, whose place newer ones have taken: what it did is among the `amendments` of its message. Up to
+    `state.dropped` it may have been that of a message, too.
     """
 
     state: LogState

@@ -222,9 +222,10 @@ class Publisher:
     def _make_prefixes(self, room: str) -> tuple[CommandPrefix, CommandPrefix]:
         names, arguments = self._log_of(room)
         script = self._publish_script
+        senders = keys.senders_of(self._name, room)
         found = (
-            CommandPrefix(script, names, arguments),
-            CommandPrefix(script, names + keys.keys_of(self._name, room), arguments),
+            CommandPrefix(script, names + senders, arguments),
+            CommandPrefix(script, names + keys.keys_of(self._name, room) + senders, arguments),
         )
         if len(self._prefixes) >= CACHED_ROOMS:
             self._prefixes.clear()

@@ -265,7 +265,7 @@ class Follower:
         return effects
 
     def _take(self, page: Page) -> list[Effect]:
-        """Deliver the page's entries beyond the position; a hole is a gap of changes that were trimmed."""
+        """Deliver the page's entries beyond the position; a hole is a gap of what was trimmed or dropped."""
         effects: list[Effect] = []
         for entry in page.entries:
             if entry.offset <= self.offset:
@@ -280,7 +280,7 @@ class Follower:
         return effects
 
     def _hole(self, state: LogState, last: int) -> TellGap:
-        return TellGap(epoch_at(last, state), self.offset + 1, last, changes=True)
+        return TellGap(epoch_at(last, state), self.offset + 1, last, changes=self.offset >= state.dropped)
 
     def _caught_up(self, state: LogState) -> list[Effect]:
         """The position is the log's top as of `state`, whose reign it is in from now on."""

@@ -127,7 +127,8 @@ class SlowConsumer:
     def _write_page(self, state: LogState, page: Stretch) -> None:
         """Write the items after the cursor, as far as the transport takes data and the LIVE members have come.
 
-        An entry missing on the page was a change that is no longer kept: the member gets a notice in its place.
+        An entry missing on the page was a change that is no longer kept, or a message that an inbox has dropped: the
+        member gets a notice in its place.
         """
         if self.offset < page.after:
             return  # a restart went back to before this page
@@ -146,7 +147,7 @@ class SlowConsumer:
                 self._pass_hole(state, min(end, items[stop].offset - 1 if stop < len(items) else end))
 
     def _pass_hole(self, state: LogState, last: int) -> None:
-        hole = Gap(epoch_at(last, state), self.offset + 1, last, changes=True)
+        hole = Gap(epoch_at(last, state), self.offset + 1, last, changes=self.offset >= state.dropped)
         self.epoch, self.offset = hole.epoch, last
         payload = self._host.notice_of(self.room, self.member, hole)
         if payload is not None:

@@ -1,7 +1,9 @@
 -- Appends messages to a room's log and publishes them; the same key a second time gives the first answer again.
 -- uses log.lua
 -- uses append.lua
+-- uses inbox.lua
 --
+-- KEYS[n]   senders, the last of an odd number of keys: of an inbox alone; see inbox.lua
 -- ARGV[6…]  the messages in order: an envelope each, followed, where there are KEYS[5] and KEYS[6], by its key (16
 --           bytes) and the digest of what a retry must repeat (12 bytes)
 --
@@ -9,7 +11,17 @@
 -- "<offset> <time> <epoch>", followed by " d" for a duplicate, or an error: KEYCONFLICT, OFFSETS.
 
 local log, answers = open_log(ARGV[2]), {}
+local senders, most = #KEYS % 2 == 1 and KEYS[#KEYS], ARGV[3]
+local size = tonumber(most)
+if senders and (size == 0 or size > LARGEST) then senders = nil end
+if senders then most = size + 2 * spare(size) end
 prepare(log)
+
+local function add(envelope)
+  local answer = append(log, envelope, KEYS[2], most)
+  if senders and not answer.err then note_sender(log, senders, envelope, size) end
+  return answer
+end
 
 local function publish_keyed()
   local fields = {}
@@ -19,7 +31,7 @@ local function publish_keyed()
     local field, digest = ARGV[at + 1], ARGV[at + 2]
     local answer = first_answer(log, keys, field, digest)
     if not answer then
-      answer = append(log, ARGV[at], KEYS[2], ARGV[3])
+      answer = add(ARGV[at])
       if not answer.err then remember(log, keys, field, digest, answer) end
     end
     answers[#answers + 1] = answer
@@ -27,10 +39,16 @@ local function publish_keyed()
   keep_keys(log, keys)
 end
 
-if KEYS[5] then
+if KEYS[6] then
   publish_keyed()
+elseif senders then
+  for at = 6, #ARGV do answers[at - 5] = add(ARGV[at]) end
 else
-  for at = 6, #ARGV do answers[at - 5] = append(log, ARGV[at], KEYS[2], ARGV[3]) end
+  for at = 6, #ARGV do answers[at - 5] = append(log, ARGV[at], KEYS[2], most) end
+end
+if senders then
+  if log.now - log.kept > tonumber(ARGV[4]) * 1000 / 64 then redis.call('EXPIRE', senders, ARGV[4]) end
+  thin(senders, size)
 end
 keep(log)
 return #log.sizes == #answers and log.first or answers

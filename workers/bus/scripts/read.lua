@@ -11,8 +11,9 @@
 -- ARGV[6]  bytes of envelopes at most; one entry comes in any case
 -- ARGV[7]  "1": also the entries that change messages; "0" (and always for "before"): messages alone
 --
--- Returns {epoch, top, first, reigns, more, changes, offset, time, envelope, offset, time, envelope, ...}: oldest first
--- for "after", newest first for "before". `first` is the lowest offset that can be read, top + 1 where none can. `more`
+-- Returns {epoch, top, first, reigns, dropped, more, changes, offset, time, envelope, offset, time, envelope, ...}: oldest first
+-- for "after", newest first for "before". `first` is the lowest offset that can be read, top + 1 where none can; up to `dropped`
+-- messages may be missing after that. `more`
 -- says whether entries are left beyond the page. `changes` is {field, value, ...} of what the overlay says about these
 -- messages; see amend.lua.
 
@@ -20,7 +21,7 @@ local log = open_log(ARGV[1])
 local state = state_of(log, KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[2]), ARGV[7] == '1')
 if state.err then return state end
 local first = state.first
-local answer = { log.epoch, text(log.top), text(first), state.reigns, 0, {} }
+local answer = { log.epoch, text(log.top), text(first), state.reigns, state.dropped, 0, {} }
 
 local backward = ARGV[3] == 'before'
 local edge, limit, room = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -67,7 +68,7 @@ while taken < limit and room > 0 do
   answer[at + 1], answer[at + 2], answer[at + 3] = offset, time, envelope
   if from == messages then told[#told + 1] = offset end
 end
-if next_entry() then answer[5] = 1 end
+if next_entry() then answer[6] = 1 end
 
 local function overlay_of(offsets)
   local fields, found = {}, {}
@@ -82,5 +83,5 @@ local function overlay_of(offsets)
   end
   return found
 end
-if #told > 0 and redis.call('EXISTS', KEYS[3]) == 1 then answer[6] = overlay_of(told) end
+if #told > 0 and redis.call('EXISTS', KEYS[3]) == 1 then answer[7] = overlay_of(told) end
 return answer

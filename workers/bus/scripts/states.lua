@@ -6,7 +6,7 @@
 -- ARGV[1]  seed of a new log's id
 -- ARGV[2]  history ttl of the first room, seconds; the others' follow
 --
--- Returns {epoch, top, first, reigns, epoch, top, first, reigns, ...} as read.lua; one that fails fails all.
+-- Returns {epoch, top, first, reigns, dropped, epoch, ...} as read.lua; one that fails fails all.
 
 local reign = present_reign()
 local answer = {}
@@ -16,6 +16,6 @@ for at = 1, #KEYS / 4 do
   if state.err then return state end
   local size = #answer
   answer[size + 1], answer[size + 2] = log.epoch, text(log.top)
-  answer[size + 3], answer[size + 4] = text(state.first), state.reigns
+  answer[size + 3], answer[size + 4], answer[size + 5] = text(state.first), state.reigns, state.dropped
 end
 return answer

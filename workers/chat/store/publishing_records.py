@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from workers.bus.keys import digest
+from workers.bus.keys import digest, senders_of
 from workers.bus.port import BusError
 from workers.bus.script import Script, ScriptRunner
 from workers.chat.store import keys
@@ -75,7 +75,8 @@ class DirectPairs:
     def pair(self, inbox: str, offset: int, copy: int) -> None:
         """Note that the message at `offset` of an inbox has its copy at `copy` of the sender's; may be lost."""
         args = [offset, copy, self._history_size, self._ttl]
-        self._calls.send(self._pair, [keys.copies(self._server, inbox)], args, _ignore, again=True)
+        own = [keys.copies(self._server, inbox), *senders_of(self._server, inbox)]
+        self._calls.send(self._pair, own, args, _ignore, again=True)
 
     async def copy_of(self, inbox: str, offset: int) -> int | None:
         """The offset of the sender's copy of a message; None where the store does not know it. Raises BusError."""

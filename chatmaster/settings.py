@@ -177,6 +177,10 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     listen: str = ""  # an address of its own: http://HOST:PORT or unix:/PATH; "": none
     public: bool = True  # the verbs are served on server.listen, too; there a call always needs a key
+    key_bytes: Count = (
+        1_073_741_824  # that one key may have kept in a day, and rooms and inboxes written to; 0: no limit
+    )
+    key_rooms: Count = 100_000
 
     @property
     def address(self) -> str:

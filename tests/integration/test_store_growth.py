@@ -5,9 +5,12 @@ A flood of guests leaves nothing, or what is over within a short time, or a boun
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 import jwt
 
@@ -236,6 +239,36 @@ async def test_rooms_that_guests_write_to_are_bounded(redis_server: MakeStore, c
                 await client.ask(type="join", room=room)
                 await client.ask(type="say", room=room, text="first")
     assert 64 <= len(list(store.client.scan_iter("*room-*/log", count=1000))) <= 72
+
+
+async def test_what_an_api_key_may_have_kept_in_a_day_is_bounded(redis_server: MakeStore, chatmaster: Make) -> None:
+    store = redis_server(tcp=True)
+    settings = {"store.url": store.tcp_url, "api.key_bytes": 300_000, "api.key_rooms": 40}
+    server = chatmaster(workers=1, settings=settings)
+    keys = [server.ctl("apikey", "add", name, "--rate", "0").stdout.strip() for name in ("one", "two", "three")]
+
+    def said(key: str, room: str, text: str) -> int:
+        return called(server, key, "say", {"room": room, "text": text})[0]
+
+    answers = [said(keys[0], "hall", "x" * 20_000) for _ in range(20)]
+    assert answers[:14] == [200] * 14 and answers[-1] == 422
+    assert 40 <= [said(keys[1], f"room-{number}", "first") for number in range(60)].count(200) <= 44
+    assert said(keys[2], "hall", "of another key") == 200
+    status, refused = called(server, keys[0], "notify", {"user": "ada", "text": "this, too"})
+    assert status == 422 and refused["code"] == "limit_reached"
+    assert called(server, keys[0], "history", {"room": "hall"})[0] == 200, "reading goes on"
+
+
+def called(server: Chatmaster, key: str, verb: str, body: dict[str, Any]) -> tuple[int, Any]:
+    """The status and the answer of a verb."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    url = f"{server.http}/api/v1/{verb}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=20) as got:
+            return got.status, json.load(got)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)
 
 
 def token_of(user: str) -> str:

@@ -7,7 +7,7 @@ overtakes. redis-py's own retries are not used because they did just that. With 
 MULTI/EXEC, so that either all of it was carried out or none.
 
 After a batch of many commands the next one may wait a little for more: what a batch costs the store, the workers and
-the readers is then paid for more of them. A command that comes alone never waits for that.
+the readers is then paid for more of them. Neither a command that comes alone nor a long queue waits for that.
 
 When the connection is lost under a batch, the outcome is unknown. Commands that may be sent twice go back to
 the head of the queue; the others get `Unavailable`. Whatever was not sent yet waits for its deadline.
@@ -36,6 +36,7 @@ BATCH_BYTES = 1 << 20
 QUEUE_BYTES = 16 << 20  # 4 ms of full frames for a second; beyond it callers are told at once
 MANY = 4  # commands in a batch: more are likely to come while the next one waits
 PATIENCE = 0.003  # seconds between the sending of such a batch and the next
+ENOUGH = 128 * 1024  # bytes in the queue: a larger batch would save nothing more
 SWEEP = 0.25  # seconds between looks at the deadlines
 
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
@@ -200,7 +201,9 @@ class Pipeline:
         self._scheduled = False
         if not self._may_send:
             return
-        wait = self._sent_at + self._patience - self._loop.time() if self._sent >= MANY else 0.0
+        wait = 0.0
+        if self._sent >= MANY and self._queued_bytes < ENOUGH:
+            wait = self._sent_at + self._patience - self._loop.time()
         if wait > 0:
             self._scheduled = True
             self._loop.call_later(wait, self._flush_now)

@@ -18,7 +18,7 @@ from workers.addressing import user_id
 from workers.bus.port import BusError, Placed
 from workers.chat.chat_connection import ChatConnection
 from workers.chat.connections import ChatConnections
-from workers.chat.daily_quota import DailyQuota
+from workers.chat.daily_quota import GUEST_COST, DailyQuota
 from workers.chat.direct_messages import DirectMessages
 from workers.chat.effect_executor import EffectExecutor
 from workers.chat.hello import HelloFlow
@@ -107,7 +107,8 @@ class ChatApplication:
         self._room_presence = RoomPresence(services, self._occupancy)
         self.direct_messages = DirectMessages(services, self.publisher, self._room_presence)
         self._roles = Roles(services, orders)
-        renames = Renames(services, orders, self._roles, self._room_presence, claims)
+        self._daily_quota = DailyQuota(node.bus, node.settings)
+        renames = Renames(services, orders, self._roles, self._room_presence, claims, self._daily_quota)
         self._lost_orders = LostOrders(services, renames, self._roles)
         self.moderation = ModerationService(services, orders, pending, renames, self._roles, self._lost_orders)
         entries = RoomEntries(services, self._room_presence, self._occupancy, pending)
@@ -115,7 +116,7 @@ class ChatApplication:
         self._executor = EffectExecutor(
             services,
             user_rate=UserRate(node.bus, node.settings, store_answers=lambda: node.bus.state == "ready"),
-            daily_quota=DailyQuota(node.bus, node.settings),
+            daily_quota=self._daily_quota,
             publisher=self.publisher,
             room_presence=self._room_presence,
             pending=pending,
@@ -217,8 +218,9 @@ class ChatApplication:
     def on_close(self, connection: ClientConnection, code: int, reason: str) -> None:
         """The connection is gone."""
         session = connection.app.session
-        if session.identity.guest and session.address:
-            self._guests.write_address(session.identity.user, session.address)
+        identity, address = session.identity, session.address
+        if identity.guest and address and self._daily_quota.takes(identity, address, "", GUEST_COST):
+            self._guests.write_address(identity.user, address)
         self._executor.end(connection.app)
         session.phase = SessionPhase.ENDED
 

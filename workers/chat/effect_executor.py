@@ -406,6 +406,8 @@ class EffectExecutor:
     async def _subscribed(self, client: ChatConnection, effect: KeepSubscription) -> Effects:
         if self._pushes is None:
             raise RequestError("forbidden", "this server sends no push messages", field="")
+        if not self._may_keep(client, "", len(msgspec.json.encode(effect.subscription))):
+            raise _over_quota()
         await self._pushes.subscribe(client.session.identity.user, effect.subscription)
         return (Reply(replies.done(effect.id)),)
 

@@ -107,9 +107,9 @@ class HelloFlow:
             if any(one.rule.members for one in infos):
                 admit, infos = await self._with_space(admit, infos, places)
             if admit.chosen or not identity.fresh:
-                admit = await self._named(admit, infos[0], names)
+                admit = await self._named(admit, infos[0], session.address, names)
             elif identity.guest:  # no await from here on: the next guest finds this name taken
-                admit = msgspec.structs.replace(admit, identity=self._renames.name_guest(identity))
+                admit = msgspec.structs.replace(admit, identity=self._renames.name_guest(identity, session.address))
             if not identity.fresh and self._roles.concerns(identity):
                 await self._roles.announce(admit.identity)
             self.introduce(client, admit.identity)
@@ -181,10 +181,10 @@ class HelloFlow:
                 known.append(info)
         return _with_rooms(admit, wanted, refused), known
 
-    async def _named(self, admit: Admit, inbox: RoomInfo, names: list[str]) -> Admit:
+    async def _named(self, admit: Admit, inbox: RoomInfo, address: str, names: list[str]) -> Admit:
         """Give the user the name that all of the user's connections have. Raises RequestError, BusError."""
         kept = inbox.position.name if inbox.position else ""
-        identity = await self._renames.name_for(admit.identity, kept, chosen=admit.chosen, claimed=names)
+        identity = await self._renames.name_for(admit.identity, kept, address, chosen=admit.chosen, claimed=names)
         return msgspec.structs.replace(admit, identity=identity)
 
     def introduce(self, client: ChatConnection, identity: Identity) -> None:

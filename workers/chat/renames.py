@@ -15,6 +15,7 @@ import msgspec
 
 from workers.bus.port import BusError, Unavailable
 from workers.chat.chat_connection import ChatConnection
+from workers.chat.daily_quota import GUEST_COST, DailyQuota
 from workers.chat.name_claims import NameClaims
 from workers.chat.orders import OrderLog, Renamed
 from workers.chat.roles import Roles
@@ -35,8 +36,15 @@ class Renames:
     """Gives users their names, on this worker and by orders to the others."""
 
     def __init__(
-        self, services: ChatServices, orders: OrderLog, roles: Roles, room_presence: RoomPresence, claims: NameClaims
+        self,
+        services: ChatServices,
+        orders: OrderLog,
+        roles: Roles,
+        room_presence: RoomPresence,
+        claims: NameClaims,
+        quota: DailyQuota,
     ) -> None:
+        self._quota = quota
         self._orders = orders
         self._roles = roles
         self._room_presence = room_presence
@@ -76,11 +84,13 @@ class Renames:
         if not await self._claims.take((user, name)):
             raise RequestError("name_taken", "somebody here is called so, or nearly so", field="name")
 
-    async def name_for(self, identity: Identity, kept: str, *, chosen: bool, claimed: list[str]) -> Identity:
+    async def name_for(
+        self, identity: Identity, kept: str, address: str, *, chosen: bool, claimed: list[str]
+    ) -> Identity:
         """The identity of a hello with the name that counts: the chosen one, or else the `kept` one if it is free.
 
-        A claim that is taken is noted in `claimed`. Raises RequestError where somebody else has the chosen name,
-        BusError.
+        `address` is the network that the hello came from. A claim that is taken is noted in `claimed`. Raises
+        RequestError where somebody else has the chosen name, BusError.
         """
         user = identity.user
         kept = self._recent[user][1] if user in self._recent else kept
@@ -94,12 +104,17 @@ class Renames:
         await self._claim(user, identity.name)
         claimed.append(identity.name)
         if identity.fresh:
-            self._names.write_first(user, identity.name)  # a new guest has no other connection
+            self._keep_first(identity, identity.name, address)
         elif kept != identity.name:
             await self.order(Renamed(user, identity.name))
         return identity
 
-    def name_guest(self, identity: Identity) -> Identity:
+    def _keep_first(self, identity: Identity, name: str, address: str) -> None:
+        """Keep the name of a new guest, who has no other connection, where the guests of the address may have more."""
+        if self._quota.takes(identity, address, "", GUEST_COST):
+            self._names.write_first(identity.user, name)
+
+    def name_guest(self, identity: Identity, address: str) -> Identity:
         """Give a new guest who chose no name one that no user here has; it is kept like a chosen one."""
         if not self._mentions.knows(identity.name):
             return identity
@@ -107,7 +122,7 @@ class Renames:
         name = not_taken(identity.name, number, self._mentions.knows)
         if name == identity.name:
             return identity
-        self._names.write_first(identity.user, name)
+        self._keep_first(identity, name, address)
         return msgspec.structs.replace(identity, name=name)
 
     def _give_up(self, user: str, name: str) -> None:

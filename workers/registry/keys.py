@@ -1,8 +1,8 @@
 """The names of the registry's keys, and the subjects under which connections are counted.
 
-A *subject* is counted or sanctioned: ``u:<user>``, ``a:<address>`` (for IPv6 the client's network,
-``2001:db8::/64``), or ``*`` for every connection. A user's keys lie beside the user's inbox, so that a user depends on
-one shard; an address is hashed.
+A *subject* is counted, sanctioned or has a quota: ``u:<user>``, ``a:<address>`` (for IPv6 the client's network,
+``2001:db8::/64``), ``k:<name>`` for an API key, or ``*`` for every connection. A user's keys lie beside the user's
+inbox, so that a user depends on one shard; an address or a key's name is hashed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def is_user(subject: str) -> bool:
 def of_address(address: str) -> str:
     """The subject of an IP address or network; interned, since one address may have thousands of connections."""
     return sys.intern(f"a:{address}")
+
+
+def of_api_key(key: str) -> str:
+    """The subject of an API key, by its name."""
+    return f"k:{key}"
 
 
 def counts(name: str, subject: str) -> str:
@@ -62,4 +67,4 @@ def _room_of(subject: str) -> str:
         return ALL_CONNECTIONS
     if is_user(subject):
         return inbox_of(subject[2:])
-    return f"{INTERNAL}a:{hashlib.blake2b(subject[2:].encode(), digest_size=12).hexdigest()}"
+    return f"{INTERNAL}{subject[:2]}{hashlib.blake2b(subject[2:].encode(), digest_size=12).hexdigest()}"

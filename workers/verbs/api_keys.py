@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from workers.bus.script import ScriptRunner, scripts_of
 from workers.verbs import keys
-from workers.verbs.request import Caller, VerbError
+from workers.verbs.request import KEY, Caller, VerbError
 
 RATE: Final = 100.0  # calls a second of a key that has no rate of its own
 BURST: Final = 2.0  # seconds of its rate that may come at once
@@ -110,7 +110,7 @@ class ApiKeys:
         if found[1]:
             wait = int(found[1]) / 1000
             raise VerbError("rate_limited", f"this key may call {record.rate:g} times a second", retry_after=wait)
-        return Caller(f"key:{record.name}", record.verbs, record.rooms)
+        return Caller(KEY + record.name, record.verbs, record.rooms)
 
 
 def _digest(secret: str) -> str:

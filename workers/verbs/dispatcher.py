@@ -18,8 +18,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from workers.addressing import inbox_of
 from workers.bus.port import BusError, KeyConflict, NoTarget, NotAuthor, StoreRefused, TooMany
 from workers.bus.script import scripts_of
+from workers.chat.daily_quota import DailyQuota
 from workers.verbs import keys
 from workers.verbs.request import Caller, VerbError, VerbRequest
 from workers.verbs.table import TABLE
@@ -48,6 +50,7 @@ class Dispatcher:
         node = services.node
         self._bus, self._name = node.bus, node.settings.master.name
         self._key_ttl = node.settings.limits.key_ttl
+        self._quota = DailyQuota(node.bus, node.settings)
         self._claim, self._settle = map(node.bus.script, scripts_of(Path(__file__).parent, "claim", "settle"))
         self._encode = msgspec.json.Encoder().encode
 
@@ -61,6 +64,7 @@ class Dispatcher:
             request = self._request(caller, verb, body)
             if not isinstance(key, str) or len(key) > MOST_KEY or not key.isprintable():
                 raise VerbError("bad_request", f"a key has at most {MOST_KEY} printable characters", field="key")
+            self._check_quota(caller, verb, request, len(body))
             if key and not verb.keyed and not verb.reads:
                 return await self._once(caller, verb, request, key)
             return self._encode(await verb.run(self._services, caller, request, key))
@@ -94,6 +98,15 @@ class Dispatcher:
         if caller.rooms is not None:
             self._check_rooms(caller, verb, request)
         return request
+
+    def _check_quota(self, caller: Caller, verb: AnyVerb, request: VerbRequest, size: int) -> None:
+        """Raises VerbError `limit_reached` where an API key had as much kept as it may in a day."""
+        if verb.reads or not caller.api_key:
+            return
+        named = request.named_rooms()
+        target = named[0] if named else inbox_of(getattr(request, "user", ""))
+        if not self._quota.key_takes(caller.api_key, target, size):
+            raise VerbError("limit_reached", "this key had as much kept as it may in a day; see api.key_bytes")
 
     def _check_rooms(self, caller: Caller, verb: AnyVerb, request: VerbRequest) -> None:
         named = request.named_rooms()

@@ -93,12 +93,20 @@ STATUS: Final[dict[str, int]] = {
 }
 
 
+KEY: Final = "key:"  # what the name of a caller with an API key begins with
+
+
 class Caller(Struct, frozen=True):
     """Who calls, and what that caller may do; None: everything."""
 
     name: str  # as the audit trail shows it
     verbs: tuple[str, ...] | None = None  # names of verbs and of groups of verbs
     rooms: tuple[str, ...] | None = None  # patterns, as in `[[rooms]]`
+
+    @property
+    def api_key(self) -> str:
+        """The name of the caller's API key; "" for a caller without one."""
+        return self.name.removeprefix(KEY) if self.name.startswith(KEY) else ""
 
     def may_call(self, verb: str, group: str, *, reads: bool) -> bool:
         """Whether a verb is the caller's to call: by its name, its group, or `read` for all that change nothing."""

@@ -57,7 +57,7 @@ class ChatStore:
             moderators=ModeratorRecords(calls, server, enlist=script("enlist"), roll=script("roll")),
             token_keys=TokenKeyRecords(calls, server, jwks=script("jwks")),
             pushes=PushRecords(
-                calls, server,
+                calls, server, kept.guest_ttl,
                 subscribe=script("push_subscribe"), take=script("push_take"), forget=script("push_forget"),
             ),
         )  # fmt: skip

@@ -115,18 +115,21 @@ class UserNames:
 
 
 class PushRecords:
-    """Keeps subscriptions, over all workers."""
+    """Keeps subscriptions, over all workers; those of guests for `guest_ttl` seconds."""
 
-    __slots__ = ("_calls", "_forget", "_server", "_subscribe", "_take")
+    __slots__ = ("_calls", "_forget", "_guest_ttl", "_server", "_subscribe", "_take")
 
-    def __init__(self, calls: ScriptRunner, server: str, *, subscribe: Script, take: Script, forget: Script) -> None:
-        self._calls, self._server = calls, server
+    def __init__(
+        self, calls: ScriptRunner, server: str, guest_ttl: int, *, subscribe: Script, take: Script, forget: Script
+    ) -> None:
+        self._calls, self._server, self._guest_ttl = calls, server, guest_ttl
         self._subscribe, self._take, self._forget = subscribe, take, forget
 
     async def keep(self, user: str, subscription: PushSubscription) -> None:
         """Keep a subscription, in place of an earlier one of the same endpoint. Raises BusError."""
         value = b"%d " % int(time.time() * 1000) + msgspec.json.encode(subscription)
-        args: list[Argument] = [subscription.name, value, MOST_BROWSERS, PUSH_TTL]
+        ttl = min(PUSH_TTL, self._guest_ttl) if is_guest(user) else PUSH_TTL
+        args: list[Argument] = [subscription.name, value, MOST_BROWSERS, ttl]
         await self._calls.call(self._subscribe, [keys.push(self._server, user)], args, again=True)
 
     async def take(self, user: str) -> list[PushSubscription]:

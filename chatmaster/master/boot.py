@@ -94,23 +94,14 @@ class Boot:
 
     def run(self, stack: ExitStack) -> ServerResources:
         """Take all steps; put on the stack what must be undone at the end. Raises ChatmasterError or Interrupted."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            self._loop.on_signal(number, self._interrupt)
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
-            self._loop.on_signal(number, lambda: None)  # nothing runs yet that the signal could change
-        exec_state.release_signals()
+        self._listen_to_signals()
         settings = self._loaded.settings
         setproctitle.setproctitle(f"chatmaster: master [{settings.master.name}]")
         account = privileges.account(settings.master)
         statedir.prepare(self._loaded.state_dir, uid=account.uid, gid=account.gid)
         pid_file = self._lock(stack)
         handler = open_log(self._loaded, account)
-        for warning in (*self._loaded.warnings, *validation.warnings(settings)):
-            log.warning("%s", warning)
-        if pid_file.previous is not None:
-            log.warning(
-                "%s", crash_report(pid_file.previous, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
-            )
+        self._warn(pid_file)
         fork.preload(self._entry)
         durability = self._ask()
         settings = effective_settings(self._loaded)
@@ -121,9 +112,8 @@ class Boot:
         if warning := crowded(sum(group.count for group in made), cores.available()):
             log.warning("%s", warning)
         privileges.drop(account)
-        store = None
-        if settings.store.url == "embedded":
-            store = EmbeddedStore(settings.master.name, self._loaded.store_dir, max_memory=settings.store.max_memory)
+        store = self._embedded_store(settings)
+        if store is not None:
             durability = store.durability
             if reason := why_not_the_wheels(store.program):
                 log.warning("the embedded store is %s (%s): %s", store.program, store.program.path, reason)
@@ -155,9 +145,7 @@ class Boot:
         stack.callback(found.close)
         found.restore(left.listeners)
         found.open(running.groups)
-        store = None
-        if settings.store.url == "embedded":
-            store = EmbeddedStore(settings.master.name, self._loaded.store_dir, max_memory=settings.store.max_memory)
+        store = self._embedded_store(settings)
         return ServerResources(
             loaded=self._loaded,
             settings=settings,
@@ -172,6 +160,26 @@ class Boot:
         )
 
     # ---- steps -------------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            self._loop.on_signal(number, self._interrupt)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+            self._loop.on_signal(number, lambda: None)  # nothing runs yet that the signal could change
+        exec_state.release_signals()
+
+    def _warn(self, pid_file: PidFile) -> None:
+        """Log what is odd about the configuration, and that the last master was killed."""
+        for warning in (*self._loaded.warnings, *validation.warnings(self._loaded.settings)):
+            log.warning("%s", warning)
+        if (previous := pid_file.previous) is not None:
+            log.warning("%s", crash_report(previous, booted=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
+
+    def _embedded_store(self, settings: Settings) -> EmbeddedStore | None:
+        """The store to run; None where the settings name one. Raises StoreUnusable."""
+        if settings.store.url != "embedded":
+            return None
+        return EmbeddedStore(settings.master.name, self._loaded.store_dir, max_memory=settings.store.max_memory)
 
     def _lock(self, stack: ExitStack) -> PidFile:
         path = self._loaded.pid_file

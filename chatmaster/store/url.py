@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from chatmaster.addresses import MAX_UNIX_PATH
@@ -99,6 +99,27 @@ def unix_url(path: str | os.PathLike[str]) -> str:
 
 def parse(text: str) -> StoreUrl:
     """Parse the URL of a store. Raises ValueError with the fault and the allowed forms, without any password."""
+    parts = _split(text)
+    asked = _query(parts.scheme, parts.query)
+    user, _, password = parts.login.partition(":")
+    login = _text(user) or asked.get("username", ""), _text(password) or asked.get("password", "")
+    if parts.scheme == "unix":
+        return _of_unix_socket(parts, asked, *login)
+    return _of_hosts(parts, asked, *login)
+
+
+class _Parts(NamedTuple):
+    """A URL in pieces, nothing decoded yet."""
+
+    scheme: str
+    login: str
+    hosts: str
+    path: str  # with the slash that begins it, if there is one
+    query: str
+
+
+def _split(text: str) -> _Parts:
+    """Take a URL to pieces. Raises ValueError for what has to be percent-encoded."""
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in KEYS:
         raise ValueError(ALLOWED)
@@ -117,23 +138,28 @@ def parse(text: str) -> StoreUrl:
         raise ValueError(f"an @ after the first / or ?; {ENCODE}")
     if "[" in login or "]" in login:
         raise ValueError(f"a [ or ] before the host; {ENCODE}")
-    asked = _query(scheme, query)
-    user, _, password = login.partition(":")
-    user, password = _text(user) or asked.get("username", ""), _text(password) or asked.get("password", "")
-    if scheme == "unix":
-        if hosts or not path:
-            raise ValueError(f"allowed: unix:// with an absolute path, as unix:///run/redis.sock; {ENCODE}")
-        return StoreUrl(scheme, path=_path(slash + path), database=_database("", asked), user=user, password=password)
-    service = ""
+    return _Parts(scheme, login, hosts, slash + path, query)
+
+
+def _of_unix_socket(parts: _Parts, asked: Mapping[str, str], user: str, password: str) -> StoreUrl:
+    if parts.hosts or len(parts.path) < 2:
+        raise ValueError(f"allowed: unix:// with an absolute path, as unix:///run/redis.sock; {ENCODE}")
+    database = _database("", asked)
+    return StoreUrl(parts.scheme, path=_path(parts.path), database=database, user=user, password=password)
+
+
+def _of_hosts(parts: _Parts, asked: Mapping[str, str], user: str, password: str) -> StoreUrl:
+    scheme, path, service = parts.scheme, parts.path[1:], ""
     if scheme.endswith("+cluster") and path.strip("/") not in ("", "0"):
         raise ValueError(f"a cluster has no database but 0: {scheme}://HOST:PORT[,HOST:PORT]")
     if scheme == "redis+sentinel":
         service, _, path = path.strip("/").partition("/")
         if not service:
             raise ValueError("the service is missing: redis+sentinel://HOST:PORT[,HOST:PORT]/SERVICE[/DB]")
+    port = SENTINEL_PORT if service else STORE_PORT
     return StoreUrl(
         scheme,
-        hosts=_hosts(hosts, STORE_PORT if not service else SENTINEL_PORT, several=scheme not in ("redis", "rediss")),
+        hosts=_hosts(parts.hosts, port, several=scheme not in ("redis", "rediss")),
         service=_text(service),
         database=_database(path.rstrip("/"), asked),
         sentinel_login={

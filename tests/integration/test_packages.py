@@ -24,7 +24,7 @@ import pytest
 from websockets.sync.client import connect
 
 from chatmaster.cli.interpreters import NAMES
-from tests.support import processes
+from tests.support import archives, processes
 from tests.support.server import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -113,8 +113,8 @@ def built(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     (checkout / LOADED).write_text("export const groups = [];\n")
     run(tools, "-m", "hatchling", "build", "--target", "sdist", "--directory", place, cwd=checkout)
     (sdist,) = place.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(place / "unpacked", filter="data")
+    with sdist.open("rb") as archive:
+        archives.unpack(archive, place / "unpacked")
     (sources,) = (place / "unpacked").iterdir()
     run(tools, "-m", "hatchling", "build", "--target", "wheel", "--directory", place, cwd=sources)
     (wheel,) = place.glob("*.whl")

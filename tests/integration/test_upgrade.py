@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tarfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 
 from chatmaster import __version__
 from chatmaster.contract import CONTRACT_VERSION, ExitCode
-from tests.support import processes
+from tests.support import archives, processes
 from tests.support.crowd import Crowd
 from tests.support.server import ROOT, Chatmaster
 from tests.support.wait import until, until_async
@@ -92,8 +91,7 @@ def checkout(commit: str, place: Path) -> Path:
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         pytest.skip(f"no git history with commit {commit}")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-        packed.extractall(place, filter="data")
+    archives.unpack(io.BytesIO(archive), place)
     return place
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from chatmaster import __version__
 from chatmaster.testing import LocalServer
+from tests.support import archives
 from tests.support.sources import ROOT
 
 pytest_plugins = ["chatmaster.testing"]
@@ -32,8 +32,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("program")
     run("npm", "pack", "--silent", "--pack-destination", str(folder), cwd=TOOLS / "client")
     (packed,) = folder.glob("*.tgz")
-    with tarfile.open(packed) as archive:
-        archive.extractall(folder / "node_modules", filter="data")
+    with packed.open("rb") as archive:
+        archives.unpack(archive, folder / "node_modules")
     (folder / "node_modules/package").rename(folder / "node_modules/chatmaster-client")
     for name in ("react", "react-dom", "scheduler", "@types", "csstype"):
         (folder / "node_modules" / name).symlink_to(MODULES / name)

@@ -127,6 +127,21 @@ def _since(running: MasterSnapshot | None) -> float:
     return running.since or now - max(0.0, time.time() - running.started)
 
 
+def _policy(resources: ServerResources, running: MasterSnapshot | None) -> Policy:
+    timing = events.Timing.of(resources.settings)
+    if running is None:
+        return Policy(timing, random=random.random)
+    return Policy.restore(running.view, timing, random=random.random)
+
+
+def _keeper(resources: ServerResources, loop: EventLoop, children: ChildWatcher) -> StoreSupervisor | None:
+    """What keeps the embedded store running; None where the settings name another store."""
+    if resources.store is None:
+        return None
+    patience = STORE_PATIENCE * resources.settings.master.hang_timeout
+    return StoreSupervisor(loop, children, resources.store, patience=patience)
+
+
 class Arbiter:
     """The running master."""
 
@@ -146,18 +161,11 @@ class Arbiter:
         self._children = children
         self._notifier = notifier
         self._readiness = readiness
-        timing = events.Timing.of(resources.settings)
-        if running is None:
-            self._policy = Policy(timing, random=random.random)
-        else:
-            self._policy = Policy.restore(running.view, timing, random=random.random)
+        self._policy = _policy(resources, running)
         generations = {self._policy.generation, *(slot.generation for slot in self._policy.slots.values())}
         self._settings_of = dict.fromkeys(generations, resources.settings)
         self._supervisor = Supervisor(loop, children, resources, entry, decide=self.decide, receive=self._receive)
-        self._keeper: StoreSupervisor | None = None
-        if resources.store is not None:
-            patience = STORE_PATIENCE * resources.settings.master.hang_timeout
-            self._keeper = StoreSupervisor(loop, children, resources.store, patience=patience)
+        self._keeper = _keeper(resources, loop, children)
         self._started = time.time() if running is None else running.started
         self._since = _since(running)
         context = CommandContext(

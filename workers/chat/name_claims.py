@@ -8,6 +8,9 @@ vouches for are not refused: several users may have one, and a guest who has it 
 A hello that chooses a name takes the claim before it is answered. A generated name is claimed behind the answer, and a
 guest who turns out to share one gets another. A connection that moves claims its name at the new worker before the old
 one gives it back.
+
+All names lie in one shard. What nobody waits for is collected while the store works on what was collected before, so
+that a storm of newcomers, or of those who leave, shares scripts; one script carries its wishes out in their order.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from workers.bus.port import BusError
 from workers.bus.script import Argument, ScriptRunner, scripts_of
@@ -34,8 +37,19 @@ REFRESH: Final = 21_600.0  # seconds between two renewals of every claim
 MOVED: Final = 3.0  # seconds for which a connection that moved away keeps its name here
 AGAIN: Final = 2.0  # seconds until a claim is given back again that the store did not take back
 ROUNDS: Final = 3
+GRANTED, REFUSED, UNDECIDED = 1, 0, 2  # what claim_names.lua says of a wish
+TOGETHER: Final = 64  # wishes in one script: about 2 ms of the store's time
+APART: Final = 0.004  # seconds between two scripts with fewer: a storm shares them, a single wish does not wait
 
 Claim = tuple[str, str]  # user and name
+
+
+class _Wish(NamedTuple):
+    """A name to be claimed, or with the kind "release" to be given back, for a user."""
+
+    claim: Claim
+    kind: str  # see claim_names.lua
+    look_alikes: list[str]  # keys of the name
 
 
 class NameClaims:
@@ -47,10 +61,13 @@ class NameClaims:
     def __init__(self, calls: ScriptRunner, lease: Lease, name: str, tasks: Tasks) -> None:
         self._calls = calls
         self._lease = lease
-        self._name = name
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._claim, self._release = map(calls.script, scripts_of(Path(__file__).parent, "claim_name", "release_name"))
+        (self._script,) = map(calls.script, scripts_of(Path(__file__).parent, "claim_names"))
+        self._holders_of = [keys.name_holders(name, "", guests=guests) for guests in (True, False)]
+        self._wishes: list[_Wish] = []  # that wait for the next script
+        self._timer: asyncio.Handle | None = None  # of the next script
+        self._sent_at = 0.0  # the time of the last one
         self._held: dict[Claim, int] = {}  # connections that have the name, or are about to
         self._names: dict[str, tuple[str, ...]] = {}  # of each user, those that are held
         self._asking: dict[Claim, asyncio.Task[bool]] = {}  # questions to the store that are not answered yet
@@ -158,16 +175,8 @@ class NameClaims:
             return
         user, name = claim
         found = keys_of(name).difference(*map(keys_of, self._names.get(user, ())))
-        if not found:
-            return
-
-        def done(reply: Any) -> None:
-            if isinstance(reply, BusError):
-                logger.debug("a name was not given back, and is again soon: %s", reply)
-                self._loop.call_later(AGAIN, self._release_claim, claim)
-
-        args: list[Argument] = [self._lease.incarnation, user]
-        self._calls.send(self._release, self._holders(found), args, done, again=True)
+        if found:
+            self._queue(_Wish(claim, "release", sorted(found)))
 
     def _give_back_later(self, claim: Claim) -> None:
         self._loop.call_later(MOVED, self.give_back, claim)
@@ -184,29 +193,18 @@ class NameClaims:
 
     # ---- the store ---------------------------------------------------------------------------------
 
-    def _keys(self, claim: Claim) -> list[str]:
-        return self._holders(keys_of(claim[1]))
-
-    def _holders(self, look_alikes: Iterable[str]) -> list[str]:
-        found = sorted(look_alikes)
-        return [keys.name_holders(self._name, key, guests=guests) for guests in (True, False) for key in found]
-
-    def _args(self, claim: Claim, kind: str, live: Iterable[str] = (), dead: Iterable[str] = ()) -> list[Argument]:
-        live = list(live)
-        return [self._lease.incarnation, claim[0], kind, KEEP, len(live), *live, *dead]
-
     async def _ask(self, claim: Claim, kind: str = "") -> bool:
         """Whether the user has the name now. Who is alive is told only where somebody else has it, too."""
-        kind = kind or ("guest" if _is_guest(claim) else "chosen")
+        wish = _Wish(claim, kind or ("guest" if _is_guest(claim) else "chosen"), sorted(keys_of(claim[1])))
         live: list[str] = []
         dead: list[str] = []
         for _ in range(ROUNDS):
-            args = self._args(claim, kind, live, dead)
-            found, *rest = await self._calls.call(self._claim, self._keys(claim), args, again=True)
-            if found != 2:
-                for guest in rest:
-                    self.lost(guest.decode(), claim[1])
-                return bool(found)
+            self._send_wishes()  # in the order in which they were made
+            reply = await self._calls.call(self._script, self._keys([wish]), self._args([wish], live, dead), again=True)
+            _, code, *rest = reply[0] if reply else (1, 1)
+            if code != UNDECIDED:
+                self._give_up(wish, rest)
+                return bool(code == GRANTED)
             live = live or self._lease.live()
             if unknown := {one.decode() for one in rest} - set(live):
                 await self._lease.renew()  # someone new, or someone dead
@@ -215,20 +213,69 @@ class NameClaims:
         raise BusError("who is alive changes too fast")
 
     def _claim_soon(self, claim: Claim) -> None:
-        kind = "guest" if _is_guest(claim) else "vouched"
+        self._queue(_Wish(claim, "guest" if _is_guest(claim) else "vouched", sorted(keys_of(claim[1]))))
+
+    def _queue(self, wish: _Wish) -> None:
+        """Send a wish with the next script."""
+        self._wishes.append(wish)
+        if len(self._wishes) == TOGETHER:
+            self._send_wishes()
+        elif self._timer is None:
+            wait = self._sent_at + APART - self._loop.time()
+            send = self._send_wishes
+            self._timer = self._loop.call_later(wait, send) if wait > 0 else self._loop.call_soon(send)
+
+    def _send_wishes(self) -> None:
+        """Send what was collected."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wishes, self._wishes = self._wishes, []
+        if not wishes:
+            return
+        self._sent_at = self._loop.time()
 
         def done(reply: Any) -> None:
-            if isinstance(reply, BusError):
-                self._claim_once_more(claim, reply)
-            elif reply[0] == 2:
-                self._tasks.start(self._claim_later(claim, kind), what="a claim to a name")
-            elif reply[0] == 0:
-                self._refused(claim)
-            else:
-                for guest in reply[1:]:
-                    self.lost(guest.decode(), claim[1])
+            self._answered(wishes, reply)
 
-        self._calls.send(self._claim, self._keys(claim), self._args(claim, kind), done, again=True)
+        self._calls.send(self._script, self._keys(wishes), self._args(wishes), done, again=True)
+
+    def _keys(self, wishes: list[_Wish]) -> list[str]:
+        return [holders + key for wish in wishes for holders in self._holders_of for key in wish.look_alikes]
+
+    def _args(self, wishes: list[_Wish], live: Iterable[str] = (), dead: Iterable[str] = ()) -> list[Argument]:
+        live = list(live)
+        args: list[Argument] = [self._lease.incarnation, KEEP, len(wishes), len(live)]
+        for (user, _), kind, look_alikes in wishes:
+            args += (user, kind, len(look_alikes))
+        return [*args, *live, *dead]
+
+    def _answered(self, wishes: list[_Wish], reply: Any) -> None:
+        """Take in the reply to a script: an error, or what became of the wishes that were not simply granted."""
+        if isinstance(reply, BusError):
+            for wish in wishes:
+                self._wish_again(wish, reply)
+            return
+        for number, code, *rest in reply:
+            wish = wishes[number - 1]
+            if code == UNDECIDED:
+                self._tasks.start(self._claim_later(wish.claim, wish.kind), what="a claim to a name")
+            elif code == REFUSED:
+                self._refused(wish.claim)
+            else:
+                self._give_up(wish, rest)
+
+    def _wish_again(self, wish: _Wish, why: BusError) -> None:
+        if wish.kind == "release":
+            logger.debug("a name was not given back, and is again soon: %s", why)
+            self._loop.call_later(AGAIN, self._release_claim, wish.claim)
+        else:
+            self._claim_once_more(wish.claim, why)
+
+    def _give_up(self, wish: _Wish, guests: list[bytes]) -> None:
+        """Guests have to give a name up that a user has of right."""
+        for guest in guests:
+            self.lost(guest.decode(), wish.claim[1])
 
     async def _claim_later(self, claim: Claim, kind: str) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import cluster
 from tests.support.server import Chatmaster
 from tests.support.store import RedisServer
 
@@ -17,6 +18,13 @@ pytest_plugins = ["chatmaster.testing"]
 
 _LOGS = pytest.StashKey[list[Path]]()
 _SHOWN = 20_000  # characters of each log in the report of a failure
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster_for_all() -> None:
+    """Start it where it is wanted, in the thread that lives as long as the tests: the nodes end with that."""
+    if cluster.is_wanted():
+        cluster.shared()
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 import uvloop
 
 from chatmaster.settings import Limits, Master, Settings, Store
-from tests.contract.stores import ClusterStore, RealStore, server_of
+from chatmaster.store.layout import shard_of
+from tests.contract.stores import KINDS, ClusterStore, ContractStore, RealStore, SentinelStore, server_of
 from workers.bus.port import BusError, Entry, LogState, Placed, Position, Publication
 from workers.bus.redis_cluster.cluster_bus import bus_for
 from workers.bus.store_bus import StoreBus
@@ -26,7 +27,7 @@ class Heard:
         self.notes: list[tuple[str, bytes]] = []
         self.events: list[str] = []
         self.wanted: set[str] = set()  # of the rooms that share a channel
-        self.shared = 0  # times that all of these were confirmed
+        self._parts: list[tuple[str, frozenset[int] | None]] = []  # events about shards; None: all
 
     def received(self, room: str, publication: Publication) -> None:
         self.publications.append((room, publication))
@@ -41,7 +42,7 @@ class Heard:
         return room in self.wanted
 
     def shared_subscribed(self, shards: frozenset[int] | None = None) -> None:
-        self.shared += 1
+        self._parts.append(("shared", shards))
 
     def subscribed(self, room: str) -> None:
         self.events.append(f"subscribed {room}")
@@ -51,6 +52,11 @@ class Heard:
 
     def disconnected(self, shards: frozenset[int] | None = None) -> None:
         self.events.append("disconnected")
+        self._parts.append(("disconnected", shards))
+
+    def times(self, what: str, room: str) -> int:
+        """How often `disconnected`, or that the channel of its inboxes is followed (`shared`), was told of a room."""
+        return sum(name == what and (part is None or shard_of(room) in part) for name, part in self._parts)
 
     def offsets(self, room: str) -> list[int]:
         return [entry.offset for entry in self.entries(room)]
@@ -62,7 +68,7 @@ class Heard:
 class Under:
     """A bus under test, with what it told."""
 
-    def __init__(self, store: RealStore | ClusterStore, settings: Settings) -> None:
+    def __init__(self, store: ContractStore, settings: Settings) -> None:
         self.store = store
         self.heard = Heard()
         self.deaf: list[bool] = []
@@ -124,25 +130,39 @@ async def until(condition: Callable[[], Any], *, within: float = 10.0) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterStore]:
-    """A cluster of three nodes, which the tests of a file share."""
-    with ClusterStore() as made:
+@pytest.fixture(scope="session")
+def sentinel() -> Iterator[SentinelStore]:
+    """A server behind three sentinels, which all tests share."""
+    made = SentinelStore()
+    try:
+        made.begin()
         yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterStore]:
+    """A cluster of three nodes, which all tests share."""
+    made = ClusterStore()
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test over every kind of store, or over those that its file names."""
+    """Run each test over every kind of store, or over those that it names by `only_on`."""
     if "store" in metafunc.fixturenames:
-        kinds = getattr(metafunc.module, "KINDS", ("valkey", "redis", "cluster"))
-        metafunc.parametrize("store", kinds, indirect=True)
+        metafunc.parametrize("store", getattr(metafunc.function, "kinds", KINDS), indirect=True)
 
 
 @pytest.fixture
-def store(request: pytest.FixtureRequest) -> Iterator[RealStore | ClusterStore]:
-    """A real server of each kind that is installed, and a cluster, which is empty."""
-    if request.param == "cluster":
-        found: ClusterStore = request.getfixturevalue("cluster")
+def store(request: pytest.FixtureRequest) -> Iterator[ContractStore]:
+    """A store of the kind, which is empty; a server of its own for the kinds that start quickly."""
+    if request.param in ("sentinel", "cluster"):
+        found: ContractStore = request.getfixturevalue(request.param)
         found.empty()
         yield found
         return
@@ -155,7 +175,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[RealStore | ClusterStore]:
 
 
 @pytest.fixture
-async def make(store: RealStore | ClusterStore) -> AsyncIterator[Callable[..., Any]]:
+async def make(store: ContractStore) -> AsyncIterator[Callable[..., Any]]:
     """Makes buses on the store; all are stopped afterwards."""
     made: list[Under] = []
 

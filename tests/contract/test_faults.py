@@ -7,12 +7,11 @@ import signal
 
 import pytest
 
+from chatmaster.store.layout import shard_of
 from tests.contract.conftest import until
-from tests.contract.stores import RealStore
+from tests.contract.stores import RealStore, only_on
 from workers.bus.port import Placed, Position, StoreRefused, Unavailable
 from workers.rooms.recovery import Continue, HistoryReset, judge
-
-KINDS = ("valkey", "redis")  # of a cluster: workers/bus/redis_cluster/test_cluster_faults.py
 
 
 async def steady(under, count: int, *, key: bool):
@@ -42,11 +41,12 @@ async def kept(under) -> list[bytes]:
 
 
 async def test_scripts_that_the_store_forgets_are_loaded_again_and_nothing_overtakes(under):
-    with under.store.client() as client:
+    with under.store.each() as clients:
         for round_ in range(20):
             burst = [under.publish("lobby", b'{"n":%d}' % (round_ * 10 + n)) for n in range(10)]
             answers = asyncio.gather(*burst)
-            client.script_flush()
+            for client in clients:
+                client.script_flush()
             await answers
     assert await kept(under) == [b'{"n":%d}' % n for n in range(200)]
 
@@ -55,11 +55,12 @@ async def test_cut_connections_lose_and_double_nothing_that_has_a_key(make):
     under = await make(history_size=100_000)
 
     async def cut() -> None:
-        with under.store.client() as client:
+        with under.store.each() as clients:
             for _ in range(10):
                 await asyncio.sleep(0.05)
-                client.client_kill_filter(_type="normal", skipme=True)
-                client.client_kill_filter(_type="pubsub")
+                for client in clients:
+                    client.client_kill_filter(_type="normal", skipme=True)
+                    client.client_kill_filter(_type="pubsub")
 
     results, _ = await asyncio.gather(steady(under, 3000, key=True), cut())
     assert all(isinstance(one, Placed) for one in results)
@@ -71,10 +72,11 @@ async def test_cut_connections_double_nothing_that_has_no_key_and_say_unavailabl
     under = await make(history_size=100_000)
 
     async def cut() -> None:
-        with under.store.client() as client:
+        with under.store.each() as clients:
             for _ in range(10):
                 await asyncio.sleep(0.05)
-                client.client_kill_filter(_type="normal", skipme=True)
+                for client in clients:
+                    client.client_kill_filter(_type="normal", skipme=True)
 
     results, _ = await asyncio.gather(steady(under, 3000, key=False), cut())
     payloads = await kept(under)
@@ -86,26 +88,36 @@ async def test_cut_connections_double_nothing_that_has_no_key_and_say_unavailabl
 
 async def test_a_lost_subscription_is_told_and_confirmed_again(under):
     await under.subscribe("lobby")
-    with under.store.client() as client:
-        client.client_kill_filter(_type="pubsub")
-    await until(lambda: under.heard.events == ["subscribed lobby", "disconnected", "subscribed lobby"])
+    hang_up(under.store)
+    await until(lambda: under.heard.events.count("subscribed lobby") == 2)
+    assert under.heard.times("disconnected", "lobby") == 1
     await under.publish("lobby")
     await until(lambda: under.heard.publications)
 
 
-async def test_inboxes_are_confirmed_together_after_a_lost_subscription(under):
-    def disconnected():
-        under.heard.events.append("disconnected")
-        under.bus.subscribe("@ann")  # what is shared is not followed just now
+def hang_up(store) -> None:
+    """End every subscription of every client."""
+    with store.each() as clients:
+        for client in clients:
+            client.client_kill_filter(_type="pubsub")
 
-    assert under.heard.shared == 1, "followed before anything that is published comes back"
+
+async def test_inboxes_are_confirmed_together_after_a_lost_subscription(under):
+    """By a cluster for each node, of whose shards alone it is told."""
+    told = under.heard.disconnected
+
+    def disconnected(shards=None):
+        told(shards)
+        if shards is None or shard_of("@ann") in shards:
+            under.bus.subscribe("@ann")  # what is shared is not followed just now
+
+    assert under.heard.times("shared", "@ann") == 1, "followed before anything that is published comes back"
     under.heard.disconnected = disconnected
-    with under.store.client() as client:
-        client.client_kill_filter(_type="pubsub")
-    await until(lambda: under.heard.shared == 2)
-    assert under.heard.events == ["disconnected"]
+    hang_up(under.store)
+    await until(lambda: under.heard.times("shared", "@ann") == 2)
+    assert under.heard.times("disconnected", "@ann") == 1 and "subscribed @ann" not in under.heard.events
     under.bus.subscribe("@ann")
-    assert under.heard.events == ["disconnected", "subscribed @ann"]
+    assert under.heard.events[-1] == "subscribed @ann"
 
 
 async def test_an_unsubscribe_while_the_store_is_away_is_confirmed(under):
@@ -165,14 +177,16 @@ async def test_a_frozen_store_means_unavailable_in_time_and_keyed_retries_are_ke
 
 async def test_a_full_store_refuses_and_burns_no_offset(under):
     await under.publish("lobby")
-    with under.store.client() as client:
-        client.config_set("maxmemory", 1)
+    with under.store.each() as clients:
+        for client in clients:
+            client.config_set("maxmemory", 1)
         with pytest.raises(StoreRefused, match="OOM"):
             await under.publish("lobby", author="ann", key="k")
         together = await asyncio.gather(*(under.publish("lobby") for _ in range(20)), return_exceptions=True)
         assert {type(one) for one in together} == {StoreRefused}
         assert (await under.state("lobby")).top == 1
-        client.config_set("maxmemory", 0)
+        for client in clients:
+            client.config_set("maxmemory", 0)
     assert (await under.publish("lobby", author="ann", key="k")).offset == 2
 
 
@@ -180,11 +194,10 @@ async def test_what_a_restart_lost_is_seen_from_every_lost_position(under):
     """Kept to an append-only file that is older than what was acknowledged."""
     for _ in range(5):
         await under.publish("lobby")
-    old = {path.name: path.read_bytes() for path in (under.store.directory / "appendonlydir").iterdir()}
+    old = under.store.append_only()
     lost = [await under.publish("lobby") for _ in range(5)]
     under.store.kill()
-    for name, data in old.items():
-        (under.store.directory / "appendonlydir" / name).write_bytes(data)
+    under.store.put_back(old)
     under.store.start()
     again = [await under.publish("lobby", author="a", key=str(n)) for n in range(5)]
     assert [one.offset for one in again] == [one.offset for one in lost]
@@ -194,7 +207,9 @@ async def test_what_a_restart_lost_is_seen_from_every_lost_position(under):
     assert judge(Position(lost[0].epoch, 5), state) == Continue(5)
 
 
+@only_on("valkey", "redis", "sentinel")
 async def test_a_replica_that_is_promoted_is_another_reign(under):
+    """A node of a cluster refuses REPLICAOF; `test_cluster_faults.py` has its replicas."""
     with under.store.client() as client:
         before = await under.publish("lobby")
         client.slaveof("127.0.0.1", 1)
@@ -206,8 +221,12 @@ async def test_a_replica_that_is_promoted_is_another_reign(under):
     assert placed.epoch[:8] == before.epoch[:8] and placed.epoch != before.epoch
 
 
+@only_on("valkey", "redis")
 async def test_reads_go_where_the_other_connections_go(under):
-    """Another server is master now; the reading connection to the one that was lives on."""
+    """Another server is master now; the reading connection to the one that was lives on.
+
+    With Sentinel and in a cluster the servers themselves change their roles, as in the next test.
+    """
     other = RealStore(under.store.kind)
     try:
         other.start()
@@ -223,6 +242,26 @@ async def test_reads_go_where_the_other_connections_go(under):
         other.close()
 
 
+@only_on("sentinel")
+async def test_a_failover_takes_every_connection_along(make):
+    """Of Sentinel; `test_cluster_faults.py` has that of a cluster."""
+    under = await make(timeout=20.0)
+    await under.subscribe("lobby")
+    first = await under.publish("lobby")
+    await asyncio.to_thread(under.store.fail_over)
+    second = await under.publish("lobby", author="ann", key="k")
+    assert (second.offset, second.epoch == first.epoch) == (2, False)
+    await until(
+        lambda: under.heard.events[-1] == "subscribed lobby" and under.heard.events.count("subscribed lobby") > 1
+    )
+    assert len(await kept(under)) == 2
+    await under.publish("lobby")
+    await until(lambda: under.heard.offsets("lobby")[-1:] == [3])
+    with under.store.deposed() as client:
+        left = [one for one in client.client_list() if one["name"] == "chatmaster-chat"]
+    assert not left, "a connection stays at the server that was deposed"
+
+
 async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_replaced(make, monkeypatch):
     from workers.bus import health, server
 
@@ -231,17 +270,17 @@ async def test_a_worker_that_hears_nothing_connects_anew_and_then_asks_to_be_rep
     monkeypatch.setattr(server, "DEAF_AFTER", 0.4)
     under = await make()
     assert under.bus.probe_age < 1
-    subscribed = under.bus.servers[0]._lines[2]
 
     def deaf() -> bool:
-        if subscribed.link is not None:
-            subscribed.link.transport.pause_reading()
-        return bool(under.deaf)
+        for one in under.bus.servers:
+            if (link := one._lines[2].link) is not None:
+                link.transport.pause_reading()
+        return bool(under.deaf) and under.bus.state == "away"
 
     await until(deaf)
     assert under.bus.servers[0].probe.reconnects >= 1
-    assert under.bus.state == "away"
-    under.bus.servers[0].reconnect_all()
+    for one in under.bus.servers:
+        one.reconnect_all()
     await until(lambda: under.bus.state == "ready")
 
 
@@ -256,18 +295,73 @@ async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himse
     monkeypatch.setattr(server, "DEAF_AFTER", 0.4)
     under = await make()
     caplog.set_level("INFO")
-    with under.store.client() as client:
-        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", forbidden])
+    if forbidden == "-publish" and under.store.kind == "cluster":
+        forbidden = "-spublish"
+    with under.store.each() as clients:
+        for client in clients:
+            client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", forbidden])
         await until(lambda: under.bus.state == "refusing")
         began = asyncio.get_running_loop().time()
         await until(lambda: asyncio.get_running_loop().time() - began > 2.0)  # longer than all patience together
-        assert (under.bus.state, under.bus.servers[0].probe.reconnects, under.deaf) == ("refusing", 0, [])
+        reconnects = sum(one.probe.reconnects for one in under.bus.servers)
+        assert (under.bus.state, reconnects, under.deaf) == ("refusing", 0, [])
         assert "ACL SETUSER USER ~chat:* &chat@* +@all" in under.bus.why
-        assert sum("the store writes nothing: " in one for one in caplog.messages) == 1, caplog.messages
-        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
+        said = sum("the store writes nothing: " in one for one in caplog.messages)
+        assert said == len(under.bus.servers), caplog.messages
+        for client in clients:
+            client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
     await until(lambda: under.bus.state == "ready")
     await until(lambda: any(one.startswith("connected to the store again") for one in caplog.messages))
-    assert under.bus.why == ""
+    await until(lambda: under.bus.why == "")
+
+
+async def test_a_store_that_forbids_subscriptions_is_refusing_and_what_is_followed_goes_on(make, monkeypatch, caplog):
+    from workers.bus import health, server
+
+    for name, value in (("INTERVAL", 0.1), ("DEAF_AFTER", 0.6), ("HOPELESS_AFTER", 0.8), ("LOOK", 0.05)):
+        monkeypatch.setattr(health, name, value)
+    monkeypatch.setattr(server, "DEAF_AFTER", 0.6)
+    under = await make()
+    await under.subscribe("lobby")
+    caplog.set_level("INFO")
+    forbidden = "-ssubscribe" if under.store.kind == "cluster" else "-subscribe"
+    with under.store.each() as clients:
+        for client in clients:
+            client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", forbidden])
+        await until(lambda: under.bus.state == "refusing")
+        under.bus.subscribe("other")
+        began = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() - began > 2.0)  # longer than all patience together
+        reconnects = sum(one.probe.reconnects for one in under.bus.servers)
+        assert (under.bus.state, reconnects, under.deaf) == ("refusing", 0, [])
+        assert "the store allows no subscription" in under.bus.why and "&chat@* +@all" in under.bus.why
+        await under.publish("lobby")
+        await until(lambda: under.heard.offsets("lobby") == [1])
+        assert under.heard.events == ["subscribed lobby"]
+        for client in clients:
+            client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
+    await until(lambda: under.bus.state == "ready" and "subscribed other" in under.heard.events)
+    await until(lambda: under.bus.why == "")
+    assert sum("the store allows no subscription" in one for one in caplog.messages) == len(under.bus.servers)
+
+
+async def test_channels_that_a_store_forbids_while_it_runs_are_missed(make, monkeypatch):
+    """The server ends the subscriptions; the probe's own may be allowed still."""
+    from workers.bus import health
+
+    for name, value in (("INTERVAL", 0.1), ("LOOK", 0.05)):
+        monkeypatch.setattr(health, name, value)
+    under = await make(timeout=20.0)
+    await under.subscribe("lobby")
+    with under.store.each() as clients:
+        for client in clients:
+            client.execute_command("ACL", "SETUSER", "default", "resetchannels", "&chat@0:*:!*")
+        await until(lambda: "the store allows no subscription" in under.bus.why)
+        for client in clients:
+            client.execute_command("ACL", "SETUSER", "default", "allchannels")
+    await until(lambda: under.heard.events.count("subscribed lobby") > 1 and under.bus.state == "ready", within=20)
+    await under.publish("lobby")
+    await until(lambda: under.heard.offsets("lobby"))
 
 
 async def test_a_store_that_is_full_is_refusing_and_what_was_said_is_known_not_to_be_kept(make, monkeypatch):
@@ -276,13 +370,15 @@ async def test_a_store_that_is_full_is_refusing_and_what_was_said_is_known_not_t
     monkeypatch.setattr(health, "INTERVAL", 0.05)
     monkeypatch.setattr(health, "LOOK", 0.05)
     under = await make()
-    with under.store.client() as client:
-        client.config_set("maxmemory", 1)
+    with under.store.each() as clients:
+        for client in clients:
+            client.config_set("maxmemory", 1)
         await until(lambda: under.bus.state == "refusing")
         assert "OOM" in under.bus.why and "raise it (CONFIG SET maxmemory)" in under.bus.why
         with pytest.raises(StoreRefused):
             await under.publish("lobby")
-        client.config_set("maxmemory", 0)
+        for client in clients:
+            client.config_set("maxmemory", 0)
     await until(lambda: under.bus.state == "ready")
 
 

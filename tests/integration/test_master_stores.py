@@ -14,6 +14,7 @@ import redis
 from chatmaster.contract import ExitCode
 from chatmaster.store.binary import find_program
 from tests.support import processes
+from tests.support.programs import has_tls
 from tests.support.server import Chatmaster, DidNotStart
 from tests.support.store import RedisServer
 from tests.support.wait import until
@@ -80,16 +81,7 @@ def secured(redis_server: MakeStore, tmp_path: Path) -> tuple[str, Path]:
     return f"rediss://localhost:{port}/0", cert
 
 
-def _has_tls() -> bool:
-    program = shutil.which("redis-server")
-    if program is None:
-        return False
-    # It refuses to start in any case: for the port, or for what it does not know.
-    tried = subprocess.run([program, "--port", "0", "--tls-port", "1"], capture_output=True, text=True, timeout=10)
-    return "TLS support" not in tried.stdout and "Bad directive" not in tried.stdout + tried.stderr
-
-
-@pytest.mark.skipif(not _has_tls(), reason="no redis-server with TLS on PATH")
+@pytest.mark.skipif(not has_tls(), reason="no redis-server with TLS on PATH")
 def test_a_store_behind_tls_is_believed_by_its_certificate(chatmaster: Make, secured: tuple[str, Path]) -> None:
     url, cert = secured
     with pytest.raises(DidNotStart, match="certificate") as raised:

@@ -139,6 +139,24 @@ def test_a_permission_that_is_taken_away_while_it_runs_is_noticed(chatmaster: Ma
     assert "refused" not in repr(store.client.xrange(layout.key("chat", "lobby", "log")))
 
 
+@pytest.mark.parametrize(("taken", "given"), [("-subscribe", "+subscribe"), ("resetchannels", "&chat@*")])
+def test_subscriptions_that_are_forbidden_while_it_runs_are_noticed(
+    chatmaster: Make, redis_server: MakeStore, taken: str, given: str
+) -> None:
+    store = redis_server(tcp=True, program=REDIS)
+    store.client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *refusals.acl("chat").split())
+    server = chatmaster(workers=1, settings={"store.url": f"redis://app:secret@127.0.0.1:{store.port}/0"})
+    pids = server.pids
+    store.client.execute_command("ACL", "SETUSER", "app", taken)
+    until(lambda: ready(server)[0] == 503, 20, "it is not ready")
+    until(lambda: "NOPERM" in ready(server)[1], 20, "and says why")
+    until(lambda: server.status()["store"]["state"] == "refusing", 20, "status says so")
+    until(lambda: "NOPERM" in server.log(), 20, "so does the log")
+    store.client.execute_command("ACL", "SETUSER", "app", given)
+    until(lambda: ready(server)[0] == 200, 20, "it is ready again")
+    assert server.ctl("say", "lobby", "one").returncode == 0 and server.pids == pids
+
+
 @pytest.mark.parametrize(("login", "code"), [("", "NOAUTH"), (":wrong@", "WRONGPASS"), ("nobody:s3cret@", "WRONGPASS")])
 def test_a_wrong_login_is_refused_with_the_stores_words(
     chatmaster: Make, redis_server: MakeStore, login: str, code: str

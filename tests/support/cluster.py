@@ -5,12 +5,14 @@ Nodes can be killed, frozen, thawed and started again, have replicas, and give s
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
-from functools import partial
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import redis
 
 from chatmaster.runtime.fork import die_with_parent
-from chatmaster.store.binary import find_program
+from chatmaster.store.binary import ask_version, find_program
 from tests.support import processes, wait
 
 SLOTS = 16384
@@ -26,19 +28,27 @@ NODE_TIMEOUT = 1500  # ms, after which a node counts as gone
 
 
 class ClusterNodeProcess:
-    """One server of a cluster."""
+    """One server of a cluster. `login` has the arguments of redis-py for the test's own client, beside the port."""
 
-    def __init__(self, directory: Path, program: str, options: tuple[str, ...]) -> None:
+    def __init__(
+        self, directory: Path, program: str, options: tuple[str, ...], *, host: str, login: Mapping[str, Any]
+    ) -> None:
         self.directory = directory
         directory.mkdir(parents=True)
         self.port, self._bus_port = processes.free_port(), processes.free_port()
-        self._program, self._options = program, options
+        self._program, self._options = program, (*options, "--cluster-port", str(self._bus_port))
+        version = ask_version(Path(program))
+        if version is not None and version.kind == "redis" and version.version < (7,):
+            self._options, self._bus_port = options, self.port + 10_000  # always so, before that option
+        self._host, self._encrypted = host, bool(login.get("ssl"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, protocol=2, socket_timeout=5, decode_responses=True)
+        self.client = redis.Redis(
+            host=host, port=self.port, protocol=2, socket_timeout=5, decode_responses=True, **login
+        )
 
     @property
     def address(self) -> tuple[str, int]:
-        return "127.0.0.1", self.port
+        return self._host, self.port
 
     @property
     def id(self) -> str:
@@ -56,12 +66,13 @@ class ClusterNodeProcess:
 
     def start(self) -> None:
         parent = os.getpid()
+        ports = ["--port", "0", "--tls-port"] if self._encrypted else ["--port"]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory),
+                    self._program, *ports, str(self.port), "--bind", self._host, "--dir", str(self.directory),
                     "--save", "", "--appendonly", "yes", "--protected-mode", "no", "--cluster-enabled", "yes",
-                    "--cluster-port", str(self._bus_port), "--cluster-node-timeout", str(NODE_TIMEOUT),
+                    "--cluster-node-timeout", str(NODE_TIMEOUT),
                     "--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0", *self._options,
                 ],
                 cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -93,7 +104,7 @@ class ClusterNodeProcess:
         os.kill(self.pid, signal.SIGCONT)
 
     def meet(self, other: ClusterNodeProcess) -> None:
-        self.client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, other._bus_port)
+        self.client.execute_command("CLUSTER", "MEET", other._host, other.port, other._bus_port)
 
     def info(self, field: str) -> str:
         """One field of CLUSTER INFO."""
@@ -113,17 +124,37 @@ class ClusterServer:
     """Some masters with equal parts of the slots, each with so many replicas."""
 
     def __init__(
-        self, directory: Path, *, masters: int = 3, replicas: int = 0, program: str = "", options: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        *,
+        masters: int = 3,
+        replicas: int = 0,
+        program: str = "",
+        options: tuple[str, ...] = (),
+        host: str = "127.0.0.1",
+        login: Mapping[str, Any] | None = None,
     ) -> None:
         program = program or str(find_program().path)
         self.directory = directory
         count = masters * (1 + replicas)
-        self.nodes = [ClusterNodeProcess(directory / f"n{number}", program, options) for number in range(count)]
+        self.nodes = [
+            ClusterNodeProcess(directory / f"n{number}", program, options, host=host, login=login or {})
+            for number in range(count)
+        ]
         self.masters = self.nodes[:masters]
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return "redis+cluster://" + self.hosts
+
+    @property
+    def hosts(self) -> str:
+        """The nodes in the form of a URL."""
+        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self._addresses)
+
+    @property
+    def _addresses(self) -> list[tuple[str, int]]:
+        return [node.address for node in self.nodes]
 
     @property
     def clients(self) -> list[redis.Redis]:
@@ -135,7 +166,7 @@ class ClusterServer:
             node.start()
         for number, node in enumerate(self.masters):
             first, last = (SLOTS * at // len(self.masters) for at in (number, number + 1))
-            node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
+            node.client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last))  # before 7 there are no ranges
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             self.nodes[0].meet(node)
@@ -145,6 +176,11 @@ class ClusterServer:
         for node in self.nodes[len(self.masters) :]:
             wait.until(partial(_follows, node), 20, "the replica follows its master")
         return self
+
+    def empty(self) -> None:
+        """Forget all data."""
+        for node in self.masters:
+            node.client.flushall()
 
     def settle(self, nodes: Iterable[ClusterNodeProcess] | None = None) -> None:
         """Wait until all nodes know each other and every slot is served."""
@@ -166,14 +202,14 @@ class ClusterServer:
         source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
         keys: Any = source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100_000)
         for at, key in enumerate(sorted(keys)):
-            source.client.execute_command("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+            source.client.execute_command("MIGRATE", *target.address, key, 0, 5000)
             if at == len(keys) // 2:
                 during()
         if not keys:
             during()
         while left := source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1000):
             for key in left:
-                source.client.execute_command("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+                source.client.execute_command("MIGRATE", *target.address, key, 0, 5000)
         for node in (target, source, *(one for one in self.masters if one not in (target, source))):
             if node.running:
                 node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
@@ -196,6 +232,20 @@ class ClusterServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def is_wanted() -> bool:
+    """Whether the servers of tests are to have a cluster in place of their embedded stores."""
+    return os.environ.get("CHATMASTER_TEST_STORE", "") == "cluster"
+
+
+@lru_cache
+def shared() -> ClusterServer:
+    """A cluster for all servers of this test process, in place of their embedded stores; it dies with the process."""
+    made = ClusterServer(Path(tempfile.mkdtemp(prefix="cluster-")) / "c")
+    atexit.register(shutil.rmtree, made.directory.parent, ignore_errors=True)
+    atexit.register(made.close)
+    return made.__enter__()
 
 
 def _follows(node: ClusterNodeProcess) -> bool:

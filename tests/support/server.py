@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -24,12 +25,14 @@ from typing import Any
 from chatmaster.cli import control_client
 from chatmaster.cli.start import READY_FD
 from chatmaster.runtime.fork import die_with_parent
-from tests.support import processes, wait
+from tests.support import cluster, processes, wait
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 40.0  # seconds
 STOP_TIMEOUT = 25.0
 # A test does not wait longer than it must for clients that it does not have.
+_open: set[int] = set()  # numbers of the servers of this test process
+_numbers = itertools.count(1)
 DEFAULTS: Mapping[str, Any] = {"master.drain_timeout": 1.0, "master.ready_timeout": 20.0}
 
 
@@ -62,7 +65,8 @@ class Chatmaster:
         """
         self.app = app
         self.workers = workers
-        self.settings = {**DEFAULTS, **(settings or {})}
+        elsewhere, config = _elsewhere(settings or {}, config)
+        self.settings = {**DEFAULTS, **elsewhere, **(settings or {})}
         self.arguments = arguments
         self.prefix = prefix
         self.port = processes.free_port()
@@ -74,6 +78,8 @@ class Chatmaster:
         self.config_path.write_text(config)
         self.environment = _environment(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
+        self._number = next(_numbers)
+        _open.add(self._number)
 
     # ---- where it is -------------------------------------------------------------------------------
 
@@ -160,6 +166,7 @@ class Chatmaster:
 
     def close(self) -> None:
         """End everything that is left: in order first, then by force; remove the directory."""
+        _open.discard(self._number)
         if self.process is not None:
             below = processes.tree(self.process.pid) if self.running else []
             try:
@@ -248,6 +255,17 @@ class Chatmaster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _elsewhere(settings: Mapping[str, Any], config: str) -> tuple[Mapping[str, Any], str]:
+    """Settings and configuration of a server without a store of its own, where CHATMASTER_TEST_STORE=cluster is set."""
+    if not cluster.is_wanted() or "store.url" in settings or "[store]" in config:
+        return {}, config
+    if not _open:
+        cluster.shared().empty()
+    elif "[master]" not in config:
+        config += f'\n[master]\nname = "chat-{max(_open)}"\n'
+    return {"store.url": cluster.shared().url}, config
 
 
 def toml(value: Any) -> str:

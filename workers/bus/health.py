@@ -4,6 +4,7 @@
 
 * every `INTERVAL` a script publishes a stamp; the script also writes, and refuses on a replica, so that its answer
   shows whether the store takes the messages of clients;
+* with each stamp the worker subscribes to the stamps once more: a store that forbids that by now says so;
 * when no stamp has come back for `DEAF_AFTER`, every connection is opened again;
 * when no stamp has come back although the store has answered new connections for `HOPELESS_AFTER`, something is wrong
   with this process, and `deaf` is called, so that the process can be replaced. The time of the store's own outage does
@@ -27,6 +28,7 @@ DEAF_AFTER = 6.0
 # Two more rounds of reconnecting, each with time for a store that restarts.
 HOPELESS_AFTER = 20.0
 LOOK = 0.5
+HEARD_AFTER = 2  # intervals without a refusal after which subscriptions count as allowed again
 
 
 class HealthProbe:
@@ -51,7 +53,13 @@ class HealthProbe:
         self.reconnects = 0
         self._waiting_since = time.monotonic()  # the time from which DEAF_AFTER counts
         self._ignored_since = 0.0  # the time since which the store answers new connections only; 0: it does not
-        self.refusal = ""  # the store's refusal of the last stamp; "": the store took the stamp
+        self._refused = ""  # the store's refusal of the last stamp; "": the store took the stamp
+        self.unheard_words, self._unheard_at = "", 0.0  # the last refusal of a subscription, and when that was
+
+    @property
+    def refusal(self) -> str:
+        """Why the store does not take stamps, or does not deliver them, in its words; "": it does both."""
+        return self._refused or self.unheard_words
 
     @property
     def age(self) -> float:
@@ -71,11 +79,19 @@ class HealthProbe:
 
     def taken(self) -> None:
         """The store has made the write that goes with a stamp."""
-        self.refusal = ""
+        self._refused = ""
 
     def refused(self, words: str) -> None:
         """The store refuses writes: it is reachable, so reconnecting would not help."""
-        self.refusal = words
+        self._refused = words
+        self._is_reachable()
+
+    def unheard(self, words: str) -> None:
+        """The store refuses subscriptions; stamps may come back by those that it took before."""
+        self.unheard_words, self._unheard_at = words, time.monotonic()
+        self._is_reachable()
+
+    def _is_reachable(self) -> None:
         self._waiting_since = time.monotonic()
         self._ignored_since = 0.0
 
@@ -85,6 +101,8 @@ class HealthProbe:
         self.rtt = now - int(stamp) / 1e9
         self.back_at = self._waiting_since = now
         self._ignored_since = 0.0
+        if now - self._unheard_at > HEARD_AFTER * INTERVAL:
+            self.unheard_words = ""
 
     async def _watch(self) -> None:
         began = last_sent = last_asked = time.monotonic()

@@ -75,9 +75,9 @@ class RedisBus(StoreBus):
             self._opener.database,
             sink,
             probe_channel=self._probe_channel,
-            probed=server.probe.returned,
+            probed=server.stamp_returned,
             reconnect=server.reconnect_subscription,
-            refused=self._subscription_refused,
+            refused=server.subscription_refused,
         )
         server.serve(self._commands, self._reads, self._subscription)
 
@@ -162,10 +162,6 @@ class RedisBus(StoreBus):
     def unsubscribe(self, room: str) -> None:
         """See the port."""
         self._subscription.unsubscribe(room)
-
-    def _subscription_refused(self, words: str) -> None:
-        self._server.refused(words)
-        self._server.reconnect_subscription()
 
     def _publish_probe(self, stamp: bytes) -> None:
         args: list[Any] = [self._probe_channel, stamp]

@@ -80,11 +80,13 @@ class ScriptRunner(Protocol):
 
 # ---- a cluster ---------------------------------------------------------------------------------------
 
-# Redis 7 sends what SPUBLISH publishes to the nodes of the shard alone. Before that PUBLISH reaches all nodes.
+# Redis 7 sends what SPUBLISH publishes to the nodes of the shard alone. Before that PUBLISH reaches all nodes. Another
+# error than that of an unknown command is the script's: with PUBLISH instead, which nobody hears there, it would hide.
 _PUBLISH = """local function publish_in_shard(channel, data)
   local sent = redis.pcall('SPUBLISH', channel, data)
-  if type(sent) == 'table' and sent.err then return redis.call('PUBLISH', channel, data) end
-  return sent
+  if type(sent) ~= 'table' or not sent.err then return sent end
+  if string.find(string.lower(sent.err), 'unknown .* ?command') then return redis.call('PUBLISH', channel, data) end
+  return redis.call('SPUBLISH', channel, data)
 end
 """
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
-from chatmaster.store.refusals import explained
+from chatmaster.store.refusals import code_of, explained
 from workers.bus.connection import StoreConnection, pack
 from workers.bus.health import DEAF_AFTER, HealthProbe
 from workers.bus.outage_log import Outage
@@ -29,6 +29,7 @@ FOR_COMMANDS: Final = "for commands"
 FOR_READING: Final = "for reading"
 FOR_PUBLISHED: Final = "for what is published"
 FOR_WRITING: Final = "for writing"
+FOR_SUBSCRIBING: Final = "for subscribing"
 
 
 class ConnectionUser(Protocol):
@@ -45,8 +46,15 @@ class ConnectionUser(Protocol):
         """The connection is gone."""
 
 
+class SubscriptionUser(ConnectionUser, Protocol):
+    """What has the connection for what is published."""
+
+    def ask_again(self) -> None:
+        """Ask for the stamps of the probe once more, which shows whether the server still allows it."""
+
+
 class StoreServer:
-    """The connections to one server. `publish_probe(stamp)` publishes what must come back to `probe.returned`.
+    """The connections to one server. `publish_probe(stamp)` publishes what must come back to `stamp_returned`.
 
     `whole` judges the server's answer to `question` on a connection of its own: whether it serves others. `deaf` is
     called when only a new process can help.
@@ -67,17 +75,18 @@ class StoreServer:
         self._name = name
         self._question, self._whole = question, whole
         self._timeout = timeout
+        self._publish_probe = publish_probe
         self.outage = Outage()
         self.refusal = ""  # the server's words when it last refused everything
         self.probe = HealthProbe(
-            publish=publish_probe, reconnect=self.reconnect_all, store_answers=self._answers, deaf=deaf
+            publish=self._send_probe, reconnect=self.reconnect_all, store_answers=self._answers, deaf=deaf
         )
 
     def serve(
         self,
         commands: ConnectionUser,
         reads: ConnectionUser,
-        subscription: ConnectionUser,
+        subscription: SubscriptionUser,
         *,
         where: str = "",
         gone: Callable[[], None] | None = None,
@@ -95,7 +104,7 @@ class StoreServer:
 
             return Reconnector(f"{what} at {where}" if where else what, self._opener, self.outage, up=up, down=down)
 
-        self._users = commands, subscription
+        self._commands, self._subscription = commands, subscription
         self._lines = (
             line(FOR_COMMANDS, commands, self._commands_up),
             line(FOR_READING, reads, reads.up),
@@ -132,13 +141,24 @@ class StoreServer:
             return "refusing"
         if not self.probe.back_at:
             return "starting"
-        connected = all(user.usable for user in self._users)
+        connected = self._commands.usable and self._subscription.usable
         return "ready" if connected and self.probe.age < DEAF_AFTER else "away"
 
     def refused(self, words: str) -> None:
         """The server refuses whatever comes by one of the connections."""
         self.refusal = words
         self.outage.refused(explained(words, self._name))
+
+    def subscription_refused(self, words: str) -> None:
+        """The server refuses a subscription. Those that it took before are kept where it forbids new ones."""
+        if code_of(words) != "NOPERM":
+            self.refused(words)
+            self.reconnect_subscription()
+            return
+        self.refusal = words
+        self.probe.unheard(words)
+        why = f"the store allows no subscription: {explained(words, self._name)}"
+        self.outage.failed(FOR_SUBSCRIBING, StoreRefused(why))
 
     # ---- connections -------------------------------------------------------------------------------
 
@@ -156,15 +176,14 @@ class StoreServer:
         self._lines[2].reconnect()
 
     def _commands_up(self, link: StoreConnection) -> None:
-        commands, subscription = self._users
         self._reads_follow()
-        commands.up(link)
-        if subscription.usable:
+        self._commands.up(link)
+        if self._subscription.usable:
             self.probe.send()
 
     def _subscription_up(self, link: StoreConnection) -> None:
         self._reads_follow()
-        self._users[1].up(link)
+        self._subscription.up(link)
         self.probe.send()
 
     def _reads_follow(self) -> None:
@@ -173,6 +192,16 @@ class StoreServer:
             self.reconnect_reads()
 
     # ---- the probe ---------------------------------------------------------------------------------
+
+    def _send_probe(self, stamp: bytes) -> None:
+        self._subscription.ask_again()
+        self._publish_probe(stamp)
+
+    def stamp_returned(self, stamp: bytes) -> None:
+        """A stamp came by the subscription."""
+        self.probe.returned(stamp)
+        if not self.probe.unheard_words:
+            self.outage.over(FOR_SUBSCRIBING)
 
     def probe_answered(self, reply: Any) -> None:
         """The server's answer to the publication of a stamp, or a BusError."""

@@ -57,6 +57,7 @@ class Subscription:
         self._orders: list[tuple[bytes, bytes]] = []  # verb and channel, to be sent at the end of this turn
         self._unconfirmed: dict[bytes, tuple[int, str]] = {}  # orders under way for a channel; the last's answer counts
         self._scheduled = False
+        self._refused_since = False  # whether an order was refused on this connection
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -94,6 +95,7 @@ class Subscription:
         self._link = link
         link.replied = self._replied
         self._orders = []
+        self._refused_since = False
         self._follow_shared(link)
         for channel, room in self._rooms.items():
             self._order(b"SUBSCRIBE", channel, room)
@@ -113,6 +115,15 @@ class Subscription:
     def _ended(self) -> None:
         """Tell that the subscriptions ended with the connection."""
         self._sink.disconnected()
+
+    def ask_again(self) -> None:
+        """Ask for a channel of the probe once more: a store that forbids subscriptions by now refuses, and says so.
+
+        Where the store refused before, the answer that it does not any more is the time to ask for all channels again.
+        """
+        channel = min(self._probes, default=None)
+        if self._link is not None and channel is not None:
+            self._link.write(pack(self._verb(b"SUBSCRIBE"), channel))
 
     # ---- out ---------------------------------------------------------------------------------------
 
@@ -168,9 +179,12 @@ class Subscription:
             self._shared_answered(channel, ended=kind.endswith(b"unsubscribe"))
         elif channel not in self._probes:
             self._confirmed(channel, ended=kind.endswith(b"unsubscribe"))
+        elif self._refused_since:
+            self._reconnect()
 
     def _not_a_message(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
+            self._refused_since = True
             self._refused(str(reply))
         else:
             logger.warning("the subscription received %r; reconnecting", reply)

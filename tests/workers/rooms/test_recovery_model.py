@@ -5,69 +5,39 @@ The model keeps what was really written; each mutant is a rule that somebody mig
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from workers.bus.port import LogState, Position, Reign
-from workers.rooms.recovery import HistoryReset, Verdict, epoch_at, judge
+from tests.workers.rooms.lineage import Log, model, steps_with
+from workers.bus.port import LogState, Position
+from workers.rooms.recovery import HistoryReset, Verdict, judge
 
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("publish"), st.integers(1, 4)),
-        st.tuples(st.just("restart"), st.integers(0, 6)),  # and lose so many entries
-        st.tuples(st.just("read"), st.integers(0, 2)),  # one of three readers reads to the top
-        st.tuples(st.just("trim"), st.integers(0, 3)),
-        st.tuples(st.just("move"), st.just(0)),  # of the shard to the other of two nodes, which loses nothing
-    ),
-    max_size=40,
-)
+# "move": of the shard to the other of two nodes, which loses nothing.
+STEPS = steps_with(st.tuples(st.just("move"), st.just(0)))
 
 
 @dataclass
-class Log:
-    """What the store has; `reigns` is rolled back together with it, as in the scripts."""
+class MovingLog(Log):
+    """A log that one of two nodes has. A node forgets nothing of what came with the shard: that came whole."""
 
-    entries: list[int] = field(default_factory=list)  # the identity of each message, by offset - 1
-    history: list[tuple[int, list[tuple[str, int]]]] = field(default_factory=list)
-    reigns: list[tuple[str, int]] = field(default_factory=lambda: [("r0", 1)])
-    reign: int = 0  # of all nodes, the last one that began
     nodes: list[str] = field(default_factory=lambda: ["r0", "s0"])  # the reign of each
     at: int = 0  # the node that has the log
     aliases: int = 0
+    came_with: int = 0  # entries, when the node got the shard
     alias: tuple[str, str] = ("", "")  # the present reign, and what it is called where it came back
-    written: int = 0
-    first: int = 1
-
-    def publish(self, epoch: Callable[[Log], str]) -> None:
-        if self.reigns[-1][0] != epoch(self):
-            self.reigns.append((epoch(self), len(self.entries) + 1))
-        self.written += 1
-        self.entries.append(self.written)
-        self.history.append((len(self.entries), list(self.reigns)))
 
     def restart(self, lost: int) -> None:
-        self.reign += 1
+        super().restart(min(lost, len(self.entries) - self.came_with))
         self.nodes[self.at] = f"r{self.reign}"
-        del self.entries[max(len(self.entries) - lost, 0) :]
-        self.first = min(self.first, len(self.entries) + 1)
-        if not lost:
-            return
-        self.history = [one for one in self.history if one[0] <= len(self.entries)]
-        self.reigns = list(self.history[-1][1]) if self.history else [("r0", 1)]
 
-    def state(self, epoch: Callable[[Log], str]) -> LogState:
-        reigns = list(self.reigns)
-        if reigns[-1][0] != epoch(self):
-            reigns.append((epoch(self), len(self.entries) + 1))
-            self.reigns = reigns  # a look writes it down
-        return LogState(reigns[-1][0], len(self.entries), self.first, tuple(Reign(*one) for one in reigns))
+    def move(self, _: int) -> None:
+        self.at, self.came_with = 1 - self.at, len(self.entries)
 
 
-def present_reign(log: Log) -> str:
+def present_reign(log: MovingLog) -> str:
     """The reign of the node; one that comes back gets an alias, as in log.lua."""
     reign = log.nodes[log.at]
     listed = log.reigns[-1][0]
@@ -80,17 +50,17 @@ def present_reign(log: Log) -> str:
     return reign
 
 
-def reign_without_alias(log: Log) -> str:
+def reign_without_alias(log: MovingLog) -> str:
     """Mutant: a reign that comes back is called as before."""
     return log.nodes[log.at]
 
 
-def one_epoch(log: Log) -> str:
+def one_epoch(log: MovingLog) -> str:
     """Mutant: the log has one epoch for ever."""
     return "r0"
 
 
-def counted_epoch(log: Log) -> str:
+def counted_epoch(log: MovingLog) -> str:
     """Mutant: a number that is kept in the log and grows at each restart is rolled back with it."""
     return f"r{min(log.reign, len(log.reigns))}"
 
@@ -109,61 +79,8 @@ def judge_one_too_far(position: Position, state: LogState) -> Verdict:
     return judge(position, state)
 
 
-def play(steps, epoch: Callable[[Log], str], judge_: Callable[[Position, LogState], Verdict]) -> None:
-    log = Log()
-    positions = [Position("r0", 0)] * 3
-    seen: list[dict[int, int]] = [{}, {}, {}]
-    for what, number in steps:
-        if what == "publish":
-            for _ in range(number):
-                log.publish(epoch)
-        elif what == "restart":
-            log.restart(number)
-        elif what == "trim":
-            log.first = min(log.first + number, len(log.entries) + 1)
-        elif what == "move":
-            log.at = 1 - log.at
-        else:
-            _read(log, number, positions, seen, epoch, judge_)
-
-
-def _read(log, reader, positions, seen, epoch, judge_) -> None:
-    state = log.state(epoch)
-    verdict = judge_(positions[reader], state)
-    mine = seen[reader]
-    true_line = all(offset <= state.top and log.entries[offset - 1] == entry for offset, entry in mine.items())
-    if isinstance(verdict, HistoryReset):
-        # What may be lost besides messages is that somebody looked.
-        known = positions[reader].epoch in [reign.epoch for reign in state.reigns]
-        assert not true_line or not known, "a reset although nothing was lost"
-        seen[reader] = mine = {}
-    else:
-        assert true_line, "what was read is not what the log says, and nobody was told"
-        if verdict.gap is not None:
-            assert verdict.gap == (positions[reader].offset + 1, state.first - 1)
-    for offset in range(verdict.after + 1, state.top + 1):
-        assert log.entries[offset - 1] not in mine.values(), "the same message twice"
-    # What a gap passed over was on the line too.
-    mine.update(enumerate(log.entries, start=1))
-    # Written under its own epoch, but at the top the present reign is the better one to remember.
-    positions[reader] = Position(state.epoch, state.top)
-    assert state.top == 0 or epoch_at(state.top, state) in [reign.epoch for reign in state.reigns]
-
-
-def model(epoch, judge_, examples: int):
-    @settings(
-        max_examples=examples, deadline=None, database=None, derandomize=True,
-        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(STEPS)
-    def run(steps):
-        play(steps, epoch, judge_)
-
-    return run
-
-
 def test_a_reader_is_told_exactly_when_what_it_saw_is_gone():
-    model(present_reign, judge, 800)()
+    model(STEPS, partial(MovingLog, present_reign, "r0"), judge, 800)()
 
 
 @pytest.mark.parametrize(
@@ -179,4 +96,4 @@ def test_a_reader_is_told_exactly_when_what_it_saw_is_gone():
 )
 def test_the_model_finds_what_weaker_rules_get_wrong(epoch, judge_):
     with pytest.raises(AssertionError):
-        model(epoch, judge_, 4000)()
+        model(STEPS, partial(MovingLog, epoch, "r0"), judge_, 4000)()

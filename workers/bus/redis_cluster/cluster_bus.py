@@ -37,6 +37,7 @@ from workers.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 IDLE: Final = 30.0  # seconds for which a node without shards keeps its connections
+FOR_SHARDS: Final = "for some shards"
 STARTING: Final = 3.0  # seconds for which a start waits for a node that does not answer while others do
 
 
@@ -262,6 +263,11 @@ class ClusterBus(StoreBus):
                 node.reconnect_all()
         self.publish_verb = "SPUBLISH" if found.sharded else "PUBLISH"
         self._assign(enumerate(found.owners))
+        if away := found.owners.count(None):
+            words = f"no node serves {away} of {SHARDS} shards: their rooms are unavailable"
+            self._outage.failed(FOR_SHARDS, Unavailable(words))
+        else:
+            self._outage.over(FOR_SHARDS)
         unused = time.monotonic() - IDLE
         for address in [one for one, node in self._nodes.items() if not node.shards and node.used < unused]:
             self._tasks.start(self._nodes.pop(address).stop(), what="leave a node of the cluster")
@@ -350,8 +356,7 @@ class ClusterBus(StoreBus):
         if redirect is not None and (number := SHARD_OF_SLOT.get(redirect.slot)) is not None:
             self._assign([(number, None)])
         else:
-            node.refused(words)
-            node.reconnect_all()
+            node.subscription_refused(words)
         self._topology.doubt()
 
     def _run_probe(

@@ -51,7 +51,7 @@ class ClusterNode(StoreServer):
         super().__init__(
             opener,
             name=name,
-            publish_probe=self._publish_probe,
+            publish_probe=self._publish_stamp,
             question=("CLUSTER", "INFO"),
             whole=lambda answer: b"cluster_state:ok" in answer,
             timeout=timeout,
@@ -74,7 +74,7 @@ class ClusterNode(StoreServer):
             sink,
             probe_channel_of=self._probe_channel,
             sharded=sharded,
-            probed=self.probe.returned,
+            probed=self.stamp_returned,
             reconnect=self.reconnect_subscription,
             refused=lambda words: corrected(address, words),
             lost=lost,
@@ -96,7 +96,7 @@ class ClusterNode(StoreServer):
     def _probe_channel(self, shard: int) -> bytes:
         return layout.channel_in(self._name, 0, shard, f"{PROBE}-{self._token}").encode()
 
-    def _publish_probe(self, stamp: bytes) -> None:
+    def _publish_stamp(self, stamp: bytes) -> None:
         shard = min(self.shards, default=None)
         if shard is None:
             self.probe.returned(stamp)  # nothing is expected of a node without shards

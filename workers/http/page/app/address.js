@@ -5,19 +5,22 @@
 
 export const ROOM_NAME = /^[\p{L}\p{M}\p{N}_.:-]{1,64}$/u; // in NFC; the server has the last word
 
+const NOWHERE = { id: "", offset: null };
+const SOMEBODY = /^@[^/\s]{1,64}$/u;
+
 /**
  * @param {string} hash with its #
- * @returns {{id: string, offset: number | null}}
+ * @returns {{id: string, offset: number | null}} with the id "" where that is no place
  */
 export function placeIn(hash) {
   let words;
   try {
     words = decodeURIComponent(hash.slice(1)).normalize("NFC"); // as names are kept
   } catch {
-    return { id: "", offset: null };
+    return NOWHERE;
   }
   const [, id = words, digits] = /^(.*)\/([0-9]{1,15})$/.exec(words) ?? [];
-  return { id, offset: digits ? Number(digits) : null };
+  return ROOM_NAME.test(id) || SOMEBODY.test(id) ? { id, offset: digits ? Number(digits) : null } : NOWHERE;
 }
 
 /**

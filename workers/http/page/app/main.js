@@ -32,6 +32,7 @@ import { learnWords, t } from "./words.js";
 
 const FIRST_ROOM = "lobby";
 const READ_EVERY = 1000; // ms
+const MOST_ROOMS = 100; // of one connection, as the server has it unless it is told otherwise
 /** @type {("edited" | "deleted" | "reacted")[]} */
 const CHANGES = ["edited", "deleted", "reacted"];
 /** @type {("muted" | "unmuted")[]} */
@@ -52,7 +53,7 @@ export class App {
     this.login = new Login(this);
     this.chat = connect(address(), {
       rooms: this.rooms(),
-      name: kept.get("name", undefined),
+      name: kept.get("name", ""),
       token: () => this.login.token(),
       storage: browserStorage(),
     });
@@ -111,7 +112,7 @@ export class App {
     if (first) this.outbox.restore();
     loadWhenIdle(() => this.chat.state.state === "connected" && import("./person.js"));
     colourAgain();
-    this.keepRooms();
+    if (first) this.keepRooms(); // later, another tab may have left one
     if (first || !this.model.current) this.begin();
     else this.refresh();
   }
@@ -119,9 +120,14 @@ export class App {
   /** The place in the address, or where one was the last time. */
   begin() {
     const { id, offset } = placeIn(location.hash);
-    const last = kept.get("last", "");
+    const last = placeIn(hashOf(kept.get("last", ""))).id;
     const known = this.rooms().includes(last) || last.startsWith("@");
+    if (!id) this.tellNowhere();
     this.open(id || (known && last) || this.rooms()[0] || FIRST_ROOM, { offset, instead: true });
+  }
+
+  tellNowhere() {
+    if (location.hash) toast(t("This address leads to no room and to nobody"));
   }
 
   /** @param {Left} left */
@@ -170,6 +176,10 @@ export class App {
 
   listenToPage() {
     addEventListener("hashchange", () => this.addressChanged());
+    document.querySelector(".skip")?.addEventListener("click", (event) => {
+      event.preventDefault(); // its address is no room's
+      byId("text").focus();
+    });
     addEventListener("focus", () => this.looked());
     document.addEventListener("visibilitychange", () => this.looked());
     byId("room-menu").addEventListener("click", (/** @type {any} */ { currentTarget }) =>
@@ -192,7 +202,10 @@ export class App {
   addressChanged() {
     if (this.login.addressChanged()) return;
     const { id, offset } = placeIn(location.hash);
-    this.open(id, { offset, join: !this.leftByHand.has(id) }); // Back is no wish to join again
+    if (!id) {
+      this.tellNowhere();
+      if (this.model.current) history.replaceState(null, "", hashOf(this.model.current.id));
+    } else this.open(id, { offset, join: !this.leftByHand.has(id) }); // Back is no wish to join again
   }
 
   /**
@@ -202,8 +215,8 @@ export class App {
    *   place in the browser's history
    */
   open(id, { offset = null, join = true, instead = false } = {}) {
-    if (!id || (!id.startsWith("@") && !ROOM_NAME.test(id))) return;
     const { model } = this;
+    if (!id) return;
     const conversation = model.conversation(id);
     if (placeIn(location.hash).id !== id) {
       if (instead) history.replaceState(null, "", hashOf(id, offset));
@@ -282,16 +295,14 @@ export class App {
 
   /** @returns {string[]} */
   rooms() {
-    const rooms = kept.get("rooms", [FIRST_ROOM]).filter((/** @type {string} */ room) => ROOM_NAME.test(room));
-    const asked = placeIn(location.hash).id;
-    return asked && ROOM_NAME.test(asked) && !rooms.includes(asked) ? [asked, ...rooms] : rooms;
+    return roomsAmong([placeIn(location.hash).id, ...kept.get("rooms", [FIRST_ROOM])]);
   }
 
   /** Add the rooms that we are in: other tabs have theirs in the same list. */
   keepRooms() {
     const ours = [...this.model.conversations.values()].filter((one) => !one.direct && one.joined).map((one) => one.id);
     for (const id of ours) this.leftByHand.delete(id);
-    kept.set("rooms", [...new Set([...kept.get("rooms", []), ...ours])]);
+    kept.set("rooms", roomsAmong([...ours, ...kept.get("rooms", [])]));
     this.attention.pushSoon();
   }
 
@@ -430,6 +441,10 @@ export class App {
     }
   }
 }
+
+/** @param {any[]} names @returns {string[]} each once, and no more than a connection may have */
+const roomsAmong = (names) =>
+  [...new Set(names)].filter((name) => typeof name === "string" && ROOM_NAME.test(name)).slice(0, MOST_ROOMS);
 
 function address() {
   const url = new URL(location.href);

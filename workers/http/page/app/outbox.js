@@ -58,7 +58,7 @@ export class Outbox {
 
   /** Bring back what a reload interrupted. */
   restore() {
-    for (const outgoing of keptInTab.get(KEPT, [])) {
+    for (const outgoing of keptInTab.get(KEPT, []).filter(isOutgoing)) {
       const conversation = this.model.conversation(outgoing.id);
       if (conversation.outgoing.some((one) => one.key === outgoing.key)) continue;
       conversation.outgoing.push(outgoing);
@@ -141,6 +141,10 @@ export class Outbox {
     this.model.changed("messages", this.model.conversation(outgoing.id));
   }
 }
+
+/** @param {any} kept */
+const isOutgoing = (kept) =>
+  [kept?.id, kept?.key, kept?.text, kept?.from?.name].every((one) => typeof one === "string");
 
 /**
  * A server's error as a sentence.

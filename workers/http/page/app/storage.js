@@ -1,4 +1,7 @@
-/** Owns what the browser keeps: JSON values that may be missing, broken or forbidden without harm. */
+/**
+ * Owns what the browser keeps: JSON values that may be missing, broken or of another type than the page writes, without
+ * harm. Where the browser keeps nothing, or has no space left, a value lasts as long as the page.
+ */
 
 const PREFIX = "chatmaster.";
 
@@ -7,15 +10,19 @@ class Kept {
   /** @param {() => Storage} area */
   constructor(area) {
     this.area = area;
+    /** @type {Map<string, any>} what the browser did not take */
+    this.refused = new Map();
   }
 
   /**
    * @param {string} name
-   * @param {any} [otherwise]
+   * @param {any} [otherwise] also where the value is not of its type
    */
   get(name, otherwise) {
+    if (this.refused.has(name)) return this.refused.get(name) ?? otherwise;
     try {
-      return JSON.parse(this.area().getItem(PREFIX + name) ?? "null") ?? otherwise;
+      const value = JSON.parse(this.area().getItem(PREFIX + name) ?? "null") ?? otherwise;
+      return otherwise === undefined || kindOf(value) === kindOf(otherwise) ? value : otherwise;
     } catch {
       return otherwise;
     }
@@ -27,14 +34,18 @@ class Kept {
    * @param {unknown} value
    */
   set(name, value) {
+    this.refused.delete(name);
     try {
       if (value === undefined || value === null || value === "") this.area().removeItem(PREFIX + name);
       else this.area().setItem(PREFIX + name, JSON.stringify(value));
     } catch {
-      // Full or forbidden: the page works without.
+      this.refused.set(name, value);
     }
   }
 }
+
+/** @param {any} value */
+const kindOf = (value) => (Array.isArray(value) ? "list" : typeof value);
 
 /** For this browser. */
 export const kept = new Kept(() => localStorage);
@@ -55,6 +66,7 @@ const LOOKS = ["theme", "language", "people", "notify", "sound"]; // of the brow
 
 /** Remove all that is kept of a person, in this tab and for this browser. */
 export function forgetPerson() {
+  for (const { refused } of [kept, keptInTab]) refused.clear();
   try {
     for (const area of [sessionStorage, localStorage])
       for (const key of Object.keys(area))

@@ -64,7 +64,7 @@ export class Core {
     const rooms = [...this.rooms].map(([room, { position }]) => (position ? { room, since: position } : { room }));
     this.token = token || this.guestToken;
     // JSON leaves out what is undefined.
-    return { type: "hello", id: HELLO, rooms, token: this.token || undefined, name: this.name };
+    return { type: "hello", id: HELLO, rooms, token: this.token || undefined, name: this.name || undefined };
   }
 
   /**

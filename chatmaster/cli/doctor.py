@@ -387,7 +387,7 @@ def _judge_store(facts: Mapping[str, Any], found: str) -> Iterator[Finding]:
     )
     yield from _shards(facts)
     yield _durability(facts["durability"], facts["replicas"])
-    yield from _replicas(facts["replicas"], facts["replica_lag"])
+    yield from _replicas(facts["replicas"], facts["replica_lag"], facts.get("replicas_to_write", -1))
     yield from _memory(facts["used_memory"], facts["max_memory"])
     if facts["maxmemory_policy"] not in ("", "noeviction"):
         advice = "the store evicts messages when memory is short: CONFIG SET maxmemory-policy noeviction"
@@ -426,7 +426,9 @@ def _durability(durability: str, replicas: int) -> Finding:
             advice = "a crash of the store's machine may lose acknowledged messages: CONFIG SET appendfsync always"
             return Finding("warning", "durability", "synced once a second", advice, STORE)
         case "replica":
-            advice = "messages that no replica has yet are lost with the store: min-replicas-to-write 1 limits the loss"
+            advice = (
+                "messages that no replica has yet are lost with the store, and `reset` says so to everybody concerned"
+            )
             found = f"memory of {replicas + 1} servers"
             return Finding("warning", "durability", found, advice, STORE)
         case "memory":
@@ -442,9 +444,13 @@ def _durability(durability: str, replicas: int) -> Finding:
             )
 
 
-def _replicas(count: int, lag: int) -> Iterator[Finding]:
+def _replicas(count: int, lag: int, to_write: int) -> Iterator[Finding]:
     if not count:
         return
+    if not to_write:
+        found = "min-replicas-to-write is 0: a master that was replaced and does not know it goes on acknowledging"
+        advice = "what it takes then is lost: CONFIG SET min-replicas-to-write 1, on every server (and CONFIG REWRITE)"
+        yield Finding("warning", "replicas to write", found, advice, STORE)
     found = f"{counted(count, 'replica')}, at most {size(lag)} behind"
     if lag > _LAG_TOLERATED:
         advice = "what a replica lacks is lost in a failover: look at its load and at the network between the two"

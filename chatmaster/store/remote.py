@@ -38,6 +38,7 @@ class StoreFacts:
     shards_away: int = 0  # of a cluster: shards that no node serves now
     whole_or_nothing: bool = False  # of a cluster: with one shard away all nodes refuse everything
     masters: int = 1
+    replicas_to_write: int = -1  # without which the master refuses writes (min-replicas-to-write); -1: not known
 
 
 _OLDEST: Final = (6, 2)
@@ -139,6 +140,7 @@ def _inspect_cluster(where: store_url.StoreUrl, timeout: float, name: str) -> St
         shards_away=away,
         whole_or_nothing=any(one.whole_or_nothing for one in facts),
         masters=len(shards),
+        replicas_to_write=min((one.replicas_to_write for one in facts if one.replicas), default=-1),
     )
 
 
@@ -197,6 +199,7 @@ def _facts(client: redis.Redis, *, fails_over: bool) -> StoreFacts:
         used_memory=int(info.get("used_memory", 0)),
         max_memory=int(info.get("maxmemory", 0)),
         whole_or_nothing=config.get("cluster-require-full-coverage") == "yes",
+        replicas_to_write=int(config.get("min-replicas-to-write", -1)),
     )
 
 
@@ -213,7 +216,9 @@ def _version(info: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _config(client: redis.Redis) -> Mapping[str, str]:
     try:
-        found = client.config_get("append*", "maxmemory-policy", "client-output-buffer-limit", "cluster-require*")
+        found = client.config_get(
+            "append*", "maxmemory-policy", "client-output-buffer-limit", "cluster-require*", "min-replicas-to-write"
+        )
     except redis.ResponseError:
         return {}  # forbidden by an ACL or renamed by a managed service
     return cast(Mapping[str, str], {_text(key): _text(value) for key, value in cast(Mapping[Any, Any], found).items()})

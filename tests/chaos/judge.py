@@ -3,8 +3,8 @@
 Every promise about delivery is one of four counts that have to be zero.
 
 * missing: something acknowledged that is in no store, or something in the store that a client was there for and neither
-  saw nor was told about (`gap`, `reset`); also a client that took entries for good which the log has lost, and was
-  never told so.
+  saw nor was told about (`gap`, `reset`); also a client that took entries for good which the log has lost, or that had
+  one acknowledged, and was never told so.
 * doubled: an entry shown twice, or one text stored twice.
 * out of order: an entry that is not the next one on its connection, or an author's later text stored before an earlier
   one that had its answer already.
@@ -184,6 +184,10 @@ def _judge_answers(one: Account, archives: Sequence[Archive], verdict: Verdict) 
             verdict.fault(MISSING, f"{one.name} had {said.text!r} acknowledged at {said.place}, and no store has it")
         elif archives[-1] not in holders:
             verdict.lost += 1
+            if not any(isinstance(note, Lost) for note in one.notes[said.noted :]):
+                verdict.fault(
+                    MISSING, f"{one.name} had {said.text!r} acknowledged, which was lost, and was never told so"
+                )
     _judge_turns(one, verdict)
 
 

@@ -76,8 +76,12 @@ def test_what_was_acknowledged_has_to_be_there():
     assert counts([], ALL, said=(said("x", 2),)) == {MISSING: 1}
     assert counts([], ALL, said=(said("x", 5),)) == {MISSING: 1}
     assert counts([], archive(3, 4, first=3), said=(said("x", 2),)) == {}  # trimmed
-    verdict = judge([Account("w", [], (said("a3", 3),))], [OLD, NEW])
-    assert verdict.lost == 1 and not verdict.faults
+    told = Lost(Place("b", 1))
+    for notes, faults in (([told], 0), ([], 1), ([*seen(1, epoch="b")], 1)):
+        verdict = judge([Account("w", notes, (said("a3", 3),))], [OLD, NEW])
+        assert (verdict.lost, verdict.counts[MISSING]) == (1, faults)
+    early = Said("a3", Place("a", 3), 0.0, 1, noted=1)  # told before it was acknowledged
+    assert judge([Account("w", [told], (early,))], [OLD, NEW]).counts[MISSING] == 1
 
 
 def test_what_was_said_after_an_answer_is_stored_after_it():

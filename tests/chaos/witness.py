@@ -63,6 +63,7 @@ class Said(Struct, frozen=True):
     place: Place
     at: float
     turn: int  # what has a higher one was said after this was answered
+    noted: int = 0  # notes that the client had written down when it was answered
 
 
 class Witness(Client):
@@ -102,7 +103,7 @@ class Witness(Client):
             self.unknown.add(text)
             return False
         assert ack.epoch is not None and ack.offset is not None
-        self.said.append(Said(text, Place(ack.epoch, ack.offset), time.monotonic(), turn))
+        self.said.append(Said(text, Place(ack.epoch, ack.offset), time.monotonic(), turn, len(self.notes)))
         return True
 
     def fall_asleep(self) -> None:

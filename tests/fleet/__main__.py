@@ -1,6 +1,7 @@
-"""`python -m tests.fleet --minutes 10 [--sentinel] [--seed N]`: three hosts in network namespaces, and what may happen.
+"""`python -m tests.fleet --minutes 10 [--sentinel|--cluster] [--seed N]`: three hosts in namespaces, and faults.
 
-A Redis with a replica (with --sentinel also three sentinels), HAProxy, nine clients. Takes root, iproute2 and haproxy.
+A Redis with a replica (with --sentinel also three sentinels; with --cluster six nodes), HAProxy, nine clients. Takes
+root, iproute2 and haproxy.
 Exits with 1 where a promise was broken or a fault was not got over, with 3 where this machine cannot do it.
 """
 
@@ -15,8 +16,7 @@ import sys
 import time
 
 from tests.chaos.namespaces import Unavailable
-from tests.fleet.faults import FAULTS
-from tests.fleet.run import FleetRun, name_of, report
+from tests.fleet.run import FleetRun, faults_of, name_of, report
 
 
 def main() -> int:
@@ -24,11 +24,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fleet", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
-    parser.add_argument("--sentinel", action="store_true", help="three sentinels that replace the store")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--sentinel", action="store_true", help="three sentinels that replace the store")
+    kind.add_argument("--cluster", action="store_true", help="a cluster of three masters with a replica each")
     parser.add_argument("--only", default="", help="faults whose name contains this")
     options = parser.parse_args()
-    if not any(options.only in name_of(one) for one in FAULTS):
-        parser.error(f"no fault's name contains {options.only!r}: {', '.join(map(name_of, FAULTS))}")
+    names = [name_of(one) for one in faults_of(cluster=options.cluster)]
+    if not any(options.only in name for name in names):
+        parser.error(f"no fault's name contains {options.only!r}: {', '.join(names)}")
     if shutil.which("haproxy") is None:
         print("this takes haproxy", file=sys.stderr)
         return 3
@@ -36,6 +39,7 @@ def main() -> int:
         options.seed,
         options.minutes * 60,
         sentinels=3 if options.sentinel else 0,
+        cluster=options.cluster,
         only=options.only,
         say=lambda text: print(text, flush=True),
     )

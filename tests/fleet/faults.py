@@ -8,12 +8,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from tests.fleet.fleet import HOSTS, Fleet
+from tests.fleet.cluster import ClusterStores
+from tests.fleet.fleet import FAKETIME, HOSTS, Fleet
 
 # Returns seconds until every client was served again.
 Fault = Callable[[Fleet, random.Random], Awaitable[float]]
 
 LASTS: Final = (8.0, 14.0)  # seconds of a partition
+SHARDS_MOVED: Final = 8  # besides that of the crowd's room
 REST: Final = 3.0  # seconds for the balancer to take a host in again
 
 
@@ -50,8 +52,31 @@ async def _cut(fleet: Fleet, chance: random.Random, cut: Callable[[int], None]) 
 async def store_killed(fleet: Fleet, chance: random.Random) -> float:
     """The store that has the role of the master dies; with sentinels the replica takes over."""
     began = time.monotonic()
-    fleet.losses.append(await asyncio.to_thread(fleet.stores.kill_master))
+    had = await asyncio.to_thread(fleet.stores.kill_master, chance)
+    if had is not None:
+        fleet.losses.append(had)
     return await fleet.recovered(began)
+
+
+async def shards_moved(fleet: Fleet, chance: random.Random) -> float:
+    """The crowd's room and some more shards move to other nodes of the cluster, with their keys, under load."""
+    assert isinstance(fleet.stores, ClusterStores)
+    began = time.monotonic()
+    await asyncio.to_thread(fleet.stores.reshard, chance, SHARDS_MOVED)
+    return await fleet.recovered(began)
+
+
+async def clock_skewed(fleet: Fleet, chance: random.Random) -> float:
+    """A host comes back with a clock that is hours off, serves with it for a while, and comes back with a true one."""
+    number, began = chance.randrange(HOSTS), time.monotonic()
+    await asyncio.to_thread(fleet.set_clock, number, chance.choice((-1, 1)) * chance.uniform(600, 7200))
+    try:
+        await fleet.all_ready()
+        took = await fleet.recovered(began)
+        await asyncio.sleep(chance.uniform(*LASTS))
+    finally:
+        await asyncio.to_thread(fleet.set_clock, number, 0.0)
+    return took
 
 
 async def rolling_upgrade(fleet: Fleet, chance: random.Random) -> float:
@@ -73,4 +98,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
     host_cut_from_balancer,
     store_killed,
     rolling_upgrade,
+    *([clock_skewed] if FAKETIME.exists() else []),
 )
+FAULTS_OF_CLUSTER: Final[tuple[Fault, ...]] = (*FAULTS, shards_moved)

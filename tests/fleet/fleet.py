@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import re
 import shutil
 import signal
@@ -19,6 +20,7 @@ from tests.chaos.archive import Archive
 from tests.chaos.crowd import Crowd
 from tests.chaos.judge import Verdict
 from tests.fleet.balancer import Balancer
+from tests.fleet.cluster import ClusterStores
 from tests.fleet.network import PORT, Network, inside
 from tests.fleet.stores import Stores
 from tests.support import processes
@@ -37,19 +39,25 @@ SETTINGS: Final = {
     "master.drain_timeout": 2.0,
     "server.trusted_proxies": ["10.231.0.0/16"],
 }
+FAKETIME: Final = Path("/usr/lib") / f"{platform.machine()}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
+FAKED: Final = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC", "FAKETIME_NO_CACHE")
 WELL: Final = 90.0  # seconds until everything runs again after a fault
 
 
 class Fleet:
     """One run's processes. `say` prints what happens."""
 
-    def __init__(self, seed: int, *, sentinels: int, say: Callable[[str], None] = print) -> None:
+    def __init__(self, seed: int, *, sentinels: int, cluster: bool = False, say: Callable[[str], None] = print) -> None:
         self.say = say
         self._seed = seed
         self.folder = Path(tempfile.mkdtemp(prefix="cm-fleet-"))
         self.network = Network(HOSTS)
         try:
-            self.stores = Stores(self.folder, self.network.store, sentinels=sentinels)
+            self.stores = (
+                ClusterStores(self.folder, self.network.store)
+                if cluster
+                else Stores(self.folder, self.network.store, sentinels=sentinels)
+            )
             addresses = {name_of(number): self.network.address(number) for number in range(HOSTS)}
             self._balancer = Balancer(
                 self.folder / "lb", self.network.balancer, self.network.balancer_address, addresses
@@ -165,6 +173,14 @@ class Fleet:
         host.process.wait(10)
         processes.end(pid for pid in everything if processes.alive(pid))
 
+    def set_clock(self, number: int, seconds: float) -> None:
+        """A host loses power, and starts again with its clock off by so many seconds; monotonic time is as before."""
+        host = self.hosts[number]
+        self.kill_host(number)
+        others = {name: value for name, value in host.environment.items() if name not in FAKED}
+        host.environment = others if not seconds else {**others, **faked(seconds)}
+        host.start()
+
     def upgrade(self, number: int) -> None:
         """Drain a host from another one, let it stop, and start another version there."""
         host, other = self.hosts[number], self.hosts[(number + 1) % HOSTS]
@@ -196,6 +212,11 @@ class Fleet:
         store = await asyncio.to_thread(lambda: self.stores.master)
         now = await self.crowd.settle(store.client)
         return self.crowd.judge(*self.losses, now)
+
+
+def faked(seconds: float) -> dict[str, str]:
+    """What makes libfaketime shift the clock of a process, and of those that it forks."""
+    return dict(zip(FAKED, (str(FAKETIME), f"{seconds:+.0f}s", "1", "1"), strict=True))
 
 
 def name_of(number: int) -> str:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from tests.chaos.judge import COLUMNS, Verdict
-from tests.fleet.faults import FAULTS, Fault
+from tests.fleet.faults import FAULTS, FAULTS_OF_CLUSTER, Fault
 from tests.fleet.fleet import Fleet
 
 
@@ -16,18 +16,26 @@ class FleetRun:
     """One run: what was done, how long each took to recover, what failed."""
 
     def __init__(
-        self, seed: int, seconds: float, *, sentinels: int, only: str = "", say: Callable[[str], None] = print
+        self,
+        seed: int,
+        seconds: float,
+        *,
+        sentinels: int = 0,
+        cluster: bool = False,
+        only: str = "",
+        say: Callable[[str], None] = print,
     ) -> None:
         self.took: defaultdict[str, list[float]] = defaultdict(list)  # seconds, by fault
         self.failures: list[str] = []
         self.logs = ""
         self._seed, self._seconds, self._sentinels, self._say = seed, seconds, sentinels, say
-        self._faults = [one for one in FAULTS if only in name_of(one)]
+        self._cluster = cluster
+        self._faults = [one for one in faults_of(cluster=cluster) if only in name_of(one)]
 
     async def run(self) -> Verdict:
         """Carry it out. Raises Unavailable where this machine cannot."""
         chance = random.Random(self._seed)
-        async with Fleet(self._seed, sentinels=self._sentinels, say=self._say) as fleet:
+        async with Fleet(self._seed, sentinels=self._sentinels, cluster=self._cluster, say=self._say) as fleet:
             began = time.monotonic()
             try:
                 for fault in order(chance, self._faults):
@@ -49,6 +57,11 @@ class FleetRun:
             return
         self.took[name].append(took)
         self._say(f"{at:7.1f}  {name}: every client served again after {took:.1f} s")
+
+
+def faults_of(*, cluster: bool) -> tuple[Fault, ...]:
+    """All faults of a fleet on one store, or on a cluster."""
+    return FAULTS_OF_CLUSTER if cluster else FAULTS
 
 
 def order(chance: random.Random, faults: Sequence[Fault]) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.store import RedisServer
 from tests.support.wait import until
 
 SERVICE = "fleet"
+ROOM = "hall"  # the crowd's
 SENTINEL = """
 port {port}
 bind {address}
@@ -100,13 +102,9 @@ class Stores:
         """The server that takes writes."""
         return next(server for server in self._servers if server.running and _role(server)[0] == "master")
 
-    def read(self) -> Archive:
-        """What the master has of the hall."""
-        return archive.read(self.master.client, "hall")
-
     # ---- faults ------------------------------------------------------------------------------------------
 
-    def kill_master(self) -> Archive:
+    def kill_master(self, chance: random.Random) -> Archive:
         """Kill the master. With sentinels another takes over, and the killed one follows that; else it comes back.
 
         Returns what it had when it died, of which the replica may lack the last moment.
@@ -124,10 +122,15 @@ class Stores:
 
     def _last_words(self, dead: RedisServer) -> Archive:
         self._readers += 1
-        with RedisServer(self._folder / f"x{self._readers}", fsync="always") as reader:
-            reader.stop()
-            reader.restore(dead.save_copy("last"))
-            return archive.read(reader.start().client, "hall")
+        return last_words(dead, self._folder / f"x{self._readers}")
+
+
+def last_words(dead: RedisServer, folder: Path) -> Archive:
+    """What a server that was killed had of the crowd's room, read by another in a folder of its own."""
+    with RedisServer(folder, fsync="always") as reader:
+        reader.stop()
+        reader.restore(dead.save_copy("last"))
+        return archive.read(reader.start().client, ROOM)
 
 
 def _role(server: RedisServer) -> tuple[str, str]:

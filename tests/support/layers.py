@@ -112,6 +112,7 @@ PURE = (
     "workers.handover.sender_state",
     "workers.handover.window",
     "workers.push.subscription",
+    "workers.rooms.acknowledged",
     "workers.rooms.follower",
     "workers.rooms.log_item",
     "workers.rooms.recovery",

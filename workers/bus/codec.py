@@ -21,10 +21,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from workers.bus.port import Amendment, Change, Entry, LogState, Page, Placed, Publication, Reign
+from workers.bus.port import LOSS, Amendment, Change, Entry, LogState, Page, Placed, Publication, Reign
 
 NOTE, SHARED_NOTE = ord("n"), ord("s")  # the first byte of a note; a publication begins with a digit
-VERBS = {"edit": "e", "delete": "d", "react": "r", "unreact": "u"}
+VERBS = {"edit": "e", "delete": "d", "react": "r", "unreact": "u", LOSS: "l"}
 _BY_LETTER = {letter: verb for verb, letter in VERBS.items()}
 
 

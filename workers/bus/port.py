@@ -25,11 +25,12 @@ Error tree::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 MAX_OFFSET = 2**53 - 1
+LOSS: Final = "loss"  # the verb of an entry that says: acknowledged entries before it are gone
 
 
 class BusError(Exception):
@@ -79,8 +80,8 @@ class Placed(Struct, frozen=True):
 class Change(Struct, frozen=True):
     """What an entry does to an earlier one of the same log."""
 
-    verb: str  # edit, delete, react, unreact
-    target: int  # the offset of the entry that it changes
+    verb: str  # edit, delete, react, unreact; LOSS
+    target: int  # the offset of the entry that it changes; 0 for LOSS
     emoji: str = ""  # of a reaction: a user's with the same emoji exists once
     epoch: str = ""  # in which the target was seen; refused where the log was reset since
 
@@ -232,3 +233,17 @@ class Bus(Protocol):
 
     def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
         """Which of some hundred logs end elsewhere than is known, or should be looked at by `states` to last."""
+
+    def missing(self, acked: list[tuple[str, Position]], done: Callable[[list[int] | BusError], None]) -> None:
+        """The places in `acked` of the entries that were acknowledged and that their logs have lost since.
+
+        Nothing is said of rooms without a log, or with a log of another identity.
+        """
+
+    def note_loss(
+        self, room: str, acked: Position, *, age: float, done: Callable[[Placed | BusError | None], None]
+    ) -> None:
+        """Append an entry with the verb LOSS: this entry, acknowledged `age` seconds ago, is gone, with those after it.
+
+        `done` gets None where the entry is there, or where a later one of its reign was noted as lost.
+        """

@@ -10,14 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from chatmaster.settings import Settings
 from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from workers.bus import keys
-from workers.bus.codec import pack_note, unpack_page, unpack_states
+from workers.bus.codec import pack_envelope, pack_note, unpack_page, unpack_placed, unpack_states
 from workers.bus.connection import pack, pack_evalsha
 from workers.bus.outage_log import Outage
 from workers.bus.pipeline import Call, Pipeline
-from workers.bus.port import BusError, LogState, Page, Position
+from workers.bus.port import LOSS, BusError, Change, LogState, Page, Placed, Position
 from workers.bus.publisher import Retention
 from workers.bus.script import Argument, Script, load_own
 from workers.bus.server import State, StoreServer
@@ -39,6 +41,8 @@ class StoreBus(ABC):
         self._read_script = self.script(load_own("read"))
         self._states_script = self.script(load_own("states"))
         self._tops_script = self.script(load_own("tops"))
+        self._missing_script = self.script(load_own("missing"))
+        self._loss_script = self.script(load_own("loss"))
 
     def _default_retention(self, room: str) -> tuple[int, int]:
         return self._settings.store.history_size, self._settings.store.history_ttl
@@ -191,6 +195,33 @@ class StoreBus(ABC):
             own.append(keys.of_log(self._name, room)[0])
             args += (f"{position.epoch} {position.offset}", self._retention(room)[1])
         self._send_read(self._tops_script, own, args, answered)
+
+    # ---- what a failover took ------------------------------------------------------------------------
+
+    def missing(self, acked: list[tuple[str, Position]], done: Callable[[list[int] | BusError], None]) -> None:
+        """See the port. Asked in the order of the commands: of the store that takes what is published now."""
+
+        def answered(reply: Any) -> None:
+            done(reply if isinstance(reply, BusError) else [number - 1 for number in reply])
+
+        own = [keys.of_log(self._name, room)[0] for room, _ in acked]
+        args: list[Argument] = [part for _, position in acked for part in (position.epoch, position.offset)]
+        self.send(self._missing_script, own, args, answered, again=True)
+
+    def note_loss(
+        self, room: str, acked: Position, *, age: float, done: Callable[[Placed | BusError | None], None]
+    ) -> None:
+        """See the port."""
+
+        def answered(reply: Any) -> None:
+            done(reply if reply is None or isinstance(reply, BusError) else unpack_placed(reply))
+
+        shared = room if keys.shares_channel(room) else ""
+        payload = msgspec.json.encode({"room": room, "lost": acked.epoch, "age": age})
+        envelope = pack_envelope(payload, form="j", change=Change(LOSS, 0), room=shared)
+        args: list[Argument] = [self.channel(room), self._seed, *self._retention(room), self._settings.limits.key_ttl]
+        args += (envelope, acked.epoch, acked.offset, int(age * 1000))
+        self.send(self._loss_script, keys.of_log(self._name, room), args, answered, again=True)
 
     def _send_read(self, script: Script, own: list[str], args: Sequence[Argument], done: Callable[[Any], None]) -> None:
         self._reads_of(own[0]).send(Call(pack_evalsha(script.sha, own, args), done, again=True))

@@ -55,6 +55,7 @@ class Lease:
         self.registered = False
         self.suspected: Callable[[str], None] = _ignore  # an incarnation that may have to be reaped
         self.renewed: Callable[[], None] = _nothing
+        self.store_changed: Callable[[], None] = _nothing  # the store may have forgotten what it had taken
 
     @property
     def incarnation(self) -> str:
@@ -127,8 +128,11 @@ class Lease:
         self._gone |= {one for one in self._alive if _process_of(one) in self._lost_early}
         self._gone &= self._alive
         self._lost_early.clear()
-        changed = registered and (self._reign not in ("", reign.decode()) or self._losses != losses)
+        forgetful = self._reign not in ("", reign.decode()) or self._losses != losses
+        changed = registered and forgetful
         self._reign, self._losses = reign.decode(), losses
+        if forgetful:
+            self.store_changed()
         if incarnation != self.incarnation:
             return  # a new incarnation began meanwhile
         if not alive:

@@ -61,6 +61,7 @@ async def build(node: Node) -> None:
     node.bus.start()
     node.hub.start()
     node.lease = Lease(node.bus, settings.master.name, launch.incarnation)
+    node.lease.store_changed = node.hub.losses.store_changed
     # Leaving a program's room counts at once; in the chat a user who reloads the page stays present.
     grace = GRACE if node.worker.application is not None else 0.0
     node.presence = Presence(node.bus, node.lease, settings, node.on_presence_change, grace=grace)

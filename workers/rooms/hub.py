@@ -22,11 +22,12 @@ from chatmaster.stats import BUCKET_BOUNDS
 from chatmaster.store.layout import shard_of
 from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
-from workers.bus.port import Amendment, Bus, Change, Entry, LogState, Placed, Position, Publication
+from workers.bus.port import LOSS, Amendment, Bus, Change, Entry, LogState, Placed, Position, Publication
 from workers.rooms.flush import FlushQueue
 from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
 from workers.rooms.history_reader import HistoryReader
 from workers.rooms.log_item import Item, item_of, items_of
+from workers.rooms.losses import LossWatch, lost_of
 from workers.rooms.maintenance import Maintenance
 from workers.rooms.membership import Membership
 from workers.rooms.room import LogListener, Room, RoomTable
@@ -58,6 +59,7 @@ class Hub:
     _bus: Bus
     _reader: HistoryReader
     _maintenance: Maintenance
+    losses: LossWatch
     members: Membership
     # Append to a room's log: `Bus.publish` itself, without a call between. `placed` makes sure that the message comes
     # back.
@@ -86,6 +88,7 @@ class Hub:
         self.publish = bus.publish
         self._reader = HistoryReader(bus, self, stats, self._tasks)
         self._maintenance = Maintenance(self.rooms, self, bus, stats, lag_timeout=limits.lag_timeout)
+        self.losses = LossWatch(bus, self._tasks)
         self.members = Membership(
             self.rooms,
             self,
@@ -99,10 +102,12 @@ class Hub:
     def start(self) -> None:
         """Begin to look after the rooms from time to time."""
         self._maintenance.start(self._tasks)
+        self.losses.start()
 
     async def stop(self) -> None:
         """End every timer and task of the rooms."""
         self._maintenance.stop()
+        self.losses.stop()
         await self._tasks.cancel()
 
     # ---- the worker itself -------------------------------------------------------------------------
@@ -178,6 +183,7 @@ class Hub:
         stats.published += count
         stats.publish_latency.counts[bisect_left(BUCKET_BOUNDS, seconds)] += count
         stats.publish_latency.sum += seconds * count
+        self.losses.placed(room, last)
         found = self.rooms.get(room)
         if found is not None and found.follower.offset < last.offset:
             self._maintenance.expect(room, last.epoch, last.offset)
@@ -269,7 +275,18 @@ class Hub:
         item = item_of(epoch, entry)
         if entry.amendments and item.tail:
             return item.with_payload(self.amender(entry.payload, entry.amendments))
+        if entry.change is not None and entry.change.verb == LOSS:
+            item.become(self.teller(lost_of(entry).room, Reset(epoch, entry.offset)))
         return item
+
+    def _take_loss(self, room: Room, item: Item, entry: Entry) -> None:
+        """Tell the members that acknowledged entries are lost, unless they know from their own positions."""
+        loss = lost_of(entry)
+        told = self.losses.is_told(loss)
+        if not told:
+            self.losses.told(room.name, loss.lost)
+        item.become(None if told else self.teller(room.name, Reset(item.epoch, item.offset)))
+        self.tally.resets += not told
 
     def _amend_ring(self, room: Room, entry: Entry, change: Change) -> None:
         """Apply a change to the ring, so that members who catch up from memory see the same as from the store."""
@@ -284,7 +301,11 @@ class Hub:
         share = RING_MOST if self._ring_bytes < RING_BYTES else self._ring_share()
         self._ring_bytes += room.append(items, share)
         for entry in entries:
-            if entry.change is not None:
+            if entry.change is None:
+                continue
+            if entry.change.verb == LOSS:
+                self._take_loss(room, items[entry.offset - items[0].offset], entry)
+            else:
                 self._amend_ring(room, entry, entry.change)
         for listener in room.listeners:
             for entry in entries:
@@ -323,6 +344,7 @@ class Hub:
             room.name, room.offset, room.epoch, reset.offset, reset.epoch, room.live_count,
         )  # fmt: skip
         self.tally.resets += 1
+        self.losses.told(room.name, room.epoch)
         self._put_notice(room, Reset(reset.epoch, reset.offset))
         self._ring_bytes += room.restart(reset.epoch, reset.offset)
         for listener in room.listeners:

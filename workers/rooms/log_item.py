@@ -64,6 +64,10 @@ class Item(Struct, gc=False):
         texts = len(self.author) + len(self.key) + len(self.exclude)
         return msgspec.structs.replace(self, frame=frame, tail=len(payload) - 1, size=_size(frame, texts), squeezed=b"")
 
+    def become(self, payload: bytes | None) -> None:
+        """Say something else at this place, or nothing, before anything was written."""
+        self.frame, self.tail, self.squeezed = text_frame(payload) if payload is not None else b"", 0, b""
+
     def frame_for(self, user: str, member_id: str, *, deflate: bool) -> bytes:
         """The frame for one member: empty for an excluded member, the author's variant for the author."""
         if self.exclude and member_id in self.exclude.split(","):

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from workers.addressing import is_public
-from workers.bus.port import Entry, Position
+from workers.bus.port import LOSS, Entry, Position
 from workers.rooms.fanout import Fanout
 from workers.rooms.flush import AT_ONCE, SLICE, FlushQueue
 from workers.rooms.follower import Follower, FollowPhase
@@ -52,6 +52,9 @@ class LogListener:
 
     def receive_entry(self, room: str, entry: Entry) -> None:
         """Take the room's next entry. An exception is a bug of the listener and does not stop the room."""
+        if entry.change is not None and entry.change.verb == LOSS:
+            self.on_missed(room)
+            return
         try:
             self._received(entry)
         except Exception:

@@ -73,7 +73,12 @@ def test_a_store_in_memory_with_a_replica_is_told_apart(tmp_path, redis_server):
     store = redis_server(tcp=True)
     replica = redis_server(options=("--replicaof", "127.0.0.1", str(store.port)))
     until(lambda: replica.client.info("replication")["master_link_status"] == "up")
-    assert findings(tmp_path, f"store.url={store.url}")["durability"].found == "memory of 2 servers"
+    found = findings(tmp_path, f"store.url={store.url}")
+    assert found["durability"].found == "memory of 2 servers"
+    assert found["replicas to write"].level == "warning"
+    assert "CONFIG SET min-replicas-to-write 1" in found["replicas to write"].advice
+    store.client.config_set("min-replicas-to-write", 1)
+    assert "replicas to write" not in findings(tmp_path, f"store.url={store.url}")
 
 
 def test_a_state_directory_that_is_open_to_others_is_wrong(tmp_path):

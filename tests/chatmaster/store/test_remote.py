@@ -35,7 +35,7 @@ def test_how_far_a_replica_is_behind_and_how_full_the_store_is(redis_server: Cal
     replica.freeze()
     store.client.set("large", b"x" * 1_000_000)
     facts = inspect(store.tcp_url, 5.0, "chat")
-    assert facts.replicas == 1
+    assert (facts.replicas, facts.replicas_to_write) == (1, 0)
     assert facts.replica_lag >= 1_000_000
     assert (facts.max_memory, facts.used_memory > 1_000_000) == (50 * 1024 * 1024, True)
     replica.thaw()

@@ -179,6 +179,14 @@ class ModelBus:
     def compare(self, known: list[tuple[str, Position]], done: Callable[[list[str] | BusError], None]) -> None:
         raise NotImplementedError
 
+    def missing(self, acked: list[tuple[str, Position]], done: Callable[[list[int] | BusError], None]) -> None:
+        raise NotImplementedError
+
+    def note_loss(
+        self, room: str, acked: Position, *, age: float, done: Callable[[Placed | BusError | None], None]
+    ) -> None:
+        raise NotImplementedError
+
     def _ask(self, question: Callable[[], Any]) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.questions.append((question, lambda result: None if answer.done() else answer.set_result(result)))

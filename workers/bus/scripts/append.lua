@@ -98,17 +98,6 @@ local function append(log, envelope, stream, most)
   return answer
 end
 
--- Whether a position still means what it meant to whoever saw it in that epoch: the log was not reset since.
-local function on_the_line(log, offset, epoch)
-  if string.sub(epoch, 1, 8) ~= log.id then return false end
-  local seen = false
-  for reign, first in string.gmatch(reigns_of(log), '(%S+):(%d+)') do
-    if seen then return offset < tonumber(first) end
-    seen = reign == string.sub(epoch, 9)
-  end
-  return seen
-end
-
 -- The message at an offset, as the stream has it; nil where it is not there any more, or is another than was seen in the
 -- epoch ("": whichever is there).
 local function message_at(log, offset, epoch)

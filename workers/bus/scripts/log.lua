@@ -81,3 +81,14 @@ local function reigns_of(log)
   local this = log.name .. ':' .. text(log.top + 1)
   return list == '' and this or (list .. ' ' .. this)
 end
+
+-- Whether a position still means what it meant to whoever saw it in that epoch: the log was not reset since.
+local function on_the_line(log, offset, epoch)
+  if string.sub(epoch, 1, 8) ~= log.id then return false end
+  local seen = false
+  for reign, first in string.gmatch(reigns_of(log), '(%S+):(%d+)') do
+    if seen then return offset < tonumber(first) end
+    seen = reign == string.sub(epoch, 9)
+  end
+  return seen
+end

@@ -29,9 +29,10 @@ def main() -> int:
     kind.add_argument("--cluster", action="store_true", help="a cluster of three masters with a replica each")
     parser.add_argument("--only", default="", help="faults whose name contains this")
     options = parser.parse_args()
-    names = [name_of(one) for one in faults_of(cluster=options.cluster)]
-    if not any(options.only in name for name in names):
-        parser.error(f"no fault's name contains {options.only!r}: {', '.join(names)}")
+    every = faults_of(cluster=options.cluster)
+    faults = [one for one in every if options.only in name_of(one)]
+    if not faults:
+        parser.error(f"no fault's name contains {options.only!r}: {', '.join(map(name_of, every))}")
     if shutil.which("haproxy") is None:
         print("this takes haproxy", file=sys.stderr)
         return 3
@@ -40,7 +41,7 @@ def main() -> int:
         options.minutes * 60,
         sentinels=3 if options.sentinel else 0,
         cluster=options.cluster,
-        only=options.only,
+        faults=faults,
         say=lambda text: print(text, flush=True),
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends it, it leaves no namespace behind

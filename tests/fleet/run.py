@@ -22,7 +22,7 @@ class FleetRun:
         *,
         sentinels: int = 0,
         cluster: bool = False,
-        only: str = "",
+        faults: Sequence[Fault],
         say: Callable[[str], None] = print,
     ) -> None:
         self.took: defaultdict[str, list[float]] = defaultdict(list)  # seconds, by fault
@@ -30,7 +30,7 @@ class FleetRun:
         self.logs = ""
         self._seed, self._seconds, self._sentinels, self._say = seed, seconds, sentinels, say
         self._cluster = cluster
-        self._faults = [one for one in faults_of(cluster=cluster) if only in name_of(one)]
+        self._faults = faults
 
     async def run(self) -> Verdict:
         """Carry it out. Raises Unavailable where this machine cannot."""

@@ -1,4 +1,4 @@
-"""The parts of a fleet that need no root: the balancer's configuration (the document's), and the order of faults."""
+"""The balancer's configuration (the document's), the order of faults, and a short run where there is root."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.namespaces import Unavailable
 from tests.fleet.balancer import configuration
-from tests.fleet.faults import FAULTS
-from tests.fleet.run import name_of, order
+from tests.fleet.faults import FAULTS, shards_moved, store_killed
+from tests.fleet.run import FleetRun, name_of, order
 
 
 def test_the_documents_configuration_is_used_with_the_fleets_addresses() -> None:
@@ -38,3 +39,17 @@ def test_every_fault_comes_once_in_each_round() -> None:
     names = [name_of(one) for one in islice(order(chance, FAULTS), 2 * len(FAULTS))]
     half = len(FAULTS)
     assert sorted(names[:half]) == sorted(names[half:]) == sorted(map(name_of, FAULTS))
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="takes haproxy")
+@pytest.mark.timeout(240)
+async def test_a_short_run_over_a_cluster_keeps_every_promise() -> None:
+    said: list[str] = []
+    run = FleetRun(5, 10.0, cluster=True, faults=(shards_moved, store_killed), say=said.append)
+    try:
+        verdict = await run.run()
+    except Unavailable as why:
+        pytest.skip(f"takes root and network namespaces: {why}")
+    assert not verdict.faults, f"{verdict}\n{run.logs}"
+    assert not run.failures, "\n".join([*run.failures, run.logs])
+    assert len(said) >= 2 and verdict.acked > 100

@@ -18,6 +18,7 @@ from chatmaster.store import client, refusals
 from chatmaster.store import url as store_url
 from workers.bus.connection import StoreConnection
 from workers.bus.port import Unavailable
+from workers.bus.sentinels import find_master
 
 
 class Opener:
@@ -67,7 +68,7 @@ class Opener:
     async def _open(self) -> StoreConnection:
         options = dict(self._options)
         if self._sentinel is not None:
-            options["host"], options["port"] = await self._sentinel.discover_master(self._service)
+            options["host"], options["port"] = await find_master(self._sentinel.sentinels, self._service)
         connection = self._class(**options)
         try:
             await connection.connect()

@@ -65,6 +65,8 @@ async def test_restarted_with_an_older_file(server, store, folder, times):
         verdict = crowd.judge(*lost, await crowd.settle(store.client))
         assert_kept(verdict)
         assert verdict.lost >= 50 * times and verdict.resets >= len(crowd.witnesses), str(verdict)
+    noted = "room hall: what was acknowledged up to offset"
+    await until_async(lambda: noted in server.log(), 30.0, "the worker notes what it had acknowledged")
 
 
 async def test_wiped(server, store, folder):

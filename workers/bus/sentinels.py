@@ -42,9 +42,10 @@ async def _ask(sentinel: Any, service: str) -> Told | None:
     """What one sentinel says; None where it does not answer, or does not know the service."""
     try:
         state = await sentinel.sentinel_master(service)
-        host, port = await sentinel.sentinel_get_master_addr_by_name(service)
+        found, port = await sentinel.sentinel_get_master_addr_by_name(service)
     except (RedisError, OSError, TypeError):  # TypeError: it has forgotten the service meanwhile
         return None
+    host = found.decode() if isinstance(found, bytes) else str(found)
     # While replicas are told of a new master, its address is known already, and the state is that of the old one.
     replaced = (host, int(port)) != (state["ip"], int(state["port"]))
     serves = replaced or (state["is_master"] and not state["is_sdown"] and not state["is_odown"])

@@ -70,7 +70,7 @@ def test_a_store_that_may_lose_messages_is_told(tmp_path, url, key, value, what,
 
 
 def test_a_store_in_memory_with_a_replica_is_told_apart(tmp_path, redis_server):
-    store = redis_server(tcp=True)
+    store = redis_server(tcp=True, options=("--repl-diskless-sync-delay", "0"))
     replica = redis_server(options=("--replicaof", "127.0.0.1", str(store.port)))
     until(lambda: replica.client.info("replication")["master_link_status"] == "up")
     found = findings(tmp_path, f"store.url={store.url}")

@@ -23,7 +23,7 @@ KEEP: Final = 300.0  # seconds
 ROOMS: Final = 20_000  # in one of two generations
 
 
-class Answer(Struct, frozen=True, gc=False):
+class AckedEntry(Struct, frozen=True, gc=False):
     """A room's entry, and when the worker learned that the store has it (monotonic seconds)."""
 
     room: str
@@ -42,9 +42,9 @@ class Acknowledged:
     __slots__ = ("_old", "_superseded", "_young")
 
     def __init__(self) -> None:
-        self._young: dict[str, Answer] = {}
-        self._old: dict[str, Answer] = {}
-        self._superseded: list[Answer] = []  # the last of an epoch, where another has begun
+        self._young: dict[str, AckedEntry] = {}
+        self._old: dict[str, AckedEntry] = {}
+        self._superseded: list[AckedEntry] = []  # the last of an epoch, where another has begun
 
     def placed(self, room: str, last: Placed, now: float) -> None:
         """The store has acknowledged an entry. A duplicate is of no account: another answer said the same before."""
@@ -53,7 +53,7 @@ class Acknowledged:
         known = self._young.get(room)
         if known is not None and known.epoch != last.epoch and len(self._superseded) < ROOMS:
             self._superseded.append(known)
-        self._young[room] = Answer(room, last.epoch, last.offset, now)
+        self._young[room] = AckedEntry(room, last.epoch, last.offset, now)
         if len(self._young) > ROOMS:
             self.turn()
 
@@ -61,17 +61,17 @@ class Acknowledged:
         """Forget what was acknowledged before the last turn."""
         self._young, self._old = {}, self._young
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[AckedEntry]:
         """All that is to be asked for."""
         return [*self._superseded, *self._old.values(), *self._young.values()]
 
-    def noted(self, answer: Answer) -> None:
+    def noted(self, answer: AckedEntry) -> None:
         """It is lost, and noted as that."""
         for some in (self._young, self._old):
             if some.get(answer.room) == answer:
                 del some[answer.room]
 
-    def confirmed(self, answers: list[Answer]) -> None:
+    def confirmed(self, answers: list[AckedEntry]) -> None:
         """These were there, or are noted as lost: what a room was acknowledged since stands for them."""
         done = set(answers)
         self._superseded = [one for one in self._superseded if one not in done]

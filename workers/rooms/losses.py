@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from workers.bus.port import Bus, BusError, Entry, Placed
-from workers.rooms.acknowledged import KEEP, Acknowledged, Answer
+from workers.rooms.acknowledged import KEEP, AckedEntry, Acknowledged
 from workers.tasks import Tasks, answer_of
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class LossWatch:
         self._tasks.start(self._check(), what="looking for what was acknowledged")
 
     async def _check(self) -> None:
-        by_room: dict[str, list[Answer]] = {}
+        by_room: dict[str, list[AckedEntry]] = {}
         for answer in self._acknowledged.answers():
             by_room.setdefault(answer.room, []).append(answer)
         deadline = self._loop.time() + GIVE_UP
@@ -104,7 +104,7 @@ class LossWatch:
             for at in range(0, len(answers), AT_ONCE):
                 await self._check_some(answers[at : at + AT_ONCE], deadline)
 
-    async def _check_some(self, answers: list[Answer], deadline: float) -> None:
+    async def _check_some(self, answers: list[AckedEntry], deadline: float) -> None:
         while True:
             try:
                 await self._ask(answers)
@@ -115,7 +115,7 @@ class LossWatch:
                     return
             await asyncio.sleep(RETRY)
 
-    async def _ask(self, answers: list[Answer]) -> None:
+    async def _ask(self, answers: list[AckedEntry]) -> None:
         """Note what is missing. Raises BusError."""
 
         def missing(done: Callable[[list[int] | BusError], None]) -> None:
@@ -125,7 +125,7 @@ class LossWatch:
             await self._note(answers[number])
         self._acknowledged.confirmed(answers)
 
-    async def _note(self, answer: Answer) -> None:
+    async def _note(self, answer: AckedEntry) -> None:
         def note(done: Callable[[Placed | BusError | None], None]) -> None:
             self._bus.note_loss(answer.room, answer.position, age=self._loop.time() - answer.at, done=done)
 

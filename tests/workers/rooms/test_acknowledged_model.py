@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from workers.bus.port import LogState, Placed, Position, Reign
-from workers.rooms.acknowledged import Acknowledged, Answer
+from workers.rooms.acknowledged import AckedEntry, Acknowledged
 from workers.rooms.recovery import HistoryReset, judge
 
 ROOM = "lobby"
@@ -178,7 +178,7 @@ class TheLatestAlone(Acknowledged):
     __slots__ = ()
 
     def placed(self, room: str, last: Placed, now: float) -> None:
-        self._young[room] = Answer(room, last.epoch, last.offset, now)
+        self._young[room] = AckedEntry(room, last.epoch, last.offset, now)
 
 
 class TheFirstAlone(Acknowledged):
@@ -197,7 +197,7 @@ class ConfirmedForGood(Acknowledged):
 
     __slots__ = ()
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[AckedEntry]:
         return self._superseded
 
 
@@ -249,7 +249,7 @@ def test_what_is_old_and_what_is_too_much_is_forgotten() -> None:
     kept.turn()
     kept.placed("a", Placed("r0", 2, 0), 2.0)
     kept.placed("a", Placed("r0", 1, 0, duplicate=True), 3.0)
-    assert kept.answers() == [Answer("a", "r0", 1, 1.0), Answer("a", "r0", 2, 2.0)]
+    assert kept.answers() == [AckedEntry("a", "r0", 1, 1.0), AckedEntry("a", "r0", 2, 2.0)]
     kept.turn()
     kept.turn()
     assert kept.answers() == []

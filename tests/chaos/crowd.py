@@ -12,8 +12,9 @@ import redis
 from tests.chaos import archive
 from tests.chaos.archive import Archive
 from tests.chaos.judge import Account, Verdict, judge
-from tests.chaos.witness import Witness
+from tests.chaos.witness import Place, Witness
 from tests.support.wait import until_async
+from workers.client.events import Position
 
 SAY_TIMEOUT = 30.0  # seconds after which a writer gives one thing up
 BURST = 5  # things said at once, now and then
@@ -95,15 +96,15 @@ class Crowd:
             "the last thing is acknowledged",
         )
         now = await asyncio.to_thread(archive.read, store, self.room)
-        last = max(now.by_offset)  # what comes after it is no message
+        last = now.by_offset[max(now.by_offset)]  # what comes after it is no message
         try:
-            await until_async(lambda: not self._behind(last), timeout, f"everybody is at {now.by_offset[last]}")
+            await until_async(lambda: not self._behind(last), timeout, f"everybody is at {last}")
         except AssertionError:
             pass  # the judge says who misses what
         return now
 
-    def _behind(self, last: int) -> list[str]:
-        return [one.nickname for one in self.witnesses if one.offset < last]
+    def _behind(self, last: Place) -> list[str]:
+        return [one.nickname for one in self.witnesses if not _is_at(one.rooms.get(self.room), last)]
 
     def judge(self, *archives: Archive) -> Verdict:
         """See `judge.judge`."""
@@ -120,6 +121,10 @@ class Crowd:
                 texts = [f"{one.nickname} {turn}.{number}" for number in range(BURST)]
             await asyncio.gather(*(one.attempt(text, turn=turn, timeout=SAY_TIMEOUT) for text in texts))
             await asyncio.sleep(self._period * self._random.uniform(0.5, 1.5))
+
+
+def _is_at(position: Position | None, last: Place) -> bool:
+    return position is not None and position.epoch == last.epoch and position.offset >= last.offset
 
 
 def assert_kept(verdict: Verdict) -> None:

@@ -280,12 +280,14 @@ class Hub:
         return item
 
     def _take_loss(self, room: Room, item: Item, entry: Entry) -> None:
-        """Tell the members that acknowledged entries are lost, unless they know from their own positions."""
+        """Tell the members that acknowledged entries are lost; where they know, that no message is missing here."""
         loss = lost_of(entry)
         told = self.losses.is_told(loss)
         if not told:
             self.losses.told(room.name, loss.lost)
-        item.become(None if told else self.teller(room.name, Reset(item.epoch, item.offset)))
+        epoch, offset = item.epoch, item.offset
+        what = Gap(epoch, offset, offset, changes=True) if told else Reset(epoch, offset)
+        item.become(self.teller(room.name, what))
         self.tally.resets += not told
 
     def _amend_ring(self, room: Room, entry: Entry, change: Change) -> None:

@@ -97,7 +97,7 @@ async def test_what_was_acknowledged_and_shown_to_nobody_is_told_when_it_is_lost
     pair.in_step()
     pair.promote()
     pubsub_goes(pair.old)  # of both workers; the first goes on writing to the old master
-    other.bus._reconnect_all()
+    other.bus.servers[0].reconnect_all()
     await until(lambda: len(pair.new.client.client_list(_type="pubsub")) == 2)
     lost = await say(one, "lost 1", "lost 2", "lost 3")
     assert lost.offset == 5
@@ -140,7 +140,7 @@ async def test_who_saw_what_is_lost_is_told_once(pair, two, connect):
         await peer.has("lobby", 1)
     pair.in_step()
     pair.promote()
-    other.bus._reconnect_all()
+    other.bus.servers[0].reconnect_all()
     await until(lambda: other.bus.state == "ready" and other.hub.rooms["lobby"].current)
     await say(one, "lost")
     await saw.has("lobby", 2)
@@ -153,9 +153,17 @@ async def test_who_saw_what_is_lost_is_told_once(pair, two, connect):
     for side in two:
         side.hub.losses.store_changed()  # as of several workers, and several times
     await say(other, "newer")
-    for peer, words in ((saw, ["kept", "lost", "new", "newer"]), (missed, ["kept", "new", "newer"])):
+    for peer, words, news in (
+        (
+            saw,
+            ["kept", "lost", "new", "newer"],
+            ["reset", "gap"],
+        ),  # the gap is the place of the note: it leaves no hole
+        (missed, ["kept", "new", "newer"], ["reset"]),
+    ):
         await until(partial(has, peer, words))
-        assert told(peer) == ["reset"]
+        assert told(peer) == news
+    assert all(one["changes"] for one in saw.messages() if one["type"] == "gap")
     assert await one.top("lobby") == 4 and await one.top("quiet") == 0
 
 

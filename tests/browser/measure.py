@@ -84,17 +84,17 @@ async def _say(url: str, count: int, pause: float, stop: threading.Event) -> Non
 
 
 @contextmanager
-def talker(url: str) -> Iterator[None]:
-    """Somebody who says RATE messages a second."""
+def talker(url: str, rate: float = RATE, room: str = "lobby") -> Iterator[None]:
+    """Somebody named Talker who says so many messages a second in a room."""
     stop = threading.Event()
 
     async def talk() -> None:
-        async with await connect(url, rooms=["lobby"], name="Talker") as chat:
+        async with await connect(url, rooms=[room], name="Talker") as chat:
             begun, number = time.monotonic(), 0
             while not stop.is_set():
                 number += 1
-                saying = asyncio.ensure_future(chat.say("lobby", f"talk {number} " + "and so on " * (number % 9)))
-                await asyncio.sleep(max(0.0, begun + number / RATE - time.monotonic()))
+                saying = asyncio.ensure_future(chat.say(room, f"talk {number} " + "and so on " * (number % 9)))
+                await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
                 await saying
 
     thread = threading.Thread(target=lambda: asyncio.run(talk()))

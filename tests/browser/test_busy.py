@@ -19,6 +19,7 @@ TALK = """async ([room, rate]) => {
 }"""
 TO_END = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
 PRESSED_FOR = 0.1  # seconds, as a hand does
+AIMS = 10
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -44,10 +45,15 @@ def hears(person: Any) -> None:
 
 
 def press(person: Any, what: Any) -> None:
-    """Down and up at the same point, with messages between."""
-    box = what.bounding_box()
-    person.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    person.page.mouse.down()
+    """Down and up at the same point, with messages between; what moved away before that is aimed at anew."""
+    for _ in range(AIMS):
+        box = what.bounding_box()
+        at = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+        person.page.mouse.move(*at)
+        person.page.mouse.down()
+        if what.evaluate("(node, at) => node.contains(document.elementFromPoint(...at))", at):
+            break
+        person.page.mouse.up()
     time.sleep(PRESSED_FOR)
     person.page.mouse.up()
 

@@ -36,7 +36,7 @@ BATCH_BYTES = 1 << 20
 QUEUE_BYTES = 16 << 20  # 4 ms of full frames for a second; beyond it callers are told at once
 MANY = 4  # commands in a batch: more are likely to come while the next one waits
 PATIENCE = 0.003  # seconds between the sending of such a batch and the next
-ENOUGH = 128 * 1024  # bytes in the queue: a larger batch would save nothing more
+ENOUGH = 64 * 1024  # bytes in the queue: a larger batch would save nothing more
 SWEEP = 0.25  # seconds between looks at the deadlines
 
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"

@@ -20,7 +20,7 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
     "reference/javascript.md": javascript_page.render,
 }
 ELSEWHERE: Final = "More"  # the section of pages that the navigation does not name
-CURVES: Final = "../../tests/bench/results/"  # as a document links to them, for readers of the repository
+CURVES: Final = ("tests/bench/results/", "tests/sizing/results/")  # pictures outside of the documents
 
 
 def on_config(config: Any) -> Any:
@@ -38,14 +38,16 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name, render in GENERATED.items():
         files.append(File.generated(config, name, content=render()))
-    for path in (ROOT / "tests/bench/results").glob("*.svg"):
+    for path in (path for folder in CURVES for path in (ROOT / folder).glob("*.svg")):
         files.append(File.generated(config, f"curves/{path.name}", abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Point pictures that lie outside of the documents to their copies."""
-    return markdown.replace(CURVES, "curves/")
+    """Point pictures that lie outside of the documents, for readers of the repository, to their copies."""
+    for folder in CURVES:
+        markdown = markdown.replace(f"../../{folder}", "curves/")
+    return markdown
 
 
 def _named(nav: Any) -> list[str]:

@@ -42,8 +42,9 @@ class Acknowledged:
     __slots__ = ("_old", "_superseded", "_young")
 
     def __init__(self) -> None:
-        self._young: dict[str, AckedEntry] = {}
-        self._old: dict[str, AckedEntry] = {}
+        # Each with the time of its answer: this much is done for every answer of the store, and no more.
+        self._young: dict[str, tuple[Placed, float]] = {}
+        self._old: dict[str, tuple[Placed, float]] = {}
         self._superseded: list[AckedEntry] = []  # the last of an epoch, where another has begun
 
     def placed(self, room: str, last: Placed, now: float) -> None:
@@ -51,11 +52,12 @@ class Acknowledged:
         if last.duplicate:
             return
         known = self._young.get(room)
-        if known is not None and known.epoch != last.epoch and len(self._superseded) < ROOMS:
-            self._superseded.append(known)
-        self._young[room] = AckedEntry(room, last.epoch, last.offset, now)
-        if len(self._young) > ROOMS:
-            self.turn()
+        if known is None:
+            if len(self._young) >= ROOMS:
+                self.turn()
+        elif known[0].epoch != last.epoch and len(self._superseded) < ROOMS:
+            self._superseded.append(_entry(room, *known))
+        self._young[room] = last, now
 
     def turn(self) -> None:
         """Forget what was acknowledged before the last turn."""
@@ -63,15 +65,23 @@ class Acknowledged:
 
     def answers(self) -> list[AckedEntry]:
         """All that is to be asked for."""
-        return [*self._superseded, *self._old.values(), *self._young.values()]
+        return [
+            *self._superseded,
+            *[_entry(room, *known) for some in (self._old, self._young) for room, known in some.items()],
+        ]
 
     def noted(self, answer: AckedEntry) -> None:
         """It is lost, and noted as that."""
         for some in (self._young, self._old):
-            if some.get(answer.room) == answer:
+            known = some.get(answer.room)
+            if known is not None and _entry(answer.room, *known) == answer:
                 del some[answer.room]
 
     def confirmed(self, answers: list[AckedEntry]) -> None:
         """These were there, or are noted as lost: what a room was acknowledged since stands for them."""
         done = set(answers)
         self._superseded = [one for one in self._superseded if one not in done]
+
+
+def _entry(room: str, last: Placed, at: float) -> AckedEntry:
+    return AckedEntry(room, last.epoch, last.offset, at)

@@ -183,7 +183,7 @@ class Hub:
         stats.published += count
         stats.publish_latency.counts[bisect_left(BUCKET_BOUNDS, seconds)] += count
         stats.publish_latency.sum += seconds * count
-        self.losses.placed(room, last)
+        self.losses.placed(room, last, self._loop.time())
         found = self.rooms.get(room)
         if found is not None and found.follower.offset < last.offset:
             self._maintenance.expect(room, last.epoch, last.offset)

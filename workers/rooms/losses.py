@@ -49,6 +49,7 @@ class LossWatch:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._acknowledged = Acknowledged()
+        self.placed = self._acknowledged.placed  # what the store has acknowledged to this worker
         self._told: dict[str, tuple[str, float]] = {}  # room -> the lost epoch that its members were told of last, when
         self._checks: list[asyncio.TimerHandle] = []
         self._turn: asyncio.TimerHandle | None = None
@@ -67,10 +68,6 @@ class LossWatch:
         self._acknowledged.turn()
         self._told.clear()
         self.start()
-
-    def placed(self, room: str, last: Placed) -> None:
-        """The store has acknowledged an entry to this worker."""
-        self._acknowledged.placed(room, last, self._loop.time())
 
     # ---- what was told -----------------------------------------------------------------------------
 

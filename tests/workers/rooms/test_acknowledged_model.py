@@ -178,7 +178,7 @@ class TheLatestAlone(Acknowledged):
     __slots__ = ()
 
     def placed(self, room: str, last: Placed, now: float) -> None:
-        self._young[room] = AckedEntry(room, last.epoch, last.offset, now)
+        self._young[room] = last, now
 
 
 class TheFirstAlone(Acknowledged):
@@ -188,7 +188,7 @@ class TheFirstAlone(Acknowledged):
 
     def placed(self, room: str, last: Placed, now: float) -> None:
         known = self._young.get(room)
-        if known is None or known.epoch != last.epoch:
+        if known is None or known[0].epoch != last.epoch:
             super().placed(room, last, now)
 
 

@@ -43,6 +43,8 @@ SETTINGS_ROOM: Final = "!settings"  # an instance's published settings; only a k
 _ALLOWED: Final = "1 to 64 letters, marks and digits of any script, and _ . : -"
 _ASCII_ROOM: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z").match
 _ASCII_USER: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,64}\Z").match
+# Whether `room_or_inbox` returns a name as it is; nearly every name in a hello is such a one.
+is_plain_room: Final = re.compile(r"(?:[A-Za-z0-9_.:-]{1,64}|@[A-Za-z0-9_.:%-]{1,64})\Z").match
 _CONNECTION: Final = re.compile(r"[0-9A-Za-z_.:%-]{1,64}\Z").match
 _OTHERS: Final = frozenset("_.:-")
 _LIKE_INTERNAL: Final = ("\u01c3", "\u2d51")  # letters that look like "!" (UTS #39)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers import addressing
-from workers.addressing import connection_id, connection_ids, log_name, room_name, room_or_inbox, user_id
+from workers.addressing import connection_id, connection_ids, is_plain_room, log_name, room_name, room_or_inbox, user_id
 
 NAMES = [
     "lobby", "Lobby", "a", "x" * 64, "_.:-", "42", "Küche", "会議室", "комната", "غرفة", "रसोई", "ห้อง", "방", "Ⅷ",
@@ -64,6 +64,16 @@ def test_only_the_operator_names_the_servers_own_rooms_and_nobody_an_inbox_that_
     for name in ("!", "!!", "!a b"):
         with pytest.raises(ValueError):
             log_name(name)
+
+
+@pytest.mark.parametrize("name", ["lobby", "@ann", "@a%20b", "_.:-", "x" * 64, "@" + "x" * 64])
+def test_what_is_plain_is_kept_as_it_is(name: str) -> None:
+    assert is_plain_room(name) and room_or_inbox(name) == name
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, "K\u00fcche", "@", "@@bob", "@a b", "lobby\n", "@" + "x" * 65])
+def test_what_has_to_be_looked_at_is_not_plain(name: str) -> None:
+    assert not is_plain_room(name) or room_or_inbox(name) == name
 
 
 def test_ids_of_connections_come_one_by_one_or_together() -> None:

@@ -221,8 +221,12 @@ class ChatApplication:
         identity, address = session.identity, session.address
         if identity.guest and address and self._daily_quota.takes(identity, address, "", GUEST_COST):
             self._guests.write_address(identity.user, address)
-        self._executor.end(connection.app)
-        session.phase = SessionPhase.ENDED
+        self._end(connection.app)
+
+    def _end(self, client: ChatConnection, *, moved: bool = False) -> None:
+        self._timeouts.expect_no_hello(client)
+        self._executor.end(client, moved=moved)
+        client.session.phase = SessionPhase.ENDED
 
     def on_lost(self, connection: ClientConnection, error: Exception) -> None:
         """Nothing to do: the client comes back by itself, and `on_close` follows."""
@@ -250,8 +254,7 @@ class ChatApplication:
 
     def on_moved(self, connection: ClientConnection) -> None:
         """The connection belongs to another worker, which counts it from now on."""
-        self._executor.end(connection.app, moved=True)
-        connection.app.session.phase = SessionPhase.ENDED
+        self._end(connection.app, moved=True)
 
     def restore(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
         """The connection came from another worker: go on with its session."""

@@ -198,6 +198,7 @@ class HelloFlow:
 
     def entered(self, client: ChatConnection) -> None:
         """Give a new member the name that was ordered while it entered."""
+        self._timeouts.expect_no_hello(client)
         self._renames.catch_up(client)
 
     # ---- the second hello ----------------------------------------------------------------------------

@@ -69,7 +69,8 @@ class NameClaims:
         self._timer: asyncio.Handle | None = None  # of the next script
         self._sent_at = 0.0  # the time of the last one
         self._held: dict[Claim, int] = {}  # connections that have the name, or are about to
-        self._names: dict[str, tuple[str, ...]] = {}  # of each user, those that are held
+        # Of each user: the user, then the names that are held. With one name it is the claim itself, not another tuple.
+        self._names: dict[str, tuple[str, ...]] = {}
         self._asking: dict[Claim, asyncio.Task[bool]] = {}  # questions to the store that are not answered yet
         self.lost: Callable[[str, str], None] = lambda user, name: None
         lease.when_reborn(lambda old: self._claim_again())
@@ -152,8 +153,8 @@ class NameClaims:
         if (asking := self._asking.get(claim)) is not None and asking.done():
             del self._asking[claim]
         user, name = claim
-        names = tuple(other for other in self._names[user] if other != name)
-        if names:
+        names = (user, *(other for other in self._names[user][1:] if other != name))
+        if len(names) > 1:
             self._names[user] = names
         else:
             del self._names[user]
@@ -163,7 +164,8 @@ class NameClaims:
         held = self._held[claim] = self._held.get(claim, 0) + 1
         if held == 1:
             user, name = claim
-            self._names[user] = (*self._names.get(user, ()), name)
+            before = self._names.get(user)
+            self._names[user] = claim if before is None else (*before, name)
         return held
 
     def _release_claim(self, claim: Claim) -> None:
@@ -174,7 +176,7 @@ class NameClaims:
         if claim in self._held:
             return
         user, name = claim
-        found = keys_of(name).difference(*map(keys_of, self._names.get(user, ())))
+        found = keys_of(name).difference(*map(keys_of, self._names.get(user, ())[1:]))
         if found:
             self._queue(_Wish(claim, "release", sorted(found)))
 

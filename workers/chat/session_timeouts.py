@@ -61,7 +61,7 @@ class SessionTimeouts:
         self._connections = connections
         self._ticked = ticked
         self._loop = asyncio.get_running_loop()
-        self._hellos: DeadlineQueue[ChatConnection] = DeadlineQueue()  # by when each has to have said hello
+        self._hellos: dict[ChatConnection, float] = {}  # by when each has to have said hello, until it has
         self._tokens: DeadlineQueue[ChatConnection] = DeadlineQueue()  # when each token expires
         self._timer: asyncio.TimerHandle | None = None
 
@@ -76,7 +76,11 @@ class SessionTimeouts:
 
     def await_hello(self, client: ChatConnection, since: float) -> None:
         """Expect the hello of a connection that was opened at `since`, perhaps at another worker."""
-        self._hellos.put(since + self._hello_timeout, client)
+        self._hellos[client] = since + self._hello_timeout
+
+    def expect_no_hello(self, client: ChatConnection) -> None:
+        """The connection has come in, or is gone."""
+        self._hellos.pop(client, None)
 
     def await_expiry(self, client: ChatConnection, when: float) -> None:
         """Look at a session again when its token expires; 0: never."""
@@ -87,14 +91,13 @@ class SessionTimeouts:
         self._timer = self._loop.call_later(TICK, self._tick)
         self._ticked()
         now = time.time()
-        for client in self._hellos.due(now):
+        for client in [client for client, at in self._hellos.items() if at <= now]:
+            self._hellos.pop(client, None)
             session = client.session
             if session.phase is SessionPhase.NEW and not self._connections.is_moving(client):
                 client.carry_out(session.hello_timed_out(now))
             if session.phase in _COMING_IN:  # a refused hello has to be said again in time
-                self._hellos.put(now + self._hello_timeout, client)
+                self._hellos[client] = now + self._hello_timeout
         for client in self._tokens.due(now):
             client.carry_out(client.session.token_timed_out(now))
-        here = len(self._connections)
-        self._hellos.tidy(here, lambda _, client: client.session.phase in _COMING_IN)
-        self._tokens.tidy(here, lambda at, client: client.session.awaits_end(at))
+        self._tokens.tidy(len(self._connections), lambda at, client: client.session.awaits_end(at))

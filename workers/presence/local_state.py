@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from msgspec import Struct
+
 GRACE = 3.0  # seconds; a browser that loads its page again is back in less
 MAX_WRITE = 128  # users in one write: about 3 ms of the store's time
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(Struct, gc=False):
     """A user of a room, as this worker sees it."""
 
     connections: int

@@ -80,6 +80,25 @@ async def test_who_is_gone_is_not_kept_until_the_token_ends(
         await until_async(partial(_few_are_kept, ann))
 
 
+async def test_who_is_gone_is_not_kept_until_a_hello_would_be_late(
+    chatmaster: Callable[..., Chatmaster], tmp_path: Path
+) -> None:
+    program = tmp_path / "counting.py"
+    program.write_text(PROGRAM)
+    server = chatmaster(str(program), workers=1, settings={"limits.hello_timeout": 3600.0, "limits.rate": 0})
+    for at in range(20):
+        async with await ChatSocket.open(server.url) as socket:
+            if at % 2:  # the others leave without a word
+                assert (await socket.ask(type="hello", rooms=[{"room": "lobby"}]))["type"] == "welcome"
+    async with await ChatSocket.enter(server.url, "lobby") as ann:
+        await until_async(partial(_nobody_else_is_kept, ann))
+
+
+async def _nobody_else_is_kept(ann: ChatSocket) -> bool:
+    await ann.ask(type="say", room="lobby", text="how many?")
+    return bool((await ann.expect("message"))["text"] == "1")
+
+
 async def _few_are_kept(ann: ChatSocket) -> bool:
     await ann.ask(type="say", room="lobby", text="how many?")
     return int((await ann.expect("message"))["text"]) <= SPARE + 3

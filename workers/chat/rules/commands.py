@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from workers import addressing
-from workers.addressing import MAX_RAW, room_name, room_or_inbox, user_id
+from workers.addressing import MAX_RAW, is_plain_room, room_name, room_or_inbox, user_id
 
 MAX_INTEGER: Final = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 MAX_DEPTH: Final = 64  # of `data`: other JSON readers give up soon after
@@ -66,7 +66,8 @@ class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
     since: Since | None = None
 
     def __post_init__(self) -> None:
-        _keep(self, "room", room_or_inbox)
+        if not is_plain_room(self.room):
+            _keep(self, "room", room_or_inbox)
 
 
 class Command(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag=str.lower, kw_only=True, gc=False):

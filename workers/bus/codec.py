@@ -15,6 +15,7 @@ A note is ``n`` and its bytes, or ``s<room length>\\n<room>`` and its bytes on a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -44,15 +45,25 @@ def pack_envelope(
     """
     if form == "j" and payload[:2] != b'{"':
         raise ValueError('form "j" takes a JSON object with at least one field and no leading space')
-    if author and (" " in author or "\n" in author):
-        raise ValueError(f"a user id has no white space: {author!r}")
+    plain = plain_head(author)
     if not key and not exclude and change is None and not room:
-        return b"%b %b 0 0 -\n%b" % (form.encode(), author.encode(), payload)
+        return b"%b%b%b" % (form.encode(), plain, payload)
     packed_key, packed_exclude = key.encode(), exclude.encode()
     what = f"{VERBS[change.verb]}{change.target}" if change else "-"
     packed_room = room.encode()
     head = f"{form}{len(packed_room) or ''} {author} {len(packed_key)} {len(packed_exclude)} {what}\n"
     return b"".join((head.encode(), packed_room, packed_key, packed_exclude, payload))
+
+
+@lru_cache(maxsize=1024)  # a user who has sent a message is likely to send more
+def plain_head(author: str) -> bytes:
+    """The first line, after the form, of an envelope without parts before its payload.
+
+    Raises ValueError for an author with white space.
+    """
+    if " " in author or "\n" in author:
+        raise ValueError(f"a user id has no white space: {author!r}")
+    return b" %b 0 0 -\n" % author.encode()
 
 
 def pack_note(note: bytes, *, room: str = "") -> bytes:
@@ -146,7 +157,7 @@ def unpack_placed(answer: bytes) -> Placed:
     return Placed(epoch, offset, time, duplicate)
 
 
-def unpack_all_placed(answer: bytes | list[Any], count: int) -> list[Placed | Exception]:
+def unpack_all_placed(answer: bytes | list[Any], count: int) -> Sequence[Placed | Exception]:
     """Decode the answer of publish.lua for `count` messages."""
     if isinstance(answer, bytes):
         epoch, first, time, _ = _place(answer)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from workers.bus import keys
 from workers.bus.codec import VERBS, pack_envelope, unpack_all_placed, unpack_placed
@@ -30,6 +31,7 @@ CACHED_ROOMS = 20_000
 
 Retention = Callable[[str], tuple[int, int]]  # room → history size in messages, history ttl in seconds
 Done = Callable[[Placed | BusError], None]
+_OFFSET: Final = attrgetter("offset")
 
 
 def bulk(data: bytes) -> bytes:
@@ -82,32 +84,27 @@ class PublishBatch(StoreCommand):
         self.size += len(message)
 
     def answered(self, reply: Any) -> None:
-        results = unpack_all_placed(reply, len(self._done))
-        last: Placed | None = None
-        kept = 0
-        for done, result in zip(self._done, results, strict=True):
-            if isinstance(result, Placed):
-                kept += 1
-                if last is None or result.offset > last.offset:  # a duplicate may have an earlier one's place
-                    last = result
-                _call_back(done, result)
-            else:
-                _call_back(done, refusal(str(result)))
-        self._publisher.failures += len(results) - kept
-        if last is not None:
-            self._publisher.placed(self._room, last, kept, self._began)
+        results = [
+            result if isinstance(result, Placed) else refusal(str(result))
+            for result in unpack_all_placed(reply, len(self._done))
+        ]
+        self._tell(results)
+        places = [result for result in results if isinstance(result, Placed)]
+        self._publisher.failures += len(results) - len(places)
+        if places:
+            last = max(places, key=_OFFSET)  # a duplicate may have an earlier one's place
+            self._publisher.placed(self._room, last, len(places), self._began)
 
     def failed(self, error: BusError) -> None:
         self._publisher.failures += len(self._done)
-        for done in self._done:
-            _call_back(done, error)
+        self._tell([error] * len(self._done))
 
-
-def _call_back(done: Done, result: Placed | BusError) -> None:
-    try:
-        done(result)
-    except Exception:  # a bug of one caller must not keep the answers from the others
-        logger.exception("handling a reply of the store failed")
+    def _tell(self, results: Sequence[Placed | BusError]) -> None:
+        for done, result in zip(self._done, results, strict=True):
+            try:
+                done(result)
+            except Exception:  # a bug of one caller must not keep the answers from the others
+                logger.exception("handling a reply of the store failed")
 
 
 class AmendCall(Call):
@@ -197,9 +194,9 @@ class Publisher:
         if key:
             field, content = keys.key_field(user=author, room=room, key=key), keys.digest(digest or payload)
             message = b"".join((bulk(envelope), bulk(field), bulk(content)))
-            self._queue(room, keyed, message, done, keyed=True)
+            self._queue(room, keyed, message, done, True)
         else:
-            self._queue(room, plain, bulk(envelope), done, keyed=False)
+            self._queue(room, plain, b"$%d\r\n%b\r\n" % (len(envelope), envelope), done, False)
 
     def _pack_alone(
         self,
@@ -237,7 +234,7 @@ class Publisher:
         channel = keys.channel(self._name, self._database, room)
         return [*keys.of_log(self._name, room)], (channel, self._seed, *self._retention(room), self._key_ttl)
 
-    def _queue(self, room: str, head: CommandPrefix, message: bytes, done: Done, *, keyed: bool) -> None:
+    def _queue(self, room: str, head: CommandPrefix, message: bytes, done: Done, keyed: bool) -> None:
         """Queue one packed message for the room that `head` is of."""
         pipeline = self._pipeline
         if self._turn != pipeline.turn:

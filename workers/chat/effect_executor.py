@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -188,46 +189,54 @@ class EffectExecutor:
         **options: Any,
     ) -> None:
         """Append to a log, then acknowledge; `placed` gets the place."""
-        request, room, ws = effect.id, effect.room, client.connection.ws
+        room = effect.room
         # A direct message was counted for both inboxes before it came here.
         if not (is_inbox(room) or self._may_keep(client, room, len(effect.payload))):
-            self._reply(client, _over_quota().reply(request))
+            self._reply(client, _over_quota().reply(effect.id))
             return
-
-        def done(result: Placed | BusError) -> None:
-            if isinstance(result, Placed):
-                if effect.mentions:  # before the ack, so that whoever comes after it is told
-                    place = result.offset if isinstance(effect, Publish) else effect.change.target
-                    self._positions.mention(room, place, effect.mentions)
-                    if self._pushes is not None and isinstance(effect, Publish) and not result.duplicate:
-                        self._pushes.mentioned(room, effect.payload, effect.mentions)
-                answer = replies.ack(
-                    request, room=room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
-                )
-                ws.write_answer(text_frame(answer))
-                if placed is not None:
-                    placed(result)
-                if on_kept is not None and not result.duplicate:
-                    on_kept(room, result, effect.payload)
-            else:
-                error = from_bus_error(result)
-                if "reply_to" in options and error.field == "offset":
-                    error.field = "reply_to"
-                self._reply(client, error.reply(request))
-            client.published()
-
-        on_kept = self._on_kept
         client.publishing()
         self._hub.publish(
             room,
             effect.payload,
             form="j",
-            done=done,
+            done=partial(self._appended, client, effect, placed),
             author=client.session.identity.user,
             key=effect.key,
             digest=digest,
             **options,
         )
+
+    def _appended(
+        self,
+        client: ChatConnection,
+        effect: Publish | AmendMessage,
+        placed: Callable[[Placed], None] | None,
+        result: Placed | BusError,
+    ) -> None:
+        """Acknowledge what the store has appended, or say why it has not."""
+        if isinstance(result, Placed):
+            if effect.mentions:  # before the ack, so that whoever comes after it is told
+                self._note_mentions(effect, result)
+            answer = replies.ack(
+                effect.id, room=effect.room, epoch=result.epoch, offset=result.offset, duplicate=result.duplicate
+            )
+            client.connection.ws.write_answer(text_frame(answer))
+            if placed is not None:
+                placed(result)
+            if self._on_kept is not None and not result.duplicate:
+                self._on_kept(effect.room, result, effect.payload)
+        else:
+            error = from_bus_error(result)
+            if isinstance(effect, Publish) and effect.reply_to is not None and error.field == "offset":
+                error.field = "reply_to"
+            self._reply(client, error.reply(effect.id))
+        client.published()
+
+    def _note_mentions(self, effect: Publish | AmendMessage, place: Placed) -> None:
+        offset = place.offset if isinstance(effect, Publish) else effect.change.target
+        self._positions.mention(effect.room, offset, effect.mentions)
+        if self._pushes is not None and isinstance(effect, Publish) and not place.duplicate:
+            self._pushes.mentioned(effect.room, effect.payload, effect.mentions)
 
     def _may_keep(self, client: ChatConnection, room: str, size: int) -> bool:
         session = client.session

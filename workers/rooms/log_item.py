@@ -99,16 +99,18 @@ def items_of(epoch: str, entries: Sequence[Entry]) -> list[Item]:
     items = []
     head = b'{"epoch":"%b","offset":' % epoch.encode()
     for entry in entries:
-        payload, author, key, exclude = entry.payload, entry.author, entry.key, entry.exclude
+        payload, author, key, exclude, time = entry.payload, entry.author, entry.key, entry.exclude, entry.time
+        binary, tail = False, 0
         if entry.form == "j":
-            frame = text_frame(b'%b%d,"time":%d,%b' % (head, entry.offset, entry.time, payload[1:]))
             tail = len(payload) - 1
+            frame = text_frame(b'%b%d,"time":%d,%b' % (head, entry.offset, time, payload[1:]))
+        elif entry.form == "t":
+            frame = text_frame(payload)
         else:
-            frame = text_frame(payload) if entry.form == "t" else binary_frame(payload)
-            tail = 0
-        size = _size(frame, len(author) + len(key) + len(exclude))
-        items.append(Item(frame, entry.offset, epoch, entry.time, entry.form == "b", tail, author, key, exclude,
-                          entry.change, size))  # fmt: skip
+            frame, binary = binary_frame(payload), True
+        size = len(frame)  # from here as in `_size`
+        size = (size + size if size > COMPRESS_FROM else size) + OVERHEAD + len(author) + len(key) + len(exclude)
+        items.append(Item(frame, entry.offset, epoch, time, binary, tail, author, key, exclude, entry.change, size))
     return items
 
 

@@ -26,7 +26,10 @@ try:
 except ImportError:  # a platform without the C extension
     from websockets.utils import apply_mask
 
-__all__ = ["FIN", "PARTIAL", "REFUSED", "RESERVED", "RSV1", "Fragments", "Parsers", "apply_mask", "find_frame"]
+__all__ = [
+    "FIN", "PARTIAL", "PLAIN_TEXT", "REFUSED", "RESERVED", "RSV1", "Fragments", "Parsers", "apply_mask", "find_frame",
+    "whole_text",
+]  # fmt: skip
 
 PARTIAL: Final = (0, sys.maxsize)  # the frame is not complete
 REFUSED: Final = (0, 0)  # the header alone fails the connection: the parser says why
@@ -35,6 +38,7 @@ FIN: Final = 0x80
 RSV1: Final = 0x40  # "this message is compressed" (RFC 7692, 6)
 RESERVED: Final = 0x70
 MASKED: Final = 0x80
+PLAIN_TEXT: Final = 0x81  # FIN, no reserved bit, opcode text: nearly every frame
 
 # The library logs whole frames at DEBUG; users' messages must not appear in a log.
 _quiet = logging.getLogger("workers.transport.parser")
@@ -63,6 +67,24 @@ def find_frame(data: bytes | bytearray, pos: int, limit: int) -> tuple[int, int]
     if length > limit:
         return REFUSED
     return start, start + length
+
+
+def whole_text(data: bytes, limit: int) -> bytes | None:
+    """The payload of a plain text frame of at most `limit` bytes where `data` is one such frame and nothing else.
+
+    Nearly every read brings just that. None: something else, or a frame of 64 KiB and more; see `find_frame`.
+    """
+    size = len(data)
+    if size < 8 or data[0] != PLAIN_TEXT:
+        return None
+    length, start = data[1] - 128, 6
+    if length == 126:
+        length, start = data[2] << 8 | data[3], 8
+    elif length > 126:
+        return None
+    if start + length != size or length > limit:
+        return None
+    return apply_mask(data[start:], data[start - 4 : start])
 
 
 class Parsers:

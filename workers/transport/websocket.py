@@ -19,7 +19,7 @@ from workers.handshake_request import Accept, ConnectionRequest
 from workers.transport import frames
 from workers.transport.closing import CLOSING, FROZEN, GONE, OPEN, ClosingProtocol
 from workers.transport.keepalive import PingedSocket
-from workers.transport.parser import FIN, RESERVED, RSV1, Fragments, apply_mask, find_frame
+from workers.transport.parser import FIN, PLAIN_TEXT, RESERVED, RSV1, Fragments, apply_mask, find_frame, whole_text
 from workers.transport.ports import ConnectionHandler
 from workers.transport.shared import EndpointShared
 from workers.transport.snapshot import ConnectionState, FrozenConnection, HandshakeResult, encode_state
@@ -27,7 +27,6 @@ from workers.transport.snapshot import ConnectionState, FrozenConnection, Handsh
 _PING: Final = frames.ping_frame()
 _APPLICATION: Final = 1  # the application paused reading
 _MOVING: Final = 2  # the connection is about to move: what arrives now is for the process that gets it
-_PLAIN_TEXT: Final = 0x81  # FIN, no reserved bit, opcode text: nearly every frame
 
 CONTROL_WORK: Final = 8  # the measured work of a control frame, in tiny fragments
 TINY: Final = 64  # bytes: a smaller fragment takes more work than its bytes account for
@@ -201,6 +200,10 @@ class WebSocket(ClosingProtocol):
             self._receive(tail)
         elif self._pauses:
             self._tail = bytearray(data)
+        elif self.state != OPEN or self._fragments is not None:
+            self._receive(data)
+        elif (text := whole_text(data, self.shared.config.message_size)) is not None:
+            self._receive_text(text)
         else:
             self._receive(data)
 
@@ -215,7 +218,7 @@ class WebSocket(ClosingProtocol):
             if end > size:
                 break
             head = data[pos]
-            if head == _PLAIN_TEXT and self._fragments is None and end:
+            if head == PLAIN_TEXT and self._fragments is None and end:
                 self._receive_text(apply_mask(data[start:end], data[start - 4 : start]))
             elif end and head & 0x0F <= BINARY and (self._fragments is not None or head < FIN or not head & 0x0F):
                 self._receive_fragment(head, apply_mask(data[start:end], data[start - 4 : start]))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.transport.serving import frame
-from workers.transport.parser import PARTIAL, REFUSED, Parsers, find_frame
+from workers.transport.parser import PARTIAL, PLAIN_TEXT, REFUSED, Parsers, apply_mask, find_frame, whole_text
 
 LIMIT = 70_000
 
@@ -38,6 +38,37 @@ def test_a_frame_over_the_limit_is_refused_by_its_header(length: int) -> None:
 
 def test_an_unmasked_frame_is_refused_by_its_header() -> None:
     assert find_frame(b"\x81\x05", 0, LIMIT) == REFUSED
+
+
+def general(data: bytes) -> bytes | None:
+    """What `whole_text` has to find, by the way that every frame can take."""
+    if not data or data[0] != PLAIN_TEXT:
+        return None
+    start, end = find_frame(data, 0, LIMIT)
+    return apply_mask(data[start:end], data[start - 4 : start]) if end == len(data) else None
+
+
+@given(
+    st.sampled_from([0, 1, 2, 3, 124, 125, 126, 127, 65535, 65536, LIMIT]),
+    st.sampled_from([0x81, 0x82, 0x01, 0x80, 0x89, 0xC1]),
+    st.integers(-3, 3),
+    st.booleans(),
+)
+def test_a_whole_text_is_what_the_general_way_finds(size: int, first: int, more: int, masked: bool) -> None:
+    data = bytes([first]) + frame(1, b"x" * size)[1:]
+    data = data[:more] if more < 0 else data + b"\x81" * more
+    if not masked and len(data) > 1:
+        data = bytes([data[0], data[1] & 0x7F]) + data[2:]
+    found = whole_text(data, LIMIT)
+    if size in range(2, 65536):  # shorter and longer ones may be left to the general way
+        assert found == general(data)
+    else:
+        assert found in (None, general(data))
+
+
+@given(st.binary(max_size=12).map(lambda rest: bytes([PLAIN_TEXT]) + rest))
+def test_no_header_makes_a_whole_text_of_something_else(data: bytes) -> None:
+    assert whole_text(data, LIMIT) in (None, general(data))
 
 
 def test_a_parser_that_was_kept_is_replaced() -> None:

@@ -49,17 +49,21 @@ def message(room: str, by: bytes, body: bytes, *, reply_to: int | None = None, t
         tail = b',"reply_to":%d' % reply_to
     if to:
         tail += b',"to":"%b"' % to.encode()
-    return message_of(message_head(room, by), body + tail)
+    return b"%b%b%b}" % (_message_head(room, by), body, tail)
 
 
-def message_head(room: str, by: bytes) -> bytes:
-    """An entry `message` up to its body: the same for all messages of a user to a room."""
+def _message_head(room: str, by: bytes) -> bytes:
     return b'%b,"room":"%b",%b,' % (_MESSAGE, room.encode(), by)
 
 
-def message_of(head: bytes, body: bytes) -> bytes:
-    """An entry `message` with the given head."""
-    return b"%b%b}" % (head, body)
+def text_head(room: str, by: bytes) -> bytes:
+    """An entry `message` up to its text: the same for all texts of a user to a room."""
+    return _message_head(room, by) + b'"text":'
+
+
+def text_of(head: bytes, text: str) -> bytes:
+    """An entry `message` of a text without mentions; `head` is what `text_head` made."""
+    return b"%b%b}" % (head, encode(text))
 
 
 def edited(room: str, by: bytes, target: int, body: bytes) -> bytes:

@@ -34,7 +34,7 @@ class PlainSay:
         self.room = room
         self._identity = identity
         self._rooms = rooms
-        self._head = entries.message_head(room, entries.sender(identity.user, identity.name))
+        self._head = entries.text_head(room, entries.sender(identity.user, identity.name))
         self._most = most // _BYTES  # characters of which no more than `most` bytes can come
 
     def holds(self, identity: Identity, rooms: tuple[str, ...], room: str) -> bool:
@@ -53,4 +53,4 @@ class PlainSay:
             or is_blank(text)
         ):
             return None
-        return entries.message_of(self._head, entries.body_of_text(text))
+        return entries.text_of(self._head, text)

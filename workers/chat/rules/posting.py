@@ -30,6 +30,8 @@ def say(actor: Actor, command: commands.Say, now: float) -> Effects:
         if not plain.holds(actor.identity, actor.rooms, command.room):
             plain = None
         elif (payload := plain.payload(command)) is not None:
+            if command.key is UNSET:
+                return (effects.Publish(command.id, plain.room, payload),)
             return (_publish(command, plain.room, payload),)
     if permit(actor, actor.identity, "say", command.room, now):
         return _consult(actor, command, command.room)

@@ -16,6 +16,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from chatmaster.store.client import address_of_node
 from chatmaster.store.url import StoreUrl
 from workers.close_codes import CloseCode
 from workers.gateway_calls import (
@@ -368,7 +369,10 @@ def _connect(url: StoreUrl, timeout: float) -> Any:
     }
     if url.is_cluster:
         nodes = [ClusterNode(host, port) for host, port in url.hosts]
-        return RedisCluster(startup_nodes=nodes, ssl=url.scheme == "rediss+cluster", **url.options(), **limits)
+        remap = address_of_node(url)
+        return RedisCluster(
+            startup_nodes=nodes, address_remap=remap, ssl=url.scheme == "rediss+cluster", **url.options(), **limits
+        )
     if url.service:
         sentinel = aioredis.Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves this class unannotated
             list(url.hosts), sentinel_kwargs={**limits, **url.sentinel_login}, **url.options(), **limits

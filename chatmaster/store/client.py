@@ -37,6 +37,17 @@ def limits_of(timeout: float) -> dict[str, Any]:
     }
 
 
+def address_of_node(url: StoreUrl) -> Callable[[tuple[str | None, int]], tuple[str, int]]:
+    """For redis-py: a node that does not say its own host is looked for at the host that the URL names first."""
+    first = url.hosts[0][0]
+
+    def address(told: tuple[str | None, int]) -> tuple[str, int]:
+        host, port = told
+        return (first if host in (None, "", "?") else str(host)), port
+
+    return address
+
+
 class LateCluster:
     """A client of a cluster that connects at the first command; redirections are followed, since nothing was done."""
 
@@ -49,6 +60,7 @@ class LateCluster:
             node: Callable[..., ClusterNode] = ClusterNode  # unannotated in redis-py
             self._made = RedisCluster(
                 startup_nodes=[node(host, port) for host, port in self._url.hosts],
+                address_remap=address_of_node(self._url),
                 **_encryption(self._url),
                 **self._url.options(),
                 **limits_of(self._timeout),

@@ -50,7 +50,10 @@ def map_of(reply: Sequence[Any], asked: Address, *, sharded: bool) -> ClusterMap
 
 def _address(server: Sequence[Any], asked: Address) -> Address:
     host = server[0].decode() if server[0] else ""
-    return (asked[0] if host in ("", "?") else host, int(server[1]))
+    if host == "?":  # names are preferred, and this node has none: its address is told beside
+        told = server[3] if len(server) > 3 else []
+        host = next((value.decode() for key, value in zip(told[::2], told[1::2], strict=False) if key == b"ip"), "")
+    return (host or asked[0], int(server[1]))
 
 
 def redirect_of(words: str, asked: Address) -> Redirect | None:
@@ -61,6 +64,6 @@ def redirect_of(words: str, asked: Address) -> Redirect | None:
     slot, _, place = rest.partition(" ")
     host, _, port = place.split(" ")[0].rpartition(":")
     try:
-        return Redirect(int(slot), (host or asked[0], int(port)), kind == "ASK")
+        return Redirect(int(slot), (asked[0] if host in ("", "?") else host, int(port)), kind == "ASK")
     except ValueError:
         return None

@@ -39,7 +39,8 @@ class ClusterNodeProcess:
         self._program, self._options = program, (*options, "--cluster-port", str(self._bus_port))
         version = ask_version(Path(program))
         if version is not None and version.kind == "redis" and version.version < (7,):
-            self._options, self._bus_port = options, self.port + 10_000  # always so, before that option
+            self._options = options
+            self.port, self._bus_port = _pair_of_ports()
         self._host, self._encrypted = host, bool(login.get("ssl"))
         self._process: subprocess.Popen[bytes] | None = None
         self.client = redis.Redis(
@@ -232,6 +233,14 @@ class ClusterServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _pair_of_ports() -> tuple[int, int]:
+    """Two free ports that are 10,000 apart, as servers before 7 take them, both below those that the kernel gives."""
+    while True:
+        port = processes.free_port()
+        if port < 22_000 and processes.is_free(port + 10_000):
+            return port, port + 10_000
 
 
 def is_wanted() -> bool:

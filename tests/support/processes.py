@@ -107,12 +107,18 @@ def free_port() -> int:
 
     A port is drawn at random, so that two tests at a time are unlikely to be given the same one.
     """
-    while True:
-        port = random.SystemRandom().randrange(12_000, 32_000)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", port))
-            return port
+    while not is_free(port := random.SystemRandom().randrange(12_000, 32_000)):
+        pass
+    return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at that port of 127.0.0.1."""
+    with socket.socket() as sock, contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def _all() -> list[int]:

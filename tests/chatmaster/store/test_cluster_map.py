@@ -34,6 +34,11 @@ def test_a_node_that_does_not_know_its_own_host_is_where_it_was_asked(host):
     assert set(map_of([[0, 16383, [host, 7005, b"id"]]], ASKED, sharded=True).owners) == {("10.0.0.1", 7005)}
 
 
+def test_a_node_without_a_name_among_nodes_with_names_is_where_its_address_says():
+    server = [b"?", 7005, b"id", [b"port", b"1", b"ip", b"10.0.0.9"]]
+    assert set(map_of([[0, 16383, server]], ASKED, sharded=True).owners) == {("10.0.0.9", 7005)}
+
+
 @pytest.mark.parametrize("reply", [5, [[1]], [[0, 1, []]], [[0, 1, [b"h"]]]])
 def test_an_answer_in_an_unknown_form_is_refused(reply):
     with pytest.raises(ValueError, match="CLUSTER SLOTS"):
@@ -46,6 +51,7 @@ def test_an_answer_in_an_unknown_form_is_refused(reply):
         ("MOVED 3999 127.0.0.1:6381", Redirect(3999, ("127.0.0.1", 6381), ask=False)),
         ("ASK 3999 ::1:6381", Redirect(3999, ("::1", 6381), ask=True)),
         ("MOVED 3999 :6381", Redirect(3999, ("10.0.0.1", 6381), ask=False)),
+        ("MOVED 3999 ?:6381", Redirect(3999, ("10.0.0.1", 6381), ask=False)),
         ("TRYAGAIN Multiple keys request during rehashing of slot", None),
         ("MOVED permanently", None),
     ],

@@ -13,15 +13,22 @@ import pytest
 
 from chatmaster.store import refusals
 from chatmaster.store.layout import shard_of, slot_of
+from chatmaster.store.remote import inspect
 from tests.contract.conftest import until
 from tests.support.cluster import ClusterServer
 from tests.support.programs import has_tls, servers
 from tests.workers.bus.redis_cluster.conftest import ROOMS, Worker, nodes_of
+from workers import Gateway
+from workers.async_gateway import AsyncGateway
 from workers.bus.port import Placed
+from workers.gateway_calls import InstanceNotRunning
 
 
-async def serves(worker: Worker, cluster: ClusterServer) -> set[str]:
-    """Every room takes messages and tells them, also one whose slot has just moved; the hosts that are connected."""
+async def serves(worker: Worker, cluster: ClusterServer, url: str = "") -> set[str]:
+    """Every room takes messages and tells them, also one whose slot has just moved; the hosts that are connected.
+
+    What `doctor` asks finds the nodes, too.
+    """
     for room in ROOMS:
         worker.publish(room)
     await until(lambda: all(worker.heard.offsets(room) == [1] for room in ROOMS), within=20)
@@ -37,7 +44,22 @@ async def serves(worker: Worker, cluster: ClusterServer) -> set[str]:
     await until(lambda: worker.heard.offsets(ROOMS[0])[-1:] == [3], within=20)
     for room in ROOMS:
         assert await worker.failures(room) == []
+    facts = await asyncio.to_thread(inspect, url or cluster.url, 5.0, "chat")
+    assert (facts.masters, facts.shards_away) == (len(cluster.masters), 0)
     return {host for host, _ in nodes_of(worker)}
+
+
+async def gateways_find(url: str) -> None:
+    """Both look for the settings that a server tells, and there is none."""
+    await asyncio.to_thread(_ask_blocking, url)
+    async with AsyncGateway(url) as gateway:
+        with pytest.raises(InstanceNotRunning):
+            await gateway.online()
+
+
+def _ask_blocking(url: str) -> None:
+    with Gateway(url) as gateway, pytest.raises(InstanceNotRunning):
+        gateway.online()
 
 
 @pytest.mark.skipif(not has_tls(), reason="no redis-server with TLS on PATH")
@@ -59,7 +81,8 @@ async def test_nodes_behind_tls_with_a_user_who_may_what_the_documents_say(direc
         for node in cluster.nodes:
             node.client.execute_command("ACL", "SETUSER", *rules.split()[1:])
         url = f"rediss+cluster://app:s3cret@{cluster.hosts}?ssl_ca_certs={cert}"
-        assert await serves(await start(cluster, url=url), cluster) == {"127.0.0.1"}
+        assert await serves(await start(cluster, url=url), cluster, url) == {"127.0.0.1"}
+        await gateways_find(url)
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:
@@ -84,6 +107,7 @@ def has_ipv6() -> bool:
 async def test_nodes_at_addresses_of_ipv6(directory, start):
     with ClusterServer(directory / "c", masters=2, host="::1") as cluster:
         assert await serves(await start(cluster), cluster) == {"::1"}
+        await gateways_find(cluster.url)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +123,8 @@ async def test_nodes_at_addresses_of_ipv6(directory, start):
 async def test_nodes_are_called_at_what_they_announce(directory, start, options, known_as):
     with ClusterServer(directory / "c", masters=2, options=options) as cluster:
         assert await serves(await start(cluster), cluster) == {known_as}
+        if "hostname" not in options or known_as == "localhost":  # redis-py asks for the host "?"
+            await gateways_find(cluster.url)
 
 
 @pytest.mark.parametrize("program", servers(), ids=lambda one: str(one))

@@ -1,8 +1,9 @@
-"""AnswerQueue: answers that wait for the end of the loop's turn, so that few writes carry them.
+"""AnswerQueue: answers that wait until the loop's next turn, so that few writes carry them.
 
 A transport writes at once, a system call for each write. The store answers many publications together, and what was
-published comes back in the same turn: the answers to one connection, and the room's messages for it, leave by one
-write. Whatever else is written to the connection takes its answers along, so that answers keep their order.
+published comes back in the same turn or the next, by another connection: the answers to one connection, and the room's
+messages for it, leave by one write. So answers wait for one turn more, in which the sockets are read once more.
+Whatever else is written to the connection takes its answers along, so that answers keep their order.
 """
 
 from __future__ import annotations
@@ -32,19 +33,23 @@ class AnswerQueue:
         self.waiting: dict[object, bytes] = {}  # whole frames; whoever writes to a transport pops its own
 
     def add(self, connection: Answerable, transport: object, frame: bytes) -> None:
-        """Let a frame wait until the connection is written to, at the end of the turn at the latest."""
+        """Let a frame wait until the connection is written to, in the next turn at the latest."""
         waiting = self.waiting
         if transport in waiting:
             waiting[transport] += frame
             return
         waiting[transport] = frame
         if not self._connections:
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self._wait)
         self._connections.append(connection)
 
     def take(self, transport: object) -> bytes:
         """What waits for a transport, for a caller that writes to it now; b"" where nothing does."""
         return self.waiting.pop(transport, b"")
+
+    def _wait(self) -> None:
+        """Let what comes in this turn be written first; that takes the answers along."""
+        self._loop.call_soon(self._write)
 
     def _write(self) -> None:
         connections, self._connections = self._connections, []

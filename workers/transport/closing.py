@@ -128,7 +128,7 @@ class ClosingProtocol(asyncio.Protocol):
         self._write(frame)
 
     def write_answer(self, frame: bytes) -> None:
-        """Write one or more whole frames as `write_frame` does, at the end of the loop's turn at the latest."""
+        """Write one or more whole frames as `write_frame` does, in the loop's next turn at the latest."""
         if self.state != OPEN:
             self.write_frame(frame)
             return
@@ -137,7 +137,7 @@ class ClosingProtocol(asyncio.Protocol):
         self.shared.answers.add(self, self.transport, frame)
 
     def write_answers(self) -> None:
-        """Write now what waits for the end of the turn."""
+        """Write now the answers that wait."""
         answers = self.shared.answers.take(self.transport)
         if answers and self.state == OPEN:
             self._write(answers)

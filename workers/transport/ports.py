@@ -91,7 +91,7 @@ class OpenSocket(Protocol):
         """Write one or more whole frames."""
 
     def write_answer(self, frame: bytes) -> None:
-        """The same at the end of the loop's turn at the latest, by one write with what else the connection gets."""
+        """The same in the loop's next turn at the latest, by one write with what else the connection gets."""
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Start the closing handshake."""

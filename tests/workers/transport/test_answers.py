@@ -1,4 +1,4 @@
-"""Answers wait for the end of the turn, leave by one write with whatever else is written, and are never lost."""
+"""Answers wait until the next turn, leave by one write with whatever else is written, and are never lost."""
 
 import asyncio
 from typing import Any
@@ -44,6 +44,17 @@ async def test_the_answers_of_a_turn_leave_by_one_write(serve: Any) -> None:
     peer.write(text("ask"))
     assert [await peer.message() for _ in "abc"] == ["a", "b", "c"]
     assert recorder.written == [b"\x81\x01a\x81\x01b\x81\x01c"]
+
+
+async def test_what_is_written_in_the_next_turn_takes_the_answers_along(serve: Any) -> None:
+    def answer(seen: Any, data: str) -> None:
+        seen.ws.write_answer(text_frame(b"a"))
+        asyncio.get_running_loop().call_soon(seen.ws.write_frame, text_frame(b"b"))
+
+    peer, _, recorder = await opened(serve, answer)
+    peer.write(text("ask"))
+    assert [await peer.message() for _ in "ab"] == ["a", "b"]
+    assert recorder.written == [b"\x81\x01a\x81\x01b"]
 
 
 async def test_what_else_is_written_takes_the_answers_along_in_order(serve: Any) -> None:

@@ -48,6 +48,17 @@ for (const name of ["Jean-Luc", "-", "(o_o)", "[x]", "a|b", "\\", "$^", "..", "{
   });
 }
 
+for (const [name, written] of [
+  ["Straße", "STRASSE"],
+  ["ΣΊΣΥΦΟΣ", "σίσυφος"],
+  ["Zoë", "zoe\u0308"],
+  ["Ｂｏｂ", "bob"],
+  ["ДАША", "даша"],
+])
+  test(`${name} is mentioned as ${written}`, () => {
+    assert.deepEqual(mentionsOf(tokens(`@${written}, look`, [{ name, me: false }])), [`@${written}`]);
+  });
+
 test("a mention is a whole word, and the longest name that fits", () => {
   const names = ["Ann", "Ann Lee", "Bob"].map((name) => ({ name, me: name === "Bob" }));
   const found = tokens("@ann lee @ANN @Anne x@Bob @bobby @Bob's", names);

@@ -3,21 +3,23 @@
 /** @import { App } from "./main.js" */
 
 import { ROOM_NAME } from "./address.js";
-import { openDialog, textField } from "./dialogs.js";
+import { checkLength, openDialog, textField } from "./dialogs.js";
 import { reasonOf } from "./outbox.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
+
+const LONGEST_ROOM = 64;
 
 /** @param {App} app */
 export function askRoom(app) {
   const [field, input] = textField(t("Name of the room"), {
     required: true,
-    maxlength: 128,
     placeholder: t("for example: garden"),
     autocapitalize: "none",
   });
   const submit = async () => {
     const room = input.value.normalize("NFC").trim().replace(/^#/, "").replace(/\s+/g, "-");
+    checkLength(room, LONGEST_ROOM);
     if (!ROOM_NAME.test(room)) throw new Error(t("Letters and digits of any script, and _ . : - only"));
     await app.chat.join(room);
     app.open(room);
@@ -39,11 +41,11 @@ export function askName(app) {
   const [field, input] = textField(t("Your name"), {
     value: app.model.name,
     required: true,
-    maxlength: app.model.limits.name ?? 32,
   });
   const submit = async () => {
     const name = input.value.trim();
     if (!name) throw new Error(t("A name needs at least one character that can be seen"));
+    checkLength(name.normalize("NFKC"), app.model.limits.name);
     await app.chat.rename(name);
     kept.set("name", name);
     app.model.name = name;

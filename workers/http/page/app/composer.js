@@ -12,6 +12,9 @@ import { t, tParts } from "./words.js";
 const TYPING_EVERY = 3000; // ms
 const SAVE_AFTER = 300;
 const BY_FINGER = matchMedia("(pointer: coarse) and (hover: none)"); // there Enter is the one way to a new line
+/** @type {Record<string, number>} */
+const TURNS = { PageUp: -1, PageDown: 1 };
+const PAGE_BY = 0.9; // of what is seen
 const MEASURED = 4000; // letters; the style allows only a part of the window
 
 export class Composer {
@@ -26,6 +29,7 @@ export class Composer {
     /** @type {Conversation | null} */
     this.conversation = null;
     this.typedAt = 0;
+    this.sendsSoon = false; // Enter came before the server said where we are
     this.listen();
   }
 
@@ -33,6 +37,7 @@ export class Composer {
     this.text.enterKeyHint = BY_FINGER.matches ? "enter" : "send";
     let timer = 0;
     this.text.addEventListener("input", () => {
+      this.sendsSoon = false;
       this.grow();
       this.tellTyping();
       clearTimeout(timer);
@@ -67,6 +72,7 @@ export class Composer {
     const before = this.about?.mode === "edit" ? conversation.writing.text : this.draft(conversation?.id ?? "");
     this.text.value = [before, typed].filter(Boolean).join("\n");
     this.refresh();
+    if (this.sendsSoon) queueMicrotask(() => this.send());
   }
 
   /** Whether one can write, and what the empty box says. */
@@ -149,7 +155,8 @@ export class Composer {
     const written = this.text.value.trim();
     const text = written.toWellFormed?.() ?? written; // half a pair of surrogates is no text
     const { conversation, about } = this;
-    if (!text || !conversation?.joined) return;
+    this.sendsSoon = !conversation;
+    if (!text || !(conversation?.joined || conversation?.joining)) return;
     const excess = tooLong(text, this.app.model.limits);
     if (excess) {
       this.app.toast(excess);
@@ -173,6 +180,22 @@ export class Composer {
     if (text !== message.text) this.app.change(conversation, message, text);
   }
 
+  /**
+   * An edit came to nothing: its words are not lost.
+   * @param {Conversation} conversation
+   * @param {Message} message
+   * @param {string} text
+   */
+  giveBack(conversation, message, text) {
+    const isHere = conversation === this.conversation && this.about?.mode !== "edit";
+    if (isHere && !message.deleted) {
+      this.edit(message);
+      this.text.value = text;
+    } else if (isHere) this.text.value = [this.text.value, text].filter(Boolean).join("\n");
+    else kept.set(`draft.${conversation.id}`, [this.draft(conversation.id), text].filter(Boolean).join("\n"));
+    this.refresh();
+  }
+
   tellTyping() {
     const now = Date.now();
     const { conversation } = this;
@@ -192,7 +215,10 @@ export class Composer {
       event.preventDefault();
       this.send();
     } else if (event.key === "Escape" && this.about) this.cancel();
-    else if (event.key === "ArrowUp" && !this.text.value) this.editLast(event);
+    else if (TURNS[event.key] && this.text.scrollHeight <= this.text.clientHeight) {
+      event.preventDefault();
+      this.turn(TURNS[event.key]);
+    } else if (event.key === "ArrowUp" && !this.text.value) this.editLast(event);
   }
 
   /**
@@ -204,6 +230,17 @@ export class Composer {
     if (!data?.files.length || data.types.includes("text/plain")) return;
     event.preventDefault();
     this.app.toast(t("Images and files cannot be sent here, only text"));
+  }
+
+  /**
+   * The messages by a view, while one writes.
+   * @param {number} by
+   */
+  turn(by) {
+    const { timeline } = this.app;
+    const { scrollTop, clientHeight } = timeline.scroller;
+    if (by < 0) timeline.leaveEnd();
+    timeline.scrollTo(scrollTop + by * PAGE_BY * clientHeight);
   }
 
   /** @param {Event} event */

@@ -186,6 +186,18 @@ export class Conversation {
     this.readers.clear();
   }
 
+  /**
+   * The message that a reply answers, if it is here: of the same log.
+   * @param {Message} reply
+   * @returns {Message | undefined}
+   */
+  answeredBy({ segment, replyTo }) {
+    if (replyTo === undefined) return undefined;
+    if (segment === this.segment) return this.byOffset.get(replyTo);
+    const found = this.items.find((item) => item.segment === segment && item.offset === replyTo);
+    return found?.kind === "message" ? found : undefined;
+  }
+
   /** The lowest offset of the present log that is here; undefined: none is. */
   get first() {
     return this.items.find((item) => item.kind === "message" && item.segment === this.segment)?.offset;

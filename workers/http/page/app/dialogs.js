@@ -48,6 +48,16 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
 }
 
 /**
+ * Whether a text is as long as it may be, in characters; said in words, since a box that takes no more loses what is pasted.
+ * @param {string} text
+ * @param {number} most
+ */
+export function checkLength(text, most) {
+  const size = [...text].length;
+  if (size > most) throw new Error(t("This is too long: {size} characters, and {most} are allowed", { size, most }));
+}
+
+/**
  * A labelled input. @returns {[any, any]} the field and its input
  * @param {string} label
  * @param {Record<string, any>} [props]

@@ -8,6 +8,15 @@ const SVG = "http://www.w3.org/2000/svg";
 export const byId = (id) => document.getElementById(id);
 
 /**
+ * Write a text where another one stands: what is the same keeps a selection in it.
+ * @param {string} id
+ * @param {string} text
+ */
+export function write(id, text) {
+  if (byId(id).textContent !== text) byId(id).textContent = text;
+}
+
+/**
  * Make an element. `props`: `class`, `text`, `on` ({event: listener}), `data` (dataset), else attributes; undefined,
  * null and false leave an attribute out, true makes it empty.
  * @param {string} tag

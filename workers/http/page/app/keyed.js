@@ -1,7 +1,8 @@
 /**
  * Owns lists on the page by keys: a row that stays keeps its node, whatever changes about it, so that a press, the focus
  * and a selection in it outlast whatever comes meanwhile. Rows have no listeners of their own: what a press on a part of
- * one means is in the part's `data-act`, which the list hears.
+ * one means is in the part's `data-act`, which the list hears. While the mouse is over a list that `settles`, no row changes
+ * its place: new ones come last.
  */
 
 // Set by menus and by the one stop of the Tab key, not by what draws a row.
@@ -14,12 +15,23 @@ export class KeyedList {
    * @param {any} parent
    * @param {(row: any) => any} make a row's node
    * @param {(act: string, row: any, node: any) => void} acted a part with `data-act` was pressed
+   * @param {() => void} [settles] draws the list anew, once the mouse has left it
    */
-  constructor(parent, make, acted) {
+  constructor(parent, make, acted, settles) {
     this.parent = parent;
     this.make = make;
     /** @type {Map<string, {row: any, node: any}>} */
     this.shown = new Map();
+    this.held = false;
+    if (settles) {
+      parent.addEventListener("pointermove", (/** @type {PointerEvent} */ { pointerType }) => {
+        this.held = pointerType === "mouse";
+      });
+      parent.addEventListener("pointerleave", () => {
+        this.held = false;
+        settles();
+      });
+    }
     parent.addEventListener("click", (/** @type {any} */ event) => {
       const part = event.target.closest("[data-act]");
       const found = part && this.shown.get(part.closest("[data-row]")?.dataset.row);
@@ -30,12 +42,17 @@ export class KeyedList {
   /** @param {KeyedRow[]} rows in order, each key once */
   draw(rows) {
     const before = this.shown;
+    const focused = document.activeElement?.matches(":focus-visible") ? document.activeElement : null;
+    const byKey = this.parent.contains(focused) && focused?.closest("[data-row]");
+    const place = [...this.parent.children].indexOf(byKey);
     this.shown = new Map();
-    for (const row of rows) this.shown.set(row.key, { row, node: this.nodeFor(row, before.get(row.key)) });
+    for (const row of this.held ? inPlace(rows, before) : rows)
+      this.shown.set(row.key, { row, node: this.nodeFor(row, before.get(row.key)) });
     arrange(
       this.parent,
       [...this.shown.values()].map(({ node }) => node),
     );
+    if (byKey && !focused?.isConnected) focusOn(byKey.isConnected ? byKey : this.parent.children[place]);
   }
 
   /**
@@ -60,6 +77,25 @@ export class KeyedList {
     this.shown.clear();
     this.parent.replaceChildren();
   }
+}
+
+/**
+ * @param {KeyedRow[]} rows
+ * @param {Map<string, unknown>} before
+ */
+function inPlace(rows, before) {
+  const order = [...before.keys()];
+  const placeOf = (/** @type {KeyedRow} */ { key }) => (before.has(key) ? order.indexOf(key) : order.length);
+  return [...rows].sort((one, other) => placeOf(one) - placeOf(other));
+}
+
+/**
+ * What had the focus of somebody at the keyboard is gone.
+ * @param {any} row its own, or the one in its place
+ */
+function focusOn(row) {
+  const target = row?.hasAttribute("tabindex") ? row : row?.querySelector("button");
+  (target ?? document.getElementById("text"))?.focus({ preventScroll: true });
 }
 
 /**

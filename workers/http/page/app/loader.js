@@ -62,7 +62,8 @@ export class Loader {
   }
 
   /**
-   * Load until the message at `offset` is here. Returns whether it is; false: the server has it no more.
+   * Load until the message at `offset` is here. Returns whether it is; false: the server has it no more, or it is of another
+   * conversation.
    * @param {Conversation} conversation
    * @param {number} offset
    */
@@ -70,7 +71,8 @@ export class Loader {
     if (conversation.byOffset.has(offset)) return true;
     const log = this.app.model.logOf(conversation);
     const { messages } = await this.app.chat.history(log, { before: offset + 1, limit: 1 });
-    if (!messages.some((entry) => entry.offset === offset)) return false;
+    const entry = messages.find((one) => one.offset === offset);
+    if (entry?.type !== "message" || this.app.model.homeOf(entry) !== conversation) return false;
     conversation.stuck = false;
     while (!conversation.byOffset.has(offset) && conversation.more && !conversation.stuck) {
       if (conversation.loading) await new Promise((resolve) => setTimeout(resolve, SHORTLY_AFTER));

@@ -324,7 +324,7 @@ export class App {
   say(conversation, text, replyTo) {
     conversation.newAfter = null;
     this.outbox.say(conversation, text, replyTo);
-    this.timeline.toEnd();
+    this.timeline.jump();
   }
 
   /** @param {Outgoing} outgoing */
@@ -338,9 +338,14 @@ export class App {
    * @param {Message} message
    * @param {string} text
    */
-  change(conversation, message, text) {
+  async change(conversation, message, text) {
     const { offset, epoch } = message;
-    this.attempt(this.chat.edit(this.model.logOf(conversation), offset, text, { epoch }));
+    try {
+      await this.chat.edit(this.model.logOf(conversation), offset, text, { epoch });
+    } catch (error) {
+      toast(reasonOf(error));
+      this.composer.giveBack(conversation, message, text);
+    }
   }
 
   /**
@@ -414,13 +419,13 @@ export class App {
   }
 
   /** @param {Conversation} conversation */
-  async leave(conversation) {
-    await this.attempt(this.chat.leave(conversation.id));
+  leave(conversation) {
+    this.attempt(this.chat.leave(conversation.id)); // without a connection, the next one does not enter it
     this.model.left({ room: conversation.id });
     this.model.conversations.delete(conversation.id);
     this.forgetRoom(conversation.id);
     this.leftByHand.add(conversation.id);
-    const others = [...this.model.conversations.values()].filter((one) => !one.direct && one.joined);
+    const others = [...this.model.conversations.values()].filter((one) => !one.direct && (one.joined || one.joining));
     this.open(others[0]?.id ?? FIRST_ROOM, { instead: true });
   }
 

@@ -46,7 +46,7 @@ export class Mentions {
 
   /** Others are here than before. */
   peopleChanged() {
-    if (!this.dismissed && document.activeElement === this.text) this.look();
+    if (!this.dismissed && !this.found[0]?.emoji && document.activeElement === this.text) this.look();
   }
 
   look() {

@@ -154,7 +154,7 @@ function head(message) {
  */
 function quote(message, conversation) {
   if (message.replyTo === undefined) return null;
-  const target = conversation.byOffset.get(message.replyTo);
+  const target = conversation.answeredBy(message);
   const words = target ? textOf(target) : t("An earlier message");
   const props = { type: "button", class: "quote", data: { act: "quote" } };
   return el(

@@ -1,9 +1,12 @@
 /** Owns a moderator's dialog. */
 /** @import { App } from "./main.js" */
-import { choiceField, openDialog, textField } from "./dialogs.js";
+import { checkLength, choiceField, openDialog, textField } from "./dialogs.js";
 import { el } from "./dom.js";
 import { reasonOf } from "./outbox.js";
 import { t } from "./words.js";
+
+const LONGEST_USER = 64;
+const LONGEST_REASON = 256;
 
 /** @typedef {"mute" | "kick" | "ban" | "unmute" | "unban"} Verb */
 
@@ -41,14 +44,14 @@ const translated = (choices) => choices.map(([value, text]) => [value, t(text)])
 export function openModeration(app, user = "") {
   const { model } = app;
   const room = model.current && !model.current.direct ? model.current.id : "";
-  const [userField, userInput] = textField(t("User id"), { value: user, required: true, maxlength: 63 });
+  const [userField, userInput] = textField(t("User id"), { value: user, required: true });
   const [verbField, verb] = choiceField(t("What to do"), translated(VERBS), "mute");
   /** @type {[string, string][]} */
   const places = [["", t("Everywhere")]];
   if (room) places.unshift([room, t("In #{room}", { room })]);
   const [placeField, place] = choiceField(t("Where"), places, room);
   const [timeField, time] = choiceField(t("For how long"), translated(TIMES), "600");
-  const [reasonField, reason] = textField(t("Reason, which the person is told"), { maxlength: 256 });
+  const [reasonField, reason] = textField(t("Reason, which the person is told"));
   const widely = el("p", {
     class: "hint",
     text: t("A guest’s ban or mute holds for every guest of the same address."),
@@ -60,6 +63,8 @@ export function openModeration(app, user = "") {
   for (const field of [verb, userInput]) field.addEventListener("input", show);
   show();
   const submit = async () => {
+    checkLength(userInput.value.trim(), LONGEST_USER);
+    checkLength(reason.value, LONGEST_REASON);
     const timed = ["mute", "ban"].includes(verb.value) && time.value;
     const sanction = {
       room: place.value || undefined,

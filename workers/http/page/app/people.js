@@ -2,7 +2,7 @@
 /** @import { Conversation } from "./conversation.js" */
 /** @import { App } from "./main.js" */
 /** @import { Member } from "../chat/wire.js" */
-import { avatar, bdi, byId, el, onceAFrame } from "./dom.js";
+import { avatar, bdi, byId, el, onceAFrame, write } from "./dom.js";
 import { KeyedList } from "./keyed.js";
 import { listed, plural, t, tParts } from "./words.js";
 
@@ -17,6 +17,7 @@ export class People {
       byId("members"),
       ({ member, typing }) => el("li", {}, this.entry(member, typing)),
       (_, { member }, node) => app.openPerson(node, member),
+      () => this.draw(),
     );
     this.draw = onceAFrame(() => this.render());
     this.typing = 0; // how many were last shown
@@ -35,7 +36,7 @@ export class People {
     const hidden = conversation.memberCount - rows.length;
     const note =
       conversation.membersNote || (!conversation.direct && hidden > 0 ? t("And {count} more", { count: hidden }) : "");
-    byId("people-note").textContent = note;
+    write("people-note", note);
     byId("people-note").hidden = !note;
   }
 
@@ -90,12 +91,12 @@ export class People {
   renderHead(conversation) {
     const { model } = this.app;
     const title = model.titleOf(conversation);
-    byId("title-text").textContent = title;
+    write("title-text", title);
     const mark = byId("title").querySelector(".hash");
     if (conversation.direct) mark?.remove();
     else if (!mark) byId("title").prepend(el("span", { class: "hash", "aria-hidden": "true", text: "#" }));
     const words = this.subtitleOf(conversation);
-    byId("subtitle").textContent = words;
+    write("subtitle", words);
     byId("subtitle").title = words;
   }
 
@@ -120,7 +121,8 @@ export class People {
     const names = conversation?.typers(Date.now()) ?? [];
     this.typing = names.length;
     const words = names.length > 3 ? [t("Several people are writing…")] : names.length === 0 ? [] : writing(names);
-    byId("typing").replaceChildren(...words);
+    const line = el("p", {}, ...words);
+    if (byId("typing").textContent !== line.textContent) byId("typing").replaceChildren(...line.childNodes);
   }
 }
 

@@ -2,7 +2,7 @@
  * Owns what opens over the page next to a button, or as a sheet at the foot of a phone: placing it, closing it, giving the
  * focus back; and menus in it.
  */
-import { el, icon } from "./dom.js";
+import { byId, el, icon } from "./dom.js";
 
 /** Whether there are sheets instead of popups. */
 export const SHEET = matchMedia("(pointer: coarse) and (width < 45rem)");
@@ -32,7 +32,7 @@ export function openPopup(anchor, content, { onclose, focusBack = anchor } = {})
     content.remove();
     observer.disconnect();
     anchor.removeAttribute("aria-expanded");
-    if (hadFocus && focusBack.isConnected) focusBack.focus();
+    if (hadFocus) (focusBack.isConnected ? focusBack : byId("text")).focus();
     onclose?.();
   });
   return close;

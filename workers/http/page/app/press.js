@@ -13,11 +13,15 @@ class Press {
     /** @type {Set<() => void>} */
     this.waiting = new Set();
     this.timer = 0;
+    this.ending = false; // lifted; a click may follow
   }
 
   listen() {
     const options = { capture: true, passive: true };
-    addEventListener("pointerdown", () => this.began(), options);
+    addEventListener("pointerdown", ({ button }) => button === 0 && this.began(), options);
+    // Released over a scroll bar, a menu of the browser's own or another window, a press ends without a word.
+    addEventListener("pointermove", ({ buttons }) => this.begun && !buttons && !this.ending && this.ended(), options);
+    addEventListener("contextmenu", () => this.ended(), options);
     addEventListener("pointerup", () => this.endsIn(CLICK_WITHIN), options);
     addEventListener("click", () => this.endsIn(0), options);
     for (const type of ["pointercancel", "dragend"]) addEventListener(type, () => this.ended(), options);
@@ -26,6 +30,7 @@ class Press {
 
   began() {
     this.begun = performance.now();
+    this.ending = false;
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.flush(), HELD_FOR);
   }
@@ -33,6 +38,7 @@ class Press {
   /** @param {number} delay */
   endsIn(delay) {
     if (!this.begun) return;
+    this.ending = true;
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.ended(), delay);
   }

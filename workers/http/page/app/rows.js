@@ -130,7 +130,7 @@ const fault = (item) => line("fault", `${item.segment} ${item.offset}`, t("This 
  * @param {{first: boolean, last: boolean, readers: string[], conversation: Conversation, nameOf: (user: string) => string}} place
  */
 function messageRow(message, { first, last, readers, conversation, nameOf }) {
-  const target = message.replyTo === undefined ? undefined : conversation.byOffset.get(message.replyTo);
+  const target = conversation.answeredBy(message);
   const quoted = target ? `${target.version}` : "";
   const names = [...message.reactions.values(), readers].flatMap((users) => [...users]).map(nameOf);
   const depends = [message.version, first, last, quoted, readers, names, message.mentions.map(nameOf)].join(" ");

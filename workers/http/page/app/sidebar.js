@@ -1,7 +1,7 @@
 /** Owns the list of conversations with what is unread, and the line about oneself. */
 /** @import { Conversation } from "./conversation.js" */
 /** @import { App } from "./main.js" */
-import { avatar, bdi, byId, el, icon, isComposing, onceAFrame } from "./dom.js";
+import { avatar, bdi, byId, el, icon, isComposing, onceAFrame, write } from "./dom.js";
 import { KeyedList, morph } from "./keyed.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
@@ -16,14 +16,13 @@ export class Sidebar {
     const make = (/** @type {{conversation: Conversation}} */ { conversation }) => this.entry(conversation);
     const open = (/** @type {string} */ _, /** @type {{conversation: Conversation}} */ { conversation }) =>
       app.open(conversation.id);
-    this.rooms = new KeyedList(byId("rooms"), make, open);
-    this.directs = new KeyedList(byId("directs"), make, open);
     this.draw = onceAFrame(() => this.render());
+    this.rooms = new KeyedList(byId("rooms"), make, open, this.draw);
+    this.directs = new KeyedList(byId("directs"), make, open, this.draw);
     /** @type {HTMLInputElement} */
     this.filter = byId("filter");
     this.filter.addEventListener("input", () => this.draw());
     this.filter.addEventListener("keydown", (event) => this.pressed(event));
-    byId("rooms").addEventListener("pointerleave", () => this.draw());
     byId("rooms").addEventListener("scroll", () => this.showMore(), { passive: true });
     byId("more-unread").addEventListener("click", () => lastUnread()?.scrollIntoView({ block: "nearest" }));
     byId("join-room").addEventListener("click", () => app.askRoom());
@@ -60,14 +59,11 @@ export class Sidebar {
   }
 
   /**
-   * Unread rooms first; but while the pointer is among them, nothing changes its place under it.
+   * Unread rooms first.
    * @param {any} one
    * @param {any} other
    */
   compare(one, other) {
-    const order = [...this.rooms.shown.keys()];
-    const places = [order.indexOf(one.id), order.indexOf(other.id)];
-    if (byId("rooms").matches(":hover") && places[0] >= 0 && places[1] >= 0) return places[0] - places[1];
     const news = (/** @type {Conversation} */ conversation) =>
       Number(conversation.unread > 0 && conversation !== this.app.model.current);
     return news(other) - news(one) || one.id.localeCompare(other.id);
@@ -179,8 +175,8 @@ export class Sidebar {
 
   renderMe() {
     const { model } = this.app;
-    byId("my-name-text").textContent = model.name;
-    byId("my-role").textContent = model.role === "user" ? "" : t(OWN_ROLES[model.role] ?? model.role);
+    write("my-name-text", model.name);
+    write("my-role", model.role === "user" ? "" : t(OWN_ROLES[model.role] ?? model.role));
     morph(byId("my-avatar"), Object.assign(avatar(model.me, model.name || "?", "small"), { id: "my-avatar" }));
   }
 }

@@ -3,7 +3,7 @@
  * of a countdown.
  */
 /** @import { Chat } from "../chat/chat.js" */
-import { byId } from "./dom.js";
+import { byId, write } from "./dom.js";
 import { sanctionText } from "./sanction_text.js";
 import { plural, t } from "./words.js";
 
@@ -121,12 +121,12 @@ export class Status {
     byId("state").dataset.kind = kind;
     byId("trouble").hidden = !this.chat.state.refused;
     byId("app").classList.toggle("offline", this.chat.state.state !== "connected");
-    if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
+    write("state-text", text);
     byId("state-button").hidden = !button;
-    if (button) byId("state-button").textContent = button;
+    if (button) write("state-button", button);
     if (spoken === this.said) return;
     this.said = spoken;
-    byId("told").textContent = spoken;
+    write("told", spoken);
   }
 }
 

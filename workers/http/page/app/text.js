@@ -57,7 +57,7 @@ function withLinks(text, people) {
 }
 
 /**
- * The names by their folding, and how long they are, the longest first.
+ * The names by their folding, and how long they may be as they are written, the longest first.
  * @param {{name: string, me: boolean}[]} mentions
  */
 function indexed(mentions) {
@@ -65,7 +65,8 @@ function indexed(mentions) {
   const names = new Map();
   for (const { name, me } of mentions)
     if (name) names.set(foldedName(name), me || names.get(foldedName(name)) === true);
-  const lengths = [...new Set(mentions.map(({ name }) => name.length))].filter(Boolean).sort((a, b) => b - a);
+  const written = mentions.flatMap(({ name }) => [name, foldedName(name), name.normalize("NFD")]);
+  const lengths = [...new Set(written.map((one) => one.length))].filter(Boolean).sort((a, b) => b - a);
   return { names, lengths };
 }
 
@@ -114,8 +115,11 @@ function isInWord(text, end) {
   );
 }
 
-/** @param {string} name */
-const foldedName = (name) => name.normalize("NFKC").toLowerCase();
+/**
+ * As the server compares names; the upper case first makes "ss" of "ß".
+ * @param {string} name
+ */
+const foldedName = (name) => name.normalize("NFKC").toUpperCase().toLowerCase();
 
 /**
  * @param {string} text

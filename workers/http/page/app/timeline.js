@@ -7,11 +7,12 @@
 /** @import { Conversation, Message } from "./conversation.js" */
 /** @import { App } from "./main.js" */
 /** @import { Row } from "./rows.js" */
-import { byId, onceAFrame } from "./dom.js";
+import { byId, onceAFrame, write } from "./dom.js";
 import { KeyedList } from "./keyed.js";
 import { nodeOf } from "./message.js";
 import { reasonOf } from "./outbox.js";
 import { press } from "./press.js";
+import { firstInView, rowsBeingRead, stopReading } from "./reading.js";
 import { rowsOf } from "./rows.js";
 import { Tools } from "./tools.js";
 import { listenToTouch } from "./touch.js";
@@ -48,6 +49,9 @@ export class Timeline {
     /** @type {any} the one that is shown */
     this.conversation = null;
     this.seeking = 0; // counts searches: the latest counts
+    /** @type {{key: string, at: number} | null} what one reads further up; null: one is at the end */
+    this.reading = null;
+    this.heightRead = 0; // of all rows, then
     this.draw = onceAFrame(() => this.render());
     this.showPointed = () => !press.isDown && this.tools.show(this.list.querySelector(".message[data-offset]:hover"));
     this.listen();
@@ -56,7 +60,8 @@ export class Timeline {
   listen() {
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.scroller.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.leaveEnd(), { passive: true });
-    new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.scroller);
+    const observer = new ResizeObserver(this.resized);
+    for (const node of [this.scroller, this.list]) observer.observe(node);
     byId("jump").addEventListener("click", () => this.jump());
     this.list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pointed(event));
     byId("jump-mention").addEventListener("click", () => this.findMention());
@@ -95,7 +100,7 @@ export class Timeline {
   acted(act, { message }, node) {
     const { app } = this;
     if (act === "person") app.openPerson(node, message.from);
-    else if (act === "quote") this.find(message.replyTo);
+    else if (act === "quote") this.find(message.replyTo, message.segment);
     else if (act === "react") app.react(app.model.shown, message, node.dataset.key ?? "");
     else if (act === "copy") app.copy(node.parentElement?.querySelector("code")?.textContent ?? "");
     else if (act === "unfold") this.unfold(message);
@@ -142,6 +147,7 @@ export class Timeline {
   render() {
     const conversation = this.app.model.current;
     if (!conversation) return;
+    this.keepHeld(conversation);
     this.trim(conversation);
     const range = this.range(conversation);
     const { me } = this.app.model;
@@ -154,7 +160,31 @@ export class Timeline {
     else this.toEnd();
     this.tools.place();
     this.showJump();
+    this.read();
     this.fill();
+  }
+
+  /** The window, the letters or what stands beside the messages have another size. */
+  resized = () => {
+    if (this.atEnd) this.toEnd();
+    else if (this.reading && !press.defers(this.resized)) this.release(this.reading);
+  };
+
+  read() {
+    this.reading = this.atEnd ? null : this.hold();
+    this.heightRead = this.scroller.scrollHeight;
+  }
+
+  /**
+   * A message with selected words, or with the focus of somebody at the keyboard, is read: it stays, and so does the view.
+   * @param {Conversation} conversation
+   */
+  keepHeld(conversation) {
+    if (!this.atEnd || this.toPlace) return;
+    const first = conversation.items[this.range(conversation).from];
+    const messages = rowsBeingRead(this.list).map((row) => this.messageAt(row));
+    const above = messages.find((one) => one && one.offset < first.offset);
+    if (above) Object.assign(this, { atEnd: false, firstShown: above });
   }
 
   /** @param {Conversation} conversation */
@@ -238,24 +268,19 @@ export class Timeline {
   }
 
   /** The first row that can be seen, and where it is. */
-  hold() {
-    const top = this.scroller.getBoundingClientRect().top;
-    const seen = (/** @type {any} */ node) => node.dataset.offset && node.getBoundingClientRect().bottom > top;
-    /** @type {any} */
-    const node = [...this.list.children].find(seen);
-    return node ? { key: node.dataset.row, at: node.getBoundingClientRect().top } : null;
-  }
+  hold = () => firstInView(this.scroller, this.list);
 
   /** @param {{key: string, at: number}} held */
   release({ key, at }) {
     const node = this.rows.node(key);
-    const moved = node ? node.getBoundingClientRect().top - at : 0;
+    const moved = node ? node.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top - at : 0;
     if (moved) this.scrollTo(this.scroller.scrollTop + moved);
   }
 
   keepTabStop() {
     if (!this.list.contains(document.activeElement)) this.stopAt(this.messages().at(-1));
-    if (this.tools.on && !this.tools.on.isConnected) this.tools.hide();
+    const { on } = this.tools;
+    if (on && (!on.isConnected || (this.messageAt(on)?.deleted ?? true))) this.tools.hide();
   }
 
   // ---- scrolling -----------------------------------------------------------------------------------
@@ -264,17 +289,24 @@ export class Timeline {
   scrollTo(top) {
     this.scroller.scrollTo({ top, behavior: "instant" });
     this.placedAt = this.seenAt = this.scroller.scrollTop;
+    this.read();
   }
 
   /** The reader scrolls, or what the page itself has scrolled is told. */
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const left = scrollHeight - scrollTop - clientHeight;
-    if (Math.abs(scrollTop - this.placedAt) > 1 || !this.atEnd) this.moved(left, scrollTop > this.seenAt);
+    if (this.reading && scrollHeight !== this.heightRead) {
+      this.resized(); // shorter rows have moved the view, not the reader
+      return;
+    }
+    const byReader = Math.abs(scrollTop - this.placedAt) > 1;
+    if (byReader || !this.atEnd) this.moved(left, scrollTop > this.seenAt);
     this.seenAt = scrollTop;
+    this.read();
     this.tools.place();
     this.showJump();
-    this.fill();
+    this.fill(byReader);
     if (this.atEnd) this.app.looked();
   }
 
@@ -306,6 +338,7 @@ export class Timeline {
     this.seeking += 1;
     this.atEnd = true;
     this.firstShown = null;
+    stopReading(this.list, this.scroller);
     this.render();
     this.toEnd();
   }
@@ -317,16 +350,19 @@ export class Timeline {
     this.app.looked();
   }
 
-  /** Show others before the reader gets to the first or last one here; ask for older ones where there is none. */
-  fill() {
+  /**
+   * Show others before the reader gets to the first or last one here; ask for older ones where there is none.
+   * @param {boolean} [byReader] who scrolls down may leave behind what is selected
+   */
+  fill(byReader = false) {
     const conversation = this.app.model.current;
     if (!conversation?.loaded || this.toPlace) return;
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const { from, to } = this.range(conversation);
     if (scrollTop < NEAR_EDGE && from > 0) this.slide(conversation, from - STEP);
-    else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && to < conversation.items.length)
-      this.slide(conversation, from + STEP);
-    else if (scrollTop < NEAR_EDGE && conversation.more && !conversation.stuck && !conversation.loading)
+    else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && to < conversation.items.length) {
+      if (byReader || !rowsBeingRead(this.list).length) this.slide(conversation, from + STEP);
+    } else if (scrollTop < NEAR_EDGE && conversation.more && !conversation.stuck && !conversation.loading)
       this.app.loader.older(conversation);
   }
 
@@ -345,10 +381,10 @@ export class Timeline {
     const unread = conversation?.unread ?? 0;
     const mentions = conversation?.mentions.size ?? 0;
     byId("jump-mention").hidden = mentions === 0 || this.atEnd;
-    byId("jump-mention-text").textContent = plural(mentions, "{count} mention", "{count} mentions");
+    write("jump-mention-text", plural(mentions, "{count} mention", "{count} mentions"));
     byId("jump").hidden = this.atEnd;
     byId("jump").classList.toggle("unread", unread > 0);
-    byId("jump-text").textContent = unread ? t("{count} new", { count: unread }) : t("Latest");
+    write("jump-text", unread ? t("{count} new", { count: unread }) : t("Latest"));
   }
 
   /** To the first unread message that mentions us; the next press leads to the next one. */
@@ -365,8 +401,9 @@ export class Timeline {
   /**
    * Show the message at an offset, loading what is needed; where it is not to be had, say so and stay.
    * @param {number} offset
+   * @param {number} [segment] of the log
    */
-  async find(offset) {
+  async find(offset, segment = this.app.model.shown.segment) {
     const conversation = this.app.model.shown;
     this.seeking += 1;
     const search = this.seeking;
@@ -374,7 +411,7 @@ export class Timeline {
     this.leaveEnd();
     let here = false;
     try {
-      here = await this.app.loader.until(conversation, offset);
+      here = segment === conversation.segment && (await this.app.loader.until(conversation, offset));
       if (!here) this.app.toast(t("That message is not kept any more"));
     } catch (error) {
       this.app.toast(reasonOf(error));
@@ -444,9 +481,13 @@ export class Timeline {
     const all = this.messages();
     const at = all.indexOf(node);
     /** @type {Record<string, number>} */
-    const places = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 };
+    const places = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0 };
     const to = places[event.key];
-    if (to !== undefined) {
+    if (event.key === "End") {
+      event.preventDefault();
+      this.jump();
+      this.messages().at(-1)?.focus({ preventScroll: true });
+    } else if (to !== undefined) {
       event.preventDefault();
       all[to]?.focus();
       all[to]?.scrollIntoView({ block: "nearest" });

@@ -57,6 +57,7 @@ export class Tools {
   }
 
   hide() {
+    if (this.bar.contains(document.activeElement)) this.on?.focus({ preventScroll: true });
     this.on = null;
     this.bar.remove();
   }

@@ -318,9 +318,9 @@ async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himse
 async def test_a_store_that_forbids_subscriptions_is_refusing_and_what_is_followed_goes_on(make, monkeypatch, caplog):
     from workers.bus import health, server
 
-    for name, value in (("INTERVAL", 0.1), ("DEAF_AFTER", 0.6), ("HOPELESS_AFTER", 0.8), ("LOOK", 0.05)):
+    for name, value in (("INTERVAL", 0.1), ("DEAF_AFTER", 2.0), ("HOPELESS_AFTER", 2.0), ("LOOK", 0.05)):
         monkeypatch.setattr(health, name, value)
-    monkeypatch.setattr(server, "DEAF_AFTER", 0.6)
+    monkeypatch.setattr(server, "DEAF_AFTER", 2.0)
     under = await make()
     await under.subscribe("lobby")
     caplog.set_level("INFO")
@@ -331,7 +331,7 @@ async def test_a_store_that_forbids_subscriptions_is_refusing_and_what_is_follow
         await until(lambda: under.bus.state == "refusing")
         under.bus.subscribe("other")
         began = asyncio.get_running_loop().time()
-        await until(lambda: asyncio.get_running_loop().time() - began > 2.0)  # longer than all patience together
+        await until(lambda: asyncio.get_running_loop().time() - began > 3.0)  # longer than the patience
         reconnects = sum(one.probe.reconnects for one in under.bus.servers)
         assert (under.bus.state, reconnects, under.deaf) == ("refusing", 0, [])
         assert "the store allows no subscription" in under.bus.why and "&chat@* +@all" in under.bus.why

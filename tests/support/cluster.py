@@ -79,7 +79,7 @@ class ClusterNodeProcess:
                 cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL, parent),
             )  # fmt: skip
-        wait.until(self.answers, what=f"the node answers; its log: {self.directory / 'log'}")
+        wait.until(self.answers, 30, f"the node answers; its log: {self.directory / 'log'}")
 
     def answers(self) -> bool:
         assert self.running, (self.directory / "log").read_text(errors="replace")[-2000:]

@@ -122,7 +122,7 @@ class Under:
         await until(lambda: f"subscribed {room}" in self.heard.events[count:])
 
 
-async def until(condition: Callable[[], Any], *, within: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], *, within: float = 20.0) -> None:
     """Wait for a condition. Raises AssertionError after `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within
     while not condition():

@@ -152,3 +152,16 @@ def test_a_room_says_what_it_is_about(chatmaster, visit):
     ada.expect(ada.page.locator("#subtitle")).to_have_text("Seeds, soil and patience")
     ada.page.goto(f"{server.http}/#lobby")
     ada.expect(ada.page.locator("#subtitle")).to_have_text("1 person here")
+
+
+def test_names_of_either_direction_begin_beside_their_mark(server, visit):
+    """In a list from left to right an Arabic name is beside its `#`, not at the other end; a finger finds each."""
+    ada = visit(server, "Ada", width=360, people=False, has_touch=True, is_mobile=True).come("ديوان")
+    ada.page.locator("#open-sidebar").tap()
+    names = ada.page.locator("#rooms .room-name")
+    ada.expect(names).to_have_count(2)
+    ada.expect(names.last).to_be_in_viewport()
+    begin = names.evaluate_all("(nodes) => nodes.map((node) => node.getBoundingClientRect().left)")
+    assert begin[0] == begin[1]
+    heights = "(nodes) => nodes.map((node) => node.getBoundingClientRect().height)"
+    assert min(ada.page.locator("#rooms .room, #join-room").evaluate_all(heights)) >= 44

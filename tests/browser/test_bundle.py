@@ -139,3 +139,11 @@ def test_the_joined_modules_are_one_script(tmp_path: Path):
             [node, "--check", name], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
         assert ended.returncode == 0, ended.stderr
+
+
+def test_every_name_is_unique_over_all_modules():
+    """In the second script, a function, of two functions by one name the later is meant, and nobody says so."""
+    declared = re.compile(r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
+    app = Path(__file__).resolve().parents[2] / "workers/http/page/app"
+    names = [name for path in app.glob("*.js") for name in declared.findall(path.read_text(encoding="utf-8"))]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -42,7 +42,7 @@ def moderate(mia, name: str, what: str, where: str = "", reason: str = "", *, am
 
 
 def test_who_is_a_moderator_is_shown(server, visit):
-    """In the list of people, and on the card."""
+    """In the list of people, on the card, and at what they say."""
     mia = come_as_moderator(visit, server)
     ada = visit(server)
     ada.page.goto(f"{server.http}/#token={token('ada')}&room=lobby")
@@ -50,6 +50,9 @@ def test_who_is_a_moderator_is_shown(server, visit):
     ada.expect(member.locator(".hint")).to_have_text("moderator, online")
     member.click()
     ada.expect(ada.page.locator(".card")).to_contain_text("Moderator · online")
+    ada.page.keyboard.press("Escape")
+    mia.say("mind your words")
+    ada.expect(ada.message("mind your words").locator(".head .hint")).to_have_text("moderator")
     mia.page.close()
 
 
@@ -59,11 +62,14 @@ def test_mute_and_unmute(server, visit):
     moderate(mia, "Bob", "mute", reason="too loud")
     toasts = bob.page.locator(".toast")
     bob.expect(toasts.filter(has_text="You are muted")).to_have_text(re.compile("in #lobby until .*: too loud$"))
+    box = bob.page.locator("#text")
+    bob.expect(box).to_have_attribute("placeholder", re.compile("You are muted in #lobby until .*: too loud"))
     bob.say("may I?")
     foot = bob.message("may I?").locator(".foot")
     bob.expect(foot).to_contain_text("You are muted for 10 min more: too loud")
     moderate(mia, "Bob", "unmute")
     bob.expect(toasts.filter(has_text="You may write in #lobby again")).to_be_visible()
+    bob.expect(box).to_have_attribute("placeholder", "Write to #lobby")
     bob.page.get_by_role("button", name="Try again").click()
     mia.sees("may I?")
 

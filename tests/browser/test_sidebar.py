@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -76,6 +77,67 @@ def test_the_loss_of_the_network_is_told_at_once(server, visit):
     is_deaf[0] = False
     ada.page.evaluate("() => { dispatchEvent(new Event('offline')) }")
     ada.state("Connected")
+    is_deaf[0] = True  # and nobody tells the browser
+    ada.expect(ada.page.locator("#state-text")).to_have_text("The server does not answer", timeout=15_000)
+    is_deaf[0] = False
+    ada.expect(ada.page.locator("#state-text")).to_have_text(re.compile("Caught up|Connected"), timeout=20_000)
+
+
+def test_unread_direct_messages_are_in_view_too(server, visit):
+    """They come first; what lies out of view is told with its direction; Ctrl+K finds people, too."""
+    ada = visit(server, "Ada", height=600)
+    rooms = json.dumps(json.dumps(["lobby", *(f"room-{number:02}" for number in range(36))]))
+    ada.page.add_init_script(f"localStorage['chatmaster.rooms'] ??= {rooms}")
+    ada.come()
+    user = ada.page.evaluate("() => document.querySelector('.member').dataset.user")
+    bob = visit(server, "Bob").come()
+    for number in range(8):
+        ada.page.evaluate("(id) => { location.hash = id }", f"#@somebody-{number}")
+        ada.say("a note")
+        ada.kept("a note")
+    ada.page.evaluate("() => { location.hash = '#lobby' }")
+    ada.page.locator("#directs").hover()  # nothing moves under the pointer
+    bob.page.goto(f"{bob.url}/#@{user}")
+    bob.say("hello you")
+    unread = ada.page.locator("#directs .room.unread")
+    more = ada.page.locator("#more-directs")
+    ada.expect(unread).to_have_count(1)
+    if not ada.page.locator("#directs").evaluate("node => node.scrollHeight > node.clientHeight + 40"):
+        raise AssertionError("the list is not long enough for the test")
+    ada.page.locator("#text").hover()
+    ada.expect(unread).to_be_in_viewport(ratio=1)
+    ada.page.locator("#directs").evaluate("node => { node.scrollTop = node.scrollHeight }")
+    ada.expect(more).to_have_text("More unread above")
+    more.click()
+    ada.expect(more).to_be_hidden()
+    ada.page.keyboard.press("Shift+Escape")
+    ada.expect(unread).to_have_count(0)
+    eve = visit(server, "Eve").come()
+    ada.expect(ada.page.locator(".member", has_text="Eve")).to_be_visible()
+    ada.page.keyboard.press("Control+k")
+    ada.page.keyboard.type("eve")
+    ada.page.keyboard.press("Enter")
+    ada.expect(ada.page.locator("#title-text")).to_have_text("Eve")
+    eve.page.close()
+
+
+def test_the_menu_of_a_conversation_in_the_list(server, visit):
+    """By the right button, a long press or the menu key: what is unread there is marked as read, in other tabs too."""
+    ada, bob = visit(server, "Ada").come("garden"), visit(server, "Bob").come("garden")
+    ada.page.goto(f"{ada.url}/#lobby")
+    other = ada.page.context.new_page()
+    other.goto(f"{ada.url}/#lobby")
+    bob.say("over here")
+    badges = [page.locator("#rooms .badge") for page in (ada.page, other)]
+    for badge in badges:
+        ada.expect(badge).to_have_text("1")
+    ada.page.locator("#rooms .room", has_text="garden").click(button="right")
+    ada.page.get_by_role("menuitem", name="Mark as read").click()
+    for badge in badges:
+        ada.expect(badge).to_have_count(0)
+    ada.expect(ada.page.locator("#title-text")).to_have_text("lobby")
+    ada.page.keyboard.press("Control+/")
+    ada.expect(ada.page.get_by_role("dialog", name="Keyboard shortcuts")).to_contain_text("Ctrl+K")
 
 
 def test_undo_and_paste(server, visit):

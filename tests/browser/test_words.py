@@ -28,7 +28,8 @@ ANY_LITERAL = re.compile(
 # What looks like it and is something else.
 NO_TEXTS = {
     *("Notification", "Enter", "Escape", "Tab", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Home", "End"),
-    *("Delete", "ContextMenu", "English", "Deutsch", "Chatmaster"),
+    *("Delete", "ContextMenu", "English", "Deutsch", "Chatmaster", "Files"),
+    *("Ctrl+K", "Ctrl+/", "Alt+↑", "Alt+↓", "Shift+Esc", "Shift+↵", "Shift+Tab", "Esc", "Del"),
 }  # fmt: skip
 # Classes of elements, attributes and what goes to the console: by what stands before them.
 NO_PLACES = re.compile(

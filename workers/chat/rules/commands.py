@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from typing import Annotated, Final
 
@@ -286,6 +287,7 @@ _NAMED = re.compile(r"\A`(\w+)`: .*?(?: - at `(\$[^`]*)`)?\Z", re.DOTALL)  # see
 _PREFIX = re.compile(r"\A`\w+`: ")
 _MISSING = re.compile(r"missing required field `(.*?)`(?: - at `(.*)`)?\Z", re.DOTALL)
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z", re.DOTALL)
+_LENGTH = re.compile(r"Expected `\w+` of length (>=|<=) (\d+)")
 _SHOWN = 200  # characters of an explanation at most
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -309,8 +311,17 @@ def explain(error: Exception, data: str | bytes) -> Invalid:
         return Invalid("not valid Unicode", id=id_of(data))
     if isinstance(error, msgspec.ValidationError):
         message = str(error)
-        return Invalid(_PREFIX.sub("", _PATH.sub("", message))[:_SHOWN], _field_of(message)[:_SHOWN], id_of(data))
+        field = _field_of(message)
+        words = _LENGTH.sub(partial(_length_told, field), _PREFIX.sub("", _PATH.sub("", message)))
+        return Invalid(words[:_SHOWN], field[:_SHOWN], id_of(data))
     return Invalid(f"not a JSON object: {error}"[:_SHOWN])
+
+
+def _length_told(field: str, found: re.Match[str]) -> str:
+    """What a person reads, to whom a client shows the message of an error, in place of msgspec's words."""
+    if found[1] == ">=":
+        return f"`{field}` is empty" if found[2] == "1" else f"`{field}` has fewer than {found[2]}"
+    return f"`{field}` is too long: {found[2]} at most"
 
 
 def check_data(data: Raw) -> None:

@@ -82,7 +82,7 @@ def cleaned(name: str) -> str:
     for at, character in enumerate(name):
         category = unicodedata.category(character)
         if not _is_allowed(name, at, category):
-            raise NameRefused(f"U+{ord(character):04X} is not allowed in a name, or not there")
+            raise NameRefused(f"U+{ord(character):04X} cannot be in a name: it is not seen there, or misleads")
         seen = seen or category[0] in "LNPS"
         marks = marks + 1 if category in ("Mn", "Me") else 0
         if marks > MAX_MARKS:

@@ -244,6 +244,11 @@ def test_say_needs_text_or_data_but_not_both():
     play = guest("lobby")
     assert play.asks(type="say", room="lobby")["code"] == "bad_request"
     assert play.asks(type="say", room="lobby", text="a", data=1)["code"] == "bad_request"
+    empty, long = (
+        play.asks(type="say", room="lobby", text=""),
+        play.asks(type="say", room="lobby", text="a", key="k" * 65),
+    )
+    assert (empty["message"], long["message"]) == ("`text` is empty", "`key` is too long: 64 at most")
     assert play.asks(type="say", room="lobby", text="")["field"] == "text"
 
 

@@ -20,7 +20,7 @@ export function askRoom(app) {
   const submit = async () => {
     const room = input.value.normalize("NFC").trim().replace(/^#/, "").replace(/\s+/g, "-");
     checkLength(room, LONGEST_ROOM);
-    if (!ROOM_NAME.test(room)) throw new Error(t("Letters and digits of any script, and _ . : - only"));
+    if (!ROOM_NAME.test(room)) throw new Error(t("1 to 64 letters and digits of any script, and _ . : -"));
     await app.chat.join(room);
     app.open(room);
     app.keepRooms();

@@ -5,8 +5,9 @@ import { bdi, byId, insertText, isComposing } from "./dom.js";
 import { Mentions } from "./mentions.js";
 import { textOf } from "./message.js";
 import { usePart } from "./part.js";
+import { sanctionText } from "./sanction_text.js";
 import { tooLong } from "./size.js";
-import { kept } from "./storage.js";
+import { kept, keptInTab } from "./storage.js";
 import { t, tParts } from "./words.js";
 
 const TYPING_EVERY = 3000; // ms
@@ -15,6 +16,7 @@ const BY_FINGER = matchMedia("(pointer: coarse) and (hover: none)"); // there En
 /** @type {Record<string, number>} */
 const TURNS = { PageUp: -1, PageDown: 1 };
 const PAGE_BY = 0.9; // of what is seen
+const WRITING = "writing"; // replies and edits that are being written, by conversation
 const MEASURED = 4000; // letters; the style allows only a part of the window
 
 export class Composer {
@@ -30,6 +32,7 @@ export class Composer {
     this.conversation = null;
     this.typedAt = 0;
     this.sendsSoon = false; // Enter came before the server said where we are
+    this.before = keptInTab.get(WRITING, {}); // the last load of this page
     this.listen();
   }
 
@@ -43,9 +46,7 @@ export class Composer {
       clearTimeout(timer);
       timer = window.setTimeout(() => this.save(), SAVE_AFTER);
     });
-    this.text.addEventListener("paste", (event) => this.given(event, event.clipboardData));
-    this.text.addEventListener("drop", (event) => this.given(event, event.dataTransfer));
-    addEventListener("pagehide", () => this.save());
+    addEventListener("pagehide", () => this.keep());
     this.text.addEventListener("keydown", (event) => this.pressed(event));
     byId("composer").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
@@ -66,10 +67,13 @@ export class Composer {
   show(conversation) {
     this.save();
     const typed = this.conversation ? "" : this.text.value; // before the server said where we are
-    if (this.conversation) this.conversation.writing = this.about && { about: this.about, text: this.text.value };
+    this.remember();
     this.conversation = conversation;
-    this.about = conversation?.writing?.about ?? null;
-    const before = this.about?.mode === "edit" ? conversation.writing.text : this.draft(conversation?.id ?? "");
+    conversation.writing ??= this.before[conversation.id] ?? null;
+    delete this.before[conversation.id];
+    const { about } = conversation.writing ?? {};
+    this.about = about?.message?.from ? about : null; // whatever the browser kept
+    const before = this.about?.mode === "edit" ? conversation.writing.text : this.draft(conversation.id);
     this.text.value = [before, typed].filter(Boolean).join("\n");
     this.refresh();
     if (this.sendsSoon) queueMicrotask(() => this.send());
@@ -82,13 +86,17 @@ export class Composer {
     const open = Boolean(conversation?.joined || conversation?.joining);
     this.text.disabled = Boolean(conversation) && !open;
     const title = conversation ? model.titleOf(conversation) : "";
+    const { muted } = this.app;
+    const told = muted.get("") ?? muted.get(conversation?.id ?? "");
     const words = !conversation
       ? ""
-      : !open
-        ? t("You are not in this room")
-        : conversation.direct
-          ? t("Write to {name}", { name: title })
-          : t("Write to #{name}", { name: title });
+      : told && (told.until ?? Infinity) > Date.now()
+        ? sanctionText(told)
+        : !open
+          ? t("You are not in this room")
+          : conversation.direct
+            ? t("Write to {name}", { name: title })
+            : t("Write to #{name}", { name: title });
     this.text.placeholder = words;
     this.text.setAttribute("aria-label", words || t("Message"));
     this.showContext();
@@ -103,11 +111,26 @@ export class Composer {
   }
 
   save() {
-    if (!this.conversation || this.about?.mode === "edit") return;
+    if (!this.conversation || this.about?.mode === "edit" || this.app.isForgotten) return;
     const before = this.draft(this.conversation.id);
     if (before === this.text.value) return;
     kept.set(`draft.${this.conversation.id}`, this.text.value);
     if (!before !== !this.text.value) this.app.model.changed("list");
+  }
+
+  /** The reply or edit that is being written stays with its conversation. */
+  remember() {
+    if (this.conversation) this.conversation.writing = this.about && { about: this.about, text: this.text.value };
+  }
+
+  /** Over a reload of the page. */
+  keep() {
+    if (this.app.isForgotten) return;
+    this.save();
+    this.remember();
+    const { before } = this;
+    for (const { id, writing } of this.app.model.conversations.values()) if (writing) before[id] = writing;
+    keptInTab.set(WRITING, before);
   }
 
   // ---- replying and editing ------------------------------------------------------------------------
@@ -222,17 +245,6 @@ export class Composer {
   }
 
   /**
-   * Files cannot be sent; nothing happens silently.
-   * @param {Event} event
-   * @param {DataTransfer | null} data
-   */
-  given(event, data) {
-    if (!data?.files.length || data.types.includes("text/plain")) return;
-    event.preventDefault();
-    this.app.toast(t("Images and files cannot be sent here, only text"));
-  }
-
-  /**
    * The messages by a view, while one writes.
    * @param {number} by
    */
@@ -251,10 +263,12 @@ export class Composer {
     this.edit(message);
   }
 
-  /** @param {string} words */
+  /** @param {string} words a mention begins behind a space */
   insert(words) {
-    this.text.focus();
-    insertText(this.text, words);
+    const { text } = this;
+    text.focus();
+    const glued = words[0] === "@" && /\S$/.test(text.value.slice(0, text.selectionStart));
+    insertText(text, glued ? ` ${words}` : words);
   }
 
   /** As high as the text; of a very long one the height is known, and measuring takes long. */

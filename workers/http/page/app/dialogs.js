@@ -38,7 +38,7 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
   });
   form.addEventListener(
     "keydown",
-    (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && isComposing(event) && event.preventDefault(),
+    (/** @type {KeyboardEvent} */ event) => isEnding(event) && isComposing(event) && event.preventDefault(),
   );
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
@@ -46,6 +46,9 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
   dialog.showModal();
   return confirm;
 }
+
+/** @param {KeyboardEvent} event */
+const isEnding = ({ key }) => key === "Enter" || key === "Escape";
 
 /**
  * Whether a text is as long as it may be, in characters; said in words, since a box that takes no more loses what is pasted.

@@ -90,7 +90,7 @@ export function avatar(user, name, size = "") {
   const node = el("span", {
     class: `avatar ${size}`,
     "aria-hidden": "true",
-    text: initials(name, size === "tiny" ? 1 : 2),
+    data: { initials: initials(name, size === "tiny" ? 1 : 2) }, // drawn by the style: they are no part of a label
   });
   const { hue, light } = colourOf(user);
   node.style.setProperty("--hue", String(hue));

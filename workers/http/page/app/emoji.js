@@ -113,7 +113,10 @@ export async function openEmojiPicker(anchor, chosen, focusBack) {
   });
   const buttons = () => [...grid.querySelectorAll("button")];
   search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    if (isComposing(event)) return;
+    if (isComposing(event)) {
+      if (event.key === "Escape") event.preventDefault(); // it ends the composition, and not the search
+      return;
+    }
     if (event.key === "Enter") {
       event.preventDefault(); // the focus goes to the text, where the same key would begin a new line
       loadEmoji().then(() => picker.isConnected && buttons()[0]?.click()); // who types fast is waited for

@@ -213,6 +213,7 @@ export class Login {
     this.app.chat.close();
     await this.app.attention.endPush();
     forgetPerson();
+    this.app.isForgotten = true;
     kept.set(SIGNED_OUT, this.urls.token !== "" || this.urls.login !== "" || null);
     kept.set(USER, "");
     if (this.urls.logout) location.assign(wayToLogout(this.urls.logout));

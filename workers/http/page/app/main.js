@@ -11,7 +11,7 @@ import { Attention } from "./attention.js";
 import { connect } from "./chat.js";
 import { colourAgain } from "./code.js";
 import { Composer } from "./composer.js";
-import { byId } from "./dom.js";
+import { byId, isComposing } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Loader } from "./loader.js";
 import { Login } from "./login.js";
@@ -67,10 +67,13 @@ export class App {
     this.attention = new Attention(this);
     this.status = new Status(this.chat);
     this.readTimer = 0;
+    this.isForgotten = false; // signed out: the end of the page keeps nothing
     /** @type {Set<string>} rooms that were left here: an address alone does not join them again */
     this.leftByHand = new Set();
     /** @type {Map<string, import("../chat/wire.js").Muted>} of rooms, until the server has put one out of them */
     this.banned = new Map();
+    /** @type {Map<string, import("../chat/wire.js").Muted>} by room; "": everywhere */
+    this.muted = new Map();
     this.listen();
     this.listenToPage();
   }
@@ -91,7 +94,7 @@ export class App {
     chat.on("typing", (event) => model.typing(event, Date.now()));
     chat.on("presence", (change) => model.presence(change) && this.membersLater(change.room));
     chat.on("banned", (told) => told.room !== undefined && this.banned.set(told.room, told));
-    for (const type of SANCTIONS) chat.on(type, (told) => toast(sanctionText(told)));
+    for (const type of SANCTIONS) chat.on(type, (told) => this.sanctioned(told));
     chat.on("error", (error) => toast(reasonOf(error)));
     chat.on("state", ({ state, code, reason }) => {
       if (state !== "connected") model.disconnected();
@@ -146,6 +149,15 @@ export class App {
     this.composer.refresh();
   }
 
+  /** @param {import("../chat/wire.js").Muted} told */
+  sanctioned(told) {
+    const { type, room = "" } = told;
+    if (type === "muted") this.muted.set(room, told);
+    else this.muted.delete(room);
+    toast(sanctionText(told));
+    this.composer.refresh();
+  }
+
   /** @param {string} room */
   membersLater(room) {
     const conversation = this.model.conversations.get(room);
@@ -182,6 +194,10 @@ export class App {
     });
     addEventListener("focus", () => this.looked());
     document.addEventListener("visibilitychange", () => this.looked());
+    for (const type of ["paste", "drop", "dragover"])
+      addEventListener(type, (/** @type {any} */ event) =>
+        refuseFiles(event, event.clipboardData ?? event.dataTransfer),
+      );
     byId("room-menu").addEventListener("click", (/** @type {any} */ { currentTarget }) =>
       this.openRoomMenu(currentTarget),
     );
@@ -189,10 +205,14 @@ export class App {
       usePart(import("./settings.js"), ({ openSettings }) => openSettings(this)),
     );
     document.addEventListener("keydown", (event) => {
+      if (isComposing(event)) return;
       if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
         event.preventDefault();
         this.sidebar.find();
       }
+      if (event.key === "/" && event.ctrlKey && !document.querySelector("dialog"))
+        usePart(import("./shortcuts.js"), ({ openShortcuts }) => openShortcuts());
+      if (event.key === "Escape" && event.shiftKey) usePart(import("./room_menu.js"), ({ markRead }) => markRead(this));
       if (!event.altKey || !["ArrowUp", "ArrowDown"].includes(event.key)) return;
       event.preventDefault();
       this.step(event.key === "ArrowUp" ? -1 : 1);
@@ -450,6 +470,18 @@ export class App {
 /** @param {any[]} names @returns {string[]} each once, and no more than a connection may have */
 const roomsAmong = (names) =>
   [...new Set(names)].filter((name) => typeof name === "string" && ROOM_NAME.test(name)).slice(0, MOST_ROOMS);
+
+/**
+ * Files cannot be sent, wherever they are let go: nothing happens silently, and the browser shows none in the page's place.
+ * @param {Event} event
+ * @param {DataTransfer | null} data
+ */
+function refuseFiles(event, data) {
+  if (!data?.types.includes("Files") || data.types.includes("text/plain")) return;
+  event.preventDefault();
+  if (event.type !== "dragover")
+    toast(t("Images and files cannot be sent here, only text: a link to where they lie, for example"));
+}
 
 function address() {
   const url = new URL(location.href);

@@ -30,9 +30,15 @@ export class Mentions {
     this.found = [];
     this.chosen = 0;
     this.begun = 0; // where the name begins, after the @
+    this.composing = false; // an input method has the text
     this.dismissed = false; // by Escape, until something is typed
-    text.addEventListener("input", () => {
+    text.addEventListener("input", (/** @type {InputEvent} */ event) => {
       this.dismissed = false;
+      this.composing = event.isComposing;
+      this.look();
+    });
+    text.addEventListener("compositionend", () => {
+      this.composing = false;
       this.look();
     });
     text.addEventListener("blur", () => this.close());
@@ -77,7 +83,7 @@ export class Mentions {
     this.begun = caret - code.length;
     const fitting = code.endsWith(":") ? [] : findEmoji(all, code, MOST_OFFERED);
     this.found = fitting.map((one) => ({ user: one.character, name: `:${one.codes[0]}:`, emoji: toned(one) }));
-    if (exact) this.put(toned(exact));
+    if (exact && !this.composing) this.put(toned(exact));
     this.show();
   }
 
@@ -109,6 +115,7 @@ export class Mentions {
     if (open) this.text.setAttribute("aria-activedescendant", `suggestion-${this.chosen}`);
     else this.text.removeAttribute("aria-activedescendant");
     this.list.replaceChildren(...this.found.map((one, place) => this.option(one, place)));
+    this.list.children[this.chosen]?.scrollIntoView({ block: "nearest" });
   }
 
   /**

@@ -102,7 +102,13 @@ function messageNode(row, conversation, app) {
   const node = el("li", { class: classes, tabindex: "-1", data: { offset: message.offset, segment: message.segment } });
   node.append(
     gutter(row),
-    el("div", { class: "body" }, first && head(message), quote(message, conversation), content(message, model)),
+    el(
+      "div",
+      { class: "body" },
+      first && head(message, conversation),
+      quote(message, conversation),
+      content(message, model),
+    ),
   );
   const body = node.lastElementChild;
   if (message.reactions.size) body.append(reactions(message, app));
@@ -133,8 +139,12 @@ function gutter({ message, first }) {
   );
 }
 
-/** @param {Message} message */
-function head(message) {
+/**
+ * @param {Message} message
+ * @param {Conversation} [conversation] in which the author may have a role
+ */
+function head(message, conversation) {
+  const role = conversation?.members.get(message.from.user)?.role;
   const name = el(
     "button",
     { type: "button", class: "name", tabindex: "-1", data: { act: "person" } },
@@ -145,7 +155,7 @@ function head(message) {
     title: wholeTime(message.time),
     text: clockTime(message.time),
   });
-  return el("div", { class: "head" }, name, time);
+  return el("div", { class: "head" }, name, role && el("span", { class: "hint", text: t(role) }), time);
 }
 
 /**

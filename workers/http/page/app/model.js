@@ -365,6 +365,7 @@ export class Model {
     for (const { user, name } of answer.members) this.names.set(user, name);
     this.changed("people", conversation);
     this.changed("list");
+    if (answer.members.some(({ role }) => role)) this.changed("messages", conversation); // which bear it
   }
 
   // ---- reading and writing -------------------------------------------------------------------------
@@ -374,8 +375,15 @@ export class Model {
    * @returns {[string, number][]}
    */
   readCurrent() {
-    const conversation = this.current;
-    if (!conversation?.readAll()) return [];
+    return this.current ? this.readAll(this.current) : [];
+  }
+
+  /**
+   * @param {Conversation} conversation
+   * @returns {[string, number][]}
+   */
+  readAll(conversation) {
+    if (!conversation.readAll()) return [];
     this.changed("list");
     return conversation.direct ? this.readDirect(conversation) : [[conversation.id, conversation.top]];
   }

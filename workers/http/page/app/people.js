@@ -82,7 +82,7 @@ export class People {
       { class: "member-text" },
       bdi(user === model.me ? t("{name} (you)", { name }) : name),
       el("span", { class: "unseen", text: ", " }),
-      el("span", { class: "hint", text: [role, state].filter(Boolean).join(", ") }),
+      el("span", { class: "hint", text: [role && t(role), state].filter(Boolean).join(", ") }),
     );
     return el("button", props, face, words);
   }

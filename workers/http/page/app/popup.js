@@ -3,6 +3,7 @@
  * focus back; and menus in it.
  */
 import { byId, el, icon } from "./dom.js";
+import { addMenuIcons } from "./menu_icons.js";
 
 /** Whether there are sheets instead of popups. */
 export const SHEET = matchMedia("(pointer: coarse) and (width < 45rem)");
@@ -103,6 +104,7 @@ export function closeAround(node) {
  * @param {HTMLElement} [head] instead of the title
  */
 export function openMenu(anchor, title, items, head) {
+  addMenuIcons();
   const menu = el("div", { class: "menu", role: "menu", "aria-label": title });
   menu.append(head ?? el("div", { class: "menu-title", "aria-hidden": "true" }, el("bdi", { text: title })));
   const close = openPopup(anchor, menu);

@@ -6,7 +6,7 @@
 import { quietUntil, silentOnes } from "./levels.js";
 import { kept } from "./storage.js";
 
-const MOST = 100; // names of a list in a request
+const MOST_TOLD = 100; // names of a list in a request
 
 /**
  * @param {App} app
@@ -32,11 +32,11 @@ export async function syncPush({ chat, model }, key, wanted) {
     endpoint,
     p256dh,
     auth,
-    rooms: joined.filter((id) => !silent.includes(id)).slice(0, MOST),
+    rooms: joined.filter((id) => !silent.includes(id)).slice(0, MOST_TOLD),
     silent: silent
       .filter((id) => id.startsWith("@"))
       .map((id) => id.slice(1))
-      .slice(0, MOST),
+      .slice(0, MOST_TOLD),
     quiet_until: Math.min(quietUntil(), Number.MAX_SAFE_INTEGER),
   });
 }

@@ -15,6 +15,7 @@ export function openRoomMenu(app, anchor, conversation) {
   const name = model.nameOf(peer);
   /** @type {any[]} */
   const items = [
+    conversation.unread > 0 && { icon: "checks", text: t("Mark as read"), act: () => markRead(app, [conversation]) },
     !direct && { icon: "link", text: t("Copy a link to this room"), act: () => app.copyLink(id) },
     joined && { icon: "bell", text: t("Notifications…"), act: () => app.askNotifications(conversation) },
     model.moderates && { icon: "shield", text: t("Moderate…"), act: () => app.moderate(peer) },
@@ -29,4 +30,16 @@ export function openRoomMenu(app, anchor, conversation) {
     direct && { icon: "copy", text: t("Copy the user's id"), act: () => app.copy(peer) },
   ];
   openMenu(anchor, model.titleOf(conversation), items.filter(Boolean));
+}
+
+/**
+ * @param {App} app
+ * @param {Conversation[]} [conversations] that need not be read; without them all
+ */
+export function markRead({ chat, model, timeline }, conversations = [...model.conversations.values()]) {
+  for (const conversation of conversations) {
+    for (const mark of model.readAll(conversation)) chat.read(...mark);
+    if (conversation !== model.current) conversation.newAfter = null;
+  }
+  timeline.showJump();
 }

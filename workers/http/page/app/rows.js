@@ -133,7 +133,8 @@ function messageRow(message, { first, last, readers, conversation, nameOf }) {
   const target = conversation.answeredBy(message);
   const quoted = target ? `${target.version}` : "";
   const names = [...message.reactions.values(), readers].flatMap((users) => [...users]).map(nameOf);
-  const depends = [message.version, first, last, quoted, readers, names, message.mentions.map(nameOf)].join(" ");
+  const { role } = conversation.members.get(message.from.user) ?? {};
+  const depends = [message.version, role, first, last, quoted, readers, names, message.mentions.map(nameOf)].join(" ");
   return { kind: "message", key: `${message.segment} ${message.offset}`, depends, message, first, last, readers };
 }
 

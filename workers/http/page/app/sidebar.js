@@ -1,11 +1,13 @@
 /** Owns the list of conversations with what is unread, and the line about oneself. */
-/** @import { Conversation } from "./conversation.js" */
 /** @import { App } from "./main.js" */
+import { Conversation } from "./conversation.js";
 import { avatar, bdi, byId, el, icon, isComposing, onceAFrame, write } from "./dom.js";
 import { KeyedList, morph } from "./keyed.js";
 import { kept } from "./storage.js";
 import { t } from "./words.js";
 
+const LISTS = ["rooms", "directs"];
+const MOST_STRANGERS = 8;
 /** @type {Record<string, string>} */
 const OWN_ROLES = { guest: "guest", moderator: "moderator", admin: "admin" };
 
@@ -23,8 +25,11 @@ export class Sidebar {
     this.filter = byId("filter");
     this.filter.addEventListener("input", () => this.draw());
     this.filter.addEventListener("keydown", (event) => this.pressed(event));
-    byId("rooms").addEventListener("scroll", () => this.showMore(), { passive: true });
-    byId("more-unread").addEventListener("click", () => lastUnread()?.scrollIntoView({ block: "nearest" }));
+    for (const list of LISTS) {
+      byId(list).addEventListener("scroll", () => this.showMore(), { passive: true });
+      byId(list).addEventListener("contextmenu", (/** @type {any} */ event) => this.openMenu(event));
+      byId(`more-${list}`).addEventListener("click", () => unreadIn(list).hidden?.scrollIntoView({ block: "nearest" }));
+    }
     byId("join-room").addEventListener("click", () => app.askRoom());
     byId("my-name").addEventListener("click", () => app.askName());
   }
@@ -34,12 +39,13 @@ export class Sidebar {
     const all = [...model.conversations.values()];
     const rooms = all
       .filter((one) => !one.direct && (one.joined || one === model.current) && this.fits(one))
-      .sort((a, b) => this.compare(a, b));
+      .sort((a, b) => this.compare(a, b) || a.id.localeCompare(b.id));
     const shown = (/** @type {Conversation} */ one) =>
       one.items.length || one.outgoing.length || one === model.current || kept.get(`draft.${one.id}`);
     const directs = all
       .filter((one) => one.direct && shown(one) && this.fits(one))
-      .sort((a, b) => latest(b) - latest(a));
+      .sort((a, b) => this.compare(a, b) || latest(b) - latest(a));
+    directs.push(...this.strangers(directs));
     this.rooms.draw(rooms.map((one) => this.row(one)));
     this.directs.draw(directs.map((one) => this.row(one)));
     byId("no-directs").hidden = directs.length > 0 || this.wanted !== "";
@@ -59,20 +65,46 @@ export class Sidebar {
   }
 
   /**
-   * Unread rooms first.
+   * People to whom nothing was written yet, where somebody looks for one.
+   * @param {Conversation[]} known
+   */
+  strangers(known) {
+    const { model } = this.app;
+    if (!this.wanted) return [];
+    const users = [...model.names.keys()].filter((user) => !known.some(({ peer }) => peer === user));
+    return users
+      .map((user) => new Conversation(`@${user}`))
+      .filter((one) => this.fits(one))
+      .slice(0, MOST_STRANGERS);
+  }
+
+  /**
+   * What is unread first.
    * @param {any} one
    * @param {any} other
    */
   compare(one, other) {
     const news = (/** @type {Conversation} */ conversation) =>
       Number(conversation.unread > 0 && conversation !== this.app.model.current);
-    return news(other) - news(one) || one.id.localeCompare(other.id);
+    return news(other) - news(one);
   }
 
   showMore() {
-    const list = byId("rooms").getBoundingClientRect();
-    const last = lastUnread()?.getBoundingClientRect();
-    byId("more-unread").hidden = !last || last.top < list.bottom - last.height / 2;
+    for (const list of LISTS) {
+      const { hidden, isAbove } = unreadIn(list);
+      const button = byId(`more-${list}`);
+      button.hidden = !hidden;
+      button.textContent = isAbove ? t("More unread above") : t("More unread below");
+    }
+  }
+
+  /** @param {MouseEvent & {target: any}} event */
+  openMenu(event) {
+    const entry = event.target.closest("[data-conversation]");
+    const conversation = this.app.model.conversations.get(entry?.dataset.conversation);
+    if (!conversation) return;
+    event.preventDefault();
+    this.app.openRoomMenu(entry, conversation);
   }
 
   /** Ctrl+K: choose a conversation by its name. */
@@ -181,6 +213,17 @@ export class Sidebar {
   }
 }
 
-const lastUnread = () => [...document.querySelectorAll("#rooms .room.unread")].at(-1);
+/**
+ * An unread conversation of a list that is out of view: the lowest below it, else the first above it.
+ * @param {string} list
+ */
+function unreadIn(list) {
+  const { top, bottom } = byId(list).getBoundingClientRect();
+  const middle = (/** @type {Element} */ node) => node.getBoundingClientRect().top + node.clientHeight / 2;
+  const all = [...document.querySelectorAll(`#${list} .room.unread`)];
+  const below = all.findLast((node) => middle(node) > bottom);
+  return { hidden: below ?? all.find((node) => middle(node) < top), isAbove: !below };
+}
+
 /** @param {Conversation} conversation */
 const latest = (conversation) => conversation.outgoing.at(-1)?.time ?? conversation.last?.time ?? Infinity;

@@ -4,12 +4,15 @@
  */
 /** @import { Chat } from "../chat/chat.js" */
 import { byId, write } from "./dom.js";
+import { usePart } from "./part.js";
 import { sanctionText } from "./sanction_text.js";
 import { plural, t } from "./words.js";
 
 const SHORTLY = 5000; // ms: how long good news stays
 const LONGER = 20_000; // and bad news
 const TROUBLE_FOR = 3000; // after the last refusal
+const SILENCE = 4000; // without a word from the server, while the page is looked at, one asks
+const TELL_AFTER = 2000; // or it is told
 
 /** @typedef {{kind: "calm" | "good" | "busy" | "bad", text: string, spoken?: string, button?: string}} Line */
 
@@ -22,6 +25,8 @@ export class Status {
     this.news = null;
     this.trouble = 0; // until when the store is thought to be away
     this.said = "";
+    /** @type {boolean | undefined} what may keep a connection out */
+    this.explained = false;
     this.offlineAt = 0; // when the browser lost its network
     /** @type {import("../chat/wire.js").Muted | null} */
     this.ban = null; // of everywhere
@@ -40,7 +45,11 @@ export class Status {
     });
     addEventListener("online", () => chat.nudge());
     document.addEventListener("visibilitychange", () => !document.hidden && chat.nudge());
-    setInterval(() => this.show(), 500);
+    setInterval(() => {
+      const isQuiet = chat.state.state === "connected" && Date.now() - chat.heardAt > SILENCE;
+      if (isQuiet && !document.hidden) chat.nudge();
+      this.show();
+    }, 500);
     this.show();
   }
 
@@ -93,7 +102,9 @@ export class Status {
     if (state === "connecting") return { kind: "busy", text: this.was ? t("Reconnecting…") : t("Connecting…") };
     if (refused) return { kind: "bad", text: t("No connection is let through"), button: t("Try now") };
     if (state === "waiting") return this.waitingLine(Math.ceil((retryAt - now) / 1000), code);
-    if (this.offlineAt > this.chat.heardAt) return { kind: "busy", text: t("No network") };
+    const { heardAt, askedAt } = this.chat;
+    if (this.offlineAt > heardAt) return { kind: "busy", text: t("No network") };
+    if (askedAt > heardAt && now - askedAt > TELL_AFTER) return { kind: "busy", text: t("The server does not answer") };
     if (this.news && now < this.news.until) return this.news;
     return { kind: "calm", text: t("Connected") };
   }
@@ -119,7 +130,10 @@ export class Status {
   show() {
     const { kind, text, spoken = text, button } = this.line;
     byId("state").dataset.kind = kind;
-    byId("trouble").hidden = !this.chat.state.refused;
+    const { refused } = this.chat.state;
+    if (refused && !this.explained) usePart(import("./trouble.js"), ({ explainTrouble }) => explainTrouble());
+    this.explained ||= refused;
+    byId("trouble").hidden = !refused;
     byId("app").classList.toggle("offline", this.chat.state.state !== "connected");
     write("state-text", text);
     byId("state-button").hidden = !button;

@@ -14,6 +14,7 @@ import { reasonOf } from "./outbox.js";
 import { press } from "./press.js";
 import { firstInView, rowsBeingRead, stopReading } from "./reading.js";
 import { rowsOf } from "./rows.js";
+import { keptInTab } from "./storage.js";
 import { Tools } from "./tools.js";
 import { listenToTouch } from "./touch.js";
 import { plural, t } from "./words.js";
@@ -22,6 +23,7 @@ const NEAR_END = 60; // px
 const NEAR_EDGE = 800;
 const WINDOW = 200; // messages in the document; the others wait in the model
 const STEP = 60; // by as many the shown ones move on
+const SCROLLED_TO = "places"; // where one had scrolled to, by conversation
 const MOST_ABOVE = 2000; // messages above those that are shown, while one reads further up
 
 export class Timeline {
@@ -48,6 +50,7 @@ export class Timeline {
     this.target = null;
     /** @type {any} the one that is shown */
     this.conversation = null;
+    this.before = keptInTab.get(SCROLLED_TO, {}); // at the last load of this page
     this.seeking = 0; // counts searches: the latest counts
     /** @type {{key: string, at: number} | null} what one reads further up; null: one is at the end */
     this.reading = null;
@@ -58,6 +61,7 @@ export class Timeline {
   }
 
   listen() {
+    addEventListener("pagehide", () => this.keep());
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.scroller.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.leaveEnd(), { passive: true });
     const observer = new ResizeObserver(this.resized);
@@ -131,7 +135,7 @@ export class Timeline {
    */
   show(target = null) {
     this.tools.hide();
-    if (this.conversation) this.conversation.place = this.atEnd ? null : { first: this.firstShown, held: this.hold() };
+    this.remember();
     this.conversation = this.app.model.current;
     this.rows.clear();
     this.seeking += 1;
@@ -140,6 +144,25 @@ export class Timeline {
     this.toPlace = true;
     this.target = target;
     this.render();
+  }
+
+  /** Where one has scrolled to stays with the conversation. */
+  remember() {
+    const { conversation, firstShown } = this;
+    if (conversation && !this.toPlace)
+      conversation.place = this.atEnd ? null : { first: firstShown, held: this.hold() };
+  }
+
+  /** Over a reload of the page. */
+  keep() {
+    if (this.app.isForgotten) return;
+    this.remember();
+    for (const { id, place, segment } of this.app.model.conversations.values()) {
+      const { key = "", at = 0 } = place?.held ?? {};
+      const [itsSegment, offset] = key.split(" ").map(Number);
+      if (offset && itsSegment === segment) this.before[id] = { offset, at };
+    }
+    keptInTab.set(SCROLLED_TO, this.before);
   }
 
   // ---- drawing -------------------------------------------------------------------------------------
@@ -227,7 +250,13 @@ export class Timeline {
       queueMicrotask(() => this.find(target));
       return;
     }
+    const before = this.before[conversation.id];
+    delete this.before[conversation.id];
     if (this.goBack(conversation)) return;
+    if (before?.offset > 0) {
+      queueMicrotask(() => this.find(before.offset, conversation.segment, before.at));
+      return;
+    }
     this.showFirstNew(conversation);
     Object.assign(this, { atEnd: true, firstShown: null });
     this.scrollTo(this.scroller.scrollHeight);
@@ -278,7 +307,9 @@ export class Timeline {
   }
 
   keepTabStop() {
-    if (!this.list.contains(document.activeElement)) this.stopAt(this.messages().at(-1));
+    const last = this.messages().at(-1);
+    if (!this.list.contains(document.activeElement)) this.stopAt(last);
+    this.scroller.tabIndex = last ? -1 : 0; // what is longer than the window is scrolled by keys, too
     const { on } = this.tools;
     if (on && (!on.isConnected || (this.messageAt(on)?.deleted ?? true))) this.tools.hide();
   }
@@ -402,8 +433,9 @@ export class Timeline {
    * Show the message at an offset, loading what is needed; where it is not to be had, say so and stay.
    * @param {number} offset
    * @param {number} [segment] of the log
+   * @param {number} [at] where its top was, in the window, before the page was loaded anew
    */
-  async find(offset, segment = this.app.model.shown.segment) {
+  async find(offset, segment = this.app.model.shown.segment, at) {
     const conversation = this.app.model.shown;
     this.seeking += 1;
     const search = this.seeking;
@@ -412,28 +444,34 @@ export class Timeline {
     let here = false;
     try {
       here = segment === conversation.segment && (await this.app.loader.until(conversation, offset));
-      if (!here) this.app.toast(t("That message is not kept any more"));
+      if (!here && at === undefined) this.app.toast(t("That message is not kept any more"));
     } catch (error) {
       this.app.toast(reasonOf(error));
     }
     if (search !== this.seeking) return;
-    if (here) this.centre(conversation, offset);
+    if (here) this.centre(conversation, offset, at);
     else if (wasAtEnd) this.jump();
   }
 
   /**
    * @param {Conversation} conversation
    * @param {number} offset
+   * @param {number} [at]
    */
-  centre(conversation, offset) {
+  centre(conversation, offset, at) {
     const message = conversation.byOffset.get(offset);
     if (!message) return;
     this.atEnd = false;
     this.showFrom(conversation, conversation.items.indexOf(message) - WINDOW / 2);
     this.firstShown ??= conversation.items[0];
     this.render();
-    const node = this.rows.node(`${conversation.segment} ${offset}`);
+    const key = `${conversation.segment} ${offset}`;
+    const node = this.rows.node(key);
     if (!node) return;
+    if (at !== undefined) {
+      this.release({ key, at });
+      return;
+    }
     const room = this.scroller.clientHeight - node.offsetHeight;
     this.scrollTo(node.offsetTop - Math.max(0, room / 2));
     delete node.dataset.found;

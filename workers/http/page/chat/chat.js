@@ -101,6 +101,7 @@ export class Chat extends Verbs {
     this.answered = false; // this connection got as far as `welcome`
     this.given = ""; // the program's token for this connection
     this.heardAt = 0;
+    this.askedAt = 0; // whether the connection lives; later than `heardAt`: no answer yet
     this.pingInterval = 25_000;
     /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void, timer: any}>} */
     this.waiting = new Map();
@@ -187,6 +188,7 @@ export class Chat extends Verbs {
     const ws = new Socket(this.url, SUBPROTOCOL);
     this.ws = ws;
     this.answered = false;
+    this.askedAt = 0;
     this.tried += 1;
     ws.onopen = () => {
       this.opened = true;
@@ -226,15 +228,16 @@ export class Chat extends Verbs {
 
   /** Where nothing was heard for long, ask; where no answer comes, the connection is dead without knowing. */
   checkAlive(now = false) {
+    if (now && this.askedAt > this.heardAt) return; // it is being looked at
     clearTimeout(this.timers.watch);
     if (!now && Date.now() - this.heardAt < this.pingInterval) {
       this.timers.watch = setTimeout(() => this.checkAlive(), this.pingInterval);
       return;
     }
-    const asked = Date.now();
+    this.askedAt = Date.now();
     this.send({ type: "ping" });
     this.timers.watch = setTimeout(() => {
-      if (this.heardAt < asked) this.cut("no answer to a ping");
+      if (this.heardAt < this.askedAt) this.cut("no answer to a ping");
       else this.checkAlive();
     }, PONG_WITHIN);
   }

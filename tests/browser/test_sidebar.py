@@ -127,6 +127,9 @@ def test_the_menu_of_a_conversation_in_the_list(server, visit):
     ada.page.goto(f"{ada.url}/#lobby")
     other = ada.page.context.new_page()
     other.goto(f"{ada.url}/#lobby")
+    for page in (ada.page, other):
+        ada.expect(page.locator("#rooms .room", has_text="garden")).to_be_visible()
+        ada.expect(page.locator("#state-text")).to_have_text("Connected")
     bob.say("over here")
     badges = [page.locator("#rooms .badge") for page in (ada.page, other)]
     for badge in badges:

@@ -119,6 +119,7 @@ export class Sidebar {
     if (isComposing(event)) return;
     if (event.key === "Escape") this.endFinding();
     else if (event.key === "Enter" || event.key === "ArrowDown") {
+      this.render(); // who types fast means what was typed, and not what was drawn
       const first = document.querySelector(".lists [data-conversation]");
       if (!first) return;
       event.preventDefault();

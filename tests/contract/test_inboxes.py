@@ -45,6 +45,20 @@ async def test_a_flood_of_one_sender_or_of_many_guests_pushes_out_nobody_elses_l
     assert 0 < len(found["guest"]) <= fair + SPARE
 
 
+async def test_a_flood_that_comes_all_at_once_pushes_out_nobody_elses_letters(make):
+    size = 64  # less than one script may bring, with what an inbox has to spare
+    under = await make(history_size=size)
+    await written(under, 10, "ben")
+    await written(under, 100, "guest:1")
+    flood = [under.publish("@ann", author="dan", key=f"{n}" if n > 300 else "") for n in range(600)]
+    await asyncio.gather(*flood)
+    found = await by_author(under)
+    assert found["ben"] == list(range(1, 11))
+    fair = (size - 10) // 2
+    assert len(found["guest"]) == fair and found["dan"][-1] == 710
+    assert fair <= len(found["dan"]) <= fair + size // 4
+
+
 async def test_guests_share_what_they_have_together(make):
     under = await make(history_size=SIZE)
     await written(under, 10, "guest:ben")

@@ -68,7 +68,7 @@ local function delete(streams, ids)
   end
 end
 
--- To be called after the last `note_sender`.
+-- To be called after every `spare(size)` calls of `note_sender`, and after the last.
 local function thin(senders, size)
   local surplus = redis.call('XLEN', senders) - size
   if surplus < spare(size) then return end

@@ -17,9 +17,15 @@ if senders and (size == 0 or size > LARGEST) then senders = nil end
 if senders then most = size + 2 * spare(size) end
 prepare(log)
 
+local noted = 0
 local function add(envelope)
   local answer = append(log, envelope, KEYS[2], most)
-  if senders and not answer.err then note_sender(log, senders, envelope, size) end
+  if senders and not answer.err then
+    note_sender(log, senders, envelope, size)
+    noted = noted + 1
+    -- Before `most` drops the oldest, whoever wrote them: one script may bring more than an inbox has to spare.
+    if noted % spare(size) == 0 then thin(senders, size) end
+  end
   return answer
 end
 

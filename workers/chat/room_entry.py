@@ -29,6 +29,7 @@ from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import SessionPhase
 from workers.chat.services import ChatServices
 from workers.chat.store.user_records import ReadPosition
+from workers.chat.unread import counted_to, first_of_interest, mentions_of
 from workers.room_options import INBOX_RULE
 from workers.rooms.types import Joined
 
@@ -188,7 +189,7 @@ class RoomEntries:
                 unread=info.position.unread if info.position else None,
                 read=info.position.read if info.position else None,
                 topic=info.rule.topic or None,
-                mentions=_mentions(room, info.position),
+                mentions=mentions_of(room, info.position),
             )
             for room, position, info in zip(rooms, positions, infos, strict=True)
         ]
@@ -201,11 +202,14 @@ class RoomEntries:
         for one, info in zip(joined, infos, strict=True):
             if info.members is not None:
                 self._room_presence.enter(client, one.room, others=info.members > 0)
-            states.append(self._state(one, info))
+            states.append(self._state(one, info, client.connection.user))
         return states
 
-    def _state(self, joined: Joined, info: RoomInfo) -> RoomState:
+    def _state(self, joined: Joined, info: RoomInfo, user: str) -> RoomState:
         members, position = None, info.position
+        if position is not None and joined.epoch.startswith(position.log):
+            items = self._hub.recent(joined.room, first_of_interest(position), joined.offset)
+            position = counted_to(position, joined.offset, items, user)
         if info.members is not None and info.rule.presence:
             members = max(self._presence.count(joined.room), info.members)
         return RoomState(
@@ -217,7 +221,7 @@ class RoomEntries:
             unread=position.unread if position else None,
             read=position.read if position else None,
             topic=info.rule.topic or None,
-            mentions=_mentions(joined.room, position),
+            mentions=mentions_of(joined.room, position),
         )
 
     # ---- places in rooms with a limit ----------------------------------------------------------------
@@ -281,8 +285,3 @@ class RoomEntries:
         for kick in self._pending.end(client):
             client.carry_out(client.session.kicked(kick.room, kick.reason))
         client.go_on(rest)
-
-
-def _mentions(room: str, position: ReadPosition | None) -> Sequence[int] | None:
-    """Where a user is mentioned; in an inbox every message is for its user."""
-    return None if position is None or is_inbox(room) else position.mentions

@@ -151,6 +151,15 @@ class Hub:
         found = self.rooms.get(room)
         return found.goal if found is not None and found.follower.epoch else 0
 
+    def recent(self, room: str, after: int, upto: int) -> list[Item]:
+        """The entries of a room that this worker still has in memory: those after one offset up to another."""
+        found = self.rooms.get(room)
+        ring = found.ring if found is not None else None
+        if ring is None:
+            return []
+        items = [ring.at(offset) for offset in range(max(after, ring.start) + 1, min(upto, ring.end) + 1)]
+        return [item for item in items if item is not None]
+
     # ---- out ---------------------------------------------------------------------------------------
 
     def note(self, room: str, note: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 
@@ -31,6 +32,17 @@ async def told(server: Chatmaster, room: str, user: str, expected: list[int]) ->
 async def both_are_known(asks: ChatSocket, room: str) -> bool:
     """Whether the worker of a connection knows the names of two people in a room: then it finds them in a text."""
     return bool((await asks.ask(type="members", room=room))["count"] == 2)
+
+
+async def knows_all(asks: ChatSocket, room: str, count: int) -> bool:
+    """Whether the worker of a connection knows that so many are in a room."""
+    return bool((await asks.ask(type="members", room=room))["count"] == count)
+
+
+async def talking(speaker: ChatSocket, room: str, names: list[str]) -> None:
+    """Mention one after the other until cancelled, 150 times at most."""
+    for number in range(150):
+        await speaker.ask(type="say", room=room, text=f"@{names[number % len(names)]}")
 
 
 async def test_mentions_wait_for_who_is_away(server: Chatmaster):
@@ -83,3 +95,26 @@ async def test_the_newest_fifty_are_kept(server: Chatmaster):
         await until_async(partial(both_are_known, alice, room))
         places = [(await alice.ask(type="say", room=room, text=f"@bob {n}"))["offset"] for n in range(60)]
         await until_async(partial(told, server, room, "bob", places[-50:]))
+
+
+async def test_a_busy_room_is_counted_to_the_very_offset_that_a_newcomer_is_told(server: Chatmaster):
+    """What comes between the question to the store and the welcome is counted and told: no message of it follows."""
+    room, names = "r-mentions-busy", [f"n{number}" for number in range(40)]
+    async with people(server, room, "alice", "bea") as (alice, bea):
+        async with people(server, room, *names):
+            await until_async(partial(knows_all, alice, room, len(names) + 2))
+        talk = asyncio.create_task(talking(alice, room, names))
+        try:
+            async with people(server, room, *names) as them:
+                states = [one.welcome["rooms"][1] for one in them]
+        finally:
+            talk.cancel()
+        top = max(state["offset"] for state in states)
+        said: dict[int, list[str]] = {}
+        while max(said, default=0) < top:
+            message = await bea.receive_json()
+            if message["type"] == "message":
+                said[message["offset"]] = message.get("mentions", [])
+    for name, state in zip(names, states, strict=True):
+        before = [offset for offset in said if offset <= state["offset"]]
+        assert (state["unread"], state["mentions"]) == (len(before), [at for at in before if name in said[at]][-50:])

@@ -35,6 +35,9 @@ class ReadPosition(Struct, frozen=True):
     unread: int
     mentions: tuple[int, ...] = ()  # offsets of unread messages that mention the user or everybody, in order
     name: str = ""  # in the inbox: what the user wants to be called
+    log: str = ""  # the log's identity, with which its epochs begin; "": there was no log
+    top: int = 0  # of the log, when this was counted
+    newest: tuple[int, ...] = ()  # offsets of the last that count as unread, the latest first
 
 
 class ReadPositions:
@@ -54,9 +57,14 @@ class ReadPositions:
     async def read(self, room: str, user: str) -> ReadPosition:
         """A user's position in a room. Raises BusError."""
         args: list[Argument] = [user, int(is_guest(user))]
-        offset, unread, name, mentions = await self._calls.call(self._look, self._keys(room), args, again=True)
+        offset, unread, name, mentions, log, top, newest = await self._calls.call(
+            self._look, self._keys(room), args, again=True
+        )
         places = tuple(int(place) for place in mentions.split())
-        return ReadPosition(None if int(offset) < 0 else int(offset), int(unread), places, name.decode())
+        read = None if int(offset) < 0 else int(offset)
+        return ReadPosition(
+            read, int(unread), places, name.decode(), log.decode(), int(top), tuple(map(int, newest.split()))
+        )
 
     def move(self, room: str, user: str, offset: int, moved: Callable[[int], None]) -> None:
         """Keep a position; `moved` gets the position only where it went forward.

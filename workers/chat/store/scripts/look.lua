@@ -11,25 +11,26 @@
 -- ARGV[1]  user
 -- ARGV[2]  "1": a guest
 --
--- Returns {offset, unread, name, mentions}, mentions as offsets with spaces between, in order; an offset of -1: never marked; name "": none kept. Neither the user's own messages count
--- nor deleted ones, nor any that are not kept any more. Of more than SCANNED messages only the newest are looked at; all
--- before them count.
+-- Returns {offset, unread, name, mentions, id, top, newest}: mentions as offsets with spaces between, in order, and as many of
+-- the unread ones, the newest first, as NEWEST says; an offset of -1: never marked; name "": none kept; id "": the room has no
+-- log. Neither the user's own messages count nor deleted ones, nor any that are not kept any more. Of more than SCANNED
+-- messages only the newest are looked at; all before them count.
 
-local SCANNED = 200
+local SCANNED, NEWEST = 200, 16
 
 local function text(number) return string.format('%.0f', number) end
 
 local mark, name = mark_of(ARGV[1], ARGV[2] == '1'), redis.call('HGET', KEYS[5], '!name')
 name = name and string.match(name, '^%d+ %d+ (.*)$') or ''
 local meta = redis.call('HMGET', KEYS[1], 'id', 'top', 'changes')
-if not meta[1] then return { -1, 0, name, '' } end
+if not meta[1] then return { -1, 0, name, '', '', '0', '' } end
 local top, changes = tonumber(meta[2]), tonumber(meta[3] or '0')
 local offset, seen = 0, 0
 if mark then
   local id, at, known = string.match(mark, '^(%S+) (%d+) (%d+)$')
   if id == meta[1] then offset, seen = tonumber(at), tonumber(known) else mark = false end
 end
-if offset >= top then return { mark and offset or -1, 0, name, '' } end
+if offset >= top then return { mark and offset or -1, 0, name, '', meta[1], meta[2], '' } end
 
 -- Whether a message that mentioned the user is kept, is somebody else's, and still mentions the user.
 local function mentions(at)
@@ -65,14 +66,18 @@ for _, entry in ipairs(newest) do
     fields[#fields + 1] = string.match(entry[1], '^%d+') .. 'd'
   end
 end
-local unread = #fields
+local unread, last = #fields, {}
 if unread > 0 then
-  for _, deleted in ipairs(redis.call('HMGET', KEYS[3], unpack(fields))) do
-    if deleted then unread = unread - 1 end
+  for at, deleted in ipairs(redis.call('HMGET', KEYS[3], unpack(fields))) do
+    if deleted then
+      unread = unread - 1
+    elseif #last < NEWEST then
+      last[#last + 1] = string.match(fields[at], '^%d+')
+    end
   end
 end
 if #newest == SCANNED then
   local messages = math.min((top - offset) - (changes - seen), redis.call('XLEN', KEYS[2]))
   unread = unread + math.max(0, messages - SCANNED)
 end
-return { mark and offset or -1, unread, name, mentioned() }
+return { mark and offset or -1, unread, name, mentioned(), meta[1], meta[2], table.concat(last, ' ') }

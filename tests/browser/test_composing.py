@@ -94,6 +94,35 @@ def test_a_composition_is_not_cut_off_by_an_emoji(server, visit):
     ada.expect(box).to_have_value("🎉")
 
 
+def test_what_is_typed_next_goes_into_the_box(server, visit):
+    """After a dialog, whose button would take a space as a press, and after the button that sends."""
+    ada = visit(server, "Ada").come()
+    keys, box = ada.page.keyboard, ada.page.locator("#text")
+    ada.page.locator("#my-name").click()
+    ada.page.get_by_role("textbox", name="Your name").wait_for()
+    keys.type("Ada Lovelace")
+    keys.press("Enter")
+    ada.expect(ada.page.locator("#my-name-text")).to_have_text("Ada Lovelace")
+    ada.page.get_by_role("dialog").wait_for(state="detached")
+    keys.type("hello everybody")
+    ada.expect(box).to_have_value("hello everybody")
+    ada.page.get_by_role("button", name="Join or create a room").click()
+    ada.page.get_by_role("textbox", name="Name of the room").wait_for()
+    keys.type("garden")
+    keys.press("Enter")
+    ada.expect(ada.page.locator("#title-text")).to_have_text("garden")
+    ada.page.get_by_role("dialog").wait_for(state="detached")
+    keys.type("by hand")
+    ada.page.locator("#send").click()
+    ada.kept("by hand")
+    keys.type("by keys")
+    ada.page.locator("#send").focus()
+    keys.press("Enter")
+    ada.kept("by keys")
+    keys.type("and on")
+    ada.expect(box).to_have_value("and on")
+
+
 def test_a_mention_begins_behind_a_space(server, visit):
     """Glued to a word it would be none; each insertion can be undone."""
     ada, bob = visit(server, "Ada").come(), visit(server, "Bob").come()

@@ -33,6 +33,7 @@ export function askRoom(app) {
     action: t("Join"),
     submit,
     reason: reasonOf,
+    done: () => app.composer.takeFocus(),
   });
 }
 
@@ -58,6 +59,7 @@ export function askName(app) {
     action: t("Save"),
     submit,
     reason: reasonOf,
+    done: () => app.composer.takeFocus(),
   });
   input.select();
 }

@@ -50,8 +50,11 @@ export class Composer {
     this.text.addEventListener("keydown", (event) => this.pressed(event));
     byId("composer").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
+      const byButton = document.activeElement === byId("send");
       this.send();
+      if (byButton) this.text.focus(); // an empty box has no button to keep it
     });
+    byId("send").addEventListener("mousedown", (/** @type {MouseEvent} */ event) => event.preventDefault()); // one writes on
     byId("context-cancel").addEventListener("click", () => this.cancel());
     byId("emoji").addEventListener("click", () =>
       usePart(import("./emoji.js"), ({ openEmojiPicker }) =>
@@ -230,6 +233,11 @@ export class Composer {
   }
 
   // ---- the box -------------------------------------------------------------------------------------
+
+  /** What is typed next belongs into the box; on a phone the keyboard would come. */
+  takeFocus() {
+    if (matchMedia("(pointer: fine)").matches) this.text.focus();
+  }
 
   /** @param {KeyboardEvent} event */
   pressed(event) {

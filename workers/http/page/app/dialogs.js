@@ -5,10 +5,10 @@ import { t } from "./words.js";
 /**
  * Show a form in a modal dialog until `submit` has succeeded or the person has thought better of it.
  * @param {{title: string, text?: string, fields: any[], action: string, danger?: boolean,
- *   submit: () => void | Promise<unknown>, reason: (error: any) => string}} options
+ *   submit: () => void | Promise<unknown>, reason: (error: any) => string, done?: () => void}} options
  * @returns {any} the button that submits
  */
-export function openDialog({ title, text, fields, action, danger, submit, reason }) {
+export function openDialog({ title, text, fields, action, danger, submit, reason, done }) {
   const complaint = el("p", { class: "field-error", role: "alert" });
   const confirm = el("button", {
     type: "submit",
@@ -30,7 +30,8 @@ export function openDialog({ title, text, fields, action, danger, submit, reason
     confirm.disabled = true;
     try {
       await submit();
-      dialog.close();
+      dialog.close(); // the focus goes back to where it was
+      done?.();
     } catch (error) {
       complaint.textContent = reason(error);
       confirm.disabled = false;

@@ -125,6 +125,7 @@ export async function openEmojiPicker(anchor, chosen, focusBack) {
   });
   grid.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), COLUMNS));
   const groups = await loadEmoji();
+  tone.hidden = !groups.some(({ emoji }) => emoji.some(({ tones }) => tones.length));
   const show = () => {
     showTone(tone);
     tabs.hidden = Boolean(search.value) || groups.length < 2;

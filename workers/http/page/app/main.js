@@ -258,7 +258,7 @@ export class App {
     this.composer.show(conversation);
     this.timeline.show(offset);
     this.refresh(join);
-    if (matchMedia("(pointer: fine)").matches) byId("text").focus();
+    this.composer.takeFocus();
   }
 
   /** Ask for what the current conversation lacks. */

@@ -101,6 +101,7 @@ export class Conversation {
     /** @type {Set<number>} offsets of unread messages of a room that mention us */
     this.mentions = new Set();
     this.readTo = 0; // how far the user has read
+    this.newFrom = 0; // what is new to who has read nothing comes after this offset
     /** @type {number | null} where the line "new messages" goes: after this offset */
     this.newAfter = null;
     /** @type {Map<string, Member>} */
@@ -240,6 +241,7 @@ export class Conversation {
     this.readTo = Math.max(this.readTo, read ?? 0);
     if (unread === undefined) return;
     this.unread = read === undefined ? mentions.length : unread; // to who was never here, nothing else is news
+    this.newFrom = read === undefined && mentions.length ? Math.min(...mentions) - 1 : 0;
     this.countedTo = offset;
     this.mentions = new Set(mentions);
     this.mentioned = mentions.length > 0;
@@ -305,6 +307,15 @@ export class Conversation {
    */
   isNews(message, me) {
     return message.offset > this.readTo && message.from.user !== me && !message.deleted;
+  }
+
+  /**
+   * Whether the first new message may be above the oldest entry that is here, and nothing after it was read.
+   * @param {number} [oldest] its offset
+   */
+  lacksNew(oldest = this.first ?? 0) {
+    const { newAfter } = this;
+    return newAfter !== null && this.readTo <= newAfter && this.more && oldest > newAfter + 1;
   }
 
   /** Everything that is here was read. Returns whether that is news. */

@@ -6,6 +6,7 @@ import { t } from "./words.js";
 
 const PAGE = 50;
 const LARGE_PAGE = 100; // what the server gives at most
+const MOST_UNREAD = 500; // log entries that a room begins with, so that the first new message is there
 const SHORTLY_AFTER = 30; // ms
 const INBOX_PAGE = 100;
 const AGAIN_AFTER = 200; // ms
@@ -45,20 +46,47 @@ export class Loader {
   }
 
   /**
-   * The latest messages of a conversation that is opened for the first time.
+   * The latest messages of a conversation that is opened for the first time: from its first new one on.
    * @param {Conversation} conversation
    */
   async latest(conversation) {
     if (conversation.loaded || conversation.loading) return;
     if (conversation.direct) await this.olderOfInbox(conversation);
-    else await this.page(conversation, {});
+    else await this.whileLoading(conversation, () => this.fromFirstNew(conversation));
+  }
+
+  /**
+   * What is shown begins at the first new message: only when that is here, the conversation counts as loaded.
+   * @param {Conversation} conversation
+   */
+  async fromFirstNew(conversation) {
+    const page = conversation.unread < PAGE ? PAGE : LARGE_PAGE;
+    let oldest = await this.page(conversation, undefined, page);
+    try {
+      for (let count = page; conversation.lacksNew(oldest) && count < MOST_UNREAD; count += LARGE_PAGE)
+        oldest = await this.page(conversation, oldest, LARGE_PAGE);
+    } finally {
+      conversation.loaded = true;
+    }
+  }
+
+  /**
+   * All that is above what is here, up to the first new message, however much that is.
+   * @param {Conversation} conversation
+   */
+  async toFirstNew(conversation) {
+    conversation.stuck = false;
+    while (conversation.lacksNew() && !conversation.stuck) {
+      if (conversation.loading) await new Promise((resolve) => setTimeout(resolve, SHORTLY_AFTER));
+      else await this.older(conversation, LARGE_PAGE);
+    }
   }
 
   /** @param {Conversation} conversation */
   async older(conversation, limit = PAGE) {
     if (conversation.loading || !conversation.more) return;
     if (conversation.direct) await this.olderOfInbox(conversation);
-    else await this.page(conversation, { before: conversation.first }, limit);
+    else await this.whileLoading(conversation, () => this.page(conversation, conversation.first, limit));
   }
 
   /**
@@ -83,25 +111,30 @@ export class Loader {
   }
 
   /**
+   * Returns the offset of the oldest entry that came; -1: none did.
    * @param {Conversation} conversation
-   * @param {{before?: number}} where
+   * @param {number | undefined} before
+   * @param {number} limit
    */
-  async page(conversation, where, limit = PAGE) {
-    await this.whileLoading(conversation, async () => {
-      const { segment } = conversation;
-      const answer = await this.app.chat.history(conversation.id, { ...where, limit });
-      if (conversation.segment === segment) this.app.model.addPage(conversation, answer);
-    });
+  async page(conversation, before, limit) {
+    const { segment } = conversation;
+    const answer = await this.app.chat.history(conversation.id, { before, limit });
+    if (conversation.segment === segment) this.app.model.addPage(conversation, answer);
+    return answer.messages[0]?.offset ?? -1;
   }
 
   /**
-   * One log holds the messages with everybody: read on until something of this one comes.
+   * One log holds the messages with everybody: read on until something of this one comes, at first also its new ones.
    * @param {Conversation} conversation
    */
   async olderOfInbox(conversation) {
     await this.whileLoading(conversation, async () => {
       const had = conversation.items.length;
-      while (this.app.model.inbox.more && conversation.items.length === had) await this.inboxPage();
+      const { inbox } = this.app.model;
+      const lacksNew = (/** @type {number} */ pages) =>
+        !conversation.loaded && pages < INBOX_PAGES && inbox.first > inbox.readTo + 1;
+      for (let pages = 0; inbox.more && (conversation.items.length === had || lacksNew(pages)); pages += 1)
+        await this.inboxPage();
       conversation.loaded = true;
       conversation.more = this.app.model.inbox.more;
     });
@@ -109,7 +142,7 @@ export class Loader {
 
   /**
    * @param {Conversation} conversation
-   * @param {() => void} work
+   * @param {() => Promise<unknown>} work
    */
   async whileLoading(conversation, work) {
     conversation.loading = true;

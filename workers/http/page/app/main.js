@@ -252,7 +252,7 @@ export class App {
     conversation.joining = join && !conversation.joined;
     kept.set("last", id);
     if (!conversation.unread) conversation.newAfter = null;
-    else conversation.newAfter ??= conversation.readTo;
+    else conversation.newAfter ??= conversation.readTo || conversation.newFrom;
     this.drawers.close();
     this.drawers.shown(conversation.direct);
     this.composer.show(conversation);

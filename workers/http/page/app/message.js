@@ -39,10 +39,9 @@ function drawnNode(row, conversation, app) {
   if (row.kind === "outgoing") return outgoingNode(row);
   if (row.kind === "start") return startNode(conversation, app);
   if (row.kind === "outside") return outsideNode();
-  return el("li", {
-    class: row.kind === "loading" ? "loading" : `line ${row.kind}`,
-    text: row.text,
-  });
+  const node = el("li", { class: row.kind === "loading" ? "loading" : `line ${row.kind}`, text: row.text });
+  if (row.more) node.append(el("button", { type: "button", class: "button", text: row.more, data: { act: "new" } }));
+  return node;
 }
 
 function outsideNode() {

@@ -325,7 +325,6 @@ export class Model {
   addPage(conversation, { messages, more }) {
     for (const entry of messages) if (entry.type === "message") this.addOld(conversation, entry);
     conversation.more = more && messages.length > 0;
-    conversation.loaded = true;
   }
 
   /**
@@ -411,7 +410,10 @@ export class Model {
     const unread = this.unreadIn(conversation);
     conversation.unread = unread.length;
     conversation.mentioned = unread.length > 0;
-    if (unread.length) conversation.newAfter ??= unread[0].offset - 1;
+    if (!unread.length) return;
+    const newAfter = unread[0].offset - 1;
+    if (conversation.loaded) conversation.newAfter ??= newAfter;
+    else conversation.newAfter = newAfter; // older ones may have come
   }
 
   /** @param {Conversation} conversation */

@@ -15,6 +15,7 @@ const GROUP_WITHIN = 5 * 60_000; // ms between two messages of one author under 
  * @property {string} key
  * @property {string} depends
  * @property {string} [text]
+ * @property {string} [more] of the line "new": the words of a button that leads further up
  * @property {any} [message] Message or Outgoing
  * @property {boolean} [first] of its group: shows name and picture
  * @property {boolean} [last] the user's own last message: shows that it was kept
@@ -57,7 +58,7 @@ export function rowsOf(conversation, { me, now, nameOf, from = 0, to = conversat
     }
     if (!marked && isNew(item, conversation, me)) {
       marked = true;
-      rows.push(line("new", "new", t("New messages")));
+      rows.push(newLine(conversation));
       before = null;
     }
     const place = {
@@ -108,6 +109,15 @@ function opening(conversation, name) {
  * @param {string} text
  */
 const line = (kind, key, text) => ({ kind, key, depends: text, text });
+
+/**
+ * The line above the first new message, or above the first of them that is here.
+ * @param {Conversation} conversation
+ */
+function newLine(conversation) {
+  const more = conversation.lacksNew() ? t("More unread above") : "";
+  return { ...line("new", "new", t("New messages")), depends: more, more };
+}
 
 /** @param {Gap | Reset} item */
 function lost(item) {

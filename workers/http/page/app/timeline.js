@@ -106,6 +106,7 @@ export class Timeline {
     if (act === "person") app.openPerson(node, message.from);
     else if (act === "quote") this.find(message.replyTo, message.segment);
     else if (act === "react") app.react(app.model.shown, message, node.dataset.key ?? "");
+    else if (act === "new") this.findNew();
     else if (act === "copy") app.copy(node.parentElement?.querySelector("code")?.textContent ?? "");
     else if (act === "unfold") this.unfold(message);
     else if (act === "again") app.outbox.send(message);
@@ -257,15 +258,7 @@ export class Timeline {
       queueMicrotask(() => this.find(before.offset, conversation.segment, before.at));
       return;
     }
-    this.showFirstNew(conversation);
-    Object.assign(this, { atEnd: true, firstShown: null });
-    this.scrollTo(this.scroller.scrollHeight);
-    const line = this.rows.node("new");
-    if (line && line.offsetTop < this.scroller.scrollTop) {
-      this.atEnd = false;
-      this.firstShown ??= conversation.items[this.range(conversation).from];
-      this.scrollTo(line.offsetTop - this.scroller.clientHeight / 4);
-    }
+    this.beginAtNew(conversation);
     this.app.looked(); // only now: what lies below the first new message was not seen yet
   }
 
@@ -284,8 +277,27 @@ export class Timeline {
     return true;
   }
 
-  /** @param {Conversation} conversation */
-  showFirstNew(conversation) {
+  /**
+   * The view begins at the first new message, below a little of what was read; at the end, if all new ones fit.
+   * @param {Conversation} conversation
+   */
+  beginAtNew(conversation) {
+    this.firstShown = null;
+    this.drawNew(conversation);
+    this.scrollTo(this.scroller.scrollHeight);
+    const line = this.rows.node("new");
+    this.atEnd = !line || (!this.firstShown && line.offsetTop >= this.scroller.scrollTop);
+    if (!line || this.atEnd) return;
+    this.firstShown ??= conversation.items[this.range(conversation).from];
+    const above = /** @type {HTMLElement} */ (line.previousElementSibling?.previousElementSibling ?? line);
+    this.scrollTo(Math.max(above.offsetTop, line.offsetTop - this.scroller.clientHeight / 4));
+  }
+
+  /**
+   * Have the first new message among those that are in the document.
+   * @param {Conversation} conversation
+   */
+  drawNew(conversation) {
     const { items, newAfter, segment } = conversation;
     if (newAfter === null) return;
     const place = items.findIndex((item) => item.segment === segment && item.offset > newAfter);
@@ -294,6 +306,16 @@ export class Timeline {
     const { me } = this.app.model;
     const nameOf = (/** @type {string} */ user) => this.app.model.nameOf(user);
     this.rows.draw(rowsOf(conversation, { me, now: Date.now(), nameOf, ...this.range(conversation) }));
+  }
+
+  /** To the first new message, which is above what was loaded. */
+  async findNew() {
+    const { shown } = this.app.model;
+    this.seeking += 1;
+    const search = this.seeking;
+    this.leaveEnd();
+    await this.app.loader.toFirstNew(shown);
+    if (search === this.seeking) this.beginAtNew(shown);
   }
 
   /** The first row that can be seen, and where it is. */
@@ -393,8 +415,10 @@ export class Timeline {
     if (scrollTop < NEAR_EDGE && from > 0) this.slide(conversation, from - STEP);
     else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && to < conversation.items.length) {
       if (byReader || !rowsBeingRead(this.list).length) this.slide(conversation, from + STEP);
-    } else if (scrollTop < NEAR_EDGE && conversation.more && !conversation.stuck && !conversation.loading)
-      this.app.loader.older(conversation);
+    } else if (scrollTop < NEAR_EDGE && conversation.more && !conversation.stuck && !conversation.loading) {
+      // The line "new messages" would go up and away, and the button on it, too.
+      if (!conversation.lacksNew() || (byReader && scrollTop < 1)) this.app.loader.older(conversation);
+    }
   }
 
   /**

@@ -178,7 +178,10 @@ def _list(name: str, kind: str, text: str) -> click.Command:
 @overrides
 @click.pass_obj
 def token(instance: Instance, user: str, ttl: float, moderator: bool, overrides: tuple[str, ...]) -> None:
-    """Print a token for USER, signed with the configured secret."""
+    """Print a token for USER, signed with the configured secret.
+
+    The page takes it from a link: http://HOST:PORT/#token=TOKEN
+    """
     click.echo(make_token(warn(instance.load(overrides)).settings.auth, user, ttl=ttl, moderator=moderator))
 
 

@@ -290,9 +290,9 @@ async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himse
 ):
     from workers.bus import health, server
 
-    for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 0.4), ("HOPELESS_AFTER", 0.8), ("LOOK", 0.05)):
+    for name, value in (("INTERVAL", 0.05), ("DEAF_AFTER", 1.2), ("HOPELESS_AFTER", 1.6), ("LOOK", 0.05)):
         monkeypatch.setattr(health, name, value)
-    monkeypatch.setattr(server, "DEAF_AFTER", 0.4)
+    monkeypatch.setattr(server, "DEAF_AFTER", 1.2)
     under = await make()
     caplog.set_level("INFO")
     if forbidden == "-publish" and under.store.kind == "cluster":
@@ -302,7 +302,7 @@ async def test_a_store_that_forbids_something_is_refusing_and_nobody_takes_himse
             client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", forbidden])
         await until(lambda: under.bus.state == "refusing")
         began = asyncio.get_running_loop().time()
-        await until(lambda: asyncio.get_running_loop().time() - began > 2.0)  # longer than all patience together
+        await until(lambda: asyncio.get_running_loop().time() - began > 3.2)  # longer than all patience together
         reconnects = sum(one.probe.reconnects for one in under.bus.servers)
         assert (under.bus.state, reconnects, under.deaf) == ("refusing", 0, [])
         assert "ACL SETUSER USER ~chat:* &chat@* +@all" in under.bus.why

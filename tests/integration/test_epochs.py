@@ -96,9 +96,9 @@ async def test_a_reply_answers_a_message_that_is_there(server: Chatmaster):
             answer = await ada.ask(type="say", room="replies", text="x", reply_to=offset)
             assert (answer["code"], answer["field"]) == ("not_found", "reply_to")
         first = await ada.ask(type="say", room="replies", text="x", reply_to=1, key="k")
+        assert (await ada.expect("message", offset=3))["reply_to"] == 1
         again = await ada.ask(type="say", room="replies", text="x", reply_to=1, key="k")
         assert (first["offset"], again["offset"], again["duplicate"]) == (3, 3, True)
-        assert (await ada.expect("message", offset=3))["reply_to"] == 1
 
 
 @pytest.mark.parametrize("blank", [" ", "\n\t", "\u200b", "\u3164", "\u2800 \u2800", "\ufeff\u00ad", "\U000e0100"])

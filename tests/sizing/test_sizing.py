@@ -66,9 +66,9 @@ def test_the_arithmetic_follows_from_what_was_measured() -> None:
 
 
 def test_floods_reach_their_bounds_and_no_more() -> None:
-    """After the first round nothing that lasts grows by more than a tenth and what a trim leaves."""
+    """After the first round there are no more keys, but for a tenth, and no more memory than what a trim leaves."""
     names = {floods.letters, floods.made_up_users, floods.rooms, floods.api}
     for outcome in floods.run(tuple(one for one in floods.FLOODS if one.play in names)):
         first, _, last = outcome.kept
         assert last.lasting <= 1.1 * first.lasting + 2, outcome
-        assert last.kib <= 1.15 * first.kib + 12, outcome
+        assert last.kib <= 1.3 * first.kib + 16, outcome

@@ -245,7 +245,7 @@ def _pair_of_ports() -> tuple[int, int]:
 
 def is_wanted() -> bool:
     """Whether the servers of tests are to have a cluster in place of their embedded stores."""
-    return os.environ.get("CHATMASTER_TEST_STORE", "") == "cluster"
+    return os.environ.get("TEST_STORE", "") == "cluster"
 
 
 @lru_cache

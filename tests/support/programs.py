@@ -1,4 +1,4 @@
-"""The server programs on this machine: the embedded store's, those on PATH, and those of CHATMASTER_TEST_SERVERS.
+"""The server programs on this machine: the embedded store's, those on PATH, and those of TEST_SERVERS.
 
 The variable has paths, with colons between, of servers of further versions.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chatmaster.store.binary import StoreBinary, ask_version, find_program
 
-VARIABLE = "CHATMASTER_TEST_SERVERS"
+VARIABLE = "TEST_SERVERS"
 
 
 def servers() -> list[StoreBinary]:

@@ -258,7 +258,7 @@ class Chatmaster:
 
 
 def _elsewhere(settings: Mapping[str, Any], config: str) -> tuple[Mapping[str, Any], str]:
-    """Settings and configuration of a server without a store of its own, where CHATMASTER_TEST_STORE=cluster is set."""
+    """Settings and configuration of a server without a store of its own, where TEST_STORE=cluster is set."""
     if not cluster.is_wanted() or "store.url" in settings or "[store]" in config:
         return {}, config
     if not _open:

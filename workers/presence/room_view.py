@@ -60,7 +60,8 @@ class RoomView:
     expected_count: int = 0
     patience: float = 0.0  # the time until which the note of that version may arrive; 0: no note is awaited
     published: bool = False  # a note was published before the first version was known, and must arrive
-    due: float = 0.0  # of the next push; 0: nothing to tell
+    since: float | None = None  # the time of the first change that is not told; None: nothing to tell
+    interval: float = 0.0  # seconds that changes of a room which is not large are collected
     complete: bool = True
     joined: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
@@ -108,16 +109,16 @@ class RoomView:
 
     def next_due(self) -> float:
         """The time at which `tick` or `take` next has work to do; 0: never."""
-        due = self.due if self.version >= 0 else 0.0
+        due = 0.0 if self.since is None or self.version < 0 else self._due(self.since)
         return min(due, self.patience) if due and self.patience else due or self.patience
 
     def take(self, now: float, names: int) -> PresenceChange | None:
         """The change to announce to the members now, with at most `names` names; None: nothing to announce."""
-        if not self.due or now < self.due or self.version < 0:
+        if self.since is None or self.version < 0 or now < self._due(self.since):
             return None
         joined, left, renamed = self.joined, self.left, self.renamed
         complete = self.complete and self.count <= LARGE and len(joined) + len(left) + len(renamed) <= names
-        self.due, self.complete = 0.0, True
+        self.since, self.complete = None, True
         self.joined, self.left, self.renamed = {}, {}, {}
         if self.count == self.told and complete and not (joined or left or renamed):
             return None
@@ -144,8 +145,13 @@ class RoomView:
             (self.joined if user in self.joined else self.renamed)[user] = name
 
     def _arm(self, now: float, interval: float) -> None:
-        if not self.due:
-            self.due = now + (interval if self.count <= LARGE else large_interval(self.count))
+        self.interval = interval
+        if self.since is None:
+            self.since = now
+
+    def _due(self, since: float) -> float:
+        """The time of the next push, by the count as it is now: a room that fills meanwhile is told once, and later."""
+        return since + (self.interval if self.count <= LARGE else large_interval(self.count))
 
 
 def large_interval(count: int) -> float:

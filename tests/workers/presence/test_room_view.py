@@ -65,6 +65,26 @@ def test_a_large_room_is_told_its_count_less_often_the_larger_it_is(count: int, 
     assert view.take(1.001 + seconds, 100) == PresenceChange(count, complete=False)
 
 
+def test_a_room_that_becomes_large_before_its_push_is_told_once_and_as_late_as_a_large_one() -> None:
+    view = known()
+    view.receive_note(note(11, 2, joined=[("bob", "Bob")]), 1.0, INTERVAL)
+    view.receive_note(note(12, 2 * LARGE), 1.4, INTERVAL)
+    assert view.next_due() == pytest.approx(1.0 + 2.0)
+    assert view.take(1.0 + INTERVAL, 100) is None
+    view.receive_note(note(13, 3 * LARGE), 2.9, INTERVAL)
+    assert view.take(3.9, 100) is None
+    assert view.take(4.0, 100) == PresenceChange(3 * LARGE, complete=False)
+    assert view.next_due() == 0.0
+
+
+def test_a_room_that_is_no_longer_large_is_told_as_soon_as_a_small_one() -> None:
+    view = known()
+    view.receive_note(note(11, 3 * LARGE), 1.0, INTERVAL)
+    view.receive_note(note(12, 5), 1.4, INTERVAL)
+    assert view.take(1.4, 100) is None
+    assert view.take(1.5, 100) == PresenceChange(5)
+
+
 def test_a_note_that_comes_twice_or_late_changes_nothing() -> None:
     view = known()
     view.receive_note(note(10, 7, joined=[("bob", "Bob")]), 1.0, INTERVAL)

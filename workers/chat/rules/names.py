@@ -205,6 +205,8 @@ def generated(number: int) -> str:
 
 def _skeleton(name: str) -> str:
     """UTS #39, 4: NFD without ignorable characters, prototypes, NFD again; spaces are hardly visible, so left out."""
+    if name.isascii():  # every normal form of it is itself, and its prototypes are in NFD
+        return name.translate(_shown_as())
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", name))
     return unicodedata.normalize("NFD", decomposed.translate(_shown_as()))
 

@@ -170,6 +170,14 @@ def test_names_that_do_not_look_alike_share_none(one: str, other: str):
     assert not keys_of(one) & keys_of(other)
 
 
+def test_the_short_way_for_ascii_finds_the_same_look():
+    """Where nothing is in a normal form yet, all of the steps of UTS #39 are taken."""
+    for character in map(chr, range(128)):
+        name = f"a{character}m"
+        longer = names._skeleton(f"\u00e9{name}")
+        assert names._skeleton(name) == longer.removeprefix(names._skeleton("\u00e9"))
+
+
 def test_generated_names_are_friendly_and_repeatable():
     names = {generated(number) for number in range(0, 2**64, 2**54 + 1)}
     assert len(names) > 900 and all(cleaned(name) == name for name in names)

@@ -19,23 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from msgspec import Struct
-
 GRACE = 3.0  # seconds; a browser that loads its page again is back in less
 MAX_WRITE = 128  # users in one write: about 3 ms of the store's time
-
-
-class _Held(Struct, gc=False):
-    """A user of a room, as this worker sees it."""
-
-    connections: int
-    name: str
-    until: float = 0.0  # with no connection: the time until which the user still counts as one; 0: does not count
-
-    @property
-    def value(self) -> int:
-        """The number of connections that is written to the store."""
-        return self.connections or (1 if self.until else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +41,47 @@ class Claims:
 
 
 class _Room:
-    __slots__ = ("claim", "claimed", "dirty", "not_before", "under_way", "users")
+    """The users of a room, as this worker sees them: those with connections, and those whose end is not written yet.
+
+    Nearly every user has one connection, so only the others are counted, and a user costs an entry of one dict.
+    """
+
+    __slots__ = ("_counts", "claim", "claimed", "dirty", "not_before", "under_way", "until", "users")
 
     def __init__(self) -> None:
-        self.users: dict[str, _Held] = {}
+        self.users: dict[str, str] = {}  # user → name
+        self._counts: dict[str, int] = {}  # the connections of users who have another number than one
+        self.until: dict[str, float] = {}  # without connections: the time until which the user counts as one
         self.dirty: dict[str, None] = {}  # users, in the order of their changes
         self.under_way: Write | None = None
         self.claim = 0  # the number of the claim that was sent; 0: none
         self.claimed = False
         self.not_before = 0.0  # of the next write
+
+    def connections(self, user: str) -> int:
+        """The connections of a user in `users`."""
+        return self._counts.get(user, 1)
+
+    def count(self, user: str, connections: int) -> None:
+        """Note how many connections a user in `users` has."""
+        if connections == 1:
+            self._counts.pop(user, None)
+        else:
+            self._counts[user] = connections
+
+    def value(self, user: str) -> int:
+        """The number of connections of a user that is written to the store."""
+        return self.connections(user) or int(user in self.until)
+
+    def forget(self, user: str) -> None:
+        """The store knows that the user is gone."""
+        del self.users[user]
+        del self._counts[user]
+
+    @property
+    def occupied(self) -> bool:
+        """Whether a user has a connection."""
+        return any(self.connections(user) for user in self.users)
 
 
 class LocalPresence:
@@ -86,14 +103,11 @@ class LocalPresence:
         here = self._rooms.get(room)
         if here is None:
             here = self._rooms[room] = _Room()
-        held = here.users.get(user)
-        if held is None:
-            here.users[user] = _Held(1, name)
-        else:
-            held.connections += 1
-            returned = held.until and held.name == name and held.connections == 1
-            held.until, held.name = 0.0, name
-            if returned:
+        before = here.users.get(user)
+        here.users[user] = name
+        if before is not None:
+            here.count(user, here.connections(user) + 1)
+            if here.until.pop(user, 0.0) and before == name:
                 return  # the store has this number, or the write under way brings it
         self._mark(room, here, user)
 
@@ -101,22 +115,20 @@ class LocalPresence:
         """One connection of a user has left a room. `grace` replaces the usual grace; callers pass one fixed value."""
         grace = self._grace if grace is None else grace
         here = self._rooms.get(room)
-        held = here.users.get(user) if here else None
-        if here is None or held is None or not held.connections:
+        if here is None or user not in here.users or not here.connections(user):
             return
-        held.connections -= 1
-        if held.connections or not grace:
+        here.count(user, here.connections(user) - 1)
+        if here.connections(user) or not grace:
             self._mark(room, here, user)
         else:
-            held.until = now + grace
-            self._leaving.append((held.until, room, user))
+            here.until[user] = now + grace
+            self._leaving.append((now + grace, room, user))
 
     def renamed(self, room: str, user: str, name: str) -> None:
         """A user of a room has a new name."""
         here = self._rooms.get(room)
-        held = here.users.get(user) if here else None
-        if here is not None and held is not None and held.name != name:
-            held.name = name
+        if here is not None and here.users.get(user, name) != name:
+            here.users[user] = name
             self._mark(room, here, user)
 
     def expire(self, now: float) -> None:
@@ -124,9 +136,8 @@ class LocalPresence:
         while self._leaving and self._leaving[0][0] <= now:
             until, room, user = self._leaving.popleft()
             here = self._rooms.get(room)
-            held = here.users.get(user) if here else None
-            if here is not None and held is not None and held.until == until:
-                held.until = 0.0
+            if here is not None and here.until.get(user) == until:
+                del here.until[user]
                 self._mark(room, here, user)
 
     def reborn(self) -> set[str]:
@@ -179,7 +190,7 @@ class LocalPresence:
     def present(self, room: str) -> bool:
         """Whether a connection on this worker must be sent the changes of this room."""
         here = self._rooms.get(room)
-        return here is not None and any(held.connections for held in here.users.values())
+        return here is not None and here.occupied
 
     def take_claims(self, limit: int) -> Claims | None:
         """The rooms to claim and to give up now; the caller reports back by `claimed` or `not_claimed`."""
@@ -228,11 +239,8 @@ class LocalPresence:
             del here.dirty[user]
         self._number += 1
         self._under_way += 1
-        values = []
-        for user in users:
-            held = here.users[user]
-            values.append((user, held.connections or held.value, held.name))
-        here.under_way = Write(room, self._number, tuple(values))
+        values = tuple([(user, here.value(user), here.users[user]) for user in users])
+        here.under_way = Write(room, self._number, values)
         return here.under_way
 
     def written(self, write: Write, *, not_before: float = 0.0) -> None:
@@ -241,8 +249,8 @@ class LocalPresence:
         if here is None:
             return
         for user, value, _ in write.values:
-            if not value and user not in here.dirty and not here.users[user].value:
-                del here.users[user]
+            if not value and user not in here.dirty and not here.value(user):
+                here.forget(user)
         if here.dirty:
             self._dirty[write.room] = None
         elif not here.users:

@@ -28,7 +28,8 @@ class MentionIndex:
     """Names and the users who bear them."""
 
     def __init__(self) -> None:
-        self._users: dict[str, tuple[str, ...]] = {}  # folded name → users, the latest last
+        # Folded name → the user, or several users, the latest last.
+        self._users: dict[str, str | tuple[str, ...]] = {}
         self._names: dict[str, str] = {}  # user → the folded name that counts
         # First word → length of a folded name → such names; without names of one word, which nearly every guest has.
         self._lengths: dict[str, dict[int, int]] = {}
@@ -40,20 +41,26 @@ class MentionIndex:
         if before is not None and before != key:
             self._forget(user, before)
         self._names[user] = key
-        users = self._users.pop(key, ())
-        if not users:
+        known = self._users.pop(key, None)
+        if known is None:
             self._index(key)
+            self._users[key] = user
+        else:
+            self._users[key] = self._with_another(_several(known), user)
+        if len(self._users) > MOST_NAMES:
+            oldest = next(iter(self._users))
+            for one in _several(self._users.pop(oldest)):
+                self._names.pop(one, None)
+            self._unindex(oldest)
+
+    def _with_another(self, users: tuple[str, ...], user: str) -> str | tuple[str, ...]:
+        """The users of one name with one more, who pushes out the oldest of too many."""
         if user not in users:
             users = (*users, user)
             if len(users) > MOST_OF_ONE_NAME:
                 self._names.pop(users[0], None)
                 users = users[1:]
-        self._users[key] = users
-        if len(self._users) > MOST_NAMES:
-            oldest = next(iter(self._users))
-            for one in self._users.pop(oldest):
-                self._names.pop(one, None)
-            self._unindex(oldest)
+        return _as_kept(users)
 
     def knows(self, name: str) -> bool:
         """Whether a user has this name, as far as this worker knows."""
@@ -70,9 +77,9 @@ class MentionIndex:
 
     def _forget(self, user: str, key: str) -> None:
         """Remove a name that a user gave up."""
-        users = tuple(one for one in self._users.get(key, ()) if one != user)
+        users = tuple([one for one in _several(self._users.get(key, ())) if one != user])
         if users:
-            self._users[key] = users
+            self._users[key] = _as_kept(users)
         elif self._users.pop(key, None) is not None:
             self._unindex(key)
 
@@ -114,8 +121,18 @@ class MentionIndex:
         for length in (*sorted(self._lengths.get(first, ()), reverse=True), len(first)):
             name = words[:length]
             if name in self._users and name != ROOM_MENTION[1:] and _ends_word(words, length):
-                return self._users[name]
+                return _several(self._users[name])
         return (ROOM_MENTION,) if first == ROOM_MENTION[1:] else ()
+
+
+def _several(users: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The users of one name, as the index keeps them, as a tuple."""
+    return (users,) if isinstance(users, str) else users
+
+
+def _as_kept(users: tuple[str, ...]) -> str | tuple[str, ...]:
+    """Some users of one name, as the index keeps them: a tuple of one costs each connection 48 bytes."""
+    return users[0] if len(users) == 1 else users
 
 
 def _first_word(folded_name: str) -> str:

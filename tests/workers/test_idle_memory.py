@@ -1,0 +1,57 @@
+"""What the tables of a worker keep of an idle connection, in bytes: there are tens of thousands of them."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+
+from workers.bus.codec import unpack_states
+from workers.chat.rules.mentions import MentionIndex
+from workers.presence.local_state import LocalPresence
+
+COUNT = 5_000  # where the tables of dicts are nearly full
+USERS = [f"guest:{number:016x}" for number in range(COUNT)]
+NAMES = [f"otter{number}" for number in range(COUNT)]
+ENTRY = 32  # bytes of a dict's table for one more key, or nearly so
+
+
+def bytes_each(keep: Callable[[int], object]) -> float:
+    """Bytes that one more call of `keep` leaves, what it returns included."""
+    kept: list[object] = [None] * COUNT
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(COUNT):
+            kept[number] = keep(number)
+        return (tracemalloc.get_traced_memory()[0] - before) / COUNT
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_present_user_is_one_entry() -> None:
+    presence = LocalPresence()
+
+    def enter(number: int) -> None:
+        presence.entered("town", USERS[number], NAMES[number])
+        for claims in iter(lambda: presence.take_claims(8), None):
+            presence.claimed(claims)
+        for write in presence.take_writes(0.0, 8):
+            presence.written(write)
+
+    assert bytes_each(enter) < ENTRY
+
+
+def test_a_name_that_one_user_has_is_a_key_and_two_entries() -> None:
+    index = MentionIndex()
+    key = 64  # the folded name
+    assert bytes_each(lambda number: index.add(USERS[number], NAMES[number])) < key + 2 * ENTRY
+
+
+def test_logs_that_began_together_share_the_string_of_their_epoch() -> None:
+    epoch = b"0123456789abcdef"
+    answer = [epoch, b"0", b"1", b"89abcdef:1", b"0"] * 3
+    states = [*unpack_states(answer), *unpack_states([bytes(bytearray(epoch)), *answer[1:]])]
+    assert len({id(state.epoch) for state in states}) == 1
+    assert all(state.epoch == epoch.decode() for state in states)

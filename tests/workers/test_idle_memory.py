@@ -9,10 +9,12 @@ from collections.abc import Callable
 from workers.bus.codec import unpack_states
 from workers.chat.rules.mentions import MentionIndex
 from workers.presence.local_state import LocalPresence
+from workers.registry.limits import LimitCounts
 
 COUNT = 5_000  # where the tables of dicts are nearly full
 USERS = [f"guest:{number:016x}" for number in range(COUNT)]
 NAMES = [f"otter{number}" for number in range(COUNT)]
+CONNECTIONS = [f"{number:024x}" for number in range(COUNT)]
 ENTRY = 32  # bytes of a dict's table for one more key, or nearly so
 
 
@@ -41,6 +43,16 @@ def test_a_present_user_is_one_entry() -> None:
             presence.written(write)
 
     assert bytes_each(enter) < ENTRY
+
+
+def test_a_counted_connection_is_two_entries_and_its_user_one() -> None:
+    counts = LimitCounts()
+
+    def arrive(number: int) -> None:
+        counts.add(CONNECTIONS[number], USERS[number], "192.0.2.1")
+        counts.take(8)
+
+    assert bytes_each(arrive) < 3 * ENTRY
 
 
 def test_a_name_that_one_user_has_is_a_key_and_two_entries() -> None:

@@ -1,8 +1,8 @@
 """The names of the registry's keys, and the subjects under which connections are counted.
 
-A *subject* is counted, sanctioned or has a quota: ``u:<user>``, ``a:<address>`` (for IPv6 the client's network,
-``2001:db8::/64``), ``k:<name>`` for an API key, or ``*`` for every connection. A user's keys lie beside the user's
-inbox, so that a user depends on one shard; an address or a key's name is hashed.
+A *subject* is counted, sanctioned or has a quota: a user by the id, ``*a:<address>`` (for IPv6 the client's network,
+``2001:db8::/64``), ``*k:<name>`` for an API key, or ``*`` for every connection; no user's id has a ``*``. A user's keys
+lie beside the user's inbox, so that a user depends on one shard; an address or a key's name is hashed.
 """
 
 from __future__ import annotations
@@ -14,26 +14,33 @@ from chatmaster.store import layout
 from workers.addressing import ALL_CONNECTIONS, AUDIT_TRAIL, INTERNAL, SANCTIONS, inbox_of
 
 ALL = "*"
+_ADDRESS = "*a:"
+_API_KEY = "*k:"
 
 
 def of_user(user: str) -> str:
-    """The subject of a user."""
-    return f"u:{user}"
+    """The subject of a user: the very id, which each connection has anyway."""
+    return user
 
 
 def is_user(subject: str) -> bool:
     """Whether a subject is that of a user."""
-    return subject.startswith("u:")
+    return subject[0] != ALL
 
 
 def of_address(address: str) -> str:
     """The subject of an IP address or network; interned, since one address may have thousands of connections."""
-    return sys.intern(f"a:{address}")
+    return sys.intern(_ADDRESS + address)
+
+
+def is_address(subject: str) -> bool:
+    """Whether a subject is that of an address."""
+    return subject.startswith(_ADDRESS)
 
 
 def of_api_key(key: str) -> str:
     """The subject of an API key, by its name."""
-    return f"k:{key}"
+    return _API_KEY + key
 
 
 def counts(name: str, subject: str) -> str:
@@ -66,5 +73,6 @@ def _room_of(subject: str) -> str:
     if subject == ALL:
         return ALL_CONNECTIONS
     if is_user(subject):
-        return inbox_of(subject[2:])
-    return f"{INTERNAL}{subject[:2]}{hashlib.blake2b(subject[2:].encode(), digest_size=12).hexdigest()}"
+        return inbox_of(subject)
+    kind, name = subject[1:3], subject[3:]
+    return f"{INTERNAL}{kind}{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}"

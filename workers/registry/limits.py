@@ -47,29 +47,28 @@ class LimitCounts:
     """
 
     def __init__(self) -> None:
-        self._subjects: dict[str, tuple[str, ...]] = {}  # connection → the subjects it is counted under
+        self._users: dict[str, str] = {}  # connection → its user, "" for none
+        self._addresses: dict[str, str] = {}  # connection → the subject of its address, "" for none
         self.counts: dict[str, int] = {}  # by subject; no count is 0
         self.dirty: dict[str, None] = {}
         self.users = 0  # distinct users with a connection here
 
     def __contains__(self, connection: str) -> bool:
-        return connection in self._subjects
+        return connection in self._users
 
     def __len__(self) -> int:
-        return len(self._subjects)
+        return len(self._users)
 
     def add(self, connection: str, user: str, address: str) -> tuple[str, ...]:
         """Count a connection; return its subjects. A connection that is counted already moves to the new user."""
-        if connection in self._subjects:
+        if connection in self._users:
             self.remove(connection)
-        subjects: tuple[str, ...] = (keys.ALL,)
-        if user:
-            subjects += (keys.of_user(user),)
-            self.users += subjects[-1] not in self.counts
-        if address:
-            subjects += (keys.of_address(address),)
-        self._subjects[connection] = subjects
+        self._users[connection] = user
+        self._addresses[connection] = keys.of_address(address) if address else ""
+        subjects = self.subjects_of(connection)
         counts, dirty = self.counts, self.dirty
+        if user:
+            self.users += keys.of_user(user) not in counts
         for subject in subjects:
             counts[subject] = counts.get(subject, 0) + 1
             dirty[subject] = None
@@ -83,7 +82,9 @@ class LimitCounts:
 
     def discard(self, connection: str) -> tuple[str, ...]:
         """As `remove`, for a connection whose removal the store learns from another worker."""
-        subjects = self._subjects.pop(connection, ())
+        subjects = self.subjects_of(connection)
+        self._users.pop(connection, None)
+        self._addresses.pop(connection, None)
         for subject in subjects:
             left = self.counts[subject] - 1
             if left:
@@ -94,8 +95,18 @@ class LimitCounts:
         return subjects
 
     def subjects_of(self, connection: str) -> tuple[str, ...]:
-        """The subjects that a connection is counted under."""
-        return self._subjects.get(connection, ())
+        """The subjects that a connection is counted under, all connections first; none for an unknown connection.
+
+        They are found anew each time: a tuple kept for each connection would cost twice what the two dicts do.
+        """
+        user = self._users.get(connection)
+        if user is None:
+            return ()
+        address = self._addresses[connection]
+        if user:
+            user = keys.of_user(user)
+            return (keys.ALL, user, address) if address else (keys.ALL, user)
+        return (keys.ALL, address) if address else (keys.ALL,)
 
     def count(self, subject: str) -> int:
         """This worker's number of connections of a subject."""
@@ -127,8 +138,8 @@ class ConnectionLimits:
         self._name = settings.master.name
         self._timeout = settings.store.timeout
         limits = settings.limits
-        self._limits = {keys.ALL: limits.connections, "u": limits.per_user, "a": limits.per_address}
-        self.unlimited = not any(self._limits.values())
+        self._limits = limits
+        self.unlimited = not (limits.connections or limits.per_user or limits.per_address)
         self._loop = asyncio.get_running_loop()
         scripts = scripts_of(Path(__file__).parent, "arrive", "count", "counts")
         self._arrive, self._count, self._counts = map(calls.script, scripts)
@@ -146,7 +157,9 @@ class ConnectionLimits:
 
     def limit(self, subject: str) -> int:
         """The most connections of a subject; 0: no limit."""
-        return self._limits[subject[:1]]
+        if keys.is_user(subject):
+            return self._limits.per_user
+        return self._limits.connections if subject == keys.ALL else self._limits.per_address
 
     @property
     def incarnation(self) -> str:
@@ -159,7 +172,7 @@ class ConnectionLimits:
 
     def _counted(self, subject: str) -> bool:
         # The number of an address serves only its limit.
-        return not subject.startswith("a:") or bool(self.limit(subject))
+        return not keys.is_address(subject) or bool(self._limits.per_address)
 
     # ---- arrivals ----------------------------------------------------------------------------------
 

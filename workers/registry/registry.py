@@ -26,11 +26,6 @@ logger = logging.getLogger(__name__)
 
 AUDIT_SIZE = 10_000  # entries of the audit trail that are kept, approximately
 TRAIL_PAGE = 200
-REFUSED: Final = {
-    keys.ALL: "the server has too many connections",
-    "a": "too many connections from this address",
-    "u": "too many connections of this user",
-}
 STOP_TIMEOUT = 2.0  # seconds for the last writes
 
 
@@ -120,14 +115,14 @@ class Registry:
         for subject, (allowed, _) in zip(subjects, answers, strict=True):
             if not allowed:
                 self.release(connection)
-                return REFUSED[subject[:1]]
+                return _refusal(subject)
         for subject, (_, fields) in zip(subjects, answers, strict=True):
             self.sanctions.loaded(subject, unpack_all(fields))
         return None
 
     def _is_known(self, subject: str, *, new: bool) -> bool:
         """Whether this worker knows everything that the store has about a subject."""
-        if self._counts.limit(subject) and not (new and subject.startswith("u:")):
+        if self._counts.limit(subject) and not (new and keys.is_user(subject)):
             return False
         return self.sanctions.complete(subject)
 
@@ -154,7 +149,7 @@ class Registry:
             self._release(connection, CountedAnew("the connection is counted again"))
         subjects = tally.add(connection, user, network_of(address, self._ipv6_prefix))
         for subject in subjects[1:]:  # the first stands for all connections, which are never banned as a whole
-            if tally.counts[subject] == 1 and not (new and subject.startswith("u:")):
+            if tally.counts[subject] == 1 and not (new and keys.is_user(subject)):
                 self.sanctions.begin(subject)
         counts.wake()
         return subjects
@@ -301,6 +296,13 @@ class Registry:
 
 
 _ENTRY: Final = re.compile(r"\d{1,16}-\d{1,10}\Z", re.ASCII)
+
+
+def _refusal(subject: str) -> str:
+    """Why a connection too many of a subject may not stay, for people."""
+    if keys.is_user(subject):
+        return "too many connections of this user"
+    return "the server has too many connections" if subject == keys.ALL else "too many connections from this address"
 
 
 def _deeds(page: list[bytes]) -> list[AuditEntry]:

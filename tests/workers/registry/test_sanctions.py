@@ -14,7 +14,7 @@ from workers.registry.sanctions import field_of, packed, unpack
 NOW = 1_000.0  # Unix time
 
 
-def holding(*sanctions: Sanction, subjects: tuple[str, ...] = ("u:ann", "a:10.0.0.1")) -> Sanctions:
+def holding(*sanctions: Sanction, subjects: tuple[str, ...] = ("ann", "*a:10.0.0.1")) -> Sanctions:
     known = Sanctions(subjects)
     for sanction in sanctions:
         known.apply(sanction)
@@ -58,14 +58,14 @@ def test_the_longest_mute_counts() -> None:
 
 
 def test_it_is_forgotten_with_the_last_connection() -> None:
-    concerned = {"u:ann"}
+    concerned = {"ann"}
     known = Sanctions(concerned)
-    known.begin("u:ann")
-    known.loaded("u:ann", [Sanction("ban", "ann", at=1)])
-    assert known.complete("u:ann") and known.banned("ann", "", "", NOW) == ""
+    known.begin("ann")
+    known.loaded("ann", [Sanction("ban", "ann", at=1)])
+    assert known.complete("ann") and known.banned("ann", "", "", NOW) == ""
     concerned.clear()
-    known.forget("u:ann")
-    assert not known.complete("u:ann")
+    known.forget("ann")
+    assert not known.complete("ann")
     assert known.banned("ann", "", "", NOW) is None
     known.apply(Sanction("ban", "ann", at=2))
     assert known.banned("ann", "", "", NOW) is None, "it concerns nobody here"
@@ -78,7 +78,7 @@ def test_the_later_word_counts_whichever_comes_first(order: list[int], loaded: i
     for at in order:
         sanction = Sanction("ban", "ann", at=at, lifted=at % 2 == 0)
         if at == loaded and not sanction.lifted:
-            known.loaded("u:ann", [sanction])
+            known.loaded("ann", [sanction])
         else:
             known.apply(sanction)
     assert known.banned("ann", "", "", NOW) is None
@@ -93,13 +93,13 @@ def test_the_store_gives_back_what_it_was_given(room: str) -> None:
 
 
 def test_what_the_store_has_still_to_be_asked_about() -> None:
-    known = Sanctions(("*", "u:ann", "a:10.0.0.1"))
-    assert known.unread(("*", "u:ann", "a:10.0.0.1")) == []
-    known.begin("u:ann")
-    known.begin("a:10.0.0.1")
-    assert known.unread(("*", "u:ann", "a:10.0.0.1")) == ["u:ann", "a:10.0.0.1"]
-    known.loaded("u:ann", [])
-    assert known.unread(("*", "u:ann", "a:10.0.0.1")) == ["a:10.0.0.1"]
+    known = Sanctions(("*", "ann", "*a:10.0.0.1"))
+    assert known.unread(("*", "ann", "*a:10.0.0.1")) == []
+    known.begin("ann")
+    known.begin("*a:10.0.0.1")
+    assert known.unread(("*", "ann", "*a:10.0.0.1")) == ["ann", "*a:10.0.0.1"]
+    known.loaded("ann", [])
+    assert known.unread(("*", "ann", "*a:10.0.0.1")) == ["*a:10.0.0.1"]
 
 
 def test_whether_there_is_anything_to_look_for() -> None:

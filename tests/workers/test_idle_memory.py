@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 
 from workers.bus.codec import unpack_states
+from workers.chat.name_claims import HeldNames
 from workers.chat.rules.mentions import MentionIndex
 from workers.presence.local_state import LocalPresence
 from workers.registry.limits import LimitCounts
@@ -43,6 +44,11 @@ def test_a_present_user_is_one_entry() -> None:
             presence.written(write)
 
     assert bytes_each(enter) < ENTRY
+
+
+def test_a_name_that_one_connection_holds_is_one_entry() -> None:
+    held = HeldNames()
+    assert bytes_each(lambda number: held.add((USERS[number], NAMES[number]))) < ENTRY
 
 
 def test_a_counted_connection_is_two_entries_and_its_user_one() -> None:

@@ -52,14 +52,14 @@ class ChatConnection:
     """One connection of the chat."""
 
     __slots__ = (
-        "_account", "_backlog", "_in_flight", "_waiting", "_working", "claim", "connection", "executor", "session",
+        "_account", "_backlog", "_in_flight", "_waiting", "_working", "claimed", "connection", "executor", "session",
     )  # fmt: skip
 
     def __init__(self, executor: Executor, connection: ClientConnection, session: ChatSession) -> None:
         self.executor = executor
         self.connection = connection
         self.session = session
-        self.claim: tuple[str, str] | None = None  # the user and the name that `NameClaims` counts it for
+        self.claimed = ""  # the name that `NameClaims` counts it for, under its user
         self._account: TokenAccount | None = None  # of the user, once something was asked
         self._working = 0  # coroutines under way: one, or for a moment the next as well
         self._backlog: list[str | bytes | Callable[[], None]] | None = None  # what came meanwhile

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -52,6 +52,57 @@ class _Wish(NamedTuple):
     look_alikes: list[str]  # keys of the name
 
 
+class HeldNames:
+    """The claims that are held here, and by how many. Pure.
+
+    Nearly every user has one name, held by one connection: that costs an entry of one dict, and only more is counted.
+    """
+
+    __slots__ = ("_further", "_names")
+
+    def __init__(self) -> None:
+        self._names: dict[str, str | tuple[str, ...]] = {}  # user → the name, or several
+        self._further: dict[Claim, int] = {}  # how many hold a claim beside the first
+
+    def __contains__(self, claim: Claim) -> bool:
+        user, name = claim
+        return name in self.of(user)
+
+    def __iter__(self) -> Iterator[Claim]:
+        """The claims of this moment, whatever changes while they are looked at."""
+        return iter([(user, name) for user in self._names for name in self.of(user)])
+
+    def of(self, user: str) -> tuple[str, ...]:
+        """The names that a user holds, in the order in which they were claimed."""
+        held = self._names.get(user, ())
+        return (held,) if isinstance(held, str) else held
+
+    def add(self, claim: Claim) -> bool:
+        """Count one more who holds a claim; return whether that is the first."""
+        user, name = claim
+        before = self.of(user)
+        if name in before:
+            self._further[claim] = self._further.get(claim, 0) + 1
+            return False
+        self._names[user] = (*before, name) if before else name
+        return True
+
+    def remove(self, claim: Claim) -> bool:
+        """Count one less who holds a claim; return whether that was the last."""
+        further = self._further.pop(claim, 0)
+        if further > 1:
+            self._further[claim] = further - 1
+        if further:
+            return False
+        user, name = claim
+        rest = tuple([other for other in self.of(user) if other != name])
+        if rest:
+            self._names[user] = rest[0] if len(rest) == 1 else rest
+        else:
+            del self._names[user]
+        return True
+
+
 class NameClaims:
     """The names that this worker's users have. Made inside the running loop.
 
@@ -68,9 +119,7 @@ class NameClaims:
         self._wishes: list[_Wish] = []  # that wait for the next script
         self._timer: asyncio.Handle | None = None  # of the next script
         self._sent_at = 0.0  # the time of the last one
-        self._held: dict[Claim, int] = {}  # connections that have the name, or are about to
-        # Of each user: the user, then the names that are held. With one name it is the claim itself, not another tuple.
-        self._names: dict[str, tuple[str, ...]] = {}
+        self._held = HeldNames()  # by connections that have the name, or are about to
         self._asking: dict[Claim, asyncio.Task[bool]] = {}  # questions to the store that are not answered yet
         self.lost: Callable[[str, str], None] = lambda user, name: None
         lease.when_reborn(lambda old: self._claim_again())
@@ -83,28 +132,29 @@ class NameClaims:
 
     def bind(self, client: ChatConnection, user: str, name: str) -> None:
         """A connection is the user's, under this name; it gives the name before that back."""
-        claim, before = (user, name), client.claim
-        if claim == before:
+        before = client.claimed
+        if name == before:
             return
-        client.claim = claim
-        self.hold(claim)
-        if before is not None:
-            self.give_back(before)
+        client.claimed = name
+        self.hold((user, name))
+        if before:
+            self.give_back((user, before))
 
     def unbind(self, client: ChatConnection, *, moved: bool) -> None:
         """A connection has ended; `moved`: another worker is about to claim its name."""
-        claim, client.claim = client.claim, None
-        if claim is not None:
+        name, client.claimed = client.claimed, ""
+        if name:
+            claim = client.connection.user, name
             self._give_back_later(claim) if moved else self.give_back(claim)
 
     # ---- claims ------------------------------------------------------------------------------------
 
     async def take(self, claim: Claim) -> bool:
         """Claim a chosen name, to be given back by `give_back`; False: another user has it. Raises BusError."""
-        held = self._count(claim)
+        first = self._held.add(claim)
         asking = self._asking.get(claim)
         if asking is None:
-            if held > 1:
+            if not first:
                 return True
             asking = self._asking[claim] = self._loop.create_task(self._ask(claim), name="claim to a name")
             asking.add_done_callback(lambda done: self._asked(claim, done))
@@ -129,7 +179,7 @@ class NameClaims:
 
     def hold(self, claim: Claim) -> None:
         """Count one more connection under a name; the first one claims it, and `lost` is called if that fails."""
-        if self._count(claim) == 1:
+        if self._held.add(claim):
             self._claim_soon(claim)
         elif asking := self._asking.get(claim):
             asking.add_done_callback(lambda done: self._heard(claim, done))
@@ -145,28 +195,11 @@ class NameClaims:
 
     def give_back(self, claim: Claim) -> None:
         """Count one connection under a name less; the last one gives the claim back."""
-        left = self._held[claim] - 1
-        if left:
-            self._held[claim] = left
+        if not self._held.remove(claim):
             return
-        del self._held[claim]
         if (asking := self._asking.get(claim)) is not None and asking.done():
             del self._asking[claim]
-        user, name = claim
-        names = (user, *(other for other in self._names[user][1:] if other != name))
-        if len(names) > 1:
-            self._names[user] = names
-        else:
-            del self._names[user]
         self._release_claim(claim)
-
-    def _count(self, claim: Claim) -> int:
-        held = self._held[claim] = self._held.get(claim, 0) + 1
-        if held == 1:
-            user, name = claim
-            before = self._names.get(user)
-            self._names[user] = claim if before is None else (*before, name)
-        return held
 
     def _release_claim(self, claim: Claim) -> None:
         """Take the claim back in the store; while the store is away, once it is there again.
@@ -176,7 +209,7 @@ class NameClaims:
         if claim in self._held:
             return
         user, name = claim
-        found = keys_of(name).difference(*map(keys_of, self._names.get(user, ())[1:]))
+        found = keys_of(name).difference(*map(keys_of, self._held.of(user)))
         if found:
             self._queue(_Wish(claim, "release", sorted(found)))
 

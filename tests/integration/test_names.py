@@ -101,7 +101,7 @@ def told(connection, data):
     elif data == "number":
         connection._user = 7
     elif data == "object":
-        connection.messages_in = object()
+        connection.opened_at = object()
     connection.send("done")
 """
 

@@ -13,7 +13,7 @@ from workers.node.client_connection import ClientConnection
 
 # What the server keeps of a connection, and no program may rely on.
 INTERNAL = {
-    "app", "become", "changing", "cut", "deflate", "messages_in", "named", "on_close", "on_message", "on_write_paused",
+    "app", "become", "changing", "cut", "deflate", "inside", "named", "on_close", "on_message", "on_write_paused",
     "on_write_resumed", "opened_at", "ordered", "paused", "present", "sent", "ws",
 }  # fmt: skip
 

@@ -7,16 +7,31 @@ import tracemalloc
 from collections.abc import Callable
 
 from workers.bus.codec import unpack_states
+from workers.chat.chat_connection import ChatConnection
 from workers.chat.name_claims import HeldNames
+from workers.chat.rules.identity import Identity
 from workers.chat.rules.mentions import MentionIndex
+from workers.chat.rules.session import ChatSession
+from workers.node.client_connection import ClientConnection
 from workers.presence.local_state import LocalPresence
+from workers.rate_limit import TokenBucket
 from workers.registry.limits import LimitCounts
+from workers.rooms.follower import Follower
+from workers.rooms.room import Room
+from workers.rooms.types import SoleMember
+from workers.transport.websocket import WebSocket
 
 COUNT = 5_000  # where the tables of dicts are nearly full
 USERS = [f"guest:{number:016x}" for number in range(COUNT)]
 NAMES = [f"otter{number}" for number in range(COUNT)]
 CONNECTIONS = [f"{number:024x}" for number in range(COUNT)]
 ENTRY = 32  # bytes of a dict's table for one more key, or nearly so
+
+
+def allocated(kind: type) -> int:
+    """Bytes of one object of a class with slots, as Python's allocator rounds them."""
+    collected = kind.__flags__ & 1 << 14  # Py_TPFLAGS_HAVE_GC: two words stand in front of the object
+    return -(-(kind.__basicsize__ + (16 if collected else 0)) // 16) * 16
 
 
 def bytes_each(keep: Callable[[int], object]) -> float:
@@ -31,6 +46,21 @@ def bytes_each(keep: Callable[[int], object]) -> float:
         return (tracemalloc.get_traced_memory()[0] - before) / COUNT
     finally:
         tracemalloc.stop()
+
+
+def test_the_objects_of_a_connection_are_not_larger_than_they_have_to_be() -> None:
+    most = {
+        WebSocket: 192,
+        ClientConnection: 144,
+        ChatConnection: 112,
+        ChatSession: 112,
+        TokenBucket: 48,
+        Identity: 96,
+        Room: 224,
+        Follower: 128,
+        SoleMember: 48,
+    }
+    assert {kind: allocated(kind) for kind in most} == most
 
 
 def test_a_present_user_is_one_entry() -> None:

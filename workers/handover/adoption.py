@@ -115,7 +115,6 @@ class Adoption:
         connection = ClientConnection(node, ws, snapshot.id)
         connection.become(snapshot.user)
         connection.opened_at = snapshot.opened_at
-        connection.messages_in = snapshot.messages_in
         for room, offset in zip(ORDER_ROOMS, snapshot.orders, strict=True):
             control_room.hear(connection, room, offset)
         if snapshot.session:

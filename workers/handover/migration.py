@@ -125,7 +125,7 @@ class Migration:
             id=connection.id,
             user=connection.user,
             opened_at=connection.opened_at,
-            messages_in=connection.messages_in,
+            messages_in=connection.ws.frames_in,
             session=plain(connection.session),
             rooms=rooms,
             orders=tuple([control_room.heard(connection, room) for room in ORDER_ROOMS]),

@@ -32,7 +32,7 @@ class ConnectionSnapshot(Struct, frozen=True, array_like=True):
     id: str
     user: str
     opened_at: float  # Unix time
-    messages_in: int
+    messages_in: int  # as the transport counts them, too
     session: dict[str, Any]
     rooms: tuple[RoomPosition, ...]
     orders: tuple[int, ...]  # its position in each of `control_room.ORDER_ROOMS`

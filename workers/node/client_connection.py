@@ -20,6 +20,7 @@ from workers.session import Session
 
 if TYPE_CHECKING:
     from workers.handshake_request import ConnectionRequest
+    from workers.rooms.room import Room
     from workers.transport.ports import OpenSocket
 
 
@@ -91,8 +92,7 @@ class ClientConnection(Connection):
         "_user",
         "app",
         "changing",
-        "deflate",
-        "messages_in",
+        "inside",
         "named",
         "opened_at",
         "ordered",
@@ -120,11 +120,10 @@ class ClientConnection(Connection):
         self.ws = ws
         self._id = connection_id  # unique over all workers and machines; does not contain the worker
         self._user = ""  # "" until bound
-        self.deflate: bool = ws.deflate
         self.paused = False
         self.app: Any = None  # the application's state of this connection
         self.opened_at = time.time()
-        self.messages_in = 0
+        self.inside: tuple[Room, ...] = ()  # written by the rooms alone
         # Offsets up to which the logs of orders were carried out for this connection, or are older than it:
         self.ordered = 0  # of the control room
         self.named = 0  # of the names
@@ -232,7 +231,6 @@ class ClientConnection(Connection):
     # ---- called by the transport -------------------------------------------------------------------
 
     def on_message(self, data: str | bytes) -> None:
-        self.messages_in += 1
         self._host.application.on_message(self, data)
 
     def on_close(self, code: int, reason: str) -> None:
@@ -245,6 +243,11 @@ class ClientConnection(Connection):
         self._host.on_write_resumed(self)
 
     # ---- called by the rooms -----------------------------------------------------------------------
+
+    @property
+    def deflate(self) -> bool:
+        """Whether the client takes compressed frames."""
+        return self.ws.deflate
 
     def cut(self, code: int) -> None:
         """Close the connection: the client reads too slowly."""

@@ -122,7 +122,7 @@ class Queries:
             "rooms": self._rooms_of(connection),
             "bytes_in": ws.bytes_in,
             "bytes_out": ws.bytes_out,
-            "messages_in": connection.messages_in,
+            "messages_in": ws.frames_in,
             "queue": ws.buffered,
             "lag": self._node.hub.members.lag_of(connection),
         }

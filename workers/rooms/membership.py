@@ -46,7 +46,6 @@ class Membership:
         self._join_timeout = join_timeout
         self._loop = asyncio.get_running_loop()
         self._special = self._special_members  # one bound method for all rooms
-        self._of: dict[RoomMember, tuple[Room, ...]] = {}
         self._joins: dict[RoomMember, list[PendingJoin]] = {}
 
     def join(
@@ -101,18 +100,18 @@ class Membership:
         """
         for join in list(self._joins.get(member, ())):
             join.fail(Unavailable("the connection was closed"))
-        for room in self._of.get(member, ()):
+        for room in member.inside:
             room.when_idle(partial(self._remove, member, room))
 
     def pause(self, member: RoomMember) -> None:
         """The buffer of a member's transport is full: from the end of the batch under way the member lags."""
-        for room in self._of.get(member, ()):
+        for room in member.inside:
             if room.is_live(member):
                 room.when_idle(partial(self._demote, member, room))
 
     def resume(self, member: RoomMember) -> None:
         """A member's transport takes data again."""
-        for room in self._of.get(member, ()):
+        for room in member.inside:
             if (consumer := room.lagging(member)) is not None:
                 self._flushes.pump(consumer)
 
@@ -122,7 +121,7 @@ class Membership:
         `gone` is called in the same turn, unless the member's frames differ from those of the others.
         """
         noted: dict[str, Position] = {}
-        rooms = self._of.get(member, ())
+        rooms = member.inside
         waiting = len(rooms)
 
         def leave(room: Room) -> None:
@@ -161,7 +160,7 @@ class Membership:
         if not room.current or not judged_by_ring(room, at):
             self.let_go(room)
             return False
-        self._of[member] = (*self._of.get(member, ()), room)
+        member.inside = (*member.inside, room)
         if room.takes_in and not member.paused and at.offset == room.goal and room.line == room.goal_line:
             room.enliven(member)
         else:
@@ -180,13 +179,13 @@ class Membership:
         """The number of messages of its rooms that a member has not been sent yet."""
         return sum(
             max(room.offset - self._position(member, room).offset, 0)
-            for room in self._of.get(member, ())
+            for room in member.inside
             if not room.is_live(member)
         )
 
     def rooms_of(self, member: RoomMember) -> list[str]:
         """The rooms that a member is in."""
-        return [room.name for room in self._of.get(member, ())]
+        return [room.name for room in member.inside]
 
     def of(self, room: str) -> list[RoomMember]:
         """This worker's members of a room."""
@@ -218,11 +217,7 @@ class Membership:
         if (consumer := room.lagging(member)) is not None:
             self._maintenance.unwatch(consumer)
         room.remove(member)
-        rest = tuple(one for one in self._of.get(member, ()) if one is not room)
-        if rest:
-            self._of[member] = rest
-        else:
-            self._of.pop(member, None)
+        member.inside = tuple([one for one in member.inside if one is not room])
         self.let_go(room)
 
     def let_go(self, room: Room) -> None:
@@ -265,10 +260,10 @@ class Membership:
         missing: Gap | Reset | None,
     ) -> None:
         """Add a member to the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
-        rooms = self._of.get(member, ())
+        rooms = member.inside
         if room in rooms:
             return
-        self._of[member] = (*rooms, room)
+        member.inside = (*rooms, room)
         if live and not member.paused:
             room.enliven(member)
             return

@@ -20,6 +20,8 @@ class Transport(Protocol):
 class RoomMember(Protocol):
     """A connection, as the rooms see it."""
 
+    inside: tuple[Any, ...]  # the rooms (`room.Room`) that it is in: written by `Membership` alone
+
     @property
     def id(self) -> str: ...
 

@@ -51,6 +51,7 @@ class OpenSocket(Protocol):
     transport: asyncio.Transport  # the rooms write whole frames to it
     bytes_in: int
     bytes_out: int  # by `write_frame`; the rooms count what they write
+    frames_in: int  # whole messages
 
     @property
     def accepted(self) -> Accept | None:

@@ -42,13 +42,13 @@ class FrozenConnection:
 
 
 class ConnectionState(Struct, frozen=True, array_like=True):
-    """Everything but the descriptor. `age` is in seconds; `unparsed` are bytes that were read and not used.
+    """Everything but the descriptor. `unparsed` are bytes that were read and not used.
 
     `pinged` is the age in seconds of an unanswered ping; None where there is none.
     """
 
     unparsed: bytes
-    age: float
+    age: float  # nobody needs it any more, but the next fields have their places
     bytes_in: int
     bytes_out: int
     frames_in: int

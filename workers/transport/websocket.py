@@ -43,7 +43,6 @@ class WebSocket(ClosingProtocol):
         "frames_in",
         "handshake",
         "heard",
-        "opened_at",
         "side_work",
     )
 
@@ -52,7 +51,6 @@ class WebSocket(ClosingProtocol):
     def __init__(self, shared: EndpointShared, handshake: HandshakeResult, remote: tuple[str, int] | None) -> None:
         super().__init__(shared, remote)
         self.handshake = handshake
-        self.opened_at = shared.now()
         self.heard = True  # something arrived since the last ping
         self.bytes_in = 0
         self.frames_in = 0  # whole messages
@@ -387,10 +385,10 @@ class WebSocket(ClosingProtocol):
 
     def snapshot(self) -> ConnectionState:
         """Everything but the descriptor that another process needs to go on."""
-        now, handshake = self.shared.now(), self.handshake
+        handshake = self.handshake
         return ConnectionState(
             unparsed=bytes(self._tail or b""),
-            age=now - self.opened_at,
+            age=0.0,
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
             frames_in=self.frames_in,
@@ -401,7 +399,7 @@ class WebSocket(ClosingProtocol):
             deflate=handshake.deflate,
             origin=handshake.origin,
             user_agent=handshake.user_agent,
-            pinged=self.shared.keepalive.ping_age(self, now),
+            pinged=self.shared.keepalive.ping_age(self, self.shared.now()),
             kept=handshake.kept,
         )
 
@@ -410,7 +408,6 @@ class WebSocket(ClosingProtocol):
         self._tail = bytearray(state.unparsed) if state.unparsed else None
         self._pauses = _APPLICATION
         self.heard = state.pinged is None
-        self.opened_at -= state.age
         self.bytes_in = state.bytes_in
         self.bytes_out = state.bytes_out
         self.frames_in = state.frames_in

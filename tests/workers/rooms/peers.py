@@ -20,6 +20,7 @@ class Peer(asyncio.Protocol):
         self.user = user
         self.deflate = deflate
         self.paused = False
+        self.inside: tuple[Any, ...] = ()
         self.transport: Any = None
         self.cut_with: int | None = None
         self.joined: list[Any] = []

@@ -67,6 +67,7 @@ class Reader:
         self.user = ""
         self.deflate = number % 3 == 0
         self.paused = False
+        self.inside: tuple[Any, ...] = ()
         self.pause_in_write = False
         self.closed = False
         self.at: dict[str, int] = {}  # offset, by room

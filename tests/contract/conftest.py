@@ -62,7 +62,12 @@ class Heard:
         return [entry.offset for entry in self.entries(room)]
 
     def entries(self, room: str) -> list[Entry]:
-        return [entry for name, publication in self.publications if name == room for entry in publication.entries]
+        return [
+            entry
+            for name, publication in self.publications
+            if name == room
+            for entry in publication.entries(len(publication))
+        ]
 
 
 class Under:

@@ -20,9 +20,8 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from workers.bus.port import LOSS, Amendment, Change, Entry, LogState, Page, Placed, Publication, Reign
+from workers.bus.port import LOSS, Amendment, Change, Entry, EntryHead, LogState, Page, Placed, Publication, Reign
 
 NOTE, SHARED_NOTE = ord("n"), ord("s")  # the first byte of a note; a publication begins with a digit
 VERBS = {"edit": "e", "delete": "d", "react": "r", "unreact": "u", LOSS: "l"}
@@ -90,78 +89,52 @@ def room_of(data: bytes) -> str:
 
 
 def unpack_publication(data: bytes) -> Publication:
-    """Decode one pub/sub message; what nearly every entry is, is spelled out, as this runs for every message."""
+    """Take one pub/sub message apart. The entries stay packed."""
     at = data.index(b"\n") + 1
     first, time, epoch, sizes = data[: at - 1].decode().split(" ")
-    offset, moment = int(first), int(time)
-    entries = []
+    packed, changes = [], False
     for size in sizes.split(","):
         end = at + int(size)
-        begin = data.index(b"\n", at) + 1
-        head = read_head(data[at : begin - 1].decode())
-        if head.plain:
-            entries.append(Entry(offset, moment, head.form, data[begin:end], head.author))
-        else:
-            entries.append(unpack_entry(offset, moment, data[at:end]))
-        offset += 1
+        body = data.index(b"\n", at) + 1
+        head = read_head(data[at : body - 1].decode())
+        packed.append((head, data[body:end]))
+        if head.change is not None:
+            changes = True
         at = end
-    return Publication(epoch, entries)
+    return Publication(epoch, int(first), int(time), packed, changes)
 
 
 def unpack_entry(offset: int, time: int, envelope: bytes, amendments: tuple[Amendment, ...] = ()) -> Entry:
-    """Decode an entry that was read from the log, or published."""
+    """Decode an entry that was read from the log."""
     end = envelope.index(b"\n")
-    head = read_head(envelope[:end].decode())
-    if head.plain:
-        return Entry(offset, time, head.form, envelope[end + 1 :], head.author, amendments=amendments)
-    key = end + 1 + head.room_size
-    exclude = key + head.key_size
-    payload = exclude + head.exclude_size
-    return Entry(
-        offset,
-        time,
-        head.form,
-        envelope[payload:],
-        head.author,
-        envelope[key:exclude].decode(),
-        envelope[exclude:payload].decode(),
-        head.change,
-        amendments,
-    )
-
-
-class EnvelopeHeader(Struct, frozen=True):
-    """The first line of an envelope."""
-
-    form: str
-    author: str
-    room_size: int
-    key_size: int
-    exclude_size: int
-    change: Change | None
-    plain: bool  # nothing stands before the payload
+    return read_head(envelope[:end].decode()).entry(offset, time, envelope[end + 1 :], amendments)
 
 
 @lru_cache(maxsize=1024)  # a user who has sent a message is likely to send more
-def read_head(line: str) -> EnvelopeHeader:
+def read_head(line: str) -> EntryHead:
     """Decode the first line of an envelope, without its line end."""
     form, author, key_size, exclude_size, change = line.split(" ")
     what = None if change == "-" else Change(_BY_LETTER[change[0]], int(change[1:]))
     sizes = int(form[1:] or 0), int(key_size), int(exclude_size)
-    return EnvelopeHeader(form[0], author, *sizes, what, plain=what is None and not any(sizes))
+    return EntryHead(form[0], author, *sizes, what, plain=what is None and not any(sizes))
 
 
 def unpack_placed(answer: bytes) -> Placed:
-    """Decode the answer of publish.lua for one message, or the answer of amend.lua."""
+    """Decode the answer of publish.lua for one of several messages, or the answer of amend.lua."""
     epoch, offset, time, duplicate = _place(answer)
     return Placed(epoch, offset, time, duplicate)
+
+
+def unpack_places(answer: bytes, count: int) -> list[Placed]:
+    """Decode the answer of publish.lua for `count` messages, all of which were appended."""
+    epoch, first, time, _ = _place(answer)
+    return [Placed(epoch, offset, time) for offset in range(first, first + count)]
 
 
 def unpack_all_placed(answer: bytes | list[Any], count: int) -> Sequence[Placed | Exception]:
     """Decode the answer of publish.lua for `count` messages."""
     if isinstance(answer, bytes):
-        epoch, first, time, _ = _place(answer)
-        return [Placed(epoch, offset, time) for offset in range(first, first + count)]
+        return unpack_places(answer, count)
     return [one if isinstance(one, Exception) else unpack_placed(one) for one in answer]
 
 

@@ -112,11 +112,59 @@ class Entry(Struct, frozen=True):
     amendments: tuple[Amendment, ...] = ()  # known only to what was read from the log; oldest first
 
 
+class EntryHead(Struct, frozen=True):
+    """What a packed entry says before its payload: the same for nearly all entries of one author."""
+
+    form: str
+    author: str
+    room_size: int = 0  # bytes, as the next two: of what stands before the payload, in this order
+    key_size: int = 0
+    exclude_size: int = 0
+    change: Change | None = None
+    plain: bool = True  # nothing stands before the payload, and the entry changes no other
+
+    def entry(self, offset: int, time: int, body: bytes, amendments: tuple[Amendment, ...] = ()) -> Entry:
+        """Unpack the entry whose payload, with what stands before it, is `body`."""
+        if self.plain:
+            return Entry(offset, time, self.form, body, self.author, amendments=amendments)
+        key = self.room_size
+        exclude = key + self.key_size
+        payload = exclude + self.exclude_size
+        return Entry(
+            offset,
+            time,
+            self.form,
+            body[payload:],
+            self.author,
+            body[key:exclude].decode(),
+            body[exclude:payload].decode(),
+            self.change,
+            amendments,
+        )
+
+
 class Publication(Struct, frozen=True):
-    """What came by pub/sub at once: entries that follow each other, and the epoch they were written under."""
+    """What came by pub/sub at once: entries that follow each other, of one time and epoch.
+
+    They are packed, since nearly all become frames at once (`rooms/log_item.py`) and are never looked at.
+    """
 
     epoch: str
-    entries: Sequence[Entry]
+    first: int  # the offset of the first one
+    time: int  # ms since 1970
+    packed: Sequence[tuple[EntryHead, bytes]]  # see `EntryHead.entry`
+    changes: bool = False  # whether some of them change earlier ones
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def entries(self, count: int) -> list[Entry]:
+        """The last `count` entries."""
+        start = len(self.packed) - count
+        return [
+            head.entry(offset, self.time, body)
+            for offset, (head, body) in enumerate(self.packed[start:], self.first + start)
+        ]
 
 
 class Reign(Struct, frozen=True, gc=False):

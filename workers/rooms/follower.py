@@ -16,7 +16,6 @@ Events are methods in the past tense, effects come back as a list.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -170,31 +169,29 @@ class Follower:
 
     # ---- publications ------------------------------------------------------------------------------
 
-    def received(self, publication: Publication) -> Sequence[Entry]:
-        """Return the entries to deliver now; none if they are held or old, or if `strayed` must be called."""
-        entries = publication.entries
+    def received(self, publication: Publication) -> int:
+        """How many entries to deliver now, the last ones; 0: they are held or old, or `strayed` must be called."""
         if self.current:
             if publication.epoch == self.epoch:
-                known = self.offset + 1 - entries[0].offset
-                if known == 0:
-                    self.offset += len(entries)
-                    return entries
-                if known > 0:
-                    new = entries[known:]
-                    self.offset += len(new)
+                known = self.offset + 1 - publication.first
+                if known >= 0:
+                    new = len(publication) - known
+                    if new <= 0:
+                        return 0
+                    self.offset += new
                     return new
             self.current = False
         elif self._held is not None:
             self._hold(publication)
-        return ()
+        return 0
 
     def strayed(self) -> list[Effect]:
-        """The effects to carry out after `received` returned no entries."""
+        """The effects to carry out after `received` returned 0."""
         return [] if self.current or self._reading else self._look(Order.READ)
 
     def _hold(self, publication: Publication) -> None:
         assert self._held is not None
-        self._held_bytes += sum([len(entry.payload) + 200 for entry in publication.entries])
+        self._held_bytes += sum([len(body) + 200 for _, body in publication.packed])
         if self._held_bytes > HELD_BYTES:
             self._held, self._held_bytes, self._overflowed = [], 0, True
         elif not self._overflowed:
@@ -294,7 +291,8 @@ class Follower:
         self.current = True
         effects: list[Effect] = []
         for publication in held:
-            effects += [Deliver(self.epoch, entry) for entry in self.received(publication)]
+            count = self.received(publication)
+            effects += [Deliver(self.epoch, entry) for entry in publication.entries(count)]
             if not self.current:
                 return effects + self._look(Order.READ)
         return [*effects, Order.CURRENT]

@@ -180,9 +180,10 @@ class Hub:
         if found is None:
             return
         follower = found.follower
-        if entries := follower.received(publication):
+        if count := follower.received(publication):
+            entries = publication.entries(count) if publication.changes or found.listeners else ()
             # The follower's own string of the same epoch: each remembered entry keeps it.
-            self._deliver(found, items_of(follower.epoch, entries), entries)
+            self._deliver(found, items_of(follower.epoch, publication, count), entries)
         elif effects := follower.strayed():
             self.run(found, effects)
 
@@ -308,7 +309,10 @@ class Hub:
             self._ring_bytes += room.ring.replace(amended)
 
     def _deliver(self, room: Room, items: list[Item], entries: Sequence[Entry]) -> None:
-        """Add the room's next entries, as items, to the ring and the batch, and pass them to the worker's listeners."""
+        """Add the room's next entries, as items, to the ring and the batch, and pass them to the worker's listeners.
+
+        `entries` may be empty where the room has no listeners and no entry changes another.
+        """
         share = RING_MOST if self._ring_bytes < RING_BYTES else self._ring_share()
         self._ring_bytes += room.append(items, share)
         for entry in entries:

@@ -6,12 +6,10 @@ the `key`. The compressed class is made when a member first needs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from msgspec import Struct
 
-from workers.bus.port import Change, Entry
+from workers.bus.port import Change, Entry, Publication
 from workers.transport.frames import (
     COMPRESS_FROM,
     binary_frame,
@@ -89,29 +87,37 @@ class Stretch(Struct, frozen=True):
     items: list[Item]
 
 
+def items_of(epoch: str, publication: Publication, count: int) -> list[Item]:
+    """Encode the last `count` entries of a publication. Spelled out in one loop: this runs for every message."""
+    packed, time = publication.packed, publication.time
+    offset = publication.first + len(packed) - count
+    before, between = b'{"epoch":"%b","offset":' % epoch.encode(), b',"time":%d,' % time
+    items = []
+    for head, body in packed if len(packed) == count else packed[-count:]:
+        if head.plain and head.form == "j":
+            frame = text_frame(b"%b%d%b%b" % (before, offset, between, body[1:]))
+            size, author = len(frame), head.author
+            size = (size + size if size > COMPRESS_FROM else size) + len(author) + OVERHEAD  # as in `_size`
+            items.append(Item(frame, offset, epoch, time, False, len(body) - 1, author, size=size))
+        else:
+            items.append(item_of(epoch, head.entry(offset, time, body)))
+        offset += 1
+    return items
+
+
 def item_of(epoch: str, entry: Entry) -> Item:
     """Encode an entry of the log."""
-    return items_of(epoch, (entry,))[0]
-
-
-def items_of(epoch: str, entries: Sequence[Entry]) -> list[Item]:
-    """Encode entries of the log. Spelled out in one loop: this runs for every message."""
-    items = []
-    head = b'{"epoch":"%b","offset":' % epoch.encode()
-    for entry in entries:
-        payload, author, key, exclude, time = entry.payload, entry.author, entry.key, entry.exclude, entry.time
-        binary, tail = False, 0
-        if entry.form == "j":
-            tail = len(payload) - 1
-            frame = text_frame(b'%b%d,"time":%d,%b' % (head, entry.offset, time, payload[1:]))
-        elif entry.form == "t":
-            frame = text_frame(payload)
-        else:
-            frame, binary = binary_frame(payload), True
-        size = len(frame)  # from here as in `_size`
-        size = (size + size if size > COMPRESS_FROM else size) + OVERHEAD + len(author) + len(key) + len(exclude)
-        items.append(Item(frame, entry.offset, epoch, time, binary, tail, author, key, exclude, entry.change, size))
-    return items
+    payload, author, key, exclude = entry.payload, entry.author, entry.key, entry.exclude
+    binary, tail = False, 0
+    if entry.form == "j":
+        tail = len(payload) - 1
+        frame = text_frame(_place(epoch, entry.offset, entry.time) + payload[1:])
+    elif entry.form == "t":
+        frame = text_frame(payload)
+    else:
+        frame, binary = binary_frame(payload), True
+    size = _size(frame, len(author) + len(key) + len(exclude))
+    return Item(frame, entry.offset, epoch, entry.time, binary, tail, author, key, exclude, entry.change, size)
 
 
 def _size(frame: bytes, texts: int) -> int:

@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from workers.bus.keys import shares_channel
-from workers.bus.port import BusError, Entry, LogState, Page, Placed, Position, Publication, Reign
+from workers.bus.port import BusError, Entry, EntryHead, LogState, Page, Placed, Position, Publication, Reign
+
+
+def published(epoch: str, entries: Sequence[Entry]) -> Publication:
+    """What comes by pub/sub of plain entries that one script wrote."""
+    packed = [(EntryHead(one.form, one.author), one.payload) for one in entries]
+    return Publication(epoch, entries[0].offset, entries[0].time, packed)
 
 
 class ModelLog:
@@ -82,7 +88,7 @@ class ModelBus:
         self.written += count
         if room in self.subscribed or shares_channel(room):
             entries = [self.entry(room, at) for at in range(top + 1, top + count + 1)]
-            self.channel.append(("message", room, Publication(self.epoch(), entries)))
+            self.channel.append(("message", room, published(self.epoch(), entries)))
 
     def save(self) -> None:
         for log in self.logs.values():

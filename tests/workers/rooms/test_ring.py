@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from workers.bus.codec import pack_envelope, plain_head, read_head, unpack_publication
-from workers.rooms.log_item import Item, item_of
+from workers.rooms.log_item import Item, items_of
 from workers.rooms.ring import ENTRIES, Ring
 from workers.transport.frames import COMPRESS_FROM
 
@@ -26,7 +26,7 @@ def published(offset: int, text: bytes, key: str, exclude: str) -> bytes:
 
 def came(offset: int, text: bytes, *, key: str = "", exclude: str = "") -> Item:
     """An entry as a worker makes it of what comes by pub/sub."""
-    return item_of(EPOCH, unpack_publication(published(offset, text, key, exclude)).entries[0])
+    return items_of(EPOCH, unpack_publication(published(offset, text, key, exclude)), 1)[0]
 
 
 def words(size: int) -> bytes:

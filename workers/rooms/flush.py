@@ -67,26 +67,26 @@ class Pace:
     Times are seconds of one monotonic clock. With `max_batch_delay` 0 no batch ever waits.
     """
 
-    __slots__ = ("_busy", "_delay", "_ended", "_per_write", "_took", "may_wait", "writes")
+    __slots__ = ("_delay", "_ended", "_per_write", "_took", "busy", "may_wait", "writes")
 
     def __init__(self, max_batch_delay: float) -> None:
         self._delay = max_batch_delay
         self._per_write = FIRST_GUESS
         self._took = 0.0
         self._ended = 0.0
-        self._busy = False  # messages come faster than they are written
+        self.busy = False  # messages come faster than they are written
         self.may_wait = max_batch_delay > 0  # whether `wait` can ever be above 0
         self.writes = self._writes()  # members that one turn may write to
 
     def _writes(self) -> int:
-        turn, least = (BUSY_TURN, BUSY_LEAST) if self._busy else (TURN, LEAST)
+        turn, least = (BUSY_TURN, BUSY_LEAST) if self.busy else (TURN, LEAST)
         return min(max(int(turn / self._per_write), least), MOST)
 
     def gathered(self, messages: int) -> None:
         """A batch of `messages` messages was written."""
         busy = messages > 1
-        if busy is not self._busy:
-            self._busy = busy
+        if busy is not self.busy:
+            self.busy = busy
             self.writes = self._writes()
 
     def turned(self, writes: int, took: float) -> None:
@@ -141,22 +141,30 @@ class FlushQueue:
             else:
                 self._loop.call_soon(self._flush)
 
-    def write(self, transports: Iterable[Transport], data: bytes) -> None:
-        """Write the same bytes to a few transports, and to each the answers that wait for it."""
-        if not self._answers.waiting:
-            write_all(transports, data)
-            return
+    def write(self, transports: Iterable[Transport], data: bytes, items: list[Item], members: int) -> None:
+        """Write a batch to a few members, to each with the answers that wait for it, and count the batch."""
+        waiting = self._answers.waiting
         for transport in transports:
-            write_all((transport,), data + self._answers.take(transport))
+            try:
+                if waiting and transport in waiting:
+                    transport.write(data + waiting.pop(transport))
+                else:
+                    transport.write(data)
+            except RuntimeError:
+                _log_closed()
+        self.written(items, members, len(data))
 
     def written(self, items: list[Item], members: int, size: int) -> None:
         """Count a batch of `size` bytes that was written to `members` members; inlined, as it runs for each batch."""
-        stats, oldest = self._stats, items[0].time
-        self._pace.gathered(len(items))
-        stats.deliveries += len(items) * members
+        stats, oldest, count = self._stats, items[0].time, len(items)
+        if (count > 1) is not self._pace.busy:
+            self._pace.gathered(count)
+        stats.deliveries += count * members
         stats.bytes_out += size * members
         if oldest:  # by the store's clock, which on another machine may be ahead
-            lag, histogram = max(time.time() - oldest / 1000, 0.0), stats.delivery_lag
+            lag, histogram = time.time() - oldest / 1000, stats.delivery_lag
+            if lag < 0.0:
+                lag = 0.0
             histogram.counts[bisect_left(BUCKET_BOUNDS, lag)] += 1
             histogram.sum += lag
 
@@ -223,4 +231,8 @@ def write_all(transports: Iterable[Transport], data: bytes) -> None:
         try:
             transport.write(data)
         except RuntimeError:
-            logger.debug("the transport of a member was closed between two slices")
+            _log_closed()
+
+
+def _log_closed() -> None:
+    logger.debug("the transport of a member was closed between two slices")

@@ -38,7 +38,9 @@ class Ring:
         items = self._items
         items.extend(newer)
         self.end = newer[-1].offset
-        change = sum([item.size for item in newer])
+        change = 0
+        for item in newer:
+            change += item.size
         while self.bytes + change > limit or len(items) > ENTRIES:
             change -= items.popleft().size
         self.bytes += change

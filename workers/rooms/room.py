@@ -125,7 +125,7 @@ class Room:
         self._pins = 0  # joins under way
         self._joins: list[WaitingJoin] | None = None  # those that wait for this room to be current
         self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
-        self.arrived = 0  # bytes of frames since the beginning
+        self.arrived = 0  # bytes of frames, as long as members lagged
         self.batch: list[Item] | tuple[()] = ()  # a list while it holds any
         self.dirty = False  # in the flush queue, which sets it
         self._flight: Iterator[int] | None = None  # a batch that is written slice by slice
@@ -244,11 +244,12 @@ class Room:
 
         Returns the change of the ring in bytes.
         """
-        if self.gathers:
+        if self.live or self.gathers:
             self.put(items)
         last = items[-1]
         self.epoch, self.offset = last.epoch, last.offset
-        self.arrived += sum([len(item.frame) for item in items])
+        if self.slow_consumers:
+            self.arrived += sum([len(item.frame) for item in items])
         if self.ring is None:
             self.ring = Ring(items[0].offset - 1)
         return self.ring.extend(items, limit)
@@ -392,10 +393,9 @@ class Room:
         count = len(self.live)
         self._flight = _IN_ONE_GO
         try:
-            self._flushes.write(self.live.values(), data)
+            self._flushes.write(self.live.values(), data, items, count)
         finally:
             self._flight = None
-        self._flushes.written(items, count, len(data))
         return count
 
     def _apart(self, items: list[Item]) -> dict[RoomMember, Transport]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from workers.rooms.flush import AT_ONCE, write_all
 from workers.rooms.log_item import Item
 from workers.rooms.room import Room
+from workers.rooms.types import Transport
 
 
 class Flushes:
@@ -18,7 +20,9 @@ class Flushes:
         self.writes = 0
         self.told: list[tuple[int, int]] = []  # members, and the writes before
 
-    write = staticmethod(write_all)
+    def write(self, transports: Iterable[Transport], data: bytes, items: list[Item], members: int) -> None:
+        write_all(transports, data)
+        self.written(items, members, len(data))
 
     def mark(self, room: Room) -> None:
         """It is flushed by the test."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from workers.rooms.fanout import Fanout
 from workers.rooms.flush import write_all
 from workers.rooms.log_item import Item, item_of
 from workers.rooms.room import Room
+from workers.rooms.types import Transport
 
 EPOCH = "0123456789abcdef"
 
@@ -129,7 +131,8 @@ def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) ->
 class Flushes:
     """In the place of the flush queue."""
 
-    write = staticmethod(write_all)
+    def write(self, transports: Iterable[Transport], data: bytes, items: list[Item], members: int) -> None:
+        write_all(transports, data)
 
     def mark(self, room: Room) -> None: ...
 

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from workers.bus import keys
-from workers.bus.codec import VERBS, pack_envelope, unpack_all_placed, unpack_placed
+from workers.bus.codec import VERBS, pack_envelope, unpack_all_placed, unpack_placed, unpack_places
 from workers.bus.connection import pack_evalsha
 from workers.bus.errors import refusal
 from workers.bus.pipeline import Call, Pipeline, StoreCommand
@@ -84,9 +84,14 @@ class PublishBatch(StoreCommand):
         self.size += len(message)
 
     def answered(self, reply: Any) -> None:
+        if isinstance(reply, bytes):  # all of them were appended
+            kept = unpack_places(reply, self.count)
+            self._tell(kept)
+            self._publisher.placed(self._room, kept[-1], self.count, self._began)
+            return
         results = [
             result if isinstance(result, Placed) else refusal(str(result))
-            for result in unpack_all_placed(reply, len(self._done))
+            for result in unpack_all_placed(reply, self.count)
         ]
         self._tell(results)
         places = [result for result in results if isinstance(result, Placed)]

@@ -121,7 +121,8 @@ class ChatConnection:
     def published(self) -> None:
         """Count the answer of the store."""
         self._in_flight -= 1
-        self._resume()
+        if self._waiting:
+            self._resume()
 
     def _pause(self) -> None:
         if not self._waiting:
@@ -129,7 +130,8 @@ class ChatConnection:
             self.connection.ws.pause_reading()
 
     def _resume(self) -> None:
-        if self._waiting and not self._working and self._in_flight < IN_FLIGHT // 2:
+        """Read the socket again, which is not read now, where nothing is against it."""
+        if not self._working and self._in_flight < IN_FLIGHT // 2:
             self._waiting = False
             self.connection.ws.resume_reading()
 

@@ -132,9 +132,10 @@ class ClosingProtocol(asyncio.Protocol):
         if self.state != OPEN:
             self.write_frame(frame)
             return
-        self.bytes_out += len(frame)
-        self.shared.counts.bytes_out += len(frame)
-        self.shared.answers.add(self, self.transport, frame)
+        size, shared = len(frame), self.shared
+        self.bytes_out += size
+        shared.counts.bytes_out += size
+        shared.answers.add(self, self.transport, frame)
 
     def write_answers(self) -> None:
         """Write now the answers that wait."""

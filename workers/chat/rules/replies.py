@@ -61,13 +61,12 @@ def _id(request: RequestId) -> bytes:
 
 def ack(request: RequestId, *, room: str, epoch: str, offset: int, duplicate: bool) -> bytes:
     """The answer to a message: it is kept at that place. `duplicate`: a retry, kept before."""
-    tail = b',"duplicate":true}' if duplicate else b"}"
     return b'{"type":"ack"%b,"room":"%b","epoch":"%b","offset":%d%b' % (
-        _id(request),
+        b"" if request is None else b',"id":' + encode(request),
         room.encode(),
         epoch.encode(),
         offset,
-        tail,
+        b',"duplicate":true}' if duplicate else b"}",
     )
 
 

@@ -22,7 +22,7 @@ from workers.chat.roles import Roles
 from workers.chat.room_presence import RoomPresence
 from workers.chat.rules import replies
 from workers.chat.rules.admission import could_deceive
-from workers.chat.rules.identity import GUEST_PREFIX, Identity
+from workers.chat.rules.identity import GUEST_PREFIX, Identity, Presented
 from workers.chat.rules.names import MAX_OTHERS, generated, not_taken
 from workers.chat.rules.request_error import RequestError
 from workers.chat.services import ChatServices
@@ -85,8 +85,8 @@ class Renames:
             raise RequestError("name_taken", "somebody here is called so, or nearly so", field="name")
 
     async def name_for(
-        self, identity: Identity, kept: str, address: str, *, chosen: bool, claimed: list[str]
-    ) -> Identity:
+        self, identity: Presented, kept: str, address: str, *, chosen: bool, claimed: list[str]
+    ) -> Presented:
         """The identity of a hello with the name that counts: the chosen one, or else the `kept` one if it is free.
 
         `address` is the network that the hello came from. A claim that is taken is noted in `claimed`. Raises
@@ -114,7 +114,7 @@ class Renames:
         if self._quota.takes(identity, address, "", GUEST_COST):
             self._names.write_first(identity.user, name)
 
-    def name_guest(self, identity: Identity, address: str) -> Identity:
+    def name_guest(self, identity: Presented, address: str) -> Presented:
         """Give a new guest who chose no name one that no user here has; it is kept like a chosen one."""
         if not self._mentions.knows(identity.name):
             return identity

@@ -23,7 +23,7 @@ from workers.chat.occupancy import Occupancy
 from workers.chat.room_presence import RoomPresence
 from workers.chat.rules.commands import RequestId, Wanted
 from workers.chat.rules.effects import Effects
-from workers.chat.rules.identity import Identity
+from workers.chat.rules.identity import Identity, Presented
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import SessionPhase
@@ -154,7 +154,7 @@ class RoomEntries:
 
     async def look(self, identity: Identity, rooms: Sequence[str]) -> list[RoomInfo]:
         """What the answer needs to know of each room. Raises BusError."""
-        if not identity.fresh:
+        if not (isinstance(identity, Presented) and identity.fresh):
             if len(rooms) == 1:  # without tasks this costs a tenth
                 return [await self._look_at(identity, rooms[0])]
             return list(await asyncio.gather(*(self._look_at(identity, room) for room in rooms)))

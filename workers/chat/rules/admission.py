@@ -17,13 +17,13 @@ from workers.chat.rules.effects import (
     Effects,
     Greet,
 )
-from workers.chat.rules.identity import Identities, Identity, Refusal, Role, is_users
+from workers.chat.rules.identity import Identities, Identity, Presented, Refusal, Role, is_users
 from workers.chat.rules.permissions import may, permit
 from workers.chat.rules.request_error import RequestError
 from workers.chat.rules.state import Actor
 
 
-def identify(actor: Actor, command: commands.Hello, now: float) -> Identity | Refusal:
+def identify(actor: Actor, command: commands.Hello, now: float) -> Presented | Refusal:
     """The identity of a hello, with the name that it asks for. Raises RequestError."""
     found = _identified(actor, command.token, now)
     if isinstance(found, Refusal) or command.name is None:
@@ -32,14 +32,14 @@ def identify(actor: Actor, command: commands.Hello, now: float) -> Identity | Re
     return msgspec.structs.replace(found, name=name, chosen=name != found.name)
 
 
-def _identified(actor: Actor, token: str | None, now: float) -> Identity | Refusal:
+def _identified(actor: Actor, token: str | None, now: float) -> Presented | Refusal:
     """The user of the handshake, also where the client presents a guest's token; else who presents the token."""
     identities, login = actor.context.identities, actor.login
     if login is not None and not is_users(token):
         return login
     _check_ready(identities, token)
     found = identities.identify(token, now)
-    if login is not None and isinstance(found, Identity) and found.user != login.user:
+    if login is not None and isinstance(found, Presented) and found.user != login.user:
         return Refusal("this token is another user's", note="the handshake named another user than the token")
     return found
 
@@ -50,7 +50,7 @@ def _check_ready(identities: Identities, token: str | None) -> None:
         raise RequestError("unavailable", missing, retry_after=1.0)
 
 
-def admit(actor: Actor, identity: Identity, command: commands.Hello, now: float) -> Admit:
+def admit(actor: Actor, identity: Presented, command: commands.Hello, now: float) -> Admit:
     """Admit to the inbox and to each wanted room that the user may join; each other room gets an `error`."""
     inbox = inbox_of(identity.user)
     chosen = {inbox: commands.Wanted(inbox)}
@@ -110,7 +110,7 @@ def _renewed(actor: Actor, command: commands.Hello, now: float) -> Identity:
             raise RequestError("unauthorized", found.reason, field="token")
         if found.user != identity.user:
             raise RequestError("unauthorized", "this token is another user's", field="token")
-        identity = msgspec.structs.replace(found, name=identity.name, token="", fresh=False)
+        identity = msgspec.structs.replace(found.settled(), name=identity.name)
     if command.name is not None:
         identity = msgspec.structs.replace(identity, name=checked_name(actor.context, command.name, identity))
     return identity

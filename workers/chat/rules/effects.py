@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from workers.bus.port import Change, Position
 from workers.chat.rules.commands import Command, Hello, RequestId, Wanted
-from workers.chat.rules.identity import Identity
+from workers.chat.rules.identity import Identity, Presented
 from workers.push.subscription import PushSubscription
 
 
@@ -52,7 +52,7 @@ class Admit(Effect, frozen=True):
     """
 
     id: RequestId
-    identity: Identity
+    identity: Presented
     wanted: tuple[Wanted, ...]  # the inbox first
     refused: tuple[Reply, ...] = ()  # an error for each room that is not for this user
     chosen: bool = False  # the user chose the name

@@ -48,7 +48,7 @@ ROLE_NAMES: Final = tuple(role.name.lower() for role in Role)  # by role, as cli
 
 
 class Identity(Struct, frozen=True, gc=False):
-    """A user, as a hello established it."""
+    """A user, as a session has it."""
 
     user: str
     name: str
@@ -56,9 +56,23 @@ class Identity(Struct, frozen=True, gc=False):
     patterns: tuple[str, ...] | None = None  # the token's rooms
     expires: float = 0.0  # Unix time; 0: never
     guest: bool = False
+
+
+class Presented(Identity, frozen=True, gc=False):
+    """A user, as a hello presents it, with what is of that hello alone."""
+
     token: str = ""  # a guest's, for the next hello
     fresh: bool = False  # a guest who is new
     chosen: bool = False  # the hello asked for the name; it is not the token's
+
+    def settled(self) -> Identity:
+        """What the session keeps."""
+        return Identity(self.user, self.name, self.role, self.patterns, self.expires, self.guest)
+
+    @classmethod
+    def again(cls, kept: Identity) -> Presented:
+        """The identity that a session keeps, as another worker receives it."""
+        return cls(kept.user, kept.name, kept.role, kept.patterns, kept.expires, kept.guest)
 
 
 class Refusal(Struct, frozen=True):
@@ -118,7 +132,7 @@ class Identities:
             return "the keys of tokens cannot be fetched"
         return ""
 
-    def identify(self, token: str | None, now: float) -> Identity | Refusal:
+    def identify(self, token: str | None, now: float) -> Presented | Refusal:
         """Who presents this token at `now` (Unix time); without one a new guest, where guests are allowed."""
         if token and is_users(token):
             return self._by_token(token, now)
@@ -131,15 +145,15 @@ class Identities:
             return Refusal("this guest token is not valid", note="a guest token with a wrong signature")
         return self._guest(found[1], fresh=False)
 
-    def _guest(self, user: str, *, fresh: bool) -> Identity:
+    def _guest(self, user: str, *, fresh: bool) -> Presented:
         number = int(user[len(GUEST_PREFIX) :], 16)
         token = f"guest.{user}.{self._signers[0].sign(user)}"  # there is one, see `ready_for`
-        return Identity(user, names.generated(number), guest=True, token=token, fresh=fresh)
+        return Presented(user, names.generated(number), guest=True, token=token, fresh=fresh)
 
     def _is_signed(self, user: str, signature: str) -> bool:
         return any(hmac.compare_digest(signature, signer.sign(user)) for signer in self._signers)
 
-    def _by_token(self, token: str, now: float) -> Identity | Refusal:
+    def _by_token(self, token: str, now: float) -> Presented | Refusal:
         if not self.verifier.is_configured:
             return self._refusal("tokens are not accepted here", "a token came, but neither secret nor key is set")
         try:
@@ -171,7 +185,7 @@ class Signer:
         return b2a_base64(state.digest(), newline=False)[:-2].translate(_URL_SAFE).decode()
 
 
-def identity_of_login(user: str, claims: Mapping[str, Any]) -> Identity:
+def identity_of_login(user: str, claims: Mapping[str, Any]) -> Presented:
     """The user whom the program's `on_handshake` named; the claims `name`, `role` and `rooms` mean what a token's do.
 
     Raises ValueError for another claim, or one of which the value is wrong.
@@ -216,7 +230,7 @@ def _seems_reserved(user: str) -> bool:
     return any(not keys.isdisjoint(names.keys_of(prefix)) for prefix in _RESERVED)
 
 
-def _identity_of(claims: dict[str, Any], now: float, leeway: float) -> Identity:
+def _identity_of(claims: dict[str, Any], now: float, leeway: float) -> Presented:
     """`leeway` seconds by which the clocks may differ (RFC 7519, 4.1.4 and 4.1.5). Raises ValueError."""
     expires = _time_of(claims, "exp") + leeway if "exp" in claims else 0.0
     if "exp" in claims and not expires > now:
@@ -224,7 +238,7 @@ def _identity_of(claims: dict[str, Any], now: float, leeway: float) -> Identity:
     if "nbf" in claims and (early := _time_of(claims, "nbf") - now) > leeway:
         raise Untimely("this token is not valid yet", f"nbf is to come, in {early:.0f} s")
     user = _user_of(claims)
-    return Identity(user, _name_of(claims, user), _role_of(claims), _patterns_of(claims), expires)
+    return Presented(user, _name_of(claims, user), _role_of(claims), _patterns_of(claims), expires)
 
 
 def _time_of(claims: dict[str, Any], claim: str) -> float:

@@ -41,7 +41,7 @@ from workers.chat.rules.effects import (
     Verb,
 )
 from workers.chat.rules.entries import encode
-from workers.chat.rules.identity import ROLE_NAMES, Identity, Refusal, Role
+from workers.chat.rules.identity import ROLE_NAMES, Presented, Refusal, Role
 from workers.chat.rules.permissions import RULES, permit, sanctioned_address
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
@@ -107,6 +107,7 @@ class ChatSession(Actor):
                 return ()
             if isinstance(command, commands.Hello):
                 if self.phase is SessionPhase.ADMITTING:
+                    assert isinstance(consult.identity, Presented)
                     return (admission.admit(self, consult.identity, command, now),)
                 return admission.renewed(self, consult.identity, command)
             self._permit_still(command, now)
@@ -182,7 +183,7 @@ class ChatSession(Actor):
         """The user is admitted to these rooms; the first request of a guest without a hello follows the welcome."""
         self.phase = SessionPhase.OPEN
         self.rooms = tuple([state.room for state in rooms])  # the rooms' own strings: one object for all members
-        self.identity = msgspec.structs.replace(admit.identity, token="", fresh=False)
+        self.identity = admit.identity.settled()
         welcome = self._welcome(admit.id, rooms, now, token=admit.identity.token)
         first, self._first = self._first, None
         return (welcome, *admit.refused, *(self.receive(first, now) if first else ()))
@@ -381,7 +382,7 @@ class ChatSession(Actor):
         """The state of a session that is open or new, for the worker that goes on with it."""
         bucket = self._bucket
         return SessionState(
-            self.identity,
+            Presented.again(self.identity),
             self.rooms,
             bucket.tokens,
             max(0.0, now - bucket.at),
@@ -403,7 +404,7 @@ class ChatSession(Actor):
         )
         session.phase = SessionPhase.OPEN if state.open else SessionPhase.NEW
         session._said_hello = state.said_hello
-        session.identity = state.identity
+        session.identity = state.identity.settled()
         session.rooms = state.rooms
         session._bucket.tokens = state.tokens
         session._bucket.at = now - state.tokens_age
@@ -416,12 +417,12 @@ class LoggedInSession(ChatSession):
 
     __slots__ = ("_login",)
 
-    def __init__(self, context: Context, connection: str, now: float, *, address: str = "", login: Identity) -> None:
+    def __init__(self, context: Context, connection: str, now: float, *, address: str = "", login: Presented) -> None:
         super().__init__(context, connection, now, address=address)
         self._login = login
 
     @property
-    def login(self) -> Identity | None:
+    def login(self) -> Presented | None:
         return self._login
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from workers.chat.rules import replies
 from workers.chat.rules.context import Context
 from workers.chat.rules.effects import Effects, LeaveRoom
-from workers.chat.rules.identity import Identity
+from workers.chat.rules.identity import Identity, Presented
 from workers.chat.rules.plain_say import PlainSay
 from workers.rate_limit import TokenBucket
 
@@ -29,14 +29,14 @@ class SessionPhase(IntEnum):
 class SessionState(Struct, frozen=True, array_like=True):
     """A session as another worker receives it. Durations travel, not clock times."""
 
-    identity: Identity
+    identity: Presented
     rooms: tuple[str, ...]
     tokens: float
     tokens_age: float
     refused: int
     open: bool = True  # False: no hello has been accepted yet
     said_hello: bool = False  # a hello came, and was refused for the time being
-    login: Identity | None = None  # whom the program's `on_handshake` named
+    login: Presented | None = None  # whom the program's `on_handshake` named
 
 
 class Actor:
@@ -48,7 +48,7 @@ class Actor:
     __slots__ = ("_bucket", "address", "context", "identity", "plain_say", "rooms")
 
     @property
-    def login(self) -> Identity | None:
+    def login(self) -> Presented | None:
         """Whom the program's `on_handshake` named, if anybody: the hello is of that user."""
         return None
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chatmaster.settings import Auth
-from workers.chat.rules.identity import Identities, Identity, Refusal, Role, encoded_user
+from workers.chat.rules.identity import Identities, Presented, Refusal, Role, encoded_user
 
 NOW = 1_700_000_000.0
 SECRET = "a secret that is long enough for HS256"
@@ -22,17 +22,17 @@ def identities(**auth: Any) -> Identities:
     return Identities(Auth(**auth), guest_secret=b"secret", new_guest=lambda: "0123456789abcdef")
 
 
-def by_token(claims: dict[str, Any], **auth: Any) -> Identity | Refusal:
+def by_token(claims: dict[str, Any], **auth: Any) -> Presented | Refusal:
     token = jwt.encode(claims, SECRET, algorithm="HS256")
     return identities(secret=SECRET, **auth).identify(token, NOW)
 
 
 def test_a_new_guest_has_a_name_and_a_token():
     guest = identities().identify(None, NOW)
-    assert isinstance(guest, Identity)
+    assert isinstance(guest, Presented)
     assert guest.user == "guest:0123456789abcdef" and guest.guest and guest.fresh and guest.name
     again = identities().identify(guest.token, NOW)
-    assert isinstance(again, Identity)
+    assert isinstance(again, Presented)
     assert (again.user, again.name, again.fresh) == (guest.user, guest.name, False)
 
 
@@ -50,13 +50,13 @@ def test_where_a_token_is_demanded_a_guests_is_none():
 
 def test_claims_become_an_identity():
     claims = {"sub": "alice", "name": "Alice", "role": "moderator", "rooms": ["a", "b-*"], "exp": NOW + 60}
-    assert by_token(claims) == Identity("alice", "Alice", Role.MODERATOR, ("a", "b-*"), NOW + 70)
-    assert by_token(claims, leeway=0) == Identity("alice", "Alice", Role.MODERATOR, ("a", "b-*"), NOW + 60)
+    assert by_token(claims) == Presented("alice", "Alice", Role.MODERATOR, ("a", "b-*"), NOW + 70)
+    assert by_token(claims, leeway=0) == Presented("alice", "Alice", Role.MODERATOR, ("a", "b-*"), NOW + 60)
 
 
 @pytest.mark.parametrize("claims", [{"nbf": NOW + 5}, {"exp": NOW - 2}, {"nbf": NOW + 10, "exp": NOW - 9}])
 def test_clocks_may_differ_by_the_leeway(claims: dict[str, Any]):
-    assert isinstance(by_token({"sub": "a", **claims}), Identity)
+    assert isinstance(by_token({"sub": "a", **claims}), Presented)
     assert isinstance(by_token({"sub": "a", **claims}, leeway=1.5), Refusal)
 
 
@@ -66,7 +66,7 @@ def test_beyond_the_leeway_a_token_is_refused(claims: dict[str, Any]):
 
 
 def test_only_sub_is_needed():
-    assert by_token({"sub": "alice"}) == Identity("alice", "alice")
+    assert by_token({"sub": "alice"}) == Presented("alice", "alice")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_sub_that_is_too_long_or_empty_is_refused(sub: str):
 @pytest.mark.parametrize("name", ["", " ", "x" * 40, "a\u202eb", 5, None, ["a"]])
 def test_a_name_that_breaks_the_rules_gives_way_to_the_sub(name: Any):
     found = by_token({"sub": "a@b", "name": name})
-    assert isinstance(found, Identity) and found.name == "a@b"
+    assert isinstance(found, Presented) and found.name == "a@b"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_wrong_claims_are_refused(claims: dict[str, Any]):
 
 def test_a_huge_exp_never_comes():
     assert isinstance(identities(secret=SECRET).identify(_signed({"sub": "a", "exp": 10**400}), NOW), Refusal)
-    assert isinstance(by_token({"sub": "a", "exp": 10**15}), Identity)
+    assert isinstance(by_token({"sub": "a", "exp": 10**15}), Presented)
 
 
 def test_a_token_of_another_key_issuer_or_audience_is_refused():
@@ -123,8 +123,8 @@ def test_a_token_of_another_key_issuer_or_audience_is_refused():
     assert isinstance(by_token({"sub": "a"}, issuer="y"), Refusal)
     assert isinstance(by_token({"sub": "a", "aud": "x"}, audience="y"), Refusal)
     assert isinstance(by_token({"sub": "a"}, audience="y"), Refusal)
-    assert isinstance(by_token({"sub": "a", "iss": "y", "aud": ["x", "y"]}, issuer="y", audience="y"), Identity)
-    assert isinstance(by_token({"sub": "a", "aud": "x"}), Identity)
+    assert isinstance(by_token({"sub": "a", "iss": "y", "aud": ["x", "y"]}, issuer="y", audience="y"), Presented)
+    assert isinstance(by_token({"sub": "a", "aud": "x"}), Presented)
 
 
 def test_an_unsigned_token_is_refused():
@@ -145,7 +145,7 @@ def _keys() -> list[tuple[str, Any]]:
 def test_a_public_key_verifies_its_own_algorithm_only(algorithm: str, key: Any):
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     verifying = identities(public_key=pem)
-    assert isinstance(verifying.identify(jwt.encode({"sub": "a"}, key, algorithm=algorithm), NOW), Identity)
+    assert isinstance(verifying.identify(jwt.encode({"sub": "a"}, key, algorithm=algorithm), NOW), Presented)
     # The classic: the public key used as an HMAC secret.
     assert isinstance(verifying.identify(_signed({"sub": "a"}, secret=pem), NOW), Refusal)
     for other, other_key in _keys():
@@ -178,11 +178,11 @@ def _signed(claims: dict[str, Any], *, secret: str = SECRET) -> str:
 def test_a_guest_stays_the_same_when_the_store_lost_the_secret() -> None:
     identities = Identities(Auth(), guest_secret=b"one", new_guest=lambda: "0" * 16)
     guest = identities.identify(None, 0.0)
-    assert isinstance(guest, Identity)
+    assert isinstance(guest, Presented)
     identities.signs_with(b"two")
     again = identities.identify(guest.token, 0.0)
-    assert isinstance(again, Identity) and again.user == guest.user and again.token != guest.token
+    assert isinstance(again, Presented) and again.user == guest.user and again.token != guest.token
     identities.signs_with(b"two")
-    assert isinstance(identities.identify(guest.token, 0.0), Identity)
+    assert isinstance(identities.identify(guest.token, 0.0), Presented)
     identities.signs_with(b"three")
-    assert not isinstance(identities.identify(guest.token, 0.0), Identity)
+    assert not isinstance(identities.identify(guest.token, 0.0), Presented)

@@ -50,15 +50,15 @@ def bytes_each(keep: Callable[[int], object]) -> float:
 
 def test_the_objects_of_a_connection_are_not_larger_than_they_have_to_be() -> None:
     most = {
-        WebSocket: 192,
+        WebSocket: 176,
         ClientConnection: 144,
         ChatConnection: 112,
         ChatSession: 112,
         TokenBucket: 48,
-        Identity: 96,
+        Identity: 64,
         Room: 224,
         Follower: 128,
-        SoleMember: 48,
+        SoleMember: 32,
     }
     assert {kind: allocated(kind) for kind in most} == most
 

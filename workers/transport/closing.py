@@ -47,10 +47,9 @@ class ClosingProtocol(asyncio.Protocol):
     """The writing half of a connection, and its end; `WebSocket` adds reading."""
 
     __slots__ = (
-        "_address",
+        "_client",
         "_pauses",
         "_pending",
-        "_remote",
         "bytes_out",
         "oversized",
         "owner",
@@ -69,29 +68,33 @@ class ClosingProtocol(asyncio.Protocol):
         self.writing_paused = False
         self.oversized = 0  # bytes of messages larger than the queue that were written and are not all sent
         self.bytes_out = 0  # by `write_frame`; the rooms count what they write
-        self._remote = remote  # None: the peer of the socket
-        self._address: str | None = None  # None until `address` is read
+        # Address and port, or the address of the socket's peer; None until that is asked for.
+        self._client: tuple[str, int] | str | None = None
+        if remote is not None:
+            self._client = sys.intern(remote[0]), remote[1]
         self._pauses = 0  # bits of those who paused reading: see `WebSocket`
         self._pending: PendingOutput | None = None
 
     @property
     def remote(self) -> tuple[str, int]:
         """Address and port of the client, as trusted proxies report it; `("", 0)` behind a unix socket."""
-        if self._remote is not None:
-            return self._remote
+        client = self._client
+        if isinstance(client, tuple):
+            return client
         host, port = of_peer(self.transport.get_extra_info("peername"))
-        return (host or self._address or "", port)
+        return (host or client or "", port)
 
     @property
     def address(self) -> str:
         """The client's address without the port, interned: all connections from one address share one string."""
-        if self._address is None:
-            self._address = sys.intern(self.remote[0])
-        return self._address
+        client = self._client
+        if client is None:
+            client = self._client = sys.intern(self.remote[0])
+        return client if isinstance(client, str) else client[0]
 
     def set_address(self, address: str) -> None:
         """Set `address` where the caller has already asked the socket."""
-        self._address = sys.intern(address)
+        self._client = sys.intern(address)
 
     @property
     def encrypted(self) -> bool:

@@ -127,8 +127,9 @@ def unpack_placed(answer: bytes) -> Placed:
 
 def unpack_places(answer: bytes, count: int) -> list[Placed]:
     """Decode the answer of publish.lua for `count` messages, all of which were appended."""
-    epoch, first, time, _ = _place(answer)
-    return [Placed(epoch, offset, time) for offset in range(first, first + count)]
+    first, time, epoch = answer.decode().split(" ")
+    offset, moment = int(first), int(time)
+    return [Placed(epoch, offset + at, moment) for at in range(count)]
 
 
 def unpack_all_placed(answer: bytes | list[Any], count: int) -> Sequence[Placed | Exception]:

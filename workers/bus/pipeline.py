@@ -317,7 +317,7 @@ class Pipeline:
             self._heal({fault: str(results[at]) for at, fault in faults.items()})
         else:
             self._flush()  # the store works on the next batch while the callers hear of this one
-        _give_replies([(flight[at], result, faults.get(at)) for at, result in enumerate(results)])
+        _give_replies(flight, results, faults)
 
     def _fault_of(self, words: str) -> StoreFault:
         """What to do about an error reply."""
@@ -366,13 +366,14 @@ def _refusal(command: StoreCommand, words: str) -> BusError:
     return error
 
 
-def _give_replies(replies: list[tuple[StoreCommand, Any, StoreFault | None]]) -> None:
-    """Give every command its reply; those that are sent again have none yet."""
-    for command, result, fault in replies:
+def _give_replies(commands: list[StoreCommand], results: list[Any], faults: Mapping[int, StoreFault]) -> None:
+    """Give every command its reply; those that are sent again have none yet. `faults` are by place."""
+    for at, command in enumerate(commands):
+        result = results[at]
         try:
-            if fault is None:
+            if at not in faults:
                 command.answered(result)
-            elif fault is StoreFault.REFUSED:
+            elif faults[at] is StoreFault.REFUSED:
                 command.failed(_refusal(command, str(result)))
         except Exception:  # a bug of one caller must not keep the answers from the others
             logger.exception("handling a reply of the store failed")

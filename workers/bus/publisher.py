@@ -71,10 +71,6 @@ class PublishBatch(StoreCommand):
     def packed(self) -> bytes:
         return b"".join([b"*%d\r\n" % self._words, self.head.packed, *self._messages])
 
-    def takes(self, size: int) -> bool:
-        """Whether there is room for a message of so many bytes."""
-        return self.count < MOST and self.size + size < MOST_BYTES
-
     def add(self, message: bytes, done: Done) -> None:
         """One message more, packed: an envelope, or three words where it has a key."""
         self._messages.append(message)
@@ -154,7 +150,8 @@ class Publisher:
         self._publish_script = pipeline.register(load_own("publish"))
         self._amend_script = pipeline.register(load_own("amend"))
         self._reply_script = pipeline.register(load_own("reply"))
-        self._prefixes: dict[str, tuple[CommandPrefix, CommandPrefix]] = {}  # by room, without and with keys
+        # By room: the command without and with keys, and the room where its channel carries others too.
+        self._prefixes: dict[str, tuple[CommandPrefix, CommandPrefix, str]] = {}
         self._open: dict[str, PublishBatch] = {}
         self._turn = -1
 
@@ -174,7 +171,7 @@ class Publisher:
         reply_to: Position | None = None,
     ) -> None:
         """See the port."""
-        shared = room if keys.shares_channel(room) else ""
+        plain, keyed, shared = self._prefixes.get(room) or self._make_prefixes(room)
         envelope = pack_envelope(
             payload, form=form, author=author, key=key, exclude=exclude, change=change, room=shared
         )
@@ -195,7 +192,6 @@ class Publisher:
             packed = self._pack_alone(script, room, envelope, author, key, digest or payload, what)
             self._pipeline.send(AmendCall(packed, done, again=bool(key), room=room, publisher=self))
             return
-        plain, keyed = self._prefixes.get(room) or self._make_prefixes(room)
         if key:
             field, content = keys.key_field(user=author, room=room, key=key), keys.digest(digest or payload)
             message = b"".join((bulk(envelope), bulk(field), bulk(content)))
@@ -221,13 +217,14 @@ class Publisher:
             field, content = keys.key_field(user=author, room=room, key=key), keys.digest(repeated)
         return pack_evalsha(script.sha, names, (*room_args, envelope, field, content, *what))
 
-    def _make_prefixes(self, room: str) -> tuple[CommandPrefix, CommandPrefix]:
+    def _make_prefixes(self, room: str) -> tuple[CommandPrefix, CommandPrefix, str]:
         names, arguments = self._log_of(room)
         script = self._publish_script
         senders = keys.senders_of(self._name, room)
         found = (
             CommandPrefix(script, names + senders, arguments),
             CommandPrefix(script, names + keys.keys_of(self._name, room) + senders, arguments),
+            room if keys.shares_channel(room) else "",
         )
         if len(self._prefixes) >= CACHED_ROOMS:
             self._prefixes.clear()
@@ -247,7 +244,13 @@ class Publisher:
             self._open = {}
         group = self._open.get(room)
         size = len(message)
-        if group is not None and group.head is head and group.takes(size) and pipeline.grow(size):
+        if (
+            group is not None
+            and group.head is head
+            and group.count < MOST
+            and group.size + size < MOST_BYTES
+            and pipeline.grow(size)
+        ):
             group.add(message, done)
             return
         group = self._open[room] = PublishBatch(self, room, head, began=self.now(), keyed=keyed)

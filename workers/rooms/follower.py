@@ -175,7 +175,7 @@ class Follower:
             if publication.epoch == self.epoch:
                 known = self.offset + 1 - publication.first
                 if known >= 0:
-                    new = len(publication) - known
+                    new = len(publication.packed) - known
                     if new <= 0:
                         return 0
                     self.offset += new

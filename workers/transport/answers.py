@@ -29,7 +29,7 @@ class AnswerQueue:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connections: list[Answerable] = []  # those that may have answers in `waiting`
+        self._connections: dict[object, Answerable] = {}  # by transport, those that may have answers in `waiting`
         self.waiting: dict[object, bytes] = {}  # whole frames; whoever writes to a transport pops its own
 
     def add(self, connection: Answerable, transport: object, frame: bytes) -> None:
@@ -41,7 +41,7 @@ class AnswerQueue:
         waiting[transport] = frame
         if not self._connections:
             self._loop.call_soon(self._wait)
-        self._connections.append(connection)
+        self._connections[transport] = connection
 
     def take(self, transport: object) -> bytes:
         """What waits for a transport, for a caller that writes to it now; b"" where nothing does."""
@@ -52,6 +52,8 @@ class AnswerQueue:
         self._loop.call_soon(self._write)
 
     def _write(self) -> None:
-        connections, self._connections = self._connections, []
-        for connection in connections:
-            connection.write_answers()
+        connections, self._connections = self._connections, {}
+        waiting = self.waiting
+        for transport, connection in connections.items() if waiting else ():
+            if transport in waiting:
+                connection.write_answers()

@@ -258,7 +258,7 @@ class ChatApplication:
 
     def restore(self, connection: ClientConnection, state: Any, rooms: Sequence[str]) -> None:
         """The connection came from another worker: go on with its session."""
-        snapshot, address = msgspec.convert(state, SessionState), self._network_of(connection)
+        snapshot, address = self._with_known_strings(connection, state), self._network_of(connection)
         session = ChatSession.restore(self._context, connection.id, snapshot, time.time(), address=address)
         client = connection.app = ChatConnection(self._executor, connection, session)
         if session.phase is SessionPhase.NEW:
@@ -266,6 +266,14 @@ class ChatApplication:
             return
         self._hello.introduce(client, session.identity)
         self._room_presence.adopt(client)
+
+    def _with_known_strings(self, connection: ClientConnection, state: Any) -> SessionState:
+        """The state with the strings that others keep, too: a connection that moved costs as much as any other."""
+        decoded = msgspec.convert(state, SessionState)
+        identity, rooms = decoded.identity, tuple([self._hub.members.room_name(room) for room in decoded.rooms])
+        if identity.user == connection.user:
+            identity = msgspec.structs.replace(identity, user=connection.user)
+        return msgspec.structs.replace(decoded, identity=identity, rooms=rooms)
 
     # ---- rooms -------------------------------------------------------------------------------------
 

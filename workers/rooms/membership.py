@@ -187,6 +187,11 @@ class Membership:
         """The rooms that a member is in."""
         return [room.name for room in member.inside]
 
+    def room_name(self, name: str) -> str:
+        """The string that all keep of a room's name, where there is such a room."""
+        found = self._rooms.get(name)
+        return found.name if found is not None else name
+
     def of(self, room: str) -> list[RoomMember]:
         """This worker's members of a room."""
         found = self._rooms.get(room)

@@ -195,7 +195,11 @@ class Endpoint:
         except ValueError as error:
             sock.close()
             return error
-        ws = WebSocket(self.shared, known.handshake, known.remote)
+        shared = self.shared
+        handshake = shared.handshake_cache.one_of_equals(known.handshake)
+        ws = WebSocket(shared, handshake, known.remote if shared.behind_proxies else None)
+        if not shared.behind_proxies:
+            ws.set_address(known.remote[0])
         ws.restore(known)
-        self.shared.on_attach(ws.address)
+        shared.on_attach(ws.address)
         return ws, EagerCoroutine(self._loop.connect_accepted_socket(lambda: ws, sock)), known

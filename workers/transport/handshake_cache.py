@@ -1,5 +1,7 @@
 """HandshakeCache: agreements by header block, since clients of one kind send the same block but for the key.
 
+Connections with the same agreement share one object, those that come from another process, too.
+
 When a worker is replaced or a network returns, thousands of clients of the same page connect within seconds. Judging
 a header block costs 30 µs, and only the answer to the key differs from one to the next. An agreement depends on nothing
 but the block without its key, so the cache uses that as its key. Blocks with secrets or with a query are not cached.
@@ -13,6 +15,7 @@ from hashlib import sha1
 from typing import Final
 
 from workers.transport.negotiation import Agreed
+from workers.transport.snapshot import HandshakeResult
 
 _KEY_SIZE: Final = 24  # characters: 16 bytes in base64
 
@@ -27,10 +30,11 @@ _private = re.compile(rb"\r\n(?:cookie|authorization|proxy-authorization)[ \t]*:
 class HandshakeCache:
     """Agreements with earlier clients."""
 
-    __slots__ = ("_kinds",)
+    __slots__ = ("_equals", "_kinds")
 
     def __init__(self) -> None:
         self._kinds: dict[bytes, tuple[bytes, bytes, Agreed]] = {}
+        self._equals: dict[HandshakeResult, HandshakeResult] = {}
 
     def get(self, block: bytes) -> Agreed | None:
         """The agreement for `block`, if an earlier client sent the same block with another key; else None."""
@@ -50,6 +54,14 @@ class HandshakeCache:
             self._kinds.clear()  # simpler than an LRU, and as good against a client that varies its block
         head, _, tail = agreed.response.partition(_accepted(key))
         self._kinds[rest] = head, tail, agreed
+
+    def one_of_equals(self, handshake: HandshakeResult) -> HandshakeResult:
+        """The object that equal handshakes share, of connections that come from another process."""
+        if handshake.query or handshake.kept:  # they differ from one to the next
+            return handshake
+        if len(self._equals) >= MOST:
+            self._equals.clear()
+        return self._equals.setdefault(handshake, handshake)
 
 
 def _without_key(block: bytes) -> tuple[bytes, bytes]:

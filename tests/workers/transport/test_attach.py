@@ -21,11 +21,14 @@ async def test_one_connection_that_cannot_be_read_costs_no_other_of_its_batch() 
     free = endpoint.shared.descriptors.used
     found = await endpoint.attach([(ours, state) for (ours, _), state in zip(pairs, states, strict=True)])
     assert [type(one).__name__ for one in found] == ["WebSocket", "ValidationError", "WebSocket"]
-    assert [one.remote[1] for one in found if not isinstance(one, Exception)] == [1, 3]
+    assert [one.bytes_in for one in found if not isinstance(one, Exception)] == [1, 3]
     assert endpoint.shared.counts.connections == 2
     assert endpoint.shared.descriptors.used == free + 2
     pairs[1][1].setblocking(False)
     assert pairs[1][1].recv(1) == b"", "the descriptor of what could not be read is closed"
+    first, _, last = found
+    assert not isinstance(first, Exception) and not isinstance(last, Exception)
+    assert first.handshake is last.handshake, "equal handshakes are one object"
     endpoint.close()
     for _, theirs in pairs:
         theirs.close()

@@ -29,8 +29,8 @@ def of_peer(peername: object) -> tuple[str, int]:
     """Address and port of a socket's peer, from its `peername`; `("", 0)` for a unix socket."""
     if not isinstance(peername, tuple):
         return ("", 0)
-    host, port = str(peername[0]), int(peername[1])
-    return (canonical(host) if host[:7].lower() == "::ffff:" else host, port)
+    host, port = peername[:2]
+    return (canonical(host) if host[:1] == ":" and host[:7].lower() == "::ffff:" else host, port)
 
 
 @lru_cache(maxsize=8192)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, Generic, TypeVar
 
@@ -37,11 +38,11 @@ class Tasks:
         The first step has no current task, so `coroutine` must not begin with what needs one, such as
         `asyncio.timeout`. Raises what the first step raises.
         """
-        eager = EagerCoroutine(coroutine)
-        if eager.done:
-            eager.result()
-        else:
-            self.start(_awaited(eager), what=what)
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration:
+            return
+        self.start(_go_on(coroutine, waits_for), what=what)
 
     def is_ending(self, error: BaseException) -> bool:
         """True if `error` is the cancellation by `cancel`, which a coroutine must let through.
@@ -99,10 +100,14 @@ class EagerCoroutine(Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         if self.done:
             return self.result()
-        waits_for = self._waits_for
-        if isinstance(waits_for, asyncio.Future) and waits_for.done():
-            return (yield from self._coroutine.__await__())
-        return (yield from _resume(self._coroutine, waits_for))
+        return (yield from _rest_of(self._coroutine, self._waits_for))
+
+
+def _rest_of(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine that was suspended to wait for `waits_for`, a Future or None for a bare yield."""
+    if isinstance(waits_for, asyncio.Future) and waits_for.done():
+        return (yield from coroutine.__await__())
+    return (yield from _resume(coroutine, waits_for))
 
 
 def _resume(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
@@ -119,8 +124,13 @@ def _resume(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any,
     return (yield from coroutine.__await__())
 
 
-async def _awaited(eager: EagerCoroutine[T]) -> T:
-    return await eager
+@types.coroutine
+def _awaitable(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    return (yield from _rest_of(coroutine, waits_for))
+
+
+async def _go_on(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> T:
+    return await _awaitable(coroutine, waits_for)
 
 
 def answer_of(start: Callable[[Callable[[T | BaseException], None]], object]) -> asyncio.Future[T]:

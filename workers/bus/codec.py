@@ -146,7 +146,11 @@ def _place(answer: bytes) -> tuple[str, int, int, bool]:
 
 def unpack_state(answer: list[Any]) -> LogState:
     """The head of read.lua's answer."""
-    epoch, top, first, listed, dropped = answer[:5]
+    return _state(*answer[:5])
+
+
+@lru_cache(maxsize=256)  # what one script says of many new inboxes is the same
+def _state(epoch: bytes, top: bytes, first: bytes, listed: bytes, dropped: bytes) -> LogState:
     present = _epoch(epoch)
     return LogState(present, int(top), int(first), _reigns(present, listed.decode()), int(dropped))
 
@@ -159,7 +163,7 @@ def _epoch(epoch: bytes) -> str:
 
 def unpack_states(answer: list[Any]) -> list[LogState]:
     """The answer of states.lua."""
-    return [unpack_state(answer[at : at + 5]) for at in range(0, len(answer), 5)]
+    return [_state(*answer[at : at + 5]) for at in range(0, len(answer), 5)]
 
 
 def _reigns(epoch: str, listed: str) -> tuple[Reign, ...]:

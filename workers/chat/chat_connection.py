@@ -97,7 +97,7 @@ class ChatConnection:
     def _open_account(self) -> TokenAccount | None:
         """The user's account, once the user is known; None where there is no limit, or no user yet."""
         user_rate = self.executor.user_rate
-        if user_rate.limited and self.session.phase is SessionPhase.OPEN:
+        if self.session.phase is SessionPhase.OPEN and user_rate.limited:
             self._account = user_rate.account(self.session.identity.user)
         return self._account
 

@@ -104,12 +104,14 @@ class HelloFlow:
             if "join" in self._context.consulted:
                 admit = await self._consulted(client, admit)
             infos = await self._entries.look(identity, [one.room for one in admit.wanted])
-            if any(one.rule.members for one in infos):
+            if [one for one in infos if one.rule.members]:
                 admit, infos = await self._with_space(admit, infos, places)
             if admit.chosen or not identity.fresh:
                 admit = await self._named(admit, infos[0], session.address, names)
             elif identity.guest:  # no await from here on: the next guest finds this name taken
-                admit = msgspec.structs.replace(admit, identity=self._renames.name_guest(identity, session.address))
+                named = self._renames.name_guest(identity, session.address)
+                if named is not identity:
+                    admit = msgspec.structs.replace(admit, identity=named)
             if not identity.fresh and self._roles.concerns(identity):
                 await self._roles.announce(admit.identity)
             self.introduce(client, admit.identity)

@@ -207,19 +207,28 @@ class RoomEntries:
 
     def _state(self, joined: Joined, info: RoomInfo, user: str) -> RoomState:
         members, position = None, info.position
-        if position is not None and joined.epoch.startswith(position.log):
-            items = self._hub.recent(joined.room, first_of_interest(position), joined.offset)
-            position = counted_to(position, joined.offset, items, user)
         if info.members is not None and info.rule.presence:
             members = max(self._presence.count(joined.room), info.members)
+        if position is None:  # a new guest, who has read nothing anywhere
+            return RoomState(
+                room=joined.room,
+                epoch=joined.epoch,
+                offset=joined.offset,
+                recovered=joined.recovered,
+                members=members,
+                topic=info.rule.topic or None,
+            )
+        if joined.epoch.startswith(position.log):
+            items = self._hub.recent(joined.room, first_of_interest(position), joined.offset)
+            position = counted_to(position, joined.offset, items, user)
         return RoomState(
             room=joined.room,
             epoch=joined.epoch,
             offset=joined.offset,
             recovered=joined.recovered,
             members=members,
-            unread=position.unread if position else None,
-            read=position.read if position else None,
+            unread=position.unread,
+            read=position.read,
             topic=info.rule.topic or None,
             mentions=mentions_of(joined.room, position),
         )
@@ -281,7 +290,8 @@ class RoomEntries:
         """Carry out what orders could not do before, when this connection was in no room to be found in."""
         client = entry.client
         entry.entered()
-        client.carry_out(client.session.enforce_bans(time.time()))
+        if banned := client.session.enforce_bans(time.time()):
+            client.carry_out(banned)
         for kick in self._pending.end(client):
             client.carry_out(client.session.kicked(kick.room, kick.reason))
         client.go_on(rest)

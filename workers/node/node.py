@@ -128,8 +128,7 @@ class Node:
         """A handshake is done; the returned connection owns the transport from now on."""
         connection = ClientConnection(self, ws, new_connection_id())
         self.connections[connection.id] = connection
-        for room in ORDER_ROOMS:
-            control_room.hear(connection, room, self.hub.offset(room))
+        control_room.hear_all(connection, [self.hub.offset(room) for room in ORDER_ROOMS])
         self.application.on_open(connection)
         return connection
 

@@ -17,6 +17,7 @@ Events are methods in the past tense, effects come back as a list.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
@@ -34,6 +35,14 @@ class FollowPhase(Enum):
     LIVE = "live"
     LINGER = "linger"
     UNSUBSCRIBING = "unsubscribing"
+
+
+# Looking a member of an enumeration up takes ten times as long as a name of the module.
+_OFF: Final = FollowPhase.OFF
+_SUBSCRIBING: Final = FollowPhase.SUBSCRIBING
+_LIVE: Final = FollowPhase.LIVE
+_LINGER: Final = FollowPhase.LINGER
+_UNSUBSCRIBING: Final = FollowPhase.UNSUBSCRIBING
 
 
 class Order(Enum):
@@ -81,7 +90,7 @@ class Follower:
                  "current", "epoch", "offset", "phase")  # fmt: skip
 
     def __init__(self) -> None:
-        self.phase = FollowPhase.OFF
+        self.phase = _OFF
         self.current = False
         self.epoch = ""  # "": no position yet
         self.offset = 0
@@ -109,61 +118,61 @@ class Follower:
     def wanted(self) -> list[Effect]:
         """The room has a member, a listener or a join from now on."""
         self._wanted = True
-        if self.phase is FollowPhase.OFF:
-            self.phase = FollowPhase.SUBSCRIBING
+        if self.phase is _OFF:
+            self.phase = _SUBSCRIBING
             return [Order.SUBSCRIBE]
-        if self.phase is FollowPhase.UNSUBSCRIBING:
+        if self.phase is _UNSUBSCRIBING:
             self._again = True
-        if self.phase is FollowPhase.LINGER:
-            self.phase = FollowPhase.LIVE
+        if self.phase is _LINGER:
+            self.phase = _LIVE
             return [Order.CURRENT] if self.current else self._look(Order.CHECK)
         return []
 
     def unwanted(self) -> list[Effect]:
         """The last member, listener and join of the room are gone."""
         self._wanted = self._again = False
-        if self.phase is FollowPhase.LIVE:
-            self.phase = FollowPhase.LINGER
+        if self.phase is _LIVE:
+            self.phase = _LINGER
             return [Order.LINGER]
         return []
 
     def lingered(self) -> list[Effect]:
         """The room was not wanted for the time of LINGER."""
-        if self.phase is not FollowPhase.LINGER:
+        if self.phase is not _LINGER:
             return []
         self._lose_position()
-        self.phase = FollowPhase.UNSUBSCRIBING
+        self.phase = _UNSUBSCRIBING
         return [Order.UNSUBSCRIBE]
 
     # ---- the subscription --------------------------------------------------------------------------
 
     def subscribed(self) -> list[Effect]:
         """The store confirmed a subscription, the first or one after a lost connection."""
-        if self.phase in (FollowPhase.OFF, FollowPhase.UNSUBSCRIBING):
+        if self.phase in (_OFF, _UNSUBSCRIBING):
             return []
         effects: list[Effect] = []
-        if self.phase is FollowPhase.SUBSCRIBING:
-            self.phase = FollowPhase.LIVE
+        if self.phase is _SUBSCRIBING:
+            self.phase = _LIVE
             if not self._wanted:
                 effects = self.unwanted()
         self._stray()
-        return effects + self._look(Order.CHECK)
+        return [*effects, *self._look(Order.CHECK)]
 
     def unsubscribed(self) -> list[Effect]:
         """The store confirmed the end of the subscription."""
-        if self.phase is not FollowPhase.UNSUBSCRIBING:
+        if self.phase is not _UNSUBSCRIBING:
             return []
         if self._again:
             self._again = False
-            self.phase = FollowPhase.SUBSCRIBING
+            self.phase = _SUBSCRIBING
             return [Order.SUBSCRIBE]
-        self.phase = FollowPhase.OFF
+        self.phase = _OFF
         return [Order.FORGET]
 
     def disconnected(self) -> list[Effect]:
         """The subscription is gone with its connection; the bus asks for it again."""
         self._stray()
-        if self.phase is FollowPhase.UNSUBSCRIBING:
+        if self.phase is _UNSUBSCRIBING:
             return self.unsubscribed()
         return []
 
@@ -285,7 +294,9 @@ class Follower:
         overflowed, self._overflowed = self._overflowed, False
         self._reading = False
         self.epoch, self.offset = state.epoch, state.top
-        self._reigns = None if state.reigns == (Reign(state.epoch, 1),) else state.reigns
+        reigns = state.reigns
+        only = len(reigns) == 1 and reigns[0].first == 1 and reigns[0].epoch == state.epoch
+        self._reigns = None if only else reigns
         if overflowed:
             return self._look(Order.READ)
         self.current = True
@@ -298,14 +309,10 @@ class Follower:
         return [*effects, Order.CURRENT]
 
     def _look(self, order: Order) -> list[Effect]:
-        if self._reading or not self._following:
+        if self._reading or self.phase is not _LIVE:
             return []
         self._reading = True
         return [order]
-
-    @property
-    def _following(self) -> bool:
-        return self.phase is FollowPhase.LIVE
 
     def _stray(self) -> None:
         self._ticket += 1

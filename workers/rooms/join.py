@@ -121,15 +121,17 @@ class JoinPart:
 
     def admit(self) -> None:
         """Make the member one of the room, in the turn in which the join was announced."""
-        room, live = self.room, self.cursor is None or self.at_goal
-        line = room.goal_line if self.cursor is None else self.line
-        self.join.host.admit(self.join.member, room, self.cursor, line=line, live=live, missing=self.missing)
+        join, room, cursor = self.join, self.room, self.cursor
+        if cursor is None:
+            join.host.admit(join.member, room, None, line=room.goal_line, live=True)
+        else:
+            join.host.admit(join.member, room, cursor, line=self.line, live=self.at_goal, missing=self.missing)
 
     def joined(self) -> Joined:
         """The announcement of the room to the member."""
-        position = self.room.position
+        room = self.room
         recovered = None if self.since is None or self.already else self.missing is None
-        return Joined(self.room.name, position.epoch, position.offset, recovered, self.missing)
+        return Joined(room.name, *room.place, recovered, self.missing)
 
 
 class PendingJoin:
@@ -161,11 +163,6 @@ class PendingJoin:
         """Announce and admit the member if every room is ready."""
         if self.over or self._announcing:
             return
-        for part in self.parts:
-            if part.room.batch:
-                part.room.settle()
-        if self.over:
-            return  # settling let a waiting call of this get ahead
         ready = True
         for part in self.parts:
             if not part.ready():
@@ -173,10 +170,16 @@ class PendingJoin:
         if not ready:
             return
         for part in self.parts:
-            if part.room.busy:
-                part.room.when_idle(self.advance)
+            if part.room.batch:
+                part.room.settle()
+        if self.over:
+            return  # settling let a waiting call of this get ahead
+        for part in self.parts:
+            room = part.room
+            if room.busy:
+                room.when_idle(self.advance)
                 return
-            if (part.cursor is not None or part.room.batch) and part.ahead:
+            if (room.batch or part.cursor is not None) and part.ahead:
                 asyncio.get_running_loop().call_soon(self.advance)
                 return
         self._enter()

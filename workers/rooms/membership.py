@@ -67,8 +67,10 @@ class Membership:
         deadline = self._loop.time() + self._join_timeout
         join = PendingJoin(self, member, announce, failed, deadline=deadline, dropped=dropped)
         for name, since in wanted:
-            room = self.room(name)
-            room.pin()
+            room = self._rooms.get(name)
+            if room is None:
+                room = self.room(name)
+            room.pins += 1
             join.parts.append(JoinPart(join, room, since))
             if effects := room.follower.wanted():
                 self._host.run(room, effects)
@@ -262,7 +264,7 @@ class Membership:
         *,
         line: int,
         live: bool,
-        missing: Gap | Reset | None,
+        missing: Gap | Reset | None = None,
     ) -> None:
         """Add a member to the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
         rooms = member.inside
@@ -279,20 +281,20 @@ class Membership:
 
     def end_join(self, join: WaitingJoin, rooms: list[Room]) -> None:
         """A join of these rooms is over: release the rooms that the join held."""
-        rest = [one for one in self._joins.get(join.member, ()) if one is not join]
-        if rest:
-            self._joins[join.member] = rest
+        joins = self._joins[join.member]
+        if len(joins) == 1:
+            del self._joins[join.member]
         else:
-            self._joins.pop(join.member, None)
+            self._joins[join.member] = [one for one in joins if one is not join]
         self._maintenance.unwatch(join)
         for room in rooms:
-            room.unpin()
-            if not (room.live or room.pinned):
+            room.pins -= 1
+            if not (room.pins or room.live):
                 self.let_go(room)
 
     def drop_room(self, room: Room) -> None:
         """A room of a join is not wanted any more."""
-        room.unpin()
+        room.pins -= 1
         self.let_go(room)
 
     def pump_later(self, consumer: LaggingMember) -> None:

@@ -68,7 +68,7 @@ class MemberHost(Protocol):
         *,
         line: int,
         live: bool,
-        missing: Gap | Reset | None,
+        missing: Gap | Reset | None = None,
     ) -> None:
         """Make a member one of the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
 

@@ -87,7 +87,6 @@ class Room:
         "_flushes",
         "_flushing",
         "_joins",
-        "_pins",
         "_special_members",
         "arrived",
         "batch",
@@ -99,6 +98,7 @@ class Room:
         "live",
         "name",
         "offset",
+        "pins",
         "ring",
         "slow_consumers",
         "squeezed",
@@ -122,7 +122,7 @@ class Room:
         self.squeezed: dict[RoomMember, Transport] | None = None  # LIVE too: those with permessage-deflate
         self.slow_consumers: dict[RoomMember, LaggingMember] | None = None
         self.listeners: tuple[LogListener, ...] = ()
-        self._pins = 0  # joins under way
+        self.pins = 0  # joins under way: while there are any, the room is needed
         self._joins: list[WaitingJoin] | None = None  # those that wait for this room to be current
         self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
         self.arrived = 0  # bytes of frames, as long as members lagged
@@ -137,7 +137,7 @@ class Room:
     @property
     def needed(self) -> bool:
         """Whether the room has members, listeners or joins under way."""
-        return bool(self.live or self.squeezed or self.slow_consumers or self.listeners or self._pins)
+        return bool(self.live or self.squeezed or self.slow_consumers or self.listeners or self.pins)
 
     @property
     def current(self) -> bool:
@@ -147,9 +147,14 @@ class Room:
     @property
     def position(self) -> Position:
         """The position of the LIVE members once the batch that is being written has been written."""
+        return Position(*self.place)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Epoch and offset of `position`."""
         if self.batch or self._flight is not None:
-            return Position(self.taken_epoch, self.taken_offset)
-        return Position(self.epoch, self.offset)
+            return self.taken_epoch, self.taken_offset
+        return self.epoch, self.offset
 
     @property
     def goal(self) -> int:
@@ -207,19 +212,6 @@ class Room:
             self.squeezed.pop(member, None)
         if self.slow_consumers is not None:
             self.slow_consumers.pop(member, None)
-
-    def pin(self) -> None:
-        """A join of this room is under way: the room is needed."""
-        self._pins += 1
-
-    def unpin(self) -> None:
-        """A join of this room is over."""
-        self._pins -= 1
-
-    @property
-    def pinned(self) -> bool:
-        """Whether joins are under way."""
-        return self._pins > 0
 
     def wait_until_current(self, join: WaitingJoin) -> None:
         """Continue a join when the room is current."""

@@ -48,12 +48,14 @@ class Peers:
 
     def add(self, newcomer: Newcomer, address: str) -> Newcomer | None:
         """Count a new connection. Returns the connection to evict, which may be the new one, or None."""
-        network = self._network(address)
+        network = self._network(address) if ":" in address else address
         self._networks[newcomer] = network
         if not network:
             return None
         total = self._totals[network] = self._totals.get(network, 0) + 1
-        waiting = self._newcomers.setdefault(network, {})
+        waiting = self._newcomers.get(network)
+        if waiting is None:
+            waiting = self._newcomers[network] = {}
         waiting[newcomer] = None
         if total > self.share or (0 < self._per_address < total and len(waiting) > 1):
             oldest = next(iter(waiting))
@@ -67,10 +69,11 @@ class Peers:
         if old in self._evicted:
             self._evicted.discard(old)
             return new
-        network = self._network(address)
-        if self._networks.get(old) == network:  # the counts do not change
-            del self._networks[old]
-            self._networks[new] = network
+        network = self._network(address) if ":" in address else address
+        networks = self._networks
+        if networks.get(old) == network:  # the counts do not change
+            del networks[old]
+            networks[new] = network
             if network:
                 waiting = self._newcomers[network]
                 del waiting[old]

@@ -109,8 +109,9 @@ class EndpointShared:
 
     def _begin(self, handshake: PendingHandshake) -> None:
         self.keepalive.handshakes.add(handshake, self.now())
-        address = self._counted_address(handshake)
-        self._evict(self.peers.add(handshake, address), address)
+        address = self._counted_address(handshake) if self.behind_proxies else handshake.peer[0]
+        if (evicted := self.peers.add(handshake, address)) is not None:
+            self._evict(evicted, address)
 
     def _counted_address(self, handshake: PendingHandshake) -> str:
         """The address that the connection counts for; "" where a proxy is between."""
@@ -147,13 +148,14 @@ class EndpointShared:
         """The connection became a WebSocket."""
         self.keepalive.handshakes.clear(handshake)
         self.on_open(ws)
-        self._evict(self.peers.replace(handshake, ws, ws.address), ws.address)
+        address = ws.address
+        if (evicted := self.peers.replace(handshake, ws, address)) is not None:
+            self._evict(evicted, address)
 
-    def _evict(self, newcomer: Newcomer | None, address: str) -> None:
-        if newcomer is not None:
-            newcomer.evict()
-            if self.peers.count(address) >= self.peers.share:
-                self.refusals.crowded_address(address, self.peers.share)
+    def _evict(self, newcomer: Newcomer, address: str) -> None:
+        newcomer.evict()
+        if self.peers.count(address) >= self.peers.share:
+            self.refusals.crowded_address(address, self.peers.share)
 
     def _on_http_error(self) -> None:
         self.counts.callback_errors += 1

@@ -102,6 +102,7 @@ class Identities:
         self, auth: Auth, *, guest_secret: bytes | None, new_guest: Callable[[], str], is_dev: bool = False
     ) -> None:
         self._auth = auth
+        self.guests_allowed = auth.mode == "guest"
         self.guest_secret: bytes | None = None
         self._signers: tuple[Signer, ...] = ()  # the present one, and the one before the store lost its secret
         self._new_guest = new_guest
@@ -116,13 +117,9 @@ class Identities:
             self._signers = (Signer(secret), *self._signers[:1])
             self.guest_secret = secret
 
-    @property
-    def guests_allowed(self) -> bool:
-        return self._auth.mode == "guest"
-
-    def lacks_key(self, token: str | None) -> bool:
+    def lacks_key(self, token: str) -> bool:
         """Whether the keys have to be fetched first to decide who presents this."""
-        return token is not None and is_users(token) and self.verifier.lacks_key(token)
+        return is_users(token) and self.verifier.lacks_key(token)
 
     def missing_for(self, token: str | None) -> str:
         """What is away that is needed to decide who presents this; "" where it can be decided."""

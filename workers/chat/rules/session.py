@@ -154,7 +154,7 @@ class ChatSession(Actor):
         return self.context.identities.guests_allowed or self.login is not None
 
     def _come_in(self, command: commands.Hello, now: float) -> Effects:
-        if self.context.identities.lacks_key(command.token):
+        if command.token is not None and self.context.identities.lacks_key(command.token):
             self.phase = SessionPhase.ADMITTING
             return (FetchKeys(command),)
         return self._identify(command, now)
@@ -225,7 +225,7 @@ class ChatSession(Actor):
         )
 
     def _renew(self, command: commands.Hello, now: float) -> Effects:
-        if self.context.identities.lacks_key(command.token):
+        if command.token is not None and self.context.identities.lacks_key(command.token):
             return (FetchKeys(command),)
         return admission.renew(self, command, now)
 

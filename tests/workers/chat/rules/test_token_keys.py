@@ -154,7 +154,7 @@ def test_a_new_set_replaces_the_last_one() -> None:
 def test_only_a_users_token_with_an_unknown_key_needs_a_fetch() -> None:
     known = by_url()
     assert known.lacks_key(token(OLD_KEY, "EdDSA", "o"))
-    for given in (None, "", "guest.guest:0.x", "no token", "a.b.c"):
+    for given in ("", "guest.guest:0.x", "no token", "a.b.c"):
         assert not known.lacks_key(given)
     fixed = Identities(Auth(secret=SECRET), guest_secret=b"s", new_guest=lambda: "")
     assert not fixed.lacks_key(token(SECRET, "HS256", "any"))

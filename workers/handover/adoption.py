@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -91,10 +90,10 @@ class Adoption:
                 await asyncio.sleep(0)
 
     async def adopt(self, arrived: list[HeldConnection]) -> None:
-        """Continue held connections. Their sockets are attached together, which takes one or two turns of the loop."""
+        """Continue held connections."""
         endpoint = self.endpoint
         assert endpoint is not None  # else there was no credit, and no offer
-        attached = await endpoint.attach([(socket.socket(fileno=one.fd), one.snapshot.socket) for one in arrived])
+        attached = endpoint.attach([(one.fd, one.snapshot.socket) for one in arrived])
         async with self._turn:
             self._adopt_batch(arrived, attached)
 

@@ -2,7 +2,7 @@
 
 A turn writes to as many members as `Pace` allows; the rest waits for the next turn, so that 100,000 members of one room
 cannot stall the loop for a quarter of a second. The cost of the writes is known only in the next turn, since uvloop
-does them after the callback has returned.
+does those with TLS after the callback has returned.
 
 Between two turns the loop reads new messages, and the members not yet written to get these messages by the same write.
 So turns are short while messages arrive faster than they are written: more of them leave together. While no message

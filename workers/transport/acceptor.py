@@ -1,21 +1,33 @@
 """Accepts connections from one listening socket, several in a turn of the loop; and the TLS context of wss://.
 
-libuv accepts one connection per turn from each descriptor that it listens on. A storm of connects would then cost one
-turn per connection: a poll of the kernel, and everything else that happens once per turn. So the acceptor listens with
-several descriptors of the same socket, and each of them accepts one connection per turn. A client that connects alone
-makes the other descriptors look in vain, which costs half a microsecond each.
+Plain connections are accepted here, TLS ones by the event loop, which has their transport. libuv accepts one connection
+per turn from each descriptor that it listens on, and a storm of connects would then cost one turn per connection: a
+poll of the kernel, and everything else that happens once per turn. So the loop listens with several descriptors of the
+same socket.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import os
+import select
 import socket
 import ssl
 from collections.abc import Callable
+from socket import SocketType
+from typing import Final, Protocol
 
 from workers.transport.config import EndpointConfig
+from workers.transport.poller import SocketPoller
+from workers.transport.socket_transport import SocketTransport
 
-A_TURN = 8  # connections that one turn of the loop accepts
+log = logging.getLogger(__name__)
+
+A_TURN: Final = 8  # connections that one turn of the loop accepts
+REST: Final = 1  # seconds without accepting, where the system has no descriptor or no memory left
+_NOTHING_LEFT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def server_context(certificate: str, key: str) -> ssl.SSLContext:
@@ -29,8 +41,67 @@ def server_context(certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-class Acceptor:
+class Acceptor(Protocol):
     """Accepts from a listening socket until `close`. The socket itself stays the caller's."""
+
+    def close(self) -> None:
+        """Accept no more; connections in the kernel's accept queue stay there."""
+
+
+class PlainAcceptor:
+    """Accepts connections without TLS; `make` creates the protocol of each. Raises OSError for a dead socket."""
+
+    def __init__(self, sock: socket.socket, make: Callable[[], asyncio.Protocol], poller: SocketPoller) -> None:
+        self._make = make
+        self._poller = poller
+        # The C type, here and for each connection: half of the memory and two thirds of the time of `socket.socket`.
+        self._socket = SocketType(sock.family, sock.type, sock.proto, os.dup(sock.fileno()))
+        self._socket.setblocking(False)
+        if sock.family != socket.AF_UNIX:  # the connections inherit it
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._resting: asyncio.TimerHandle | None = None
+        self._listen()
+
+    def _listen(self) -> None:
+        self._resting = None
+        self._poller.watch(self._socket.fileno(), select.EPOLLIN, self)
+
+    def close(self) -> None:
+        """See `Acceptor`."""
+        if self._resting is not None:
+            self._resting.cancel()
+        else:
+            self._poller.forget(self._socket.fileno())
+        self._socket.close()
+
+    def on_ready(self, events: int) -> None:
+        """Accept those that wait; other workers accept from the same socket."""
+        family, kind, proto = self._socket.family, self._socket.type, self._socket.proto
+        try:
+            for _ in range(A_TURN):
+                descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # `socket.socket.accept` calls it
+                self._begin(SocketType(family, kind, proto, descriptor))
+        except OSError as error:
+            self._on_error(error)
+
+    def _on_error(self, error: OSError) -> None:
+        if error.errno in _NOTHING_LEFT:
+            log.error("no connection can be accepted for %d s: %s", REST, error)
+            self._poller.forget(self._socket.fileno())
+            self._resting = asyncio.get_running_loop().call_later(REST, self._listen)
+        elif not isinstance(error, (BlockingIOError, InterruptedError, ConnectionAbortedError)):
+            log.warning("a connection could not be accepted: %s", error)
+
+    def _begin(self, sock: SocketType) -> None:
+        sock.setblocking(False)
+        protocol = self._make()
+        transport = SocketTransport(self._poller, sock, protocol)
+        protocol.connection_made(transport)
+        transport.resume_reading()
+
+
+class TlsAcceptor:
+    """Accepts connections with TLS by the event loop."""
 
     def __init__(self, servers: list[asyncio.Server]) -> None:
         self._servers = servers
@@ -41,12 +112,11 @@ class Acceptor:
         sock: socket.socket,
         make: Callable[[], asyncio.BaseProtocol],
         config: EndpointConfig,
-        tls: ssl.SSLContext | None = None,
-    ) -> Acceptor:
+        tls: ssl.SSLContext,
+    ) -> TlsAcceptor:
         """Start to accept; `make` creates the protocol of each connection."""
         loop = asyncio.get_running_loop()
         serve = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        timeout = config.handshake_timeout if tls is not None else None
         by_libuv = type(loop).__module__.startswith("uvloop")  # asyncio's own loop accepts all that wait
         acceptor = cls([])
         try:
@@ -56,7 +126,7 @@ class Acceptor:
                     sock=sock.dup(),
                     backlog=config.backlog,
                     ssl=tls,
-                    ssl_handshake_timeout=timeout,
+                    ssl_handshake_timeout=config.handshake_timeout,
                     start_serving=False,  # only after `close` knows the server
                 )
                 acceptor._servers.append(server)
@@ -67,7 +137,7 @@ class Acceptor:
         return acceptor
 
     def close(self) -> None:
-        """Accept no more; connections in the kernel's accept queue stay there."""
+        """See `Acceptor`."""
         for server in self._servers:
             server.close()
         self._servers.clear()

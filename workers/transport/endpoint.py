@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from socket import SocketType
 
 from workers.close_codes import CloseCode
-from workers.tasks import EagerCoroutine
-from workers.transport.acceptor import Acceptor
+from workers.transport.acceptor import Acceptor, PlainAcceptor, TlsAcceptor
 from workers.transport.answers import AnswerQueue
 from workers.transport.config import EndpointConfig
 from workers.transport.fd_budget import FdBudget
@@ -26,7 +26,8 @@ from workers.transport.peers import Peers
 from workers.transport.ports import ConnectionHandler, HandshakeJudge
 from workers.transport.refusal_log import RefusalLog
 from workers.transport.shared import EndpointShared
-from workers.transport.snapshot import ConnectionState, decode_state
+from workers.transport.snapshot import decode_state
+from workers.transport.socket_transport import SocketTransport
 from workers.transport.websocket import WebSocket
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,10 @@ class Endpoint:
             self._acceptors.append(await self._open(sock))
 
     async def _open(self, sock: socket.socket) -> Acceptor:
-        return await Acceptor.open(sock, partial(Handshake, self.shared), self._config, self.tls)
+        make = partial(Handshake, self.shared)
+        if self.tls is None:
+            return PlainAcceptor(sock, make, self.shared.poller)
+        return await TlsAcceptor.open(sock, make, self._config, self.tls)
 
     def stop_accepting(self) -> None:
         """Stop accepting for good. Open connections and handshakes go on."""
@@ -158,43 +162,23 @@ class Endpoint:
 
     # ---- connections that move between processes -------------------------------------------------------
 
-    async def attach(self, moved: Sequence[tuple[socket.socket, bytes]]) -> list[WebSocket | Exception]:
-        """Continue connections that another process froze; their sockets are closed with them.
+    def attach(self, moved: Sequence[tuple[int, bytes]]) -> list[WebSocket | Exception]:
+        """Continue connections that another process froze, by their descriptors, which are closed with them.
 
         The result has, for each connection, the WebSocket or the reason why it cannot continue: ValueError for a state
-        that cannot be decoded, OSError for a dead socket. All connections start in one turn of the loop, without a task
-        for each.
-
-        Nothing is delivered before the caller has set `ws.owner` and called `ws.resume_reading()`. But bytes may be
-        read from the sockets at once, because uvloop starts to read before a caller can stop it. So call this only when
-        the other process can no longer take the connections back; until then, hold their descriptors.
+        that cannot be decoded, OSError for a dead socket. Nothing is read before the caller has set `ws.owner` and
+        called `ws.resume_reading()`.
         """
-        started = [self._start(sock, state) for sock, state in moved]
-        attached: list[WebSocket | Exception] = []
-        for one in started:
-            if isinstance(one, Exception):
-                attached.append(one)
-                continue
-            ws, adoption, known = one
-            try:
-                await adoption
-            except OSError as error:
-                self.shared.on_attach_failed(ws)
-                attached.append(error)
-                continue
-            if known.pinged is not None and ws.is_open:
-                self._keepalive.restore_ping(ws, known.pinged, self.shared.now())
-            attached.append(ws)
-        return attached
+        return [self._attach_one(descriptor, state) for descriptor, state in moved]
 
-    def _start(
-        self, sock: socket.socket, state: bytes
-    ) -> tuple[WebSocket, EagerCoroutine[Any], ConnectionState] | Exception:
+    def _attach_one(self, descriptor: int, state: bytes) -> WebSocket | Exception:
         try:
             known = decode_state(state)
-        except ValueError as error:
-            sock.close()
+            sock = SocketType(-1, socket.SOCK_STREAM, 0, descriptor)
+        except (ValueError, OSError) as error:
+            os.close(descriptor)
             return error
+        sock.setblocking(False)
         shared = self.shared
         handshake = shared.handshake_cache.one_of_equals(known.handshake)
         ws = WebSocket(shared, handshake, known.remote if shared.behind_proxies else None)
@@ -202,4 +186,7 @@ class Endpoint:
             ws.set_address(known.remote[0])
         ws.restore(known)
         shared.on_attach(ws.address)
-        return ws, EagerCoroutine(self._loop.connect_accepted_socket(lambda: ws, sock)), known
+        ws.connection_made(SocketTransport(shared.poller, sock, ws))
+        if known.pinged is not None and ws.is_open:
+            self._keepalive.restore_ping(ws, known.pinged, shared.now())
+        return ws

@@ -1,6 +1,6 @@
 """FdBudget: how many connections this process may still accept, from its limit of file descriptors and a reserve.
 
-Without descriptors, uvloop accepts a connection and closes it silently. So accepting stops while some descriptors are
+Without descriptors nothing can be opened, not even a log file. So accepting stops while some descriptors are
 left for the store's connections, log files and handovers. Connections in the accept queue are served later, or by
 another worker.
 """

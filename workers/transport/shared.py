@@ -21,6 +21,7 @@ from workers.transport.keepalive import Expiring, Keepalive, PendingHandshake, P
 from workers.transport.negotiation import Negotiator
 from workers.transport.parser import Parsers
 from workers.transport.peers import Newcomer, Peers
+from workers.transport.poller import SocketPoller
 from workers.transport.ports import ConnectionHandler, HandshakeJudge
 from workers.transport.proxies import TrustedProxies
 from workers.transport.refusal_log import RefusalLog
@@ -75,6 +76,7 @@ class EndpointShared:
         self.judge = judge
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
+        self.poller = SocketPoller()
         self.counts = EndpointCounts()
         self.http = HttpServer(http, config, self.now, self._on_http_error) if http is not None else None
         self.parsers = Parsers(config.message_size)
@@ -198,12 +200,7 @@ class EndpointShared:
     # ---- connections of another process ------------------------------------------------------------
 
     def on_attach(self, address: str) -> None:
-        """The descriptor of a connection that another process accepted is about to be put on the loop."""
+        """The descriptor of a connection that another process accepted continues here."""
         self.descriptors.take()
         self.peers.add_settled(address)
         self.keepalive.start(self.loop)
-
-    def on_attach_failed(self, ws: SharedSocket) -> None:
-        """The socket of such a connection is dead."""
-        self.descriptors.give_back()
-        self.peers.remove(ws, ws.address)

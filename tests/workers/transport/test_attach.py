@@ -19,7 +19,7 @@ async def test_one_connection_that_cannot_be_read_costs_no_other_of_its_batch() 
     pairs = [socket.socketpair() for _ in range(3)]
     states = [_state(1), b"no state at all", _state(3)]
     free = endpoint.shared.descriptors.used
-    found = await endpoint.attach([(ours, state) for (ours, _), state in zip(pairs, states, strict=True)])
+    found = endpoint.attach([(ours.detach(), state) for (ours, _), state in zip(pairs, states, strict=True)])
     assert [type(one).__name__ for one in found] == ["WebSocket", "ValidationError", "WebSocket"]
     assert [one.bytes_in for one in found if not isinstance(one, Exception)] == [1, 3]
     assert endpoint.shared.counts.connections == 2

@@ -43,7 +43,7 @@ async def main():
     fds.frombytes(ancillary[0][2])
     channel.send(b"held")
     await loop.sock_recv(channel, 1)
-    (ws,) = await endpoint.attach([(socket.socket(fileno=fds[0]), state)])
+    (ws,) = endpoint.attach([(fds[0], state)])
     known = [ws.remote[0], ws.remote[1], ws.path, ws.query, ws.subprotocol, ws.deflate, ws.frames_in,
              ws.handshake.user_agent, ws.bytes_in]
     print(json.dumps(known), flush=True)

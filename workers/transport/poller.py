@@ -1,0 +1,85 @@
+"""SocketPoller: one epoll for all client sockets of an endpoint, which the event loop watches as a single descriptor.
+
+The loop has no watcher, handle or transport object for a client, only the kernel has an entry; what happens at a
+socket is told to its `Pollable`. Readiness is level-triggered: what a turn leaves is told again in the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import Final, Protocol
+
+A_TURN: Final = 512  # sockets that one turn of the loop looks at; the others come in the next turn
+
+
+class Pollable(Protocol):
+    """What a socket's events are told to."""
+
+    def on_ready(self, events: int) -> None:
+        """Handle `events`, the bits of `select.EPOLL…`; they may be stale, so expect that nothing is there."""
+
+
+class SocketPoller:
+    """Watches sockets inside the running loop; holds an epoll only while there is one to watch."""
+
+    __slots__ = ("_count", "_epoll", "_watched", "loop")
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._epoll: select.epoll | None = None
+        self._watched: list[Pollable | None] = []  # by descriptor, which the kernel numbers without large gaps
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many sockets are watched."""
+        return self._count
+
+    def watch(self, descriptor: int, events: int, pollable: Pollable) -> None:
+        """Begin to watch a socket. Raises OSError where the kernel refuses."""
+        epoll = self._epoll or self._open()
+        epoll.register(descriptor, events)
+        watched = self._watched
+        if descriptor >= len(watched):
+            watched += [None] * (descriptor + 1 - len(watched))
+        watched[descriptor] = pollable
+        self._count += 1
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Watch a socket for other events."""
+        assert self._epoll is not None
+        self._epoll.modify(descriptor, events)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch a socket no more.
+
+        Call it before the descriptor is closed: the kernel would go on to report a socket that another process has open
+        as well, as the listening sockets and those that are handed over are.
+        """
+        assert self._epoll is not None
+        self._watched[descriptor] = None
+        self._epoll.unregister(descriptor)
+        self._count -= 1
+        if not self._count:
+            self._close()
+
+    def _open(self) -> select.epoll:
+        epoll = self._epoll = select.epoll()
+        self.loop.add_reader(epoll.fileno(), self._on_ready)
+        return epoll
+
+    def _close(self) -> None:
+        assert self._epoll is not None
+        self.loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+        self._epoll = None
+        self._watched.clear()
+
+    def _on_ready(self) -> None:
+        if self._epoll is None:  # closed in this very turn
+            return
+        watched = self._watched
+        for descriptor, events in self._epoll.poll(0, A_TURN):
+            pollable = watched[descriptor] if descriptor < len(watched) else None
+            if pollable is not None:
+                pollable.on_ready(events)

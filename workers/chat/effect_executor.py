@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from workers.addressing import inbox_of, is_inbox
-from workers.bus.port import BusError, KeyConflict, Placed
+from workers.bus.port import BusError, Change, KeyConflict, Placed, Position
 from workers.chat import history
 from workers.chat.chat_connection import ChatConnection, Work
 from workers.chat.daily_quota import DailyQuota
@@ -175,10 +175,8 @@ class EffectExecutor:
         if effect.slow_mode:
             at_once = msgspec.structs.replace(effect, slow_mode=0.0)
             self._take_turn(client, effect, lambda: self._publish(client, at_once, placed=placed))
-        elif effect.reply_to is not None:
-            self._append(client, effect, effect.content or None, placed, reply_to=effect.reply_to)
         else:
-            self._append(client, effect, effect.content or None, placed)
+            self._append(client, effect, effect.content or None, placed, reply_to=effect.reply_to)
 
     def _append(
         self,
@@ -186,9 +184,12 @@ class EffectExecutor:
         effect: Publish | AmendMessage,
         digest: bytes | None,
         placed: Callable[[Placed], None] | None,
-        **options: Any,
+        *,
+        change: Change | None = None,
+        any_author: bool = False,
+        reply_to: Position | None = None,
     ) -> None:
-        """Append to a log, then acknowledge; `placed` gets the place."""
+        """Append to a log, then acknowledge; `placed` gets the place. The rest is as in `Bus.publish`."""
         room = effect.room
         # A direct message was counted for both inboxes before it came here.
         if not (is_inbox(room) or self._may_keep(client, room, len(effect.payload))):
@@ -203,7 +204,9 @@ class EffectExecutor:
             author=client.session.identity.user,
             key=effect.key,
             digest=digest,
-            **options,
+            change=change,
+            any_author=any_author,
+            reply_to=reply_to,
         )
 
     def _appended(

@@ -90,17 +90,16 @@ def room_of(data: bytes) -> str:
 
 def unpack_publication(data: bytes) -> Publication:
     """Take one pub/sub message apart. The entries stay packed."""
-    at = data.index(b"\n") + 1
-    first, time, epoch, sizes = data[: at - 1].decode().split(" ")
-    packed, changes = [], False
-    for size in sizes.split(","):
-        end = at + int(size)
-        body = data.index(b"\n", at) + 1
-        head = read_head(data[at : body - 1].decode())
-        packed.append((head, data[body:end]))
+    line, envelopes = data.split(b"\n", 1)
+    first, time, epoch, sizes = line.decode().split(" ")
+    packed, changes, at = [], False, 0
+    for size in map(int, sizes.split(",")):
+        words, body = envelopes[at : at + size].split(b"\n", 1)
+        head = read_head(words.decode())
+        packed.append((head, body))
         if head.change is not None:
             changes = True
-        at = end
+        at += size
     return Publication(epoch, int(first), int(time), packed, changes)
 
 

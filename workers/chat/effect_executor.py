@@ -192,7 +192,10 @@ class EffectExecutor:
         """Append to a log, then acknowledge; `placed` gets the place. The rest is as in `Bus.publish`."""
         room = effect.room
         # A direct message was counted for both inboxes before it came here.
-        if not (is_inbox(room) or self._may_keep(client, room, len(effect.payload))):
+        session = client.session
+        if not (
+            is_inbox(room) or self._daily_quota.takes(session.identity, session.address, room, len(effect.payload))
+        ):
             self._reply(client, _over_quota().reply(effect.id))
             return
         client.publishing()
@@ -201,7 +204,7 @@ class EffectExecutor:
             effect.payload,
             form="j",
             done=partial(self._appended, client, effect, placed),
-            author=client.session.identity.user,
+            author=session.identity.user,
             key=effect.key,
             digest=digest,
             change=change,

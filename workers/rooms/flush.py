@@ -16,7 +16,7 @@ import logging
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import perf_counter
 from typing import Protocol
 
@@ -141,9 +141,15 @@ class FlushQueue:
             else:
                 self._loop.call_soon(self._flush)
 
-    def write(self, transports: Iterable[Transport], data: bytes, items: list[Item], members: int) -> None:
-        """Write a batch to a few members, to each with the answers that wait for it, and count the batch."""
-        waiting = self._answers.waiting
+    def write(self, transports: Collection[Transport], items: list[Item]) -> int:
+        """Write a batch to a few members, to each with the answers that wait for it, and count the batch.
+
+        Returns the number of members written to.
+        """
+        data = items[0].frame if len(items) == 1 else b"".join([item.frame for item in items])
+        if not data:
+            return 0
+        waiting, members = self._answers.waiting, len(transports)
         for transport in transports:
             try:
                 if waiting and transport in waiting:
@@ -153,6 +159,7 @@ class FlushQueue:
             except RuntimeError:
                 _log_closed()
         self.written(items, members, len(data))
+        return members
 
     def written(self, items: list[Item], members: int, size: int) -> None:
         """Count a batch of `size` bytes that was written to `members` members; inlined, as it runs for each batch."""

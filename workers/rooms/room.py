@@ -373,22 +373,13 @@ class Room:
         elif apart or self.squeezed or len(self.live) > AT_ONCE:
             classes = ((self.live, False), (self.squeezed or {}, True))
             self._flight = Fanout(items, classes, apart, at_once=SLICE, written=self._flushes.written)
-        elif self.live:
-            return self._write_in_one_go(items)
+        elif self.live:  # a few members who all get the same frames: the case of nearly every batch
+            self._flight = _IN_ONE_GO
+            try:
+                return self._flushes.write(self.live.values(), items)
+            finally:
+                self._flight = None
         return 0
-
-    def _write_in_one_go(self, items: list[Item]) -> int:
-        """Write a batch to a few members who all get the same frames: the case of nearly every batch."""
-        data = items[0].frame if len(items) == 1 else b"".join([item.frame for item in items])
-        if not data:
-            return 0
-        count = len(self.live)
-        self._flight = _IN_ONE_GO
-        try:
-            self._flushes.write(self.live.values(), data, items, count)
-        finally:
-            self._flight = None
-        return count
 
     def _apart(self, items: list[Item]) -> dict[RoomMember, Transport]:
         """The LIVE members whose frames differ from those of the others."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
+from workers.rooms.fanout import joined
 from workers.rooms.flush import AT_ONCE, write_all
 from workers.rooms.log_item import Item
 from workers.rooms.room import Room
@@ -20,9 +21,11 @@ class Flushes:
         self.writes = 0
         self.told: list[tuple[int, int]] = []  # members, and the writes before
 
-    def write(self, transports: Iterable[Transport], data: bytes, items: list[Item], members: int) -> None:
+    def write(self, transports: Collection[Transport], items: list[Item]) -> int:
+        data = joined(items, squeeze=False)
         write_all(transports, data)
-        self.written(items, members, len(data))
+        self.written(items, len(transports), len(data))
+        return len(transports)
 
     def mark(self, room: Room) -> None:
         """It is flushed by the test."""

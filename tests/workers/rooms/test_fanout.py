@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from workers.bus.port import Entry
-from workers.rooms.fanout import Fanout
+from workers.rooms.fanout import Fanout, joined
 from workers.rooms.flush import write_all
 from workers.rooms.log_item import Item, item_of
 from workers.rooms.room import Room
@@ -131,8 +131,9 @@ def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) ->
 class Flushes:
     """In the place of the flush queue."""
 
-    def write(self, transports: Iterable[Transport], data: bytes, items: list[Item], members: int) -> None:
-        write_all(transports, data)
+    def write(self, transports: Collection[Transport], items: list[Item]) -> int:
+        write_all(transports, joined(items, squeeze=False))
+        return len(transports)
 
     def mark(self, room: Room) -> None: ...
 

@@ -56,6 +56,6 @@ async def test_a_message_takes_the_answers_of_its_readers_along():
     flushes = FlushQueue(0.0, RoomStats(), answers)
     author, other = Noting(), Noting()
     answers.add(author, author, b"ack")
-    flushes.write((author, other), b"message ", [Item(b"message ", 1, "a")], 2)
+    assert flushes.write((author, other), [Item(b"message ", 1, "a")]) == 2
     assert (author.written, other.written) == ([b"message ack"], [b"message "])
     assert not answers.waiting

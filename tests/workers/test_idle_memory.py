@@ -56,9 +56,9 @@ def test_the_objects_of_a_connection_are_not_larger_than_they_have_to_be() -> No
         ChatSession: 112,
         TokenBucket: 48,
         Identity: 64,
-        Room: 224,
-        Follower: 128,
-        SoleMember: 32,
+        Room: 192,
+        Follower: 80,
+        SoleMember: 48,
     }
     assert {kind: allocated(kind) for kind in most} == most
 

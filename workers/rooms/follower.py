@@ -83,25 +83,25 @@ class TellReset(Struct, frozen=True):
 Effect = Order | Deliver | TellGap | TellReset
 
 
-class Follower:
-    """One room's position on this worker."""
+class LogRead(Struct, eq=False):
+    """A read of the log under way; by its identity the answer is told from that to an earlier read."""
 
-    __slots__ = ("_again", "_held", "_held_bytes", "_overflowed", "_reading", "_reigns", "_ticket", "_wanted",
-                 "current", "epoch", "offset", "phase")  # fmt: skip
+    held: list[Publication]  # what came by pub/sub meanwhile
+    held_bytes: int = 0
+    overflowed: bool = False
 
-    def __init__(self) -> None:
-        self.phase = _OFF
-        self.current = False
-        self.epoch = ""  # "": no position yet
-        self.offset = 0
-        self._reigns: tuple[Reign, ...] | None = ()  # as of the last read; None: the present one alone
-        self._wanted = False
-        self._again = False  # subscribe once the end of the last subscription is confirmed
-        self._reading = False
-        self._ticket = 0  # of the last read: the answer to an earlier one proves nothing
-        self._held: list[Publication] | None = None
-        self._held_bytes = 0
-        self._overflowed = False
+
+class Follower(Struct, gc=False, eq=False):
+    """One room's position on this worker. It is small, since each user's inbox has one, and refers to nobody."""
+
+    phase: FollowPhase = _OFF
+    current: bool = False
+    epoch: str = ""  # "": no position yet
+    offset: int = 0
+    _reigns: tuple[Reign, ...] | None = ()  # as of the last read; None: the present one alone
+    _wanted: bool = False
+    _reading: bool = False
+    _read: LogRead | None = None  # the last read, until its answer has come or proves nothing any more
 
     @property
     def position(self) -> Position:
@@ -121,8 +121,6 @@ class Follower:
         if self.phase is _OFF:
             self.phase = _SUBSCRIBING
             return [Order.SUBSCRIBE]
-        if self.phase is _UNSUBSCRIBING:
-            self._again = True
         if self.phase is _LINGER:
             self.phase = _LIVE
             return [Order.CURRENT] if self.current else self._look(Order.CHECK)
@@ -130,7 +128,7 @@ class Follower:
 
     def unwanted(self) -> list[Effect]:
         """The last member, listener and join of the room are gone."""
-        self._wanted = self._again = False
+        self._wanted = False
         if self.phase is _LIVE:
             self.phase = _LINGER
             return [Order.LINGER]
@@ -162,8 +160,7 @@ class Follower:
         """The store confirmed the end of the subscription."""
         if self.phase is not _UNSUBSCRIBING:
             return []
-        if self._again:
-            self._again = False
+        if self._wanted:  # again, since the subscription was given up
             self.phase = _SUBSCRIBING
             return [Order.SUBSCRIBE]
         self.phase = _OFF
@@ -190,21 +187,20 @@ class Follower:
                     self.offset += new
                     return new
             self.current = False
-        elif self._held is not None:
-            self._hold(publication)
+        elif self._read is not None:
+            self._hold(self._read, publication)
         return 0
 
     def strayed(self) -> list[Effect]:
         """The effects to carry out after `received` returned 0."""
         return [] if self.current or self._reading else self._look(Order.READ)
 
-    def _hold(self, publication: Publication) -> None:
-        assert self._held is not None
-        self._held_bytes += sum([len(body) + 200 for _, body in publication.packed])
-        if self._held_bytes > HELD_BYTES:
-            self._held, self._held_bytes, self._overflowed = [], 0, True
-        elif not self._overflowed:
-            self._held.append(publication)
+    def _hold(self, read: LogRead, publication: Publication) -> None:
+        read.held_bytes += sum([len(body) + 200 for _, body in publication.packed])
+        if read.held_bytes > HELD_BYTES:
+            read.held, read.held_bytes, read.overflowed = [], 0, True
+        elif not read.overflowed:
+            read.held.append(publication)
 
     def behind(self, epoch: str, top: int) -> list[Effect]:
         """The log was seen at (epoch, top) some time ago, and its entries up to there have not come."""
@@ -215,44 +211,40 @@ class Follower:
 
     # ---- reading -----------------------------------------------------------------------------------
 
-    def read_started(self) -> int | None:
+    def read_started(self) -> LogRead | None:
         """The page or state is requested now: publications from here on may be newer.
 
-        Returns the ticket that goes with the answer; None: the read is no longer wanted.
+        Returns what goes with the answer; None: the read is no longer wanted.
         """
-        if not self._reading:
-            return None
-        self._ticket += 1
-        self._held, self._held_bytes, self._overflowed = [], 0, False
-        return self._ticket
+        self._read = LogRead([]) if self._reading else None
+        return self._read
 
-    def read_failed(self, ticket: int) -> list[Effect]:
+    def read_failed(self, read: LogRead) -> list[Effect]:
         """The store did not give the page or state; time has passed since."""
-        if ticket != self._ticket:
-            return []
-        self._reading, self._held = False, None
-        return self._look(Order.READ)
+        return self._look_again() if read is self._read else []
 
-    def state_came(self, state: LogState, ticket: int) -> list[Effect]:
+    def state_came(self, state: LogState, read: LogRead) -> list[Effect]:
         """The answer to CHECK."""
-        if ticket != self._ticket:
+        if read is not self._read:
             return []
         if not self.epoch:
             self.epoch, self.offset = state.epoch, state.top
         if (state.epoch, state.top) != (self.epoch, self.offset):
-            self._reading, self._held = False, None
-            return self._look(Order.READ)
-        return self._caught_up(state)
+            return self._look_again()
+        return self._caught_up(state, read)
 
-    def page_came(self, page: Page, *, after: int, ticket: int) -> list[Effect]:
+    def page_came(self, page: Page, *, after: int, read: LogRead) -> list[Effect]:
         """The answer to READ, which requested the entries after `after`."""
-        if ticket != self._ticket:
+        if read is not self._read:
             return []
         effects = self._advance(page, after)
-        if self.offset < page.state.top or self._overflowed:
-            self._reading, self._held = False, None
-            return effects + self._look(Order.READ)
-        return effects + self._caught_up(page.state)
+        if self.offset < page.state.top or read.overflowed:
+            return effects + self._look_again()
+        return effects + self._caught_up(page.state, read)
+
+    def _look_again(self) -> list[Effect]:
+        self._reading, self._read = False, None
+        return self._look(Order.READ)
 
     def _advance(self, page: Page, after: int) -> list[Effect]:
         state = page.state
@@ -288,20 +280,18 @@ class Follower:
     def _hole(self, state: LogState, last: int) -> TellGap:
         return TellGap(epoch_at(last, state), self.offset + 1, last, changes=self.offset >= state.dropped)
 
-    def _caught_up(self, state: LogState) -> list[Effect]:
+    def _caught_up(self, state: LogState, read: LogRead) -> list[Effect]:
         """The position is the log's top as of `state`, whose reign it is in from now on."""
-        held, self._held = self._held or [], None
-        overflowed, self._overflowed = self._overflowed, False
-        self._reading = False
+        self._reading, self._read = False, None
         self.epoch, self.offset = state.epoch, state.top
         reigns = state.reigns
         only = len(reigns) == 1 and reigns[0].first == 1 and reigns[0].epoch == state.epoch
         self._reigns = None if only else reigns
-        if overflowed:
+        if read.overflowed:
             return self._look(Order.READ)
         self.current = True
         effects: list[Effect] = []
-        for publication in held:
+        for publication in read.held:
             count = self.received(publication)
             effects += [Deliver(self.epoch, entry) for entry in publication.entries(count)]
             if not self.current:
@@ -315,9 +305,8 @@ class Follower:
         return [order]
 
     def _stray(self) -> None:
-        self._ticket += 1
-        self.current = self._reading = self._overflowed = False
-        self._held = None
+        self.current = self._reading = False
+        self._read = None
 
     def _lose_position(self) -> None:
         self._stray()

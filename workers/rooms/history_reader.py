@@ -12,6 +12,7 @@ from collections import deque
 from functools import partial
 
 from workers.bus.port import MAX_OFFSET, Bus, BusError, LogState
+from workers.rooms.follower import LogRead
 from workers.rooms.log_item import Stretch
 from workers.rooms.ports import PageReader, RoomHost
 from workers.rooms.recovery import epoch_at
@@ -76,17 +77,17 @@ class HistoryReader:
             self._loop.call_soon(self._check)
 
     def _check(self) -> None:
-        asked: list[tuple[Room, int]] = []
+        asked: list[tuple[Room, LogRead]] = []
         while self._checks and len(asked) < STATES:
             room = self._checks.popleft()
-            ticket = room.follower.read_started()
-            if ticket is not None:
-                asked.append((room, ticket))
+            read = room.follower.read_started()
+            if read is not None:
+                asked.append((room, read))
         self._checking = bool(asked)
         if not asked:
             return
         self._asked_at = self._loop.time()
-        by_name = {room.name: (room, ticket) for room, ticket in asked}
+        by_name = {room.name: (room, read) for room, read in asked}
         for names in self._bus.together(list(by_name)):
             some = [by_name[name] for name in names]
             try:
@@ -95,7 +96,7 @@ class HistoryReader:
                 logger.exception("reading the states of %d rooms failed", len(some))
                 self._loop.call_later(RETRY, self._states_came, some, BusError("a bug"))
 
-    def _states_came(self, asked: list[tuple[Room, int]], answer: list[LogState] | BusError) -> None:
+    def _states_came(self, asked: list[tuple[Room, LogRead]], answer: list[LogState] | BusError) -> None:
         self._checking = False
         if self._checks:
             self._check_soon()
@@ -103,16 +104,16 @@ class HistoryReader:
             logger.debug("states of %d rooms: %s", len(asked), answer)
             self._loop.call_later(RETRY, self._failed, asked)
             return
-        for (room, ticket), state in zip(asked, answer, strict=True):
+        for (room, read), state in zip(asked, answer, strict=True):
             try:
-                self._host.run(room, room.follower.state_came(state, ticket))
+                self._host.run(room, room.follower.state_came(state, read))
             except Exception:  # a bug in one room: the room reads again, and the others go on
                 logger.exception("going on with room %s failed", room.name)
-                self._loop.call_later(RETRY, self._failed, [(room, ticket)])
+                self._loop.call_later(RETRY, self._failed, [(room, read)])
 
-    def _failed(self, asked: list[tuple[Room, int]]) -> None:
-        for room, ticket in asked:
-            self._host.run(room, room.follower.read_failed(ticket))
+    def _failed(self, asked: list[tuple[Room, LogRead]]) -> None:
+        for room, read in asked:
+            self._host.run(room, room.follower.read_failed(read))
 
     # ---- pages -------------------------------------------------------------------------------------
 
@@ -172,14 +173,14 @@ class HistoryReader:
         follower = room.follower
         wanted.for_follower = False
         after, limit = follower.offset, PAGE_ENTRIES if follower.epoch else 0
-        ticket = follower.read_started()
-        if ticket is None:
+        read = follower.read_started()
+        if read is None:
             return
         try:
             page = await self._bus.read(room.name, after=after, limit=limit, max_bytes=PAGE_BYTES)
-            self._host.run(room, follower.page_came(page, after=after, ticket=ticket))
+            self._host.run(room, follower.page_came(page, after=after, read=read))
         except Exception:  # any error: a follower that waited for ever for an answer would receive nothing
-            self._loop.call_later(RETRY, self._failed, [(room, ticket)])
+            self._loop.call_later(RETRY, self._failed, [(room, read)])
             raise
 
     async def _page_for_readers(self, room: Room, wanted: _Wanted) -> None:

@@ -4,7 +4,7 @@ A LIVE member is in one of two sets that are written to without looking at any m
 (`slow_consumer.py`) and no queue.
 
 Two places in the log matter. `epoch` and `offset` are the worker's own position: the ring ends there, and so does the
-batch. `taken_…` is the place up to which the LIVE members were sent, or are being sent, entries: the place before the
+batch. `_taken` is the place up to which the LIVE members were sent, or are being sent, entries: the place before the
 batch that is gathered now. Since a change of membership waits until no batch is being written, and every member gets
 whole batches, a member that joins, leaves or begins to lag is exactly at `position`. Only connections that move between
 workers, and slow consumers that have caught up, do not wait: a member that leaves gets its part of the batch first, a
@@ -27,7 +27,7 @@ from workers.rooms.flush import AT_ONCE, SLICE, FlushQueue
 from workers.rooms.follower import Follower, FollowPhase
 from workers.rooms.log_item import Item
 from workers.rooms.ring import Ring
-from workers.rooms.types import LaggingMember, RoomMember, SoleMember, Transport, WaitingJoin
+from workers.rooms.types import LaggingMember, LaggingMembers, RoomMember, SoleMember, Transport, WaitingJoin
 
 logger = logging.getLogger(__name__)
 
@@ -82,29 +82,9 @@ class Room:
     """
 
     __slots__ = (
-        "_changes",
-        "_flight",
-        "_flushes",
-        "_flushing",
-        "_joins",
-        "_special_members",
-        "arrived",
-        "batch",
-        "dirty",
-        "epoch",
-        "follower",
-        "line",
-        "listeners",
-        "live",
-        "name",
-        "offset",
-        "pins",
-        "ring",
-        "slow_consumers",
+        "_changes", "_flight", "_flushes", "_flushing", "_joins", "_special_members", "_taken", "batch", "dirty",
+        "epoch", "follower", "line", "listeners", "live", "name", "offset", "pins", "ring", "slow_consumers",
         "squeezed",
-        "taken_epoch",
-        "taken_line",
-        "taken_offset",
     )  # fmt: skip
 
     def __init__(self, name: str, flushes: FlushQueue, special_members: Callable[[Item], Iterable[RoomMember]]) -> None:
@@ -114,18 +94,15 @@ class Room:
         self.follower = Follower()
         self.epoch = ""
         self.offset = 0
-        self.taken_epoch = ""
-        self.taken_offset = 0
-        self.taken_line = 0
+        self._taken = "", 0, 0  # epoch, offset and line before the batch
         self.ring: Ring | None = None  # None: nothing has come yet
         self.live: dict[RoomMember, Transport] | SoleMember = SoleMember()
         self.squeezed: dict[RoomMember, Transport] | None = None  # LIVE too: those with permessage-deflate
-        self.slow_consumers: dict[RoomMember, LaggingMember] | None = None
+        self.slow_consumers: LaggingMembers | None = None
         self.listeners: tuple[LogListener, ...] = ()
         self.pins = 0  # joins under way: while there are any, the room is needed
         self._joins: list[WaitingJoin] | None = None  # those that wait for this room to be current
         self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
-        self.arrived = 0  # bytes of frames, as long as members lagged
         self.batch: list[Item] | tuple[()] = ()  # a list while it holds any
         self.dirty = False  # in the flush queue, which sets it
         self._flight: Iterator[int] | None = None  # a batch that is written slice by slice
@@ -153,24 +130,29 @@ class Room:
     def place(self) -> tuple[str, int]:
         """Epoch and offset of `position`."""
         if self.batch or self._flight is not None:
-            return self.taken_epoch, self.taken_offset
+            return self._taken[:2]
         return self.epoch, self.offset
 
     @property
     def goal(self) -> int:
         """The offset at which a lagging member can become LIVE."""
-        return self.taken_offset if self.batch or self._flight is not None else self.offset
+        return self._taken[1] if self.batch or self._flight is not None else self.offset
 
     @property
     def goal_line(self) -> int:
         """The line that `goal` is on."""
-        return self.taken_line if self.batch or self._flight is not None else self.line
+        return self._taken[2] if self.batch or self._flight is not None else self.line
 
     def __contains__(self, member: RoomMember) -> bool:
         return self.is_live(member) or (self.slow_consumers is not None and member in self.slow_consumers)
 
     def is_live(self, member: RoomMember) -> bool:
         return member in self.live or (self.squeezed is not None and member in self.squeezed)
+
+    @property
+    def arrived(self) -> int:
+        """Bytes of the frames that have come while members lagged."""
+        return self.slow_consumers.arrived if self.slow_consumers is not None else 0
 
     def lagging(self, member: RoomMember) -> LaggingMember | None:
         """The member's cursor, where it lags."""
@@ -202,7 +184,7 @@ class Room:
     def add_lagging(self, consumer: LaggingMember) -> None:
         """Make a member LAGGING, which is in no set."""
         if self.slow_consumers is None:
-            self.slow_consumers = {}
+            self.slow_consumers = LaggingMembers()
         self.slow_consumers[consumer.member] = consumer
 
     def remove(self, member: RoomMember) -> None:
@@ -241,7 +223,7 @@ class Room:
         last = items[-1]
         self.epoch, self.offset = last.epoch, last.offset
         if self.slow_consumers:
-            self.arrived += sum([len(item.frame) for item in items])
+            self.slow_consumers.arrived += sum([len(item.frame) for item in items])
         if self.ring is None:
             self.ring = Ring(items[0].offset - 1)
         return self.ring.extend(items, limit)
@@ -287,7 +269,7 @@ class Room:
     def put(self, items: Sequence[Item]) -> None:
         """Add items to the batch; call it before `epoch` and `offset` move on."""
         if not self.batch and self._flight is None:
-            self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
+            self._taken = self.epoch, self.offset, self.line
         if isinstance(self.batch, list):
             self.batch += items
         else:
@@ -366,7 +348,7 @@ class Room:
         """Begin to write the batch, or add it to the fanout under way. Returns the number of members written to."""
         items, self.batch = self.batch, ()
         assert isinstance(items, list)
-        self.taken_epoch, self.taken_offset, self.taken_line = self.epoch, self.offset, self.line
+        self._taken = self.epoch, self.offset, self.line
         apart = self._apart(items)
         if isinstance(self._flight, Fanout):
             self._flight.absorb(items, apart)

@@ -19,7 +19,7 @@ from msgspec import structs
 
 from tests.workers.rooms.modelbus import published
 from workers.bus.port import Entry, LogState, Page, Publication, Reign
-from workers.rooms.follower import Deliver, Follower, Order, TellGap, TellReset
+from workers.rooms.follower import Deliver, Follower, LogRead, Order, TellGap, TellReset
 
 PAGE = 3
 ACTIONS = (
@@ -33,7 +33,7 @@ ACTIONS = (
 @dataclass
 class Read:
     order: Order
-    ticket: int
+    log_read: LogRead
     after: int
     answer: Any = None
 
@@ -150,9 +150,9 @@ class World:
     def answer(self, read: Read) -> None:
         self.reads.remove(read)
         if read.order is Order.CHECK:
-            self.run(self.follower.state_came(read.answer, read.ticket))
+            self.run(self.follower.state_came(read.answer, read.log_read))
         else:
-            self.run(self.follower.page_came(read.answer, after=read.after, ticket=read.ticket))
+            self.run(self.follower.page_came(read.answer, after=read.after, read=read.log_read))
 
     def run(self, effects: list[Any]) -> None:
         for effect in effects:
@@ -177,9 +177,9 @@ class World:
                     self.channel.append("unsubscribed")
             elif effect in (Order.CHECK, Order.READ):
                 after = self.follower.offset
-                ticket = self.follower.read_started()
-                if ticket is not None:
-                    self.reads.append(Read(effect, ticket, after))
+                log_read = self.follower.read_started()
+                if log_read is not None:
+                    self.reads.append(Read(effect, log_read, after))
             elif effect is Order.CURRENT and self.position is None:
                 self.position = self.follower.offset
 
@@ -251,7 +251,7 @@ def step(world: World, action: str, chance: random.Random) -> None:
     elif action == "fail" and world.reads:
         read = chance.choice(world.reads)
         world.reads.remove(read)
-        world.run(follower.read_failed(read.ticket))
+        world.run(follower.read_failed(read.log_read))
     elif action == "cut":
         world.cut()
     elif action == "go away" and world.connected:
@@ -310,9 +310,9 @@ def test_of_a_publication_that_is_known_in_part_the_rest_is_delivered():
     follower = Follower()
     follower.wanted()
     follower.subscribed()
-    ticket = follower.read_started()
-    assert ticket is not None
-    follower.state_came(LogState("e", 2, 1, (Reign("e", 1),)), ticket)
+    log_read = follower.read_started()
+    assert log_read is not None
+    follower.state_came(LogState("e", 2, 1, (Reign("e", 1),)), log_read)
     entries = [Entry(offset, 0, "t", b"") for offset in (2, 3, 4)]
     publication = published("e", entries)
     assert publication.entries(follower.received(publication)) == entries[1:]
@@ -339,7 +339,7 @@ class EarlierReadsCount(Follower):
     """Takes the answer to a read from before the subscription for the look after it."""
 
     def _stray(self):
-        if self._reading and self._held is not None:
+        if self._reading and self._read is not None:
             self.current = False
         else:
             super()._stray()
@@ -348,7 +348,7 @@ class EarlierReadsCount(Follower):
 class NothingHeld(Follower):
     """Forgets what comes while a read is under way."""
 
-    def _hold(self, publication):
+    def _hold(self, read, publication):
         pass
 
 
@@ -379,9 +379,9 @@ class NoTailCheck(Follower):
 class OverflowForgotten(Follower):
     """Drops what it cannot hold and goes on as if nothing had been."""
 
-    def _hold(self, publication):
-        if self._held is not None and len(self._held) < 1:
-            self._held.append(publication)
+    def _hold(self, read, publication):
+        if len(read.held) < 1:
+            read.held.append(publication)
 
 
 class NoWordOfHoles(Follower):

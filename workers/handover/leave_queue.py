@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from workers.handover.migration import Migration, Positions
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from workers.node.node import Node
 
 LOOKED_AT = 256  # connections that one turn of the loop looks at, so that the loop never blocks for long
-A_TURN = 64  # connections that leave in one turn; takes about as long as a turn's writes to a room
+A_TURN = 64  # connections that leave in one turn
+# Seconds in which none leaves after a message to many members came: first these get the message, here and at the other
+# worker, and the connections that are on their way arrive. At most half of the time goes to messages alone.
+MESSAGE_FIRST = 0.05
 AGAIN = 0.1  # seconds that a connection rests after it came back, so that it does not rejoin in a loop
 
 
@@ -43,17 +47,23 @@ class LeaveQueue:
         self._called: dict[str, None] = {}  # leaving their rooms, and neither offered nor back yet
         self._ready: deque[Leaving] = deque()
         self._resting: dict[str, float] = {}  # came back: until when each rests
+        self._waited_for = float("-inf")  # the beginning of the writing that was waited for last
         self._over = False
 
     def __len__(self) -> int:
         return len(self._called)
 
     def call(self, most: int, offered: Callable[[str], bool]) -> None:
-        """Make up to `most` more connections leave their rooms; `offered` connections are on their way already."""
+        """Make up to `most` more connections leave their rooms; `offered` connections are on their way already.
+
+        The newest leave first, as the newest are the first that a message is written to, here and at the other worker:
+        so the time from one message to the next stays the same for a connection that moves.
+        """
+        if self._message_first(self._node.hub.writing_since, perf_counter()):
+            return
         if not self._queue:  # new connections, and those that could not leave yet
-            self._queue.extend(
-                one for one in self._node.connections.values() if not (one.id in self._called or offered(one.id))
-            )
+            here = reversed(self._node.connections.values())
+            self._queue.extend(one for one in here if not (one.id in self._called or offered(one.id)))
         now, most = time.monotonic(), min(most, A_TURN)
         for _ in range(min(len(self._queue), LOOKED_AT)):
             if most <= 0:
@@ -63,6 +73,15 @@ class LeaveQueue:
                 most -= 1
                 self._called[connection.id] = None
                 self._migration.depart(connection, self._left_rooms)
+
+    def _message_first(self, writing_since: float, now: float) -> bool:
+        """Whether the turn belongs to the message that is being written since then; 0: there is none."""
+        if not 0.0 <= now - writing_since < MESSAGE_FIRST:
+            return False
+        if writing_since != self._waited_for and writing_since < self._waited_for + 2 * MESSAGE_FIRST:
+            return False
+        self._waited_for = writing_since
+        return True
 
     def _may_go(self, connection: ClientConnection, now: float) -> bool:
         if connection.id not in self._node.connections or self._resting.get(connection.id, 0.0) > now:

@@ -191,9 +191,13 @@ def _merged(segments: list[Segment]) -> list[Segment]:
 
 
 def _without(members: Members, apart: dict[RoomMember, Transport]) -> list[Transport]:
-    """The transports of the members not in `apart`; removing a few and restoring them beats testing a thousand."""
+    """The transports of the members not in `apart`, the newest first.
+
+    Removing a few members and restoring them beats testing a thousand.
+    """
     taken = [member for member in apart if members.pop(member, None) is not None]
     rest = list(members.values())
+    rest.reverse()
     for member in taken:
         members[member] = apart[member]
     return rest

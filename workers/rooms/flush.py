@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 # A room of so many members is written to without a break: a write costs up to 2.4 µs, most of it in the kernel.
 AT_ONCE = 256
 SLICE = 64  # members of a larger room between two looks at what the turn has left
-# Writes a turn while connections move: each moving one waits for several turns of two loops, which must be short.
+# Writes a turn while connections move, however long turns take, since the moving connections share them: with fewer, a
+# message would wait for those that move; with more, those that move would wait for the message.
 HASTE = 512
 PUMPS = 64  # lagging members a turn, at up to 256 KiB each
 
@@ -124,8 +125,13 @@ class FlushQueue:
         self._haste = False
 
     def hasten(self, *, haste: bool) -> None:
-        """Write to fewer members a turn, because a handover waits for turns of the loop; or return to normal."""
+        """Write to a fixed number of members a turn, because connections move in the same turns; or as usual again."""
         self._haste = haste
+
+    @property
+    def writing_since(self) -> float:
+        """When the flush under way began, by `perf_counter`; 0 where there is none."""
+        return self._since
 
     def mark(self, room: Flushable) -> None:
         """Queue a room, whose batch is to be written."""
@@ -179,7 +185,7 @@ class FlushQueue:
         self._scheduled = False
         began = perf_counter()
         self._since = self._since or began
-        most = budget = min(self._pace.writes, HASTE) if self._haste else self._pace.writes
+        most = budget = HASTE if self._haste else self._pace.writes
         dirty = self._dirty
         for _ in range(len(dirty)):
             if budget <= 0:
@@ -201,7 +207,8 @@ class FlushQueue:
     def _written(self, writes: int, began: float) -> None:
         """The turn that wrote is over."""
         now = perf_counter()
-        self._pace.turned(writes, now - began)
+        if not self._haste:  # else the turn also had connections that move
+            self._pace.turned(writes, now - began)
         if not self._dirty:
             self._pace.flushed(now - self._since, now)
             self._since = 0.0

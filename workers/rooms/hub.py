@@ -138,8 +138,13 @@ class Hub:
         return stop
 
     def hasten(self, *, haste: bool) -> None:
-        """Keep the turns of the loop short while connections move."""
+        """Share the turns of the loop between messages and connections that move."""
         self._flushes.hasten(haste=haste)
+
+    @property
+    def writing_since(self) -> float:
+        """When the writing began that is under way, turn after turn, by `perf_counter`; 0 where there is none."""
+        return self._flushes.writing_since
 
     def position(self, room: str) -> Position | None:
         """The position up to which this worker has followed a room; None if it does not follow the room."""

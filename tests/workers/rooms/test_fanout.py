@@ -128,6 +128,20 @@ def test_whoever_leaves_gets_all_of_it_at_once_and_nothing_again(apart: bool) ->
     assert leaver.got == had
 
 
+def test_the_newest_members_get_it_first() -> None:
+    """A connection that moves is the newest where it comes to, and would else have to wait for all others there."""
+    room = Said(0)
+    room.readers = [Reader(3 * number + 1) for number in range(6)]
+    members: Any = {one: one for one in room.readers}
+    items = [item_of(EPOCH, Entry(1, 0, "j", b'{"n":1}'))]
+    room.flight = Fanout(items, ((members, False),), {}, at_once=2, written=room._written)
+    had = []
+    while next(room.flight, 0):
+        had.append({one.id for one in room.readers if one.got})
+    newest = [one.id for one in reversed(room.readers)]
+    assert had == [set(newest[:2]), set(newest[:4]), set(newest)]
+
+
 class Flushes:
     """In the place of the flush queue."""
 

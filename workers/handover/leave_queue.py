@@ -44,6 +44,7 @@ class LeaveQueue:
         self._migration = migration
         self._changed = changed
         self._queue: deque[ClientConnection] = deque()  # connections to look at next
+        self._finishing: dict[str, ClientConnection] = {}  # those to look at in every turn, by id
         self._called: dict[str, None] = {}  # leaving their rooms, and neither offered nor back yet
         self._ready: deque[Leaving] = deque()
         self._resting: dict[str, float] = {}  # came back: until when each rests
@@ -63,7 +64,10 @@ class LeaveQueue:
             return
         if not self._queue:  # new connections, and those that could not leave yet
             here = reversed(self._node.connections.values())
-            self._queue.extend(one for one in here if not (one.id in self._called or offered(one.id)))
+            known = self._called.keys() | self._finishing.keys()
+            self._queue.extend(one for one in here if not (one.id in known or offered(one.id)))
+        self._queue.extendleft(self._finishing.values())
+        self._finishing.clear()
         now, most = time.monotonic(), min(most, A_TURN)
         for _ in range(min(len(self._queue), LOOKED_AT)):
             if most <= 0:
@@ -73,6 +77,8 @@ class LeaveQueue:
                 most -= 1
                 self._called[connection.id] = None
                 self._migration.depart(connection, self._left_rooms)
+            elif len(self._finishing) < A_TURN and self._is_finishing(connection):
+                self._finishing[connection.id] = connection
 
     def _message_first(self, writing_since: float, now: float) -> bool:
         """Whether the turn belongs to the message that is being written since then; 0: there is none."""
@@ -88,6 +94,11 @@ class LeaveQueue:
             return False
         self._resting.pop(connection.id, None)
         return self._migration.may_leave(connection)
+
+    def _is_finishing(self, connection: ClientConnection) -> bool:
+        """Whether a connection is not read from any more, and waits for its requests only: it goes on once it moves."""
+        here = connection.id in self._node.connections
+        return here and connection.ws.reading_paused and not self._migration.at_rest(connection)
 
     def _left_rooms(self, connection: ClientConnection, positions: Positions) -> None:
         if self._over:

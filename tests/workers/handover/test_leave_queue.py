@@ -95,3 +95,34 @@ def test_none_leaves_while_a_message_to_many_is_new_and_messages_without_end_hol
     hub.writing_since = 0.0
     queue.call(1, lambda one: False)
     assert len(queue) == 3, "no message"
+
+
+def test_who_waits_for_an_answer_and_is_not_read_from_meanwhile_leaves_as_soon_as_it_has_the_answer() -> None:
+    """What it sends next would else wait until all others have moved."""
+    ws = SimpleNamespace(reading_paused=True)
+    connections = {str(number): SimpleNamespace(id=str(number), ws=ws) for number in range(3 * A_TURN)}
+    newest, gone = str(3 * A_TURN - 1), str(3 * A_TURN - 2)
+    waiting = {newest, gone}
+
+    class Waits(Leaves):
+        def may_leave(self, connection: Any) -> bool:
+            return self.at_rest(connection)
+
+        def at_rest(self, connection: Any) -> bool:
+            return connection.id not in waiting
+
+    left: list[str] = []
+    waits: Any = Waits()
+    waits.depart = lambda connection, gone: left.append(connection.id)
+    node: Any = SimpleNamespace(connections=connections, hub=Hub())
+    queue = LeaveQueue(node, waits, lambda: None)
+    for _ in range(2):
+        queue.call(1, lambda one: False)
+    assert newest not in left and len(left) == 2, "it holds up nobody"
+    waiting.clear()
+    del connections[gone]
+    queue.call(1, lambda one: False)
+    assert left[2:] == [newest]
+    for _ in range(3 * A_TURN):
+        queue.call(1, lambda one: False)
+    assert sorted(left) == sorted(connections), "each once"

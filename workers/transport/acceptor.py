@@ -49,9 +49,13 @@ class Acceptor(Protocol):
 
 
 class PlainAcceptor:
-    """Accepts connections without TLS; `make` creates the protocol of each. Raises OSError for a dead socket."""
+    """Accepts connections without TLS. Raises OSError for a dead socket.
 
-    def __init__(self, sock: socket.socket, make: Callable[[], asyncio.Protocol], poller: SocketPoller) -> None:
+    `make` creates the protocol of each, from the client's address as the kernel tells it with the connection: asking
+    the socket would be a system call more, and fail for a client that has gone.
+    """
+
+    def __init__(self, sock: socket.socket, make: Callable[[object], asyncio.Protocol], poller: SocketPoller) -> None:
         self._make = make
         self._poller = poller
         # The C type, here and for each connection: half of the memory and two thirds of the time of `socket.socket`.
@@ -79,8 +83,9 @@ class PlainAcceptor:
         family, kind, proto = self._socket.family, self._socket.type, self._socket.proto
         try:
             for _ in range(A_TURN):
-                descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # `socket.socket.accept` calls it
-                self._begin(SocketType(family, kind, proto, descriptor))
+                # `socket.socket.accept` calls it
+                descriptor, address = self._socket._accept()  # type: ignore[attr-defined]
+                self._begin(SocketType(family, kind, proto, descriptor), address)
         except OSError as error:
             self._on_error(error)
 
@@ -92,9 +97,9 @@ class PlainAcceptor:
         elif not isinstance(error, (BlockingIOError, InterruptedError, ConnectionAbortedError)):
             log.warning("a connection could not be accepted: %s", error)
 
-    def _begin(self, sock: SocketType) -> None:
+    def _begin(self, sock: SocketType, address: object) -> None:
         sock.setblocking(False)
-        protocol = self._make()
+        protocol = self._make(address)
         transport = SocketTransport(self._poller, sock, protocol)
         protocol.connection_made(transport)
         transport.resume_reading()

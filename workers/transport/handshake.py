@@ -44,10 +44,13 @@ class Handshake(asyncio.Protocol):
 
     __slots__ = ("_answered", "_buffer", "_claims_proxy", "_judging", "peer", "remote", "shared", "transport")
 
+    peer: tuple[str, int]  # address and port of the other end of the socket
     transport: asyncio.Transport
 
-    def __init__(self, shared: EndpointShared) -> None:
+    def __init__(self, shared: EndpointShared, address: object = None) -> None:
+        """`address` is the other end of the socket, as the kernel tells it; None: the socket is asked."""
         self.shared = shared
+        self.peer = of_peer(address)
         self._buffer = b""
         self.remote: tuple[str, int] | None = None  # as a PROXY header says
         self._claims_proxy = shared.proxies.by_protocol  # whether a PROXY header may still arrive
@@ -57,7 +60,8 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection was accepted."""
         self.transport = cast(asyncio.Transport, transport)
-        self.peer = of_peer(transport.get_extra_info("peername"))  # address and port of the other end of the socket
+        if not self.peer[0]:
+            self.peer = of_peer(transport.get_extra_info("peername"))
         self.shared.on_accept(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import ssl
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
@@ -30,7 +31,7 @@ def listener() -> Iterator[socket.socket]:
 
 async def opened(kind: str, listener: socket.socket, make: Make) -> Acceptor:
     if kind == "plain":
-        return PlainAcceptor(listener, make, SocketPoller())
+        return PlainAcceptor(listener, lambda address: make(), SocketPoller())
     # Without a certificate no handshake ends well, but that comes after the accept.
     return await TlsAcceptor.open(listener, make, EndpointConfig(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
@@ -63,6 +64,24 @@ class Turns:
 
     def stop(self) -> None:
         self._handle.cancel()
+
+
+async def test_the_address_of_a_client_that_has_gone_is_known(listener: socket.socket) -> None:
+    with socket.create_connection(listener.getsockname()) as client:
+        expected = client.getsockname()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset by `close`
+    came: list[object] = []
+
+    def make(address: object) -> asyncio.Protocol:
+        came.append(address)
+        return asyncio.Protocol()
+
+    acceptor = PlainAcceptor(listener, make, SocketPoller())
+    try:
+        await until(lambda: came)
+    finally:
+        acceptor.close()
+    assert came == [expected]
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
@@ -129,7 +148,7 @@ async def test_without_descriptors_it_rests_and_goes_on(
 ) -> None:
     monkeypatch.setattr(module, "REST", 0.05)
     turns = Turns()
-    acceptor = PlainAcceptor(listener, turns.make, SocketPoller())
+    acceptor = PlainAcceptor(listener, lambda address: turns.make(), SocketPoller())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.create_connection(listener.getsockname()):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))

@@ -137,7 +137,7 @@ async def test_the_oldest_handshakes_give_way_where_nothing_is_left(serve) -> No
         await served.connect(source=f"127.0.0.{2 + number}")
     newcomer = await served.connect()
     newcomer.write(upgrade())
-    await asyncio.wait_for(newcomer.accepted(), 8)
+    await asyncio.wait_for(newcomer.accepted(), 25)
 
 
 async def test_the_clients_behind_a_proxy_are_counted_one_by_one(serve) -> None:

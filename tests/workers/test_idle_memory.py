@@ -19,6 +19,7 @@ from workers.registry.limits import LimitCounts
 from workers.rooms.follower import Follower
 from workers.rooms.room import Room
 from workers.rooms.types import SoleMember
+from workers.transport.socket_transport import SocketTransport
 from workers.transport.websocket import WebSocket
 
 COUNT = 5_000  # where the tables of dicts are nearly full
@@ -50,6 +51,7 @@ def bytes_each(keep: Callable[[int], object]) -> float:
 
 def test_the_objects_of_a_connection_are_not_larger_than_they_have_to_be() -> None:
     most = {
+        SocketTransport: 112,
         WebSocket: 176,
         ClientConnection: 144,
         ChatConnection: 112,

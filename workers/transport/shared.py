@@ -71,6 +71,7 @@ class EndpointShared:
         answers: AnswerQueue | None,
     ) -> None:
         self.config = config
+        self._low_water = config.queue_size // LOW_WATER_PART  # one number for all connections
         self.handler = handler
         self.encrypted = encrypted
         self.judge = judge
@@ -180,8 +181,7 @@ class EndpointShared:
 
     def on_open(self, ws: SharedSocket) -> None:
         """A WebSocket is open on its transport."""
-        high = self.config.queue_size
-        ws.transport.set_write_buffer_limits(high, high // LOW_WATER_PART)
+        ws.transport.set_write_buffer_limits(self.config.queue_size, self._low_water)
         self.keepalive.add(ws)
         self.counts.connections += 1
         self.counts.connections_total += 1

@@ -65,7 +65,6 @@ class SocketTransport(asyncio.Transport):
         "_phase",
         "_poller",
         "_protocol",
-        "_reading",
         "_shut",
         "_socket",
         "_waiting",
@@ -77,8 +76,7 @@ class SocketTransport(asyncio.Transport):
         self._socket = sock
         self._protocol: Any = protocol  # asyncio calls it a BaseProtocol, which has nothing to receive
         self._phase = _OPEN
-        self._events = 0  # that the poller watches for
-        self._reading = False
+        self._events = 0  # that the poller watches for: while the transport reads, EPOLLIN is among them
         self._shut = False  # nothing more is written; the peer is told when what waits is sent
         self._waiting: _Unsent | None = None  # nearly always None
         self._high = HIGH_WATER
@@ -108,14 +106,14 @@ class SocketTransport(asyncio.Transport):
 
     def on_ready(self, events: int) -> None:
         """Read, write, or both; an error of the socket is found by doing so."""
-        if self._reading and events != EPOLLOUT:
+        if self._events & EPOLLIN and events != EPOLLOUT:
             self._read()
         if self._waiting is not None and events != EPOLLIN:
             self._write_waiting()
 
-    def _watch(self) -> None:
+    def _watch(self, *, reading: bool) -> None:
         """Have the poller watch for what is wanted now."""
-        events = EPOLLIN if self._reading else 0
+        events = EPOLLIN if reading else 0
         if self._waiting is not None:
             events |= EPOLLOUT
         before, self._events = self._events, events
@@ -132,19 +130,16 @@ class SocketTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         """Whether what comes is given to the protocol."""
-        return self._reading
+        return bool(self._events & EPOLLIN)
 
     def pause_reading(self) -> None:
         """Leave what comes in the socket."""
-        if self._reading:
-            self._reading = False
-            self._watch()
+        self._watch(reading=False)
 
     def resume_reading(self) -> None:
         """Give what comes to the protocol, from the next turn on; nothing after `close`."""
-        if not self._reading and self._phase == _OPEN:
-            self._reading = True
-            self._watch()
+        if self._phase == _OPEN:
+            self._watch(reading=True)
 
     def _read(self) -> None:
         try:
@@ -192,7 +187,7 @@ class SocketTransport(asyncio.Transport):
         waiting = self._waiting
         assert waiting is not None
         waiting.add(data, begin)
-        self._watch()
+        self._watch(reading=self.is_reading())
         if waiting.size > self._high and not waiting.paused:
             waiting.paused = True
             self._tell(self._protocol.pause_writing)
@@ -218,7 +213,7 @@ class SocketTransport(asyncio.Transport):
     def _drained(self) -> None:
         """Everything is sent."""
         self._waiting = None
-        self._watch()
+        self._watch(reading=self.is_reading())
         if self._phase == _CLOSING:
             self._lose(None)
         elif self._shut:
@@ -274,11 +269,10 @@ class SocketTransport(asyncio.Transport):
         """Read no more, send what waits, and close the socket."""
         if self._phase == _OPEN:
             self._phase = _CLOSING
-            self._reading = False
             if self._waiting is None:
                 self._lose(None)
             else:
-                self._watch()
+                self._watch(reading=False)
 
     def abort(self) -> None:
         """Close the socket at once, whatever waits."""
@@ -294,9 +288,8 @@ class SocketTransport(asyncio.Transport):
         if self._phase == _LOST:
             return
         self._phase = _LOST
-        self._reading = False
         self._waiting = None
-        self._watch()
+        self._watch(reading=False)
         self._poller.loop.call_soon(self._end, error)
 
     def _end(self, error: Exception | None) -> None:

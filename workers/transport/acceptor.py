@@ -26,8 +26,8 @@ from workers.transport.socket_transport import SocketTransport
 log = logging.getLogger(__name__)
 
 A_TURN: Final = 8  # connections that one turn of the loop accepts
-REST: Final = 1  # seconds without accepting, where the system has no descriptor or no memory left
-_NOTHING_LEFT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+REST: Final = 1  # seconds without accepting, where the system has no descriptor, memory or watch left
+_NOTHING_LEFT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC)
 
 
 def server_context(certificate: str, key: str) -> ssl.SSLContext:
@@ -102,7 +102,11 @@ class PlainAcceptor:
         protocol = self._make(address)
         transport = SocketTransport(self._poller, sock, protocol)
         protocol.connection_made(transport)
-        transport.resume_reading()
+        try:
+            transport.resume_reading()
+        except OSError:
+            transport.abort()
+            raise
 
 
 class TlsAcceptor:

@@ -116,15 +116,15 @@ class SocketTransport(asyncio.Transport):
         events = EPOLLIN if reading else 0
         if self._waiting is not None:
             events |= EPOLLOUT
-        before, self._events = self._events, events
-        if events == before:
+        if events == self._events:
             return
-        if not before:
+        if not self._events:
             self._poller.watch(self._socket.fileno(), events, self)
         elif events:
             self._poller.change(self._socket.fileno(), events)
         else:
             self._poller.forget(self._socket.fileno())
+        self._events = events
 
     # ---- reading -----------------------------------------------------------------------------------
 
@@ -137,7 +137,10 @@ class SocketTransport(asyncio.Transport):
         self._watch(reading=False)
 
     def resume_reading(self) -> None:
-        """Give what comes to the protocol, from the next turn on; nothing after `close`."""
+        """Give what comes to the protocol, from the next turn on; nothing after `close`.
+
+        Raises OSError where the system watches no more sockets (`fs.epoll.max_user_watches`).
+        """
         if self._phase == _OPEN:
             self._watch(reading=True)
 
@@ -162,9 +165,14 @@ class SocketTransport(asyncio.Transport):
     # ---- writing -----------------------------------------------------------------------------------
 
     def write(self, data: Data) -> None:
-        """Send now what the kernel takes, and the rest when it takes more; nothing after `close` or an error."""
-        if self._waiting is not None or self._phase or self._shut:
-            self._write_later(data)
+        """Send now what the kernel takes, and the rest when it takes more.
+
+        Nothing is sent after `close`, `write_eof` or an error; a writer learns of that as its protocol does.
+        """
+        if self._phase or self._shut:
+            return
+        if self._waiting is not None:
+            self._keep(data, 0)
             return
         try:
             sent = self._socket.send(data)
@@ -176,12 +184,6 @@ class SocketTransport(asyncio.Transport):
         if sent < len(data):
             self._waiting = _Unsent()
             self._keep(data, sent)
-
-    def _write_later(self, data: Data) -> None:
-        if self._shut and self._phase == _OPEN:
-            raise RuntimeError("nothing can be written after write_eof")
-        if self._waiting is not None and self._phase == _OPEN:
-            self._keep(data, 0)
 
     def _keep(self, data: Data, begin: int) -> None:
         waiting = self._waiting

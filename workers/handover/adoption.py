@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.bus.port import Position
@@ -16,8 +15,8 @@ from workers.node.client_connection import ClientConnection
 from workers.node.control_room import ORDER_ROOMS
 
 if TYPE_CHECKING:
-    from workers.bus.port import Entry
     from workers.node.node import Node
+    from workers.rooms.room import Room
     from workers.transport.endpoint import Endpoint
     from workers.transport.websocket import WebSocket
 
@@ -50,7 +49,7 @@ class Adoption:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._stops: list[Callable[[], None]] = []
+        self._kept: list[Room] = []  # the expected rooms
         self._waiting = 0  # rooms that are not followed yet
         self._followed = asyncio.Event()
         self._turn = asyncio.Lock()  # batches are adopted one after the other, each in its own turn of the loop
@@ -65,9 +64,11 @@ class Adoption:
     def expect(self, rooms: tuple[str, ...]) -> None:
         """Start to follow these rooms, so that arriving connections need not wait."""
         self._waiting += len(rooms)
-        self._stops += [self._node.hub.follow(room, _ignore, live=self._live) for room in rooms]
+        keep = self._node.hub.members.keep_room
+        self._kept += [keep(room, self) for room in rooms]
 
-    def _live(self) -> None:
+    def advance(self) -> None:
+        """One more of the expected rooms is followed."""
         self._waiting -= 1
         if not self._waiting:
             self._followed.set()
@@ -83,9 +84,9 @@ class Adoption:
 
     async def stop_following(self) -> None:
         """Stop following the expected rooms; those without members are followed for another half minute."""
-        stops, self._stops = self._stops, []
-        for number, stop in enumerate(stops):
-            stop()
+        kept, self._kept = self._kept, []
+        for number, room in enumerate(kept):
+            self._node.hub.members.drop_room(room)
             if number % STOPS_A_TURN == 0:
                 await asyncio.sleep(0)
 
@@ -162,7 +163,3 @@ class Adoption:
             if not page.entries:
                 return
             after = page.entries[-1].offset
-
-
-def _ignore(entry: Entry) -> None:
-    """The room is followed for its position, not for its entries."""

@@ -18,7 +18,7 @@ from workers.rooms.ports import PageReader, RoomHost
 from workers.rooms.room import Room, RoomTable
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
-from workers.rooms.types import Gap, Joined, LaggingMember, Reset, RoomMember, WaitingJoin
+from workers.rooms.types import Gap, Joined, LaggingMember, Reset, RoomMember, Waiting, WaitingJoin
 
 logger = logging.getLogger(__name__)
 
@@ -292,8 +292,19 @@ class Membership:
             if not (room.pins or room.live):
                 self.let_go(room)
 
+    def keep_room(self, name: str, waiting: Waiting) -> Room:
+        """Follow a room, whose members are about to come, until `drop_room`; `waiting` is told when it is current."""
+        room = self.room(name)
+        room.pins += 1
+        self._host.run(room, room.follower.wanted())
+        if room.current:
+            waiting.advance()
+        else:
+            room.wait_until_current(waiting)
+        return room
+
     def drop_room(self, room: Room) -> None:
-        """A room of a join is not wanted any more."""
+        """A room that was pinned is not wanted any more."""
         room.pins -= 1
         self.let_go(room)
 

@@ -27,7 +27,7 @@ from workers.rooms.flush import AT_ONCE, SLICE, FlushQueue
 from workers.rooms.follower import Follower, FollowPhase
 from workers.rooms.log_item import Item
 from workers.rooms.ring import Ring
-from workers.rooms.types import LaggingMember, LaggingMembers, RoomMember, SoleMember, Transport, WaitingJoin
+from workers.rooms.types import LaggingMember, LaggingMembers, RoomMember, SoleMember, Transport, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Room:
     """
 
     __slots__ = (
-        "_changes", "_flight", "_flushes", "_flushing", "_joins", "_special_members", "_taken", "batch", "dirty",
+        "_changes", "_flight", "_flushes", "_flushing", "_special_members", "_taken", "_waiting", "batch", "dirty",
         "epoch", "follower", "line", "listeners", "live", "name", "offset", "pins", "ring", "slow_consumers",
         "squeezed",
     )  # fmt: skip
@@ -101,7 +101,7 @@ class Room:
         self.slow_consumers: LaggingMembers | None = None
         self.listeners: tuple[LogListener, ...] = ()
         self.pins = 0  # joins under way: while there are any, the room is needed
-        self._joins: list[WaitingJoin] | None = None  # those that wait for this room to be current
+        self._waiting: list[Waiting] | None = None  # those that wait for this room to be current
         self.line = 0  # counts resets: a cursor from an earlier line has to be judged by the log
         self.batch: list[Item] | tuple[()] = ()  # a list while it holds any
         self.dirty = False  # in the flush queue, which sets it
@@ -195,12 +195,12 @@ class Room:
         if self.slow_consumers is not None:
             self.slow_consumers.pop(member, None)
 
-    def wait_until_current(self, join: WaitingJoin) -> None:
-        """Continue a join when the room is current."""
-        if self._joins is None:
-            self._joins = []
-        if join not in self._joins:
-            self._joins.append(join)
+    def wait_until_current(self, waiting: Waiting) -> None:
+        """Tell `waiting` when the room is current."""
+        if self._waiting is None:
+            self._waiting = []
+        if waiting not in self._waiting:
+            self._waiting.append(waiting)
 
     def add_listener(self, listener: LogListener) -> None:
         self.listeners = (*self.listeners, listener)
@@ -243,9 +243,9 @@ class Room:
         self.epoch, self.offset = self.follower.epoch, self.follower.offset
         for listener in self.listeners:
             listener.on_current()
-        joins, self._joins = self._joins, None
-        for join in joins or ():
-            join.advance()
+        waiting, self._waiting = self._waiting, None
+        for one in waiting or ():
+            one.advance()
 
     def forget_log(self) -> int:
         """The room is not followed any more. Returns the change of the ring in bytes."""

@@ -45,14 +45,18 @@ class RoomMember(Protocol):
         """Close the connection, which reads too slowly."""
 
 
-class WaitingJoin(Protocol):
-    """A join that waits for rooms to be current (`join.PendingJoin`)."""
+class Waiting(Protocol):
+    """Something that waits for rooms to be current."""
+
+    def advance(self) -> None:
+        """One of the rooms is current."""
+
+
+class WaitingJoin(Waiting, Protocol):
+    """A join that waits for its rooms (`join.PendingJoin`)."""
 
     @property
     def member(self) -> RoomMember: ...
-
-    def advance(self) -> None:
-        """Announce and admit the member if every room is ready."""
 
 
 class LaggingMember(Protocol):

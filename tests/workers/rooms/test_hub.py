@@ -110,6 +110,26 @@ async def test_the_worker_itself_follows_a_room(sides):
     assert two.hub.rooms["!control"].follower.phase.value == "linger"
 
 
+async def test_a_room_whose_members_are_about_to_come_is_followed_until_it_is_dropped(sides):
+    told: list[str] = []
+
+    class Arrivals:
+        def advance(self) -> None:
+            told.append("current")
+
+    side, arrivals = await sides(), Arrivals()
+    members = side.hub.members
+    room = members.keep_room("lobby", arrivals)
+    assert not told and room.needed
+    await until(lambda: told)
+    assert room.current
+    assert members.keep_room("lobby", arrivals) is room and len(told) == 2, "told at once, as the room is current"
+    members.drop_room(room)
+    assert room.needed and room.current
+    members.drop_room(room)
+    assert not room.needed and room.follower.phase.value == "linger"
+
+
 async def test_a_join_that_is_over_leaves_nothing_for_the_collector(sides, connect):
     side = await sides()
     peer = await connect(side)

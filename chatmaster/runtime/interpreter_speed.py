@@ -16,7 +16,7 @@ import importlib.util
 import sys
 import time
 
-ROUNDS = 9  # of about 0.7 ms; the fastest counts, since nothing but the work can make all of them slow
+ROUNDS = 25  # of about 0.7 ms; the fastest counts: what else the machine does seldom slows all of them
 STEPS = 4000
 
 

@@ -94,9 +94,8 @@ class Adoption:
         """Continue held connections."""
         endpoint = self.endpoint
         assert endpoint is not None  # else there was no credit, and no offer
-        attached = endpoint.attach([(one.fd, one.snapshot.socket) for one in arrived])
         async with self._turn:
-            self._adopt_batch(arrived, attached)
+            self._adopt_batch(arrived, endpoint.attach([(one.fd, one.snapshot.socket) for one in arrived]))
 
     def _adopt_batch(self, arrived: list[HeldConnection], attached: list[WebSocket | Exception]) -> None:
         for one, ws in zip(arrived, attached, strict=True):

@@ -7,9 +7,7 @@ overtakes. redis-py's own retries are not used because they did just that. With 
 MULTI/EXEC, so that either all of it was carried out or none.
 
 After a batch of many commands the next one may wait a little for more: what a batch costs the store, the workers and
-the readers is then paid for more of them. Neither a command that comes alone nor a long queue waits for that. The wait
-ends at a tick of the clock that all workers of a host share: what they publish then comes to each of them at once, is
-read by one system call, and leaves by one write to each reader.
+the readers is then paid for more of them. Neither a command that comes alone nor a long queue waits for that.
 
 When the connection is lost under a batch, the outcome is unknown. Commands that may be sent twice go back to
 the head of the queue; the others get `Unavailable`. Whatever was not sent yet waits for its deadline.
@@ -22,7 +20,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from math import ceil, floor
 from typing import Any
 
 import hiredis
@@ -38,11 +35,10 @@ BATCH = 256  # commands: about 4 ms of the store's time
 BATCH_BYTES = 1 << 20
 QUEUE_BYTES = 16 << 20  # 4 ms of full frames for a second; beyond it callers are told at once
 MANY = 4  # commands in a batch: more are likely to come while the next one waits
-PATIENCE = 0.003  # seconds between two ticks: at one of them such a batch is followed by the next
+PATIENCE = 0.003  # seconds between the sending of such a batch and the next
 ENOUGH = 64 * 1024  # bytes in the queue: a larger batch would save nothing more
 SWEEP = 0.25  # seconds between looks at the deadlines
 
-_NEAR = 0.01  # of a period: a clock of milliseconds says a tick's time a little too early or too late
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 
@@ -206,9 +202,8 @@ class Pipeline:
         if not self._may_send:
             return
         wait = 0.0
-        if self._sent >= MANY and self._queued_bytes < ENOUGH and self._patience:
-            now = self._loop.time()
-            wait = next_tick(now, self._sent_at, self._patience) - now
+        if self._sent >= MANY and self._queued_bytes < ENOUGH:
+            wait = self._sent_at + self._patience - self._loop.time()
         if wait > 0:
             self._scheduled = True
             self._loop.call_later(wait, self._flush_now)
@@ -351,11 +346,6 @@ class Pipeline:
             for command in self._flight:
                 command.again = command.again and command.deadline > now
             self._reconnect()
-
-
-def next_tick(now: float, last: float, period: float) -> float:
-    """The first multiple of `period` seconds that is not before `now` and lies in a later period than `last`."""
-    return period * max(ceil(now / period - _NEAR), floor(last / period + _NEAR) + 1)
 
 
 def _refusal(command: StoreCommand, words: str) -> BusError:

@@ -66,7 +66,7 @@ class Heard:
             entry
             for name, publication in self.publications
             if name == room
-            for entry in publication.entries(len(publication))
+            for entry in publication.entries(len(publication.packed))
         ]
 
 

@@ -28,7 +28,7 @@ async def test_what_waits_together_is_published_as_one_and_reported_as_one(under
     placed = await asyncio.gather(*(under.publish("lobby", b'{"n":%d}' % number) for number in range(10)))
     await until(lambda: len(under.heard.entries("lobby")) == 10)
     ((_, publication),) = under.heard.publications
-    entries = publication.entries(len(publication))
+    entries = publication.entries(len(publication.packed))
     assert [(entry.offset, entry.time) for entry in entries] == [(one.offset, one.time) for one in placed]
     assert [entry.payload for entry in entries] == [b'{"n":%d}' % number for number in range(10)]
     assert under.heard.kept == [("lobby", placed[-1], 10)]

@@ -155,9 +155,6 @@ class Publication(Struct, frozen=True):
     packed: Sequence[tuple[EntryHead, bytes]]  # see `EntryHead.entry`
     changes: bool = False  # whether some of them change earlier ones
 
-    def __len__(self) -> int:
-        return len(self.packed)
-
     def entries(self, count: int) -> list[Entry]:
         """The last `count` entries."""
         start = len(self.packed) - count

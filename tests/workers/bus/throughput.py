@@ -31,7 +31,7 @@ class Counting:
         self.ready = asyncio.Event()
 
     def received(self, room: str, publication: Publication) -> None:
-        self.count += len(publication)
+        self.count += len(publication.packed)
 
     def placed(self, room: str, last: Placed, count: int, seconds: float) -> None: ...
 

@@ -364,8 +364,8 @@ class NoGapCheck(Follower):
 
     def received(self, publication):
         if self.current and publication.epoch == self.epoch and publication.first > self.offset:
-            self.offset = publication.first + len(publication) - 1
-            return len(publication)
+            self.offset = publication.first + len(publication.packed) - 1
+            return len(publication.packed)
         return super().received(publication)
 
 

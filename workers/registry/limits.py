@@ -262,7 +262,7 @@ class ConnectionLimits:
         if not self._lease.registered:
             return self.wake(RETRY)
         held, due = [], []
-        for subject in self.tally.take(CONCURRENT - len(self._under_way)):
+        for subject in self.tally.take(max(0, CONCURRENT - len(self._under_way))):
             if subject in self._under_way or subject in self._asking:
                 held.append(subject)
             elif self._counted(subject):

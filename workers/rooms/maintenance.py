@@ -125,7 +125,9 @@ class Maintenance:
             lag = slow_consumer.lag()
             if lag < slow_consumer.least:
                 slow_consumer.least, slow_consumer.since = lag, now
-            elif now - slow_consumer.since > self._lag_timeout:
+            elif (
+                now - slow_consumer.since > self._lag_timeout and slow_consumer.member.ws.is_open
+            ):  # in each of its rooms
                 self._stats.cut += 1
                 slow_consumer.member.cut(CloseCode.TOO_SLOW)
 

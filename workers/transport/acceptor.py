@@ -68,7 +68,15 @@ class PlainAcceptor:
 
     def _listen(self) -> None:
         self._resting = None
-        self._poller.watch(self._socket.fileno(), select.EPOLLIN, self)
+        try:
+            self._poller.watch(self._socket.fileno(), select.EPOLLIN, self)
+        except OSError as error:
+            self._rest(error)
+
+    def _rest(self, error: OSError) -> None:
+        """Accept nothing for a while; the socket is not watched."""
+        log.error("no connection can be accepted for %s s: %s", REST, error)
+        self._resting = asyncio.get_running_loop().call_later(REST, self._listen)
 
     def close(self) -> None:
         """See `Acceptor`."""
@@ -91,9 +99,8 @@ class PlainAcceptor:
 
     def _on_error(self, error: OSError) -> None:
         if error.errno in _NOTHING_LEFT:
-            log.error("no connection can be accepted for %d s: %s", REST, error)
             self._poller.forget(self._socket.fileno())
-            self._resting = asyncio.get_running_loop().call_later(REST, self._listen)
+            self._rest(error)
         elif not isinstance(error, (BlockingIOError, InterruptedError, ConnectionAbortedError)):
             log.warning("a connection could not be accepted: %s", error)
 

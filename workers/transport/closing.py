@@ -14,8 +14,11 @@ The owner is notified once, as soon as it can no longer use the connection, howe
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import struct
 import sys
+import termios
 from typing import Final
 
 from workers.close_codes import CloseCode
@@ -31,6 +34,8 @@ CLOSING: Final = 1
 DRAINING: Final = 2
 GONE: Final = 3
 FROZEN: Final = 4  # offered to another process: this process neither reads nor writes
+
+_INT: Final = struct.Struct("i")
 
 
 class PendingOutput:
@@ -105,6 +110,13 @@ class ClosingProtocol(asyncio.Protocol):
     def buffered(self) -> int:
         """Bytes that wait in this process for the reader."""
         return self.transport.get_write_buffer_size()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the reader's machine has not taken yet, in this process and in the kernel's buffer."""
+        sock = self.transport.get_extra_info("socket")
+        in_kernel = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+        return self.buffered + int(_INT.unpack(in_kernel)[0])
 
     @property
     def is_open(self) -> bool:

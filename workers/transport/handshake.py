@@ -264,12 +264,12 @@ class Handshake(asyncio.Protocol):
         connection.connection_made(self.transport)
         connection.data_received(data)
 
-    def take_back(self, request: bytes) -> None:
-        """On a connection that carried plain HTTP, a request for a WebSocket came."""
+    def take_back(self, request: bytes, rest: bytes) -> None:
+        """On a connection that carried plain HTTP, a request for a WebSocket came, and `rest` after it."""
         self.transport.set_protocol(self)
         self.shared.on_taken_back(self)
         if not self.transport.is_closing():  # evicted at once
-            self._receive_request(request, b"")
+            self._receive_request(request, rest)
 
     def _client(self, agreed: Agreed) -> tuple[str, int]:
         """Address and port of the client, as trusted proxies report it."""

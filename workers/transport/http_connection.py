@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from httptools import HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from workers.http.site import EXTENSION
@@ -43,8 +45,8 @@ class Beginning(Protocol):
     peer: tuple[str, int]
     remote: tuple[str, int] | None  # as a PROXY header says
 
-    def take_back(self, request: bytes) -> None:
-        """A request for a WebSocket came: the connection is the handshake's again."""
+    def take_back(self, request: bytes, rest: bytes) -> None:
+        """A request for a WebSocket came, and `rest` after it: the connection is the handshake's again."""
 
     def linger(self) -> None:
         """The last answer is written: the connection ends when its client closes, or after some time."""
@@ -77,6 +79,7 @@ class HttpConnection(HttpToolsProtocol):
         self._progress = shared.now()  # when the client last sent or took something
         self.written = 0  # bytes of all answers
         self._taken = 0  # bytes of them that had left this process when that was last looked at
+        self._data = b""  # what is being parsed
         self._lingering = False  # the last answer is written; what the client still sends is discarded
 
     # ---- the connection ----------------------------------------------------------------------------
@@ -100,7 +103,9 @@ class HttpConnection(HttpToolsProtocol):
         if self._lingering:
             return
         before = self._head
+        self._data = data
         super().data_received(data)
+        self._data = b""
         if self._head and self._head == before and not self.transport.is_closing():
             self._head += len(data)
             if self._head > self._shared.config.header_size:
@@ -277,7 +282,13 @@ class HttpConnection(HttpToolsProtocol):
         self.connections.discard(self)
         self._unset_keepalive_if_required()
         lines = [b"GET " + self.url + b" HTTP/1.1", *(name + b": " + value for name, value in self.headers)]
-        self._handshake.take_back(b"\r\n".join((*lines, b"", b"")))
+        self._handshake.take_back(b"\r\n".join((*lines, b"", b"")), self._after_upgrade())
+
+    def _after_upgrade(self) -> bytes:
+        """What came behind the request that the parser has just found to be an upgrade."""
+        found = sys.exc_info()[1]
+        assert isinstance(found, HttpParserUpgrade)
+        return self._data[found.args[0] :]
 
     # ---- the last answer -----------------------------------------------------------------------------
 

@@ -62,7 +62,11 @@ class PingedSocket(Expiring, Protocol):
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for the reader."""
+        """Bytes that wait in this process for the reader."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the reader's machine has not taken yet, in this process and in the kernel."""
 
     def ping(self) -> None:
         """Send a ping."""
@@ -166,7 +170,7 @@ class Keepalive:
             return
         self._stalls.pop(ws, None)
         if not ws.reading_paused:  # while reading is paused, a pong would not be read
-            if waiting := ws.buffered:
+            if waiting := ws.unsent:
                 self._backlogs[ws] = waiting
             ws.ping()
             self._answers.set(ws, now)
@@ -176,7 +180,7 @@ class Keepalive:
         before = self._backlogs.pop(ws, 0)
         if not ws.is_open or ws.heard or ws.reading_paused or ws.writing_paused:
             return
-        waiting = ws.buffered
+        waiting = ws.unsent
         if waiting < before:
             self._backlogs[ws] = waiting
             self._answers.set(ws, now)

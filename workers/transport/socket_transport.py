@@ -39,6 +39,8 @@ class _Unsent:
     def add(self, data: Data, begin: int) -> None:
         """Keep what comes after `begin`; the bytes of one message to many readers are kept once."""
         part = bytes(data)
+        if len(part) == begin:
+            return  # a system call that takes only empty parts takes nothing, again and again
         self.parts.append(memoryview(part)[begin:] if begin else part)
         self.size += len(part) - begin
 

@@ -84,6 +84,19 @@ async def test_a_websocket_may_follow_on_a_kept_connection(serve) -> None:
     assert served.endpoint.shared.peers.count("127.0.0.1") == 0
 
 
+@pytest.mark.parametrize("cut", [0, 1, 4])
+async def test_frames_that_come_with_the_request_for_a_websocket_are_read(serve, cut) -> None:
+    served = await serve(http=echo)
+    peer = await served.connect()
+    peer.write(request())
+    await answer(peer)
+    frame = text("hello")
+    peer.write(upgrade(path="/ws") + frame[: len(frame) - cut])
+    await peer.accepted()
+    peer.write(frame[len(frame) - cut :])
+    assert await peer.message() == "hello"
+
+
 async def test_a_connection_that_ends_is_forgotten_by_every_account(serve) -> None:
     served = await serve(http=echo)
     for last in (b"", request(), request() + b"GET /half", request("/a", "Content-Length: 9", method="PUT")):

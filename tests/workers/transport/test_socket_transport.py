@@ -13,7 +13,7 @@ import pytest
 
 from tests.workers.transport.serving import until
 from workers.transport.poller import A_TURN, SocketPoller
-from workers.transport.socket_transport import READ_SIZE, SocketTransport
+from workers.transport.socket_transport import PARTS, READ_SIZE, SocketTransport
 
 LARGE = 4 << 20  # bytes; more than the kernel takes of a socket that nobody reads
 
@@ -128,6 +128,16 @@ async def test_what_the_kernel_does_not_take_is_sent_later_and_in_order(pair: Ca
     assert await one.read(len(sent)) == sent
     await until(lambda: one.transport.get_write_buffer_size() == 0)
     assert one.protocol.told == ["paused", "resumed"]
+    await ended(one)
+
+
+async def test_many_empty_writes_hold_nothing_up(pair: Callable[[], Pair]) -> None:
+    one = pair()
+    one.transport.write(b"x" * LARGE)
+    for _ in range(2 * PARTS):
+        one.transport.write(b"")
+    one.transport.write(b"y")
+    assert await one.read(LARGE + 1) == b"x" * LARGE + b"y"
     await ended(one)
 
 

@@ -17,6 +17,7 @@ from workers.rooms.ports import RoomHost
 from workers.rooms.room import Room
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
+from workers.rooms.types import RoomMember
 from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -118,18 +119,19 @@ class Maintenance:
 
     def _check_slow_consumers(self, now: float) -> None:
         self._stats.lagging = len(self._slow_consumers)
-        for slow_consumer in list(self._slow_consumers.values()):
+        late: dict[RoomMember, None] = {}  # each once, though it may lag in several rooms
+        for slow_consumer in self._slow_consumers.values():
             if not slow_consumer.member.paused:
                 slow_consumer.since = now  # the member waits for the worker, not the worker for the member
                 continue
             lag = slow_consumer.lag()
             if lag < slow_consumer.least:
                 slow_consumer.least, slow_consumer.since = lag, now
-            elif (
-                now - slow_consumer.since > self._lag_timeout and slow_consumer.member.ws.is_open
-            ):  # in each of its rooms
-                self._stats.cut += 1
-                slow_consumer.member.cut(CloseCode.TOO_SLOW)
+            elif now - slow_consumer.since > self._lag_timeout:
+                late[slow_consumer.member] = None
+        self._stats.cut += len(late)
+        for member in late:
+            member.cut(CloseCode.TOO_SLOW)
 
     async def _patrol(self) -> None:
         while True:

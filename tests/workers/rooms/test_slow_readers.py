@@ -62,12 +62,12 @@ async def test_one_that_never_reads_is_cut_and_costs_little_memory(sides, connec
 
 
 async def test_one_that_lags_in_two_rooms_is_cut_once(sides, connect):
-    side = await sides(lag_timeout=0.5)
-    stuck = await connect(side, high_water=64 * KIB, buffer=8 * KIB)
+    side = await sides(lag_timeout=1.0, history_size=100_000)
+    stuck = await connect(side, high_water=1 << 20, buffer=8 * KIB)
     await stuck.join("lobby", "hall")
     while stuck.cut_with is None:
-        await fill(side, "lobby", 400 * KIB, 8 * KIB)
-        await fill(side, "hall", 400 * KIB, 8 * KIB)
+        await fill(side, "lobby", 800 * KIB, 8 * KIB)
+        await fill(side, "hall", 800 * KIB, 8 * KIB)
     assert side.hub.tally.cut == 1
 
 

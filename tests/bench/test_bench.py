@@ -6,8 +6,9 @@ import xml.etree.ElementTree as ET
 
 import msgspec
 import pytest
+import uvloop
 
-from tests.bench import curves, peers, report, run, svg, targets
+from tests.bench import curves, peers, report, run, svg, targets, writes
 from tests.bench.curves import Curve, TooMany
 from tests.bench.run import Figure
 from tests.bench.scenarios import SCENARIOS, Scenario
@@ -201,3 +202,9 @@ def test_many_rooms_are_spread_over_several_loads():
     assert curves.shares(20_000, 15_000, 2) == [(0, 10_000), (10_000, 10_000)]
     assert curves.shares(22, 10, 2) == [(0, 6), (6, 8), (14, 8)]
     assert curves.rooms(30, 0.5, per_load=20) > 0  # each load has got exactly what was said in its rooms
+
+
+def test_writes_are_compared_by_three_ways() -> None:
+    found = uvloop.run(writes.measure(members=20, rounds=3))
+    assert list(found) == ["uvloop", "chatmaster", "send alone"]
+    assert all(len(values) == 3 and min(values) > 0 for values in found.values())

@@ -206,19 +206,10 @@ class RoomEntries:
         return states
 
     def _state(self, joined: Joined, info: RoomInfo, user: str) -> RoomState:
-        members, position = None, info.position
+        members, position = None, info.position  # no position: a new guest, who has read nothing anywhere
         if info.members is not None and info.rule.presence:
             members = max(self._presence.count(joined.room), info.members)
-        if position is None:  # a new guest, who has read nothing anywhere
-            return RoomState(
-                room=joined.room,
-                epoch=joined.epoch,
-                offset=joined.offset,
-                recovered=joined.recovered,
-                members=members,
-                topic=info.rule.topic or None,
-            )
-        if joined.epoch.startswith(position.log):
+        if position is not None and joined.epoch.startswith(position.log):
             items = self._hub.recent(joined.room, first_of_interest(position), joined.offset)
             position = counted_to(position, joined.offset, items, user)
         return RoomState(
@@ -227,10 +218,10 @@ class RoomEntries:
             offset=joined.offset,
             recovered=joined.recovered,
             members=members,
-            unread=position.unread,
-            read=position.read,
+            unread=position.unread if position is not None else None,
+            read=position.read if position is not None else None,
             topic=info.rule.topic or None,
-            mentions=mentions_of(joined.room, position),
+            mentions=mentions_of(joined.room, position) if position is not None else None,
         )
 
     # ---- places in rooms with a limit ----------------------------------------------------------------

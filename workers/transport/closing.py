@@ -114,8 +114,11 @@ class ClosingProtocol(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Bytes that the reader's machine has not taken yet, in this process and in the kernel's buffer."""
-        sock = self.transport.get_extra_info("socket")
-        in_kernel = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+        try:
+            descriptor = self.transport.get_extra_info("socket").fileno()
+            in_kernel = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(_INT.size))
+        except (OSError, ValueError):  # the socket is closed, and `connection_lost` follows
+            return self.buffered
         return self.buffered + int(_INT.unpack(in_kernel)[0])
 
     @property

@@ -14,6 +14,8 @@ from tests.support.wait import until_async
 from tests.workers.presence.site import Site, encoded
 from workers.bus.script import Script
 from workers.registry import AuditEntry
+from workers.registry.limits import CONCURRENT
+from workers.registry.registry import Carried
 
 Start = Callable[..., Awaitable[Site]]
 
@@ -179,6 +181,32 @@ async def test_all_connections_of_a_user_that_move_at_once_are_counted_once(star
         return not await one.registry.is_online("ann")
 
     await until_async(only_there)
+
+
+async def test_more_counts_under_way_than_are_begun_at_once_delay_the_others_and_no_more(
+    start: Start, store: RedisServer
+) -> None:
+    """Ten thousand connections arrive from another worker while the store is slow."""
+    one = await start("one")
+    failed: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context))
+    arrived = [f"u{number}" for number in range(CONCURRENT + 200)]
+    store.freeze()
+    try:
+        for user in arrived:
+            one.registry.thaw(f"c-{user}", user, "", Carried("another", {user: 0}, {}))
+        await until_async(lambda: len(one.registry._counts._under_way) > CONCURRENT)
+        one.registry.release("c-u0")  # a change, which waits for those under way
+        timer = one.registry._counts._timer
+        await until_async(lambda: one.registry._counts._timer is not timer)
+    finally:
+        store.thaw()
+
+    async def counted() -> bool:
+        return await one.registry.count() == len(arrived) - 1
+
+    await until_async(counted)
+    assert failed == []
 
 
 async def test_a_ban_is_known_at_the_next_hello(start: Start) -> None:

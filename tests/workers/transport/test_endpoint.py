@@ -137,6 +137,20 @@ async def test_the_same_over_tls(serve, certificate) -> None:
     await until(lambda: served.endpoint.shared.counts.connections == 0)
 
 
+async def test_pings_go_over_tls_too(serve, certificate) -> None:
+    served = await serve(tls=server_context(*certificate), ping_interval=0.2, ping_timeout=0.3)
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    connecting = asyncio.open_connection("127.0.0.1", served.port, ssl=trusting, server_hostname="localhost")
+    peer = Peer(*await connecting)
+    served.peers.append(peer)
+    peer.write(upgrade())
+    await peer.accepted()
+    assert (await peer.next()).opcode == 9
+    assert served.app.seen[0].ws.unsent >= 0
+    await until(lambda: served.app.seen[0].closes, 20)  # it answers none
+    assert served.app.seen[0].closes[0][0] == 4010
+
+
 async def test_a_client_without_tls_costs_nothing_lasting(serve, certificate) -> None:
     served = await serve(tls=server_context(*certificate), handshake_timeout=0.3)
     silent = await served.connect()

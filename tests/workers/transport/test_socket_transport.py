@@ -357,23 +357,18 @@ async def test_a_socket_that_another_process_has_too_is_told_of_no_more(pair: Ca
     await ended(one)
 
 
-async def test_a_descriptor_that_is_used_again_gets_nothing_of_the_old_one(pair: Callable[[], Pair]) -> None:
-    """One socket's data ends another one, whose descriptor a third one gets, in the middle of one turn's events."""
+async def test_one_that_is_ended_in_a_turn_gets_nothing_more_in_that_turn(pair: Callable[[], Pair]) -> None:
+    """Both are ready when the kernel is asked; what the first one brings ends the second one."""
     one, other = pair(), pair()
-    third: list[Pair] = []
-
-    def replace(data: bytes) -> None:
-        other.transport.abort()
-
-    one.protocol.on_data = replace
+    one.protocol.on_data = lambda data: other.transport.abort()
     one.peer.sendall(b"x")
     other.peer.sendall(b"y")
     await until(lambda: other.protocol.lost)
-    third.append(pair())
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert third[0].protocol.data == b""
-    third[0].peer.sendall(b"z")
-    await until(lambda: third[0].protocol.data == b"z")
-    await ended(third[0])
+    assert other.protocol.told == ["lost"]
+    assert other.protocol.data == b""
+    third = pair()  # on the descriptor of the second one
+    third.peer.sendall(b"z")
+    await until(lambda: third.protocol.data == b"z")
+    assert other.protocol.data == b""
+    await ended(third)
     await ended(one)

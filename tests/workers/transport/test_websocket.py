@@ -133,21 +133,28 @@ async def test_pings_keep_a_live_peer_and_end_a_dead_one(serve) -> None:
 
 async def test_a_reader_that_takes_what_is_before_the_ping_is_alive(serve) -> None:
     """All of it is in this kernel's buffer, and the reader needs longer for it than for answering a ping."""
-    _, owner, peer = await open_pair(serve, ping_interval=0.2, ping_timeout=0.4)
+    _, owner, peer = await open_pair(serve, ping_interval=0.2, ping_timeout=0.8)
     sock = peer.writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
     peer.writer.transport.pause_reading()
     for _ in range(20):
         owner.ws.send(bytes(50_000))
     await until(lambda: owner.ws.buffered == 0)
-    taken = 0
-    for _ in range(12):
-        await asyncio.sleep(0.15)  # the reader's own pace, not a wait
-        taken += len(os.read(sock.fileno(), 80_000))
-    assert taken > 500_000
+    taken, end = 0, asyncio.get_running_loop().time() + 2.5  # three times as long as a ping may be unanswered
+    while asyncio.get_running_loop().time() < end:
+        taken += len(os.read(sock.fileno(), 32_768))
+        await asyncio.sleep(0.1)  # the reader's own pace, not a wait
+    assert 0 < owner.ws.unsent < 1_000_000 - taken
     assert owner.closes == []
-    await until(lambda: owner.closes)  # now nothing is read any more
+    await until(lambda: owner.closes, 20)  # now nothing is read any more
     assert owner.closes[0][0] == 4010
+
+
+async def test_a_closed_socket_has_nothing_unsent_in_the_kernel(serve) -> None:
+    served, owner, _ = await open_pair(serve)
+    owner.ws.abort()
+    await until(lambda: served.endpoint.shared.counts.connections == 0)
+    assert owner.ws.unsent == 0
 
 
 async def test_any_traffic_is_a_sign_of_life(serve) -> None:

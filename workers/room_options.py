@@ -76,10 +76,10 @@ def retention(settings: Settings) -> Callable[[str], tuple[int, int]]:
     of_guests = store.history_size, min(store.history_ttl, store.guest_ttl)
 
     def of(room: str) -> tuple[int, int]:
-        if is_internal(room):  # the operator's patterns never match the server's own rooms
-            return max(INTERNAL_HISTORY_SIZE, store.history_size), store.history_ttl
         if is_inbox(room):  # of which there is one for each user: too many to remember the rule of each
             return of_guests if is_guest_inbox(room) else unmatched
+        if is_internal(room):  # the operator's patterns never match the server's own rooms
+            return max(INTERNAL_HISTORY_SIZE, store.history_size), store.history_ttl
         rule = options.of(room)
         size = store.history_size if rule.history_size is None else rule.history_size
         return size, store.history_ttl if rule.history_ttl is None else rule.history_ttl

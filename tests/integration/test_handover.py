@@ -80,6 +80,39 @@ async def test_session_user_and_rooms_survive_a_reload_and_orders_still_find_the
     assert "on_worker_reload ran" in server.log()
 
 
+LATE = """
+from workers import Worker
+
+worker = Worker("websocket://127.0.0.1:8000")
+
+@worker.on_connect
+def came(connection):
+    connection.send(f"{connection.ordered} {connection.sent}")
+
+@worker.on_message
+async def ordered(connection, data):
+    await worker.send_to_connection(connection.id, data)
+"""
+
+
+async def test_a_connection_is_younger_than_every_order_that_was_given_before(chatmaster: Make, tmp_path: Path) -> None:
+    """Else the orders that are repeated when others move here would be carried out for it, too."""
+    path = tmp_path / "program.py"
+    path.write_text(LATE)
+    server = await asyncio.to_thread(chatmaster, str(path), workers=1)
+    async with await RawSocket.open(server.url) as first:
+        assert str(await first.read_message()) == "0 0"
+        for number in range(3):
+            first.send_text(f"order {number}")
+            assert await first.read_message() == f"order {number}"
+
+        async def heard_by_a_new_one() -> bool:
+            async with await RawSocket.open(server.url) as later:
+                return str(await later.read_message()) == "0 3"
+
+        await until_async(heard_by_a_new_one, what="the orders are older than who comes now")
+
+
 async def test_a_busy_room_misses_nothing_while_workers_are_reloaded_and_scaled(chatmaster: Make) -> None:
     server = chatmaster(workers=2, settings={"limits.rate": 0, "master.drain_timeout": 10})
     async with AsyncExitStack() as stack:

@@ -8,6 +8,7 @@ room.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from chatmaster.store import layout
 from chatmaster.store.layout import SHARDS, shard_of
@@ -18,6 +19,11 @@ def of_log(name: str, room: str) -> tuple[str, str, str, str]:
     """The keys of a room's log: meta, messages, overlay, changes."""
     meta, log, overlay, changes = layout.keys(name, room, "meta", "log", "overlay", "changes")
     return meta, log, overlay, changes
+
+
+def of_logs(name: str, rooms: Sequence[str]) -> list[str]:
+    """The keys of many rooms' logs, as of one, in the order of the rooms."""
+    return layout.keys_of_all(name, rooms, "meta", "log", "overlay", "changes")
 
 
 shares_channel = is_inbox  # whether a room's channel carries other rooms too

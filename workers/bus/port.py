@@ -251,6 +251,9 @@ class Bus(Protocol):
     def publish_note(self, room: str, note: bytes) -> None:
         """Publish without keeping; may be lost."""
 
+    def follows(self, room: str) -> bool:
+        """Whether what is published in a room comes without `subscribe`: it shares a channel that is followed now."""
+
     def subscribe(self, room: str) -> None:
         """Ask for a room; `Sink.subscribed` answers.
 

@@ -155,6 +155,10 @@ class RedisBus(StoreBus):
 
     # ---- subscribing -------------------------------------------------------------------------------
 
+    def follows(self, room: str) -> bool:
+        """See the port."""
+        return keys.shares_channel(room) and self._subscription.follows_shared
+
     def subscribe(self, room: str) -> None:
         """See the port."""
         self._subscription.subscribe(room)

@@ -109,6 +109,10 @@ class StoreBus(ABC):
         """Publications that the store refused or did not answer."""
 
     @abstractmethod
+    def follows(self, room: str) -> bool:
+        """See the port."""
+
+    @abstractmethod
     def subscribe(self, room: str) -> None:
         """See the port."""
 
@@ -180,7 +184,7 @@ class StoreBus(ABC):
         def answered(reply: Any) -> None:
             done(reply if isinstance(reply, BusError) else unpack_states(reply))
 
-        own = [part for room in rooms for part in keys.of_log(self._name, room)]
+        own = keys.of_logs(self._name, rooms)
         ttls = [self._retention(room)[1] for room in rooms]
         self._send_read(self._states_script, own, [self._seed, *ttls], answered)
 

@@ -66,9 +66,14 @@ class Subscription:
     def usable(self) -> bool:
         return self._link is not None
 
+    @property
+    def follows_shared(self) -> bool:
+        """Whether the store has confirmed the channels that many rooms share."""
+        return not self._missing
+
     def subscribe(self, room: str) -> None:
         if keys.shares_channel(room):
-            if not self._missing:
+            if self.follows_shared:
                 self._sink.subscribed(room)
             return
         channel = self._channel(room)

@@ -201,7 +201,8 @@ class ChatApplication:
 
     def _new_session(self, connection: ClientConnection, now: float) -> ChatSession:
         """A session of nobody, or of the user whom the program's `on_handshake` named. Raises ValueError."""
-        address, accepted = self._network_of(connection), connection.ws.accepted
+        address = network_of(connection.ws.address, self._context.limits.ipv6_prefix)
+        accepted = connection.ws.accepted
         if accepted is None or not accepted.user:
             return ChatSession(self._context, connection.id, now, address=address)
         login = identity_of_login(accepted.user, accepted.session)

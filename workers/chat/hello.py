@@ -92,8 +92,7 @@ class HelloFlow:
         names: list[str] = []  # the name that is claimed for this hello, until the connection has it
         try:
             # What needs no answer of the store costs no coroutine: most who come are new, in rooms that are known.
-            connection = client.connection
-            asked = self._registry.count_in(connection.id, identity.user, connection.ws.address, new=identity.fresh)
+            asked = self._registry.count_in(client.connection.id, identity.user, session.address, new=identity.fresh)
             refusal = await self._over_limit(client, asked) if asked else None
             if refusal is None and not sanctions.none:
                 if banned := self._banned(client, identity):

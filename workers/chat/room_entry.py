@@ -206,10 +206,19 @@ class RoomEntries:
         return states
 
     def _state(self, joined: Joined, info: RoomInfo, user: str) -> RoomState:
-        members, position = None, info.position  # no position: a new guest, who has read nothing anywhere
+        members, position, topic = None, info.position, info.rule.topic or None
         if info.members is not None and info.rule.presence:
             members = max(self._presence.count(joined.room), info.members)
-        if position is not None and joined.epoch.startswith(position.log):
+        if position is None:  # a new guest, who has read nothing anywhere
+            return RoomState(
+                room=joined.room,
+                epoch=joined.epoch,
+                offset=joined.offset,
+                recovered=joined.recovered,
+                members=members,
+                topic=topic,
+            )
+        if joined.epoch.startswith(position.log):
             items = self._hub.recent(joined.room, first_of_interest(position), joined.offset)
             position = counted_to(position, joined.offset, items, user)
         return RoomState(
@@ -218,10 +227,10 @@ class RoomEntries:
             offset=joined.offset,
             recovered=joined.recovered,
             members=members,
-            unread=position.unread if position is not None else None,
-            read=position.read if position is not None else None,
-            topic=info.rule.topic or None,
-            mentions=mentions_of(joined.room, position) if position is not None else None,
+            unread=position.unread,
+            read=position.read,
+            topic=topic,
+            mentions=mentions_of(joined.room, position),
         )
 
     # ---- places in rooms with a limit ----------------------------------------------------------------

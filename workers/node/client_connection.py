@@ -10,7 +10,7 @@ import os
 import time
 from operator import attrgetter
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from workers.addressing import room_name, user_id
 from workers.close_codes import CloseCode
@@ -66,6 +66,9 @@ class ConnectionHost(Protocol):
     def cut(self, connection: ClientConnection, code: int) -> None: ...
 
 
+NO_ORDERS: Final = (0, 0, 0)  # offsets of the logs of orders, in the order of `control_room.ORDER_ROOMS`
+
+
 def new_connection_id() -> str:
     """Return 96 random bits in hexadecimal: among a billion ids the chance of two equal ones is 1 in 10^11."""
     return os.urandom(12).hex()
@@ -115,7 +118,9 @@ class ClientConnection(Connection):
         id = property(attrgetter("_id"), doc=Connection.id.__doc__)
         user = property(attrgetter("_user"), _bind_instead, doc=Connection.user.__doc__)
 
-    def __init__(self, host: ConnectionHost, ws: OpenSocket, connection_id: str) -> None:
+    def __init__(
+        self, host: ConnectionHost, ws: OpenSocket, connection_id: str, heard: tuple[int, int, int] = NO_ORDERS
+    ) -> None:
         self._host = host
         self.ws = ws
         self._id = connection_id  # unique over all workers and machines; does not contain the worker
@@ -125,9 +130,8 @@ class ClientConnection(Connection):
         self.opened_at = time.time()
         self.inside: tuple[Room, ...] = ()  # written by the rooms alone
         # Offsets up to which the logs of orders were carried out for this connection, or are older than it:
-        self.ordered = 0  # of the control room
-        self.named = 0  # of the names
-        self.sent = 0  # of what is sent to single connections
+        # of the control room, of the names, and of what is sent to single connections.
+        self.ordered, self.named, self.sent = heard
         self._session: Session | None = None
         self.changing = 0  # joins, leaves and bindings under way; while there are any, the connection does not move
         self.present: tuple[str, ...] = ()  # rooms of a program that count the connection, under `user`

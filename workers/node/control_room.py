@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -73,11 +72,6 @@ def heard(connection: Hearer, room: str) -> int:
 def hear(connection: Hearer, room: str, offset: int) -> None:
     """Record the offset up to which orders were carried out."""
     setattr(connection, _PLACES[room], offset)
-
-
-def hear_all(connection: Hearer, offsets: Sequence[int]) -> None:
-    """Record the offset for each log, in the order of ORDER_ROOMS."""
-    connection.ordered, connection.named, connection.sent = offsets
 
 
 def room_of(order: SendTo | KickConnection | Act) -> str:

@@ -22,7 +22,7 @@ from workers.close_codes import CloseCode
 from workers.cluster.keys import MEMBERS_MOST
 from workers.connection import ConnectionLost, ConnectionTimedOut
 from workers.node import control_room
-from workers.node.client_connection import ClientConnection, new_connection_id
+from workers.node.client_connection import NO_ORDERS, ClientConnection, new_connection_id
 from workers.node.control_room import ORDER_ROOMS
 from workers.node.counters import Counters
 from workers.node.remote_cluster import RemoteCluster
@@ -103,6 +103,7 @@ class Node:
         self.endpoints: list[Endpoint] = []
         self.http_state: dict[str, Any] = {}  # of the lifespan of the program's ASGI application
         self._heard = dict.fromkeys(ORDER_ROOMS, 0)  # the offset of the last order of each log
+        self._tops = NO_ORDERS  # how far each log has been followed
         self.transfers: list[Transfer] = []  # handovers with siblings under way
         self.moving: set[str] = set()  # ids of connections that are moving to another worker
         self.backend = AskedBackend(self.settings.hooks, master.name)
@@ -126,9 +127,8 @@ class Node:
 
     def on_open(self, ws: OpenSocket) -> ClientConnection:
         """A handshake is done; the returned connection owns the transport from now on."""
-        connection = ClientConnection(self, ws, new_connection_id())
+        connection = ClientConnection(self, ws, new_connection_id(), self._tops)
         self.connections[connection.id] = connection
-        control_room.hear_all(connection, [self.hub.offset(room) for room in ORDER_ROOMS])
         self.application.on_open(connection)
         return connection
 
@@ -195,10 +195,17 @@ class Node:
     def follow_orders(self) -> None:
         """Follow the orders of other workers from now on."""
         for room in ORDER_ROOMS:
-            self.hub.follow(room, partial(self._on_order, room), missed=partial(self.on_orders_lost, room))
+            missed = partial(self.on_orders_lost, room)
+            self.hub.follow(room, partial(self._on_order, room), live=self._note_tops, missed=missed)
+
+    def _note_tops(self) -> None:
+        """A log is followed farther: what is in it by now is older than a connection that is opened from now on."""
+        control, names, sends = [self.hub.offset(room) for room in ORDER_ROOMS]
+        self._tops = control, names, sends
 
     def _on_order(self, room: str, entry: Entry) -> None:
         """An order arrived."""
+        self._note_tops()
         if entry.offset <= self._heard[room]:  # the store lost the log and starts again at 1
             for connection in self.connections.values():
                 control_room.hear(connection, room, 0)
@@ -207,6 +214,7 @@ class Node:
 
     def on_orders_lost(self, room: str) -> None:
         """Orders are lost: the log was trimmed while this worker could not read it, or the store lost the log."""
+        self._note_tops()
         if room == SENDS_ROOM:
             logger.warning("messages to single connections are lost; see the log lines before this one")
         self.application.on_orders_lost(room)

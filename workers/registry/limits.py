@@ -63,15 +63,15 @@ class LimitCounts:
         """Count a connection; return its subjects. A connection that is counted already moves to the new user."""
         if connection in self._users:
             self.remove(connection)
-        self._users[connection] = user
-        self._addresses[connection] = keys.of_address(address) if address else ""
-        subjects = self.subjects_of(connection)
+        place = keys.of_address(address) if address else ""
+        self._users[connection], self._addresses[connection] = user, place
+        subjects = _subjects(user, place)
         counts, dirty = self.counts, self.dirty
-        if user:
-            self.users += keys.of_user(user) not in counts
         for subject in subjects:
             counts[subject] = counts.get(subject, 0) + 1
             dirty[subject] = None
+        if user:
+            self.users += counts[subjects[1]] == 1
         return subjects
 
     def remove(self, connection: str) -> tuple[str, ...]:
@@ -100,13 +100,7 @@ class LimitCounts:
         They are found anew each time: a tuple kept for each connection would cost twice what the two dicts do.
         """
         user = self._users.get(connection)
-        if user is None:
-            return ()
-        address = self._addresses[connection]
-        if user:
-            user = keys.of_user(user)
-            return (keys.ALL, user, address) if address else (keys.ALL, user)
-        return (keys.ALL, address) if address else (keys.ALL,)
+        return () if user is None else _subjects(user, self._addresses[connection])
 
     def count(self, subject: str) -> int:
         """This worker's number of connections of a subject."""
@@ -127,6 +121,14 @@ class LimitCounts:
         for subject in taken:
             del self.dirty[subject]
         return taken
+
+
+def _subjects(user: str, place: str) -> tuple[str, ...]:
+    """All connections, then the user and the subject of the address, where there are such."""
+    if user:
+        user = keys.of_user(user)
+        return (keys.ALL, user, place) if place else (keys.ALL, user)
+    return (keys.ALL, place) if place else (keys.ALL,)
 
 
 class ConnectionLimits:
@@ -247,8 +249,11 @@ class ConnectionLimits:
 
     def _admitted(self, subject: str) -> int:
         """This worker's connections of a subject, without the undecided and the refused ones."""
-        undecided = (self._waiting.get(subject, ()), self._asking.get(subject, ()), self._refused.get(subject, ()))
-        return self.tally.count(subject) - sum(map(len, undecided))
+        count = self.tally.count(subject)
+        for undecided in (self._waiting, self._asking, self._refused):
+            if undecided:
+                count -= len(undecided.get(subject, ()))
+        return count
 
     # ---- writing -----------------------------------------------------------------------------------
 

@@ -148,8 +148,9 @@ class Registry:
         if connection in tally:
             self._release(connection, CountedAnew("the connection is counted again"))
         subjects = tally.add(connection, user, network_of(address, self._ipv6_prefix))
-        for subject in subjects[1:]:  # the first stands for all connections, which are never banned as a whole
-            if tally.counts[subject] == 1 and not (new and keys.is_user(subject)):
+        # The first stands for all connections, which are never banned as a whole, the second may be a user.
+        for subject in subjects[2 if new and user else 1 :]:
+            if tally.counts[subject] == 1:
                 self.sanctions.begin(subject)
         counts.wake()
         return subjects

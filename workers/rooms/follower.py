@@ -57,6 +57,10 @@ class Order(Enum):
     FORGET = "it is off"
 
 
+CHECK: Final = Order.CHECK  # those of every newcomer, see above
+CURRENT: Final = Order.CURRENT
+
+
 class Deliver(Struct, frozen=True):
     """Deliver the next entry of the room, with the epoch it was written under."""
 
@@ -113,6 +117,10 @@ class Follower(Struct, gc=False, eq=False):
         """All reigns of the log as of the last read, which made it current. Most inboxes have seen but one."""
         return (Reign(self.epoch, 1),) if self._reigns is None else self._reigns
 
+    def begin_followed(self) -> None:
+        """The channel of this new room is followed already, since other rooms share it."""
+        self.phase = _LINGER
+
     # ---- members come and go -----------------------------------------------------------------------
 
     def wanted(self) -> list[Effect]:
@@ -123,7 +131,7 @@ class Follower(Struct, gc=False, eq=False):
             return [Order.SUBSCRIBE]
         if self.phase is _LINGER:
             self.phase = _LIVE
-            return [Order.CURRENT] if self.current else self._look(Order.CHECK)
+            return [CURRENT] if self.current else self._look(CHECK)
         return []
 
     def unwanted(self) -> list[Effect]:
@@ -154,7 +162,7 @@ class Follower(Struct, gc=False, eq=False):
             if not self._wanted:
                 effects = self.unwanted()
         self._stray()
-        return [*effects, *self._look(Order.CHECK)]
+        return [*effects, *self._look(CHECK)]
 
     def unsubscribed(self) -> list[Effect]:
         """The store confirmed the end of the subscription."""
@@ -296,7 +304,7 @@ class Follower(Struct, gc=False, eq=False):
             effects += [Deliver(self.epoch, entry) for entry in publication.entries(count)]
             if not self.current:
                 return effects + self._look(Order.READ)
-        return [*effects, Order.CURRENT]
+        return [*effects, CURRENT]
 
     def _look(self, order: Order) -> list[Effect]:
         if self._reading or self.phase is not _LIVE:

@@ -24,7 +24,7 @@ from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
 from workers.bus.port import LOSS, Amendment, Bus, Change, Entry, LogState, Placed, Position, Publication
 from workers.rooms.flush import FlushQueue
-from workers.rooms.follower import Deliver, Effect, Order, TellGap, TellReset
+from workers.rooms.follower import CHECK, CURRENT, Deliver, Effect, Order, TellGap, TellReset
 from workers.rooms.history_reader import HistoryReader
 from workers.rooms.log_item import Item, item_of, items_of
 from workers.rooms.losses import LossWatch, lost_of
@@ -97,6 +97,7 @@ class Hub:
             self._maintenance,
             stats,
             join_timeout=self._settings.store.timeout,
+            follows=bus.follows,
         )
 
     def start(self) -> None:
@@ -262,28 +263,27 @@ class Hub:
                 self._gap(room, effect)
 
     def _order(self, room: Room, order: Order) -> None:
-        match order:
-            case Order.CHECK:
-                self._reader.check(room)
-            case Order.SUBSCRIBE:
-                self._bus.subscribe(room.name)
-            case Order.CURRENT:
-                self._became_current(room)
-            case Order.UNSUBSCRIBE:
-                self._ring_bytes += room.forget_log()
-                self._bus.unsubscribe(room.name)
-            case Order.READ:
-                self._reader.read(room)
-            case Order.LINGER:
-                self._maintenance.linger(room)
-            case Order.FORGET:
-                if not room.needed:
-                    self.rooms.end(room)
+        if order is CURRENT:
+            self._became_current(room)
+        elif order is CHECK:
+            self._reader.check(room)
+        elif order is Order.SUBSCRIBE:
+            self._bus.subscribe(room.name)
+        elif order is Order.UNSUBSCRIBE:
+            self._ring_bytes += room.forget_log()
+            self._bus.unsubscribe(room.name)
+        elif order is Order.READ:
+            self._reader.read(room)
+        elif order is Order.LINGER:
+            self._maintenance.linger(room)
+        elif not room.needed:  # FORGET
+            self.rooms.end(room)
 
     def _became_current(self, room: Room) -> None:
         room.become_current()
-        for consumer in list((room.slow_consumers or {}).values()):
-            self._flushes.pump(consumer)
+        if room.slow_consumers:
+            for consumer in list(room.slow_consumers.values()):
+                self._flushes.pump(consumer)
 
     def item(self, epoch: str, entry: Entry) -> Item:
         """An entry as frames, with the changes by later entries applied."""

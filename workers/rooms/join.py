@@ -1,5 +1,6 @@
 """Joins: every room of a join is made current, then one turn announces and admits the member.
 
+Nearly every room of a join is entered without a `since`, and needs nothing but to be current.
 A `since` is answered from the ring if the ring covers it. Otherwise, or if the `since` lies beyond the entries that
 this worker has seen (the client may have seen more at another worker), a page requested after the join judges it.
 """
@@ -25,11 +26,11 @@ _LIVE: Final = FollowPhase.LIVE
 
 
 class JoinPart:
-    """One room of a join."""
+    """A room of a join that the member has been in before: it wants what came after `since`."""
 
     __slots__ = ("cursor", "join", "judged_in", "line", "missing", "room", "since", "waiting")
 
-    def __init__(self, join: PendingJoin, room: Room, since: Position | None) -> None:
+    def __init__(self, join: PendingJoin, room: Room, since: Position) -> None:
         self.join = join
         self.room = room
         self.since = since
@@ -52,16 +53,13 @@ class JoinPart:
     @property
     def offset(self) -> int:
         """Where the page has to begin."""
-        assert self.since is not None
         return self.since.offset
 
     def ready(self) -> bool:
         """Whether the room can be announced now; if not, the reads that it needs are under way."""
-        follower = self.room.follower
-        if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
-            self.room.wait_until_current(self.join)
-            return False
-        if self.since is None or self.already:
+        if not self.room.current:
+            return False  # the join waits for that
+        if self.already:
             return True
         if self.judged:
             return self._caught_up()
@@ -72,7 +70,7 @@ class JoinPart:
         return False
 
     def _judge_by_ring(self) -> bool:
-        if self.since is None or not judged_by_ring(self.room, self.since):
+        if not judged_by_ring(self.room, self.since):
             return False
         self.cursor, self.missing, self.line = self.since, None, self.room.line
         self.judged_in = self.room.follower.epoch
@@ -81,7 +79,7 @@ class JoinPart:
     def receive_page(self, state: LogState, page: Stretch) -> None:
         """Judge the `since` by the present state of the log."""
         self.waiting = False
-        if self.join.over or self.since is None:
+        if self.join.over:
             return
         verdict = judge(self.since, state)
         self.missing, self.judged_in = None, state.epoch
@@ -106,10 +104,8 @@ class JoinPart:
 
     @property
     def ahead(self) -> bool:
-        """Whether the member has seen what still waits in the room's batch, or a reset waits there."""
+        """Whether the member has seen what still waits in the room's batch."""
         room = self.room
-        if room.goal_line != room.line:
-            return True
         return self.cursor is not None and self.line == room.line and self.cursor.offset > room.goal
 
     @property
@@ -119,25 +115,28 @@ class JoinPart:
         same = cursor is not None and self.missing is None and self.line == room.goal_line == room.line
         return same and cursor is not None and cursor.offset == room.goal and not room.busy
 
-    def admit(self) -> None:
-        """Make the member one of the room, in the turn in which the join was announced."""
-        join, room, cursor = self.join, self.room, self.cursor
-        if cursor is None:
-            join.host.admit(join.member, room, None, line=room.goal_line, live=True)
-        else:
-            join.host.admit(join.member, room, cursor, line=self.line, live=self.at_goal, missing=self.missing)
+    def admit(self) -> bool:
+        """Make the member one of the room where it has to read on there; False: it may be LIVE at once."""
+        if self.cursor is None or self.at_goal:
+            return False
+        self.join.host.admit_lagging(self.join.member, self.room, self.cursor, line=self.line, missing=self.missing)
+        return True
 
     def joined(self) -> Joined:
         """The announcement of the room to the member."""
-        room = self.room
-        recovered = None if self.since is None or self.already else self.missing is None
-        return Joined(room.name, *room.place, recovered, self.missing)
+        recovered = None if self.already else self.missing is None
+        return Joined(self.room.name, *self.room.place, recovered, self.missing)
+
+
+_NO_PARTS: Final[dict[Room, JoinPart]] = {}  # of nearly every join; never written to
 
 
 class PendingJoin:
-    """One call of `Hub.join`."""
+    """One call of `Hub.join`. `parts` has those of its `rooms` that the member has been in before."""
 
-    __slots__ = ("_announce", "_announcing", "_dropped", "_failed", "deadline", "host", "member", "over", "parts")
+    __slots__ = (
+        "_announce", "_announcing", "_dropped", "_failed", "deadline", "host", "member", "over", "parts", "rooms",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -157,32 +156,49 @@ class PendingJoin:
         self.deadline = deadline
         self._announcing = False
         self.over = False
-        self.parts: list[JoinPart] = []
+        self.rooms: list[Room] = []
+        self.parts: dict[Room, JoinPart] = _NO_PARTS
+
+    def add(self, room: Room, since: Position | None) -> None:
+        """Join this room, too; `since` is the position after which the member reads on."""
+        self.rooms.append(room)
+        if since is not None:
+            self.parts = {**self.parts, room: JoinPart(self, room, since)}
 
     def advance(self) -> None:
         """Announce and admit the member if every room is ready."""
-        if self.over or self._announcing:
+        if self.over or self._announcing or not self._ready():
             return
-        ready = True
-        for part in self.parts:
-            if not part.ready():
-                ready = False  # the others are asked too, so that what they wait for is under way together
-        if not ready:
-            return
-        for part in self.parts:
-            if part.room.batch:
-                part.room.settle()
+        for room in self.rooms:
+            if room.batch:
+                room.settle()
         if self.over:
             return  # settling let a waiting call of this get ahead
-        for part in self.parts:
-            room = part.room
+        for room in self.rooms:
             if room.busy:
                 room.when_idle(self.advance)
                 return
-            if (room.batch or part.cursor is not None) and part.ahead:
+            if room.batch and room.goal_line != room.line:  # a reset waits in it
+                asyncio.get_running_loop().call_soon(self.advance)
+                return
+        for part in self.parts.values():
+            if part.ahead:
                 asyncio.get_running_loop().call_soon(self.advance)
                 return
         self._enter()
+
+    def _ready(self) -> bool:
+        """Whether every room can be announced now; if not, what they wait for is under way together."""
+        ready = True
+        for room in self.rooms:
+            follower = room.follower
+            if not follower.current or follower.phase is not _LIVE:  # as `Room.current`, but for a call
+                room.wait_until_current(self)
+                ready = False
+        for part in self.parts.values():
+            if not part.ready():
+                ready = False
+        return ready
 
     def _enter(self) -> None:
         """Announce and admit in one turn, unless the announcement makes the member leave."""
@@ -190,23 +206,29 @@ class PendingJoin:
             return
         self._announcing = True
         try:
-            self._announce([part.joined() for part in self.parts])
+            parts = self.parts
+            self._announce(
+                [parts[room].joined() if room in parts else Joined(room.name, *room.place) for room in self.rooms]
+            )
         except Exception:
             logger.exception("announcing a join failed")
             self.fail(BusError("announcing the join failed"))
         if self.over:
             return
         self.over = True
-        for part in self.parts:
-            part.admit()
+        for room in self.rooms:
+            part = self.parts.get(room)
+            if part is None or not part.admit():
+                self.host.admit(self.member, room)
         self._end()
 
     def drop(self, room: str) -> None:
         """The member leaves a room before it is admitted; the join goes on for the other rooms."""
-        gone = [part for part in self.parts if part.room.name == room]
-        self.parts = [part for part in self.parts if part not in gone]
-        for part in gone:
-            self.host.drop_room(part.room)
+        gone = [one for one in self.rooms if one.name == room]
+        self.rooms = [one for one in self.rooms if one not in gone]
+        self.parts = {one: part for one, part in self.parts.items() if one not in gone}
+        for one in gone:
+            self.host.drop_room(one)
             if self._dropped is not None:
                 self._dropped(room)
         if gone and not self._announcing:
@@ -220,8 +242,8 @@ class PendingJoin:
             self._failed(error)
 
     def _end(self) -> None:
-        self.host.end_join(self, [part.room for part in self.parts])
-        self.parts = []  # breaks the reference cycle: a storm of joins leaves the garbage collector nothing
+        self.host.end_join(self, self.rooms)
+        self.rooms, self.parts = [], _NO_PARTS  # breaks the cycles: a storm of joins leaves the collector nothing
 
 
 def judged_by_ring(room: Room, since: Position) -> bool:

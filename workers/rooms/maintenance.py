@@ -1,4 +1,4 @@
-"""Periodic work for the rooms: deadlines of joins, rooms without members, lost last messages, slow readers.
+"""Periodic work for the rooms: rooms without members, lost last messages, slow readers, and what else is due.
 
 A lost publication after the last one that arrived leaves no hole in the offsets. Two checks notice the loss: an ack
 whose message has not come within `ACK_WITHOUT_MESSAGE`, and a look at the top of every active room each `PATROL`.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
-from workers.bus.port import Bus, BusError, LogState, Unavailable
+from workers.bus.port import Bus, BusError, LogState
 from workers.close_codes import CloseCode
-from workers.rooms.join import PendingJoin
 from workers.rooms.ports import RoomHost
 from workers.rooms.room import Room
 from workers.rooms.slow_consumer import SlowConsumer
 from workers.rooms.stats import RoomStats
-from workers.rooms.types import RoomMember
+from workers.rooms.types import LaggingMember, RoomMember
 from workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ class Maintenance:
         # By room: since when, epoch and offset, of the first that has not come and of the last since then.
         self._expected: dict[str, tuple[Expected, Expected]] = {}
         self._lingering: dict[Room, float] = {}  # rooms without members, until when they are kept, in that order
-        self._joins: dict[object, PendingJoin] = {}
-        self._slow_consumers: dict[object, SlowConsumer] = {}
+        self._slow_consumers: dict[LaggingMember, SlowConsumer] = {}
+        self.ticked: Callable[[float], None] = _nothing  # called with the loop's time, four times a second
 
     def start(self, tasks: Tasks) -> None:
         self._tick()
@@ -76,17 +76,13 @@ class Maintenance:
         self._lingering.pop(room, None)
         self._lingering[room] = self._loop.time() + LINGER
 
-    def watch(self, one: PendingJoin | SlowConsumer) -> None:
-        """Check the deadline of a join, or the lag of a slow consumer, until `unwatch`."""
-        if isinstance(one, PendingJoin):
-            self._joins[one] = one
-        else:
-            self._slow_consumers[one] = one
+    def watch(self, slow_consumer: SlowConsumer) -> None:
+        """Check the lag of a slow consumer, until `unwatch`."""
+        self._slow_consumers[slow_consumer] = slow_consumer
 
-    def unwatch(self, one: object) -> None:
-        """The join is over, or the member no longer lags; nothing happens for an object that is not watched."""
-        if self._joins.pop(one, None) is None:
-            self._slow_consumers.pop(one, None)
+    def unwatch(self, slow_consumer: LaggingMember) -> None:
+        """The member no longer lags; nothing happens for one that is not watched."""
+        self._slow_consumers.pop(slow_consumer, None)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)
@@ -94,8 +90,7 @@ class Maintenance:
         self._check_expected(now)
         self._end_lingering(now)
         self._check_slow_consumers(now)
-        for join in [one for one in self._joins.values() if one.deadline <= now]:
-            join.fail(Unavailable("the store did not answer in time"))
+        self.ticked(now)
 
     def _check_expected(self, now: float) -> None:
         due = [name for name, (first, _) in self._expected.items() if now - first[0] >= ACK_WITHOUT_MESSAGE]
@@ -162,3 +157,7 @@ class Maintenance:
             room = self._rooms.get(name)
             if room is not None and room.current:
                 self._host.receive_state(room, state)
+
+
+def _nothing(now: float) -> None:
+    """Do nothing: no other part has something due."""

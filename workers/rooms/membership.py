@@ -11,7 +11,7 @@ from workers.addressing import inbox_of
 from workers.bus.port import BusError, Position, Unavailable
 from workers.rooms.flush import FlushQueue
 from workers.rooms.history_reader import HistoryReader
-from workers.rooms.join import JoinPart, PendingJoin, judged_by_ring
+from workers.rooms.join import PendingJoin, judged_by_ring
 from workers.rooms.log_item import Item
 from workers.rooms.maintenance import Maintenance
 from workers.rooms.ports import PageReader, RoomHost
@@ -36,7 +36,9 @@ class Membership:
         stats: RoomStats,
         *,
         join_timeout: float,
+        follows: Callable[[str], bool],
     ) -> None:
+        """`follows` says whether the bus follows the channel of a room before anyone asks for the room."""
         self._rooms = rooms
         self._host = host
         self._flushes = flushes
@@ -44,9 +46,11 @@ class Membership:
         self._maintenance = maintenance
         self._stats = stats
         self._join_timeout = join_timeout
+        self._follows = follows
         self._loop = asyncio.get_running_loop()
         self._special = self._special_members  # one bound method for all rooms
         self._joins: dict[RoomMember, list[PendingJoin]] = {}
+        maintenance.ticked = self._expire_joins
 
     def join(
         self,
@@ -71,11 +75,10 @@ class Membership:
             if room is None:
                 room = self.room(name)
             room.pins += 1
-            join.parts.append(JoinPart(join, room, since))
+            join.add(room, since)
             if effects := room.follower.wanted():
                 self._host.run(room, effects)
         self._joins.setdefault(member, []).append(join)
-        self._maintenance.watch(join)
         join.advance()
 
     def leave(self, member: RoomMember, room: str, left: Callable[[], None] | None = None) -> None:
@@ -206,6 +209,8 @@ class Membership:
         room = self._rooms.get(name)
         if room is None:
             room = Room(name, self._flushes, self._special)
+            if self._follows(name):
+                room.follower.begin_followed()
             self._rooms.begin(room)
         return room
 
@@ -256,25 +261,22 @@ class Membership:
         """Look at the log: a member has seen an entry at `offset`, which this worker has not."""
         self._host.run(room, room.follower.behind(room.follower.epoch, offset))
 
-    def admit(
-        self,
-        member: RoomMember,
-        room: Room,
-        cursor: Position | None,
-        *,
-        line: int,
-        live: bool,
-        missing: Gap | Reset | None = None,
-    ) -> None:
-        """Add a member to the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
-        rooms = member.inside
-        if room in rooms:
-            return
-        member.inside = (*rooms, room)
-        if live and not member.paused:
+    def admit(self, member: RoomMember, room: Room) -> None:
+        """Add a member to the room: LIVE, or where its transport takes nothing now LAGGING at the room's position."""
+        if member.paused:
+            self.admit_lagging(member, room, room.position, line=room.goal_line)
+        elif room not in member.inside:
+            member.inside = (*member.inside, room)
             room.enliven(member)
+
+    def admit_lagging(
+        self, member: RoomMember, room: Room, cursor: Position, *, line: int, missing: Gap | Reset | None = None
+    ) -> None:
+        """Add a member to the room: LAGGING at `cursor`."""
+        if room in member.inside:
             return
-        consumer = self._lag(member, room, cursor or room.position, line=line)
+        member.inside = (*member.inside, room)
+        consumer = self._lag(member, room, cursor, line=line)
         if missing is not None:
             consumer.add_notice(missing)
         consumer.pump()
@@ -286,11 +288,15 @@ class Membership:
             del self._joins[join.member]
         else:
             self._joins[join.member] = [one for one in joins if one is not join]
-        self._maintenance.unwatch(join)
         for room in rooms:
             room.pins -= 1
             if not (room.pins or room.live):
                 self.let_go(room)
+
+    def _expire_joins(self, now: float) -> None:
+        late = [join for joins in self._joins.values() for join in joins if join.deadline <= now]
+        for join in late:
+            join.fail(Unavailable("the store did not answer in time"))
 
     def keep_room(self, name: str, waiting: Waiting) -> Room:
         """Follow a room, whose members are about to come, until `drop_room`; `waiting` is told when it is current."""

@@ -60,17 +60,13 @@ class MemberHost(Protocol):
     def look_for(self, room: Room, offset: int) -> None:
         """Look at the log: a member has seen an entry at `offset`, which this worker has not."""
 
-    def admit(
-        self,
-        member: RoomMember,
-        room: Room,
-        cursor: Position | None,
-        *,
-        line: int,
-        live: bool,
-        missing: Gap | Reset | None = None,
+    def admit(self, member: RoomMember, room: Room) -> None:
+        """Add a member to the room: LIVE, or where its transport takes nothing now LAGGING at the room's position."""
+
+    def admit_lagging(
+        self, member: RoomMember, room: Room, cursor: Position, *, line: int, missing: Gap | Reset | None = None
     ) -> None:
-        """Make a member one of the room: LIVE, or LAGGING at `cursor` (None: at the room's position)."""
+        """Add a member to the room: LAGGING at `cursor`."""
 
     def end_join(self, join: WaitingJoin, rooms: list[Room]) -> None:
         """A join of these rooms is over, whatever came of it."""

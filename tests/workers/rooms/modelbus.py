@@ -149,6 +149,9 @@ class ModelBus:
     def publish_note(self, room: str, note: bytes) -> None:
         raise NotImplementedError
 
+    def follows(self, room: str) -> bool:
+        return shares_channel(room) and self.shared
+
     def subscribe(self, room: str) -> None:
         if shares_channel(room):
             if self.shared:

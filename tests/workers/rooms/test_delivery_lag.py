@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from workers.rooms.fanout import joined
-from workers.rooms.flush import AT_ONCE
+from workers.rooms.flush import AT_ONCE, write_all
 from workers.rooms.log_item import Item
 from workers.rooms.room import Room
 from workers.rooms.types import Transport
-from workers.transport.socket_transport import write_to_all
 
 
 class Flushes:
@@ -24,7 +23,7 @@ class Flushes:
 
     def write(self, transports: Collection[Transport], items: list[Item]) -> int:
         data = joined(items, squeeze=False)
-        write_to_all(transports, data)
+        write_all(transports, data)
         self.written(items, len(transports), len(data))
         return len(transports)
 

@@ -144,6 +144,18 @@ async def test_a_join_that_is_over_leaves_nothing_for_the_collector(sides, conne
     assert not left
 
 
+async def test_an_inbox_is_entered_without_a_subscription_where_what_it_shares_is_followed(sides, connect, monkeypatch):
+    side, asked = await sides(), list[str]()
+    await until(lambda: side.bus.follows("@ann"))
+    assert not side.bus.follows("lobby")
+    monkeypatch.setattr(side.bus, "subscribe", asked.append)
+    peer = await connect(side)
+    await peer.join("@ann")
+    assert not asked and side.hub.rooms["@ann"].current
+    await side.publish("@ann", "one")
+    await peer.has("@ann", 1)
+
+
 async def test_a_storm_of_joins_shares_the_questions_to_the_store(sides, connect, monkeypatch):
     side = await sides()
     asked: list[int] = []

@@ -218,13 +218,17 @@ class ClusterBus(StoreBus):
 
     # ---- subscribing -------------------------------------------------------------------------------
 
-    def subscribe(self, room: str) -> None:
+    def follows(self, room: str) -> bool:
         number = shard_of(room)
-        shard = self._shards[number]
+        node = self._shards[number].node
+        return keys.shares_channel(room) and node is not None and node.subscription.has_shared(number)
+
+    def subscribe(self, room: str) -> None:
         if keys.shares_channel(room):
-            if shard.node is not None and shard.node.subscription.has_shared(number):
+            if self.follows(room):
                 self._sink.subscribed(room)
             return
+        shard = self._shards[shard_of(room)]
         shard.wanted[self.channel(room).encode()] = room
         if shard.node is not None:
             shard.node.subscription.subscribe(room)

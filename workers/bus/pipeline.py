@@ -6,8 +6,8 @@ such script, a read-only replica) can be healed and the same commands sent again
 overtakes. redis-py's own retries are not used because they did just that. With `atomic` a batch is a
 MULTI/EXEC, so that either all of it was carried out or none.
 
-After a batch of many commands the next one may wait a little for more: what a batch costs the store, the workers and
-the readers is then paid for more of them. Neither a command that comes alone nor a long queue waits for that.
+After a batch of many commands there is a pause, in which the next one gathers (`batch_pause.py`). Neither a command
+that comes alone nor a long queue waits for its end.
 
 When the connection is lost under a batch, the outcome is unknown. Commands that may be sent twice go back to
 the head of the queue; the others get `Unavailable`. Whatever was not sent yet waits for its deadline.
@@ -24,6 +24,7 @@ from typing import Any
 
 import hiredis
 
+from workers.bus.batch_pause import BatchPause
 from workers.bus.connection import StoreConnection, pack
 from workers.bus.errors import StoreFault, fault_of, refusal
 from workers.bus.port import BusError, StoreRefused, Unavailable
@@ -34,8 +35,7 @@ logger = logging.getLogger(__name__)
 BATCH = 256  # commands: about 4 ms of the store's time
 BATCH_BYTES = 1 << 20
 QUEUE_BYTES = 16 << 20  # 4 ms of full frames for a second; beyond it callers are told at once
-MANY = 4  # commands in a batch: more are likely to come while the next one waits
-PATIENCE = 0.003  # seconds between the sending of such a batch and the next
+PATIENCE = 0.003  # seconds between the sending of a batch of many commands and the next
 ENOUGH = 64 * 1024  # bytes in the queue: a larger batch would save nothing more
 SWEEP = 0.25  # seconds between looks at the deadlines
 
@@ -108,8 +108,7 @@ class Pipeline:
         self._reconnect = reconnect
         self._refused = refused  # told why the store takes no commands, in its words, as often as it says so
         self._batch = batch
-        self._patience = patience
-        self._sent, self._sent_at = 0, 0.0  # how many commands the last batch had, and when it was sent
+        self.pause = BatchPause(patience, self._flush)
         self._loop = asyncio.get_running_loop()
         self._scripts: dict[str, Script] = {}
         self._link: StoreConnection | None = None
@@ -197,27 +196,12 @@ class Pipeline:
     # ---- out ---------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Send the next batch, now or when it has waited for more."""
+        """Send the next batch, unless it waits for more; then the end of the pause calls this again."""
         self._scheduled = False
-        if not self._may_send:
+        if self._flight or not self._queue or self._link is None or self._loading:
             return
-        wait = 0.0
-        if self._sent >= MANY and self._queued_bytes < ENOUGH:
-            wait = self._sent_at + self._patience - self._loop.time()
-        if wait > 0:
-            self._scheduled = True
-            self._loop.call_later(wait, self._flush_now)
-        else:
+        if not self.pause.active or self._queued_bytes >= ENOUGH:
             self._send_batch(self._next_batch())
-
-    def _flush_now(self) -> None:
-        self._scheduled = False
-        if self._may_send:
-            self._send_batch(self._next_batch())
-
-    @property
-    def _may_send(self) -> bool:
-        return bool(self._queue) and not self._flight and self._link is not None and not self._loading
 
     def _next_batch(self) -> list[StoreCommand]:
         queue = self._queue
@@ -230,7 +214,7 @@ class Pipeline:
             batch.append(command)
         self._queued_bytes -= size
         self.turn += 1
-        self._sent, self._sent_at = count, self._loop.time()
+        self.pause.sent(count)
         return batch
 
     def _send_batch(self, batch: list[StoreCommand]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from chatmaster.settings import Settings
 from chatmaster.store.refusals import is_transient
 from workers.bus import keys
+from workers.bus.batch_pause import CommandSource
 from workers.bus.pipeline import PATIENCE, Pipeline
 from workers.bus.port import Sink, Unavailable
 from workers.bus.publisher import Publisher, Retention
@@ -125,6 +126,10 @@ class RedisBus(StoreBus):
     def publish_failures(self) -> int:
         """Publications that the store refused or did not answer."""
         return self._publisher.failures
+
+    def hold_back(self, source: CommandSource) -> None:
+        """Let a source of commands wait while the next batch waits for more."""
+        self._commands.pause.sources.append(source)
 
     # ---- where commands go; one store takes all --------------------------------------------------------
 

@@ -15,6 +15,7 @@ import msgspec
 from chatmaster.settings import Settings
 from chatmaster.stats import STORE_STATES, STORE_WHY_BYTES, Field, WorkerStats
 from workers.bus import keys
+from workers.bus.batch_pause import CommandSource
 from workers.bus.codec import pack_envelope, pack_note, unpack_page, unpack_placed, unpack_states
 from workers.bus.connection import pack, pack_evalsha
 from workers.bus.outage_log import Outage
@@ -68,6 +69,10 @@ class StoreBus(ABC):
     @abstractmethod
     def split(self, script_keys: Sequence[str]) -> list[list[int]]:
         """The places of keys of many rooms, in groups that one script may take."""
+
+    @abstractmethod
+    def hold_back(self, source: CommandSource) -> None:
+        """Let a source of commands wait while the next batch waits for more; nothing where batches do not wait."""
 
     @property
     @abstractmethod

@@ -150,6 +150,7 @@ async def adopt(node: Node, listener: Listener, forks: Forks) -> None:
     if endpoint is None:
         endpoint = _endpoint(node, kind)
         node.endpoints.append(endpoint)
+        node.bus.hold_back(endpoint.shared.poller)
     await endpoint.listen(listener.sock)
 
 

@@ -2,6 +2,9 @@
 
 The loop has no watcher, handle or transport object for a client, only the kernel has an entry; what happens at a
 socket is told to its `Pollable`. Readiness is level-triggered: what a turn leaves is told again in the next one.
+
+The poller is a source of commands to the store, which may hold it for some milliseconds (`bus/batch_pause.py`): what
+happens at the sockets is then told at the end, in one turn.
 """
 
 from __future__ import annotations
@@ -23,13 +26,15 @@ class Pollable(Protocol):
 class SocketPoller:
     """Watches sockets inside the running loop; holds an epoll only while there is one to watch."""
 
-    __slots__ = ("_count", "_epoll", "_watched", "loop")
+    __slots__ = ("_count", "_epoll", "_full", "_held", "_watched", "loop")
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._epoll: select.epoll | None = None
         self._watched: list[Pollable | None] = []  # by descriptor, which the kernel numbers without large gaps
         self._count = 0
+        self._held = False  # the loop does not watch the epoll
+        self._full = False  # the last turn left sockets for the next one
 
     def __len__(self) -> int:
         """How many sockets are watched."""
@@ -63,6 +68,25 @@ class SocketPoller:
         if not self._count:
             self._close()
 
+    def hold(self) -> None:
+        """Tell of nothing but by `take`, until `release`; ignored while a turn is not enough for all sockets."""
+        if self._epoll is not None and not self._held and not self._full:
+            self._held = True
+            self.loop.remove_reader(self._epoll.fileno())
+
+    def take(self) -> None:
+        """Tell what has happened while this was held."""
+        if self._held:
+            self._on_ready()
+            if self._full:
+                self.release()
+
+    def release(self) -> None:
+        """Tell of what happens in the loop's next turn again."""
+        if self._held and self._epoll is not None:
+            self._held = False
+            self.loop.add_reader(self._epoll.fileno(), self._on_ready)
+
     def _open(self) -> select.epoll:
         epoll = self._epoll = select.epoll()
         self.loop.add_reader(epoll.fileno(), self._on_ready)
@@ -70,16 +94,20 @@ class SocketPoller:
 
     def _close(self) -> None:
         assert self._epoll is not None
-        self.loop.remove_reader(self._epoll.fileno())
+        if not self._held:
+            self.loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
         self._epoll = None
+        self._held = False
         self._watched.clear()
 
     def _on_ready(self) -> None:
         if self._epoll is None:  # closed in this very turn
             return
         watched = self._watched
-        for descriptor, events in self._epoll.poll(0, A_TURN):
+        ready = self._epoll.poll(0, A_TURN)
+        self._full = len(ready) == A_TURN
+        for descriptor, events in ready:
             pollable = watched[descriptor] if descriptor < len(watched) else None
             if pollable is not None:
                 pollable.on_ready(events)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from workers.bus.batch_pause import MANY
 from workers.bus.connection import pack
-from workers.bus.pipeline import MANY, Call, Pipeline
+from workers.bus.pipeline import Call, Pipeline
 
 PATIENCE = 0.2  # seconds; far more than a turn of the loop takes
 

@@ -372,3 +372,74 @@ async def test_one_that_is_ended_in_a_turn_gets_nothing_more_in_that_turn(pair: 
     assert other.protocol.data == b""
     await ended(third)
     await ended(one)
+
+
+# ---- the poller, held by the store ---------------------------------------------------------------------
+
+
+async def end(pairs: list[Pair]) -> None:
+    for each in pairs:
+        each.transport.abort()
+    await until(lambda: all(each.protocol.lost for each in pairs))
+
+
+async def test_a_held_poller_tells_of_nothing_until_it_is_asked(pair: Callable[[], Pair]) -> None:
+    one = pair()
+    poller = one.transport._poller
+    poller.hold()
+    poller.hold()
+    one.peer.sendall(b"early")
+    await asyncio.sleep(0.05)
+    assert one.protocol.data == b""
+    poller.take()
+    assert one.protocol.data == b"early"
+    one.peer.sendall(b" late")
+    poller.release()
+    poller.release()
+    await until(lambda: one.protocol.data == b"early late")
+    poller.take()  # asks nothing of a poller that nobody holds
+    await end([one])
+
+
+async def test_a_poller_whose_last_socket_closes_while_it_is_held_watches_the_next_one(
+    pair: Callable[[], Pair],
+) -> None:
+    one = pair()
+    poller = one.transport._poller
+    poller.hold()
+    one.transport.abort()
+    await until(lambda: len(poller) == 0 and bool(one.protocol.lost))
+    poller.take()
+    other = pair()
+    other.peer.sendall(b"here")
+    await until(lambda: other.protocol.data == b"here")
+    poller.release()
+    await end([other])
+
+
+async def test_a_socket_that_closes_in_the_very_turn_of_a_held_poller_is_no_trouble(pair: Callable[[], Pair]) -> None:
+    one = pair()
+    poller = one.transport._poller
+    one.protocol.on_data = lambda data: one.transport.abort()
+    poller.hold()
+    one.peer.sendall(b"end")
+    await asyncio.sleep(0.01)
+    poller.take()
+    poller.release()
+    await until(lambda: bool(one.protocol.lost))
+
+
+async def test_more_sockets_than_a_turn_takes_are_not_held(
+    pair: Callable[[], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.transport.poller.A_TURN", 2)
+    pairs = [pair() for _ in range(3)]
+    poller = pairs[0].transport._poller
+    poller.hold()
+    for each in pairs:
+        each.peer.sendall(b"here")
+    await asyncio.sleep(0.01)
+    poller.take()
+    poller.hold()
+    await until(lambda: all(each.protocol.data == b"here" for each in pairs))
+    await end(pairs)

@@ -18,6 +18,7 @@ from chatmaster.store import url as store_url
 from chatmaster.store.cluster_map import SHARD_OF_SLOT, Address, ClusterMap, redirect_of
 from chatmaster.store.layout import SHARDS, shard_of, shard_of_name
 from workers.bus import keys
+from workers.bus.batch_pause import CommandSource
 from workers.bus.connection import pack_evalsha
 from workers.bus.outage_log import Outage
 from workers.bus.pipeline import BATCH, SWEEP, Call, Pipeline
@@ -169,6 +170,9 @@ class ClusterBus(StoreBus):
     @property
     def losses(self) -> int:
         return self._losses
+
+    def hold_back(self, source: CommandSource) -> None:
+        """See StoreBus: no batch waits here, since each shard has batches of its own."""
 
     def _outages(self) -> list[Outage]:
         return [self._outage, *super()._outages()]

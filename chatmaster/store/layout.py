@@ -39,6 +39,11 @@ def keys(name: str, room: str, *kinds: str) -> list[str]:
     return keys_in(name, shard_of(room), room, *kinds)
 
 
+def key_of_each(name: str, rooms: Sequence[str], kind: str) -> list[str]:
+    """As `key`, of each of many rooms."""
+    return [f"{name}:{{{shard_of(room)}}}:{room}/{kind}" for room in rooms]
+
+
 def keys_of_all(name: str, rooms: Sequence[str], *kinds: str) -> list[str]:
     """As `keys`, of many rooms one after another."""
     found: list[str] = []

@@ -19,7 +19,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 from workers.bus.port import BusError
 from workers.bus.script import Argument, ScriptRunner, scripts_of
@@ -44,7 +46,7 @@ APART: Final = 0.004  # seconds between two scripts with fewer: a storm shares t
 Claim = tuple[str, str]  # user and name
 
 
-class _Wish(NamedTuple):
+class _Wish(Struct, frozen=True, gc=False):
     """A name to be claimed, or with the kind "release" to be given back, for a user."""
 
     claim: Claim
@@ -80,11 +82,14 @@ class HeldNames:
     def add(self, claim: Claim) -> bool:
         """Count one more who holds a claim; return whether that is the first."""
         user, name = claim
+        if user not in self._names:
+            self._names[user] = name
+            return True
         before = self.of(user)
         if name in before:
             self._further[claim] = self._further.get(claim, 0) + 1
             return False
-        self._names[user] = (*before, name) if before else name
+        self._names[user] = (*before, name)
         return True
 
     def remove(self, claim: Claim) -> bool:
@@ -281,8 +286,8 @@ class NameClaims:
     def _args(self, wishes: list[_Wish], live: Iterable[str] = (), dead: Iterable[str] = ()) -> list[Argument]:
         live = list(live)
         args: list[Argument] = [self._lease.incarnation, KEEP, len(wishes), len(live)]
-        for (user, _), kind, look_alikes in wishes:
-            args += (user, kind, len(look_alikes))
+        for wish in wishes:
+            args += (wish.claim[0], wish.kind, len(wish.look_alikes))
         return [*args, *live, *dead]
 
     def _answered(self, wishes: list[_Wish], reply: Any) -> None:

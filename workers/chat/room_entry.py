@@ -22,7 +22,7 @@ from workers.chat.chat_connection import ChatConnection
 from workers.chat.occupancy import Occupancy
 from workers.chat.room_presence import RoomPresence
 from workers.chat.rules.commands import RequestId, Wanted
-from workers.chat.rules.effects import Effects
+from workers.chat.rules.effects import Effects, Reply
 from workers.chat.rules.identity import Identity, Presented
 from workers.chat.rules.replies import RoomState
 from workers.chat.rules.request_error import RequestError
@@ -105,7 +105,7 @@ class RoomEntry(ABC):
 
     @abstractmethod
     def answer(self, states: list[RoomState]) -> Effects:
-        """The session's answer; its first effect has to be carried out in this very turn."""
+        """The session's answer; its first effect is a reply, which has to be sent in this very turn."""
 
     @abstractmethod
     def entered(self) -> None:
@@ -120,7 +120,8 @@ class RoomEntry(ABC):
         states = self._entries.enter_presence(self.client, joined, self._infos)
         first, *rest = self.answer(states)
         self._places.clear()  # they are the connection's now, and given back when it leaves the room
-        self.client.carry_out((first,))
+        assert isinstance(first, Reply)
+        self.client.send(first.payload)
         self._entries.next_turn(self, rest)
 
     def failed(self, error: BusError) -> None:

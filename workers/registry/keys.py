@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 
 from chatmaster.store import layout
-from workers.addressing import ALL_CONNECTIONS, AUDIT_TRAIL, INTERNAL, SANCTIONS, inbox_of
+from workers.addressing import ALL_CONNECTIONS, AUDIT_TRAIL, INBOX, INTERNAL, SANCTIONS, inbox_of
 
 ALL = "*"
 _ADDRESS = "*a:"
@@ -46,6 +47,11 @@ def of_api_key(key: str) -> str:
 def counts(name: str, subject: str) -> str:
     """The key of the number of connections of a subject that each incarnation has."""
     return layout.key(name, _room_of(subject), "counts")
+
+
+def counts_of_all(name: str, subjects: Sequence[str]) -> list[str]:
+    """As `counts`, of many subjects."""
+    return layout.key_of_each(name, [INBOX + one if one[0] != ALL else _room_of(one) for one in subjects], "counts")
 
 
 def sanctions(name: str, subject: str) -> str:

@@ -267,10 +267,11 @@ class ConnectionLimits:
         if not self._lease.registered:
             return self.wake(RETRY)
         held, due = [], []
-        for subject in self.tally.take(max(0, CONCURRENT - len(self._under_way))):
-            if subject in self._under_way or subject in self._asking:
+        under_way, asking, addresses = self._under_way, self._asking, bool(self._limits.per_address)
+        for subject in self.tally.take(max(0, CONCURRENT - len(under_way))):
+            if subject in under_way or subject in asking:
                 held.append(subject)
-            elif self._counted(subject):
+            elif addresses or self._counted(subject):
                 due.append(subject)
         for start in range(0, len(due), TOGETHER):
             some = due[start : start + TOGETHER]
@@ -280,7 +281,7 @@ class ConnectionLimits:
 
     def _write(self, counted: list[tuple[str, Giver]]) -> None:
         """Write the count of each subject to the store, and the incarnation that the last connection came from."""
-        own = [keys.counts(self._name, subject) for subject, _ in counted]
+        own = keys.counts_of_all(self._name, [subject for subject, _ in counted])
         for places in self._calls.split(own):
             self._write_together([counted[at] for at in places], [own[at] for at in places])
 

@@ -44,6 +44,7 @@ class Beginning(Protocol):
 
     peer: tuple[str, int]
     remote: tuple[str, int] | None  # as a PROXY header says
+    transport: asyncio.Transport
 
     def take_back(self, request: bytes, rest: bytes) -> None:
         """A request for a WebSocket came, and `rest` after it: the connection is the handshake's again."""

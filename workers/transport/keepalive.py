@@ -39,6 +39,7 @@ class PendingHandshake(Expiring, Protocol):
     """A connection whose handshake is not complete."""
 
     peer: tuple[str, int]  # address and port of the other end of the socket
+    transport: asyncio.Transport
 
     def evict(self) -> None:
         """Drop the connection because others need its place."""

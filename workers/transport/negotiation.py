@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from sys import intern
-from typing import NamedTuple
 
+from msgspec import Struct
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.exceptions import (
     InvalidHandshake,
@@ -38,7 +38,7 @@ _absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
 _websocket_header = re.compile(rb"\nupgrade[ \t]*:[^\n]*websocket|\nsec-websocket-key[ \t]*:", re.IGNORECASE)
 
 
-class Agreed(NamedTuple):
+class Agreed(Struct, frozen=True):
     """The handshake succeeded: the response, what was agreed on, and what a proxy claims about the client."""
 
     response: bytes
@@ -54,7 +54,7 @@ def with_verdict(agreed: Agreed, accepted: Accept) -> Agreed:
             response = response.replace(f"Sec-WebSocket-Protocol: {handshake.subprotocol}\r\n".encode(), b"")
         response = response.removesuffix(b"\r\n") + f"Sec-WebSocket-Protocol: {accepted.subprotocol}\r\n\r\n".encode()
         handshake = replace(handshake, subprotocol=accepted.subprotocol)
-    return agreed._replace(response=response, handshake=handshake)
+    return Agreed(response, handshake, agreed.claims)
 
 
 @dataclass(frozen=True, slots=True)

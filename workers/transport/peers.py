@@ -10,7 +10,7 @@ left; before that, it is accepted, and closed with 4004 if the address exceeds `
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from workers.ip_addresses import network_of
 
@@ -18,10 +18,10 @@ RESERVED_PART: Final = 4  # a quarter of the descriptors is reserved for other a
 
 
 class Newcomer(Protocol):
-    """A connection whose client is not identified yet."""
+    """The transport of a connection: it stays the same from the accept to the end, whatever the connection becomes."""
 
-    def evict(self) -> None:
-        """Drop the connection because others need its place."""
+    def get_protocol(self) -> Any:
+        """What has the connection now, and drops it by `evict` because others need its place."""
 
 
 class Peers:
@@ -64,23 +64,12 @@ class Peers:
             return oldest
         return None
 
-    def replace(self, old: Newcomer, new: Newcomer, address: str) -> Newcomer | None:
-        """A handshake became a WebSocket with a known client address. Returns the connection to evict, or None."""
-        if old in self._evicted:
-            self._evicted.discard(old)
-            return new
-        network = self._network(address) if ":" in address else address
-        networks = self._networks
-        if networks.get(old) == network:  # the counts do not change
-            del networks[old]
-            networks[new] = network
-            if network:
-                waiting = self._newcomers[network]
-                del waiting[old]
-                waiting[new] = None
+    def move(self, newcomer: Newcomer, address: str) -> Newcomer | None:
+        """The client's address turned out to be another one. Returns the connection to evict, or None."""
+        if newcomer in self._evicted or self._networks.get(newcomer) == self._network(address):
             return None
-        self.remove(old, "")
-        return self.add(new, address)
+        self.remove(newcomer, "")
+        return self.add(newcomer, address)
 
     def settle(self, newcomer: Newcomer) -> None:
         """The client of `newcomer` is identified."""

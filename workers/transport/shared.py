@@ -30,7 +30,7 @@ PATIENCE: Final = 1.0  # seconds that a handshake may take where no descriptors 
 LOW_WATER_PART: Final = 4  # a paused reader goes on when a quarter of the queue is left
 
 
-class SharedSocket(PingedSocket, Newcomer, Protocol):
+class SharedSocket(PingedSocket, Protocol):
     """An open WebSocket as the accounts see it."""
 
     transport: asyncio.Transport
@@ -113,7 +113,7 @@ class EndpointShared:
     def _begin(self, handshake: PendingHandshake) -> None:
         self.keepalive.handshakes.add(handshake, self.now())
         address = self._counted_address(handshake) if self.behind_proxies else handshake.peer[0]
-        if (evicted := self.peers.add(handshake, address)) is not None:
+        if (evicted := self.peers.add(handshake.transport, address)) is not None:
             self._evict(evicted, address)
 
     def _counted_address(self, handshake: PendingHandshake) -> str:
@@ -127,23 +127,23 @@ class EndpointShared:
 
     def on_handshake_lost(self, handshake: PendingHandshake) -> None:
         """The connection is closed and did not become a WebSocket."""
-        self.peers.remove(handshake, "")
+        self.peers.remove(handshake.transport, "")
         self.keepalive.handshakes.clear(handshake)
         self.descriptors.give_back()
 
     def on_plain_request(self, handshake: PendingHandshake) -> None:
         """The connection asks for plain HTTP: who asks is served, and not evicted for others."""
         self.keepalive.handshakes.clear(handshake)
-        self.peers.settle(handshake)
+        self.peers.settle(handshake.transport)
 
     def on_taken_back(self, handshake: PendingHandshake) -> None:
         """A connection of plain HTTP begins a handshake after all."""
-        self.peers.remove(handshake, self._counted_address(handshake))
+        self.peers.remove(handshake.transport, self._counted_address(handshake))
         self._begin(handshake)
 
     def on_plain_lost(self, handshake: PendingHandshake) -> None:
         """A connection of plain HTTP is closed."""
-        self.peers.remove(handshake, self._counted_address(handshake))
+        self.peers.remove(handshake.transport, self._counted_address(handshake))
         self.keepalive.handshakes.clear(handshake)
         self.descriptors.give_back()
 
@@ -151,12 +151,13 @@ class EndpointShared:
         """The connection became a WebSocket."""
         self.keepalive.handshakes.clear(handshake)
         self.on_open(ws)
-        address = ws.address
-        if (evicted := self.peers.replace(handshake, ws, address)) is not None:
-            self._evict(evicted, address)
+        if self.behind_proxies:
+            address = ws.address
+            if (evicted := self.peers.move(ws.transport, address)) is not None:
+                self._evict(evicted, address)
 
     def _evict(self, newcomer: Newcomer, address: str) -> None:
-        newcomer.evict()
+        newcomer.get_protocol().evict()
         if self.peers.count(address) >= self.peers.share:
             self.refusals.crowded_address(address, self.peers.share)
 
@@ -192,7 +193,7 @@ class EndpointShared:
 
     def on_lost(self, ws: SharedSocket) -> None:
         """A WebSocket's socket is closed."""
-        self.peers.remove(ws, ws.address)
+        self.peers.remove(ws.transport, ws.address)
         self.keepalive.remove(ws)
         self.counts.connections -= 1
         self.descriptors.give_back()

@@ -170,7 +170,7 @@ class WebSocket(ClosingProtocol):
 
     def mark_identified(self) -> None:
         """The application knows who the client is, or need not know: the connection stops being a newcomer."""
-        self.shared.peers.settle(self)
+        self.shared.peers.settle(self.transport)
 
     def ping(self) -> None:
         """Send a ping; `heard` becomes true when anything arrives."""

@@ -24,6 +24,7 @@ def test_all_keys_and_the_channel_of_a_room_have_its_shard_as_their_hash_tag() -
     assert layout.keys_in("chat", 7, "!probe", "stamp") == ["chat:{7}:!probe/stamp"]
     both = [*layout.keys("chat", "lobby", "meta", "log"), *layout.keys("chat", "@ann", "meta", "log")]
     assert layout.keys_of_all("chat", ["lobby", "@ann"], "meta", "log") == both
+    assert layout.key_of_each("chat", ["lobby", "@ann"], "log") == both[1::2]
     assert layout.channel_in("chat:side", 0, 7, "!inboxes") == "chat:side@0:{7}:!inboxes"
 
 

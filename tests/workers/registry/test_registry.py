@@ -13,7 +13,7 @@ from tests.support.store import RedisServer
 from tests.support.wait import until_async
 from tests.workers.presence.site import Site, encoded
 from workers.bus.script import Script
-from workers.registry import AuditEntry
+from workers.registry import AuditEntry, keys
 from workers.registry.limits import CONCURRENT
 from workers.registry.registry import Carried
 
@@ -271,3 +271,14 @@ async def test_a_connection_that_gets_a_user_while_it_is_being_counted_stays_and
     assert answers == (None, None)
     assert await one.registry.count() == 1 and await one.registry.is_online("ann")
     assert await one.registry.admit("c2", "ben", "") is not None
+
+
+def test_the_keys_of_many_counts_are_those_of_each() -> None:
+    subjects = [
+        keys.of_user("ann"),
+        keys.ALL,
+        keys.of_address("10.0.0.1"),
+        keys.of_user("guest:1"),
+        keys.of_api_key("k"),
+    ]
+    assert keys.counts_of_all("chat", subjects) == [keys.counts("chat", one) for one in subjects]

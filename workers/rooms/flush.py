@@ -196,6 +196,7 @@ class FlushQueue:
             if room.batch or room.busy:
                 room.dirty = True
                 dirty.append(room)
+        self._answers.messages_written()
         if dirty or most - budget >= BUSY_LEAST or self._pace.may_wait:
             self._loop.call_soon(self._written, most - budget, began)
         else:

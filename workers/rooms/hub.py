@@ -23,7 +23,7 @@ from chatmaster.store.layout import shard_of
 from workers.addressing import is_internal
 from workers.bus.keys import shares_channel
 from workers.bus.port import LOSS, Amendment, Bus, Change, Entry, LogState, Placed, Position, Publication
-from workers.rooms.flush import FlushQueue
+from workers.rooms.flush import AT_ONCE, FlushQueue
 from workers.rooms.follower import CHECK, CURRENT, Deliver, Effect, Order, TellGap, TellReset
 from workers.rooms.history_reader import HistoryReader
 from workers.rooms.log_item import Item, item_of, items_of
@@ -203,6 +203,8 @@ class Hub:
         found = self.rooms.get(room)
         if found is not None and found.follower.offset < last.offset:
             self._maintenance.expect(room, last.epoch, last.offset)
+            if found.live_count <= AT_ONCE:  # a larger room's messages take no answers along
+                self.answers.wait_for_messages()
 
     def received_note(self, room: str, note: bytes) -> None:
         """Something that is not logged came by pub/sub."""

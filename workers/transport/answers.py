@@ -4,12 +4,17 @@ A transport writes at once, a system call for each write. The store answers many
 published comes back in the same turn or the next, by another connection: the answers to one connection, and the room's
 messages for it, leave by one write. So answers wait for one turn more, in which the sockets are read once more.
 Whatever else is written to the connection takes its answers along, so that answers keep their order.
+
+The store often writes the answer first, and a worker that shares a core with the store then runs before the publication
+is written. So where it is known to be on its way, its answers wait for it, a millisecond or two at most.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
+
+LONGEST: Final = 0.002  # seconds that answers wait for messages
 
 
 class Answerable(Protocol):
@@ -25,11 +30,12 @@ class AnswerQueue:
     `waiting` is read before `take` is called, since nearly always nothing waits.
     """
 
-    __slots__ = ("_connections", "_loop", "waiting")
+    __slots__ = ("_connections", "_loop", "_timer", "waiting")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._connections: dict[object, Answerable] = {}  # by transport, those that may have answers in `waiting`
+        self._timer: asyncio.TimerHandle | None = None  # while the answers wait for messages
         self.waiting: dict[object, bytes] = {}  # whole frames; whoever writes to a transport pops its own
 
     def add(self, connection: Answerable, transport: object, frame: bytes) -> None:
@@ -47,11 +53,25 @@ class AnswerQueue:
         """What waits for a transport, for a caller that writes to it now; b"" where nothing does."""
         return self.waiting.pop(transport, b"")
 
+    def wait_for_messages(self) -> None:
+        """Let the answers that wait leave with messages that will come within moments; `messages_written` follows."""
+        if self._connections and self._timer is None:
+            self._timer = self._loop.call_later(LONGEST, self._write)
+
+    def messages_written(self) -> None:
+        """Messages were written, and took answers along: if they took all, there is nothing more to wait for."""
+        if self._timer is not None and not self.waiting:
+            self._write()
+
     def _wait(self) -> None:
         """Let what comes in this turn be written first; that takes the answers along."""
-        self._loop.call_soon(self._write)
+        if self._timer is None:
+            self._loop.call_soon(self._write)
 
     def _write(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         connections, self._connections = self._connections, {}
         waiting = self.waiting
         for transport, connection in connections.items() if waiting else ():

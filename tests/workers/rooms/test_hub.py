@@ -6,7 +6,8 @@ import asyncio
 import gc
 
 from tests.workers.rooms.conftest import until
-from workers.bus.port import Position
+from tests.workers.rooms.modelbus import published
+from workers.bus.port import Entry, Placed, Position
 from workers.rooms import history_reader
 from workers.rooms.join import JoinPart, PendingJoin
 
@@ -190,3 +191,47 @@ async def test_who_leaves_a_room_before_being_in_stays_out_of_it_and_comes_into_
     await side.publish("other", "for all")
     await peer.has("other", 1)
     assert peer.offsets("lobby") == []
+
+
+class Asker:
+    """A connection with an answer that waits."""
+
+    def __init__(self, hub, transport) -> None:
+        self.hub, self.transport = hub, transport
+        self.alone: list[bytes] = []
+
+    def write_answers(self) -> None:
+        self.alone.append(self.hub.answers.take(self.transport))
+
+
+async def placed_before_it_comes(side, peer) -> tuple[Asker, Placed]:
+    """The store has answered a publication that has not come by pub/sub yet, and some turns have passed."""
+    first = await side.publish("lobby", "0")
+    await peer.has("lobby", 1)
+    asker, place = Asker(side.hub, peer.transport), Placed(first.epoch, 2, first.time)
+    side.hub.answers.add(asker, peer.transport, b"\x81\x0e" + b'{"type":"ack"}')
+    side.hub.placed("lobby", place, 1, 0.001)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return asker, place
+
+
+async def test_an_ack_leaves_with_the_message_where_that_comes_a_moment_later(sides, connect, monkeypatch):
+    monkeypatch.setattr("workers.transport.answers.LONGEST", 20.0)
+    side = await sides()
+    peer = await connect(side)
+    await peer.join("lobby")
+    asker, place = await placed_before_it_comes(side, peer)
+    payload = b'{"type":"message","room":"lobby","text":"1"}'
+    side.hub.received("lobby", published(place.epoch, [Entry(2, place.time, "j", payload)]))
+    await peer.has("lobby", 2)
+    assert not side.hub.answers.waiting and not asker.alone
+
+
+async def test_an_ack_does_not_wait_for_the_fan_out_of_a_large_room(sides, connect, monkeypatch):
+    monkeypatch.setattr("workers.rooms.hub.AT_ONCE", 0)
+    side = await sides()
+    peer = await connect(side)
+    await peer.join("lobby")
+    asker, _ = await placed_before_it_comes(side, peer)
+    assert len(asker.alone) == 1

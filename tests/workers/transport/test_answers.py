@@ -7,6 +7,7 @@ import pytest
 
 from tests.workers.transport.serving import App, text, until
 from workers.close_codes import CloseCode
+from workers.transport.answers import AnswerQueue
 from workers.transport.frames import text_frame
 
 
@@ -114,3 +115,57 @@ async def test_a_reader_that_takes_no_answers_is_cut(serve: Any) -> None:
         await asyncio.sleep(0)
     assert [code for code, _ in seen.closes] == [CloseCode.TOO_SLOW]
     assert not served.endpoint.shared.answers.waiting
+
+
+class Connection:
+    """Takes its answers from the queue, and notes when it writes them by themselves."""
+
+    def __init__(self, queue: AnswerQueue) -> None:
+        self.queue = queue
+        self.alone: list[bytes] = []
+
+    def answer(self, frame: bytes) -> None:
+        self.queue.add(self, self, frame)
+
+    def write_answers(self) -> None:
+        self.alone.append(self.queue.take(self))
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_answers_wait_longer_for_messages_that_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.transport.answers.LONGEST", 20.0)
+    queue = AnswerQueue()
+    early, late = Connection(queue), Connection(queue)
+    early.answer(b"a")
+    queue.wait_for_messages()
+    await turns(10)
+    late.answer(b"b")
+    await turns(10)
+    assert queue.take(early) == b"a"
+    queue.messages_written()  # not to all that wait
+    await turns(10)
+    assert queue.take(late) == b"b"
+    queue.messages_written()
+    early.answer(b"c")
+    await until(lambda: early.alone)
+    assert (early.alone, late.alone) == ([b"c"], []), "an answer without messages to come waits for two turns"
+
+
+async def test_answers_wait_for_messages_that_do_not_come_for_a_moment_only() -> None:
+    queue = AnswerQueue()
+    one = Connection(queue)
+    for number in range(1, 4):
+        one.answer(b"a")
+        queue.wait_for_messages()
+        queue.wait_for_messages()
+        async with asyncio.timeout(20):
+            while len(one.alone) < number:
+                await asyncio.sleep(0.001)
+    queue.wait_for_messages()  # with nothing that waits
+    one.answer(b"a")
+    await turns(5)
+    assert one.alone == [b"a"] * 4

@@ -25,7 +25,7 @@ import uvloop
 
 from tests.bench import run
 from workers.transport.poller import SocketPoller
-from workers.transport.socket_transport import SocketTransport
+from workers.transport.socket_transport import SocketTransport, write_to_all
 
 DATA = b"x" * 200
 PAUSE = 0.004  # seconds between two rounds, in which the reader catches up
@@ -102,8 +102,12 @@ async def measure(members: int, rounds: int) -> dict[str, list[float]]:
     async with connected(members) as theirs:
         sockets = [SocketType(-1, -1, -1, one.get_extra_info("socket").fileno()) for one in theirs]
         poller = SocketPoller()
-        ours = [SocketTransport(poller, sock, asyncio.Protocol()) for sock in sockets]
-        ways = {"uvloop": by(theirs), "chatmaster": by(ours), "send alone": alone(sockets)}
+        ours = [SocketTransport(poller, sock.fileno(), asyncio.Protocol()) for sock in sockets]
+        ways = {
+            "uvloop": by(theirs),
+            "chatmaster": lambda: write_to_all(ours, DATA),
+            "send alone": alone(sockets),
+        }
         found: dict[str, list[float]] = {name: [] for name in ways}
         try:
             for _ in range(rounds):
@@ -115,7 +119,7 @@ async def measure(members: int, rounds: int) -> dict[str, list[float]]:
                         await asyncio.sleep(0)
                     found[name].append((time.process_time() - began) * 1e6 / members)
         finally:
-            for sock in sockets:
+            for sock in [*sockets, *ours]:
                 sock.detach()  # the descriptors are uvloop's
     return found
 

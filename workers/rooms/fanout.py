@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from workers.rooms.flush import write_all
 from workers.rooms.log_item import Item
 from workers.rooms.types import RoomMember, SoleMember, Transport
+from workers.transport.socket_transport import write_to_all
 
 Members = dict[RoomMember, Transport] | SoleMember
 Written = Callable[[list[Item], int, int], None]  # items, number of members, bytes for each member
@@ -69,7 +69,7 @@ class Segment:
         """Write to the next members, at most `most`; return their number."""
         start, self.at = self.at, min(self.at + most, len(self.targets))
         if self.data:
-            write_all(self.targets[start : self.at], self.data)
+            write_to_all(self.targets[start : self.at], self.data)
         return self.at - start
 
     def hold(self, items: list[Item], targets: list[Transport]) -> None:
@@ -92,7 +92,7 @@ class Segment:
         if rank < self.at:
             return False
         self.targets[rank] = _NOBODY
-        write_all((transport,), self.data)
+        write_to_all((transport,), self.data)
         return True
 
 

@@ -25,6 +25,7 @@ from workers.rooms.log_item import Item
 from workers.rooms.stats import RoomStats
 from workers.rooms.types import LaggingMember, Transport
 from workers.transport.answers import AnswerQueue
+from workers.transport.socket_transport import write_to_all
 
 logger = logging.getLogger(__name__)
 
@@ -156,16 +157,21 @@ class FlushQueue:
         if not data:
             return 0
         waiting, members = self._answers.waiting, len(transports)
-        for transport in transports:
-            try:
-                if waiting and transport in waiting:
-                    transport.write(data + waiting.pop(transport))
-                else:
-                    transport.write(data)
-            except RuntimeError:
-                _log_closed()
+        if waiting and not waiting.keys().isdisjoint(transports):
+            transports = self._write_with_answers(transports, data)
+        write_to_all(transports, data)
         self.written(items, members, len(data))
         return members
+
+    def _write_with_answers(self, transports: Iterable[Transport], data: bytes) -> list[Transport]:
+        """Write to the members for whom answers wait; return the others."""
+        waiting, others = self._answers.waiting, []
+        for transport in transports:
+            if transport in waiting:
+                write_to_all((transport,), data + waiting.pop(transport))
+            else:
+                others.append(transport)
+        return others
 
     def written(self, items: list[Item], members: int, size: int) -> None:
         """Count a batch of `size` bytes that was written to `members` members; inlined, as it runs for each batch."""
@@ -238,16 +244,3 @@ class FlushQueue:
                 consumer.pump()
         if self._pumping:
             self._schedule_pump()
-
-
-def write_all(transports: Iterable[Transport], data: bytes) -> None:
-    """Write the same bytes to each transport."""
-    for transport in transports:
-        try:
-            transport.write(data)
-        except RuntimeError:
-            _log_closed()
-
-
-def _log_closed() -> None:
-    logger.debug("the transport of a member was closed between two slices")

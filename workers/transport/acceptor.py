@@ -17,7 +17,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from socket import SocketType
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from workers.transport.config import EndpointConfig
 from workers.transport.poller import SocketPoller
@@ -88,12 +88,12 @@ class PlainAcceptor:
 
     def on_ready(self, events: int) -> None:
         """Accept those that wait; other workers accept from the same socket."""
-        family, kind, proto = self._socket.family, self._socket.type, self._socket.proto
+        kind = self._socket.family, self._socket.type, self._socket.proto
         try:
             for _ in range(A_TURN):
                 # `socket.socket.accept` calls it
                 descriptor, address = self._socket._accept()  # type: ignore[attr-defined]
-                self._begin(SocketType(family, kind, proto, descriptor), address)
+                self._begin(descriptor, kind, address)
         except OSError as error:
             self._on_error(error)
 
@@ -104,11 +104,10 @@ class PlainAcceptor:
         elif not isinstance(error, (BlockingIOError, InterruptedError, ConnectionAbortedError)):
             log.warning("a connection could not be accepted: %s", error)
 
-    def _begin(self, sock: SocketType, address: object) -> None:
-        sock.setblocking(False)
+    def _begin(self, descriptor: int, kind: tuple[int, int, int], address: object) -> None:
         protocol = self._make(address)
-        transport = SocketTransport(self._poller, sock, protocol)
-        protocol.connection_made(transport)
+        transport = SocketTransport(self._poller, descriptor, protocol, kind)
+        protocol.connection_made(cast(asyncio.Transport, transport))
         try:
             transport.resume_reading()
         except OSError:

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from socket import SocketType
+from typing import cast
 
 from workers.close_codes import CloseCode
 from workers.transport.acceptor import Acceptor, PlainAcceptor, TlsAcceptor
@@ -174,11 +174,10 @@ class Endpoint:
     def _attach_one(self, descriptor: int, state: bytes) -> WebSocket | Exception:
         try:
             known = decode_state(state)
-            sock = SocketType(-1, socket.SOCK_STREAM, 0, descriptor)
+            transport = SocketTransport(self.shared.poller, descriptor)
         except (ValueError, OSError) as error:
             os.close(descriptor)
             return error
-        sock.setblocking(False)
         shared = self.shared
         handshake = shared.handshake_cache.one_of_equals(known.handshake)
         ws = WebSocket(shared, handshake, known.remote if shared.behind_proxies else None)
@@ -186,7 +185,8 @@ class Endpoint:
             ws.set_address(known.remote[0])
         ws.restore(known)
         shared.on_attach(ws.address)
-        ws.connection_made(SocketTransport(shared.poller, sock, ws))
+        transport.set_protocol(ws)
+        ws.connection_made(cast(asyncio.Transport, transport))
         if known.pinged is not None and ws.is_open:
             self._keepalive.restore_ping(ws, known.pinged, shared.now())
         return ws

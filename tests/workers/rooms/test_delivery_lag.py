@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from workers.rooms.fanout import joined
-from workers.rooms.flush import AT_ONCE, write_all
+from workers.rooms.flush import AT_ONCE
 from workers.rooms.log_item import Item
 from workers.rooms.room import Room
 from workers.rooms.types import Transport
+from workers.transport.socket_transport import write_to_all
 
 
 class Flushes:
@@ -23,7 +24,7 @@ class Flushes:
 
     def write(self, transports: Collection[Transport], items: list[Item]) -> int:
         data = joined(items, squeeze=False)
-        write_all(transports, data)
+        write_to_all(transports, data)
         self.written(items, len(transports), len(data))
         return len(transports)
 

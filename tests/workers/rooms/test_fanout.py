@@ -10,10 +10,10 @@ import pytest
 
 from workers.bus.port import Entry
 from workers.rooms.fanout import Fanout, joined
-from workers.rooms.flush import write_all
 from workers.rooms.log_item import Item, item_of
 from workers.rooms.room import Room
 from workers.rooms.types import Transport
+from workers.transport.socket_transport import write_to_all
 
 EPOCH = "0123456789abcdef"
 
@@ -146,7 +146,7 @@ class Flushes:
     """In the place of the flush queue."""
 
     def write(self, transports: Collection[Transport], items: list[Item]) -> int:
-        write_all(transports, joined(items, squeeze=False))
+        write_to_all(transports, joined(items, squeeze=False))
         return len(transports)
 
     def mark(self, room: Room) -> None: ...

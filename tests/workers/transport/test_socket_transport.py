@@ -13,7 +13,7 @@ import pytest
 
 from tests.workers.transport.serving import until
 from workers.transport.poller import A_TURN, SocketPoller
-from workers.transport.socket_transport import PARTS, READ_SIZE, SocketTransport
+from workers.transport.socket_transport import PARTS, READ_SIZE, SocketTransport, Writable, write_to_all
 
 LARGE = 4 << 20  # bytes; more than the kernel takes of a socket that nobody reads
 
@@ -54,9 +54,8 @@ class Pair:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.peer = socket.create_connection(listener.getsockname())
             sock, self.address = listener.accept()
-        sock.setblocking(False)
         self.protocol = Recorder()
-        self.transport = SocketTransport(poller, sock, self.protocol)
+        self.transport = SocketTransport(poller, sock.detach(), self.protocol)
         self.transport.resume_reading()
 
     async def read(self, size: int) -> bytes:
@@ -139,6 +138,76 @@ async def test_many_empty_writes_hold_nothing_up(pair: Callable[[], Pair]) -> No
     one.transport.write(b"y")
     assert await one.read(LARGE + 1) == b"x" * LARGE + b"y"
     await ended(one)
+
+
+class Other:
+    """A transport of another class, which refuses as uvloop's does when it is closed."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        if self.written:
+            raise RuntimeError("closed")
+        self.written = data
+
+
+def _shut(transport: SocketTransport) -> None:
+    transport.write_eof()
+
+
+def _wait_and_close(transport: SocketTransport) -> None:
+    transport.write(b"y" * LARGE)
+    transport.close()
+
+
+STATES: dict[str, Callable[[SocketTransport], None]] = {
+    "free": lambda transport: None,
+    "waiting": lambda transport: transport.write(b"y" * LARGE),
+    "shut": _shut,
+    "closing": _wait_and_close,
+    "closed": SocketTransport.close,
+    "aborted": SocketTransport.abort,
+}
+
+
+@pytest.mark.parametrize("size", [0, 5, LARGE])
+async def test_a_write_to_all_is_a_write_to_each(pair: Callable[[], Pair], size: int) -> None:
+    data, other = b"x" * size, Other()
+    ones, alls = ({state: pair() for state in STATES} for _ in range(2))
+    for name, prepare in STATES.items():
+        prepare(ones[name].transport)
+        prepare(alls[name].transport)
+    alls_and_other: list[Writable] = [other, *[one.transport for one in alls.values()], other]
+    for one in ones.values():
+        one.transport.write(data)
+    write_to_all(alls_and_other, data)
+    assert other.written == data
+    for name in STATES:
+        by_one, by_all = ones[name], alls[name]
+        assert by_all.transport.is_closing() is by_one.transport.is_closing(), name
+        assert by_all.protocol.told == by_one.protocol.told, name
+        by_one.transport.close()
+        by_all.transport.close()
+        expected = (b"y" * LARGE if name in ("waiting", "closing") else b"") + (
+            data if name in ("free", "waiting") else b""
+        )
+        assert await by_all.read(len(expected) + 1) == expected == await by_one.read(len(expected) + 1), name
+    await until(lambda: all(one.protocol.lost == [None] for one in [*ones.values(), *alls.values()]))
+
+
+async def test_a_write_to_all_passes_over_a_dead_peer(pair: Callable[[], Pair]) -> None:
+    dead, alive = pair(), pair()
+    dead.transport.pause_reading()
+    dead.reset()
+    writes = 0
+    while not dead.transport.is_closing():
+        write_to_all([dead.transport, alive.transport], b"x")
+        writes += 1
+        await asyncio.sleep(0)
+    assert await alive.read(writes) == b"x" * writes
+    await until(lambda: dead.protocol.lost)
+    await ended(alive)
 
 
 async def test_what_was_written_is_not_changed_by_the_writer_afterwards(pair: Callable[[], Pair]) -> None:

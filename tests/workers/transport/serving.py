@@ -152,7 +152,7 @@ class Peer:
 
     async def response(self) -> tuple[int, str]:
         """Status and header block."""
-        block = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        block = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)
         self.headers = block.decode()
         return int(self.headers.split(" ")[1]), self.headers
 
@@ -169,12 +169,12 @@ class Peer:
 
     async def rest(self) -> bytes:
         """Everything until the server closes."""
-        return await asyncio.wait_for(self.reader.read(-1), 5)
+        return await asyncio.wait_for(self.reader.read(-1), 20)
 
     async def next(self) -> WsprotoFrame:
         """The next frame or part of one."""
         while not self._frames:
-            data = await asyncio.wait_for(self.reader.read(65536), 5)
+            data = await asyncio.wait_for(self.reader.read(65536), 20)
             assert data, "closed without a Close frame"
             self._parser.receive_bytes(data)
             self._frames.extend(self._parser.received_frames())

@@ -177,7 +177,9 @@ async def test_who_respells_the_own_name_keeps_it(enter: Enter) -> None:
         for other in ("Alan Dale", "ALAN DALE", "alan d\u0430le"):
             assert is_taken((await enter(other))[1])
     assert not is_taken(await second.ask(type="rename", name="Midge"))
-    assert not is_taken((await enter("Alan Dale"))[1]), "the name that was left is free"
+    async with asyncio.timeout(20):  # the name that was left is free when the other connection has heard of it
+        while is_taken((await enter("Alan Dale"))[1]):
+            await asyncio.sleep(0.02)
 
 
 async def test_connections_of_one_guest_that_ask_at_once_get_no_name_of_somebody_else(enter: Enter) -> None:

@@ -5,8 +5,9 @@ only wait for the batch gains nothing by being read at once: so the sources of c
 has come is taken together at the end, which costs fewer turns of the loop and fewer reads. Neither a command that comes
 alone nor what follows a small batch waits.
 
-Sources are held only under a load that lasts: once several pauses have followed each other closely and ended in time.
-Where a pause ends late, the worker has more to do than it can: then the loop's turns are long by themselves.
+Sources are held only after batches that make it worth while, and under a load that lasts: once several pauses have
+followed each other closely and ended in time. Where a pause ends late, the worker has more to do than it can: then the
+loop's turns are long by themselves. In a room of 1,000, where batches are small and writing is all, it costs more.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 MANY: Final = 4  # commands in a batch: more are likely to come while the next one waits
+PLENTY: Final = 10  # commands in a batch: so many reads are worth saving
 LATE: Final = 0.5  # of a pause: one that ends later by so much means that the worker is too busy
 ROW: Final = 3  # pauses that have ended in time before one holds the sources
 CLOSE: Final = 10  # pauses: where as much time passes from one's beginning to the next, the load has not lasted
@@ -41,7 +43,7 @@ class BatchPause:
     With 0 `seconds` there are no pauses.
     """
 
-    __slots__ = ("_began", "_in_time", "_loop", "_over", "_seconds", "active", "sources")
+    __slots__ = ("_began", "_holds", "_in_time", "_loop", "_over", "_seconds", "active", "sources")
 
     def __init__(self, seconds: float, over: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -50,6 +52,7 @@ class BatchPause:
         self.sources: list[CommandSource] = []  # that are held meanwhile
         self.active = False
         self._began = 0.0
+        self._holds = False  # the sources, in the pause that is active
         self._in_time = 0  # of the last pauses, those in a row that ended in time
 
     def sent(self, commands: int) -> None:
@@ -61,13 +64,14 @@ class BatchPause:
         if now - self._began > self._seconds * CLOSE:
             self._in_time = 0
         self._began = now
-        if self._in_time >= ROW:
+        self._holds = commands >= PLENTY and self._in_time >= ROW
+        if self._holds:
             for source in self.sources:
                 source.hold()
         self._loop.call_later(self._seconds, self._end)
 
     def _end(self) -> None:
-        self.active = False
+        self.active = self._holds = False
         late = monotonic() - self._began > self._seconds * (1 + LATE)
         self._in_time = 0 if late else self._in_time + 1
         try:
@@ -75,6 +79,6 @@ class BatchPause:
                 source.take()
         finally:
             self._over()
-            if late or not self.active:  # else the next batch was one of many, and they stay held
+            if not self._holds:  # else the next batch was one of plenty, and they stay held
                 for source in self.sources:
                     source.release()

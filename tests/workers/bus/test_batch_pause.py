@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from workers.bus.batch_pause import CLOSE, LATE, MANY, ROW, BatchPause
+from workers.bus.batch_pause import CLOSE, LATE, MANY, PLENTY, ROW, BatchPause
 
 SECONDS = 0.05  # half of that is late: far more than a turn of the loop takes
 
@@ -73,8 +73,8 @@ async def test_without_a_wait_nobody_is_held() -> None:
 async def test_a_source_is_asked_before_the_next_batch_leaves_and_released_after_it() -> None:
     batches = Batches()
     await batches.be_busy()
-    batches.pause.sent(MANY)
-    batches.pause.sent(MANY)  # a long queue does not wait, and makes no second pause
+    batches.pause.sent(PLENTY)
+    batches.pause.sent(PLENTY)  # a long queue does not wait, and makes no second pause
     await batches.idle()
     assert batches.source.told == ["hold", "take", "over", "release"]
 
@@ -82,8 +82,8 @@ async def test_a_source_is_asked_before_the_next_batch_leaves_and_released_after
 async def test_a_source_stays_held_from_pause_to_pause_while_many_commands_come() -> None:
     batches = Batches()
     await batches.be_busy()
-    batches.source.brings = [MANY, MANY, MANY - 1]
-    batches.pause.sent(MANY)
+    batches.source.brings = [PLENTY, PLENTY, MANY - 1]
+    batches.pause.sent(PLENTY)
     await batches.idle()
     assert batches.source.told == ["hold", *["take", "over", "hold"] * 2, "take", "over", "release"]
 
@@ -93,7 +93,7 @@ async def test_a_source_that_fails_keeps_no_batch_back() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context["exception"]))
     await batches.be_busy()
     batches.source.fails = True
-    batches.pause.sent(MANY)
+    batches.pause.sent(PLENTY)
     await batches.idle()
     assert batches.source.told == ["hold", "take", "over", "release"]
     assert [type(one) for one in failures] == [RuntimeError]
@@ -105,7 +105,7 @@ async def test_all_sources_are_held(count: int) -> None:
     await batches.be_busy()
     others = [Source() for _ in range(count)]
     batches.pause.sources += others
-    batches.pause.sent(MANY)
+    batches.pause.sent(PLENTY)
     await batches.idle()
     assert all(other.told == ["hold", "take", "release"] for other in others)
 
@@ -114,24 +114,24 @@ async def test_nobody_is_held_before_several_pauses_have_ended_in_time() -> None
     batches = Batches()
     while batches.pause._in_time < ROW:
         assert "hold" not in batches.source.told
-        batches.pause.sent(MANY)
+        batches.pause.sent(PLENTY)
         await batches.idle()
-    batches.pause.sent(MANY)
+    batches.pause.sent(PLENTY)
     assert batches.source.told[-1] == "hold"
 
 
 async def test_a_worker_that_is_too_busy_releases_the_sources_and_holds_none() -> None:
     batches = Batches()
     await batches.be_busy()
-    batches.source.brings = [MANY]
-    batches.pause.sent(MANY)
+    batches.source.brings = [PLENTY]
+    batches.pause.sent(PLENTY)
     await asyncio.sleep(0)
     time.sleep(SECONDS * (1 + LATE) * 1.1)
     await asyncio.sleep(0.001)
     assert batches.source.told == ["hold", "take", "over", "release"]
     assert batches.pause.active, "the batch that was one of many is followed by a pause all the same"
     await batches.idle()
-    batches.pause.sent(MANY)
+    batches.pause.sent(PLENTY)
     assert batches.source.told.count("hold") == 1
 
 
@@ -139,6 +139,19 @@ async def test_pauses_far_from_each_other_hold_nobody() -> None:
     batches = Batches()
     await batches.be_busy()
     await asyncio.sleep(SECONDS * (CLOSE + 1))
-    batches.pause.sent(MANY)
+    batches.pause.sent(PLENTY)
     assert batches.source.told == []
     await batches.idle()
+
+
+async def test_a_batch_that_is_not_worth_it_releases_the_sources() -> None:
+    batches = Batches()
+    await batches.be_busy()
+    batches.pause.sent(PLENTY - 1)
+    assert batches.source.told == []
+    await batches.idle()
+    batches.source.told.clear()
+    batches.source.brings = [PLENTY - 1]
+    batches.pause.sent(PLENTY)
+    await batches.idle()
+    assert batches.source.told[:4] == ["hold", "take", "over", "release"]

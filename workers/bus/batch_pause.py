@@ -78,7 +78,9 @@ class BatchPause:
             for source in self.sources:
                 source.take()
         finally:
-            self._over()
-            if not self._holds:  # else the next batch was one of plenty, and they stay held
-                for source in self.sources:
-                    source.release()
+            try:
+                self._over()
+            finally:
+                if not self._holds:  # else the next batch was one of plenty, and they stay held
+                    for source in self.sources:
+                        source.release()

@@ -192,13 +192,15 @@ class FlushQueue:
         began = perf_counter()
         self._since = self._since or began
         most = budget = HASTE if self._haste else self._pace.writes
-        dirty = self._dirty
+        dirty, awaited = self._dirty, self._answers.awaited
         for _ in range(len(dirty)):
             if budget <= 0:
                 break
             room = dirty.popleft()
             room.dirty = False
             budget -= room.flush(max(budget, SLICE))
+            if awaited:
+                awaited.discard(room)
             if room.batch or room.busy:
                 room.dirty = True
                 dirty.append(room)

@@ -203,8 +203,8 @@ class Hub:
         found = self.rooms.get(room)
         if found is not None and found.follower.offset < last.offset:
             self._maintenance.expect(room, last.epoch, last.offset)
-            if found.live_count <= AT_ONCE:  # a larger room's messages take no answers along
-                self.answers.wait_for_messages()
+            if 0 < found.live_count <= AT_ONCE:  # a larger room's messages take no answers along
+                self.answers.wait_for(found)
 
     def received_note(self, room: str, note: bytes) -> None:
         """Something that is not logged came by pub/sub."""

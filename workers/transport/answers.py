@@ -30,12 +30,13 @@ class AnswerQueue:
     `waiting` is read before `take` is called, since nearly always nothing waits.
     """
 
-    __slots__ = ("_connections", "_loop", "_timer", "waiting")
+    __slots__ = ("_connections", "_loop", "_timer", "awaited", "waiting")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._connections: dict[object, Answerable] = {}  # by transport, those that may have answers in `waiting`
         self._timer: asyncio.TimerHandle | None = None  # while the answers wait for messages
+        self.awaited: set[object] = set()  # the rooms of these messages; whoever writes a room's messages discards it
         self.waiting: dict[object, bytes] = {}  # whole frames; whoever writes to a transport pops its own
 
     def add(self, connection: Answerable, transport: object, frame: bytes) -> None:
@@ -53,14 +54,16 @@ class AnswerQueue:
         """What waits for a transport, for a caller that writes to it now; b"" where nothing does."""
         return self.waiting.pop(transport, b"")
 
-    def wait_for_messages(self) -> None:
-        """Let the answers that wait leave with messages that will come within moments; `messages_written` follows."""
-        if self._connections and self._timer is None:
-            self._timer = self._loop.call_later(LONGEST, self._write)
+    def wait_for(self, room: object) -> None:
+        """Let the answers that wait leave with a room's messages, which will come within moments."""
+        if self._connections:
+            self.awaited.add(room)
+            if self._timer is None:
+                self._timer = self._loop.call_later(LONGEST, self._write)
 
     def messages_written(self) -> None:
-        """Messages were written, and took answers along: if they took all, there is nothing more to wait for."""
-        if self._timer is not None and not self.waiting:
+        """Messages were written: where all came that were awaited, what they did not take along leaves now."""
+        if self._timer is not None and not (self.awaited and self.waiting):
             self._write()
 
     def _wait(self) -> None:
@@ -72,6 +75,7 @@ class AnswerQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self.awaited.clear()
         connections, self._connections = self._connections, {}
         waiting = self.waiting
         for transport, connection in connections.items() if waiting else ():

@@ -14,6 +14,8 @@ import select
 from typing import Final, Protocol
 
 A_TURN: Final = 512  # sockets that one turn of the loop looks at; the others come in the next turn
+# Looks at the sockets at the end of a hold, at most: what a listening socket has takes several, as do long messages.
+TURNS: Final = 8
 
 
 class Pollable(Protocol):
@@ -76,10 +78,13 @@ class SocketPoller:
 
     def take(self) -> None:
         """Tell what has happened while this was held."""
-        if self._held:
-            self._on_ready()
-            if self._full:
-                self.release()
+        for _ in range(TURNS):
+            if not self._held:
+                return
+            if not self._on_ready():
+                break
+        if self._full:
+            self.release()
 
     def release(self) -> None:
         """Tell of what happens in the loop's next turn again."""
@@ -101,9 +106,10 @@ class SocketPoller:
         self._held = False
         self._watched.clear()
 
-    def _on_ready(self) -> None:
+    def _on_ready(self) -> int:
+        """Tell what has happened at the sockets; return their number."""
         if self._epoll is None:  # closed in this very turn
-            return
+            return 0
         watched = self._watched
         ready = self._epoll.poll(0, A_TURN)
         self._full = len(ready) == A_TURN
@@ -111,3 +117,4 @@ class SocketPoller:
             pollable = watched[descriptor] if descriptor < len(watched) else None
             if pollable is not None:
                 pollable.on_ready(events)
+        return len(ready)

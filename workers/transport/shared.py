@@ -157,7 +157,9 @@ class EndpointShared:
                 self._evict(evicted, address)
 
     def _evict(self, newcomer: Newcomer, address: str) -> None:
-        newcomer.get_protocol().evict()
+        protocol = newcomer.get_protocol()
+        if protocol is not None:  # else its socket is lost, and with TLS it is told so in the next turn only
+            protocol.evict()
         if self.peers.count(address) >= self.peers.share:
             self.refusals.crowded_address(address, self.peers.share)
 

@@ -226,7 +226,11 @@ class SocketTransport(SocketType):
         waiting = self._waiting
         assert waiting is not None
         waiting.add(data, begin)
-        self._watch(reading=self.is_reading())
+        try:
+            self._watch(reading=self.is_reading())
+        except OSError as error:  # the system watches no more sockets
+            self._lose(error)
+            return
         if waiting.size > self._high and not waiting.paused:
             waiting.paused = True
             self._tell(self._protocol.pause_writing)

@@ -99,6 +99,16 @@ async def test_a_source_that_fails_keeps_no_batch_back() -> None:
     assert [type(one) for one in failures] == [RuntimeError]
 
 
+async def test_a_batch_that_cannot_be_sent_releases_the_sources() -> None:
+    batches = Batches()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    await batches.be_busy()
+    batches.pause._over = lambda: batches.pause.sent(1 // 0)
+    batches.pause.sent(PLENTY)
+    await batches.idle()
+    assert batches.source.told == ["hold", "take", "release"]
+
+
 @pytest.mark.parametrize("count", [1, 3])
 async def test_all_sources_are_held(count: int) -> None:
     batches = Batches()

@@ -102,6 +102,26 @@ async def test_a_storm_takes_few_turns(kind: str, listener: socket.socket) -> No
     await until(lambda: sockets() == before)
 
 
+async def test_a_held_poller_takes_a_storm_in_at_once(listener: socket.socket) -> None:
+    count, poller, came = 4 * A_TURN, SocketPoller(), []
+
+    def make(address: object) -> asyncio.Protocol:
+        came.append(address)
+        return asyncio.Protocol()
+
+    before = sockets()
+    acceptor = PlainAcceptor(listener, make, poller)
+    with ExitStack() as clients:
+        poller.hold()
+        for _ in range(count):
+            clients.enter_context(socket.create_connection(listener.getsockname()))
+        poller.take()
+        assert len(came) == count
+        poller.release()
+    acceptor.close()
+    await until(lambda: sockets() <= before)
+
+
 @pytest.mark.parametrize("kind", ["plain", "tls"])
 async def test_a_lone_client_is_taken_once(kind: str, listener: socket.socket) -> None:
     turns = Turns()

@@ -7,6 +7,8 @@ import pytest
 
 from tests.workers.transport.serving import App, text, until
 from workers.close_codes import CloseCode
+from workers.rooms.flush import FlushQueue
+from workers.rooms.stats import RoomStats
 from workers.transport.answers import AnswerQueue
 from workers.transport.frames import text_frame
 
@@ -141,12 +143,14 @@ async def test_answers_wait_longer_for_messages_that_are_on_their_way(monkeypatc
     queue = AnswerQueue()
     early, late = Connection(queue), Connection(queue)
     early.answer(b"a")
-    queue.wait_for_messages()
+    queue.wait_for("one room")
     await turns(10)
     late.answer(b"b")
+    queue.wait_for("another")
     await turns(10)
     assert queue.take(early) == b"a"
-    queue.messages_written()  # not to all that wait
+    queue.awaited.discard("one room")
+    queue.messages_written()  # not those of the other room
     await turns(10)
     assert queue.take(late) == b"b"
     queue.messages_written()
@@ -160,12 +164,43 @@ async def test_answers_wait_for_messages_that_do_not_come_for_a_moment_only() ->
     one = Connection(queue)
     for number in range(1, 4):
         one.answer(b"a")
-        queue.wait_for_messages()
-        queue.wait_for_messages()
+        queue.wait_for("room")
+        queue.wait_for("room")
         async with asyncio.timeout(20):
             while len(one.alone) < number:
                 await asyncio.sleep(0.001)
-    queue.wait_for_messages()  # with nothing that waits
+    queue.wait_for("room")  # with nothing that waits
     one.answer(b"a")
     await turns(5)
     assert one.alone == [b"a"] * 4
+
+
+class Written:
+    """A room whose messages take no answers along, as those with a key do."""
+
+    dirty = False
+    busy = False
+    batch = ()
+
+    def __init__(self) -> None:
+        self.flushes = 0
+
+    def flush(self, budget: int) -> int:
+        self.flushes += 1
+        return 1
+
+
+async def test_answers_that_the_messages_did_not_take_along_leave_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.transport.answers.LONGEST", 20.0)
+    queue, one, room, other = AnswerQueue(), Connection(AnswerQueue()), Written(), Written()
+    one.queue = queue
+    flushes = FlushQueue(0.0, RoomStats(), queue)
+    one.answer(b"a")
+    queue.wait_for(room)
+    flushes.mark(other)
+    await until(lambda: other.flushes)
+    await turns(10)
+    assert not one.alone, "the messages of the room are not there yet"
+    flushes.mark(room)
+    await until(lambda: room.flushes)
+    assert one.alone == [b"a"]

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import ssl
+import struct
 import subprocess
 
 import pytest
@@ -135,6 +136,49 @@ async def test_the_same_over_tls(serve, certificate) -> None:
     assert (await peer.next()).payload[0] == 4003
     peer.write(b"\x88\x82\0\0\0\0\x03\xe8")
     await until(lambda: served.endpoint.shared.counts.connections == 0)
+
+
+async def begin_tls(port: int, trusting: ssl.SSLContext) -> tuple[socket.socket, bytes]:
+    """A client whose last flight of the TLS handshake is not sent yet."""
+    loop = asyncio.get_running_loop()
+    sock = socket.socket()
+    sock.setblocking(False)
+    await loop.sock_connect(sock, ("127.0.0.1", port))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    while True:
+        try:
+            client.do_handshake()
+        except ssl.SSLWantReadError:
+            if data := outgoing.read():
+                await loop.sock_sendall(sock, data)
+            incoming.write(await loop.sock_recv(sock, 65536))
+        else:
+            return sock, outgoing.read()
+
+
+async def test_a_newcomer_whose_predecessor_is_lost_in_the_same_turn_stays(serve, certificate) -> None:
+    """The oldest newcomer of an address gives way to the next, also while the loop has still to tell of its end."""
+    failures = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: failures.append(context))
+    served = await serve(tls=server_context(*certificate), per_address=1)
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    peers = served.endpoint.shared.peers
+    for turns in [*range(5), *range(5)]:
+        old, flight = await begin_tls(served.port, trusting)
+        await loop.sock_sendall(old, flight)
+        await until(lambda: peers.count("127.0.0.1") == 1, 20)
+        new, flight = await begin_tls(served.port, trusting)
+        old.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        old.close()  # by RST
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        new.send(flight)
+        with new:
+            await until(lambda: peers.count("127.0.0.1") == 1 and served.endpoint.shared.descriptors.used == 1, 20)
+        await until(lambda: served.endpoint.shared.descriptors.used == 0, 20)
+        assert not failures
 
 
 async def test_pings_go_over_tls_too(serve, certificate) -> None:

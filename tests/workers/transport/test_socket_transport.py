@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import socket
 import struct
@@ -208,6 +209,24 @@ async def test_a_write_to_all_passes_over_a_dead_peer(pair: Callable[[], Pair]) 
     assert await alive.read(writes) == b"x" * writes
     await until(lambda: dead.protocol.lost)
     await ended(alive)
+
+
+async def test_a_socket_that_cannot_be_watched_costs_its_own_connection(
+    pair: Callable[[], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, other = pair(), pair()
+    full.transport.pause_reading()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "fs.epoll.max_user_watches")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SocketPoller, "watch", refuse)
+        write_to_all([full.transport, other.transport], b"x" * LARGE)
+    assert await other.read(LARGE) == b"x" * LARGE
+    await until(lambda: full.protocol.lost)
+    assert isinstance(full.protocol.lost[0], OSError)
+    await ended(other)
 
 
 async def test_what_was_written_is_not_changed_by_the_writer_afterwards(pair: Callable[[], Pair]) -> None:

@@ -118,7 +118,7 @@ def _churn(x: int, seconds: float) -> float:
         load.ask("close")
         load.ask("settle", quiet=4.0)  # a leave is told after three seconds
         cpu = measure.cpu_seconds(server.pid, server.without) - before - spent * (time.monotonic() - began)
-        return max(cpu, 1e-9) * 1e6 / count
+        return max(cpu, 0.0) * 1e6 / count
 
 
 def _rate(delay: float, wanted: str) -> Callable[[int, float], float]:
@@ -166,7 +166,8 @@ def _idle_cpu(server: Server, seconds: float) -> float:
 
 
 def _cost(result: dict[str, Any]) -> float:
-    return max(float(result["cpu"]), 1e-9) * 1e6 / float(result["deliveries"])
+    """µs a delivery; 0 where it is less than the idle server's own CPU varies."""
+    return max(float(result["cpu"]), 0.0) * 1e6 / float(result["deliveries"])
 
 
 @contextmanager
@@ -262,6 +263,9 @@ def draw(curve: Curve, directory: Path, *, runs: int, seconds: float) -> dict[st
                 told.append(f"{name} ends before {x:,} {curve.x}: {error}")
                 click.echo(told[-1], err=True)
                 break
+            if min(values) <= 0:
+                told.append(f"{name} at {x:,} {curve.x}: too little to be measured")
+                continue
             lines[name].append(svg.Point(float(x), statistics.median(values), min(values), max(values)))
     if not any(lines.values()):
         return lines

@@ -188,6 +188,12 @@ def test_a_curve_ends_where_the_machine_does_and_says_so(tmp_path):
     assert told.text == "median and range of 3 runs; ours ends before 20 things: 20 connections, 1 x 10 fit"
 
 
+def test_a_point_that_costs_too_little_is_left_out_and_told(tmp_path):
+    curve = Curve("some", "Some", "things", (1, 10), {"ours": lambda x, seconds: x - 1.0})
+    assert curves.draw(curve, tmp_path, runs=1, seconds=1) == {"ours": [svg.Point(10.0, 9.0, 9.0, 9.0)]}
+    assert "ours at 1 things: too little to be measured" in (tmp_path / "some.svg").read_text()
+
+
 def test_a_curve_that_loses_something_is_none(tmp_path):
     def cost(x: int, seconds: float) -> float:
         raise RuntimeError("9 deliveries instead of 10")

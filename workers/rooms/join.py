@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from workers.bus.port import BusError, LogState, Position
@@ -128,7 +129,7 @@ class JoinPart:
         return Joined(self.room.name, *self.room.place, recovered, self.missing)
 
 
-_NO_PARTS: Final[dict[Room, JoinPart]] = {}  # of nearly every join; never written to
+_NO_PARTS: Final[Mapping[Room, JoinPart]] = MappingProxyType({})  # of nearly every join
 
 
 class PendingJoin:
@@ -157,7 +158,7 @@ class PendingJoin:
         self._announcing = False
         self.over = False
         self.rooms: list[Room] = []
-        self.parts: dict[Room, JoinPart] = _NO_PARTS
+        self.parts: Mapping[Room, JoinPart] = _NO_PARTS
 
     def add(self, room: Room, since: Position | None) -> None:
         """Join this room, too; `since` is the position after which the member reads on."""

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.workers.transport.serving import Peer, text, until, upgrade
+from tests.workers.transport.serving import Peer, Served, text, until, upgrade
 from workers.transport.acceptor import server_context
 from workers.transport.fd_budget import FdBudget
 
@@ -121,14 +121,20 @@ def certificate(tmp_path) -> tuple[str, str]:
     return cert, key
 
 
-async def test_the_same_over_tls(serve, certificate) -> None:
-    served = await serve(tls=server_context(*certificate))
-    trusting = ssl.create_default_context(cafile=certificate[0])
+async def open_tls(served: Served, authority: str) -> Peer:
+    """A peer whose handshakes, TLS's and WebSocket's, are done."""
+    trusting = ssl.create_default_context(cafile=authority)
     connecting = asyncio.open_connection("127.0.0.1", served.port, ssl=trusting, server_hostname="localhost")
     peer = Peer(*await connecting)
     served.peers.append(peer)
     peer.write(upgrade())
     await peer.accepted()
+    return peer
+
+
+async def test_the_same_over_tls(serve, certificate) -> None:
+    served = await serve(tls=server_context(*certificate))
+    peer = await open_tls(served, certificate[0])
     peer.write(text("secret"))
     assert await peer.message() == "secret"
     assert served.app.seen[0].ws.freeze() is None
@@ -183,12 +189,7 @@ async def test_a_newcomer_whose_predecessor_is_lost_in_the_same_turn_stays(serve
 
 async def test_pings_go_over_tls_too(serve, certificate) -> None:
     served = await serve(tls=server_context(*certificate), ping_interval=0.2, ping_timeout=0.3)
-    trusting = ssl.create_default_context(cafile=certificate[0])
-    connecting = asyncio.open_connection("127.0.0.1", served.port, ssl=trusting, server_hostname="localhost")
-    peer = Peer(*await connecting)
-    served.peers.append(peer)
-    peer.write(upgrade())
-    await peer.accepted()
+    peer = await open_tls(served, certificate[0])
     assert (await peer.next()).opcode == 9
     assert served.app.seen[0].ws.unsent >= 0
     await until(lambda: served.app.seen[0].closes, 20)  # it answers none

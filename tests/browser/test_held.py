@@ -61,11 +61,12 @@ def test_no_row_moves_under_the_mouse(server, visit, outside):
     outside.evaluate(WRITE, ["One", user, "hello again"])
     ada.expect(ada.page.locator("#directs .badge")).to_have_text(["1", "2"])
     ada.expect(names).to_have_text(["Two", "One"])
+    people = ada.page.locator("#members .member bdi")
+    ada.expect(people).to_have_text(["Ada (you)", "One", "Two", "Zoe"])
     ada.page.locator("#members .member", has_text="One").hover()
     ada.expect(names).to_have_text(["One", "Two"])
     ada.page.evaluate(SELECT, ["#title-text", 0, 5])
     outside.evaluate(COME, "Aaron")
-    people = ada.page.locator("#members .member bdi")
     ada.expect(people).to_have_text(["Ada (you)", "One", "Two", "Zoe", "Aaron"])
     assert ada.page.evaluate(SELECTED) == "lobby"
     ada.page.locator("#text").hover()

@@ -61,7 +61,8 @@ def test_a_program_of_ones_own_is_measured_by_what_it_answers(chatmaster: Make) 
     assert (result["program"], result["connections"], result["lost_connections"]) == (True, 8, 0)
     for row in result["phases"]:
         assert row["unanswered"] == 0 and 0 < row["p50_ms"] <= row["p99_ms"]
-        assert 0 <= row["messages_per_s"] - row["heard_per_s"] < 20, "an echo is one answer for each message"
+        # The last answers of a phase come in the next one.
+        assert abs(row["messages_per_s"] - row["heard_per_s"]) < 20, "an echo is one answer for each message"
     shown = server.ctl("bench", "--connections", "3", "--seconds", "0.4")
     assert shown.returncode == 0, shown.stderr
     assert "µs of server CPU a message" in shown.stdout

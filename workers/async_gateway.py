@@ -145,7 +145,10 @@ class AsyncGateway:
         await self._call("leave", {"connection": connection, "user": user, "room": room}, key)
 
     async def members(self, room: str, *, limit: int | None = None) -> list[Row]:
-        """The users in a room: `user`, `name`, `connections`; all of them, or the first ones."""
+        """Who is in a room: `user`, `name`, `connections`; all of them, or the first ones.
+
+        A program's connections without a user are one row together, of the user "".
+        """
         return await self._all("members", "members", {"room": room}, limit)
 
     # ---- people ------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def rooms(instance: Instance, worker: str | None, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def who(instance: Instance, room: str, worker: str | None, as_json: bool) -> None:
-    """List the members of a room."""
+    """List the members of a room; connections that a program has bound to no user are one row together."""
     _rows(instance, "who", {"room": room}, worker, as_json=as_json)
 
 

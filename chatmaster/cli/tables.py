@@ -14,6 +14,7 @@ import click
 Row = dict[str, Any]
 
 NOTHING = "–"
+NO_USER = "(no user)"  # of a program's connections that no user is bound to; no id has brackets or spaces
 
 # Red: a fault. Yellow: a state that passes.
 STATE_COLOURS = {
@@ -167,7 +168,7 @@ _SHAPES: Mapping[str, tuple[Column, ...]] = {
     ),
     "who": (
         Column("Worker", "worker"),
-        Column("user", "user"),
+        Column("user", "user", lambda user: text(user) if user else NO_USER),
         Column("name", "name"),
         Column("connections", "connections", number, right=True),
     ),

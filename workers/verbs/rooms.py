@@ -83,7 +83,10 @@ class RoomRequest(VerbRequest, frozen=True):
 
 
 class RoomState(VerbAnswer, frozen=True):
-    """Users, and the log: `first` is the offset of the oldest message that can be read, `offset` that of the last."""
+    """Users, and the log: `first` is the offset of the oldest message that can be read, `offset` that of the last.
+
+    A program's connections without a user count together as one user.
+    """
 
     room: str
     users: int
@@ -111,7 +114,7 @@ class MembersRequest(VerbRequest, frozen=True):
 
 
 class MemberRow(Struct, frozen=True):
-    """A user in a room, with the number of connections there."""
+    """A user in a room, with the number of connections there; user "": all connections without a user."""
 
     user: str
     name: str
@@ -119,7 +122,11 @@ class MemberRow(Struct, frozen=True):
 
 
 class MembersPage(VerbAnswer, frozen=True):
-    """`count` is that of all; `cursor` begins the next page, empty: this is the last."""
+    """`count` is that of the rows of all pages; `cursor` begins the next page, empty: this is the last.
+
+    Each user is one row, however many connections the user has. A program's connections without a user are one row
+    together, of the user "".
+    """
 
     room: str
     count: int
@@ -189,7 +196,7 @@ async def _act(services: Services, what: str, request: PlaceRequest) -> None:
 
 @verb("rooms", MembersRequest, MembersPage, reads=True)
 async def members(services: Services, caller: Caller, request: MembersRequest, key: str) -> MembersPage:
-    """List the users in a room, over all workers and machines."""
+    """List who is in a room, over all workers and machines: users, and the connections without one as the user ""."""
     scan, after = _cursor(request.cursor)
     _, users, names = presence_keys.of_room(services.node.settings.master.name, request.room)
     script = services.node.bus.script(_MEMBERS)
@@ -197,27 +204,30 @@ async def members(services: Services, caller: Caller, request: MembersRequest, k
     while True:
         reply = await services.node.bus.call_read(script, [users, names], [scan, SCANNED])
         rows = sorted(_rows(reply), key=lambda one: one.user)
-        rest = [one for one in rows if one.user > after]
+        rest = [one for one in rows if after is None or one.user > after]
         free = request.limit - len(found)
         if len(rest) > free:
             found += rest[:free]
-            return _page(request, reply[1], found, f"{scan}:{rest[free - 1].user}" if free else f"{scan}:{after}")
+            return _page(request, reply[1], found, f"{scan}:{rest[free - 1].user}")
         found += rest
-        scan, after = reply[0].decode(), ""
+        scan, after = reply[0].decode(), None
         if scan == "0" or len(found) == request.limit:
-            return _page(request, reply[1], found, "" if scan == "0" else f"{scan}:")
+            return _page(request, reply[1], found, "" if scan == "0" else scan)
 
 
 def _page(request: MembersRequest, count: int, found: list[MemberRow], cursor: str) -> MembersPage:
     return MembersPage(room=request.room, count=count, members=found, cursor=cursor)
 
 
-def _cursor(cursor: str) -> tuple[str, str]:
-    """A cursor of the store's, and the last user that was shown of what it gives: a small room comes whole."""
-    scan, _, after = cursor.partition(":")
+def _cursor(cursor: str) -> tuple[str, str | None]:
+    """A cursor of the store's, and the last user that was shown of what it gives: a small room comes whole.
+
+    None: nothing of that was shown. "" is a user as well, that of the connections without one.
+    """
+    scan, shown, after = cursor.partition(":")
     if cursor and not (scan.isascii() and scan.isdigit() and len(scan) <= 19):  # the store's have 64 bits
         raise VerbError("bad_request", "this is no cursor of `members`", field="cursor")
-    return scan or "0", after
+    return scan or "0", after if shown else None
 
 
 def _rows(reply: list[Any]) -> list[MemberRow]:

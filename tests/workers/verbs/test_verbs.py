@@ -30,6 +30,7 @@ from workers.verbs.request import STATUS, VerbRequest
 from workers.verbs.table import GROUPS, TABLE
 
 PROGRAM = """
+import json
 from urllib.parse import parse_qs
 from workers import Worker
 
@@ -37,8 +38,13 @@ worker = Worker("websocket://127.0.0.1:8000")
 
 @worker.on_connect
 async def came(connection):
-    await connection.bind(parse_qs(connection.query)["user"][0])
+    for user in parse_qs(connection.query).get("user", ()):
+        await connection.bind(user)
     connection.send(connection.id)
+
+@worker.on_message
+async def said(connection, data):
+    connection.send(json.dumps(await worker.members(data)))
 """
 
 
@@ -192,6 +198,42 @@ async def test_members_come_whole_whatever_the_sizes_of_the_pages(program: Chatm
                 seen += [row["user"] for row in page["members"]]
                 cursor, turn = page["cursor"], turn + 1
             assert sorted(seen) == sorted(set(seen)) and set(users) <= set(seen), sizes
+
+
+@pytest.mark.parametrize("bound", [(), ("ada",), ("ada", "ben")])
+async def test_connections_without_a_user_are_in_every_list_of_members(
+    program: Chatmaster, bound: tuple[str, ...]
+) -> None:
+    """As `worker.members` in the program shows them: together, as the user ""."""
+    url = url_of(program)
+    expected = [{"user": "", "name": "", "connections": 2}]
+    expected += [{"user": user, "name": user, "connections": 1} for user in bound]
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(AsyncGateway(url))
+        for query in ("", "", *(f"?user={user}" for user in bound)):
+            socket = await stack.enter_async_context(await RawSocket.open(f"{program.url}{query}"))
+            await gateway.join(str(await socket.read_message()), "quiz")
+
+        async def all_listed() -> bool:
+            return await gateway.members("quiz") == expected
+
+        await until_async(all_listed, 30.0, what="the members with the connections without a user")
+        assert await gateway.members("quiz", limit=1) == expected[:1]
+        for size in (1, 2, 1000):
+            rows: list[Any] = []
+            page = {"cursor": ""}
+            while not rows or page["cursor"]:
+                page = await gateway._call("members", {"room": "quiz", "cursor": page["cursor"], "limit": size})
+                rows += page["members"]
+                assert len(rows) <= page["count"] == len(expected)
+            assert rows == expected
+        assert (await gateway.room("quiz"))["users"] == len(expected)
+        assert await asyncio.to_thread(program.ask, "who", "quiz") == expected
+        shown = (await asyncio.to_thread(program.ctl, "who", "quiz")).stdout
+        assert "(no user)" in shown and all(user in shown for user in bound)
+        socket.send_text("quiz")
+        told = json.loads(str(await socket.read_message()))
+        assert sorted(told, key=lambda row: str(row["user"])) == expected
 
 
 def verb(server: Chatmaster, name: str, request: dict[str, Any]) -> Any:

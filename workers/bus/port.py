@@ -61,6 +61,13 @@ class KeyConflict(BusError):
     """The idempotency key was used before with other content: nothing was written."""
 
 
+def outcome_of(error: BusError) -> str:
+    """Whether what was asked of the store was done, and the store's own words: for logs and for the operator."""
+    if isinstance(error, Unavailable):
+        return f"the outcome is unknown: {error}"
+    return f"the store did not do it: {error}"
+
+
 class Position(Struct, frozen=True):
     """A place in a room's log, as a client or a follower remembers it."""
 

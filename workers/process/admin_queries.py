@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatmaster import contract
 from workers.addressing import is_internal, is_public, log_name, normalized
-from workers.bus.port import BusError
+from workers.bus.port import BusError, outcome_of
 from workers.verbs.request import VerbError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Queries:
                 return
             rows, facts = await self._rows(query.what, query.args)
         except BusError as error:
-            self._fail(query.id, self._said(error))
+            self._fail(query.id, outcome_of(error) + self._why(error))
         except LookupError as error:
             self._fail(query.id, str(error.args[0] if error.args else error))
         except ValueError as error:
@@ -71,15 +71,15 @@ class Queries:
             usage = error.code in ("bad_request", "too_large", "wrong_application")
             code = contract.ExitCode.USAGE if usage else contract.ExitCode.FAILED
             cause = error.__cause__
-            told = f"{error}: {self._said(cause)}" if isinstance(cause, BusError) else str(error)
+            told = f"{error}: {cause}{self._why(cause)}" if isinstance(cause, BusError) else str(error)
             self._fail(query.id, f"{error.field}: {error}" if error.field else told, code)
         else:
             self._send(query.id, rows, facts)
 
-    def _said(self, error: BusError) -> str:
-        """The store's own words, which are the operator's alone."""
+    def _why(self, error: BusError) -> str:
+        """Why the store is away, where the error does not say that; this is the operator's alone to read."""
         why = self._node.bus.why
-        return f"the store did not do it: {error}" + (f" ({why})" if why and why not in str(error) else "")
+        return f" ({why})" if why and why not in str(error) else ""
 
     async def _rows(self, what: str, args: Row) -> tuple[list[Row], Row]:
         """The rows, and what is to be said about all of them."""

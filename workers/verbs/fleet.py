@@ -22,7 +22,7 @@ from msgspec import Raw, Struct
 
 from workers.addressing import ANSWERS_ROOM, CALLS_ROOM
 from workers.bus.codec import pack_note
-from workers.bus.port import BusError, Entry
+from workers.bus.port import BusError, Entry, Unavailable, outcome_of
 from workers.bus.script import Argument, scripts_of
 from workers.node import control_room
 from workers.node.client_connection import ClientConnection
@@ -246,7 +246,8 @@ class Fleet:
         except VerbError as error:
             reply = FleetReply(order.token, self._process, "failed", error.code, str(error), error.field)
         except BusError as error:
-            reply = FleetReply(order.token, self._process, "failed", "unavailable", f"the store did not do it: {error}")
+            code = "unavailable" if isinstance(error, Unavailable) else "refused"
+            reply = FleetReply(order.token, self._process, "failed", code, outcome_of(error))
         self._reply(order.asker, reply)
 
     def _reply(self, asker: str, reply: FleetReply) -> None:

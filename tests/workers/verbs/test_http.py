@@ -192,6 +192,34 @@ def test_a_key_is_free_again_soon_after_the_store_is_back(chatmaster: Callable[.
     assert len([deed for deed in server.ask("audit") if deed["action"] == "mute"]) == 1
 
 
+def test_an_unknown_outcome_is_not_told_as_known(chatmaster: Callable[..., Chatmaster]) -> None:
+    """By chatctl, by a verb and by HTTP: with a store that is silent nobody says that the store did not do it."""
+    server = chatmaster(workers=1, settings={"store.timeout": 1.0})
+    key = new_key(server, "bot")
+    asked = [
+        ("say", "lobby", "x"),
+        ("mute", "eve"),
+        ("unban", "eve"),
+        ("kick", "eve"),
+        ("who", "lobby"),
+        ("bans",),
+        ("audit",),
+        ("call", "say", '{"room": "lobby", "text": "x"}'),
+        ("apikey", "list"),
+    ]
+    os.kill(server.store_pid, signal.SIGSTOP)
+    try:
+        for words in asked:
+            done = server.ctl(*words)
+            assert done.returncode == 1, words
+            assert "the outcome is unknown" in done.stderr and "did not do it" not in done.stderr, done.stderr
+        status, problem, _ = post(server, "say", {"room": "lobby", "text": "x"}, key)
+        assert (status, problem["code"]) == (504, "unavailable")
+        assert problem["detail"] == "the store did not answer; the outcome is unknown"
+    finally:
+        os.kill(server.store_pid, signal.SIGCONT)
+
+
 async def test_a_worker_that_is_stopped_keeps_no_call_from_the_others(server: Chatmaster) -> None:
     victim = next(row["pid"] for row in server.status()["workers"])
     async with AsyncGateway(store_of(server)) as gateway:

@@ -204,13 +204,25 @@ class Gateway:
         else:
             self._call("kick", deed(user, room, reason), key)
 
-    def ban(self, user: str, *, room: str = "", seconds: float = 0.0, reason: str = "", key: str = "") -> None:
-        """Keep a user out of the chat, or of one room; 0 seconds: without end."""
-        self._call("ban", {**deed(user, room, reason), "seconds": seconds}, key)
+    def ban(
+        self, user: str, *, room: str = "", seconds: float = 0.0, reason: str = "", ahead: bool = False, key: str = ""
+    ) -> None:
+        """Keep a user out of the chat, or of one room; 0 seconds: without end.
 
-    def mute(self, user: str, *, room: str = "", seconds: float = 0.0, reason: str = "", key: str = "") -> None:
-        """Let a user of the chat only read, everywhere or in one room; 0 seconds: without end."""
-        self._call("mute", {**deed(user, room, reason), "seconds": seconds}, key)
+        Raises GatewayNotFound where `user` is no connected user's id, but the name of one; `ahead`: it is an id
+        all the same, of a user who is away.
+        """
+        self._call("ban", {**deed(user, room, reason), "seconds": seconds, "ahead": ahead}, key)
+
+    def mute(
+        self, user: str, *, room: str = "", seconds: float = 0.0, reason: str = "", ahead: bool = False, key: str = ""
+    ) -> None:
+        """Let a user of the chat only read, everywhere or in one room; 0 seconds: without end.
+
+        Raises GatewayNotFound where `user` is no connected user's id, but the name of one; `ahead`: it is an id
+        all the same, of a user who is away.
+        """
+        self._call("mute", {**deed(user, room, reason), "seconds": seconds, "ahead": ahead}, key)
 
     def unban(self, user: str, *, room: str = "", reason: str = "", key: str = "") -> bool:
         """Lift a ban; returns whether there was one."""

@@ -122,7 +122,7 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
     """Build a command like `ban USER [--room R] [--seconds S] [--reason TEXT]`."""
 
     def act(instance: Instance, user: str, worker: str | None, as_json: bool, **given: Any) -> None:
-        given = {key: value for key, value in given.items() if value is not None}
+        given = {key: value for key, value in given.items() if value not in (None, False)}
         found = _connections_of(instance, user, worker)[0] if lasts else []
         rows = instance.query(name, {"user": user, **given}, worker=worker)
         where = f" in {given['room']}" if given.get("room") else " everywhere"
@@ -151,6 +151,8 @@ def _moderation(name: str, text: str, *, lasts: bool) -> click.Command:
     ]
     if lasts:
         options.insert(2, click.Option(["--seconds"], type=_SPAN, help="duration; default: for ever"))
+        ahead = "USER is the id of somebody who is away, though another has it as a name"
+        options.insert(3, click.Option(["--ahead"], is_flag=True, help=ahead))
     return click.Command(name, params=options, callback=click.pass_obj(act), help=text)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 import redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from chatmaster import tokens
 from tests.support.processes import free_port
 from tests.support.server import Chatmaster
+from tests.support.wait import until_async
 from tests.support.ws import ChatSocket
+from workers import AsyncGateway, GatewayNotFound
 from workers.cluster import keys as presence_keys
 
 Make = Callable[..., Chatmaster]
@@ -89,6 +93,47 @@ async def test_the_verbs_of_the_chat_say_what_they_did(chatmaster: Make) -> None
     assert done.returncode == 1 and json.loads(done.stdout)[0]["lifted"] is False
     assert (await asyncio.to_thread(server.ctl, "bans")).stdout == "nobody is banned\n"
     ann.abort()
+
+
+async def test_a_name_is_not_taken_for_an_id(chatmaster: Make) -> None:
+    """An operator sees a guest's name on the page: whoever it names is told, and nobody is muted ahead by mistake."""
+    server = await asyncio.to_thread(chatmaster, workers=2, settings={"auth.secret": "s" * 40})
+    url = str(server.status()["store"]["url"])
+    async with (
+        AsyncGateway(url) as gateway,
+        await ChatSocket.enter(server.url, "lobby", name="MightyEagle86") as guest,
+        await ChatSocket.enter(server.url, "lobby", token=tokens.sign("u7", secret="s" * 40, name="Ada")),
+    ):
+
+        async def claimed() -> bool:  # the name of a token is claimed behind the welcome
+            done = await asyncio.to_thread(server.ctl, "kick", "Ada")
+            return "name of u7" in done.stderr
+
+        await until_async(claimed, 30.0, what="the name from the token is claimed")
+        for name, whose in (("MightyEagle86", guest.user), ("mightyeagle86", guest.user), ("Ada", "u7")):
+            for verb in ("mute", "ban", "kick"):
+                done = await asyncio.to_thread(server.ctl, verb, name)
+                assert done.returncode == 1 and f"{name} is the name of {whose}: give the id" in done.stderr, verb
+            asked: list[Awaitable[object]] = [
+                gateway.mute(name, room="lobby"),
+                gateway.ban(name, seconds=60),
+                gateway.kick(user=name),
+                gateway.disconnect(user=name),
+                gateway.join(user=name, room="lobby"),
+                gateway.leave(user=name, room="lobby"),
+            ]
+            for one in asked:
+                with pytest.raises(GatewayNotFound, match=f"{name} is the name of {whose}"):
+                    await one
+        assert await gateway.sanctions() == []
+        await gateway.mute("u7", seconds=60)  # an id
+        await gateway.mute("somebody", seconds=60)  # an id of one's own database, and nobody's name
+        done = await asyncio.to_thread(server.ctl, "mute", "mightyeagle86", "--ahead")
+        assert done.returncode == 0 and "the user is not connected" in done.stderr, done.stderr
+        await gateway.ban("ada", ahead=True)
+        held = {(row["kind"], row["user"]) for row in await gateway.sanctions()}
+        assert held == {("mute", "u7"), ("mute", "somebody"), ("mute", "mightyeagle86"), ("ban", "ada")}
+        assert (await guest.ask(type="say", room="lobby", text="still here"))["type"] == "ack"
 
 
 async def test_who_lists_a_large_room_whole(chatmaster: Make) -> None:

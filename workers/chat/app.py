@@ -96,7 +96,7 @@ class ChatApplication:
         orders = OrderLog(lambda room, entry: node.publish(room, entry, form="t"))
         pending = PendingJoins()
         self._occupancy = Occupancy(node.bus, node.lease, node.settings.master.name)
-        claims = self._claims = NameClaims(node.bus, node.lease, node.settings.master.name, node.tasks)
+        claims = self.claims = NameClaims(node.bus, node.lease, node.settings.master.name, node.tasks)
         self._timeouts = SessionTimeouts(
             node.settings.limits.hello_timeout, services.connections, ticked=self._copy_counters
         )
@@ -143,7 +143,7 @@ class ChatApplication:
         self._hub.amender = amended
         self._timeouts.start()
         self._occupancy.start(self._tasks)
-        self._claims.start()
+        self.claims.start()
         if self._token_keys is not None:
             self._token_keys.start()
         if self._pushes is not None:

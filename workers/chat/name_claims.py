@@ -39,6 +39,7 @@ REFRESH: Final = 21_600.0  # seconds between two renewals of every claim
 MOVED: Final = 3.0  # seconds for which a connection that moved away keeps its name here
 AGAIN: Final = 2.0  # seconds until a claim is given back again that the store did not take back
 ROUNDS: Final = 3
+HOLDERS: Final = 64  # users with one name that are looked at
 GRANTED, REFUSED, UNDECIDED = 1, 0, 2  # what claim_names.lua says of a wish
 TOGETHER: Final = 64  # wishes in one script: about 2 ms of the store's time
 APART: Final = 0.004  # seconds between two scripts with fewer: a storm shares them, a single wish does not wait
@@ -119,7 +120,9 @@ class NameClaims:
         self._lease = lease
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        (self._script,) = map(calls.script, scripts_of(Path(__file__).parent, "claim_names"))
+        self._script, self._holders = map(
+            calls.script, scripts_of(Path(__file__).parent, "claim_names", "name_holders")
+        )
         self._holders_of = [keys.name_holders(name, "", guests=guests) for guests in (True, False)]
         self._wishes: list[_Wish] = []  # that wait for the next script
         self._timer: asyncio.Handle | None = None  # of the next script
@@ -230,6 +233,13 @@ class NameClaims:
                 finally:
                     self._give_back_later((user, name))  # the workers with connections of the user claim it meanwhile
                 return
+
+    async def holders(self, name: str) -> list[str]:
+        """The connected users with a name or one that looks alike; a few of many. Raises BusError."""
+        wanted = [holders + key for holders in self._holders_of for key in keys_of(name)]
+        found = [one.decode().split(" ", 1) for one in await self._calls.call_read(self._holders, wanted, [HOLDERS])]
+        live = set(self._lease.live())
+        return sorted({user for incarnation, user in found if incarnation in live})
 
     # ---- the store ---------------------------------------------------------------------------------
 

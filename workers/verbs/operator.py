@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 OPERATOR: Final = Caller(OPERATOR_ID)
 _PAST: Final = {"kick": "kicked", "ban": "banned", "mute": "muted", "unban": "unbanned", "unmute": "unmuted"}
-_FIELDS: Final = ("user", "room", "seconds", "reason")
+_FIELDS: Final = ("user", "room", "seconds", "reason", "ahead")
 
 Row = dict[str, Any]
 

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from workers.addressing import is_internal
 from workers.chat.rules.effects import Moderate
 from workers.chat.rules.effects import Verb as Deed
+from workers.chat.rules.identity import GUEST_PREFIX
 from workers.close_codes import CloseCode
 from workers.cluster.hosts import host_name
 from workers.node.client_connection import ClientConnection
@@ -35,7 +36,7 @@ from workers.verbs.request import (
     VerbRequest,
     exactly_one_given,
 )
-from workers.verbs.verb import AnyVerb, Services, verb
+from workers.verbs.verb import AnyVerb, Services, no_such_user, verb
 
 AuditCursor = Annotated[
     str,
@@ -137,9 +138,14 @@ class ModerationRequest(VerbRequest, frozen=True):
 
 
 class SanctionRequest(ModerationRequest, frozen=True):
-    """A user, everywhere or in one room, for a time."""
+    """A user, everywhere or in one room, for a time; the user may be nobody who is connected.
+
+    Where somebody who is connected has `user` as the name, the call is refused: most likely the id of that one is
+    meant. `ahead` says that `user` is an id all the same.
+    """
 
     seconds: Seconds = 0.0
+    ahead: bool = False
 
 
 class LiftedAnswer(VerbAnswer, frozen=True):
@@ -258,7 +264,7 @@ async def disconnect(services: Services, caller: Caller, request: DisconnectRequ
         return DisconnectAnswer(connections=1)
     closed = sum(msgspec.json.decode(one, type=int) for one in await services.fleet.ask("disconnect", request))
     if not closed:
-        raise VerbError("not_found", f"no user {request.user} is connected", field="user")
+        raise await no_such_user(services, request.user)
     return DisconnectAnswer(connections=closed)
 
 
@@ -268,7 +274,7 @@ async def kick(services: Services, caller: Caller, request: ModerationRequest, k
     node, fleet = services.node, services.fleet
     # The store counts a newcomer a moment later than the worker that has the connection.
     if not (await node.registry.is_online(request.user) or await fleet.connections_of(request.user)):
-        raise VerbError("not_found", f"no user {request.user} is connected", field="user")
+        raise await no_such_user(services, request.user)
     await _moderate(services, caller, Deed.KICK, request)
     return DoneAnswer()
 
@@ -276,6 +282,7 @@ async def kick(services: Services, caller: Caller, request: ModerationRequest, k
 @verb("people", SanctionRequest, DoneAnswer, application="chat")
 async def ban(services: Services, caller: Caller, request: SanctionRequest, key: str) -> DoneAnswer:
     """Keep a user out of the chat, or of one room."""
+    await _check_whom(services, request)
     await _moderate(services, caller, Deed.BAN, request, request.seconds)
     return DoneAnswer()
 
@@ -283,6 +290,7 @@ async def ban(services: Services, caller: Caller, request: SanctionRequest, key:
 @verb("people", SanctionRequest, DoneAnswer, application="chat")
 async def mute(services: Services, caller: Caller, request: SanctionRequest, key: str) -> DoneAnswer:
     """Let a user only read, everywhere or in one room."""
+    await _check_whom(services, request)
     await _moderate(services, caller, Deed.MUTE, request, request.seconds)
     return DoneAnswer()
 
@@ -332,6 +340,16 @@ async def audit(services: Services, caller: Caller, request: AuditRequest, key: 
 VERBS: Final[tuple[AnyVerb, ...]] = (
     online, is_online, connections, bind, unbind, disconnect, kick, ban, mute, unban, unmute, sanctions, audit,
 )  # fmt: skip
+
+
+async def _check_whom(services: Services, request: SanctionRequest) -> None:
+    """Refuse the name of somebody who is connected where an id is wanted. Raises VerbError, BusError."""
+    user = request.user
+    if request.ahead or user.startswith(GUEST_PREFIX) or await services.node.registry.is_online(user):
+        return
+    holders = await services.holders_of(user)
+    if holders and user not in holders:  # the store counts a newcomer a moment after the name is claimed
+        raise await no_such_user(services, user, also=", or say `ahead` where it is the id of a user who is away")
 
 
 async def _moderate(

@@ -35,7 +35,7 @@ from workers.verbs.request import (
     VerbRequest,
     exactly_one_given,
 )
-from workers.verbs.verb import AnyVerb, Services, of_request, verb
+from workers.verbs.verb import AnyVerb, Services, no_such_user, of_request, verb
 
 _MEMBERS: Final = load(Path(__file__).parent / "scripts" / "members.lua")
 
@@ -188,7 +188,7 @@ async def _act(services: Services, what: str, request: PlaceRequest) -> None:
     failures = [one for one in results if isinstance(one, BaseException)]
     gone = [one for one in failures if isinstance(one, VerbError) and one.code == "not_found"]
     if len(gone) == len(found):
-        raise VerbError("not_found", f"no user {request.user} is connected", field="user")
+        raise await no_such_user(services, request.user)
     for failure in failures:
         if failure not in gone:
             raise failure

@@ -40,6 +40,10 @@ class Services:
 
         return await answer_of(publish)
 
+    async def holders_of(self, name: str) -> list[str]:
+        """The connected users of the chat with that name; none in a program. Raises BusError."""
+        return await self.chat.claims.holders(name) if self.chat is not None else []
+
     @property
     def the_chat(self) -> ChatApplication:
         """The chat; a verb of the chat is not called where there is none."""
@@ -95,6 +99,19 @@ def of_request(error: RequestError) -> VerbError:
     """What the chat's rules refuse, as a verb says it."""
     code = error.code if error.code in STATUS else "forbidden"  # banned, muted
     return VerbError(code, str(error), field=error.field or "", retry_after=error.retry_after or 0.0)
+
+
+async def no_such_user(services: Services, user: str, *, also: str = "") -> VerbError:
+    """What is said of an id that no connected user has: whose name it is, if it is one. Raises BusError.
+
+    `also` is what else the caller can give.
+    """
+    holders = await services.holders_of(user)
+    if not holders:
+        return VerbError("not_found", f"no user {user} is connected", field="user")
+    others = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
+    text = f"{user} is the name of {holders[0]}{others}: give the id{also}"
+    return VerbError("not_found", text, field="user")
 
 
 def placed(room: str, place: Place) -> PlacedAnswer:

@@ -214,11 +214,13 @@ def _python(path: str) -> Iterator[Finding]:
     if running is None:
         return
     found = f"Python {running.version}, {running.micros} µs for a fixed piece of work"
-    faster = interpreters.faster_than(running)
-    if faster is None:
+    pair = interpreters.faster_than(path)
+    if pair is None:
         yield Finding("good", "python", found)
         return
-    less = 1 - faster.micros / running.micros
+    slower, faster = pair
+    found = f"Python {slower.version}, {slower.micros} µs for a fixed piece of work"
+    less = 1 - faster.micros / slower.micros
     advice = (
         f"{faster.path} ({faster.version}) needs {less:.0%} less CPU for the same: PYTHON={faster.path} {command()} "
         "makes an environment of it"

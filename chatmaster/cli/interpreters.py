@@ -13,6 +13,8 @@ from chatmaster.runtime import interpreter_speed
 
 NAMES: Final = ("python3.14", "python3.13", "python3.12", "python3.11", "python3")  # as etc/environment.sh tries them
 FASTER: Final = 0.9  # of the time that the running one takes: less of a difference is not worth another environment
+PAIRS: Final = 7  # of runs that alternate: what else the machine does slows single runs by more than that
+LOST: Final = 1  # pairs in which the faster one may be the slower
 TIMEOUT: Final = 10.0  # seconds for one interpreter
 
 
@@ -55,8 +57,25 @@ def others(running: str) -> Iterator[str]:
                 yield str(candidate)
 
 
-def faster_than(running: Speed) -> Speed | None:
-    """The fastest interpreter on PATH, where it is faster by so much that it is worth another environment."""
-    found = [speed for path in others(running.path) if (speed := measure(path)) is not None]
-    best = min(found, key=lambda speed: speed.micros, default=None)
-    return best if best is not None and best.micros < running.micros * FASTER else None
+def compare(one: str, other: str) -> tuple[Speed, Speed] | None:
+    """The best of several runs of each, which alternate; None unless `other` is surely and much faster than `one`."""
+    runs: list[tuple[Speed, Speed]] = []
+    lost = 0
+    for number in range(PAIRS):
+        first, second = (one, other) if number % 2 else (other, one)
+        pair = {path: measure(path, bare=path == one) for path in (first, second)}
+        mine, theirs = pair[one], pair[other]
+        if mine is None or theirs is None:
+            return None
+        lost += theirs.micros >= mine.micros
+        if lost > LOST:
+            return None
+        runs.append((mine, theirs))
+    slow, fast = (min(speeds, key=lambda speed: speed.micros) for speeds in zip(*runs, strict=True))
+    return (slow, fast) if fast.micros < slow.micros * FASTER else None
+
+
+def faster_than(running: str) -> tuple[Speed, Speed] | None:
+    """The running interpreter and the fastest on PATH; None where no other is worth another environment."""
+    found = [pair for path in others(running) if (pair := compare(running, path)) is not None]
+    return min(found, key=lambda pair: pair[1].micros / pair[0].micros, default=None)

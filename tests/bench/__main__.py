@@ -92,9 +92,9 @@ def _say_cores() -> None:
 
 def _say_interpreter() -> None:
     """`bin/chatctl` would serve with the fastest interpreter; a benchmark serves with the one that runs it."""
-    running = interpreters.measure(interpreters.executable_of(os.getpid()), bare=True)
-    faster = interpreters.faster_than(running) if running is not None else None
-    if running is not None and faster is not None:
+    pair = interpreters.faster_than(interpreters.executable_of(os.getpid()))
+    if pair is not None:
+        running, faster = pair
         click.echo(
             f"this Python {running.version} takes {running.micros / faster.micros:.1f} times as long as {faster.path}, "
             "which bin/chatctl serves with: PYTHON= names it to bin/test, which makes an environment from it",

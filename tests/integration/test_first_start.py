@@ -196,6 +196,20 @@ def test_the_fastest_of_several_pythons_is_taken(checkout, tmp_path, kind, progr
     assert done.stderr.startswith(f"chatmaster: creating the {kind} environment (Python 3.12.9), once ... done\n")
 
 
+def test_one_lucky_run_does_not_choose_a_python(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("sh", "readlink", "sha256sum", "rm", "mkdir", "mv", "flock", "awk", "grep", "wc"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    speed = f'case "$*" in *interpreter_speed*) echo 800 3.12.9; exit;; esac\nexec {sys.executable} "$@"'
+    wrapper(tools / "python3.12", speed)
+    lucky = f"echo >>{tmp_path}/runs\n[ $(wc -l <{tmp_path}/runs) = 1 ] && echo 500 3.11.7 || echo 900 3.11.7"
+    wrapper(tools / "python3.11", lucky)
+    done = chatctl(checkout, PATH=str(tools), PYTHON="")
+    assert done.stderr.startswith("chatmaster: creating the server environment (Python 3.12.9), once"), done.stderr
+    assert len((tmp_path / "runs").read_text()) == 2
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
 def test_another_user_is_told_what_keeps_them_from_what_the_owner_has_made():
     with tempfile.TemporaryDirectory(prefix="cm-") as directory:  # not pytest's, which only its user may enter

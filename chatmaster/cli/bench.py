@@ -302,8 +302,9 @@ def render(result: dict[str, Any]) -> str:
     if any(row["held_back_by_rate"] for row in result["phases"]):
         most = result["rate_limit"] * count
         lines.append(
-            f"limits.rate ({result['rate_limit']:g}/s for each connection) limited the load: {number(count)} "
-            f"connections may say {number(most)} messages/s; more --connections or limits.rate = 0 allow a larger load"
+            f"limits.rate held the load back, not the server: {result['rate_limit']:g} messages/s for each connection "
+            f"are {number(most)}/s for {counted(count, 'connection')}, after a burst at the beginning; "
+            "for a larger load give more --connections or set limits.rate = 0"
         )
     if result["refused"] or result["lost_connections"]:
         lines.append(

@@ -71,8 +71,8 @@ def render(rows: list[dict[str, Any]]) -> str:
     """The configuration as valid TOML, each value with its origin in a comment."""
     lines: list[str] = [click.style("# The settings that a start from here would use, each with its origin.", dim=True)]
     if others := sum("running" in row for row in rows):
-        how_many = counted(others, "value")
-        lines.append(click.style(f"# The running server uses {how_many} that differ: see `runs with`.", fg="yellow"))
+        how_many = counted(others, "value that differs", several="values that differ")
+        lines.append(click.style(f"# The running server uses {how_many}: see `runs with`.", fg="yellow"))
     section = ""
     shown = [(row["key"].rpartition("."), toml(row["value"]), row["origin"], row) for row in rows]
     width = max((len(f"{key} = {value}") for (_, _, key), value, _, _ in shown if len(value) < 50), default=0)

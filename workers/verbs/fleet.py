@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
+from chatmaster.plural import counted
 from workers.addressing import ANSWERS_ROOM, CALLS_ROOM
 from workers.bus.codec import pack_note
 from workers.bus.port import BusError, Entry, Unavailable, outcome_of
@@ -261,9 +262,9 @@ _json: Final = msgspec.json.Encoder().encode
 
 
 def _silent(count: int) -> VerbError:
-    return VerbError(
-        "unavailable", f"{count} workers did not answer within {DEADLINE:g} s: the outcome is unknown", retry_after=1.0
-    )
+    missing = counted(count, "worker")
+    text = f"{missing} did not answer within {DEADLINE:g} s: the outcome is unknown"
+    return VerbError("unavailable", text, retry_after=1.0)
 
 
 def _pass_over(entry: Entry) -> None:

@@ -13,7 +13,7 @@ import jwt
 import pytest
 
 from chatmaster import __version__
-from chatmaster.cli import instance, main
+from chatmaster.cli import check, instance, main
 from chatmaster.config.formatting import without_password
 from chatmaster.contract import ExitCode
 
@@ -105,6 +105,12 @@ def test_config_prints_toml_that_says_the_same_and_where_it_came_from(capsys, ho
     (home / "again.toml").write_text(printed)
     assert main.run(["config", "--config", "again.toml"]) == 0
     assert tomllib.loads(capsys.readouterr().out) == values
+
+
+def test_config_counts_what_the_running_server_has_otherwise():
+    rows = [{"key": f"limits.{name}", "value": 1, "origin": "default", "running": 2} for name in ("rate", "burst")]
+    assert "The running server uses 1 value that differs: see" in check.render(rows[:1])
+    assert "The running server uses 2 values that differ: see" in check.render(rows)
 
 
 def test_config_shows_no_secret(capsys):

@@ -42,12 +42,12 @@ def table(report: Report, saved: Report | None = None) -> str:
     """Markdown: a row a scenario, and for each server beside ours its figure and ours as a part of it.
 
     A ratio above 1 says for every row how many times better ours is, or, of the bound and the floor, how many times
-    what they take. With a saved run the change against it.
+    what they take. With a saved run the change against it. One run has no spread.
     """
     beside = [name for name in BESIDE if any(name in by_server for by_server in report.figures.values())]
     head = ["scenario", "unit", "ours", "spread"]
     for name in beside:
-        head += [BESIDE[name], "of it" if name in TAKEN else "times better"]
+        head += [BESIDE[name], f"× {BESIDE[name]}" if name in TAKEN else f"× better than {BESIDE[name]}"]
     head += ["before", "change"] if saved is not None else []
     rows = [head, ["---"] * len(head)]
     for scenario in SCENARIOS:
@@ -104,7 +104,7 @@ def faults(report: Report) -> list[str]:
 def _row(scenario: Scenario, report: Report, beside: Sequence[str], saved: Report | None) -> list[str]:
     figures = report.figures[scenario.name]
     ours = figures.get("chatmaster", Figure())
-    row = [scenario.title, scenario.unit, _short(ours.median), f"±{ours.spread:.0%}"]
+    row = [scenario.title, scenario.unit, _short(ours.median), f"±{ours.spread:.0%}" if len(ours.values) > 1 else "–"]
     for name in beside:
         if (other := figures.get(name)) is None:
             row += ["", ""]

@@ -72,10 +72,20 @@ def test_a_table_says_how_each_server_beside_ours_stands_and_what_changed(tmp_pa
         [cell.strip() for cell in line.split("|")][3:-1] for line in report.table(now, before).splitlines()
     ]
     assert head[1:] == [
-        *("spread", "floor", "of it", "plain relay", "times better", "Centrifugo", "times better", "before", "change")
+        *(
+            "spread",
+            "floor",
+            "× floor",
+            "plain relay",
+            "× better than plain relay",
+            "Centrifugo",
+            "× better than Centrifugo",
+            "before",
+            "change",
+        )
     ]
     assert room == ["0.4", "±25%", "0.2", "2.00", "4", "10.0", "", "", "0.5", "-20%"]
-    assert welcome == ["3,000", "±0%", "", "", "", "", "1,500", "2.0", "3,000", "+0%"]
+    assert welcome == ["3,000", "–", "", "", "", "", "1,500", "2.0", "3,000", "+0%"]
 
 
 def test_the_servers_of_a_round_are_measured_in_turn(monkeypatch):

@@ -20,7 +20,6 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
-from chatmaster.plural import counted
 from workers.addressing import ANSWERS_ROOM, CALLS_ROOM
 from workers.bus.codec import pack_note
 from workers.bus.port import BusError, Entry, Unavailable, outcome_of
@@ -262,7 +261,7 @@ _json: Final = msgspec.json.Encoder().encode
 
 
 def _silent(count: int) -> VerbError:
-    missing = counted(count, "worker")
+    missing = "1 worker" if count == 1 else f"{count} workers"
     text = f"{missing} did not answer within {DEADLINE:g} s: the outcome is unknown"
     return VerbError("unavailable", text, retry_after=1.0)
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import msgspec
 
-from chatmaster.plural import counted
 from workers.addressing import normalized
 from workers.chat.rules.identity import OPERATOR as OPERATOR_ID
 from workers.verbs.dispatcher import Dispatcher
@@ -113,5 +112,5 @@ class OperatorCommands:
                     raise
         if not closed:
             raise LookupError(f"no connection of {user} is open: a program's users are those that it binds")
-        logger.info("the operator has kicked %s: %s", user, counted(closed, "connection"))
+        logger.info("the operator has kicked %s, connections: %d", user, closed)
         return {"user": user, "connections": closed}

@@ -8,6 +8,7 @@ names the worker: where that one is dead, the next repetition is carried out.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import hashlib
 import logging
 import re
@@ -59,7 +60,7 @@ class Dispatcher:
 
         Raises VerbError; where the store is the cause, from the BusError.
         """
-        verb = self._verb(name)
+        verb = self.find(name)
         try:
             request = self._request(caller, verb, body)
             if not isinstance(key, str) or len(key) > MOST_KEY or not key.isprintable():
@@ -76,10 +77,14 @@ class Dispatcher:
             logger.exception("the verb %s failed", name)
             raise VerbError("internal", f"{name} failed; the server's log has the reason") from None
 
-    def _verb(self, name: str) -> AnyVerb:
+    def find(self, name: str) -> AnyVerb:
+        """The verb of a name. Raises VerbError where there is none, or none in what runs here."""
         verb = TABLE.get(name)
         if verb is None:
-            raise VerbError("not_found", f"there is no verb {name[:64]!r}")
+            near = difflib.get_close_matches(name[:64], TABLE, 1)
+            raise VerbError(
+                "not_found", f"there is no verb {name[:64]!r}" + (f"; did you mean {near[0]}?" if near else "")
+            )
         runs = "chat" if self._services.chat is not None else "program"
         if verb.application not in ("", runs):
             what = "the chat, whose clients understand only `say`" if runs == "chat" else "no chat"

@@ -58,9 +58,13 @@ class HttpApi:
         ]
 
     async def answer(self, request: Request) -> Response:
-        """Answer one POST."""
+        """Answer one request. What there is to call is no secret: an unknown verb is told without a key as well."""
         verb = request.path_params["verb"]
         try:
+            if verb != "batch":
+                self._service.dispatcher.find(verb)
+            if request.method != "POST":
+                raise VerbError("method_not_allowed", "a verb is called by POST")
             key = _bearer(request)
             caller = await self._caller(key)
             body = await self._body(request)
@@ -123,26 +127,22 @@ class HttpApi:
         response = _response(STATUS[error.code], self._encode(_problem(error)), PROBLEM)
         if error.retry_after:
             response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+        if error.code == "method_not_allowed":
+            response.headers["Allow"] = "POST"
         if error.code == "unauthorized":
             response.headers["WWW-Authenticate"] = 'Bearer realm="chatmaster"'
         return response
 
 
 class _Posted:
-    """The ASGI endpoint of all verbs: POST, and 405 for anything else."""
+    """The ASGI endpoint of all verbs, for every method."""
 
     def __init__(self, api: HttpApi) -> None:
         self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
-        if request.method == "POST":
-            response = await self._api.answer(request)
-        else:
-            problem = ProblemDetails("Method Not Allowed", 405, "a verb is called by POST", "bad_request")
-            response = _response(405, msgspec.json.encode(problem), PROBLEM)
-            response.headers["Allow"] = "POST"
+        response = await self._api.answer(Request(scope, receive))
         await response(scope, receive, send)
 
 

@@ -16,7 +16,7 @@ MOST_CALLS: Final = 100  # of one batch
 _PROBLEM: Final = "application/problem+json"
 _REF: Final = "#/components/schemas/{name}"
 # What a verb may answer beside its answer; 404 stands for a verb that the instance has not, too.
-_REFUSALS: Final = tuple(dict.fromkeys(STATUS.values()))
+_REFUSALS: Final = tuple(dict.fromkeys(status for status in STATUS.values() if status != 405))  # it describes POST
 
 
 class ProblemDetails(Struct, frozen=True, omit_defaults=True):

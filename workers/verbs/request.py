@@ -83,6 +83,7 @@ STATUS: Final[dict[str, int]] = {
     "forbidden": 403,
     "not_found": 404,
     "wrong_application": 404,  # what runs here has no such verb
+    "method_not_allowed": 405,  # by HTTP: a verb is called by POST
     "conflict": 409,  # the key was used with another request, or its request is still being carried out
     "too_large": 413,
     "limit_reached": 422,

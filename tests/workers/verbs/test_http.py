@@ -109,7 +109,17 @@ def test_what_is_wrong_is_said_with_its_field(server: Chatmaster) -> None:
     assert post(server, "say", b"{", key)[0] == 400
     assert post(server, "say", b"[" * 100_000, key)[0] == 400
     assert post(server, "say", b"\xff", key)[0] == 400
-    assert post(server, "say", b"", key, method="GET")[0] == 405
+    assert "did you mean say?" in post(server, "sya", {}, key)[1]["detail"]
+    for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "POST"):
+        for given in (key, ""):
+            status, problem, headers = post(server, "nope", {}, given, method=method)
+            assert (status, problem["code"]) == (404, "not_found"), method
+            status, problem, headers = post(server, "bind", {}, given, method=method)
+            assert (status, problem["code"]) == (404, "wrong_application"), method
+            for verb in ("say", "batch") if method != "POST" else ():
+                status, problem, headers = post(server, verb, {}, given, method=method)
+                assert (status, problem["status"], problem["code"]) == (405, 405, "method_not_allowed"), method
+                assert headers["allow"] == "POST"
     assert post(server, "say", {}, key, Content_Type="text/plain")[0] == 400
 
 

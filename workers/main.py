@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import logging
+import shlex
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -121,12 +124,22 @@ def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
             logger.error("application code stopped the worker's loop (%s); the worker continues", error)
 
 
+def _to_install(error: BaseException) -> str:
+    """How to get the package that a program misses; "" where none is missing."""
+    missing = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+    if not missing or "." in missing or missing in sys.stdlib_module_names:
+        return ""
+    python = shlex.quote(sys.executable)
+    first = "" if importlib.util.find_spec("pip") is not None else f"{python} -m ensurepip && "
+    return f"; if that is a package: {first}{python} -m pip install {missing}"
+
+
 def _could_not_load(task: Task, error: BaseException) -> int:
     expected = isinstance(error, program.ProgramError)
     text = "" if expected else format_program_error(error)
     if not text.startswith("Traceback"):
         text = ""  # a syntax error in the program itself: the reason says the same
     said = "".join(traceback.format_exception_only(error)).strip()  # of a syntax error with its line
-    reason = str(error) if expected else f"{task.settings.server.app} could not be loaded: {said}"
+    reason = str(error) if expected else f"{task.settings.server.app} could not be loaded: {said}{_to_install(error)}"
     send_blocking(task.channel, contract.Failed(ExitCode.NOT_READY, reason, text))
     return ExitCode.NOT_READY

@@ -195,7 +195,8 @@ def make_token(auth: Auth, user: str, *, ttl: float, moderator: bool) -> str:
             if auth.public_key
             else "the private keys that belong to auth.jwks, which chatctl does not have"
             if auth.jwks
-            else "auth.secret, which is not set"
+            else "auth.secret, which is not set: export CHATMASTER_AUTH_SECRET=$(openssl rand -hex 32), here and where "
+            "the server is started (a running one: stop, start), or set auth.secret in the configuration"
         )
         raise UsageError(f"a token is signed with {holder}")
     return tokens.sign(

@@ -178,8 +178,16 @@ def _load(sources: Sources, only: str = "") -> Loaded:
     if only:
         faults = [fault for fault in faults if fault.key.partition(".")[0] == only]
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError([_of_an_empty_variable(fault, environment) for fault in faults])
     return loaded
+
+
+def _of_an_empty_variable(fault: Fault, environment: Environment) -> Fault:
+    """A fault, with what to do where it comes from a variable that is set to nothing, as by a script."""
+    name, text = environment.texts.get(fault.key, ("", ""))
+    if not name or text or fault.origin != f"environment {name}":
+        return fault
+    return replace(fault, allowed=f"{fault.allowed}; {name} is set and empty: `unset {name}` if nothing is meant")
 
 
 # ---- the known keys --------------------------------------------------------------------------------

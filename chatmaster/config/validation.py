@@ -149,7 +149,8 @@ def _store(url: str) -> Iterator[_Complaint]:
     if url != "embedded" and (complaint := store_url.complaint(url)):
         # Not shown completely: a bad URL may contain a password anywhere.
         scheme, separator, _ = url.partition("://")
-        yield "store.url", f"a URL of the scheme {shown(scheme)}" if separator else "not a URL", complaint
+        found = f"a URL of the scheme {shown(scheme)}" if separator else "not a URL" if url else shown(url)
+        yield "store.url", found, complaint
 
 
 def _names(settings: Settings) -> Iterator[_Complaint]:

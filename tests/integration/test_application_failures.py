@@ -95,6 +95,19 @@ def test_a_program_that_exits_while_it_is_imported_is_said_as_such(chatmaster: M
     assert failed.value.exit_code == 5 and "could not be loaded: SystemExit: 2" in failed.value.reason
 
 
+@pytest.mark.parametrize(
+    "name, told", [("no_such_package", True), ("no_such_package.part", True), ("json.no_part", False)]
+)
+def test_a_missing_package_is_said_with_the_command_that_installs_it(
+    chatmaster: Make, tmp_path: Path, name: str, told: bool
+) -> None:
+    program = tmp_path / "app.py"
+    program.write_text(f"import {name}\n")
+    done = chatmaster(str(program), start=False).ctl("check", str(program))
+    assert done.returncode == 5 and "could not be loaded: ModuleNotFoundError: No module named" in done.stderr
+    assert ("-m pip install no_such_package" in done.stderr) == told, done.stderr
+
+
 HOOKS = """
 import asyncio, sys
 from workers.chat import Chat

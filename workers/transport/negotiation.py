@@ -248,7 +248,7 @@ def _single(headers: Headers, name: str) -> str:
 def _refusal(error: InvalidHandshake) -> HandshakeRefused:
     reason = f"{error}; {error.__cause__}" if error.__cause__ else str(error)
     if isinstance(error, InvalidOrigin):
-        return HandshakeRefused(HTTPStatus.FORBIDDEN, reason)
+        return HandshakeRefused(HTTPStatus.FORBIDDEN, f"{reason}; http.origins lets pages of other sites in")
     if isinstance(error, InvalidMethod):
         return HandshakeRefused(HTTPStatus.METHOD_NOT_ALLOWED, reason, (("Allow", "GET"),))
     if isinstance(error, InvalidProtocol):

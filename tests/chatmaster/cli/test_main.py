@@ -107,6 +107,11 @@ def test_config_prints_toml_that_says_the_same_and_where_it_came_from(capsys, ho
     assert tomllib.loads(capsys.readouterr().out) == values
 
 
+def test_a_token_without_a_secret_says_how_to_set_one(capsys):
+    assert main.run(["token", "ada"]) == ExitCode.USAGE
+    assert "export CHATMASTER_AUTH_SECRET=$(openssl rand -hex 32)" in capsys.readouterr().err
+
+
 def test_config_counts_what_the_running_server_has_otherwise():
     rows = [{"key": f"limits.{name}", "value": 1, "origin": "default", "running": 2} for name in ("rate", "burst")]
     assert "The running server uses 1 value that differs: see" in check.render(rows[:1])

@@ -196,6 +196,19 @@ def test_store_urls_that_are_allowed(tmp_path, url):
     assert load(tmp_path, overrides=[f"store.url={url}"]).settings.store.url == url
 
 
+def test_an_empty_variable_is_shown_with_what_to_do(tmp_path):
+    def told(name: str, text: str) -> str:
+        (fault,) = faults_of(tmp_path, environ={"HOME": "/home/x", name: text})
+        return fault
+
+    hint = "is set and empty: `unset {}` if nothing is meant"
+    fault = told("CHATMASTER_STORE_URL", "")
+    assert fault.startswith('environment CHATMASTER_STORE_URL: store.url is ""; allowed: embedded')
+    assert fault.endswith(hint.format("CHATMASTER_STORE_URL"))
+    assert told("CHATMASTER_SERVER_WORKERS", "").endswith(hint.format("CHATMASTER_SERVER_WORKERS"))
+    assert "unset" not in told("CHATMASTER_STORE_URL", "nonsense")
+
+
 @pytest.mark.parametrize(
     "url", ["redis+cluster://:hunter2@h/3", "http://u:hunter2@h", "redis://", "redis://:hunter2@h:port", "hunter2"]
 )

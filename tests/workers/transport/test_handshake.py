@@ -417,6 +417,14 @@ async def test_a_foreign_origin_is_logged_once_with_what_allows_it(serve, caplog
     assert 'http.origins = ["https://a.example.org"]' in lines[0] and "'chat.example.org:8443'" in lines[0]
 
 
+async def test_a_foreign_origin_is_told_what_lets_it_in(serve) -> None:
+    peer = await (await serve()).connect()
+    peer.write(upgrade("Origin: https://a.example.org"))
+    assert (await peer.response())[0] == 403
+    body = await asyncio.wait_for(peer.reader.read(), 20)
+    assert b"https://a.example.org; http.origins lets" in body
+
+
 async def test_a_stranger_cannot_fill_the_log_or_the_memory_with_origins(serve, caplog) -> None:
     served = await serve()
     for number in range(MOST + 20):

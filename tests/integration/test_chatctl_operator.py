@@ -125,6 +125,9 @@ async def test_a_name_is_not_taken_for_an_id(chatmaster: Make) -> None:
             for one in asked:
                 with pytest.raises(GatewayNotFound, match=f"{name} is the name of {whose}"):
                     await one
+        for verb in ("mute", "ban", "kick"):
+            done = await asyncio.to_thread(server.ctl, verb, "Mighty Eagle")
+            assert done.returncode == 2 and "`who ROOM` shows each id beside the name" in done.stderr
         assert await gateway.sanctions() == []
         await gateway.mute("u7", seconds=60)  # an id
         await gateway.mute("somebody", seconds=60)  # an id of one's own database, and nobody's name

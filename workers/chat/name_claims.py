@@ -238,6 +238,8 @@ class NameClaims:
         """The connected users with a name or one that looks alike; a few of many. Raises BusError."""
         wanted = [holders + key for holders in self._holders_of for key in keys_of(name)]
         found = [one.decode().split(" ", 1) for one in await self._calls.call_read(self._holders, wanted, [HOLDERS])]
+        if not {incarnation for incarnation, _ in found} <= set(self._lease.live()):
+            await self._lease.renew()  # someone new, or someone dead
         live = set(self._lease.live())
         return sorted({user for incarnation, user in found if incarnation in live})
 

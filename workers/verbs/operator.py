@@ -80,7 +80,14 @@ class OperatorCommands:
         return {"room": sent["sent"][0]["room"]}
 
     async def _moderate(self, verb: str, request: Row) -> list[Row]:
-        answer = await self._call(verb, request)
+        try:
+            answer = await self._call(verb, request)
+        except VerbError as error:
+            if error.code == "bad_request" and error.field == "user":  # most likely a name with spaces
+                raise VerbError(
+                    error.code, f"{error}; `who ROOM` shows each id beside the name", field="user"
+                ) from None
+            raise
         user, room = normalized(request.get("user", "")), normalized(request.get("room", ""))
         if answer.get("lifted") is False:
             return [{"user": user, "room": room, **answer}]

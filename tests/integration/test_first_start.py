@@ -207,7 +207,7 @@ def test_one_lucky_run_does_not_choose_a_python(checkout, tmp_path):
     wrapper(tools / "python3.11", lucky)
     done = chatctl(checkout, PATH=str(tools), PYTHON="")
     assert done.stderr.startswith("chatmaster: creating the server environment (Python 3.12.9), once"), done.stderr
-    assert len((tmp_path / "runs").read_text()) == 2
+    assert len((tmp_path / "runs").read_text()) == 3  # the first was the fastest of all
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")

@@ -18,22 +18,27 @@ version_of() {
     "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3]); sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
-# Sets $micros to what an interpreter takes for a fixed piece of work, and $told to that and its version; fails for one
-# that cannot serve.
+# Sets $micros to what an interpreter takes for a fixed piece of work, $told to its version, and $executable to what it
+# really is, for a shim that looks for the interpreter takes longer than the work; fails for one that cannot serve.
 speed_of() {
     told=$("$1" -I -S "$checkout/chatmaster/runtime/interpreter_speed.py" $bare 2>/dev/null) || return 1
-    micros=${told%% *}
+    micros=${told%% *} told=${told#* }
+    executable=${told#* } told=${told%% *}
+    [ -x "$executable" ] || executable=$1
     [ "$micros" -gt 0 ] 2>/dev/null
 }
 
 # Whether $candidate is faster than $base: in two of three pairs of runs that alternate, and by 5 % by the fastest runs.
 # What else the machine does slows single runs by more than interpreters differ by; the second lost pair ends it.
 is_faster() {
-    least=0 least_of_base=0 lost=0
+    least=0 least_of_base=0 lost=0 runs=$candidate
     for pair in 1 2 3; do
-        speed_of "$base" || return 1
+        speed_of "$fastest" || return 1
         of_base=$micros
-        speed_of "$candidate" || return 1
+        speed_of "$runs" || return 1
+        runs=$executable
+        case $pair$measured in 1*":$runs:"*) return 1 ;; esac # another name of one that was compared
+        measured=$measured$runs:
         [ "$micros" -lt "$of_base" ] || lost=$((lost + 1))
         [ "$lost" -lt 2 ] || return 1
         [ "$least" -gt 0 ] && [ "$least" -lt "$micros" ] || least=$micros
@@ -46,7 +51,7 @@ is_faster() {
 # first start pays for that, 0.1 to 0.3 s for each but the first, and nothing where there is one only. They are tried from
 # the newest on.
 find_fastest() {
-    base= bare= seen=: separator=$IFS
+    base= bare= fastest= seen=: measured=: separator=$IFS
     command -v uv >/dev/null 2>&1 && bare=--bare
     for name in python3.14 python3.13 python3.12 python3.11 python3; do
         IFS=:
@@ -57,7 +62,8 @@ find_fastest() {
             real=$(readlink -f "$candidate") || continue
             case $seen in *":$real:"*) continue ;; esac
             seen=$seen$real:
-            if [ -z "$base" ]; then speed_of "$candidate"; else is_faster; fi && base=$candidate version=${told#* }
+            if [ -z "$base" ]; then speed_of "$candidate"; else is_faster; fi || continue
+            base=$candidate version=$told fastest=$executable measured=$measured$executable:
         done
         IFS=$separator
     done

@@ -31,7 +31,7 @@ def measure(path: str, *, bare: bool = False) -> Speed | None:
     command = [path, "-I", "-S", interpreter_speed.__file__, *(["--bare"] if bare else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        micros, version = done.stdout.split()
+        micros, version, *_ = done.stdout.split()
         return Speed(path, version, int(micros))
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None

@@ -1,4 +1,4 @@
-"""How fast an interpreter is: prints the microseconds of CPU that a fixed piece of work takes, and the version.
+"""How fast an interpreter is: prints the microseconds of CPU that a fixed piece of work takes, the version, the path.
 
     python3 -I -S interpreter_speed.py [--bare]
 
@@ -13,6 +13,7 @@ Exit code 1: too old, or without the modules that make environments; with `--bar
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 
@@ -51,7 +52,8 @@ def main() -> int:
     able = "--bare" in sys.argv or (importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv"))
     if sys.version_info < (3, 11) or not able:
         return 1
-    sys.stdout.write(f"{measure()} {'.'.join(map(str, sys.version_info[:3]))}\n")
+    version = ".".join(map(str, sys.version_info[:3]))
+    sys.stdout.write(f"{measure()} {version} {os.path.realpath(sys.executable)}\n")
     return 0
 
 

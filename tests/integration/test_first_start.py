@@ -210,6 +210,21 @@ def test_one_lucky_run_does_not_choose_a_python(checkout, tmp_path):
     assert len((tmp_path / "runs").read_text()) == 3  # the first was the fastest of all
 
 
+def test_a_shim_is_measured_once_and_what_it_finds_afterwards(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("sh", "readlink", "sha256sum", "rm", "mkdir", "mv", "flock", "awk", "grep"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    speed = 'case "$*" in *interpreter_speed*) {}; exit;; esac\nexec ' + f'{sys.executable} "$@"'
+    wrapper(tools / "python3.13", speed.format("echo 800 3.13.1"))
+    wrapper(tmp_path / "real", f"echo real >>{tmp_path}/runs\necho 500 3.12.9 {tmp_path}/real")
+    for name in ("python3.12", "python3"):
+        wrapper(tools / name, speed.format(f"echo {name} >>{tmp_path}/runs; echo 500 3.12.9 {tmp_path}/real"))
+    done = chatctl(checkout, PATH=str(tools), PYTHON="")
+    assert done.stderr.startswith("chatmaster: creating the server environment (Python 3.12.9), once"), done.stderr
+    assert (tmp_path / "runs").read_text().split() == ["python3.12", "real", "real", "real", "python3"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
 def test_another_user_is_told_what_keeps_them_from_what_the_owner_has_made():
     with tempfile.TemporaryDirectory(prefix="cm-") as directory:  # not pytest's, which only its user may enter

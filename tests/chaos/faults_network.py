@@ -77,6 +77,8 @@ for _trouble in (cut, refused, delayed, half_open, held, one_direction_only, res
 @fault("client network", long=True)
 async def silent_clients(site: Site, turn: Turn) -> None:
     """Half-open towards the server: it hears nothing more of them, and lets them go when no pong comes."""
+    if turn.alone:  # everybody is in, which the workers tell a moment later
+        await until_async(site.counts_everybody, 10, "everybody is counted")
     behind, before = len(site.behind), await site.metric("connections")
     site.client_door.hold(UP)
     try:

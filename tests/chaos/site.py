@@ -203,6 +203,10 @@ class Site:
     async def more_than(self, name: str, before: float) -> bool:
         return await self.metric(name) > before
 
+    async def counts_everybody(self) -> bool:
+        """Whether /metrics shows every witness."""
+        return await self.more_than("connections", len(self._witnesses) - 1)
+
     async def calm(self) -> None:
         """Wait until all is well, and everybody is in."""
         await self.well()

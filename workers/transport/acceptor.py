@@ -109,7 +109,7 @@ class PlainAcceptor:
         transport = SocketTransport(self._poller, descriptor, protocol, kind)
         protocol.connection_made(cast(asyncio.Transport, transport))
         try:
-            transport.resume_reading()
+            transport.begin_reading()
         except OSError:
             transport.abort()
             raise

@@ -168,8 +168,15 @@ class SocketTransport(SocketType):
     def resume_reading(self) -> None:
         """Give what comes to the protocol, from the next turn on; nothing after `close`.
 
-        Raises OSError where the system watches no more sockets (`fs.epoll.max_user_watches`).
+        Where the system watches no more sockets (`fs.epoll.max_user_watches`) the connection is over.
         """
+        try:
+            self.begin_reading()
+        except OSError as error:
+            self._lose(error)
+
+    def begin_reading(self) -> None:
+        """As `resume_reading`, for who accepts. Raises OSError where the system watches no more sockets."""
         if self._phase == _OPEN:
             self._watch(reading=True)
 

@@ -142,6 +142,25 @@ async def test_a_socket_that_cannot_be_watched_costs_its_own_connection(
     await ended(other)
 
 
+async def test_a_socket_that_cannot_be_read_on_costs_its_own_connection(
+    pair: Callable[[], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused, other = pair(), pair()
+    paused.transport.pause_reading()  # gives its watch back, and somebody else takes it
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "fs.epoll.max_user_watches")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SocketPoller, "watch", refuse)
+        paused.transport.resume_reading()
+        paused.transport.resume_reading()
+    await until(lambda: paused.protocol.lost)
+    assert isinstance(paused.protocol.lost[0], OSError)
+    assert len(paused.protocol.lost) == 1
+    await ended(other)
+
+
 async def test_what_was_written_is_not_changed_by_the_writer_afterwards(pair: Callable[[], Pair]) -> None:
     one = pair()
     data = bytearray(b"a" * LARGE)

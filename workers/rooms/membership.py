@@ -141,7 +141,8 @@ class Membership:
                 gone(noted)
 
         for room in rooms:
-            room.settle()
+            room.settle()  # all of them first: without the inbox a room does not know whose connection the member is
+        for room in rooms:
             if room.finish(member):
                 leave(room)
             else:

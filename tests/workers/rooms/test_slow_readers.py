@@ -200,3 +200,16 @@ async def test_who_moves_leaves_and_enters_a_large_room_in_the_middle_of_a_batch
     for peer in peers:
         await peer.has("lobby", 3)
         assert peer.offsets("lobby") == [1, 2, 3]
+
+
+async def test_who_moves_with_its_own_message_still_to_be_written_gets_it_with_its_key(sides, connect):
+    side = await sides()
+    author = await connect(side, user="ann")
+    await author.join("@ann", "lobby")  # the inbox first, as a hello does
+    placed = asyncio.ensure_future(side.publish("lobby", "0", author="ann", key="k"))
+    room = side.hub.rooms["lobby"]
+    while not room.batch:
+        await asyncio.sleep(0)
+    side.hub.members.depart(author, lambda positions: None)
+    assert [message.get("key") for message in author.messages()] == ["k"]
+    await placed

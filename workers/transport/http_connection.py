@@ -6,8 +6,8 @@ WebSocket on a kept connection goes back to the `Handshake` that the connection 
 
 What is used of uvicorn beside its documented interface, and so pinned: `HttpToolsProtocol` with its parser's callbacks
 (`on_url` … `on_message_complete`), `app`, `client`, `scheme`, `url`, `headers`, `scope`, `cycle`, `flow`, `transport`,
-`pipeline`, `handle_websocket_upgrade`; `RequestResponseCycle` with `transport`, `keep_alive`, `more_body`,
-`disconnected`, `message_event`, `response_started`, `response_complete`.
+`pipeline`, `handle_websocket_upgrade`; `FlowControl`; `RequestResponseCycle` with `transport`, `keep_alive`,
+`more_body`, `disconnected`, `message_event`, `response_started`, `response_complete`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import weakref
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from httptools import HttpParserUpgrade
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from workers.http.site import EXTENSION
@@ -76,18 +78,20 @@ class HttpConnection(HttpToolsProtocol):
         self._everybody = self.app  # the application, for requests that nothing is wrong with
         self._head = 0  # bytes of the request's head so far; 0: none has begun
         self._head_began = 0.0
+        self._heads = 0  # requests that have begun
         self._body = 0  # bytes of the request's body so far
         self._progress = shared.now()  # when the client last sent or took something
         self.written = 0  # bytes of all answers
         self._taken = 0  # bytes of them that had left this process when that was last looked at
         self._data = b""  # what is being parsed
-        self._lingering = False  # the last answer is written; what the client still sends is discarded
+        self.lingering = False  # the last answer is written; what the client still sends is discarded
 
     # ---- the connection ----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The endpoint hands the connection over."""
         super().connection_made(transport)
+        self.flow = _Flow(self)
         self._server.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,13 +105,13 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse; the head of a request is limited in size by the bytes that come before it is complete."""
         self._progress = self._shared.now()
-        if self._lingering:
+        if self.lingering:
             return
-        before = self._head
+        before = self._heads
         self._data = data
         super().data_received(data)
         self._data = b""
-        if self._head and self._head == before and not self.transport.is_closing():
+        if self._head and self._heads == before and not self.transport.is_closing():
             self._head += len(data)
             if self._head > self._shared.config.header_size:
                 self._shared.refusals.large_header(self._handshake.peer[0], self._shared.config.header_size)
@@ -125,8 +129,10 @@ class HttpConnection(HttpToolsProtocol):
         if self.written - waiting > self._taken:
             self._progress = now
         self._taken = self.written - waiting
+        if self.flow.read_paused:
+            self._head_began = now  # the rest of the head is in the socket
         late = now - self._progress
-        if self._lingering:
+        if self.lingering:
             return  # `Handshake.expire` ends it
         if self.idle and not waiting:
             # uvicorn's own timer does not run after an empty line between requests.
@@ -164,6 +170,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._head, self._body = 1, 0
+        self._heads += 1
         self._head_began = self._shared.now()
         self.app = self._everybody
         super().on_message_begin()
@@ -252,7 +259,7 @@ class HttpConnection(HttpToolsProtocol):
         """A part of the body, which may be chunked and so larger than announced."""
         self._body += len(body)
         most = self._shared.config.body_size
-        if self._lingering:
+        if self.lingering:
             return
         if most and self._body > most and not self.cycle.response_complete:
             self._refuse_body(most)
@@ -312,9 +319,9 @@ class HttpConnection(HttpToolsProtocol):
         Closing a socket that holds unread data, such as the rest of a body, resets the connection, and the answer is
         lost. The client has `handshake_timeout` seconds to close.
         """
-        if self._lingering or self.transport.is_closing():
+        if self.lingering or self.transport.is_closing():
             return
-        self._lingering = True
+        self.lingering = True
         self._head = 0
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
@@ -326,6 +333,19 @@ class HttpConnection(HttpToolsProtocol):
             refused[status] = refused.get(status, 0) + 1
 
 
+class _Flow(FlowControl):
+    """Leaves a client's further requests in its socket while some that came before wait: none of these lacks a body."""
+
+    def __init__(self, connection: HttpConnection) -> None:
+        super().__init__(connection.transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        """Read on; as soon as nothing waits, uvicorn asks again."""
+        if self._connection.lingering or not self._connection.pipeline:
+            super().resume_reading()
+
+
 class _Answering:
     """The transport that an answer is written to: its last act is to linger where the client still sends."""
 
@@ -333,7 +353,8 @@ class _Answering:
 
     def __init__(self, connection: HttpConnection, cycle: RequestResponseCycle) -> None:
         self._connection = connection
-        self._cycle = cycle
+        # The request refers to this; a strong reference back would leave it to the garbage collector in the end.
+        self._cycle = weakref.ref(cycle)
 
     def write(self, data: bytes) -> None:
         self._connection.written += len(data)
@@ -343,7 +364,8 @@ class _Answering:
         return self._connection.transport.is_closing()
 
     def close(self) -> None:
-        if self._cycle.more_body and self._cycle.response_complete:
+        cycle = self._cycle()
+        if cycle is not None and cycle.more_body and cycle.response_complete:
             self._connection.linger()
         else:
             self._connection.transport.close()

@@ -1,13 +1,18 @@
 """Plain HTTP on kept connections: many requests, each judged by itself; bodies, limits, clients that are slow."""
 
 import asyncio
+import gc
 import json
+import weakref
 from importlib.metadata import version
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from tests.workers.transport.serving import text, until, upgrade
+from workers.transport.http_connection import HttpConnection
+from workers.transport.socket_transport import READ_SIZE
 
 
 async def echo(scope, receive, send) -> None:
@@ -58,6 +63,38 @@ async def test_requests_that_come_together_are_answered_in_order(serve) -> None:
     peer = await (await serve(http=echo)).connect()
     peer.write(b"".join(request(f"/{number}") for number in range(5)))
     assert [(await answer(peer))["path"] for _ in range(5)] == [f"/{number}" for number in range(5)]
+
+
+async def test_of_many_requests_that_come_together_few_wait_here_and_all_are_answered(serve) -> None:
+    served = await serve(http=echo, header_size=1000)
+    peer = await served.connect()
+    most, began = 0, HttpConnection.on_headers_complete
+
+    def count(self: HttpConnection) -> None:
+        nonlocal most
+        began(self)
+        most = max(most, len(self.pipeline))
+
+    with patch.object(HttpConnection, "on_headers_complete", count):
+        peer.write(b"".join(request(f"/{number}", method="PUT", body=b"x" * 50) for number in range(4000)))
+        assert [(await answer(peer))["path"] for _ in range(4000)] == [f"/{number}" for number in range(4000)]
+    assert most < READ_SIZE / 100, "what one read brings"
+
+
+async def test_nothing_of_an_answered_request_waits_for_the_garbage_collector(serve) -> None:
+    served = await serve(http=echo)
+    peer = await served.connect()
+    gc.disable()
+    try:
+        peer.write(request())
+        await answer(peer)
+        (connection,) = served.endpoint.shared.http.open
+        first = weakref.ref(connection.cycle)
+        peer.write(request())
+        await answer(peer)
+        await until(lambda: first() is None)
+    finally:
+        gc.enable()
 
 
 async def test_a_client_may_ask_whether_to_send_its_body(serve) -> None:

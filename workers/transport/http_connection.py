@@ -6,8 +6,8 @@ WebSocket on a kept connection goes back to the `Handshake` that the connection 
 
 What is used of uvicorn beside its documented interface, and so pinned: `HttpToolsProtocol` with its parser's callbacks
 (`on_url` … `on_message_complete`), `app`, `client`, `scheme`, `url`, `headers`, `scope`, `cycle`, `flow`, `transport`,
-`pipeline`, `handle_websocket_upgrade`; `FlowControl`; `RequestResponseCycle` with `transport`, `keep_alive`,
-`more_body`, `disconnected`, `message_event`, `response_started`, `response_complete`.
+`pipeline`, `handle_websocket_upgrade`, `_start_asgi_task`; `FlowControl`; `RequestResponseCycle` with `transport`,
+`keep_alive`, `more_body`, `disconnected`, `message_event`, `response_started`, `response_complete`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from workers.transport.shared import EndpointShared
 
+WAITING: Final = 16  # requests behind the one that is being answered; what one read brings comes on top
 FOR_ANY_HOST: Final = ("/health", "/ready")  # load balancers ask by address, and the answers hold no secret
 _BY_PROXIES: Final = {
     *(b"forwarded", b"x-forwarded-for", b"x-real-ip", b"x-forwarded-proto", b"x-forwarded-host", b"via"),
@@ -83,6 +84,7 @@ class HttpConnection(HttpToolsProtocol):
         self._progress = shared.now()  # when the client last sent or took something
         self.written = 0  # bytes of all answers
         self._taken = 0  # bytes of them that had left this process when that was last looked at
+        self._answering: RequestResponseCycle | None = None  # the request that is being answered, or was last
         self._data = b""  # what is being parsed
         self.lingering = False  # the last answer is written; what the client still sends is discarded
 
@@ -99,6 +101,10 @@ class HttpConnection(HttpToolsProtocol):
         self._server.open.discard(self)
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        answering, self._answering = self._answering, None
+        if answering is not None and not answering.response_complete:  # uvicorn has told the last request that came
+            answering.disconnected = True
+            answering.message_event.set()
         self.pipeline.clear()
         self._shared.on_plain_lost(self._handshake)
 
@@ -248,6 +254,10 @@ class HttpConnection(HttpToolsProtocol):
         name = header.lower().encode()
         return [value.decode("latin-1") for given, value in self.headers if given == name]
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
         """The answer is written: the client's turn."""
         self._progress = self._shared.now()
@@ -334,15 +344,18 @@ class HttpConnection(HttpToolsProtocol):
 
 
 class _Flow(FlowControl):
-    """Leaves a client's further requests in its socket while some that came before wait: none of these lacks a body."""
+    """Leaves a client's further requests in its socket while WAITING of them wait here: none of these lacks a body."""
 
     def __init__(self, connection: HttpConnection) -> None:
         super().__init__(connection.transport)
         self._connection = connection
 
     def resume_reading(self) -> None:
-        """Read on; as soon as nothing waits, uvicorn asks again."""
-        if self._connection.lingering or not self._connection.pipeline:
+        """Read on, unless too many wait; uvicorn asks again after each answer.
+
+        Where few wait it is read on, so that an application that waits for it hears that the client has gone.
+        """
+        if self._connection.lingering or len(self._connection.pipeline) < WAITING:
             super().resume_reading()
 
 

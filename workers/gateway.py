@@ -29,6 +29,7 @@ from workers.gateway_calls import (
     message,
     own_error,
     payload,
+    sanction,
     unpacked_placed,
 )
 from workers.verbs.exchange import AwaitAnswer, FetchKey, LeaveCall, ListSet, Step, WithdrawCall
@@ -212,7 +213,7 @@ class Gateway:
         Raises GatewayNotFound where `user` is no connected user's id, but the name of one; `ahead`: it is an id
         all the same, of a user who is away.
         """
-        self._call("ban", {**deed(user, room, reason), "seconds": seconds, "ahead": ahead}, key)
+        self._call("ban", sanction(user, room, reason, seconds, ahead=ahead), key)
 
     def mute(
         self, user: str, *, room: str = "", seconds: float = 0.0, reason: str = "", ahead: bool = False, key: str = ""
@@ -222,7 +223,7 @@ class Gateway:
         Raises GatewayNotFound where `user` is no connected user's id, but the name of one; `ahead`: it is an id
         all the same, of a user who is away.
         """
-        self._call("mute", {**deed(user, room, reason), "seconds": seconds, "ahead": ahead}, key)
+        self._call("mute", sanction(user, room, reason, seconds, ahead=ahead), key)
 
     def unban(self, user: str, *, room: str = "", reason: str = "", key: str = "") -> bool:
         """Lift a ban; returns whether there was one."""

@@ -125,13 +125,13 @@ def run_to_end(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
 
 
 def _to_install(error: BaseException) -> str:
-    """How to get the package that a program misses; "" where none is missing."""
+    """How to get the package that a program misses; "" where none is missing. A package may have another name."""
     missing = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
     if not missing or "." in missing or missing in sys.stdlib_module_names:
         return ""
     python = shlex.quote(sys.executable)
     first = "" if importlib.util.find_spec("pip") is not None else f"{python} -m ensurepip && "
-    return f"; if that is a package: {first}{python} -m pip install {missing}"
+    return f"; install the package that has the module {missing}: {first}{python} -m pip install PACKAGE"
 
 
 def _could_not_load(task: Task, error: BaseException) -> int:

@@ -37,15 +37,18 @@ class StoreBinary:
 
 def find_program() -> StoreBinary:
     """Find the server to run. Raises StoreUnusable, which says what to install."""
+    found = ""
     candidates = [_of_the_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")]
     for path in candidates:
         program = ask_version(Path(path)) if path is not None else None
         if program is not None and program.version >= OLDEST:
             return program
+        if program is not None:
+            found += f" ({program} at {path} is too old)"
     raise StoreUnusable(
-        "no server for the embedded store: install valkey-server, or redis-server 7 or later, on PATH (Alpine: apk add "
-        "valkey, Debian: apt install redis-server), or `pip install chatmaster[embedded]` where that has one for this "
-        "platform (glibc 2.28 or later, x86_64 or arm64), or set store.url to a running Redis"
+        f"no server for the embedded store{found}: install valkey-server, or redis-server 7 or later, on PATH "
+        "(Alpine: apk add valkey, Debian: apt install redis-server), or `pip install chatmaster[embedded]` where that "
+        "has one for this platform (glibc 2.28 or later, x86_64 or arm64), or set store.url to a running Redis"
     )
 
 

@@ -7,7 +7,7 @@ every write before it answers (`appendfsync always`), so an acknowledged message
 marker beside the data names the server that wrote them.
 
 A server that keeps a log of its writes ignores a snapshot, and would start empty beside one. So a snapshot that lies
-alone in the directory, put there to be restored, becomes the beginning of the log (`restore_snapshot`).
+alone in the directory, put there to be restored, becomes the beginning of the log (`restore.py`).
 
 Every message waits for the store, which works for some tens of microseconds and sleeps again. So it asks the kernel for
 a short time slice: on a core that workers keep busy, it runs soon after it wakes up.
@@ -18,7 +18,6 @@ The master owns waitpid and restarts; this file only spawns, asks and signals.
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import re
 import signal
@@ -33,9 +32,8 @@ from chatmaster.runtime import memory, scheduling
 from chatmaster.runtime.exit_status import describe
 from chatmaster.runtime.fork import die_with_parent
 from chatmaster.store.binary import StoreBinary, check_marker, find_program, write_marker
+from chatmaster.store.restore import Restore
 from chatmaster.store.url import unix_url
-
-log = logging.getLogger(__name__)
 
 # How far a subscriber (a busy worker) may fall behind before the server disconnects it: a hard limit, or a soft limit
 # for that many seconds. The default of 8 MiB for 60 s is one second of the messages of a busy server.
@@ -46,10 +44,6 @@ LOG_LIMIT: Final = 1_000_000  # bytes of the store's log above which a start rot
 
 LOG_TAIL: Final = 16_384  # bytes of the log that are searched for the reason of an exit
 _LINE = re.compile(r"(?P<pid>\d+):\S+ .*?(?: (?P<level>[.*#-]) (?P<text>.*))?$")
-
-SNAPSHOT: Final = "dump.rdb"  # what BGSAVE writes
-LOG_FILE: Final = "appendonly.aof"  # the log, which may begin with a snapshot; versions from 7 move it to LOG_DIRECTORY
-LOG_DIRECTORY: Final = "appendonlydir"
 
 _PEERCRED = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -87,6 +81,7 @@ class EmbeddedStore:
                 f"the embedded store's directory {directory} cannot be created: {error.strerror}"
             ) from None
         check_marker(directory, self.program)
+        self._restore = Restore(directory)
 
     @property
     def url(self) -> str:
@@ -95,10 +90,7 @@ class EmbeddedStore:
 
     def spawn(self) -> int:
         """Start the server and return its pid at once; poll `answers` until the server is ready."""
-        if restore_snapshot(self.directory):
-            log.warning(
-                "the store begins with the snapshot %s, for it had no data of its own", self.directory / SNAPSHOT
-            )
+        self._restore.begin()
         write_marker(self.directory, self.program)
         _rotate(self.log_path)
         parent = os.getpid()
@@ -122,9 +114,12 @@ class EmbeddedStore:
                 sock.connect(str(self.socket_path))
                 peer, _, _ = _PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
                 sock.sendall(b"PING\r\n")
-                return peer == self.pid and sock.recv(64).startswith(b"+PONG")
+                ready = peer == self.pid and sock.recv(64).startswith(b"+PONG")
         except OSError:
             return False
+        if ready:
+            self._restore.end()
+        return ready
 
     def terminate(self) -> None:
         """Ask the server to end; the server syncs and closes its files."""
@@ -142,7 +137,7 @@ class EmbeddedStore:
             return f"the store was {describe(code)}" + ("" if code == -signal.SIGKILL else f"; see {self.log_path}")
         if code == 0:
             return "the store ended by itself"
-        reason = _reason(self.log_path, pid)
+        reason = self._restore.failed + _reason(self.log_path, pid)
         return f"the store ended with {describe(code)}" + (f": {reason}" if reason else f"; see {self.log_path}")
 
     def command(self) -> list[str]:
@@ -206,21 +201,6 @@ class EmbeddedStore:
             os.write(2, f"the store could not be executed: {error}\n".encode())
         finally:
             os._exit(NOT_EXECUTED)
-
-
-def restore_snapshot(directory: Path) -> bool:
-    """Make a snapshot the beginning of the store's log, where there is no log; return whether it did so.
-
-    Both begin with the same format: a log that was rewritten begins with a snapshot, as one does after an upgrade from
-    a version that kept a single file.
-    """
-    if (directory / LOG_FILE).exists() or (directory / LOG_DIRECTORY).exists():
-        return False
-    try:
-        (directory / SNAPSHOT).rename(directory / LOG_FILE)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _highest_open() -> int:

@@ -88,7 +88,7 @@ class Dispatcher:
         runs = "chat" if self._services.chat is not None else "program"
         if verb.application not in ("", runs):
             what = "the chat, whose clients understand only `say`" if runs == "chat" else "no chat"
-            raise VerbError("wrong_application", f"the instance {self._name!r} runs {what}: it has no {name}")
+            raise VerbError("wrong_application", f"this server runs {what}: it has no {name}")
         return verb
 
     def _request(self, caller: Caller, verb: AnyVerb, body: bytes) -> VerbRequest:

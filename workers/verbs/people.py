@@ -264,7 +264,7 @@ async def disconnect(services: Services, caller: Caller, request: DisconnectRequ
         return DisconnectAnswer(connections=1)
     closed = sum(msgspec.json.decode(one, type=int) for one in await services.fleet.ask("disconnect", request))
     if not closed:
-        raise await no_such_user(services, request.user)
+        raise await no_such_user(services, caller, request.user)
     return DisconnectAnswer(connections=closed)
 
 
@@ -274,7 +274,7 @@ async def kick(services: Services, caller: Caller, request: ModerationRequest, k
     node, fleet = services.node, services.fleet
     # The store counts a newcomer a moment later than the worker that has the connection.
     if not (await node.registry.is_online(request.user) or await fleet.connections_of(request.user)):
-        raise await no_such_user(services, request.user)
+        raise await no_such_user(services, caller, request.user)
     await _moderate(services, caller, Deed.KICK, request)
     return DoneAnswer()
 
@@ -282,7 +282,7 @@ async def kick(services: Services, caller: Caller, request: ModerationRequest, k
 @verb("people", SanctionRequest, DoneAnswer, application="chat")
 async def ban(services: Services, caller: Caller, request: SanctionRequest, key: str) -> DoneAnswer:
     """Keep a user out of the chat, or of one room."""
-    await _check_whom(services, request)
+    await _check_whom(services, caller, request)
     await _moderate(services, caller, Deed.BAN, request, request.seconds)
     return DoneAnswer()
 
@@ -290,7 +290,7 @@ async def ban(services: Services, caller: Caller, request: SanctionRequest, key:
 @verb("people", SanctionRequest, DoneAnswer, application="chat")
 async def mute(services: Services, caller: Caller, request: SanctionRequest, key: str) -> DoneAnswer:
     """Let a user only read, everywhere or in one room."""
-    await _check_whom(services, request)
+    await _check_whom(services, caller, request)
     await _moderate(services, caller, Deed.MUTE, request, request.seconds)
     return DoneAnswer()
 
@@ -342,14 +342,16 @@ VERBS: Final[tuple[AnyVerb, ...]] = (
 )  # fmt: skip
 
 
-async def _check_whom(services: Services, request: SanctionRequest) -> None:
+async def _check_whom(services: Services, caller: Caller, request: SanctionRequest) -> None:
     """Refuse the name of somebody who is connected where an id is wanted. Raises VerbError, BusError."""
     user = request.user
     if request.ahead or user.startswith(GUEST_PREFIX) or await services.node.registry.is_online(user):
         return
     holders = await services.holders_of(user)
     if holders and user not in holders:  # the store counts a newcomer a moment after the name is claimed
-        raise await no_such_user(services, user, also=", or say `ahead` where it is the id of a user who is away")
+        raise await no_such_user(
+            services, caller, user, also=", or say `ahead` where it is the id of a user who is away"
+        )
 
 
 async def _moderate(

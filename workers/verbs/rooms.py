@@ -164,18 +164,18 @@ async def join(services: Services, caller: Caller, request: PlaceRequest, key: s
 
     In the chat only where the user may join; the client is told, as of a join of its own.
     """
-    await _act(services, "join", request)
+    await _act(services, caller, "join", request)
     return DoneAnswer()
 
 
 @verb("rooms", PlaceRequest, DoneAnswer)
 async def leave(services: Services, caller: Caller, request: PlaceRequest, key: str) -> DoneAnswer:
     """Take a connection, or all of a user, out of a room, wherever they are; in the chat the client is told."""
-    await _act(services, "leave", request)
+    await _act(services, caller, "leave", request)
     return DoneAnswer()
 
 
-async def _act(services: Services, what: str, request: PlaceRequest) -> None:
+async def _act(services: Services, caller: Caller, what: str, request: PlaceRequest) -> None:
     """Have the connections join or leave. Raises VerbError, BusError."""
     if bool(request.connection) == bool(request.user):
         raise VerbError("bad_request", "give a connection or a user, and not both", field="connection")
@@ -188,7 +188,7 @@ async def _act(services: Services, what: str, request: PlaceRequest) -> None:
     failures = [one for one in results if isinstance(one, BaseException)]
     gone = [one for one in failures if isinstance(one, VerbError) and one.code == "not_found"]
     if len(gone) == len(found):
-        raise await no_such_user(services, request.user)
+        raise await no_such_user(services, caller, request.user)
     for failure in failures:
         if failure not in gone:
             raise failure

@@ -101,17 +101,16 @@ def of_request(error: RequestError) -> VerbError:
     return VerbError(code, str(error), field=error.field or "", retry_after=error.retry_after or 0.0)
 
 
-async def no_such_user(services: Services, user: str, *, also: str = "") -> VerbError:
+async def no_such_user(services: Services, caller: Caller, user: str, *, also: str = "") -> VerbError:
     """What is said of an id that no connected user has: whose name it is, if it is one. Raises BusError.
 
-    `also` is what else the caller can give.
+    A key for some rooms does not hear who is elsewhere. `also` is what else the caller can give.
     """
     holders = await services.holders_of(user)
     if not holders:
         return VerbError("not_found", f"no user {user} is connected", field="user")
-    others = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
-    text = f"{user} is the name of {holders[0]}{others}: give the id{also}"
-    return VerbError("not_found", text, field="user")
+    whose = "a user" if caller.rooms is not None else holders[0] + (" and others" if len(holders) > 1 else "")
+    return VerbError("not_found", f"{user} is the name of {whose}: give the id{also}", field="user")
 
 
 def placed(room: str, place: Place) -> PlacedAnswer:

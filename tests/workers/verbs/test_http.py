@@ -76,6 +76,16 @@ def test_a_key_may_do_what_it_was_made_for(server: Chatmaster) -> None:
     assert server.ctl("apikey", "add", "x", "--verbs", "sing").returncode != 0
 
 
+async def test_a_key_for_some_rooms_does_not_hear_who_is_elsewhere(server: Chatmaster) -> None:
+    key = await asyncio.to_thread(new_key, server, "support", "--verbs", "mute,kick", "--rooms", "support-*")
+    async with await ChatSocket.enter(server.url, "lobby", name="Ada") as ada:
+        for verb in ("mute", "kick"):
+            request = {"user": "Ada", "room": "support-1"}
+            status, problem, _ = await asyncio.to_thread(post, server, verb, request, key)
+            assert status == 404 and "Ada is the name of a user: give the id" in problem["detail"]
+            assert ada.user not in json.dumps(problem)
+
+
 def test_a_key_that_calls_too_often_is_told_to_wait(server: Chatmaster) -> None:
     key = new_key(server, "slow", "--rate", "1")
     answers = [post(server, "online", {}, key) for _ in range(8)]

@@ -131,8 +131,8 @@ class ClosingProtocol(asyncio.Protocol):
     def write_frame(self, frame: bytes) -> None:
         """Write one or more whole frames. On a frozen connection they wait, on one that is ending they are dropped.
 
-        A reader that takes nothing is dropped at twice the queue size: the application was told at once the size
-        (`ConnectionOwner.on_write_paused`), and what the transport itself writes, such as pongs, needs a limit too.
+        A reader that takes nothing is dropped at `EndpointConfig.most_waiting`: the application was told at the queue
+        size (`ConnectionOwner.on_write_paused`), and what the transport itself writes, such as pongs, needs a limit too.
         Messages that are larger than the queue by themselves come on top of that, see `WebSocket.send`.
         """
         if self.state != OPEN:
@@ -163,7 +163,7 @@ class ClosingProtocol(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         self.transport.write(data)
-        if self.writing_paused and self.buffered > 2 * self.shared.config.queue_size + self.oversized:
+        if self.writing_paused and self.buffered > self.shared.config.most_waiting + self.oversized:
             self.abort(CloseCode.TOO_SLOW, "reads too slowly")
 
     def pause_writing(self) -> None:

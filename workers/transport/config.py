@@ -8,6 +8,7 @@ from chatmaster.settings import Settings
 from workers.transport import frames
 
 WEBSOCKET_PATHS = frozenset({"/", "/ws"})
+AT_ONCE = (64 + 256) * 1024  # bytes of a step of a lagging member (rooms/slow_consumer.py), and of a page of history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,14 @@ class EndpointConfig:
     per_address: int = 0  # connections from one address, newcomers included; 0: limited by descriptors only
     ipv6_prefix: int = 64  # bits of an IPv6 address that identify one client
     reserve: int = 64  # descriptors kept free: accepting pauses there
+
+    @property
+    def most_waiting(self) -> int:
+        """Bytes that may wait for a reader: twice the queue, and two writes that had begun below its end.
+
+        These two are a step through the log and a page of history; each ends with the message that fills it.
+        """
+        return 2 * (self.queue_size + self.message_size) + AT_ONCE
 
     @classmethod
     def of(

@@ -11,6 +11,7 @@ import pytest
 from websockets.server import ServerProtocol
 
 from tests.workers.transport.serving import App, frame, text, until
+from workers.transport import frames
 from workers.transport.handshake import Handshake
 from workers.transport.websocket import CONTROL_WORK, WebSocket
 
@@ -179,20 +180,34 @@ async def test_a_slow_reader_pauses_and_resumes(serve) -> None:
     assert not owner.ws.writing_paused
 
 
-async def test_a_reader_that_takes_nothing_is_cut_at_twice_its_queue(serve) -> None:
+async def test_a_reader_that_takes_nothing_is_cut_where_too_much_waits(serve) -> None:
     served, owner, _ = await open_pair(serve, queue_size=65536)
     most = 0
     while owner.ws.is_open:
         owner.ws.send(bytes(4096))
         most = max(most, owner.ws.buffered if owner.ws.is_open else 0)
         await asyncio.sleep(0)
-    assert most <= 2 * 65536 + 8192
+    assert most <= served.endpoint.shared.config.most_waiting
     await until(lambda: served.endpoint.shared.counts.connections == 0)
     assert [code for code, _ in owner.closes] == [4008]
 
 
+async def test_who_reads_a_step_of_the_log_may_ask_and_be_answered_meanwhile(serve) -> None:
+    """A step is written whole while less than the queue waits; it had cut the reader with the next answer."""
+    _, owner, peer = await open_pair(serve, queue_size=4096)
+    while not owner.ws.writing_paused:  # first the kernel's buffers are filled
+        owner.ws.transport.write(frames.text_frame(bytes(4000)))
+    step = frames.text_frame(b" " * 8000) * 16
+    owner.ws.transport.write(step)  # as a lagging member's
+    owner.ws.write_frame(frames.text_frame(b" " * 300_000))  # a page of history
+    peer.write(frame(9, b"alive"))
+    while (received := await peer.next()).opcode != 10:
+        pass
+    assert received.payload == b"alive" and owner.ws.is_open
+
+
 async def test_one_message_beyond_the_queue_waits_for_its_reader_up_to_the_bound_of_the_buffer(serve) -> None:
-    _, owner, peer = await open_pair(serve, queue_size=65536, max_send_buffer=16_000_000)
+    served, owner, peer = await open_pair(serve, queue_size=65536, max_send_buffer=16_000_000)
     for _ in range(2):
         owner.ws.send(bytes(7_000_000))
         owner.ws.send("and a small one, while that is on its way")
@@ -205,7 +220,7 @@ async def test_one_message_beyond_the_queue_waits_for_its_reader_up_to_the_bound
     await until(lambda: owner.flow == ["paused", "resumed"])
     while owner.ws.is_open:  # small ones have the small bound again
         owner.ws.send(bytes(4096))
-    assert owner.ws.buffered <= 2 * 65536 + 8192
+    assert owner.ws.buffered <= served.endpoint.shared.config.most_waiting
 
 
 async def test_more_than_the_buffer_may_hold_cuts_the_reader(serve) -> None:

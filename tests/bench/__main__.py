@@ -97,7 +97,7 @@ def _say_interpreter() -> None:
         running, faster = pair
         click.echo(
             f"this Python {running.version} takes {running.micros / faster.micros:.1f} times as long as {faster.path}, "
-            "which bin/chatctl serves with: PYTHON= names it to bin/test, which makes an environment from it",
+            "which bin/chatctl serves with, and `bin/python -m tests.bench` measures",
             err=True,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections.abc import Callable
 
 from tests.workers.rooms.conftest import until
 from workers.bus.port import Position
@@ -15,6 +16,13 @@ def memory() -> int:
     """Resident bytes of this process now."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
+
+
+async def at_once(condition: Callable[[], object]) -> None:
+    """Wait for what may hold for a few turns of the loop only. Fails after 20 seconds."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 async def fill(side, room: str, total: int, size: int) -> None:
@@ -152,8 +160,7 @@ async def test_a_large_room_is_written_in_slices_and_changes_wait_for_whole_batc
     room = side.hub.rooms["lobby"]
     leaver, late = peers[-1], await connect(side)
     placed = asyncio.ensure_future(side.publish("lobby", "0"))
-    while not room.busy:
-        await asyncio.sleep(0)
+    await at_once(lambda: room.busy)
     gone: list[int] = []
     side.hub.members.leave(leaver, "lobby", lambda: gone.append(len(leaver.payloads())))
     assert not gone
@@ -178,8 +185,7 @@ async def test_who_moves_leaves_and_enters_a_large_room_in_the_middle_of_a_batch
     await asyncio.gather(*(peer.join("lobby") for peer in peers))
     mover, far = peers[0], old.hub.rooms["lobby"]
     placed = asyncio.ensure_future(new.publish("lobby", "0"))
-    while not far.busy:
-        await asyncio.sleep(0)
+    await at_once(lambda: far.busy)
     assert mover.payloads() == [], "its turn has not come yet"
     stood: list[dict[str, Position]] = []
     old.hub.members.depart(mover, stood.append)
@@ -189,8 +195,7 @@ async def test_who_moves_leaves_and_enters_a_large_room_in_the_middle_of_a_batch
 
     again = asyncio.ensure_future(new.publish("lobby", "1"))
     near = new.hub.rooms["lobby"]
-    while not near.busy:
-        await asyncio.sleep(0)
+    await at_once(lambda: near.busy)
     mover.hub = new.hub
     assert new.hub.members.arrive(mover, list(stood[0].items())) == []
     assert near.busy and near.is_live(mover), "nor does it wait for the end of one where it arrives"
@@ -208,8 +213,7 @@ async def test_who_moves_with_its_own_message_still_to_be_written_gets_it_with_i
     await author.join("@ann", "lobby")  # the inbox first, as a hello does
     placed = asyncio.ensure_future(side.publish("lobby", "0", author="ann", key="k"))
     room = side.hub.rooms["lobby"]
-    while not room.batch:
-        await asyncio.sleep(0)
+    await at_once(lambda: room.batch)
     side.hub.members.depart(author, lambda positions: None)
     assert [message.get("key") for message in author.messages()] == ["k"]
     await placed

@@ -6,8 +6,9 @@ WebSocket on a kept connection goes back to the `Handshake` that the connection 
 
 What is used of uvicorn beside its documented interface, and so pinned: `HttpToolsProtocol` with its parser's callbacks
 (`on_url` … `on_message_complete`), `app`, `client`, `scheme`, `url`, `headers`, `scope`, `cycle`, `flow`, `transport`,
-`pipeline`, `handle_websocket_upgrade`, `_start_asgi_task`; `FlowControl`; `RequestResponseCycle` with `transport`,
-`keep_alive`, `more_body`, `disconnected`, `message_event`, `response_started`, `response_complete`.
+`pipeline`, `parser`, `handle_websocket_upgrade`, `_start_asgi_task`; `FlowControl` with `HIGH_WATER_LIMIT`;
+`RequestResponseCycle` with `transport`, `body`, `keep_alive`, `more_body`, `disconnected`, `message_event`,
+`response_started`, `response_complete`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import asyncio
 import re
 import sys
 import weakref
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from httptools import HttpParserUpgrade
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from workers.http.site import EXTENSION
@@ -86,6 +88,7 @@ class HttpConnection(HttpToolsProtocol):
         self._taken = 0  # bytes of them that had left this process when that was last looked at
         self._answering: RequestResponseCycle | None = None  # the request that is being answered, or was last
         self._data = b""  # what is being parsed
+        self._asks_ahead = False  # whether the client has sent a request, or its begin, before it had the last answer
         self.lingering = False  # the last answer is written; what the client still sends is discarded
 
     # ---- the connection ----------------------------------------------------------------------------
@@ -93,7 +96,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The endpoint hands the connection over."""
         super().connection_made(transport)
-        self.flow = _Flow(self)
+        self.flow = _Flow(transport, self.pipeline)
         self._server.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,32 +104,50 @@ class HttpConnection(HttpToolsProtocol):
         self._server.open.discard(self)
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        answering, self._answering = self._answering, None
+        answering = self._answering
         if answering is not None and not answering.response_complete:  # uvicorn has told the last request that came
             answering.disconnected = True
             answering.message_event.set()
         self.pipeline.clear()
+        self._let_go()
         self._shared.on_plain_lost(self._handshake)
+
+    def _let_go(self) -> None:
+        """The connection carries no request any more: forget what refers back to it, and so would keep it."""
+        self._answering = None
+        self.cycle = self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Parse; the head of a request is limited in size by the bytes that come before it is complete."""
-        self._progress = self._shared.now()
         if self.lingering:
             return
+        self._progress = self._shared.now()
         before = self._heads
         self._data = data
         super().data_received(data)
         self._data = b""
+        if self.pipeline and not self.transport.is_closing():  # uvicorn pauses where a request has to wait
+            self.flow.resume_reading()
         if self._head and self._heads == before and not self.transport.is_closing():
             self._head += len(data)
             if self._head > self._shared.config.header_size:
                 self._shared.refusals.large_header(self._handshake.peer[0], self._shared.config.header_size)
-                self.send_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                self._refuse_next(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     @property
     def idle(self) -> bool:
         """Whether no request is under way, not even a part of its head."""
-        return not self._head and not self.pipeline and (self.cycle is None or self.cycle.response_complete)
+        return not self._head and self._all_answered
+
+    @property
+    def _all_answered(self) -> bool:
+        """Whether each request whose head is complete has its whole answer; they are answered in order."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def more_may_come(self) -> bool:
+        """Whether the client may have sent more than was read: it does not wait for answers, or reading is paused."""
+        return self._asks_ahead or self.flow.read_paused
 
     def check(self, now: float) -> None:
         """Drop the connection if its client neither sends what it has begun nor takes what it asked for."""
@@ -139,12 +160,14 @@ class HttpConnection(HttpToolsProtocol):
             self._head_began = now  # the rest of the head is in the socket
         late = now - self._progress
         if self.lingering:
+            if waiting and late < limits.request_timeout:
+                self._shared.on_answer(self._handshake)  # the time to close begins when the answer is sent
             return  # `Handshake.expire` ends it
         if self.idle and not waiting:
             # uvicorn's own timer does not run after an empty line between requests.
             if late >= (LAST_REQUEST if self._server.draining else limits.keep_alive + 1):
                 self.transport.close()
-        elif self._head and now - self._head_began >= limits.handshake_timeout:
+        elif self._head and self._all_answered and now - self._head_began >= limits.handshake_timeout:
             self.send_refusal(HTTPStatus.REQUEST_TIMEOUT)
         elif (waiting or self._wants_body) and late >= limits.request_timeout:
             self.transport.abort()
@@ -178,12 +201,15 @@ class HttpConnection(HttpToolsProtocol):
         self._head, self._body = 1, 0
         self._heads += 1
         self._head_began = self._shared.now()
+        self._asks_ahead = self._asks_ahead or not self._all_answered
         self.app = self._everybody
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is complete: judge it, and start the application or a refusal."""
         self._head = 0
+        if self.lingering:  # since a request that came in the same read
+            return
         if self.parser.should_upgrade() and self._should_upgrade():
             return
         refusal = self._judge()
@@ -262,6 +288,8 @@ class HttpConnection(HttpToolsProtocol):
         """The answer is written: the client's turn."""
         self._progress = self._shared.now()
         super().on_response_complete()
+        if self.lingering:
+            self._unset_keepalive_if_required()
 
     # ---- bodies --------------------------------------------------------------------------------------
 
@@ -301,6 +329,7 @@ class HttpConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         lines = [b"GET " + self.url + b" HTTP/1.1", *(name + b": " + value for name, value in self.headers)]
         self._handshake.take_back(b"\r\n".join((*lines, b"", b"")), self._after_upgrade())
+        self._let_go()
 
     def _after_upgrade(self) -> bytes:
         """What came behind the request that the parser has just found to be an upgrade."""
@@ -312,10 +341,14 @@ class HttpConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What came is not HTTP."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()  # in the middle of an answer there is no place for another
+        self._refuse_next(HTTPStatus.BAD_REQUEST, msg)
+
+    def _refuse_next(self, status: HTTPStatus, text: str = "") -> None:
+        """Refuse what is no complete head of a request, and close."""
+        if self._all_answered:
+            self.send_refusal(status, text)
         else:
-            self.send_refusal(HTTPStatus.BAD_REQUEST, msg)
+            self.transport.abort()  # in the middle of an answer there is no place for another
 
     def send_refusal(self, status: HTTPStatus, text: str = "") -> None:
         """Answer without the application, and close."""
@@ -333,6 +366,7 @@ class HttpConnection(HttpToolsProtocol):
             return
         self.lingering = True
         self._head = 0
+        self.pipeline.clear()  # nothing can be answered any more
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
         self._handshake.linger()
@@ -344,23 +378,26 @@ class HttpConnection(HttpToolsProtocol):
 
 
 class _Flow(FlowControl):
-    """Leaves a client's further requests in its socket while WAITING of them wait here: none of these lacks a body."""
+    """Leaves what a client sends on in its socket while WAITING requests, or much of their bodies, wait here.
 
-    def __init__(self, connection: HttpConnection) -> None:
-        super().__init__(connection.transport)
-        self._connection = connection
+    The request that is being answered has its whole body then.
+    """
+
+    def __init__(self, transport: asyncio.Transport, pipeline: Collection[tuple[RequestResponseCycle, object]]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
 
     def resume_reading(self) -> None:
-        """Read on, unless too many wait; uvicorn asks again after each answer.
+        """Read on, unless too much waits; uvicorn asks again after each answer.
 
-        Where few wait it is read on, so that an application that waits for it hears that the client has gone.
+        Where little waits it is read on, so that an application that waits for it hears that the client has gone.
         """
-        if self._connection.lingering or len(self._connection.pipeline) < WAITING:
+        if len(self._pipeline) < WAITING and sum(len(cycle.body) for cycle, _ in self._pipeline) <= HIGH_WATER_LIMIT:
             super().resume_reading()
 
 
 class _Answering:
-    """The transport that an answer is written to: its last act is to linger where the client still sends."""
+    """The transport that an answer is written to: its last act is to linger where the client may still send."""
 
     __slots__ = ("_connection", "_cycle")
 
@@ -378,7 +415,8 @@ class _Answering:
 
     def close(self) -> None:
         cycle = self._cycle()
-        if cycle is not None and cycle.more_body and cycle.response_complete:
+        sends_body = cycle is not None and cycle.more_body and cycle.response_complete
+        if sends_body or self._connection.more_may_come:
             self._connection.linger()
         else:
             self._connection.transport.close()

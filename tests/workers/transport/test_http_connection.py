@@ -4,11 +4,13 @@ import asyncio
 import gc
 import json
 import weakref
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from starlette.responses import StreamingResponse
 
 from tests.workers.transport.serving import text, until, upgrade
 from workers.transport.http_connection import WAITING, HttpConnection
@@ -35,6 +37,32 @@ async def echo(scope, receive, send) -> None:
 def request(path: str = "/a", *headers: str, method: str = "GET", host: str = "localhost", body: bytes = b"") -> bytes:
     length = [f"Content-Length: {len(body)}"] if body else []
     return "\r\n".join((f"{method} {path} HTTP/1.1", f"Host: {host}", *length, *headers, "", "")).encode() + body
+
+
+def gated(gate: asyncio.Event, sizes: dict[str, int] | None = None, asked: list[str] | None = None):
+    """`echo` behind a gate; paths of `sizes` are answered with so many bytes. `asked` gets the paths."""
+
+    async def app(scope, receive, send) -> None:
+        if asked is not None:
+            asked.append(scope["path"])
+        await gate.wait()
+        size = (sizes or {}).get(scope["path"])
+        if size is None:
+            await echo(scope, receive, send)
+            return
+        headers = [(b"content-length", str(size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b'"' + b"x" * (size - 2) + b'"'})
+
+    return app
+
+
+async def connection_where(served, holds: Callable[[HttpConnection], object]) -> HttpConnection:
+    """The one that is open, once a condition holds for it."""
+    await until(lambda: any(holds(one) for one in served.endpoint.shared.http.open))
+    connection: HttpConnection
+    (connection,) = served.endpoint.shared.http.open
+    return connection
 
 
 async def answer(peer) -> dict[str, Any]:
@@ -81,6 +109,136 @@ async def test_of_many_requests_that_come_together_few_wait_here_and_all_are_ans
     assert most <= WAITING + READ_SIZE / 100, "what one read brings"
 
 
+async def test_the_body_of_a_request_that_waits_is_left_in_the_socket(serve) -> None:
+    gate = asyncio.Event()
+    served = await serve(http=gated(gate))
+    peer = await served.connect()
+    most, read = 0, HttpConnection.on_body
+
+    def measure(self: HttpConnection, body: bytes) -> None:
+        nonlocal most
+        read(self, body)
+        most = max([most, *(len(cycle.body) for cycle, _ in self.pipeline)])
+
+    with patch.object(HttpConnection, "on_body", measure):
+        peer.write(request("/a") + request("/b", method="PUT", body=b"x" * 2_000_000))
+        await until(lambda: most > READ_SIZE)
+        await connection_where(served, lambda one: one.flow.read_paused)
+        peer.write(request("/c"))
+        gate.set()
+        told = [await answer(peer) for _ in range(3)]
+    assert [(one["path"], one["size"]) for one in told] == [("/a", 0), ("/b", 2_000_000), ("/c", 0)]
+    assert most <= 3 * READ_SIZE
+
+
+async def test_the_last_answer_reaches_a_client_that_asks_on(serve) -> None:
+    """The server is drained while 8,000 requests wait, most of them in the socket, behind two large answers."""
+    gate = asyncio.Event()
+    served = await serve(http=gated(gate, {"/a": 3_000_000, "/b": 3_000_000}))
+    peer = await served.connect()
+    peer.write(request("/a") + request("/b"))
+    await connection_where(served, lambda one: len(one.pipeline) == 1)
+    peer.write(request("/c") * 8000)
+    await connection_where(served, lambda one: one.flow.read_paused)
+    served.endpoint.shared.http.drain()
+    gate.set()
+    last = ""
+    while "connection: close" not in last:
+        await answer(peer)
+        last = peer.headers.lower()
+    assert await peer.rest() == b""
+    peer.writer.close()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+
+
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [
+        (request("/b", "Connection: close"), 200),
+        (request("/b", "Connection: close", method="PUT", body=b"x" * 100_000), 200),
+        (request("/b", host="evil.example"), 421),
+    ],
+    ids=["close", "close after a body", "refused"],
+)
+async def test_an_answer_in_a_pipeline_that_is_the_last_ends_it_without_a_reset(serve, second, status) -> None:
+    gate = asyncio.Event()
+    asked: list[str] = []
+    served = await serve(http=gated(gate, asked=asked), hosts=("localhost",), handshake_timeout=60)
+    peer = await served.connect()
+    peer.write(request("/a") + second + request("/c") * 20)
+    await connection_where(served, lambda one: one.pipeline)
+    peer.write(request("/d", method="PUT", body=b"x" * 300_000))
+    gate.set()
+    assert (await answer(peer))["path"] == "/a"
+    assert await peer.refused() == status
+    assert asked == (["/a", "/b"] if status == 200 else ["/a"]), "nothing can be answered any more"
+    peer.writer.close()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+
+
+async def test_the_last_answer_to_a_body_that_nobody_took_ends_without_a_reset(serve) -> None:
+    gate = asyncio.Event()
+    served = await serve(http=gated(gate, {"/a": 10}), handshake_timeout=60)
+    peer = await served.connect()
+    peer.write(request("/a", "Connection: close", method="PUT", body=b"x" * 100_000))
+    await connection_where(served, lambda one: one.flow.read_paused and not one.cycle.more_body)
+    peer.write(request("/b") * 8000)
+    gate.set()
+    assert await peer.refused() == 200
+
+
+async def test_who_reads_the_last_answer_slowly_has_the_time_to_close_from_its_end_on(serve) -> None:
+    async def large(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"x" * 30_000_000})
+
+    served = await serve(http=large, handshake_timeout=0.3, keep_alive=1)
+    peer = await served.connect()
+    peer.write(request("/a") + request("/b"))
+    loop = asyncio.get_running_loop()
+    began, received = loop.time(), 0
+    while loop.time() < began + 1.5:
+        received += len(await asyncio.wait_for(peer.reader.read(65_536), 5))
+        await asyncio.sleep(0.01)
+    peer.write(request("/c") * 2000)
+    received += len(await peer.rest())
+    assert received > 30_000_000
+    peer.writer.close()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+
+
+async def test_what_comes_behind_a_body_that_is_too_large_is_discarded(serve) -> None:
+    served = await serve(http=echo, body_size=1000, handshake_timeout=60)
+    peer = await served.connect()
+    chunk = b"400\r\n" + b"x" * 1024 + b"\r\n0\r\n\r\n"
+    peer.write(request("/a", "Transfer-Encoding: chunked", method="POST") + chunk + request("/b") * 100)
+    assert await peer.refused() == 413
+    peer.writer.close()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_silent_streams_end_with_their_clients_also_where_these_ask_more(serve, together: bool) -> None:
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await asyncio.Event().wait()
+
+    async def stream(scope, receive, send) -> None:
+        await StreamingResponse(events(), media_type="text/event-stream")(scope, receive, send)
+
+    served = await serve(http=stream)
+    http = served.endpoint.shared.http
+    for _ in range(100):
+        peer = await served.connect()
+        peer.write(request("/a") + request("/b") * together)
+        await asyncio.wait_for(peer.reader.readuntil(b"data: 1\n\n"), 20)
+        peer.write(request("/b") * (not together))
+        await until(lambda: all(len(one.pipeline) == 1 for one in http.open))
+        peer.writer.transport.abort()
+    await until(lambda: served.endpoint.shared.descriptors.used == 0)
+    await until(lambda: not http.state.tasks)
+
+
 async def test_an_application_hears_that_a_client_has_gone_who_asked_more_meanwhile(serve) -> None:
     gone = asyncio.Event()
 
@@ -109,6 +267,23 @@ async def test_nothing_of_an_answered_request_waits_for_the_garbage_collector(se
         peer.write(request())
         await answer(peer)
         await until(lambda: first() is None)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("last", [request(), upgrade(path="/ws")], ids=["answer", "websocket"])
+async def test_nothing_of_a_connection_that_ends_waits_for_the_garbage_collector(serve, last: bytes) -> None:
+    served = await serve(http=echo)
+    peer = await served.connect()
+    gc.disable()
+    try:
+        peer.write(request())
+        await answer(peer)
+        kept = [weakref.ref(one) for open in served.endpoint.shared.http.open for one in (open, open.cycle)]
+        peer.write(last)
+        await peer.response()
+        peer.writer.transport.abort()
+        await until(lambda: [one() for one in kept] == [None, None])
     finally:
         gc.enable()
 
@@ -220,6 +395,35 @@ async def test_the_head_of_a_later_request_is_limited_too(serve) -> None:
     await answer(slow)
     slow.write(b"GET /b HTTP/1.1\r\n")
     assert await slow.refused() == 408
+
+
+@pytest.mark.parametrize("size", [0, 2000], ids=["slow", "large"])
+async def test_a_head_is_not_refused_inside_the_answer_to_the_request_before(serve, size: int) -> None:
+    gate = asyncio.Event()
+
+    async def halves(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+        await send({"type": "http.response.body", "body": b"12345", "more_body": True})
+        await gate.wait()
+        await send({"type": "http.response.body", "body": b"67890"})
+
+    served = await serve(http=halves, header_size=1000, handshake_timeout=20)
+    peer = await served.connect()
+    peer.write(request())
+    await peer.response()
+    assert await peer.reader.readexactly(5) == b"12345"
+    peer.write(b"GET /b HTTP/1.1\r\nX: x")
+    await connection_where(served, lambda one: one._heads == 2)
+    if size:
+        peer.write(b"x" * size)
+        assert await peer.rest() == b"", "the answer is cut"
+        return
+    late = asyncio.get_running_loop().time() + 21
+    served.endpoint.shared.http.sweep(late)
+    gate.set()
+    assert await peer.reader.readexactly(5) == b"67890"
+    served.endpoint.shared.http.sweep(late)
+    assert await peer.refused() == 408
 
 
 @pytest.mark.parametrize("last", [b"", b"\r\n"])

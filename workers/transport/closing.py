@@ -132,8 +132,8 @@ class ClosingProtocol(asyncio.Protocol):
         """Write one or more whole frames. On a frozen connection they wait, on one that is ending they are dropped.
 
         A reader that takes nothing is dropped at `EndpointConfig.most_waiting`: the application was told at the queue
-        size (`ConnectionOwner.on_write_paused`), and what the transport itself writes, such as pongs, needs a limit too.
-        Messages that are larger than the queue by themselves come on top of that, see `WebSocket.send`.
+        size (`ConnectionOwner.on_write_paused`), and what the transport itself writes, such as pongs, needs a limit,
+        too. Messages that are larger than the queue by themselves come on top of that, see `WebSocket.send`.
         """
         if self.state != OPEN:
             if self.state == FROZEN:

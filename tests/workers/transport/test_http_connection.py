@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 from starlette.responses import StreamingResponse
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from tests.workers.transport.serving import text, until, upgrade
 from workers.transport.http_connection import WAITING, HttpConnection
@@ -180,7 +181,8 @@ async def test_the_last_answer_to_a_body_that_nobody_took_ends_without_a_reset(s
     gate = asyncio.Event()
     served = await serve(http=gated(gate, {"/a": 10}), handshake_timeout=60)
     peer = await served.connect()
-    peer.write(request("/a", "Connection: close", method="PUT", body=b"x" * 100_000))
+    body = b"x" * (HIGH_WATER_LIMIT + 1)  # reading is paused at its last byte
+    peer.write(request("/a", "Connection: close", method="PUT", body=body))
     await connection_where(served, lambda one: one.flow.read_paused and not one.cycle.more_body)
     peer.write(request("/b") * 8000)
     gate.set()

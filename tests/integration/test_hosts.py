@@ -91,7 +91,7 @@ async def test_a_drained_host_is_not_ready_then_its_clients_leave(pair: tuple[Ch
         # Until the notice is over the clients stay, and may even come: the balancer may not have looked yet.
         async with await ChatSocket.enter(two.url, name="Bea"):
             pass
-        assert hosts(two)["two"]["state"] == "draining"
+        until(lambda: hosts(two)["two"]["state"] == "draining", LONG, what="who came and went is gone")
         assert two.status()["master"]["state"] == "draining"
 
         assert one.ctl("drain", "two", "--undo").returncode == 0

@@ -70,12 +70,8 @@ def run(*command: str | Path, cwd: Path | None = None, timeout: float = 120) -> 
     return done.stdout
 
 
-def pip(tools: Path, python: Path, *arguments: str | Path) -> None:
-    """Install into an environment, by the tests' own pip if there is one, else by that of the tools.
-
-    Skips the test where pip reaches no registry.
-    """
-    own = sys.executable if HAS_PIP else tools
+def pip(own: str | Path, python: Path, *arguments: str | Path) -> None:
+    """Install into an environment, by the pip of `own`. Skips the test where pip reaches no registry."""
     options = ("--no-input", "--disable-pip-version-check", "--retries", "1", "--timeout", "20")
     try:
         run(own, "-m", "pip", "--quiet", *options, "--python", python, "install", "--no-compile", *arguments)
@@ -87,7 +83,7 @@ def pip(tools: Path, python: Path, *arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with the build backend that pyproject.toml asks for."""
+    """A Python with a pip, and with the build backend that pyproject.toml asks for."""
     place = tmp_path_factory.mktemp("tools")
     try:
         run(sys.executable, "-m", "venv", *(["--without-pip"] if HAS_PIP else []), place)
@@ -95,7 +91,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"{sys.executable} cannot make environments with pip: {error}")
     python = place / "bin/python"
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    pip(python, python, *wanted)
+    # The pip that came with the running Python may be too old to install for the newest one.
+    pip(sys.executable if HAS_PIP else python, python, *wanted, "pip>=23.2")
     return python
 
 

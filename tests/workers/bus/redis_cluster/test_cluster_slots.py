@@ -187,8 +187,8 @@ async def test_a_master_that_becomes_a_replica_in_order_costs_no_message(cluster
     await worker.end()
     for room in ROOMS:
         assert await worker.failures(room) == []
-    assert replica.address in nodes_of(worker)
-    assert worker.bus.state == "ready" and theirs
+    assert replica.address in nodes_of(worker) and theirs
+    await until(lambda: worker.bus.state == "ready", within=20)
     cluster.settle()
 
 

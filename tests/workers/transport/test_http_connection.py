@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 from unittest.mock import patch
@@ -257,37 +257,41 @@ async def test_an_application_hears_that_a_client_has_gone_who_asked_more_meanwh
     await asyncio.wait_for(gone.wait(), 5)
 
 
-async def test_nothing_of_an_answered_request_waits_for_the_garbage_collector(serve) -> None:
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What is freed in the test is freed at once."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_nothing_of_an_answered_request_waits_for_the_garbage_collector(serve, no_collector) -> None:
     served = await serve(http=echo)
     peer = await served.connect()
-    gc.disable()
-    try:
-        peer.write(request())
-        await answer(peer)
-        (connection,) = served.endpoint.shared.http.open
-        first = weakref.ref(connection.cycle)
-        peer.write(request())
-        await answer(peer)
-        await until(lambda: first() is None)
-    finally:
-        gc.enable()
+    peer.write(request())
+    await answer(peer)
+    (connection,) = served.endpoint.shared.http.open
+    first = weakref.ref(connection.cycle)
+    peer.write(request())
+    await answer(peer)
+    await until(lambda: first() is None)
 
 
 @pytest.mark.parametrize("last", [request(), upgrade(path="/ws")], ids=["answer", "websocket"])
-async def test_nothing_of_a_connection_that_ends_waits_for_the_garbage_collector(serve, last: bytes) -> None:
+async def test_nothing_of_a_connection_that_ends_waits_for_the_garbage_collector(
+    serve, no_collector, last: bytes
+) -> None:
     served = await serve(http=echo)
     peer = await served.connect()
-    gc.disable()
-    try:
-        peer.write(request())
-        await answer(peer)
-        kept = [weakref.ref(one) for open in served.endpoint.shared.http.open for one in (open, open.cycle)]
-        peer.write(last)
-        await peer.response()
-        peer.writer.transport.abort()
-        await until(lambda: [one() for one in kept] == [None, None])
-    finally:
-        gc.enable()
+    peer.write(request())
+    await answer(peer)
+    kept = [
+        weakref.ref(one) for connection in served.endpoint.shared.http.open for one in (connection, connection.cycle)
+    ]
+    peer.write(last)
+    await peer.response()
+    peer.writer.transport.abort()
+    await until(lambda: [one() for one in kept] == [None, None])
 
 
 async def test_a_client_may_ask_whether_to_send_its_body(serve) -> None:
